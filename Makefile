@@ -1,0 +1,43 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each installs what is missing first.
+
+PLUGINS := threshold postgres-essentials redis-essentials webhook
+
+.PHONY: demo test build plugins setup fmt lint unit bench soak clean
+
+## Watch throw-away servers, a lively application and its troubles (Ctrl-C ends it)
+demo: build
+	target/release/pharos demo $(DEMO)
+
+## Everything that must hold before a change lands
+test: setup fmt plugins lint unit
+
+## target/release/pharos with the shipped plugins inside, and target/plugins/ID.wasm
+build: setup plugins
+	cargo build --release
+
+setup:
+	@scripts/setup.sh
+
+plugins: setup
+	cargo build --quiet --profile plugin --target wasm32-wasip2 $(addprefix -p ,$(PLUGINS))
+	@mkdir -p target/plugins
+	@for id in $(PLUGINS); do \
+	  built=target/wasm32-wasip2/plugin/$$(echo $$id | tr - _).wasm; \
+	  cmp -s $$built target/plugins/$$id.wasm || cp $$built target/plugins/$$id.wasm; \
+	done
+
+fmt:
+	cargo fmt --all --check
+
+lint:
+	cargo clippy --workspace --all-targets -- -D warnings
+
+unit:
+	cargo test --workspace
+
+## Speed and memory beside their bars
+bench: build
+	cargo test --release --test e2e -- --ignored bench --nocapture --test-threads 1
+
+clean:
+	cargo clean

@@ -1,0 +1,76 @@
+//! The book outside this process: what the store writes after each evaluation and reads at the start.
+
+use std::{collections::BTreeSet, mem};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Alert, AlertBook, AlertKey, Fingerprint, Freeze, GroupKey, Touched, touch};
+
+/// Everything that a new process needs to go on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SavedBook {
+    pub alerts: Vec<Alert>,
+    pub next_incident: u64,
+}
+
+/// What to write so that the store equals the book.
+///
+/// Value, title and the like of an alert that goes on firing are not among it: the next evaluation says them again.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    pub upserts: Vec<Alert>,
+    pub removed: Vec<Fingerprint>,
+    pub next_incident: u64,
+    touched: Touched,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.touched.is_empty()
+    }
+}
+
+impl AlertBook {
+    /// What changed since it was last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        let touched = mem::take(&mut self.touched);
+        let mut changes = Changes { next_incident: self.next_incident, ..Changes::default() };
+        for (key, fingerprints) in &touched {
+            let alerts = self.groups.get(key).into_iter().flat_map(|group| group.alerts.values());
+            let upserts: Vec<Alert> = alerts.filter(|alert| fingerprints.contains(&alert.fingerprint)).cloned().collect();
+            let kept: BTreeSet<Fingerprint> = upserts.iter().map(|alert| alert.fingerprint).collect();
+            changes.removed.extend(fingerprints.difference(&kept));
+            changes.upserts.extend(upserts);
+        }
+        changes.touched = touched;
+        changes
+    }
+
+    /// The changes could not be written: they will be among the next ones.
+    pub fn give_back(&mut self, changes: Changes) {
+        for (key, fingerprints) in changes.touched {
+            touch(&mut self.touched, &key, fingerprints);
+        }
+    }
+
+    pub fn export(&self) -> SavedBook {
+        SavedBook { alerts: self.alerts().cloned().collect(), next_incident: self.next_incident }
+    }
+
+    /// Goes on where another process stopped. Each alert is frozen until its rule is next evaluated; the time between
+    /// counts neither towards firing nor towards resolving.
+    pub fn restore(saved: SavedBook) -> Self {
+        let mut book = Self::new(saved.next_incident);
+        for mut alert in saved.alerts.into_iter().filter(|alert| alert.state.is_open()) {
+            let key = AlertKey::new(&alert.rule, &alert.labels);
+            let subject = alert.subject.key();
+            alert.labels.clone_from(&key.labels);
+            alert.fingerprint = Fingerprint::of(&alert.plugin, &alert.rule, &subject, &alert.labels);
+            alert.freeze(Freeze::Restored);
+            book.next_incident = book.next_incident.max(alert.incident.saturating_add(1));
+            let group = GroupKey { plugin: alert.plugin.clone(), subject };
+            book.groups.entry(group).or_default().alerts.insert(key, alert);
+        }
+        book
+    }
+}

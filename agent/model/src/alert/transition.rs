@@ -1,0 +1,101 @@
+//! One change of one alert: what is stored, shown, and perhaps told to somebody.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Alert, AlertState, Fingerprint};
+use crate::finding::Severity;
+
+/// The instant that is judged: when the snapshot was taken, not when a plugin got round to it, so that judging one
+/// snapshot again after a reload adds no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Now {
+    /// Decides. Since any fixed instant of this process; never goes back.
+    pub monotonic: Duration,
+    /// Is shown. Milliseconds since 1970.
+    pub wall_ms: u64,
+}
+
+/// Why an alert changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The condition began; its rule asks to wait.
+    Raised,
+    /// It ended before it fired.
+    Cleared,
+    Firing,
+    SeverityChanged {
+        from: Severity,
+    },
+    /// The condition ended; its rule asks to wait.
+    Recovering,
+    /// It is raised again before it resolved: the same incident, so nobody is told again.
+    Returned,
+    Resolved,
+    /// The plugin no longer declares the rule.
+    RuleRemoved,
+    /// The plugin is gone for good.
+    PluginRemoved,
+    /// The subject is no longer watched.
+    SubjectRemoved,
+}
+
+impl Reason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Cleared => "cleared",
+            Self::Firing => "firing",
+            Self::SeverityChanged { .. } => "severity-changed",
+            Self::Recovering => "recovering",
+            Self::Returned => "returned",
+            Self::Resolved => "resolved",
+            Self::RuleRemoved => "rule-removed",
+            Self::PluginRemoved => "plugin-removed",
+            Self::SubjectRemoved => "subject-removed",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One change of one alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Transition {
+    pub fingerprint: Fingerprint,
+    pub incident: u64,
+    /// Counts the transitions of one incident, from 1.
+    pub step: u32,
+    pub from: AlertState,
+    pub to: AlertState,
+    pub severity: Severity,
+    pub reason: Reason,
+    /// The alert as it is after the change.
+    pub alert: Alert,
+    pub at: Now,
+}
+
+impl Transition {
+    /// Stable and unique: what makes a second delivery of it recognisable.
+    pub fn id(&self) -> String {
+        format!("{}-{}-{}", self.fingerprint, self.incident, self.step)
+    }
+
+    /// Whether people should hear of it. A `resolved` of whatever reason follows a `firing` that was told.
+    pub fn notifies(&self) -> bool {
+        matches!(self.reason, Reason::Firing | Reason::SeverityChanged { .. }) || self.to == AlertState::Resolved
+    }
+}
+
+impl fmt::Display for Transition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Alert { rule, subject, .. } = &self.alert;
+        write!(f, "{rule} of {}: {} → {} ({}, {})", subject.key(), self.from, self.to, self.reason, self.severity)
+    }
+}

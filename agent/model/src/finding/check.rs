@@ -1,0 +1,264 @@
+//! What a plugin returned, made safe to keep, show and send.
+//!
+//! A plugin may be wrong in any way the types allow. A flaw is repaired and counted rather than answered with losing
+//! the finding, because a finding lost is an alert that silently resolves.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{
+    Finding, Label, Report, RuleSpec, SkipReason, Skipped,
+    text::{LINE_BYTES_MAX, block, identity, line},
+};
+
+/// Findings of one rule about one subject. The gravest are kept, and the rule's other alerts freeze.
+pub const FINDINGS_PER_RULE_MAX: usize = 1_000;
+/// Findings of one report.
+pub const FINDINGS_MAX: usize = 10_000;
+/// Labels, or items of evidence, of one finding.
+pub const LABELS_MAX: usize = 16;
+const LABEL_NAME_BYTES_MAX: usize = 100;
+const LABEL_VALUE_BYTES_MAX: usize = 500;
+const BLOCK_BYTES_MAX: usize = 4_000;
+
+/// A report that can be trusted in form, and what was done to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckedReport {
+    pub report: Report,
+    /// At most one per rule and kind; empty for a well-behaved plugin.
+    pub repairs: Vec<Repair>,
+}
+
+/// One kind of flaw in what a plugin returned about one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// A declared rule, or empty for [`RepairKind::UnknownRule`].
+    pub rule: String,
+    pub kind: RepairKind,
+    pub count: u64,
+    /// The first one, in words, bounded and free of control characters.
+    pub example: String,
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} ({}×): {}", self.rule, self.kind.as_str(), self.count, self.example)
+    }
+}
+
+/// A closed set, fit for a metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RepairKind {
+    /// A finding or skip of a rule that was never declared: dropped.
+    UnknownRule,
+    /// NaN or infinite: taken as absent.
+    NotANumber,
+    /// A score outside 0 to 1: clamped.
+    OutOfRange,
+    /// Too long or with control characters: cut, stripped.
+    Text,
+    /// Too many, twice the same or nameless: dropped.
+    Labels,
+    /// Two findings with one identity: the graver kept.
+    Duplicate,
+    /// More findings or skips than allowed: the gravest kept, the rule's other alerts freeze.
+    Overflow,
+}
+
+impl RepairKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownRule => "unknown_rule",
+            Self::NotANumber => "not_a_number",
+            Self::OutOfRange => "out_of_range",
+            Self::Text => "text",
+            Self::Labels => "labels",
+            Self::Duplicate => "duplicate",
+            Self::Overflow => "overflow",
+        }
+    }
+}
+
+impl Report {
+    /// Repairs what a plugin returned. Findings come back one per identity, in the order of rule and labels.
+    pub fn checked(self, rules: &[RuleSpec]) -> CheckedReport {
+        let declared: BTreeSet<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
+        let mut repairs = Repairs::default();
+        let known = |rule: &str, repairs: &mut Repairs| {
+            let known = declared.contains(rule);
+            if !known {
+                repairs.add("", RepairKind::UnknownRule, || line(rule, LINE_BYTES_MAX).into_owned());
+            }
+            known
+        };
+
+        let mut by_rule: BTreeMap<String, BTreeMap<Vec<Label>, Finding>> = BTreeMap::new();
+        for finding in self.findings {
+            if known(&finding.rule, &mut repairs) {
+                let finding = repaired(finding, &mut repairs);
+                keep_graver(by_rule.entry(finding.rule.clone()).or_default(), finding, &mut repairs);
+            }
+        }
+        let mut skipped = Vec::new();
+        let mut findings = bounded(by_rule, &mut skipped, &mut repairs);
+        findings.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
+
+        let said: Vec<Skipped> = self.skipped.into_iter().filter(|skip| known(&skip.rule, &mut repairs)).collect();
+        skipped.extend(bounded_skips(said, &mut repairs));
+        CheckedReport { report: Report { findings, skipped }, repairs: repairs.into_list() }
+    }
+}
+
+fn repaired(mut finding: Finding, repairs: &mut Repairs) -> Finding {
+    let rule = finding.rule.clone();
+    let mut text = |text: &mut String, clean: fn(&str, usize) -> std::borrow::Cow<'_, str>, max: usize| {
+        if let std::borrow::Cow::Owned(clean) = clean(text, max) {
+            repairs.add(&rule, RepairKind::Text, || line(text, 80).into_owned());
+            *text = clean;
+        }
+    };
+    text(&mut finding.title, line, LINE_BYTES_MAX);
+    text(&mut finding.detail, block, BLOCK_BYTES_MAX);
+    for optional in [&mut finding.cause, &mut finding.fix].into_iter().flatten() {
+        text(optional, block, BLOCK_BYTES_MAX);
+    }
+    if finding.title.is_empty() {
+        finding.title.clone_from(&rule);
+    }
+    for (name, number) in [
+        ("score", &mut finding.score),
+        ("value", &mut finding.value),
+        ("raise-at", &mut finding.raise_at),
+        ("clear-at", &mut finding.clear_at),
+    ] {
+        if let Some(bad) = number.take_if(|number| !number.is_finite()) {
+            repairs.add(&rule, RepairKind::NotANumber, || format!("{name} is {bad}"));
+        }
+    }
+    if let Some(score) = finding.score.as_mut().filter(|score| !(0.0..=1.0).contains(*score)) {
+        repairs.add(&rule, RepairKind::OutOfRange, || format!("score is {score}"));
+        *score = score.clamp(0.0, 1.0);
+    }
+    finding.labels = labels(&rule, finding.labels, repairs);
+    finding.evidence = evidence(&rule, finding.evidence, repairs);
+    finding
+}
+
+/// Sorted, each name once. A value that had to change carries a digest of what it was, so that two tables whose long
+/// names begin alike stay two alerts.
+fn labels(rule: &str, labels: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
+    let mut kept: BTreeMap<String, String> = BTreeMap::new();
+    for label in labels {
+        let name = line(&label.name, LABEL_NAME_BYTES_MAX);
+        let value = identity(&label.value, LABEL_VALUE_BYTES_MAX);
+        if value != label.value || name != label.name {
+            repairs.add(rule, RepairKind::Text, || format!("label {name}"));
+        }
+        if name.is_empty() || kept.len() == LABELS_MAX || kept.contains_key(&*name) {
+            repairs.add(rule, RepairKind::Labels, || format!("label {name}"));
+        } else {
+            kept.insert(name.into_owned(), value.into_owned());
+        }
+    }
+    kept.into_iter().map(|(name, value)| Label { name, value }).collect()
+}
+
+/// In the plugin's own order, since it is read by people.
+fn evidence(rule: &str, mut evidence: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
+    if evidence.len() > LABELS_MAX {
+        repairs.add(rule, RepairKind::Labels, || format!("{} items of evidence", evidence.len()));
+        evidence.truncate(LABELS_MAX);
+    }
+    let clean = |item: Label| {
+        let name = line(&item.name, LABEL_NAME_BYTES_MAX).into_owned();
+        let value = line(&item.value, LABEL_VALUE_BYTES_MAX).into_owned();
+        if name != item.name || value != item.value {
+            repairs.add(rule, RepairKind::Text, || format!("evidence {name}"));
+        }
+        Label { name, value }
+    };
+    evidence.into_iter().map(clean).collect()
+}
+
+fn keep_graver(findings: &mut BTreeMap<Vec<Label>, Finding>, finding: Finding, repairs: &mut Repairs) {
+    let Some(other) = findings.get_mut(&finding.labels) else {
+        findings.insert(finding.labels.clone(), finding);
+        return;
+    };
+    repairs.add(&finding.rule, RepairKind::Duplicate, || finding.title.clone());
+    if gravity(&finding) > gravity(other) {
+        *other = finding;
+    }
+}
+
+/// A raise of any severity outranks a hold, because only a raise starts an alert.
+fn gravity(finding: &Finding) -> impl Ord + use<> {
+    (finding.strength, finding.severity)
+}
+
+/// The gravest findings of each rule within the bounds; a rule that lost some is skipped as a whole, so that its alerts
+/// that are no longer mentioned freeze instead of resolving.
+fn bounded(by_rule: BTreeMap<String, BTreeMap<Vec<Label>, Finding>>, skipped: &mut Vec<Skipped>, repairs: &mut Repairs) -> Vec<Finding> {
+    let mut kept: Vec<Finding> = Vec::new();
+    for (rule, findings) in by_rule {
+        let found = findings.len();
+        let room = FINDINGS_PER_RULE_MAX.min(FINDINGS_MAX - kept.len());
+        let mut findings: Vec<Finding> = findings.into_values().collect();
+        if found > room {
+            let why = format!("{found} findings, of which {room} are kept");
+            repairs.add_many(&rule, RepairKind::Overflow, (found - room) as u64, || why.clone());
+            skipped.push(Skipped { rule, labels: Vec::new(), reason: SkipReason::PartFailed(why) });
+            findings.sort_by_key(|finding| Reverse(gravity(finding)));
+            findings.truncate(room);
+        }
+        kept.append(&mut findings);
+    }
+    kept
+}
+
+fn bounded_skips(said: Vec<Skipped>, repairs: &mut Repairs) -> Vec<Skipped> {
+    let mut by_rule: BTreeMap<String, BTreeMap<Vec<Label>, SkipReason>> = BTreeMap::new();
+    for skip in said {
+        let labels = labels(&skip.rule, skip.labels, repairs);
+        let reason = match skip.reason {
+            SkipReason::NoData => SkipReason::NoData,
+            SkipReason::PartFailed(why) => SkipReason::PartFailed(line(&why, LINE_BYTES_MAX).into_owned()),
+            SkipReason::Unsupported(why) => SkipReason::Unsupported(line(&why, LINE_BYTES_MAX).into_owned()),
+        };
+        by_rule.entry(skip.rule).or_default().insert(labels, reason);
+    }
+    let mut kept = Vec::new();
+    for (rule, skips) in by_rule {
+        if skips.len() > FINDINGS_PER_RULE_MAX {
+            // More label sets than alerts can exist: to skip the whole rule freezes at least the same ones.
+            let why = format!("{} label sets skipped", skips.len());
+            repairs.add(&rule, RepairKind::Overflow, || why.clone());
+            kept.push(Skipped { rule, labels: Vec::new(), reason: SkipReason::PartFailed(why) });
+            continue;
+        }
+        kept.extend(skips.into_iter().map(|(labels, reason)| Skipped { rule: rule.clone(), labels, reason }));
+    }
+    kept
+}
+
+#[derive(Default)]
+struct Repairs(BTreeMap<(String, RepairKind), (u64, String)>);
+
+impl Repairs {
+    fn add(&mut self, rule: &str, kind: RepairKind, example: impl FnOnce() -> String) {
+        self.add_many(rule, kind, 1, example);
+    }
+
+    fn add_many(&mut self, rule: &str, kind: RepairKind, count: u64, example: impl FnOnce() -> String) {
+        let entry = self.0.entry((rule.to_owned(), kind)).or_insert_with(|| (0, example()));
+        entry.0 += count;
+    }
+
+    fn into_list(self) -> Vec<Repair> {
+        let repair = |((rule, kind), (count, example))| Repair { rule, kind, count, example };
+        self.0.into_iter().map(repair).collect()
+    }
+}

@@ -1,0 +1,61 @@
+//! What a plugin declared, checked once at load.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    RuleSpec,
+    text::{LINE_BYTES_MAX, line},
+};
+
+/// Rules of one plugin; more would be a program that generates them.
+pub const RULES_MAX: usize = 500;
+const RULE_ID_BYTES_MAX: usize = 100;
+const NEEDS_MAX: usize = 100;
+/// Longer is a mistake in units, and would keep an alert from ever firing or resolving.
+const HOLD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Why a plugin's rules are refused at load.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    #[error("{0} rules, more than {RULES_MAX}")]
+    TooMany(usize),
+    #[error("rule id `{0}` is not 1 to {RULE_ID_BYTES_MAX} of letters, digits, `-`, `_` and `.`")]
+    BadId(String),
+    #[error("rule id `{0}` is declared twice")]
+    Duplicate(String),
+    #[error("rule `{rule}`: {name} of {ms} ms is longer than a month")]
+    TooLong { rule: String, name: &'static str, ms: u128 },
+}
+
+/// Checks what a plugin declared. Ids become metric labels, file names and parts of identities, so a bad one is refused;
+/// texts are only cut.
+pub fn check_rules(rules: Vec<RuleSpec>) -> Result<Vec<RuleSpec>, RuleError> {
+    if rules.len() > RULES_MAX {
+        return Err(RuleError::TooMany(rules.len()));
+    }
+    let mut ids = BTreeSet::new();
+    let mut checked = Vec::with_capacity(rules.len());
+    for mut rule in rules {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if rule.id.is_empty() || rule.id.len() > RULE_ID_BYTES_MAX || !rule.id.chars().all(fits) {
+            return Err(RuleError::BadId(line(&rule.id, RULE_ID_BYTES_MAX).into_owned()));
+        }
+        for (name, time) in [("for", rule.for_), ("keep-firing", rule.keep_firing)] {
+            if time > HOLD_MAX {
+                return Err(RuleError::TooLong { rule: rule.id, name, ms: time.as_millis() });
+            }
+        }
+        if !ids.insert(rule.id.clone()) {
+            return Err(RuleError::Duplicate(rule.id));
+        }
+        for text in [&mut rule.summary, &mut rule.category, &mut rule.subject_kind].into_iter().chain(&mut rule.runbook) {
+            *text = line(text, LINE_BYTES_MAX).into_owned();
+        }
+        rule.needs.truncate(NEEDS_MAX);
+        for need in &mut rule.needs {
+            *need = line(need, LINE_BYTES_MAX).into_owned();
+        }
+        checked.push(rule);
+    }
+    Ok(checked)
+}

@@ -1,0 +1,232 @@
+//! Who waits for whom, as a forest: whom to end, and how many that would free.
+//!
+//! `pg_blocking_pids` gives each waiter the sessions that it waits for directly, queue order included. Two traps: pid 0
+//! stands for any prepared transaction, and a parallel query is one waiter under its leader's pid. A deadlock that the
+//! server has not broken yet is a circle: it becomes a root of its own, so that no walk runs for ever.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Who holds what others wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Blocker {
+    /// One or several prepared transactions: the server does not say which.
+    Prepared,
+    Session(i32),
+}
+
+impl From<i32> for Blocker {
+    fn from(pid: i32) -> Self {
+        if pid == 0 { Self::Prepared } else { Self::Session(pid) }
+    }
+}
+
+impl fmt::Display for Blocker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prepared => f.write_str("prepared transaction"),
+            Self::Session(pid) => write!(f, "{pid}"),
+        }
+    }
+}
+
+/// One session that waits, as `pg_stat_activity` and `pg_blocking_pids` tell it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub pid: i32,
+    /// Of a parallel worker.
+    pub leader_pid: Option<i32>,
+    pub blocked_by: Vec<i32>,
+}
+
+/// Sessions that wait, and those that they all wait for in the end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockForest {
+    /// The most victims first.
+    pub roots: Vec<Root>,
+    /// In the order of pids. Parallel workers are counted as their leader.
+    pub waiters: Vec<Waiter>,
+}
+
+/// Somebody who waits for nobody, or a circle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Root {
+    /// The lowest pid of a circle.
+    pub blocker: Blocker,
+    /// Sessions that wait for it, directly or not. One that also waits for another root is counted under both.
+    pub victims: usize,
+    /// The longest chain of waiters behind it.
+    pub depth: usize,
+    /// All pids of a deadlock; empty for an ordinary root.
+    pub deadlock: Vec<i32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiter {
+    pub pid: i32,
+    pub blocked_by: Vec<Blocker>,
+    /// All that have to end before it can go on.
+    pub roots: Vec<Blocker>,
+    /// Sessions on the longest way to a root: 1 waits for the root itself, 0 is in a circle that waits for nobody else.
+    pub depth: usize,
+}
+
+/// From each session to others.
+type Edges = BTreeMap<Blocker, BTreeSet<Blocker>>;
+
+/// Where somebody stands: how many sessions it is on the longest way to each of its roots.
+type Place = BTreeMap<Blocker, usize>;
+
+impl LockForest {
+    pub fn new(waiting: impl IntoIterator<Item = Waiting>) -> Self {
+        let blocked_by = edges(waiting);
+        let mut places: BTreeMap<Blocker, Place> = BTreeMap::new();
+        let mut deadlocks: BTreeMap<Blocker, Vec<i32>> = BTreeMap::new();
+        for root in blocked_by.values().flatten().filter(|blocker| !blocked_by.contains_key(*blocker)) {
+            places.insert(*root, Place::from([(*root, 0)]));
+        }
+        let mut rest: BTreeSet<Blocker> = blocked_by.keys().copied().collect();
+        while !rest.is_empty() {
+            place_all_that_can_be(&blocked_by, &mut places, &mut rest);
+            let circle = closed_circle(&blocked_by, &rest);
+            if let Some(root) = circle.first() {
+                let mut place = place_behind(circle.iter().flat_map(|member| &blocked_by[member]), &places);
+                place.insert(*root, 0);
+                deadlocks.insert(*root, circle.iter().filter_map(pid).collect());
+                for member in &circle {
+                    rest.remove(member);
+                    places.insert(*member, place.clone());
+                }
+            }
+        }
+        Self::from_places(&blocked_by, &places, deadlocks)
+    }
+
+    fn from_places(blocked_by: &Edges, places: &BTreeMap<Blocker, Place>, mut deadlocks: BTreeMap<Blocker, Vec<i32>>) -> Self {
+        let mut roots: BTreeMap<Blocker, Root> = BTreeMap::new();
+        for (blocker, place) in places {
+            for (root, depth) in place {
+                let new = || Root { blocker: *root, victims: 0, depth: 0, deadlock: deadlocks.remove(root).unwrap_or_default() };
+                let entry = roots.entry(*root).or_insert_with(new);
+                entry.victims += usize::from(blocker != root);
+                entry.depth = entry.depth.max(*depth);
+            }
+        }
+        let waiter = |(blocker, direct): (&Blocker, &BTreeSet<Blocker>)| {
+            let place = places.get(blocker)?;
+            let depth = place.values().max().copied().unwrap_or_default();
+            let (roots, blocked_by) = (place.keys().copied().collect(), direct.iter().copied().collect());
+            Some(Waiter { pid: pid(blocker)?, blocked_by, roots, depth })
+        };
+        let mut roots: Vec<Root> = roots.into_values().collect();
+        roots.sort_by_key(|root| (std::cmp::Reverse(root.victims), root.blocker));
+        Self { roots, waiters: blocked_by.iter().filter_map(waiter).collect() }
+    }
+}
+
+fn pid(blocker: &Blocker) -> Option<i32> {
+    match blocker {
+        Blocker::Session(pid) => Some(*pid),
+        Blocker::Prepared => None,
+    }
+}
+
+/// Whom each waiter waits for, with workers counted as their leader. A query that only waits for itself does not wait.
+fn edges(waiting: impl IntoIterator<Item = Waiting>) -> Edges {
+    let waiting: Vec<Waiting> = waiting.into_iter().collect();
+    let leaders: BTreeMap<i32, i32> = waiting.iter().filter_map(|waiting| Some((waiting.pid, waiting.leader_pid?))).collect();
+    let of_query = |pid: i32| Blocker::from(leaders.get(&pid).copied().unwrap_or(pid));
+    let mut edges = Edges::new();
+    for Waiting { pid, blocked_by, .. } in &waiting {
+        let waiter = of_query(*pid);
+        let blockers: BTreeSet<Blocker> = blocked_by.iter().map(|pid| of_query(*pid)).filter(|blocker| *blocker != waiter).collect();
+        if !blockers.is_empty() {
+            edges.entry(waiter).or_default().extend(blockers);
+        }
+    }
+    // Nothing is known of what a prepared transaction waits for, and it never waits for locks.
+    edges.remove(&Blocker::Prepared);
+    edges
+}
+
+/// Places every waiter whose blockers all have their places, until none is left but circles and who waits for them.
+fn place_all_that_can_be(blocked_by: &Edges, places: &mut BTreeMap<Blocker, Place>, rest: &mut BTreeSet<Blocker>) {
+    let mut waiters_of: BTreeMap<Blocker, Vec<Blocker>> = BTreeMap::new();
+    let mut missing: BTreeMap<Blocker, usize> = BTreeMap::new();
+    for waiter in rest.iter() {
+        let unplaced = blocked_by[waiter].iter().filter(|blocker| !places.contains_key(*blocker));
+        missing.insert(*waiter, unplaced.clone().count());
+        for blocker in unplaced {
+            waiters_of.entry(*blocker).or_default().push(*waiter);
+        }
+    }
+    let mut ready: Vec<Blocker> = missing.iter().filter(|(_, count)| **count == 0).map(|(waiter, _)| *waiter).collect();
+    while let Some(waiter) = ready.pop() {
+        places.insert(waiter, place_behind(&blocked_by[&waiter], places));
+        rest.remove(&waiter);
+        for behind in waiters_of.remove(&waiter).unwrap_or_default() {
+            if let Some(count) = missing.get_mut(&behind) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.push(behind);
+                }
+            }
+        }
+    }
+}
+
+/// Behind all of these, as far as they have a place.
+fn place_behind<'a>(blockers: impl IntoIterator<Item = &'a Blocker>, places: &BTreeMap<Blocker, Place>) -> Place {
+    let mut behind = Place::default();
+    for place in blockers.into_iter().filter_map(|blocker| places.get(blocker)) {
+        for (root, depth) in place {
+            let deepest = behind.entry(*root).or_default();
+            *deepest = (*deepest).max(depth + 1);
+        }
+    }
+    behind
+}
+
+/// Sessions of the rest that all wait for each other and for nobody else of it. Everybody in the rest waits for somebody
+/// in it, so there are some.
+fn closed_circle(blocked_by: &Edges, rest: &BTreeSet<Blocker>) -> BTreeSet<Blocker> {
+    let mut waited_for_by = Edges::new();
+    for (waiter, blockers) in blocked_by {
+        for blocker in blockers {
+            waited_for_by.entry(*blocker).or_default().insert(*waiter);
+        }
+    }
+    let mut at = rest.first().copied();
+    while let Some(start) = at {
+        let ahead = reached(blocked_by, start, rest);
+        let circle = reached(&waited_for_by, start, &ahead);
+        match ahead.difference(&circle).next() {
+            // Some of those ahead do not wait for this circle: look there.
+            Some(further) => at = Some(*further),
+            None => return circle,
+        }
+    }
+    BTreeSet::new()
+}
+
+/// Everybody that a walk from here, within bounds, comes to.
+fn reached(edges: &Edges, start: Blocker, within: &BTreeSet<Blocker>) -> BTreeSet<Blocker> {
+    let mut reached = BTreeSet::from([start]);
+    let mut ends = vec![start];
+    while let Some(end) = ends.pop() {
+        for next in edges.get(&end).into_iter().flatten() {
+            if within.contains(next) && reached.insert(*next) {
+                ends.push(*next);
+            }
+        }
+    }
+    reached
+}

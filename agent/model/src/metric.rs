@@ -1,0 +1,85 @@
+//! The metric catalogue: `config/metrics.toml`, read once.
+//!
+//! A metric that is not in the catalogue cannot be collected; `tests/tidy.rs` compares it with the code both ways.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// How the values of a metric behave over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Goes up and down.
+    Gauge,
+    /// Only grows, except when its source restarts.
+    Counter,
+}
+
+/// One entry of the catalogue.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricSpec {
+    pub kind: Kind,
+    /// The snapshot's part that carries the metric; none for metrics of the agent itself.
+    pub part: Option<String>,
+    /// Label names after the subject's own.
+    pub labels: Vec<String>,
+    pub help: String,
+}
+
+/// Every metric by its name.
+#[derive(Debug)]
+pub struct Catalogue(BTreeMap<String, MetricSpec>);
+
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    let metrics = toml::from_str(include_str!("../../../config/metrics.toml"));
+    Catalogue(metrics.expect("config/metrics.toml is a valid catalogue"))
+});
+
+impl Catalogue {
+    /// The catalogue that this build was made with.
+    pub fn shipped() -> &'static Self {
+        &CATALOGUE
+    }
+
+    pub fn spec(&self, metric: &str) -> Option<&MetricSpec> {
+        self.0.get(metric)
+    }
+
+    /// All metrics, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &MetricSpec)> {
+        self.0.iter().map(|(name, spec)| (name.as_str(), spec))
+    }
+
+    pub fn is_counter(&self, metric: &str) -> bool {
+        self.spec(metric).is_some_and(|spec| spec.kind == Kind::Counter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_end_in_total_and_gauges_do_not() {
+        for (name, spec) in Catalogue::shipped().iter() {
+            assert_eq!(spec.kind == Kind::Counter, name.ends_with("_total"), "{name}");
+        }
+    }
+
+    #[test]
+    fn help_is_a_sentence() {
+        for (name, spec) in Catalogue::shipped().iter() {
+            assert!(spec.help.ends_with('.'), "{name}: {}", spec.help);
+        }
+    }
+
+    #[test]
+    fn names_are_ours_or_the_process_metrics_that_every_prometheus_client_shares() {
+        for (name, _) in Catalogue::shipped().iter() {
+            assert!(name.starts_with("pharos_") || name.starts_with("process_"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One subject at one instant, in parts that fail on their own.
+//!
+//! Facts are stored in columns with dictionary-coded text, because that is the shape in which plugins pull them: a call crosses the
+//! sandbox once for a thousand series.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::subject::Subject;
+
+/// The code of a text that is null.
+pub const NULL_CODE: u32 = u32::MAX;
+
+/// Text as a dictionary: `codes[row]` indexes `words`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextColumn {
+    pub words: Vec<String>,
+    pub codes: Vec<u32>,
+}
+
+impl TextColumn {
+    /// The text of a row; none where it is null.
+    pub fn text(&self, row: usize) -> Option<&str> {
+        self.codes.get(row).and_then(|code| self.words.get(*code as usize)).map(String::as_str)
+    }
+}
+
+/// Collects texts into a [`TextColumn`].
+#[derive(Debug, Default)]
+pub struct TextColumnBuilder {
+    column: TextColumn,
+    code_of: HashMap<String, u32>,
+}
+
+impl TextColumnBuilder {
+    pub fn push(&mut self, text: Option<&str>) {
+        let code = match text {
+            None => NULL_CODE,
+            Some(text) => self.code(text),
+        };
+        self.column.codes.push(code);
+    }
+
+    fn code(&mut self, text: &str) -> u32 {
+        if let Some(code) = self.code_of.get(text) {
+            return *code;
+        }
+        let code = u32::try_from(self.column.words.len()).unwrap_or(NULL_CODE);
+        self.column.words.push(text.to_owned());
+        self.code_of.insert(text.to_owned(), code);
+        code
+    }
+
+    pub fn finish(self) -> TextColumn {
+        self.column
+    }
+}
+
+/// All series of one metric: one row per series, one column per label.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Family {
+    pub metric: String,
+    pub labels: Vec<LabelColumn>,
+    pub values: Vec<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelColumn {
+    pub name: String,
+    pub values: TextColumn,
+}
+
+impl Family {
+    /// A family without labels, thus with one series.
+    pub fn scalar(metric: &str, value: f64) -> Self {
+        Self { metric: metric.to_owned(), labels: Vec::new(), values: vec![value] }
+    }
+
+    /// The texts of a row's labels, in the order of the columns.
+    pub fn label_texts(&self, row: usize) -> impl Iterator<Item = &str> {
+        self.labels.iter().map(move |label| label.values.text(row).unwrap_or_default())
+    }
+}
+
+/// Collects rows into families that share their labels: each row gives one value (or none) per metric.
+#[derive(Debug)]
+pub struct FamiliesBuilder {
+    metrics: Vec<(&'static str, FamilyRows)>,
+    labels: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct FamilyRows {
+    labels: Vec<TextColumnBuilder>,
+    values: Vec<f64>,
+}
+
+impl FamiliesBuilder {
+    pub fn new(labels: &[&str], metrics: &[&'static str]) -> Self {
+        let rows = || FamilyRows { labels: labels.iter().map(|_| TextColumnBuilder::default()).collect(), values: Vec::new() };
+        Self {
+            metrics: metrics.iter().map(|metric| (*metric, rows())).collect(),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        }
+    }
+
+    /// Adds a row; a metric whose value is none has no series for these labels.
+    pub fn push(&mut self, labels: &[&str], values: &[Option<f64>]) {
+        debug_assert_eq!(labels.len(), self.labels.len());
+        debug_assert_eq!(values.len(), self.metrics.len());
+        for ((_, rows), value) in self.metrics.iter_mut().zip(values) {
+            let Some(value) = value else { continue };
+            rows.values.push(*value);
+            for (column, text) in rows.labels.iter_mut().zip(labels) {
+                column.push(Some(text));
+            }
+        }
+    }
+
+    pub fn finish(self) -> Vec<Family> {
+        let Self { metrics, labels } = self;
+        metrics
+            .into_iter()
+            .map(|(metric, rows)| Family {
+                metric: metric.to_owned(),
+                labels: labels
+                    .iter()
+                    .zip(rows.labels)
+                    .map(|(name, values)| LabelColumn { name: name.clone(), values: values.finish() })
+                    .collect(),
+                values: rows.values,
+            })
+            .collect()
+    }
+}
+
+/// Rows that are facts rather than series: waiting backends, statements, slots.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    pub name: String,
+    pub row_count: u32,
+    pub columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    pub unit: Option<String>,
+    pub values: ColumnValues,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnValues {
+    Float(Vec<Option<f64>>),
+    Integer(Vec<Option<i64>>),
+    Text(TextColumn),
+    Boolean(Vec<Option<bool>>),
+}
+
+impl Column {
+    pub fn float(name: &str, unit: &str, values: impl IntoIterator<Item = Option<f64>>) -> Self {
+        Self { name: name.to_owned(), unit: Some(unit.to_owned()), values: ColumnValues::Float(values.into_iter().collect()) }
+    }
+
+    pub fn integer(name: &str, values: impl IntoIterator<Item = Option<i64>>) -> Self {
+        Self { name: name.to_owned(), unit: None, values: ColumnValues::Integer(values.into_iter().collect()) }
+    }
+
+    pub fn text<'a>(name: &str, values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let mut column = TextColumnBuilder::default();
+        values.into_iter().for_each(|text| column.push(text));
+        Self { name: name.to_owned(), unit: None, values: ColumnValues::Text(column.finish()) }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            ColumnValues::Float(values) => values.len(),
+            ColumnValues::Integer(values) => values.len(),
+            ColumnValues::Text(values) => values.codes.len(),
+            ColumnValues::Boolean(values) => values.len(),
+        }
+    }
+}
+
+impl Table {
+    pub fn new(name: &str, columns: Vec<Column>) -> Self {
+        let rows = columns.first().map_or(0, Column::len);
+        debug_assert!(columns.iter().all(|column| column.len() == rows), "columns of {name} differ in length");
+        Self { name: name.to_owned(), row_count: u32::try_from(rows).unwrap_or(u32::MAX), columns }
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}
+
+/// What one run of one collector read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// When it was read, on the agent's monotonic clock.
+    pub at: Duration,
+    /// From then on it is stale: its collector should have run again by then.
+    pub fresh_until: Duration,
+    /// Changes when the server restarts or its statistics are reset as a whole; rates never span two epochs.
+    pub epoch: u64,
+    pub families: Vec<Family>,
+    pub tables: Vec<Table>,
+}
+
+/// Whether a part can be judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "state", content = "why")]
+pub enum PartState {
+    Present,
+    Failed(String),
+    Unsupported(String),
+    /// Time since the last good read.
+    Stale(Duration),
+}
+
+/// One collector's share of a snapshot. `reading` is there exactly while the part is present.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    pub state: PartState,
+    #[serde(with = "shared")]
+    pub reading: Option<Arc<Reading>>,
+}
+
+/// A recorded snapshot spells out what a live one shares.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Reading;
+
+    pub fn serialize<S: Serializer>(reading: &Option<Arc<Reading>>, serializer: S) -> Result<S::Ok, S::Error> {
+        reading.as_deref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Reading>>, D::Error> {
+        Ok(Option::<Reading>::deserialize(deserializer)?.map(Arc::new))
+    }
+}
+
+impl Part {
+    pub fn present(reading: Arc<Reading>) -> Self {
+        Self { state: PartState::Present, reading: Some(reading) }
+    }
+
+    pub fn failed(why: impl Into<String>) -> Self {
+        Self { state: PartState::Failed(why.into()), reading: None }
+    }
+
+    pub fn unsupported(why: impl Into<String>) -> Self {
+        Self { state: PartState::Unsupported(why.into()), reading: None }
+    }
+}
+
+/// One subject at one instant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub subject: Subject,
+    /// Wall time, milliseconds since 1970.
+    pub taken_at_ms: u64,
+    /// The same instant on the agent's monotonic clock.
+    pub taken_at: Duration,
+    /// Planned time between two snapshots of the subject.
+    pub interval: Duration,
+    /// By collector.
+    pub parts: BTreeMap<String, Part>,
+    /// The servers of a database; empty for other kinds.
+    pub members: Vec<Snapshot>,
+}
+
+impl Snapshot {
+    /// A snapshot without facts, for a first look at a plugin before anything was collected.
+    pub fn empty(kind: &str) -> Self {
+        Self {
+            subject: Subject { kind: kind.to_owned(), id: "none".to_owned(), version: String::new(), labels: Vec::new() },
+            taken_at_ms: 0,
+            taken_at: Duration::ZERO,
+            interval: Duration::ZERO,
+            parts: BTreeMap::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// Turns what is too old at `now` into stale parts, so that nobody judges the past.
+    pub fn expire(&mut self, now: Duration) {
+        for part in self.parts.values_mut() {
+            if let Some(reading) = part.reading.take_if(|reading| reading.fresh_until < now) {
+                part.state = PartState::Stale(now.saturating_sub(reading.at));
+            }
+        }
+    }
+
+    fn readings(&self) -> impl Iterator<Item = &Arc<Reading>> {
+        self.parts.values().filter_map(|part| part.reading.as_ref())
+    }
+
+    pub fn family(&self, metric: &str) -> Option<&Family> {
+        self.readings().flat_map(|reading| &reading.families).find(|family| family.metric == metric)
+    }
+
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.readings().flat_map(|reading| &reading.tables).find(|table| table.name == name)
+    }
+
+    /// The value of a metric without labels.
+    pub fn scalar(&self, metric: &str) -> Option<f64> {
+        self.family(metric).and_then(|family| family.values.first().copied())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_value_leaves_out_the_series_and_its_labels() {
+        let mut rows = FamiliesBuilder::new(&["datname"], &["a", "b"]);
+        rows.push(&["app"], &[Some(1.0), None]);
+        rows.push(&["shop"], &[Some(2.0), Some(3.0)]);
+        let families = rows.finish();
+        assert_eq!(families[0].values, [1.0, 2.0]);
+        assert_eq!(families[1].values, [3.0]);
+        assert_eq!(families[1].label_texts(0).collect::<Vec<_>>(), ["shop"]);
+    }
+
+    #[test]
+    fn equal_texts_share_a_word_and_null_has_none() {
+        let column = Column::text("user", [Some("ann"), None, Some("ann")]);
+        let ColumnValues::Text(texts) = column.values else { panic!("a text column") };
+        assert_eq!(texts.words, ["ann"]);
+        assert_eq!(texts.codes, [0, NULL_CODE, 0]);
+        assert_eq!(texts.text(1), None);
+    }
+}

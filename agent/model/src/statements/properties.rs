@@ -1,0 +1,148 @@
+//! Against a server of one page that knows what really happened: nothing is counted twice, nothing that can be known is
+//! lost, and series are few and never go down.
+
+use std::collections::BTreeMap;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{tests::row, *};
+
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+#[derive(Debug, Clone)]
+enum Event {
+    Call(usize, u64),
+    Evict(usize),
+    Reset(usize),
+    ResetAll,
+    Read,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let statement = || 0..NAMES.len();
+    let event = prop_oneof![
+        8 => (statement(), 1..50_u64).prop_map(|(statement, calls)| Event::Call(statement, calls)),
+        1 => statement().prop_map(Event::Evict),
+        1 => statement().prop_map(Event::Reset),
+        1 => prop::bool::weighted(0.2).prop_map(|all| if all { Event::ResetAll } else { Event::Read }),
+        5 => Just(Event::Read),
+    ];
+    vec(event, 1..200)
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    calls: u64,
+    /// Calls that no read has seen yet.
+    unread: u64,
+    since: f64,
+}
+
+struct Server {
+    tells_since: bool,
+    entries: BTreeMap<usize, Entry>,
+    info: StatementsInfo,
+    clock: f64,
+    reads: u64,
+    /// Calls that a read could see, since the first.
+    seen: u64,
+}
+
+impl Server {
+    fn new(tells_since: bool) -> Self {
+        let info = StatementsInfo { dealloc: 0, stats_reset: Some(0.0) };
+        Self { tells_since, entries: BTreeMap::new(), info, clock: 0.0, reads: 0, seen: 0 }
+    }
+
+    fn happen(&mut self, event: &Event) -> Option<StatementsRead> {
+        self.clock += 1.0;
+        match event {
+            Event::Call(statement, calls) => {
+                let entry = self.entries.entry(*statement).or_insert(Entry { calls: 0, unread: 0, since: self.clock });
+                entry.calls += calls;
+                entry.unread += calls;
+            }
+            Event::Evict(statement) => {
+                self.entries.remove(statement);
+                self.info.dealloc += 1;
+            }
+            Event::Reset(statement) => {
+                self.entries.remove(statement);
+            }
+            Event::ResetAll => {
+                self.entries.clear();
+                self.info = StatementsInfo { dealloc: 0, stats_reset: Some(self.clock) };
+            }
+            Event::Read => return Some(self.read()),
+        }
+        None
+    }
+
+    fn read(&mut self) -> StatementsRead {
+        let unread: u64 = self.entries.values_mut().map(|entry| std::mem::take(&mut entry.unread)).sum();
+        self.seen += if self.reads == 0 { 0 } else { unread };
+        self.reads += 1;
+        let since = |entry: &Entry| self.tells_since.then_some(entry.since);
+        let rows = self.entries.iter().map(|(statement, entry)| row(NAMES[*statement], entry.calls, since(entry))).collect();
+        StatementsRead { taken_at: self.clock, rows, hidden_rows: 0, info: Some(self.info) }
+    }
+}
+
+type Exported = BTreeMap<Option<StatementKey>, u64>;
+
+fn exported(statements: &Statements) -> Exported {
+    statements.series().map(|series| (series.key.cloned(), series.counters.calls)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn every_call_that_can_be_seen_is_counted_once(events in events()) {
+        let (mut server, mut statements) = (Server::new(true), Statements::new(2));
+        for read in events.iter().filter_map(|event| server.happen(event)) {
+            statements.observe(read);
+        }
+        prop_assert_eq!(statements.total().calls, server.seen);
+    }
+
+    #[test]
+    fn an_older_server_never_makes_us_count_too_much(events in events()) {
+        let (mut server, mut statements) = (Server::new(false), Statements::new(2));
+        for event in &events {
+            if let Some(read) = server.happen(event) {
+                statements.observe(read);
+                prop_assert!(statements.total().calls <= server.seen);
+            }
+        }
+        // Only an entry made anew within one interval can hide what it counted before.
+        if !events.iter().any(|event| matches!(event, Event::Evict(_) | Event::Reset(_))) {
+            prop_assert_eq!(statements.total().calls, server.seen);
+        }
+    }
+
+    #[test]
+    fn series_are_few_never_go_down_and_share_out_every_increment(events in events(), series_max in 0..4_usize) {
+        let (mut server, mut statements) = (Server::new(true), Statements::new(series_max));
+        let (mut before, mut total_before) = (Exported::new(), 0);
+        for read in events.iter().filter_map(|event| server.happen(event)) {
+            statements.observe(read);
+            let now = exported(&statements);
+            prop_assert!(now.len() <= series_max + 1 && now.contains_key(&None));
+            let mut increases = 0;
+            for (key, value) in &now {
+                match before.get(key) {
+                    Some(earlier) => {
+                        prop_assert!(value >= earlier, "{:?} went from {} to {}", key, earlier, value);
+                        increases += value - earlier;
+                    }
+                    None => prop_assert_eq!(*value, 0, "{:?} did not start at 0", key),
+                }
+            }
+            let total = statements.total().calls;
+            prop_assert_eq!(increases, total - total_before);
+            prop_assert_eq!(now.values().sum::<u64>() + statements.retired().calls, total);
+            (before, total_before) = (now, total);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Builds every part from its section of the config, then runs them, phase by phase: the only file where all parts meet.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pharos_model::alert::AlertBook;
+use pharos_model::delta::Deltas;
+use pharos_model::snapshot::Snapshot;
+use pharos_model::subject::SubjectKey;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::board::{Board, PartHealth, server_part};
+use crate::clock::Clock;
+use crate::collect::postgres::PostgresSource;
+use crate::collect::redis::RedisSource;
+use crate::collect::{ServerTask, Source};
+use crate::config::Config;
+use crate::http::{self, Api, ListenError};
+use crate::lifecycle::Lifecycle;
+use crate::notify::Notify;
+use crate::pipeline::Pipeline;
+use crate::plugin::compile::{CompileError, Compiler};
+use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
+use crate::store::{Store, StoreError};
+use crate::telemetry::metrics::SelfMetrics;
+
+/// Snapshots that wait for judgement: a few per server, then later ones are dropped and counted.
+const QUEUED_SNAPSHOTS_MAX: usize = 64;
+/// Plugin events that wait to be recorded.
+const QUEUED_EVENTS_MAX: usize = 256;
+
+/// What a start needs that is not in the config file.
+pub struct Options {
+    /// This program's binary, which compiles plugins in a process of its own.
+    pub compile_helper: PathBuf,
+    /// Plugins inside the binary.
+    pub shipped: Shipped,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("preparing plugins")]
+    Compile(#[from] CompileError),
+    #[error("starting the plugin engine: {0}")]
+    Engine(String),
+}
+
+/// A running agent.
+pub struct Agent {
+    address: SocketAddr,
+    board: Arc<Board>,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl Agent {
+    /// Starts every part on `lifecycle`. What it watches may be down; what it needs itself may not.
+    pub async fn start(config: Config, options: Options, lifecycle: &Lifecycle) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let board = Arc::new(Board::new(clock));
+        let metrics = Arc::new(SelfMetrics::default());
+        build_info(&metrics, clock);
+
+        // 1. What another process could hold: the port and the data directory.
+        let listener = http::bind(&config.http).await?;
+        let address = listener.local_addr().map_err(|source| ListenError::Bind { address: ([0, 0, 0, 0], 0).into(), source })?;
+        let store = Store::open(&config.agent.data_dir)?;
+        board.set("store", PartHealth::Ok, None);
+
+        // 2. Plugins, then those who are told of what they find.
+        let (plugin_events, events) = mpsc::channel(QUEUED_EVENTS_MAX);
+        let engine = engine::running(config.plugins.pooling).map_err(|err| StartError::Engine(format!("{err:#}")))?;
+        let ticker = Ticker::start(&engine, clock).map_err(|err| StartError::Engine(err.to_string()))?;
+        let plugins = PluginHost::new(ticker, clock, Arc::clone(&metrics), plugin_events, config.plugins.probation);
+        let loader = loader(&config, &options, engine, &store, &metrics, clock, lifecycle)?;
+        let notify = Notify::start(
+            config.agent.name.clone(),
+            config.agent.external_url.clone(),
+            config.receiver.clone(),
+            config.route.clone(),
+            &plugins,
+            &metrics,
+            lifecycle,
+        );
+
+        // 3. The flow, with what the agent before this one knew.
+        let alerts = AlertBook::restore(store.alerts().await?);
+        let mut pipeline = Pipeline {
+            deltas: Deltas::default(),
+            alerts,
+            plugins: plugins.clone(),
+            store,
+            board: Arc::clone(&board),
+            notify,
+            metrics: Arc::clone(&metrics),
+            clock,
+        };
+        let servers = Servers::of(&config, lifecycle);
+        pipeline.forget_all_but(&servers.subjects()).await;
+        let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MAX);
+        lifecycle.supervise("pipeline", pipeline.run(queue, events));
+
+        // 4. The sources of the flow: files and servers.
+        let reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);
+        lifecycle.supervise("plugin reload", reloader.run(lifecycle.soft().clone()));
+        let parts = servers.parts();
+        servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
+
+        // 5. The outside.
+        let api = api(&config, parts, &board, &plugins, &metrics, clock);
+        lifecycle.supervise("http", serve(listener, api, lifecycle.clone()));
+        info!(address = %address, "listening on http://{address}");
+        Ok(Self { address, board, metrics })
+    }
+
+    /// Where the API listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    pub fn metrics(&self) -> &Arc<SelfMetrics> {
+        &self.metrics
+    }
+}
+
+fn build_info(metrics: &SelfMetrics, clock: Clock) {
+    let labels = [env!("CARGO_PKG_VERSION"), env!("PHAROS_REVISION"), env!("PHAROS_RUSTC")];
+    metrics.set("pharos_build_info", &labels, 1.0);
+    metrics.set("pharos_start_timestamp_seconds", &[], clock.wall_ms() as f64 / 1_000.0);
+}
+
+fn loader(
+    config: &Config,
+    options: &Options,
+    engine: wasmtime::Engine,
+    store: &Store,
+    metrics: &Arc<SelfMetrics>,
+    clock: Clock,
+    lifecycle: &Lifecycle,
+) -> Result<Loader, StartError> {
+    let compiler = Compiler::new(options.compile_helper.clone(), &config.agent.data_dir, &config.plugins, &engine)?;
+    let linkers = Linkers::new(&engine).map_err(|err| StartError::Engine(format!("{err:#}")))?;
+    Ok(Loader {
+        engine,
+        linkers,
+        compiler,
+        plugins: config.plugin.clone(),
+        receivers: config.receiver.clone(),
+        secrets: config.secret.clone(),
+        state: StateAccess { store: Some(store.clone()), clock },
+        metrics: Arc::clone(metrics),
+        clock,
+        tasks: lifecycle.tasks().clone(),
+    })
+}
+
+fn api(
+    config: &Config,
+    servers: Vec<String>,
+    board: &Arc<Board>,
+    plugins: &PluginHost,
+    metrics: &Arc<SelfMetrics>,
+    clock: Clock,
+) -> Arc<Api> {
+    let names = config.database.iter().map(|database| &database.name).chain(config.redis.iter().map(|redis| &redis.name));
+    let slow_after: BTreeMap<_, _> =
+        config.database.iter().map(|database| (database.name.clone(), database.slow_query.threshold)).collect();
+    Arc::new(Api {
+        board: Arc::clone(board),
+        plugins: plugins.clone(),
+        plugin_config: config.plugin.clone(),
+        metrics: Arc::clone(metrics),
+        access: config.access.clone(),
+        databases: names.cloned().collect(),
+        slow_after,
+        servers,
+        clock,
+    })
+}
+
+async fn serve(listener: TcpListener, api: Arc<Api>, lifecycle: Lifecycle) {
+    api.board.set("http", PartHealth::Ok, None);
+    if let Err(err) = http::serve(listener, Arc::clone(&api), lifecycle.soft().clone()).await {
+        api.board.set("http", PartHealth::Failed, Some(err.to_string()));
+    }
+}
+
+/// Every configured server.
+pub struct Servers {
+    postgres: Vec<PostgresSource>,
+    redis: Vec<RedisSource>,
+}
+
+impl Servers {
+    /// The config was checked, so every address parses.
+    pub fn of(config: &Config, lifecycle: &Lifecycle) -> Self {
+        let mut postgres = Vec::new();
+        for database in &config.database {
+            let urls = std::iter::once(&database.primary).chain(&database.replicas);
+            postgres.extend(urls.filter_map(|url| url.parse().ok()).map(|address| PostgresSource {
+                database: database.name.clone(),
+                connector: crate::postgres::Connector {
+                    address,
+                    password: database.password(),
+                    tls: database.tls.clone(),
+                    application_name: format!("pharos {}", config.agent.name),
+                    collect: config.collect.clone(),
+                    tasks: lifecycle.tasks().clone(),
+                },
+            }));
+        }
+        let mut redis = Vec::new();
+        for deployment in &config.redis {
+            redis.extend(deployment.nodes.iter().filter_map(|url| url.parse().ok()).map(|address| RedisSource {
+                database: deployment.name.clone(),
+                connector: crate::redis::Connector {
+                    address,
+                    password: deployment.password(),
+                    connect_timeout: config.collect.connect_timeout,
+                    deadline: config.collect.deadline,
+                },
+                collect: config.collect.clone(),
+            }));
+        }
+        Self { postgres, redis }
+    }
+
+    pub fn subjects(&self) -> Vec<SubjectKey> {
+        let postgres = self.postgres.iter().map(|source| source.subject().key());
+        postgres.chain(self.redis.iter().map(|source| source.subject().key())).collect()
+    }
+
+    fn parts(&self) -> Vec<String> {
+        self.subjects().iter().map(|subject| server_part(&subject.kind, &subject.id)).collect()
+    }
+
+    fn start(
+        self,
+        config: &Config,
+        board: &Board,
+        clock: Clock,
+        metrics: &Arc<SelfMetrics>,
+        snapshots: &mpsc::Sender<Snapshot>,
+        lifecycle: &Lifecycle,
+    ) {
+        self.parts().iter().for_each(|part| board.set(part, PartHealth::Starting, None));
+        let grace = config.collect.deadline + config.collect.connect_timeout;
+        for source in self.postgres {
+            let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
+            lifecycle.supervise("collector", task.run(lifecycle.soft().clone()));
+        }
+        for source in self.redis {
+            let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
+            lifecycle.supervise("collector", task.run(lifecycle.soft().clone()));
+        }
+    }
+
+    /// Reads the server with this id, or the first one of the database with this name, twice with a pause between, for its rates.
+    pub async fn record(self, wanted: &str, clock: Clock) -> Option<pharos_model::delta::Change> {
+        let is_wanted = |subject: pharos_model::subject::Subject| {
+            subject.id == wanted || subject.labels.iter().any(|label| label.name == "database" && label.value == wanted)
+        };
+        let metrics = Arc::new(SelfMetrics::default());
+        let (snapshots, _queue) = mpsc::channel(1);
+        let grace = std::time::Duration::from_secs(60);
+        if let Some(source) = self.postgres.into_iter().find(|source| is_wanted(source.subject())) {
+            return Some(ServerTask::new(source, grace, clock, metrics, snapshots).record().await);
+        }
+        let source = self.redis.into_iter().find(|source| is_wanted(source.subject()))?;
+        Some(ServerTask::new(source, grace, clock, metrics, snapshots).record().await)
+    }
+}

@@ -1,0 +1,124 @@
+//! What the agent knows now: one writer, many readers, each with an immutable picture.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use pharos_model::alert::Alert;
+use pharos_model::delta::Change;
+use pharos_model::snapshot::PartState;
+use pharos_model::subject::SubjectKey;
+use serde::Serialize;
+
+use crate::clock::{Clock, rfc3339};
+
+/// One consistent picture.
+#[derive(Debug, Clone, Default)]
+pub struct Picture {
+    /// The latest snapshot of each subject.
+    pub subjects: BTreeMap<SubjectKey, Arc<Change>>,
+    /// Open alerts, the gravest first.
+    pub alerts: Arc<Vec<Alert>>,
+}
+
+/// How a part of the agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartHealth {
+    Starting,
+    Ok,
+    /// Works, but not wholly; what it watches may be the reason.
+    Degraded,
+    /// The part itself does not work.
+    Failed,
+    Stopping,
+}
+
+/// A part as `/api/services/status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartStatus {
+    pub name: String,
+    pub state: PartHealth,
+    /// RFC 3339: since when it is in this state.
+    pub since: String,
+    pub cause: Option<String>,
+}
+
+#[derive(Debug)]
+pub struct Board {
+    picture: ArcSwap<Picture>,
+    parts: Mutex<BTreeMap<String, PartStatus>>,
+    clock: Clock,
+}
+
+impl Board {
+    pub fn new(clock: Clock) -> Self {
+        Self { picture: ArcSwap::default(), parts: Mutex::default(), clock }
+    }
+
+    pub fn picture(&self) -> Arc<Picture> {
+        self.picture.load_full()
+    }
+
+    /// Shows a new snapshot of its subject.
+    pub fn publish(&self, change: &Arc<Change>) {
+        let mut picture = Picture::clone(&self.picture.load());
+        picture.subjects.insert(change.snapshot.subject.key(), Arc::clone(change));
+        self.picture.store(Arc::new(picture));
+        let (state, cause) = server_health(change);
+        self.set(&server_part(&change.snapshot.subject.kind, &change.snapshot.subject.id), state, cause);
+    }
+
+    pub fn show_alerts<'a>(&self, alerts: impl Iterator<Item = &'a Alert>) {
+        let mut alerts: Vec<Alert> = alerts.cloned().collect();
+        alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.started_at_ms.cmp(&b.started_at_ms)));
+        let mut picture = Picture::clone(&self.picture.load());
+        picture.alerts = Arc::new(alerts);
+        self.picture.store(Arc::new(picture));
+    }
+
+    /// Notes how a part is. Its `since` moves only when the state does.
+    pub fn set(&self, name: &str, state: PartHealth, cause: Option<String>) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match parts.get(name) {
+            Some(known) if known.state == state => known.since.clone(),
+            _ => rfc3339(self.clock.wall_ms()),
+        };
+        parts.insert(name.to_owned(), PartStatus { name: name.to_owned(), state, since, cause });
+    }
+
+    pub fn forget(&self, name: &str) {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Every part, by name.
+    pub fn parts(&self) -> Vec<PartStatus> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+/// The name of a server among the parts.
+pub fn server_part(kind: &str, id: &str) -> String {
+    format!("{kind} {id}")
+}
+
+/// A server that is down or half readable degrades the agent; it never fails it.
+fn server_health(change: &Change) -> (PartHealth, Option<String>) {
+    let snapshot = &change.snapshot;
+    let kind = &snapshot.subject.kind;
+    if snapshot.scalar(&format!("pharos_{kind}_accepting_connections")) == Some(0.0) {
+        return (PartHealth::Degraded, Some("the server accepts no new sessions; open ones go on".to_owned()));
+    }
+    let reason = |(name, part): (&String, &pharos_model::snapshot::Part)| match &part.state {
+        PartState::Present => None,
+        PartState::Failed(why) => Some(format!("{name}: {why}")),
+        PartState::Unsupported(why) => Some(format!("{name}: {why}")),
+        PartState::Stale(age) => Some(format!("{name}: not read for {:.0} s", age.as_secs_f64())),
+    };
+    let reasons: Vec<String> = snapshot.parts.iter().filter_map(reason).collect();
+    match reasons.is_empty() {
+        true => (PartHealth::Ok, None),
+        false if snapshot.scalar(&format!("pharos_{kind}_up")) == Some(0.0) => (PartHealth::Degraded, reasons.into_iter().next()),
+        false => (PartHealth::Degraded, Some(reasons.join("; "))),
+    }
+}

@@ -1,0 +1,143 @@
+//! The command line. Only here is anything printed.
+
+mod check;
+mod demo;
+mod plugin;
+mod run;
+mod snapshot;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::agent::Options;
+use crate::config::LoadError;
+use crate::lifecycle::Ending;
+use crate::plugin::{compile, embedded, helper};
+
+/// Exit codes: 0 done, 1 failed, 2 wrong usage (clap), 78 the configuration cannot be used (sysexits' EX_CONFIG).
+const EXIT_FAILED: u8 = 1;
+const EXIT_CONFIG: u8 = 78;
+
+/// Monitors PostgreSQL and Redis; every judgement is a WebAssembly plugin.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pharos",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the configuration cannot be used."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent in the foreground
+    Run {
+        /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Check the config file and print every error as file:line:col
+    Check {
+        /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Look at plugin files
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Record a snapshot of a configured server, for `plugin test`
+    Snapshot {
+        /// The server's id (host:port), or the name of its [[database]] or [[redis]]
+        server: String,
+        /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Watch throw-away servers, a lively application and its troubles
+    Demo {
+        /// End by itself after this long, like 60s
+        #[arg(long = "for", value_parser = humantime::parse_duration)]
+        duration: Option<Duration>,
+        /// Folder of PostgreSQL's programs [default: found on this machine]
+        #[arg(long)]
+        postgres_bin: Option<PathBuf>,
+    },
+    /// Compile a plugin from standard input (what the agent starts itself)
+    #[command(name = compile::HELPER_COMMAND, hide = true)]
+    InternalCompile { output: PathBuf, memory_max: u64 },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Run { config } => with_runtime(run::run(config)),
+        Command::Check { config } => check::check(config.as_deref()),
+        Command::Plugin(command) => with_runtime(plugin::run(command)),
+        Command::Snapshot { server, config } => with_runtime(snapshot::record(server, config)),
+        Command::Demo { duration, postgres_bin } => with_runtime(demo::run(duration, postgres_bin)),
+        Command::InternalCompile { output, memory_max } => helper::run(&output, memory_max).map(|()| ExitCode::SUCCESS),
+    };
+    result.unwrap_or_else(|err| {
+        complain(&err);
+        exit_code(&err)
+    })
+}
+
+/// A couple of threads are plenty: the agent waits most of its time, and shares its machine with a database.
+const WORKER_THREADS: usize = 2;
+
+/// What is left of a drain that was cut short.
+const RUNTIME_END_MAX: Duration = Duration::from_millis(200);
+
+fn with_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKER_THREADS).enable_all().build()?;
+    let result = runtime.block_on(command);
+    runtime.shutdown_timeout(RUNTIME_END_MAX);
+    result
+}
+
+/// What `pharos run` and `pharos demo` start the agent with.
+fn options() -> anyhow::Result<Options> {
+    let shipped = embedded::SHIPPED.iter().map(|(id, bytes)| ((*id).to_owned(), (*bytes).into())).collect();
+    Ok(Options { compile_helper: std::env::current_exe()?, shipped })
+}
+
+fn ending(ending: Ending) -> ExitCode {
+    match ending {
+        Ending::Drained => ExitCode::SUCCESS,
+        Ending::Cut | Ending::Failed => ExitCode::from(EXIT_FAILED),
+    }
+}
+
+fn exit_code(err: &anyhow::Error) -> ExitCode {
+    use crate::agent::StartError;
+    use crate::store::StoreError;
+    let config = err.downcast_ref::<LoadError>().is_some()
+        || matches!(
+            err.downcast_ref::<StartError>(),
+            Some(StartError::Listen(_) | StartError::Store(StoreError::Locked { .. } | StoreError::Directory { .. }))
+        );
+    ExitCode::from(if config { EXIT_CONFIG } else { EXIT_FAILED })
+}
+
+/// Prints a line on standard output. A closed pipe is no reason to complain.
+pub(crate) fn print(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+fn complain(err: &anyhow::Error) {
+    let mut out = std::io::stderr().lock();
+    let _ = match err.downcast_ref::<LoadError>() {
+        // Its lines begin with the file's name, as editors like them.
+        Some(load) => writeln!(out, "{load}"),
+        None => writeln!(out, "pharos: {}", crate::telemetry::logs::chain(err.as_ref())),
+    };
+}

@@ -1,0 +1,166 @@
+//! `pharos plugin inspect|test`: what authors ask of a plugin file before an agent does.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use pharos_model::delta::Change;
+use pharos_model::finding::{Finding, Skipped};
+
+use super::print;
+use crate::clock::Clock;
+use crate::config::plugins::{PluginConfig, PluginsConfig};
+use crate::plugin::compile::Compiler;
+use crate::plugin::{Linkers, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine, validate};
+use crate::telemetry::metrics::SelfMetrics;
+
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Print world, imports, wants and rules of a plugin file
+    Inspect {
+        file: PathBuf,
+        /// TOML file with the plugin's settings, as under [plugin.ID.settings]
+        #[arg(long)]
+        settings: Option<PathBuf>,
+    },
+    /// Run an alert plugin on a recorded snapshot and print what it says
+    Test {
+        file: PathBuf,
+        /// A snapshot recorded by `pharos snapshot`
+        #[arg(long)]
+        snapshot: PathBuf,
+        /// TOML file with the plugin's settings, as under [plugin.ID.settings]
+        #[arg(long)]
+        settings: Option<PathBuf>,
+    },
+}
+
+pub async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        PluginCommand::Inspect { file, settings } => inspect(&file, settings.as_deref()).await,
+        PluginCommand::Test { file, snapshot, settings } => test(&file, &snapshot, settings.as_deref()).await,
+    }
+}
+
+async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (bytes, inspection) = look(file)?;
+    print(format_args!("file     {} ({}, sha256 {})", file.display(), bytesize::ByteSize::b(bytes.len() as u64), digest(&bytes)));
+    print(format_args!("world    {}", inspection.world.as_str()));
+    for import in &inspection.imports {
+        print(format_args!("import   {import}"));
+    }
+    let plugin = load(file, &bytes, settings, &[]).await?;
+    let description = plugin.description();
+    print(format_args!("plugin   {} {}: {}", description.id, description.version, description.summary));
+    for (want, reason) in &description.wants {
+        print(format_args!("wants    {want}: {reason}"));
+    }
+    for rule in plugin.rules() {
+        print(format_args!(
+            "rule     {} ({}, {}): {}; for {:?}, keeps firing {:?}; needs {}",
+            rule.id,
+            rule.subject_kind,
+            rule.category,
+            rule.summary,
+            rule.for_,
+            rule.keep_firing,
+            rule.needs.join(", ")
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn test(file: &Path, snapshot: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let (bytes, inspection) = look(file)?;
+    if inspection.world != validate::World::AlertRule {
+        bail!("{} is a {}; only alert rules can be tested on a snapshot", file.display(), inspection.world.as_str());
+    }
+    let text = std::fs::read_to_string(snapshot).with_context(|| format!("reading {}", snapshot.display()))?;
+    let change: Change =
+        serde_json::from_str(&text).with_context(|| format!("{} is not a snapshot that `pharos snapshot` recorded", snapshot.display()))?;
+    let subject = change.snapshot.subject.key();
+    let plugin = load(file, &bytes, settings, &[]).await?;
+    let (usage, judged) = plugin.evaluate(Arc::new(change)).await;
+    let report = judged.with_context(|| format!("`{}` failed on {subject}", plugin.description().id))?;
+    for finding in &report.report.findings {
+        print(finding_line(finding));
+    }
+    for skipped in &report.report.skipped {
+        print(skipped_line(skipped));
+    }
+    for repair in &report.repairs {
+        print(format_args!("repaired {repair}"));
+    }
+    print(format_args!(
+        "{} findings, {} skipped, on {subject}; {:.2?} of CPU time, {:.2?} in all, {} of memory",
+        report.report.findings.len(),
+        report.report.skipped.len(),
+        usage.cpu,
+        usage.wall,
+        bytesize::ByteSize::b(usage.memory_peak_bytes)
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn finding_line(finding: &Finding) -> String {
+    let labels: Vec<String> = finding.labels.iter().map(|label| format!("{}={}", label.name, label.value)).collect();
+    let strength = match finding.strength {
+        pharos_model::finding::Strength::Raise => "",
+        pharos_model::finding::Strength::Hold => " (hold)",
+    };
+    let fix = finding.fix.as_deref().map(|fix| format!("\n           fix: {fix}")).unwrap_or_default();
+    format!(
+        "{:8} {}{{{}}}{strength}: {}\n           {}{fix}",
+        finding.severity,
+        finding.rule,
+        labels.join(","),
+        finding.title,
+        finding.detail
+    )
+}
+
+fn skipped_line(skipped: &Skipped) -> String {
+    format!("skipped  {}: {}", skipped.rule, skipped.reason)
+}
+
+fn look(file: &Path) -> anyhow::Result<(Vec<u8>, validate::Inspection)> {
+    let size = std::fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
+    if size > validate::FILE_BYTES_MAX {
+        bail!("{} is larger than {}", file.display(), bytesize::ByteSize::b(validate::FILE_BYTES_MAX));
+    }
+    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let inspection = validate::inspect(&bytes).with_context(|| file.display().to_string())?;
+    Ok((bytes, inspection))
+}
+
+/// Loads a file as the agent would, in a temporary folder and without a store.
+async fn load(file: &Path, bytes: &[u8], settings: Option<&Path>, latest: &[Arc<Change>]) -> anyhow::Result<LoadedPlugin> {
+    let id = file.file_stem().and_then(|stem| stem.to_str()).context("the file's name is not UTF-8")?;
+    let mut config = PluginConfig::default();
+    if let Some(path) = settings {
+        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        config.settings = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    }
+    let clock = Clock::start();
+    let folder = tempfile::tempdir()?;
+    let plugins = PluginsConfig::default();
+    let engine = engine::running(false).map_err(|err| anyhow::anyhow!("{err:#}"))?;
+    let ticker = Ticker::start(&engine, clock)?;
+    let loader = Loader {
+        compiler: Compiler::new(std::env::current_exe()?, folder.path(), &plugins, &engine)?,
+        linkers: Linkers::new(&engine).map_err(|err| anyhow::anyhow!("{err:#}"))?,
+        engine,
+        plugins: BTreeMap::from([(id.to_owned(), config)]),
+        receivers: Vec::new(),
+        secrets: BTreeMap::new(),
+        state: StateAccess { store: None, clock },
+        metrics: Arc::new(SelfMetrics::default()),
+        clock,
+        tasks: tokio_util::task::TaskTracker::new(),
+    };
+    let generation = loader.load(id, bytes, digest(bytes), latest).await.with_context(|| file.display().to_string())?;
+    Ok(LoadedPlugin::new(generation, ticker))
+}

@@ -1,0 +1,29 @@
+//! `pharos run`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tracing::info;
+
+use crate::agent::Agent;
+use crate::lifecycle::Lifecycle;
+use crate::{config, telemetry};
+
+pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let path = config::find(named.as_deref())?;
+    let config = config::load(&path)?;
+    telemetry::logs::start(&config.log);
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = env!("PHAROS_REVISION"),
+        config = %path.display(),
+        "pharos {} starts with {}",
+        env!("CARGO_PKG_VERSION"),
+        path.display()
+    );
+    let lifecycle = Lifecycle::default();
+    Agent::start(config, super::options()?, &lifecycle).await?;
+    let ending = lifecycle.run().await;
+    info!("pharos ended: {ending:?}");
+    Ok(super::ending(ending))
+}

@@ -1,0 +1,39 @@
+//! The only place that reads a clock.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use pharos_model::alert::Now;
+
+/// Monotonic time since the agent started, and wall time for people.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that the others ask")]
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// Time since the start; what durations are measured with.
+    pub fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Milliseconds since 1970; what people and other machines are told.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that the others ask")]
+    pub fn wall_ms(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub fn now(&self) -> Now {
+        Now { monotonic: self.monotonic(), wall_ms: self.wall_ms() }
+    }
+}
+
+/// RFC 3339 in UTC, to the millisecond.
+pub fn rfc3339(wall_ms: u64) -> String {
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms)).to_string()
+}

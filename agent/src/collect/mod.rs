@@ -1,0 +1,80 @@
+//! Turns servers into snapshots.
+//!
+//! One task per server ([`schedule`]) runs that server's collectors one after the other, each at its own interval. A collector reads one
+//! family of facts and knows nothing of ticks, sessions that end or alerts. Adding one is a file and a line in its engine's table
+//! ([`postgres::collectors`], [`redis::collectors`]).
+
+pub mod postgres;
+pub mod redis;
+mod schedule;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::snapshot::{Family, Table};
+
+pub use schedule::{ServerTask, Source};
+
+use crate::postgres::QueryError;
+use crate::redis::RedisError;
+use crate::telemetry::logs::chain;
+
+/// What one run read.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Changes when counters start anew as a whole.
+    pub epoch: u64,
+    pub families: Vec<Family>,
+    pub tables: Vec<Table>,
+    /// A collector that should run now rather than at its next tick, because of what this one saw.
+    pub urgent: Option<&'static str>,
+}
+
+/// Reads one family of facts over a session.
+pub trait Collector<S>: Send {
+    /// The part of the snapshot that it fills.
+    fn name(&self) -> &'static str;
+    fn interval(&self) -> Duration;
+    fn collect<'a>(&'a mut self, session: &'a mut S, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>>;
+}
+
+/// Why a part is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// Not an error of ours or the server's: it does not offer this. The text says how it would.
+    #[error("{0}")]
+    Unsupported(String),
+    #[error("querying {collector}")]
+    Query { collector: &'static str, source: QueryError },
+    #[error("reading a row of {collector}")]
+    Row { collector: &'static str, source: tokio_postgres::Error },
+    #[error("asking for {collector}")]
+    Redis { collector: &'static str, source: RedisError },
+}
+
+impl CollectError {
+    /// A closed set, for metric labels.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unsupported(_) => "unsupported",
+            Self::Query { source, .. } => source.reason(),
+            Self::Row { .. } => "row",
+            Self::Redis { source, .. } => source.reason(),
+        }
+    }
+
+    /// Whether the session can no longer be used.
+    pub fn ends_session(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::Row { .. } => false,
+            Self::Query { source, .. } => source.ends_session(),
+            Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "unreachable"),
+        }
+    }
+
+    /// The whole chain, for people.
+    pub fn text(&self) -> String {
+        chain(self)
+    }
+}

@@ -1,0 +1,17 @@
+-- The client backends whose transactions are oldest; texts stay on the server, the query id names the statement.
+SELECT a.pid::int8 AS pid,
+       a.datname::text AS datname,
+       a.usename::text AS "user",
+       a.application_name AS application,
+       a.state,
+       a.wait_event_type,
+       a.wait_event,
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
+       extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS state_seconds,
+       a.query_id
+FROM pg_stat_activity a
+WHERE a.backend_type = 'client backend'
+  AND a.pid <> pg_backend_pid()
+  AND a.xact_start IS NOT NULL
+ORDER BY a.xact_start
+LIMIT 50

@@ -1,0 +1,67 @@
+//! Facts of one Redis server.
+
+mod info;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::subject::{Label, Subject};
+
+use super::Collector;
+use super::schedule::{ConnectFailure, Source};
+use crate::config::collect::CollectConfig;
+use crate::redis::{Connector, Session};
+use crate::telemetry::logs::chain;
+
+/// A server of a `[[redis]]`.
+pub struct RedisSource {
+    /// The name of the `[[redis]]`.
+    pub database: String,
+    pub connector: Connector,
+    pub collect: CollectConfig,
+}
+
+impl RedisSource {
+    pub fn id(&self) -> String {
+        self.connector.address.id()
+    }
+}
+
+/// Every collector, in the order in which they run.
+fn collectors(collect: &CollectConfig) -> Vec<Box<dyn Collector<Session>>> {
+    vec![Box::new(info::Info::new(collect.interval.info))]
+}
+
+impl Source for RedisSource {
+    type Session = Session;
+
+    fn subject(&self) -> Subject {
+        Subject {
+            kind: "redis".to_owned(),
+            id: self.id(),
+            version: String::new(),
+            labels: vec![Label::new("database", &self.database), Label::new("server", self.id())],
+        }
+    }
+
+    fn up_metric(&self) -> &'static str {
+        "pharos_redis_up"
+    }
+
+    fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
+        async { self.connector.connect().await.map_err(|err| ConnectFailure { reason: err.reason(), text: chain(&err) }) }.boxed()
+    }
+
+    fn version(_: &Session) -> String {
+        // Redis says its version in INFO only, as a label of pharos_redis_info.
+        String::new()
+    }
+
+    fn is_closed(_: &Session) -> bool {
+        // A multiplexed connection says so at its next command.
+        false
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn Collector<Session>>> {
+        collectors(&self.collect)
+    }
+}

@@ -1,0 +1,59 @@
+//! `[agent]`, `[log]`: who this agent is, where it keeps its state, how it speaks.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::shape::{Key, Shape, key};
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentConfig {
+    /// Appears in notifications and in the sessions the agent opens.
+    pub name: String,
+    /// Holds the state store; one agent per directory.
+    pub data_dir: PathBuf,
+    /// Where a person can look at this agent; goes into notifications.
+    pub external_url: Option<String>,
+}
+
+pub const AGENT_KEYS: &[Key] = &[key("name", Shape::Text), key("data_dir", Shape::Text), key("external_url", Shape::Text)];
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self { name: "pharos".to_owned(), data_dir: PathBuf::from("/var/lib/pharos"), external_url: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+pub const LOG_KEYS: &[Key] =
+    &[key("level", Shape::OneOf(&["error", "warn", "info", "debug", "trace"])), key("format", Shape::OneOf(&["text", "json"]))];
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text }
+    }
+}

@@ -1,0 +1,250 @@
+//! `[[database]]` and `[[redis]]`: what is watched.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio_postgres::config::Host;
+
+use super::secret::SecretSource;
+use super::shape::{Key, Shape, key, required};
+
+/// A PostgreSQL primary with its replicas.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    pub name: String,
+    pub primary: String,
+    #[serde(default)]
+    pub replicas: Vec<String>,
+    pub password_file: Option<PathBuf>,
+    pub password_env: Option<String>,
+    #[serde(default)]
+    pub tls: TlsConfig,
+    #[serde(default)]
+    pub slow_query: SlowQueryConfig,
+}
+
+/// How a session is encrypted and whom it trusts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// None: `verify-full` off loopback, `disable` on loopback and Unix sockets.
+    pub mode: Option<TlsMode>,
+    /// PEM file of the certificates to trust; none: those of the operating system.
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TlsMode {
+    Disable,
+    /// Encrypted, but whoever answers is believed.
+    Require,
+    /// The certificate must come from a trusted authority, for whatever name.
+    VerifyCa,
+    /// ... and for the host's name.
+    VerifyFull,
+}
+
+/// What `/api/database/slow-queries` lists.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SlowQueryConfig {
+    /// Mean execution time from which a statement counts as slow.
+    #[serde(with = "humantime_serde")]
+    pub threshold: Duration,
+}
+
+impl Default for SlowQueryConfig {
+    fn default() -> Self {
+        Self { threshold: Duration::from_millis(500) }
+    }
+}
+
+const TLS: Shape = Shape::Table(&[key("mode", Shape::OneOf(&["disable", "require", "verify-ca", "verify-full"])), key("ca", Shape::Text)]);
+
+pub const DATABASE_KEYS: &[Key] = &[
+    required("name", Shape::Text),
+    required("primary", Shape::Text),
+    key("replicas", Shape::List(&Shape::Text)),
+    key("password_file", Shape::Text),
+    key("password_env", Shape::Text),
+    key("tls", TLS),
+    key("slow_query", Shape::Table(&[key("threshold", Shape::Duration)])),
+];
+
+/// The servers of one Redis deployment. Sentinel and Cluster come later.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    pub name: String,
+    #[serde(default)]
+    pub mode: RedisMode,
+    pub nodes: Vec<String>,
+    pub password_file: Option<PathBuf>,
+    pub password_env: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisMode {
+    #[default]
+    Standalone,
+}
+
+pub const REDIS_KEYS: &[Key] = &[
+    required("name", Shape::Text),
+    key("mode", Shape::OneOf(&["standalone"])),
+    required("nodes", Shape::List(&Shape::Text)),
+    key("password_file", Shape::Text),
+    key("password_env", Shape::Text),
+];
+
+/// Address and account of one PostgreSQL server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostgresAddress {
+    pub host: Host,
+    pub port: u16,
+    pub user: String,
+    pub datname: String,
+}
+
+impl PostgresAddress {
+    /// `host:port`, or the socket's folder and port.
+    pub fn id(&self) -> String {
+        match &self.host {
+            Host::Tcp(host) => format!("{host}:{}", self.port),
+            Host::Unix(folder) => format!("{}:{}", folder.display(), self.port),
+        }
+    }
+
+    /// Whether nobody else could listen on the way.
+    pub fn is_local(&self) -> bool {
+        match &self.host {
+            Host::Unix(_) => true,
+            Host::Tcp(host) => host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+        }
+    }
+}
+
+impl FromStr for PostgresAddress {
+    type Err = String;
+
+    fn from_str(url: &str) -> Result<Self, String> {
+        if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+            return Err("must look like postgresql://user@host:5432/datname".to_owned());
+        }
+        let config = tokio_postgres::Config::from_str(url).map_err(|err| format!("is not a PostgreSQL URL: {}", chain(&err)))?;
+        if config.get_password().is_some() {
+            return Err("holds a password; move it to a file and name that with password_file".to_owned());
+        }
+        let [host] = config.get_hosts() else {
+            return Err("must name exactly one host; list further servers under replicas".to_owned());
+        };
+        let user = config.get_user().ok_or("needs a user: postgresql://USER@host:5432/datname")?;
+        Ok(Self {
+            host: host.clone(),
+            port: config.get_ports().first().copied().unwrap_or(5432),
+            user: user.to_owned(),
+            datname: config.get_dbname().unwrap_or(user).to_owned(),
+        })
+    }
+}
+
+fn chain(err: &dyn std::error::Error) -> String {
+    err.source().map_or_else(|| err.to_string(), |source| format!("{err}: {source}"))
+}
+
+/// Address of one Redis server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisAddress {
+    pub url: url::Url,
+}
+
+impl RedisAddress {
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or("127.0.0.1")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url.port().unwrap_or(6379)
+    }
+
+    pub fn id(&self) -> String {
+        format!("{}:{}", self.host(), self.port())
+    }
+
+    pub fn tls(&self) -> bool {
+        self.url.scheme() == "rediss"
+    }
+}
+
+impl FromStr for RedisAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = url::Url::parse(text).map_err(|err| format!("is not a Redis URL: {err}"))?;
+        if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none() {
+            return Err("must look like redis://host:6379 or rediss://host:6379".to_owned());
+        }
+        if url.password().is_some() {
+            return Err("holds a password; move it to a file and name that with password_file".to_owned());
+        }
+        Ok(Self { url })
+    }
+}
+
+impl DatabaseConfig {
+    pub fn password(&self) -> Option<SecretSource> {
+        SecretSource::from_keys(self.password_file.as_ref(), self.password_env.as_ref())
+    }
+
+    pub fn resolve_paths(&mut self, base: &Path) {
+        for path in [&mut self.password_file, &mut self.tls.ca].into_iter().flatten() {
+            *path = base.join(&path);
+        }
+    }
+
+    pub fn validate(&self, path: &str, mut report: impl FnMut(String, String)) {
+        let urls = std::iter::once((format!("{path}.primary"), &self.primary));
+        let replicas = self.replicas.iter().enumerate().map(|(index, url)| (format!("{path}.replicas[{index}]"), url));
+        for (path, url) in urls.chain(replicas) {
+            if let Err(why) = url.parse::<PostgresAddress>() {
+                report(path, why);
+            }
+        }
+        both_passwords(path, self.password_file.is_some() && self.password_env.is_some(), report);
+    }
+}
+
+impl RedisConfig {
+    pub fn password(&self) -> Option<SecretSource> {
+        SecretSource::from_keys(self.password_file.as_ref(), self.password_env.as_ref())
+    }
+
+    pub fn resolve_paths(&mut self, base: &Path) {
+        if let Some(path) = &mut self.password_file {
+            *path = base.join(&path);
+        }
+    }
+
+    pub fn validate(&self, path: &str, mut report: impl FnMut(String, String)) {
+        for (index, url) in self.nodes.iter().enumerate() {
+            if let Err(why) = url.parse::<RedisAddress>() {
+                report(format!("{path}.nodes[{index}]"), why);
+            }
+        }
+        if self.nodes.is_empty() {
+            report(format!("{path}.nodes"), "needs at least one node".to_owned());
+        }
+        both_passwords(path, self.password_file.is_some() && self.password_env.is_some(), report);
+    }
+}
+
+fn both_passwords(path: &str, both: bool, mut report: impl FnMut(String, String)) {
+    if both {
+        report(format!("{path}.password_env"), "password_file and password_env are both set; keep one".to_owned());
+    }
+}

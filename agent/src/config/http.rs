@@ -1,0 +1,81 @@
+//! `[http]` and `[[access.token]]`: where the API listens and who may ask.
+
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use super::shape::{Key, Shape, key, required};
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Address and port of the API; port 0 takes a free one.
+    pub listen: String,
+}
+
+pub const HTTP_KEYS: &[Key] = &[key("listen", Shape::Text)];
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:9465".to_owned() }
+    }
+}
+
+impl HttpConfig {
+    pub fn address(&self) -> Result<SocketAddr, String> {
+        self.listen.parse().map_err(|_| format!("`{}` is not an address and port like \"127.0.0.1:9465\"", self.listen))
+    }
+}
+
+/// Tokens that may ask once the API listens off loopback; without any, every local user may read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessConfig {
+    pub token: Vec<TokenConfig>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    pub name: String,
+    pub role: Role,
+    /// Hex SHA-256 of the token, so that the file holds no secret.
+    pub sha256: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Viewer,
+    Operator,
+    Admin,
+}
+
+pub const ACCESS_KEYS: &[Key] = &[key(
+    "token",
+    Shape::List(&Shape::Table(&[
+        required("name", Shape::Text),
+        required("role", Shape::OneOf(&["viewer", "operator", "admin"])),
+        required("sha256", Shape::Text),
+    ])),
+)];
+
+/// Checks the listener and the tokens together; `report(path, message)` takes each problem.
+pub fn validate(http: &HttpConfig, access: &AccessConfig, mut report: impl FnMut(String, String)) {
+    match http.address() {
+        Err(why) => report("http.listen".to_owned(), why),
+        Ok(address) if !address.ip().is_loopback() && access.token.is_empty() => report(
+            "http.listen".to_owned(),
+            format!("`{address}` is reachable from other machines but no token protects it; listen on 127.0.0.1 or add [[access.token]]"),
+        ),
+        Ok(_) => {}
+    }
+    for (index, token) in access.token.iter().enumerate() {
+        if token.sha256.len() != 64 || !token.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            report(
+                format!("access.token[{index}].sha256"),
+                "must be the 64 hex digits of the token's SHA-256, as `printf %s TOKEN | sha256sum` prints them".to_owned(),
+            );
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! From a file to a [`Config`], or to everything that is wrong with it.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use super::problem::{LoadError, Located, Problem, position};
+use super::{Config, SHAPE, shape};
+
+/// Tried in this order when no file is named.
+const DEFAULT_PATHS: [&str; 2] = ["pharos.toml", "/etc/pharos/pharos.toml"];
+
+/// A config file is written by people; more than this is not one.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The named file, or the first default that exists.
+pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let found = DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists());
+    found.ok_or_else(|| LoadError::Unreadable {
+        path: PathBuf::from(DEFAULT_PATHS[0]),
+        why: format!("no config file here nor at {}; name one with --config FILE", DEFAULT_PATHS[1]),
+    })
+}
+
+/// Reads and checks a file. Relative paths in it count from its folder.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let unreadable = |why: String| LoadError::Unreadable { path: path.to_owned(), why };
+    let size = std::fs::metadata(path).map_err(|err| unreadable(err.to_string()))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(unreadable(format!("is {size} bytes long; a config file has at most {FILE_BYTES_MAX}")));
+    }
+    let bytes = std::fs::read(path).map_err(|err| unreadable(err.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|err| not_utf8(path, &err))?;
+    let base = path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    parse(&text, base).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+}
+
+/// Checks a text. Relative paths in it count from `base`.
+pub fn parse(text: &str, base: &Path) -> Result<Config, Vec<Located>> {
+    let problems = match check(text, base) {
+        Ok(config) => return Ok(config),
+        Err(problems) => problems,
+    };
+    Err(problems.into_iter().map(|problem| Located::new(text, problem)).collect())
+}
+
+fn check(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        let problem = |err: toml::de::Error| Problem { place: err.span().unwrap_or(0..0), message: err.message().to_owned() };
+        return Err(syntax.into_iter().map(problem).collect());
+    }
+    let (places, problems) = shape::walk(&document, &SHAPE);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut config: Config =
+        toml::from_str(text).map_err(|err| vec![Problem { place: err.span().unwrap_or(0..0), message: err.message().to_owned() }])?;
+    config.resolve_paths(base);
+    let mut problems = Vec::new();
+    config.validate(&mut |path, message| problems.push(Problem { place: places.find(&path), message: format!("`{path}`: {message}") }));
+    if problems.is_empty() {
+        return Ok(config);
+    }
+    problems.sort_by_key(|problem| problem.place.start);
+    Err(problems)
+}
+
+fn not_utf8(path: &Path, err: &std::string::FromUtf8Error) -> LoadError {
+    let valid = err.utf8_error().valid_up_to();
+    let text = String::from_utf8_lossy(&err.as_bytes()[..valid]);
+    let (line, column) = position(&text, text.len());
+    let message = "the file is not UTF-8 from here on; save it as UTF-8".to_owned();
+    LoadError::Invalid { path: path.to_owned(), problems: vec![Located { line, column, message }] }
+}

@@ -1,0 +1,115 @@
+//! The TOML file: one section per file, each with its struct, defaults and checks.
+//!
+//! Parts take their own section by value; nobody reads a stranger's setting.
+
+pub mod agent;
+pub mod collect;
+pub mod database;
+pub mod http;
+pub mod load;
+pub mod notify;
+pub mod plugins;
+pub mod problem;
+pub mod secret;
+pub mod shape;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+pub use load::{find, load, parse};
+pub use problem::LoadError;
+
+use agent::{AgentConfig, LogConfig};
+use collect::CollectConfig;
+use database::{DatabaseConfig, RedisConfig};
+use http::{AccessConfig, HttpConfig};
+use notify::{ReceiverConfig, RouteConfig};
+use plugins::{PluginConfig, PluginsConfig};
+use secret::SecretSource;
+use shape::{Shape, key};
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub agent: AgentConfig,
+    pub log: LogConfig,
+    pub http: HttpConfig,
+    pub access: AccessConfig,
+    pub database: Vec<DatabaseConfig>,
+    pub redis: Vec<RedisConfig>,
+    pub collect: CollectConfig,
+    pub plugins: PluginsConfig,
+    pub plugin: BTreeMap<String, PluginConfig>,
+    pub secret: BTreeMap<String, SecretSource>,
+    pub receiver: Vec<ReceiverConfig>,
+    pub route: Vec<RouteConfig>,
+}
+
+const SHAPE: Shape = Shape::Table(&[
+    key("agent", Shape::Table(agent::AGENT_KEYS)),
+    key("log", Shape::Table(agent::LOG_KEYS)),
+    key("http", Shape::Table(http::HTTP_KEYS)),
+    key("access", Shape::Table(http::ACCESS_KEYS)),
+    key("database", Shape::List(&Shape::Table(database::DATABASE_KEYS))),
+    key("redis", Shape::List(&Shape::Table(database::REDIS_KEYS))),
+    key("collect", Shape::Table(collect::COLLECT_KEYS)),
+    key("plugins", Shape::Table(plugins::PLUGINS_KEYS)),
+    key("plugin", Shape::Map(&Shape::Table(plugins::PLUGIN_KEYS))),
+    key("secret", Shape::Map(&Shape::Table(secret::SOURCE_KEYS))),
+    key("receiver", Shape::List(&Shape::Table(notify::RECEIVER_KEYS))),
+    key("route", Shape::List(&Shape::Table(notify::ROUTE_KEYS))),
+]);
+
+impl Config {
+    /// Makes every path absolute or relative to the working directory, counted from the config file's folder.
+    fn resolve_paths(&mut self, base: &Path) {
+        self.agent.data_dir = base.join(&self.agent.data_dir);
+        self.plugins.resolve_paths(base);
+        self.database.iter_mut().for_each(|database| database.resolve_paths(base));
+        self.redis.iter_mut().for_each(|redis| redis.resolve_paths(base));
+        self.secret.values_mut().for_each(|secret| secret.resolve_path(base));
+    }
+
+    /// Checks what no single value shows; `report(path, message)` takes each problem.
+    fn validate(&self, report: &mut impl FnMut(String, String)) {
+        http::validate(&self.http, &self.access, &mut *report);
+        self.collect.validate(&mut *report);
+        self.plugins.validate(&mut *report);
+        notify::validate(&self.receiver, &self.route, &mut *report);
+        for (index, database) in self.database.iter().enumerate() {
+            database.validate(&format!("database[{index}]"), &mut *report);
+        }
+        for (index, redis) in self.redis.iter().enumerate() {
+            redis.validate(&format!("redis[{index}]"), &mut *report);
+        }
+        unique("database", self.database.iter().map(|database| &database.name), report);
+        unique("redis", self.redis.iter().map(|redis| &redis.name), report);
+        unique("receiver", self.receiver.iter().map(|receiver| &receiver.name), report);
+        self.unique_servers(report);
+    }
+
+    /// A server watched twice would have every series and alert twice.
+    fn unique_servers(&self, report: &mut impl FnMut(String, String)) {
+        let mut seen = BTreeSet::new();
+        for (index, database) in self.database.iter().enumerate() {
+            let urls = std::iter::once(&database.primary).chain(&database.replicas);
+            for address in urls.filter_map(|url| url.parse::<database::PostgresAddress>().ok()) {
+                if !seen.insert(address.id()) {
+                    report(format!("database[{index}]"), format!("the server {} is listed twice", address.id()));
+                }
+            }
+        }
+    }
+}
+
+fn unique<'a>(section: &str, names: impl Iterator<Item = &'a String>, report: &mut impl FnMut(String, String)) {
+    let mut seen = BTreeSet::new();
+    for (index, name) in names.enumerate() {
+        if !seen.insert(name) {
+            report(format!("{section}[{index}].name"), format!("another [[{section}]] is named \"{name}\" already"));
+        }
+    }
+}

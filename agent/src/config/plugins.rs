@@ -1,0 +1,119 @@
+//! `[plugins]`, `[plugin.ID]`: where plugins come from, what they may do and how they are set up.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+
+use super::shape::{Key, Shape, key};
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginsConfig {
+    /// Folder of plugin files, `ID.wasm`; watched.
+    pub dir: PathBuf,
+    /// Time between two looks at the whole folder, for what the watch missed.
+    #[serde(with = "humantime_serde")]
+    pub rescan: Duration,
+    /// How long a path must be quiet before its file is read.
+    #[serde(with = "humantime_serde")]
+    pub debounce: Duration,
+    /// How long a new generation is watched; past its error budget the one before it returns.
+    #[serde(with = "humantime_serde")]
+    pub probation: Duration,
+    /// Memory that compiling one plugin may take.
+    pub compile_memory_max: ByteSize,
+    #[serde(with = "humantime_serde")]
+    pub compile_timeout: Duration,
+    /// Reserve address space for instances beforehand; falls back by itself where that is not possible.
+    pub pooling: bool,
+}
+
+pub const PLUGINS_KEYS: &[Key] = &[
+    key("dir", Shape::Text),
+    key("rescan", Shape::Duration),
+    key("debounce", Shape::Duration),
+    key("probation", Shape::Duration),
+    key("compile_memory_max", Shape::Size),
+    key("compile_timeout", Shape::Duration),
+    key("pooling", Shape::Boolean),
+];
+
+impl Default for PluginsConfig {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("plugins"),
+            rescan: Duration::from_secs(30),
+            debounce: Duration::from_millis(300),
+            probation: Duration::from_secs(300),
+            compile_memory_max: ByteSize::gib(2),
+            compile_timeout: Duration::from_secs(120),
+            pooling: true,
+        }
+    }
+}
+
+/// Settings and grants of the plugin with this id.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginConfig {
+    pub enabled: bool,
+    pub settings: toml::Table,
+    pub grants: Grants,
+    pub limits: LimitsConfig,
+}
+
+/// What the operator lets a plugin do; nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grants {
+    /// Hosts it may send HTTP to: `host`, `host:port`, `*.example.com`, an address or a network like `10.1.0.0/16`.
+    pub egress: Vec<String>,
+    /// Secrets it may have the host put into a request.
+    pub secrets: Vec<String>,
+}
+
+/// Ceilings of one plugin; none: the default of its world.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// All memories of one instance together.
+    pub memory: Option<ByteSize>,
+    /// CPU time of one call, waiting for the host excluded.
+    #[serde(with = "humantime_serde")]
+    pub cpu: Option<Duration>,
+    /// Wall time of one call.
+    #[serde(with = "humantime_serde")]
+    pub wall: Option<Duration>,
+}
+
+pub const PLUGIN_KEYS: &[Key] = &[
+    key("enabled", Shape::Boolean),
+    key("settings", Shape::Settings),
+    key("grants", Shape::Table(&[key("egress", Shape::List(&Shape::Text)), key("secrets", Shape::List(&Shape::Text))])),
+    key("limits", Shape::Table(&[key("memory", Shape::Size), key("cpu", Shape::Duration), key("wall", Shape::Duration)])),
+];
+
+impl Default for PluginConfig {
+    fn default() -> Self {
+        Self { enabled: true, settings: toml::Table::new(), grants: Grants::default(), limits: LimitsConfig::default() }
+    }
+}
+
+impl PluginsConfig {
+    pub fn resolve_paths(&mut self, base: &Path) {
+        self.dir = base.join(&self.dir);
+    }
+
+    pub fn validate(&self, mut report: impl FnMut(String, String)) {
+        for (name, value) in [("rescan", self.rescan), ("compile_timeout", self.compile_timeout)] {
+            if value.is_zero() {
+                report(format!("plugins.{name}"), "must not be 0".to_owned());
+            }
+        }
+        if self.dir.is_file() {
+            report("plugins.dir".to_owned(), format!("{} is a file, not a folder", self.dir.display()));
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What the TOML may look like, and the walk that compares a file with it.
+//!
+//! The spanned tree is walked before anything is deserialised, so that a file's errors are reported all at once, each at its place.
+//! serde alone stops at the first one and forgets where it was.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+
+/// What a value may be.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A table with these keys and no others.
+    Table(&'static [Key]),
+    /// A table whose keys are the user's own names.
+    Map(&'static Shape),
+    List(&'static Shape),
+    /// Text or a list of texts.
+    Texts,
+    Text,
+    OneOf(&'static [&'static str]),
+    /// Human: `"500ms"`, `"5m"`.
+    Duration,
+    /// Human: `"64MiB"`.
+    Size,
+    Boolean,
+    Integer {
+        min: i64,
+        max: i64,
+    },
+    /// Any table: settings whose schema belongs to a plugin.
+    Settings,
+}
+
+/// A key of a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub required: bool,
+}
+
+/// A key that may be left out.
+pub const fn key(name: &'static str, shape: Shape) -> Key {
+    Key { name, shape, required: false }
+}
+
+/// A key that must be there.
+pub const fn required(name: &'static str, shape: Shape) -> Key {
+    Key { name, shape, required: true }
+}
+
+/// Where each value of the file stands, by its path (`database[0].primary`).
+#[derive(Debug, Default)]
+pub struct Places(BTreeMap<String, Range<usize>>);
+
+impl Places {
+    /// The place of a path or of its nearest ancestor that the file spells out.
+    pub fn find(&self, path: &str) -> Range<usize> {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.0.get(path) {
+                return place.clone();
+            }
+            match path.rfind(['.', '[']) {
+                Some(end) => path = &path[..end],
+                None => return 0..0,
+            }
+        }
+    }
+}
+
+/// Compares a document with its shape. Problems come in the order of the file.
+pub fn walk(document: &Spanned<DeTable<'_>>, shape: &Shape) -> (Places, Vec<Problem>) {
+    let mut walk = Walk { places: Places::default(), problems: Vec::new() };
+    if let Shape::Table(keys) = shape {
+        walk.table("", document.get_ref(), document.span(), keys);
+    }
+    walk.problems.sort_by_key(|problem| problem.place.start);
+    (walk.places, walk.problems)
+}
+
+struct Walk {
+    places: Places,
+    problems: Vec<Problem>,
+}
+
+impl Walk {
+    fn table(&mut self, path: &str, table: &DeTable<'_>, place: Range<usize>, keys: &[Key]) {
+        for (name, value) in table {
+            match keys.iter().find(|key| key.name == name.get_ref()) {
+                Some(key) => self.value(&join(path, name.get_ref()), value, &key.shape),
+                None => self.problem(name.span(), unknown_key(path, name.get_ref(), keys)),
+            }
+        }
+        for key in keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
+            self.problem(place.clone(), format!("{} needs a key `{}`", section(path), key.name));
+        }
+    }
+
+    fn value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, shape: &Shape) {
+        self.places.0.insert(path.to_owned(), value.span());
+        match (shape, value.get_ref()) {
+            (Shape::Table(keys), DeValue::Table(table)) => self.table(path, table, value.span(), keys),
+            (Shape::Settings, DeValue::Table(table)) => self.settings(path, table),
+            (Shape::Map(inner), DeValue::Table(table)) => {
+                for (name, value) in table {
+                    self.value(&join(path, name.get_ref()), value, inner);
+                }
+            }
+            (Shape::List(inner), DeValue::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(&format!("{path}[{index}]"), item, inner);
+                }
+            }
+            (Shape::Texts, DeValue::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(&format!("{path}[{index}]"), item, &Shape::Text);
+                }
+            }
+            (shape, found) => {
+                if let Err(message) = check_leaf(path, shape, found) {
+                    self.problem(value.span(), message);
+                }
+            }
+        }
+    }
+
+    /// Remembers places inside a plugin's settings, so that its schema errors can name a line.
+    fn settings(&mut self, path: &str, table: &DeTable<'_>) {
+        for (name, value) in table {
+            self.setting(&join(path, name.get_ref()), value);
+        }
+    }
+
+    fn setting(&mut self, path: &str, value: &Spanned<DeValue<'_>>) {
+        self.places.0.insert(path.to_owned(), value.span());
+        match value.get_ref() {
+            DeValue::Table(table) => self.settings(path, table),
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.setting(&format!("{path}[{index}]"), item);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn problem(&mut self, place: Range<usize>, message: String) {
+        self.problems.push(Problem { place, message });
+    }
+}
+
+fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), String> {
+    match (shape, found) {
+        (Shape::Text | Shape::Texts, DeValue::String(_)) | (Shape::Boolean, DeValue::Boolean(_)) => Ok(()),
+        (Shape::OneOf(allowed), DeValue::String(text)) if allowed.contains(&text.as_ref()) => Ok(()),
+        (Shape::OneOf(allowed), DeValue::String(text)) => {
+            Err(format!("`{path}` is \"{text}\" but must be one of {}{}", quoted(allowed), did_you_mean(text, allowed.iter().copied())))
+        }
+        (Shape::Duration, DeValue::String(text)) => {
+            humantime::parse_duration(text).map(drop).map_err(|err| format!("`{path}` is not a duration like \"500ms\" or \"5m\": {err}"))
+        }
+        (Shape::Size, DeValue::String(text)) => {
+            text.parse::<bytesize::ByteSize>().map(drop).map_err(|err| format!("`{path}` is not a size like \"64MiB\": {err}"))
+        }
+        (Shape::Integer { min, max }, DeValue::Integer(integer)) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(value) if (*min..=*max).contains(&value) => Ok(()),
+            _ => Err(format!("`{path}` is {} but must be between {min} and {max}", integer.as_str())),
+        },
+        (shape, found) => Err(format!("`{path}` is {} but must be {}", kind_of(found), wanted(shape))),
+    }
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn wanted(shape: &Shape) -> String {
+    match shape {
+        Shape::Table(_) | Shape::Map(_) | Shape::Settings => "a table".to_owned(),
+        Shape::List(Shape::Table(_)) => "a list of tables, written [[...]]".to_owned(),
+        Shape::List(_) => "a list".to_owned(),
+        Shape::Texts => "a text or a list of texts".to_owned(),
+        Shape::Text => "a text".to_owned(),
+        Shape::OneOf(allowed) => format!("one of {}", quoted(allowed)),
+        Shape::Duration => "a duration like \"500ms\"".to_owned(),
+        Shape::Size => "a size like \"64MiB\"".to_owned(),
+        Shape::Boolean => "true or false".to_owned(),
+        Shape::Integer { min, max } => format!("an integer between {min} and {max}"),
+    }
+}
+
+fn unknown_key(path: &str, name: &str, keys: &[Key]) -> String {
+    let hint = did_you_mean(name, keys.iter().map(|key| key.name));
+    format!("unknown key `{name}` in {}{hint}", section(path))
+}
+
+fn section(path: &str) -> String {
+    if path.is_empty() { "the file".to_owned() } else { format!("`{path}`") }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn quoted(allowed: &[&str]) -> String {
+    allowed.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", ")
+}
+
+/// The nearest of the known names, if one is near enough to be meant.
+pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    /// Transposed or dropped letters of a short key stay above this.
+    const NEAR: f64 = 0.8;
+    let best = known.map(|known| (strsim::jaro_winkler(name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match best {
+        Some((score, known)) if score > NEAR => format!("; did you mean `{known}`?"),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,100 @@
+//! When each fault of a demo begins and ends.
+//!
+//! A run is cut into rounds, and each round causes every fault once, with time after it for the alert to resolve.
+
+use std::error::Error;
+use std::iter::successors;
+use std::time::Duration;
+
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::faults::Fault;
+
+/// A fault that lasted longer would show nothing new.
+const ROUND_MAX: Duration = Duration::from_secs(120);
+
+/// Shares of a round: a calm start, for the first snapshots, and a calm end, for the last alert to resolve.
+const LEAD: f64 = 0.13;
+const TAIL: f64 = 0.15;
+/// The share of its slot for which a fault lasts.
+const ACTIVE: f64 = 0.6;
+
+/// When one fault of a round is there, counted from the round's begin.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Slot {
+    pub begin: Duration,
+    pub end: Duration,
+}
+
+/// How often, and for how long, all faults are gone through.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Schedule {
+    round: Duration,
+    /// `None` repeats for ever.
+    rounds: Option<u32>,
+}
+
+impl Schedule {
+    /// Fills `total` with whole rounds.
+    pub fn over(total: Duration) -> Self {
+        let rounds = total.div_duration_f64(ROUND_MAX).ceil().max(1.0);
+        Self { round: total.div_f64(rounds), rounds: Some(rounds as u32) }
+    }
+
+    /// Goes on until stopped.
+    pub fn endless() -> Self {
+        Self { round: ROUND_MAX, rounds: None }
+    }
+
+    /// The slots of one round, one for each fault.
+    pub fn slots(self, faults: usize) -> impl Iterator<Item = Slot> {
+        let slot = self.round.mul_f64((1.0 - LEAD - TAIL) / faults as f64);
+        (0..faults).map(move |number| {
+            let begin = self.round.mul_f64(LEAD) + slot.mul_f64(number as f64);
+            Slot { begin, end: begin + slot.mul_f64(ACTIVE) }
+        })
+    }
+
+    /// Causes and heals the faults in turn until the schedule or `stop` ends, and says so in `lines`.
+    /// When stopped it heals nothing, for its servers go too.
+    pub async fn run(self, faults: &[Fault], lines: &mpsc::Sender<String>, stop: &CancellationToken) {
+        let start = Instant::now();
+        for round in 0..self.rounds.unwrap_or(u32::MAX) {
+            let begin = start + self.round * round;
+            select! {
+                () = stop.cancelled() => return,
+                () = self.run_round(begin, faults, lines) => {}
+            }
+        }
+    }
+
+    async fn run_round(self, begin: Instant, faults: &[Fault], lines: &mpsc::Sender<String>) {
+        for (fault, slot) in faults.iter().zip(self.slots(faults.len())) {
+            sleep_until(begin + slot.begin).await;
+            say(lines, format!("cause  {}: {}", fault.name(), fault.description())).await;
+            if let Err(error) = fault.cause().await {
+                say(lines, format!("failed causing {}: {}", fault.name(), with_causes(&error))).await;
+            }
+            sleep_until(begin + slot.end).await;
+            // A step that fails leaves the demo running: its watcher sees that as well.
+            match fault.heal().await {
+                Ok(()) => say(lines, format!("heal   {}", fault.name())).await,
+                Err(error) => say(lines, format!("failed healing {}: {}", fault.name(), with_causes(&error))).await,
+            }
+        }
+        sleep_until(begin + self.round).await;
+    }
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let chain = successors(Some(error), |&error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+async fn say(lines: &mpsc::Sender<String>, line: String) {
+    // A reader that left wants no lines, but still the faults.
+    let _ = lines.send(line).await;
+}

@@ -1,0 +1,75 @@
+//! `GET /api/database/alerts`: open alerts, the gravest first.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use pharos_model::alert::Alert;
+use pharos_model::subject::Label;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::super::Shared;
+use super::super::error::ApiError;
+use super::ByDatabase;
+use crate::clock::rfc3339;
+
+#[derive(Serialize)]
+struct AlertItem<'a> {
+    fingerprint: String,
+    rule: &'a str,
+    plugin: &'a str,
+    subject: Value,
+    labels: Value,
+    severity: &'static str,
+    state: &'static str,
+    since: String,
+    started_at: String,
+    value: Option<f64>,
+    raise_at: Option<f64>,
+    clear_at: Option<f64>,
+    title: &'a str,
+    detail: &'a str,
+    cause: Option<&'a str>,
+    fix: Option<&'a str>,
+    /// Why nobody can say whether it is still true; null while it is judged.
+    frozen: Option<String>,
+}
+
+pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryRejection>) -> Result<Json<Value>, ApiError> {
+    let Query(query) = query.map_err(|err| ApiError::bad_request(err.body_text()))?;
+    let database = query.checked(&api)?;
+    let picture = api.board.picture();
+    let of_database = |alert: &&Alert| database.is_none_or(|name| label(&alert.subject.labels, "database") == Some(name));
+    let items: Vec<AlertItem<'_>> = picture.alerts.iter().filter(of_database).map(item).collect();
+    Ok(Json(json!({ "items": items })))
+}
+
+fn item(alert: &Alert) -> AlertItem<'_> {
+    AlertItem {
+        fingerprint: alert.fingerprint.to_string(),
+        rule: &alert.rule,
+        plugin: &alert.plugin,
+        subject: json!({ "kind": alert.subject.kind, "id": alert.subject.id }),
+        labels: labels(alert.subject.labels.iter().chain(&alert.labels)),
+        severity: alert.severity.as_str(),
+        state: alert.state.as_str(),
+        since: rfc3339(alert.since_ms),
+        started_at: rfc3339(alert.started_at_ms),
+        value: alert.value,
+        raise_at: alert.raise_at,
+        clear_at: alert.clear_at,
+        title: &alert.title,
+        detail: &alert.detail,
+        cause: alert.cause.as_deref(),
+        fix: alert.fix.as_deref(),
+        frozen: alert.frozen.as_ref().map(ToString::to_string),
+    }
+}
+
+fn label<'a>(labels: &'a [Label], name: &str) -> Option<&'a str> {
+    labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
+}
+
+fn labels<'a>(labels: impl Iterator<Item = &'a Label>) -> Value {
+    Value::Object(labels.map(|label| (label.name.clone(), Value::String(label.value.clone()))).collect::<Map<_, _>>())
+}

@@ -1,0 +1,116 @@
+//! `GET /api/database/slow-queries`: statements whose mean execution time since the previous collection is past the threshold.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use pharos_model::snapshot::{ColumnValues, Snapshot, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::super::error::ApiError;
+use super::super::{Api, Shared};
+use super::ByDatabase;
+
+const LIMIT_DEFAULT: usize = 50;
+const LIMIT_MAX: usize = 200;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    database: Option<String>,
+    limit: Option<usize>,
+    /// Human, like `250ms`; else the database's own.
+    threshold: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SlowQuery<'a> {
+    database: &'a str,
+    server: &'a str,
+    fingerprint: Option<&'a str>,
+    datname: Option<&'a str>,
+    user: Option<&'a str>,
+    toplevel: bool,
+    calls: Option<f64>,
+    time_seconds: Option<f64>,
+    mean_seconds: Option<f64>,
+    p95_estimate_seconds: Option<f64>,
+    rows: Option<f64>,
+    /// Null until the text was read, which is done rarely.
+    query: Option<&'a str>,
+}
+
+pub async fn list(State(api): Shared, query: Result<Query<Asked>, QueryRejection>) -> Result<Json<Value>, ApiError> {
+    let Query(asked) = query.map_err(|err| ApiError::bad_request(err.body_text()))?;
+    let by_database = ByDatabase { database: asked.database.clone() };
+    let database = by_database.checked(&api)?;
+    let threshold = asked.threshold.as_deref().map(humantime::parse_duration).transpose();
+    let threshold = threshold.map_err(|err| ApiError::bad_request(format!("threshold: {err}")).hint("a duration like 250ms"))?;
+    let limit = asked.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let picture = api.board.picture();
+    let now = api.clock.monotonic();
+    let snapshots: Vec<Snapshot> = picture
+        .subjects
+        .values()
+        .map(|change| change.snapshot.clone())
+        .filter(|snapshot| database.is_none_or(|name| label(snapshot, "database") == name))
+        .map(|mut snapshot| {
+            snapshot.expire(now);
+            snapshot
+        })
+        .collect();
+    let mut items: Vec<SlowQuery<'_>> = snapshots.iter().flat_map(|snapshot| slow(&api, snapshot, threshold)).collect();
+    items.sort_by(|a, b| b.time_seconds.unwrap_or(0.0).total_cmp(&a.time_seconds.unwrap_or(0.0)));
+    items.truncate(limit);
+    Ok(Json(json!({ "items": items, "p95_method": "estimate: log-normal, from mean and standard deviation of the interval" })))
+}
+
+fn slow<'a>(api: &Api, snapshot: &'a Snapshot, threshold: Option<Duration>) -> Vec<SlowQuery<'a>> {
+    let Some(table) = snapshot.table("statements") else { return Vec::new() };
+    let configured = api.slow_after.get(label(snapshot, "database")).copied().unwrap_or_default();
+    let threshold = threshold.unwrap_or(configured).as_secs_f64();
+    let row = |row: usize| SlowQuery {
+        database: label(snapshot, "database"),
+        server: label(snapshot, "server"),
+        fingerprint: text(table, "fingerprint", row),
+        datname: text(table, "datname", row),
+        user: text(table, "user", row),
+        toplevel: integer(table, "toplevel", row) != Some(0),
+        calls: float(table, "calls", row),
+        time_seconds: float(table, "time_seconds", row),
+        mean_seconds: float(table, "mean_seconds", row),
+        p95_estimate_seconds: float(table, "p95_estimate_seconds", row),
+        rows: float(table, "rows", row),
+        query: text(table, "query", row),
+    };
+    let rows = (0..table.row_count as usize).map(row);
+    rows.filter(|query| query.mean_seconds.is_some_and(|mean| mean >= threshold)).collect()
+}
+
+fn label<'a>(snapshot: &'a Snapshot, name: &str) -> &'a str {
+    let labels = &snapshot.subject.labels;
+    labels.iter().find(|label| label.name == name).map_or("", |label| label.value.as_str())
+}
+
+fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
+    match &table.column(column)?.values {
+        ColumnValues::Text(texts) => texts.text(row),
+        _ => None,
+    }
+}
+
+fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
+    match &table.column(column)?.values {
+        ColumnValues::Float(values) => values.get(row).copied().flatten(),
+        _ => None,
+    }
+}
+
+fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
+    match &table.column(column)?.values {
+        ColumnValues::Integer(values) => values.get(row).copied().flatten(),
+        _ => None,
+    }
+}

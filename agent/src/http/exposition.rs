@@ -1,0 +1,101 @@
+//! Families as Prometheus text: version 0.0.4 and OpenMetrics 1.0, which differ in the names of counters' families and in the end.
+
+use std::fmt::Write as _;
+
+use pharos_model::metric::{Catalogue, Kind, MetricSpec};
+use pharos_model::snapshot::Family;
+use pharos_model::subject::Label;
+
+/// The two formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    OpenMetrics,
+}
+
+impl Format {
+    /// What the client asks for.
+    pub fn of_accept(accept: Option<&str>) -> Self {
+        match accept {
+            Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
+            _ => Self::Text,
+        }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// `# HELP` and `# TYPE` of a metric.
+pub fn head(out: &mut String, metric: &str, spec: &MetricSpec, format: Format) {
+    let kind = match spec.kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+    };
+    let family = match format {
+        Format::Text => metric,
+        Format::OpenMetrics => metric.strip_suffix("_total").unwrap_or(metric),
+    };
+    let help = spec.help.replace('\\', "\\\\").replace('\n', "\\n");
+    // OpenMetrics escapes quotes in help texts, the older text format does not.
+    let help = if format == Format::OpenMetrics { help.replace('"', "\\\"") } else { help };
+    let _ = writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}");
+}
+
+/// The lines of a family's series, the subject's labels first. The same in both formats.
+pub fn lines(out: &mut String, subject: &[Label], family: &Family) {
+    let mut prefix = String::new();
+    for label in subject {
+        push_label(&mut prefix, &label.name, &label.value);
+    }
+    for (row, value) in family.values.iter().enumerate() {
+        out.push_str(&family.metric);
+        if !prefix.is_empty() || !family.labels.is_empty() {
+            out.push('{');
+            out.push_str(&prefix);
+            for label in &family.labels {
+                push_label(out, &label.name, label.values.text(row).unwrap_or_default());
+            }
+            // Every label brought a comma after it.
+            out.pop();
+            out.push('}');
+        }
+        let _ = writeln!(out, " {}", Number(*value));
+    }
+}
+
+fn push_label(out: &mut String, name: &str, value: &str) {
+    out.push_str(name);
+    out.push_str("=\"");
+    for char in value.chars() {
+        match char {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            char => out.push(char),
+        }
+    }
+    out.push_str("\",");
+}
+
+/// A value as both formats write it.
+struct Number(f64);
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            value if value == f64::INFINITY => f.write_str("+Inf"),
+            value if value == f64::NEG_INFINITY => f.write_str("-Inf"),
+            value => write!(f, "{value}"),
+        }
+    }
+}
+
+/// The catalogue in the order in which metrics are shown.
+pub fn catalogue() -> impl Iterator<Item = (&'static str, &'static MetricSpec)> {
+    Catalogue::shipped().iter()
+}

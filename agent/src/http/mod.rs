@@ -1,0 +1,119 @@
+//! The outside surface: API, health, metrics. Handlers read the board or ask a narrow handle; none of them touches a database.
+
+mod access;
+mod api;
+mod error;
+mod exposition;
+mod metrics;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::error::ApiError;
+use self::metrics::Exposition;
+use crate::board::{Board, PartHealth};
+use crate::clock::Clock;
+use crate::config::http::{AccessConfig, HttpConfig};
+use crate::config::plugins::PluginConfig;
+use crate::plugin::PluginHost;
+use crate::telemetry::metrics::SelfMetrics;
+
+/// An answer that takes longer is not one.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+
+/// What handlers may ask.
+pub struct Api {
+    pub board: Arc<Board>,
+    pub plugins: PluginHost,
+    pub plugin_config: BTreeMap<String, PluginConfig>,
+    pub metrics: Arc<SelfMetrics>,
+    pub access: AccessConfig,
+    /// Names of the configured databases and Redis deployments.
+    pub databases: Vec<String>,
+    /// By database: mean execution time from which a statement counts as slow.
+    pub slow_after: BTreeMap<String, Duration>,
+    /// Names among the parts of every configured server.
+    pub servers: Vec<String>,
+    pub clock: Clock,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("http.listen: {0}")]
+    Address(String),
+    #[error("listening on {address}{}", hint(source))]
+    Bind { address: SocketAddr, source: std::io::Error },
+}
+
+fn hint(source: &std::io::Error) -> &'static str {
+    if source.kind() == std::io::ErrorKind::AddrInUse { " (is another agent running? change http.listen)" } else { "" }
+}
+
+/// Takes the port, before anything else is started.
+pub async fn bind(config: &HttpConfig) -> Result<TcpListener, ListenError> {
+    let address = config.address().map_err(ListenError::Address)?;
+    TcpListener::bind(address).await.map_err(|source| ListenError::Bind { address, source })
+}
+
+/// Answers until told to stop; requests under way are finished.
+pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken) -> std::io::Result<()> {
+    axum::serve(listener, router(api)).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+type Shared = State<Arc<Api>>;
+
+fn router(api: Arc<Api>) -> Router {
+    let exposition = Arc::new(Exposition::default());
+    Router::new()
+        .route("/healthz", get(async || Json(json!({ "status": "alive" }))))
+        .route("/readyz", get(ready))
+        .route("/api/services/status", get(services))
+        .route("/api/plugins", get(api::plugins::list))
+        .route("/api/database/metrics", get(api::facts::metrics))
+        .route("/api/database/slow-queries", get(api::slow_queries::list))
+        .route("/api/database/alerts", get(api::alerts::list))
+        .route("/metrics", get(move |api, headers| metrics::show(api, headers, exposition)))
+        .fallback(async || ApiError::not_found("there is nothing at this path").hint("the API's paths begin with /api/"))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), access::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), count))
+        .with_state(api)
+}
+
+/// Bounds and counts every answer, by its route's template: paths are the visitor's to choose.
+async fn count(State(api): Shared, request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let answer = tokio::time::timeout(REQUEST_MAX, next.run(request)).await;
+    let response = answer.unwrap_or_else(|_| ApiError::timeout().into_response());
+    api.metrics.add("pharos_http_requests_total", &[&route, response.status().as_str()], 1.0);
+    response
+}
+
+/// Ready once every server was tried and no part of the agent itself failed. A database that is down is degraded, and still ready.
+async fn ready(State(api): Shared) -> Response {
+    let parts = api.board.parts();
+    let waiting: Vec<&str> = api
+        .servers
+        .iter()
+        .filter(|server| !parts.iter().any(|part| part.name == **server && part.state != PartHealth::Starting))
+        .map(String::as_str)
+        .collect();
+    let failed: Vec<&str> = parts.iter().filter(|part| part.state == PartHealth::Failed).map(|part| part.name.as_str()).collect();
+    let ready = waiting.is_empty() && failed.is_empty() && api.plugins.is_settled();
+    let status = if ready { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "waiting_for": waiting, "failed": failed, "items": parts }))).into_response()
+}
+
+async fn services(State(api): Shared) -> Response {
+    Json(json!({ "items": api.board.parts() })).into_response()
+}

@@ -1,0 +1,26 @@
+//! The Pharos agent.
+//!
+//! ```text
+//! config -> postgres/redis -> collect -> Snapshot -> delta -> plugins judge -> findings -> alert state machine -> transitions
+//!                                                      |                                        |
+//!                                                      +-> board -> http: API, /metrics         +-> store -> notify
+//! ```
+//! Read [`pipeline`] first, then [`agent`] (what exists, in start order), then one collector. Who may import whom is in
+//! `ARCHITECTURE.md` and checked by `tests/tidy.rs`.
+
+pub mod agent;
+pub mod board;
+pub mod cli;
+pub mod clock;
+pub mod collect;
+pub mod config;
+pub mod demo;
+pub mod http;
+pub mod lifecycle;
+pub mod notify;
+pub mod pipeline;
+pub mod plugin;
+pub mod postgres;
+pub mod redis;
+pub mod store;
+pub mod telemetry;

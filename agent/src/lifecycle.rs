@@ -1,0 +1,113 @@
+//! Start and stop: who runs, and how everything ends.
+//!
+//! The first signal cancels the *soft* token: parts stop taking work and finish what they began. A second signal, or the drain's
+//! deadline, cancels the *hard* one, and whatever still runs is dropped. A task that ends unasked cancels the soft token too, since an
+//! agent with a part missing must not look alive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+/// How long the drain may take.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Handles of the running process, cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Lifecycle {
+    tasks: TaskTracker,
+    hard: CancellationToken,
+    soft: CancellationToken,
+    failed: Arc<AtomicBool>,
+}
+
+/// How the process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Asked to, and everything finished.
+    Drained,
+    /// Asked to, but something had to be dropped.
+    Cut,
+    /// A task ended unasked.
+    Failed,
+}
+
+impl Lifecycle {
+    /// Where tasks are spawned that end by themselves.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Cancelled when the parts should finish.
+    pub fn soft(&self) -> &CancellationToken {
+        &self.soft
+    }
+
+    /// Spawns a part that must run until the soft token; when it ends or panics before, so does the process.
+    pub fn supervise(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
+        let this = self.clone();
+        self.tasks.spawn(async move {
+            let mut part = this.tasks.spawn(part);
+            let ended = tokio::select! {
+                ended = &mut part => ended,
+                () = this.hard.cancelled() => return part.abort(),
+            };
+            if !this.soft.is_cancelled() || ended.is_err() {
+                error!(part = name, "part `{name}` ended unasked, stopping");
+                this.fail();
+            }
+        });
+    }
+
+    fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+        self.soft.cancel();
+    }
+
+    /// Waits for a signal or a failure, then for the drain.
+    pub async fn run(&self) -> Ending {
+        self.wait_for_end().await;
+        self.soft.cancel();
+        self.drain().await
+    }
+
+    async fn wait_for_end(&self) {
+        tokio::select! {
+            name = any_signal() => info!(signal = name, "stopping on {name}"),
+            () = self.soft.cancelled() => {}
+        }
+    }
+
+    async fn drain(&self) -> Ending {
+        self.tasks.close();
+        let finished = tokio::select! {
+            () = self.tasks.wait() => true,
+            name = any_signal() => {
+                warn!(signal = name, "second signal, stopping at once");
+                false
+            }
+            () = tokio::time::sleep(DRAIN_MAX) => {
+                warn!(tasks = self.tasks.len(), "{} tasks did not finish within {DRAIN_MAX:?}", self.tasks.len());
+                false
+            }
+        };
+        self.hard.cancel();
+        match (self.failed.load(Ordering::Relaxed), finished) {
+            (true, _) => Ending::Failed,
+            (false, true) => Ending::Drained,
+            (false, false) => Ending::Cut,
+        }
+    }
+}
+
+/// Waits for SIGTERM or SIGINT. Without handlers there is nothing to wait for, and the default action ends the process.
+async fn any_signal() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" }
+}

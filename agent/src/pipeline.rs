@@ -1,0 +1,139 @@
+//! What happens to one observation, start to end. This is the file to read first.
+
+mod rounds;
+
+use std::sync::Arc;
+
+use pharos_model::alert::{AlertBook, Cycle, Now, Transition};
+use pharos_model::delta::{Change, Deltas};
+use pharos_model::snapshot::Snapshot;
+use pharos_model::subject::SubjectKey;
+use tracing::{error, info};
+
+use self::rounds::Rounds;
+use crate::board::{Board, PartHealth};
+use crate::clock::Clock;
+use crate::notify::Notify;
+use crate::plugin::{Judgement, PluginEvent, PluginEventKind, PluginHost};
+use crate::store::{AlertChanges, Event, Store};
+use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::SelfMetrics;
+
+/// Owns everything that one observation changes.
+pub struct Pipeline {
+    pub deltas: Deltas,
+    pub alerts: AlertBook,
+    pub plugins: PluginHost,
+    pub store: Store,
+    pub board: Arc<Board>,
+    pub notify: Notify,
+    pub metrics: Arc<SelfMetrics>,
+    pub clock: Clock,
+}
+
+/// A snapshot and what the plugins said of it.
+struct Judged {
+    change: Arc<Change>,
+    judgements: Vec<Judgement>,
+    /// The plugin that judged it again after a change of its own; none when all plugins judged it.
+    again: Option<String>,
+}
+
+impl Pipeline {
+    /// A snapshot arrives: facts are shown at once, judgement follows.
+    fn observe(&mut self, mut snapshot: Snapshot, rounds: &mut Rounds) {
+        snapshot.expire(self.clock.monotonic()); // nobody judges the past
+        let change = Arc::new(self.deltas.push(snapshot)); // what changed since last time
+        self.board.publish(&change); // readers see one consistent picture
+        rounds.judge(change, &self.plugins); // the plugins' judgement, in the sandbox
+    }
+
+    /// The plugins have judged: findings become alerts, alerts are kept, shown and told.
+    async fn decide(&mut self, judged: Judged) {
+        let now = instant(&judged.change);
+        let mut transitions = Vec::new();
+        for Judgement { plugin, rules, outcome } in judged.judgements {
+            let cycle = Cycle { plugin: &plugin, subject: &judged.change.snapshot.subject, rules: &rules, outcome };
+            transitions.extend(self.alerts.apply(cycle, now)); // pending, firing, recovering, resolved
+        }
+        self.settle(transitions).await;
+    }
+
+    /// Keeps, shows and tells what became of alerts, in this order.
+    async fn settle(&mut self, transitions: Vec<Transition>) {
+        self.keep(&transitions).await; // durable before anyone hears of it
+        self.board.show_alerts(self.alerts.alerts());
+        self.count(&transitions);
+        self.notify.enqueue(transitions); // bounded; never delays collection
+    }
+
+    async fn keep(&mut self, transitions: &[Transition]) {
+        let changes = self.alerts.take_changes();
+        if changes.is_empty() && transitions.is_empty() {
+            return;
+        }
+        let mut rows = AlertChanges::new(&changes.upserts, &changes.removed, changes.next_incident);
+        rows.events = transitions.iter().map(transition_event).collect();
+        match self.store.save_alerts(rows).await {
+            Ok(()) => self.board.set("store", PartHealth::Ok, None),
+            Err(err) => {
+                error!(error = chain(&err), "alerts could not be stored; they are told all the same and stored with the next change");
+                self.metrics.add("pharos_store_errors_total", &[], 1.0);
+                self.board.set("store", PartHealth::Failed, Some(chain(&err)));
+                self.alerts.give_back(changes);
+            }
+        }
+    }
+
+    fn count(&self, transitions: &[Transition]) {
+        for transition in transitions {
+            self.metrics.add("pharos_alert_transitions_total", &[transition.to.as_str()], 1.0);
+            let alert = &transition.alert;
+            info!(
+                fingerprint = %transition.fingerprint,
+                subject = %alert.subject.key(),
+                severity = %transition.severity,
+                state = %transition.to,
+                value = alert.value,
+                "{}: {}",
+                transition.reason,
+                alert.title
+            );
+        }
+    }
+
+    /// A plugin changed: it is recorded, and what it watches is judged again.
+    async fn on_plugin_event(&mut self, event: PluginEvent, rounds: &mut Rounds) {
+        if event.kind == PluginEventKind::Removed {
+            self.alerts.freeze_plugin(&event.plugin, "its file was removed");
+            self.settle(Vec::new()).await;
+        } else if matches!(event.kind, PluginEventKind::Loaded | PluginEventKind::RolledBack) {
+            rounds.judge_again(&event.plugin, &self.board.picture(), &self.plugins);
+        }
+        let detail = serde_json::json!({ "what": event.kind.as_str(), "text": event.text });
+        let event = Event { at_ms: self.clock.wall_ms(), kind: "plugin".to_owned(), subject: event.plugin, detail };
+        if let Err(err) = self.store.record(event).await {
+            error!(error = chain(&err), "an event could not be stored");
+            self.metrics.add("pharos_store_errors_total", &[], 1.0);
+        }
+    }
+
+    /// Subjects that are no longer configured leave the book; the rest waits for its first evaluation.
+    pub async fn forget_all_but(&mut self, subjects: &[SubjectKey]) {
+        let gone: Vec<SubjectKey> =
+            self.alerts.alerts().map(|alert| alert.subject.key()).filter(|subject| !subjects.contains(subject)).collect();
+        let now = self.clock.now();
+        let transitions = gone.iter().flat_map(|subject| self.alerts.subject_removed(subject, now)).collect();
+        self.settle(transitions).await;
+    }
+}
+
+/// When the judged snapshot was taken; judging it again adds no time.
+fn instant(change: &Change) -> Now {
+    Now { monotonic: change.snapshot.taken_at, wall_ms: change.snapshot.taken_at_ms }
+}
+
+fn transition_event(transition: &Transition) -> Event {
+    let detail = serde_json::to_value(transition).unwrap_or_default();
+    Event { at_ms: transition.at.wall_ms, kind: "alert".to_owned(), subject: transition.fingerprint.to_string(), detail }
+}

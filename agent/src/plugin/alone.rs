@@ -1,0 +1,36 @@
+//! A plugin outside an agent, for its author.
+
+use std::sync::Arc;
+
+use pharos_model::delta::Change;
+use pharos_model::finding::{CheckedReport, RuleSpec};
+
+use super::engine::Ticker;
+use super::generation::{Description, Generation};
+use super::instance::{CallError, Usage};
+
+/// A loaded plugin that nobody else calls.
+pub struct LoadedPlugin {
+    generation: Generation,
+    /// Keeps nothing alive but the knowledge that the plugin can be interrupted.
+    _ticker: Ticker,
+}
+
+impl LoadedPlugin {
+    pub(crate) fn new(generation: Generation, ticker: Ticker) -> Self {
+        Self { generation, _ticker: ticker }
+    }
+
+    pub fn description(&self) -> &Description {
+        &self.generation.description
+    }
+
+    pub fn rules(&self) -> &[RuleSpec] {
+        &self.generation.rules
+    }
+
+    /// Judges one snapshot, whatever its age.
+    pub async fn evaluate(&self, change: Arc<Change>) -> (Usage, Result<CheckedReport, CallError>) {
+        self.generation.evaluate(change).await
+    }
+}

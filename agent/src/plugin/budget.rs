@@ -1,0 +1,193 @@
+//! What one call may use: CPU time, wall time, memory.
+//!
+//! CPU time is that of the guest alone. Host calls, and the time in which a call is suspended because others run, do not count:
+//! otherwise a busy machine would turn healthy plugins into offenders.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::ResourceLimiter;
+
+use crate::config::plugins::LimitsConfig;
+
+/// Ceilings of one call into a plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    pub cpu: Duration,
+    pub wall: Duration,
+}
+
+/// Ceilings of one plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budgets {
+    /// Instantiation, `describe`, `init` and `rules`.
+    pub start: Budget,
+    pub call: Budget,
+    /// All memories and tables of one instance together.
+    pub memory_bytes: u64,
+}
+
+impl Budgets {
+    const START: Budget = Budget { cpu: Duration::from_secs(1), wall: Duration::from_secs(5) };
+    const MEMORY_BYTES: u64 = 64 << 20;
+
+    pub fn alert_rule(limits: &LimitsConfig) -> Self {
+        Self::with(limits, Budget { cpu: Duration::from_millis(50), wall: Duration::from_millis(500) })
+    }
+
+    /// A notifier waits for other machines, so its wall time is longer.
+    pub fn notifier(limits: &LimitsConfig) -> Self {
+        Self::with(limits, Budget { cpu: Duration::from_millis(100), wall: Duration::from_secs(10) })
+    }
+
+    fn with(limits: &LimitsConfig, call: Budget) -> Self {
+        let call = Budget { cpu: limits.cpu.unwrap_or(call.cpu), wall: limits.wall.unwrap_or(call.wall) };
+        Self { start: Self::START, call, memory_bytes: limits.memory.map_or(Self::MEMORY_BYTES, |size| size.as_u64()) }
+    }
+}
+
+/// CPU time of the calling thread, nanoseconds.
+fn thread_cpu_ns() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// Measures what the guest uses of a call. Shared by the store's hooks and by the future that polls the call.
+#[derive(Debug, Default)]
+pub struct CpuMeter {
+    used_ns: AtomicU64,
+    budget_ns: AtomicU64,
+    /// Thread time at which the guest began to run; 0 while it does not.
+    mark_ns: AtomicU64,
+    in_host: AtomicBool,
+    exceeded: AtomicBool,
+}
+
+impl CpuMeter {
+    /// Begins a call.
+    pub fn arm(&self, budget: Duration) {
+        self.used_ns.store(0, Ordering::Relaxed);
+        self.budget_ns.store(u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.mark_ns.store(0, Ordering::Relaxed);
+        self.in_host.store(true, Ordering::Relaxed);
+        self.exceeded.store(false, Ordering::Relaxed);
+    }
+
+    pub fn enter_guest(&self) {
+        self.in_host.store(false, Ordering::Relaxed);
+        self.resume();
+    }
+
+    pub fn enter_host(&self) {
+        self.suspend();
+        self.in_host.store(true, Ordering::Relaxed);
+    }
+
+    /// The thread begins to run the call: it may be another one than before.
+    fn resume(&self) {
+        if !self.in_host.load(Ordering::Relaxed) {
+            self.mark_ns.store(thread_cpu_ns().max(1), Ordering::Relaxed);
+        }
+    }
+
+    fn suspend(&self) {
+        let mark = self.mark_ns.swap(0, Ordering::Relaxed);
+        if mark != 0 {
+            self.used_ns.fetch_add(thread_cpu_ns().saturating_sub(mark), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the guest, running now, is past its budget.
+    pub fn is_exceeded(&self) -> bool {
+        let mark = self.mark_ns.load(Ordering::Relaxed);
+        let running = if mark == 0 { 0 } else { thread_cpu_ns().saturating_sub(mark) };
+        let exceeded = self.used_ns.load(Ordering::Relaxed) + running > self.budget_ns.load(Ordering::Relaxed);
+        self.exceeded.fetch_or(exceeded, Ordering::Relaxed);
+        exceeded
+    }
+
+    /// Whether the call was ended because of its budget.
+    pub fn was_exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Relaxed)
+    }
+
+    pub fn used(&self) -> Duration {
+        Duration::from_nanos(self.used_ns.load(Ordering::Relaxed))
+    }
+}
+
+/// Polls a call and tells its meter when the thread runs it.
+pub struct Metered<F> {
+    call: Pin<Box<F>>,
+    meter: Arc<CpuMeter>,
+}
+
+impl<F: Future> Metered<F> {
+    pub fn new(call: F, meter: Arc<CpuMeter>) -> Self {
+        Self { call: Box::pin(call), meter }
+    }
+}
+
+impl<F: Future> Future for Metered<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.meter.resume();
+        let polled = self.call.as_mut().poll(context);
+        self.meter.suspend();
+        polled
+    }
+}
+
+/// One limit for all memories and tables of a store together. wasmtime's own limits are per memory, so that a component with four of
+/// them would get four times the limit.
+#[derive(Debug)]
+pub struct MemoryLimiter {
+    limit_bytes: u64,
+    held_bytes: u64,
+    peak_bytes: u64,
+    denied_bytes: Option<u64>,
+}
+
+/// What a table's element takes.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
+
+impl MemoryLimiter {
+    pub fn new(limit_bytes: u64) -> Self {
+        Self { limit_bytes, held_bytes: 0, peak_bytes: 0, denied_bytes: None }
+    }
+
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak_bytes
+    }
+
+    /// What the guest asked to hold in all, if that was refused.
+    pub fn denied_bytes(&self) -> Option<u64> {
+        self.denied_bytes
+    }
+
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let wanted = self.held_bytes.saturating_add(desired.saturating_sub(current) as u64);
+        if wanted > self.limit_bytes {
+            self.denied_bytes = Some(wanted);
+            return false;
+        }
+        self.held_bytes = wanted;
+        self.peak_bytes = self.peak_bytes.max(wanted);
+        true
+    }
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(current.saturating_mul(TABLE_ELEMENT_BYTES), desired.saturating_mul(TABLE_ELEMENT_BYTES)))
+    }
+}

@@ -1,0 +1,262 @@
+//! The `egress` import: HTTP that the host sends for a notifier.
+//!
+//! A plugin names a host and secrets; the operator granted both or neither. The name is resolved here, every address it has is checked,
+//! and the connection goes to an address that was checked, so that a name cannot change its mind in between. Redirects are answers, not
+//! orders.
+
+mod address;
+mod grants;
+mod sign;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderName, HeaderValue};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use url::{Host, Url};
+
+use self::grants::HostGrant;
+use super::bindings::notifier::pharos::plugin::{egress as wit, mail};
+use super::host::HostState;
+use crate::clock::Clock;
+use crate::config::plugins::Grants;
+use crate::config::secret::SecretSource;
+use crate::telemetry::logs::chain;
+
+/// Bytes of an answer that are read.
+const RESPONSE_BYTES_MAX: usize = 64 << 10;
+const CONNECT_MAX: Duration = Duration::from_secs(3);
+const RESOLVE_MAX: Duration = Duration::from_secs(5);
+/// Shorter than a notifier's wall time, so that the plugin learns of it.
+const TOTAL_MAX: Duration = Duration::from_secs(9);
+
+/// What one plugin may send, and to whom.
+#[derive(Debug, Clone)]
+pub struct EgressPolicy {
+    plugin: String,
+    hosts: Vec<HostGrant>,
+    secrets: BTreeMap<String, SecretSource>,
+    tasks: TaskTracker,
+    clock: Clock,
+}
+
+impl EgressPolicy {
+    /// `secrets` are all that the config names; only the granted ones can be used.
+    pub fn new(plugin: &str, grants: &Grants, secrets: &BTreeMap<String, SecretSource>, tasks: TaskTracker, clock: Clock) -> Self {
+        let granted = secrets.iter().filter(|(name, _)| grants.secrets.contains(name));
+        Self {
+            plugin: plugin.to_owned(),
+            hosts: grants.egress.iter().map(|grant| HostGrant::parse(grant)).collect(),
+            secrets: granted.map(|(name, source)| (name.clone(), source.clone())).collect(),
+            tasks,
+            clock,
+        }
+    }
+
+    /// Sends a request. An error says whether anything can have reached the other side.
+    pub async fn send(&self, request: wit::Request) -> Result<wit::Response, wit::EgressError> {
+        let mut sent = false;
+        match tokio::time::timeout(TOTAL_MAX, self.exchange(request, &mut sent)).await {
+            Ok(answer) => answer,
+            Err(_) if sent => Err(wit::EgressError::Ambiguous(format!("no answer within {TOTAL_MAX:?}"))),
+            Err(_) => Err(wit::EgressError::NotSent(format!("no connection within {TOTAL_MAX:?}"))),
+        }
+    }
+
+    async fn exchange(&self, request: wit::Request, sent: &mut bool) -> Result<wit::Response, wit::EgressError> {
+        let url = self.url(&request.url)?;
+        let address = self.checked_address(&url).await?;
+        let prepared = self.prepare(&url, request)?;
+        let stream = connect(address).await?;
+        if url.scheme() == "https" {
+            let stream = encrypt(stream, &url).await?;
+            self.transfer(stream, prepared, sent).await
+        } else {
+            self.transfer(stream, prepared, sent).await
+        }
+    }
+
+    fn text(&self, text: &wit::Text) -> Result<String, wit::EgressError> {
+        match text {
+            wit::Text::Plain(text) => Ok(text.clone()),
+            wit::Text::Secret(name) => self.secret(name),
+        }
+    }
+
+    fn secret(&self, name: &str) -> Result<String, wit::EgressError> {
+        let Some(source) = self.secrets.get(name) else {
+            let plugin = &self.plugin;
+            return Err(wit::EgressError::Denied(format!(
+                "the secret \"{name}\" is not granted; define it under [secret] and add to [plugin.{plugin}]: grants = {{ secrets = [\"{name}\"] }}"
+            )));
+        };
+        let secret = source.read().map_err(|err| wit::EgressError::NotSent(chain(&err)))?;
+        Ok(secret.expose().to_owned())
+    }
+
+    fn url(&self, parts: &[wit::Text]) -> Result<Url, wit::EgressError> {
+        let text = parts.iter().map(|part| self.text(part)).collect::<Result<String, _>>()?;
+        // The text may hold a secret, so no error repeats it.
+        let url = Url::parse(&text).map_err(|err| wit::EgressError::Denied(format!("the URL is not valid: {err}")))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+            return Err(wit::EgressError::Denied("the URL must begin with https:// or http:// and name a host".to_owned()));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(wit::EgressError::Denied("the URL holds a user or password; use a header with a secret instead".to_owned()));
+        }
+        Ok(url)
+    }
+
+    /// The address to connect to: granted by name and public, or granted as an address.
+    async fn checked_address(&self, url: &Url) -> Result<SocketAddr, wit::EgressError> {
+        let port = url.port_or_known_default().unwrap_or(443);
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let literal = match url.host() {
+            Some(Host::Ipv4(ip)) => Some(ip.into()),
+            Some(Host::Ipv6(ip)) => Some(ip.into()),
+            _ => None,
+        };
+        let named = self.hosts.iter().any(|grant| grant.covers_name(host, port));
+        let addresses: Vec<SocketAddr> = match literal {
+            Some(ip) => vec![SocketAddr::new(ip, port)],
+            None if named => resolve(host, port).await?,
+            None => return Err(self.denied(&format!("host `{host}` is not granted"), host)),
+        };
+        for address in &addresses {
+            let granted = self.hosts.iter().any(|grant| grant.covers_address(address.ip(), port));
+            let public = literal.is_none() && address::is_public(address.ip());
+            if !granted && !public {
+                let what = if literal.is_some() { "is not granted" } else { "is internal, where a granted name never leads" };
+                return Err(self.denied(&format!("`{host}`: the address {} {what}", address.ip()), &address.ip().to_string()));
+            }
+        }
+        addresses.first().copied().ok_or_else(|| wit::EgressError::NotSent(format!("`{host}` has no address")))
+    }
+
+    fn denied(&self, why: &str, grant: &str) -> wit::EgressError {
+        let plugin = &self.plugin;
+        wit::EgressError::Denied(format!("{why}; to allow it, add to [plugin.{plugin}]: grants = {{ egress = [\"{grant}\"] }}"))
+    }
+
+    fn prepare(&self, url: &Url, request: wit::Request) -> Result<hyper::Request<Full<Bytes>>, wit::EgressError> {
+        let invalid = |what: &str| wit::EgressError::Denied(format!("the request's {what} is not valid HTTP"));
+        let target = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(target);
+        let host = match url.port() {
+            Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+            None => url.host_str().unwrap_or_default().to_owned(),
+        };
+        builder = builder.header(HOST, host);
+        for header in &request.headers {
+            let name = HeaderName::try_from(&header.name).map_err(|_| invalid("header name"))?;
+            if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade") {
+                return Err(wit::EgressError::Denied(format!("the header `{name}` is the host's to set")));
+            }
+            let value = HeaderValue::try_from(self.text(&header.value)?).map_err(|_| invalid("header value"))?;
+            builder = builder.header(name, value);
+        }
+        if let Some(signing) = &request.signing {
+            for (name, value) in self.signature(signing, &request)? {
+                builder = builder.header(name, value);
+            }
+        }
+        builder.body(Full::new(Bytes::from(request.body))).map_err(|_| invalid("method or URL"))
+    }
+
+    async fn transfer(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        request: hyper::Request<Full<Bytes>>,
+        sent: &mut bool,
+    ) -> Result<wit::Response, wit::EgressError> {
+        let not_sent = |err: hyper::Error| wit::EgressError::NotSent(chain(&err));
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(not_sent)?;
+        // The connection must be driven while the answer is awaited; it ends with this call.
+        let _driver = AbortOnDropHandle::new(self.tasks.spawn(async move {
+            let _ = connection.await;
+        }));
+        *sent = true;
+        let ambiguous = |err: hyper::Error| wit::EgressError::Ambiguous(chain(&err));
+        let response = sender.send_request(request).await.map_err(ambiguous)?;
+        let status = response.status().as_u16();
+        let header =
+            |(name, value): (&HeaderName, &HeaderValue)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let headers = response.headers().iter().map(header).collect();
+        let body = read_body(response.into_body()).await?;
+        Ok(wit::Response { status, headers, body })
+    }
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, wit::EgressError> {
+    let lookup = tokio::time::timeout(RESOLVE_MAX, tokio::net::lookup_host((host, port))).await;
+    match lookup {
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+        Ok(Err(err)) => Err(wit::EgressError::NotSent(format!("`{host}` cannot be resolved: {err}"))),
+        Err(_) => Err(wit::EgressError::NotSent(format!("`{host}` was not resolved within {RESOLVE_MAX:?}"))),
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, wit::EgressError> {
+    match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(err)) => Err(wit::EgressError::NotSent(format!("connecting to {address}: {err}"))),
+        Err(_) => Err(wit::EgressError::NotSent(format!("no connection to {address} within {CONNECT_MAX:?}"))),
+    }
+}
+
+async fn encrypt(stream: TcpStream, url: &Url) -> Result<tokio_rustls::client::TlsStream<TcpStream>, wit::EgressError> {
+    let not_sent = |why: String| wit::EgressError::NotSent(format!("TLS: {why}"));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|err| not_sent(err.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let name = ServerName::try_from(host).map_err(|err| not_sent(err.to_string()))?;
+    let handshake = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream);
+    match tokio::time::timeout(CONNECT_MAX, handshake).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(err)) => Err(not_sent(err.to_string())),
+        Err(_) => Err(not_sent(format!("no handshake within {CONNECT_MAX:?}"))),
+    }
+}
+
+async fn read_body(mut body: hyper::body::Incoming) -> Result<Vec<u8>, wit::EgressError> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|err| wit::EgressError::Ambiguous(chain(&err)))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > RESPONSE_BYTES_MAX {
+            return Err(wit::EgressError::TooLarge(RESPONSE_BYTES_MAX as u64));
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(bytes.to_vec())
+}
+
+impl wit::Host for HostState {
+    async fn send(&mut self, request: wit::Request) -> wasmtime::Result<Result<wit::Response, wit::EgressError>> {
+        let plugin = Arc::clone(&self.plugin);
+        Ok(plugin.egress.send(request).await)
+    }
+}
+
+impl mail::Host for HostState {
+    async fn send(&mut self, _: String, _: mail::Mail) -> wasmtime::Result<Result<Vec<mail::RecipientResult>, mail::MailError>> {
+        Ok(Err(mail::MailError::Denied("this version of Pharos has no mail relays".to_owned())))
+    }
+}

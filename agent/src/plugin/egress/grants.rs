@@ -1,0 +1,63 @@
+//! Grants of hosts: `host`, `host:port`, `*.example.com`, an address, or a network like `10.1.0.0/16`.
+
+use std::net::IpAddr;
+
+use super::address::{embedded_v4, v4_in, v6_in};
+
+/// One entry of `grants.egress`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostGrant {
+    Name { pattern: String, port: Option<u16> },
+    Network { first: IpAddr, prefix: u32, port: Option<u16> },
+}
+
+impl HostGrant {
+    pub fn parse(text: &str) -> Self {
+        if let Some((first, prefix)) = text.split_once('/')
+            && let (Ok(first), Ok(prefix)) = (first.parse(), prefix.parse())
+        {
+            return Self::Network { first, prefix, port: None };
+        }
+        if let Ok(first) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+            return Self::Network { first, prefix: width(first), port: None };
+        }
+        if let Ok(address) = text.parse::<std::net::SocketAddr>() {
+            return Self::Network { first: address.ip(), prefix: width(address.ip()), port: Some(address.port()) };
+        }
+        match text.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) => Self::Name { pattern: host.to_ascii_lowercase(), port: Some(port) },
+            _ => Self::Name { pattern: text.to_ascii_lowercase(), port: None },
+        }
+    }
+
+    /// Whether a host's name is granted.
+    pub fn covers_name(&self, host: &str, port: u16) -> bool {
+        let Self::Name { pattern, port: granted } = self else { return false };
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let fits = match pattern.strip_prefix("*.") {
+            Some(domain) => host.strip_suffix(domain).is_some_and(|sub| sub.len() > 1 && sub.ends_with('.')),
+            None => host == *pattern,
+        };
+        fits && granted.is_none_or(|granted| granted == port)
+    }
+
+    /// Whether exactly this address is granted, be it public or not.
+    pub fn covers_address(&self, ip: IpAddr, port: u16) -> bool {
+        let Self::Network { first, prefix, port: granted } = self else { return false };
+        // An address in the dress of another family is judged by what it is.
+        let ip = match ip {
+            IpAddr::V6(v6) => embedded_v4(v6).map_or(ip, IpAddr::V4),
+            IpAddr::V4(_) => ip,
+        };
+        let fits = match (ip, first) {
+            (IpAddr::V4(ip), IpAddr::V4(first)) => v4_in(ip, *first, *prefix),
+            (IpAddr::V6(ip), IpAddr::V6(first)) => v6_in(ip, *first, *prefix),
+            _ => false,
+        };
+        fits && granted.is_none_or(|granted| granted == port)
+    }
+}
+
+fn width(ip: IpAddr) -> u32 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}

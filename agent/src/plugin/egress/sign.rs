@@ -1,0 +1,46 @@
+//! Signatures that the host puts on a request, with keys that the plugin never sees.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::{EgressPolicy, wit};
+
+impl EgressPolicy {
+    /// The headers of a signature.
+    pub(super) fn signature(&self, signing: &wit::Signing, request: &wit::Request) -> Result<Vec<(String, String)>, wit::EgressError> {
+        match signing {
+            wit::Signing::HmacSha256((header, secret)) => {
+                let digest = hmac(self.secret(secret)?.as_bytes(), &[&request.body]);
+                Ok(vec![(header.clone(), hex(&digest))])
+            }
+            wit::Signing::StandardWebhooks(secret) => self.standard_webhooks(secret, request),
+        }
+    }
+
+    /// Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, with the id that the plugin set as `webhook-id`.
+    fn standard_webhooks(&self, secret: &str, request: &wit::Request) -> Result<Vec<(String, String)>, wit::EgressError> {
+        let id = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("webhook-id"));
+        let Some(wit::Header { value: wit::Text::Plain(id), .. }) = id else {
+            return Err(wit::EgressError::Denied("a Standard Webhooks signature needs a plain header `webhook-id`".to_owned()));
+        };
+        let key = self.secret(secret)?;
+        let key = STANDARD.decode(key.strip_prefix("whsec_").unwrap_or(&key)).map_err(|_| {
+            wit::EgressError::Denied(format!("the secret \"{secret}\" is not base64 (`whsec_...`), as Standard Webhooks asks for"))
+        })?;
+        let timestamp = (self.clock.wall_ms() / 1_000).to_string();
+        let digest = hmac(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", &request.body]);
+        Ok(vec![("webhook-timestamp".to_owned(), timestamp), ("webhook-signature".to_owned(), format!("v1,{}", STANDARD.encode(digest)))])
+    }
+}
+
+fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,3 @@
+//! The shipped plugins inside this binary.
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));

@@ -1,0 +1,116 @@
+//! The wasmtime engine and the clock that interrupts plugins.
+//!
+//! Everything the contract does not need is off: what is not compiled in cannot be attacked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tracing::{info, warn};
+use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use crate::clock::Clock;
+
+/// How often a running plugin is asked whether it is past its budget.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// A clock that has stood still for this long can no longer interrupt anyone, so no plugin is called.
+pub const TICKER_DEAD_AFTER: Duration = Duration::from_secs(1);
+
+/// Bytes of stack a plugin's own calls may take.
+const WASM_STACK_BYTES: usize = 512 << 10;
+
+/// What decides whether compiled code fits: the same here and in the compile helper.
+fn base_config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(WASM_STACK_BYTES + (512 << 10))
+        .cranelift_opt_level(OptLevel::Speed)
+        .wasm_memory64(false)
+        .concurrency_support(false);
+    config
+}
+
+/// The engine of the compile helper: it runs nothing, so it reserves nothing.
+pub fn compiling() -> wasmtime::Result<Engine> {
+    Engine::new(&base_config())
+}
+
+/// The engine that runs plugins. Without the address space for a pool, or with `pooling` off, instances are made on demand.
+pub fn running(pooling: bool) -> wasmtime::Result<Engine> {
+    if pooling {
+        let mut config = base_config();
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+        match Engine::new(&config) {
+            Ok(engine) => return Ok(engine),
+            Err(err) => info!(error = %err, "no address space for a pool of plugin instances, making them on demand"),
+        }
+    }
+    Engine::new(&base_config())
+}
+
+/// Room for a few dozen small plugins with some instances each.
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::default();
+    pool.total_component_instances(160)
+        .total_core_instances(1_000)
+        .total_memories(256)
+        .total_tables(512)
+        .total_stacks(160)
+        .max_core_instances_per_component(16)
+        .max_memories_per_component(4)
+        .max_tables_per_component(8)
+        .max_component_instance_size(4 << 20)
+        .max_core_instance_size(4 << 20)
+        .table_elements(20_000)
+        .max_memory_size(256 << 20)
+        .max_unused_warm_slots(8)
+        .linear_memory_keep_resident(256 << 10)
+        .table_keep_resident(64 << 10);
+    pool
+}
+
+/// Advances the epoch every [`TICK`] on a thread of its own, so that no busy runtime can stop it.
+#[derive(Debug, Clone)]
+pub struct Ticker {
+    beat_ms: Arc<AtomicU64>,
+    clock: Clock,
+}
+
+impl Ticker {
+    /// Starts the thread; it ends with the engine.
+    pub fn start(engine: &Engine, clock: Clock) -> std::io::Result<Self> {
+        let ticker = Self { beat_ms: Arc::new(AtomicU64::new(millis(clock.monotonic()))), clock };
+        let (engine, beat) = (engine.weak(), ticker.clone());
+        std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(move || beat.run(&engine))?;
+        Ok(ticker)
+    }
+
+    fn run(&self, engine: &EngineWeak) {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            self.beat_ms.store(millis(self.clock.monotonic()), Ordering::Relaxed);
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// Time since the last tick.
+    pub fn age(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)))
+    }
+
+    pub fn is_alive(&self) -> bool {
+        let alive = self.age() < TICKER_DEAD_AFTER;
+        if !alive {
+            warn!(age = ?self.age(), "the plugin clock stands still, calling no plugin");
+        }
+        alive
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,273 @@
+//! One loaded version of a plugin: what it declared, and the instances that answer for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use pharos_model::delta::Change;
+use pharos_model::finding::{CheckedReport, RuleSpec, check_rules};
+use serde::Serialize;
+use tracing::warn;
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store};
+
+use super::bindings::alert_rule::pharos::plugin::types::Failure;
+use super::bindings::alert_rule::{AlertRulePlugin, AlertRulePluginPre};
+use super::bindings::notifier::exports::pharos::plugin::notifier as wit_notifier;
+use super::bindings::notifier::{NotifierPlugin, NotifierPluginPre};
+use super::budget::Budgets;
+use super::context::PluginContext;
+use super::convert;
+use super::host::{Data, HostState};
+use super::instance::{CallError, Exports, Instance, Usage};
+use super::snapshots::SnapshotHandle;
+use super::validate::World;
+
+/// Idle instances that are kept; one per subject that is judged at the same time is enough.
+const IDLE_MAX: usize = 4;
+
+/// The linkers of both worlds, made once per engine.
+pub struct Linkers {
+    alert_rule: Linker<HostState>,
+    notifier: Linker<HostState>,
+}
+
+impl Linkers {
+    pub fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let mut alert_rule = Linker::new(engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut alert_rule)?;
+        AlertRulePlugin::add_to_linker::<_, Data>(&mut alert_rule, |state| state)?;
+        let mut notifier = Linker::new(engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut notifier)?;
+        NotifierPlugin::add_to_linker::<_, Data>(&mut notifier, |state| state)?;
+        Ok(Self { alert_rule, notifier })
+    }
+
+    /// Links a component; an import that nobody provides is an error here.
+    pub fn link(&self, world: World, component: &Component) -> wasmtime::Result<Pre> {
+        Ok(match world {
+            World::AlertRule => Pre::AlertRule(AlertRulePluginPre::new(self.alert_rule.instantiate_pre(component)?)?),
+            World::Notifier => Pre::Notifier(NotifierPluginPre::new(self.notifier.instantiate_pre(component)?)?),
+        })
+    }
+}
+
+/// A linked component, ready to be instantiated.
+pub enum Pre {
+    AlertRule(AlertRulePluginPre<HostState>),
+    Notifier(NotifierPluginPre<HostState>),
+}
+
+impl Pre {
+    pub fn engine(&self) -> &Engine {
+        match self {
+            Self::AlertRule(pre) => pre.engine(),
+            Self::Notifier(pre) => pre.engine(),
+        }
+    }
+
+    pub async fn instantiate(&self, store: &mut Store<HostState>) -> wasmtime::Result<Exports> {
+        Ok(match self {
+            Self::AlertRule(pre) => Exports::AlertRule(pre.instantiate_async(store).await?),
+            Self::Notifier(pre) => Exports::Notifier(pre.instantiate_async(store).await?),
+        })
+    }
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Description {
+    pub id: String,
+    pub version: String,
+    pub summary: String,
+    pub settings_schema: String,
+    /// Grants it wants, each with its reason.
+    pub wants: Vec<(String, String)>,
+}
+
+/// Everything of a generation that does not change once it is loaded.
+pub struct Generation {
+    pub digest: String,
+    pub world: World,
+    pub description: Description,
+    /// What it watches; empty for notifiers.
+    pub rules: Vec<RuleSpec>,
+    pub budgets: Budgets,
+    pub context: Arc<PluginContext>,
+    pub settings: Arc<str>,
+    pub pre: Pre,
+    idle: Mutex<Vec<Instance>>,
+}
+
+impl Generation {
+    pub fn new(
+        digest: String,
+        world: World,
+        description: Description,
+        budgets: Budgets,
+        context: Arc<PluginContext>,
+        settings: Arc<str>,
+        pre: Pre,
+    ) -> Self {
+        Self { digest, world, description, rules: Vec::new(), budgets, context, settings, pre, idle: Mutex::default() }
+    }
+
+    /// A new instance after its `init`.
+    async fn start(&self, settings: Arc<str>) -> Result<Instance, CallError> {
+        let instance = instantiate(&self.pre, &self.context, settings, self.budgets).await?;
+        let (_, called) = instance
+            .call(self.budgets.start, self.budgets.memory_bytes, |store, exports| {
+                async move {
+                    match exports {
+                        Exports::AlertRule(exports) => exports.pharos_plugin_plugin().call_init(store).await,
+                        Exports::Notifier(exports) => {
+                            let result = exports.pharos_plugin_plugin().call_init(store).await?;
+                            Ok(result)
+                        }
+                    }
+                }
+                .boxed()
+            })
+            .await;
+        let (answer, instance) = called?;
+        answer.map_err(|failure| of_failure(&failure))?;
+        Ok(instance)
+    }
+
+    /// Starts an instance with these settings and asks an alert plugin for its rules.
+    pub async fn declare(&self, settings: Arc<str>) -> Result<Vec<RuleSpec>, CallError> {
+        let instance = self.start(settings).await?;
+        if self.world != World::AlertRule {
+            return Ok(Vec::new());
+        }
+        let (_, called) = instance
+            .call(self.budgets.start, self.budgets.memory_bytes, |store, exports| {
+                async move {
+                    match exports {
+                        Exports::AlertRule(exports) => exports.pharos_plugin_alert_rule().call_rules(store).await,
+                        Exports::Notifier(_) => Ok(Ok(Vec::new())),
+                    }
+                }
+                .boxed()
+            })
+            .await;
+        let (answer, instance) = called?;
+        let rules = answer.map_err(|failure| of_failure(&failure))?;
+        self.give_back(instance);
+        check_rules(rules.into_iter().map(convert::rule).collect()).map_err(|err| CallError::Failed(err.to_string()))
+    }
+
+    /// Judges one snapshot.
+    pub async fn evaluate(&self, change: Arc<Change>) -> (Usage, Result<CheckedReport, CallError>) {
+        let instance = match self.take().await {
+            Ok(instance) => instance,
+            Err(err) => return (Usage::default(), Err(err)),
+        };
+        let (usage, called) = instance
+            .call(self.budgets.call, self.budgets.memory_bytes, |store, exports| {
+                async move {
+                    let Exports::AlertRule(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
+                    let snapshot = store.data_mut().table.push(SnapshotHandle(change))?;
+                    exports.pharos_plugin_alert_rule().call_evaluate(store, snapshot).await
+                }
+                .boxed()
+            })
+            .await;
+        let result = called.and_then(|(answer, instance)| {
+            self.give_back(instance);
+            let report = answer.map_err(|failure| of_failure(&failure))?;
+            Ok(convert::report(report).checked(&self.rules))
+        });
+        (usage, result)
+    }
+
+    /// Delivers one message with a receiver's settings, in an instance of its own.
+    pub async fn deliver(&self, settings: Arc<str>, message: wit_notifier::Message) -> (Usage, Result<wit_notifier::Outcome, CallError>) {
+        let instance = match self.start(settings).await {
+            Ok(instance) => instance,
+            Err(err) => return (Usage::default(), Err(err)),
+        };
+        let (usage, called) = instance
+            .call(self.budgets.call, self.budgets.memory_bytes, |store, exports| {
+                async move {
+                    let Exports::Notifier(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
+                    exports.pharos_plugin_notifier().call_deliver(store, &message).await
+                }
+                .boxed()
+            })
+            .await;
+        let result = called.and_then(|(answer, _)| answer.map_err(|failure| of_failure(&failure)));
+        (usage, result)
+    }
+
+    async fn take(&self) -> Result<Instance, CallError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(instance) => Ok(instance),
+            None => self.start(Arc::clone(&self.settings)).await,
+        }
+    }
+
+    fn give_back(&self, instance: Instance) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_MAX && !instance.is_worn() {
+            idle.push(instance);
+        }
+    }
+}
+
+/// A new instance before its `init`.
+async fn instantiate(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str>, budgets: Budgets) -> Result<Instance, CallError> {
+    let state = HostState::new(Arc::clone(context), settings, budgets.memory_bytes);
+    Instance::start(pre, state, budgets.start, budgets.memory_bytes).await
+}
+
+/// Asks a component what it is.
+pub async fn describe(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str>, budgets: Budgets) -> Result<Description, CallError> {
+    let instance = instantiate(pre, context, settings, budgets).await?;
+    let (_, called) = instance
+        .call(budgets.start, budgets.memory_bytes, |store, exports| {
+            async move {
+                Ok(match exports {
+                    Exports::AlertRule(exports) => {
+                        let said = exports.pharos_plugin_plugin().call_describe(store).await?;
+                        Description {
+                            id: said.id,
+                            version: said.version,
+                            summary: said.summary,
+                            settings_schema: said.settings_schema,
+                            wants: said.wants,
+                        }
+                    }
+                    Exports::Notifier(exports) => {
+                        let said = exports.pharos_plugin_plugin().call_describe(store).await?;
+                        Description {
+                            id: said.id,
+                            version: said.version,
+                            summary: said.summary,
+                            settings_schema: said.settings_schema,
+                            wants: said.wants,
+                        }
+                    }
+                })
+            }
+            .boxed()
+        })
+        .await;
+    called.map(|(description, _)| description)
+}
+
+/// The host acts on a failure's case; only `internal` is the plugin's own fault.
+fn of_failure(failure: &Failure) -> CallError {
+    let text = convert::failure(failure);
+    match failure {
+        Failure::Internal(_) => CallError::Failed(text),
+        Failure::InvalidConfig(_) | Failure::Unsupported(_) | Failure::Transient(_) | Failure::Denied(_) => CallError::Excused(text),
+    }
+}
+
+/// Says what had to be repaired in a plugin's answer.
+pub fn warn_repairs(plugin: &str, report: &CheckedReport) {
+    for repair in &report.repairs {
+        warn!(plugin, "repaired what `{plugin}` returned: {repair}");
+    }
+}

@@ -1,0 +1,30 @@
+//! The compile helper's own side: bytes in on standard input, machine code out into a file, under limits it sets itself.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+
+use super::engine;
+use super::validate::FILE_BYTES_MAX;
+
+/// Lower priority than the agent and the database beside it.
+const NICENESS: i32 = 10;
+
+/// Compiles standard input into `output`.
+pub fn run(output: &Path, memory_max: u64) -> anyhow::Result<()> {
+    let _ = nice(NICENESS);
+    let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
+    setrlimit(Resource::As, limit(memory_max)).context("limiting memory")?;
+    // A crash of the compiler is reported by its exit, not by a file of its memory.
+    setrlimit(Resource::Core, limit(0)).context("switching core files off")?;
+    let mut bytes = Vec::new();
+    std::io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).context("reading the plugin")?;
+    let engine = engine::compiling().map_err(|err| anyhow::anyhow!("{err:#}"))?;
+    let code = engine.precompile_component(&bytes).map_err(|err| anyhow::anyhow!("{err:#}"))?;
+    let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(output).context("creating the output")?;
+    file.write_all(&code).and_then(|()| file.sync_all()).context("writing the output")
+}

@@ -1,0 +1,219 @@
+//! What a plugin's store holds, and the small imports: `log`, `telemetry`, `config`, `state`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use tracing::{debug, error, info, trace, warn};
+use wasmtime::component::{HasSelf, ResourceTable};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::bindings::alert_rule::pharos::plugin::{config, log, state, telemetry, types};
+use super::budget::{CpuMeter, MemoryLimiter};
+use super::context::PluginContext;
+
+/// Bytes a plugin may hand to the host in one call.
+pub const HOSTCALL_BYTES_MAX: usize = 4 << 20;
+/// Handles an instance may hold.
+pub const HANDLES_MAX: usize = 4_096;
+/// Resources an instance may hold: snapshots, tables, streams.
+const RESOURCES_MAX: usize = 1_024;
+/// Random bytes of one request.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+/// The host's side of one instance.
+pub struct HostState {
+    pub plugin: Arc<PluginContext>,
+    pub table: ResourceTable,
+    pub limiter: MemoryLimiter,
+    pub meter: Arc<CpuMeter>,
+    /// A JSON object; a notifier sees its plugin's settings overlaid by its receiver's.
+    settings: Arc<str>,
+    wasi: WasiCtx,
+}
+
+/// Marks [`HostState`] as the data behind every import.
+pub type Data = HasSelf<HostState>;
+
+impl HostState {
+    pub fn new(plugin: Arc<PluginContext>, settings: Arc<str>, memory_bytes: u64) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let stream = |level| LogStream { plugin: Arc::clone(&plugin), level, line: Vec::new() };
+        let wasi =
+            WasiCtx::builder().stdout(stream(log::Level::Info)).stderr(stream(log::Level::Warn)).max_random_size(RANDOM_BYTES_MAX).build();
+        Self { table, limiter: MemoryLimiter::new(memory_bytes), meter: Arc::default(), settings, wasi, plugin }
+    }
+
+    /// Takes back what the guest forgot to drop.
+    pub fn reclaim(&mut self) {
+        if !self.table.is_empty() {
+            self.table = ResourceTable::new();
+            self.table.set_max_capacity(RESOURCES_MAX);
+        }
+    }
+}
+
+impl WasiView for HostState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for HostState {}
+
+impl log::Host for HostState {
+    fn enabled(&mut self, level: log::Level) -> wasmtime::Result<bool> {
+        Ok(match level {
+            log::Level::Trace => tracing::enabled!(tracing::Level::TRACE),
+            log::Level::Debug => tracing::enabled!(tracing::Level::DEBUG),
+            log::Level::Info => tracing::enabled!(tracing::Level::INFO),
+            log::Level::Warn => tracing::enabled!(tracing::Level::WARN),
+            log::Level::Error => tracing::enabled!(tracing::Level::ERROR),
+        })
+    }
+
+    fn emit(&mut self, level: log::Level, message: String, fields: Vec<log::Field>) -> wasmtime::Result<()> {
+        let fields: Vec<String> = fields.into_iter().map(|field| format!("{}={}", field.name, field.value)).collect();
+        emit(&self.plugin, level, &message, &fields.join(" "));
+        Ok(())
+    }
+}
+
+/// Writes a plugin's line into the agent's log, if its rate limit allows.
+fn emit(plugin: &PluginContext, level: log::Level, message: &str, fields: &str) {
+    if !plugin.may_log() {
+        return;
+    }
+    let (id, message, fields) = (plugin.id.as_str(), printable(message), printable(fields));
+    match level {
+        log::Level::Trace => trace!(plugin = id, fields, "{message}"),
+        log::Level::Debug => debug!(plugin = id, fields, "{message}"),
+        log::Level::Info => info!(plugin = id, fields, "{message}"),
+        log::Level::Warn => warn!(plugin = id, fields, "{message}"),
+        log::Level::Error => error!(plugin = id, fields, "{message}"),
+    }
+}
+
+/// A plugin's text may not forge lines of the log, nor fill it.
+fn printable(text: &str) -> String {
+    const LINE_CHARS_MAX: usize = 4_096;
+    text.chars().take(LINE_CHARS_MAX).map(|char| if char.is_control() { ' ' } else { char }).collect()
+}
+
+impl telemetry::Host for HostState {
+    fn counter_add(&mut self, name: String, delta: u64) -> wasmtime::Result<()> {
+        if self.plugin.may_name_metric(&name) {
+            self.plugin.metrics.add("pharos_plugin_user_counter_total", &[&self.plugin.id, &name], delta as f64);
+        }
+        Ok(())
+    }
+
+    fn gauge_set(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
+        if self.plugin.may_name_metric(&name) && value.is_finite() {
+            self.plugin.metrics.set("pharos_plugin_user_gauge", &[&self.plugin.id, &name], value);
+        }
+        Ok(())
+    }
+}
+
+impl config::Host for HostState {
+    fn settings(&mut self) -> wasmtime::Result<String> {
+        Ok(self.settings.to_string())
+    }
+}
+
+impl state::Host for HostState {
+    async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, state::StateError>> {
+        Ok(self.plugin.state.get(&self.plugin.id, key).await)
+    }
+
+    async fn put(&mut self, key: String, value: Vec<u8>, ttl_seconds: Option<u32>) -> wasmtime::Result<Result<(), state::StateError>> {
+        Ok(self.plugin.state.put(&self.plugin.id, key, value, ttl_seconds).await)
+    }
+
+    async fn compare_and_swap(
+        &mut self,
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<bool, state::StateError>> {
+        Ok(self.plugin.state.compare_and_swap(&self.plugin.id, key, expected, value).await)
+    }
+
+    async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), state::StateError>> {
+        Ok(self.plugin.state.delete(&self.plugin.id, key).await)
+    }
+}
+
+/// Standard output and error of a language's runtime, line by line into the plugin's log.
+struct LogStream {
+    plugin: Arc<PluginContext>,
+    level: log::Level,
+    line: Vec<u8>,
+}
+
+/// A line without an end is cut here.
+const STREAM_LINE_BYTES_MAX: usize = 4_096;
+
+impl StdoutStream for LogStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        // Only WASI 0.3 asks for this one, and that is not linked.
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Self { plugin: Arc::clone(&self.plugin), level: self.level, line: Vec::new() })
+    }
+}
+
+impl IsTerminal for LogStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LogStream {
+    async fn ready(&mut self) {}
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for LogStream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        for byte in bytes {
+            if byte == b'\n' || self.line.len() >= STREAM_LINE_BYTES_MAX {
+                self.end_line();
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(STREAM_LINE_BYTES_MAX)
+    }
+}
+
+impl LogStream {
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            emit(&self.plugin, self.level, &String::from_utf8_lossy(&line), "");
+        }
+    }
+}
+
+impl Drop for LogStream {
+    fn drop(&mut self) {
+        self.end_line();
+    }
+}

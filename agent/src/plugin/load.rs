@@ -1,0 +1,164 @@
+//! From bytes to a generation: validate, compile, link, describe, check settings, declare, canary. Each step can refuse.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pharos_model::delta::Change;
+use pharos_model::snapshot::Snapshot;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio_util::task::TaskTracker;
+use tracing::info;
+use wasmtime::Engine;
+
+use super::budget::Budgets;
+use super::compile::{CompileError, Compiler};
+use super::context::PluginContext;
+use super::egress::EgressPolicy;
+use super::generation::{self, Generation, Linkers, warn_repairs};
+use super::instance::CallError;
+use super::settings::{self, SettingsError};
+use super::state::StateAccess;
+use super::validate::{self, ValidateError, World};
+use crate::clock::Clock;
+use crate::config::notify::ReceiverConfig;
+use crate::config::plugins::PluginConfig;
+use crate::config::secret::SecretSource;
+use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::SelfMetrics;
+
+/// Everything that loading needs besides the file.
+pub struct Loader {
+    pub engine: Engine,
+    pub linkers: Linkers,
+    pub compiler: Compiler,
+    pub plugins: BTreeMap<String, PluginConfig>,
+    pub receivers: Vec<ReceiverConfig>,
+    pub secrets: BTreeMap<String, SecretSource>,
+    pub state: StateAccess,
+    pub metrics: Arc<SelfMetrics>,
+    pub clock: Clock,
+    pub tasks: TaskTracker,
+}
+
+/// Why a file was refused. The stage is where.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the file {0}")]
+    Validate(#[from] ValidateError),
+    #[error("compiling")]
+    Compile(#[from] CompileError),
+    #[error("linking: {0}")]
+    Link(String),
+    #[error("asking it what it is: it {0}")]
+    Describe(CallError),
+    #[error("it says its id is \"{said}\", but its file is named \"{file}\"; the two must be equal")]
+    OtherId { said: String, file: String },
+    #[error("its settings do not fit its schema: {0}")]
+    Settings(#[from] SettingsError),
+    #[error("its init with the present settings {0}")]
+    Init(CallError),
+    #[error("the trial run on the latest snapshot {0}")]
+    Canary(CallError),
+}
+
+impl LoadError {
+    /// A closed set: where it was refused.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            Self::Validate(_) => "validate",
+            Self::Compile(_) => "compile",
+            Self::Link(_) => "link",
+            Self::Describe(_) | Self::OtherId { .. } => "describe",
+            Self::Settings(_) => "settings",
+            Self::Init(_) => "init",
+            Self::Canary(_) => "canary",
+        }
+    }
+
+    pub fn text(&self) -> String {
+        chain(self)
+    }
+}
+
+/// Names a content: hex SHA-256.
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Loader {
+    /// Loads a plugin file and tries it on `latest` snapshots; an empty one stands in for a kind that was not collected yet.
+    pub async fn load(&self, id: &str, bytes: &[u8], digest: String, latest: &[Arc<Change>]) -> Result<Generation, LoadError> {
+        let inspection = validate::inspect(bytes)?;
+        let component = self.compiler.component(&self.engine, bytes, &digest).await?;
+        let pre = self.linkers.link(inspection.world, &component).map_err(|err| LoadError::Link(format!("{err:#}")))?;
+        let config = self.plugins.get(id).cloned().unwrap_or_default();
+        let budgets = match inspection.world {
+            World::AlertRule => Budgets::alert_rule(&config.limits),
+            World::Notifier => Budgets::notifier(&config.limits),
+        };
+        let egress = EgressPolicy::new(id, &config.grants, &self.secrets, self.tasks.clone(), self.clock);
+        let context = PluginContext::new(id.to_owned(), Arc::clone(&self.metrics), self.state.clone(), egress, self.clock);
+        let context = Arc::new(context);
+        let own = settings::to_json(&config.settings);
+        let settings: Arc<str> = own.to_string().into();
+        let description = generation::describe(&pre, &context, Arc::clone(&settings), budgets).await.map_err(LoadError::Describe)?;
+        if description.id != id {
+            return Err(LoadError::OtherId { said: description.id, file: id.to_owned() });
+        }
+        self.say_ungranted(id, &config, &description.wants);
+        let mut generation = Generation::new(digest, inspection.world, description, budgets, context, settings, pre);
+        match inspection.world {
+            World::AlertRule => self.try_alert_rule(id, &mut generation, &own, latest).await?,
+            World::Notifier => self.try_notifier(id, &generation, &own).await?,
+        }
+        Ok(generation)
+    }
+
+    async fn try_alert_rule(&self, id: &str, generation: &mut Generation, own: &Value, latest: &[Arc<Change>]) -> Result<(), LoadError> {
+        settings::check(&format!("plugin.{id}.settings"), &generation.description.settings_schema, own)?;
+        generation.rules = generation.declare(Arc::clone(&generation.settings)).await.map_err(LoadError::Init)?;
+        for change in canaries(generation, latest) {
+            let (_, judged) = generation.evaluate(change).await;
+            match judged {
+                Ok(report) => warn_repairs(id, &report),
+                Err(err) if err.is_offence() => return Err(LoadError::Canary(err)),
+                Err(err) => info!(plugin = id, "the trial run of `{id}` {err}"),
+            }
+        }
+        Ok(())
+    }
+
+    /// A notifier runs with each of its receivers' settings, so each of them is tried.
+    async fn try_notifier(&self, id: &str, generation: &Generation, own: &Value) -> Result<(), LoadError> {
+        for receiver in self.receivers.iter().filter(|receiver| receiver.plugin == id) {
+            let merged = settings::overlay(own.clone(), settings::to_json(&receiver.settings));
+            let section = format!("receiver \"{}\" settings", receiver.name);
+            settings::check(&section, &generation.description.settings_schema, &merged)?;
+            generation.declare(merged.to_string().into()).await.map_err(LoadError::Init)?;
+        }
+        Ok(())
+    }
+
+    fn say_ungranted(&self, id: &str, config: &PluginConfig, wants: &[(String, String)]) {
+        let egress = wants.iter().find(|(want, _)| want == "egress");
+        if let Some((_, reason)) = egress.filter(|_| config.grants.egress.is_empty()) {
+            info!(
+                plugin = id,
+                reason, "`{id}` wants egress and has no grant; to allow it, add to [plugin.{id}]: grants = {{ egress = [\"HOST\"] }}"
+            );
+        }
+    }
+}
+
+/// The latest snapshots that the rules are about, or an empty one of each kind.
+fn canaries(generation: &Generation, latest: &[Arc<Change>]) -> Vec<Arc<Change>> {
+    let mut kinds: Vec<&str> = generation.rules.iter().map(|rule| rule.subject_kind.as_str()).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let of_kind = |kind: &str| {
+        let real: Vec<_> = latest.iter().filter(|change| change.snapshot.subject.kind == kind).cloned().collect();
+        if real.is_empty() { vec![Arc::new(Change::first(Snapshot::empty(kind)))] } else { real }
+    };
+    kinds.into_iter().flat_map(of_kind).collect()
+}

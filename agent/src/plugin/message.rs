@@ -1,0 +1,157 @@
+//! Messages to receivers, and what came of delivering one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::finding::Severity;
+use pharos_model::subject::{Label, Subject};
+use serde_json::Value;
+
+use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
+use super::convert;
+use super::instance::CallError;
+use super::settings::overlay;
+use super::{PluginHost, World, lock};
+
+/// One group of alerts for one receiver.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Stable over retries.
+    pub id: String,
+    pub receiver: String,
+    pub group_key: String,
+    pub group_labels: Vec<Label>,
+    pub alerts: Vec<MessageAlert>,
+    pub attempt: u32,
+    pub agent: String,
+    pub external_url: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MessageAlert {
+    /// Sixteen hex digits.
+    pub fingerprint: String,
+    pub reason: MessageReason,
+    pub severity: Severity,
+    pub subject: Subject,
+    pub labels: Vec<Label>,
+    pub title: String,
+    pub detail: String,
+    pub cause: Option<String>,
+    pub fix: Option<String>,
+    pub runbook: Option<String>,
+    pub value: Option<f64>,
+    pub started_at_ms: u64,
+    pub ended_at_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageReason {
+    Firing,
+    Resolved,
+    SeverityChanged,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    Accepted,
+    /// Not now; how long to wait, if the receiver said so.
+    Retry {
+        after: Option<Duration>,
+        why: String,
+    },
+    /// It may have arrived; the same id on the next try.
+    Ambiguous(String),
+    /// It never will be.
+    Rejected {
+        reason: &'static str,
+        why: String,
+    },
+}
+
+impl PluginHost {
+    /// Delivers one message through a notifier, with the receiver's settings laid over the plugin's.
+    pub async fn deliver(&self, plugin: &str, receiver_settings: &Value, message: &Message) -> Delivery {
+        let active = lock(&self.shared.slots).get(plugin).and_then(|slot| slot.active.clone());
+        let Some(active) = active.filter(|active| active.generation.world == World::Notifier) else {
+            return Delivery::Retry { after: None, why: format!("no notifier plugin `{plugin}` serves") };
+        };
+        let generation = active.generation;
+        let own: Value = serde_json::from_str(&generation.settings).unwrap_or_default();
+        let settings: Arc<str> = overlay(own, receiver_settings.clone()).to_string().into();
+        let called = self.call(plugin, &generation, generation.deliver(settings, to_wit(message))).await;
+        match called {
+            Ok(outcome) => of_outcome(outcome),
+            Err(CallError::Excused(why)) if why.starts_with("denied") || why.starts_with("invalid") => {
+                Delivery::Rejected { reason: "denied", why }
+            }
+            // A call that died half way may have sent its request.
+            Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
+            Err(err) => Delivery::Retry { after: None, why: err.to_string() },
+        }
+    }
+}
+
+fn of_outcome(outcome: wit::Outcome) -> Delivery {
+    match outcome {
+        wit::Outcome::Accepted(_) => Delivery::Accepted,
+        wit::Outcome::Partial(failed) => {
+            let why = failed.into_iter().map(|(index, why)| format!("recipient {index}: {why}")).collect::<Vec<_>>().join("; ");
+            Delivery::Rejected { reason: "partial", why }
+        }
+        wit::Outcome::Retry(after) => {
+            Delivery::Retry { after: after.map(Duration::from_millis), why: "the receiver asks to try again".to_owned() }
+        }
+        wit::Outcome::Rejected(why) => Delivery::Rejected { reason: "rejected", why },
+        wit::Outcome::Unauthorised(why) => Delivery::Retry { after: Some(UNAUTHORISED_PAUSE), why: format!("unauthorised: {why}") },
+        wit::Outcome::Gone(why) => Delivery::Rejected { reason: "gone", why },
+        wit::Outcome::Ambiguous(why) => Delivery::Ambiguous(why),
+    }
+}
+
+/// A secret may just be rotating.
+const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
+
+fn to_wit(message: &Message) -> wit::Message {
+    wit::Message {
+        id: message.id.clone(),
+        receiver: message.receiver.clone(),
+        group_key: message.group_key.clone(),
+        group_labels: convert::labels_out(&message.group_labels),
+        common_labels: convert::labels_out(&common_labels(&message.alerts)),
+        alerts: message.alerts.iter().map(alert).collect(),
+        truncated: 0,
+        attempt: message.attempt,
+        agent: message.agent.clone(),
+        external_url: message.external_url.clone(),
+    }
+}
+
+/// Labels that all alerts share.
+fn common_labels(alerts: &[MessageAlert]) -> Vec<Label> {
+    let Some((first, others)) = alerts.split_first() else { return Vec::new() };
+    first.labels.iter().filter(|label| others.iter().all(|alert| alert.labels.contains(label))).cloned().collect()
+}
+
+fn alert(alert: &MessageAlert) -> wit::Alert {
+    wit::Alert {
+        fingerprint: alert.fingerprint.clone(),
+        reason: match alert.reason {
+            MessageReason::Firing => wit::Reason::Firing,
+            MessageReason::Resolved => wit::Reason::Resolved,
+            MessageReason::SeverityChanged => wit::Reason::SeverityChanged,
+        },
+        severity: convert::severity_out(alert.severity),
+        subject: convert::subject(&alert.subject),
+        labels: convert::labels_out(&alert.labels),
+        title: alert.title.clone(),
+        detail: alert.detail.clone(),
+        cause: alert.cause.clone(),
+        fix: alert.fix.clone(),
+        runbook: alert.runbook.clone(),
+        value: alert.value,
+        started_at_ms: alert.started_at_ms,
+        ended_at_ms: alert.ended_at_ms,
+    }
+}

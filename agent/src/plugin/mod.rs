@@ -1,0 +1,324 @@
+//! The plugin host: every judgement of the agent runs here, in a sandbox.
+//!
+//! Reading order: [`validate`] (what a file is), [`load`] (from bytes to a [`generation`]), [`instance`] (one call and its limits),
+//! [`budget`], [`health`] (the error budget), [`slot`] (which generation serves an id), [`reload`] (files that change). WIT types stay
+//! inside this folder.
+//!
+//! Invariant: no plugin can hang, crash, fill or spy on the agent, nor delay another plugin.
+
+mod alone;
+mod bindings;
+mod budget;
+pub mod compile;
+mod context;
+mod convert;
+mod egress;
+pub mod embedded;
+pub mod engine;
+mod generation;
+mod health;
+pub mod helper;
+mod host;
+mod instance;
+mod load;
+mod message;
+mod reload;
+mod settings;
+mod slot;
+mod snapshots;
+mod state;
+mod status;
+pub mod validate;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use pharos_model::alert::Outcome;
+use pharos_model::delta::Change;
+use pharos_model::finding::RuleSpec;
+use pharos_model::subject::SubjectKey;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{error, info, warn};
+
+pub use alone::LoadedPlugin;
+pub use engine::Ticker;
+pub use generation::Linkers;
+pub use instance::CallError;
+pub use load::{LoadError, Loader, digest};
+pub use message::{Delivery, Message, MessageAlert, MessageReason};
+pub use reload::{Reloader, Shipped};
+pub use slot::Origin;
+pub use state::StateAccess;
+pub use status::PluginStatus;
+
+use self::generation::{Generation, warn_repairs};
+use self::health::Verdict;
+use self::instance::Usage;
+use self::slot::{LastError, Slot};
+use self::validate::World;
+use crate::clock::{Clock, rfc3339};
+use crate::telemetry::metrics::SelfMetrics;
+
+/// Calls that run at the same time, over all plugins; the pool has room for them and for the idle instances.
+const CALLS_MAX: usize = 48;
+
+/// What happened to a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginEvent {
+    pub plugin: String,
+    pub kind: PluginEventKind,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginEventKind {
+    /// A generation began to serve: what it watches must be judged anew.
+    Loaded,
+    Refused,
+    RolledBack,
+    Quarantined,
+    Recovered,
+    /// Nothing serves under this id any more.
+    Removed,
+}
+
+impl PluginEventKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Refused => "refused",
+            Self::RolledBack => "rolled-back",
+            Self::Quarantined => "quarantined",
+            Self::Recovered => "recovered",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// What one plugin says about one snapshot.
+#[derive(Debug)]
+pub struct Judgement {
+    pub plugin: String,
+    pub rules: Vec<RuleSpec>,
+    pub outcome: Outcome,
+}
+
+/// A handle on all plugins; cheap to clone.
+#[derive(Clone)]
+pub struct PluginHost {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    slots: Mutex<BTreeMap<String, Slot>>,
+    /// The latest snapshot of each subject: what a new generation is tried on.
+    latest: Mutex<HashMap<SubjectKey, Arc<Change>>>,
+    calls: Semaphore,
+    ticker: Ticker,
+    clock: Clock,
+    metrics: Arc<SelfMetrics>,
+    events: mpsc::Sender<PluginEvent>,
+    probation: Duration,
+}
+
+impl PluginHost {
+    /// `events` takes every change of a plugin's state.
+    pub fn new(ticker: Ticker, clock: Clock, metrics: Arc<SelfMetrics>, events: mpsc::Sender<PluginEvent>, probation: Duration) -> Self {
+        let shared = Shared {
+            slots: Mutex::default(),
+            latest: Mutex::default(),
+            calls: Semaphore::new(CALLS_MAX),
+            ticker,
+            clock,
+            metrics,
+            events,
+            probation,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Asks every plugin that watches the subject's kind, all at once.
+    pub async fn judge(&self, change: &Arc<Change>) -> Vec<Judgement> {
+        let subject = &change.snapshot.subject;
+        lock(&self.shared.latest).insert(subject.key(), Arc::clone(change));
+        let judges = self.judges(&subject.kind);
+        join_all(judges.into_iter().map(|(id, generation)| self.judge_with(id, generation, Arc::clone(change)))).await
+    }
+
+    /// Asks one plugin, if it serves and watches the subject's kind.
+    pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
+        let (id, generation) = self.judges(&change.snapshot.subject.kind).into_iter().find(|(id, _)| id == plugin)?;
+        Some(self.judge_with(id, generation, Arc::clone(change)).await)
+    }
+
+    fn judges(&self, kind: &str) -> Vec<(String, Arc<Generation>)> {
+        let slots = lock(&self.shared.slots);
+        let watching = |(id, slot): (&String, &Slot)| {
+            let generation = &slot.active.as_ref()?.generation;
+            let watches = generation.world == World::AlertRule && generation.rules.iter().any(|rule| rule.subject_kind == kind);
+            watches.then(|| (id.clone(), Arc::clone(generation)))
+        };
+        slots.iter().filter_map(watching).collect()
+    }
+
+    async fn judge_with(&self, plugin: String, generation: Arc<Generation>, change: Arc<Change>) -> Judgement {
+        let kind = change.snapshot.subject.kind.clone();
+        let called = self.call(&plugin, &generation, generation.evaluate(change)).await;
+        let outcome = match called {
+            Ok(report) => {
+                warn_repairs(&plugin, &report);
+                Outcome::Judged(report.report)
+            }
+            Err(err) => Outcome::Failed(err.to_string()),
+        };
+        let rules = generation.rules.iter().filter(|rule| rule.subject_kind == kind).cloned().collect();
+        Judgement { plugin, rules, outcome }
+    }
+
+    /// Runs a call under the plugin's error budget.
+    async fn call<T>(
+        &self,
+        plugin: &str,
+        generation: &Arc<Generation>,
+        call: impl Future<Output = (Usage, Result<T, CallError>)>,
+    ) -> Result<T, CallError> {
+        self.permit(plugin)?;
+        let _turn = self.shared.calls.acquire().await.map_err(|_| CallError::NoClock)?;
+        let (usage, result) = call.await;
+        self.account(plugin, generation, usage, result.as_ref().err());
+        result
+    }
+
+    fn permit(&self, plugin: &str) -> Result<(), CallError> {
+        if !self.shared.ticker.is_alive() {
+            return Err(CallError::NoClock);
+        }
+        let now = self.shared.clock.monotonic();
+        let mut slots = lock(&self.shared.slots);
+        let Some(slot) = slots.get_mut(plugin) else { return Ok(()) };
+        slot.health.may_call(now).map_err(|left| {
+            let why = slot.last_error.as_ref().map_or("it failed too often", |err| err.message.as_str());
+            CallError::Quarantined(format!("for another {:.1} s, since it {why}", left.as_secs_f64()))
+        })
+    }
+
+    /// Books what a call used and did; an offence too many quarantines the plugin or brings the generation before back.
+    fn account(&self, plugin: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
+        let metrics = &self.shared.metrics;
+        metrics.add("pharos_plugin_calls_total", &[plugin], 1.0);
+        metrics.add("pharos_plugin_cpu_seconds_total", &[plugin], usage.cpu.as_secs_f64());
+        metrics.add("pharos_plugin_call_seconds_total", &[plugin], usage.wall.as_secs_f64());
+        if let Some(err) = err {
+            metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0);
+        }
+        let event = {
+            let mut slots = lock(&self.shared.slots);
+            let Some(slot) = slots.get_mut(plugin) else { return };
+            slot.totals.calls += 1;
+            slot.totals.cpu += usage.cpu;
+            slot.totals.memory_max_bytes = slot.totals.memory_max_bytes.max(usage.memory_peak_bytes);
+            metrics.set("pharos_plugin_memory_max_bytes", &[plugin], slot.totals.memory_max_bytes as f64);
+            // A call that began in an older generation says nothing about the present one.
+            let current = slot.active.as_ref().is_some_and(|active| Arc::ptr_eq(&active.generation, generation));
+            if current { self.settle(plugin, slot, err) } else { None }
+        };
+        if let Some(event) = event {
+            self.tell(event);
+        }
+    }
+
+    fn settle(&self, plugin: &str, slot: &mut Slot, err: Option<&CallError>) -> Option<PluginEvent> {
+        let now = self.shared.clock.monotonic();
+        let event = |kind, text: String| Some(PluginEvent { plugin: plugin.to_owned(), kind, text });
+        let Some(err) = err.filter(|err| err.is_offence()) else {
+            let recovered = slot.health.worked(now);
+            return if recovered { event(PluginEventKind::Recovered, format!("`{plugin}` works again")) } else { None };
+        };
+        slot.totals.traps += 1;
+        slot.last_error = Some(self.last_error("call", err.to_string()));
+        warn!(plugin, reason = err.reason(), "a call of `{plugin}` {err}");
+        let Verdict::Quarantined(pause) = slot.health.offended(now, fastrand::f64()) else { return None };
+        if let Some(failed) = slot.roll_back(now) {
+            slot.last_error = Some(self.last_error("probation", format!("the new version was taken back: it {err}")));
+            return event(
+                PluginEventKind::RolledBack,
+                format!("`{plugin}` {} failed on probation ({err}); the version before serves again", &failed[..12]),
+            );
+        }
+        event(PluginEventKind::Quarantined, format!("`{plugin}` is not called for {:.1} s: it {err}", pause.as_secs_f64()))
+    }
+
+    /// Puts a generation to work. Calls that began in the one before it finish there.
+    fn publish(&self, plugin: &str, generation: Generation, origin: Origin) {
+        let generation = Arc::new(generation);
+        let digest = generation.digest.clone();
+        let version = generation.description.version.clone();
+        let number = {
+            let mut slots = lock(&self.shared.slots);
+            let slot = slots.entry(plugin.to_owned()).or_default();
+            slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation)
+        };
+        let text = format!("`{plugin}` {version} serves as generation {number} ({})", &digest[..12]);
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text });
+    }
+
+    /// Notes a file that could not be loaded; what served before goes on.
+    fn refuse(&self, plugin: &str, stage: &str, message: String) {
+        let text = format!("`{plugin}` refused at {stage}: {message}");
+        {
+            let mut slots = lock(&self.shared.slots);
+            let slot = slots.entry(plugin.to_owned()).or_default();
+            slot.loading = false;
+            slot.last_error = Some(self.last_error(stage, message));
+        }
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Refused, text });
+    }
+
+    /// Takes a plugin out of service.
+    fn remove(&self, plugin: &str) {
+        let served = lock(&self.shared.slots).remove(plugin).is_some_and(|slot| slot.active.is_some());
+        self.shared.metrics.forget("pharos_plugin_info", &[plugin]);
+        self.shared.metrics.forget("pharos_plugin_state", &[plugin]);
+        if served {
+            let text = format!("`{plugin}` is gone; its alerts stand still");
+            self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text });
+        }
+    }
+
+    /// One transition: a log line, a metric, an event.
+    fn tell(&self, event: PluginEvent) {
+        let plugin = event.plugin.as_str();
+        match event.kind {
+            PluginEventKind::Loaded | PluginEventKind::Recovered => info!(plugin, "{}", event.text),
+            PluginEventKind::Removed | PluginEventKind::Quarantined => warn!(plugin, "{}", event.text),
+            PluginEventKind::Refused | PluginEventKind::RolledBack => error!(plugin, "{}", event.text),
+        }
+        if matches!(event.kind, PluginEventKind::Loaded | PluginEventKind::Refused | PluginEventKind::RolledBack | PluginEventKind::Removed)
+        {
+            self.shared.metrics.add("pharos_plugin_loads_total", &[plugin, event.kind.as_str()], 1.0);
+        }
+        self.measure(plugin);
+        if self.shared.events.try_send(event).is_err() {
+            warn!("a plugin's event was lost: too many at once");
+        }
+    }
+
+    /// The latest snapshot of every subject.
+    fn latest(&self) -> Vec<Arc<Change>> {
+        lock(&self.shared.latest).values().cloned().collect()
+    }
+
+    fn last_error(&self, stage: &str, message: String) -> LastError {
+        LastError { at: rfc3339(self.shared.clock.wall_ms()), stage: stage.to_owned(), message }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        lock(&self.shared.slots)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,273 @@
+//! Live reload: plugin files that appear, change and vanish.
+//!
+//! The folder is watched, not its files: a file replaced by rename is another inode. What the watch misses (network file systems,
+//! overflow) a periodic rescan finds. A file is read once, when it has stopped changing, and everything after that works on those bytes.
+//! A bad file leaves the old generation serving.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::load::{Loader, digest};
+use super::slot::Origin;
+use super::validate::FILE_BYTES_MAX;
+use super::{PluginHost, Slot};
+use crate::config::plugins::PluginsConfig;
+
+/// The longest that a folder in constant change is waited for.
+const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
+/// Two looks at a file this far apart must agree before it is read.
+const SETTLE: Duration = Duration::from_millis(100);
+/// A file that is replaced by some tools is missing for a moment.
+const REMOVAL_GRACE: Duration = Duration::from_secs(2);
+
+/// The plugins inside the binary: id and bytes.
+pub type Shipped = Vec<(String, Cow<'static, [u8]>)>;
+
+/// The task that keeps the host's plugins equal to the folder's.
+pub struct Reloader {
+    loader: Loader,
+    host: PluginHost,
+    config: PluginsConfig,
+    shipped: Shipped,
+    files: BTreeMap<String, Stamp>,
+    missing: BTreeMap<String, Instant>,
+    misnamed: BTreeSet<PathBuf>,
+    watch: Option<(RecommendedWatcher, u64)>,
+}
+
+/// What tells two states of a file apart without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified_ns: i128,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+        Ok(Self { device: metadata.dev(), inode: metadata.ino(), bytes: metadata.len(), modified_ns })
+    }
+}
+
+impl Reloader {
+    pub fn new(loader: Loader, host: PluginHost, config: PluginsConfig, shipped: Shipped) -> Self {
+        Self { loader, host, config, shipped, files: BTreeMap::new(), missing: BTreeMap::new(), misnamed: BTreeSet::new(), watch: None }
+    }
+
+    /// Loads everything, then follows the folder until told to stop.
+    pub async fn run(mut self, stop: CancellationToken) {
+        // One token is enough: whatever happened, the whole folder is looked at.
+        let (changed, mut changes) = mpsc::channel(1);
+        self.announce();
+        self.watch(&changed);
+        tokio::select! { () = stop.cancelled() => return, () = self.load_shipped() => {} }
+        loop {
+            tokio::select! { () = stop.cancelled() => return, () = self.scan() => {} }
+            let next = self.missing.values().map(|since| *since + REMOVAL_GRACE).min();
+            let wake = next.unwrap_or_else(|| Instant::now() + self.config.rescan).min(Instant::now() + self.config.rescan);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep_until(wake) => {}
+                Some(()) = changes.recv() => debounce(&mut changes, self.config.debounce).await,
+            }
+            self.watch(&changed);
+        }
+    }
+
+    /// Shows every plugin that will be loaded, before the first one is.
+    fn announce(&self) {
+        let ids: BTreeSet<String> = self.shipped.iter().map(|(id, _)| id.clone()).chain(self.listed().into_keys()).collect();
+        for id in ids {
+            let enabled = self.is_enabled(&id);
+            self.host.slots().insert(id.clone(), Slot { enabled, loading: enabled, ..Slot::default() });
+            self.host.measure(&id);
+        }
+    }
+
+    fn is_enabled(&self, id: &str) -> bool {
+        self.loader.plugins.get(id).is_none_or(|config| config.enabled)
+    }
+
+    /// Watches the folder, again after it was replaced.
+    fn watch(&mut self, changed: &mpsc::Sender<()>) {
+        let dir = &self.config.dir;
+        if let Err(err) = std::fs::create_dir_all(dir) {
+            debug!(dir = %dir.display(), error = %err, "the plugin folder cannot be created");
+        }
+        let Ok(inode) = std::fs::metadata(dir).map(|metadata| metadata.ino()) else { return };
+        if self.watch.as_ref().is_some_and(|(_, watched)| *watched == inode) {
+            return;
+        }
+        let changed = changed.clone();
+        let watcher = notify::recommended_watcher(move |_| {
+            // A full channel already says that something changed.
+            let _ = changed.try_send(());
+        });
+        let watching = watcher.and_then(|mut watcher| watcher.watch(dir, RecursiveMode::NonRecursive).map(|()| watcher));
+        match watching {
+            Ok(watcher) => self.watch = Some((watcher, inode)),
+            Err(err) => {
+                warn!(dir = %dir.display(), error = %err, "the plugin folder is not watched, looking every {:?}", self.config.rescan)
+            }
+        }
+    }
+
+    async fn load_shipped(&mut self) {
+        let listed = self.listed();
+        for (id, bytes) in std::mem::take(&mut self.shipped) {
+            if !listed.contains_key(&id) && self.is_enabled(&id) {
+                self.load(&id, &bytes, Origin::Embedded).await;
+            }
+            self.shipped.push((id, bytes));
+        }
+    }
+
+    /// Plugin files by id.
+    fn listed(&self) -> BTreeMap<String, PathBuf> {
+        let Ok(entries) = std::fs::read_dir(&self.config.dir) else { return BTreeMap::new() };
+        let plugin = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            let id = name.strip_suffix(".wasm").filter(|id| !id.starts_with('.'))?;
+            Some((id.to_owned(), path))
+        };
+        entries.filter_map(|entry| plugin(entry.ok()?.path())).collect()
+    }
+
+    /// Compares the folder with what was loaded from it.
+    async fn scan(&mut self) {
+        let listed = self.listed();
+        for (id, path) in &listed {
+            self.missing.remove(id);
+            if !is_id(id) {
+                if self.misnamed.insert(path.clone()) {
+                    warn!(path = %path.display(), "ignoring a plugin file: its name must be lower-case letters, digits and dashes");
+                }
+                continue;
+            }
+            if self.is_enabled(id) {
+                self.look_at(id, path).await;
+            }
+        }
+        let gone: Vec<String> = self.files.keys().filter(|id| !listed.contains_key(*id)).cloned().collect();
+        for id in gone {
+            let since = *self.missing.entry(id.clone()).or_insert_with(Instant::now);
+            if since.elapsed() >= REMOVAL_GRACE {
+                self.missing.remove(&id);
+                self.files.remove(&id);
+                self.file_removed(&id).await;
+            }
+        }
+    }
+
+    async fn look_at(&mut self, id: &str, path: &Path) {
+        match Stamp::of(path) {
+            Ok(stamp) if self.files.get(id) == Some(&stamp) => {}
+            Ok(stamp) => match settled(path, stamp).await {
+                Ok(stamp) => {
+                    self.files.insert(id.to_owned(), stamp);
+                    self.read_and_load(id, path).await;
+                }
+                Err(err) => debug!(path = %path.display(), error = %err, "a plugin file went away"),
+            },
+            Err(err) => debug!(path = %path.display(), error = %err, "a plugin file went away"),
+        }
+    }
+
+    async fn read_and_load(&mut self, id: &str, path: &Path) {
+        match read(path) {
+            Ok(bytes) => self.load(id, &bytes, Origin::File).await,
+            Err(why) => self.host.refuse(id, "read", why),
+        }
+    }
+
+    async fn load(&self, id: &str, bytes: &[u8], origin: Origin) {
+        let digest = digest(bytes);
+        if self.is_known(id, &digest, origin) {
+            return;
+        }
+        let latest = self.host.latest();
+        match self.loader.load(id, bytes, digest, &latest).await {
+            Ok(generation) => self.host.publish(id, generation, origin),
+            Err(err) => self.host.refuse(id, err.stage(), err.text()),
+        }
+    }
+
+    /// Whether this content serves already, or failed in service. Touching a file changes nothing.
+    fn is_known(&self, id: &str, digest: &str, origin: Origin) -> bool {
+        let mut slots = self.host.slots();
+        let slot = slots.entry(id.to_owned()).or_insert_with(|| Slot { enabled: true, ..Slot::default() });
+        if slot.known_bad.contains(digest) {
+            info!(plugin = id, "not loading `{id}` {}: it failed in service before", &digest[..12]);
+            return true;
+        }
+        match &mut slot.active {
+            Some(active) if active.generation.digest == digest => {
+                active.origin = origin;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The embedded plugin of the same id returns; without one nothing serves.
+    async fn file_removed(&self, id: &str) {
+        match self.shipped.iter().find(|(shipped, _)| shipped == id) {
+            Some((_, bytes)) => self.load(id, bytes, Origin::Embedded).await,
+            None => self.host.remove(id),
+        }
+    }
+}
+
+/// Ids appear in metrics, paths and TOML keys.
+fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Waits until nothing has changed for `quiet`.
+async fn debounce(changes: &mut mpsc::Receiver<()>, quiet: Duration) {
+    let cap = Instant::now() + DEBOUNCE_MAX;
+    loop {
+        tokio::select! {
+            () = sleep(quiet) => return,
+            () = sleep_until(cap) => return,
+            changed = changes.recv() => if changed.is_none() { return },
+        }
+    }
+}
+
+/// Waits until two looks at the file agree.
+async fn settled(path: &Path, mut stamp: Stamp) -> std::io::Result<Stamp> {
+    let cap = Instant::now() + DEBOUNCE_MAX;
+    loop {
+        sleep(SETTLE).await;
+        let again = Stamp::of(path)?;
+        if again == stamp || Instant::now() > cap {
+            return Ok(again);
+        }
+        stamp = again;
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |err: std::io::Error| format!("{} cannot be read: {err}", path.display());
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(format!("{} is larger than {}", path.display(), bytesize::ByteSize::b(FILE_BYTES_MAX)));
+    }
+    Ok(bytes)
+}

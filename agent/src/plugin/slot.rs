@@ -1,0 +1,95 @@
+//! The place of one plugin id: which generation serves, which one did before, and how it behaves.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::generation::Generation;
+use super::health::Health;
+
+/// Where a generation came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    Embedded,
+    File,
+}
+
+/// A generation with its number and origin.
+#[derive(Clone)]
+pub struct Loaded {
+    pub generation: Arc<Generation>,
+    /// Counts the versions loaded under this id since the agent started.
+    pub number: u64,
+    pub origin: Origin,
+    /// Monotonic time from which on it is no longer on probation.
+    pub proven_at: Duration,
+}
+
+/// What went wrong last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastError {
+    /// RFC 3339.
+    pub at: String,
+    /// Where: `validate`, `compile`, ..., `call`.
+    pub stage: String,
+    pub message: String,
+}
+
+/// Sums over all generations of one id.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    pub calls: u64,
+    pub traps: u64,
+    pub cpu: Duration,
+    pub memory_max_bytes: u64,
+}
+
+#[derive(Default)]
+pub struct Slot {
+    pub enabled: bool,
+    pub loading: bool,
+    pub active: Option<Loaded>,
+    pub previous: Option<Loaded>,
+    pub loads: u64,
+    pub health: Health,
+    pub last_error: Option<LastError>,
+    pub totals: Totals,
+    /// Digests that failed in service; their files are not loaded again until they change.
+    pub known_bad: BTreeSet<String>,
+}
+
+impl Slot {
+    pub fn state(&self) -> &'static str {
+        match &self.active {
+            _ if !self.enabled => "disabled",
+            Some(_) if self.health.is_quarantined() => "quarantined",
+            Some(_) => "serving",
+            None if self.loading => "loading",
+            None => "failed",
+        }
+    }
+
+    /// Puts a generation to work; the one before it stays at hand.
+    pub fn publish(&mut self, generation: Arc<Generation>, origin: Origin, proven_at: Duration) -> u64 {
+        self.loads += 1;
+        let next = Loaded { generation, number: self.loads, origin, proven_at };
+        self.previous = self.active.replace(next);
+        self.health = Health::default();
+        self.loading = false;
+        self.last_error = None;
+        self.loads
+    }
+
+    /// Goes back to the generation before, if the present one is still on probation. Returns the digest that failed.
+    pub fn roll_back(&mut self, now: Duration) -> Option<String> {
+        let failed = self.active.as_ref().filter(|active| now < active.proven_at)?.generation.digest.clone();
+        let previous = self.previous.take()?;
+        self.known_bad.insert(failed.clone());
+        self.active = Some(previous);
+        self.health = Health::default();
+        Some(failed)
+    }
+}

@@ -1,0 +1,197 @@
+//! The first look at a plugin file: what it is and what it wants, before anything of it runs.
+
+use std::collections::BTreeSet;
+
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+
+/// Files above this are not read; a JavaScript plugin with its engine has about a tenth.
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
+
+const PACKAGE: &str = "pharos:plugin/";
+/// The contract's version that this host speaks.
+const CONTRACT: (u64, u64) = (0, 1);
+
+/// What a WASI plugin may import: language runtimes ask for these although plugins do not use them. No files, no sockets, no HTTP.
+const WASI_ALLOWED: [&str; 19] = [
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/stderr",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/terminal-stderr",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/wall-clock",
+    "wasi:clocks/timezone",
+    "wasi:io/error",
+    "wasi:io/poll",
+    "wasi:io/streams",
+    "wasi:random/random",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+];
+
+/// What a plugin decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum World {
+    AlertRule,
+    Notifier,
+}
+
+impl World {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AlertRule => "alert-rule-plugin",
+            Self::Notifier => "notifier-plugin",
+        }
+    }
+
+    /// The interface whose export makes a component one of this world.
+    fn marker(self) -> &'static str {
+        match self {
+            Self::AlertRule => "alert-rule",
+            Self::Notifier => "notifier",
+        }
+    }
+
+    /// Interfaces of ours that the world may import.
+    fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::AlertRule => &["types", "log", "telemetry", "config", "state", "snapshots"],
+            Self::Notifier => &["types", "log", "telemetry", "config", "state", "egress", "mail"],
+        }
+    }
+}
+
+/// What a component imports and exports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    pub world: World,
+    pub imports: Vec<String>,
+    pub exports: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ValidateError {
+    #[error("is not WebAssembly")]
+    NotWasm,
+    #[error("is a core module, not a component; build it for wasm32-wasip2, or wrap it with `wasm-tools component new`")]
+    CoreModule,
+    #[error("is damaged or cut off: {0}")]
+    Damaged(String),
+    #[error("uses the component model's async ABI, which Pharos leaves off; build with synchronous exports (componentize-qjs: add --sync)")]
+    AsyncAbi,
+    #[error("exports no world of Pharos: expected pharos:plugin/alert-rule or pharos:plugin/notifier, found {}", list(found))]
+    NoWorld { found: Vec<String> },
+    #[error("was built for {found}, but this agent speaks version {}.{} of the contract; rebuild it against this agent's wit/", CONTRACT.0, CONTRACT.1)]
+    OtherVersion { found: String },
+    #[error("imports {}, which no {} may have; remove what needs it (files, sockets and HTTP are not there for plugins)", list(imports), world.as_str())]
+    ForbiddenImports { imports: Vec<String>, world: World },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// Checks a whole file and tells what it is.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection, ValidateError> {
+    if !bytes.starts_with(b"\0asm") {
+        return Err(ValidateError::NotWasm);
+    }
+    if !Parser::is_component(bytes) {
+        return Err(if Parser::is_core_wasm(bytes) { ValidateError::CoreModule } else { damaged("the header is incomplete") });
+    }
+    validate(bytes)?;
+    let (imports, exports) = names(bytes)?;
+    let world = world(&exports)?;
+    check_imports(&imports, world)?;
+    Ok(Inspection { world, imports, exports })
+}
+
+/// Validates everything: a truncated file must be an error here, not a surprise later.
+fn validate(bytes: &[u8]) -> Result<(), ValidateError> {
+    let features = WasmFeatures::default() & !(WasmFeatures::THREADS | WasmFeatures::MEMORY64 | WasmFeatures::CM_ASYNC);
+    match Validator::new_with_features(features).validate_all(bytes) {
+        Ok(_) => Ok(()),
+        Err(err) if Validator::new_with_features(features | WasmFeatures::CM_ASYNC).validate_all(bytes).is_ok() => {
+            let _ = err;
+            Err(ValidateError::AsyncAbi)
+        }
+        Err(err) => Err(damaged(&err.to_string())),
+    }
+}
+
+fn damaged(why: &str) -> ValidateError {
+    ValidateError::Damaged(why.to_owned())
+}
+
+/// Imports and exports of the outermost component.
+fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), ValidateError> {
+    let (mut imports, mut exports) = (Vec::new(), Vec::new());
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(|err| damaged(&err.to_string()))? {
+            Payload::Version { encoding: Encoding::Component | Encoding::Module, .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    imports.push(import.map_err(|err| damaged(&err.to_string()))?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    exports.push(export.map_err(|err| damaged(&err.to_string()))?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok((imports, exports))
+}
+
+fn world(exports: &[String]) -> Result<World, ValidateError> {
+    for world in [World::AlertRule, World::Notifier] {
+        let marker = format!("{PACKAGE}{}", world.marker());
+        let Some(export) = exports.iter().find(|export| interface(export) == marker) else { continue };
+        if !speaks_contract(export) {
+            return Err(ValidateError::OtherVersion { found: export.clone() });
+        }
+        return Ok(world);
+    }
+    Err(ValidateError::NoWorld { found: exports.to_vec() })
+}
+
+fn check_imports(imports: &[String], world: World) -> Result<(), ValidateError> {
+    let mut forbidden = BTreeSet::new();
+    for import in imports {
+        let name = interface(import);
+        let allowed = match name.strip_prefix(PACKAGE) {
+            Some(ours) if world.imports().contains(&ours) => {
+                if !speaks_contract(import) {
+                    return Err(ValidateError::OtherVersion { found: import.clone() });
+                }
+                true
+            }
+            Some(_) => false,
+            None => WASI_ALLOWED.contains(&name) && import.contains("@0.2."),
+        };
+        if !allowed {
+            forbidden.insert(import.clone());
+        }
+    }
+    if forbidden.is_empty() { Ok(()) } else { Err(ValidateError::ForbiddenImports { imports: forbidden.into_iter().collect(), world }) }
+}
+
+/// A name without its version.
+fn interface(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(interface, _)| interface)
+}
+
+fn speaks_contract(name: &str) -> bool {
+    let version = name.split_once('@').map(|(_, version)| version).unwrap_or_default();
+    let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
+    (numbers.next().flatten(), numbers.next().flatten()) == (Some(CONTRACT.0), Some(CONTRACT.1))
+}

@@ -1,0 +1,11 @@
+//! Sessions with PostgreSQL: how they are opened, encrypted, bounded and given up.
+//!
+//! Nobody else in the crate opens a PostgreSQL connection.
+
+mod connect;
+mod session;
+mod tls;
+
+pub use connect::{ConnectError, Connector};
+pub use session::{QueryError, Session, Versioned};
+pub use tls::TlsError;

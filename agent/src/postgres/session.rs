@@ -1,0 +1,187 @@
+//! One monitoring session: read-only, with every wait bounded on both sides.
+//!
+//! The server's own timeouts are not enough: a stopped backend never sees them. The client's are not enough either: a dropped session
+//! leaves its statement running. So both are set, and a statement that outlives its deadline is cancelled before its session is dropped.
+
+use std::time::Duration;
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{CancelToken, Client, NoTls, Row};
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use super::connect::{ConnectError, Encryption};
+
+/// The oldest major version whose views the collectors know.
+const MAJOR_MIN: u32 = 14;
+
+/// How long a cancel request may take; the server may be the reason it is needed.
+const CANCEL_MAX: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub lock_timeout: Duration,
+    pub statement_timeout: Duration,
+    pub deadline: Duration,
+}
+
+/// A session and what its server said of itself at the start.
+pub struct Session {
+    client: Client,
+    cancel: CancelToken,
+    encryption: Encryption,
+    limits: Limits,
+    tasks: TaskTracker,
+    version_num: u32,
+    version: String,
+    /// Whether the role sees other roles' statistics (pg_read_all_stats, part of pg_monitor).
+    reads_all_stats: bool,
+    role: String,
+    /// When the postmaster started, microseconds since 1970: a restart begins a new epoch of counters.
+    epoch: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    #[error("no answer within {0:?}")]
+    DeadlineExceeded(Duration),
+    #[error("the server answered with an error")]
+    Server { source: tokio_postgres::Error },
+    #[error("the session ended")]
+    Closed { source: tokio_postgres::Error },
+}
+
+impl QueryError {
+    /// A closed set, for metric labels.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::DeadlineExceeded(_) => "timeout",
+            Self::Closed { .. } => "closed",
+            Self::Server { source } => match source.code().map(tokio_postgres::error::SqlState::code) {
+                Some("57014") => "statement-timeout",
+                Some("55P03") => "lock-timeout",
+                Some("42501") => "privilege",
+                Some("57P01" | "57P02" | "57P03") => "closed",
+                _ => "query",
+            },
+        }
+    }
+
+    /// Whether the session can no longer be used.
+    pub fn ends_session(&self) -> bool {
+        matches!(self.reason(), "timeout" | "closed")
+    }
+}
+
+/// SQL by the first major version that it fits.
+#[derive(Debug, Clone, Copy)]
+pub struct Versioned(&'static [(u32, &'static str)]);
+
+impl Versioned {
+    /// Variants in rising order of their first major version.
+    pub const fn new(variants: &'static [(u32, &'static str)]) -> Self {
+        Self(variants)
+    }
+
+    /// The newest variant that is not newer than the server.
+    pub fn sql(&self, major: u32) -> &'static str {
+        let fitting = self.0.iter().rev().find(|(first, _)| *first <= major);
+        fitting.or(self.0.first()).map_or("", |(_, sql)| sql)
+    }
+}
+
+impl Session {
+    pub(super) async fn start(client: Client, encryption: Encryption, limits: Limits, tasks: TaskTracker) -> Result<Self, ConnectError> {
+        let setup = |source| ConnectError::Limits { source };
+        let cancel = client.cancel_token();
+        client.batch_execute(&settings(limits)).await.map_err(setup)?;
+        let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(setup)?;
+        let row = row.first().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))?;
+        let session = Self {
+            version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
+            version: row.try_get("version").map_err(setup)?,
+            reads_all_stats: row.try_get("reads_all_stats").map_err(setup)?,
+            role: row.try_get("role").map_err(setup)?,
+            epoch: row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs(),
+            client,
+            cancel,
+            encryption,
+            limits,
+            tasks,
+        };
+        if session.major() < MAJOR_MIN {
+            return Err(ConnectError::TooOld(session.version));
+        }
+        Ok(session)
+    }
+
+    /// The server's major version: 17.
+    pub fn major(&self) -> u32 {
+        self.version_num / 10_000
+    }
+
+    /// As the server says it: `17.2 (Debian 17.2-1)`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    pub fn role(&self) -> &str {
+        &self.role
+    }
+
+    pub fn reads_all_stats(&self) -> bool {
+        self.reads_all_stats
+    }
+
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs one statement within the deadline. Past it the statement is cancelled, and the session must be dropped.
+    pub async fn query(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, QueryError> {
+        let answer = tokio::time::timeout(self.limits.deadline, self.client.query_typed(sql, parameters)).await;
+        match answer {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(source)) if self.client.is_closed() || source.is_closed() => Err(QueryError::Closed { source }),
+            Ok(Err(source)) => Err(QueryError::Server { source }),
+            Err(_) => {
+                self.cancel();
+                Err(QueryError::DeadlineExceeded(self.limits.deadline))
+            }
+        }
+    }
+
+    /// Asks the server, over a connection of its own, to stop what the session runs. Nobody waits for it.
+    fn cancel(&self) {
+        let cancel = self.cancel.clone();
+        let encryption = self.encryption.clone();
+        self.tasks.spawn(async move {
+            let request = async {
+                match encryption {
+                    Encryption::Plain => cancel.cancel_query(NoTls).await,
+                    Encryption::Rustls(rustls) => cancel.cancel_query(*rustls).await,
+                }
+            };
+            match tokio::time::timeout(CANCEL_MAX, request).await {
+                Ok(Ok(())) => {}
+                Ok(Err(err)) => debug!(error = %err, "a statement could not be cancelled"),
+                Err(_) => debug!("the server did not take a cancel request within {CANCEL_MAX:?}"),
+            }
+        });
+    }
+}
+
+/// What keeps a session harmless. `search_path` is fixed, so that nobody's function of the same name runs with our role.
+fn settings(limits: Limits) -> String {
+    format!(
+        "SET lock_timeout = {}; SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+         SET default_transaction_read_only = on; SET search_path = pg_catalog; SET jit = off; SET DateStyle = ISO",
+        limits.lock_timeout.as_millis(),
+        limits.statement_timeout.as_millis(),
+        limits.deadline.as_millis(),
+    )
+}

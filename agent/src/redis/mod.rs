@@ -1,0 +1,91 @@
+//! Sessions with Redis. Nobody else in the crate opens a Redis connection.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo};
+
+use crate::config::database::RedisAddress;
+use crate::config::secret::{SecretError, SecretSource};
+
+/// Everything needed to open sessions with one server.
+#[derive(Debug, Clone)]
+pub struct Connector {
+    pub address: RedisAddress,
+    pub password: Option<SecretSource>,
+    pub connect_timeout: Duration,
+    /// How long a command may take.
+    pub deadline: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RedisError {
+    #[error("no session within {0:?}")]
+    ConnectDeadlineExceeded(Duration),
+    #[error("no answer within {0:?}")]
+    DeadlineExceeded(Duration),
+    #[error("reading the password")]
+    Password { source: SecretError },
+    #[error("connecting")]
+    Connect { source: redis::RedisError },
+    #[error("the server answered with an error")]
+    Server { source: redis::RedisError },
+}
+
+impl RedisError {
+    /// A closed set, for metric labels.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::ConnectDeadlineExceeded(_) | Self::DeadlineExceeded(_) => "timeout",
+            Self::Password { .. } => "password",
+            Self::Connect { source } | Self::Server { source } => match source.kind() {
+                redis::ErrorKind::AuthenticationFailed => "authentication",
+                redis::ErrorKind::Io => "unreachable",
+                _ if source.code() == Some("NOAUTH") || source.code() == Some("WRONGPASS") => "authentication",
+                _ if source.code() == Some("NOPERM") => "privilege",
+                _ => "query",
+            },
+        }
+    }
+}
+
+impl Connector {
+    pub async fn connect(&self) -> Result<Session, RedisError> {
+        let deadline = self.connect_timeout;
+        let connection = tokio::time::timeout(deadline, self.open()).await;
+        connection.unwrap_or(Err(RedisError::ConnectDeadlineExceeded(deadline)))
+    }
+
+    async fn open(&self) -> Result<Session, RedisError> {
+        let refused = |source| RedisError::Connect { source };
+        let info = self.address.url.as_str().into_connection_info().map_err(refused)?;
+        let mut settings = info.redis_settings().clone();
+        if let Some(password) = &self.password {
+            settings = settings.set_password(password.read().map_err(|source| RedisError::Password { source })?.expose());
+        }
+        let client = Client::open(info.set_redis_settings(settings)).map_err(refused)?;
+        let config =
+            AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(Some(self.deadline));
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused)?;
+        Ok(Session { connection, deadline: self.deadline })
+    }
+}
+
+/// One connection; dropped after an error of the connection itself.
+pub struct Session {
+    connection: MultiplexedConnection,
+    deadline: Duration,
+}
+
+impl Session {
+    /// `INFO` of every default section.
+    pub async fn info(&mut self) -> Result<String, RedisError> {
+        let mut command = redis::cmd("INFO");
+        command.arg("default");
+        let answer = tokio::time::timeout(self.deadline, command.query_async(&mut self.connection)).await;
+        match answer {
+            Err(_) => Err(RedisError::DeadlineExceeded(self.deadline)),
+            Ok(answer) => answer.map_err(|source| RedisError::Server { source }),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Alerts that are open, and what happened to them, in one durable transaction.
+
+use std::fmt::Display;
+
+use pharos_model::alert::{Alert, SavedBook};
+use rusqlite::{OptionalExtension, params};
+use tracing::warn;
+
+use super::{Event, Store, StoreError, events};
+
+const NEXT_INCIDENT: &str = "next_incident";
+
+/// What one evaluation changed.
+#[derive(Debug, Default)]
+pub struct AlertChanges {
+    /// Fingerprint and the alert's JSON.
+    pub upserts: Vec<(String, String)>,
+    pub removed: Vec<String>,
+    pub next_incident: u64,
+    pub events: Vec<Event>,
+}
+
+impl AlertChanges {
+    pub fn new(upserts: &[Alert], removed: impl IntoIterator<Item = impl Display>, next_incident: u64) -> Self {
+        let json = |alert: &Alert| Some((alert.fingerprint.to_string(), serde_json::to_string(alert).ok()?));
+        Self {
+            upserts: upserts.iter().filter_map(json).collect(),
+            removed: removed.into_iter().map(|fingerprint| fingerprint.to_string()).collect(),
+            next_incident,
+            events: Vec::new(),
+        }
+    }
+}
+
+impl Store {
+    /// Writes alerts and the events that tell of their transitions: all or nothing.
+    pub async fn save_alerts(&self, changes: AlertChanges) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let transaction = connection.transaction()?;
+            {
+                let mut upsert = transaction.prepare_cached("INSERT OR REPLACE INTO alerts (fingerprint, alert) VALUES (?1, ?2)")?;
+                for (fingerprint, alert) in &changes.upserts {
+                    upsert.execute(params![fingerprint, alert])?;
+                }
+                let mut remove = transaction.prepare_cached("DELETE FROM alerts WHERE fingerprint = ?1")?;
+                for fingerprint in &changes.removed {
+                    remove.execute(params![fingerprint])?;
+                }
+            }
+            let next = i64::try_from(changes.next_incident).unwrap_or(i64::MAX);
+            transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![NEXT_INCIDENT, next])?;
+            for event in &changes.events {
+                events::insert(&transaction, event)?;
+            }
+            transaction.commit()
+        })
+        .await
+    }
+
+    /// What the agent before this one knew. A record that this version cannot read is left out and said so.
+    pub async fn alerts(&self) -> Result<SavedBook, StoreError> {
+        self.call(|connection| {
+            let next: Option<i64> =
+                connection.query_row("SELECT value FROM numbers WHERE name = ?1", params![NEXT_INCIDENT], |row| row.get(0)).optional()?;
+            let mut query = connection.prepare("SELECT alert FROM alerts")?;
+            let texts = query.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+            let alerts = texts.iter().filter_map(|text| parse(text)).collect();
+            Ok(SavedBook { alerts, next_incident: next.map_or(1, i64::unsigned_abs) })
+        })
+        .await
+    }
+}
+
+fn parse(text: &str) -> Option<Alert> {
+    serde_json::from_str(text).inspect_err(|err| warn!(error = %err, "an alert in the state store cannot be read, leaving it out")).ok()
+}

@@ -1,0 +1,57 @@
+//! What happened: plugin generations, alert transitions, and whatever later parts record.
+
+use rusqlite::{Connection, params};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Store, StoreError};
+
+/// Events that are kept.
+const EVENTS_MAX: i64 = 10_000;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// `plugin`, `alert`.
+    pub kind: String,
+    /// What it is about: a plugin's id, an alert's fingerprint.
+    pub subject: String,
+    pub detail: Value,
+}
+
+impl Store {
+    /// Appends an event and forgets the oldest beyond the bound.
+    pub async fn record(&self, event: Event) -> Result<(), StoreError> {
+        self.call(move |connection| insert(connection, &event)).await
+    }
+
+    /// The newest events, newest first.
+    pub async fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.call(move |connection| {
+            let mut query = connection.prepare_cached("SELECT at_ms, kind, subject, detail FROM events ORDER BY id DESC LIMIT ?1")?;
+            let rows = query.query_map(params![limit], |row| {
+                let detail: String = row.get(3)?;
+                Ok(Event {
+                    at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
+                    kind: row.get(1)?,
+                    subject: row.get(2)?,
+                    detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
+                })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+}
+
+pub(super) fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
+    connection.prepare_cached("INSERT INTO events (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        i64::try_from(event.at_ms).unwrap_or(i64::MAX),
+        event.kind,
+        event.subject,
+        event.detail.to_string()
+    ])?;
+    connection.prepare_cached("DELETE FROM events WHERE id <= last_insert_rowid() - ?1")?.execute(params![EVENTS_MAX])?;
+    Ok(())
+}

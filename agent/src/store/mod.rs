@@ -1,0 +1,124 @@
+//! The embedded SQLite state: what must survive a restart.
+//!
+//! One thread owns the database; everyone else sends it work and waits. One agent per directory: a lock file says whose it is.
+
+mod alerts;
+mod events;
+mod migrate;
+mod plugin_state;
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+pub use alerts::AlertChanges;
+pub use events::Event;
+pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};
+
+const DATABASE_FILE: &str = "pharos.db";
+const LOCK_FILE: &str = "lock";
+
+/// Work that waits for the store. More would only mean that the disk cannot keep up.
+const QUEUED_JOBS_MAX: usize = 256;
+
+/// How long anyone waits for the store.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A handle on the store; cheap to clone. The directory is free again when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct Store {
+    jobs: mpsc::Sender<Job>,
+    _lock: Arc<File>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("preparing the data directory {}", path.display())]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("another agent{} uses the data directory {}; give each agent its own agent.data_dir", holder(pid), path.display())]
+    Locked { path: PathBuf, pid: Option<u32> },
+    #[error("opening the state store {}", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("the state store {} was written by a newer Pharos (schema {found}, this one knows {known}); start that version or move the file away", path.display())]
+    Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("the state store did not answer within {ANSWER_MAX:?}")]
+    DeadlineExceeded,
+    #[error("the state store has ended")]
+    Closed,
+    #[error("using the state store")]
+    Query { source: rusqlite::Error },
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
+impl Store {
+    /// Locks the directory and opens or creates the store in it.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        let lock = lock(directory)?;
+        let path = directory.join(DATABASE_FILE);
+        // Created beforehand with its mode, since SQLite would use the umask's.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        let open_failed = |source| StoreError::Open { path: path.clone(), source };
+        let mut connection = Connection::open(&path).map_err(open_failed)?;
+        connection.busy_timeout(ANSWER_MAX).map_err(open_failed)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(open_failed)?;
+        migrate::run(&mut connection, &path)?;
+        let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
+        std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(connection, queue)).map_err(failed)?;
+        Ok(Self { jobs, _lock: Arc::new(lock) })
+    }
+
+    /// Runs work on the store's thread and waits for its answer.
+    async fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Nobody waits any more when the receiver is gone; the work is done all the same.
+            let _ = answer.send(work(connection));
+        });
+        let exchange = async {
+            self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+            answered.await.map_err(|_| StoreError::Closed)?.map_err(|source| StoreError::Query { source })
+        };
+        tokio::time::timeout(ANSWER_MAX, exchange).await.unwrap_or(Err(StoreError::DeadlineExceeded))
+    }
+}
+
+fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
+    while let Some(job) = queue.blocking_recv() {
+        job(&mut connection);
+    }
+}
+
+/// Takes the directory's lock, or says who has it. The lock ends with the process, however that ends.
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
+    let path = directory.join(LOCK_FILE);
+    let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(path);
+    let mut file = options.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(StoreError::Locked { path: directory.to_owned(), pid: holder.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    Ok(file)
+}

@@ -1,0 +1,92 @@
+//! Small state of plugins, within a quota.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Store, StoreError};
+
+/// What one plugin may keep.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub keys: u64,
+    pub bytes: u64,
+}
+
+/// What came of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    Done,
+    /// The value was not the expected one.
+    Differs,
+    /// It would not fit; the bytes that may be kept in all.
+    QuotaExceeded(u64),
+}
+
+impl Store {
+    pub async fn plugin_state(&self, plugin: &str, key: String, now_ms: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let plugin = plugin.to_owned();
+        self.call(move |connection| read(connection, &plugin, &key, now_ms)).await
+    }
+
+    /// Writes a value, if the present one is as expected (`None`: whatever it is).
+    pub async fn put_plugin_state(
+        &self,
+        plugin: &str,
+        key: String,
+        expected: Option<Option<Vec<u8>>>,
+        entry: Entry,
+        limits: Limits,
+    ) -> Result<Written, StoreError> {
+        let plugin = plugin.to_owned();
+        self.call(move |connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute("DELETE FROM plugin_state WHERE expires_at_ms <= ?1", params![signed(entry.now_ms)])?;
+            if let Some(expected) = expected
+                && read(&transaction, &plugin, &key, entry.now_ms)? != expected
+            {
+                return Ok(Written::Differs);
+            }
+            let (keys, bytes): (i64, i64) = transaction.query_row(
+                "SELECT count(*), coalesce(sum(length(key) + length(value)), 0) FROM plugin_state WHERE plugin = ?1 AND key <> ?2",
+                params![plugin, key],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            if keys.unsigned_abs() >= limits.keys || bytes.unsigned_abs() + (key.len() + entry.value.len()) as u64 > limits.bytes {
+                return Ok(Written::QuotaExceeded(limits.bytes));
+            }
+            transaction.execute(
+                "INSERT OR REPLACE INTO plugin_state (plugin, key, value, expires_at_ms) VALUES (?1, ?2, ?3, ?4)",
+                params![plugin, key, entry.value, entry.expires_at_ms.map(signed)],
+            )?;
+            transaction.commit()?;
+            Ok(Written::Done)
+        })
+        .await
+    }
+
+    pub async fn delete_plugin_state(&self, plugin: &str, key: String) -> Result<(), StoreError> {
+        let plugin = plugin.to_owned();
+        self.call(move |connection| {
+            connection.execute("DELETE FROM plugin_state WHERE plugin = ?1 AND key = ?2", params![plugin, key]).map(drop)
+        })
+        .await
+    }
+}
+
+/// A value to write.
+#[derive(Debug)]
+pub struct Entry {
+    pub value: Vec<u8>,
+    pub expires_at_ms: Option<u64>,
+    pub now_ms: u64,
+}
+
+fn read(connection: &Connection, plugin: &str, key: &str, now_ms: u64) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT value FROM plugin_state WHERE plugin = ?1 AND key = ?2 AND (expires_at_ms IS NULL OR expires_at_ms > ?3)")?
+        .query_row(params![plugin, key, signed(now_ms)], |row| row.get(0))
+        .optional()
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}

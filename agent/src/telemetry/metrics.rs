@@ -1,0 +1,71 @@
+//! The agent's own metrics. Names, labels and help are in `config/metrics.toml`.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use pharos_model::metric::Catalogue;
+use pharos_model::snapshot::{FamiliesBuilder, Family};
+
+/// Series of one metric that are kept; more would be a leak.
+const SERIES_MAX: usize = 2_000;
+
+/// Counters and gauges by metric and label values, in the order of the catalogue's labels.
+#[derive(Debug, Default)]
+pub struct SelfMetrics {
+    values: Mutex<BTreeMap<&'static str, BTreeMap<Vec<String>, f64>>>,
+}
+
+impl SelfMetrics {
+    /// Adds to a counter.
+    pub fn add(&self, metric: &'static str, labels: &[&str], delta: f64) {
+        self.update(metric, labels, |value| *value += delta);
+    }
+
+    /// Sets a gauge.
+    pub fn set(&self, metric: &'static str, labels: &[&str], value: f64) {
+        self.update(metric, labels, |current| *current = value);
+    }
+
+    fn update(&self, metric: &'static str, labels: &[&str], change: impl FnOnce(&mut f64)) {
+        let mut values = self.lock();
+        let series = values.entry(metric).or_default();
+        let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        if series.len() < SERIES_MAX || series.contains_key(&labels) {
+            change(series.entry(labels).or_default());
+        }
+    }
+
+    /// Drops every series of a metric whose labels start with these.
+    pub fn forget(&self, metric: &'static str, labels: &[&str]) {
+        if let Some(series) = self.lock().get_mut(metric) {
+            series.retain(|known, _| !known.iter().zip(labels).all(|(known, label)| known == label));
+        }
+    }
+
+    /// Everything as families, for `/metrics`.
+    pub fn families(&self) -> Vec<Family> {
+        let values = self.lock();
+        values.iter().flat_map(|(metric, series)| family(metric, series)).collect()
+    }
+
+    /// The value of one series, if it was ever written.
+    pub fn value(&self, metric: &str, labels: &[&str]) -> Option<f64> {
+        let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.lock().get(metric).and_then(|series| series.get(&labels)).copied()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, BTreeMap<Vec<String>, f64>>> {
+        self.values.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn family(metric: &'static str, series: &BTreeMap<Vec<String>, f64>) -> Vec<Family> {
+    let Some(spec) = Catalogue::shipped().spec(metric) else { return Vec::new() };
+    let labels: Vec<&str> = spec.labels.iter().map(String::as_str).collect();
+    let mut rows = FamiliesBuilder::new(&labels, &[metric]);
+    for (texts, value) in series {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        rows.push(&texts, &[Some(*value)]);
+    }
+    rows.finish()
+}

@@ -1,0 +1,4 @@
+//! What the agent says about itself: logs and its own metrics.
+
+pub mod logs;
+pub mod metrics;

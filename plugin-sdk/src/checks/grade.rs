@@ -1,0 +1,154 @@
+//! From a value to a severity, with hysteresis: raised at a threshold, held until back past the clear threshold.
+
+use crate::{Severity, Strength};
+
+/// How a check turns observations into severities.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Grading {
+    /// Right or wrong: the check observes only what is wrong.
+    Fact(Severity),
+    Scale(Direction, Thresholds),
+}
+
+/// Which way is worse. Thresholds belong to the worse side: a value that equals one has reached it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Rising,
+    Falling,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Thresholds {
+    pub info: Option<f64>,
+    pub warning: Option<f64>,
+    pub critical: Option<f64>,
+    pub clear: f64,
+}
+
+/// What a value means.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grade {
+    pub severity: Severity,
+    pub strength: Strength,
+    /// 0 (fine) to 1 (red band).
+    pub score: f64,
+    /// The threshold of this severity and the one that clears; none for a fact.
+    pub thresholds: Option<(f64, f64)>,
+}
+
+impl Grading {
+    pub const fn rising(warning: f64, critical: f64, clear: f64) -> Self {
+        Self::Scale(Direction::Rising, Thresholds::warning_and_critical(warning, critical, clear))
+    }
+
+    pub const fn falling(warning: f64, critical: f64, clear: f64) -> Self {
+        Self::Scale(Direction::Falling, Thresholds::warning_and_critical(warning, critical, clear))
+    }
+
+    /// None where the value is fine.
+    pub fn grade(self, value: f64) -> Option<Grade> {
+        match self {
+            Self::Fact(severity) => Some(Grade { severity, strength: Strength::Raise, score: weight(severity), thresholds: None }),
+            Self::Scale(direction, thresholds) => thresholds.grade(direction, value),
+        }
+    }
+}
+
+impl Direction {
+    pub fn reached(self, value: f64, threshold: f64) -> bool {
+        match self {
+            Self::Rising => value >= threshold,
+            Self::Falling => value <= threshold,
+        }
+    }
+}
+
+impl Thresholds {
+    const fn warning_and_critical(warning: f64, critical: f64, clear: f64) -> Self {
+        Self { info: None, warning: Some(warning), critical: Some(critical), clear }
+    }
+
+    /// The levels in use, mildest first.
+    pub fn levels(self) -> impl DoubleEndedIterator<Item = (Severity, f64)> {
+        let all = [(Severity::Info, self.info), (Severity::Warning, self.warning), (Severity::Critical, self.critical)];
+        all.into_iter().filter_map(|(severity, threshold)| Some((severity, threshold?)))
+    }
+
+    fn grade(self, direction: Direction, value: f64) -> Option<Grade> {
+        let (mildest, first) = self.levels().next()?;
+        let reached = self.levels().rfind(|(_, threshold)| direction.reached(value, *threshold));
+        let (severity, raise_at, strength) = match reached {
+            Some((severity, threshold)) => (severity, threshold, Strength::Raise),
+            // Exactly at the clear threshold counts as back.
+            None if value != self.clear && direction.reached(value, self.clear) => (mildest, first, Strength::Hold),
+            None => return None,
+        };
+        let score = self.score(value);
+        Some(Grade { severity, strength, score, thresholds: Some((raise_at, self.clear)) })
+    }
+
+    /// Straight lines between the weights of the levels, so that the health score does not jump with a small step of the value.
+    fn score(self, value: f64) -> f64 {
+        let mut below = (self.clear, 0.0);
+        for (severity, threshold) in self.levels() {
+            let above = (threshold, weight(severity));
+            let share = (value - below.0) / (above.0 - below.0);
+            if share < 1.0 {
+                return below.1 + share.max(0.0) * (above.1 - below.1);
+            }
+            below = above;
+        }
+        below.1
+    }
+}
+
+fn weight(severity: Severity) -> f64 {
+    match severity {
+        Severity::Info => 0.2,
+        Severity::Warning => 0.5,
+        Severity::Critical => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNECTIONS: Grading = Grading::rising(0.8, 0.9, 0.7);
+    const CACHE_HIT: Grading = Grading::falling(0.95, 0.85, 0.97);
+
+    #[track_caller]
+    fn check(grading: Grading, value: f64, expected: Option<(Severity, Strength)>) {
+        assert_eq!(grading.grade(value).map(|grade| (grade.severity, grade.strength)), expected, "{value}");
+    }
+
+    #[test]
+    fn severity_follows_the_value_and_holds_until_clear() {
+        check(CONNECTIONS, 0.95, Some((Severity::Critical, Strength::Raise)));
+        check(CONNECTIONS, 0.90, Some((Severity::Critical, Strength::Raise)));
+        check(CONNECTIONS, 0.80, Some((Severity::Warning, Strength::Raise)));
+        check(CONNECTIONS, 0.75, Some((Severity::Warning, Strength::Hold)));
+        check(CONNECTIONS, 0.70, None);
+        check(CONNECTIONS, f64::NEG_INFINITY, None);
+    }
+
+    #[test]
+    fn a_falling_value_is_graded_the_other_way_round() {
+        check(CACHE_HIT, 0.5, Some((Severity::Critical, Strength::Raise)));
+        check(CACHE_HIT, 0.9, Some((Severity::Warning, Strength::Raise)));
+        check(CACHE_HIT, 0.96, Some((Severity::Warning, Strength::Hold)));
+        check(CACHE_HIT, 0.97, None);
+        check(CACHE_HIT, 1.0, None);
+    }
+
+    #[test]
+    fn the_score_rises_with_the_value_without_jumps() {
+        let score = |value| CONNECTIONS.grade(value).map_or(0.0, |grade| (grade.score * 100.0).round());
+        assert_eq!([0.7, 0.75, 0.8, 0.85, 0.9, 1.0].map(score), [0.0, 25.0, 50.0, 75.0, 100.0, 100.0]);
+    }
+
+    #[test]
+    fn a_fact_is_raised_whatever_its_value() {
+        check(Grading::Fact(Severity::Critical), 0.0, Some((Severity::Critical, Strength::Raise)));
+    }
+}

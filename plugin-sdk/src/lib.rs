@@ -1,0 +1,44 @@
+//! Write Pharos plugins in Rust.
+//!
+//! A plugin is a type with settings: implement [`Plugin`] and the trait of its world, then export it.
+//!
+//! ```ignore
+//! impl Plugin for TooManyKeys { … }
+//! impl AlertRule for TooManyKeys { … }
+//! pharos_plugin::export_alert_rule!(TooManyKeys);
+//! ```
+//!
+//! Judging reads a [`Snapshot`], which is the host's inside a component and [`testing::Facts`] in a native test, so `cargo test`
+//! covers a rule without a host. Calls to the host itself (`egress`, `state`, `telemetry`, `log`) work only inside a component.
+
+mod alert_rule;
+#[doc(hidden)]
+pub mod bindings;
+pub mod checks;
+mod duration;
+pub mod log;
+mod notifier;
+mod plugin;
+pub mod settings;
+mod snapshot;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+pub mod text;
+
+pub use alert_rule::{AlertRule, Finding, Report, Rule, SkipReason, Skipped, Strength};
+pub use bindings::plugin::pharos::plugin::{
+    egress, mail, state, telemetry,
+    types::{Failure, Label, Severity, Subject, TransientFailure},
+};
+pub use duration::HumanDuration;
+pub use notifier::{Alert, Message, Notifier, Outcome, Reason};
+pub use plugin::{Description, Plugin};
+pub use snapshot::{Columns, Matcher, Part, PartState, Pattern, Reading, Row, Samples, Snapshot, Source, Table};
+
+/// What the export macros expand to; not for plugins to name.
+#[doc(hidden)]
+pub mod export {
+    pub use crate::alert_rule::evaluate;
+    pub use crate::bindings::{alert_rule, notifier, plugin};
+    pub use crate::plugin::{Instance, describe};
+}

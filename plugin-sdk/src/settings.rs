@@ -1,0 +1,169 @@
+//! Settings: the host's JSON becomes the plugin's type, or an error that names the key and what was probably meant.
+
+use serde::de::DeserializeOwned;
+
+use crate::Failure;
+
+pub fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Failure> {
+    serde_json::from_str(json).map_err(|error| Failure::InvalidConfig(explain(json, &error)))
+}
+
+/// What was probably meant: the candidate nearest to `given`, if one is near.
+pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let tolerance = given.chars().count().div_ceil(3);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(given, candidate), candidate))
+        .filter(|(distance, _)| *distance <= tolerance)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn explain(json: &str, error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    // The position in a JSON text that the operator never wrote would only mislead.
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    let place = display(&path_at(json, offset(json, error)));
+    let hint = did_you_mean(message).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+    format!("{place}: {message}{hint}")
+}
+
+/// Serde quotes in backticks first what it got, then what it knows.
+fn did_you_mean(message: &str) -> Option<&str> {
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let given = quoted.next()?;
+    nearest(given, quoted)
+}
+
+fn offset(json: &str, error: &serde_json::Error) -> usize {
+    let line_start: usize = json.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    line_start + error.column()
+}
+
+enum Step {
+    Key(Option<String>),
+    Index(usize),
+}
+
+/// Where in the document the byte at `end` stands. The text up to there has been parsed once, so it is well-formed.
+fn path_at(json: &str, end: usize) -> Vec<Step> {
+    let mut path = Vec::new();
+    let mut last_text = String::new();
+    let mut chars = json.char_indices().take_while(|(at, _)| *at < end).map(|(_, c)| c);
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => last_text = quoted(&mut chars),
+            '{' => path.push(Step::Key(None)),
+            '[' => path.push(Step::Index(0)),
+            '}' | ']' => drop(path.pop()),
+            ':' => path.last_mut().into_iter().for_each(|step| *step = Step::Key(Some(last_text.clone()))),
+            ',' => path.last_mut().into_iter().for_each(advance),
+            _ => {}
+        }
+    }
+    path
+}
+
+fn quoted(chars: &mut impl Iterator<Item = char>) -> String {
+    let mut text = String::new();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => break,
+            '\\' => text.extend(chars.next()),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+fn advance(step: &mut Step) {
+    match step {
+        Step::Key(key) => *key = None,
+        Step::Index(index) => *index += 1,
+    }
+}
+
+fn display(path: &[Step]) -> String {
+    let mut text = "settings".to_owned();
+    for step in path {
+        match step {
+            Step::Key(Some(key)) => text.extend([".", key]),
+            Step::Key(None) => {}
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::HumanDuration;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "lowercase")]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Settings {
+        #[serde(default)]
+        rules: Vec<Rule>,
+        name: String,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Rule {
+        id: String,
+        above: f64,
+        wait: Option<HumanDuration>,
+    }
+
+    #[track_caller]
+    fn check(json: &str, expected: &str) {
+        match parse::<Settings>(json) {
+            Err(Failure::InvalidConfig(message)) => assert_eq!(message, expected),
+            other => panic!("expected an error, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_names_its_key() {
+        check(
+            r#"{"name":"a \" b","rules":[{"id":"a","above":1},{"id":"b","above":"high"}]}"#,
+            r#"settings.rules[1].above: invalid type: string "high", expected f64"#,
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_suggests_the_nearest() {
+        check(
+            r#"{"name":"x","rules":[{"id":"a","abov":1}]}"#,
+            "settings.rules[0]: unknown field `abov`, expected one of `id`, `above`, `wait`; did you mean `above`?",
+        );
+    }
+
+    #[test]
+    fn a_missing_key_names_its_object() {
+        check("{\n \"name\": \"x\",\n \"rules\": [{\"above\": 1, \"wait\": \"5m\"}]\n}", "settings.rules[0]: missing field `id`");
+        check("{}", "settings: missing field `name`");
+    }
+
+    #[test]
+    fn a_wrong_duration_names_its_key() {
+        check(
+            r#"{"name":"x","rules":[{"id":"a","above":1,"wait":"soon"}]}"#,
+            r#"settings.rules[0].wait: `soon` is no duration: write it like "500ms", "5m" or "1h30m""#,
+        );
+    }
+
+    #[test]
+    fn nothing_far_off_is_suggested() {
+        assert_eq!(nearest("warnin", ["warning", "critical"]), Some("warning"));
+        assert_eq!(nearest("colour", ["warning", "critical"]), None);
+    }
+}

@@ -1,0 +1,192 @@
+//! Whether sessions can be had, and what they do with them.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{
+    Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_rate, each_value, each_zero, evidence, top,
+};
+use pharos_plugin::{Reading, Severity, SkipReason, Snapshot, text};
+
+const UP: &str = "pharos_postgres_up";
+const ACCEPTING: &str = "pharos_postgres_accepting_connections";
+const CONNECTIONS: &str = "pharos_postgres_connections";
+const CONNECTIONS_MAX: &str = "pharos_postgres_connections_max";
+const CONNECTIONS_USED: &str = "pharos_postgres_connections_used_ratio";
+const IDLE_IN_TRANSACTION_AGE: &str = "pharos_postgres_idle_in_transaction_age_max_seconds";
+const TRANSACTION_AGE: &str = "pharos_postgres_transaction_age_max_seconds";
+const XMIN_AGE: &str = "pharos_postgres_xmin_age_max_transactions";
+const SESSIONS_ABANDONED: &str = "pharos_postgres_sessions_abandoned_total";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "server-down",
+        summary: "the server does not answer",
+        category: "availability",
+        needs: &[UP],
+        // A second look: one lost packet is not an outage.
+        hold_off: Duration::from_secs(5),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| each_zero(snapshot, UP),
+        explain: server_down,
+    },
+    Check {
+        id: "not-accepting-connections",
+        summary: "open sessions go on, but new ones are refused",
+        category: "availability",
+        needs: &[ACCEPTING],
+        hold_off: Duration::from_secs(15),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| each_zero(snapshot, ACCEPTING),
+        explain: not_accepting,
+    },
+    Check {
+        id: "connections-used",
+        summary: "few connections are left",
+        category: "connections",
+        needs: &[CONNECTIONS_USED],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::from_mins(2),
+        grading: Grading::rising(0.8, 0.9, 0.7),
+        observe: |snapshot| each_value(snapshot, CONNECTIONS_USED),
+        explain: connections_used,
+    },
+    Check {
+        id: "idle-in-transaction",
+        summary: "a session sits idle with its transaction open",
+        category: "connections",
+        needs: &[IDLE_IN_TRANSACTION_AGE],
+        // The age itself is the delay.
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(300.0, 1_800.0, 120.0),
+        observe: |snapshot| each_value(snapshot, IDLE_IN_TRANSACTION_AGE),
+        explain: idle_in_transaction,
+    },
+    Check {
+        id: "long-transaction",
+        summary: "a transaction has been open for long",
+        category: "connections",
+        needs: &[TRANSACTION_AGE],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(1_800.0, 14_400.0, 900.0),
+        observe: |snapshot| each_value(snapshot, TRANSACTION_AGE),
+        explain: long_transaction,
+    },
+    Check {
+        id: "sessions-abandoned",
+        summary: "clients vanish without closing their sessions",
+        category: "connections",
+        needs: &[SESSIONS_ABANDONED],
+        hold_off: Duration::from_mins(5),
+        keep_firing: Duration::from_mins(5),
+        grading: Grading::Scale(Direction::Rising, Thresholds { info: None, warning: Some(30.0), critical: None, clear: 10.0 }),
+        observe: abandoned_per_minute,
+        explain: sessions_abandoned,
+    },
+];
+
+fn abandoned_per_minute(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut rates = each_rate(snapshot, SESSIONS_ABANDONED)?;
+    rates.iter_mut().for_each(|rate| rate.value *= 60.0);
+    Ok(rates)
+}
+
+fn server_down(case: &Case) -> Explanation {
+    let why = case.failure().unwrap_or_else(|| "no reason was given".to_owned());
+    Explanation {
+        title: "server does not answer".to_owned(),
+        detail: format!("The last collection could not reach the server: {why}."),
+        cause: "The process is gone, the host or the network is, or the monitoring role can no longer log in.".to_owned(),
+        fix: "On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log. If only Pharos is \
+              refused, check pg_hba.conf and the role's password."
+            .to_owned(),
+        evidence: Vec::new(),
+    }
+}
+
+fn not_accepting(case: &Case) -> Explanation {
+    let used = case.related(CONNECTIONS_USED).map(|used| evidence("connections used", text::percent(used)));
+    Explanation {
+        title: "new sessions are refused".to_owned(),
+        detail: "The probe could not open a new session, while the monitoring session opened earlier still works.".to_owned(),
+        cause: "All connections are taken, the server is starting or shutting down, or pg_hba.conf has changed.".to_owned(),
+        fix: "Free connections: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND state_change < \
+              now() - interval '10 min';` then put a pool between the application and the server."
+            .to_owned(),
+        evidence: used.into_iter().collect(),
+    }
+}
+
+fn connections_used(case: &Case) -> Explanation {
+    let of_max = case.related(CONNECTIONS_MAX).map(|max| format!(" of {}", text::count(max))).unwrap_or_default();
+    Explanation {
+        title: format!("{} of connections are used", text::percent(case.value)),
+        detail: format!(
+            "Client backends hold {}{of_max} connections open to ordinary roles. When none is left, every new session fails.",
+            text::percent(case.value)
+        ),
+        cause: "Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up \
+                behind a slow one."
+            .to_owned(),
+        fix: "Make the pools smaller, or put PgBouncer or the pool of Pharos in front. End forgotten sessions with `ALTER SYSTEM \
+              SET idle_session_timeout = '30min'; SELECT pg_reload_conf();`. Raise max_connections last: it needs a restart and memory."
+            .to_owned(),
+        evidence: top(case.snapshot, CONNECTIONS, Reading::Value, 5, text::count),
+    }
+}
+
+fn idle_in_transaction(case: &Case) -> Explanation {
+    let age = text::duration(case.value);
+    Explanation {
+        title: format!("session idle in transaction for {age}"),
+        detail: format!(
+            "The longest idle transaction has done nothing for {age}. It keeps its locks, and vacuum cannot remove what it may still see."
+        ),
+        cause: "The application began a transaction and waits for something else: a call to another service, a person, or a \
+                connection that was never given back to its pool."
+            .to_owned(),
+        fix: "Find it: `SELECT pid, usename, application_name, state_change FROM pg_stat_activity WHERE state LIKE 'idle in \
+              transaction%' ORDER BY state_change;` end it with `SELECT pg_terminate_backend(pid);` and prevent the next with `ALTER \
+              ROLE app SET idle_in_transaction_session_timeout = '5min';`."
+            .to_owned(),
+        evidence: held_back(case),
+    }
+}
+
+fn long_transaction(case: &Case) -> Explanation {
+    let age = text::duration(case.value);
+    Explanation {
+        title: format!("transaction open for {age}"),
+        detail: format!("The oldest transaction of a client has been open for {age}, and vacuum cannot remove what it may still see."),
+        cause: "A report or export in one statement, a batch in one transaction, or a session that forgot to commit.".to_owned(),
+        fix: "Find it: `SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity WHERE xact_start IS NOT NULL \
+              ORDER BY xact_start;`. Run reports on a standby, split batches, or bound them: `ALTER ROLE app SET statement_timeout = \
+              '10min';`."
+            .to_owned(),
+        evidence: held_back(case),
+    }
+}
+
+fn held_back(case: &Case) -> Vec<pharos_plugin::Label> {
+    let age = case.related(XMIN_AGE);
+    age.map(|age| evidence("transactions since the oldest snapshot", text::count(age))).into_iter().collect()
+}
+
+fn sessions_abandoned(case: &Case) -> Explanation {
+    let rate = text::number(case.value);
+    let datname = case.label("datname");
+    Explanation {
+        title: format!("{rate} sessions a minute abandoned in {datname}"),
+        detail: format!("In {datname}, {rate} sessions a minute end because the client went away without closing them."),
+        cause: "Clients that crash or are killed, a load balancer or firewall that drops idle connections, or a pool without a clean \
+                shutdown."
+            .to_owned(),
+        fix: "Set the firewall's idle timeout above `tcp_keepalives_idle` (`ALTER SYSTEM SET tcp_keepalives_idle = 60;`), and close \
+              the pool when the application stops."
+            .to_owned(),
+        evidence: Vec::new(),
+    }
+}

@@ -1,0 +1,47 @@
+//! What every PostgreSQL server should be watched for. Each family of checks is a table in a file of its own: a new check is one entry.
+
+mod connections;
+mod locks;
+mod replication;
+mod statements;
+mod storage;
+
+use pharos_plugin::checks::{Check, Settings, Suite};
+use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
+
+static FAMILIES: [&[Check]; 5] = [connections::CHECKS, locks::CHECKS, replication::CHECKS, storage::CHECKS, statements::CHECKS];
+
+pub struct PostgresEssentials {
+    suite: Suite,
+}
+
+export_alert_rule!(PostgresEssentials);
+
+impl Plugin for PostgresEssentials {
+    type Settings = Settings;
+
+    const DESCRIPTION: Description = Description {
+        id: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        summary: "what every PostgreSQL server should be watched for",
+        settings_schema: include_str!("../schema.json"),
+        wants: &[],
+    };
+
+    fn new(settings: Settings) -> Result<Self, Failure> {
+        Ok(Self { suite: Suite::new("postgres", &FAMILIES, &settings)? })
+    }
+}
+
+impl AlertRule for PostgresEssentials {
+    fn rules(&self) -> Vec<Rule> {
+        self.suite.rules()
+    }
+
+    fn evaluate(&self, snapshot: &Snapshot) -> Result<Report, Failure> {
+        Ok(self.suite.evaluate(snapshot))
+    }
+}
+
+#[cfg(test)]
+mod tests;

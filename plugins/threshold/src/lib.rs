@@ -1,0 +1,59 @@
+//! Alerts on any metric against a threshold, written in TOML: one rule, one metric, one limit, with hysteresis.
+
+mod rule;
+mod settings;
+mod summary;
+
+use std::collections::BTreeSet;
+
+use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
+
+use crate::rule::ThresholdRule;
+use crate::settings::Settings;
+
+pub struct Threshold {
+    rules: Vec<ThresholdRule>,
+}
+
+export_alert_rule!(Threshold);
+
+impl Plugin for Threshold {
+    type Settings = Settings;
+
+    const DESCRIPTION: Description = Description {
+        id: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        summary: "alerts on any metric against a threshold, with hysteresis",
+        settings_schema: include_str!("../schema.json"),
+        wants: &[],
+    };
+
+    fn new(settings: Settings) -> Result<Self, Failure> {
+        let mut ids = BTreeSet::new();
+        let mut rules = Vec::new();
+        for rule in settings.rules {
+            if !ids.insert(rule.id.clone()) {
+                return Err(rule.refuse("id", "another rule has this id; rename one of them"));
+            }
+            rules.push(ThresholdRule::new(rule)?);
+        }
+        Ok(Self { rules })
+    }
+}
+
+impl AlertRule for Threshold {
+    fn rules(&self) -> Vec<Rule> {
+        self.rules.iter().map(ThresholdRule::declare).collect()
+    }
+
+    fn evaluate(&self, snapshot: &Snapshot) -> Result<Report, Failure> {
+        let mut report = Report::empty();
+        for rule in &self.rules {
+            rule.judge(snapshot, &mut report);
+        }
+        Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests;

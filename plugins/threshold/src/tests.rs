@@ -1,0 +1,231 @@
+use expect_test::{Expect, expect};
+use pharos_plugin::testing::{Facts, render};
+use pharos_plugin::{Failure, Plugin, settings};
+
+use super::*;
+
+fn plugin(settings: &str) -> Result<Threshold, Failure> {
+    Threshold::new(settings::parse(settings)?)
+}
+
+fn with_rule(keys: &str) -> String {
+    format!(r#"{{"rules":[{{"id":"r","severity":"warning",{keys}}}]}}"#)
+}
+
+#[track_caller]
+fn check(rule: &str, facts: &str, expected: Expect) {
+    let plugin = plugin(&with_rule(rule)).expect("the rule is right");
+    let report = plugin.evaluate(&Facts::postgres(facts).snapshot()).expect("judging cannot fail");
+    expected.assert_eq(&render(&report));
+}
+
+#[track_caller]
+fn check_refused(settings: &str, expected: Expect) {
+    match plugin(settings).map(|_| ()) {
+        Err(Failure::InvalidConfig(message)) => expected.assert_eq(&message),
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+const USED: &str = r#""metric":"pharos_postgres_connections_used_ratio","above":0.8,"clear":0.7"#;
+
+#[test]
+fn a_value_past_the_threshold_is_raised() {
+    check(
+        USED,
+        "activity present\npharos_postgres_connections_used_ratio 0.85",
+        expect![[r#"
+            r: raise warning: pharos_postgres_connections_used_ratio is 85 %, above 80 %
+        "#]],
+    );
+}
+
+#[test]
+fn a_value_between_the_thresholds_is_held() {
+    check(
+        USED,
+        "activity present\npharos_postgres_connections_used_ratio 0.8",
+        expect![[r#"
+            r: hold warning: pharos_postgres_connections_used_ratio is 80 %, above 80 %
+        "#]],
+    );
+}
+
+#[test]
+fn a_value_back_at_clear_is_fine() {
+    check(USED, "activity present\npharos_postgres_connections_used_ratio 0.7", expect![""]);
+}
+
+#[test]
+fn below_is_the_mirror_of_above() {
+    check(
+        r#""metric":"pharos_postgres_slot_safe_bytes","below":1024,"clear":4096"#,
+        r#"
+        replication present
+        pharos_postgres_slot_safe_bytes{slot="a"} 512
+        pharos_postgres_slot_safe_bytes{slot="b"} 2048
+        pharos_postgres_slot_safe_bytes{slot="c"} 4096
+        "#,
+        expect![[r#"
+            r{slot=a}: raise warning: pharos_postgres_slot_safe_bytes is 512 B, below 1 KiB
+            r{slot=b}: hold warning: pharos_postgres_slot_safe_bytes is 2 KiB, below 1 KiB
+        "#]],
+    );
+}
+
+#[test]
+fn a_summary_knows_the_labels_of_subject_and_series() {
+    check(
+        r#""metric":"pharos_postgres_connections","above":10,"summary":"{datname} on {server}: {value} > {raise} ({clear}) {unknown}""#,
+        "activity present\npharos_postgres_connections{datname=\"app\",state=\"idle\"} 12",
+        expect![[r#"
+            r{datname=app,state=idle}: raise warning: app on db1:5432: 12 > 10 (10) {unknown}
+        "#]],
+    );
+}
+
+#[test]
+fn only_matching_series_are_judged() {
+    let facts = r#"
+        activity present
+        pharos_postgres_connections{datname="app",state="idle"} 12
+        pharos_postgres_connections{datname="shop",state="idle"} 13
+        pharos_postgres_connections{datname="test",state="idle"} 14
+    "#;
+    check(
+        r#""metric":"pharos_postgres_connections","above":10,"match":{"datname":["app","shop"],"database":"app"},"summary":"{value}""#,
+        facts,
+        expect![[r#"
+            r{datname=app,state=idle}: raise warning: 12
+            r{datname=shop,state=idle}: raise warning: 13
+        "#]],
+    );
+    check(r#""metric":"pharos_postgres_connections","above":10,"match":{"database":"other"}"#, facts, expect![""]);
+}
+
+#[test]
+fn a_rate_is_judged_and_a_series_without_one_is_skipped() {
+    let rule = r#""metric":"pharos_postgres_temp_bytes_total","reading":"rate","above":1024"#;
+    check(
+        rule,
+        r#"
+        database present
+        pharos_postgres_temp_bytes_total{datname="app"} 9000 rate 2048
+        pharos_postgres_temp_bytes_total{datname="new"} 9000
+        "#,
+        expect![[r#"
+            r{datname=app}: raise warning: pharos_postgres_temp_bytes_total is 2 KiB/s, above 1 KiB/s
+            r{datname=new}: skipped: no data
+        "#]],
+    );
+    check(
+        rule,
+        "database present\npharos_postgres_temp_bytes_total{datname=\"app\"} 9000",
+        expect![[r#"
+            r: skipped: no data
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_no_number_is_skipped() {
+    check(
+        USED,
+        "activity present\npharos_postgres_connections_used_ratio NaN",
+        expect![[r#"
+            r: skipped: no data
+        "#]],
+    );
+}
+
+#[test]
+fn a_metric_that_cannot_be_read_is_skipped() {
+    check(
+        USED,
+        "activity failed permission denied\npharos_postgres_connections_used_ratio",
+        expect![[r#"
+            r: skipped: part `activity` failed: permission denied
+        "#]],
+    );
+    check(
+        USED,
+        "activity present",
+        expect![[r#"
+            r: skipped: nobody collects `pharos_postgres_connections_used_ratio` for a subject of kind `postgres`
+        "#]],
+    );
+}
+
+#[test]
+fn a_rule_is_silent_about_other_kinds_of_subjects() {
+    check(r#""metric":"pharos_redis_clients","above":10"#, "activity present", expect![""]);
+}
+
+#[test]
+fn rules_declare_what_they_need() {
+    let settings = with_rule(&format!(r#"{USED},"for":"5m","keep_firing_for":"1h30m""#));
+    let rules = plugin(&settings).expect("right").rules();
+    expect![[r#"
+        [
+            Rule {
+                id: "r",
+                summary: "pharos_postgres_connections_used_ratio above 80 %",
+                category: "thresholds",
+                subject-kind: "postgres",
+                needs: [
+                    "pharos_postgres_connections_used_ratio",
+                ],
+                for-ms: 300000,
+                keep-firing-ms: 5400000,
+                runbook: None,
+            },
+        ]
+    "#]]
+    .assert_debug_eq(&rules);
+}
+
+#[test]
+fn no_rules_are_fine() {
+    assert!(plugin("{}").expect("defaults").rules().is_empty());
+}
+
+#[test]
+fn mistakes_name_rule_and_key_and_how_to_mend() {
+    let twice = r#"{"rules":[{"id":"r","metric":"m","above":1,"severity":"info"},{"id":"r","metric":"m","above":2,"severity":"info"}]}"#;
+    check_refused(twice, expect!["rule `r`: `id`: another rule has this id; rename one of them"]);
+    check_refused(&with_rule(r#""metric":"m""#), expect!["rule `r`: `above`: a rule needs one threshold; give `above` or `below`"]);
+    check_refused(
+        &with_rule(r#""metric":"m","above":1,"below":2"#),
+        expect!["rule `r`: `below`: a rule has one threshold; drop `above` or `below`, or write two rules"],
+    );
+    check_refused(
+        &with_rule(r#""metric":"m","above":1,"clear":2"#),
+        expect!["rule `r`: `clear`: 2 is above the threshold; give at most 1"],
+    );
+    check_refused(
+        &with_rule(r#""metric":"m","below":1,"clear":0.5"#),
+        expect!["rule `r`: `clear`: 0.5 is below the threshold; give at least 1"],
+    );
+    check_refused(
+        &with_rule(r#""metric":"m","above":1,"summary":"{my value}""#),
+        expect!["rule `r`: `summary`: `{my value}` is no placeholder; use {value}, {raise}, {clear}, {metric} or a label's name"],
+    );
+    check_refused(
+        &with_rule(r#""metric":"m","above":1,"for":"5 minutes""#),
+        expect![[r#"settings.rules[0].for: `5 minutes` is no duration: write it like "500ms", "5m" or "1h30m""#]],
+    );
+    check_refused(
+        &with_rule(r#""metric":"m","abov":1"#),
+        expect![
+            "settings.rules[0]: unknown field `abov`, expected one of `id`, `metric`, `match`, `reading`, `above`, `below`, `clear`, `for`, `keep_firing_for`, `severity`, `summary`, `category`, `runbook`; did you mean `above`?"
+        ],
+    );
+    check_refused(
+        &with_rule(r#""metric":"m","above":1,"reading":"rates""#),
+        expect!["settings.rules[0].reading: unknown variant `rates`, expected `value` or `rate`; did you mean `rate`?"],
+    );
+    check_refused(
+        &with_rule(r#""metric":"m","above":1,"match":{"datname":5}"#),
+        expect!["settings.rules[0].match.datname: invalid type: integer `5`, expected a label's value or a list of them"],
+    );
+}

@@ -1,0 +1,126 @@
+//! The body: version 4 of Alertmanager's webhook, field by field as its receivers expect it.
+
+use std::collections::BTreeMap;
+
+use pharos_plugin::{Alert, Label, Message, Severity};
+use serde::Serialize;
+
+use crate::civil_date::rfc3339;
+
+/// What Go writes for a time that is not set; receivers test for it.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+type Map = BTreeMap<String, String>;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Payload {
+    version: &'static str,
+    group_key: String,
+    truncated_alerts: usize,
+    status: &'static str,
+    receiver: String,
+    group_labels: Map,
+    common_labels: Map,
+    common_annotations: Map,
+    #[serde(rename = "externalURL")]
+    external_url: String,
+    alerts: Vec<PayloadAlert>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PayloadAlert {
+    status: &'static str,
+    labels: Map,
+    annotations: Map,
+    starts_at: String,
+    ends_at: String,
+    #[serde(rename = "generatorURL")]
+    generator_url: String,
+    fingerprint: String,
+}
+
+pub fn render(message: &Message, max_alerts: Option<usize>) -> Vec<u8> {
+    let external_url = message.external_url.clone().unwrap_or_default();
+    let mut alerts: Vec<_> = message.alerts.iter().map(|alert| payload_alert(alert, &external_url)).collect();
+    let mut common_labels = map(&message.common_labels);
+    if message.truncated == 0 {
+        common_labels.extend(common(&alerts, |alert| &alert.labels));
+    }
+    let common_annotations = common(&alerts, |alert| &alert.annotations);
+    let firing = message.alerts.iter().any(|alert| alert.ended_at_ms.is_none());
+    let shown = max_alerts.unwrap_or(usize::MAX).min(alerts.len());
+    let cut = alerts.split_off(shown).len();
+    let payload = Payload {
+        version: "4",
+        group_key: message.group_key.clone(),
+        truncated_alerts: message.truncated as usize + cut,
+        status: status(firing),
+        receiver: message.receiver.clone(),
+        group_labels: map(&message.group_labels),
+        common_labels,
+        common_annotations,
+        external_url,
+        alerts,
+    };
+    serde_json::to_vec(&payload).expect("texts and numbers are always JSON")
+}
+
+fn payload_alert(alert: &Alert, external_url: &str) -> PayloadAlert {
+    PayloadAlert {
+        status: status(alert.ended_at_ms.is_none()),
+        labels: labels(alert),
+        annotations: annotations(alert),
+        starts_at: rfc3339(alert.started_at_ms),
+        ends_at: alert.ended_at_ms.map_or_else(|| NO_TIME.to_owned(), rfc3339),
+        generator_url: external_url.to_owned(),
+        fingerprint: alert.fingerprint.clone(),
+    }
+}
+
+fn status(firing: bool) -> &'static str {
+    if firing { "firing" } else { "resolved" }
+}
+
+fn labels(alert: &Alert) -> Map {
+    let mut labels = map(&alert.subject.labels);
+    labels.extend(map(&alert.labels));
+    // The rule's id is stable, unlike a title with numbers in it, and receivers group by this name.
+    let name = labels.get("rule").unwrap_or(&alert.title).clone();
+    labels.insert("alertname".to_owned(), name);
+    labels.insert("severity".to_owned(), severity(alert.severity).to_owned());
+    labels
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
+    }
+}
+
+fn annotations(alert: &Alert) -> Map {
+    let all = [
+        ("title", Some(alert.title.clone())),
+        ("detail", Some(alert.detail.clone())),
+        ("cause", alert.cause.clone()),
+        ("fix", alert.fix.clone()),
+        ("runbook_url", alert.runbook.clone()),
+        ("value", alert.value.map(|value| value.to_string())),
+    ];
+    all.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.filter(|text| !text.is_empty())?))).collect()
+}
+
+fn map(labels: &[Label]) -> Map {
+    labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect()
+}
+
+/// What all alerts agree on.
+fn common(alerts: &[PayloadAlert], part: impl Fn(&PayloadAlert) -> &Map) -> Map {
+    let Some((first, others)) = alerts.split_first() else { return Map::new() };
+    let mut common = part(first).clone();
+    common.retain(|name, value| others.iter().all(|other| part(other).get(name) == Some(value)));
+    common
+}

@@ -1,0 +1,140 @@
+//! What the receiver's answer means for the message.
+
+use pharos_plugin::egress::{EgressError, Response};
+use pharos_plugin::{Failure, Outcome};
+
+use crate::civil_date::parse_http_date;
+
+/// A receiver that asks for a longer pause is asked again after an hour all the same: an alert is worth a try.
+const RETRY_AFTER_MAX_MS: u64 = 3_600_000;
+
+/// Enough of an error page to see what is wrong.
+const BODY_SHOWN_CHARS: usize = 200;
+
+pub fn outcome(reply: Result<Response, EgressError>) -> Result<Outcome, Failure> {
+    match reply {
+        Ok(response) => Ok(by_status(&response)),
+        Err(EgressError::Denied(why)) => Err(Failure::Denied(why)),
+        Err(EgressError::NotSent(_)) => Ok(Outcome::Retry(None)),
+        Err(EgressError::Ambiguous(why)) => Ok(Outcome::Ambiguous(why)),
+        Err(EgressError::TooLarge(max)) => {
+            Ok(Outcome::Rejected(format!("the message or its answer is larger than the {max} bytes allowed; lower `max_alerts`")))
+        }
+    }
+}
+
+/// Why the message is tried again: the outcome itself has no room for it.
+pub fn retry_reason(reply: &Result<Response, EgressError>) -> Option<String> {
+    match reply {
+        Err(EgressError::NotSent(why)) => Some(why.clone()),
+        Ok(response) if matches!(by_status(response), Outcome::Retry(_)) => Some(shown(response)),
+        _ => None,
+    }
+}
+
+fn by_status(response: &Response) -> Outcome {
+    match response.status {
+        200..=299 => Outcome::Accepted(None),
+        429 | 503 => Outcome::Retry(retry_after_ms(response)),
+        408 | 425 | 500..=599 => Outcome::Retry(None),
+        401 | 403 => Outcome::Unauthorised(shown(response)),
+        410 => Outcome::Gone(shown(response)),
+        _ => Outcome::Rejected(shown(response)),
+    }
+}
+
+fn shown(response: &Response) -> String {
+    let body = String::from_utf8_lossy(&response.body);
+    let body: String = body.trim().chars().take(BODY_SHOWN_CHARS).collect();
+    if body.is_empty() { format!("status {}", response.status) } else { format!("status {}: {body}", response.status) }
+}
+
+/// Seconds, or a date to be read against the receiver's own clock: ours may differ.
+fn retry_after_ms(response: &Response) -> Option<u64> {
+    let text = header(response, "retry-after")?;
+    let seconds = match text.parse() {
+        Ok(seconds) => seconds,
+        Err(_) => parse_http_date(text)?.saturating_sub(parse_http_date(header(response, "date")?)?),
+    };
+    Some(RETRY_AFTER_MAX_MS.min(seconds.saturating_mul(1_000)))
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    let found = response.headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, headers: &[(&str, &str)], expected: Outcome) {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let response = Response { status, headers, body: b"see the manual\n".to_vec() };
+        assert_eq!(outcome(Ok(response)), Ok(expected), "{status}");
+    }
+
+    #[test]
+    fn success_is_accepted() {
+        check(200, &[], Outcome::Accepted(None));
+        check(204, &[], Outcome::Accepted(None));
+    }
+
+    #[test]
+    fn a_busy_receiver_is_retried_when_it_says() {
+        check(429, &[("Retry-After", "30")], Outcome::Retry(Some(30_000)));
+        check(503, &[("retry-after", "86400")], Outcome::Retry(Some(3_600_000)));
+        check(503, &[("retry-after", "18446744073709551615")], Outcome::Retry(Some(3_600_000)));
+        check(503, &[("retry-after", "soon")], Outcome::Retry(None));
+        check(429, &[], Outcome::Retry(None));
+    }
+
+    #[test]
+    fn a_date_to_retry_at_counts_from_the_receivers_clock() {
+        let retry_after = ("Retry-After", "Sun, 06 Nov 1994 08:50:37 GMT");
+        check(503, &[retry_after, ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], Outcome::Retry(Some(60_000)));
+        check(503, &[retry_after, ("Date", "Sun, 06 Nov 1994 08:59:37 GMT")], Outcome::Retry(Some(0)));
+        check(503, &[retry_after], Outcome::Retry(None));
+    }
+
+    #[test]
+    fn trouble_on_their_side_is_retried() {
+        for status in [408, 425, 500, 502, 504, 599] {
+            check(status, &[("retry-after", "30")], Outcome::Retry(None));
+        }
+    }
+
+    #[test]
+    fn trouble_on_our_side_is_told() {
+        check(401, &[], Outcome::Unauthorised("status 401: see the manual".to_owned()));
+        check(403, &[], Outcome::Unauthorised("status 403: see the manual".to_owned()));
+        check(410, &[], Outcome::Gone("status 410: see the manual".to_owned()));
+        for status in [301, 308, 400, 404, 413, 422] {
+            check(status, &[], Outcome::Rejected(format!("status {status}: see the manual")));
+        }
+    }
+
+    #[test]
+    fn what_is_tried_again_has_a_reason() {
+        let response = |status| Response { status, headers: Vec::new(), body: b"overloaded".to_vec() };
+        assert_eq!(retry_reason(&Ok(response(503))).as_deref(), Some("status 503: overloaded"));
+        assert_eq!(retry_reason(&Err(EgressError::NotSent("no route".to_owned()))).as_deref(), Some("no route"));
+        assert_eq!(retry_reason(&Ok(response(400))), None, "a rejection carries its reason itself");
+    }
+
+    #[test]
+    fn only_the_beginning_of_an_error_page_is_shown() {
+        let response = Response { status: 400, headers: Vec::new(), body: "ä".repeat(1_000).into_bytes() };
+        assert_eq!(by_status(&response), Outcome::Rejected(format!("status 400: {}", "ä".repeat(200))));
+    }
+
+    #[test]
+    fn what_never_arrived_and_what_may_have_differ() {
+        let why = || "no route to host".to_owned();
+        assert_eq!(outcome(Err(EgressError::NotSent(why()))), Ok(Outcome::Retry(None)));
+        assert_eq!(outcome(Err(EgressError::Ambiguous(why()))), Ok(Outcome::Ambiguous(why())));
+        assert_eq!(outcome(Err(EgressError::Denied(why()))), Err(Failure::Denied(why())));
+        assert!(matches!(outcome(Err(EgressError::TooLarge(64))), Ok(Outcome::Rejected(_))));
+    }
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what this project needs on Debian 12 and is missing, and nothing else. Run by `make`; takes a moment when all is there.
+set -euo pipefail
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+packages=()
+need() { # need PACKAGE PROGRAM-OR-FILE
+    if [ "${2#/}" != "$2" ]; then [ -e "$2" ] && return; else command -v "$2" >/dev/null && return; fi
+    packages+=("$1")
+}
+
+need build-essential cc
+need make make
+need openssl openssl
+need redis-server redis-server
+need prometheus promtool
+need nodejs node
+# A node from elsewhere brings its own npm.
+need npm npm
+if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then packages+=(postgresql); fi
+if ! compgen -G '/usr/lib/postgresql/*/lib/pg_stat_statements.so' >/dev/null; then packages+=(postgresql-contrib); fi
+
+if [ "${#packages[@]}" -gt 0 ]; then
+    echo "setup: installing Debian packages: ${packages[*]}"
+    # Tests and the demo start servers of their own, so the packages must not: the policy says no, and no cluster is created.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod +x "$policy"
+        trap 'as_root rm -f "$policy"' EXIT
+    fi
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        as_root mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o Dpkg::Options::=--force-confold "${packages[@]}" >/dev/null
+fi
+
+sysroot=$(rustc --print sysroot)
+if [ ! -d "$sysroot/lib/rustlib/wasm32-wasip2" ]; then
+    echo "setup: adding the Rust target wasm32-wasip2"
+    rustup target add wasm32-wasip2
+fi
