@@ -1,1 +1,15 @@
+//! The end-to-end tests: one binary, so that wasmtime is linked once.
+//!
+//! Everything is real: servers are started on free ports in temporary folders ([`fixture`]), the agent runs in this process or as the
+//! built program, plugins are the shipped ones or small guests under `tests/plugins`.
+//!
+//! - `tidy`: rules of the source tree.
+//! - `config`, `cli`: what users type.
+//! - `collect`, `faults`, `versions`: facts from real servers, and what happens when they misbehave.
+//! - `plugins`, `reload`: the sandbox and live reload.
+//! - `alerting`, `api`: from a finding to a receiver and to HTTP.
+//! - `demo`: the throw-away servers themselves.
 
+mod fixture;
+
+mod smoke;

@@ -1,0 +1,247 @@
+//! Agents and servers for tests: started on free ports in temporary folders, gone when dropped.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use pharos::agent::{Agent, Options};
+use pharos::config;
+use pharos::demo::binaries::{PostgresBinaries, find_redis};
+use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer};
+use pharos::demo::redis::{RedisOptions, RedisServer};
+use pharos::lifecycle::{Ending, Lifecycle};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The longest that a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The built program.
+pub fn pharos() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_pharos"))
+}
+
+pub fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the agent is inside the project").to_owned()
+}
+
+/// Tasks of what a test starts besides agents.
+pub fn runtime_tasks() -> (TaskTracker, CancellationToken) {
+    (TaskTracker::new(), CancellationToken::new())
+}
+
+/// The shipped plugins, built if they are not.
+pub fn shipped() -> Vec<(String, Vec<u8>)> {
+    static BUILT: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
+    BUILT
+        .get_or_init(|| {
+            let status = Command::new("make").arg("plugins").current_dir(project()).status().expect("make is installed");
+            assert!(status.success(), "`make plugins` failed");
+            ["threshold", "postgres-essentials", "redis-essentials", "webhook"]
+                .map(|id| (id.to_owned(), std::fs::read(project().join(format!("target/plugins/{id}.wasm"))).expect("it was just built")))
+                .into()
+        })
+        .clone()
+}
+
+/// A primary with the monitoring role `pharos` and pg_stat_statements in `postgres`.
+pub async fn postgres(tasks: &TaskTracker) -> PostgresServer {
+    postgres_with(PostgresOptions::default(), tasks).await
+}
+
+pub async fn postgres_with(options: PostgresOptions, tasks: &TaskTracker) -> PostgresServer {
+    let binaries = PostgresBinaries::find(None).await.expect("PostgreSQL is installed: run scripts/setup.sh");
+    let server = PostgresServer::start(&binaries, options, tasks).await.expect("PostgreSQL starts");
+    server.create_monitoring_role(None).await.expect("the role is created");
+    let session = server.connect("postgres", "postgres").await.expect("PostgreSQL answers");
+    session.run("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").await.expect("the extension is there");
+    server
+}
+
+pub async fn redis(tasks: &TaskTracker) -> RedisServer {
+    let _ = tasks;
+    let program = find_redis(None).expect("Redis is installed: run scripts/setup.sh");
+    RedisServer::start(&program, RedisOptions::default()).await.expect("Redis starts")
+}
+
+/// A `[[database]]` that watches one server as the monitoring role.
+pub fn postgres_config(name: &str, server: &PostgresServer) -> String {
+    format!("[[database]]\nname = \"{name}\"\nprimary = \"{}\"\n", server.url(MONITORING_ROLE, "postgres"))
+}
+
+/// Intervals short enough for tests; deadlines short enough for faults.
+const QUICK: &str = r#"
+[collect]
+lock_timeout = "200ms"
+statement_timeout = "700ms"
+deadline = "1s"
+connect_timeout = "1s"
+[collect.interval]
+accept = "1s"
+server = "300ms"
+activity = "300ms"
+database = "300ms"
+statements = "500ms"
+locks = "300ms"
+replication = "300ms"
+info = "300ms"
+"#;
+
+/// An agent in this process.
+pub struct TestAgent {
+    pub agent: Agent,
+    pub lifecycle: Lifecycle,
+    folder: Option<TempDir>,
+}
+
+impl TestAgent {
+    /// Starts an agent with this config and the shipped plugins. `[agent]`, `[http]`, `[plugins]` and `[collect]` are the fixture's.
+    pub async fn start(config: &str) -> Self {
+        Self::start_with(config, shipped()).await
+    }
+
+    pub async fn start_with(config: &str, shipped: Vec<(String, Vec<u8>)>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(folder, config, shipped).await
+    }
+
+    /// Starts in a folder that an agent used before.
+    pub async fn start_in(folder: TempDir, config: &str, shipped: Vec<(String, Vec<u8>)>) -> Self {
+        let path = folder.path().join("pharos.toml");
+        std::fs::write(&path, whole(config)).expect("the config is written");
+        let config = config::load(&path).unwrap_or_else(|err| panic!("{err}"));
+        pharos::telemetry::logs::start(&config.log);
+        let lifecycle = Lifecycle::default();
+        let shipped = shipped.into_iter().map(|(id, bytes)| (id, bytes.into())).collect();
+        let options = Options { compile_helper: pharos().to_owned(), shipped };
+        let agent = Agent::start(config, options, &lifecycle).await.unwrap_or_else(|err| panic!("{err}"));
+        Self { agent, lifecycle, folder: Some(folder) }
+    }
+
+    /// The folder of config, state and plugins.
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("it is taken at the stop").path()
+    }
+
+    /// The folder that is watched for plugins.
+    pub fn plugins_dir(&self) -> PathBuf {
+        self.folder().join("plugins")
+    }
+
+    pub async fn text(&self, path: &str) -> String {
+        self.request(path, &[]).await.1
+    }
+
+    pub async fn json(&self, path: &str) -> Value {
+        let text = self.text(path).await;
+        serde_json::from_str(&text).unwrap_or_else(|err| panic!("{path}: {err}: {text}"))
+    }
+
+    /// Status and body.
+    pub async fn request(&self, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+        get(self.agent.address().port(), path, headers).await
+    }
+
+    /// The value of a series of `/metrics`, written as it stands there: `name{label="value"}`.
+    pub async fn series(&self, series: &str) -> Option<f64> {
+        let text = self.text("/metrics").await;
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Waits for a condition on the answer at `path`, and returns that answer.
+    pub async fn wait_json(&self, path: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let started = Instant::now();
+        loop {
+            let answer = self.json(path).await;
+            if fits(&answer) {
+                return answer;
+            }
+            assert!(started.elapsed() < PATIENCE, "{path} never fitted; last: {answer:#}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits for a condition on `/metrics`, and returns them.
+    pub async fn wait_metrics(&self, mut fits: impl FnMut(&str) -> bool) -> String {
+        let started = Instant::now();
+        loop {
+            let metrics = self.text("/metrics").await;
+            if fits(&metrics) {
+                return metrics;
+            }
+            assert!(started.elapsed() < PATIENCE, "the metrics never fitted; last: {metrics}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// One entry of `/api/plugins`.
+    pub async fn plugin(&self, id: &str) -> Value {
+        item(&self.json("/api/plugins").await, "id", id).cloned().unwrap_or(Value::Null)
+    }
+
+    pub async fn wait_plugin(&self, id: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let answer = self.wait_json("/api/plugins", |answer| item(answer, "id", id).is_some_and(&mut fits)).await;
+        item(&answer, "id", id).cloned().unwrap_or(Value::Null)
+    }
+
+    /// Drains it, and gives its folder back for the next one.
+    pub async fn stop(mut self) -> TempDir {
+        self.lifecycle.soft().cancel();
+        assert_eq!(self.lifecycle.run().await, Ending::Drained);
+        self.folder.take().expect("it is taken once")
+    }
+}
+
+impl Drop for TestAgent {
+    fn drop(&mut self) {
+        self.lifecycle.soft().cancel();
+    }
+}
+
+/// The item of a list whose `key` is `value`.
+pub fn item<'a>(list: &'a Value, key: &str, value: &str) -> Option<&'a Value> {
+    list["items"].as_array()?.iter().find(|item| item[key] == value)
+}
+
+fn whole(config: &str) -> String {
+    let mut whole = String::new();
+    let section = |name: &str| config.lines().any(|line| line.trim() == format!("[{name}]"));
+    if !section("agent") {
+        whole.push_str("[agent]\ndata_dir = \"data\"\n");
+    }
+    if !section("http") {
+        whole.push_str("[http]\nlisten = \"127.0.0.1:0\"\n");
+    }
+    if !section("plugins") {
+        whole.push_str("[plugins]\ndir = \"plugins\"\ndebounce = \"50ms\"\nrescan = \"2s\"\n");
+    }
+    if !section("collect") {
+        whole.push_str(QUICK);
+    }
+    let _ = writeln!(whole, "{config}");
+    whole
+}
+
+/// One GET on loopback: status and body.
+pub async fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the agent listens");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("it speaks HTTP");
+    let driver = TaskTracker::new().spawn(connection);
+    let mut request = hyper::Request::builder().uri(path).header("host", "127.0.0.1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = sender.send_request(request.body(Full::new(Bytes::new())).expect("a request")).await.expect("an answer");
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.expect("a body").to_bytes();
+    driver.abort();
+    (status, String::from_utf8_lossy(&body).into_owned())
+}

@@ -1,0 +1,37 @@
+//! The main job, once through: a server is watched, a rule finds something, a receiver hears of it.
+
+use pharos::demo::receiver::Receiver;
+use std::time::Duration;
+
+use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_threshold_on_a_real_server_reaches_a_receiver() {
+    let (tasks, stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let config = format!(
+        r#"{}
+        [[plugin.threshold.settings.rules]]
+        id = "always"
+        metric = "pharos_postgres_up"
+        above = 0.5
+        severity = "info"
+        [plugin.webhook]
+        grants = {{ egress = ["127.0.0.1"] }}
+        [[receiver]]
+        name = "ops"
+        plugin = "webhook"
+        settings = {{ url = "{}" }}
+        [[route]]
+        receiver = "ops"
+        "#,
+        postgres_config("app", &server),
+        receiver.url()
+    );
+    let agent = TestAgent::start(&config).await;
+    assert!(receiver.wait_until(Duration::from_secs(20), |received| received.deliveries().next().is_some()).await);
+    let metrics = agent.text("/metrics").await;
+    assert!(metrics.contains("pharos_postgres_up{"), "{metrics}");
+    agent.stop().await;
+}
