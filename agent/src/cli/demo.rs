@@ -1,7 +1,166 @@
-//! `pharos demo`
-use std::path::PathBuf;
+//! `pharos demo`: throw-away servers, an application, its troubles, and an agent that watches them.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-pub async fn run(_: Option<Duration>, _: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::print;
+use crate::agent::Agent;
+use crate::demo::application::{Application, DATNAME};
+use crate::demo::binaries::{PostgresBinaries, find_redis};
+use crate::demo::faults::Fault;
+use crate::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer};
+use crate::demo::receiver::Receiver;
+use crate::demo::redis::{RedisOptions, RedisServer};
+use crate::demo::schedule::Schedule;
+use crate::lifecycle::{Ending, Lifecycle};
+use crate::{config, telemetry};
+
+/// The agent's usual port; any other when that is taken.
+const LISTEN: &str = "127.0.0.1:9465";
+
+/// Lines that wait to be printed.
+const LINES_MAX: usize = 1_000;
+
+/// Time after the last fault for the last alerts to resolve and be delivered.
+const EPILOGUE: Duration = Duration::from_secs(1);
+
+pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    // The first signal ends the demo, wherever it is: everything it started belongs to values that end with this function.
+    let outcome = tokio::select! {
+        outcome = show(duration, postgres_bin.as_deref(), &tasks, &stop) => outcome,
+        () = interrupted() => Ok(ExitCode::SUCCESS),
+    };
+    stop.cancel();
+    tasks.close();
+    let _ = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
+    outcome
+}
+
+async fn show(
+    duration: Option<Duration>,
+    postgres_bin: Option<&Path>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let (lines, printed) = mpsc::channel(LINES_MAX);
+    tasks.spawn(print_lines(printed));
+    let stage = Stage::set(postgres_bin, &lines, tasks, stop).await?;
+    let folder = tempfile::Builder::new().prefix("pharos-demo-").tempdir()?;
+    let config = stage.config(folder.path())?;
+    telemetry::logs::start(&config.log);
+    let lifecycle = Lifecycle::default();
+    let plugins = config.plugins.dir.clone();
+    let agent = Agent::start(config, super::options()?, &lifecycle).await?;
+    say(&lines, introduction(&stage, agent.address(), &plugins)).await;
+    stage.application.spawn(tasks, stop);
+    let faults = stage.faults(tasks);
+    let schedule = duration.map_or_else(Schedule::endless, |duration| Schedule::over(duration.saturating_sub(EPILOGUE)));
+    schedule.run(&faults, &lines, stop).await;
+    tokio::time::sleep(EPILOGUE).await;
+    say(&lines, summary(&stage.receiver)).await;
+    drop(faults);
+    lifecycle.soft().cancel();
+    let ending = lifecycle.run().await;
+    anyhow::ensure!(ending != Ending::Failed, "a part of the agent ended unasked");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that is watched, and who is told.
+struct Stage {
+    application: Application,
+    receiver: Receiver,
+    redis: RedisServer,
+    // The standby goes before its primary.
+    standby: PostgresServer,
+    primary: PostgresServer,
+}
+
+impl Stage {
+    async fn set(
+        postgres_bin: Option<&Path>,
+        lines: &mpsc::Sender<String>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let binaries = PostgresBinaries::find(postgres_bin).await?;
+        let redis = find_redis(None)?;
+        say(lines, format!("starting PostgreSQL {} with a replica, and Redis ...", binaries.major())).await;
+        let primary = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await?;
+        primary.create_monitoring_role(None).await?;
+        let redis = RedisServer::start(&redis, RedisOptions::default()).await?;
+        let application = Application::install(&primary, &redis).await?;
+        let standby = primary.start_standby("replica", Vec::new(), tasks).await?;
+        let receiver = Receiver::start(Some(lines.clone()), tasks, stop).await?;
+        Ok(Self { application, receiver, redis, standby, primary })
+    }
+
+    fn config(&self, folder: &Path) -> anyhow::Result<config::Config> {
+        let plugins = folder.join("plugins");
+        std::fs::create_dir_all(&plugins)?;
+        let text = include_str!("demo.toml")
+            .replace("{listen}", if TcpListener::bind(LISTEN).is_ok() { LISTEN } else { "127.0.0.1:0" })
+            .replace("{primary}", &self.primary.url(MONITORING_ROLE, DATNAME))
+            .replace("{standby}", &self.standby.url(MONITORING_ROLE, DATNAME))
+            .replace("{redis}", &self.redis.url())
+            .replace("{plugins}", &plugins.display().to_string())
+            .replace("{receiver}", &self.receiver.url());
+        let path = folder.join("pharos.toml");
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        Ok(config::load(&path)?)
+    }
+
+    fn faults(&self, tasks: &TaskTracker) -> [Fault; 3] {
+        let (primary, standby) = (self.primary.address(), self.standby.address());
+        [Fault::lock_pile_up(primary, tasks), Fault::slow_query(primary, tasks), Fault::replica_lag(primary, standby, tasks)]
+    }
+}
+
+fn introduction(stage: &Stage, address: std::net::SocketAddr, plugins: &Path) -> String {
+    format!(
+        "the agent watches 127.0.0.1:{} (primary), 127.0.0.1:{} (replica) and 127.0.0.1:{} (Redis); look at\n  \
+         http://{address}/metrics\n  \
+         http://{address}/api/database/alerts\n  \
+         http://{address}/api/database/slow-queries\n  \
+         http://{address}/api/services/status\n  \
+         http://{address}/api/plugins\n\
+         copy a plugin into {} to replace one live; Ctrl-C ends everything\n",
+        stage.primary.port(),
+        stage.standby.port(),
+        stage.redis.port(),
+        plugins.display()
+    )
+}
+
+fn summary(receiver: &Receiver) -> String {
+    let count =
+        |(name, count): (&String, &crate::demo::receiver::Count)| format!("  {name}: fired {}, resolved {}", count.firing, count.resolved);
+    let counts: Vec<String> = receiver.received(|received| received.counts().iter().map(count).collect());
+    format!("\nwhat the receiver was told:\n{}", counts.join("\n"))
+}
+
+async fn say(lines: &mpsc::Sender<String>, line: String) {
+    // Without a printer there is nobody to tell.
+    let _ = lines.send(line).await;
+}
+
+async fn print_lines(mut lines: mpsc::Receiver<String>) {
+    while let Some(line) = lines.recv().await {
+        print(line);
+    }
+}
+
+async fn interrupted() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
 }

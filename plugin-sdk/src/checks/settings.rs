@@ -27,6 +27,7 @@ pub struct Override {
     pub clear: Option<f64>,
     #[serde(rename = "for")]
     pub hold_off: Option<HumanDuration>,
+    pub keep_firing_for: Option<HumanDuration>,
 }
 
 /// Refuses settings for checks that do not exist.

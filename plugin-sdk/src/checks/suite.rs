@@ -14,6 +14,7 @@ struct Enabled {
     check: &'static Check,
     grading: Grading,
     hold_off_ms: u64,
+    keep_firing_ms: u64,
 }
 
 impl Suite {
@@ -29,6 +30,7 @@ impl Suite {
                 check,
                 grading: grading(check, change)?,
                 hold_off_ms: change.hold_off.map_or(millis(check.hold_off), |duration| duration.as_millis()),
+                keep_firing_ms: change.keep_firing_for.map_or(millis(check.keep_firing), |duration| duration.as_millis()),
             };
             if change.enabled != Some(false) {
                 enabled.push(armed);
@@ -61,7 +63,7 @@ impl Enabled {
             subject_kind: subject_kind.to_owned(),
             needs: self.check.needs.iter().map(|metric| (*metric).to_owned()).collect(),
             for_ms: self.hold_off_ms,
-            keep_firing_ms: millis(self.check.keep_firing),
+            keep_firing_ms: self.keep_firing_ms,
             runbook: None,
         }
     }
