@@ -228,6 +228,8 @@ pub struct Part {
     pub state: PartState,
     #[serde(with = "shared")]
     pub reading: Option<Arc<Reading>>,
+    /// When it was last read, on the agent's monotonic clock, whatever happened since.
+    pub last_read: Option<Duration>,
 }
 
 /// A recorded snapshot spells out what a live one shares.
@@ -249,15 +251,21 @@ mod shared {
 
 impl Part {
     pub fn present(reading: Arc<Reading>) -> Self {
-        Self { state: PartState::Present, reading: Some(reading) }
+        Self { state: PartState::Present, last_read: Some(reading.at), reading: Some(reading) }
     }
 
     pub fn failed(why: impl Into<String>) -> Self {
-        Self { state: PartState::Failed(why.into()), reading: None }
+        Self { state: PartState::Failed(why.into()), reading: None, last_read: None }
     }
 
     pub fn unsupported(why: impl Into<String>) -> Self {
-        Self { state: PartState::Unsupported(why.into()), reading: None }
+        Self { state: PartState::Unsupported(why.into()), reading: None, last_read: None }
+    }
+
+    /// The part as it follows another one: what fails now may have been read before.
+    pub fn after(mut self, earlier: Option<&Self>) -> Self {
+        self.last_read = self.last_read.or(earlier.and_then(|earlier| earlier.last_read));
+        self
     }
 }
 

@@ -190,7 +190,7 @@ impl<S: Source> ServerTask<S> {
             }
         };
         self.mark(name, &part);
-        self.parts.insert(name.to_owned(), part);
+        self.insert(name, part);
         if let Some(run) = self.runs.iter_mut().find(|run| Some(run.collector.name()) == urgent) {
             // Later in this tick if it comes later in the table, else at the next one.
             run.due = Instant::now().min(run.due);
@@ -208,7 +208,12 @@ impl<S: Source> ServerTask<S> {
         let facts = Facts { families: vec![Family::scalar(self.source.up_metric(), value)], ..Facts::default() };
         let interval = self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default();
         let part = self.present(facts, interval);
-        self.parts.insert("up".to_owned(), part);
+        self.insert("up", part);
+    }
+
+    fn insert(&mut self, name: &str, part: Part) {
+        let part = part.after(self.parts.get(name));
+        self.parts.insert(name.to_owned(), part);
     }
 
     /// Every part fails with the server; only `up` says something, and that is 0.
@@ -217,12 +222,12 @@ impl<S: Source> ServerTask<S> {
         if self.last_failure.as_ref() != Some(failure) {
             warn!(server, reason = failure.reason, error = failure.text, "cannot reach `{server}`");
         }
-        for run in &mut self.runs {
-            let name = run.collector.name();
-            let part = Part::failed(format!("cannot reach the server: {}", failure.text));
-            self.metrics.add("pharos_collect_failures_total", &[server, name, failure.reason], 1.0);
-            self.metrics.set("pharos_collect_up", &[server, name], 0.0);
-            self.parts.insert(name.to_owned(), part);
+        let names: Vec<&str> = self.runs.iter().map(|run| run.collector.name()).collect();
+        for name in names {
+            let labels = [self.subject.id.as_str(), name];
+            self.metrics.add("pharos_collect_failures_total", &[labels[0], name, failure.reason], 1.0);
+            self.metrics.set("pharos_collect_up", &labels, 0.0);
+            self.insert(name, Part::failed(format!("cannot reach the server: {}", failure.text)));
         }
         self.last_failure = Some(failure.clone());
         self.up(0.0);

@@ -113,10 +113,8 @@ fn ages(api: &Api, now: Duration) -> Vec<Family> {
     for change in api.board.picture().subjects.values() {
         let snapshot = &change.snapshot;
         for (name, part) in &snapshot.parts {
-            if let Some(reading) = &part.reading {
-                let age = now.saturating_sub(reading.at).as_secs_f64();
-                ages.push(&[&snapshot.subject.id, name], &[Some(age)]);
-            }
+            let age = part.last_read.map(|at| now.saturating_sub(at).as_secs_f64());
+            ages.push(&[&snapshot.subject.id, name], &[age]);
         }
     }
     ages.finish()

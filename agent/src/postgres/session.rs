@@ -8,12 +8,13 @@ use std::time::Duration;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connect::{ConnectError, Encryption};
 
-/// The oldest major version whose views the collectors know.
+/// The oldest and the newest major version whose views the collectors know.
 const MAJOR_MIN: u32 = 14;
+const MAJOR_KNOWN: u32 = 18;
 
 /// How long a cancel request may take; the server may be the reason it is needed.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
@@ -111,6 +112,9 @@ impl Session {
         };
         if session.major() < MAJOR_MIN {
             return Err(ConnectError::TooOld(session.version));
+        }
+        if session.major() > MAJOR_KNOWN {
+            warn!(version = session.version, "PostgreSQL {} is newer than this Pharos knows, reading it like {MAJOR_KNOWN}", session.version);
         }
         Ok(session)
     }

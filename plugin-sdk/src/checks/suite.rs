@@ -239,7 +239,7 @@ mod tests {
         check_refused(
             r#"{"checks":{"clients-used":{"warnin":0.9}}}"#,
             expect![
-                "settings.checks.clients-used: unknown field `warnin`, expected one of `enabled`, `info`, `warning`, `critical`, `clear`, `for`; did you mean `warning`?"
+                "settings.checks.clients-used: unknown field `warnin`, expected one of `enabled`, `info`, `warning`, `critical`, `clear`, `for`, `keep_firing_for`; did you mean `warning`?"
             ],
         );
         check_refused(
