@@ -30,6 +30,9 @@ const QUEUED_MAX: usize = 1_000;
 /// How long a message is tried before it is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3_600);
 
+/// How long the drain waits for receivers: less than the whole drain may take.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
 /// Sends transitions to receivers.
 pub struct Notify {
     routes: Routes,
@@ -136,8 +139,23 @@ struct Worker {
 }
 
 impl Worker {
-    /// Delivers in order until the queue is closed and empty; once stopping, each message that is left gets one try.
+    /// Delivers in order until the queue is closed and empty. Once stopping, each message that is left gets one try, in a bounded time.
     async fn run(self, mut queue: mpsc::Receiver<Message>) {
+        let flushed = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(FLUSH_MAX).await;
+        };
+        tokio::select! {
+            () = self.deliver_all(&mut queue) => {}
+            () = flushed => {
+                let left = queue.len() + 1;
+                self.metrics.add("pharos_notifications_dropped_total", &[&self.name, "stopping"], left as f64);
+                error!(receiver = self.name, left, "giving up {left} notifications to `{}`: stopping", self.name);
+            }
+        }
+    }
+
+    async fn deliver_all(&self, queue: &mut mpsc::Receiver<Message>) {
         while let Some(message) = queue.recv().await {
             self.deliver(message).await;
             self.metrics.set("pharos_notifications_pending", &[&self.name], queue.len() as f64);

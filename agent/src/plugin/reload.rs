@@ -22,6 +22,7 @@ use super::slot::Origin;
 use super::validate::FILE_BYTES_MAX;
 use super::{PluginHost, Slot};
 use crate::config::plugins::PluginsConfig;
+use crate::config::shape::did_you_mean;
 
 /// The longest that a folder in constant change is waited for.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
@@ -89,11 +90,23 @@ impl Reloader {
 
     /// Shows every plugin that will be loaded, before the first one is.
     fn announce(&self) {
-        let ids: BTreeSet<String> = self.shipped.iter().map(|(id, _)| id.clone()).chain(self.listed().into_keys()).collect();
+        let files = self.listed().into_keys().filter(|id| is_id(id));
+        let ids: BTreeSet<String> = self.shipped.iter().map(|(id, _)| id.clone()).chain(files).collect();
+        self.warn_unknown(&ids);
         for id in ids {
             let enabled = self.is_enabled(&id);
             self.host.slots().insert(id.clone(), Slot { enabled, loading: enabled, ..Slot::default() });
             self.host.measure(&id);
+        }
+    }
+
+    /// Settings and receivers of plugins that are not there: a misspelt id would otherwise go unnoticed.
+    fn warn_unknown(&self, ids: &BTreeSet<String>) {
+        let configured = self.loader.plugins.keys().map(|id| (format!("[plugin.{id}]"), id));
+        let receivers = self.loader.receivers.iter().map(|receiver| (format!("receiver \"{}\"", receiver.name), &receiver.plugin));
+        for (place, id) in configured.chain(receivers).filter(|(_, id)| !ids.contains(*id)) {
+            let hint = did_you_mean(id, ids.iter().map(String::as_str));
+            warn!(plugin = id, "{place} is about a plugin that is not there (no `{id}.wasm` in {}){hint}", self.config.dir.display());
         }
     }
 
