@@ -103,7 +103,9 @@ impl Agent {
             clock,
         };
         let servers = Servers::of(&config, lifecycle);
-        pipeline.forget_all_but(&servers.subjects()).await;
+        let subjects = servers.subjects();
+        let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
+        pipeline.forget(|subject| subjects.contains(subject), is_enabled).await;
         let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MAX);
         lifecycle.supervise("pipeline", pipeline.run(queue, events));
 

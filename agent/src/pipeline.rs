@@ -2,6 +2,7 @@
 
 mod rounds;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pharos_model::alert::{AlertBook, Cycle, Now, Transition};
@@ -104,11 +105,16 @@ impl Pipeline {
 
     /// A plugin changed: it is recorded, and what it watches is judged again.
     async fn on_plugin_event(&mut self, event: PluginEvent, rounds: &mut Rounds) {
-        if event.kind == PluginEventKind::Removed {
-            self.alerts.freeze_plugin(&event.plugin, "its file was removed");
-            self.settle(Vec::new()).await;
-        } else if matches!(event.kind, PluginEventKind::Loaded | PluginEventKind::RolledBack) {
-            rounds.judge_again(&event.plugin, &self.board.picture(), &self.plugins);
+        match event.kind {
+            PluginEventKind::Removed => {
+                self.alerts.freeze_plugin(&event.plugin, "its file was removed");
+                self.settle(Vec::new()).await;
+            }
+            PluginEventKind::Loaded | PluginEventKind::RolledBack => {
+                self.forget_dropped_rules(&event.plugin).await;
+                rounds.judge_again(&event.plugin, &self.board.picture(), &self.plugins);
+            }
+            PluginEventKind::Refused | PluginEventKind::Quarantined | PluginEventKind::Recovered => {}
         }
         let detail = serde_json::json!({ "what": event.kind.as_str(), "text": event.text });
         let event = Event { at_ms: self.clock.wall_ms(), kind: "plugin".to_owned(), subject: event.plugin, detail };
@@ -118,12 +124,23 @@ impl Pipeline {
         }
     }
 
-    /// Subjects that are no longer configured leave the book; the rest waits for its first evaluation.
-    pub async fn forget_all_but(&mut self, subjects: &[SubjectKey]) {
-        let gone: Vec<SubjectKey> =
-            self.alerts.alerts().map(|alert| alert.subject.key()).filter(|subject| !subjects.contains(subject)).collect();
+    /// Alerts of rules that the generation that serves now does not have any more, whatever kind of subject they were about.
+    async fn forget_dropped_rules(&mut self, plugin: &str) {
+        let rules = self.plugins.rules(plugin);
+        let of_plugin = self.alerts.alerts().filter(|alert| alert.plugin == plugin);
+        let dropped: BTreeSet<String> = of_plugin.map(|alert| alert.rule.clone()).filter(|rule| !rules.contains(rule)).collect();
         let now = self.clock.now();
-        let transitions = gone.iter().flat_map(|subject| self.alerts.subject_removed(subject, now)).collect();
+        let transitions = dropped.iter().flat_map(|rule| self.alerts.rule_removed(plugin, rule, now)).collect();
+        self.settle(transitions).await;
+    }
+
+    /// Subjects that are no longer configured and plugins that are turned off leave the book; the rest waits for its first evaluation.
+    pub async fn forget(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
+        let subjects: BTreeSet<SubjectKey> = self.alerts.alerts().map(|alert| alert.subject.key()).filter(|key| !is_watched(key)).collect();
+        let plugins: BTreeSet<String> = self.alerts.alerts().map(|alert| alert.plugin.clone()).filter(|id| !is_enabled(id)).collect();
+        let now = self.clock.now();
+        let mut transitions: Vec<Transition> = subjects.iter().flat_map(|key| self.alerts.subject_removed(key, now)).collect();
+        transitions.extend(plugins.iter().flat_map(|id| self.alerts.plugin_removed(id, now)));
         self.settle(transitions).await;
     }
 }

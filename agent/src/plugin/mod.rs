@@ -153,6 +153,13 @@ impl PluginHost {
         Some(self.judge_with(id, generation, Arc::clone(change)).await)
     }
 
+    /// Ids of the rules that a plugin declares now.
+    pub fn rules(&self, plugin: &str) -> Vec<String> {
+        let slots = lock(&self.shared.slots);
+        let active = slots.get(plugin).and_then(|slot| slot.active.as_ref());
+        active.map(|active| active.generation.rules.iter().map(|rule| rule.id.clone()).collect()).unwrap_or_default()
+    }
+
     fn judges(&self, kind: &str) -> Vec<(String, Arc<Generation>)> {
         let slots = lock(&self.shared.slots);
         let watching = |(id, slot): (&String, &Slot)| {
