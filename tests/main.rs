@@ -13,4 +13,5 @@
 mod fixture;
 
 mod collect;
+mod sessions;
 mod smoke;
