@@ -13,5 +13,6 @@
 mod fixture;
 
 mod collect;
+mod faults;
 mod sessions;
 mod smoke;

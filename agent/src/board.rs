@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use pharos_model::alert::Alert;
@@ -17,6 +18,8 @@ use crate::clock::{Clock, rfc3339};
 pub struct Picture {
     /// The latest snapshot of each subject.
     pub subjects: BTreeMap<SubjectKey, Arc<Change>>,
+    /// By subject and part: when it was last read, on the agent's monotonic clock. Outlives the facts themselves.
+    pub read_at: BTreeMap<SubjectKey, BTreeMap<String, Duration>>,
     /// Open alerts, the gravest first.
     pub alerts: Arc<Vec<Alert>>,
 }
@@ -63,7 +66,10 @@ impl Board {
     /// Shows a new snapshot of its subject.
     pub fn publish(&self, change: &Arc<Change>) {
         let mut picture = Picture::clone(&self.picture.load());
-        picture.subjects.insert(change.snapshot.subject.key(), Arc::clone(change));
+        let subject = change.snapshot.subject.key();
+        let read = change.snapshot.parts.iter().filter_map(|(name, part)| Some((name.clone(), part.reading.as_ref()?.at)));
+        picture.read_at.entry(subject.clone()).or_default().extend(read);
+        picture.subjects.insert(subject, Arc::clone(change));
         self.picture.store(Arc::new(picture));
         let (state, cause) = server_health(change);
         self.set(&server_part(&change.snapshot.subject.kind, &change.snapshot.subject.id), state, cause);

@@ -110,13 +110,9 @@ fn own_lines(api: &Api, now: Duration) -> BTreeMap<String, String> {
 /// How old each part's facts are, failed ones included.
 fn ages(api: &Api, now: Duration) -> Vec<Family> {
     let mut ages = FamiliesBuilder::new(&["server", "collector"], &["pharos_collect_age_seconds"]);
-    for change in api.board.picture().subjects.values() {
-        let snapshot = &change.snapshot;
-        for (name, part) in &snapshot.parts {
-            if let Some(reading) = &part.reading {
-                let age = now.saturating_sub(reading.at).as_secs_f64();
-                ages.push(&[&snapshot.subject.id, name], &[Some(age)]);
-            }
+    for (subject, parts) in &api.board.picture().read_at {
+        for (name, at) in parts {
+            ages.push(&[&subject.id, name], &[Some(now.saturating_sub(*at).as_secs_f64())]);
         }
     }
     ages.finish()
