@@ -16,3 +16,4 @@ mod collect;
 mod faults;
 mod sessions;
 mod smoke;
+mod versions;
