@@ -14,6 +14,7 @@ use pharos::config;
 use pharos::demo::binaries::{PostgresBinaries, find_redis};
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer};
 use pharos::demo::redis::{RedisOptions, RedisServer};
+use pharos::demo::session::Session;
 use pharos::lifecycle::{Ending, Lifecycle};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -66,6 +67,15 @@ pub async fn postgres_with(options: PostgresOptions, tasks: &TaskTracker) -> Pos
     server
 }
 
+/// Waits until SQL says so.
+pub async fn eventually(session: &Session, question: &str) {
+    let started = Instant::now();
+    while !session.ask::<bool>(question).await.unwrap_or_else(|err| panic!("{question}: {err:?}")) {
+        assert!(started.elapsed() < PATIENCE, "never true: {question}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 pub async fn redis(tasks: &TaskTracker) -> RedisServer {
     let _ = tasks;
     let program = find_redis(None).expect("Redis is installed: run scripts/setup.sh");
@@ -75,6 +85,17 @@ pub async fn redis(tasks: &TaskTracker) -> RedisServer {
 /// A `[[database]]` that watches one server as the monitoring role.
 pub fn postgres_config(name: &str, server: &PostgresServer) -> String {
     format!("[[database]]\nname = \"{name}\"\nprimary = \"{}\"\n", server.url(MONITORING_ROLE, "postgres"))
+}
+
+/// What the agent calls a server that listens on loopback.
+pub fn server_id(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+/// A series of the database `app` as `/metrics` names it.
+pub fn series(metric: &str, port: u16, labels: &[(&str, &str)]) -> String {
+    let own: String = labels.iter().map(|(name, value)| format!(",{name}=\"{value}\"")).collect();
+    format!("{metric}{{database=\"app\",server=\"{}\"{own}}}", server_id(port))
 }
 
 /// Intervals short enough for tests; deadlines short enough for faults.
@@ -154,6 +175,35 @@ impl TestAgent {
     pub async fn series(&self, series: &str) -> Option<f64> {
         let text = self.text("/metrics").await;
         text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    /// Waits for a series of `/metrics` whose value fits, and returns that value.
+    pub async fn wait_series(&self, series: &str, mut fits: impl FnMut(f64) -> bool) -> f64 {
+        let value =
+            |metrics: &str| -> Option<f64> { metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok()) };
+        let started = Instant::now();
+        loop {
+            let metrics = self.text("/metrics").await;
+            match value(&metrics) {
+                Some(value) if fits(value) => return value,
+                _ => {}
+            }
+            assert!(started.elapsed() < PATIENCE, "{series} never fitted; last: {metrics}");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits for a part of the agent, by its name in `/api/services/status`.
+    pub async fn wait_part(&self, name: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let status = self.wait_json("/api/services/status", |status| item(status, "name", name).is_some_and(&mut fits)).await;
+        item(&status, "name", name).cloned().unwrap_or(Value::Null)
+    }
+
+    /// The state of every part of a server's snapshot, once they fit.
+    pub async fn wait_facts(&self, server: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let facts =
+            self.wait_json("/api/database/metrics", |facts| item(facts, "server", server).is_some_and(|facts| fits(&facts["parts"]))).await;
+        item(&facts, "server", server).map(|facts| facts["parts"].clone()).unwrap_or(Value::Null)
     }
 
     /// Waits for a condition on the answer at `path`, and returns that answer.

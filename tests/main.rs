@@ -5,11 +5,15 @@
 //!
 //! - `tidy`: rules of the source tree.
 //! - `config`, `cli`: what users type.
-//! - `collect`, `faults`, `versions`: facts from real servers, and what happens when they misbehave.
+//! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `plugins`, `reload`: the sandbox and live reload.
 //! - `alerting`, `api`: from a finding to a receiver and to HTTP.
 //! - `demo`: the throw-away servers themselves.
 
 mod fixture;
 
+mod collect;
+mod faults;
+mod sessions;
 mod smoke;
+mod versions;

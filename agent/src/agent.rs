@@ -219,6 +219,8 @@ impl Servers {
                     application_name: format!("pharos {}", config.agent.name),
                     collect: config.collect.clone(),
                     tasks: lifecycle.tasks().clone(),
+                    stop: lifecycle.soft().clone(),
+                    places: crate::postgres::Places::default(),
                 },
             }));
         }

@@ -16,7 +16,7 @@ use pharos_model::snapshot::{Family, Table};
 
 pub use schedule::{ServerTask, Source};
 
-use crate::postgres::QueryError;
+use crate::postgres::{ConnectError, QueryError};
 use crate::redis::RedisError;
 use crate::telemetry::logs::chain;
 
@@ -49,6 +49,8 @@ pub enum CollectError {
     Query { collector: &'static str, source: QueryError },
     #[error("reading a row of {collector}")]
     Row { collector: &'static str, source: tokio_postgres::Error },
+    #[error("opening a second session for {collector}")]
+    Connect { collector: &'static str, source: ConnectError },
     #[error("asking for {collector}")]
     Redis { collector: &'static str, source: RedisError },
 }
@@ -60,6 +62,7 @@ impl CollectError {
             Self::Unsupported(_) => "unsupported",
             Self::Query { source, .. } => source.reason(),
             Self::Row { .. } => "row",
+            Self::Connect { source, .. } => source.reason(),
             Self::Redis { source, .. } => source.reason(),
         }
     }
@@ -67,9 +70,9 @@ impl CollectError {
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
         match self {
-            Self::Unsupported(_) | Self::Row { .. } => false,
+            Self::Unsupported(_) | Self::Row { .. } | Self::Connect { .. } => false,
             Self::Query { source, .. } => source.ends_session(),
-            Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "unreachable"),
+            Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "closed"),
         }
     }
 

@@ -100,12 +100,18 @@ impl<S: Source> ServerTask<S> {
 
     async fn tick(&mut self) {
         let tick = Instant::now();
+        let was_down = self.last_failure.is_some();
         if let Err(failure) = self.ensure_session().await {
             self.unreachable(&failure);
         } else {
             self.up(1.0);
+            if was_down {
+                // Nothing is known of a server that is back, so all of it is read now.
+                self.runs.iter_mut().for_each(|run| run.due = run.due.min(tick));
+            }
             for index in 0..self.runs.len() {
-                if self.runs[index].due <= tick {
+                // Without a session the server is down, and every part says so already.
+                if self.session.is_some() && self.runs[index].due <= tick {
                     self.collect(index).await;
                 }
             }

@@ -1,11 +1,14 @@
 //! Opening a session, within a deadline, with a reason when it fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -14,6 +17,13 @@ use super::tls::{self, TlsError};
 use crate::config::collect::CollectConfig;
 use crate::config::database::{PostgresAddress, TlsConfig};
 use crate::config::secret::{SecretError, SecretSource};
+
+/// Sessions that the agent may have with one server, those included that hang and were given up.
+const SESSIONS_MAX: usize = 2;
+/// How long a session that just ended may take to leave.
+const PLACE_MAX: Duration = Duration::from_millis(200);
+/// How long the end of the agent waits for a server to take a session's farewell.
+const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
 /// Everything needed to open sessions with one server.
 #[derive(Debug, Clone)]
@@ -25,12 +35,36 @@ pub struct Connector {
     pub application_name: String,
     pub collect: CollectConfig,
     pub tasks: TaskTracker,
+    /// Cancelled when the agent ends: sessions that hang are then left behind.
+    pub stop: CancellationToken,
+    pub places: Places,
+}
+
+/// The bound on sessions with one server, shared by everybody who opens them.
+#[derive(Debug, Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(SESSIONS_MAX)))
+    }
+}
+
+impl Places {
+    async fn take(&self) -> Result<OwnedSemaphorePermit, ConnectError> {
+        match tokio::time::timeout(PLACE_MAX, Arc::clone(&self.0).acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(ConnectError::NoPlace),
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("no session within {0:?}")]
     DeadlineExceeded(Duration),
+    #[error("the agent has {SESSIONS_MAX} sessions with the server already, one of them hangs, and it opens no third")]
+    NoPlace,
     #[error("the server refused the session")]
     Refused { source: tokio_postgres::Error },
     #[error("reading the password")]
@@ -48,6 +82,7 @@ impl ConnectError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::DeadlineExceeded(_) => "timeout",
+            Self::NoPlace => "no-place",
             Self::Password { .. } => "password",
             Self::Tls { .. } => "tls",
             Self::TooOld(_) => "unsupported",
@@ -56,10 +91,16 @@ impl ConnectError {
                 Some(&SqlState::TOO_MANY_CONNECTIONS) => "too-many-connections",
                 Some(code) if code.code().starts_with("28") => "authentication",
                 Some(_) => "refused",
+                None if is_tls(source) => "tls",
                 None => "unreachable",
             },
         }
     }
+}
+
+/// The library keeps its kind of error to itself, but says it first.
+fn is_tls(error: &tokio_postgres::Error) -> bool {
+    error.to_string().starts_with("error performing TLS handshake")
 }
 
 /// The encryption of a session, kept because cancelling needs it again.
@@ -73,48 +114,62 @@ impl Connector {
     /// Opens a session whose limits are set.
     pub async fn connect(&self) -> Result<Session, ConnectError> {
         let deadline = self.collect.connect_timeout;
-        tokio::time::timeout(deadline, self.open()).await.unwrap_or(Err(ConnectError::DeadlineExceeded(deadline)))
+        let place = self.places.take().await?;
+        tokio::time::timeout(deadline, self.open(place)).await.unwrap_or(Err(ConnectError::DeadlineExceeded(deadline)))
     }
 
-    async fn open(&self) -> Result<Session, ConnectError> {
+    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Session, ConnectError> {
         let encryption = match tls::connector(&self.tls, self.address.is_local()).map_err(|source| ConnectError::Tls { source })? {
             Some(rustls) => Encryption::Rustls(Box::new(rustls)),
             None => Encryption::Plain,
         };
-        let client = self.client(&encryption).await?;
+        let (client, open) = self.client(&encryption, place).await?;
         let limits = Limits {
             lock_timeout: self.collect.lock_timeout,
             statement_timeout: self.collect.statement_timeout,
             deadline: self.collect.deadline,
         };
-        Session::start(client, encryption, limits, self.tasks.clone()).await
+        Session::start(client, open, encryption, limits, self.tasks.clone()).await
     }
 
-    async fn client(&self, encryption: &Encryption) -> Result<Client, ConnectError> {
+    async fn client(&self, encryption: &Encryption, place: OwnedSemaphorePermit) -> Result<(Client, DropGuard), ConnectError> {
         let refused = |source| ConnectError::Refused { source };
         let config = self.config()?;
         match encryption {
             Encryption::Plain => {
                 let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
-                self.drive(connection);
-                Ok(client)
+                Ok((client, self.drive(connection, place)))
             }
             Encryption::Rustls(rustls) => {
                 let (client, connection) = config.connect((**rustls).clone()).await.map_err(refused)?;
-                self.drive(connection);
-                Ok(client)
+                Ok((client, self.drive(connection, place)))
             }
         }
     }
 
-    /// Runs a connection until its session is dropped.
-    fn drive<E: std::fmt::Display>(&self, connection: impl Future<Output = Result<(), E>> + Send + 'static) {
+    /// Runs a connection until its session is dropped and the server has answered what it was asked. One that never answers keeps its
+    /// place among the sessions as long as the server keeps its backend, or until the agent ends.
+    fn drive<E: std::fmt::Display>(
+        &self,
+        connection: impl Future<Output = Result<(), E>> + Send + 'static,
+        place: OwnedSemaphorePermit,
+    ) -> DropGuard {
         let server = self.address.id();
+        let (dropped, stop) = (CancellationToken::new(), self.stop.clone());
+        let open = dropped.clone().drop_guard();
+        let left_behind = async move {
+            dropped.cancelled().await;
+            stop.cancelled().await;
+            tokio::time::sleep(FAREWELL_MAX).await;
+        };
         self.tasks.spawn(async move {
-            if let Err(err) = connection.await {
-                debug!(server, error = %err, "the session with `{server}` ended");
+            tokio::select! {
+                ended = connection => debug!(server, error = ended.err().map(tracing::field::display), "a session with `{server}` ended"),
+                () = left_behind => debug!(server, "a session that hangs on `{server}` is left behind"),
             }
+            drop(place);
         });
+        open
     }
 
     fn config(&self) -> Result<tokio_postgres::Config, ConnectError> {

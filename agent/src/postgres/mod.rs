@@ -6,6 +6,6 @@ mod connect;
 mod session;
 mod tls;
 
-pub use connect::{ConnectError, Connector};
+pub use connect::{ConnectError, Connector, Places};
 pub use session::{QueryError, Session, Versioned};
 pub use tls::TlsError;

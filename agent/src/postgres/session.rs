@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -29,6 +30,8 @@ pub(super) struct Limits {
 /// A session and what its server said of itself at the start.
 pub struct Session {
     client: Client,
+    /// Tells the connection that nobody waits for it any more.
+    _open: DropGuard,
     cancel: CancelToken,
     encryption: Encryption,
     limits: Limits,
@@ -92,7 +95,13 @@ impl Versioned {
 }
 
 impl Session {
-    pub(super) async fn start(client: Client, encryption: Encryption, limits: Limits, tasks: TaskTracker) -> Result<Self, ConnectError> {
+    pub(super) async fn start(
+        client: Client,
+        open: DropGuard,
+        encryption: Encryption,
+        limits: Limits,
+        tasks: TaskTracker,
+    ) -> Result<Self, ConnectError> {
         let setup = |source| ConnectError::Limits { source };
         let cancel = client.cancel_token();
         client.batch_execute(&settings(limits)).await.map_err(setup)?;
@@ -105,6 +114,7 @@ impl Session {
             role: row.try_get("role").map_err(setup)?,
             epoch: row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs(),
             client,
+            _open: open,
             cancel,
             encryption,
             limits,

@@ -40,6 +40,7 @@ impl RedisError {
             Self::Password { .. } => "password",
             Self::Connect { source } | Self::Server { source } => match source.kind() {
                 redis::ErrorKind::AuthenticationFailed => "authentication",
+                redis::ErrorKind::Io if matches!(self, Self::Server { .. }) => "closed",
                 redis::ErrorKind::Io => "unreachable",
                 _ if source.code() == Some("NOAUTH") || source.code() == Some("WRONGPASS") => "authentication",
                 _ if source.code() == Some("NOPERM") => "privilege",

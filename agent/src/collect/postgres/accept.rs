@@ -12,8 +12,10 @@ use pharos_model::snapshot::Family;
 use tracing::warn;
 
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Connector, Session};
+use crate::postgres::{ConnectError, Connector, Session};
 use crate::telemetry::logs::chain;
+
+const NAME: &str = "accept";
 
 pub struct Accept {
     interval: Duration,
@@ -29,7 +31,7 @@ impl Accept {
 
 impl Collector<Session> for Accept {
     fn name(&self) -> &'static str {
-        "accept"
+        NAME
     }
 
     fn interval(&self) -> Duration {
@@ -40,6 +42,8 @@ impl Collector<Session> for Accept {
         async {
             let accepted = match self.connector.connect().await {
                 Ok(_) => 1.0,
+                // Ours is the hindrance, so nothing is known.
+                Err(source @ ConnectError::NoPlace) => return Err(CollectError::Connect { collector: NAME, source }),
                 Err(err) => {
                     let server = self.connector.address.id();
                     warn!(server, reason = err.reason(), error = chain(&err), "`{server}` accepts no new sessions; open ones go on");

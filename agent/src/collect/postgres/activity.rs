@@ -100,7 +100,8 @@ impl Totals {
         families.extend(connections.finish());
         families.extend(waiting.finish());
         if let Some(max) = self.connections_max.filter(|max| *max > 0.0) {
-            let used: f64 = self.connections.values().sum();
+            // Not `sum`, which is -0 where there is nothing to add.
+            let used = self.connections.values().fold(0.0, |sum, count| sum + count);
             families.push(Family::scalar("pharos_postgres_connections_max", max));
             families.push(Family::scalar("pharos_postgres_connections_used_ratio", used / max));
         }

@@ -5,6 +5,7 @@ use tokio_postgres::types::FromSql;
 
 use crate::collect::CollectError;
 use crate::postgres::{QueryError, Session};
+use crate::telemetry::logs::chain;
 
 /// A row of one collector's query.
 pub struct Fields<'a> {
@@ -33,5 +34,14 @@ impl<'a> Fields<'a> {
 
 /// Runs a collector's query without parameters.
 pub async fn query(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
-    session.query(sql, &[]).await.map_err(|source: QueryError| CollectError::Query { collector, source })
+    session.query(sql, &[]).await.map_err(|source| failure(session, collector, source))
+}
+
+/// A privilege that is missing is the server's answer, not a fault: pg_monitor holds all that collectors need.
+fn failure(session: &Session, collector: &'static str, source: QueryError) -> CollectError {
+    if source.reason() != "privilege" {
+        return CollectError::Query { collector, source };
+    }
+    let role = session.role();
+    CollectError::Unsupported(format!("role `{role}` may not read {collector} ({}); run: GRANT pg_monitor TO \"{role}\"", chain(&source)))
 }

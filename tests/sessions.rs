@@ -1,0 +1,230 @@
+//! The agent's own sessions: what they may see, how they are encrypted, how few and how harmless they are.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use pharos::config::collect::CollectConfig;
+use pharos::config::database::{TlsConfig, TlsMode};
+use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, TlsFiles};
+use pharos::postgres::{ConnectError, Connector, Places, Session};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::fixture::{TestAgent, postgres, postgres_config, postgres_with, runtime_tasks, series, server_id};
+
+/// The parts that need to see other roles' statistics.
+const PRIVILEGED: [&str; 4] = ["activity", "locks", "replication", "statements"];
+const OPEN: [&str; 4] = ["up", "server", "database", "accept"];
+
+fn connector(url: &str, tls: TlsConfig, tasks: &TaskTracker) -> Connector {
+    Connector {
+        address: url.parse().unwrap(),
+        password: None,
+        tls,
+        application_name: "pharos test".to_owned(),
+        collect: CollectConfig::default(),
+        tasks: tasks.clone(),
+        stop: CancellationToken::new(),
+        places: Places::default(),
+    }
+}
+
+fn config(url: &str) -> String {
+    format!("[[database]]\nname = \"app\"\nprimary = \"{url}\"\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_with_pg_monitor_alone_sees_everything() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let agent = TestAgent::start_with(&postgres_config("app", &server), Vec::new()).await;
+    let is_present = |part: &str, parts: &serde_json::Value| parts[part]["state"] == "present";
+    agent.wait_facts(&server_id(server.port()), |parts| PRIVILEGED.iter().chain(&OPEN).all(|part| is_present(part, parts))).await;
+    agent.wait_part(&format!("postgres {}", server_id(server.port())), |part| part["state"] == "ok").await;
+    // Nobody else is connected: nothing of something is plain 0.
+    assert_eq!(
+        agent.series(&series("pharos_postgres_connections_used_ratio", server.port(), &[])).await.map(|ratio| ratio.to_string()),
+        Some("0".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_privilege_or_extension_is_named_with_its_cure() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    setup.run("CREATE ROLE stranger LOGIN; CREATE ROLE half LOGIN IN ROLE pg_read_all_stats").await.unwrap();
+    setup.run("CREATE DATABASE bare").await.unwrap();
+    let settings = vec![("shared_preload_libraries".to_owned(), String::new())];
+    let plain = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
+
+    let id = server_id(server.port());
+    let agent = TestAgent::start_with(&config(&server.url("stranger", "postgres")), Vec::new()).await;
+    let cure = |parts: &serde_json::Value, part: &str, cure: &str| {
+        parts[part]["state"] == "unsupported" && parts[part]["why"].as_str().is_some_and(|why| why.contains(cure))
+    };
+    let grant = "GRANT pg_monitor TO \"stranger\"";
+    let parts = agent.wait_facts(&id, |parts| PRIVILEGED.iter().all(|part| cure(parts, part, grant))).await;
+    assert!(OPEN.iter().all(|part| parts[part]["state"] == "present"), "{parts:#}");
+    let part = agent.wait_part(&format!("postgres {id}"), |part| part["state"] == "degraded").await;
+    assert!(part["cause"].as_str().unwrap().contains(grant), "{part:#}");
+
+    let agent = TestAgent::start_with(&config(&server.url("half", "postgres")), Vec::new()).await;
+    agent.wait_facts(&id, |parts| cure(parts, "statements", "GRANT pg_monitor TO \"half\"")).await;
+    let agent = TestAgent::start_with(&config(&server.url(MONITORING_ROLE, "bare")), Vec::new()).await;
+    agent.wait_facts(&id, |parts| cure(parts, "statements", "CREATE EXTENSION pg_stat_statements")).await;
+    let agent = TestAgent::start_with(&postgres_config("app", &plain), Vec::new()).await;
+    agent.wait_facts(&server_id(plain.port()), |parts| cure(parts, "statements", "shared_preload_libraries")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agent_has_at_most_two_sessions() {
+    const BUSY: &str = r#"
+        [collect]
+        [collect.interval]
+        accept = "300ms"
+        server = "100ms"
+        activity = "100ms"
+        database = "100ms"
+        statements = "100ms"
+        locks = "100ms"
+        replication = "100ms"
+    "#;
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let agent = TestAgent::start_with(&format!("{BUSY}{}", postgres_config("app", &server)), Vec::new()).await;
+    let truth = server.connect(SUPERUSER, "postgres").await.unwrap();
+    let mut seen = Vec::new();
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"accept\"}}", server_id(server.port()));
+    while agent.series(&runs).await.unwrap_or(0.0) < 10.0 {
+        let ours = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'";
+        seen.push(truth.ask::<i64>(ours).await.unwrap());
+    }
+    assert!(seen.iter().all(|count| *count <= 2), "{seen:?}");
+    assert!(seen.contains(&1) && seen.contains(&2), "the second is there while it knocks: {seen:?}");
+    assert_eq!(agent.series(&runs.replace("runs_total", "up")).await, Some(1.0));
+}
+
+async fn setting(session: &Session, name: &str) -> String {
+    let rows = session.query(&format!("SELECT current_setting('{name}') AS value"), &[]).await.unwrap();
+    rows[0].get("value")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_read_only_and_every_wait_is_bounded() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    // As superuser, so that nothing but the session's own limits could hold it back.
+    let session = connector(&server.url(SUPERUSER, "postgres"), TlsConfig::default(), &tasks).connect().await.unwrap();
+    for (name, value) in [
+        ("application_name", "pharos test"),
+        ("default_transaction_read_only", "on"),
+        ("search_path", "pg_catalog"),
+        ("lock_timeout", "200ms"),
+        ("statement_timeout", "3s"),
+        ("idle_in_transaction_session_timeout", "4s"),
+    ] {
+        assert_eq!(setting(&session, name).await, value, "{name}");
+    }
+    let refused = session.query("CREATE TABLE public.written ()", &[]).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("25006"), "{refused:?}");
+    assert!(!refused.ends_session());
+    let too_long = session.query("SELECT pg_sleep(60)", &[]).await.unwrap_err();
+    assert_eq!((too_long.reason(), too_long.ends_session()), ("statement-timeout", false));
+    assert_eq!(setting(&session, "search_path").await, "pg_catalog");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unix_socket_needs_no_port_on_the_network() {
+    let (tasks, _stop) = runtime_tasks();
+    let settings = vec![("listen_addresses".to_owned(), String::new())];
+    let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
+    let folder = server.socket_dir().display().to_string();
+    let url = format!("postgresql://{MONITORING_ROLE}@{}:{}/postgres", folder.replace('/', "%2F"), server.port());
+    let agent = TestAgent::start_with(&config(&url), Vec::new()).await;
+    agent.wait_facts(&format!("{folder}:{}", server.port()), |parts| PRIVILEGED.iter().all(|part| parts[part]["state"] == "present")).await;
+}
+
+/// An authority, and a certificate from it for this name.
+fn certificates(folder: &Path, name: &str) -> TlsFiles {
+    let script = format!(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=Test authority' -keyout ca.key -out ca.crt &&
+         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN={name}' -keyout server.key -out server.csr &&
+         printf 'subjectAltName=DNS:{name}' > server.ext &&
+         openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.crt"
+    );
+    let made = Command::new("sh").args(["-c", &script]).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    TlsFiles { certificate: folder.join("server.crt"), key: folder.join("server.key") }
+}
+
+async fn try_tls(
+    server: &PostgresServer,
+    host: &str,
+    mode: TlsMode,
+    ca: Option<&Path>,
+    tasks: &TaskTracker,
+) -> Result<Session, ConnectError> {
+    let url = format!("postgresql://{MONITORING_ROLE}@{host}:{}/postgres", server.port());
+    connector(&url, TlsConfig { mode: Some(mode), ca: ca.map(Path::to_owned) }, tasks).connect().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_checked_as_far_as_its_mode_says() {
+    let (tasks, _stop) = runtime_tasks();
+    let [files, others] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let tls = Some(certificates(files.path(), "localhost"));
+    certificates(others.path(), "localhost");
+    let server = postgres_with(PostgresOptions { tls, ..PostgresOptions::default() }, &tasks).await;
+    let ca = files.path().join("ca.crt");
+    let is_encrypted = async |session: Session| {
+        let rows = session.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap();
+        rows[0].get::<_, bool>("ssl")
+    };
+    for (host, mode, ca) in [
+        ("localhost", TlsMode::VerifyFull, Some(ca.as_path())),
+        ("127.0.0.1", TlsMode::VerifyCa, Some(ca.as_path())),
+        ("127.0.0.1", TlsMode::Require, None),
+    ] {
+        let session = try_tls(&server, host, mode, ca, &tasks).await.unwrap_or_else(|err| panic!("{host} {mode:?}: {err:?}"));
+        assert!(is_encrypted(session).await, "{host} {mode:?}");
+    }
+    let session = try_tls(&server, "localhost", TlsMode::Disable, None, &tasks).await.unwrap();
+    assert!(!is_encrypted(session).await);
+
+    let foreign = others.path().join("ca.crt");
+    for (host, mode, ca) in [
+        ("127.0.0.1", TlsMode::VerifyFull, Some(ca.as_path())),
+        ("localhost", TlsMode::VerifyFull, Some(foreign.as_path())),
+        ("localhost", TlsMode::VerifyCa, Some(foreign.as_path())),
+        ("localhost", TlsMode::VerifyCa, Some(Path::new("/nowhere/ca.crt"))),
+    ] {
+        let err = try_tls(&server, host, mode, ca, &tasks).await.err().unwrap_or_else(|| panic!("{host} {mode:?} {ca:?} was accepted"));
+        assert_eq!(err.reason(), "tls", "{host} {mode:?}: {err:?}");
+    }
+    let plain = postgres(&tasks).await;
+    let err = try_tls(&plain, "localhost", TlsMode::Require, None, &tasks).await.err().expect("plain text is refused");
+    assert_eq!(err.reason(), "tls", "{err:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_comes_from_a_file_and_a_wrong_one_is_told() {
+    let (tasks, _stop) = runtime_tasks();
+    let authentication = Authentication::Scram { password: "of the superuser".to_owned() };
+    let server = postgres_with(PostgresOptions { authentication, ..PostgresOptions::default() }, &tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} PASSWORD 'right'")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "wrong\n").unwrap();
+    let config = format!("{}password_file = \"{}\"\n", postgres_config("app", &server), file.display());
+    let agent = TestAgent::start_with(&config, Vec::new()).await;
+    let name = format!("postgres {}", server_id(server.port()));
+    let part = agent.wait_part(&name, |part| part["state"] == "degraded").await;
+    assert!(part["cause"].as_str().unwrap().contains("password authentication failed"), "{part:#}");
+    assert!(!part.to_string().contains("wrong"), "{part:#}");
+    std::fs::write(&file, "right\n").unwrap();
+    agent.wait_part(&name, |part| part["state"] == "ok").await;
+    tokio::time::timeout(Duration::from_secs(30), agent.stop()).await.expect("it stops");
+}

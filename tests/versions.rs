@@ -1,0 +1,122 @@
+//! Every supported major version of PostgreSQL: a primary and a standby each, watched by a role with pg_monitor alone.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use pharos::demo::binaries::PostgresBinaries;
+use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER};
+use pharos::demo::session::Session;
+use pharos_model::snapshot::Snapshot;
+use tokio_util::task::TaskTracker;
+
+use crate::fixture::{TestAgent, eventually, item, postgres_config, project, runtime_tasks, series, server_id};
+
+const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
+const PARTS: [&str; 8] = ["up", "server", "activity", "locks", "database", "replication", "statements", "accept"];
+
+/// The folder with a server of each major version.
+fn versions() -> PathBuf {
+    let output = Command::new(project().join("scripts/postgres-versions.sh")).output().expect("bash is installed");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+    stdout.lines().last().expect("it prints the folder").into()
+}
+
+async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
+    let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.unwrap();
+    assert_eq!(binaries.major(), major);
+    let server = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await.unwrap();
+    server.create_monitoring_role(None).await.unwrap();
+    server
+}
+
+async fn session(server: &PostgresServer) -> Session {
+    server.connect(SUPERUSER, "postgres").await.unwrap()
+}
+
+/// Metrics that every major version must give on either role, and on one of them.
+const EVERYWHERE: [&str; 9] = [
+    "pharos_postgres_info",
+    "pharos_postgres_connections",
+    "pharos_postgres_connections_max",
+    "pharos_postgres_lock_waiters",
+    "pharos_postgres_commits_total",
+    "pharos_postgres_session_time_seconds_total",
+    "pharos_postgres_xid_age_transactions",
+    "pharos_postgres_statement_calls_total",
+    "pharos_postgres_statement_time_p95_estimate_seconds",
+];
+const ON_PRIMARY: [&str; 3] =
+    ["pharos_postgres_replication_lag_bytes", "pharos_postgres_replication_lag_seconds", "pharos_postgres_slot_retained_bytes"];
+const ON_STANDBY: [&str; 3] =
+    ["pharos_postgres_standby_receiver_up", "pharos_postgres_standby_replay_lag_bytes", "pharos_postgres_standby_replay_lag_seconds"];
+
+fn has_all(snapshot: &Snapshot, metrics: &[&str]) -> bool {
+    metrics.iter().all(|metric| snapshot.family(metric).is_some_and(|family| !family.values.is_empty()))
+}
+
+/// The states of all parts of a server, for the matrix.
+fn row(name: &str, facts: &serde_json::Value) -> String {
+    let mut row = format!("{name:<12}");
+    for part in PARTS {
+        let _ = write!(row, " {part}={}", facts["parts"][part]["state"].as_str().unwrap_or("missing"));
+    }
+    row
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_major_version_gives_every_part_on_a_primary_and_a_standby() {
+    let (tasks, _stop) = runtime_tasks();
+    let folder = versions();
+    let mut matrix = String::new();
+    for major in MAJORS {
+        let primary = start(&folder, major, &tasks).await;
+        let setup = session(&primary).await;
+        setup.run("CREATE EXTENSION pg_stat_statements; SELECT pg_create_physical_replication_slot('kept', true)").await.unwrap();
+        let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();
+        setup.run("CREATE TABLE first ()").await.unwrap();
+        let reader = session(&standby).await;
+        eventually(&reader, "SELECT to_regclass('first') IS NOT NULL").await;
+        let config = format!("{}replicas = [\"{}\"]\n", postgres_config("app", &primary), standby.url(MONITORING_ROLE, "postgres"));
+        let agent = TestAgent::start_with(&config, Vec::new()).await;
+        for (server, role, own) in [(&primary, "primary", &ON_PRIMARY), (&standby, "standby", &ON_STANDBY)] {
+            let id = server_id(server.port());
+            agent.wait_facts(&id, |parts| PARTS.iter().all(|part| parts[part]["state"] == "present")).await;
+            agent
+                .wait_metrics(|_| {
+                    let picture = agent.agent.board().picture();
+                    let change = picture.subjects.values().find(|change| change.snapshot.subject.id == id);
+                    change.is_some_and(|change| has_all(&change.snapshot, &EVERYWHERE) && has_all(&change.snapshot, own))
+                })
+                .await;
+            let facts = agent.json("/api/database/metrics").await;
+            let facts = item(&facts, "server", &id).unwrap();
+            assert!(facts["version"].as_str().unwrap().starts_with(&format!("{major}.")), "{facts:#}");
+            let _ = writeln!(matrix, "{}", row(&format!("{major} {role}"), facts));
+            agent.wait_part(&format!("postgres {id}"), |part| part["state"] == "ok").await;
+        }
+        agent.stop().await;
+    }
+    std::io::stderr().write_all(matrix.as_bytes()).unwrap();
+    assert_eq!(matrix.matches("=present").count(), MAJORS.len() * 2 * PARTS.len(), "{matrix}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_that_was_not_updated_with_its_server_is_read_as_what_it_is() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = start(&versions(), 18, &tasks).await;
+    let setup = session(&server).await;
+    setup.run("CREATE EXTENSION pg_stat_statements VERSION '1.8'").await.unwrap();
+    let agent = TestAgent::start_with(&postgres_config("app", &server), Vec::new()).await;
+    let parts = agent.wait_facts(&server_id(server.port()), |parts| parts["statements"]["state"] == "unsupported").await;
+    assert!(parts["statements"]["why"].as_str().unwrap().contains("ALTER EXTENSION pg_stat_statements UPDATE"), "{parts:#}");
+    // From 1.9 on it has what is needed, whatever the server's version.
+    for version in ["1.9", "1.10", "1.11"] {
+        setup.run(&format!("ALTER EXTENSION pg_stat_statements UPDATE TO '{version}'")).await.unwrap();
+        let parts = agent.wait_facts(&server_id(server.port()), |parts| parts["statements"]["state"] != "unsupported").await;
+        assert_eq!(parts["statements"]["state"], "present", "{version}: {parts:#}");
+        agent.wait_series(&series("pharos_postgres_statements_tracked", server.port(), &[]), |tracked| tracked > 0.0).await;
+    }
+}
