@@ -6,10 +6,12 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `cli`: what users type.
 //! - `collect`, `faults`, `versions`: facts from real servers, and what happens when they misbehave.
-//! - `plugins`, `reload`: the sandbox and live reload.
+//! - `plugins`, `refusals`, `egress`, `reload`, `javascript`: the sandbox and live reload.
 //! - `alerting`, `api`: from a finding to a receiver and to HTTP.
 //! - `demo`: the throw-away servers themselves.
 
 mod fixture;
 
+mod egress;
+mod refusals;
 mod smoke;
