@@ -13,5 +13,6 @@
 mod fixture;
 
 mod egress;
+mod plugins;
 mod refusals;
 mod smoke;
