@@ -15,4 +15,5 @@ mod fixture;
 mod egress;
 mod plugins;
 mod refusals;
+mod reload;
 mod smoke;

@@ -268,7 +268,7 @@ impl PluginHost {
         let text = format!("`{plugin}` refused at {stage}: {message}");
         {
             let mut slots = lock(&self.shared.slots);
-            let slot = slots.entry(plugin.to_owned()).or_default();
+            let slot = slots.entry(plugin.to_owned()).or_insert_with(|| Slot { enabled: true, ..Slot::default() });
             slot.loading = false;
             slot.last_error = Some(self.last_error(stage, message));
         }
@@ -278,8 +278,9 @@ impl PluginHost {
     /// Takes a plugin out of service.
     fn remove(&self, plugin: &str) {
         let served = lock(&self.shared.slots).remove(plugin).is_some_and(|slot| slot.active.is_some());
-        self.shared.metrics.forget("pharos_plugin_info", &[plugin]);
-        self.shared.metrics.forget("pharos_plugin_state", &[plugin]);
+        for gauge in ["pharos_plugin_info", "pharos_plugin_state", "pharos_plugin_generation", "pharos_plugin_memory_max_bytes"] {
+            self.shared.metrics.forget(gauge, &[plugin]);
+        }
         if served {
             let text = format!("`{plugin}` is gone; its alerts stand still");
             self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text });
