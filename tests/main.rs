@@ -13,6 +13,7 @@
 mod fixture;
 
 mod egress;
+mod javascript;
 mod plugins;
 mod refusals;
 mod reload;
