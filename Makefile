@@ -22,7 +22,7 @@ plugins: setup
 	cargo build --quiet --profile plugin --target wasm32-wasip2 $(addprefix -p ,$(PLUGINS))
 	@mkdir -p target/plugins
 	@for id in $(PLUGINS); do \
-	  built=target/wasm32-wasip2/plugin/$$(echo $$id | tr - _).wasm; \
+	  built=$${CARGO_TARGET_DIR:-target}/wasm32-wasip2/plugin/$$(echo $$id | tr - _).wasm; \
 	  cmp -s $$built target/plugins/$$id.wasm || cp $$built target/plugins/$$id.wasm; \
 	done
 

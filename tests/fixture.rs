@@ -1,5 +1,8 @@
 //! Agents and servers for tests: started on free ports in temporary folders, gone when dropped.
 
+pub mod guests;
+pub mod zoo;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -136,13 +139,18 @@ impl TestAgent {
 
     /// Starts in a folder that an agent used before.
     pub async fn start_in(folder: TempDir, config: &str, shipped: Vec<(String, Vec<u8>)>) -> Self {
+        Self::start_helped(folder, config, shipped, pharos().to_owned()).await
+    }
+
+    /// Starts with this program as the compile helper.
+    pub async fn start_helped(folder: TempDir, config: &str, shipped: Vec<(String, Vec<u8>)>, compile_helper: PathBuf) -> Self {
         let path = folder.path().join("pharos.toml");
         std::fs::write(&path, whole(config)).expect("the config is written");
         let config = config::load(&path).unwrap_or_else(|err| panic!("{err}"));
         pharos::telemetry::logs::start(&config.log);
         let lifecycle = Lifecycle::default();
         let shipped = shipped.into_iter().map(|(id, bytes)| (id, bytes.into())).collect();
-        let options = Options { compile_helper: pharos().to_owned(), shipped };
+        let options = Options { compile_helper, shipped };
         let agent = Agent::start(config, options, &lifecycle).await.unwrap_or_else(|err| panic!("{err}"));
         Self { agent, lifecycle, folder: Some(folder) }
     }

@@ -6,14 +6,19 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `cli`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
-//! - `plugins`, `reload`: the sandbox and live reload.
+//! - `plugins`, `refusals`, `egress`, `reload`, `javascript`: the sandbox and live reload.
 //! - `alerting`, `api`: from a finding to a receiver and to HTTP.
 //! - `demo`: the throw-away servers themselves.
 
 mod fixture;
 
 mod collect;
+mod egress;
 mod faults;
+mod javascript;
+mod plugins;
+mod refusals;
+mod reload;
 mod sessions;
 mod smoke;
 mod versions;

@@ -114,6 +114,12 @@ impl Agent {
         lifecycle.supervise("plugin reload", reloader.run(lifecycle.soft().clone()));
         let parts = servers.parts();
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
+        // An agent without servers waits as well: the flow ends when it is told to, not for want of senders.
+        let stop = lifecycle.soft().clone();
+        lifecycle.tasks().spawn(async move {
+            stop.cancelled().await;
+            drop(snapshots);
+        });
 
         // 5. The outside.
         let api = api(&config, parts, &board, &plugins, &metrics, clock);

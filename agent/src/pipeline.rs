@@ -32,12 +32,10 @@ pub struct Pipeline {
     pub clock: Clock,
 }
 
-/// A snapshot and what the plugins said of it.
+/// A snapshot and what a plugin said of it.
 struct Judged {
     change: Arc<Change>,
-    judgements: Vec<Judgement>,
-    /// The plugin that judged it again after a change of its own; none when all plugins judged it.
-    again: Option<String>,
+    judgement: Judgement,
 }
 
 impl Pipeline {
@@ -46,17 +44,14 @@ impl Pipeline {
         snapshot.expire(self.clock.monotonic()); // nobody judges the past
         let change = Arc::new(self.deltas.push(snapshot)); // what changed since last time
         self.board.publish(&change); // readers see one consistent picture
-        rounds.judge(change, &self.plugins); // the plugins' judgement, in the sandbox
+        rounds.judge(&change, &self.plugins); // the plugins' judgement, in the sandbox, each on its own
     }
 
-    /// The plugins have judged: findings become alerts, alerts are kept, shown and told.
-    async fn decide(&mut self, judged: Judged) {
-        let now = instant(&judged.change);
-        let mut transitions = Vec::new();
-        for Judgement { plugin, rules, outcome } in judged.judgements {
-            let cycle = Cycle { plugin: &plugin, subject: &judged.change.snapshot.subject, rules: &rules, outcome };
-            transitions.extend(self.alerts.apply(cycle, now)); // pending, firing, recovering, resolved
-        }
+    /// A plugin has judged: findings become alerts, alerts are kept, shown and told.
+    async fn decide(&mut self, Judged { change, judgement }: Judged) {
+        let Judgement { plugin, rules, outcome, .. } = judgement;
+        let cycle = Cycle { plugin: &plugin, subject: &change.snapshot.subject, rules: &rules, outcome };
+        let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
         self.settle(transitions).await;
     }
 

@@ -1,6 +1,7 @@
-//! Judgements under way: subjects side by side, snapshots of one subject in turn.
+//! Judgements under way: plugins and subjects side by side, what one plugin judges of one subject in turn.
 //!
-//! While a subject is judged, its next snapshot waits; a newer one takes its place, because only the latest matters.
+//! While a plugin judges a subject, the subject's next snapshot waits for it; a newer one takes its place, because only the latest
+//! matters. So a slow plugin delays nobody else, and no plugin's older facts are decided after newer ones.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,67 +15,56 @@ use pharos_model::subject::SubjectKey;
 use tokio::sync::mpsc;
 
 use super::{Judged, Pipeline};
-use crate::board::{Board, Picture};
+use crate::board::Picture;
 use crate::plugin::{PluginEvent, PluginHost};
+
+/// A plugin and what it judges.
+type Key = (String, SubjectKey);
 
 #[derive(Default)]
 pub struct Rounds {
-    under_way: FuturesUnordered<BoxFuture<'static, Judged>>,
-    /// Subjects that are being judged, each with what waits behind it.
-    waiting: HashMap<SubjectKey, Option<Arc<Change>>>,
+    under_way: FuturesUnordered<BoxFuture<'static, (Key, Option<Judged>)>>,
+    /// Judgements under way, each with the snapshot that waits behind it.
+    waiting: HashMap<Key, Option<Arc<Change>>>,
 }
 
 impl Rounds {
-    pub fn judge(&mut self, change: Arc<Change>, plugins: &PluginHost) {
-        if let Some(waiting) = self.waiting.get_mut(&change.snapshot.subject.key()) {
-            *waiting = Some(change);
-            return;
+    /// Has every plugin that watches the subject judge it.
+    pub fn judge(&mut self, change: &Arc<Change>, plugins: &PluginHost) {
+        for plugin in plugins.watching(change) {
+            self.judge_by(plugin, Arc::clone(change), plugins);
         }
-        self.start(change, plugins);
-    }
-
-    fn start(&mut self, change: Arc<Change>, plugins: &PluginHost) {
-        self.waiting.insert(change.snapshot.subject.key(), None);
-        let plugins = plugins.clone();
-        let round = async move {
-            let judgements = plugins.judge(&change).await;
-            Judged { change, judgements, again: None }
-        };
-        self.under_way.push(round.boxed());
     }
 
     /// Has one plugin judge every last snapshot.
     pub fn judge_again(&mut self, plugin: &str, picture: &Picture, plugins: &PluginHost) {
         for change in picture.subjects.values() {
-            self.again(plugin.to_owned(), Arc::clone(change), plugins);
+            self.judge_by(plugin.to_owned(), Arc::clone(change), plugins);
         }
     }
 
-    fn again(&mut self, plugin: String, change: Arc<Change>, plugins: &PluginHost) {
+    fn judge_by(&mut self, plugin: String, change: Arc<Change>, plugins: &PluginHost) {
+        let key = (plugin, change.snapshot.subject.key());
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            *waiting = Some(change);
+            return;
+        }
+        self.waiting.insert(key.clone(), None);
         let plugins = plugins.clone();
         let round = async move {
-            let judgements = plugins.judge_by(&plugin, &change).await.into_iter().collect();
-            Judged { change, judgements, again: Some(plugin) }
+            let judgement = plugins.judge_by(&key.0, &change).await;
+            (key, judgement.map(|judgement| Judged { change, judgement }))
         };
         self.under_way.push(round.boxed());
     }
 
-    /// A round ended. None if it was overtaken: then it is repeated on what is known now, since older facts must not be decided later.
-    fn ended(&mut self, judged: Judged, board: &Board, plugins: &PluginHost) -> Option<Judged> {
-        let subject = judged.change.snapshot.subject.key();
-        let Some(plugin) = &judged.again else {
-            if let Some(Some(next)) = self.waiting.remove(&subject) {
-                self.start(next, plugins);
-            }
-            return Some(judged);
-        };
-        match board.picture().subjects.get(&subject) {
-            Some(latest) if !Arc::ptr_eq(latest, &judged.change) => {
-                self.again(plugin.clone(), Arc::clone(latest), plugins);
-                None
-            }
-            _ => Some(judged),
+    /// A judgement ended. None if nobody watches the subject any more, or if a version gave it that no longer serves: the one that does
+    /// was told to judge again.
+    fn ended(&mut self, (key, judged): (Key, Option<Judged>), plugins: &PluginHost) -> Option<Judged> {
+        if let Some(Some(next)) = self.waiting.remove(&key) {
+            self.judge_by(key.0, next, plugins);
         }
+        judged.filter(|judged| plugins.is_current(&judged.judgement))
     }
 }
 
@@ -89,8 +79,8 @@ impl Pipeline {
                     Some(snapshot) => self.observe(snapshot, &mut rounds),
                     None => open = false,
                 },
-                Some(judged) = rounds.under_way.next() => {
-                    if let Some(judged) = rounds.ended(judged, &self.board, &self.plugins) {
+                Some(ended) = rounds.under_way.next() => {
+                    if let Some(judged) = rounds.ended(ended, &self.plugins) {
                         self.decide(judged).await;
                     }
                 }

@@ -19,7 +19,6 @@ use super::context::PluginContext;
 use super::convert;
 use super::host::{Data, HostState};
 use super::instance::{CallError, Exports, Instance, Usage};
-use super::snapshots::SnapshotHandle;
 use super::validate::World;
 
 /// Idle instances that are kept; one per subject that is judged at the same time is enough.
@@ -166,7 +165,7 @@ impl Generation {
             .call(self.budgets.call, self.budgets.memory_bytes, |store, exports| {
                 async move {
                     let Exports::AlertRule(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
-                    let snapshot = store.data_mut().table.push(SnapshotHandle(change))?;
+                    let snapshot = store.data_mut().handles.snapshot(change)?;
                     exports.pharos_plugin_alert_rule().call_evaluate(store, snapshot).await
                 }
                 .boxed()

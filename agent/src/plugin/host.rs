@@ -13,20 +13,24 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::bindings::alert_rule::pharos::plugin::{config, log, state, telemetry, types};
 use super::budget::{CpuMeter, MemoryLimiter};
 use super::context::PluginContext;
+use super::snapshots::Handles;
 
 /// Bytes a plugin may hand to the host in one call.
 pub const HOSTCALL_BYTES_MAX: usize = 4 << 20;
 /// Handles an instance may hold.
 pub const HANDLES_MAX: usize = 4_096;
-/// Resources an instance may hold: snapshots, tables, streams.
-const RESOURCES_MAX: usize = 1_024;
+/// Resources an instance may hold: streams and pollables; and, counted apart, snapshots and tables.
+pub const RESOURCES_MAX: usize = 1_024;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
 /// The host's side of one instance.
 pub struct HostState {
     pub plugin: Arc<PluginContext>,
-    pub table: ResourceTable,
+    /// Resources of WASI, which live as long as the instance: a language's runtime keeps its standard output.
+    table: ResourceTable,
+    /// What the guest holds of the snapshot that it judges.
+    pub handles: Handles,
     pub limiter: MemoryLimiter,
     pub meter: Arc<CpuMeter>,
     /// A JSON object; a notifier sees its plugin's settings overlaid by its receiver's.
@@ -44,14 +48,14 @@ impl HostState {
         let stream = |level| LogStream { plugin: Arc::clone(&plugin), level, line: Vec::new() };
         let wasi =
             WasiCtx::builder().stdout(stream(log::Level::Info)).stderr(stream(log::Level::Warn)).max_random_size(RANDOM_BYTES_MAX).build();
-        Self { table, limiter: MemoryLimiter::new(memory_bytes), meter: Arc::default(), settings, wasi, plugin }
-    }
-
-    /// Takes back what the guest forgot to drop.
-    pub fn reclaim(&mut self) {
-        if !self.table.is_empty() {
-            self.table = ResourceTable::new();
-            self.table.set_max_capacity(RESOURCES_MAX);
+        Self {
+            table,
+            handles: Handles::default(),
+            limiter: MemoryLimiter::new(memory_bytes),
+            meter: Arc::default(),
+            settings,
+            wasi,
+            plugin,
         }
     }
 }

@@ -125,7 +125,7 @@ impl Instance {
         let result = match called {
             Ok(Ok(value)) => {
                 self.calls += 1;
-                self.store.data_mut().reclaim();
+                self.store.data_mut().handles.expire();
                 Ok((value, self))
             }
             Ok(Err(err)) => Err(explain(&err, self.store.data(), budget, memory_bytes)),

@@ -27,6 +27,9 @@ use crate::config::secret::SecretSource;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
+/// A version is a label of a metric.
+const VERSION_BYTES_MAX: usize = 64;
+
 /// Everything that loading needs besides the file.
 pub struct Loader {
     pub engine: Engine,
@@ -54,6 +57,8 @@ pub enum LoadError {
     Describe(CallError),
     #[error("it says its id is \"{said}\", but its file is named \"{file}\"; the two must be equal")]
     OtherId { said: String, file: String },
+    #[error("its version is not 1 to {VERSION_BYTES_MAX} printable characters")]
+    Version,
     #[error("its settings do not fit its schema: {0}")]
     Settings(#[from] SettingsError),
     #[error("its init with the present settings {0}")]
@@ -69,7 +74,7 @@ impl LoadError {
             Self::Validate(_) => "validate",
             Self::Compile(_) => "compile",
             Self::Link(_) => "link",
-            Self::Describe(_) | Self::OtherId { .. } => "describe",
+            Self::Describe(_) | Self::OtherId { .. } | Self::Version => "describe",
             Self::Settings(_) => "settings",
             Self::Init(_) => "init",
             Self::Canary(_) => "canary",
@@ -105,6 +110,10 @@ impl Loader {
         let description = generation::describe(&pre, &context, Arc::clone(&settings), budgets).await.map_err(LoadError::Describe)?;
         if description.id != id {
             return Err(LoadError::OtherId { said: description.id, file: id.to_owned() });
+        }
+        let version = &description.version;
+        if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(LoadError::Version);
         }
         self.say_ungranted(id, &config, &description.wants);
         let mut generation = Generation::new(digest, inspection.world, description, budgets, context, settings, pre);

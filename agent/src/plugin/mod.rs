@@ -34,7 +34,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use pharos_model::alert::Outcome;
 use pharos_model::delta::Change;
 use pharos_model::finding::RuleSpec;
@@ -56,7 +55,7 @@ pub use status::PluginStatus;
 use self::generation::{Generation, warn_repairs};
 use self::health::Verdict;
 use self::instance::Usage;
-use self::slot::{LastError, Slot};
+use self::slot::{LastError, Loaded, Slot};
 use self::validate::World;
 use crate::clock::{Clock, rfc3339};
 use crate::telemetry::metrics::SelfMetrics;
@@ -101,6 +100,8 @@ impl PluginEventKind {
 #[derive(Debug)]
 pub struct Judgement {
     pub plugin: String,
+    /// The generation that judged.
+    number: u64,
     pub rules: Vec<RuleSpec>,
     pub outcome: Outcome,
 }
@@ -139,18 +140,16 @@ impl PluginHost {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Asks every plugin that watches the subject's kind, all at once.
-    pub async fn judge(&self, change: &Arc<Change>) -> Vec<Judgement> {
+    /// The plugins that watch the subject's kind. What they are asked about is also what a new generation is tried on.
+    pub fn watching(&self, change: &Arc<Change>) -> Vec<String> {
         let subject = &change.snapshot.subject;
         lock(&self.shared.latest).insert(subject.key(), Arc::clone(change));
-        let judges = self.judges(&subject.kind);
-        join_all(judges.into_iter().map(|(id, generation)| self.judge_with(id, generation, Arc::clone(change)))).await
-    }
-
-    /// Asks one plugin, if it serves and watches the subject's kind.
-    pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
-        let (id, generation) = self.judges(&change.snapshot.subject.kind).into_iter().find(|(id, _)| id == plugin)?;
-        Some(self.judge_with(id, generation, Arc::clone(change)).await)
+        let slots = lock(&self.shared.slots);
+        slots
+            .iter()
+            .filter(|(_, slot)| slot.active.as_ref().is_some_and(|active| watches(active, &subject.kind)))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// Ids of the rules that a plugin declares now.
@@ -160,28 +159,28 @@ impl PluginHost {
         active.map(|active| active.generation.rules.iter().map(|rule| rule.id.clone()).collect()).unwrap_or_default()
     }
 
-    fn judges(&self, kind: &str) -> Vec<(String, Arc<Generation>)> {
-        let slots = lock(&self.shared.slots);
-        let watching = |(id, slot): (&String, &Slot)| {
-            let generation = &slot.active.as_ref()?.generation;
-            let watches = generation.world == World::AlertRule && generation.rules.iter().any(|rule| rule.subject_kind == kind);
-            watches.then(|| (id.clone(), Arc::clone(generation)))
-        };
-        slots.iter().filter_map(watching).collect()
-    }
-
-    async fn judge_with(&self, plugin: String, generation: Arc<Generation>, change: Arc<Change>) -> Judgement {
-        let kind = change.snapshot.subject.kind.clone();
-        let called = self.call(&plugin, &generation, generation.evaluate(change)).await;
+    /// Asks one plugin, if it serves and watches the subject's kind.
+    pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
+        let kind = &change.snapshot.subject.kind;
+        let active = lock(&self.shared.slots).get(plugin)?.active.clone().filter(|active| watches(active, kind))?;
+        let generation = active.generation;
+        let called = self.call(plugin, &generation, generation.evaluate(Arc::clone(change))).await;
         let outcome = match called {
             Ok(report) => {
-                warn_repairs(&plugin, &report);
+                warn_repairs(plugin, &report);
                 Outcome::Judged(report.report)
             }
             Err(err) => Outcome::Failed(err.to_string()),
         };
-        let rules = generation.rules.iter().filter(|rule| rule.subject_kind == kind).cloned().collect();
-        Judgement { plugin, rules, outcome }
+        let rules = generation.rules.iter().filter(|rule| rule.subject_kind == *kind).cloned().collect();
+        Some(Judgement { plugin: plugin.to_owned(), number: active.number, rules, outcome })
+    }
+
+    /// Whether the generation that judged still serves.
+    pub fn is_current(&self, judgement: &Judgement) -> bool {
+        let slots = lock(&self.shared.slots);
+        let active = slots.get(&judgement.plugin).and_then(|slot| slot.active.as_ref());
+        active.is_some_and(|active| active.number == judgement.number)
     }
 
     /// Runs a call under the plugin's error budget.
@@ -276,7 +275,7 @@ impl PluginHost {
         let text = format!("`{plugin}` refused at {stage}: {message}");
         {
             let mut slots = lock(&self.shared.slots);
-            let slot = slots.entry(plugin.to_owned()).or_default();
+            let slot = slots.entry(plugin.to_owned()).or_insert_with(|| Slot { enabled: true, ..Slot::default() });
             slot.loading = false;
             slot.last_error = Some(self.last_error(stage, message));
         }
@@ -286,8 +285,9 @@ impl PluginHost {
     /// Takes a plugin out of service.
     fn remove(&self, plugin: &str) {
         let served = lock(&self.shared.slots).remove(plugin).is_some_and(|slot| slot.active.is_some());
-        self.shared.metrics.forget("pharos_plugin_info", &[plugin]);
-        self.shared.metrics.forget("pharos_plugin_state", &[plugin]);
+        for gauge in ["pharos_plugin_info", "pharos_plugin_state", "pharos_plugin_generation", "pharos_plugin_memory_max_bytes"] {
+            self.shared.metrics.forget(gauge, &[plugin]);
+        }
         if served {
             let text = format!("`{plugin}` is gone; its alerts stand still");
             self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text });
@@ -324,6 +324,12 @@ impl PluginHost {
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
         lock(&self.shared.slots)
     }
+}
+
+/// Whether a generation judges subjects of this kind.
+fn watches(active: &Loaded, kind: &str) -> bool {
+    let generation = &active.generation;
+    generation.world == World::AlertRule && generation.rules.iter().any(|rule| rule.subject_kind == kind)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

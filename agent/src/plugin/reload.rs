@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use pharos_model::delta::Change;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,7 @@ pub struct Reloader {
     files: BTreeMap<String, Stamp>,
     missing: BTreeMap<String, Instant>,
     misnamed: BTreeSet<PathBuf>,
-    watch: Option<(RecommendedWatcher, u64)>,
+    watch: Option<(RecommendedWatcher, FolderId)>,
 }
 
 /// What tells two states of a file apart without reading it.
@@ -54,6 +56,9 @@ struct Stamp {
     bytes: u64,
     modified_ns: i128,
 }
+
+/// Which folder a watch is on. The number of a deleted folder is given to the next one at once, so its birth counts as well.
+type FolderId = (u64, Option<SystemTime>);
 
 impl Stamp {
     fn of(path: &Path) -> std::io::Result<Self> {
@@ -120,8 +125,8 @@ impl Reloader {
         if let Err(err) = std::fs::create_dir_all(dir) {
             debug!(dir = %dir.display(), error = %err, "the plugin folder cannot be created");
         }
-        let Ok(inode) = std::fs::metadata(dir).map(|metadata| metadata.ino()) else { return };
-        if self.watch.as_ref().is_some_and(|(_, watched)| *watched == inode) {
+        let Ok(folder) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return };
+        if self.watch.as_ref().is_some_and(|(_, watched)| *watched == folder) {
             return;
         }
         let changed = changed.clone();
@@ -131,20 +136,19 @@ impl Reloader {
         });
         let watching = watcher.and_then(|mut watcher| watcher.watch(dir, RecursiveMode::NonRecursive).map(|()| watcher));
         match watching {
-            Ok(watcher) => self.watch = Some((watcher, inode)),
+            Ok(watcher) => self.watch = Some((watcher, folder)),
             Err(err) => {
                 warn!(dir = %dir.display(), error = %err, "the plugin folder is not watched, looking every {:?}", self.config.rescan)
             }
         }
     }
 
-    async fn load_shipped(&mut self) {
+    async fn load_shipped(&self) {
         let listed = self.listed();
-        for (id, bytes) in std::mem::take(&mut self.shipped) {
-            if !listed.contains_key(&id) && self.is_enabled(&id) {
-                self.load(&id, &bytes, Origin::Embedded).await;
+        for (id, bytes) in &self.shipped {
+            if !listed.contains_key(id) && self.is_enabled(id) {
+                self.load(id, bytes, Origin::Embedded).await;
             }
-            self.shipped.push((id, bytes));
         }
     }
 
@@ -214,7 +218,23 @@ impl Reloader {
         let latest = self.host.latest();
         match self.loader.load(id, bytes, digest, &latest).await {
             Ok(generation) => self.host.publish(id, generation, origin),
-            Err(err) => self.host.refuse(id, err.stage(), err.text()),
+            Err(err) => {
+                self.host.refuse(id, err.stage(), err.text());
+                if origin == Origin::File {
+                    self.stand_in(id, &latest).await;
+                }
+            }
+        }
+    }
+
+    /// The embedded plugin serves where its file was refused and nothing served before.
+    async fn stand_in(&self, id: &str, latest: &[Arc<Change>]) {
+        let refused = self.host.slots().get(id).filter(|slot| slot.active.is_none()).and_then(|slot| slot.last_error.clone());
+        let shipped = self.shipped.iter().find(|(shipped, _)| shipped == id);
+        let (Some(refused), Some((_, bytes))) = (refused, shipped) else { return };
+        if let Ok(generation) = self.loader.load(id, bytes, digest(bytes), latest).await {
+            self.host.publish(id, generation, Origin::Embedded);
+            self.host.slots().entry(id.to_owned()).and_modify(|slot| slot.last_error = Some(refused));
         }
     }
 
@@ -229,6 +249,8 @@ impl Reloader {
         match &mut slot.active {
             Some(active) if active.generation.digest == digest => {
                 active.origin = origin;
+                // What was refused or taken back is no longer there.
+                slot.last_error = slot.last_error.take_if(|err| err.stage == "call");
                 true
             }
             _ => false,

@@ -1,24 +1,81 @@
 //! The `snapshots` import: a plugin pulls what it needs of the snapshot that is judged.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_model::delta::{Change, Matcher, Pattern, Quantity};
 use pharos_model::metric::Catalogue;
 use pharos_model::snapshot::{self, ColumnValues, PartState, Snapshot};
-use wasmtime::component::{Resource, ResourceTable};
+use wasmtime::component::Resource;
 
 use super::bindings::alert_rule::pharos::plugin::snapshots as wit;
 use super::bindings::alert_rule::pharos::plugin::types;
 use super::convert;
-use super::host::HostState;
+use super::host::{HostState, RESOURCES_MAX};
 
 /// What the guest's `snapshot` stands for. It is also the capability: a guest can only ask about what it was given.
-pub struct SnapshotHandle(pub Arc<Change>);
+pub struct SnapshotHandle(Arc<Change>);
 
 /// What the guest's `table` stands for.
 pub struct TableHandle {
     change: Arc<Change>,
     name: String,
+}
+
+/// What a guest holds of the snapshot it judges. Numbers are never used twice: a garbage collector may drop a handle of an earlier call
+/// during a later one, and must not hit another.
+#[derive(Default)]
+pub struct Handles {
+    held: BTreeMap<u32, Handle>,
+    next: u32,
+}
+
+enum Handle {
+    Snapshot(SnapshotHandle),
+    Table(TableHandle),
+}
+
+impl Handles {
+    pub fn snapshot(&mut self, change: Arc<Change>) -> wasmtime::Result<Resource<SnapshotHandle>> {
+        self.push(Handle::Snapshot(SnapshotHandle(change))).map(Resource::new_own)
+    }
+
+    fn table(&mut self, table: TableHandle) -> wasmtime::Result<Resource<TableHandle>> {
+        self.push(Handle::Table(table)).map(Resource::new_own)
+    }
+
+    fn push(&mut self, handle: Handle) -> wasmtime::Result<u32> {
+        if self.held.len() >= RESOURCES_MAX {
+            return Err(wasmtime::Error::msg(format!("the plugin holds {RESOURCES_MAX} snapshots and tables; it must drop some")));
+        }
+        let number = self.next;
+        self.next = number.checked_add(1).ok_or_else(|| wasmtime::Error::msg("the plugin used up all handles"))?;
+        self.held.insert(number, handle);
+        Ok(number)
+    }
+
+    /// Takes back, after a call, what the guest forgot to drop.
+    pub fn expire(&mut self) {
+        self.held.clear();
+    }
+
+    fn change(&self, this: &Resource<SnapshotHandle>) -> wasmtime::Result<&Arc<Change>> {
+        match self.held.get(&this.rep()) {
+            Some(Handle::Snapshot(SnapshotHandle(change))) => Ok(change),
+            _ => Err(gone()),
+        }
+    }
+
+    fn get(&self, this: &Resource<TableHandle>) -> wasmtime::Result<&TableHandle> {
+        match self.held.get(&this.rep()) {
+            Some(Handle::Table(table)) => Ok(table),
+            _ => Err(gone()),
+        }
+    }
+}
+
+fn gone() -> wasmtime::Error {
+    wasmtime::Error::msg("the handle is of an earlier call; a snapshot and its tables last for one call")
 }
 
 impl TableHandle {
@@ -38,24 +95,24 @@ impl wit::Host for HostState {}
 
 impl wit::HostSnapshot for HostState {
     fn subject(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<types::Subject> {
-        Ok(convert::subject(&change(&self.table, &this)?.snapshot.subject))
+        Ok(convert::subject(&self.handles.change(&this)?.snapshot.subject))
     }
 
     fn taken_at_ms(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<u64> {
-        Ok(change(&self.table, &this)?.snapshot.taken_at_ms)
+        Ok(self.handles.change(&this)?.snapshot.taken_at_ms)
     }
 
     fn interval_ms(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<u64> {
-        Ok(convert::millis(change(&self.table, &this)?.snapshot.interval))
+        Ok(convert::millis(self.handles.change(&this)?.snapshot.interval))
     }
 
     fn parts(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<Vec<wit::Part>> {
-        let snapshot = &change(&self.table, &this)?.snapshot;
+        let snapshot = &self.handles.change(&this)?.snapshot;
         Ok(snapshot.parts.iter().map(|(name, part)| wit_part(name, &part.state)).collect())
     }
 
     fn source(&mut self, this: Resource<SnapshotHandle>, metric: String) -> wasmtime::Result<Option<wit::Part>> {
-        let snapshot = &change(&self.table, &this)?.snapshot;
+        let snapshot = &self.handles.change(&this)?.snapshot;
         Ok(source(snapshot, &metric))
     }
 
@@ -71,43 +128,43 @@ impl wit::HostSnapshot for HostState {
             wit::Reading::Value => Quantity::Value,
             wit::Reading::Rate => Quantity::Rate,
         };
-        let samples = change(&self.table, &this)?.samples(&metric, &matching, quantity);
+        let samples = self.handles.change(&this)?.samples(&metric, &matching, quantity);
         let column = |column: snapshot::LabelColumn| wit::LabelColumn { name: column.name, values: text_column(column.values) };
         Ok(wit::Samples { labels: samples.labels.into_iter().map(column).collect(), values: samples.values })
     }
 
     fn table(&mut self, this: Resource<SnapshotHandle>, name: String) -> wasmtime::Result<Option<Resource<TableHandle>>> {
-        let change = Arc::clone(change(&self.table, &this)?);
+        let change = Arc::clone(self.handles.change(&this)?);
         if change.snapshot.table(&name).is_none() {
             return Ok(None);
         }
-        Ok(Some(self.table.push(TableHandle { change, name })?))
+        Ok(Some(self.handles.table(TableHandle { change, name })?))
     }
 
     fn members(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<Vec<types::Subject>> {
-        let snapshot = &change(&self.table, &this)?.snapshot;
+        let snapshot = &self.handles.change(&this)?.snapshot;
         Ok(snapshot.members.iter().map(|member| convert::subject(&member.subject)).collect())
     }
 
     fn member(&mut self, this: Resource<SnapshotHandle>, id: String) -> wasmtime::Result<Option<Resource<SnapshotHandle>>> {
-        let snapshot = &change(&self.table, &this)?.snapshot;
+        let snapshot = &self.handles.change(&this)?.snapshot;
         let Some(member) = snapshot.members.iter().find(|member| member.subject.id == id).cloned() else { return Ok(None) };
-        Ok(Some(self.table.push(SnapshotHandle(Arc::new(Change::first(member))))?))
+        Ok(Some(self.handles.snapshot(Arc::new(Change::first(member)))?))
     }
 
     fn drop(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        self.handles.held.remove(&this.rep());
         Ok(())
     }
 }
 
 impl wit::HostTable for HostState {
     fn row_count(&mut self, this: Resource<TableHandle>) -> wasmtime::Result<u32> {
-        Ok(self.table.get(&this)?.table()?.row_count)
+        Ok(self.handles.get(&this)?.table()?.row_count)
     }
 
     fn columns(&mut self, this: Resource<TableHandle>) -> wasmtime::Result<Vec<wit::Column>> {
-        let table = self.table.get(&this)?.table()?;
+        let table = self.handles.get(&this)?.table()?;
         let column = |column: &snapshot::Column| wit::Column {
             name: column.name.clone(),
             kind: column_kind(&column.values),
@@ -117,14 +174,14 @@ impl wit::HostTable for HostState {
     }
 
     fn floats(&mut self, this: Resource<TableHandle>, column: u32, offset: u32, limit: u32) -> wasmtime::Result<wit::FloatColumn> {
-        let column = self.table.get(&this)?.column(column)?;
+        let column = self.handles.get(&this)?.column(column)?;
         let ColumnValues::Float(values) = &column.values else { return Err(wrong_kind(column, "floats")) };
         let (values, present) = dense(window(values, offset, limit), 0.0);
         Ok(wit::FloatColumn { values, present })
     }
 
     fn integers(&mut self, this: Resource<TableHandle>, column: u32, offset: u32, limit: u32) -> wasmtime::Result<wit::IntegerColumn> {
-        let column = self.table.get(&this)?.column(column)?;
+        let column = self.handles.get(&this)?.column(column)?;
         let (values, present) = match &column.values {
             ColumnValues::Integer(values) => dense(window(values, offset, limit), 0),
             ColumnValues::Boolean(values) => {
@@ -137,20 +194,16 @@ impl wit::HostTable for HostState {
     }
 
     fn texts(&mut self, this: Resource<TableHandle>, column: u32, offset: u32, limit: u32) -> wasmtime::Result<wit::TextColumn> {
-        let column = self.table.get(&this)?.column(column)?;
+        let column = self.handles.get(&this)?.column(column)?;
         let ColumnValues::Text(texts) = &column.values else { return Err(wrong_kind(column, "texts")) };
         let codes = window(&texts.codes, offset, limit).to_vec();
         Ok(wit::TextColumn { words: texts.words.clone(), codes })
     }
 
     fn drop(&mut self, this: Resource<TableHandle>) -> wasmtime::Result<()> {
-        self.table.delete(this)?;
+        self.handles.held.remove(&this.rep());
         Ok(())
     }
-}
-
-fn change<'a>(table: &'a ResourceTable, this: &Resource<SnapshotHandle>) -> wasmtime::Result<&'a Arc<Change>> {
-    Ok(&table.get(this)?.0)
 }
 
 /// The part that carries a metric, if this kind of subject has it.

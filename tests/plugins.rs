@@ -1,0 +1,214 @@
+//! The sandbox: what plugins may not do to the agent, to each other, or to what people are told.
+
+use serde_json::Value;
+
+use crate::fixture::guests::guest;
+use crate::fixture::zoo::{Zoo, named, state};
+use crate::fixture::{TestAgent, item, shipped};
+
+/// Wall budgets that a busy machine does not break; who is tested for its wall time has none of it.
+fn patient(ids: &[&str]) -> String {
+    ids.iter().map(|id| format!("[plugin.{id}.limits]\nwall = \"20s\"\ncpu = \"5s\"\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shipped_plugins_serve_and_are_shown_as_documented() {
+    let agent = TestAgent::start("").await;
+    let settled = |list: &Value| list["items"].as_array().is_some_and(|items| items.iter().all(|plugin| plugin["state"] == "serving"));
+    let list = agent.wait_json("/api/plugins", settled).await;
+    let ids: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|plugin| plugin["id"].as_str()).collect();
+    assert_eq!(ids, ["postgres-essentials", "redis-essentials", "threshold", "webhook"]);
+    for plugin in list["items"].as_array().unwrap() {
+        let keys: Vec<&str> = plugin.as_object().unwrap().keys().map(String::as_str).collect();
+        let documented = [
+            "calls",
+            "cpu_seconds",
+            "digest",
+            "enabled",
+            "generation",
+            "granted",
+            "id",
+            "last_error",
+            "memory_bytes_max",
+            "source",
+            "state",
+            "traps",
+            "version",
+            "wants",
+            "world",
+        ];
+        assert_eq!(keys, documented, "{plugin}");
+        assert_eq!((&plugin["source"], &plugin["enabled"]), (&"embedded".into(), &true.into()), "{plugin}");
+        assert_eq!((&plugin["generation"], &plugin["traps"]), (&1.into(), &0.into()), "{plugin}");
+        assert_eq!((&plugin["last_error"], plugin["digest"].as_str().map(str::len)), (&Value::Null, Some(64)), "{plugin}");
+    }
+    assert_eq!(item(&list, "id", "webhook").unwrap()["world"], "notifier-plugin");
+    assert_eq!(item(&list, "id", "webhook").unwrap()["wants"], serde_json::json!(["egress"]));
+    assert_eq!(item(&list, "id", "threshold").unwrap()["world"], "alert-rule-plugin");
+    let metrics = agent.text("/metrics").await;
+    for id in ids {
+        assert!(metrics.contains(&format!("pharos_plugin_info{{plugin=\"{id}\"")), "{metrics}");
+        assert!(metrics.contains(&format!("pharos_plugin_state{{plugin=\"{id}\",state=\"serving\"}} 1")), "{metrics}");
+    }
+    agent.stop().await;
+}
+
+/// Id, order, possible reasons of the metric, a part of the message.
+const OFFENDERS: [(&str, &str, &[&str], &str); 13] = [
+    ("trapper", "armed=trap", &["trap"], "trapped"),
+    ("looper", "armed=loop", &["cpu"], "used more than 50ms of CPU time"),
+    ("caller", "armed=calls", &["cpu", "timeout"], ""),
+    ("sleeper", "armed=sleep:600000", &["timeout"], "took longer than 500ms"),
+    ("grower", "armed=grow", &["memory"], "may hold 64.0 MiB"),
+    ("swamper", "armed=many:1000000", &["memory"], "may hold 64.0 MiB"),
+    ("flooder", "armed=many:30000", &["trap", "cpu", "timeout"], ""),
+    ("recurser", "armed=recurse", &["trap"], "stack"),
+    ("exiter", "armed=exit", &["trap"], "exit"),
+    ("holder", "armed=handles", &["trap", "cpu"], ""),
+    ("shouter", "armed=shout:5", &["trap", "cpu"], ""),
+    ("gambler", "armed=random:1", &["trap"], ""),
+    ("failer", "armed=fail", &["failed"], "ordered to fail"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_misbehaves_is_quarantined_alone_keeps_its_alerts_and_may_come_back() {
+    let mut files: Vec<_> = OFFENDERS.iter().map(|(id, order, ..)| named(id, order)).collect();
+    files.push(named("steady", "armed=remember"));
+    let zoo = Zoo::start(&patient(&["steady"]), files, Vec::new()).await;
+    for (id, ..) in OFFENDERS {
+        zoo.wait_alert(id, "always", "firing").await;
+    }
+    zoo.wait_alert("steady", "always", "firing").await;
+
+    zoo.arm().await;
+    for (id, _, reasons, fragment) in OFFENDERS {
+        let quarantined = zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "quarantined").await;
+        let error = &quarantined["last_error"];
+        assert_eq!(error["stage"], "call", "{quarantined}");
+        assert!(error["message"].as_str().unwrap().contains(fragment), "{quarantined}");
+        assert!(quarantined["traps"].as_u64() >= Some(3), "{quarantined}");
+        assert!(quarantined["memory_bytes_max"].as_u64() <= Some(64 << 20), "{quarantined}");
+        let metrics = zoo.agent.text("/metrics").await;
+        let counted = |reason: &&str| metrics.contains(&format!("pharos_plugin_failures_total{{plugin=\"{id}\",reason=\"{reason}\"}}"));
+        assert!(reasons.iter().any(counted), "{id}: {metrics}");
+    }
+    zoo.wait_calls("steady", 5).await;
+    let looper = zoo.agent.plugin("looper").await;
+    assert!(looper["cpu_seconds"].as_f64() >= Some(0.15), "three calls of 50 ms each: {looper}");
+    let grower = zoo.agent.plugin("grower").await;
+    assert!(grower["memory_bytes_max"].as_u64() >= Some(60 << 20), "{grower}");
+
+    // Nobody can say whether what they found is still so: it stands still instead of resolving.
+    let alerts = zoo.agent.json("/api/database/alerts").await;
+    for (id, ..) in OFFENDERS {
+        let alert = item(&alerts, "plugin", id).unwrap_or_else(|| panic!("the alert of {id} is gone: {alerts:#}"));
+        assert_eq!(alert["state"], "firing", "{alert}");
+        assert!(alert["frozen"].is_string(), "{alert}");
+    }
+    assert!(item(&alerts, "plugin", "steady").unwrap()["frozen"].is_null(), "{alerts:#}");
+
+    zoo.disarm().await;
+    for (id, ..) in OFFENDERS {
+        zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "serving").await;
+    }
+    let judged = |list: &Value| list["items"].as_array().is_some_and(|items| items.iter().all(|alert| alert["frozen"].is_null()));
+    zoo.agent.wait_json("/api/database/alerts", judged).await;
+    let metrics = zoo.agent.text("/metrics").await;
+    assert!(!metrics.contains("pharos_alert_transitions_total{to=\"resolved\"}"), "{metrics}");
+    assert_eq!(zoo.agent.plugin("steady").await["traps"], 0);
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_probe_doubles_the_pause() {
+    let zoo = Zoo::start("", vec![named("trapper", "armed=trap")], Vec::new()).await;
+    zoo.wait_alert("trapper", "always", "firing").await;
+    zoo.arm().await;
+    // Three offences, then one by each probe.
+    zoo.agent.wait_plugin("trapper", |plugin| plugin["traps"].as_u64() >= Some(5)).await;
+    let events =
+        zoo.agent.wait_metrics(|metrics| metrics.contains("pharos_plugin_state{plugin=\"trapper\",state=\"quarantined\"} 1")).await;
+    assert!(events.contains("pharos_plugin_failures_total{plugin=\"trapper\",reason=\"trap\"}"), "{events}");
+    let calls = zoo.calls("trapper").await;
+    assert!(calls >= 6, "offences and what went before them: {calls}");
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_plugin_does_not_keep_others_from_judging() {
+    let sleeper = named("sleeper", "armed=sleep:600000");
+    let config = format!("{}[plugin.sleeper.limits]\nwall = \"10m\"\n", patient(&["steady"]));
+    let zoo = Zoo::start(&config, vec![sleeper, named("steady", "armed=remember")], Vec::new()).await;
+    zoo.wait_alert("sleeper", "always", "firing").await;
+    zoo.arm().await;
+    zoo.agent.wait_metrics(|metrics| metrics.contains("name=\"remembered\"")).await;
+    let before = zoo.calls("sleeper").await;
+    // Its call hangs for ten minutes. The others see one snapshot after the other.
+    zoo.wait_calls("steady", 5).await;
+    assert_eq!(zoo.calls("sleeper").await, before);
+    drop(zoo);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_unruly_plugin_says_is_bounded_and_made_clean() {
+    let unruly = [
+        ("garbage", "armed=garbage"),
+        ("many", "armed=many:3000"),
+        ("chatter", "armed=chatter:2000"),
+        ("namer", "armed=name:1000"),
+        ("hoarder", "armed=hoard:300"),
+        ("printer", "armed=print"),
+        ("forgetful", "armed=forget"),
+    ];
+    let files = unruly.iter().map(|(id, order)| named(id, order)).collect();
+    let zoo = Zoo::start(&patient(&unruly.map(|(id, _)| id)), files, Vec::new()).await;
+    for (id, _) in unruly {
+        zoo.wait_alert(id, "always", "firing").await;
+    }
+    zoo.arm().await;
+    zoo.wait_alert("garbage", "third", "firing").await;
+    for (id, _) in unruly {
+        zoo.wait_calls(id, 4).await;
+        let plugin = zoo.agent.plugin(id).await;
+        assert_eq!((plugin["state"].as_str(), plugin["traps"].as_u64()), (Some("serving"), Some(0)), "{plugin}");
+    }
+
+    let alerts = zoo.agent.json("/api/database/alerts").await;
+    let of = |id: &str| alerts["items"].as_array().unwrap().iter().filter(|alert| alert["plugin"] == id).cloned().collect::<Vec<_>>();
+    let garbage = of("garbage");
+    assert_eq!(garbage.len(), 2, "only declared rules: {garbage:#?}");
+    let third = garbage.iter().find(|alert| alert["rule"] == "third").unwrap();
+    assert!(third["value"].is_null() && third["raise_at"].is_null(), "{third}");
+    let text = third.to_string();
+    let controls = ["\\u00", "\\n", "\\r", "\u{202e}"];
+    assert!(!controls.iter().any(|control| text.contains(control)), "{text}");
+    assert!(text.len() < 10_000, "{text}");
+    assert_eq!(of("many").len(), 1_001, "the rule's share, and `always`");
+
+    let metrics = zoo.agent.text("/metrics").await;
+    let suppressed = zoo.agent.series("pharos_plugin_log_suppressed_total{plugin=\"chatter\"}").await;
+    assert!(suppressed > Some(5_000.0), "{suppressed:?}");
+    let names = metrics.lines().filter(|line| line.starts_with("pharos_plugin_user_counter_total{plugin=\"namer\"")).count();
+    assert_eq!(names, 200);
+    let hoarded = zoo.agent.series("pharos_plugin_user_gauge{plugin=\"hoarder\",name=\"hoarded\"}").await;
+    assert_eq!(hoarded, Some(3.0), "a MiB holds three values of 300 KiB");
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_is_turned_off_is_shown_and_not_called() {
+    let config = "[plugin.threshold]\nenabled = false\n[plugin.off]\nenabled = false\n";
+    let zoo = Zoo::start(config, vec![named("off", ""), named("steady", "")], shipped()).await;
+    zoo.wait_alert("steady", "always", "firing").await;
+    let list = zoo.agent.wait_json("/api/plugins", |list| state(list, "steady") == "serving").await;
+    for id in ["threshold", "off"] {
+        let plugin = item(&list, "id", id).unwrap();
+        assert_eq!((&plugin["state"], &plugin["enabled"]), (&"disabled".into(), &false.into()), "{plugin}");
+        assert_eq!(plugin["calls"], 0, "{plugin}");
+    }
+    zoo.put("off", &guest("id=off;version=2.0.0"));
+    zoo.put("steady", &guest("id=steady;version=2.0.0"));
+    zoo.wait_version("steady", "2.0.0").await;
+    assert_eq!(zoo.agent.plugin("off").await["state"], "disabled");
+    zoo.agent.stop().await;
+}

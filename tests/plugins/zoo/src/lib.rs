@@ -1,0 +1,43 @@
+//! The zoo: one guest that can be any bad plugin. Tests write its orders into its bytes (see `orders`), so that a test names what it
+//! wants: `id=looper; armed=loop`.
+//!
+//! Orders: `id`, `version`, `summary`, `schema`; a deed at `describe`, `init`, `rules` and `evaluate`; a deed at `armed`, done only while
+//! the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `finds`, the rules it finds something for.
+
+mod deeds;
+mod orders;
+
+#[cfg(not(feature = "notifier"))]
+mod judge;
+#[cfg(feature = "notifier")]
+mod notifier;
+
+use pharos_plugin::Failure;
+use pharos_plugin::export::plugin;
+use plugin::exports::pharos::plugin::plugin::{Description, Guest};
+
+struct Zoo;
+
+impl Guest for Zoo {
+    fn describe() -> Description {
+        deeds::act(&orders::text("describe", ""));
+        Description {
+            id: orders::text("id", "zoo"),
+            version: orders::text("version", "1.0.0"),
+            summary: orders::text("summary", "a guest of the tests"),
+            settings_schema: orders::text("schema", r#"{"type":"object"}"#),
+            wants: vec![("egress".to_owned(), "a test".to_owned())],
+        }
+    }
+
+    fn init() -> Result<(), Failure> {
+        deeds::act(&orders::text("init", ""));
+        #[cfg(feature = "files")]
+        drop(std::fs::read("/etc/passwd"));
+        #[cfg(feature = "sockets")]
+        drop(std::net::TcpStream::connect("127.0.0.1:9465"));
+        Ok(())
+    }
+}
+
+plugin::export! { Zoo with_types_in plugin }

@@ -1,0 +1,41 @@
+//! The zoo as a notifier: it sends a request to `url`, and what came of it to `report`.
+
+use pharos_plugin::egress::{self, EgressError, Header, Request, Text};
+use pharos_plugin::export::{notifier, plugin};
+use pharos_plugin::{Failure, Message, Outcome, settings};
+use plugin::pharos::plugin::config;
+
+use crate::{Zoo, deeds, orders};
+
+#[derive(serde::Deserialize)]
+struct Settings {
+    url: String,
+    report: String,
+    #[serde(default)]
+    headers: Vec<String>,
+}
+
+impl notifier::exports::pharos::plugin::notifier::Guest for Zoo {
+    fn deliver(_: Message) -> Result<Outcome, Failure> {
+        deeds::act(&orders::text("deliver", ""));
+        let settings: Settings = settings::parse(&config::settings())?;
+        let headers = settings.headers.iter().map(|name| Header { name: name.clone(), value: Text::Plain("x".to_owned()) }).collect();
+        let said = match send("GET", &settings.url, headers, Vec::new()) {
+            Ok(response) => format!("{} with {} bytes", response.status, response.body.len()),
+            Err(EgressError::Denied(why)) => format!("denied: {why}"),
+            Err(EgressError::NotSent(why)) => format!("not sent: {why}"),
+            Err(EgressError::Ambiguous(why)) => format!("ambiguous: {why}"),
+            Err(EgressError::TooLarge(bytes)) => format!("more than {bytes} bytes"),
+        };
+        match send("POST", &settings.report, Vec::new(), said.into_bytes()) {
+            Ok(_) => Ok(Outcome::Accepted(None)),
+            Err(_) => Ok(Outcome::Retry(None)),
+        }
+    }
+}
+
+fn send(method: &str, url: &str, headers: Vec<Header>, body: Vec<u8>) -> Result<egress::Response, EgressError> {
+    egress::send(&Request { method: method.to_owned(), url: vec![Text::Plain(url.to_owned())], headers, body, signing: None })
+}
+
+notifier::export! { Zoo with_types_in notifier }

@@ -1,0 +1,240 @@
+//! Live reload: whatever happens to a file, a good version serves and nobody is told twice.
+
+use std::io::Write;
+use std::time::Duration;
+
+use pharos::demo::receiver::{Count, Receiver};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::fixture::guests::guest;
+use crate::fixture::runtime_tasks;
+use crate::fixture::zoo::{Zoo, named};
+
+/// Routes everything to a receiver through the shipped webhook.
+fn told(receiver: &Receiver) -> String {
+    format!(
+        "[plugin.webhook]\ngrants = {{ egress = [\"127.0.0.1\"] }}\n[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\nsettings = {{ url = \"{}\" }}\n[[route]]\nreceiver = \"ops\"\n",
+        receiver.url()
+    )
+}
+
+fn webhook() -> Vec<(String, Vec<u8>)> {
+    crate::fixture::shipped().into_iter().filter(|(id, _)| id == "webhook").collect()
+}
+
+async fn wait_count(receiver: &Receiver, rule: &str, firing: usize, resolved: usize) {
+    let wanted = Count { firing, resolved };
+    let came = receiver.wait_until(Duration::from_secs(60), |received| received.count(rule) == wanted).await;
+    assert!(came, "{rule}: {:?}", receiver.received(|received| received.count(rule)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_build_changes_findings_and_nobody_is_told_twice() {
+    let (tasks, stop) = runtime_tasks();
+    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let zoo = Zoo::start(&told(&receiver), Vec::new(), webhook()).await;
+    zoo.agent.wait_plugin("webhook", |plugin| plugin["state"] == "serving").await;
+
+    zoo.put("judge", &guest("id=judge;version=1.0.0;finds=always"));
+    let first = zoo.wait_version("judge", "1.0.0").await;
+    assert_eq!((&first["source"], &first["generation"]), (&"file".into(), &1.into()), "{first}");
+    wait_count(&receiver, "always", 1, 0).await;
+
+    zoo.put("judge", &guest("id=judge;version=2.0.0;finds=always,other"));
+    wait_count(&receiver, "other", 1, 0).await;
+    assert_eq!(zoo.wait_version("judge", "2.0.0").await["generation"], 2);
+
+    zoo.put("judge", &guest("id=judge;version=3.0.0;finds=other"));
+    wait_count(&receiver, "always", 1, 1).await;
+    zoo.wait_calls("judge", 3).await;
+    wait_count(&receiver, "other", 1, 0).await;
+
+    // Garbage changes nothing but `last_error`.
+    zoo.put("judge", b"garbage");
+    let refused = zoo.agent.wait_plugin("judge", |plugin| !plugin["last_error"].is_null()).await;
+    assert_eq!(
+        (&refused["version"], &refused["generation"], &refused["state"]),
+        (&"3.0.0".into(), &3.into(), &"serving".into()),
+        "{refused}"
+    );
+    assert_eq!(refused["last_error"]["stage"], "validate", "{refused}");
+
+    // The good file again is no new version, and there is nothing wrong with it.
+    zoo.put("judge", &guest("id=judge;version=3.0.0;finds=other"));
+    let mended = zoo.agent.wait_plugin("judge", |plugin| plugin["last_error"].is_null()).await;
+    assert_eq!(mended["generation"], 3, "{mended}");
+
+    std::fs::remove_file(zoo.file("judge")).unwrap();
+    zoo.agent.wait_json("/api/plugins", |list| crate::fixture::item(list, "id", "judge").is_none()).await;
+    let alerts = zoo.wait_alert("judge", "other", "firing").await;
+    assert!(crate::fixture::item(&alerts, "rule", "other").unwrap()["frozen"].as_str().unwrap().contains("removed"), "{alerts:#}");
+    wait_count(&receiver, "other", 1, 0).await;
+    zoo.agent.stop().await;
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_read_whole_however_it_is_written() {
+    let zoo = Zoo::start("", vec![named("judge", "version=1.0.0")], Vec::new()).await;
+    zoo.wait_version("judge", "1.0.0").await;
+    // Truncated in place, then written in pieces.
+    let bytes = guest("id=judge;version=2.0.0");
+    let mut file = std::fs::File::create(zoo.file("judge")).unwrap();
+    for piece in bytes.chunks(bytes.len() / 20) {
+        file.write_all(piece).unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(file);
+    let loaded = zoo.wait_version("judge", "2.0.0").await;
+    assert!(loaded["last_error"].is_null(), "{loaded}");
+
+    // Touched, and written again with the same content: no new version.
+    std::fs::File::options().write(true).open(zoo.file("judge")).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    zoo.put("judge", &bytes);
+    zoo.put("other", &guest("id=other"));
+    zoo.agent.wait_plugin("other", |plugin| plugin["state"] == "serving").await;
+    assert_eq!(zoo.agent.plugin("judge").await["generation"], loaded["generation"]);
+    for ignored in [".judge.wasm", "judge.wasm.tmp", "judge.wasm~", "Judge.wasm"] {
+        std::fs::write(zoo.agent.plugins_dir().join(ignored), b"garbage").unwrap();
+    }
+    zoo.put("judge", &guest("id=judge;version=3.0.0"));
+    zoo.wait_version("judge", "3.0.0").await;
+    let list = zoo.agent.json("/api/plugins").await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 2, "{list:#}");
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_takes_over_from_the_embedded_plugin_and_gives_back() {
+    let embedded = || vec![named("judge", "version=1.0.0")];
+    let zoo = Zoo::start("", Vec::new(), embedded()).await;
+    assert_eq!(zoo.wait_version("judge", "1.0.0").await["source"], "embedded");
+    zoo.put("judge", &guest("id=judge;version=2.0.0"));
+    assert_eq!(zoo.wait_version("judge", "2.0.0").await["source"], "file");
+    std::fs::remove_file(zoo.file("judge")).unwrap();
+    let back = zoo.wait_version("judge", "1.0.0").await;
+    assert_eq!((&back["source"], &back["generation"]), (&"embedded".into(), &3.into()), "{back}");
+
+    // Garbage over the embedded one leaves it serving; without the garbage nothing is wrong.
+    zoo.put("judge", b"garbage");
+    let refused = zoo.agent.wait_plugin("judge", |plugin| !plugin["last_error"].is_null()).await;
+    assert_eq!((&refused["version"], &refused["source"]), (&"1.0.0".into(), &"embedded".into()), "{refused}");
+    let folder = zoo.agent.stop().await;
+
+    // Also at a start, where the embedded one did not serve yet.
+    let zoo = Zoo::start_in(folder, "", embedded()).await;
+    let refused = zoo.agent.wait_plugin("judge", |plugin| plugin["state"] == "serving" && !plugin["last_error"].is_null()).await;
+    assert_eq!((&refused["version"], &refused["source"]), (&"1.0.0".into(), &"embedded".into()), "{refused}");
+    std::fs::remove_file(zoo.file("judge")).unwrap();
+    zoo.agent.wait_plugin("judge", |plugin| plugin["state"] == "serving" && plugin["last_error"].is_null()).await;
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_fails_on_probation_is_taken_back_and_not_loaded_again() {
+    let zoo = Zoo::start("", vec![named("judge", "version=1.0.0")], Vec::new()).await;
+    zoo.wait_alert("judge", "always", "firing").await;
+    let bad = guest("id=judge;version=2.0.0;armed=trap");
+    zoo.put("judge", &bad);
+    zoo.wait_version("judge", "2.0.0").await;
+    zoo.arm().await;
+    let back = zoo.wait_version("judge", "1.0.0").await;
+    assert_eq!(back["last_error"]["stage"], "probation", "{back}");
+    assert!(back["last_error"]["message"].as_str().unwrap().contains("trapped"), "{back}");
+    let metrics = zoo.agent.text("/metrics").await;
+    assert!(metrics.contains("pharos_plugin_loads_total{plugin=\"judge\",result=\"rolled-back\"} 1"), "{metrics}");
+
+    // The same content is known to be bad, even now that nothing would trap.
+    zoo.disarm().await;
+    zoo.put("judge", &bad);
+    zoo.put("marker", &guest("id=marker"));
+    zoo.agent.wait_plugin("marker", |plugin| plugin["state"] == "serving").await;
+    assert_eq!(zoo.agent.plugin("judge").await["version"], "1.0.0");
+
+    // While there is data on which it fails, the canary refuses a version before it serves.
+    zoo.arm().await;
+    zoo.wait_calls("judge", 5).await;
+    zoo.put("judge", &guest("id=judge;version=3.0.0;armed=trap"));
+    let refused = zoo.agent.wait_plugin("judge", |plugin| plugin["last_error"]["stage"] == "canary").await;
+    assert_eq!((&refused["version"], &refused["state"]), (&"1.0.0".into(), &"serving".into()), "{refused}");
+    zoo.put("judge", &guest("id=judge;version=4.0.0"));
+    zoo.wait_version("judge", "4.0.0").await;
+    let metrics = zoo.agent.text("/metrics").await;
+    assert!(!metrics.contains("pharos_alert_transitions_total{to=\"resolved\"}"), "{metrics}");
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_random_edits_end_with_the_last_good_version_and_one_alert() {
+    let (tasks, stop) = runtime_tasks();
+    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let zoo = Zoo::start(&told(&receiver), vec![named("judge", "version=1.0.0")], webhook()).await;
+    wait_count(&receiver, "always", 1, 0).await;
+    let versions: Vec<Vec<u8>> =
+        (0..4).map(|number| guest(&format!("id=judge;version=1.0.{number};evaluate=sleep:{}", number * 50))).collect();
+    let mut random = fastrand::Rng::with_seed(50);
+    for _ in 0..50 {
+        let version = random.choice(&versions).unwrap();
+        match random.u8(..6) {
+            0 => zoo.put("judge", b"garbage"),
+            1 => zoo.put("judge", &version[..random.usize(..version.len())]),
+            2 => drop(std::fs::remove_file(zoo.file("judge"))),
+            3 => std::fs::write(zoo.file("judge"), version).unwrap(),
+            _ => zoo.put("judge", version),
+        }
+        sleep(Duration::from_millis(random.u64(..400))).await;
+    }
+    zoo.put("judge", &guest("id=judge;version=2.0.0"));
+    let last = zoo.wait_version("judge", "2.0.0").await;
+    assert!(last["last_error"].is_null(), "{last}");
+    assert_eq!(last["traps"], 0, "{last}");
+    zoo.wait_calls("judge", 3).await;
+    wait_count(&receiver, "always", 1, 0).await;
+    zoo.agent.stop().await;
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plugin_folder_may_come_late_go_and_come_back() {
+    // The rescan is too rare to help: the watch alone must see it.
+    let config = "[plugins]\ndir = \"later/plugins\"\ndebounce = \"50ms\"\nrescan = \"10m\"\n";
+    let zoo = Zoo::start(config, Vec::new(), Vec::new()).await;
+    let dir = zoo.agent.folder().join("later/plugins");
+    let appear = async |id: &str| {
+        // The agent makes the folder itself; whoever is first, the other finds it.
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(format!("{id}.wasm")), guest(&format!("id={id}"))).unwrap();
+        zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "serving").await;
+    };
+    appear("first").await;
+    for round in ["second", "third"] {
+        std::fs::remove_dir_all(&dir).unwrap();
+        zoo.agent.wait_json("/api/plugins", |list| list["items"] == Value::Array(Vec::new())).await;
+        appear(round).await;
+    }
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_plugin_remembers_survives_reload_and_restart() {
+    let gauge = "pharos_plugin_user_gauge{plugin=\"judge\",name=\"remembered\"}";
+    let zoo = Zoo::start("", vec![named("judge", "version=1.0.0;armed=remember")], Vec::new()).await;
+    zoo.arm().await;
+    zoo.agent.wait_metrics(|metrics| metrics.contains(gauge)).await;
+    zoo.wait_calls("judge", 5).await;
+    let before = zoo.agent.series(gauge).await;
+    assert!(before >= Some(5.0), "{before:?}");
+    zoo.put("judge", &guest("id=judge;version=2.0.0;armed=remember"));
+    zoo.wait_version("judge", "2.0.0").await;
+    zoo.wait_calls("judge", 2).await;
+    assert!(zoo.agent.series(gauge).await > before);
+
+    let before = zoo.agent.series(gauge).await;
+    let folder = zoo.agent.stop().await;
+    let zoo = Zoo::start_in(folder, "", Vec::new()).await;
+    zoo.arm().await;
+    zoo.agent.wait_metrics(|metrics| metrics.contains(gauge)).await;
+    assert!(zoo.agent.series(gauge).await > before);
+    zoo.agent.stop().await;
+}
