@@ -13,3 +13,4 @@
 mod fixture;
 
 mod smoke;
+mod tidy;
