@@ -12,5 +12,6 @@
 
 mod fixture;
 
+mod config;
 mod smoke;
 mod tidy;
