@@ -12,6 +12,8 @@
 
 mod fixture;
 
+mod alerting;
+mod cli;
 mod config;
 mod smoke;
 mod tidy;

@@ -117,6 +117,12 @@ impl Agent {
         lifecycle.supervise("plugin reload", reloader.run(lifecycle.soft().clone()));
         let parts = servers.parts();
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
+        // The flow is over when nobody can send any more; without servers it is only idle.
+        let stop = lifecycle.soft().clone();
+        lifecycle.tasks().spawn(async move {
+            stop.cancelled().await;
+            drop(snapshots);
+        });
 
         // 5. The outside.
         let api = api(&config, parts, &board, &plugins, &metrics, clock);
