@@ -13,6 +13,7 @@
 mod fixture;
 
 mod alerting;
+mod api;
 mod cli;
 mod config;
 mod smoke;
