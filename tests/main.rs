@@ -17,4 +17,5 @@ mod api;
 mod cli;
 mod config;
 mod smoke;
+mod store;
 mod tidy;
