@@ -16,6 +16,7 @@ mod alerting;
 mod api;
 mod cli;
 mod config;
+mod demo;
 mod smoke;
 mod store;
 mod tidy;
