@@ -2,11 +2,14 @@
 
 PLUGINS := threshold postgres-essentials redis-essentials webhook
 
+# Where cargo builds; the plugins for embedding are always copied to target/plugins.
+BUILT := $(or $(CARGO_TARGET_DIR),target)
+
 .PHONY: demo test build plugins setup fmt lint unit bench soak clean
 
 ## Watch throw-away servers, a lively application and its troubles (Ctrl-C ends it)
 demo: build
-	target/release/pharos demo $(DEMO)
+	$(BUILT)/release/pharos demo $(DEMO)
 
 ## Everything that must hold before a change lands
 test: setup fmt plugins lint unit
@@ -22,7 +25,7 @@ plugins: setup
 	cargo build --quiet --profile plugin --target wasm32-wasip2 $(addprefix -p ,$(PLUGINS))
 	@mkdir -p target/plugins
 	@for id in $(PLUGINS); do \
-	  built=$${CARGO_TARGET_DIR:-target}/wasm32-wasip2/plugin/$$(echo $$id | tr - _).wasm; \
+	  built=$(BUILT)/wasm32-wasip2/plugin/$$(echo $$id | tr - _).wasm; \
 	  cmp -s $$built target/plugins/$$id.wasm || cp $$built target/plugins/$$id.wasm; \
 	done
 

@@ -12,7 +12,12 @@
 
 mod fixture;
 
+mod alerting;
+mod api;
+mod cli;
 mod collect;
+mod config;
+mod demo;
 mod egress;
 mod faults;
 mod javascript;
@@ -21,4 +26,6 @@ mod refusals;
 mod reload;
 mod sessions;
 mod smoke;
+mod store;
+mod tidy;
 mod versions;

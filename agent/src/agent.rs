@@ -5,10 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use pharos_model::alert::AlertBook;
 use pharos_model::delta::Deltas;
+use pharos_model::notification::{Delivery, Message};
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tracing::info;
@@ -21,7 +25,7 @@ use crate::collect::{ServerTask, Source};
 use crate::config::Config;
 use crate::http::{self, Api, ListenError};
 use crate::lifecycle::Lifecycle;
-use crate::notify::Notify;
+use crate::notify::{Deliver, Notify};
 use crate::pipeline::Pipeline;
 use crate::plugin::compile::{CompileError, Compiler};
 use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
@@ -80,12 +84,13 @@ impl Agent {
         let ticker = Ticker::start(&engine, clock).map_err(|err| StartError::Engine(err.to_string()))?;
         let plugins = PluginHost::new(ticker, clock, Arc::clone(&metrics), plugin_events, config.plugins.probation);
         let loader = loader(&config, &options, engine, &store, &metrics, clock, lifecycle)?;
+        let notifiers: Arc<dyn Deliver> = Arc::new(plugins.clone());
         let notify = Notify::start(
             config.agent.name.clone(),
             config.agent.external_url.clone(),
             config.receiver.clone(),
             config.route.clone(),
-            &plugins,
+            &notifiers,
             &metrics,
             lifecycle,
         );
@@ -114,7 +119,7 @@ impl Agent {
         lifecycle.supervise("plugin reload", reloader.run(lifecycle.soft().clone()));
         let parts = servers.parts();
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
-        // An agent without servers waits as well: the flow ends when it is told to, not for want of senders.
+        // The flow is over when nobody can send any more; without servers it is only idle.
         let stop = lifecycle.soft().clone();
         lifecycle.tasks().spawn(async move {
             stop.cancelled().await;
@@ -139,6 +144,13 @@ impl Agent {
 
     pub fn metrics(&self) -> &Arc<SelfMetrics> {
         &self.metrics
+    }
+}
+
+/// Messages leave through the notifier plugins; the two parts themselves do not know each other.
+impl Deliver for PluginHost {
+    fn deliver<'a>(&'a self, notifier: &'a str, settings: &'a Value, message: &'a Message) -> BoxFuture<'a, Delivery> {
+        self.deliver(notifier, settings, message).boxed()
     }
 }
 

@@ -4,11 +4,11 @@
 //! deadline, cancels the *hard* one, and whatever still runs is dropped. A task that ends unasked cancels the soft token too, since an
 //! agent with a part missing must not look alive.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
@@ -23,6 +23,7 @@ pub struct Lifecycle {
     hard: CancellationToken,
     soft: CancellationToken,
     failed: Arc<AtomicBool>,
+    signals: Arc<Mutex<Option<Signals>>>,
 }
 
 /// How the process ended.
@@ -68,25 +69,32 @@ impl Lifecycle {
         self.soft.cancel();
     }
 
-    /// Waits for a signal or a failure, then for the drain.
-    pub async fn run(&self) -> Ending {
-        self.wait_for_end().await;
-        self.soft.cancel();
-        self.drain().await
+    /// Catches signals from now on, so that one that comes while the parts start is not lost, nor ends the process half-started.
+    pub fn catch_signals(&self) {
+        *self.signals.lock().unwrap_or_else(PoisonError::into_inner) = Signals::catch();
     }
 
-    async fn wait_for_end(&self) {
+    /// Waits for a signal or a failure, then for the drain.
+    pub async fn run(&self) -> Ending {
+        let caught = self.signals.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut signals = caught.or_else(Signals::catch);
+        self.wait_for_end(&mut signals).await;
+        self.soft.cancel();
+        self.drain(&mut signals).await
+    }
+
+    async fn wait_for_end(&self, signals: &mut Option<Signals>) {
         tokio::select! {
-            name = any_signal() => info!(signal = name, "stopping on {name}"),
+            name = next(signals) => info!(signal = name, "stopping on {name}"),
             () = self.soft.cancelled() => {}
         }
     }
 
-    async fn drain(&self) -> Ending {
+    async fn drain(&self, signals: &mut Option<Signals>) -> Ending {
         self.tasks.close();
         let finished = tokio::select! {
             () = self.tasks.wait() => true,
-            name = any_signal() => {
+            name = next(signals) => {
                 warn!(signal = name, "second signal, stopping at once");
                 false
             }
@@ -104,10 +112,21 @@ impl Lifecycle {
     }
 }
 
-/// Waits for SIGTERM or SIGINT. Without handlers there is nothing to wait for, and the default action ends the process.
-async fn any_signal() -> &'static str {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> Option<Self> {
+        Some(Self { terminate: signal(SignalKind::terminate()).ok()?, interrupt: signal(SignalKind::interrupt()).ok()? })
+    }
+}
+
+/// Waits for the next signal. Without handlers there is nothing to wait for, and the default action ends the process.
+async fn next(signals: &mut Option<Signals>) -> &'static str {
+    let Some(Signals { terminate, interrupt }) = signals else { return std::future::pending().await };
     tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" }
 }

@@ -22,6 +22,7 @@ pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         path.display()
     );
     let lifecycle = Lifecycle::default();
+    lifecycle.catch_signals();
     Agent::start(config, super::options()?, &lifecycle).await?;
     let ending = lifecycle.run().await;
     info!("pharos ended: {ending:?}");

@@ -197,6 +197,17 @@ impl FromStr for RedisAddress {
 }
 
 impl DatabaseConfig {
+    /// Path and text of each server's URL.
+    fn urls(&self, path: &str) -> impl Iterator<Item = (String, &String)> {
+        let replicas = self.replicas.iter().enumerate().map(move |(index, url)| (format!("{path}.replicas[{index}]"), url));
+        std::iter::once((format!("{path}.primary"), &self.primary)).chain(replicas)
+    }
+
+    /// Path and id of each server whose URL can be read.
+    pub fn servers(&self, path: &str) -> Vec<(String, String)> {
+        self.urls(path).filter_map(|(path, url)| Some((path, url.parse::<PostgresAddress>().ok()?.id()))).collect()
+    }
+
     pub fn password(&self) -> Option<SecretSource> {
         SecretSource::from_keys(self.password_file.as_ref(), self.password_env.as_ref())
     }
@@ -208,9 +219,7 @@ impl DatabaseConfig {
     }
 
     pub fn validate(&self, path: &str, mut report: impl FnMut(String, String)) {
-        let urls = std::iter::once((format!("{path}.primary"), &self.primary));
-        let replicas = self.replicas.iter().enumerate().map(|(index, url)| (format!("{path}.replicas[{index}]"), url));
-        for (path, url) in urls.chain(replicas) {
+        for (path, url) in self.urls(path) {
             if let Err(why) = url.parse::<PostgresAddress>() {
                 report(path, why);
             }
@@ -220,6 +229,12 @@ impl DatabaseConfig {
 }
 
 impl RedisConfig {
+    /// Path and id of each server whose URL can be read.
+    pub fn servers(&self, path: &str) -> Vec<(String, String)> {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.filter_map(|(index, url)| Some((format!("{path}.nodes[{index}]"), url.parse::<RedisAddress>().ok()?.id()))).collect()
+    }
+
     pub fn password(&self) -> Option<SecretSource> {
         SecretSource::from_keys(self.password_file.as_ref(), self.password_env.as_ref())
     }

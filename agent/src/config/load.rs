@@ -1,10 +1,14 @@
 //! From a file to a [`Config`], or to everything that is wrong with it.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use toml::de::DeTable;
 
 use super::problem::{LoadError, Located, Problem, position};
+use super::shape::Walk;
 use super::{Config, SHAPE, shape};
 
 /// Tried in this order when no file is named.
@@ -28,11 +32,13 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
 /// Reads and checks a file. Relative paths in it count from its folder.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     let unreadable = |why: String| LoadError::Unreadable { path: path.to_owned(), why };
-    let size = std::fs::metadata(path).map_err(|err| unreadable(err.to_string()))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(unreadable(format!("is {size} bytes long; a config file has at most {FILE_BYTES_MAX}")));
+    let mut bytes = Vec::new();
+    // Bounded while reading, since a pipe or a device does not say how long it is.
+    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    read.map_err(|err| unreadable(err.to_string()))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(unreadable(format!("is longer than {FILE_BYTES_MAX} bytes, which no config file needs")));
     }
-    let bytes = std::fs::read(path).map_err(|err| unreadable(err.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|err| not_utf8(path, &err))?;
     let base = path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
     parse(&text, base).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
@@ -48,25 +54,32 @@ pub fn parse(text: &str, base: &Path) -> Result<Config, Vec<Located>> {
 }
 
 fn check(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
-    let (document, syntax) = DeTable::parse_recoverable(text);
+    let (mut document, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
-        let problem = |err: toml::de::Error| Problem { place: err.span().unwrap_or(0..0), message: err.message().to_owned() };
         return Err(syntax.into_iter().map(problem).collect());
     }
-    let (places, problems) = shape::walk(&document, &SHAPE);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let mut config: Config =
-        toml::from_str(text).map_err(|err| vec![Problem { place: err.span().unwrap_or(0..0), message: err.message().to_owned() }])?;
-    config.resolve_paths(base);
-    let mut problems = Vec::new();
-    config.validate(&mut |path, message| problems.push(Problem { place: places.find(&path), message: format!("`{path}`: {message}") }));
-    if problems.is_empty() {
-        return Ok(config);
+    let Walk { places, mut problems, fits } = shape::walk(&mut document, &SHAPE);
+    if fits {
+        match Config::deserialize(toml::Deserializer::from(document)) {
+            Ok(mut config) => {
+                config.resolve_paths(base);
+                let mut report = |path: String, message| {
+                    problems.push(Problem { place: places.find(&path), message: format!("`{path}`: {message}") });
+                };
+                config.validate(&mut report);
+                if problems.is_empty() {
+                    return Ok(config);
+                }
+            }
+            Err(err) => problems.push(problem(err)),
+        }
     }
     problems.sort_by_key(|problem| problem.place.start);
     Err(problems)
+}
+
+fn problem(err: toml::de::Error) -> Problem {
+    Problem { place: err.span().unwrap_or(0..0), message: err.message().to_owned() }
 }
 
 fn not_utf8(path: &Path, err: &std::string::FromUtf8Error) -> LoadError {

@@ -48,7 +48,8 @@ pub struct Config {
     pub route: Vec<RouteConfig>,
 }
 
-const SHAPE: Shape = Shape::Table(&[
+/// What the file may look like.
+pub const SHAPE: Shape = Shape::Table(&[
     key("agent", Shape::Table(agent::AGENT_KEYS)),
     key("log", Shape::Table(agent::LOG_KEYS)),
     key("http", Shape::Table(http::HTTP_KEYS)),
@@ -58,7 +59,7 @@ const SHAPE: Shape = Shape::Table(&[
     key("collect", Shape::Table(collect::COLLECT_KEYS)),
     key("plugins", Shape::Table(plugins::PLUGINS_KEYS)),
     key("plugin", Shape::Map(&Shape::Table(plugins::PLUGIN_KEYS))),
-    key("secret", Shape::Map(&Shape::Table(secret::SOURCE_KEYS))),
+    key("secret", Shape::Map(&Shape::OneKey(secret::SOURCE_KEYS))),
     key("receiver", Shape::List(&Shape::Table(notify::RECEIVER_KEYS))),
     key("route", Shape::List(&Shape::Table(notify::ROUTE_KEYS))),
 ]);
@@ -94,12 +95,11 @@ impl Config {
     /// A server watched twice would have every series and alert twice.
     fn unique_servers(&self, report: &mut impl FnMut(String, String)) {
         let mut seen = BTreeSet::new();
-        for (index, database) in self.database.iter().enumerate() {
-            let urls = std::iter::once(&database.primary).chain(&database.replicas);
-            for address in urls.filter_map(|url| url.parse::<database::PostgresAddress>().ok()) {
-                if !seen.insert(address.id()) {
-                    report(format!("database[{index}]"), format!("the server {} is listed twice", address.id()));
-                }
+        let postgres = self.database.iter().enumerate().flat_map(|(index, database)| database.servers(&format!("database[{index}]")));
+        let redis = self.redis.iter().enumerate().flat_map(|(index, redis)| redis.servers(&format!("redis[{index}]")));
+        for (path, id) in postgres.chain(redis) {
+            if !seen.insert(id.clone()) {
+                report(path, format!("the server {id} is listed twice"));
             }
         }
     }

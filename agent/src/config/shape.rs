@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -16,6 +17,8 @@ use super::problem::Problem;
 pub enum Shape {
     /// A table with these keys and no others.
     Table(&'static [Key]),
+    /// A table with exactly one of these keys.
+    OneKey(&'static [Key]),
     /// A table whose keys are the user's own names.
     Map(&'static Shape),
     List(&'static Shape),
@@ -74,57 +77,76 @@ impl Places {
     }
 }
 
-/// Compares a document with its shape. Problems come in the order of the file.
-pub fn walk(document: &Spanned<DeTable<'_>>, shape: &Shape) -> (Places, Vec<Problem>) {
-    let mut walk = Walk { places: Places::default(), problems: Vec::new() };
-    if let Shape::Table(keys) = shape {
-        walk.table("", document.get_ref(), document.span(), keys);
-    }
-    walk.problems.sort_by_key(|problem| problem.place.start);
-    (walk.places, walk.problems)
+/// What came of comparing a document with its shape.
+#[derive(Debug, Default)]
+pub struct Walk {
+    pub places: Places,
+    pub problems: Vec<Problem>,
+    /// Whether what is left of the document fits the shape all the same, so that its values can be checked too.
+    pub fits: bool,
 }
 
-struct Walk {
-    places: Places,
-    problems: Vec<Problem>,
+/// Compares a document with its shape, and removes the keys that nobody knows.
+pub fn walk(document: &mut Spanned<DeTable<'_>>, shape: &Shape) -> Walk {
+    let mut walk = Walk { fits: true, ..Walk::default() };
+    if let Shape::Table(keys) = shape {
+        let place = document.span();
+        walk.table("", document.get_mut(), place, keys);
+    }
+    walk
 }
 
 impl Walk {
-    fn table(&mut self, path: &str, table: &DeTable<'_>, place: Range<usize>, keys: &[Key]) {
-        for (name, value) in table {
+    fn table(&mut self, path: &str, table: &mut DeTable<'_>, place: Range<usize>, keys: &[Key]) {
+        let mut unknown = Vec::new();
+        for (name, value) in table.iter_mut() {
             match keys.iter().find(|key| key.name == name.get_ref()) {
                 Some(key) => self.value(&join(path, name.get_ref()), value, &key.shape),
-                None => self.problem(name.span(), unknown_key(path, name.get_ref(), keys)),
+                None => {
+                    self.problems.push(Problem { place: name.span(), message: unknown_key(path, name.get_ref(), keys) });
+                    unknown.push(name.get_ref().to_string());
+                }
             }
         }
+        for name in unknown {
+            table.remove(name.as_str());
+        }
         for key in keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
-            self.problem(place.clone(), format!("{} needs a key `{}`", section(path), key.name));
+            self.misfit(place.clone(), format!("{} needs a key `{}`", section(path), key.name));
         }
     }
 
-    fn value(&mut self, path: &str, value: &Spanned<DeValue<'_>>, shape: &Shape) {
-        self.places.0.insert(path.to_owned(), value.span());
-        match (shape, value.get_ref()) {
-            (Shape::Table(keys), DeValue::Table(table)) => self.table(path, table, value.span(), keys),
+    fn value(&mut self, path: &str, value: &mut Spanned<DeValue<'_>>, shape: &Shape) {
+        let place = value.span();
+        self.places.0.insert(path.to_owned(), place.clone());
+        match (shape, value.get_mut()) {
+            (Shape::Table(keys), DeValue::Table(table)) => self.table(path, table, place, keys),
+            (Shape::OneKey(keys), DeValue::Table(table)) => {
+                self.table(path, table, place.clone(), keys);
+                if table.len() != 1 {
+                    let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+                    self.misfit(place, format!("`{path}` must have one key, either of {}", quoted(&names)));
+                }
+            }
             (Shape::Settings, DeValue::Table(table)) => self.settings(path, table),
             (Shape::Map(inner), DeValue::Table(table)) => {
-                for (name, value) in table {
+                for (name, value) in table.iter_mut() {
                     self.value(&join(path, name.get_ref()), value, inner);
                 }
             }
             (Shape::List(inner), DeValue::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
+                for (index, item) in items.iter_mut().enumerate() {
                     self.value(&format!("{path}[{index}]"), item, inner);
                 }
             }
             (Shape::Texts, DeValue::Array(items)) => {
-                for (index, item) in items.iter().enumerate() {
+                for (index, item) in items.iter_mut().enumerate() {
                     self.value(&format!("{path}[{index}]"), item, &Shape::Text);
                 }
             }
             (shape, found) => {
                 if let Err(message) = check_leaf(path, shape, found) {
-                    self.problem(value.span(), message);
+                    self.misfit(place, message);
                 }
             }
         }
@@ -150,10 +172,14 @@ impl Walk {
         }
     }
 
-    fn problem(&mut self, place: Range<usize>, message: String) {
+    fn misfit(&mut self, place: Range<usize>, message: String) {
+        self.fits = false;
         self.problems.push(Problem { place, message });
     }
 }
+
+/// Whoever means more means for ever, and sums of time must not overflow.
+const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), String> {
     match (shape, found) {
@@ -163,7 +189,11 @@ fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), Stri
             Err(format!("`{path}` is \"{text}\" but must be one of {}{}", quoted(allowed), did_you_mean(text, allowed.iter().copied())))
         }
         (Shape::Duration, DeValue::String(text)) => {
-            humantime::parse_duration(text).map(drop).map_err(|err| format!("`{path}` is not a duration like \"500ms\" or \"5m\": {err}"))
+            let duration = humantime::parse_duration(text);
+            match duration.map_err(|err| format!("`{path}` is not a duration like \"500ms\" or \"5m\": {err}"))? {
+                duration if duration > DURATION_MAX => Err(format!("`{path}` is \"{text}\" but must be at most a year")),
+                _ => Ok(()),
+            }
         }
         (Shape::Size, DeValue::String(text)) => {
             text.parse::<bytesize::ByteSize>().map(drop).map_err(|err| format!("`{path}` is not a size like \"64MiB\": {err}"))
@@ -190,7 +220,7 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
 
 fn wanted(shape: &Shape) -> String {
     match shape {
-        Shape::Table(_) | Shape::Map(_) | Shape::Settings => "a table".to_owned(),
+        Shape::Table(_) | Shape::OneKey(_) | Shape::Map(_) | Shape::Settings => "a table".to_owned(),
         Shape::List(Shape::Table(_)) => "a list of tables, written [[...]]".to_owned(),
         Shape::List(_) => "a list".to_owned(),
         Shape::Texts => "a text or a list of texts".to_owned(),

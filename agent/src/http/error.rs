@@ -22,6 +22,11 @@ impl ApiError {
         Self { status: StatusCode::BAD_REQUEST, code: "bad_request", message: message.into(), hint: None }
     }
 
+    pub fn method_not_allowed() -> Self {
+        let message = "this path does not know that method".to_owned();
+        Self { status: StatusCode::METHOD_NOT_ALLOWED, code: "method_not_allowed", message, hint: None }
+    }
+
     pub fn unauthorised(message: impl Into<String>) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, code: "unauthorised", message: message.into(), hint: None }
     }

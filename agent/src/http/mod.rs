@@ -84,6 +84,7 @@ fn router(api: Arc<Api>) -> Router {
         .route("/api/database/slow-queries", get(api::slow_queries::list))
         .route("/api/database/alerts", get(api::alerts::list))
         .route("/metrics", get(move |api, headers| metrics::show(api, headers, exposition)))
+        .method_not_allowed_fallback(async || ApiError::method_not_allowed().hint("the header `allow` names those it knows"))
         .fallback(async || ApiError::not_found("there is nothing at this path").hint("the API's paths begin with /api/"))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), access::check))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), count))

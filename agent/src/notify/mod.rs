@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use pharos_model::alert::{AlertState, Reason, Transition};
+use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason};
 use pharos_model::subject::Label;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -21,7 +23,6 @@ use self::retry::Backoff;
 use self::route::Routes;
 use crate::config::notify::{ReceiverConfig, RouteConfig};
 use crate::lifecycle::Lifecycle;
-use crate::plugin::{Delivery, Message, MessageAlert, MessageReason, PluginHost};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Messages that wait for one receiver. A receiver that is this far behind is told of its oldest troubles first.
@@ -32,6 +33,12 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3_600);
 
 /// How long the drain waits for receivers: less than the whole drain may take.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// Brings one message to its receiver: the seam at which the agent connects the notifier plugins.
+pub trait Deliver: Send + Sync + 'static {
+    /// One attempt through a notifier, with the receiver's settings laid over the notifier's own.
+    fn deliver<'a>(&'a self, notifier: &'a str, settings: &'a Value, message: &'a Message) -> BoxFuture<'a, Delivery>;
+}
 
 /// Sends transitions to receivers.
 pub struct Notify {
@@ -49,7 +56,7 @@ impl Notify {
         external_url: Option<String>,
         receivers: Vec<ReceiverConfig>,
         routes: Vec<RouteConfig>,
-        plugins: &PluginHost,
+        notifiers: &Arc<dyn Deliver>,
         metrics: &Arc<SelfMetrics>,
         lifecycle: &Lifecycle,
     ) -> Self {
@@ -62,7 +69,7 @@ impl Notify {
                 settings: serde_json::to_value(&config.settings).unwrap_or_default(),
                 name: config.name.clone(),
                 plugin: config.plugin,
-                plugins: plugins.clone(),
+                notifiers: Arc::clone(notifiers),
                 metrics: Arc::clone(metrics),
                 stop: lifecycle.soft().clone(),
             };
@@ -133,7 +140,7 @@ struct Worker {
     name: String,
     plugin: String,
     settings: Value,
-    plugins: PluginHost,
+    notifiers: Arc<dyn Deliver>,
     metrics: Arc<SelfMetrics>,
     stop: CancellationToken,
 }
@@ -167,7 +174,7 @@ impl Worker {
         loop {
             message.attempt += 1;
             let (receiver, id) = (self.name.as_str(), message.id.as_str());
-            let (reason, why, after) = match self.plugins.deliver(&self.plugin, &self.settings, &message).await {
+            let (reason, why, after) = match self.notifiers.deliver(&self.plugin, &self.settings, &message).await {
                 Delivery::Accepted => {
                     self.metrics.add("pharos_notifications_total", &[receiver], 1.0);
                     info!(receiver, id, attempt = message.attempt, "`{receiver}` accepted a notification");

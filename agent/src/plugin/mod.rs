@@ -46,7 +46,6 @@ pub use engine::Ticker;
 pub use generation::Linkers;
 pub use instance::CallError;
 pub use load::{LoadError, Loader, digest};
-pub use message::{Delivery, Message, MessageAlert, MessageReason};
 pub use reload::{Reloader, Shipped};
 pub use slot::Origin;
 pub use state::StateAccess;

@@ -1,3 +1,5 @@
+//! What a rule says of a snapshot, and what it says of settings that make no sense.
+
 use expect_test::{Expect, expect};
 use pharos_plugin::testing::{Facts, render};
 use pharos_plugin::{Failure, Plugin, settings};

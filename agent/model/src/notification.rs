@@ -1,0 +1,65 @@
+//! One message to one receiver, and what came of delivering it.
+//!
+//! Whoever decides what is told and whoever brings it there meet in these types, so that neither names the other.
+
+use std::time::Duration;
+
+use crate::finding::Severity;
+use crate::subject::{Label, Subject};
+
+/// One group of alerts for one receiver.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Stable over retries.
+    pub id: String,
+    pub receiver: String,
+    pub group_key: String,
+    pub group_labels: Vec<Label>,
+    pub alerts: Vec<MessageAlert>,
+    pub attempt: u32,
+    pub agent: String,
+    pub external_url: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct MessageAlert {
+    /// Sixteen hex digits.
+    pub fingerprint: String,
+    pub reason: MessageReason,
+    pub severity: Severity,
+    pub subject: Subject,
+    pub labels: Vec<Label>,
+    pub title: String,
+    pub detail: String,
+    pub cause: Option<String>,
+    pub fix: Option<String>,
+    pub runbook: Option<String>,
+    pub value: Option<f64>,
+    pub started_at_ms: u64,
+    pub ended_at_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageReason {
+    Firing,
+    Resolved,
+    SeverityChanged,
+}
+
+/// What came of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    Accepted,
+    /// Not now; how long to wait, if the receiver said so.
+    Retry {
+        after: Option<Duration>,
+        why: String,
+    },
+    /// It may have arrived; the same id on the next try.
+    Ambiguous(String),
+    /// It never will be.
+    Rejected {
+        reason: &'static str,
+        why: String,
+    },
+}

@@ -1,0 +1,221 @@
+//! What the outside sees over HTTP: shapes, errors, tokens.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pharos_model::metric::Catalogue;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::fixture::{TestAgent, item, postgres, postgres_config, redis, runtime_tasks};
+
+/// One answer as it came: status, content type, body.
+async fn ask(agent: &TestAgent, request: &str, headers: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(agent.agent.address()).await.unwrap();
+    let request = format!("{request} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let content_type = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap_or_default();
+    (status, content_type.to_owned(), body.to_owned())
+}
+
+async fn error(agent: &TestAgent, path: &str) -> (u16, Value) {
+    let (status, content_type, body) = ask(agent, &format!("GET {path}"), "").await;
+    assert_eq!(content_type, "application/json", "{path}");
+    (status, serde_json::from_str::<Value>(&body).unwrap()["error"].take())
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Metric, label names and value of each series of an exposition.
+fn series(exposition: &str) -> Vec<(&str, Vec<&str>)> {
+    let lines = exposition.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .map(|line| match line.split_once('{') {
+            Some((metric, rest)) => {
+                let labels = rest.rsplit_once("\"}").unwrap().0;
+                (metric, labels.split("\",").map(|label| label.split_once("=\"").unwrap().0).collect())
+            }
+            None => (line.split_once(' ').unwrap().0, Vec::new()),
+        })
+        .collect()
+}
+
+const RULES: &str = r#"
+[[plugin.threshold.settings.rules]]
+id = "always"
+metric = "pharos_redis_up"
+above = 0.5
+clear = 0.25
+severity = "warning"
+summary = "{server} is up"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_have_the_promised_shapes() {
+    let (tasks, _) = runtime_tasks();
+    let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
+    let redis_config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n", cache.url());
+    let agent = TestAgent::start(&format!("{}{redis_config}{RULES}", postgres_config("app", &server))).await;
+    let (postgres_id, redis_id) = (format!("127.0.0.1:{}", server.port()), format!("127.0.0.1:{}", cache.port()));
+
+    // Ready, with the state of every part.
+    let ready = agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
+    assert_eq!((&ready["waiting_for"], &ready["failed"]), (&json!([]), &json!([])));
+    assert_eq!(ask(&agent, "GET /healthz", "").await, (200, "application/json".to_owned(), r#"{"status":"alive"}"#.to_owned()));
+    let services = agent.json("/api/services/status").await;
+    for name in ["http", "store", &format!("postgres {postgres_id}"), &format!("redis {redis_id}")] {
+        let part = item(&services, "name", name).unwrap_or_else(|| panic!("no {name} in {services}"));
+        assert_eq!(keys(part), ["cause", "name", "since", "state"]);
+        assert_eq!(part["state"], "ok", "{part}");
+    }
+
+    // Facts of each server.
+    let has_statements =
+        |answer: &Value| item(answer, "kind", "postgres").is_some_and(|item| item["parts"]["statements"]["state"] == "present");
+    let facts = agent.wait_json("/api/database/metrics", has_statements).await;
+    let fact = item(&facts, "server", &postgres_id).unwrap();
+    assert_eq!(keys(fact), ["database", "kind", "metrics", "parts", "server", "taken_at", "up", "version"]);
+    assert_eq!((&fact["database"], &fact["up"]), (&json!("app"), &json!(true)));
+    assert_eq!(fact["metrics"]["pharos_postgres_up"], json!([{ "labels": {}, "value": 1.0 }]));
+    let facts = agent.json("/api/database/metrics?database=cache").await;
+    assert_eq!((facts["items"].as_array().unwrap().len(), &facts["items"][0]["server"]), (1, &json!(redis_id)));
+
+    // Slow queries, here every query.
+    let slow = agent.wait_json("/api/database/slow-queries?threshold=0s&limit=1", |answer| answer["items"][0]["query"].is_string()).await;
+    assert_eq!(slow["items"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        keys(&slow["items"][0]),
+        [
+            "calls",
+            "database",
+            "datname",
+            "fingerprint",
+            "mean_seconds",
+            "p95_estimate_seconds",
+            "query",
+            "rows",
+            "server",
+            "time_seconds",
+            "toplevel",
+            "user"
+        ]
+    );
+
+    // Alerts.
+    let fires = |answer: &Value| answer["items"][0]["state"] == "firing";
+    let mut alerts = agent.wait_json("/api/database/alerts?database=cache", fires).await;
+    let mut alert = alerts["items"][0].take();
+    for time in ["since", "started_at"] {
+        assert!(humantime::parse_rfc3339(alert[time].take().as_str().unwrap()).is_ok());
+    }
+    assert!(alert["detail"].take().is_string());
+    assert_eq!(alert["fingerprint"].take().as_str().map(str::len), Some(16));
+    let expected = json!({
+        "fingerprint": null, "rule": "always", "plugin": "threshold", "subject": { "kind": "redis", "id": redis_id },
+        "labels": { "database": "cache", "server": redis_id }, "severity": "warning", "state": "firing", "since": null, "started_at": null,
+        "value": 1.0, "raise_at": 0.5, "clear_at": 0.25, "title": format!("{redis_id} is up"), "detail": null, "cause": null, "fix": null,
+        "frozen": null,
+    });
+    assert_eq!(alert, expected);
+    assert_eq!(agent.json("/api/database/alerts?database=app").await["items"], json!([]));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn series_have_the_labels_of_the_catalogue_and_both_formats_say_the_same() {
+    let (tasks, _) = runtime_tasks();
+    let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
+    let redis_config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n", cache.url());
+    let agent = TestAgent::start(&format!("{}{redis_config}{RULES}", postgres_config("app", &server))).await;
+    let all = ["pharos_postgres_statement_calls_total{", "pharos_redis_up{", "pharos_alert_transitions_total{", "pharos_plugin_info{"];
+    let text = agent.wait_metrics(|text| all.iter().all(|name| text.contains(name))).await;
+
+    let mut wrong = BTreeSet::new();
+    for (metric, mut labels) in series(&text) {
+        let Some(spec) = Catalogue::shipped().spec(metric) else {
+            wrong.insert(format!("{metric} is not in the catalogue"));
+            continue;
+        };
+        let subject = if spec.part.is_some() { vec!["database", "server"] } else { Vec::new() };
+        let mut expected: Vec<&str> = subject.into_iter().chain(spec.labels.iter().map(String::as_str)).collect();
+        labels.sort_unstable();
+        expected.sort_unstable();
+        if labels != expected {
+            wrong.insert(format!("{metric} has {labels:?}, not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+
+    let (_, content_type, text) = ask(&agent, "GET /metrics", "").await;
+    assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+    let (_, content_type, open) = ask(&agent, "GET /metrics", "accept: application/openmetrics-text; version=1.0.0\r\n").await;
+    assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open.ends_with("\n# EOF\n"));
+    let count = |text: &str| {
+        let mut counts = BTreeMap::new();
+        // The requests themselves count requests.
+        series(text).iter().filter(|(metric, _)| metric.contains("_postgres_") || metric.contains("_redis_")).for_each(|(metric, _)| {
+            *counts.entry((*metric).to_owned()).or_insert(0) += 1;
+        });
+        counts.into_keys().collect::<Vec<_>>()
+    };
+    assert_eq!(count(&text), count(&open));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_are_json_with_a_way_out() {
+    let agent = TestAgent::start("[[database]]\nname = \"app\"\nprimary = \"postgresql://pharos@127.0.0.1:1/app\"").await;
+    let unknown = json!({ "code": "not_found", "message": "no database is named \"ap\"", "hint": "configured are: app" });
+    for resource in ["metrics", "slow-queries", "alerts"] {
+        assert_eq!(error(&agent, &format!("/api/database/{resource}?database=ap")).await, (404, unknown.clone()), "{resource}");
+        let (status, body) = error(&agent, &format!("/api/database/{resource}?databse=app")).await;
+        assert_eq!((status, &body["code"]), (400, &json!("bad_request")), "{resource}: {body}");
+        assert!(body["message"].as_str().unwrap().contains("databse"), "{body}");
+    }
+    let (status, body) = error(&agent, "/api/database/slow-queries?threshold=long").await;
+    assert_eq!((status, &body["hint"]), (400, &json!("a duration like 250ms")));
+    assert_eq!(error(&agent, "/api/database/slow-queries?limit=-1").await.0, 400);
+    let (status, body) = error(&agent, "/nowhere").await;
+    assert_eq!((status, &body["code"]), (404, &json!("not_found")));
+    let (status, content_type, body) = ask(&agent, "POST /api/plugins", "content-length: 0\r\n").await;
+    assert_eq!((status, content_type.as_str()), (405, "application/json"), "{body}");
+
+    // A server that is down: degraded, and ready all the same.
+    let ready = agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
+    let part = item(&ready, "name", "postgres 127.0.0.1:1").unwrap();
+    assert_eq!(part["state"], "degraded");
+    assert!(part["cause"].as_str().unwrap().contains("cannot reach the server"), "{part}");
+    let (status, _, _) = ask(&agent, "GET /readyz", "").await;
+    assert_eq!(status, 200);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_open_everything_and_only_health_is_open_without() {
+    let digest: String = Sha256::digest(b"open sesame").iter().map(|byte| format!("{byte:02X}")).collect();
+    let token = format!("[http]\nlisten = \"0.0.0.0:0\"\n[[access.token]]\nname = \"grafana\"\nrole = \"viewer\"\nsha256 = \"{digest}\"");
+    let agent = TestAgent::start_with(&token, Vec::new()).await;
+    for path in ["/metrics", "/readyz", "/api/plugins", "/api/services/status", "/api/database/alerts", "/nowhere"] {
+        for header in [None, Some("Bearer open sesam"), Some("open sesame"), Some("Bearer "), Some("Basic b3Blbg==")] {
+            let headers: Vec<(&str, &str)> = header.map(|value| ("authorization", value)).into_iter().collect();
+            let (status, body) = agent.request(path, &headers).await;
+            assert!(status == 401 && !body.contains("sesam"), "{path} {header:?}: {status} {body}");
+        }
+        let (status, body) = agent.request(path, &[("authorization", "Bearer open sesame")]).await;
+        assert_eq!(status, if path == "/nowhere" { 404 } else { 200 }, "{path}: {body}");
+    }
+    assert_eq!(agent.request("/healthz", &[]).await.0, 200);
+    let (status, body) = error(&agent, "/metrics").await;
+    assert_eq!((status, &body["code"]), (401, &json!("unauthorised")));
+    agent.stop().await;
+}

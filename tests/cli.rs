@@ -1,0 +1,285 @@
+//! The built program: what it prints, how it exits, how it stops.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use pharos::demo::postgres::MONITORING_ROLE;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::TcpListener;
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+use crate::fixture::{PATIENCE, get, pharos, postgres, project, runtime_tasks, shipped};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(pharos());
+    command.args(arguments).current_dir(std::env::temp_dir()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs to the end: exit code, standard output, standard error.
+async fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = timeout(PATIENCE, command(arguments).output()).await.expect("it ends").unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A config in a folder of its own.
+struct Setup {
+    folder: TempDir,
+}
+
+impl Setup {
+    fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut text = config.to_owned();
+        for (section, keys) in [("agent", "data_dir = \"data\""), ("http", "listen = \"127.0.0.1:0\"")] {
+            if !config.contains(&format!("[{section}]")) {
+                text.push_str(&format!("\n[{section}]\n{keys}\n"));
+            }
+        }
+        std::fs::write(folder.path().join("pharos.toml"), text).unwrap();
+        Self { folder }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("pharos.toml")
+    }
+
+    fn arguments<'a>(&self, command: &'a str, path: &'a str) -> [&'a str; 3] {
+        [command, "--config", path]
+    }
+
+    fn run(&self) -> Running {
+        let path = self.config();
+        let mut child = command(&self.arguments("run", path.to_str().unwrap())).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Running { child, lines }
+    }
+
+    async fn output(&self, command: &str) -> (Option<i32>, String, String) {
+        let path = self.config();
+        output(&self.arguments(command, path.to_str().unwrap())).await
+    }
+}
+
+/// `pharos run` under way.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+}
+
+impl Running {
+    /// Reads the log up to a line with this text, and returns that.
+    async fn line(&mut self, text: &str) -> String {
+        let mut seen = Vec::new();
+        let search = async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                if line.contains(text) {
+                    return Some(line);
+                }
+                seen.push(line);
+            }
+            None
+        };
+        let found = timeout(PATIENCE, search).await.ok().flatten();
+        found.unwrap_or_else(|| panic!("no line with `{text}`:\n{}", seen.join("\n")))
+    }
+
+    async fn port(&mut self) -> u16 {
+        let line = self.line("listening on http://").await;
+        let digits: String = line.rsplit("http://127.0.0.1:").next().unwrap().chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().unwrap()
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    async fn exit_code(mut self) -> Option<i32> {
+        // Its log is read on, since a full pipe would hold it up.
+        let drain = async { while let Ok(Some(_)) = self.lines.next_line().await {} };
+        timeout(PATIENCE, drain).await.expect("it ends");
+        self.child.wait().await.unwrap().code()
+    }
+}
+
+#[tokio::test]
+async fn wrong_usage_exits_with_2_and_questions_with_0() {
+    assert_eq!(output(&["fly"]).await.0, Some(2));
+    assert_eq!(output(&["run", "--colour"]).await.0, Some(2));
+    let (code, stdout, _) = output(&["--version"]).await;
+    assert_eq!((code, stdout), (Some(0), format!("pharos {}\n", env!("CARGO_PKG_VERSION"))));
+    let (code, stdout, _) = output(&["--help"]).await;
+    assert!(code == Some(0) && stdout.contains("78 the configuration cannot be used"), "{stdout}");
+}
+
+#[tokio::test]
+async fn check_prints_every_error_with_its_place_and_exits_with_78() {
+    let setup = Setup::new("[agent]\nnmae = \"a\"\n[http]\nlisten = \"0.0.0.0:1\"\n[colect]\n");
+    let (code, stdout, stderr) = setup.output("check").await;
+    let path = setup.config().display().to_string();
+    let places: Vec<&str> = stderr.lines().map(|line| line.strip_prefix(&path).unwrap().split(": ").next().unwrap()).collect();
+    assert_eq!((code, stdout.as_str()), (Some(78), ""));
+    assert_eq!(places, [":2:1", ":4:10", ":5:2"], "{stderr}");
+    assert_eq!(setup.output("run").await, (Some(78), String::new(), stderr));
+}
+
+#[tokio::test]
+async fn check_of_a_good_file_says_so_and_a_missing_one_exits_with_78() {
+    let (code, stdout, stderr) = Setup::new("").output("check").await;
+    assert!(code == Some(0) && stdout.ends_with("pharos.toml: ok\n") && stderr.is_empty(), "{stdout}{stderr}");
+    let (code, _, stderr) = output(&["check", "--config", "/nowhere/pharos.toml"]).await;
+    assert_eq!((code, stderr.as_str()), (Some(78), "/nowhere/pharos.toml: No such file or directory (os error 2)\n"));
+    let example = project().join("config/pharos.toml");
+    assert_eq!(output(&["check", "--config", example.to_str().unwrap()]).await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_port_in_use_exits_with_78_and_names_the_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    let (code, _, stderr) = Setup::new(&format!("[http]\nlisten = \"{address}\"")).output("run").await;
+    assert_eq!(code, Some(78));
+    assert!(stderr.contains(&format!("listening on {address} (is another agent running? change http.listen)")), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_second_agent_on_one_data_dir_names_the_first() {
+    let setup = Setup::new("");
+    let mut first = setup.run();
+    first.port().await;
+    let (code, _, stderr) = setup.output("run").await;
+    assert_eq!(code, Some(78));
+    assert!(stderr.contains(&format!("another agent (process {}) uses the data directory", first.child.id().unwrap())), "{stderr}");
+    first.signal(rustix::process::Signal::TERM);
+    assert_eq!(first.exit_code().await, Some(0));
+    // The lock ends with its process.
+    let mut second = setup.run();
+    second.port().await;
+    second.signal(rustix::process::Signal::KILL);
+    assert_eq!(second.exit_code().await, None);
+    let mut third = setup.run();
+    third.port().await;
+    third.signal(rustix::process::Signal::INT);
+    assert_eq!(third.exit_code().await, Some(0), "SIGINT drains as SIGTERM does");
+}
+
+/// A server that is down makes an alert without any server.
+fn alert_to(url: &str) -> String {
+    shipped();
+    let plugins = project().join("target/plugins");
+    format!(
+        r#"
+[plugins]
+dir = "{}"
+[[database]]
+name = "app"
+primary = "postgresql://pharos@127.0.0.1:1/app"
+[[plugin.threshold.settings.rules]]
+id = "down"
+metric = "pharos_postgres_up"
+below = 0.5
+severity = "critical"
+[plugin.webhook]
+grants = {{ egress = ["127.0.0.1"] }}
+[[receiver]]
+name = "ops"
+plugin = "webhook"
+settings = {{ url = "{url}" }}
+[[route]]
+receiver = "ops"
+"#,
+        plugins.display()
+    )
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_what_the_first_one_waits_for() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let setup = Setup::new(&alert_to(&format!("http://{}/", silent.local_addr().unwrap())));
+    let mut agent = setup.run();
+    let (delivery, _) = timeout(PATIENCE, silent.accept()).await.expect("a delivery begins").unwrap();
+    agent.signal(rustix::process::Signal::TERM);
+    agent.line("stopping on SIGTERM").await;
+    agent.signal(rustix::process::Signal::TERM);
+    agent.line("second signal, stopping at once").await;
+    assert_eq!(agent.exit_code().await, Some(1));
+    drop(delivery);
+}
+
+#[tokio::test]
+async fn json_logs_are_one_object_a_line() {
+    let setup = Setup::new("[log]\nformat = \"json\"");
+    let mut agent = setup.run();
+    let port = agent.port().await;
+    let (status, body) = get(port, "/healthz", &[]).await;
+    assert_eq!((status, body.as_str()), (200, r#"{"status":"alive"}"#));
+    agent.signal(rustix::process::Signal::TERM);
+    let mut messages = Vec::new();
+    while let Some(line) = timeout(PATIENCE, agent.lines.next_line()).await.expect("it ends").unwrap() {
+        let entry: Value = serde_json::from_str(&line).unwrap_or_else(|err| panic!("{err}: {line}"));
+        assert!(entry["level"].is_string() && entry["timestamp"].is_string(), "{line}");
+        messages.push(entry["message"].as_str().unwrap().to_owned());
+    }
+    assert!(messages.iter().any(|message| message == "pharos ended: Drained"), "{messages:?}");
+    assert_eq!(agent.exit_code().await, Some(0));
+}
+
+fn plugin(id: &str) -> String {
+    shipped();
+    project().join(format!("target/plugins/{id}.wasm")).display().to_string()
+}
+
+#[tokio::test]
+async fn plugin_inspect_shows_what_a_file_is() {
+    let (code, stdout, stderr) = output(&["plugin", "inspect", &plugin("redis-essentials")]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    for expected in ["world    alert-rule-plugin", "plugin   redis-essentials ", "import   pharos:plugin/", "rule     ", "sha256 "] {
+        assert!(stdout.contains(expected), "no `{expected}` in {stdout}");
+    }
+    let (code, _, stderr) = output(&["plugin", "inspect", "Cargo.toml"]).await;
+    assert!(code == Some(1) && stderr.starts_with("pharos: reading Cargo.toml: No such file"), "{stderr}");
+    let folder = tempfile::tempdir().unwrap();
+    let garbage = folder.path().join("garbage.wasm");
+    std::fs::write(&garbage, "no component").unwrap();
+    let (code, _, stderr) = output(&["plugin", "inspect", garbage.to_str().unwrap()]).await;
+    assert!(code == Some(1) && stderr.contains("garbage.wasm"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_is_tested_on_a_snapshot_recorded_from_a_real_server() {
+    let (tasks, _) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = Setup::new(&format!("[[database]]\nname = \"app\"\nprimary = \"{}\"", server.url(MONITORING_ROLE, "postgres")));
+    let path = setup.config();
+    let (code, snapshot, stderr) = output(&["snapshot", "app", "--config", path.to_str().unwrap()]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let file = setup.folder.path().join("snapshot.json");
+    std::fs::write(&file, snapshot).unwrap();
+    let settings = setup.folder.path().join("settings.toml");
+    std::fs::write(&settings, "rules = [{ id = \"up\", metric = \"pharos_postgres_up\", above = 0.5, severity = \"info\" }]").unwrap();
+    let test = |id: &'static str, snapshot: &Path| {
+        let (snapshot, settings) = (snapshot.display().to_string(), settings.display().to_string());
+        async move {
+            let plugin = plugin(id);
+            let mut arguments = vec!["plugin", "test", &plugin, "--snapshot", &snapshot];
+            if id == "threshold" {
+                arguments.extend(["--settings", &settings]);
+            }
+            output(&arguments).await
+        }
+    };
+    let (code, stdout, stderr) = test("threshold", &file).await;
+    assert!(code == Some(0) && stdout.starts_with("info     up{") && stdout.contains("1 findings, 0 skipped"), "{stdout}{stderr}");
+    let (code, stdout, stderr) = test("postgres-essentials", &file).await;
+    assert!(code == Some(0) && stdout.contains(" findings, "), "{stdout}{stderr}");
+    let (code, _, stderr) = test("threshold", &settings).await;
+    assert!(code == Some(1) && stderr.contains("is not a snapshot that `pharos snapshot` recorded"), "{stderr}");
+    let (code, _, stderr) = output(&["snapshot", "nobody", "--config", path.to_str().unwrap()]).await;
+    let id = format!("127.0.0.1:{}", server.port());
+    assert!(code == Some(1) && stderr.contains(&format!("no server or database is named \"nobody\"; configured are: {id}")), "{stderr}");
+}

@@ -1,0 +1,107 @@
+//! The state store on its own: what it keeps, what it bounds, whom it refuses.
+
+use std::os::unix::fs::PermissionsExt;
+
+use pharos::store::{Entry, Event, PluginStateLimits, Store, StoreError, Written};
+use serde_json::json;
+
+const LIMITS: PluginStateLimits = PluginStateLimits { keys: 2, bytes: 20 };
+
+fn entry(value: &str, expires_at_ms: Option<u64>) -> Entry {
+    Entry { value: value.into(), expires_at_ms, now_ms: 1_000 }
+}
+
+async fn put(store: &Store, plugin: &str, key: &str, entry: Entry) -> Written {
+    store.put_plugin_state(plugin, key.to_owned(), None, entry, LIMITS).await.unwrap()
+}
+
+async fn get(store: &Store, plugin: &str, key: &str, now_ms: u64) -> Option<Vec<u8>> {
+    store.plugin_state(plugin, key.to_owned(), now_ms).await.unwrap()
+}
+
+#[tokio::test]
+async fn plugin_state_is_each_plugins_own_expires_and_has_a_quota() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(put(&store, "a", "k", entry("one", None)).await, Written::Done);
+    assert_eq!(put(&store, "b", "k", entry("two", Some(2_000))).await, Written::Done);
+    assert_eq!(get(&store, "a", "k", 1_000).await.as_deref(), Some(&b"one"[..]));
+    assert_eq!(get(&store, "b", "k", 1_999).await.as_deref(), Some(&b"two"[..]));
+    assert_eq!(get(&store, "b", "k", 2_000).await, None, "its time is over");
+    assert_eq!(get(&store, "c", "k", 1_000).await, None);
+
+    assert_eq!(put(&store, "a", "k2", entry("0123456789abcdef", None)).await, Written::QuotaExceeded(20));
+    assert_eq!(put(&store, "a", "k2", entry("x", None)).await, Written::Done);
+    assert_eq!(put(&store, "a", "k3", entry("x", None)).await, Written::QuotaExceeded(20), "two keys are all");
+    assert_eq!(put(&store, "a", "k2", entry("y", None)).await, Written::Done, "its own place is free for itself");
+    store.delete_plugin_state("a", "k".to_owned()).await.unwrap();
+    assert_eq!(put(&store, "a", "k3", entry("x", None)).await, Written::Done);
+}
+
+#[tokio::test]
+async fn a_swap_happens_only_over_the_expected_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let swap = async |expected: Option<&str>, value: &str| {
+        let expected = expected.map(|text| text.as_bytes().to_vec());
+        store.put_plugin_state("a", "k".to_owned(), Some(expected), entry(value, None), LIMITS).await.unwrap()
+    };
+    assert_eq!(swap(Some("x"), "y").await, Written::Differs);
+    assert_eq!(swap(None, "x").await, Written::Done);
+    assert_eq!(swap(None, "y").await, Written::Differs);
+    assert_eq!(swap(Some("x"), "y").await, Written::Done);
+    assert_eq!(get(&store, "a", "k", 0).await.as_deref(), Some(&b"y"[..]));
+}
+
+#[tokio::test]
+async fn events_are_bounded_and_the_newest_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let event = |at_ms| Event { at_ms, kind: "plugin".to_owned(), subject: "a".to_owned(), detail: json!({ "at": at_ms }) };
+    store.record(event(0)).await.unwrap();
+    drop(store);
+    // As if the agent had recorded many before.
+    let database = rusqlite::Connection::open(folder.path().join("pharos.db")).unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) \
+                INSERT INTO events (at_ms, kind, subject, detail) SELECT i, 'plugin', 'a', '{}' FROM n";
+    database.execute_batch(fill).unwrap();
+    drop(database);
+    let store = Store::open(folder.path()).unwrap();
+    store.record(event(10_000)).await.unwrap();
+    let events = store.events(20_000).await.unwrap();
+    assert_eq!(events.len(), 10_000);
+    assert_eq!((&events[0], events[9_999].at_ms), (&event(10_000), 1), "newest first, and the very first is gone");
+}
+
+#[tokio::test]
+async fn the_store_is_its_owners_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("new/data");
+    let store = Store::open(&directory).unwrap();
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    assert_eq!(mode(&directory.join("pharos.db")), 0o600);
+    let Err(StoreError::Locked { pid, .. }) = Store::open(&directory) else { panic!("two agents in one folder") };
+    assert_eq!(pid, Some(std::process::id()));
+    drop(store);
+    Store::open(&directory).unwrap();
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_left_alone_and_one_that_is_none_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::open(folder.path()).unwrap());
+    let path = folder.path().join("pharos.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.pragma_update(None, "user_version", 99).unwrap();
+    drop(database);
+    let error = Store::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("was written by a newer Pharos (schema 99, this one knows "), "{error}");
+
+    std::fs::write(&path, "this is no database, and it is long enough to be looked at by SQLite as one".repeat(20)).unwrap();
+    for rest in ["pharos.db-wal", "pharos.db-shm"] {
+        let _ = std::fs::remove_file(folder.path().join(rest));
+    }
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+}

@@ -1,0 +1,269 @@
+//! Rules of the source tree: who may import whom, and that nothing is forgotten, misnamed or unused.
+//!
+//! The layers are those of `ARCHITECTURE.md`. A rule that fails is either broken by mistake or deserves a better rule; it is not worked
+//! around.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pharos_model::metric::Catalogue;
+
+use crate::fixture::project;
+
+/// Modules of `agent/src`, from the top. Each may name those further down, and no others.
+const LAYERS: [&[&str]; 8] = [
+    &["main", "cli"],
+    &["agent"],
+    &["http"],
+    &["pipeline"],
+    &["collect", "plugin", "notify", "demo"],
+    &["postgres", "redis", "cache", "board", "store"],
+    &["lifecycle", "clock", "telemetry"],
+    &["config"],
+];
+
+/// What a section of the config may use of the others.
+const CONFIG_GROUND: [&str; 3] = ["problem", "secret", "shape"];
+
+/// What the model is built from, its tests aside.
+const MODEL_DEPENDENCIES: [&str; 4] = ["serde", "sha2", "thiserror", "toml"];
+
+/// What would make a judgement depend on more than its arguments.
+const IMPURE: [&str; 8] = ["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread", "Instant", "SystemTime"];
+
+/// Names that say nothing of what is inside.
+const EMPTY_NAMES: [&str; 5] = ["common", "helpers", "misc", "util", "utils"];
+
+const LINES_MAX: usize = 500;
+
+/// A Rust file.
+struct Source {
+    /// From the project's folder.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Its text without comments. What this cuts off a URL is no code either.
+    fn code(&self) -> String {
+        self.text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Folders and name below `agent/src`: `http/api/alerts.rs` is http, api, alerts.
+    fn module(&self) -> Vec<&str> {
+        let path = self.path.trim_start_matches("agent/src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        path.split('/').collect()
+    }
+}
+
+/// Every file of the project with this ending, built and foreign ones aside.
+fn files(ending: &str) -> Vec<PathBuf> {
+    const FOREIGN: [&str; 3] = ["target", ".git", "node_modules"];
+    let mut found = Vec::new();
+    let mut folders = vec![project()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap();
+            if path.is_dir() && !FOREIGN.contains(&name) {
+                folders.push(path);
+            } else if path.is_file() && name.ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(project()).unwrap().to_str().unwrap().to_owned()
+}
+
+fn sources(under: &str) -> Vec<Source> {
+    let read = |path: PathBuf| Source { path: relative(&path), text: fs::read_to_string(&path).unwrap() };
+    files(".rs").into_iter().map(read).filter(|source| source.path.starts_with(under)).collect()
+}
+
+#[track_caller]
+fn none(broken: &[String], rule: &str) {
+    assert!(broken.is_empty(), "{rule}:\n{}", broken.join("\n"));
+}
+
+fn is_word(char: char) -> bool {
+    char.is_ascii_alphanumeric() || char == '_'
+}
+
+fn first_word(text: &str) -> String {
+    text.trim_start().chars().take_while(|char| is_word(*char)).collect()
+}
+
+/// What follows `prefix` in every path of the code that begins with it: `use crate::{clock::Clock, store}` names clock and store.
+fn named_after(code: &str, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        if code[..at].ends_with(|char| is_word(char) || char == ':') {
+            continue;
+        }
+        match code[at + prefix.len()..].strip_prefix('{') {
+            Some(group) => names.extend(group_members(group)),
+            None => names.push(first_word(&code[at + prefix.len()..])),
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// The first word of each member of a `{...}` whose opening brace is before `group`.
+fn group_members(group: &str) -> Vec<String> {
+    let mut depth = 0;
+    let mut members = vec![String::new()];
+    for char in group.chars() {
+        match char {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => members.push(String::new()),
+            _ => {}
+        }
+        members.last_mut().unwrap().push(char);
+    }
+    members.iter().map(|member| first_word(member.trim_start_matches(','))).collect()
+}
+
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
+}
+
+#[test]
+fn imports_point_downwards_and_siblings_do_not_name_each_other() {
+    let mut broken = Vec::new();
+    for source in sources("agent/src/").iter().filter(|source| source.path != "agent/src/lib.rs") {
+        let module = source.module();
+        let Some(own) = layer(module[0]) else {
+            broken.push(format!("{}: `{}` is in no layer", source.path, module[0]));
+            continue;
+        };
+        let code = source.code();
+        for name in named_after(&code, "crate::").iter().filter(|name| *name != module[0]) {
+            match layer(name) {
+                Some(other) if other > own => {}
+                Some(_) => broken.push(format!("{}: `{}` may not name `{name}`", source.path, module[0])),
+                None => broken.push(format!("{}: `{name}` is in no layer", source.path)),
+            }
+        }
+        // The other way out of a module.
+        let to_the_root = format!("{}::", vec!["super"; module.len()].join("::"));
+        if code.contains(&to_the_root) {
+            broken.push(format!("{}: reaches the crate's root by `super`; write `crate::`", source.path));
+        }
+    }
+    none(&broken, "directions");
+}
+
+#[test]
+fn imports_are_read_in_every_form() {
+    let code = "use crate::clock::{Clock, rfc3339};\nuse crate::{\n    config,\n    store::{Store, Event},\n};\nlet x = crate::board::X; mycrate::no::X";
+    assert_eq!(named_after(code, "crate::"), ["clock", "config", "store", "board"]);
+}
+
+#[test]
+fn sections_of_the_config_stand_alone() {
+    let mut broken = Vec::new();
+    for source in sources("agent/src/config/") {
+        let module = source.module();
+        if module.len() == 1 || module[1] == "load" || CONFIG_GROUND.contains(&module[1]) {
+            continue;
+        }
+        let named = named_after(&source.code(), "super::");
+        let strangers = named.iter().filter(|name| !CONFIG_GROUND.contains(&name.as_str()));
+        broken.extend(strangers.map(|name| format!("{}: names `{name}`", source.path)));
+    }
+    none(&broken, "a section of the config knows no other");
+}
+
+#[test]
+fn the_model_touches_nothing() {
+    let mut broken = Vec::new();
+    let manifest: toml::Table = fs::read_to_string(project().join("agent/model/Cargo.toml")).unwrap().parse().unwrap();
+    let dependencies = manifest["dependencies"].as_table().unwrap().keys();
+    broken.extend(dependencies.filter(|name| !MODEL_DEPENDENCIES.contains(&name.as_str())).map(|name| format!("depends on {name}")));
+    for source in sources("agent/model/src/") {
+        let code = source.code();
+        let words: BTreeSet<&str> = code.split(|char| !is_word(char) && char != ':').collect();
+        let impure = IMPURE.iter().filter(|impure| words.iter().any(|word| word.starts_with(**impure)));
+        broken.extend(impure.map(|impure| format!("{}: {impure}", source.path)));
+    }
+    none(&broken, "the model reads no clock, file, environment or network");
+}
+
+#[test]
+fn every_sql_file_is_included() {
+    let mut included = BTreeSet::new();
+    for source in sources("agent/") {
+        let folder = project().join(&source.path).parent().unwrap().to_owned();
+        let names = source.text.split("include_str!(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        included.extend(names.filter_map(|name| folder.join(name).canonicalize().ok()));
+    }
+    let forgotten = files(".sql").into_iter().filter(|path| path.starts_with(project().join("agent")));
+    let forgotten: Vec<String> =
+        forgotten.filter(|path| !included.contains(&path.canonicalize().unwrap())).map(|path| relative(&path)).collect();
+    none(&forgotten, "no code includes these");
+}
+
+/// Names in the code that look like a metric's, whole literals only.
+fn metrics_in_code() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for source in sources("agent/src/") {
+        let code = source.code();
+        let literals = code.split('"').filter(|text| text.starts_with("pharos_") || text.starts_with("process_"));
+        names.extend(literals.filter(|text| text.chars().all(is_word) && !text.ends_with('_')).map(ToOwned::to_owned));
+    }
+    names
+}
+
+#[test]
+fn the_metric_catalogue_and_the_code_agree() {
+    let in_code = metrics_in_code();
+    let in_catalogue: BTreeSet<String> = Catalogue::shipped().iter().map(|(name, _)| name.to_owned()).collect();
+    let unknown: Vec<String> = in_code.difference(&in_catalogue).cloned().collect();
+    none(&unknown, "missing in config/metrics.toml");
+    let unused: Vec<String> = in_catalogue.difference(&in_code).cloned().collect();
+    none(&unused, "in config/metrics.toml, but no code fills them");
+}
+
+#[test]
+fn files_say_what_they_hold() {
+    let mut broken = Vec::new();
+    for source in sources("") {
+        let lines = source.text.lines().count();
+        if !source.text.starts_with("//! ") {
+            broken.push(format!("{}: does not begin with `//!`", source.path));
+        }
+        if lines > LINES_MAX {
+            broken.push(format!("{}: {lines} lines, {LINES_MAX} are plenty", source.path));
+        }
+        let names = source.path.trim_end_matches(".rs").split('/');
+        broken.extend(names.filter(|name| EMPTY_NAMES.contains(name)).map(|name| format!("{}: `{name}` says nothing", source.path)));
+    }
+    none(&broken, "files");
+}
+
+#[test]
+fn every_plugin_has_a_readme_and_a_settings_schema() {
+    let mut broken = Vec::new();
+    for parent in ["plugins", "plugins/examples"] {
+        for entry in fs::read_dir(project().join(parent)).unwrap() {
+            let folder = entry.unwrap().path();
+            if !folder.is_dir() || folder.ends_with("examples") {
+                continue;
+            }
+            let has = |names: &[&str]| names.iter().any(|name| folder.join(name).is_file());
+            if !has(&["README.md"]) || !has(&["schema.json", "schema.js"]) {
+                broken.push(relative(&folder));
+            }
+        }
+    }
+    none(&broken, "without README.md or schema");
+}
