@@ -21,7 +21,7 @@ async fn watch(server: &PostgresServer) -> TestAgent {
 }
 
 async fn session(server: &PostgresServer, datname: &str) -> Session {
-    server.connect(SUPERUSER, datname).await.unwrap()
+    server.connect(SUPERUSER, datname).await.expect("PostgreSQL answers")
 }
 
 /// The latest snapshot of a server, with its rates.
@@ -341,8 +341,8 @@ fn promtool(exposition: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("promtool is installed: run scripts/setup.sh");
-    child.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
+    child.stdin.take().expect("it is piped").write_all(exposition.as_bytes()).expect("promtool reads");
+    let output = child.wait_with_output().expect("promtool ends");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.success() { said } else { format!("{}: {said}", output.status) }
 }

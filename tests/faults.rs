@@ -17,7 +17,7 @@ async fn watch(server: &PostgresServer) -> TestAgent {
 }
 
 async fn session(server: &PostgresServer) -> Session {
-    server.connect(SUPERUSER, "postgres").await.unwrap()
+    server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
 }
 
 fn part_name(server: &PostgresServer) -> String {
@@ -68,14 +68,26 @@ fn has_rate(rates: &[(String, f64)], metric: &str) -> bool {
 }
 
 async fn our_backends(truth: &Session) -> i64 {
-    truth.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap()
+    truth.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.expect("PostgreSQL answers")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_refuses_is_down_until_it_is_back() {
+    // What is read once an hour is read at once when the server is back, too.
+    const RARE: &str = r#"
+        [collect]
+        [collect.interval]
+        server = "300ms"
+        activity = "300ms"
+        database = "300ms"
+        statements = "500ms"
+        locks = "300ms"
+        replication = "1h"
+    "#;
     let (tasks, _stop) = runtime_tasks();
     let mut server = postgres(&tasks).await;
-    let agent = watch(&server).await;
+    let config = format!("{RARE}{}", postgres_config("app", &server));
+    let agent = TestAgent::start_with(&config, Vec::new()).await;
     wait_whole(&agent, &server).await;
     wait_calm(&agent, server.port(), |rates| has_rate(rates, "pharos_postgres_commits_total")).await;
 
@@ -95,7 +107,7 @@ async fn a_server_that_refuses_is_down_until_it_is_back() {
     // Started anew while it is down, it waits for the server just the same.
     let folder = agent.stop().await;
     server.stop(ShutdownMode::Fast).await.unwrap();
-    let agent = TestAgent::start_in(folder, &postgres_config("app", &server), Vec::new()).await;
+    let agent = TestAgent::start_in(folder, &config, Vec::new()).await;
     agent.wait_metrics(|metrics| only_up(metrics, "postgres", server.port())).await;
     server.restart().await.unwrap();
     wait_whole(&agent, &server).await;
@@ -131,6 +143,7 @@ async fn a_frozen_server_is_silent_its_alerts_freeze_and_its_neighbours_stay_on_
     agent.wait_series(&runs, |runs| runs >= before + 15.0).await;
     let metrics = agent.text("/metrics").await;
     assert!(only_up(&metrics, "postgres", server.port()), "{metrics}");
+    assert!(!metrics.contains("reason=\"unsupported\""), "what a silent server offers is not known: {metrics}");
     let calm = agent.json(&alerts("other")).await;
     assert!(firing(&calm) && calm["items"][0]["frozen"].is_null(), "{calm:#}");
     let part = agent.wait_part(&part_name(&server), |part| part["state"] == "degraded").await;
@@ -289,6 +302,23 @@ async fn redis_that_stops_or_freezes_is_down_until_it_is_back() {
     server.thaw().unwrap();
     wait_calm(&agent, port, rate).await;
     agent.wait_part(&part, |part| part["state"] == "ok").await;
+
+    // A connection that broke says nothing about the server.
+    let failed = async || -> f64 {
+        let metrics = agent.text("/metrics").await;
+        let lines = metrics.lines().filter(|line| line.starts_with("pharos_collect_failures_total{"));
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    };
+    let before = failed().await;
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"info\"}}", server_id(port));
+    let mut client = server.connect().await.unwrap();
+    for _ in 0..5 {
+        let ended: i64 = ::redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query_async(&mut client).await.unwrap();
+        assert!(ended > 0, "there was a connection to end");
+        let done = agent.series(&runs).await.unwrap();
+        agent.wait_series(&runs, |runs| runs > done).await;
+    }
+    assert_eq!(failed().await, before, "{}", agent.text("/metrics").await);
     agent.stop().await;
 }
 

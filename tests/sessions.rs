@@ -19,7 +19,7 @@ const OPEN: [&str; 4] = ["up", "server", "database", "accept"];
 
 fn connector(url: &str, tls: TlsConfig, tasks: &TaskTracker) -> Connector {
     Connector {
-        address: url.parse().unwrap(),
+        address: url.parse().expect("a URL"),
         password: None,
         tls,
         application_name: "pharos test".to_owned(),
@@ -107,7 +107,7 @@ async fn the_agent_has_at_most_two_sessions() {
 }
 
 async fn setting(session: &Session, name: &str) -> String {
-    let rows = session.query(&format!("SELECT current_setting('{name}') AS value"), &[]).await.unwrap();
+    let rows = session.query(&format!("SELECT current_setting('{name}') AS value"), &[]).await.expect("PostgreSQL answers");
     rows[0].get("value")
 }
 
@@ -154,7 +154,7 @@ fn certificates(folder: &Path, name: &str) -> TlsFiles {
          printf 'subjectAltName=DNS:{name}' > server.ext &&
          openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile server.ext -out server.crt"
     );
-    let made = Command::new("sh").args(["-c", &script]).current_dir(folder).output().unwrap();
+    let made = Command::new("sh").args(["-c", &script]).current_dir(folder).output().expect("openssl is installed");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     TlsFiles { certificate: folder.join("server.crt"), key: folder.join("server.key") }
 }

@@ -25,15 +25,15 @@ fn versions() -> PathBuf {
 }
 
 async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
-    let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.unwrap();
+    let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.expect("the server was fetched");
     assert_eq!(binaries.major(), major);
-    let server = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await.unwrap();
-    server.create_monitoring_role(None).await.unwrap();
+    let server = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await.expect("PostgreSQL starts");
+    server.create_monitoring_role(None).await.expect("the role is created");
     server
 }
 
 async fn session(server: &PostgresServer) -> Session {
-    server.connect(SUPERUSER, "postgres").await.unwrap()
+    server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
 }
 
 /// Metrics that every major version must give on either role, and on one of them.
