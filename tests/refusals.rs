@@ -43,6 +43,7 @@ async fn plugins_that_do_not_start_well_are_refused_at_the_stage_where_they_fail
         ("misnamed", String::new(), "describe", &["\"somebody-else\"", "\"misnamed\""]),
         ("unfit", format!("schema={schema}"), "settings", &["plugin.unfit.settings.limits.above", "number"]),
         ("no-schema", "schema=no JSON".to_owned(), "settings", &["is not a JSON Schema"]),
+        ("never-starts", "start=loop".to_owned(), "describe", &["1s of CPU time"]),
         ("traps-early", "describe=trap".to_owned(), "describe", &["trapped"]),
         ("loops-early", "describe=loop".to_owned(), "describe", &["1s of CPU time"]),
         ("sleeps-early", "init=sleep:600000".to_owned(), "init", &["longer than 5s"]),

@@ -1,7 +1,7 @@
 //! The zoo: one guest that can be any bad plugin. Tests write its orders into its bytes (see `orders`), so that a test names what it
 //! wants: `id=looper; armed=loop`.
 //!
-//! Orders: `id`, `version`, `summary`, `schema`; a deed at `describe`, `init`, `rules` and `evaluate`; a deed at `armed`, done only while
+//! Orders: `id`, `version`, `summary`, `schema`; a deed at `start`, `describe`, `init`, `rules` and `evaluate`; a deed at `armed`, done only while
 //! the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `finds`, the rules it finds something for.
 
 mod deeds;
@@ -38,6 +38,15 @@ impl Guest for Zoo {
         drop(std::net::TcpStream::connect("127.0.0.1:9465"));
         Ok(())
     }
+}
+
+/// Runs while the component is instantiated, before anybody asks it anything.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn() = start;
+
+extern "C" fn start() {
+    deeds::act(&orders::text("start", ""));
 }
 
 plugin::export! { Zoo with_types_in plugin }
