@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pharos::clock::Clock;
-use pharos::config::plugins::{PluginConfig, PluginsConfig};
+use pharos::config::plugins::{LimitsConfig, PluginConfig, PluginsConfig};
 use pharos::plugin::compile::Compiler;
 use pharos::plugin::{Linkers, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine};
 use pharos::telemetry::metrics::SelfMetrics;
@@ -65,13 +65,14 @@ fn rule(matching: &str) -> String {
 async fn load(id: &str, bytes: &[u8], settings: toml::Table) -> anyhow::Result<LoadedPlugin> {
     let clock = Clock::start();
     let folder = tempfile::tempdir()?;
+    let limits = LimitsConfig { wall: Some(Duration::from_secs(60)), cpu: Some(Duration::from_secs(10)), memory: None };
     let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let ticker = Ticker::start(&engine, clock)?;
     let loader = Loader {
         compiler: Compiler::new(super::pharos().to_owned(), folder.path(), &PluginsConfig::default(), &engine)?,
         linkers: Linkers::new(&engine).map_err(|err| anyhow::anyhow!("{err:#}"))?,
         engine,
-        plugins: BTreeMap::from([(id.to_owned(), PluginConfig { settings, ..PluginConfig::default() })]),
+        plugins: BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]),
         receivers: Vec::new(),
         secrets: BTreeMap::new(),
         state: StateAccess { store: None, clock },
