@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Catalogue;
-use crate::snapshot::{Family, LabelColumn, Reading, Snapshot, TextColumn, TextColumnBuilder};
+use crate::snapshot::{Family, LabelColumn, NULL_CODE, Reading, Snapshot, TextColumn};
 
 /// A snapshot with what changed since the one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,12 +118,27 @@ enum Rows {
     Some(Vec<usize>),
 }
 
+/// The rows' texts with only their own words. Codes are translated by their number: to hash every word would cost more than the read.
 fn pick(column: &TextColumn, rows: &[(usize, f64)]) -> TextColumn {
-    let mut picked = TextColumnBuilder::default();
+    let mut picked = TextColumn::default();
+    let mut code_of = vec![NULL_CODE; column.words.len()];
     for (row, _) in rows {
-        picked.push(column.text(*row));
+        let old = column.codes[*row] as usize;
+        // A null's code is beyond every dictionary, and stays what it is.
+        let code = match code_of.get_mut(old) {
+            None => NULL_CODE,
+            Some(code) => {
+                if *code == NULL_CODE {
+                    // Fewer words than codes that fit.
+                    *code = picked.words.len() as u32;
+                    picked.words.push(column.words[old].clone());
+                }
+                *code
+            }
+        };
+        picked.codes.push(code);
     }
-    picked.finish()
+    picked
 }
 
 /// The last good reading of every part of every subject.

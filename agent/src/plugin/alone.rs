@@ -1,4 +1,4 @@
-//! A plugin outside an agent, for its author.
+//! A plugin outside an agent: for its author, and for the benchmark.
 
 use std::sync::Arc;
 
@@ -17,7 +17,8 @@ pub struct LoadedPlugin {
 }
 
 impl LoadedPlugin {
-    pub(crate) fn new(generation: Generation, ticker: Ticker) -> Self {
+    /// What a [`Loader`](super::Loader) made, and the clock of the engine that it runs on.
+    pub fn new(generation: Generation, ticker: Ticker) -> Self {
         Self { generation, _ticker: ticker }
     }
 
@@ -32,5 +33,10 @@ impl LoadedPlugin {
     /// Judges one snapshot, whatever its age.
     pub async fn evaluate(&self, change: Arc<Change>) -> (Usage, Result<CheckedReport, CallError>) {
         self.generation.evaluate(change).await
+    }
+
+    /// Makes an instance and drops it.
+    pub async fn instantiate(&self) -> Result<(), CallError> {
+        self.generation.instantiate().await.map(drop)
     }
 }

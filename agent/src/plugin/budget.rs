@@ -1,7 +1,9 @@
 //! What one call may use: CPU time, wall time, memory.
 //!
-//! CPU time is that of the guest alone. Host calls, and the time in which a call is suspended because others run, do not count:
-//! otherwise a busy machine would turn healthy plugins into offenders.
+//! CPU time is what the thread spends on the call, in the guest and in what the host does for it at once. Waiting in a host call, and
+//! the time in which a call is suspended because others run, do not count: otherwise a busy machine would turn healthy plugins into
+//! offenders. The thread's clock is a system call, and the host enters the guest a thousand times to hand over a thousand texts, so it
+//! is read where a poll begins and ends and at the ticks of the epoch, never at each crossing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,14 +58,13 @@ fn thread_cpu_ns() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
-/// Measures what the guest uses of a call. Shared by the store's hooks and by the future that polls the call.
+/// Measures what a call uses. Shared by the store, which asks at each tick, and by the future that polls the call.
 #[derive(Debug, Default)]
 pub struct CpuMeter {
     used_ns: AtomicU64,
     budget_ns: AtomicU64,
-    /// Thread time at which the guest began to run; 0 while it does not.
+    /// Thread time at which the thread began to run the call; 0 while it does not.
     mark_ns: AtomicU64,
-    in_host: AtomicBool,
     exceeded: AtomicBool,
 }
 
@@ -73,25 +74,12 @@ impl CpuMeter {
         self.used_ns.store(0, Ordering::Relaxed);
         self.budget_ns.store(u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.mark_ns.store(0, Ordering::Relaxed);
-        self.in_host.store(true, Ordering::Relaxed);
         self.exceeded.store(false, Ordering::Relaxed);
-    }
-
-    pub fn enter_guest(&self) {
-        self.in_host.store(false, Ordering::Relaxed);
-        self.resume();
-    }
-
-    pub fn enter_host(&self) {
-        self.suspend();
-        self.in_host.store(true, Ordering::Relaxed);
     }
 
     /// The thread begins to run the call: it may be another one than before.
     fn resume(&self) {
-        if !self.in_host.load(Ordering::Relaxed) {
-            self.mark_ns.store(thread_cpu_ns().max(1), Ordering::Relaxed);
-        }
+        self.mark_ns.store(thread_cpu_ns().max(1), Ordering::Relaxed);
     }
 
     fn suspend(&self) {
@@ -101,7 +89,7 @@ impl CpuMeter {
         }
     }
 
-    /// Whether the guest, running now, is past its budget.
+    /// Whether the call, running now, is past its budget.
     pub fn is_exceeded(&self) -> bool {
         let mark = self.mark_ns.load(Ordering::Relaxed);
         let running = if mark == 0 { 0 } else { thread_cpu_ns().saturating_sub(mark) };

@@ -110,6 +110,11 @@ impl Generation {
         Self { digest, world, description, rules: Vec::new(), budgets, context, settings, pre, idle: Mutex::default() }
     }
 
+    /// A new instance before its `init`.
+    pub async fn instantiate(&self) -> Result<Instance, CallError> {
+        instantiate(&self.pre, &self.context, Arc::clone(&self.settings), self.budgets).await
+    }
+
     /// A new instance after its `init`.
     async fn start(&self, settings: Arc<str>) -> Result<Instance, CallError> {
         let instance = instantiate(&self.pre, &self.context, settings, self.budgets).await?;

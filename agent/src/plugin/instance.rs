@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
-use wasmtime::{CallHook, Store, Trap, UpdateDeadline};
+use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::alert_rule::AlertRulePlugin;
 use super::bindings::notifier::NotifierPlugin;
@@ -149,13 +149,6 @@ fn guard(store: &mut Store<HostState>) {
     store.epoch_deadline_callback(|store| {
         // The guest may hold the thread for a tick, then others come first.
         if store.data().meter.is_exceeded() { Ok(UpdateDeadline::Interrupt) } else { Ok(UpdateDeadline::Yield(1)) }
-    });
-    store.call_hook(|store, hook| {
-        match hook {
-            CallHook::CallingWasm | CallHook::ReturningFromHost => store.data().meter.enter_guest(),
-            CallHook::CallingHost | CallHook::ReturningFromWasm => store.data().meter.enter_host(),
-        }
-        Ok(())
     });
 }
 
