@@ -1,9 +1,7 @@
 //! The main job, once through: a server is watched, a rule finds something, a receiver hears of it.
 
+use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, runtime_tasks};
 use pharos::demo::receiver::Receiver;
-use std::time::Duration;
-
-use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_threshold_on_a_real_server_reaches_a_receiver() {
@@ -30,7 +28,7 @@ async fn a_threshold_on_a_real_server_reaches_a_receiver() {
         receiver.url()
     );
     let agent = TestAgent::start(&config).await;
-    assert!(receiver.wait_until(Duration::from_secs(20), |received| received.deliveries().next().is_some()).await);
+    assert!(receiver.wait_until(PATIENCE, |received| received.deliveries().next().is_some()).await);
     let metrics = agent.text("/metrics").await;
     assert!(metrics.contains("pharos_postgres_up{"), "{metrics}");
     agent.stop().await;

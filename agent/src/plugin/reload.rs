@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use super::load::{Loader, digest};
 use super::slot::Origin;
-use super::validate::FILE_BYTES_MAX;
+use super::validate::{FILE_BYTES_MAX, World, inspect};
 use super::{PluginHost, Slot};
 use crate::config::plugins::PluginsConfig;
 use crate::config::shape::did_you_mean;
@@ -143,7 +143,9 @@ impl Reloader {
         }
     }
 
-    async fn load_shipped(&self) {
+    /// Notifiers come first: whoever finds something at once should find somebody to tell.
+    async fn load_shipped(&mut self) {
+        self.shipped.sort_by_key(|(_, bytes)| inspect(bytes).is_ok_and(|found| found.world != World::Notifier));
         let listed = self.listed();
         for (id, bytes) in &self.shipped {
             if !listed.contains_key(id) && self.is_enabled(id) {

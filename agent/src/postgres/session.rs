@@ -124,7 +124,10 @@ impl Session {
             return Err(ConnectError::TooOld(session.version));
         }
         if session.major() > MAJOR_KNOWN {
-            warn!(version = session.version, "PostgreSQL {} is newer than this Pharos knows, reading it like {MAJOR_KNOWN}", session.version);
+            warn!(
+                version = session.version,
+                "PostgreSQL {} is newer than this Pharos knows, reading it like {MAJOR_KNOWN}", session.version
+            );
         }
         Ok(session)
     }
