@@ -14,8 +14,8 @@ use crate::fixture::{runtime_tasks, shipped};
 
 /// A server that answers by path, and remembers what was asked of it.
 async fn server() -> (u16, Arc<Mutex<BTreeSet<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
     let asked: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let seen = Arc::clone(&asked);
     let (tasks, _) = runtime_tasks();
@@ -31,7 +31,7 @@ async fn server() -> (u16, Arc<Mutex<BTreeSet<String>>>) {
                 "/fits" => ("200 OK", String::new(), vec![b'x'; 60_000]),
                 _ => ("200 OK", String::new(), Vec::new()),
             };
-            seen.lock().unwrap().insert(path);
+            seen.lock().expect("nobody panicked").insert(path);
             let head = format!("HTTP/1.1 {status}\r\n{extra}content-length: {}\r\nconnection: close\r\n\r\n", body.len());
             let _ = stream.write_all(head.as_bytes()).await;
             let _ = stream.write_all(&body).await;
