@@ -10,6 +10,8 @@
 //! - `alerting`, `api`: from a finding to a receiver and to HTTP.
 //! - `demo`: the throw-away servers themselves.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
+
 mod fixture;
 
 mod alerting;
