@@ -10,6 +10,8 @@
 //! - `alerting`, `api`: from a finding to a receiver and to HTTP.
 //! - `demo`: the throw-away servers themselves.
 
+#![expect(clippy::unwrap_used, reason = "what a helper of a test cannot unwrap fails the test")]
+
 mod fixture;
 
 mod alerting;
