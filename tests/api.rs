@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{TestAgent, item, postgres, postgres_config, redis, runtime_tasks};
+use crate::fixture::{TestAgent, item, postgres, postgres_config, redis, runtime_tasks, shipped};
 
 /// One answer as it came: status, content type, body.
 async fn ask(agent: &TestAgent, request: &str, headers: &str) -> (u16, String, String) {
@@ -127,6 +127,42 @@ async fn answers_have_the_promised_shapes() {
     });
     assert_eq!(alert, expected);
     assert_eq!(agent.json("/api/database/alerts?database=app").await["items"], json!([]));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_are_listed_with_what_serves_and_where_it_came_from() {
+    let shipped: Vec<_> = shipped().into_iter().filter(|(id, _)| id == "webhook").collect();
+    let file = shipped[0].1.clone();
+    let agent = TestAgent::start_with("[plugin.webhook]\ngrants = { egress = [\"127.0.0.1\"] }", shipped).await;
+    agent.wait_plugin("webhook", |plugin| plugin["state"] == "serving").await;
+    let plugin = agent.plugin("webhook").await;
+    assert_eq!(
+        keys(&plugin),
+        [
+            "calls",
+            "cpu_seconds",
+            "digest",
+            "enabled",
+            "generation",
+            "granted",
+            "id",
+            "last_error",
+            "memory_bytes_max",
+            "source",
+            "state",
+            "traps",
+            "version",
+            "wants",
+            "world"
+        ]
+    );
+    assert_eq!((&plugin["source"], &plugin["generation"]), (&json!("embedded"), &json!(1)));
+    assert_eq!((&plugin["wants"], &plugin["granted"]), (&json!(["egress"]), &json!(["egress 127.0.0.1"])));
+    std::fs::create_dir_all(agent.plugins_dir()).unwrap();
+    std::fs::write(agent.plugins_dir().join("webhook.wasm"), file).unwrap();
+    let same = agent.wait_plugin("webhook", |plugin| plugin["source"] == "file").await;
+    assert_eq!(same["generation"], 1, "the same content is no new generation");
     agent.stop().await;
 }
 

@@ -13,7 +13,6 @@ use toml::{Table, Value};
 const EXAMPLE: &str = include_str!("../config/pharos.toml");
 
 /// Every error of the text, `line:col: message`.
-#[expect(clippy::needless_pass_by_value, reason = "expectations are written in place")]
 #[track_caller]
 fn check(text: &str, expected: Expect) {
     let said = match parse(text, Path::new("")) {
