@@ -38,6 +38,10 @@ lint:
 unit:
 	cargo test --workspace
 
+## The random tests, twenty times as long; PHAROS_SEED repeats a run
+soak: setup plugins
+	PHAROS_SOAK=20 cargo test --test e2e random -- --nocapture
+
 ## Speed and memory beside their bars, in six minutes; BENCH="--memory-for 30s" or BENCH="evaluate scrape" is shorter
 bench: build plugins/examples/javascript-rule/javascript-rule.wasm
 	cargo bench --bench bars -- $(BENCH)

@@ -28,6 +28,19 @@ use tokio_util::task::TaskTracker;
 /// The longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a random test goes round: `few` times, and many more in `make soak`.
+pub fn rounds(few: u32) -> u32 {
+    let times = std::env::var("PHAROS_SOAK").map_or(1, |times| times.parse().expect("PHAROS_SOAK is a number"));
+    few * times
+}
+
+/// Chance that can be repeated: the seed is printed, and taken back as `PHAROS_SEED`.
+pub fn seeded() -> fastrand::Rng {
+    let seed = std::env::var("PHAROS_SEED").map_or(50, |seed| seed.parse().expect("PHAROS_SEED is a number"));
+    tracing::info!(seed, "chance begins at PHAROS_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}
+
 /// The built program.
 pub fn pharos() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_pharos"))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::fixture::guests::{Build, guest, guest_of, patched};
 use crate::fixture::zoo::{Zoo, named, state};
-use crate::fixture::{TestAgent, item, shipped};
+use crate::fixture::{TestAgent, item, rounds, seeded, shipped};
 use pharos::plugin::validate;
 
 fn shipped_bytes(id: &str) -> Vec<u8> {
@@ -92,11 +92,11 @@ async fn refused(mut files: Vec<(String, Vec<u8>)>, config: &str, expected: Vec<
 }
 
 #[test]
-fn a_plugin_with_flipped_bits_is_never_a_panic() {
+fn a_plugin_with_random_bits_flipped_is_never_a_panic() {
     let whole = shipped_bytes("webhook");
-    let mut random = fastrand::Rng::with_seed(7);
+    let mut random = seeded();
     let (mut refused, mut passed) = (0, 0);
-    for _ in 0..300 {
+    for _ in 0..rounds(300) {
         let mut bytes = whole.clone();
         for _ in 0..random.usize(1..4) {
             let at = random.usize(..bytes.len());
@@ -117,8 +117,8 @@ fn a_plugin_with_flipped_bits_is_never_a_panic() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn flipped_bits_that_validate_still_end_in_service_or_in_an_error_with_its_stage() {
-    let mut random = fastrand::Rng::with_seed(11);
+async fn random_flips_that_validate_still_end_in_service_or_in_an_error_with_its_stage() {
+    let mut random = seeded();
     let flipped = |id: &str, random: &mut fastrand::Rng| loop {
         let mut bytes = guest(&format!("id={id}"));
         let at = random.usize(..bytes.len());

@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::fixture::guests::guest;
-use crate::fixture::runtime_tasks;
 use crate::fixture::zoo::{Zoo, named};
+use crate::fixture::{rounds, runtime_tasks, seeded};
 
 /// Routes everything to a receiver through the shipped webhook.
 fn told(receiver: &Receiver) -> String {
@@ -166,15 +166,15 @@ async fn a_version_that_fails_on_probation_is_taken_back_and_not_loaded_again() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_random_edits_end_with_the_last_good_version_and_one_alert() {
+async fn random_edits_end_with_the_last_good_version_and_one_alert() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
     let zoo = Zoo::start(&told(&receiver), vec![named("judge", "version=1.0.0")], webhook()).await;
     wait_count(&receiver, "always", 1, 0).await;
     let versions: Vec<Vec<u8>> =
         (0..4).map(|number| guest(&format!("id=judge;version=1.0.{number};evaluate=sleep:{}", number * 50))).collect();
-    let mut random = fastrand::Rng::with_seed(50);
-    for _ in 0..50 {
+    let mut random = seeded();
+    for _ in 0..rounds(50) {
         let version = random.choice(&versions).unwrap();
         match random.u8(..6) {
             0 => zoo.put("judge", b"garbage"),
