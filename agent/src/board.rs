@@ -9,6 +9,7 @@ use pharos_model::delta::Change;
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::SubjectKey;
 use serde::Serialize;
+use tokio::sync::watch;
 
 use crate::clock::{Clock, rfc3339};
 
@@ -47,17 +48,23 @@ pub struct PartStatus {
 #[derive(Debug)]
 pub struct Board {
     picture: ArcSwap<Picture>,
+    snapshots: watch::Sender<()>,
     parts: Mutex<BTreeMap<String, PartStatus>>,
     clock: Clock,
 }
 
 impl Board {
     pub fn new(clock: Clock) -> Self {
-        Self { picture: ArcSwap::default(), parts: Mutex::default(), clock }
+        Self { picture: ArcSwap::default(), snapshots: watch::Sender::default(), parts: Mutex::default(), clock }
     }
 
     pub fn picture(&self) -> Arc<Picture> {
         self.picture.load_full()
+    }
+
+    /// Tells of every new snapshot; of several at once only once.
+    pub fn snapshots(&self) -> watch::Receiver<()> {
+        self.snapshots.subscribe()
     }
 
     /// Shows a new snapshot of its subject.
@@ -65,6 +72,7 @@ impl Board {
         let mut picture = Picture::clone(&self.picture.load());
         picture.subjects.insert(change.snapshot.subject.key(), Arc::clone(change));
         self.picture.store(Arc::new(picture));
+        self.snapshots.send_replace(());
         let (state, cause) = server_health(change);
         self.set(&server_part(&change.snapshot.subject.kind, &change.snapshot.subject.id), state, cause);
     }

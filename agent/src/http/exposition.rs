@@ -71,13 +71,18 @@ pub fn lines(out: &mut String, subject: &[Label], family: &Family) {
 fn push_label(out: &mut String, name: &str, value: &str) {
     out.push_str(name);
     out.push_str("=\"");
-    for char in value.chars() {
-        match char {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            char => out.push(char),
+    // Nearly every value is copied as it is, and a scan for the three that are not costs less than a look at each character.
+    if value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+        for char in value.chars() {
+            match char {
+                '\\' => out.push_str("\\\\"),
+                '"' => out.push_str("\\\""),
+                '\n' => out.push_str("\\n"),
+                char => out.push(char),
+            }
         }
+    } else {
+        out.push_str(value);
     }
     out.push_str("\",");
 }

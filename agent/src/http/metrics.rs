@@ -1,9 +1,10 @@
 //! `GET /metrics`: a read of memory.
 //!
-//! The lines of a server's series are written once per snapshot and kept; a scrape puts them in order. Series whose part failed, or was
-//! not read again in time, are not there.
+//! The lines of a server's series are written as soon as a part was read anew, and kept; a scrape puts them in order. Series whose part
+//! failed, or was not read again in time, are not there.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use pharos_model::delta::Change;
-use pharos_model::snapshot::{FamiliesBuilder, Family};
-use pharos_model::subject::SubjectKey;
+use pharos_model::snapshot::{FamiliesBuilder, Family, Reading};
+use pharos_model::subject::{Label, SubjectKey};
 
 use super::exposition::{self, Format};
 use super::{Api, Shared};
@@ -26,8 +27,15 @@ pub struct Exposition {
 
 struct Written {
     change: Arc<Change>,
-    /// By metric: until when they are fresh, and the lines.
-    lines: BTreeMap<String, (Duration, String)>,
+    parts: Vec<Arc<WrittenPart>>,
+}
+
+/// The lines of one reading, which several snapshots share until its collector runs again.
+struct WrittenPart {
+    reading: Arc<Reading>,
+    labels: Vec<Label>,
+    /// By metric.
+    lines: BTreeMap<String, String>,
 }
 
 pub async fn show(State(api): Shared, headers: HeaderMap, exposition: Arc<Exposition>) -> Response {
@@ -42,10 +50,11 @@ impl Exposition {
         let now = api.clock.monotonic();
         let subjects = self.subjects(api);
         let own = own_lines(api, now);
-        let mut out = String::with_capacity(subjects.iter().map(|written| written.size()).sum::<usize>() * 5 / 4 + (64 << 10));
+        let parts: Vec<&WrittenPart> =
+            subjects.iter().flat_map(|written| &written.parts).filter(|part| part.reading.fresh_until >= now).map(Arc::as_ref).collect();
+        let mut out = String::with_capacity(parts.iter().map(|part| part.size()).sum::<usize>() * 5 / 4 + (64 << 10));
         for (metric, spec) in exposition::catalogue() {
-            let fresh = subjects.iter().filter_map(|written| written.lines.get(metric));
-            let mut fresh = fresh.filter(|(until, _)| *until >= now).map(|(_, lines)| lines).chain(own.get(metric)).peekable();
+            let mut fresh = parts.iter().filter_map(|part| part.lines.get(metric)).chain(own.get(metric)).peekable();
             if fresh.peek().is_none() {
                 continue;
             }
@@ -58,6 +67,16 @@ impl Exposition {
         out
     }
 
+    /// Writes the lines of every new snapshot, so that no scrape has to.
+    pub async fn follow(&self, api: &Api) -> Infallible {
+        let mut snapshots = api.board.snapshots();
+        loop {
+            self.subjects(api);
+            // The board that sends is alive as long as this borrow of it.
+            let _ = snapshots.changed().await;
+        }
+    }
+
     fn subjects(&self, api: &Api) -> Vec<Arc<Written>> {
         let picture = api.board.picture();
         let mut known = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +85,7 @@ impl Exposition {
             if let Some(written) = known.get(subject).filter(|written| Arc::ptr_eq(&written.change, change)) {
                 return Arc::clone(written);
             }
-            let written = Arc::new(Written::new(Arc::clone(change)));
+            let written = Arc::new(Written::new(Arc::clone(change), known.get(subject).map(Arc::as_ref)));
             known.insert(subject.clone(), Arc::clone(&written));
             written
         };
@@ -75,21 +94,33 @@ impl Exposition {
 }
 
 impl Written {
-    fn new(change: Arc<Change>) -> Self {
-        let mut lines = BTreeMap::new();
+    fn new(change: Arc<Change>, before: Option<&Self>) -> Self {
         let labels = &change.snapshot.subject.labels;
-        for reading in change.snapshot.parts.values().filter_map(|part| part.reading.as_ref()) {
-            for family in reading.families.iter().filter(|family| !family.values.is_empty()) {
-                let mut text = String::with_capacity(family.values.len() * 96);
-                exposition::lines(&mut text, labels, family);
-                lines.insert(family.metric.clone(), (reading.fresh_until, text));
-            }
+        let readings = change.snapshot.parts.values().filter_map(|part| part.reading.as_ref());
+        let part = |reading: &Arc<Reading>| {
+            let same = |part: &&Arc<WrittenPart>| Arc::ptr_eq(&part.reading, reading) && part.labels == *labels;
+            let known = before.and_then(|before| before.parts.iter().find(same));
+            known.map_or_else(|| Arc::new(WrittenPart::new(Arc::clone(reading), labels)), Arc::clone)
+        };
+        let parts = readings.map(part).collect();
+        Self { change, parts }
+    }
+}
+
+impl WrittenPart {
+    fn new(reading: Arc<Reading>, labels: &[Label]) -> Self {
+        let mut lines = BTreeMap::new();
+        for family in reading.families.iter().filter(|family| !family.values.is_empty()) {
+            let mut text = String::with_capacity(family.values.len() * 96);
+            exposition::lines(&mut text, labels, family);
+            text.shrink_to_fit();
+            lines.insert(family.metric.clone(), text);
         }
-        Self { change, lines }
+        Self { reading, labels: labels.to_vec(), lines }
     }
 
     fn size(&self) -> usize {
-        self.lines.values().map(|(_, lines)| lines.len()).sum()
+        self.lines.values().map(String::len).sum()
     }
 }
 

@@ -68,13 +68,17 @@ pub async fn bind(config: &HttpConfig) -> Result<TcpListener, ListenError> {
 
 /// Answers until told to stop; requests under way are finished.
 pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken) -> std::io::Result<()> {
-    axum::serve(listener, router(api)).with_graceful_shutdown(stop.cancelled_owned()).await
+    let exposition = Arc::new(Exposition::default());
+    let serving = axum::serve(listener, router(Arc::clone(&api), Arc::clone(&exposition))).with_graceful_shutdown(stop.cancelled_owned());
+    tokio::select! {
+        ended = serving.into_future() => ended,
+        never = exposition.follow(&api) => match never {},
+    }
 }
 
 type Shared = State<Arc<Api>>;
 
-fn router(api: Arc<Api>) -> Router {
-    let exposition = Arc::new(Exposition::default());
+fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
     Router::new()
         .route("/healthz", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(ready))
