@@ -1,46 +1,24 @@
 //! Who is connected, in which state, and for how long (pg_stat_activity).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::alert::Now;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use tokio_postgres::Row;
 
 use super::need_all_stats;
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
-const NAME: &str = "activity";
+pub const NAME: &str = "activity";
 
-pub struct Activity {
-    interval: Duration,
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
 }
 
-impl Activity {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval }
-    }
-}
-
-impl Collector<Session> for Activity {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        collect(session).boxed()
-    }
-}
-
-async fn collect(session: &Session) -> Result<Facts, CollectError> {
+async fn read(session: &Session) -> Result<Facts, CollectError> {
     need_all_stats(session)?;
     let groups = query(session, NAME, include_str!("sql/activity.sql")).await?;
     let oldest = query(session, NAME, include_str!("sql/sessions.sql")).await?;

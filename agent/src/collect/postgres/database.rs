@@ -1,17 +1,14 @@
 //! Counters of each database inside the server (pg_stat_database) and its distance from wraparound (pg_database).
 
-use std::time::Duration;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::alert::Now;
 use pharos_model::snapshot::FamiliesBuilder;
 
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
-const NAME: &str = "database";
+pub const NAME: &str = "database";
 
 /// Metric and the column that feeds it.
 const COLUMNS: [(&str, &str); 26] = [
@@ -43,31 +40,11 @@ const COLUMNS: [(&str, &str); 26] = [
     ("pharos_postgres_multixact_age_transactions", "multixact_age"),
 ];
 
-pub struct Database {
-    interval: Duration,
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
 }
 
-impl Database {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval }
-    }
-}
-
-impl Collector<Session> for Database {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        collect(session).boxed()
-    }
-}
-
-async fn collect(session: &Session) -> Result<Facts, CollectError> {
+async fn read(session: &Session) -> Result<Facts, CollectError> {
     let rows = query(session, NAME, include_str!("sql/database.sql")).await?;
     let mut families = FamiliesBuilder::new(&["datname"], &COLUMNS.map(|(metric, _)| metric));
     for row in &rows {

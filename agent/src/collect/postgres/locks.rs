@@ -1,47 +1,25 @@
 //! Who waits for whom (pg_blocking_pids) and for which lock (pg_locks).
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::alert::Now;
 use pharos_model::lock_tree::{Blocker, LockForest, Waiting};
 use pharos_model::snapshot::{Column, Family, Table};
 use tokio_postgres::Row;
 
 use super::need_all_stats;
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
-const NAME: &str = "locks";
+pub const NAME: &str = "locks";
 
-pub struct Locks {
-    interval: Duration,
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
 }
 
-impl Locks {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval }
-    }
-}
-
-impl Collector<Session> for Locks {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        collect(session).boxed()
-    }
-}
-
-async fn collect(session: &Session) -> Result<Facts, CollectError> {
+async fn read(session: &Session) -> Result<Facts, CollectError> {
     need_all_stats(session)?;
     let rows = query(session, NAME, include_str!("sql/locks.sql")).await?;
     let backends = rows.iter().map(Backend::read).collect::<Result<Vec<_>, _>>()?;

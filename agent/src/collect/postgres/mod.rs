@@ -9,12 +9,15 @@ mod row;
 mod server;
 mod statements;
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
 use pharos_model::subject::{Label, Subject};
 
 use super::schedule::{ConnectFailure, Source};
-use super::{CollectError, Collector};
+use super::{CollectError, Collector, Facts};
 use crate::postgres::{Connector, Session};
 use crate::telemetry::logs::chain;
 
@@ -35,14 +38,35 @@ impl PostgresSource {
 fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &connector.collect.interval;
     vec![
-        Box::new(server::Server::new(interval.server)),
-        Box::new(activity::Activity::new(interval.activity)),
-        Box::new(locks::Locks::new(interval.locks)),
-        Box::new(database::Database::new(interval.database)),
-        Box::new(replication::Replication::new(interval.replication)),
+        Box::new(Stateless { name: server::NAME, interval: interval.server, collect: server::collect }),
+        Box::new(Stateless { name: activity::NAME, interval: interval.activity, collect: activity::collect }),
+        Box::new(Stateless { name: locks::NAME, interval: interval.locks, collect: locks::collect }),
+        Box::new(Stateless { name: database::NAME, interval: interval.database, collect: database::collect }),
+        Box::new(Stateless { name: replication::NAME, interval: interval.replication, collect: replication::collect }),
         Box::new(statements::Statements::new(interval.statements)),
         Box::new(accept::Accept::new(interval.accept, connector.clone())),
     ]
+}
+
+/// A collector that keeps nothing from one run to the next.
+struct Stateless {
+    name: &'static str,
+    interval: Duration,
+    collect: fn(&Session) -> BoxFuture<'_, Result<Facts, CollectError>>,
+}
+
+impl Collector<Session> for Stateless {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        (self.collect)(session)
+    }
 }
 
 impl Source for PostgresSource {

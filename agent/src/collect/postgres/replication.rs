@@ -1,45 +1,22 @@
 //! How far standbys are behind, from both sides, and what replication slots keep (pg_stat_replication, pg_replication_slots).
 
-use std::time::Duration;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use tokio_postgres::Row;
 
 use super::need_all_stats;
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
-const NAME: &str = "replication";
+pub const NAME: &str = "replication";
 
-pub struct Replication {
-    interval: Duration,
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
 }
 
-impl Replication {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval }
-    }
-}
-
-impl Collector<Session> for Replication {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        collect(session).boxed()
-    }
-}
-
-async fn collect(session: &Session) -> Result<Facts, CollectError> {
+async fn read(session: &Session) -> Result<Facts, CollectError> {
     need_all_stats(session)?;
     let mut families = senders(&query(session, NAME, include_str!("sql/replication.sql")).await?)?;
     families.extend(standby(&query(session, NAME, include_str!("sql/standby.sql")).await?)?);

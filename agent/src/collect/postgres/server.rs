@@ -1,43 +1,20 @@
 //! What the server says of itself: version, role in replication, start.
 
-use std::time::Duration;
-
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
-const NAME: &str = "server";
+pub const NAME: &str = "server";
 
-pub struct Server {
-    interval: Duration,
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
 }
 
-impl Server {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval }
-    }
-}
-
-impl Collector<Session> for Server {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        collect(session).boxed()
-    }
-}
-
-async fn collect(session: &Session) -> Result<Facts, CollectError> {
+async fn read(session: &Session) -> Result<Facts, CollectError> {
     let rows = query(session, NAME, include_str!("sql/server.sql")).await?;
     let mut families = Vec::new();
     for row in &rows {
