@@ -38,9 +38,9 @@ lint:
 unit:
 	cargo test --workspace
 
-## The random tests, twenty times as long; PHAROS_SEED repeats a run
+## The random end-to-end tests, twenty times as long, from a seed that is printed; PHAROS_SEED repeats a run
 soak: setup plugins
-	PHAROS_SOAK=20 cargo test --test e2e random -- --nocapture
+	PHAROS_SEED=$${PHAROS_SEED:-$$(date +%s)} PHAROS_SOAK=20 cargo test --test e2e random -- --nocapture
 
 ## Speed and memory beside their bars, in six minutes; BENCH="--memory-for 30s" or BENCH="evaluate scrape" is shorter
 bench: build plugins/examples/javascript-rule/javascript-rule.wasm

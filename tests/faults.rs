@@ -136,7 +136,7 @@ async fn a_frozen_server_is_silent_its_alerts_freeze_and_its_neighbours_stay_on_
     agent.wait_metrics(|metrics| only_up(metrics, "postgres", server.port())).await;
     let frozen = agent.wait_json(&alerts("app"), |alerts| firing(alerts) && alerts["items"][0]["frozen"].is_string()).await;
     assert!(!frozen["items"][0]["frozen"].as_str().unwrap().is_empty());
-    // Collections of the neighbour go on, none skipped, while the frozen one is asked again and again.
+    // Collections of the neighbour go on while the frozen one is asked again and again.
     let of = |metric: &str, port: u16, collector: &str| format!("{metric}{{server=\"{}\",collector=\"{collector}\"}}", server_id(port));
     let runs = of("pharos_collect_runs_total", other.port(), "activity");
     let before = agent.series(&runs).await.unwrap();

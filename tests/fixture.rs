@@ -4,6 +4,7 @@ pub mod guests;
 pub mod zoo;
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -37,7 +38,7 @@ pub fn rounds(few: u32) -> u32 {
 /// Chance that can be repeated: the seed is printed, and taken back as `PHAROS_SEED`.
 pub fn seeded() -> fastrand::Rng {
     let seed = std::env::var("PHAROS_SEED").map_or(50, |seed| seed.parse().expect("PHAROS_SEED is a number"));
-    tracing::info!(seed, "chance begins at PHAROS_SEED={seed}");
+    let _ = writeln!(std::io::stderr(), "chance begins at PHAROS_SEED={seed}");
     fastrand::Rng::with_seed(seed)
 }
 

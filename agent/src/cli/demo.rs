@@ -33,33 +33,39 @@ const LINES_MAX: usize = 1_000;
 const EPILOGUE: Duration = Duration::from_secs(1);
 
 pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let (tasks, stop, lifecycle) = (TaskTracker::new(), CancellationToken::new(), Lifecycle::default());
+    // Outlives the agent, which would otherwise make it anew.
+    let folder = tempfile::Builder::new().prefix("pharos-demo-").tempdir()?;
     // The first signal ends the demo, wherever it is: everything it started belongs to values that end with this function.
     let outcome = tokio::select! {
-        outcome = show(duration, postgres_bin.as_deref(), &tasks, &stop) => outcome,
-        () = interrupted() => Ok(ExitCode::SUCCESS),
+        outcome = show(duration, postgres_bin.as_deref(), folder.path(), &lifecycle, &tasks, &stop) => outcome,
+        () = interrupted() => Ok(()),
     };
+    lifecycle.soft().cancel();
+    let ending = lifecycle.run().await;
     stop.cancel();
     tasks.close();
     let _ = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
-    outcome
+    outcome?;
+    anyhow::ensure!(ending != Ending::Failed, "a part of the agent ended unasked");
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn show(
     duration: Option<Duration>,
     postgres_bin: Option<&Path>,
+    folder: &Path,
+    lifecycle: &Lifecycle,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> anyhow::Result<ExitCode> {
+) -> anyhow::Result<()> {
     let (lines, printed) = mpsc::channel(LINES_MAX);
     tasks.spawn(print_lines(printed));
     let stage = Stage::set(postgres_bin, &lines, tasks, stop).await?;
-    let folder = tempfile::Builder::new().prefix("pharos-demo-").tempdir()?;
-    let config = stage.config(folder.path())?;
+    let config = stage.config(folder)?;
     telemetry::logs::start(&config.log);
-    let lifecycle = Lifecycle::default();
     let plugins = config.plugins.dir.clone();
-    let agent = Agent::start(config, super::options()?, &lifecycle).await?;
+    let agent = Agent::start(config, super::options()?, lifecycle).await?;
     say(&lines, introduction(&stage, agent.address(), &plugins)).await;
     stage.application.spawn(tasks, stop);
     let faults = stage.faults(tasks);
@@ -67,11 +73,7 @@ async fn show(
     schedule.run(&faults, &lines, stop).await;
     tokio::time::sleep(EPILOGUE).await;
     say(&lines, summary(&stage.receiver)).await;
-    drop(faults);
-    lifecycle.soft().cancel();
-    let ending = lifecycle.run().await;
-    anyhow::ensure!(ending != Ending::Failed, "a part of the agent ended unasked");
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Everything that is watched, and who is told.
