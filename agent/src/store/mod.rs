@@ -11,7 +11,6 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -36,7 +35,6 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug, Clone)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
-    _lock: Arc<File>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +74,8 @@ impl Store {
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(open_failed)?;
         migrate::run(&mut connection, &path)?;
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
-        std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(connection, queue)).map_err(failed)?;
-        Ok(Self { jobs, _lock: Arc::new(lock) })
+        std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(connection, queue, lock)).map_err(failed)?;
+        Ok(Self { jobs })
     }
 
     /// Runs work on the store's thread and waits for its answer.
@@ -98,10 +96,27 @@ impl Store {
     }
 }
 
-fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Job>) {
+/// Works until the last handle is gone. The lock goes after the connection: nobody opens a store that is still being closed.
+fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Job>, lock: File) {
     while let Some(job) = queue.blocking_recv() {
         job(&mut connection);
     }
+    drop(connection);
+    drop(lock);
+}
+
+/// How long a store that is being closed is waited for.
+const LOCK_MAX: Duration = Duration::from_millis(500);
+
+fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 0..LOCK_MAX.div_duration_f64(PAUSE) as u32 {
+        match try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            decided => return decided,
+        }
+    }
+    try_lock()
 }
 
 /// Takes the directory's lock, or says who has it. The lock ends with the process, however that ends.
@@ -110,7 +125,7 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
     let path = directory.join(LOCK_FILE);
     let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(path);
     let mut file = options.map_err(failed)?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock()) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
