@@ -115,7 +115,9 @@ fn server_health(change: &Change) -> (PartHealth, Option<String>) {
     let snapshot = &change.snapshot;
     let kind = &snapshot.subject.kind;
     if snapshot.scalar(&format!("pharos_{kind}_accepting_connections")) == Some(0.0) {
-        return (PartHealth::Degraded, Some("the server accepts no new sessions; open ones go on".to_owned()));
+        let why = snapshot.table("refusal").and_then(|table| table.text("why", 0)).map(|why| format!(" ({why})"));
+        let cause = format!("the server accepts no new sessions{}; open ones go on", why.unwrap_or_default());
+        return (PartHealth::Degraded, Some(cause));
     }
     let reason = |(name, part): (&String, &pharos_model::snapshot::Part)| match &part.state {
         PartState::Present => None,

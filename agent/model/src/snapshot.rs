@@ -196,6 +196,14 @@ impl Table {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
+
+    /// One cell of a column of texts.
+    pub fn text(&self, column: &str, row: usize) -> Option<&str> {
+        match &self.column(column)?.values {
+            ColumnValues::Text(texts) => texts.text(row),
+            _ => None,
+        }
+    }
 }
 
 /// What one run of one collector read.

@@ -109,9 +109,11 @@ fn server_down(case: &Case) -> Explanation {
 
 fn not_accepting(case: &Case) -> Explanation {
     let used = case.related(CONNECTIONS_USED).map(|used| evidence("connections used", text::percent(used)));
+    let refusal = case.snapshot.table("refusal").and_then(|table| table.texts("why").into_iter().next().flatten());
+    let why = refusal.map(|why| format!(": {why}")).unwrap_or_default();
     Explanation {
         title: "new sessions are refused".to_owned(),
-        detail: "The probe could not open a new session, while the monitoring session opened earlier still works.".to_owned(),
+        detail: format!("The probe could not open a new session, while the monitoring session opened earlier still works{why}."),
         cause: "All connections are taken, the server is starting or shutting down, or pg_hba.conf has changed.".to_owned(),
         fix: "Free connections: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND state_change < \
               now() - interval '10 min';` then put a pool between the application and the server."

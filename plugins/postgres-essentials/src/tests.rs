@@ -71,6 +71,18 @@ fn a_server_may_refuse_new_sessions_only() {
         not-accepting-connections: raise critical: new sessions are refused
     "#]],
     );
+    check_words(
+        "not-accepting-connections",
+        "accept present
+        pharos_postgres_accepting_connections 0
+        table refusal
+        | reason text | why text |
+        | too-many-connections | sorry, too many clients already |",
+        expect![[r#"
+        new sessions are refused
+        The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
+    "#]],
+    );
 }
 
 #[test]

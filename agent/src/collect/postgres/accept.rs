@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::snapshot::Family;
-use tracing::warn;
+use pharos_model::snapshot::{Column, Family, Table};
+use tracing::{info, warn};
 
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{ConnectError, Connector, Session};
@@ -21,12 +21,45 @@ pub struct Accept {
     interval: Duration,
     /// Its session is the second of the two that the agent may have, and lives for one handshake.
     connector: Connector,
+    refused: bool,
 }
 
 impl Accept {
     pub fn new(interval: Duration, connector: Connector) -> Self {
-        Self { interval, connector }
+        Self { interval, connector, refused: false }
     }
+
+    async fn knock(&mut self) -> Result<Facts, CollectError> {
+        let refusal = match self.connector.connect().await {
+            Ok(_) => None,
+            // Ours is the hindrance, so nothing is known.
+            Err(source @ ConnectError::NoPlace) => return Err(CollectError::Connect { collector: NAME, source }),
+            Err(err) => Some(err),
+        };
+        self.tell(refusal.as_ref());
+        let accepted = if refusal.is_none() { 1.0 } else { 0.0 };
+        let families = vec![Family::scalar("pharos_postgres_accepting_connections", accepted)];
+        Ok(Facts { families, tables: refusal.iter().map(table).collect(), ..Facts::default() })
+    }
+
+    /// Says so in the log where it changed.
+    fn tell(&mut self, refusal: Option<&ConnectError>) {
+        let server = self.connector.address.id();
+        let was_refused = std::mem::replace(&mut self.refused, refusal.is_some());
+        match refusal {
+            Some(err) if !was_refused => {
+                warn!(server, reason = err.reason(), error = chain(err), "`{server}` accepts no new sessions; open ones go on");
+            }
+            None if was_refused => info!(server, "`{server}` accepts new sessions again"),
+            _ => {}
+        }
+    }
+}
+
+/// Why no session was had, for those who explain it.
+fn table(err: &ConnectError) -> Table {
+    let why = chain(err);
+    Table::new("refusal", vec![Column::text("reason", [Some(err.reason())]), Column::text("why", [Some(why.as_str())])])
 }
 
 impl Collector<Session> for Accept {
@@ -39,19 +72,6 @@ impl Collector<Session> for Accept {
     }
 
     fn collect<'a>(&'a mut self, _: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        async {
-            let accepted = match self.connector.connect().await {
-                Ok(_) => 1.0,
-                // Ours is the hindrance, so nothing is known.
-                Err(source @ ConnectError::NoPlace) => return Err(CollectError::Connect { collector: NAME, source }),
-                Err(err) => {
-                    let server = self.connector.address.id();
-                    warn!(server, reason = err.reason(), error = chain(&err), "`{server}` accepts no new sessions; open ones go on");
-                    0.0
-                }
-            };
-            Ok(Facts { families: vec![Family::scalar("pharos_postgres_accepting_connections", accepted)], ..Facts::default() })
-        }
-        .boxed()
+        self.knock().boxed()
     }
 }
