@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use pharos::demo::binaries::PostgresBinaries;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER};
@@ -11,7 +11,7 @@ use pharos::demo::session::Session;
 use pharos_model::snapshot::Snapshot;
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{TestAgent, eventually, item, postgres_config, project, runtime_tasks, series, server_id};
+use crate::fixture::{TestAgent, eventually, item, pharos, postgres_config, project, runtime_tasks, series, server_id};
 
 const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
 const PARTS: [&str; 8] = ["up", "server", "activity", "locks", "database", "replication", "statements", "accept"];
@@ -119,4 +119,40 @@ async fn an_extension_that_was_not_updated_with_its_server_is_read_as_what_it_is
         assert_eq!(parts["statements"]["state"], "present", "{version}: {parts:#}");
         agent.wait_series(&series("pharos_postgres_statements_tracked", server.port(), &[]), |tracked| tracked > 0.0).await;
     }
+}
+
+/// Makes a server say that it is version 19.3. The function must be one that the planner inlines: by its number it is built in.
+const NEWER: &str = "
+    SET allow_system_table_mods = on;
+    CREATE FUNCTION pg_catalog.true_setting(text) RETURNS text LANGUAGE internal STABLE STRICT AS 'show_config_by_name';
+    CREATE OR REPLACE FUNCTION pg_catalog.current_setting(text) RETURNS text LANGUAGE sql STABLE AS $$
+        SELECT CASE $1 WHEN 'server_version_num' THEN '190003' WHEN 'server_version' THEN '19.3' ELSE pg_catalog.true_setting($1) END
+    $$";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_nobody_knows_yet_is_read_like_the_newest_and_said_once() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = start(&versions(), 18, &tasks).await;
+    let setup = session(&server).await;
+    setup.run("CREATE EXTENSION pg_stat_statements").await.unwrap();
+    setup.run(NEWER).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (config, log) = (folder.path().join("pharos.toml"), folder.path().join("log"));
+    let own = "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[collect.interval]\nactivity = \"100ms\"\n";
+    std::fs::write(&config, format!("{own}{}", postgres_config("app", &server))).unwrap();
+    let stderr = std::fs::File::create(&log).unwrap();
+    let mut agent = tokio::process::Command::new(pharos());
+    agent.arg("run").arg("--config").arg(&config).kill_on_drop(true).stdin(Stdio::null()).stderr(stderr);
+    let _agent = agent.spawn().unwrap();
+
+    // Its first session is ended, and the one after it asks again.
+    let ours = "FROM pg_stat_activity WHERE application_name LIKE 'pharos %' AND query LIKE '%wait_event%'";
+    eventually(&setup, &format!("SELECT count(*) = 1 {ours}")).await;
+    let first: i32 = setup.ask(&format!("SELECT pid {ours}")).await.unwrap();
+    setup.run(&format!("SELECT pg_terminate_backend({first})")).await.unwrap();
+    eventually(&setup, &format!("SELECT count(*) = 1 {ours} AND pid <> {first}")).await;
+    let warning = "PostgreSQL 19.3 is newer than this Pharos knows; it is read like 18";
+    let said = || std::fs::read_to_string(&log).unwrap();
+    assert_eq!(said().matches(warning).count(), 1, "{}", said());
+    assert!(!said().contains("skipping"), "{}", said());
 }

@@ -250,7 +250,7 @@ impl Servers {
                     address,
                     password: deployment.password(),
                     connect_timeout: config.collect.connect_timeout,
-                    deadline: config.collect.deadline,
+                    deadline: config.collect.deadline_max(),
                 },
                 collect: config.collect.clone(),
             }));
@@ -277,7 +277,7 @@ impl Servers {
         lifecycle: &Lifecycle,
     ) {
         self.parts().iter().for_each(|part| board.set(part, PartHealth::Starting, None));
-        let grace = config.collect.deadline + config.collect.connect_timeout;
+        let grace = config.collect.deadline_max() + config.collect.connect_timeout;
         for source in self.postgres {
             let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
             lifecycle.supervise("collector", task.run(lifecycle.soft().clone()));

@@ -33,7 +33,13 @@ pub trait Source: Send + 'static {
     fn up_metric(&self) -> &'static str;
     /// Opens a session within its own deadline; the error's reason is for labels, its text for people.
     fn connect(&self) -> BoxFuture<'_, Result<Self::Session, ConnectFailure>>;
+    /// Gives the session to a run of this collector: what it asks is answered within the collector's deadline or not at all.
+    fn begin<'a>(&'a self, session: &'a mut Self::Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>>;
     fn version(session: &Self::Session) -> String;
+    /// What people should know who read facts of this version.
+    fn caveat(_: &Self::Session) -> Option<String> {
+        None
+    }
     fn is_closed(session: &Self::Session) -> bool;
     fn collectors(&self) -> Vec<Box<dyn Collector<Self::Session>>>;
 }
@@ -130,6 +136,11 @@ impl<S: Source> ServerTask<S> {
         if self.last_failure.take().is_some() || self.subject.version != version {
             info!(server = %self.subject.id, version, "connected to `{}`", self.subject.id);
         }
+        if self.subject.version != version
+            && let Some(caveat) = S::caveat(&session)
+        {
+            warn!(server = %self.subject.id, "{caveat}");
+        }
         self.subject.version = version;
         self.session = Some(session);
         Ok(())
@@ -163,7 +174,10 @@ impl<S: Source> ServerTask<S> {
             return Err(CollectError::Unsupported("the server could not be reached".to_owned()));
         };
         let started = self.clock.now();
-        let outcome = collector.collect(session, started).await;
+        let outcome = match self.source.begin(session, name).await {
+            Ok(()) => collector.collect(session, started).await,
+            Err(err) => Err(err),
+        };
         let took = self.clock.monotonic().saturating_sub(started.monotonic);
         self.metrics.add("pharos_collect_runs_total", &[&self.subject.id, name], 1.0);
         self.metrics.set("pharos_collect_duration_seconds", &[&self.subject.id, name], took.as_secs_f64());

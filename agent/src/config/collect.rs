@@ -1,7 +1,9 @@
 //! `[collect]`: how often and how patiently to read servers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use humantime_serde::Serde;
 use serde::Deserialize;
 
 use super::shape::{Key, Shape, key};
@@ -17,9 +19,11 @@ pub struct CollectConfig {
     /// How long the server may work on a statement of ours.
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Duration,
-    /// How long the agent waits for a collector; then it cancels the statement and drops the session.
+    /// How long one run of a collector may take, all its statements together; then what runs is cancelled and its session dropped.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
+    /// Collectors with a deadline of their own.
+    deadlines: BTreeMap<String, Serde<Duration>>,
     /// How long a new session may take, TLS and authentication included.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
@@ -47,6 +51,7 @@ pub struct Intervals {
     pub info: Duration,
 }
 
+/// `accept` is missing among the deadlines: it only connects, within `connect_timeout`.
 pub const COLLECT_KEYS: &[Key] = &[
     key(
         "interval",
@@ -64,6 +69,18 @@ pub const COLLECT_KEYS: &[Key] = &[
     key("lock_timeout", Shape::Duration),
     key("statement_timeout", Shape::Duration),
     key("deadline", Shape::Duration),
+    key(
+        "deadlines",
+        Shape::Table(&[
+            key("server", Shape::Duration),
+            key("activity", Shape::Duration),
+            key("database", Shape::Duration),
+            key("statements", Shape::Duration),
+            key("locks", Shape::Duration),
+            key("replication", Shape::Duration),
+            key("info", Shape::Duration),
+        ]),
+    ),
     key("connect_timeout", Shape::Duration),
 ];
 
@@ -90,6 +107,7 @@ impl Default for CollectConfig {
             lock_timeout: Duration::from_millis(200),
             statement_timeout: Duration::from_secs(3),
             deadline: Duration::from_secs(4),
+            deadlines: BTreeMap::new(),
             connect_timeout: Duration::from_secs(3),
         }
     }
@@ -114,6 +132,21 @@ impl Intervals {
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 impl CollectConfig {
+    /// How long one run of this collector may take.
+    pub fn deadline_of(&self, collector: &str) -> Duration {
+        self.deadlines.get(collector).map_or(self.deadline, |deadline| **deadline)
+    }
+
+    /// The longest that any collector may take.
+    pub fn deadline_max(&self) -> Duration {
+        self.deadlines.values().map(|deadline| **deadline).fold(self.deadline, Duration::max)
+    }
+
+    /// How long the server may work on one statement of a run with this deadline: it gives up before the agent does.
+    pub fn statement_timeout_within(&self, deadline: Duration) -> Duration {
+        deadline.saturating_sub(self.deadline.saturating_sub(self.statement_timeout))
+    }
+
     pub fn validate(&self, mut report: impl FnMut(String, String)) {
         let ordered = self.lock_timeout < self.statement_timeout && self.statement_timeout < self.deadline;
         if !ordered || self.lock_timeout.is_zero() {
@@ -124,6 +157,19 @@ impl CollectConfig {
                     self.lock_timeout, self.statement_timeout, self.deadline
                 ),
             );
+        }
+        for (name, deadline) in &self.deadlines {
+            let (deadline, left) = (**deadline, self.statement_timeout_within(**deadline));
+            if left <= self.lock_timeout {
+                let lock_timeout = self.lock_timeout;
+                let min = lock_timeout + self.deadline.saturating_sub(self.statement_timeout);
+                report(
+                    format!("collect.deadlines.{name}"),
+                    format!(
+                        "{deadline:?} leaves the server {left:?} for a statement, and lock_timeout is {lock_timeout:?}; must be longer than {min:?}"
+                    ),
+                );
+            }
         }
         for (name, interval) in self.interval.named() {
             if interval < INTERVAL_MIN {

@@ -36,6 +36,14 @@ pub struct TlsConfig {
     pub ca: Option<PathBuf>,
 }
 
+impl TlsConfig {
+    /// The mode that holds for a server: nobody listens on loopback and Unix sockets, anywhere else somebody could.
+    pub fn mode_towards(&self, address: &PostgresAddress) -> TlsMode {
+        let default = if address.is_local() { TlsMode::Disable } else { TlsMode::VerifyFull };
+        self.mode.unwrap_or(default)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {

@@ -12,7 +12,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::session::{Limits, Session};
+use super::session::Session;
 use super::tls::{self, TlsError};
 use crate::config::collect::CollectConfig;
 use crate::config::database::{PostgresAddress, TlsConfig};
@@ -119,22 +119,18 @@ impl Connector {
     }
 
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Session, ConnectError> {
-        let encryption = match tls::connector(&self.tls, self.address.is_local()).map_err(|source| ConnectError::Tls { source })? {
+        let mode = self.tls.mode_towards(&self.address);
+        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).map_err(|source| ConnectError::Tls { source })? {
             Some(rustls) => Encryption::Rustls(Box::new(rustls)),
             None => Encryption::Plain,
         };
         let (client, open) = self.client(&encryption, place).await?;
-        let limits = Limits {
-            lock_timeout: self.collect.lock_timeout,
-            statement_timeout: self.collect.statement_timeout,
-            deadline: self.collect.deadline,
-        };
-        Session::start(client, open, encryption, limits, self.tasks.clone()).await
+        Session::start(client, open, encryption, &self.collect, self.tasks.clone()).await
     }
 
     async fn client(&self, encryption: &Encryption, place: OwnedSemaphorePermit) -> Result<(Client, DropGuard), ConnectError> {
         let refused = |source| ConnectError::Refused { source };
-        let config = self.config()?;
+        let config = self.config(encryption)?;
         match encryption {
             Encryption::Plain => {
                 let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
@@ -172,7 +168,7 @@ impl Connector {
         open
     }
 
-    fn config(&self) -> Result<tokio_postgres::Config, ConnectError> {
+    fn config(&self, encryption: &Encryption) -> Result<tokio_postgres::Config, ConnectError> {
         let mut config = tokio_postgres::Config::new();
         match &self.address.host {
             tokio_postgres::config::Host::Tcp(host) => config.host(host),
@@ -189,19 +185,13 @@ impl Connector {
             .keepalives_interval(Duration::from_secs(3))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(10));
-        let plain = matches!(tls_mode(&self.tls, self.address.is_local()), SslMode::Disable);
-        config.ssl_mode(if plain { SslMode::Disable } else { SslMode::Require });
+        config.ssl_mode(match encryption {
+            Encryption::Plain => SslMode::Disable,
+            Encryption::Rustls(_) => SslMode::Require,
+        });
         if let Some(password) = &self.password {
             config.password(password.read().map_err(|source| ConnectError::Password { source })?.expose());
         }
         Ok(config)
-    }
-}
-
-fn tls_mode(tls: &TlsConfig, local: bool) -> SslMode {
-    match tls.mode {
-        Some(crate::config::database::TlsMode::Disable) => SslMode::Disable,
-        None if local => SslMode::Disable,
-        _ => SslMode::Require,
     }
 }

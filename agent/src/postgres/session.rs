@@ -5,13 +5,15 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::connect::{ConnectError, Encryption};
+use crate::config::collect::CollectConfig;
 
 /// The oldest and the newest major version whose views the collectors know.
 const MAJOR_MIN: u32 = 14;
@@ -20,13 +22,6 @@ const MAJOR_KNOWN: u32 = 18;
 /// How long a cancel request may take; the server may be the reason it is needed.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub lock_timeout: Duration,
-    pub statement_timeout: Duration,
-    pub deadline: Duration,
-}
-
 /// A session and what its server said of itself at the start.
 pub struct Session {
     client: Client,
@@ -34,8 +29,12 @@ pub struct Session {
     _open: DropGuard,
     cancel: CancelToken,
     encryption: Encryption,
-    limits: Limits,
     tasks: TaskTracker,
+    /// The run of a collector that asks now: what it asks is answered until then or not at all.
+    until: Instant,
+    deadline: Duration,
+    /// What the server was told.
+    statement_timeout: Duration,
     version_num: u32,
     version: String,
     /// Whether the role sees other roles' statistics (pg_read_all_stats, part of pg_monitor).
@@ -99,12 +98,12 @@ impl Session {
         client: Client,
         open: DropGuard,
         encryption: Encryption,
-        limits: Limits,
+        collect: &CollectConfig,
         tasks: TaskTracker,
     ) -> Result<Self, ConnectError> {
         let setup = |source| ConnectError::Limits { source };
         let cancel = client.cancel_token();
-        client.batch_execute(&settings(limits)).await.map_err(setup)?;
+        client.batch_execute(&settings(collect)).await.map_err(setup)?;
         let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(setup)?;
         let row = row.first().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))?;
         let session = Self {
@@ -117,17 +116,13 @@ impl Session {
             _open: open,
             cancel,
             encryption,
-            limits,
             tasks,
+            until: Instant::now() + collect.deadline,
+            deadline: collect.deadline,
+            statement_timeout: collect.statement_timeout,
         };
         if session.major() < MAJOR_MIN {
             return Err(ConnectError::TooOld(session.version));
-        }
-        if session.major() > MAJOR_KNOWN {
-            warn!(
-                version = session.version,
-                "PostgreSQL {} is newer than this Pharos knows, reading it like {MAJOR_KNOWN}", session.version
-            );
         }
         Ok(session)
     }
@@ -140,6 +135,12 @@ impl Session {
     /// As the server says it: `17.2 (Debian 17.2-1)`.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What people should know who read facts of this version.
+    pub fn caveat(&self) -> Option<String> {
+        let unknown = self.major() > MAJOR_KNOWN;
+        unknown.then(|| format!("PostgreSQL {} is newer than this Pharos knows; it is read like {MAJOR_KNOWN}", self.version))
     }
 
     pub fn role(&self) -> &str {
@@ -158,16 +159,29 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Runs one statement within the deadline. Past it the statement is cancelled, and the session must be dropped.
+    /// Begins a run: everything it asks is answered within `deadline`, each statement within `statement_timeout` on the server.
+    pub async fn begin(&mut self, deadline: Duration, statement_timeout: Duration) -> Result<(), QueryError> {
+        (self.until, self.deadline) = (Instant::now() + deadline, deadline);
+        if self.statement_timeout != statement_timeout {
+            self.within(self.client.batch_execute(&set_statement_timeout(statement_timeout))).await?;
+            self.statement_timeout = statement_timeout;
+        }
+        Ok(())
+    }
+
+    /// Runs one statement within what is left of the run. Past it the statement is cancelled, and the session must be dropped.
     pub async fn query(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, QueryError> {
-        let answer = tokio::time::timeout(self.limits.deadline, self.client.query_typed(sql, parameters)).await;
-        match answer {
-            Ok(Ok(rows)) => Ok(rows),
+        self.within(self.client.query_typed(sql, parameters)).await
+    }
+
+    async fn within<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, QueryError> {
+        match tokio::time::timeout_at(self.until, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(source)) if self.client.is_closed() || source.is_closed() => Err(QueryError::Closed { source }),
             Ok(Err(source)) => Err(QueryError::Server { source }),
             Err(_) => {
                 self.cancel();
-                Err(QueryError::DeadlineExceeded(self.limits.deadline))
+                Err(QueryError::DeadlineExceeded(self.deadline))
             }
         }
     }
@@ -193,12 +207,16 @@ impl Session {
 }
 
 /// What keeps a session harmless. `search_path` is fixed, so that nobody's function of the same name runs with our role.
-fn settings(limits: Limits) -> String {
+fn settings(collect: &CollectConfig) -> String {
     format!(
-        "SET lock_timeout = {}; SET statement_timeout = {}; SET idle_in_transaction_session_timeout = {}; \
+        "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}; \
          SET default_transaction_read_only = on; SET search_path = pg_catalog; SET jit = off; SET DateStyle = ISO",
-        limits.lock_timeout.as_millis(),
-        limits.statement_timeout.as_millis(),
-        limits.deadline.as_millis(),
+        collect.lock_timeout.as_millis(),
+        set_statement_timeout(collect.statement_timeout),
+        collect.deadline.as_millis(),
     )
+}
+
+fn set_statement_timeout(timeout: Duration) -> String {
+    format!("SET statement_timeout = {}", timeout.as_millis())
 }

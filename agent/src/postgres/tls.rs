@@ -11,7 +11,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::config::database::{TlsConfig, TlsMode};
+use crate::config::database::TlsMode;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -28,14 +28,12 @@ pub enum TlsError {
 }
 
 /// How to encrypt, or none for plain sessions. Reads the files anew at each call, so that renewed certificates count.
-pub fn connector(config: &TlsConfig, local: bool) -> Result<Option<MakeRustlsConnect>, TlsError> {
-    let default = if local { TlsMode::Disable } else { TlsMode::VerifyFull };
-    let mode = config.mode.unwrap_or(default);
+pub fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsConnect>, TlsError> {
     if mode == TlsMode::Disable {
         return Ok(None);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(mode, config.ca.as_deref(), &provider)?;
+    let verifier = verifier(mode, ca, &provider)?;
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Setup { source })?

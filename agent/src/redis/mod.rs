@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo};
+use tokio::time::Instant;
 
 use crate::config::database::RedisAddress;
 use crate::config::secret::{SecretError, SecretSource};
@@ -14,7 +15,7 @@ pub struct Connector {
     pub address: RedisAddress,
     pub password: Option<SecretSource>,
     pub connect_timeout: Duration,
-    /// How long a command may take.
+    /// How long the longest run of a collector may take.
     pub deadline: Duration,
 }
 
@@ -68,22 +69,29 @@ impl Connector {
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(Some(self.deadline));
         let connection = client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused)?;
-        Ok(Session { connection, deadline: self.deadline })
+        Ok(Session { connection, until: Instant::now() + self.deadline, deadline: self.deadline })
     }
 }
 
 /// One connection; dropped after an error of the connection itself.
 pub struct Session {
     connection: MultiplexedConnection,
+    /// The run of a collector that asks now: what it asks is answered until then or not at all.
+    until: Instant,
     deadline: Duration,
 }
 
 impl Session {
+    /// Begins a run: everything it asks is answered within `deadline`.
+    pub fn begin(&mut self, deadline: Duration) {
+        (self.until, self.deadline) = (Instant::now() + deadline, deadline);
+    }
+
     /// `INFO` of every default section.
     pub async fn info(&mut self) -> Result<String, RedisError> {
         let mut command = redis::cmd("INFO");
         command.arg("default");
-        let answer = tokio::time::timeout(self.deadline, command.query_async(&mut self.connection)).await;
+        let answer = tokio::time::timeout_at(self.until, command.query_async(&mut self.connection)).await;
         match answer {
             Err(_) => Err(RedisError::DeadlineExceeded(self.deadline)),
             Ok(answer) => answer.map_err(|source| RedisError::Server { source }),

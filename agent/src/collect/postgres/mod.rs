@@ -89,6 +89,16 @@ impl Source for PostgresSource {
         async { self.connector.connect().await.map_err(|err| ConnectFailure { reason: err.reason(), text: chain(&err) }) }.boxed()
     }
 
+    fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {
+        let deadline = self.connector.collect.deadline_of(collector);
+        let begun = session.begin(deadline, self.connector.collect.statement_timeout_within(deadline));
+        async move { begun.await.map_err(|source| CollectError::Query { collector, source }) }.boxed()
+    }
+
+    fn caveat(session: &Session) -> Option<String> {
+        session.caveat()
+    }
+
     fn version(session: &Session) -> String {
         session.version().to_owned()
     }

@@ -6,8 +6,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::subject::{Label, Subject};
 
-use super::Collector;
 use super::schedule::{ConnectFailure, Source};
+use super::{CollectError, Collector};
 use crate::config::collect::CollectConfig;
 use crate::redis::{Connector, Session};
 use crate::telemetry::logs::chain;
@@ -49,6 +49,11 @@ impl Source for RedisSource {
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
         async { self.connector.connect().await.map_err(|err| ConnectFailure { reason: err.reason(), text: chain(&err) }) }.boxed()
+    }
+
+    fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {
+        session.begin(self.collect.deadline_of(collector));
+        std::future::ready(Ok(())).boxed()
     }
 
     fn version(_: &Session) -> String {
