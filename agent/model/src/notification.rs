@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::finding::Severity;
 use crate::subject::{Label, Subject};
 
@@ -21,7 +23,7 @@ pub struct Message {
     pub external_url: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessageAlert {
     /// Sixteen hex digits.
     pub fingerprint: String,
@@ -39,7 +41,8 @@ pub struct MessageAlert {
     pub ended_at_ms: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum MessageReason {
     Firing,
     Resolved,
@@ -50,13 +53,19 @@ pub enum MessageReason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     Accepted,
-    /// Not now; how long to wait, if the receiver said so.
+    /// Accepted for some recipients; which others were refused for good, by their index, and why.
+    Partial(Vec<(u32, String)>),
+    /// It did not arrive, or was not taken. A receiver that says how long to wait works, but is busy.
     Retry {
         after: Option<Duration>,
         why: String,
     },
-    /// It may have arrived; the same id on the next try.
+    /// It may have arrived; the same message under the same id on the next try.
     Ambiguous(String),
+    /// Not with these credentials, which may be about to change.
+    Unauthorised(String),
+    /// The receiver says that it is gone for good.
+    Gone(String),
     /// It never will be.
     Rejected {
         reason: &'static str,

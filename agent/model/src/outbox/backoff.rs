@@ -1,0 +1,52 @@
+//! How long to wait before the next try.
+
+use std::time::Duration;
+
+/// Longest pauses before the second, third, ... try; the last one repeats.
+const PAUSES: [Duration; 5] =
+    [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
+
+/// The longest pause that nobody asked for.
+pub const PAUSE_MAX: Duration = PAUSES[PAUSES.len() - 1];
+
+/// No pause is shorter: full jitter alone could try again at once, and again.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+
+/// What a receiver asks for counts up to this.
+const ASKED_MAX: Duration = Duration::from_secs(3_600);
+
+/// A secret may just be rotating, so this is not for ever, but no reason to hurry either.
+pub const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
+
+/// Pauses after which a row is given up.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3_600);
+/// The same for one whose receiver says that we are not allowed.
+pub const UNAUTHORISED_MAX: Duration = Duration::from_secs(3_600);
+
+/// The pause after so many failed attempts, at least what the receiver asked for. `chance` is from 0 to 1: full jitter, so that many rows
+/// do not return at once.
+pub fn pause(attempts: u32, asked: Option<Duration>, chance: f64) -> Duration {
+    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
+    let jittered = PAUSES[index].mul_f64(chance.clamp(0.0, 1.0)).max(PAUSE_MIN);
+    asked.map_or(jittered, |asked| asked.min(ASKED_MAX).max(jittered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_quarter_of_an_hour_with_full_jitter() {
+        let longest: Vec<u64> = (1..=7).map(|attempts| pause(attempts, None, 1.0).as_secs()).collect();
+        assert_eq!(longest, [5, 15, 60, 300, 900, 900, 900]);
+        assert_eq!(pause(3, None, 0.5), Duration::from_secs(30));
+        assert_eq!(pause(7, None, 0.0), PAUSE_MIN);
+        assert_eq!(pause(u32::MAX, None, 1.0), PAUSE_MAX);
+    }
+
+    #[test]
+    fn a_receiver_may_ask_for_more_within_reason_and_never_for_less() {
+        let asked = |seconds| pause(1, Some(Duration::from_secs(seconds)), 1.0).as_secs();
+        assert_eq!((asked(0), asked(60), asked(1_000_000_000)), (5, 60, 3_600));
+    }
+}

@@ -1,0 +1,75 @@
+//! Notifications on their way to one receiver: which goes next, and what an answer means for it.
+//!
+//! Each row is one change of one incident for one receiver; the store has them all, this has what decides the order. Rows of one incident
+//! go in the order of their making, so that nobody hears "resolved" before "firing"; rows of different incidents never wait for each
+//! other. Rows of one group that are due go together, as one message.
+//!
+//! A message that may have arrived is repeated as it was, under the same id. One that certainly did not arrive falls apart into its rows,
+//! which may leave in other company: an incident that ended meanwhile is then told as a whole.
+
+mod backoff;
+mod breaker;
+mod queue;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod stories;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::Fingerprint;
+use crate::notification::MessageAlert;
+
+pub use backoff::{GIVE_UP_AFTER, PAUSE_MAX};
+pub use breaker::BreakerState;
+pub use queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
+
+/// Which part of an incident a row tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tells {
+    /// The first that its receiver hears of it.
+    Begin,
+    Change,
+    /// Told to nobody who never heard that it began.
+    End,
+}
+
+/// A row as it is made, before anybody tried to deliver it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewRow {
+    /// Stable and unique per receiver and change.
+    pub id: String,
+    pub receiver: String,
+    pub group_key: String,
+    pub group_labels: Vec<crate::subject::Label>,
+    pub fingerprint: Fingerprint,
+    pub incident: u64,
+    pub tells: Tells,
+    pub alert: MessageAlert,
+    /// How long it waits for others of its group.
+    pub wait: Duration,
+}
+
+/// What the queue knows of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Rises with every row of the agent, over restarts too.
+    pub seq: u64,
+    pub id: String,
+    pub group_key: String,
+    pub fingerprint: Fingerprint,
+    pub incident: u64,
+    pub tells: Tells,
+    /// Monotonic time before which it is not tried.
+    pub due: Duration,
+    /// Failed attempts.
+    pub attempts: u32,
+    /// All its pauses so far: by this it is given up, so that a stepped clock cannot do it.
+    pub waited: Duration,
+    /// The message that carried it and may have arrived; it is repeated as it was.
+    pub message: Option<String>,
+}

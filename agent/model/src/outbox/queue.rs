@@ -1,0 +1,310 @@
+//! The rows of one receiver that are not delivered yet, by what may go next.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::breaker::{Breaker, BreakerState};
+use super::{Row, Tells, backoff};
+use crate::alert::Fingerprint;
+use crate::notification::Delivery;
+
+/// Rows in one message; more of a group follow in the next.
+pub const ROWS_PER_MESSAGE_MAX: usize = 200;
+
+type Incident = (Fingerprint, u64);
+
+/// Rows that go out as one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// The message's id: the same for the same rows, and for no others.
+    pub id: String,
+    /// In the order in which their changes happened.
+    pub seqs: Vec<u64>,
+    /// From 1.
+    pub attempt: u32,
+}
+
+/// What is next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    Send(Batch),
+    /// Nothing to send: this is to be stored.
+    Settle(Settlement),
+}
+
+/// What became of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    Delivered {
+        seqs: Vec<u64>,
+        /// Recipients that were refused.
+        note: Option<String>,
+    },
+    /// Tried again after `pause`.
+    Waiting {
+        seqs: Vec<u64>,
+        pause: Duration,
+        /// The message to repeat, since it may have arrived.
+        message: Option<String>,
+        reason: &'static str,
+        why: String,
+    },
+    /// Given up; a person may have them tried again.
+    Dead { seqs: Vec<u64>, reason: &'static str, why: String },
+}
+
+/// Pure: time is an argument, and the same calls give the same order.
+#[derive(Debug, Default)]
+pub struct Queue {
+    rows: HashMap<u64, Row>,
+    /// Rows of each incident, oldest first; only the first may go out.
+    incidents: HashMap<Incident, BTreeSet<u64>>,
+    /// The first row of each incident that is not under way, by when it is due.
+    ready: BTreeSet<(Duration, u64)>,
+    /// The same by group.
+    groups: HashMap<String, BTreeSet<u64>>,
+    /// Incidents of which this receiver never heard because what told of them was given up.
+    untold: HashSet<Incident>,
+    breaker: Breaker,
+}
+
+impl Queue {
+    /// Takes a row in. One that a person wants tried again may come after younger ones.
+    pub fn push(&mut self, row: Row) {
+        let seq = row.seq;
+        let rows = self.incidents.entry((row.fingerprint, row.incident)).or_default();
+        let first = rows.first().copied();
+        rows.insert(seq);
+        self.rows.insert(seq, row);
+        if first.is_none_or(|first| seq < first) {
+            first.into_iter().for_each(|first| self.hide(first));
+            self.show(seq);
+        }
+    }
+
+    /// An earlier agent gave up telling of this incident.
+    pub fn push_untold(&mut self, fingerprint: Fingerprint, incident: u64) {
+        self.untold.insert((fingerprint, incident));
+    }
+
+    /// Rows that are not settled, those under way included.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn breaker(&self) -> BreakerState {
+        self.breaker.state()
+    }
+
+    /// When to call [`take`](Self::take) again, if nothing else happens before.
+    pub fn next_due(&self) -> Option<Duration> {
+        let (due, _) = self.ready.first()?;
+        Some(self.breaker.opens_at()?.max(*due))
+    }
+
+    /// The next message to send.
+    pub fn take(&mut self, now: Duration) -> Option<Next> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let (_, first) = *self.ready.first()?;
+        let row = self.rows.get(&first)?.clone();
+        if row.tells == Tells::End && self.untold.contains(&(row.fingerprint, row.incident)) {
+            self.hide(first);
+            let why = "the receiver never heard that it began".to_owned();
+            return Some(Next::Settle(self.give_up(vec![first], "untold", why)));
+        }
+        let seqs = self.company(&row, now);
+        let attempt = seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.attempts).max().unwrap_or(0) + 1;
+        let id = row.message.unwrap_or_else(|| self.message_id(&seqs));
+        seqs.iter().for_each(|seq| self.hide(*seq));
+        self.breaker.sent();
+        Some(Next::Send(Batch { id, seqs, attempt }))
+    }
+
+    /// Everything that goes out with a row: what was in its message, or else what is due in its group.
+    fn company(&self, row: &Row, now: Duration) -> Vec<u64> {
+        let belongs = |other: &Row| match &row.message {
+            Some(message) => other.message.as_ref() == Some(message),
+            None => other.message.is_none() && other.due <= now,
+        };
+        let mut seqs = Vec::new();
+        for first in self.groups.get(&row.group_key).into_iter().flatten() {
+            let Some(head) = self.rows.get(first) else { continue };
+            let incident = (head.fingerprint, head.incident);
+            // Nothing but the end is left to tell, and that is told to nobody.
+            if head.tells == Tells::End && self.untold.contains(&incident) {
+                continue;
+            }
+            let of_incident = self.incidents.get(&incident).into_iter().flatten();
+            let going = of_incident.map_while(|seq| self.rows.get(seq).filter(|row| belongs(row)).map(|row| row.seq));
+            seqs.extend(going);
+            if seqs.len() >= ROWS_PER_MESSAGE_MAX && row.message.is_none() {
+                break;
+            }
+        }
+        seqs.sort_unstable();
+        seqs
+    }
+
+    /// Of one row its own; of several one that no other company has.
+    fn message_id(&self, seqs: &[u64]) -> String {
+        let ids: Vec<&str> = seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.id.as_str()).collect();
+        if let [id] = ids[..] {
+            return id.to_owned();
+        }
+        let digest = Sha256::digest(ids.join("\n"));
+        let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        format!("group-{hex}")
+    }
+
+    /// Takes in what came of a message. `chance` from 0 to 1 spreads the pauses.
+    pub fn settle(&mut self, batch: &Batch, delivery: Delivery, now: Duration, chance: f64) -> Settlement {
+        let seqs = batch.seqs.clone();
+        match delivery {
+            Delivery::Accepted => self.delivered(seqs, None, now),
+            Delivery::Partial(refused) => {
+                let refused: Vec<String> = refused.into_iter().map(|(index, why)| format!("recipient {index}: {why}")).collect();
+                self.delivered(seqs, Some(refused.join("; ")), now)
+            }
+            Delivery::Retry { after: Some(after), why } => {
+                let pause = backoff::pause(batch.attempt, Some(after), chance);
+                self.breaker.throttled(now + pause);
+                self.try_again(batch, pause, false, "throttled", why, now)
+            }
+            Delivery::Retry { after: None, why } => {
+                self.breaker.failed(now, chance);
+                self.try_again(batch, backoff::pause(batch.attempt, None, chance), false, "retry", why, now)
+            }
+            Delivery::Ambiguous(why) => {
+                self.breaker.failed(now, chance);
+                self.try_again(batch, backoff::pause(batch.attempt, None, chance), true, "ambiguous", why, now)
+            }
+            Delivery::Unauthorised(why) => {
+                // All its messages have the same credentials.
+                self.breaker.throttled(now + backoff::UNAUTHORISED_PAUSE);
+                self.try_again(batch, backoff::UNAUTHORISED_PAUSE, false, "unauthorised", why, now)
+            }
+            Delivery::Gone(why) => {
+                self.breaker.gone();
+                self.give_up(seqs, "gone", why)
+            }
+            Delivery::Rejected { reason, why } => {
+                // It answered, so others may go.
+                self.breaker.accepted();
+                self.give_up(seqs, reason, why)
+            }
+        }
+    }
+
+    fn delivered(&mut self, seqs: Vec<u64>, note: Option<String>, now: Duration) -> Settlement {
+        for row in self.remove(&seqs) {
+            self.untold.remove(&(row.fingerprint, row.incident));
+        }
+        if self.breaker.accepted() {
+            self.hurry(now);
+        }
+        Settlement::Delivered { seqs, note }
+    }
+
+    fn try_again(&mut self, batch: &Batch, pause: Duration, repeats: bool, reason: &'static str, why: String, now: Duration) -> Settlement {
+        let max = if reason == "unauthorised" { backoff::UNAUTHORISED_MAX } else { backoff::GIVE_UP_AFTER };
+        let seqs = batch.seqs.clone();
+        let mut waited = Duration::ZERO;
+        // What may have arrived once has to be repeated as it was, whatever the latest answer.
+        let was_fixed = seqs.first().and_then(|seq| self.rows.get(seq)).is_some_and(|row| row.message.is_some());
+        let message = (repeats || was_fixed).then(|| batch.id.clone());
+        for seq in &seqs {
+            if let Some(row) = self.rows.get_mut(seq) {
+                waited = waited.max(row.waited);
+                row.attempts = batch.attempt;
+                row.waited += pause;
+                row.due = now + pause;
+                row.message.clone_from(&message);
+            }
+        }
+        if waited >= max {
+            return self.give_up(seqs, if reason == "unauthorised" { reason } else { "too-late" }, why);
+        }
+        self.show_first(&seqs);
+        Settlement::Waiting { seqs, pause, message, reason, why }
+    }
+
+    fn give_up(&mut self, seqs: Vec<u64>, reason: &'static str, why: String) -> Settlement {
+        for row in self.remove(&seqs) {
+            match row.tells {
+                Tells::Begin => self.untold.insert((row.fingerprint, row.incident)),
+                Tells::Change => false,
+                Tells::End => self.untold.remove(&(row.fingerprint, row.incident)),
+            };
+        }
+        Settlement::Dead { seqs, reason, why }
+    }
+
+    /// Settled rows leave; the next of each incident may go.
+    fn remove(&mut self, seqs: &[u64]) -> Vec<Row> {
+        let mut removed = Vec::new();
+        for seq in seqs {
+            let Some(row) = self.rows.remove(seq) else { continue };
+            let incident = (row.fingerprint, row.incident);
+            if let Some(rows) = self.incidents.get_mut(&incident) {
+                rows.remove(seq);
+                if rows.is_empty() {
+                    self.incidents.remove(&incident);
+                }
+            }
+            removed.push(row);
+        }
+        for row in &removed {
+            if let Some(next) = self.incidents.get(&(row.fingerprint, row.incident)).and_then(BTreeSet::first).copied() {
+                self.show(next);
+            }
+        }
+        removed
+    }
+
+    /// The receiver is back: what waited only because it was away goes now.
+    fn hurry(&mut self, now: Duration) {
+        let late: Vec<(Duration, u64)> = self.ready.iter().filter(|(due, _)| *due > now).copied().collect();
+        for (due, seq) in late {
+            if let Some(row) = self.rows.get_mut(&seq).filter(|row| row.attempts > 0) {
+                row.due = now;
+                self.ready.remove(&(due, seq));
+                self.ready.insert((now, seq));
+            }
+        }
+    }
+
+    fn show_first(&mut self, seqs: &[u64]) {
+        for seq in seqs {
+            let Some(row) = self.rows.get(seq) else { continue };
+            if self.incidents.get(&(row.fingerprint, row.incident)).and_then(BTreeSet::first) == Some(seq) {
+                self.show(*seq);
+            }
+        }
+    }
+
+    fn show(&mut self, seq: u64) {
+        if let Some(row) = self.rows.get(&seq) {
+            self.ready.insert((row.due, seq));
+            self.groups.entry(row.group_key.clone()).or_default().insert(seq);
+        }
+    }
+
+    fn hide(&mut self, seq: u64) {
+        let Some(row) = self.rows.get(&seq) else { return };
+        self.ready.remove(&(row.due, seq));
+        if let Some(group) = self.groups.get_mut(&row.group_key) {
+            group.remove(&seq);
+            if group.is_empty() {
+                self.groups.remove(&row.group_key);
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What a receiver hears, told as stories.
+
+use std::time::Duration;
+
+use super::{BreakerState, Next, Queue, Row, Settlement, Tells};
+use crate::alert::Fingerprint;
+use crate::notification::Delivery;
+
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn fingerprint(incident: u64) -> Fingerprint {
+    format!("{incident:016x}").parse().expect("sixteen hex digits")
+}
+
+pub(super) fn row(seq: u64, incident: u64, tells: Tells, group: &str, due: Duration) -> Row {
+    Row {
+        seq,
+        id: format!("{incident}-{seq}"),
+        group_key: group.to_owned(),
+        fingerprint: fingerprint(incident),
+        incident,
+        tells,
+        due,
+        attempts: 0,
+        waited: Duration::ZERO,
+        message: None,
+    }
+}
+
+/// A queue and its clock. Pauses are as long as they can be.
+struct Story {
+    queue: Queue,
+    now: Duration,
+}
+
+impl Story {
+    fn with(rows: impl IntoIterator<Item = Row>) -> Self {
+        let mut queue = Queue::default();
+        rows.into_iter().for_each(|row| queue.push(row));
+        Self { queue, now: SECOND }
+    }
+
+    /// The rows of the next message, and what became of it.
+    fn deliver(&mut self, delivery: Delivery) -> Option<(Vec<u64>, String, Settlement)> {
+        match self.queue.take(self.now)? {
+            Next::Send(batch) => {
+                let settlement = self.queue.settle(&batch, delivery, self.now, 1.0);
+                Some((batch.seqs, batch.id, settlement))
+            }
+            Next::Settle(settlement) => panic!("nothing was sent: {settlement:?}"),
+        }
+    }
+
+    fn accept(&mut self) -> Option<(Vec<u64>, String)> {
+        self.deliver(Delivery::Accepted).map(|(seqs, id, _)| (seqs, id))
+    }
+}
+
+fn busy() -> Delivery {
+    Delivery::Retry { after: None, why: "status 503".to_owned() }
+}
+
+fn lost() -> Delivery {
+    Delivery::Ambiguous("no answer".to_owned())
+}
+
+#[test]
+fn an_incident_is_told_in_its_order_and_others_do_not_wait_for_it() {
+    let mut story =
+        Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND), row(3, 1, Tells::End, "a", 2 * SECOND)]);
+    assert!(matches!(story.deliver(lost()).unwrap().2, Settlement::Waiting { .. }));
+    assert_eq!(story.accept(), Some((vec![2], "2-2".to_owned())), "another incident goes on");
+    story.now = 3 * SECOND;
+    assert_eq!(story.accept(), None, "the end is due, but its beginning waits for its second try");
+    story.now = 7 * SECOND;
+    assert_eq!(story.accept(), Some((vec![1], "1-1".to_owned())));
+    assert_eq!(story.accept(), Some((vec![3], "1-3".to_owned())));
+    assert!(story.queue.is_empty());
+}
+
+#[test]
+fn rows_of_a_group_go_as_one_message_whose_id_is_theirs_alone() {
+    let group = [row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "a", SECOND), row(3, 3, Tells::Begin, "b", SECOND)];
+    let mut story = Story::with(group);
+    let (seqs, first, _) = story.deliver(busy()).unwrap();
+    assert_eq!(seqs, [1, 2]);
+    story.now = 6 * SECOND;
+    assert_eq!(story.accept().unwrap().0, [3]);
+    let (seqs, again, _) = story.deliver(busy()).unwrap();
+    assert_eq!((seqs.as_slice(), &again), (&[1, 2][..], &first), "the same rows, the same id");
+    story.queue.push(row(4, 4, Tells::Begin, "a", 7 * SECOND));
+    story.now = 60 * SECOND;
+    let (seqs, other) = story.accept().unwrap();
+    assert_eq!(seqs, [1, 2, 4]);
+    assert_ne!(other, first, "a receiver that took the first one would drop another under its id");
+}
+
+#[test]
+fn what_may_have_arrived_is_repeated_as_it_was() {
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "a", SECOND)]);
+    let (_, first, settlement) = story.deliver(lost()).unwrap();
+    let Settlement::Waiting { message, .. } = settlement else { panic!("{settlement:?}") };
+    assert_eq!(message.as_ref(), Some(&first));
+    story.queue.push(row(3, 1, Tells::End, "a", SECOND));
+    story.queue.push(row(4, 5, Tells::Begin, "a", SECOND));
+    assert_eq!(story.accept().unwrap().0, [4], "a new incident of the group does not wait");
+    story.now = 6 * SECOND;
+    assert_eq!(story.deliver(busy()).unwrap().1, first, "a later answer says nothing of the first try");
+    story.now = 60 * SECOND;
+    assert_eq!(story.accept(), Some((vec![1, 2], first)));
+    assert_eq!(story.accept().unwrap().0, [3]);
+}
+
+#[test]
+fn an_incident_that_ended_while_its_receiver_was_away_is_told_as_a_whole() {
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
+    story.deliver(busy());
+    story.queue.push(row(2, 1, Tells::End, "a", 2 * SECOND));
+    story.now = 6 * SECOND;
+    assert_eq!(story.accept().unwrap().0, [1, 2]);
+}
+
+#[test]
+fn nobody_hears_of_the_end_of_what_never_began_for_them() {
+    let refuse = || Delivery::Rejected { reason: "rejected", why: "status 400".to_owned() };
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 1, Tells::End, "a", 2 * SECOND)]);
+    assert!(matches!(story.deliver(refuse()).unwrap().2, Settlement::Dead { reason: "rejected", .. }));
+    story.now = 2 * SECOND;
+    let next = story.queue.take(story.now);
+    assert!(matches!(&next, Some(Next::Settle(Settlement::Dead { seqs, reason: "untold", .. })) if *seqs == [2]), "{next:?}");
+    assert!(story.queue.is_empty());
+
+    // Both are tried again together, and told as a whole.
+    story.queue.push(row(2, 1, Tells::End, "a", story.now));
+    story.queue.push(row(1, 1, Tells::Begin, "a", story.now));
+    assert_eq!(story.accept().unwrap().0, [1, 2]);
+
+    // A refused change takes nothing back of what was told.
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
+    story.accept();
+    story.queue.push(row(2, 1, Tells::Change, "a", SECOND));
+    story.deliver(refuse());
+    story.queue.push(row(3, 1, Tells::End, "a", SECOND));
+    assert_eq!(story.accept().unwrap().0, [3]);
+}
+
+#[test]
+fn a_receiver_that_fails_again_and_again_is_probed_with_one_message() {
+    let mut story = Story::with((1..=20).map(|seq| row(seq, seq, Tells::Begin, &seq.to_string(), SECOND)));
+    for _ in 0..5 {
+        story.deliver(busy());
+    }
+    assert_eq!((story.queue.breaker(), story.accept()), (BreakerState::Open, None));
+    story.now = story.queue.next_due().unwrap();
+    let Some(Next::Send(probe)) = story.queue.take(story.now) else { panic!("a probe goes out") };
+    assert_eq!((story.queue.breaker(), story.queue.take(story.now)), (BreakerState::HalfOpen, None), "and nothing beside it");
+    story.queue.settle(&probe, Delivery::Accepted, story.now, 1.0);
+    let mut heard = probe.seqs;
+    while let Some((seqs, _)) = story.accept() {
+        heard.extend(seqs);
+    }
+    heard.sort_unstable();
+    assert_eq!(heard, (1..=20).collect::<Vec<_>>(), "those that failed before do not wait for their pauses to end");
+}
+
+#[test]
+fn patience_that_a_receiver_asks_for_holds_for_all_its_messages() {
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
+    let settlement = story.deliver(Delivery::Retry { after: Some(60 * SECOND), why: "status 429".to_owned() }).unwrap().2;
+    assert!(matches!(settlement, Settlement::Waiting { pause, reason: "throttled", .. } if pause == 60 * SECOND));
+    assert_eq!((story.queue.breaker(), story.queue.next_due()), (BreakerState::Closed, Some(61 * SECOND)));
+}
+
+#[test]
+fn it_is_given_up_after_three_days_of_pauses_and_an_hour_without_leave() {
+    for (delivery, reason, least, most) in
+        [(busy(), "too-late", 72 * 3_600, 73 * 3_600), (Delivery::Unauthorised("status 401".to_owned()), "unauthorised", 3_600, 3_900)]
+    {
+        let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
+        let settlement = loop {
+            match story.deliver(delivery.clone()).unwrap().2 {
+                Settlement::Waiting { .. } => story.now = story.queue.next_due().unwrap(),
+                settlement => break settlement,
+            }
+        };
+        assert!(matches!(&settlement, Settlement::Dead { reason: why, .. } if *why == reason), "{settlement:?}");
+        let lasted = story.now.as_secs();
+        assert!((least..=most).contains(&lasted), "{reason}: {lasted} s");
+    }
+}
+
+#[test]
+fn a_receiver_that_is_gone_keeps_its_rows_for_another_day() {
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
+    assert!(matches!(story.deliver(Delivery::Gone("status 410".to_owned())).unwrap().2, Settlement::Dead { reason: "gone", .. }));
+    story.now = 1_000_000 * SECOND;
+    assert_eq!((story.accept(), story.queue.len(), story.queue.next_due()), (None, 1, None));
+}
