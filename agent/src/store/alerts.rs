@@ -3,10 +3,11 @@
 use std::fmt::Display;
 
 use pharos_model::alert::{Alert, SavedBook};
+use pharos_model::outbox::NewRow;
 use rusqlite::{OptionalExtension, params};
 use tracing::warn;
 
-use super::{Event, Store, StoreError, events};
+use super::{Event, Store, StoreError, events, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
 
@@ -18,6 +19,9 @@ pub struct AlertChanges {
     pub removed: Vec<String>,
     pub next_incident: u64,
     pub events: Vec<Event>,
+    /// Who is told of it, each with its number.
+    pub rows: Vec<(u64, NewRow)>,
+    pub now_ms: u64,
 }
 
 impl AlertChanges {
@@ -27,13 +31,13 @@ impl AlertChanges {
             upserts: upserts.iter().filter_map(json).collect(),
             removed: removed.into_iter().map(|fingerprint| fingerprint.to_string()).collect(),
             next_incident,
-            events: Vec::new(),
+            ..Self::default()
         }
     }
 }
 
 impl Store {
-    /// Writes alerts and the events that tell of their transitions: all or nothing.
+    /// Writes alerts, the events that tell of their transitions and the notifications of them: all or nothing.
     pub async fn save_alerts(&self, changes: AlertChanges) -> Result<(), StoreError> {
         self.call(move |connection| {
             let transaction = connection.transaction()?;
@@ -51,6 +55,9 @@ impl Store {
             transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![NEXT_INCIDENT, next])?;
             for event in &changes.events {
                 events::insert(&transaction, event)?;
+            }
+            for (seq, row) in &changes.rows {
+                outbox::insert(&transaction, *seq, row, changes.now_ms)?;
             }
             transaction.commit()
         })

@@ -5,6 +5,7 @@
 mod alerts;
 mod events;
 mod migrate;
+mod outbox;
 mod plugin_state;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -18,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use alerts::AlertChanges;
 pub use events::Event;
+pub use outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn};
 pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};
 
 const DATABASE_FILE: &str = "pharos.db";

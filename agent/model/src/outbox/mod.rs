@@ -16,6 +16,7 @@ mod properties;
 #[cfg(test)]
 mod stories;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,29 @@ pub enum Tells {
     Change,
     /// Told to nobody who never heard that it began.
     End,
+}
+
+impl Tells {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Begin => "begin",
+            Self::Change => "change",
+            Self::End => "end",
+        }
+    }
+}
+
+/// Not `begin`, `change` or `end`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no part of an incident is called so")]
+pub struct UnknownPart;
+
+impl FromStr for Tells {
+    type Err = UnknownPart;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPart> {
+        [Self::Begin, Self::Change, Self::End].into_iter().find(|tells| tells.as_str() == text).ok_or(UnknownPart)
+    }
 }
 
 /// A row as it is made, before anybody tried to deliver it.

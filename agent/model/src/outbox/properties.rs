@@ -133,12 +133,12 @@ impl World {
                     self.untold.remove(&row.incident);
                 }
             }
-            Settlement::Waiting { seqs, pause, message, .. } => {
+            Settlement::Waiting { seqs, attempts, pause, message, .. } => {
                 for seq in seqs {
                     let stored = self.store.get_mut(seq).expect("still there");
                     stored.is_sending = false;
                     stored.row.message.clone_from(message);
-                    stored.row.attempts += 1;
+                    stored.row.attempts = *attempts;
                     stored.row.waited += *pause;
                     stored.row.due = self.now + *pause;
                 }

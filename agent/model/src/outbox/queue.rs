@@ -45,6 +45,8 @@ pub enum Settlement {
     /// Tried again after `pause`.
     Waiting {
         seqs: Vec<u64>,
+        /// Failed so far.
+        attempts: u32,
         pause: Duration,
         /// The message to repeat, since it may have arrived.
         message: Option<String>,
@@ -233,7 +235,7 @@ impl Queue {
             return self.give_up(seqs, if reason == "unauthorised" { reason } else { "too-late" }, why);
         }
         self.show_first(&seqs);
-        Settlement::Waiting { seqs, pause, message, reason, why }
+        Settlement::Waiting { seqs, attempts: batch.attempt, pause, message, reason, why }
     }
 
     fn give_up(&mut self, seqs: Vec<u64>, reason: &'static str, why: String) -> Settlement {
