@@ -104,6 +104,27 @@ pub fn postgres_config(name: &str, server: &PostgresServer) -> String {
     format!("[[database]]\nname = \"{name}\"\nprimary = \"{}\"\n", server.url(MONITORING_ROLE, "postgres"))
 }
 
+/// A `[[redis]]` that watches one server.
+pub fn redis_config(name: &str, server: &RedisServer) -> String {
+    format!("[[redis]]\nname = \"{name}\"\nnodes = [\"{}\"]\n", server.url())
+}
+
+/// Everything goes to the receiver `ops` through the shipped webhook.
+pub fn receiver_config(url: &str) -> String {
+    format!(
+        r#"
+[plugin.webhook]
+grants = {{ egress = ["127.0.0.1"] }}
+[[receiver]]
+name = "ops"
+plugin = "webhook"
+settings = {{ url = "{url}" }}
+[[route]]
+receiver = "ops"
+"#
+    )
+}
+
 /// What the agent calls a server that listens on loopback.
 pub fn server_id(port: u16) -> String {
     format!("127.0.0.1:{port}")

@@ -4,8 +4,7 @@
 //! deadline, cancels the *hard* one, and whatever still runs is dropped. A task that ends unasked cancels the soft token too, since an
 //! agent with a part missing must not look alive.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,7 +21,7 @@ pub struct Lifecycle {
     tasks: TaskTracker,
     hard: CancellationToken,
     soft: CancellationToken,
-    failed: Arc<AtomicBool>,
+    failed: Arc<OnceLock<String>>,
     signals: Arc<Mutex<Option<Signals>>>,
 }
 
@@ -48,9 +47,14 @@ impl Lifecycle {
         &self.soft
     }
 
+    /// The part that ended unasked, if one did.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
     /// Spawns a part that must run until the soft token; when it ends or panics before, so does the process.
-    pub fn supervise(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
-        let this = self.clone();
+    pub fn supervise(&self, name: &str, part: impl Future<Output = ()> + Send + 'static) {
+        let (this, name) = (self.clone(), name.to_owned());
         self.tasks.spawn(async move {
             let mut part = this.tasks.spawn(part);
             let ended = tokio::select! {
@@ -59,14 +63,11 @@ impl Lifecycle {
             };
             if !this.soft.is_cancelled() || ended.is_err() {
                 error!(part = name, "part `{name}` ended unasked, stopping");
-                this.fail();
+                // The first one is the cause, others follow from it.
+                let _ = this.failed.set(name);
+                this.soft.cancel();
             }
         });
-    }
-
-    fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
-        self.soft.cancel();
     }
 
     /// Catches signals from now on, so that one that comes while the parts start is not lost, nor ends the process half-started.
@@ -104,7 +105,7 @@ impl Lifecycle {
             }
         };
         self.hard.cancel();
-        match (self.failed.load(Ordering::Relaxed), finished) {
+        match (self.failed().is_some(), finished) {
             (true, _) => Ending::Failed,
             (false, true) => Ending::Drained,
             (false, false) => Ending::Cut,
