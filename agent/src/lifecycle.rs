@@ -16,13 +16,14 @@ use tracing::{error, info, warn};
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// Handles of the running process, cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Lifecycle {
     tasks: TaskTracker,
     hard: CancellationToken,
     soft: CancellationToken,
     failed: Arc<OnceLock<String>>,
     signals: Arc<Mutex<Option<Signals>>>,
+    drain_max: Duration,
 }
 
 /// How the process ended.
@@ -36,7 +37,25 @@ pub enum Ending {
     Failed,
 }
 
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::draining_within(DRAIN_MAX)
+    }
+}
+
 impl Lifecycle {
+    /// One whose drain may take this long.
+    pub fn draining_within(drain_max: Duration) -> Self {
+        Self {
+            tasks: TaskTracker::default(),
+            hard: CancellationToken::default(),
+            soft: CancellationToken::default(),
+            failed: Arc::default(),
+            signals: Arc::default(),
+            drain_max,
+        }
+    }
+
     /// Where tasks are spawned that end by themselves.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
@@ -99,8 +118,9 @@ impl Lifecycle {
                 warn!(signal = name, "second signal, stopping at once");
                 false
             }
-            () = tokio::time::sleep(DRAIN_MAX) => {
-                warn!(tasks = self.tasks.len(), "{} tasks did not finish within {DRAIN_MAX:?}", self.tasks.len());
+            () = tokio::time::sleep(self.drain_max) => {
+                let (tasks, limit) = (self.tasks.len(), self.drain_max);
+                warn!(tasks, "{tasks} tasks did not finish within {limit:?}");
                 false
             }
         };
