@@ -231,10 +231,18 @@ fn folder() -> Result<tempfile::TempDir> {
     Ok(folder)
 }
 
-fn demo(folder: &Path, duration: &str) -> Running {
+fn demo(folder: &Path, duration: &str, log: &Path) -> Result<Running> {
     let mut demo = command(&["demo", "--for", duration]);
-    demo.env("TMPDIR", folder);
-    Running::printing(demo)
+    demo.env("TMPDIR", folder).stderr(std::fs::File::create(log)?);
+    Ok(Running::printing(demo))
+}
+
+/// The agent goes before what it watches.
+fn complains_of_no_end(log: &Path) -> Result<()> {
+    let log = std::fs::read_to_string(log)?;
+    let ends = ["Connection refused", "shutting down", "connection closed"];
+    ensure!(!ends.iter().any(|end| log.contains(end)), "{log}");
+    Ok(())
 }
 
 /// The command lines of all processes that work in the folder or were told of it.
@@ -263,8 +271,8 @@ fn leaves_nothing(folder: &Path) -> Result<()> {
 #[tokio::test]
 async fn the_demo_tells_of_each_trouble_until_it_is_over_and_ends_by_itself() -> Result<()> {
     shipped();
-    let folder = folder()?;
-    let mut demo = demo(folder.path(), "40s");
+    let (folder, log) = (folder()?, tempfile::NamedTempFile::new()?);
+    let mut demo = demo(folder.path(), "40s", log.path())?;
     let introduction = demo.lines_to("Ctrl-C ends everything").await;
     let urls: Vec<&str> = introduction.iter().filter_map(|line| line.trim().strip_prefix("http://127.0.0.1:")).collect();
     ensure!(urls.len() == 5, "{introduction:#?}");
@@ -297,24 +305,29 @@ async fn the_demo_tells_of_each_trouble_until_it_is_over_and_ends_by_itself() ->
             line.split_once(": fired ").and_then(|(_, counts)| counts.split_once(", resolved ")).context(shown.clone())?;
         ensure!(fired == resolved && fired != "0", "{shown}");
     }
-    leaves_nothing(folder.path())
+    leaves_nothing(folder.path())?;
+    complains_of_no_end(log.path())
 }
 
 #[tokio::test]
 async fn a_signal_ends_the_demo_wherever_it_is_and_nothing_is_left() -> Result<()> {
-    for (moment, signal) in
-        [("starting PostgreSQL", Signal::INT), ("Ctrl-C ends everything", Signal::TERM), ("cause  lock pile-up", Signal::INT)]
-    {
-        let folder = folder()?;
-        let mut demo = demo(folder.path(), "20s");
+    // The first moment is a race, so it is tried some times.
+    let early = [("starting PostgreSQL", 1, Signal::INT); 6];
+    let later = [("Ctrl-C ends everything", 10, Signal::TERM), ("cause  lock pile-up", 10, Signal::INT)];
+    for (moment, processes, signal) in early.into_iter().chain(later) {
+        let (folder, log) = (folder()?, tempfile::NamedTempFile::new()?);
+        let mut demo = demo(folder.path(), "20s", log.path())?;
         demo.line(moment).await;
-        if moment != "starting PostgreSQL" {
-            ensure!(processes_of(folder.path())?.len() > 10, "servers run in the folder");
+        let started = Instant::now();
+        while processes_of(folder.path())?.len() < processes {
+            ensure!(started.elapsed() < PATIENCE, "{moment}: fewer than {processes} processes");
+            sleep(Duration::from_millis(5)).await;
         }
         demo.signal(signal);
         let (code, shown) = demo.end().await;
         ensure!(code == Some(0), "{moment}: {code:?} {shown:#?}");
         leaves_nothing(folder.path()).context(moment)?;
+        complains_of_no_end(log.path())?;
     }
     Ok(())
 }
