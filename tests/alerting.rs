@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{PATIENCE, TestAgent, redis, runtime_tasks, shipped};
+use crate::fixture::{PATIENCE, TestAgent, redis, redis_config, runtime_tasks, shipped};
 
 /// A Redis whose keys are the condition of every rule, and receivers.
 struct Stage {
@@ -40,7 +40,7 @@ impl Stage {
     }
 
     fn server(&self) -> String {
-        format!("[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n", self.redis.url())
+        redis_config("cache", &[&self.redis])
     }
 
     /// Both receivers; critical alerts go to the pager.

@@ -1,6 +1,7 @@
 //! Agents and servers for tests: started on free ports in temporary folders, gone when dropped.
 
 pub mod guests;
+pub mod program;
 pub mod zoo;
 
 use std::fmt::Write as _;
@@ -104,9 +105,36 @@ pub fn postgres_config(name: &str, server: &PostgresServer) -> String {
     format!("[[database]]\nname = \"{name}\"\nprimary = \"{}\"\n", server.url(MONITORING_ROLE, "postgres"))
 }
 
+/// A `[[redis]]` that watches these servers.
+pub fn redis_config(name: &str, nodes: &[&RedisServer]) -> String {
+    let nodes: Vec<String> = nodes.iter().map(|node| format!("\"{}\"", node.url())).collect();
+    format!("[[redis]]\nname = \"{name}\"\nnodes = [{}]\n", nodes.join(", "))
+}
+
+/// Everything goes to the receiver `ops` through the shipped webhook.
+pub fn receiver_config(url: &str) -> String {
+    format!(
+        r#"
+[plugin.webhook]
+grants = {{ egress = ["127.0.0.1"] }}
+[[receiver]]
+name = "ops"
+plugin = "webhook"
+settings = {{ url = "{url}" }}
+[[route]]
+receiver = "ops"
+"#
+    )
+}
+
 /// What the agent calls a server that listens on loopback.
 pub fn server_id(port: u16) -> String {
     format!("127.0.0.1:{port}")
+}
+
+/// The name of a PostgreSQL server among the parts of the agent.
+pub fn part_name(server: &PostgresServer) -> String {
+    format!("postgres {}", server_id(server.port()))
 }
 
 /// A series of the database `app` as `/metrics` names it.
@@ -144,6 +172,11 @@ impl TestAgent {
     /// Starts an agent with this config and the shipped plugins. `[agent]`, `[http]`, `[plugins]` and `[collect]` are the fixture's.
     pub async fn start(config: &str) -> Self {
         Self::start_with(config, shipped()).await
+    }
+
+    /// Starts an agent without plugins that watches one server as `app`.
+    pub async fn watch(server: &PostgresServer) -> Self {
+        Self::start_with(&postgres_config("app", server), Vec::new()).await
     }
 
     pub async fn start_with(config: &str, shipped: Vec<(String, Vec<u8>)>) -> Self {

@@ -1,10 +1,17 @@
 //! The sandbox: what plugins may not do to the agent, to each other, or to what people are told.
 
+use std::sync::Arc;
+
+use pharos::board::{Board, PartHealth};
+use pharos::clock::Clock;
+use pharos::lifecycle::Lifecycle;
+use pharos::plugin::{PluginHost, Ticker, engine};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::guests::guest;
 use crate::fixture::zoo::{Zoo, named, state};
-use crate::fixture::{PATIENCE, TestAgent, get, item, pharos, redis, runtime_tasks, shipped};
+use crate::fixture::{PATIENCE, TestAgent, get, item, pharos, redis, redis_config, runtime_tasks, shipped};
 
 /// Wall budgets that a busy machine does not break; who is tested for its wall time has none of it.
 fn patient(ids: &[&str]) -> String {
@@ -51,6 +58,33 @@ async fn shipped_plugins_serve_and_are_shown_as_documented() {
         assert!(metrics.contains(&format!("pharos_plugin_state{{plugin=\"{id}\",state=\"serving\"}} 1")), "{metrics}");
     }
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_clock_that_stands_still_is_a_failed_part_of_the_agent() {
+    let (clock, stop) = (Clock::start(), CancellationToken::new());
+    let engine = engine::running(false).unwrap();
+    let ticker = Ticker::start(&engine, clock).unwrap();
+    let (events, _) = tokio::sync::mpsc::channel(1);
+    let host = PluginHost::new(ticker, clock, Arc::default(), events, std::time::Duration::ZERO);
+    let board = Arc::new(Board::new(clock));
+    let (lifecycle, shown) = (Lifecycle::default(), Arc::clone(&board));
+    lifecycle.tasks().spawn(host.follow(shown, stop.clone()));
+    let wait = async |state| {
+        let started = tokio::time::Instant::now();
+        loop {
+            let parts = board.parts();
+            match parts.iter().find(|part| part.name == "plugin clock") {
+                Some(part) if part.state == state => return part.clone(),
+                _ => assert!(started.elapsed() < PATIENCE, "{parts:?}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    wait(PartHealth::Ok).await;
+    drop(engine); // its clock ends with it
+    assert_eq!(wait(PartHealth::Failed).await.cause.as_deref(), Some("it stands still, so no plugin is called"));
+    stop.cancel();
 }
 
 /// Id, order, possible reasons of the metric, a part of the message.
@@ -227,8 +261,8 @@ async fn whatever_plugins_ask_for_the_program_stays_small() {
     }
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let config = format!(
-        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"300ms\"\n[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n",
-        server.url()
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"300ms\"\n{}",
+        redis_config("cache", &[&server])
     );
     std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
     let log = std::fs::File::create(folder.path().join("log")).unwrap();

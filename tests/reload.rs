@@ -9,15 +9,7 @@ use tokio::time::sleep;
 
 use crate::fixture::guests::guest;
 use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::{rounds, runtime_tasks, seeded};
-
-/// Routes everything to a receiver through the shipped webhook.
-fn told(receiver: &Receiver) -> String {
-    format!(
-        "[plugin.webhook]\ngrants = {{ egress = [\"127.0.0.1\"] }}\n[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\nsettings = {{ url = \"{}\" }}\n[[route]]\nreceiver = \"ops\"\n",
-        receiver.url()
-    )
-}
+use crate::fixture::{receiver_config, rounds, runtime_tasks, seeded};
 
 fn webhook() -> Vec<(String, Vec<u8>)> {
     crate::fixture::shipped().into_iter().filter(|(id, _)| id == "webhook").collect()
@@ -33,7 +25,7 @@ async fn wait_count(receiver: &Receiver, rule: &str, firing: usize, resolved: us
 async fn another_build_changes_findings_and_nobody_is_told_twice() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let zoo = Zoo::start(&told(&receiver), Vec::new(), webhook()).await;
+    let zoo = Zoo::start(&receiver_config(&receiver.url()), Vec::new(), webhook()).await;
     zoo.agent.wait_plugin("webhook", |plugin| plugin["state"] == "serving").await;
 
     zoo.put("judge", &guest("id=judge;version=1.0.0;finds=always"));
@@ -169,7 +161,7 @@ async fn a_version_that_fails_on_probation_is_taken_back_and_not_loaded_again() 
 async fn random_edits_end_with_the_last_good_version_and_one_alert() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let zoo = Zoo::start(&told(&receiver), vec![named("judge", "version=1.0.0")], webhook()).await;
+    let zoo = Zoo::start(&receiver_config(&receiver.url()), vec![named("judge", "version=1.0.0")], webhook()).await;
     wait_count(&receiver, "always", 1, 0).await;
     let versions: Vec<Vec<u8>> =
         (0..4).map(|number| guest(&format!("id=judge;version=1.0.{number};evaluate=sleep:{}", number * 50))).collect();

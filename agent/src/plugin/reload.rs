@@ -23,6 +23,7 @@ use super::load::{Loader, digest};
 use super::slot::Origin;
 use super::validate::{FILE_BYTES_MAX, World, inspect};
 use super::{PluginHost, Slot};
+use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginsConfig;
 use crate::config::shape::did_you_mean;
 
@@ -74,14 +75,15 @@ impl Reloader {
     }
 
     /// Loads everything, then follows the folder until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(mut self, board: Arc<Board>, stop: CancellationToken) {
         // One token is enough: whatever happened, the whole folder is looked at.
         let (changed, mut changes) = mpsc::channel(1);
-        self.announce();
-        self.watch(&changed);
+        let mut unwatched = self.watch(&changed);
         tokio::select! { () = stop.cancelled() => return, () = self.load_shipped() => {} }
         loop {
             tokio::select! { () = stop.cancelled() => return, () = self.scan() => {} }
+            let state = if unwatched.is_some() { PartHealth::Degraded } else { PartHealth::Ok };
+            board.set("plugin reload", state, unwatched);
             let next = self.missing.values().map(|since| *since + REMOVAL_GRACE).min();
             let wake = next.unwrap_or_else(|| Instant::now() + self.config.rescan).min(Instant::now() + self.config.rescan);
             tokio::select! {
@@ -89,12 +91,12 @@ impl Reloader {
                 () = sleep_until(wake) => {}
                 Some(()) = changes.recv() => debounce(&mut changes, self.config.debounce).await,
             }
-            self.watch(&changed);
+            unwatched = self.watch(&changed);
         }
     }
 
     /// Shows every plugin that will be loaded, before the first one is.
-    fn announce(&self) {
+    pub fn announce(&self) {
         let files = self.listed().into_keys().filter(|id| is_id(id));
         let ids: BTreeSet<String> = self.shipped.iter().map(|(id, _)| id.clone()).chain(files).collect();
         self.warn_unknown(&ids);
@@ -119,15 +121,15 @@ impl Reloader {
         self.loader.plugins.get(id).is_none_or(|config| config.enabled)
     }
 
-    /// Watches the folder, again after it was replaced.
-    fn watch(&mut self, changed: &mpsc::Sender<()>) {
+    /// Watches the folder, again after it was replaced. Says why one that is there cannot be watched.
+    fn watch(&mut self, changed: &mpsc::Sender<()>) -> Option<String> {
         let dir = &self.config.dir;
         if let Err(err) = std::fs::create_dir_all(dir) {
             debug!(dir = %dir.display(), error = %err, "the plugin folder cannot be created");
         }
-        let Ok(folder) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return };
+        let Ok(folder) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return None };
         if self.watch.as_ref().is_some_and(|(_, watched)| *watched == folder) {
-            return;
+            return None;
         }
         let changed = changed.clone();
         let watcher = notify::recommended_watcher(move |_| {
@@ -136,9 +138,14 @@ impl Reloader {
         });
         let watching = watcher.and_then(|mut watcher| watcher.watch(dir, RecursiveMode::NonRecursive).map(|()| watcher));
         match watching {
-            Ok(watcher) => self.watch = Some((watcher, folder)),
+            Ok(watcher) => {
+                self.watch = Some((watcher, folder));
+                None
+            }
             Err(err) => {
-                warn!(dir = %dir.display(), error = %err, "the plugin folder is not watched, looking every {:?}", self.config.rescan)
+                let rescan = self.config.rescan;
+                warn!(dir = %dir.display(), error = %err, "the plugin folder is not watched, looking every {rescan:?}");
+                Some(format!("{} is not watched, looking every {rescan:?}: {err}", dir.display()))
             }
         }
     }
