@@ -95,8 +95,12 @@ pub async fn eventually(session: &Session, question: &str) {
 
 pub async fn redis(tasks: &TaskTracker) -> RedisServer {
     let _ = tasks;
+    redis_with(RedisOptions::default()).await
+}
+
+pub async fn redis_with(options: RedisOptions) -> RedisServer {
     let program = find_redis(None).expect("Redis is installed: run scripts/setup.sh");
-    RedisServer::start(&program, RedisOptions::default()).await.expect("Redis starts")
+    RedisServer::start(&program, options).await.expect("Redis starts")
 }
 
 /// A `[[database]]` that watches one server as the monitoring role.

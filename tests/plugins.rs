@@ -150,6 +150,38 @@ async fn a_slow_plugin_does_not_keep_others_from_judging() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_plugin_with_many_subjects_waits_behind_itself_alone() {
+    const SUBJECTS: u8 = 60;
+    let quiet = "[collect]\n[collect.interval]\ninfo = \"1s\"\n";
+    let config = format!("{quiet}{}[plugin.sleeper.limits]\nwall = \"10m\"\n", patient(&["steady"]));
+    let files = vec![named("sleeper", "armed=sleep:600000"), named("steady", "armed=remember")];
+    let zoo = Zoo::start_wide(&config, files, SUBJECTS).await;
+    let of = |list: &Value, id: &str, fits: &dyn Fn(&Value) -> bool| {
+        list["items"].as_array().unwrap().iter().filter(|alert| alert["plugin"] == id && fits(alert)).count()
+    };
+    let all_fire = |list: &Value| of(list, "sleeper", &|alert| alert["state"] == "firing") == usize::from(SUBJECTS);
+    zoo.agent.wait_json("/api/database/alerts", all_fire).await;
+
+    // As many calls as there are turns hang for ten minutes. The other plugin goes on, round after round.
+    zoo.arm().await;
+    zoo.agent.wait_metrics(|metrics| metrics.contains("name=\"remembered\"")).await;
+    zoo.wait_calls("steady", 4 * u64::from(SUBJECTS)).await;
+
+    // Subjects for which there is no turn wait for one, and give up: their alerts stand still.
+    let gave_up = |alert: &Value| alert["frozen"].as_str().is_some_and(|why| why.contains("for its turn behind its own calls"));
+    zoo.agent.wait_json("/api/database/alerts", |list| of(list, "sleeper", &gave_up) >= 50).await;
+    let alerts = zoo.agent.json("/api/database/alerts").await;
+    let steady = of(&alerts, "steady", &|alert| alert["state"] == "firing" && alert["frozen"].is_null());
+    assert_eq!(steady, usize::from(SUBJECTS), "{alerts:#}");
+    assert!(all_fire(&alerts), "{alerts:#}");
+    let sleeper = zoo.agent.plugin("sleeper").await;
+    assert_eq!((sleeper["state"].as_str(), sleeper["traps"].as_u64()), (Some("serving"), Some(0)), "waiting is no offence: {sleeper}");
+    let waited = zoo.agent.series("pharos_plugin_failures_total{plugin=\"sleeper\",reason=\"busy\"}").await;
+    assert!(waited >= Some(50.0), "{waited:?}");
+    drop(zoo);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_unruly_plugin_says_is_bounded_and_made_clean() {
     let unruly = [
         ("garbage", "armed=garbage"),

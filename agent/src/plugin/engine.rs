@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use super::turns::{SHARE, SHARES};
 use crate::clock::Clock;
 
 /// How often a running plugin is asked whether it is past its budget.
@@ -51,14 +52,15 @@ pub fn running(pooling: bool) -> wasmtime::Result<Engine> {
     Engine::new(&base_config())
 }
 
-/// Room for a few dozen small plugins with some instances each.
+/// An instance for every turn, and one for the plugin that is being loaded. It is address space, not memory: 4 GiB for each memory.
 fn pool() -> PoolingAllocationConfig {
+    const INSTANCES: u32 = (SHARE * SHARES) as u32 + 8;
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(160)
-        .total_core_instances(1_000)
-        .total_memories(256)
-        .total_tables(512)
-        .total_stacks(160)
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(8 * INSTANCES)
+        .total_memories(2 * INSTANCES)
+        .total_tables(4 * INSTANCES)
+        .total_stacks(INSTANCES)
         .max_core_instances_per_component(16)
         .max_memories_per_component(4)
         .max_tables_per_component(8)

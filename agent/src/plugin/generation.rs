@@ -1,6 +1,6 @@
 //! One loaded version of a plugin: what it declared, and the instances that answer for it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use pharos_model::delta::Change;
@@ -19,9 +19,10 @@ use super::context::PluginContext;
 use super::convert;
 use super::host::{Data, HostState};
 use super::instance::{CallError, Exports, Instance, Usage};
+use super::lock;
 use super::validate::World;
 
-/// Idle instances that are kept; one per subject that is judged at the same time is enough.
+/// Idle instances that are kept. A call takes one of them before it makes another, so a plugin never has more than it has turns.
 const IDLE_MAX: usize = 4;
 
 /// The linkers of both worlds, made once per engine.
@@ -94,7 +95,15 @@ pub struct Generation {
     pub context: Arc<PluginContext>,
     pub settings: Arc<str>,
     pub pre: Pre,
-    idle: Mutex<Vec<Instance>>,
+    idle: Mutex<Idle>,
+}
+
+/// Instances that wait for a call.
+#[derive(Default)]
+struct Idle {
+    instances: Vec<Instance>,
+    /// The generation does not serve: what comes back is dropped.
+    retired: bool,
 }
 
 impl Generation {
@@ -204,7 +213,7 @@ impl Generation {
     }
 
     async fn take(&self) -> Result<Instance, CallError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = lock(&self.idle).instances.pop();
         match idle {
             Some(instance) => Ok(instance),
             None => self.start(Arc::clone(&self.settings)).await,
@@ -212,10 +221,20 @@ impl Generation {
     }
 
     fn give_back(&self, instance: Instance) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX && !instance.is_worn() {
-            idle.push(instance);
+        let mut idle = lock(&self.idle);
+        if !idle.retired && idle.instances.len() < IDLE_MAX && !instance.is_worn() {
+            idle.instances.push(instance);
         }
+    }
+
+    /// Gives up its idle instances and keeps no more, since another generation serves.
+    pub fn retire(&self) {
+        *lock(&self.idle) = Idle { instances: Vec::new(), retired: true };
+    }
+
+    /// Serves again.
+    pub fn revive(&self) {
+        lock(&self.idle).retired = false;
     }
 }
 

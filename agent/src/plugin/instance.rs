@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::alert_rule::AlertRulePlugin;
 use super::bindings::notifier::NotifierPlugin;
@@ -51,6 +51,10 @@ pub enum CallError {
     Excused(String),
     #[error("is quarantined: {0}")]
     Quarantined(String),
+    #[error("waited {waited:?} for its turn behind {behind}")]
+    Busy { waited: Duration, behind: &'static str },
+    #[error("found no place for another instance: {0}")]
+    NoPlace(String),
     #[error("the plugin clock stands still, so nothing could interrupt it")]
     NoClock,
     #[error("exports another world")]
@@ -68,6 +72,8 @@ impl CallError {
             Self::Failed(_) => "failed",
             Self::Excused(_) => "excused",
             Self::Quarantined(_) => "quarantined",
+            Self::Busy { .. } => "busy",
+            Self::NoPlace(_) => "no-place",
             Self::NoClock => "no-clock",
             Self::OtherWorld => "other-world",
         }
@@ -75,7 +81,10 @@ impl CallError {
 
     /// Whether it counts against the plugin's error budget.
     pub fn is_offence(&self) -> bool {
-        !matches!(self, Self::Excused(_) | Self::Quarantined(_) | Self::NoClock | Self::OtherWorld)
+        match self {
+            Self::Trap(_) | Self::CpuExceeded(_) | Self::DeadlineExceeded(_) | Self::MemoryExceeded { .. } | Self::Failed(_) => true,
+            Self::Excused(_) | Self::Quarantined(_) | Self::Busy { .. } | Self::NoPlace(_) | Self::NoClock | Self::OtherWorld => false,
+        }
     }
 }
 
@@ -160,6 +169,9 @@ fn explain(err: &wasmtime::Error, state: &HostState, budget: Budget, memory_byte
     if let Some(wanted) = state.limiter.denied_bytes() {
         let (wanted, limit) = (bytesize::ByteSize::b(wanted), bytesize::ByteSize::b(memory_bytes));
         return CallError::MemoryExceeded { wanted, limit };
+    }
+    if let Some(full) = err.downcast_ref::<PoolConcurrencyLimitError>() {
+        return CallError::NoPlace(full.to_string());
     }
     match err.downcast_ref::<Trap>() {
         Some(trap) => CallError::Trap(trap.to_string()),

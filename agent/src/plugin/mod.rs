@@ -28,6 +28,7 @@ mod slot;
 mod snapshots;
 mod state;
 mod status;
+mod turns;
 pub mod validate;
 
 use std::collections::{BTreeMap, HashMap};
@@ -38,7 +39,7 @@ use pharos_model::alert::Outcome;
 use pharos_model::delta::Change;
 use pharos_model::finding::RuleSpec;
 use pharos_model::subject::SubjectKey;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 pub use alone::LoadedPlugin;
@@ -55,12 +56,10 @@ use self::generation::{Generation, warn_repairs};
 use self::health::Verdict;
 use self::instance::Usage;
 use self::slot::{LastError, Loaded, Slot};
+use self::turns::{Turn, Turns};
 use self::validate::World;
 use crate::clock::{Clock, rfc3339};
 use crate::telemetry::metrics::SelfMetrics;
-
-/// Calls that run at the same time, over all plugins; the pool has room for them and for the idle instances.
-const CALLS_MAX: usize = 48;
 
 /// What happened to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +114,7 @@ struct Shared {
     slots: Mutex<BTreeMap<String, Slot>>,
     /// The latest snapshot of each subject: what a new generation is tried on.
     latest: Mutex<HashMap<SubjectKey, Arc<Change>>>,
-    calls: Semaphore,
+    turns: Turns,
     ticker: Ticker,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -126,16 +125,8 @@ struct Shared {
 impl PluginHost {
     /// `events` takes every change of a plugin's state.
     pub fn new(ticker: Ticker, clock: Clock, metrics: Arc<SelfMetrics>, events: mpsc::Sender<PluginEvent>, probation: Duration) -> Self {
-        let shared = Shared {
-            slots: Mutex::default(),
-            latest: Mutex::default(),
-            calls: Semaphore::new(CALLS_MAX),
-            ticker,
-            clock,
-            metrics,
-            events,
-            probation,
-        };
+        let shared =
+            Shared { slots: Mutex::default(), latest: Mutex::default(), turns: Turns::new(), ticker, clock, metrics, events, probation };
         Self { shared: Arc::new(shared) }
     }
 
@@ -161,9 +152,11 @@ impl PluginHost {
     /// Asks one plugin, if it serves and watches the subject's kind.
     pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
         let kind = &change.snapshot.subject.kind;
+        let turn = self.shared.turns.take(plugin, World::AlertRule).await;
+        // Only now: another generation may have come meanwhile.
         let active = lock(&self.shared.slots).get(plugin)?.active.clone().filter(|active| watches(active, kind))?;
         let generation = active.generation;
-        let called = self.call(plugin, &generation, generation.evaluate(Arc::clone(change))).await;
+        let called = self.call(plugin, &generation, turn, generation.evaluate(Arc::clone(change))).await;
         let outcome = match called {
             Ok(report) => {
                 warn_repairs(plugin, &report);
@@ -187,11 +180,14 @@ impl PluginHost {
         &self,
         plugin: &str,
         generation: &Arc<Generation>,
+        turn: Result<Turn, CallError>,
         call: impl Future<Output = (Usage, Result<T, CallError>)>,
     ) -> Result<T, CallError> {
-        self.permit(plugin)?;
-        let _turn = self.shared.calls.acquire().await.map_err(|_| CallError::NoClock)?;
+        // A probe must not wait once it is permitted: nobody else may probe meanwhile.
+        let permitted = turn.and_then(|turn| self.permit(plugin).map(|()| turn));
+        let turn = permitted.inspect_err(|err| self.shared.metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0))?;
         let (usage, result) = call.await;
+        drop(turn);
         self.account(plugin, generation, usage, result.as_ref().err());
         result
     }
