@@ -1,15 +1,23 @@
 //! Live reload: whatever happens to a file, a good version serves and nobody is told twice.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
+use pharos::clock::Clock;
+use pharos::config::plugins::PluginsConfig;
 use pharos::demo::receiver::{Count, Receiver};
+use pharos::plugin::compile::Compiler;
+use pharos::plugin::{Linkers, Loader, PluginEventKind, PluginHost, Reloader, StateAccess, Ticker, engine};
+use pharos::telemetry::metrics::SelfMetrics;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use crate::fixture::guests::guest;
-use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::{rounds, runtime_tasks, seeded};
+use crate::fixture::zoo::{Zoo, folder_of, named};
+use crate::fixture::{PATIENCE, pharos, rounds, runtime_tasks, seeded};
 
 /// Routes everything to a receiver through the shipped webhook.
 fn told(receiver: &Receiver) -> String {
@@ -237,4 +245,45 @@ async fn what_a_plugin_remembers_survives_reload_and_restart() {
     zoo.agent.wait_metrics(|metrics| metrics.contains(gauge)).await;
     assert!(zoo.agent.series(gauge).await > before);
     zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_is_lost_while_nobody_takes_them() {
+    let ids = ["one", "two", "three", "four"];
+    let mut files: Vec<_> = ids.iter().map(|id| named(id, "")).collect();
+    files.push(("bad".to_owned(), b"garbage".to_vec()));
+    let folder = folder_of(files);
+    let (tasks, stop) = runtime_tasks();
+    let (clock, metrics) = (Clock::start(), Arc::new(SelfMetrics::default()));
+    let engine = engine::running(true).unwrap();
+    let config = PluginsConfig { dir: folder.path().join("plugins"), ..PluginsConfig::default() };
+    // Room for one: the others come while it is taken.
+    let (events, mut taken) = mpsc::channel(1);
+    let host = PluginHost::new(Ticker::start(&engine, clock).unwrap(), clock, Arc::clone(&metrics), events, Duration::ZERO);
+    let loader = Loader {
+        compiler: Compiler::new(pharos().to_owned(), folder.path(), &config, &engine).unwrap(),
+        linkers: Linkers::new(&engine).unwrap(),
+        engine,
+        plugins: BTreeMap::new(),
+        receivers: Vec::new(),
+        secrets: BTreeMap::new(),
+        state: StateAccess { store: None, clock },
+        metrics,
+        clock,
+        tasks: tasks.clone(),
+    };
+    tasks.spawn(Reloader::new(loader, host.clone(), config, Vec::new()).run(stop.clone()));
+    let tried = |host: &PluginHost| host.status(&BTreeMap::new()).iter().filter(|plugin| plugin.state != "loading").count();
+    while tried(&host) < 2 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let mut told = BTreeSet::new();
+    while told.len() < ids.len() + 1 {
+        let event = timeout(PATIENCE, taken.recv()).await;
+        let event = event.unwrap_or_else(|_| panic!("only {told:?}")).unwrap();
+        let loaded = event.kind == PluginEventKind::Loaded;
+        assert_eq!(loaded, event.plugin != "bad", "{event:?}");
+        told.insert(event.plugin);
+    }
+    stop.cancel();
 }

@@ -40,7 +40,7 @@ use pharos_model::delta::Change;
 use pharos_model::finding::RuleSpec;
 use pharos_model::subject::SubjectKey;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use alone::LoadedPlugin;
 pub use engine::Ticker;
@@ -142,11 +142,11 @@ impl PluginHost {
             .collect()
     }
 
-    /// Ids of the rules that a plugin declares now.
-    pub fn rules(&self, plugin: &str) -> Vec<String> {
+    /// Ids of the rules that a plugin declares now; `None` if it does not serve any more.
+    pub fn rules(&self, plugin: &str) -> Option<Vec<String>> {
         let slots = lock(&self.shared.slots);
         let active = slots.get(plugin).and_then(|slot| slot.active.as_ref());
-        active.map(|active| active.generation.rules.iter().map(|rule| rule.id.clone()).collect()).unwrap_or_default()
+        active.map(|active| active.generation.rules.iter().map(|rule| rule.id.clone()).collect())
     }
 
     /// Asks one plugin, if it serves and watches the subject's kind.
@@ -188,7 +188,7 @@ impl PluginHost {
         let turn = permitted.inspect_err(|err| self.shared.metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0))?;
         let (usage, result) = call.await;
         drop(turn);
-        self.account(plugin, generation, usage, result.as_ref().err());
+        self.account(plugin, generation, usage, result.as_ref().err()).await;
         result
     }
 
@@ -206,7 +206,7 @@ impl PluginHost {
     }
 
     /// Books what a call used and did; an offence too many quarantines the plugin or brings the generation before back.
-    fn account(&self, plugin: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
+    async fn account(&self, plugin: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
         let metrics = &self.shared.metrics;
         metrics.add("pharos_plugin_calls_total", &[plugin], 1.0);
         metrics.add("pharos_plugin_cpu_seconds_total", &[plugin], usage.cpu.as_secs_f64());
@@ -226,7 +226,7 @@ impl PluginHost {
             if current { self.settle(plugin, slot, err) } else { None }
         };
         if let Some(event) = event {
-            self.tell(event);
+            self.tell(event).await;
         }
     }
 
@@ -252,7 +252,7 @@ impl PluginHost {
     }
 
     /// Puts a generation to work. Calls that began in the one before it finish there.
-    fn publish(&self, plugin: &str, generation: Generation, origin: Origin) {
+    async fn publish(&self, plugin: &str, generation: Generation, origin: Origin) {
         let generation = Arc::new(generation);
         let digest = generation.digest.clone();
         let version = generation.description.version.clone();
@@ -262,11 +262,11 @@ impl PluginHost {
             slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation)
         };
         let text = format!("`{plugin}` {version} serves as generation {number} ({})", &digest[..12]);
-        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text });
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text }).await;
     }
 
     /// Notes a file that could not be loaded; what served before goes on.
-    fn refuse(&self, plugin: &str, stage: &str, message: String) {
+    async fn refuse(&self, plugin: &str, stage: &str, message: String) {
         let text = format!("`{plugin}` refused at {stage}: {message}");
         {
             let mut slots = lock(&self.shared.slots);
@@ -274,23 +274,24 @@ impl PluginHost {
             slot.loading = false;
             slot.last_error = Some(self.last_error(stage, message));
         }
-        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Refused, text });
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Refused, text }).await;
     }
 
     /// Takes a plugin out of service.
-    fn remove(&self, plugin: &str) {
+    async fn remove(&self, plugin: &str) {
         let served = lock(&self.shared.slots).remove(plugin).is_some_and(|slot| slot.active.is_some());
         for gauge in ["pharos_plugin_info", "pharos_plugin_state", "pharos_plugin_generation", "pharos_plugin_memory_max_bytes"] {
             self.shared.metrics.forget(gauge, &[plugin]);
         }
         if served {
             let text = format!("`{plugin}` is gone; its alerts stand still");
-            self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text });
+            self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text }).await;
         }
     }
 
-    /// One transition: a log line, a metric, an event.
-    fn tell(&self, event: PluginEvent) {
+    /// One transition: a log line, a metric, an event. A full queue is waited for, since whoever misses that a generation is another
+    /// judges nothing again. The pipeline, which takes the events, polls the calls that wait here beside them.
+    async fn tell(&self, event: PluginEvent) {
         let plugin = event.plugin.as_str();
         match event.kind {
             PluginEventKind::Loaded | PluginEventKind::Recovered => info!(plugin, "{}", event.text),
@@ -302,8 +303,8 @@ impl PluginHost {
             self.shared.metrics.add("pharos_plugin_loads_total", &[plugin, event.kind.as_str()], 1.0);
         }
         self.measure(plugin);
-        if self.shared.events.try_send(event).is_err() {
-            warn!("a plugin's event was lost: too many at once");
+        if self.shared.events.send(event).await.is_err() {
+            debug!("a plugin's event came after the pipeline had ended");
         }
     }
 

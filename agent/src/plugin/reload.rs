@@ -208,7 +208,7 @@ impl Reloader {
     async fn read_and_load(&mut self, id: &str, path: &Path) {
         match read(path) {
             Ok(bytes) => self.load(id, &bytes, Origin::File).await,
-            Err(why) => self.host.refuse(id, "read", why),
+            Err(why) => self.host.refuse(id, "read", why).await,
         }
     }
 
@@ -219,9 +219,9 @@ impl Reloader {
         }
         let latest = self.host.latest();
         match self.loader.load(id, bytes, digest, &latest).await {
-            Ok(generation) => self.host.publish(id, generation, origin),
+            Ok(generation) => self.host.publish(id, generation, origin).await,
             Err(err) => {
-                self.host.refuse(id, err.stage(), err.text());
+                self.host.refuse(id, err.stage(), err.text()).await;
                 if origin == Origin::File {
                     self.stand_in(id, &latest).await;
                 }
@@ -235,7 +235,7 @@ impl Reloader {
         let shipped = self.shipped.iter().find(|(shipped, _)| shipped == id);
         let (Some(refused), Some((_, bytes))) = (refused, shipped) else { return };
         if let Ok(generation) = self.loader.load(id, bytes, digest(bytes), latest).await {
-            self.host.publish(id, generation, Origin::Embedded);
+            self.host.publish(id, generation, Origin::Embedded).await;
             self.host.slots().entry(id.to_owned()).and_modify(|slot| slot.last_error = Some(refused));
         }
     }
@@ -263,7 +263,7 @@ impl Reloader {
     async fn file_removed(&self, id: &str) {
         match self.shipped.iter().find(|(shipped, _)| shipped == id) {
             Some((_, bytes)) => self.load(id, bytes, Origin::Embedded).await,
-            None => self.host.remove(id),
+            None => self.host.remove(id).await,
         }
     }
 }
