@@ -182,6 +182,19 @@ async fn a_slow_plugin_with_many_subjects_waits_behind_itself_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_instance_uses_before_its_first_call_is_counted() {
+    // Each trap costs an instance, and each new one is busy at its start and in its `init`.
+    let zoo = Zoo::start("", vec![named("trapper", "start=burn:40;init=burn:40;armed=trap")], Vec::new()).await;
+    zoo.wait_alert("trapper", "always", "firing").await;
+    let before = zoo.agent.plugin("trapper").await;
+    zoo.arm().await;
+    let after = zoo.agent.wait_plugin("trapper", |plugin| plugin["traps"].as_u64() >= Some(4)).await;
+    let used = after["cpu_seconds"].as_f64().unwrap() - before["cpu_seconds"].as_f64().unwrap();
+    assert!(used >= 0.1, "three instances were made: {before} {after}");
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_unruly_plugin_says_is_bounded_and_made_clean() {
     let unruly = [
         ("garbage", "armed=garbage"),

@@ -121,14 +121,14 @@ impl Generation {
 
     /// A new instance before its `init`.
     pub async fn instantiate(&self) -> Result<Instance, CallError> {
-        instantiate(&self.pre, &self.context, Arc::clone(&self.settings), self.budgets).await
+        instantiate(&self.pre, &self.context, Arc::clone(&self.settings), self.budgets, &mut Usage::default()).await
     }
 
     /// A new instance after its `init`.
-    async fn start(&self, settings: Arc<str>) -> Result<Instance, CallError> {
-        let instance = instantiate(&self.pre, &self.context, settings, self.budgets).await?;
-        let (_, called) = instance
-            .call(self.budgets.start, self.budgets.memory_bytes, |store, exports| {
+    async fn start(&self, settings: Arc<str>, usage: &mut Usage) -> Result<Instance, CallError> {
+        let instance = instantiate(&self.pre, &self.context, settings, self.budgets, usage).await?;
+        let (answer, instance) = instance
+            .call(self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     match exports {
                         Exports::AlertRule(exports) => exports.pharos_plugin_plugin().call_init(store).await,
@@ -140,20 +140,20 @@ impl Generation {
                 }
                 .boxed()
             })
-            .await;
-        let (answer, instance) = called?;
+            .await?;
         answer.map_err(|failure| of_failure(&failure))?;
         Ok(instance)
     }
 
     /// Starts an instance with these settings and asks an alert plugin for its rules.
     pub async fn declare(&self, settings: Arc<str>) -> Result<Vec<RuleSpec>, CallError> {
-        let instance = self.start(settings).await?;
+        let usage = &mut Usage::default();
+        let instance = self.start(settings, usage).await?;
         if self.world != World::AlertRule {
             return Ok(Vec::new());
         }
-        let (_, called) = instance
-            .call(self.budgets.start, self.budgets.memory_bytes, |store, exports| {
+        let (answer, instance) = instance
+            .call(self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     match exports {
                         Exports::AlertRule(exports) => exports.pharos_plugin_alert_rule().call_rules(store).await,
@@ -162,8 +162,7 @@ impl Generation {
                 }
                 .boxed()
             })
-            .await;
-        let (answer, instance) = called?;
+            .await?;
         let rules = answer.map_err(|failure| of_failure(&failure))?;
         self.give_back(instance);
         check_rules(rules.into_iter().map(convert::rule).collect()).map_err(|err| CallError::Failed(err.to_string()))
@@ -171,12 +170,15 @@ impl Generation {
 
     /// Judges one snapshot.
     pub async fn evaluate(&self, change: Arc<Change>) -> (Usage, Result<CheckedReport, CallError>) {
-        let instance = match self.take().await {
-            Ok(instance) => instance,
-            Err(err) => return (Usage::default(), Err(err)),
-        };
-        let (usage, called) = instance
-            .call(self.budgets.call, self.budgets.memory_bytes, |store, exports| {
+        let mut usage = Usage::default();
+        let result = self.evaluated(change, &mut usage).await;
+        (usage, result)
+    }
+
+    async fn evaluated(&self, change: Arc<Change>, usage: &mut Usage) -> Result<CheckedReport, CallError> {
+        let instance = self.take(usage).await?;
+        let (answer, instance) = instance
+            .call(self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     let Exports::AlertRule(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
                     let snapshot = store.data_mut().handles.snapshot(change)?;
@@ -184,39 +186,43 @@ impl Generation {
                 }
                 .boxed()
             })
-            .await;
-        let result = called.and_then(|(answer, instance)| {
-            self.give_back(instance);
-            let report = answer.map_err(|failure| of_failure(&failure))?;
-            Ok(convert::report(report).checked(&self.rules))
-        });
-        (usage, result)
+            .await?;
+        self.give_back(instance);
+        let report = answer.map_err(|failure| of_failure(&failure))?;
+        Ok(convert::report(report).checked(&self.rules))
     }
 
     /// Delivers one message with a receiver's settings, in an instance of its own.
     pub async fn deliver(&self, settings: Arc<str>, message: wit_notifier::Message) -> (Usage, Result<wit_notifier::Outcome, CallError>) {
-        let instance = match self.start(settings).await {
-            Ok(instance) => instance,
-            Err(err) => return (Usage::default(), Err(err)),
-        };
-        let (usage, called) = instance
-            .call(self.budgets.call, self.budgets.memory_bytes, |store, exports| {
+        let mut usage = Usage::default();
+        let result = self.delivered(settings, message, &mut usage).await;
+        (usage, result)
+    }
+
+    async fn delivered(
+        &self,
+        settings: Arc<str>,
+        message: wit_notifier::Message,
+        usage: &mut Usage,
+    ) -> Result<wit_notifier::Outcome, CallError> {
+        let instance = self.start(settings, usage).await?;
+        let (answer, _) = instance
+            .call(self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     let Exports::Notifier(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
                     exports.pharos_plugin_notifier().call_deliver(store, &message).await
                 }
                 .boxed()
             })
-            .await;
-        let result = called.and_then(|(answer, _)| answer.map_err(|failure| of_failure(&failure)));
-        (usage, result)
+            .await?;
+        answer.map_err(|failure| of_failure(&failure))
     }
 
-    async fn take(&self) -> Result<Instance, CallError> {
+    async fn take(&self, usage: &mut Usage) -> Result<Instance, CallError> {
         let idle = lock(&self.idle).instances.pop();
         match idle {
             Some(instance) => Ok(instance),
-            None => self.start(Arc::clone(&self.settings)).await,
+            None => self.start(Arc::clone(&self.settings), usage).await,
         }
     }
 
@@ -239,16 +245,23 @@ impl Generation {
 }
 
 /// A new instance before its `init`.
-async fn instantiate(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str>, budgets: Budgets) -> Result<Instance, CallError> {
+async fn instantiate(
+    pre: &Pre,
+    context: &Arc<PluginContext>,
+    settings: Arc<str>,
+    budgets: Budgets,
+    usage: &mut Usage,
+) -> Result<Instance, CallError> {
     let state = HostState::new(Arc::clone(context), settings, budgets.memory_bytes);
-    Instance::start(pre, state, budgets.start, budgets.memory_bytes).await
+    Instance::start(pre, state, budgets.start, budgets.memory_bytes, usage).await
 }
 
 /// Asks a component what it is.
 pub async fn describe(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str>, budgets: Budgets) -> Result<Description, CallError> {
-    let instance = instantiate(pre, context, settings, budgets).await?;
-    let (_, called) = instance
-        .call(budgets.start, budgets.memory_bytes, |store, exports| {
+    let usage = &mut Usage::default();
+    let instance = instantiate(pre, context, settings, budgets, usage).await?;
+    let (description, _) = instance
+        .call(budgets.start, budgets.memory_bytes, usage, |store, exports| {
             async move {
                 Ok(match exports {
                     Exports::AlertRule(exports) => {
@@ -275,8 +288,8 @@ pub async fn describe(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str
             }
             .boxed()
         })
-        .await;
-    called.map(|(description, _)| description)
+        .await?;
+    Ok(description)
 }
 
 /// The host acts on a failure's case; only `internal` is the plugin's own fault.

@@ -88,7 +88,7 @@ impl CallError {
     }
 }
 
-/// What a call used.
+/// What a call used, with the instance that was made for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     pub cpu: Duration,
@@ -96,17 +96,28 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
 }
 
+impl Usage {
+    fn add(&mut self, store: &Store<HostState>, wall: Duration) {
+        let state = store.data();
+        self.cpu += state.meter.used();
+        self.wall += wall;
+        self.memory_peak_bytes = self.memory_peak_bytes.max(state.limiter.peak_bytes());
+    }
+}
+
 impl Instance {
     /// Makes an instance; its `init` is not called yet. The limits count from the first instruction, a start function included.
-    pub async fn start(pre: &Pre, state: HostState, budget: Budget, memory_bytes: u64) -> Result<Self, CallError> {
+    pub async fn start(pre: &Pre, state: HostState, budget: Budget, memory_bytes: u64, usage: &mut Usage) -> Result<Self, CallError> {
         let meter = Arc::clone(&state.meter);
         let mut store = Store::new(pre.engine(), state);
+        let started = Instant::now();
         guard(&mut store);
         meter.arm(budget.cpu);
         let exports = {
             let instantiate = Metered::new(pre.instantiate(&mut store), Arc::clone(&meter));
             tokio::time::timeout(budget.wall, instantiate).await
         };
+        usage.add(&store, started.elapsed());
         match exports {
             Ok(Ok(exports)) => Ok(Self { store, exports, calls: 0, born: Instant::now() }),
             Ok(Err(err)) => Err(explain(&err, store.data(), budget, memory_bytes)),
@@ -119,8 +130,9 @@ impl Instance {
         mut self,
         budget: Budget,
         memory_bytes: u64,
+        usage: &mut Usage,
         call: impl for<'a> FnOnce(&'a mut Store<HostState>, &'a Exports) -> BoxFuture<'a, wasmtime::Result<T>>,
-    ) -> (Usage, Result<(T, Self), CallError>) {
+    ) -> Result<(T, Self), CallError> {
         let meter = Arc::clone(&self.store.data().meter);
         let started = Instant::now();
         meter.arm(budget.cpu);
@@ -129,9 +141,8 @@ impl Instance {
             let call = Metered::new(call(&mut self.store, &self.exports), Arc::clone(&meter));
             tokio::time::timeout(budget.wall, call).await
         };
-        let memory_peak_bytes = self.store.data().limiter.peak_bytes();
-        let usage = Usage { cpu: meter.used(), wall: started.elapsed(), memory_peak_bytes };
-        let result = match called {
+        usage.add(&self.store, started.elapsed());
+        match called {
             Ok(Ok(value)) => {
                 self.calls += 1;
                 self.store.data_mut().handles.expire();
@@ -139,8 +150,7 @@ impl Instance {
             }
             Ok(Err(err)) => Err(explain(&err, self.store.data(), budget, memory_bytes)),
             Err(_) => Err(CallError::DeadlineExceeded(budget.wall)),
-        };
-        (usage, result)
+        }
     }
 
     /// Whether it has done its share and should be replaced.
