@@ -1,6 +1,7 @@
 //! Agents and servers for tests: started on free ports in temporary folders, gone when dropped.
 
 pub mod guests;
+pub mod program;
 pub mod zoo;
 
 use std::fmt::Write as _;

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use crate::fixture::guests::guest;
+use crate::fixture::program::Program;
 use crate::fixture::zoo::{Zoo, named, state};
-use crate::fixture::{PATIENCE, TestAgent, get, item, pharos, redis, runtime_tasks, shipped};
+use crate::fixture::{TestAgent, item, shipped};
 
 /// Wall budgets that a busy machine does not break; who is tested for its wall time has none of it.
 fn patient(ids: &[&str]) -> String {
@@ -260,58 +261,22 @@ async fn a_plugin_that_is_turned_off_is_shown_and_not_called() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_plugins_ask_for_the_program_stays_small() {
-    let (tasks, _) = runtime_tasks();
-    let server = redis(&tasks).await;
     let greedy =
         [("swamper", "many:1000000"), ("flooder", "many:30000"), ("many", "many:3000"), ("grower", "grow"), ("shouter", "shout:5")];
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("plugins")).unwrap();
-    for (id, deed) in greedy {
-        let (_, bytes) = named(id, &format!("armed={deed}"));
-        std::fs::write(folder.path().join(format!("plugins/{id}.wasm")), bytes).unwrap();
-    }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = format!(
-        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"300ms\"\n[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n",
-        server.url()
-    );
-    std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let mut program = tokio::process::Command::new(pharos())
-        .args(["run", "--config"])
-        .arg(folder.path().join("pharos.toml"))
-        .stdin(std::process::Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut armed = false;
-    let started = tokio::time::Instant::now();
-    loop {
-        assert!(started.elapsed() < PATIENCE, "{}", std::fs::read_to_string(folder.path().join("log")).unwrap());
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            continue;
-        }
-        let list: Value = serde_json::from_str(&get(port, "/api/plugins", &[]).await.1).unwrap();
-        if !armed && list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] == "serving") {
-            // Only now, past the canaries.
-            let mut connection = server.connect().await.unwrap();
-            let () = ::redis::AsyncCommands::set(&mut connection, "armed", "yes").await.unwrap();
-            armed = true;
-        }
-        let greeds = ["swamper", "flooder", "grower", "shouter"];
-        let punished = |id: &&str| item(&list, "id", id).is_some_and(|plugin| plugin["traps"].as_u64() >= Some(4));
-        if greeds.iter().all(punished) {
-            break;
-        }
-    }
+    let program = Program::start("", greedy.iter().map(|(id, deed)| named(id, &format!("armed={deed}"))).collect()).await;
+    // Only then, past the canaries.
+    let serving = |list: &Value| list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] == "serving");
+    program.wait_json("/api/plugins", |list| item(list, "id", "many").is_some() && serving(list)).await;
+    program.arm().await;
+    let greeds = ["swamper", "flooder", "grower", "shouter"];
+    let punished = |list: &Value, id: &str| item(list, "id", id).is_some_and(|plugin| plugin["traps"].as_u64() >= Some(4));
+    program.wait_json("/api/plugins", |list| greeds.iter().all(|id| punished(list, id))).await;
     // Now, and at its peak, all of them at once.
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id().unwrap())).unwrap();
+    let status = std::fs::read_to_string(program.proc().join("status")).unwrap();
     let mib = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
     };
     assert!(mib("VmRSS:") < 256 && mib("VmHWM:") < 512, "{status}");
-    program.kill().await.unwrap();
+    program.kill().await;
 }

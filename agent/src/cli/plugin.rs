@@ -147,7 +147,8 @@ async fn load(file: &Path, bytes: &[u8], settings: Option<&Path>, latest: &[Arc<
     let clock = Clock::start();
     let folder = tempfile::tempdir()?;
     let plugins = PluginsConfig::default();
-    let engine = engine::running(false).map_err(|err| anyhow::anyhow!("{err:#}"))?;
+    // Pooled as in an agent, so that a call costs here what it costs there.
+    let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let ticker = Ticker::start(&engine, clock)?;
     let loader = Loader {
         compiler: Compiler::new(std::env::current_exe()?, folder.path(), &plugins, &engine)?,

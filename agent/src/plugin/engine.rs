@@ -34,22 +34,45 @@ fn base_config() -> Config {
     config
 }
 
+/// Where instances get their memory. Code that was compiled for the one does not run on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// From a pool, in which every memory has 4 GiB of address space: no access needs a check.
+    Pool,
+    /// From the system, as little as they need: for machines that limit address space (`ulimit -v`).
+    OnDemand,
+}
+
+impl Places {
+    pub fn of(engine: &Engine) -> Self {
+        if engine.pooling_allocator_metrics().is_some() { Self::Pool } else { Self::OnDemand }
+    }
+
+    fn config(self) -> Config {
+        let mut config = base_config();
+        if self == Self::OnDemand {
+            config.memory_reservation(16 << 20).memory_reservation_for_growth(16 << 20).memory_guard_size(64 << 10);
+        }
+        config
+    }
+}
+
 /// The engine of the compile helper: it runs nothing, so it reserves nothing.
-pub fn compiling() -> wasmtime::Result<Engine> {
-    Engine::new(&base_config())
+pub fn compiling(places: Places) -> wasmtime::Result<Engine> {
+    Engine::new(&places.config())
 }
 
 /// The engine that runs plugins. Without the address space for a pool, or with `pooling` off, instances are made on demand.
 pub fn running(pooling: bool) -> wasmtime::Result<Engine> {
     if pooling {
-        let mut config = base_config();
+        let mut config = Places::Pool.config();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
         match Engine::new(&config) {
             Ok(engine) => return Ok(engine),
             Err(err) => info!(error = %err, "no address space for a pool of plugin instances, making them on demand"),
         }
     }
-    Engine::new(&base_config())
+    Engine::new(&Places::OnDemand.config())
 }
 
 /// An instance for every turn, and one for the plugin that is being loaded. It is address space, not memory: 4 GiB for each memory.
