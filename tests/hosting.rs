@@ -1,4 +1,8 @@
-//! What plugins stand on: memory with and without a pool.
+//! What plugins stand on: memory with and without a pool, and the clock that interrupts them.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 
@@ -41,4 +45,73 @@ async fn plugins_serve_where_there_is_no_address_space_for_a_pool() {
     let limits = std::fs::read_to_string(program.proc().join("limits")).unwrap();
     assert!(limits.contains(&format!("{}", ADDRESS_SPACE_KIB << 10)), "{limits}");
     program.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_plugin_clock_stands_still_nobody_is_called_and_alerts_stand_still() {
+    let program = Program::start("", vec![named("steady", "")]).await;
+    let alert = |list: &Value, fits: &dyn Fn(&Value) -> bool| item(list, "plugin", "steady").is_some_and(fits);
+    program.wait_json("/api/database/alerts", |list| alert(list, &|alert| alert["state"] == "firing")).await;
+
+    let held = HeldThread::hold(&program.proc(), "plugin-clock");
+    let frozen = |alert: &Value| alert["frozen"].as_str().is_some_and(|why| why.contains("the plugin clock stands still"));
+    let alerts = program.wait_json("/api/database/alerts", |list| alert(list, &frozen)).await;
+    assert_eq!(item(&alerts, "plugin", "steady").unwrap()["state"], "firing", "{alerts:#}");
+    let calls = |list: &Value| item(list, "id", "steady").and_then(|plugin| plugin["calls"].as_u64()).unwrap();
+    let before = program.json("/api/plugins").await;
+    assert_eq!(item(&before, "id", "steady").unwrap()["state"], "serving", "it is not the plugin's fault: {before:#}");
+    let seen = program.collections().await;
+    while program.collections().await < seen + 5.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let after = program.json("/api/plugins").await;
+    assert_eq!(calls(&after), calls(&before), "snapshots came, and nobody was called");
+    assert_eq!(program.log().matches("the plugin clock stands still, calling no plugin").count(), 1, "{}", program.log());
+
+    held.release();
+    program.wait_json("/api/database/alerts", |list| alert(list, &|alert| alert["frozen"].is_null())).await;
+    let again = program.wait_json("/api/plugins", |list| calls(list) >= calls(&after) + 3).await;
+    assert_eq!(item(&again, "id", "steady").unwrap()["traps"], 0, "{again:#}");
+    assert_eq!(program.log().matches("the plugin clock ticks again, calling plugins").count(), 1, "{}", program.log());
+    program.kill().await;
+}
+
+/// One thread of a child process, stopped as a debugger stops it while the others run. It goes on when this is dropped.
+struct HeldThread {
+    release: mpsc::Sender<()>,
+    tracer: JoinHandle<()>,
+}
+
+impl HeldThread {
+    fn hold(process: &Path, name: &str) -> Self {
+        let tasks = std::fs::read_dir(process.join("task")).unwrap().map(|entry| entry.unwrap().path());
+        let is_named = |task: &std::path::PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
+        let task = tasks.into_iter().find(is_named).unwrap();
+        let thread: libc::pid_t = task.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let (release, released) = mpsc::channel();
+        let (holding, held) = mpsc::channel();
+        // The kernel ties a tracer to one of our threads, and lets go of what it held when that ends.
+        let tracer = std::thread::spawn(move || {
+            holding.send(interrupt(thread)).unwrap();
+            let _ = released.recv();
+        });
+        held.recv().unwrap().unwrap();
+        Self { release, tracer }
+    }
+
+    fn release(self) {
+        drop(self.release);
+        self.tracer.join().unwrap();
+    }
+}
+
+fn interrupt(thread: libc::pid_t) -> std::io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+        // SAFETY: neither request reads or writes memory through its last two arguments.
+        if unsafe { libc::ptrace(request, thread, none, none) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }

@@ -3,10 +3,10 @@
 //! Everything the contract does not need is off: what is not compiled in cannot be attacked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info};
 use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::turns::{SHARE, SHARES};
@@ -101,13 +101,15 @@ fn pool() -> PoolingAllocationConfig {
 #[derive(Debug, Clone)]
 pub struct Ticker {
     beat_ms: Arc<AtomicU64>,
+    /// Whether it was said that the clock stands still.
+    stands_still: Arc<AtomicBool>,
     clock: Clock,
 }
 
 impl Ticker {
     /// Starts the thread; it ends with the engine.
     pub fn start(engine: &Engine, clock: Clock) -> std::io::Result<Self> {
-        let ticker = Self { beat_ms: Arc::new(AtomicU64::new(millis(clock.monotonic()))), clock };
+        let ticker = Self { beat_ms: Arc::new(AtomicU64::new(millis(clock.monotonic()))), stands_still: Arc::default(), clock };
         let (engine, beat) = (engine.weak(), ticker.clone());
         std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(move || beat.run(&engine))?;
         Ok(ticker)
@@ -127,10 +129,15 @@ impl Ticker {
         self.clock.monotonic().saturating_sub(Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)))
     }
 
+    /// Whether it ticks. Says so when that changes.
     pub fn is_alive(&self) -> bool {
-        let alive = self.age() < TICKER_DEAD_AFTER;
-        if !alive {
-            warn!(age = ?self.age(), "the plugin clock stands still, calling no plugin");
+        let age = self.age();
+        let alive = age < TICKER_DEAD_AFTER;
+        let stood_still = self.stands_still.swap(!alive, Ordering::Relaxed);
+        match (stood_still, alive) {
+            (false, false) => error!(?age, "the plugin clock stands still, calling no plugin"),
+            (true, true) => info!("the plugin clock ticks again, calling plugins"),
+            _ => {}
         }
         alive
     }
