@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use serde_json::Value;
 
+use crate::fixture::guests::with_memories;
 use crate::fixture::item;
 use crate::fixture::program::Program;
 use crate::fixture::zoo::{Zoo, named};
@@ -45,6 +46,39 @@ async fn plugins_serve_where_there_is_no_address_space_for_a_pool() {
     let limits = std::fs::read_to_string(program.proc().join("limits")).unwrap();
     assert!(limits.contains(&format!("{}", ADDRESS_SPACE_KIB << 10)), "{limits}");
     program.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_limited_over_all_memories_of_a_plugin() {
+    // Pages in units of 128, which are 8 MiB. The guest's own memory takes one MiB more.
+    let several = |id: &str, modules: &[&[u8]]| {
+        let (id, bytes) = named(id, "");
+        (id, with_memories(&bytes, modules))
+    };
+    let files = vec![
+        several("one-below", &[&[4]]),
+        several("two-below", &[&[2, 2]]),
+        several("two-above", &[&[4, 4]]),
+        several("modules-below", &[&[2], &[2]]),
+        several("modules-above", &[&[4], &[4]]),
+    ];
+    for pooling in ["true", "false"] {
+        let config = format!("[plugins]\ndir = \"plugins\"\ndebounce = \"50ms\"\npooling = {pooling}\n");
+        let zoo = Zoo::start(&config, files.clone(), Vec::new()).await;
+        for id in ["one-below", "two-below", "modules-below"] {
+            zoo.wait_alert(id, "always", "firing").await;
+            let plugin = zoo.agent.wait_plugin(id, |plugin| plugin["calls"].as_u64() >= Some(1)).await;
+            let held = plugin["memory_bytes_max"].as_u64().unwrap();
+            assert!((33 << 20..36 << 20).contains(&held), "{plugin}");
+        }
+        for id in ["two-above", "modules-above"] {
+            let plugin = zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "failed").await;
+            let error = &plugin["last_error"];
+            assert_eq!(error["stage"], "describe", "{plugin}");
+            assert!(error["message"].as_str().unwrap().ends_with("of memory in all but may hold 64.0 MiB"), "{plugin}");
+        }
+        zoo.agent.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -86,6 +86,7 @@ fn pool() -> PoolingAllocationConfig {
         .total_stacks(INSTANCES)
         .max_core_instances_per_component(16)
         .max_memories_per_component(4)
+        .max_memories_per_module(4)
         .max_tables_per_component(8)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
