@@ -6,7 +6,7 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `cli`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
-//! - `plugins`, `hosting`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
+//! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `alerting`, `api`: from a finding to a receiver and to HTTP.
 //! - `demo`: the throw-away servers themselves.
 
@@ -22,6 +22,7 @@ mod config;
 mod demo;
 mod egress;
 mod faults;
+mod health;
 mod hosting;
 mod javascript;
 mod plugins;

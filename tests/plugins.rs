@@ -1,5 +1,6 @@
 //! The sandbox: what plugins may not do to the agent, to each other, or to what people are told.
 
+use pharos::store::Store;
 use serde_json::Value;
 
 use crate::fixture::guests::guest;
@@ -121,18 +122,28 @@ async fn whoever_misbehaves_is_quarantined_alone_keeps_its_alerts_and_may_come_b
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_probe_doubles_the_pause() {
+async fn a_plugin_that_goes_on_failing_is_called_less_and_less_often() {
     let zoo = Zoo::start("", vec![named("trapper", "armed=trap")], Vec::new()).await;
     zoo.wait_alert("trapper", "always", "firing").await;
     zoo.arm().await;
     // Three offences, then one by each probe.
     zoo.agent.wait_plugin("trapper", |plugin| plugin["traps"].as_u64() >= Some(5)).await;
-    let events =
-        zoo.agent.wait_metrics(|metrics| metrics.contains("pharos_plugin_state{plugin=\"trapper\",state=\"quarantined\"} 1")).await;
-    assert!(events.contains("pharos_plugin_failures_total{plugin=\"trapper\",reason=\"trap\"}"), "{events}");
-    let calls = zoo.calls("trapper").await;
-    assert!(calls >= 6, "offences and what went before them: {calls}");
-    zoo.agent.stop().await;
+    let folder = zoo.agent.stop().await;
+    let events = Store::open(&folder.path().join("data")).unwrap().events(1_000).await.unwrap();
+    let mut quarantines: Vec<(u64, f64)> = Vec::new();
+    for event in events.iter().rev().filter(|event| event.kind == "plugin" && event.detail["what"] == "quarantined") {
+        let text = event.detail["text"].as_str().unwrap();
+        let pause = text.strip_prefix("`trapper` is not called for ").and_then(|rest| rest.split(' ').next()).unwrap();
+        quarantines.push((event.at_ms, pause.parse().unwrap()));
+    }
+    // The pauses of `health`, with a jitter of up to a quarter, and the times show that they were kept.
+    for ((_, pause), least) in quarantines.iter().zip([1.0, 2.0, 4.0]) {
+        assert!((least..=least * 1.26).contains(pause), "{quarantines:?}");
+    }
+    assert!(quarantines.len() >= 3, "{quarantines:?}");
+    for (first, next) in quarantines.iter().zip(&quarantines[1..]) {
+        assert!((next.0 - first.0) as f64 >= first.1 * 1_000.0 - 100.0, "{quarantines:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

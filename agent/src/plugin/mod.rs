@@ -16,7 +16,7 @@ mod egress;
 pub mod embedded;
 pub mod engine;
 mod generation;
-mod health;
+pub mod health;
 pub mod helper;
 mod host;
 mod instance;
