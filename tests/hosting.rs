@@ -1,15 +1,19 @@
-//! What plugins stand on: memory with and without a pool, and the clock that interrupts them.
+//! What plugins stand on: memory with and without a pool, the clock that interrupts them, threads that nobody holds.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
+use pharos::config::plugins::PluginsConfig;
+use pharos::plugin::digest;
 use serde_json::Value;
 
-use crate::fixture::guests::with_memories;
-use crate::fixture::item;
+use crate::fixture::guests::{guest, with_memories};
 use crate::fixture::program::Program;
 use crate::fixture::zoo::{Zoo, named};
+use crate::fixture::{item, loader, runtime_tasks};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plugins_serve_without_a_pool() {
@@ -108,6 +112,27 @@ async fn while_the_plugin_clock_stands_still_nobody_is_called_and_alerts_stand_s
     assert_eq!(item(&again, "id", "steady").unwrap()["traps"], 0, "{again:#}");
     assert_eq!(program.log().matches("the plugin clock ticks again, calling plugins").count(), 1, "{}", program.log());
     program.kill().await;
+}
+
+#[tokio::test]
+async fn others_run_while_a_file_is_looked_at() {
+    let (tasks, _) = runtime_tasks();
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), &PluginsConfig::default(), &tasks);
+    let whole = Bytes::from(guest("id=cut"));
+    let cut = whole.slice(..whole.len() - 1);
+    let named = digest(b"whatever");
+    // There is one thread, so nobody's turn comes unless the look is taken elsewhere.
+    let turns = AtomicU64::new(0);
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let loaded = tokio::select! { biased; loaded = loader.load("cut", &cut, named, &[]) => loaded, () = others => unreachable!() };
+    assert_eq!(loaded.err().map(|err| err.stage()), Some("validate"));
+    assert!(turns.load(Ordering::Relaxed) > 100, "{turns:?}");
 }
 
 /// One thread of a child process, stopped as a debugger stops it while the others run. It goes on when this is dropped.

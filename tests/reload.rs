@@ -5,20 +5,17 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos::clock::Clock;
 use pharos::config::plugins::PluginsConfig;
 use pharos::demo::receiver::{Count, Receiver};
-use pharos::plugin::compile::Compiler;
-use pharos::plugin::{Linkers, Loader, PluginEventKind, PluginHost, Reloader, StateAccess, Ticker, engine};
+use pharos::plugin::{PluginEventKind, PluginHost, Reloader, Ticker};
 use pharos::store::Store;
-use pharos::telemetry::metrics::SelfMetrics;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::fixture::guests::guest;
 use crate::fixture::zoo::{Zoo, folder_of, named};
-use crate::fixture::{PATIENCE, pharos, rounds, runtime_tasks, seeded};
+use crate::fixture::{PATIENCE, loader, rounds, runtime_tasks, seeded};
 
 /// Routes everything to a receiver through the shipped webhook.
 fn told(receiver: &Receiver) -> String {
@@ -317,24 +314,12 @@ async fn no_event_is_lost_while_nobody_takes_them() {
     files.push(("bad".to_owned(), b"garbage".to_vec()));
     let folder = folder_of(files);
     let (tasks, stop) = runtime_tasks();
-    let (clock, metrics) = (Clock::start(), Arc::new(SelfMetrics::default()));
-    let engine = engine::running(true).unwrap();
     let config = PluginsConfig { dir: folder.path().join("plugins"), ..PluginsConfig::default() };
+    let loader = loader(folder.path(), &config, &tasks);
     // Room for one: the others come while it is taken.
     let (events, mut taken) = mpsc::channel(1);
-    let host = PluginHost::new(Ticker::start(&engine, clock).unwrap(), clock, Arc::clone(&metrics), events, Duration::ZERO);
-    let loader = Loader {
-        compiler: Compiler::new(pharos().to_owned(), folder.path(), &config, &engine).unwrap(),
-        linkers: Linkers::new(&engine).unwrap(),
-        engine,
-        plugins: BTreeMap::new(),
-        receivers: Vec::new(),
-        secrets: BTreeMap::new(),
-        state: StateAccess { store: None, clock },
-        metrics,
-        clock,
-        tasks: tasks.clone(),
-    };
+    let ticker = Ticker::start(&loader.engine, loader.clock).unwrap();
+    let host = PluginHost::new(ticker, loader.clock, Arc::clone(&loader.metrics), events, Duration::ZERO);
     tasks.spawn(Reloader::new(loader, host.clone(), config, Vec::new()).run(stop.clone()));
     let tried = |host: &PluginHost| host.status(&BTreeMap::new()).iter().filter(|plugin| plugin.state != "loading").count();
     while tried(&host) < 2 {
