@@ -3,24 +3,31 @@
 pub mod guests;
 pub mod program;
 pub mod zoo;
+pub mod zoo_program;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use pharos::agent::{Agent, Options};
+use pharos::clock::Clock;
 use pharos::config;
+use pharos::config::plugins::PluginsConfig;
 use pharos::demo::binaries::{PostgresBinaries, find_redis};
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer};
 use pharos::demo::redis::{RedisOptions, RedisServer};
 use pharos::demo::session::Session;
 use pharos::lifecycle::{Ending, Lifecycle};
+use pharos::plugin::compile::Compiler;
+use pharos::plugin::{Linkers, Loader, StateAccess, engine};
+use pharos::telemetry::metrics::SelfMetrics;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -96,8 +103,12 @@ pub async fn eventually(session: &Session, question: &str) {
 
 pub async fn redis(tasks: &TaskTracker) -> RedisServer {
     let _ = tasks;
+    redis_with(RedisOptions::default()).await
+}
+
+pub async fn redis_with(options: RedisOptions) -> RedisServer {
     let program = find_redis(None).expect("Redis is installed: run scripts/setup.sh");
-    RedisServer::start(&program, RedisOptions::default()).await.expect("Redis starts")
+    RedisServer::start(&program, options).await.expect("Redis starts")
 }
 
 /// A `[[database]]` that watches one server as the monitoring role.
@@ -125,6 +136,24 @@ settings = {{ url = "{url}" }}
 receiver = "ops"
 "#
     )
+}
+
+/// What loads plugins, without an agent around it.
+pub fn loader(folder: &Path, config: &PluginsConfig, tasks: &TaskTracker) -> Loader {
+    let clock = Clock::start();
+    let engine = engine::running(true).expect("an engine");
+    Loader {
+        compiler: Compiler::new(pharos().to_owned(), folder, config, &engine).expect("a place for what is compiled"),
+        linkers: Linkers::new(&engine).expect("linkers"),
+        engine,
+        plugins: BTreeMap::new(),
+        receivers: Vec::new(),
+        secrets: BTreeMap::new(),
+        state: StateAccess { store: None, clock },
+        metrics: Arc::new(SelfMetrics::default()),
+        clock,
+        tasks: tasks.clone(),
+    }
 }
 
 /// What the agent calls a server that listens on loopback.

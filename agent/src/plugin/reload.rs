@@ -4,7 +4,6 @@
 //! overflow) a periodic rescan finds. A file is read once, when it has stopped changing, and everything after that works on those bytes.
 //! A bad file leaves the old generation serving.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use pharos_model::delta::Change;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::load::{Loader, digest};
+use super::load::{Loader, aside, digest};
 use super::slot::Origin;
 use super::validate::{FILE_BYTES_MAX, World, inspect};
 use super::{PluginHost, Slot};
@@ -35,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);
 
 /// The plugins inside the binary: id and bytes.
-pub type Shipped = Vec<(String, Cow<'static, [u8]>)>;
+pub type Shipped = Vec<(String, Bytes)>;
 
 /// The task that keeps the host's plugins equal to the folder's.
 pub struct Reloader {
@@ -151,12 +151,15 @@ impl Reloader {
     }
 
     /// Notifiers come first: whoever finds something at once should find somebody to tell.
-    async fn load_shipped(&mut self) {
-        self.shipped.sort_by_key(|(_, bytes)| inspect(bytes).is_ok_and(|found| found.world != World::Notifier));
+    async fn load_shipped(&self) {
+        let shipped = self.shipped.clone();
+        let is_notifier = |bytes: &[u8]| inspect(bytes).is_ok_and(|found| found.world == World::Notifier);
+        let sorted = aside(&self.loader.tasks, move || shipped.into_iter().partition(|(_, bytes)| is_notifier(bytes))).await;
+        let (notifiers, others): (Shipped, Shipped) = sorted;
         let listed = self.listed();
-        for (id, bytes) in &self.shipped {
-            if !listed.contains_key(id) && self.is_enabled(id) {
-                self.load(id, bytes, Origin::Embedded).await;
+        for (id, bytes) in notifiers.into_iter().chain(others) {
+            if !listed.contains_key(&id) && self.is_enabled(&id) {
+                self.load(&id, bytes, Origin::Embedded).await;
             }
         }
     }
@@ -213,22 +216,23 @@ impl Reloader {
     }
 
     async fn read_and_load(&mut self, id: &str, path: &Path) {
-        match read(path) {
-            Ok(bytes) => self.load(id, &bytes, Origin::File).await,
-            Err(why) => self.host.refuse(id, "read", why),
+        let from = path.to_owned();
+        match aside(&self.loader.tasks, move || read(&from)).await {
+            Ok(bytes) => self.load(id, bytes, Origin::File).await,
+            Err(why) => self.host.refuse(id, "read", why).await,
         }
     }
 
-    async fn load(&self, id: &str, bytes: &[u8], origin: Origin) {
-        let digest = digest(bytes);
+    async fn load(&self, id: &str, bytes: Bytes, origin: Origin) {
+        let digest = self.digest(&bytes).await;
         if self.is_known(id, &digest, origin) {
             return;
         }
         let latest = self.host.latest();
-        match self.loader.load(id, bytes, digest, &latest).await {
-            Ok(generation) => self.host.publish(id, generation, origin),
+        match self.loader.load(id, &bytes, digest, &latest).await {
+            Ok(generation) => self.host.publish(id, generation, origin).await,
             Err(err) => {
-                self.host.refuse(id, err.stage(), err.text());
+                self.host.refuse(id, err.stage(), err.text()).await;
                 if origin == Origin::File {
                     self.stand_in(id, &latest).await;
                 }
@@ -236,13 +240,19 @@ impl Reloader {
         }
     }
 
+    async fn digest(&self, bytes: &Bytes) -> String {
+        let bytes = bytes.clone();
+        aside(&self.loader.tasks, move || digest(&bytes)).await
+    }
+
     /// The embedded plugin serves where its file was refused and nothing served before.
     async fn stand_in(&self, id: &str, latest: &[Arc<Change>]) {
         let refused = self.host.slots().get(id).filter(|slot| slot.active.is_none()).and_then(|slot| slot.last_error.clone());
         let shipped = self.shipped.iter().find(|(shipped, _)| shipped == id);
         let (Some(refused), Some((_, bytes))) = (refused, shipped) else { return };
-        if let Ok(generation) = self.loader.load(id, bytes, digest(bytes), latest).await {
-            self.host.publish(id, generation, Origin::Embedded);
+        let digest = self.digest(bytes).await;
+        if let Ok(generation) = self.loader.load(id, bytes, digest, latest).await {
+            self.host.publish(id, generation, Origin::Embedded).await;
             self.host.slots().entry(id.to_owned()).and_modify(|slot| slot.last_error = Some(refused));
         }
     }
@@ -269,8 +279,8 @@ impl Reloader {
     /// The embedded plugin of the same id returns; without one nothing serves.
     async fn file_removed(&self, id: &str) {
         match self.shipped.iter().find(|(shipped, _)| shipped == id) {
-            Some((_, bytes)) => self.load(id, bytes, Origin::Embedded).await,
-            None => self.host.remove(id),
+            Some((_, bytes)) => self.load(id, bytes.clone(), Origin::Embedded).await,
+            None => self.host.remove(id).await,
         }
     }
 }
@@ -305,7 +315,7 @@ async fn settled(path: &Path, mut stamp: Stamp) -> std::io::Result<Stamp> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Bytes, String> {
     let unreadable = |err: std::io::Error| format!("{} cannot be read: {err}", path.display());
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -313,5 +323,5 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("{} is larger than {}", path.display(), bytesize::ByteSize::b(FILE_BYTES_MAX)));
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
