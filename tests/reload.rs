@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::fixture::guests::guest;
 use crate::fixture::zoo::{Zoo, folder_of, named};
-use crate::fixture::{PATIENCE, loader, receiver_config, rounds, runtime_tasks, seeded};
+use crate::fixture::{PATIENCE, TestAgent, loader, receiver_config, rounds, runtime_tasks, seeded};
 
 fn webhook() -> Vec<(String, Vec<u8>)> {
     crate::fixture::shipped().into_iter().filter(|(id, _)| id == "webhook").collect()
@@ -298,6 +298,21 @@ async fn what_happens_to_plugins_is_recorded() {
         assert!(all, "{happened:#?}");
     }
     assert!(events.is_sorted_by_key(|event| event.at_ms) && events.iter().all(|event| event.at_ms > 0), "{events:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_leads_nowhere_is_said_so_and_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("plugins")).unwrap();
+    let link = folder.path().join("plugins/judge.wasm");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let agent = TestAgent::start_in(folder, "", Vec::new()).await;
+    let failed = agent.wait_plugin("judge", |plugin| plugin["state"] == "failed").await;
+    assert_eq!(failed["last_error"]["stage"], "read", "{failed}");
+    agent.wait_json("/readyz", |ready| ready["ready"] == true).await;
+    std::fs::write(agent.plugins_dir().join("nowhere"), guest("id=judge")).unwrap();
+    agent.wait_plugin("judge", |plugin| plugin["state"] == "serving").await;
+    agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

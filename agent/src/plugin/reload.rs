@@ -191,6 +191,11 @@ impl Reloader {
             }
         }
         let gone: Vec<String> = self.files.keys().filter(|id| !listed.contains_key(*id)).cloned().collect();
+        let is_promised = |(id, slot): &(&String, &Slot)| slot.loading && !listed.contains_key(*id);
+        let vanished: Vec<String> = self.host.slots().iter().filter(is_promised).map(|(id, _)| id.clone()).collect();
+        for id in vanished {
+            self.host.remove(&id).await;
+        }
         for id in gone {
             let since = *self.missing.entry(id.clone()).or_insert_with(Instant::now);
             if since.elapsed() >= REMOVAL_GRACE {
@@ -209,9 +214,18 @@ impl Reloader {
                     self.files.insert(id.to_owned(), stamp);
                     self.read_and_load(id, path).await;
                 }
-                Err(err) => debug!(path = %path.display(), error = %err, "a plugin file went away"),
+                Err(err) => self.went_away(id, path, &err).await,
             },
-            Err(err) => debug!(path = %path.display(), error = %err, "a plugin file went away"),
+            Err(err) => self.went_away(id, path, &err).await,
+        }
+    }
+
+    /// A file is often away for a moment. It is an error only where something was promised and nothing else serves.
+    async fn went_away(&self, id: &str, path: &Path, err: &std::io::Error) {
+        debug!(path = %path.display(), error = %err, "a plugin file went away");
+        let is_promised = self.host.slots().get(id).is_some_and(|slot| slot.loading);
+        if is_promised {
+            self.host.refuse(id, "read", format!("{} cannot be read: {err}", path.display())).await;
         }
     }
 
