@@ -38,9 +38,13 @@ lint:
 unit:
 	cargo test --workspace
 
-## The random end-to-end tests, twenty times as long, from a seed that is printed; PHAROS_SEED repeats a run
+SOAK ?= 20
+
+## The random tests, SOAK times as long, from a seed that is printed; PHAROS_SEED repeats a run
 soak: setup plugins
-	PHAROS_SEED=$${PHAROS_SEED:-$$(date +%s)} PHAROS_SOAK=20 cargo test --test e2e random -- --nocapture
+	@seed=$${PHAROS_SEED:-$$(date +%s)}; echo "soak: PHAROS_SEED=$$seed SOAK=$(SOAK)"; \
+	export PHAROS_SEED=$$seed PHAROS_SOAK=$(SOAK) PROPTEST_RNG_SEED=$$seed PROPTEST_CASES=$$((1500 * $(SOAK))); \
+	cargo test --lib && cargo test --test e2e -- --nocapture random config::no_
 
 ## Speed and memory beside their bars, in six minutes; BENCH="--memory-for 30s" or BENCH="evaluate scrape" is shorter
 bench: build plugins/examples/javascript-rule/javascript-rule.wasm

@@ -15,6 +15,7 @@ need make make
 need openssl openssl
 need redis-server redis-server
 need prometheus promtool
+need python3-prometheus-client /usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py
 need nodejs node
 # A node from elsewhere brings its own npm.
 need npm npm

@@ -1,14 +1,21 @@
 //! What the outside sees over HTTP: shapes, errors, tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use axum::http::StatusCode;
+use pharos::board::PartHealth;
+use pharos::demo::receiver::{Receiver, Reply};
 use pharos_model::metric::Catalogue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::fixture::{TestAgent, item, postgres, postgres_config, redis, runtime_tasks, shipped};
+use crate::fixture::zoo::{Zoo, named};
+use crate::fixture::{
+    TestAgent, item, part_name, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, server_id, shipped,
+};
 
 /// One answer as it came: status, content type, body.
 async fn ask(agent: &TestAgent, request: &str, headers: &str) -> (u16, String, String) {
@@ -63,20 +70,13 @@ summary = "{server} is up"
 async fn answers_have_the_promised_shapes() {
     let (tasks, _) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
-    let redis_config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n", cache.url());
-    let agent = TestAgent::start(&format!("{}{redis_config}{RULES}", postgres_config("app", &server))).await;
-    let (postgres_id, redis_id) = (format!("127.0.0.1:{}", server.port()), format!("127.0.0.1:{}", cache.port()));
+    let agent = TestAgent::start(&format!("{}{}{RULES}", postgres_config("app", &server), redis_config("cache", &[&cache]))).await;
+    let (postgres_id, redis_id) = (server_id(server.port()), server_id(cache.port()));
 
-    // Ready, with the state of every part.
     let ready = agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
+    assert_eq!(keys(&ready), ["failed", "items", "ready", "waiting_for"]);
     assert_eq!((&ready["waiting_for"], &ready["failed"]), (&json!([]), &json!([])));
     assert_eq!(ask(&agent, "GET /healthz", "").await, (200, "application/json".to_owned(), r#"{"status":"alive"}"#.to_owned()));
-    let services = agent.json("/api/services/status").await;
-    for name in ["http", "store", &format!("postgres {postgres_id}"), &format!("redis {redis_id}")] {
-        let part = item(&services, "name", name).unwrap_or_else(|| panic!("no {name} in {services}"));
-        assert_eq!(keys(part), ["cause", "name", "since", "state"]);
-        assert_eq!(part["state"], "ok", "{part}");
-    }
 
     // Facts of each server.
     let has_statements =
@@ -131,32 +131,81 @@ async fn answers_have_the_promised_shapes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_part_of_the_agent_says_how_it_is_and_that_it_stops() {
+    let (tasks, stop) = runtime_tasks();
+    let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
+    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let config = [postgres_config("app", &server), redis_config("cache", &[&cache]), receiver_config(&receiver.url())].concat();
+    let agent = TestAgent::start(&config).await;
+    agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
+
+    let services = agent.json("/api/services/status").await;
+    let (postgres, redis) = (part_name(&server), format!("redis {}", server_id(cache.port())));
+    let names: Vec<&str> = services["items"].as_array().unwrap().iter().map(|part| part["name"].as_str().unwrap()).collect();
+    let own = ["http", "pipeline", "plugin clock", "plugin reload", "plugins"];
+    assert_eq!(names, [&own[..], &[&postgres, "receiver ops", &redis, "store"]].concat());
+    for part in services["items"].as_array().unwrap() {
+        assert_eq!(keys(part), ["cause", "name", "since", "state"]);
+        assert_eq!((&part["state"], &part["cause"]), (&json!("ok"), &Value::Null), "{part}");
+        assert!(humantime::parse_rfc3339(part["since"].as_str().unwrap()).is_ok(), "{part}");
+    }
+
+    let board = Arc::clone(agent.agent.board());
+    agent.stop().await;
+    let parts = board.parts();
+    assert!(parts.len() == names.len() && parts.iter().all(|part| part.state == PartHealth::Stopping), "{parts:?}");
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_is_down_is_degraded_until_it_hears_again() {
+    let (tasks, stop) = runtime_tasks();
+    let cache = redis(&tasks).await;
+    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
+    receiver.reply_otherwise(Reply::of(StatusCode::SERVICE_UNAVAILABLE));
+    let agent = TestAgent::start(&[redis_config("cache", &[&cache]), receiver_config(&receiver.url()), RULES.to_owned()].concat()).await;
+    let part = agent.wait_part("receiver ops", |part| part["state"] == "degraded").await;
+    assert_eq!(part["cause"], "the receiver asks to try again (1 waiting)");
+    agent.wait_series("pharos_notifications_pending{receiver=\"ops\"}", |pending| pending == 1.0).await;
+    agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
+
+    receiver.reply_otherwise(Reply::of(StatusCode::OK));
+    let part = agent.wait_part("receiver ops", |part| part["state"] == "ok").await;
+    assert!(part["cause"].is_null(), "{part}");
+    agent.wait_series("pharos_notifications_pending{receiver=\"ops\"}", |pending| pending == 0.0).await;
+    agent.stop().await;
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_does_not_serve_degrades_the_agent_and_leaves_it_ready() {
+    let broken = ("broken".to_owned(), b"no component".to_vec());
+    let zoo = Zoo::start("", vec![broken, named("trapper", "armed=trap"), named("steady", "")], Vec::new()).await;
+    zoo.wait_alert("trapper", "always", "firing").await;
+    let degraded = |part: &Value, who: &[&str]| {
+        let cause = part["cause"].as_str().unwrap_or_default();
+        part["state"] == "degraded" && who.iter().all(|who| cause.contains(who)) && !cause.contains("steady")
+    };
+    zoo.agent.wait_part("plugins", |part| degraded(part, &["`broken` failed at "])).await;
+    zoo.arm().await;
+    zoo.agent.wait_part("plugins", |part| degraded(part, &["`broken` failed at ", "`trapper` is quarantined: it trapped"])).await;
+    let (status, ready) = zoo.agent.request("/readyz", &[]).await;
+    assert_eq!(status, 200, "{ready}");
+
+    zoo.disarm().await;
+    std::fs::remove_file(zoo.file("broken")).unwrap();
+    let part = zoo.agent.wait_part("plugins", |part| part["state"] == "ok").await;
+    assert!(part["cause"].is_null(), "{part}");
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plugins_are_listed_with_what_serves_and_where_it_came_from() {
     let shipped: Vec<_> = shipped().into_iter().filter(|(id, _)| id == "webhook").collect();
     let file = shipped[0].1.clone();
     let agent = TestAgent::start_with("[plugin.webhook]\ngrants = { egress = [\"127.0.0.1\"] }", shipped).await;
     agent.wait_plugin("webhook", |plugin| plugin["state"] == "serving").await;
     let plugin = agent.plugin("webhook").await;
-    assert_eq!(
-        keys(&plugin),
-        [
-            "calls",
-            "cpu_seconds",
-            "digest",
-            "enabled",
-            "generation",
-            "granted",
-            "id",
-            "last_error",
-            "memory_bytes_max",
-            "source",
-            "state",
-            "traps",
-            "version",
-            "wants",
-            "world"
-        ]
-    );
     assert_eq!((&plugin["source"], &plugin["generation"]), (&json!("embedded"), &json!(1)));
     assert_eq!((&plugin["wants"], &plugin["granted"]), (&json!(["egress"]), &json!(["egress 127.0.0.1"])));
     std::fs::create_dir_all(agent.plugins_dir()).unwrap();
@@ -170,8 +219,7 @@ async fn plugins_are_listed_with_what_serves_and_where_it_came_from() {
 async fn series_have_the_labels_of_the_catalogue_and_both_formats_say_the_same() {
     let (tasks, _) = runtime_tasks();
     let (server, cache) = (postgres(&tasks).await, redis(&tasks).await);
-    let redis_config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n", cache.url());
-    let agent = TestAgent::start(&format!("{}{redis_config}{RULES}", postgres_config("app", &server))).await;
+    let agent = TestAgent::start(&format!("{}{}{RULES}", postgres_config("app", &server), redis_config("cache", &[&cache]))).await;
     let all = ["pharos_postgres_statement_calls_total{", "pharos_redis_up{", "pharos_alert_transitions_total{", "pharos_plugin_info{"];
     let text = agent.wait_metrics(|text| all.iter().all(|name| text.contains(name))).await;
 

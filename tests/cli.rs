@@ -1,30 +1,15 @@
 //! The built program: what it prints, how it exits, how it stops.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 
 use pharos::demo::postgres::MONITORING_ROLE;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
-use crate::fixture::{PATIENCE, get, pharos, postgres, project, runtime_tasks, shipped};
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(pharos());
-    command.args(arguments).current_dir(std::env::temp_dir()).kill_on_drop(true);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// Runs to the end: exit code, standard output, standard error.
-async fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = timeout(PATIENCE, command(arguments).output()).await.expect("it ends").unwrap();
-    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
+use crate::fixture::program::{Running, command, output};
+use crate::fixture::{PATIENCE, get, postgres, project, receiver_config, runtime_tasks, shipped};
 
 /// A config in a folder of its own.
 struct Setup {
@@ -54,56 +39,12 @@ impl Setup {
 
     fn run(&self) -> Running {
         let path = self.config();
-        let mut child = command(&self.arguments("run", path.to_str().unwrap())).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        Running { child, lines }
+        Running::logging(command(&self.arguments("run", path.to_str().unwrap())))
     }
 
     async fn output(&self, command: &str) -> (Option<i32>, String, String) {
         let path = self.config();
         output(&self.arguments(command, path.to_str().unwrap())).await
-    }
-}
-
-/// `pharos run` under way.
-struct Running {
-    child: Child,
-    lines: Lines<BufReader<ChildStderr>>,
-}
-
-impl Running {
-    /// Reads the log up to a line with this text, and returns that.
-    async fn line(&mut self, text: &str) -> String {
-        let mut seen = Vec::new();
-        let search = async {
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                if line.contains(text) {
-                    return Some(line);
-                }
-                seen.push(line);
-            }
-            None
-        };
-        let found = timeout(PATIENCE, search).await.ok().flatten();
-        found.unwrap_or_else(|| panic!("no line with `{text}`:\n{}", seen.join("\n")))
-    }
-
-    async fn port(&mut self) -> u16 {
-        let line = self.line("listening on http://").await;
-        let digits: String = line.rsplit("http://127.0.0.1:").next().unwrap().chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().unwrap()
-    }
-
-    fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    async fn exit_code(mut self) -> Option<i32> {
-        // Its log is read on, since a full pipe would hold it up.
-        let drain = async { while let Ok(Some(_)) = self.lines.next_line().await {} };
-        timeout(PATIENCE, drain).await.expect("it ends");
-        self.child.wait().await.unwrap().code()
     }
 }
 
@@ -154,18 +95,18 @@ async fn a_second_agent_on_one_data_dir_names_the_first() {
     first.port().await;
     let (code, _, stderr) = setup.output("run").await;
     assert_eq!(code, Some(78));
-    assert!(stderr.contains(&format!("another agent (process {}) uses the data directory", first.child.id().unwrap())), "{stderr}");
+    assert!(stderr.contains(&format!("another agent (process {}) uses the data directory", first.pid())), "{stderr}");
     first.signal(rustix::process::Signal::TERM);
-    assert_eq!(first.exit_code().await, Some(0));
+    assert_eq!(first.end().await.0, Some(0));
     // The lock ends with its process.
     let mut second = setup.run();
     second.port().await;
     second.signal(rustix::process::Signal::KILL);
-    assert_eq!(second.exit_code().await, None);
+    assert_eq!(second.end().await.0, None);
     let mut third = setup.run();
     third.port().await;
     third.signal(rustix::process::Signal::INT);
-    assert_eq!(third.exit_code().await, Some(0), "SIGINT drains as SIGTERM does");
+    assert_eq!(third.end().await.0, Some(0), "SIGINT drains as SIGTERM does");
 }
 
 /// A server that is down makes an alert without any server.
@@ -184,16 +125,9 @@ id = "down"
 metric = "pharos_postgres_up"
 below = 0.5
 severity = "critical"
-[plugin.webhook]
-grants = {{ egress = ["127.0.0.1"] }}
-[[receiver]]
-name = "ops"
-plugin = "webhook"
-settings = {{ url = "{url}" }}
-[[route]]
-receiver = "ops"
-"#,
-        plugins.display()
+{}"#,
+        plugins.display(),
+        receiver_config(url)
     )
 }
 
@@ -207,7 +141,7 @@ async fn a_second_signal_ends_what_the_first_one_waits_for() {
     agent.line("stopping on SIGTERM").await;
     agent.signal(rustix::process::Signal::TERM);
     agent.line("second signal, stopping at once").await;
-    assert_eq!(agent.exit_code().await, Some(1));
+    assert_eq!(agent.end().await.0, Some(1));
     drop(delivery);
 }
 
@@ -219,14 +153,15 @@ async fn json_logs_are_one_object_a_line() {
     let (status, body) = get(port, "/healthz", &[]).await;
     assert_eq!((status, body.as_str()), (200, r#"{"status":"alive"}"#));
     agent.signal(rustix::process::Signal::TERM);
+    let (code, lines) = agent.end().await;
+    assert_eq!(code, Some(0));
     let mut messages = Vec::new();
-    while let Some(line) = timeout(PATIENCE, agent.lines.next_line()).await.expect("it ends").unwrap() {
+    for line in lines {
         let entry: Value = serde_json::from_str(&line).unwrap_or_else(|err| panic!("{err}: {line}"));
         assert!(entry["level"].is_string() && entry["timestamp"].is_string(), "{line}");
         messages.push(entry["message"].as_str().unwrap().to_owned());
     }
     assert!(messages.iter().any(|message| message == "pharos ended: Drained"), "{messages:?}");
-    assert_eq!(agent.exit_code().await, Some(0));
 }
 
 fn plugin(id: &str) -> String {

@@ -1,5 +1,6 @@
 //! The throw-away servers, the application and its faults, each on the real thing.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,11 +16,15 @@ use pharos::demo::receiver::{Count, Receiver, Reply};
 use pharos::demo::redis::{RedisOptions, RedisServer};
 use pharos::demo::schedule::{Schedule, Slot};
 use pharos::demo::session::Session;
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::fixture::program::{Running, command};
+use crate::fixture::{get, shipped};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -216,6 +221,114 @@ async fn each_fault_shows_in_the_servers_own_views_and_heals() -> Result<()> {
     stop.cancel();
     tasks.close();
     timeout(PATIENCE, tasks.wait()).await.context("a worker outlives its token")?;
+    Ok(())
+}
+
+/// A folder for everything that a demo makes, which servers may enter.
+fn folder() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
+    Ok(folder)
+}
+
+fn demo(folder: &Path, duration: &str, log: &Path) -> Result<Running> {
+    let mut demo = command(&["demo", "--for", duration]);
+    demo.env("TMPDIR", folder).stderr(std::fs::File::create(log)?);
+    Ok(Running::printing(demo))
+}
+
+/// The agent goes before what it watches.
+fn complains_of_no_end(log: &Path) -> Result<()> {
+    let log = std::fs::read_to_string(log)?;
+    let ends = ["Connection refused", "shutting down", "connection closed"];
+    ensure!(!ends.iter().any(|end| log.contains(end)), "{log}");
+    Ok(())
+}
+
+/// The command lines of all processes that work in the folder or were told of it.
+fn processes_of(folder: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let process = entry?.path();
+        let told = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        let told = String::from_utf8_lossy(&told).replace('\0', " ");
+        let works = std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
+        if works || told.contains(&folder.display().to_string()) {
+            found.push(told);
+        }
+    }
+    Ok(found)
+}
+
+fn leaves_nothing(folder: &Path) -> Result<()> {
+    let left = std::fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
+    ensure!(left.is_empty(), "files are left: {left:?}");
+    let left = processes_of(folder)?;
+    ensure!(left.is_empty(), "processes are left: {left:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_demo_tells_of_each_trouble_until_it_is_over_and_ends_by_itself() -> Result<()> {
+    shipped();
+    let (folder, log) = (folder()?, tempfile::NamedTempFile::new()?);
+    let mut demo = demo(folder.path(), "40s", log.path())?;
+    let introduction = demo.lines_to("Ctrl-C ends everything").await;
+    let urls: Vec<&str> = introduction.iter().filter_map(|line| line.trim().strip_prefix("http://127.0.0.1:")).collect();
+    ensure!(urls.len() == 5, "{introduction:#?}");
+    for url in urls {
+        let (port, path) = url.split_once('/').context("a path")?;
+        let (status, body) = get(port.parse()?, &format!("/{path}"), &[]).await;
+        ensure!(status == 200, "{url}: {status} {body}");
+    }
+    let servers = introduction.iter().find(|line| line.starts_with("the agent watches ")).context("servers")?;
+    for server in servers.split("127.0.0.1:").skip(1) {
+        let port: String = server.chars().take_while(char::is_ascii_digit).collect();
+        TcpStream::connect(("127.0.0.1", port.parse()?)).await?;
+    }
+
+    let (code, shown) = demo.end().await;
+    let shown = shown.join("\n");
+    ensure!(code == Some(0), "{code:?}\n{shown}");
+    let (told, summary) = shown.split_once("what the receiver was told:\n").context(shown.clone())?;
+    for (fault, rule) in [("lock pile-up", "lock-pile-up"), ("slow query", "statement-slow"), ("replica lag", "replication-lag")] {
+        let steps = [format!("cause  {fault}: "), format!(" {rule} {{"), format!("heal   {fault}"), format!(" {rule} {{")];
+        let begins = ["cause", "firing", "heal", "resolved"];
+        let mut lines = told.lines();
+        for (begin, step) in begins.iter().zip(&steps) {
+            ensure!(lines.any(|line| line.starts_with(begin) && line.contains(step)), "no {begin} of {rule} in its turn:\n{shown}");
+        }
+        ensure!(summary.contains(&format!("  {rule}: fired ")), "{shown}");
+    }
+    for line in summary.lines() {
+        let (fired, resolved) =
+            line.split_once(": fired ").and_then(|(_, counts)| counts.split_once(", resolved ")).context(shown.clone())?;
+        ensure!(fired == resolved && fired != "0", "{shown}");
+    }
+    leaves_nothing(folder.path())?;
+    complains_of_no_end(log.path())
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_demo_wherever_it_is_and_nothing_is_left() -> Result<()> {
+    // The first moment is a race, so it is tried some times.
+    let early = [("starting PostgreSQL", 1, Signal::INT); 6];
+    let later = [("Ctrl-C ends everything", 10, Signal::TERM), ("cause  lock pile-up", 10, Signal::INT)];
+    for (moment, processes, signal) in early.into_iter().chain(later) {
+        let (folder, log) = (folder()?, tempfile::NamedTempFile::new()?);
+        let mut demo = demo(folder.path(), "20s", log.path())?;
+        demo.line(moment).await;
+        let started = Instant::now();
+        while processes_of(folder.path())?.len() < processes {
+            ensure!(started.elapsed() < PATIENCE, "{moment}: fewer than {processes} processes");
+            sleep(Duration::from_millis(5)).await;
+        }
+        demo.signal(signal);
+        let (code, shown) = demo.end().await;
+        ensure!(code == Some(0), "{moment}: {code:?} {shown:#?}");
+        leaves_nothing(folder.path()).context(moment)?;
+        complains_of_no_end(log.path())?;
+    }
     Ok(())
 }
 

@@ -6,22 +6,15 @@ use pharos_model::delta::Quantity;
 use serde_json::Value;
 
 use crate::fixture::{
-    TestAgent, eventually, item, postgres, postgres_config, postgres_with, redis, runtime_tasks, series, server_id, shipped,
+    TestAgent, eventually, item, part_name, postgres, postgres_config, postgres_with, redis, redis_config, runtime_tasks, series,
+    server_id, shipped,
 };
 
 /// No server of a test does this much of anything in a second; a counter that was taken for its own increase is more.
 const RATE_MAX: f64 = 1e9;
 
-async fn watch(server: &PostgresServer) -> TestAgent {
-    TestAgent::start_with(&postgres_config("app", server), Vec::new()).await
-}
-
 async fn session(server: &PostgresServer) -> Session {
     server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
-}
-
-fn part_name(server: &PostgresServer) -> String {
-    format!("postgres {}", server_id(server.port()))
 }
 
 /// Whether `up` is the only thing that is still said of a server.
@@ -170,7 +163,7 @@ async fn a_frozen_server_is_silent_its_alerts_freeze_and_its_neighbours_stay_on_
 async fn a_frozen_postmaster_stops_new_sessions_only() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
-    let agent = watch(&server).await;
+    let agent = TestAgent::watch(&server).await;
     wait_whole(&agent, &server).await;
     let accepting = series("pharos_postgres_accepting_connections", server.port(), &[]);
     agent.wait_series(&accepting, |accepting| accepting == 1.0).await;
@@ -197,7 +190,7 @@ async fn a_frozen_postmaster_stops_new_sessions_only() {
 async fn a_frozen_backend_of_ours_is_replaced_and_never_makes_three() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
-    let agent = watch(&server).await;
+    let agent = TestAgent::watch(&server).await;
     wait_whole(&agent, &server).await;
     let truth = session(&server).await;
     let ours = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' ORDER BY backend_start LIMIT 1";
@@ -231,7 +224,7 @@ async fn a_frozen_backend_of_ours_is_replaced_and_never_makes_three() {
 async fn a_killed_session_is_replaced_without_a_trace() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
-    let agent = watch(&server).await;
+    let agent = TestAgent::watch(&server).await;
     wait_whole(&agent, &server).await;
     let truth = session(&server).await;
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
@@ -256,7 +249,7 @@ async fn resets_and_restarts_make_no_spike() {
     let mut server = postgres(&tasks).await;
     let work = session(&server).await;
     work.run("CREATE TABLE rows_of_work AS SELECT n FROM generate_series(1, 50000) n").await.unwrap();
-    let agent = watch(&server).await;
+    let agent = TestAgent::watch(&server).await;
     let port = server.port();
     let lively = |rates: &[(String, f64)]| {
         has_rate(rates, "pharos_postgres_commits_total") && has_rate(rates, "pharos_postgres_statement_calls_total")
@@ -285,7 +278,7 @@ async fn resets_and_restarts_make_no_spike() {
 async fn redis_that_stops_or_freezes_is_down_until_it_is_back() {
     let (tasks, _stop) = runtime_tasks();
     let mut server = redis(&tasks).await;
-    let config = format!("[[redis]]\nname = \"app\"\nnodes = [\"{}\"]\n", server.url());
+    let config = redis_config("app", &[&server]);
     let agent = TestAgent::start_with(&config, Vec::new()).await;
     let port = server.port();
     let part = format!("redis {}", server_id(port));
@@ -329,7 +322,7 @@ async fn redis_that_stops_or_freezes_is_down_until_it_is_back() {
 async fn a_locked_catalog_fails_one_collector_and_no_other() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
-    let agent = watch(&server).await;
+    let agent = TestAgent::watch(&server).await;
     wait_whole(&agent, &server).await;
     let holder = session(&server).await;
     holder.run("BEGIN; LOCK TABLE pg_catalog.pg_extension IN ACCESS EXCLUSIVE MODE").await.unwrap();
@@ -358,7 +351,7 @@ async fn a_full_server_says_that_it_has_too_many_connections() {
     while let Ok(session) = server.connect(MONITORING_ROLE, "postgres").await {
         crowd.push(session);
     }
-    let agent = watch(&server).await;
+    let agent = TestAgent::watch(&server).await;
     let failures = format!(
         "pharos_collect_failures_total{{server=\"{}\",collector=\"activity\",reason=\"too-many-connections\"}}",
         server_id(server.port())

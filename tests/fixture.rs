@@ -1,25 +1,33 @@
 //! Agents and servers for tests: started on free ports in temporary folders, gone when dropped.
 
 pub mod guests;
+pub mod program;
 pub mod zoo;
+pub mod zoo_program;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use pharos::agent::{Agent, Options};
+use pharos::clock::Clock;
 use pharos::config;
+use pharos::config::plugins::PluginsConfig;
 use pharos::demo::binaries::{PostgresBinaries, find_redis};
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer};
 use pharos::demo::redis::{RedisOptions, RedisServer};
 use pharos::demo::session::Session;
 use pharos::lifecycle::{Ending, Lifecycle};
+use pharos::plugin::compile::Compiler;
+use pharos::plugin::{Linkers, Loader, StateAccess, engine};
+use pharos::telemetry::metrics::SelfMetrics;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -95,8 +103,12 @@ pub async fn eventually(session: &Session, question: &str) {
 
 pub async fn redis(tasks: &TaskTracker) -> RedisServer {
     let _ = tasks;
+    redis_with(RedisOptions::default()).await
+}
+
+pub async fn redis_with(options: RedisOptions) -> RedisServer {
     let program = find_redis(None).expect("Redis is installed: run scripts/setup.sh");
-    RedisServer::start(&program, RedisOptions::default()).await.expect("Redis starts")
+    RedisServer::start(&program, options).await.expect("Redis starts")
 }
 
 /// A `[[database]]` that watches one server as the monitoring role.
@@ -104,9 +116,54 @@ pub fn postgres_config(name: &str, server: &PostgresServer) -> String {
     format!("[[database]]\nname = \"{name}\"\nprimary = \"{}\"\n", server.url(MONITORING_ROLE, "postgres"))
 }
 
+/// A `[[redis]]` that watches these servers.
+pub fn redis_config(name: &str, nodes: &[&RedisServer]) -> String {
+    let nodes: Vec<String> = nodes.iter().map(|node| format!("\"{}\"", node.url())).collect();
+    format!("[[redis]]\nname = \"{name}\"\nnodes = [{}]\n", nodes.join(", "))
+}
+
+/// Everything goes to the receiver `ops` through the shipped webhook.
+pub fn receiver_config(url: &str) -> String {
+    format!(
+        r#"
+[plugin.webhook]
+grants = {{ egress = ["127.0.0.1"] }}
+[[receiver]]
+name = "ops"
+plugin = "webhook"
+settings = {{ url = "{url}" }}
+[[route]]
+receiver = "ops"
+"#
+    )
+}
+
+/// What loads plugins, without an agent around it.
+pub fn loader(folder: &Path, config: &PluginsConfig, tasks: &TaskTracker) -> Loader {
+    let clock = Clock::start();
+    let engine = engine::running(true).expect("an engine");
+    Loader {
+        compiler: Compiler::new(pharos().to_owned(), folder, config, &engine).expect("a place for what is compiled"),
+        linkers: Linkers::new(&engine).expect("linkers"),
+        engine,
+        plugins: BTreeMap::new(),
+        receivers: Vec::new(),
+        secrets: BTreeMap::new(),
+        state: StateAccess { store: None, clock },
+        metrics: Arc::new(SelfMetrics::default()),
+        clock,
+        tasks: tasks.clone(),
+    }
+}
+
 /// What the agent calls a server that listens on loopback.
 pub fn server_id(port: u16) -> String {
     format!("127.0.0.1:{port}")
+}
+
+/// The name of a PostgreSQL server among the parts of the agent.
+pub fn part_name(server: &PostgresServer) -> String {
+    format!("postgres {}", server_id(server.port()))
 }
 
 /// A series of the database `app` as `/metrics` names it.
@@ -144,6 +201,11 @@ impl TestAgent {
     /// Starts an agent with this config and the shipped plugins. `[agent]`, `[http]`, `[plugins]` and `[collect]` are the fixture's.
     pub async fn start(config: &str) -> Self {
         Self::start_with(config, shipped()).await
+    }
+
+    /// Starts an agent without plugins that watches one server as `app`.
+    pub async fn watch(server: &PostgresServer) -> Self {
+        Self::start_with(&postgres_config("app", server), Vec::new()).await
     }
 
     pub async fn start_with(config: &str, shipped: Vec<(String, Vec<u8>)>) -> Self {

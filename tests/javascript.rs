@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fixture::{TestAgent, item, project, redis, runtime_tasks};
+use crate::fixture::{TestAgent, item, project, redis, redis_config, runtime_tasks};
 
 /// A copy of the example under `target/`, as deep in the tree as the original, whose scripts look for `wit/`.
 fn copied() -> PathBuf {
@@ -37,8 +37,8 @@ async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
     let mut connection = server.connect().await.unwrap();
     let () = redis::AsyncCommands::set(&mut connection, "forever", "and a day").await.unwrap();
     let config = format!(
-        "[plugin.javascript-rule.settings]\nmin_keys = 1\n[plugin.javascript-rule.limits]\nwall = \"20s\"\n[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n",
-        server.url()
+        "[plugin.javascript-rule.settings]\nmin_keys = 1\n[plugin.javascript-rule.limits]\nwall = \"20s\"\n{}",
+        redis_config("cache", &[&server])
     );
     let agent = TestAgent::start_with(&config, vec![("javascript-rule".to_owned(), built)]).await;
     let plugins = agent.plugins_dir();

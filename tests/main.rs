@@ -6,9 +6,10 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `cli`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
-//! - `plugins`, `refusals`, `egress`, `reload`, `javascript`: the sandbox and live reload.
+//! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
+//! - `lifecycle`: how everything ends.
 //! - `alerting`, `api`: from a finding to a receiver and to HTTP.
-//! - `demo`: the throw-away servers themselves.
+//! - `demo`: the throw-away servers themselves, and `pharos demo`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
 
@@ -22,7 +23,10 @@ mod config;
 mod demo;
 mod egress;
 mod faults;
+mod health;
+mod hosting;
 mod javascript;
+mod lifecycle;
 mod plugins;
 mod refusals;
 mod reload;

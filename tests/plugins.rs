@@ -1,10 +1,19 @@
 //! The sandbox: what plugins may not do to the agent, to each other, or to what people are told.
 
+use std::sync::Arc;
+
+use pharos::board::{Board, PartHealth};
+use pharos::clock::Clock;
+use pharos::lifecycle::Lifecycle;
+use pharos::plugin::{PluginHost, Ticker, engine};
+use pharos::store::Store;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::fixture::guests::guest;
 use crate::fixture::zoo::{Zoo, named, state};
-use crate::fixture::{PATIENCE, TestAgent, get, item, pharos, redis, runtime_tasks, shipped};
+use crate::fixture::zoo_program::ZooProgram;
+use crate::fixture::{PATIENCE, TestAgent, item, shipped};
 
 /// Wall budgets that a busy machine does not break; who is tested for its wall time has none of it.
 fn patient(ids: &[&str]) -> String {
@@ -53,6 +62,33 @@ async fn shipped_plugins_serve_and_are_shown_as_documented() {
     agent.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_clock_that_stands_still_is_a_failed_part_of_the_agent() {
+    let (clock, stop) = (Clock::start(), CancellationToken::new());
+    let engine = engine::running(false).unwrap();
+    let ticker = Ticker::start(&engine, clock).unwrap();
+    let (events, _) = tokio::sync::mpsc::channel(1);
+    let host = PluginHost::new(ticker, clock, Arc::default(), events, std::time::Duration::ZERO);
+    let board = Arc::new(Board::new(clock));
+    let (lifecycle, shown) = (Lifecycle::default(), Arc::clone(&board));
+    lifecycle.tasks().spawn(host.follow(shown, stop.clone()));
+    let wait = async |state| {
+        let started = tokio::time::Instant::now();
+        loop {
+            let parts = board.parts();
+            match parts.iter().find(|part| part.name == "plugin clock") {
+                Some(part) if part.state == state => return part.clone(),
+                _ => assert!(started.elapsed() < PATIENCE, "{parts:?}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    wait(PartHealth::Ok).await;
+    drop(engine); // its clock ends with it
+    assert_eq!(wait(PartHealth::Failed).await.cause.as_deref(), Some("it stands still, so no plugin is called"));
+    stop.cancel();
+}
+
 /// Id, order, possible reasons of the metric, a part of the message.
 const OFFENDERS: [(&str, &str, &[&str], &str); 13] = [
     ("trapper", "armed=trap", &["trap"], "trapped"),
@@ -74,7 +110,10 @@ const OFFENDERS: [(&str, &str, &[&str], &str); 13] = [
 async fn whoever_misbehaves_is_quarantined_alone_keeps_its_alerts_and_may_come_back() {
     let mut files: Vec<_> = OFFENDERS.iter().map(|(id, order, ..)| named(id, order)).collect();
     files.push(named("steady", "armed=remember"));
-    let zoo = Zoo::start(&patient(&["steady"]), files, Vec::new()).await;
+    // On a busy machine any of them could be ended by another of its limits than the one it is here for.
+    let looper = "[plugin.looper.limits]\nwall = \"20s\"\n";
+    let config = patient(&["steady", "trapper", "grower", "swamper", "recurser", "exiter", "gambler", "failer"]) + looper;
+    let zoo = Zoo::start(&config, files, Vec::new()).await;
     for (id, ..) in OFFENDERS {
         zoo.wait_alert(id, "always", "firing").await;
     }
@@ -120,18 +159,28 @@ async fn whoever_misbehaves_is_quarantined_alone_keeps_its_alerts_and_may_come_b
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_probe_doubles_the_pause() {
+async fn a_plugin_that_goes_on_failing_is_called_less_and_less_often() {
     let zoo = Zoo::start("", vec![named("trapper", "armed=trap")], Vec::new()).await;
     zoo.wait_alert("trapper", "always", "firing").await;
     zoo.arm().await;
     // Three offences, then one by each probe.
     zoo.agent.wait_plugin("trapper", |plugin| plugin["traps"].as_u64() >= Some(5)).await;
-    let events =
-        zoo.agent.wait_metrics(|metrics| metrics.contains("pharos_plugin_state{plugin=\"trapper\",state=\"quarantined\"} 1")).await;
-    assert!(events.contains("pharos_plugin_failures_total{plugin=\"trapper\",reason=\"trap\"}"), "{events}");
-    let calls = zoo.calls("trapper").await;
-    assert!(calls >= 6, "offences and what went before them: {calls}");
-    zoo.agent.stop().await;
+    let folder = zoo.agent.stop().await;
+    let events = Store::open(&folder.path().join("data")).unwrap().events(1_000).await.unwrap();
+    let mut quarantines: Vec<(u64, f64)> = Vec::new();
+    for event in events.iter().rev().filter(|event| event.kind == "plugin" && event.detail["what"] == "quarantined") {
+        let text = event.detail["text"].as_str().unwrap();
+        let pause = text.strip_prefix("`trapper` is not called for ").and_then(|rest| rest.split(' ').next()).unwrap();
+        quarantines.push((event.at_ms, pause.parse().unwrap()));
+    }
+    // The pauses of `health`, with a jitter of up to a quarter, and the times show that they were kept.
+    for ((_, pause), least) in quarantines.iter().zip([1.0, 2.0, 4.0]) {
+        assert!((least..=least * 1.26).contains(pause), "{quarantines:?}");
+    }
+    assert!(quarantines.len() >= 3, "{quarantines:?}");
+    for (first, next) in quarantines.iter().zip(&quarantines[1..]) {
+        assert!((next.0 - first.0) as f64 >= first.1 * 1_000.0 - 100.0, "{quarantines:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,6 +196,51 @@ async fn a_slow_plugin_does_not_keep_others_from_judging() {
     zoo.wait_calls("steady", 5).await;
     assert_eq!(zoo.calls("sleeper").await, before);
     drop(zoo);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_plugin_with_many_subjects_waits_behind_itself_alone() {
+    const SUBJECTS: u8 = 60;
+    let quiet = "[collect]\n[collect.interval]\ninfo = \"1s\"\n";
+    let config = format!("{quiet}{}[plugin.sleeper.limits]\nwall = \"10m\"\n", patient(&["steady"]));
+    let files = vec![named("sleeper", "armed=sleep:600000"), named("steady", "armed=remember")];
+    let zoo = Zoo::start_wide(&config, files, SUBJECTS).await;
+    let of = |list: &Value, id: &str, fits: &dyn Fn(&Value) -> bool| {
+        list["items"].as_array().unwrap().iter().filter(|alert| alert["plugin"] == id && fits(alert)).count()
+    };
+    let all_fire = |list: &Value| of(list, "sleeper", &|alert| alert["state"] == "firing") == usize::from(SUBJECTS);
+    zoo.agent.wait_json("/api/database/alerts", all_fire).await;
+
+    // As many calls as there are turns hang for ten minutes. The other plugin goes on, round after round.
+    zoo.arm().await;
+    zoo.agent.wait_metrics(|metrics| metrics.contains("name=\"remembered\"")).await;
+    zoo.wait_calls("steady", 4 * u64::from(SUBJECTS)).await;
+
+    // Subjects for which there is no turn wait for one, and give up: their alerts stand still.
+    let gave_up = |alert: &Value| alert["frozen"].as_str().is_some_and(|why| why.contains("for its turn behind its own calls"));
+    zoo.agent.wait_json("/api/database/alerts", |list| of(list, "sleeper", &gave_up) >= 50).await;
+    let alerts = zoo.agent.json("/api/database/alerts").await;
+    let steady = of(&alerts, "steady", &|alert| alert["state"] == "firing" && alert["frozen"].is_null());
+    assert_eq!(steady, usize::from(SUBJECTS), "{alerts:#}");
+    assert!(all_fire(&alerts), "{alerts:#}");
+    let sleeper = zoo.agent.plugin("sleeper").await;
+    assert_eq!((sleeper["state"].as_str(), sleeper["traps"].as_u64()), (Some("serving"), Some(0)), "waiting is no offence: {sleeper}");
+    let waited = zoo.agent.series("pharos_plugin_failures_total{plugin=\"sleeper\",reason=\"busy\"}").await;
+    assert!(waited >= Some(50.0), "{waited:?}");
+    drop(zoo);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_instance_uses_before_its_first_call_is_counted() {
+    // Each trap costs an instance, and each new one is busy at its start and in its `init`.
+    let zoo = Zoo::start("", vec![named("trapper", "start=burn:40;init=burn:40;armed=trap")], Vec::new()).await;
+    zoo.wait_alert("trapper", "always", "firing").await;
+    let before = zoo.agent.plugin("trapper").await;
+    zoo.arm().await;
+    let after = zoo.agent.wait_plugin("trapper", |plugin| plugin["traps"].as_u64() >= Some(4)).await;
+    let used = after["cpu_seconds"].as_f64().unwrap() - before["cpu_seconds"].as_f64().unwrap();
+    assert!(used >= 0.1, "three instances were made: {before} {after}");
+    zoo.agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,58 +309,22 @@ async fn a_plugin_that_is_turned_off_is_shown_and_not_called() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_plugins_ask_for_the_program_stays_small() {
-    let (tasks, _) = runtime_tasks();
-    let server = redis(&tasks).await;
     let greedy =
         [("swamper", "many:1000000"), ("flooder", "many:30000"), ("many", "many:3000"), ("grower", "grow"), ("shouter", "shout:5")];
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir(folder.path().join("plugins")).unwrap();
-    for (id, deed) in greedy {
-        let (_, bytes) = named(id, &format!("armed={deed}"));
-        std::fs::write(folder.path().join(format!("plugins/{id}.wasm")), bytes).unwrap();
-    }
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = format!(
-        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"300ms\"\n[[redis]]\nname = \"cache\"\nnodes = [\"{}\"]\n",
-        server.url()
-    );
-    std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
-    let log = std::fs::File::create(folder.path().join("log")).unwrap();
-    let mut program = tokio::process::Command::new(pharos())
-        .args(["run", "--config"])
-        .arg(folder.path().join("pharos.toml"))
-        .stdin(std::process::Stdio::null())
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut armed = false;
-    let started = tokio::time::Instant::now();
-    loop {
-        assert!(started.elapsed() < PATIENCE, "{}", std::fs::read_to_string(folder.path().join("log")).unwrap());
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            continue;
-        }
-        let list: Value = serde_json::from_str(&get(port, "/api/plugins", &[]).await.1).unwrap();
-        if !armed && list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] == "serving") {
-            // Only now, past the canaries.
-            let mut connection = server.connect().await.unwrap();
-            let () = ::redis::AsyncCommands::set(&mut connection, "armed", "yes").await.unwrap();
-            armed = true;
-        }
-        let greeds = ["swamper", "flooder", "grower", "shouter"];
-        let punished = |id: &&str| item(&list, "id", id).is_some_and(|plugin| plugin["traps"].as_u64() >= Some(4));
-        if greeds.iter().all(punished) {
-            break;
-        }
-    }
+    let program = ZooProgram::start("", greedy.iter().map(|(id, deed)| named(id, &format!("armed={deed}"))).collect()).await;
+    // Only then, past the canaries.
+    let serving = |list: &Value| list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] == "serving");
+    program.wait_json("/api/plugins", |list| item(list, "id", "many").is_some() && serving(list)).await;
+    program.arm().await;
+    let greeds = ["swamper", "flooder", "grower", "shouter"];
+    let punished = |list: &Value, id: &str| item(list, "id", id).is_some_and(|plugin| plugin["traps"].as_u64() >= Some(4));
+    program.wait_json("/api/plugins", |list| greeds.iter().all(|id| punished(list, id))).await;
     // Now, and at its peak, all of them at once.
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id().unwrap())).unwrap();
+    let status = std::fs::read_to_string(program.proc().join("status")).unwrap();
     let mib = |name: &str| {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
     };
     assert!(mib("VmRSS:") < 256 && mib("VmHWM:") < 512, "{status}");
-    program.kill().await.unwrap();
+    program.kill().await;
 }

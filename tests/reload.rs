@@ -1,23 +1,22 @@
 //! Live reload: whatever happens to a file, a good version serves and nobody is told twice.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
+use pharos::board::Board;
+use pharos::config::plugins::PluginsConfig;
 use pharos::demo::receiver::{Count, Receiver};
+use pharos::plugin::{PluginEventKind, PluginHost, Reloader, Ticker};
+use pharos::store::Store;
 use serde_json::Value;
-use tokio::time::sleep;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use crate::fixture::guests::guest;
-use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::{rounds, runtime_tasks, seeded};
-
-/// Routes everything to a receiver through the shipped webhook.
-fn told(receiver: &Receiver) -> String {
-    format!(
-        "[plugin.webhook]\ngrants = {{ egress = [\"127.0.0.1\"] }}\n[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\nsettings = {{ url = \"{}\" }}\n[[route]]\nreceiver = \"ops\"\n",
-        receiver.url()
-    )
-}
+use crate::fixture::zoo::{Zoo, folder_of, named};
+use crate::fixture::{PATIENCE, TestAgent, loader, receiver_config, rounds, runtime_tasks, seeded};
 
 fn webhook() -> Vec<(String, Vec<u8>)> {
     crate::fixture::shipped().into_iter().filter(|(id, _)| id == "webhook").collect()
@@ -33,7 +32,7 @@ async fn wait_count(receiver: &Receiver, rule: &str, firing: usize, resolved: us
 async fn another_build_changes_findings_and_nobody_is_told_twice() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let zoo = Zoo::start(&told(&receiver), Vec::new(), webhook()).await;
+    let zoo = Zoo::start(&receiver_config(&receiver.url()), Vec::new(), webhook()).await;
     zoo.agent.wait_plugin("webhook", |plugin| plugin["state"] == "serving").await;
 
     zoo.put("judge", &guest("id=judge;version=1.0.0;finds=always"));
@@ -169,7 +168,7 @@ async fn a_version_that_fails_on_probation_is_taken_back_and_not_loaded_again() 
 async fn random_edits_end_with_the_last_good_version_and_one_alert() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let zoo = Zoo::start(&told(&receiver), vec![named("judge", "version=1.0.0")], webhook()).await;
+    let zoo = Zoo::start(&receiver_config(&receiver.url()), vec![named("judge", "version=1.0.0")], webhook()).await;
     wait_count(&receiver, "always", 1, 0).await;
     let versions: Vec<Vec<u8>> =
         (0..4).map(|number| guest(&format!("id=judge;version=1.0.{number};evaluate=sleep:{}", number * 50))).collect();
@@ -237,4 +236,111 @@ async fn what_a_plugin_remembers_survives_reload_and_restart() {
     zoo.agent.wait_metrics(|metrics| metrics.contains(gauge)).await;
     assert!(zoo.agent.series(gauge).await > before);
     zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_to_plugins_is_recorded() {
+    let files = vec![named("judge", "version=1.0.0"), named("trapper", "armed=trap")];
+    let zoo = Zoo::start("", files, Vec::new()).await;
+    zoo.wait_alert("judge", "always", "firing").await;
+    zoo.wait_alert("trapper", "always", "firing").await;
+    zoo.put("judge", b"garbage");
+    zoo.agent.wait_plugin("judge", |plugin| plugin["last_error"]["stage"] == "validate").await;
+    zoo.put("judge", &guest("id=judge;version=2.0.0;armed=trap"));
+    zoo.wait_version("judge", "2.0.0").await;
+    zoo.arm().await;
+    zoo.wait_version("judge", "1.0.0").await;
+    zoo.agent.wait_plugin("trapper", |plugin| plugin["state"] == "quarantined").await;
+    zoo.disarm().await;
+    zoo.agent.wait_plugin("trapper", |plugin| plugin["state"] == "serving").await;
+    std::fs::remove_file(zoo.file("judge")).unwrap();
+    zoo.agent.wait_json("/api/plugins", |list| crate::fixture::item(list, "id", "judge").is_none()).await;
+    let folder = zoo.agent.stop().await;
+
+    let store = Store::open(&folder.path().join("data")).unwrap();
+    let mut events = store.events(1_000).await.unwrap();
+    events.retain(|event| event.kind == "plugin");
+    events.reverse();
+    let of = |plugin: &str| {
+        let mut happened: Vec<(String, String)> = Vec::new();
+        for event in events.iter().filter(|event| event.subject == plugin) {
+            let text = |key: &str| event.detail[key].as_str().unwrap().to_owned();
+            happened.push((text("what"), text("text")));
+        }
+        // A quarantine is prolonged by each probe that fails.
+        happened.dedup_by(|next, last| next.0 == last.0);
+        happened
+    };
+    let expected: [(&str, &[(&str, &str)]); 2] = [
+        (
+            "judge",
+            &[
+                ("loaded", "`judge` 1.0.0 serves as generation 1"),
+                ("refused", "`judge` refused at validate: the file is not WebAssembly"),
+                ("loaded", "`judge` 2.0.0 serves as generation 2"),
+                ("rolled-back", "failed on probation (trapped"),
+                ("removed", "`judge` is gone; its alerts stand still"),
+            ],
+        ),
+        (
+            "trapper",
+            &[
+                ("loaded", "`trapper` 1.0.0 serves as generation 1"),
+                ("quarantined", "`trapper` is not called for"),
+                ("recovered", "`trapper` works again"),
+            ],
+        ),
+    ];
+    for (plugin, expected) in expected {
+        let happened = of(plugin);
+        let fits = |(what, text): &(String, String), (kind, fragment): &(&str, &str)| what == kind && text.contains(fragment);
+        let all = happened.len() == expected.len() && happened.iter().zip(expected).all(|(event, expected)| fits(event, expected));
+        assert!(all, "{happened:#?}");
+    }
+    assert!(events.is_sorted_by_key(|event| event.at_ms) && events.iter().all(|event| event.at_ms > 0), "{events:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_leads_nowhere_is_said_so_and_keeps_nobody_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("plugins")).unwrap();
+    let link = folder.path().join("plugins/judge.wasm");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    let agent = TestAgent::start_in(folder, "", Vec::new()).await;
+    let failed = agent.wait_plugin("judge", |plugin| plugin["state"] == "failed").await;
+    assert_eq!(failed["last_error"]["stage"], "read", "{failed}");
+    agent.wait_json("/readyz", |ready| ready["ready"] == true).await;
+    std::fs::write(agent.plugins_dir().join("nowhere"), guest("id=judge")).unwrap();
+    agent.wait_plugin("judge", |plugin| plugin["state"] == "serving").await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_event_is_lost_while_nobody_takes_them() {
+    let ids = ["one", "two", "three", "four"];
+    let mut files: Vec<_> = ids.iter().map(|id| named(id, "")).collect();
+    files.push(("bad".to_owned(), b"garbage".to_vec()));
+    let folder = folder_of(files);
+    let (tasks, stop) = runtime_tasks();
+    let config = PluginsConfig { dir: folder.path().join("plugins"), ..PluginsConfig::default() };
+    let loader = loader(folder.path(), &config, &tasks);
+    // Room for one: the others come while it is taken.
+    let (events, mut taken) = mpsc::channel(1);
+    let ticker = Ticker::start(&loader.engine, loader.clock).unwrap();
+    let host = PluginHost::new(ticker, loader.clock, Arc::clone(&loader.metrics), events, Duration::ZERO);
+    let board = Arc::new(Board::new(loader.clock));
+    tasks.spawn(Reloader::new(loader, host.clone(), config, Vec::new()).run(board, stop.clone()));
+    let tried = |host: &PluginHost| host.status(&BTreeMap::new()).iter().filter(|plugin| plugin.state != "loading").count();
+    while tried(&host) < 2 {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let mut told = BTreeSet::new();
+    while told.len() < ids.len() + 1 {
+        let event = timeout(PATIENCE, taken.recv()).await;
+        let event = event.unwrap_or_else(|_| panic!("only {told:?}")).unwrap();
+        let loaded = event.kind == PluginEventKind::Loaded;
+        assert_eq!(loaded, event.plugin != "bad", "{event:?}");
+        told.insert(event.plugin);
+    }
+    stop.cancel();
 }

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{PATIENCE, TestAgent, eventually, postgres, postgres_config, postgres_with, runtime_tasks, series, server_id};
+use crate::fixture::{
+    PATIENCE, TestAgent, eventually, part_name, postgres, postgres_config, postgres_with, runtime_tasks, series, server_id,
+};
 
 /// The parts that need to see other roles' statistics.
 const PRIVILEGED: [&str; 4] = ["activity", "locks", "replication", "statements"];
@@ -39,10 +41,10 @@ fn config(url: &str) -> String {
 async fn a_role_with_pg_monitor_alone_sees_everything() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
-    let agent = TestAgent::start_with(&postgres_config("app", &server), Vec::new()).await;
+    let agent = TestAgent::watch(&server).await;
     let is_present = |part: &str, parts: &serde_json::Value| parts[part]["state"] == "present";
     agent.wait_facts(&server_id(server.port()), |parts| PRIVILEGED.iter().chain(&OPEN).all(|part| is_present(part, parts))).await;
-    agent.wait_part(&format!("postgres {}", server_id(server.port())), |part| part["state"] == "ok").await;
+    agent.wait_part(&part_name(&server), |part| part["state"] == "ok").await;
     // Nobody else is connected: nothing of something is plain 0.
     assert_eq!(
         agent.series(&series("pharos_postgres_connections_used_ratio", server.port(), &[])).await.map(|ratio| ratio.to_string()),
@@ -287,7 +289,7 @@ async fn a_password_comes_from_a_file_and_a_wrong_one_is_told() {
     std::fs::write(&file, "wrong\n").unwrap();
     let config = format!("{}password_file = \"{}\"\n", postgres_config("app", &server), file.display());
     let agent = TestAgent::start_with(&config, Vec::new()).await;
-    let name = format!("postgres {}", server_id(server.port()));
+    let name = part_name(&server);
     let part = agent.wait_part(&name, |part| part["state"] == "degraded").await;
     assert!(part["cause"].as_str().unwrap().contains("password authentication failed"), "{part:#}");
     assert!(!part.to_string().contains("wrong"), "{part:#}");

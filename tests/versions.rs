@@ -109,7 +109,7 @@ async fn an_extension_that_was_not_updated_with_its_server_is_read_as_what_it_is
     let server = start(&versions(), 18, &tasks).await;
     let setup = session(&server).await;
     setup.run("CREATE EXTENSION pg_stat_statements VERSION '1.8'").await.unwrap();
-    let agent = TestAgent::start_with(&postgres_config("app", &server), Vec::new()).await;
+    let agent = TestAgent::watch(&server).await;
     let parts = agent.wait_facts(&server_id(server.port()), |parts| parts["statements"]["state"] == "unsupported").await;
     assert!(parts["statements"]["why"].as_str().unwrap().contains("ALTER EXTENSION pg_stat_statements UPDATE"), "{parts:#}");
     // From 1.9 on it has what is needed, whatever the server's version.

@@ -25,7 +25,7 @@ use crate::collect::{ServerTask, Source};
 use crate::config::Config;
 use crate::http::{self, Api, ListenError};
 use crate::lifecycle::Lifecycle;
-use crate::notify::{Deliver, Notify};
+use crate::notify::{Deliver, Notify, Signature};
 use crate::pipeline::Pipeline;
 use crate::plugin::compile::{CompileError, Compiler};
 use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
@@ -86,11 +86,11 @@ impl Agent {
         let loader = loader(&config, &options, engine, &store, &metrics, clock, lifecycle)?;
         let notifiers: Arc<dyn Deliver> = Arc::new(plugins.clone());
         let notify = Notify::start(
-            config.agent.name.clone(),
-            config.agent.external_url.clone(),
+            Signature { agent: config.agent.name.clone(), external_url: config.agent.external_url.clone() },
             config.receiver.clone(),
             config.route.clone(),
             &notifiers,
+            &board,
             &metrics,
             lifecycle,
         );
@@ -112,22 +112,21 @@ impl Agent {
         let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
         pipeline.forget(|subject| subjects.contains(subject), is_enabled).await;
         let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MAX);
+        board.set("pipeline", PartHealth::Ok, None);
         lifecycle.supervise("pipeline", pipeline.run(queue, events));
 
         // 4. The sources of the flow: files and servers.
         let reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);
-        lifecycle.supervise("plugin reload", reloader.run(lifecycle.soft().clone()));
-        let parts = servers.parts();
+        reloader.announce();
+        board.set("plugin reload", PartHealth::Starting, None);
+        lifecycle.supervise("plugin reload", reloader.run(Arc::clone(&board), lifecycle.soft().clone()));
+        lifecycle.supervise("plugins", plugins.clone().follow(Arc::clone(&board), lifecycle.soft().clone()));
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
         // The flow is over when nobody can send any more; without servers it is only idle.
-        let stop = lifecycle.soft().clone();
-        lifecycle.tasks().spawn(async move {
-            stop.cancelled().await;
-            drop(snapshots);
-        });
+        lifecycle.tasks().spawn(stop(lifecycle.clone(), Arc::clone(&board), snapshots));
 
         // 5. The outside.
-        let api = api(&config, parts, &board, &plugins, &metrics, clock);
+        let api = api(&config, &board, &plugins, &metrics, clock);
         lifecycle.supervise("http", serve(listener, api, lifecycle.clone()));
         info!(address = %address, "listening on http://{address}");
         Ok(Self { address, board, metrics })
@@ -185,14 +184,7 @@ fn loader(
     })
 }
 
-fn api(
-    config: &Config,
-    servers: Vec<String>,
-    board: &Arc<Board>,
-    plugins: &PluginHost,
-    metrics: &Arc<SelfMetrics>,
-    clock: Clock,
-) -> Arc<Api> {
+fn api(config: &Config, board: &Arc<Board>, plugins: &PluginHost, metrics: &Arc<SelfMetrics>, clock: Clock) -> Arc<Api> {
     let names = config.database.iter().map(|database| &database.name).chain(config.redis.iter().map(|redis| &redis.name));
     let slow_after: BTreeMap<_, _> =
         config.database.iter().map(|database| (database.name.clone(), database.slow_query.threshold)).collect();
@@ -204,9 +196,18 @@ fn api(
         access: config.access.clone(),
         databases: names.cloned().collect(),
         slow_after,
-        servers,
         clock,
     })
+}
+
+/// Says on the board that the parts stop, and for whose sake, then lets the pipeline run dry.
+async fn stop(lifecycle: Lifecycle, board: Arc<Board>, snapshots: mpsc::Sender<Snapshot>) {
+    lifecycle.soft().cancelled().await;
+    board.stop();
+    if let Some(part) = lifecycle.failed() {
+        board.set(part, PartHealth::Failed, Some("it ended unasked".to_owned()));
+    }
+    drop(snapshots);
 }
 
 async fn serve(listener: TcpListener, api: Arc<Api>, lifecycle: Lifecycle) {
@@ -263,10 +264,6 @@ impl Servers {
         postgres.chain(self.redis.iter().map(|source| source.subject().key())).collect()
     }
 
-    fn parts(&self) -> Vec<String> {
-        self.subjects().iter().map(|subject| server_part(&subject.kind, &subject.id)).collect()
-    }
-
     fn start(
         self,
         config: &Config,
@@ -276,15 +273,21 @@ impl Servers {
         snapshots: &mpsc::Sender<Snapshot>,
         lifecycle: &Lifecycle,
     ) {
-        self.parts().iter().for_each(|part| board.set(part, PartHealth::Starting, None));
         let grace = config.collect.deadline_max() + config.collect.connect_timeout;
+        let starting = |subject: SubjectKey| {
+            let part = server_part(&subject.kind, &subject.id);
+            board.set(&part, PartHealth::Starting, None);
+            part
+        };
         for source in self.postgres {
+            let part = starting(source.subject().key());
             let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
-            lifecycle.supervise("collector", task.run(lifecycle.soft().clone()));
+            lifecycle.supervise(&part, task.run(lifecycle.soft().clone()));
         }
         for source in self.redis {
+            let part = starting(source.subject().key());
             let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
-            lifecycle.supervise("collector", task.run(lifecycle.soft().clone()));
+            lifecycle.supervise(&part, task.run(lifecycle.soft().clone()));
         }
     }
 

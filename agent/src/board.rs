@@ -1,7 +1,7 @@
 //! What the agent knows now: one writer, many readers, each with an immutable picture.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use pharos_model::alert::Alert;
@@ -49,8 +49,14 @@ pub struct PartStatus {
 pub struct Board {
     picture: ArcSwap<Picture>,
     snapshots: watch::Sender<()>,
-    parts: Mutex<BTreeMap<String, PartStatus>>,
+    parts: Mutex<Parts>,
     clock: Clock,
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    by_name: BTreeMap<String, PartStatus>,
+    stopping: bool,
 }
 
 impl Board {
@@ -87,21 +93,34 @@ impl Board {
 
     /// Notes how a part is. Its `since` moves only when the state does.
     pub fn set(&self, name: &str, state: PartHealth, cause: Option<String>) {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match parts.get(name) {
-            Some(known) if known.state == state => known.since.clone(),
-            _ => rfc3339(self.clock.wall_ms()),
-        };
-        parts.insert(name.to_owned(), PartStatus { name: name.to_owned(), state, since, cause });
+        self.note(&mut self.lock(), name, state, cause);
     }
 
-    pub fn forget(&self, name: &str) {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    /// From now on every part is stopping, unless it fails or has failed.
+    pub fn stop(&self) {
+        let mut parts = self.lock();
+        parts.stopping = true;
+        for part in parts.by_name.values().cloned().collect::<Vec<_>>() {
+            self.note(&mut parts, &part.name, part.state, part.cause);
+        }
     }
 
     /// Every part, by name.
     pub fn parts(&self) -> Vec<PartStatus> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.lock().by_name.values().cloned().collect()
+    }
+
+    fn note(&self, parts: &mut Parts, name: &str, state: PartHealth, cause: Option<String>) {
+        let state = if parts.stopping && state != PartHealth::Failed { PartHealth::Stopping } else { state };
+        let since = match parts.by_name.get(name) {
+            Some(known) if known.state == state => known.since.clone(),
+            _ => rfc3339(self.clock.wall_ms()),
+        };
+        parts.by_name.insert(name.to_owned(), PartStatus { name: name.to_owned(), state, since, cause });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,8 +4,7 @@
 //! deadline, cancels the *hard* one, and whatever still runs is dropped. A task that ends unasked cancels the soft token too, since an
 //! agent with a part missing must not look alive.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -17,13 +16,14 @@ use tracing::{error, info, warn};
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 /// Handles of the running process, cheap to clone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Lifecycle {
     tasks: TaskTracker,
     hard: CancellationToken,
     soft: CancellationToken,
-    failed: Arc<AtomicBool>,
+    failed: Arc<OnceLock<String>>,
     signals: Arc<Mutex<Option<Signals>>>,
+    drain_max: Duration,
 }
 
 /// How the process ended.
@@ -37,7 +37,25 @@ pub enum Ending {
     Failed,
 }
 
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self::draining_within(DRAIN_MAX)
+    }
+}
+
 impl Lifecycle {
+    /// One whose drain may take this long.
+    pub fn draining_within(drain_max: Duration) -> Self {
+        Self {
+            tasks: TaskTracker::default(),
+            hard: CancellationToken::default(),
+            soft: CancellationToken::default(),
+            failed: Arc::default(),
+            signals: Arc::default(),
+            drain_max,
+        }
+    }
+
     /// Where tasks are spawned that end by themselves.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
@@ -48,9 +66,14 @@ impl Lifecycle {
         &self.soft
     }
 
+    /// The part that ended unasked, if one did.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
+    }
+
     /// Spawns a part that must run until the soft token; when it ends or panics before, so does the process.
-    pub fn supervise(&self, name: &'static str, part: impl Future<Output = ()> + Send + 'static) {
-        let this = self.clone();
+    pub fn supervise(&self, name: &str, part: impl Future<Output = ()> + Send + 'static) {
+        let (this, name) = (self.clone(), name.to_owned());
         self.tasks.spawn(async move {
             let mut part = this.tasks.spawn(part);
             let ended = tokio::select! {
@@ -59,14 +82,11 @@ impl Lifecycle {
             };
             if !this.soft.is_cancelled() || ended.is_err() {
                 error!(part = name, "part `{name}` ended unasked, stopping");
-                this.fail();
+                // The first one is the cause, others follow from it.
+                let _ = this.failed.set(name);
+                this.soft.cancel();
             }
         });
-    }
-
-    fn fail(&self) {
-        self.failed.store(true, Ordering::Relaxed);
-        self.soft.cancel();
     }
 
     /// Catches signals from now on, so that one that comes while the parts start is not lost, nor ends the process half-started.
@@ -98,13 +118,14 @@ impl Lifecycle {
                 warn!(signal = name, "second signal, stopping at once");
                 false
             }
-            () = tokio::time::sleep(DRAIN_MAX) => {
-                warn!(tasks = self.tasks.len(), "{} tasks did not finish within {DRAIN_MAX:?}", self.tasks.len());
+            () = tokio::time::sleep(self.drain_max) => {
+                let (tasks, limit) = (self.tasks.len(), self.drain_max);
+                warn!(tasks, "{tasks} tasks did not finish within {limit:?}");
                 false
             }
         };
         self.hard.cancel();
-        match (self.failed.load(Ordering::Relaxed), finished) {
+        match (self.failed().is_some(), finished) {
             (true, _) => Ending::Failed,
             (false, true) => Ending::Drained,
             (false, false) => Ending::Cut,

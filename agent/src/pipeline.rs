@@ -121,7 +121,8 @@ impl Pipeline {
 
     /// Alerts of rules that the generation that serves now does not have any more, whatever kind of subject they were about.
     async fn forget_dropped_rules(&mut self, plugin: &str) {
-        let rules = self.plugins.rules(plugin);
+        // It may be gone again: then its alerts stand still.
+        let Some(rules) = self.plugins.rules(plugin) else { return };
         let of_plugin = self.alerts.alerts().filter(|alert| alert.plugin == plugin);
         let dropped: BTreeSet<String> = of_plugin.map(|alert| alert.rule.clone()).filter(|rule| !rules.contains(rule)).collect();
         let now = self.clock.now();

@@ -80,7 +80,7 @@ async fn load(id: &str, bytes: &[u8], settings: toml::Table) -> anyhow::Result<L
         clock,
         tasks: TaskTracker::new(),
     };
-    let generation = loader.load(id, bytes, digest(bytes), &[]).await.with_context(|| format!("loading {id}"))?;
+    let generation = loader.load(id, &bytes.to_vec().into(), digest(bytes), &[]).await.with_context(|| format!("loading {id}"))?;
     Ok(LoadedPlugin::new(generation, ticker))
 }
 

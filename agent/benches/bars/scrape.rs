@@ -100,7 +100,6 @@ fn api(board: &Arc<Board>, clock: Clock) -> anyhow::Result<Api> {
         access: AccessConfig::default(),
         databases: Vec::new(),
         slow_after: BTreeMap::new(),
-        servers: Vec::new(),
         clock,
     })
 }

@@ -36,13 +36,16 @@ pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> a
     let (tasks, stop, lifecycle) = (TaskTracker::new(), CancellationToken::new(), Lifecycle::default());
     // Outlives the agent, which would otherwise make it anew.
     let folder = tempfile::Builder::new().prefix("pharos-demo-").tempdir()?;
+    // Outlives the agent as well, which would otherwise complain of servers that are gone.
+    let mut stage = None;
     // The first signal ends the demo, wherever it is: everything it started belongs to values that end with this function.
     let outcome = tokio::select! {
-        outcome = show(duration, postgres_bin.as_deref(), folder.path(), &lifecycle, &tasks, &stop) => outcome,
+        outcome = show(&mut stage, duration, postgres_bin.as_deref(), folder.path(), &lifecycle, &tasks, &stop) => outcome,
         () = interrupted() => Ok(()),
     };
     lifecycle.soft().cancel();
     let ending = lifecycle.run().await;
+    drop(stage);
     stop.cancel();
     tasks.close();
     let _ = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
@@ -52,6 +55,7 @@ pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> a
 }
 
 async fn show(
+    stage: &mut Option<Stage>,
     duration: Option<Duration>,
     postgres_bin: Option<&Path>,
     folder: &Path,
@@ -61,12 +65,12 @@ async fn show(
 ) -> anyhow::Result<()> {
     let (lines, printed) = mpsc::channel(LINES_MAX);
     tasks.spawn(print_lines(printed));
-    let stage = Stage::set(postgres_bin, &lines, tasks, stop).await?;
+    let stage = stage.insert(Stage::set(postgres_bin, &lines, tasks, stop).await?);
     let config = stage.config(folder)?;
     telemetry::logs::start(&config.log);
     let plugins = config.plugins.dir.clone();
     let agent = Agent::start(config, super::options()?, lifecycle).await?;
-    say(&lines, introduction(&stage, agent.address(), &plugins)).await;
+    say(&lines, introduction(stage, agent.address(), &plugins)).await;
     stage.application.spawn(tasks, stop);
     let faults = stage.faults(tasks);
     let schedule = duration.map_or_else(Schedule::endless, |duration| Schedule::over(duration.saturating_sub(EPILOGUE)));

@@ -16,6 +16,7 @@ use clap::{Parser, Subcommand};
 use crate::agent::Options;
 use crate::config::LoadError;
 use crate::lifecycle::Ending;
+use crate::plugin::engine::Places;
 use crate::plugin::{compile, embedded, helper};
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap), 78 the configuration cannot be used (sysexits' EX_CONFIG).
@@ -71,7 +72,13 @@ enum Command {
     },
     /// Compile a plugin from standard input (what the agent starts itself)
     #[command(name = compile::HELPER_COMMAND, hide = true)]
-    InternalCompile { output: PathBuf, memory_max: u64 },
+    InternalCompile {
+        output: PathBuf,
+        memory_max: u64,
+        /// For an engine without a pool
+        #[arg(long)]
+        on_demand: bool,
+    },
 }
 
 /// Runs the program.
@@ -83,7 +90,10 @@ pub fn main() -> ExitCode {
         Command::Plugin(command) => with_runtime(plugin::run(command)),
         Command::Snapshot { server, config } => with_runtime(snapshot::record(server, config)),
         Command::Demo { duration, postgres_bin } => with_runtime(demo::run(duration, postgres_bin)),
-        Command::InternalCompile { output, memory_max } => helper::run(&output, memory_max).map(|()| ExitCode::SUCCESS),
+        Command::InternalCompile { output, memory_max, on_demand } => {
+            let places = if on_demand { Places::OnDemand } else { Places::Pool };
+            helper::run(&output, memory_max, places).map(|()| ExitCode::SUCCESS)
+        }
     };
     result.unwrap_or_else(|err| {
         complain(&err);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use clap::Subcommand;
 use pharos_model::delta::Change;
 use pharos_model::finding::{Finding, Skipped};
@@ -126,18 +127,18 @@ fn skipped_line(skipped: &Skipped) -> String {
     format!("skipped  {}: {}", skipped.rule, skipped.reason)
 }
 
-fn look(file: &Path) -> anyhow::Result<(Vec<u8>, validate::Inspection)> {
+fn look(file: &Path) -> anyhow::Result<(Bytes, validate::Inspection)> {
     let size = std::fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
     if size > validate::FILE_BYTES_MAX {
         bail!("{} is larger than {}", file.display(), bytesize::ByteSize::b(validate::FILE_BYTES_MAX));
     }
     let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let inspection = validate::inspect(&bytes).with_context(|| file.display().to_string())?;
-    Ok((bytes, inspection))
+    Ok((bytes.into(), inspection))
 }
 
 /// Loads a file as the agent would, in a temporary folder and without a store.
-async fn load(file: &Path, bytes: &[u8], settings: Option<&Path>, latest: &[Arc<Change>]) -> anyhow::Result<LoadedPlugin> {
+async fn load(file: &Path, bytes: &Bytes, settings: Option<&Path>, latest: &[Arc<Change>]) -> anyhow::Result<LoadedPlugin> {
     let id = file.file_stem().and_then(|stem| stem.to_str()).context("the file's name is not UTF-8")?;
     let mut config = PluginConfig::default();
     if let Some(path) = settings {
@@ -147,7 +148,8 @@ async fn load(file: &Path, bytes: &[u8], settings: Option<&Path>, latest: &[Arc<
     let clock = Clock::start();
     let folder = tempfile::tempdir()?;
     let plugins = PluginsConfig::default();
-    let engine = engine::running(false).map_err(|err| anyhow::anyhow!("{err:#}"))?;
+    // Pooled as in an agent, so that a call costs here what it costs there.
+    let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let ticker = Ticker::start(&engine, clock)?;
     let loader = Loader {
         compiler: Compiler::new(std::env::current_exe()?, folder.path(), &plugins, &engine)?,

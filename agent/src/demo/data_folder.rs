@@ -8,15 +8,17 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::account::{Account, AccountError};
 use super::binaries::PostgresBinaries;
 use super::postgres::{Authentication, SUPERUSER};
+use super::process::{ProcessError, ServerProcess};
 
 /// A cold machine that builds something else takes ten seconds.
 const INITDB_DEADLINE: Duration = Duration::from_secs(120);
@@ -34,8 +36,8 @@ const LEFT_OUT: [&str; 4] = ["backup_label", "pg_internal.init", "postmaster.opt
 pub enum DataFolderError {
     #[error(transparent)]
     Account(#[from] AccountError),
-    #[error("running {}", program.display())]
-    Run { program: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     #[error("initdb took longer than {INITDB_DEADLINE:?}")]
     InitdbDeadline,
     #[error("initdb failed: {output}")]
@@ -73,7 +75,11 @@ impl DataFolder {
     }
 
     pub async fn initialise(&self, binaries: &PostgresBinaries, authentication: &Authentication) -> Result<(), DataFolderError> {
-        let mut command = self.account.command(&binaries.initdb(), self.root());
+        // Where its servers work too, so that all of them are found and end when this is dropped halfway.
+        self.create_empty(&self.data())?;
+        let mut command = self.command(&binaries.initdb());
+        let [stdout, stderr] = self.log()?;
+        command.stdout(stdout).stderr(stderr);
         command.args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth-local=trust"]);
         command.arg("--username").arg(SUPERUSER).arg("--pgdata").arg(self.data());
         match authentication {
@@ -84,12 +90,9 @@ impl DataFolder {
                 command.arg("--auth-host=scram-sha-256").arg("--pwfile").arg(password_file)
             }
         };
-        let output = run(command).await?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let output = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned());
-        Err(DataFolderError::Initdb { output: output.join("\n") })
+        let mut process = ServerProcess::spawn(command, &self.data(), Signal::KILL)?;
+        let status = timeout(INITDB_DEADLINE, process.ended()).await.map_err(|_| DataFolderError::InitdbDeadline)??;
+        if status.success() { Ok(()) } else { Err(DataFolderError::Initdb { output: self.log_tail() }) }
     }
 
     pub fn append_settings<'a>(&self, settings: impl IntoIterator<Item = (&'a str, String)>) -> Result<(), DataFolderError> {
@@ -203,16 +206,6 @@ impl DataFolder {
     fn log_path(&self) -> PathBuf {
         self.root().join("server.log")
     }
-}
-
-async fn run(command: Command) -> Result<Output, DataFolderError> {
-    let program = PathBuf::from(command.get_program());
-    let mut command = tokio::process::Command::from(command);
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    timeout(INITDB_DEADLINE, command.output())
-        .await
-        .map_err(|_| DataFolderError::InitdbDeadline)?
-        .map_err(|source| DataFolderError::Run { program, source })
 }
 
 fn read(path: &Path) -> Result<String, DataFolderError> {

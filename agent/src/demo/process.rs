@@ -72,6 +72,16 @@ impl ServerProcess {
         self.child.try_wait().map_err(|source| ProcessError::Wait { pid, source })
     }
 
+    /// Waits until the first process ends by itself.
+    pub async fn ended(&mut self) -> Result<ExitStatus, ProcessError> {
+        loop {
+            match self.exit_status()? {
+                Some(status) => return Ok(status),
+                None => sleep(POLL_INTERVAL).await,
+            }
+        }
+    }
+
     /// Stops every process where it is; connections stay open and nothing answers.
     pub async fn freeze(&self) -> Result<(), ProcessError> {
         // A child may appear until its parent stands still, so look again after each round.

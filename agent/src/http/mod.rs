@@ -43,8 +43,6 @@ pub struct Api {
     pub databases: Vec<String>,
     /// By database: mean execution time from which a statement counts as slow.
     pub slow_after: BTreeMap<String, Duration>,
-    /// Names among the parts of every configured server.
-    pub servers: Vec<String>,
     pub clock: Clock,
 }
 
@@ -104,17 +102,13 @@ async fn count(State(api): Shared, request: Request, next: Next) -> Response {
     response
 }
 
-/// Ready once every server was tried and no part of the agent itself failed. A database that is down is degraded, and still ready.
+/// Ready once no part is starting any more, each server and plugin having been tried, and as long as none has failed or stops.
+/// A database or a receiver that is down is degraded, and the agent still ready.
 async fn ready(State(api): Shared) -> Response {
     let parts = api.board.parts();
-    let waiting: Vec<&str> = api
-        .servers
-        .iter()
-        .filter(|server| !parts.iter().any(|part| part.name == **server && part.state != PartHealth::Starting))
-        .map(String::as_str)
-        .collect();
-    let failed: Vec<&str> = parts.iter().filter(|part| part.state == PartHealth::Failed).map(|part| part.name.as_str()).collect();
-    let ready = waiting.is_empty() && failed.is_empty() && api.plugins.is_settled();
+    let in_state = |state| parts.iter().filter(move |part| part.state == state).map(|part| part.name.as_str()).collect();
+    let (waiting, failed): (Vec<&str>, Vec<&str>) = (in_state(PartHealth::Starting), in_state(PartHealth::Failed));
+    let ready = parts.iter().all(|part| matches!(part.state, PartHealth::Ok | PartHealth::Degraded));
     let status = if ready { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "waiting_for": waiting, "failed": failed, "items": parts }))).into_response()
 }

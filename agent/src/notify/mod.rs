@@ -5,6 +5,7 @@
 
 mod retry;
 mod route;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use tracing::{error, info, warn};
 
 use self::retry::Backoff;
 use self::route::Routes;
+use self::standing::Standing;
+use crate::board::Board;
 use crate::config::notify::{ReceiverConfig, RouteConfig};
 use crate::lifecycle::Lifecycle;
 use crate::telemetry::metrics::SelfMetrics;
@@ -40,23 +43,28 @@ pub trait Deliver: Send + Sync + 'static {
     fn deliver<'a>(&'a self, notifier: &'a str, settings: &'a Value, message: &'a Message) -> BoxFuture<'a, Delivery>;
 }
 
+/// Whose messages they are.
+pub struct Signature {
+    pub agent: String,
+    pub external_url: Option<String>,
+}
+
 /// Sends transitions to receivers.
 pub struct Notify {
     routes: Routes,
-    receivers: BTreeMap<String, mpsc::Sender<Message>>,
+    receivers: BTreeMap<String, (mpsc::Sender<Message>, Arc<Standing>)>,
     metrics: Arc<SelfMetrics>,
-    agent: String,
-    external_url: Option<String>,
+    signature: Signature,
 }
 
 impl Notify {
     /// Starts a task per receiver on `lifecycle`.
     pub fn start(
-        agent: String,
-        external_url: Option<String>,
+        signature: Signature,
         receivers: Vec<ReceiverConfig>,
         routes: Vec<RouteConfig>,
         notifiers: &Arc<dyn Deliver>,
+        board: &Arc<Board>,
         metrics: &Arc<SelfMetrics>,
         lifecycle: &Lifecycle,
     ) -> Self {
@@ -65,29 +73,30 @@ impl Notify {
         }
         let started = receivers.into_iter().map(|config| {
             let (messages, queue) = mpsc::channel(QUEUED_MAX);
+            let standing = Arc::new(Standing::new(&config.name, Arc::clone(board), Arc::clone(metrics)));
             let worker = Worker {
                 settings: serde_json::to_value(&config.settings).unwrap_or_default(),
                 name: config.name.clone(),
                 plugin: config.plugin,
                 notifiers: Arc::clone(notifiers),
                 metrics: Arc::clone(metrics),
+                standing: Arc::clone(&standing),
                 stop: lifecycle.soft().clone(),
             };
-            lifecycle.tasks().spawn(worker.run(queue));
-            (config.name, messages)
+            lifecycle.supervise(standing.part(), worker.run(queue));
+            (config.name, (messages, standing))
         });
-        Self { receivers: started.collect(), routes: Routes::new(routes), metrics: Arc::clone(metrics), agent, external_url }
+        Self { receivers: started.collect(), routes: Routes::new(routes), metrics: Arc::clone(metrics), signature }
     }
 
     /// Queues the transitions that people should hear of. A full queue drops the message, and says so.
     pub fn enqueue(&self, transitions: Vec<Transition>) {
         for transition in transitions.iter().filter(|transition| transition.notifies()) {
             let Some(receiver) = self.routes.receiver(&transition.alert) else { continue };
-            let Some(queue) = self.receivers.get(receiver) else { continue };
-            let message = self.message(receiver, transition);
-            let pending = queue.max_capacity() - queue.capacity();
-            self.metrics.set("pharos_notifications_pending", &[receiver], (pending + 1) as f64);
-            if queue.try_send(message).is_err() {
+            let Some((queue, standing)) = self.receivers.get(receiver) else { continue };
+            standing.queued();
+            if queue.try_send(self.message(receiver, transition)).is_err() {
+                standing.settled();
                 self.metrics.add("pharos_notifications_dropped_total", &[receiver, "queue-full"], 1.0);
                 error!(receiver, fingerprint = %transition.fingerprint, "a notification was dropped: {QUEUED_MAX} wait for `{receiver}`");
             }
@@ -104,8 +113,8 @@ impl Notify {
             group_labels: group_labels.clone(),
             alerts: vec![message_alert(transition, group_labels)],
             attempt: 0,
-            agent: self.agent.clone(),
-            external_url: self.external_url.clone(),
+            agent: self.signature.agent.clone(),
+            external_url: self.signature.external_url.clone(),
         }
     }
 }
@@ -142,6 +151,7 @@ struct Worker {
     settings: Value,
     notifiers: Arc<dyn Deliver>,
     metrics: Arc<SelfMetrics>,
+    standing: Arc<Standing>,
     stop: CancellationToken,
 }
 
@@ -165,7 +175,7 @@ impl Worker {
     async fn deliver_all(&self, queue: &mut mpsc::Receiver<Message>) {
         while let Some(message) = queue.recv().await {
             self.deliver(message).await;
-            self.metrics.set("pharos_notifications_pending", &[&self.name], queue.len() as f64);
+            self.standing.settled();
         }
     }
 
@@ -176,14 +186,19 @@ impl Worker {
             let (receiver, id) = (self.name.as_str(), message.id.as_str());
             let (reason, why, after) = match self.notifiers.deliver(&self.plugin, &self.settings, &message).await {
                 Delivery::Accepted => {
+                    self.standing.reached();
                     self.metrics.add("pharos_notifications_total", &[receiver], 1.0);
                     info!(receiver, id, attempt = message.attempt, "`{receiver}` accepted a notification");
                     return;
                 }
-                Delivery::Rejected { reason, why } => return self.give_up(&message, reason, &why),
+                Delivery::Rejected { reason, why } => {
+                    self.standing.failed(&why);
+                    return self.give_up(&message, reason, &why);
+                }
                 Delivery::Retry { after, why } => ("retry", why, after),
                 Delivery::Ambiguous(why) => ("ambiguous", why, None),
             };
+            self.standing.failed(&why);
             self.metrics.add("pharos_notifications_failed_total", &[receiver, reason], 1.0);
             if backoff.waited() >= GIVE_UP_AFTER {
                 return self.give_up(&message, "too-late", &why);

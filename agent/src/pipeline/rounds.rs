@@ -73,7 +73,7 @@ impl Pipeline {
     pub async fn run(mut self, mut snapshots: mpsc::Receiver<Snapshot>, mut events: mpsc::Receiver<PluginEvent>) {
         let mut rounds = Rounds::default();
         let mut open = true;
-        while open || !rounds.under_way.is_empty() {
+        while open || !rounds.under_way.is_empty() || !events.is_empty() {
             tokio::select! {
                 snapshot = snapshots.recv(), if open => match snapshot {
                     Some(snapshot) => self.observe(snapshot, &mut rounds),

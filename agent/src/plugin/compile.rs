@@ -18,6 +18,7 @@ use tracing::{debug, warn};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::engine::Places;
 use crate::config::plugins::PluginsConfig;
 
 /// The hidden subcommand that turns this binary into the helper.
@@ -49,6 +50,7 @@ pub struct Compiler {
     timeout: Duration,
     /// Tells results of different engines apart.
     engine_hash: u64,
+    places: Places,
     turn: Semaphore,
 }
 
@@ -66,6 +68,7 @@ impl Compiler {
             memory_max: config.compile_memory_max,
             timeout: config.compile_timeout,
             engine_hash: hasher.finish(),
+            places: Places::of(engine),
             turn: Semaphore::const_new(1),
         })
     }
@@ -108,6 +111,7 @@ impl Compiler {
             .arg(HELPER_COMMAND)
             .arg(output)
             .arg(self.memory_max.as_u64().to_string())
+            .args((self.places == Places::OnDemand).then_some("--on-demand"))
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -3,12 +3,13 @@
 //! Everything the contract does not need is off: what is not compiled in cannot be attacked.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info};
 use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
+use super::turns::{SHARE, SHARES};
 use crate::clock::Clock;
 
 /// How often a running plugin is asked whether it is past its budget.
@@ -33,34 +34,59 @@ fn base_config() -> Config {
     config
 }
 
+/// Where instances get their memory. Code that was compiled for the one does not run on the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Places {
+    /// From a pool, in which every memory has 4 GiB of address space: no access needs a check.
+    Pool,
+    /// From the system, as little as they need: for machines that limit address space (`ulimit -v`).
+    OnDemand,
+}
+
+impl Places {
+    pub fn of(engine: &Engine) -> Self {
+        if engine.pooling_allocator_metrics().is_some() { Self::Pool } else { Self::OnDemand }
+    }
+
+    fn config(self) -> Config {
+        let mut config = base_config();
+        if self == Self::OnDemand {
+            config.memory_reservation(16 << 20).memory_reservation_for_growth(16 << 20).memory_guard_size(64 << 10);
+        }
+        config
+    }
+}
+
 /// The engine of the compile helper: it runs nothing, so it reserves nothing.
-pub fn compiling() -> wasmtime::Result<Engine> {
-    Engine::new(&base_config())
+pub fn compiling(places: Places) -> wasmtime::Result<Engine> {
+    Engine::new(&places.config())
 }
 
 /// The engine that runs plugins. Without the address space for a pool, or with `pooling` off, instances are made on demand.
 pub fn running(pooling: bool) -> wasmtime::Result<Engine> {
     if pooling {
-        let mut config = base_config();
+        let mut config = Places::Pool.config();
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
         match Engine::new(&config) {
             Ok(engine) => return Ok(engine),
             Err(err) => info!(error = %err, "no address space for a pool of plugin instances, making them on demand"),
         }
     }
-    Engine::new(&base_config())
+    Engine::new(&Places::OnDemand.config())
 }
 
-/// Room for a few dozen small plugins with some instances each.
+/// An instance for every turn, and one for the plugin that is being loaded. It is address space, not memory: 4 GiB for each memory.
 fn pool() -> PoolingAllocationConfig {
+    const INSTANCES: u32 = (SHARE * SHARES) as u32 + 8;
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_component_instances(160)
-        .total_core_instances(1_000)
-        .total_memories(256)
-        .total_tables(512)
-        .total_stacks(160)
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(8 * INSTANCES)
+        .total_memories(2 * INSTANCES)
+        .total_tables(4 * INSTANCES)
+        .total_stacks(INSTANCES)
         .max_core_instances_per_component(16)
         .max_memories_per_component(4)
+        .max_memories_per_module(4)
         .max_tables_per_component(8)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
@@ -76,13 +102,15 @@ fn pool() -> PoolingAllocationConfig {
 #[derive(Debug, Clone)]
 pub struct Ticker {
     beat_ms: Arc<AtomicU64>,
+    /// Whether it was said that the clock stands still.
+    stands_still: Arc<AtomicBool>,
     clock: Clock,
 }
 
 impl Ticker {
     /// Starts the thread; it ends with the engine.
     pub fn start(engine: &Engine, clock: Clock) -> std::io::Result<Self> {
-        let ticker = Self { beat_ms: Arc::new(AtomicU64::new(millis(clock.monotonic()))), clock };
+        let ticker = Self { beat_ms: Arc::new(AtomicU64::new(millis(clock.monotonic()))), stands_still: Arc::default(), clock };
         let (engine, beat) = (engine.weak(), ticker.clone());
         std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(move || beat.run(&engine))?;
         Ok(ticker)
@@ -102,10 +130,15 @@ impl Ticker {
         self.clock.monotonic().saturating_sub(Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)))
     }
 
+    /// Whether it ticks. Says so when that changes.
     pub fn is_alive(&self) -> bool {
-        let alive = self.age() < TICKER_DEAD_AFTER;
-        if !alive {
-            warn!(age = ?self.age(), "the plugin clock stands still, calling no plugin");
+        let age = self.age();
+        let alive = age < TICKER_DEAD_AFTER;
+        let stood_still = self.stands_still.swap(!alive, Ordering::Relaxed);
+        match (stood_still, alive) {
+            (false, false) => error!(?age, "the plugin clock stands still, calling no plugin"),
+            (true, true) => info!("the plugin clock ticks again, calling plugins"),
+            _ => {}
         }
         alive
     }

@@ -1,6 +1,6 @@
 //! One loaded version of a plugin: what it declared, and the instances that answer for it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use pharos_model::delta::Change;
@@ -19,9 +19,10 @@ use super::context::PluginContext;
 use super::convert;
 use super::host::{Data, HostState};
 use super::instance::{CallError, Exports, Instance, Usage};
+use super::lock;
 use super::validate::World;
 
-/// Idle instances that are kept; one per subject that is judged at the same time is enough.
+/// Idle instances that are kept. A call takes one of them before it makes another, so a plugin never has more than it has turns.
 const IDLE_MAX: usize = 4;
 
 /// The linkers of both worlds, made once per engine.
@@ -94,7 +95,15 @@ pub struct Generation {
     pub context: Arc<PluginContext>,
     pub settings: Arc<str>,
     pub pre: Pre,
-    idle: Mutex<Vec<Instance>>,
+    idle: Mutex<Idle>,
+}
+
+/// Instances that wait for a call.
+#[derive(Default)]
+struct Idle {
+    instances: Vec<Instance>,
+    /// The generation does not serve: what comes back is dropped.
+    retired: bool,
 }
 
 impl Generation {
@@ -112,14 +121,14 @@ impl Generation {
 
     /// A new instance before its `init`.
     pub async fn instantiate(&self) -> Result<Instance, CallError> {
-        instantiate(&self.pre, &self.context, Arc::clone(&self.settings), self.budgets).await
+        instantiate(&self.pre, &self.context, Arc::clone(&self.settings), self.budgets, &mut Usage::default()).await
     }
 
     /// A new instance after its `init`.
-    async fn start(&self, settings: Arc<str>) -> Result<Instance, CallError> {
-        let instance = instantiate(&self.pre, &self.context, settings, self.budgets).await?;
-        let (_, called) = instance
-            .call(self.budgets.start, self.budgets.memory_bytes, |store, exports| {
+    async fn start(&self, settings: Arc<str>, usage: &mut Usage) -> Result<Instance, CallError> {
+        let instance = instantiate(&self.pre, &self.context, settings, self.budgets, usage).await?;
+        let (answer, instance) = instance
+            .call(self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     match exports {
                         Exports::AlertRule(exports) => exports.pharos_plugin_plugin().call_init(store).await,
@@ -131,20 +140,20 @@ impl Generation {
                 }
                 .boxed()
             })
-            .await;
-        let (answer, instance) = called?;
+            .await?;
         answer.map_err(|failure| of_failure(&failure))?;
         Ok(instance)
     }
 
     /// Starts an instance with these settings and asks an alert plugin for its rules.
     pub async fn declare(&self, settings: Arc<str>) -> Result<Vec<RuleSpec>, CallError> {
-        let instance = self.start(settings).await?;
+        let usage = &mut Usage::default();
+        let instance = self.start(settings, usage).await?;
         if self.world != World::AlertRule {
             return Ok(Vec::new());
         }
-        let (_, called) = instance
-            .call(self.budgets.start, self.budgets.memory_bytes, |store, exports| {
+        let (answer, instance) = instance
+            .call(self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     match exports {
                         Exports::AlertRule(exports) => exports.pharos_plugin_alert_rule().call_rules(store).await,
@@ -153,8 +162,7 @@ impl Generation {
                 }
                 .boxed()
             })
-            .await;
-        let (answer, instance) = called?;
+            .await?;
         let rules = answer.map_err(|failure| of_failure(&failure))?;
         self.give_back(instance);
         check_rules(rules.into_iter().map(convert::rule).collect()).map_err(|err| CallError::Failed(err.to_string()))
@@ -162,12 +170,15 @@ impl Generation {
 
     /// Judges one snapshot.
     pub async fn evaluate(&self, change: Arc<Change>) -> (Usage, Result<CheckedReport, CallError>) {
-        let instance = match self.take().await {
-            Ok(instance) => instance,
-            Err(err) => return (Usage::default(), Err(err)),
-        };
-        let (usage, called) = instance
-            .call(self.budgets.call, self.budgets.memory_bytes, |store, exports| {
+        let mut usage = Usage::default();
+        let result = self.evaluated(change, &mut usage).await;
+        (usage, result)
+    }
+
+    async fn evaluated(&self, change: Arc<Change>, usage: &mut Usage) -> Result<CheckedReport, CallError> {
+        let instance = self.take(usage).await?;
+        let (answer, instance) = instance
+            .call(self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     let Exports::AlertRule(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
                     let snapshot = store.data_mut().handles.snapshot(change)?;
@@ -175,61 +186,82 @@ impl Generation {
                 }
                 .boxed()
             })
-            .await;
-        let result = called.and_then(|(answer, instance)| {
-            self.give_back(instance);
-            let report = answer.map_err(|failure| of_failure(&failure))?;
-            Ok(convert::report(report).checked(&self.rules))
-        });
-        (usage, result)
+            .await?;
+        self.give_back(instance);
+        let report = answer.map_err(|failure| of_failure(&failure))?;
+        Ok(convert::report(report).checked(&self.rules))
     }
 
     /// Delivers one message with a receiver's settings, in an instance of its own.
     pub async fn deliver(&self, settings: Arc<str>, message: wit_notifier::Message) -> (Usage, Result<wit_notifier::Outcome, CallError>) {
-        let instance = match self.start(settings).await {
-            Ok(instance) => instance,
-            Err(err) => return (Usage::default(), Err(err)),
-        };
-        let (usage, called) = instance
-            .call(self.budgets.call, self.budgets.memory_bytes, |store, exports| {
+        let mut usage = Usage::default();
+        let result = self.delivered(settings, message, &mut usage).await;
+        (usage, result)
+    }
+
+    async fn delivered(
+        &self,
+        settings: Arc<str>,
+        message: wit_notifier::Message,
+        usage: &mut Usage,
+    ) -> Result<wit_notifier::Outcome, CallError> {
+        let instance = self.start(settings, usage).await?;
+        let (answer, _) = instance
+            .call(self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     let Exports::Notifier(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
                     exports.pharos_plugin_notifier().call_deliver(store, &message).await
                 }
                 .boxed()
             })
-            .await;
-        let result = called.and_then(|(answer, _)| answer.map_err(|failure| of_failure(&failure)));
-        (usage, result)
+            .await?;
+        answer.map_err(|failure| of_failure(&failure))
     }
 
-    async fn take(&self) -> Result<Instance, CallError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    async fn take(&self, usage: &mut Usage) -> Result<Instance, CallError> {
+        let idle = lock(&self.idle).instances.pop();
         match idle {
             Some(instance) => Ok(instance),
-            None => self.start(Arc::clone(&self.settings)).await,
+            None => self.start(Arc::clone(&self.settings), usage).await,
         }
     }
 
     fn give_back(&self, instance: Instance) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_MAX && !instance.is_worn() {
-            idle.push(instance);
+        let mut idle = lock(&self.idle);
+        if !idle.retired && idle.instances.len() < IDLE_MAX && !instance.is_worn() {
+            idle.instances.push(instance);
         }
+    }
+
+    /// Gives up its idle instances and keeps no more, since another generation serves.
+    pub fn retire(&self) {
+        *lock(&self.idle) = Idle { instances: Vec::new(), retired: true };
+    }
+
+    /// Serves again.
+    pub fn revive(&self) {
+        lock(&self.idle).retired = false;
     }
 }
 
 /// A new instance before its `init`.
-async fn instantiate(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str>, budgets: Budgets) -> Result<Instance, CallError> {
+async fn instantiate(
+    pre: &Pre,
+    context: &Arc<PluginContext>,
+    settings: Arc<str>,
+    budgets: Budgets,
+    usage: &mut Usage,
+) -> Result<Instance, CallError> {
     let state = HostState::new(Arc::clone(context), settings, budgets.memory_bytes);
-    Instance::start(pre, state, budgets.start, budgets.memory_bytes).await
+    Instance::start(pre, state, budgets.start, budgets.memory_bytes, usage).await
 }
 
 /// Asks a component what it is.
 pub async fn describe(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str>, budgets: Budgets) -> Result<Description, CallError> {
-    let instance = instantiate(pre, context, settings, budgets).await?;
-    let (_, called) = instance
-        .call(budgets.start, budgets.memory_bytes, |store, exports| {
+    let usage = &mut Usage::default();
+    let instance = instantiate(pre, context, settings, budgets, usage).await?;
+    let (description, _) = instance
+        .call(budgets.start, budgets.memory_bytes, usage, |store, exports| {
             async move {
                 Ok(match exports {
                     Exports::AlertRule(exports) => {
@@ -256,8 +288,8 @@ pub async fn describe(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str
             }
             .boxed()
         })
-        .await;
-    called.map(|(description, _)| description)
+        .await?;
+    Ok(description)
 }
 
 /// The host acts on a failure's case; only `internal` is the plugin's own fault.

@@ -6,24 +6,26 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::Context;
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
-use super::engine;
+use super::engine::{self, Places};
 use super::validate::FILE_BYTES_MAX;
 
 /// Lower priority than the agent and the database beside it.
 const NICENESS: i32 = 10;
 
 /// Compiles standard input into `output`.
-pub fn run(output: &Path, memory_max: u64) -> anyhow::Result<()> {
+pub fn run(output: &Path, memory_max: u64, places: Places) -> anyhow::Result<()> {
     let _ = nice(NICENESS);
     let limit = |bytes| Rlimit { current: Some(bytes), maximum: Some(bytes) };
-    setrlimit(Resource::As, limit(memory_max)).context("limiting memory")?;
+    // Where the agent itself may have less, its helper cannot ask for more.
+    let inherited = getrlimit(Resource::As).maximum.unwrap_or(u64::MAX);
+    setrlimit(Resource::As, limit(memory_max.min(inherited))).context("limiting memory")?;
     // A crash of the compiler is reported by its exit, not by a file of its memory.
     setrlimit(Resource::Core, limit(0)).context("switching core files off")?;
     let mut bytes = Vec::new();
     std::io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).context("reading the plugin")?;
-    let engine = engine::compiling().map_err(|err| anyhow::anyhow!("{err:#}"))?;
+    let engine = engine::compiling(places).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let code = engine.precompile_component(&bytes).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(output).context("creating the output")?;
     file.write_all(&code).and_then(|()| file.sync_all()).context("writing the output")

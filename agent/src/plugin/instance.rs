@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::alert_rule::AlertRulePlugin;
 use super::bindings::notifier::NotifierPlugin;
@@ -51,6 +51,10 @@ pub enum CallError {
     Excused(String),
     #[error("is quarantined: {0}")]
     Quarantined(String),
+    #[error("waited {waited:?} for its turn behind {behind}")]
+    Busy { waited: Duration, behind: &'static str },
+    #[error("found no place for another instance: {0}")]
+    NoPlace(String),
     #[error("the plugin clock stands still, so nothing could interrupt it")]
     NoClock,
     #[error("exports another world")]
@@ -68,6 +72,8 @@ impl CallError {
             Self::Failed(_) => "failed",
             Self::Excused(_) => "excused",
             Self::Quarantined(_) => "quarantined",
+            Self::Busy { .. } => "busy",
+            Self::NoPlace(_) => "no-place",
             Self::NoClock => "no-clock",
             Self::OtherWorld => "other-world",
         }
@@ -75,11 +81,14 @@ impl CallError {
 
     /// Whether it counts against the plugin's error budget.
     pub fn is_offence(&self) -> bool {
-        !matches!(self, Self::Excused(_) | Self::Quarantined(_) | Self::NoClock | Self::OtherWorld)
+        match self {
+            Self::Trap(_) | Self::CpuExceeded(_) | Self::DeadlineExceeded(_) | Self::MemoryExceeded { .. } | Self::Failed(_) => true,
+            Self::Excused(_) | Self::Quarantined(_) | Self::Busy { .. } | Self::NoPlace(_) | Self::NoClock | Self::OtherWorld => false,
+        }
     }
 }
 
-/// What a call used.
+/// What a call used, with the instance that was made for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     pub cpu: Duration,
@@ -87,17 +96,28 @@ pub struct Usage {
     pub memory_peak_bytes: u64,
 }
 
+impl Usage {
+    fn add(&mut self, store: &Store<HostState>, wall: Duration) {
+        let state = store.data();
+        self.cpu += state.meter.used();
+        self.wall += wall;
+        self.memory_peak_bytes = self.memory_peak_bytes.max(state.limiter.peak_bytes());
+    }
+}
+
 impl Instance {
     /// Makes an instance; its `init` is not called yet. The limits count from the first instruction, a start function included.
-    pub async fn start(pre: &Pre, state: HostState, budget: Budget, memory_bytes: u64) -> Result<Self, CallError> {
+    pub async fn start(pre: &Pre, state: HostState, budget: Budget, memory_bytes: u64, usage: &mut Usage) -> Result<Self, CallError> {
         let meter = Arc::clone(&state.meter);
         let mut store = Store::new(pre.engine(), state);
+        let started = Instant::now();
         guard(&mut store);
         meter.arm(budget.cpu);
         let exports = {
             let instantiate = Metered::new(pre.instantiate(&mut store), Arc::clone(&meter));
             tokio::time::timeout(budget.wall, instantiate).await
         };
+        usage.add(&store, started.elapsed());
         match exports {
             Ok(Ok(exports)) => Ok(Self { store, exports, calls: 0, born: Instant::now() }),
             Ok(Err(err)) => Err(explain(&err, store.data(), budget, memory_bytes)),
@@ -110,8 +130,9 @@ impl Instance {
         mut self,
         budget: Budget,
         memory_bytes: u64,
+        usage: &mut Usage,
         call: impl for<'a> FnOnce(&'a mut Store<HostState>, &'a Exports) -> BoxFuture<'a, wasmtime::Result<T>>,
-    ) -> (Usage, Result<(T, Self), CallError>) {
+    ) -> Result<(T, Self), CallError> {
         let meter = Arc::clone(&self.store.data().meter);
         let started = Instant::now();
         meter.arm(budget.cpu);
@@ -120,9 +141,8 @@ impl Instance {
             let call = Metered::new(call(&mut self.store, &self.exports), Arc::clone(&meter));
             tokio::time::timeout(budget.wall, call).await
         };
-        let memory_peak_bytes = self.store.data().limiter.peak_bytes();
-        let usage = Usage { cpu: meter.used(), wall: started.elapsed(), memory_peak_bytes };
-        let result = match called {
+        usage.add(&self.store, started.elapsed());
+        match called {
             Ok(Ok(value)) => {
                 self.calls += 1;
                 self.store.data_mut().handles.expire();
@@ -130,8 +150,7 @@ impl Instance {
             }
             Ok(Err(err)) => Err(explain(&err, self.store.data(), budget, memory_bytes)),
             Err(_) => Err(CallError::DeadlineExceeded(budget.wall)),
-        };
-        (usage, result)
+        }
     }
 
     /// Whether it has done its share and should be replaced.
@@ -160,6 +179,9 @@ fn explain(err: &wasmtime::Error, state: &HostState, budget: Budget, memory_byte
     if let Some(wanted) = state.limiter.denied_bytes() {
         let (wanted, limit) = (bytesize::ByteSize::b(wanted), bytesize::ByteSize::b(memory_bytes));
         return CallError::MemoryExceeded { wanted, limit };
+    }
+    if let Some(full) = err.downcast_ref::<PoolConcurrencyLimitError>() {
+        return CallError::NoPlace(full.to_string());
     }
     match err.downcast_ref::<Trap>() {
         Some(trap) => CallError::Trap(trap.to_string()),

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use pharos_model::delta::Change;
 use pharos_model::snapshot::Snapshot;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 use wasmtime::Engine;
@@ -86,6 +88,16 @@ impl LoadError {
     }
 }
 
+/// Work that takes long, on a thread that may: the runtime's few threads serve everybody.
+pub async fn aside<T: Send + 'static>(tasks: &TaskTracker, work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tasks.spawn_blocking(work).await.map_err(JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // The runtime has ended, and polls nothing again.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
 /// Names a content: hex SHA-256.
 pub fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -93,8 +105,9 @@ pub fn digest(bytes: &[u8]) -> String {
 
 impl Loader {
     /// Loads a plugin file and tries it on `latest` snapshots; an empty one stands in for a kind that was not collected yet.
-    pub async fn load(&self, id: &str, bytes: &[u8], digest: String, latest: &[Arc<Change>]) -> Result<Generation, LoadError> {
-        let inspection = validate::inspect(bytes)?;
+    pub async fn load(&self, id: &str, bytes: &Bytes, digest: String, latest: &[Arc<Change>]) -> Result<Generation, LoadError> {
+        let looked_at = bytes.clone();
+        let inspection = aside(&self.tasks, move || validate::inspect(&looked_at)).await?;
         let component = self.compiler.component(&self.engine, bytes, &digest).await?;
         let pre = self.linkers.link(inspection.world, &component).map_err(|err| LoadError::Link(format!("{err:#}")))?;
         let config = self.plugins.get(id).cloned().unwrap_or_default();

@@ -16,6 +16,7 @@ use super::{PluginHost, World, lock};
 impl PluginHost {
     /// Delivers one message through a notifier, with the receiver's settings laid over the plugin's.
     pub async fn deliver(&self, plugin: &str, receiver_settings: &Value, message: &Message) -> Delivery {
+        let turn = self.shared.turns.take(plugin, World::Notifier).await;
         let active = lock(&self.shared.slots).get(plugin).and_then(|slot| slot.active.clone());
         let Some(active) = active.filter(|active| active.generation.world == World::Notifier) else {
             return Delivery::Retry { after: None, why: format!("no notifier plugin `{plugin}` serves") };
@@ -23,7 +24,7 @@ impl PluginHost {
         let generation = active.generation;
         let own: Value = serde_json::from_str(&generation.settings).unwrap_or_default();
         let settings: Arc<str> = overlay(own, receiver_settings.clone()).to_string().into();
-        let called = self.call(plugin, &generation, generation.deliver(settings, to_wit(message))).await;
+        let called = self.call(plugin, &generation, turn, generation.deliver(settings, to_wit(message))).await;
         match called {
             Ok(outcome) => of_outcome(outcome),
             Err(CallError::Excused(why)) if why.starts_with("denied") || why.starts_with("invalid") => {

@@ -16,7 +16,7 @@ mod egress;
 pub mod embedded;
 pub mod engine;
 mod generation;
-mod health;
+pub mod health;
 pub mod helper;
 mod host;
 mod instance;
@@ -28,6 +28,7 @@ mod slot;
 mod snapshots;
 mod state;
 mod status;
+mod turns;
 pub mod validate;
 
 use std::collections::{BTreeMap, HashMap};
@@ -38,8 +39,8 @@ use pharos_model::alert::Outcome;
 use pharos_model::delta::Change;
 use pharos_model::finding::RuleSpec;
 use pharos_model::subject::SubjectKey;
-use tokio::sync::{Semaphore, mpsc};
-use tracing::{error, info, warn};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
 
 pub use alone::LoadedPlugin;
 pub use engine::Ticker;
@@ -55,12 +56,10 @@ use self::generation::{Generation, warn_repairs};
 use self::health::Verdict;
 use self::instance::Usage;
 use self::slot::{LastError, Loaded, Slot};
+use self::turns::{Turn, Turns};
 use self::validate::World;
 use crate::clock::{Clock, rfc3339};
 use crate::telemetry::metrics::SelfMetrics;
-
-/// Calls that run at the same time, over all plugins; the pool has room for them and for the idle instances.
-const CALLS_MAX: usize = 48;
 
 /// What happened to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +114,7 @@ struct Shared {
     slots: Mutex<BTreeMap<String, Slot>>,
     /// The latest snapshot of each subject: what a new generation is tried on.
     latest: Mutex<HashMap<SubjectKey, Arc<Change>>>,
-    calls: Semaphore,
+    turns: Turns,
     ticker: Ticker,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -126,16 +125,8 @@ struct Shared {
 impl PluginHost {
     /// `events` takes every change of a plugin's state.
     pub fn new(ticker: Ticker, clock: Clock, metrics: Arc<SelfMetrics>, events: mpsc::Sender<PluginEvent>, probation: Duration) -> Self {
-        let shared = Shared {
-            slots: Mutex::default(),
-            latest: Mutex::default(),
-            calls: Semaphore::new(CALLS_MAX),
-            ticker,
-            clock,
-            metrics,
-            events,
-            probation,
-        };
+        let shared =
+            Shared { slots: Mutex::default(), latest: Mutex::default(), turns: Turns::new(), ticker, clock, metrics, events, probation };
         Self { shared: Arc::new(shared) }
     }
 
@@ -151,19 +142,21 @@ impl PluginHost {
             .collect()
     }
 
-    /// Ids of the rules that a plugin declares now.
-    pub fn rules(&self, plugin: &str) -> Vec<String> {
+    /// Ids of the rules that a plugin declares now; `None` if it does not serve any more.
+    pub fn rules(&self, plugin: &str) -> Option<Vec<String>> {
         let slots = lock(&self.shared.slots);
         let active = slots.get(plugin).and_then(|slot| slot.active.as_ref());
-        active.map(|active| active.generation.rules.iter().map(|rule| rule.id.clone()).collect()).unwrap_or_default()
+        active.map(|active| active.generation.rules.iter().map(|rule| rule.id.clone()).collect())
     }
 
     /// Asks one plugin, if it serves and watches the subject's kind.
     pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
         let kind = &change.snapshot.subject.kind;
+        let turn = self.shared.turns.take(plugin, World::AlertRule).await;
+        // Only now: another generation may have come meanwhile.
         let active = lock(&self.shared.slots).get(plugin)?.active.clone().filter(|active| watches(active, kind))?;
         let generation = active.generation;
-        let called = self.call(plugin, &generation, generation.evaluate(Arc::clone(change))).await;
+        let called = self.call(plugin, &generation, turn, generation.evaluate(Arc::clone(change))).await;
         let outcome = match called {
             Ok(report) => {
                 warn_repairs(plugin, &report);
@@ -187,12 +180,15 @@ impl PluginHost {
         &self,
         plugin: &str,
         generation: &Arc<Generation>,
+        turn: Result<Turn, CallError>,
         call: impl Future<Output = (Usage, Result<T, CallError>)>,
     ) -> Result<T, CallError> {
-        self.permit(plugin)?;
-        let _turn = self.shared.calls.acquire().await.map_err(|_| CallError::NoClock)?;
+        // A probe must not wait once it is permitted: nobody else may probe meanwhile.
+        let permitted = turn.and_then(|turn| self.permit(plugin).map(|()| turn));
+        let turn = permitted.inspect_err(|err| self.shared.metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0))?;
         let (usage, result) = call.await;
-        self.account(plugin, generation, usage, result.as_ref().err());
+        drop(turn);
+        self.account(plugin, generation, usage, result.as_ref().err()).await;
         result
     }
 
@@ -210,7 +206,7 @@ impl PluginHost {
     }
 
     /// Books what a call used and did; an offence too many quarantines the plugin or brings the generation before back.
-    fn account(&self, plugin: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
+    async fn account(&self, plugin: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
         let metrics = &self.shared.metrics;
         metrics.add("pharos_plugin_calls_total", &[plugin], 1.0);
         metrics.add("pharos_plugin_cpu_seconds_total", &[plugin], usage.cpu.as_secs_f64());
@@ -230,7 +226,7 @@ impl PluginHost {
             if current { self.settle(plugin, slot, err) } else { None }
         };
         if let Some(event) = event {
-            self.tell(event);
+            self.tell(event).await;
         }
     }
 
@@ -256,7 +252,7 @@ impl PluginHost {
     }
 
     /// Puts a generation to work. Calls that began in the one before it finish there.
-    fn publish(&self, plugin: &str, generation: Generation, origin: Origin) {
+    async fn publish(&self, plugin: &str, generation: Generation, origin: Origin) {
         let generation = Arc::new(generation);
         let digest = generation.digest.clone();
         let version = generation.description.version.clone();
@@ -266,11 +262,11 @@ impl PluginHost {
             slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation)
         };
         let text = format!("`{plugin}` {version} serves as generation {number} ({})", &digest[..12]);
-        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text });
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text }).await;
     }
 
     /// Notes a file that could not be loaded; what served before goes on.
-    fn refuse(&self, plugin: &str, stage: &str, message: String) {
+    async fn refuse(&self, plugin: &str, stage: &str, message: String) {
         let text = format!("`{plugin}` refused at {stage}: {message}");
         {
             let mut slots = lock(&self.shared.slots);
@@ -278,23 +274,24 @@ impl PluginHost {
             slot.loading = false;
             slot.last_error = Some(self.last_error(stage, message));
         }
-        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Refused, text });
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Refused, text }).await;
     }
 
     /// Takes a plugin out of service.
-    fn remove(&self, plugin: &str) {
+    async fn remove(&self, plugin: &str) {
         let served = lock(&self.shared.slots).remove(plugin).is_some_and(|slot| slot.active.is_some());
         for gauge in ["pharos_plugin_info", "pharos_plugin_state", "pharos_plugin_generation", "pharos_plugin_memory_max_bytes"] {
             self.shared.metrics.forget(gauge, &[plugin]);
         }
         if served {
             let text = format!("`{plugin}` is gone; its alerts stand still");
-            self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text });
+            self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text }).await;
         }
     }
 
-    /// One transition: a log line, a metric, an event.
-    fn tell(&self, event: PluginEvent) {
+    /// One transition: a log line, a metric, an event. A full queue is waited for, since whoever misses that a generation is another
+    /// judges nothing again. The pipeline, which takes the events, polls the calls that wait here beside them.
+    async fn tell(&self, event: PluginEvent) {
         let plugin = event.plugin.as_str();
         match event.kind {
             PluginEventKind::Loaded | PluginEventKind::Recovered => info!(plugin, "{}", event.text),
@@ -306,8 +303,8 @@ impl PluginHost {
             self.shared.metrics.add("pharos_plugin_loads_total", &[plugin, event.kind.as_str()], 1.0);
         }
         self.measure(plugin);
-        if self.shared.events.try_send(event).is_err() {
-            warn!("a plugin's event was lost: too many at once");
+        if self.shared.events.send(event).await.is_err() {
+            debug!("a plugin's event came after the pipeline had ended");
         }
     }
 

@@ -4,7 +4,6 @@
 //! overflow) a periodic rescan finds. A file is read once, when it has stopped changing, and everything after that works on those bytes.
 //! A bad file leaves the old generation serving.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use pharos_model::delta::Change;
 use tokio::sync::mpsc;
@@ -19,10 +19,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::load::{Loader, digest};
+use super::load::{Loader, aside, digest};
 use super::slot::Origin;
 use super::validate::{FILE_BYTES_MAX, World, inspect};
 use super::{PluginHost, Slot};
+use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginsConfig;
 use crate::config::shape::did_you_mean;
 
@@ -34,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);
 
 /// The plugins inside the binary: id and bytes.
-pub type Shipped = Vec<(String, Cow<'static, [u8]>)>;
+pub type Shipped = Vec<(String, Bytes)>;
 
 /// The task that keeps the host's plugins equal to the folder's.
 pub struct Reloader {
@@ -74,14 +75,15 @@ impl Reloader {
     }
 
     /// Loads everything, then follows the folder until told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(mut self, board: Arc<Board>, stop: CancellationToken) {
         // One token is enough: whatever happened, the whole folder is looked at.
         let (changed, mut changes) = mpsc::channel(1);
-        self.announce();
-        self.watch(&changed);
+        let mut unwatched = self.watch(&changed);
         tokio::select! { () = stop.cancelled() => return, () = self.load_shipped() => {} }
         loop {
             tokio::select! { () = stop.cancelled() => return, () = self.scan() => {} }
+            let state = if unwatched.is_some() { PartHealth::Degraded } else { PartHealth::Ok };
+            board.set("plugin reload", state, unwatched);
             let next = self.missing.values().map(|since| *since + REMOVAL_GRACE).min();
             let wake = next.unwrap_or_else(|| Instant::now() + self.config.rescan).min(Instant::now() + self.config.rescan);
             tokio::select! {
@@ -89,12 +91,12 @@ impl Reloader {
                 () = sleep_until(wake) => {}
                 Some(()) = changes.recv() => debounce(&mut changes, self.config.debounce).await,
             }
-            self.watch(&changed);
+            unwatched = self.watch(&changed);
         }
     }
 
     /// Shows every plugin that will be loaded, before the first one is.
-    fn announce(&self) {
+    pub fn announce(&self) {
         let files = self.listed().into_keys().filter(|id| is_id(id));
         let ids: BTreeSet<String> = self.shipped.iter().map(|(id, _)| id.clone()).chain(files).collect();
         self.warn_unknown(&ids);
@@ -119,15 +121,15 @@ impl Reloader {
         self.loader.plugins.get(id).is_none_or(|config| config.enabled)
     }
 
-    /// Watches the folder, again after it was replaced.
-    fn watch(&mut self, changed: &mpsc::Sender<()>) {
+    /// Watches the folder, again after it was replaced. Says why one that is there cannot be watched.
+    fn watch(&mut self, changed: &mpsc::Sender<()>) -> Option<String> {
         let dir = &self.config.dir;
         if let Err(err) = std::fs::create_dir_all(dir) {
             debug!(dir = %dir.display(), error = %err, "the plugin folder cannot be created");
         }
-        let Ok(folder) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return };
+        let Ok(folder) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return None };
         if self.watch.as_ref().is_some_and(|(_, watched)| *watched == folder) {
-            return;
+            return None;
         }
         let changed = changed.clone();
         let watcher = notify::recommended_watcher(move |_| {
@@ -136,20 +138,28 @@ impl Reloader {
         });
         let watching = watcher.and_then(|mut watcher| watcher.watch(dir, RecursiveMode::NonRecursive).map(|()| watcher));
         match watching {
-            Ok(watcher) => self.watch = Some((watcher, folder)),
+            Ok(watcher) => {
+                self.watch = Some((watcher, folder));
+                None
+            }
             Err(err) => {
-                warn!(dir = %dir.display(), error = %err, "the plugin folder is not watched, looking every {:?}", self.config.rescan)
+                let rescan = self.config.rescan;
+                warn!(dir = %dir.display(), error = %err, "the plugin folder is not watched, looking every {rescan:?}");
+                Some(format!("{} is not watched, looking every {rescan:?}: {err}", dir.display()))
             }
         }
     }
 
     /// Notifiers come first: whoever finds something at once should find somebody to tell.
-    async fn load_shipped(&mut self) {
-        self.shipped.sort_by_key(|(_, bytes)| inspect(bytes).is_ok_and(|found| found.world != World::Notifier));
+    async fn load_shipped(&self) {
+        let shipped = self.shipped.clone();
+        let is_notifier = |bytes: &[u8]| inspect(bytes).is_ok_and(|found| found.world == World::Notifier);
+        let sorted = aside(&self.loader.tasks, move || shipped.into_iter().partition(|(_, bytes)| is_notifier(bytes))).await;
+        let (notifiers, others): (Shipped, Shipped) = sorted;
         let listed = self.listed();
-        for (id, bytes) in &self.shipped {
-            if !listed.contains_key(id) && self.is_enabled(id) {
-                self.load(id, bytes, Origin::Embedded).await;
+        for (id, bytes) in notifiers.into_iter().chain(others) {
+            if !listed.contains_key(&id) && self.is_enabled(&id) {
+                self.load(&id, bytes, Origin::Embedded).await;
             }
         }
     }
@@ -181,6 +191,11 @@ impl Reloader {
             }
         }
         let gone: Vec<String> = self.files.keys().filter(|id| !listed.contains_key(*id)).cloned().collect();
+        let is_promised = |(id, slot): &(&String, &Slot)| slot.loading && !listed.contains_key(*id);
+        let vanished: Vec<String> = self.host.slots().iter().filter(is_promised).map(|(id, _)| id.clone()).collect();
+        for id in vanished {
+            self.host.remove(&id).await;
+        }
         for id in gone {
             let since = *self.missing.entry(id.clone()).or_insert_with(Instant::now);
             if since.elapsed() >= REMOVAL_GRACE {
@@ -199,29 +214,39 @@ impl Reloader {
                     self.files.insert(id.to_owned(), stamp);
                     self.read_and_load(id, path).await;
                 }
-                Err(err) => debug!(path = %path.display(), error = %err, "a plugin file went away"),
+                Err(err) => self.went_away(id, path, &err).await,
             },
-            Err(err) => debug!(path = %path.display(), error = %err, "a plugin file went away"),
+            Err(err) => self.went_away(id, path, &err).await,
+        }
+    }
+
+    /// A file is often away for a moment. It is an error only where something was promised and nothing else serves.
+    async fn went_away(&self, id: &str, path: &Path, err: &std::io::Error) {
+        debug!(path = %path.display(), error = %err, "a plugin file went away");
+        let is_promised = self.host.slots().get(id).is_some_and(|slot| slot.loading);
+        if is_promised {
+            self.host.refuse(id, "read", format!("{} cannot be read: {err}", path.display())).await;
         }
     }
 
     async fn read_and_load(&mut self, id: &str, path: &Path) {
-        match read(path) {
-            Ok(bytes) => self.load(id, &bytes, Origin::File).await,
-            Err(why) => self.host.refuse(id, "read", why),
+        let from = path.to_owned();
+        match aside(&self.loader.tasks, move || read(&from)).await {
+            Ok(bytes) => self.load(id, bytes, Origin::File).await,
+            Err(why) => self.host.refuse(id, "read", why).await,
         }
     }
 
-    async fn load(&self, id: &str, bytes: &[u8], origin: Origin) {
-        let digest = digest(bytes);
+    async fn load(&self, id: &str, bytes: Bytes, origin: Origin) {
+        let digest = self.digest(&bytes).await;
         if self.is_known(id, &digest, origin) {
             return;
         }
         let latest = self.host.latest();
-        match self.loader.load(id, bytes, digest, &latest).await {
-            Ok(generation) => self.host.publish(id, generation, origin),
+        match self.loader.load(id, &bytes, digest, &latest).await {
+            Ok(generation) => self.host.publish(id, generation, origin).await,
             Err(err) => {
-                self.host.refuse(id, err.stage(), err.text());
+                self.host.refuse(id, err.stage(), err.text()).await;
                 if origin == Origin::File {
                     self.stand_in(id, &latest).await;
                 }
@@ -229,13 +254,19 @@ impl Reloader {
         }
     }
 
+    async fn digest(&self, bytes: &Bytes) -> String {
+        let bytes = bytes.clone();
+        aside(&self.loader.tasks, move || digest(&bytes)).await
+    }
+
     /// The embedded plugin serves where its file was refused and nothing served before.
     async fn stand_in(&self, id: &str, latest: &[Arc<Change>]) {
         let refused = self.host.slots().get(id).filter(|slot| slot.active.is_none()).and_then(|slot| slot.last_error.clone());
         let shipped = self.shipped.iter().find(|(shipped, _)| shipped == id);
         let (Some(refused), Some((_, bytes))) = (refused, shipped) else { return };
-        if let Ok(generation) = self.loader.load(id, bytes, digest(bytes), latest).await {
-            self.host.publish(id, generation, Origin::Embedded);
+        let digest = self.digest(bytes).await;
+        if let Ok(generation) = self.loader.load(id, bytes, digest, latest).await {
+            self.host.publish(id, generation, Origin::Embedded).await;
             self.host.slots().entry(id.to_owned()).and_modify(|slot| slot.last_error = Some(refused));
         }
     }
@@ -262,8 +293,8 @@ impl Reloader {
     /// The embedded plugin of the same id returns; without one nothing serves.
     async fn file_removed(&self, id: &str) {
         match self.shipped.iter().find(|(shipped, _)| shipped == id) {
-            Some((_, bytes)) => self.load(id, bytes, Origin::Embedded).await,
-            None => self.host.remove(id),
+            Some((_, bytes)) => self.load(id, bytes.clone(), Origin::Embedded).await,
+            None => self.host.remove(id).await,
         }
     }
 }
@@ -298,7 +329,7 @@ async fn settled(path: &Path, mut stamp: Stamp) -> std::io::Result<Stamp> {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Bytes, String> {
     let unreadable = |err: std::io::Error| format!("{} cannot be read: {err}", path.display());
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
@@ -306,5 +337,5 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("{} is larger than {}", path.display(), bytesize::ByteSize::b(FILE_BYTES_MAX)));
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }

@@ -77,6 +77,9 @@ impl Slot {
         self.loads += 1;
         let next = Loaded { generation, number: self.loads, origin, proven_at };
         self.previous = self.active.replace(next);
+        if let Some(previous) = &self.previous {
+            previous.generation.retire();
+        }
         self.health = Health::default();
         self.loading = false;
         self.last_error = None;
@@ -88,7 +91,10 @@ impl Slot {
         let failed = self.active.as_ref().filter(|active| now < active.proven_at)?.generation.digest.clone();
         let previous = self.previous.take()?;
         self.known_bad.insert(failed.clone());
-        self.active = Some(previous);
+        previous.generation.revive();
+        if let Some(taken_back) = self.active.replace(previous) {
+            taken_back.generation.retire();
+        }
         self.health = Health::default();
         Some(failed)
     }

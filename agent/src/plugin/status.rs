@@ -1,10 +1,19 @@
 //! What `/api/plugins` and the metrics show of each plugin.
 
-use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
 
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::engine::TICKER_DEAD_AFTER;
 use super::slot::{LastError, Origin, Slot};
 use super::{PluginHost, lock};
+use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginConfig;
+
+/// How often the parts are looked at: less than the shortest quarantine, so that none is missed.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 const STATES: [&str; 5] = ["serving", "loading", "quarantined", "failed", "disabled"];
 
@@ -34,9 +43,27 @@ impl PluginHost {
         self.slots().iter().map(|(id, slot)| status(id, slot, config.get(id))).collect()
     }
 
-    /// Whether every enabled plugin has been tried.
-    pub fn is_settled(&self) -> bool {
-        self.slots().values().all(|slot| !slot.loading)
+    /// Shows on the board how the plugins and their clock are, until told to stop.
+    pub async fn follow(self, board: Arc<Board>, stop: CancellationToken) {
+        loop {
+            let (state, cause) = clock_health(self.ticker_age());
+            board.set("plugin clock", state, cause);
+            let (state, cause) = self.health();
+            board.set("plugins", state, cause);
+            tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK_EVERY) => {} }
+        }
+    }
+
+    /// Starting until every enabled plugin has been tried. One that does not serve is its own trouble, and degrades the agent.
+    fn health(&self) -> (PartHealth, Option<String>) {
+        let slots = self.slots();
+        let troubles: Vec<String> = slots.iter().filter_map(|(id, slot)| trouble(id, slot)).collect();
+        let cause = (!troubles.is_empty()).then(|| troubles.join("; "));
+        match cause {
+            _ if slots.values().any(|slot| slot.loading) => (PartHealth::Starting, cause),
+            Some(_) => (PartHealth::Degraded, cause),
+            None => (PartHealth::Ok, None),
+        }
     }
 
     /// Brings the plugin's gauges up to date.
@@ -58,8 +85,27 @@ impl PluginHost {
     }
 
     /// Time since the plugin clock last ticked.
-    pub fn ticker_age(&self) -> std::time::Duration {
+    pub fn ticker_age(&self) -> Duration {
         self.shared.ticker.age()
+    }
+}
+
+fn clock_health(age: Duration) -> (PartHealth, Option<String>) {
+    match age < TICKER_DEAD_AFTER {
+        true => (PartHealth::Ok, None),
+        false => (PartHealth::Failed, Some("it stands still, so no plugin is called".to_owned())),
+    }
+}
+
+/// Why an enabled plugin does not serve.
+fn trouble(id: &str, slot: &Slot) -> Option<String> {
+    let last = slot.last_error.as_ref().map(|err| (err.stage.as_str(), err.message.as_str()));
+    match (slot.state(), last) {
+        ("failed", Some((stage, message))) => Some(format!("`{id}` failed at {stage}: {message}")),
+        ("failed", None) => Some(format!("`{id}` failed")),
+        ("quarantined", Some((_, message))) => Some(format!("`{id}` is quarantined: it {message}")),
+        ("quarantined", None) => Some(format!("`{id}` is quarantined")),
+        _ => None,
     }
 }
 

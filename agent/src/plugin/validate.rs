@@ -35,7 +35,7 @@ const WASI_ALLOWED: [&str; 19] = [
 ];
 
 /// What a plugin decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum World {
     AlertRule,
     Notifier,

@@ -14,6 +14,9 @@ pub fn act(order: &str) {
     match deed {
         "trap" => panic!("ordered to trap"),
         "loop" => spin(),
+        "burn" => (0..number * 1_000_000).for_each(|round| {
+            black_box(round);
+        }),
         "calls" => loop {
             black_box(pharos_plugin::bindings::plugin::pharos::plugin::config::settings());
         },

@@ -1,0 +1,136 @@
+//! Who is connected, and who can.
+
+use expect_test::expect;
+
+use super::{check, check_words};
+
+#[test]
+fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
+    let facts = "up present\npharos_postgres_up 0\nactivity failed connection refused\npharos_postgres_connections_used_ratio";
+    check(
+        "server-down",
+        facts,
+        expect![[r#"
+        server-down: raise critical: server does not answer
+    "#]],
+    );
+    check_words(
+        "server-down",
+        facts,
+        expect![[r#"
+        server does not answer
+        The last collection could not reach the server: connection refused.
+    "#]],
+    );
+    check(
+        "connections-used",
+        facts,
+        expect![[r#"
+        connections-used: skipped: part `activity` failed: connection refused
+    "#]],
+    );
+    check("server-down", "up present\npharos_postgres_up 1", expect![""]);
+}
+
+#[test]
+fn a_server_may_refuse_new_sessions_only() {
+    check(
+        "not-accepting-connections",
+        "accept present\npharos_postgres_accepting_connections 0",
+        expect![[r#"
+        not-accepting-connections: raise critical: new sessions are refused
+    "#]],
+    );
+    check_words(
+        "not-accepting-connections",
+        "accept present
+        pharos_postgres_accepting_connections 0
+        table refusal
+        | reason text | why text |
+        | too-many-connections | sorry, too many clients already |",
+        expect![[r#"
+        new sessions are refused
+        The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
+    "#]],
+    );
+}
+
+#[test]
+fn connections_are_graded_by_the_share_in_use() {
+    let facts = r#"
+        activity present
+        pharos_postgres_connections_used_ratio 0.92
+        pharos_postgres_connections_max 97
+        pharos_postgres_connections{datname="app",state="idle"} 80
+        pharos_postgres_connections{datname="app",state="active"} 9
+    "#;
+    check(
+        "connections-used",
+        facts,
+        expect![[r#"
+        connections-used: raise critical: 92 % of connections are used
+    "#]],
+    );
+    check_words(
+        "connections-used",
+        facts,
+        expect![[r#"
+        92 % of connections are used
+        Client backends hold 92 % of 97 connections open to ordinary roles. When none is left, every new session fails.
+        - app, idle: 80
+        - app, active: 9
+    "#]],
+    );
+    check(
+        "connections-used",
+        "activity present\npharos_postgres_connections_used_ratio 0.75",
+        expect![[r#"
+        connections-used: hold warning: 75 % of connections are used
+    "#]],
+    );
+}
+
+#[test]
+fn open_transactions_are_graded_by_age() {
+    let facts = "activity present
+        pharos_postgres_idle_in_transaction_age_max_seconds 400
+        pharos_postgres_transaction_age_max_seconds 14400
+        pharos_postgres_xmin_age_max_transactions 20000000";
+    check(
+        "idle-in-transaction",
+        facts,
+        expect![[r#"
+        idle-in-transaction: raise warning: session idle in transaction for 6 min 40 s
+    "#]],
+    );
+    check(
+        "long-transaction",
+        facts,
+        expect![[r#"
+        long-transaction: raise critical: transaction open for 4 h
+    "#]],
+    );
+    check(
+        "vacuum-held-back",
+        facts,
+        expect![[r#"
+        vacuum-held-back: raise warning: a snapshot 20 M transactions old holds vacuum back
+    "#]],
+    );
+}
+
+#[test]
+fn abandoned_sessions_are_counted_per_minute() {
+    let facts = r#"
+        database present
+        pharos_postgres_sessions_abandoned_total{datname="app"} 900 rate 1.5
+        pharos_postgres_sessions_abandoned_total{datname="shop"} 10 rate 0.01
+    "#;
+    check(
+        "sessions-abandoned",
+        facts,
+        expect![[r#"
+        sessions-abandoned{datname=app}: raise warning: 90 sessions a minute abandoned in app
+    "#]],
+    );
+}

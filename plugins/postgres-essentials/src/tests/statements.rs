@@ -1,0 +1,62 @@
+//! What statements cost.
+
+use expect_test::expect;
+
+use super::{check, check_words};
+
+#[test]
+fn only_statements_with_calls_enough_are_slow() {
+    let facts = r#"
+        statements present
+        pharos_postgres_statement_mean_time_seconds{datname="app",user="web",fingerprint="1a2b",toplevel="true"} 0.75
+        pharos_postgres_statement_mean_time_seconds{datname="app",user="web",fingerprint="rare",toplevel="true"} 9
+        pharos_postgres_statement_mean_time_seconds{datname="app",user="web",fingerprint="nested",toplevel="false"} 9
+        pharos_postgres_statement_mean_time_seconds{datname="app",user="web",fingerprint="other",toplevel="true"} 9
+        pharos_postgres_statement_calls_total{datname="app",user="web",fingerprint="1a2b",toplevel="true"} 9 rate 5
+        pharos_postgres_statement_calls_total{datname="app",user="web",fingerprint="rare",toplevel="true"} 9 rate 0.03
+        pharos_postgres_statement_calls_total{datname="app",user="web",fingerprint="nested",toplevel="false"} 9 rate 5
+        pharos_postgres_statement_calls_total{datname="app",user="web",fingerprint="other",toplevel="true"} 9 rate 5
+        pharos_postgres_statement_time_p95_estimate_seconds{datname="app",user="web",fingerprint="1a2b",toplevel="true"} 2
+    "#;
+    check(
+        "statement-slow",
+        facts,
+        expect![[r#"
+        statement-slow{datname=app,user=web,fingerprint=1a2b,toplevel=true}: raise warning: statement 1a2b takes 750 ms on average
+    "#]],
+    );
+    check_words(
+        "statement-slow",
+        facts,
+        expect![[r#"
+        statement 1a2b takes 750 ms on average
+        Statement 1a2b, run by web in app, took 750 ms on average since the previous collection.
+        - 95th percentile (estimated): 2 s
+    "#]],
+    );
+}
+
+#[test]
+fn forgotten_statements_are_told() {
+    let facts = "statements present
+        pharos_postgres_statements_evictions_total 40 rate 0.2
+        pharos_postgres_statements_tracked 4980
+        pharos_postgres_statements_max 5000";
+    check(
+        "statement-evictions",
+        facts,
+        expect![[r#"
+        statement-evictions: raise info: pg_stat_statements forgets statements
+    "#]],
+    );
+    check_words(
+        "statement-evictions",
+        facts,
+        expect![[r#"
+        pg_stat_statements forgets statements
+        It dropped its least used entries 2 times in the last 10 s, so rates and sums of statements are too low.
+        - statements tracked: 4980
+        - pg_stat_statements.max: 5000
+    "#]],
+    );
+}

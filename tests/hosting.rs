@@ -1,0 +1,176 @@
+//! What plugins stand on: memory with and without a pool, the clock that interrupts them, threads that nobody holds.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use pharos::config::plugins::PluginsConfig;
+use pharos::plugin::digest;
+use serde_json::Value;
+
+use crate::fixture::guests::{guest, with_memories};
+use crate::fixture::zoo::{Zoo, named};
+use crate::fixture::zoo_program::ZooProgram;
+use crate::fixture::{item, loader, runtime_tasks};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_serve_without_a_pool() {
+    // Memory that grows in pieces may cost more than 50 ms on a busy machine; its size is what is tested.
+    let limits = "[plugin.grower.limits]\ncpu = \"5s\"\nwall = \"20s\"\n";
+    let config = &format!("[plugins]\ndir = \"plugins\"\ndebounce = \"50ms\"\npooling = false\n{limits}");
+    let files = vec![named("steady", "armed=remember"), named("grower", "armed=grow")];
+    let zoo = Zoo::start(config, files, Vec::new()).await;
+    zoo.wait_alert("grower", "always", "firing").await;
+    zoo.arm().await;
+    zoo.wait_calls("steady", 5).await;
+    // Its memory is made as it grows, and the limit is the same.
+    let grower = zoo.agent.wait_plugin("grower", |plugin| plugin["state"] == "quarantined").await;
+    assert!(grower["last_error"]["message"].as_str().unwrap().contains("may hold 64.0 MiB"), "{grower}");
+    assert!(grower["memory_bytes_max"].as_u64() >= Some(60 << 20), "{grower}");
+    assert_eq!(zoo.agent.plugin("steady").await["traps"], 0);
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_serve_where_there_is_no_address_space_for_a_pool() {
+    const ADDRESS_SPACE_KIB: u64 = 1_500_000;
+    let limit = format!("ulimit -v {ADDRESS_SPACE_KIB}");
+    let program = ZooProgram::start_under(&limit, "", vec![named("steady", "armed=remember")]).await;
+    let serving = |list: &Value| list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] == "serving");
+    program.wait_json("/api/plugins", |list| item(list, "id", "steady").is_some() && serving(list)).await;
+    program.arm().await;
+    let called = |list: &Value| item(list, "id", "steady").is_some_and(|plugin| plugin["calls"].as_u64() >= Some(10));
+    let list = program.wait_json("/api/plugins", called).await;
+    assert_eq!(item(&list, "id", "steady").unwrap()["traps"], 0, "{list:#}");
+    program.wait_json("/api/database/alerts", |list| item(list, "plugin", "steady").is_some()).await;
+    let said = program.log().matches("no address space for a pool of plugin instances").count();
+    assert_eq!(said, 1, "{}", program.log());
+    let limits = std::fs::read_to_string(program.proc().join("limits")).unwrap();
+    assert!(limits.contains(&format!("{}", ADDRESS_SPACE_KIB << 10)), "{limits}");
+    program.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_limited_over_all_memories_of_a_plugin() {
+    // Pages in units of 128, which are 8 MiB. The guest's own memory takes one MiB more.
+    let several = |id: &str, modules: &[&[u8]]| {
+        let (id, bytes) = named(id, "");
+        (id, with_memories(&bytes, modules))
+    };
+    let files = vec![
+        several("one-below", &[&[4]]),
+        several("two-below", &[&[2, 2]]),
+        several("two-above", &[&[4, 4]]),
+        several("modules-below", &[&[2], &[2]]),
+        several("modules-above", &[&[4], &[4]]),
+    ];
+    for pooling in ["true", "false"] {
+        let config = format!("[plugins]\ndir = \"plugins\"\ndebounce = \"50ms\"\npooling = {pooling}\n");
+        let zoo = Zoo::start(&config, files.clone(), Vec::new()).await;
+        for id in ["one-below", "two-below", "modules-below"] {
+            zoo.wait_alert(id, "always", "firing").await;
+            let plugin = zoo.agent.wait_plugin(id, |plugin| plugin["calls"].as_u64() >= Some(1)).await;
+            let held = plugin["memory_bytes_max"].as_u64().unwrap();
+            assert!((33 << 20..36 << 20).contains(&held), "{plugin}");
+        }
+        for id in ["two-above", "modules-above"] {
+            let plugin = zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "failed").await;
+            let error = &plugin["last_error"];
+            assert_eq!(error["stage"], "describe", "{plugin}");
+            assert!(error["message"].as_str().unwrap().ends_with("of memory in all but may hold 64.0 MiB"), "{plugin}");
+        }
+        zoo.agent.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_plugin_clock_stands_still_nobody_is_called_and_alerts_stand_still() {
+    let program = ZooProgram::start("", vec![named("steady", "")]).await;
+    let alert = |list: &Value, fits: &dyn Fn(&Value) -> bool| item(list, "plugin", "steady").is_some_and(fits);
+    program.wait_json("/api/database/alerts", |list| alert(list, &|alert| alert["state"] == "firing")).await;
+
+    let held = HeldThread::hold(&program.proc(), "plugin-clock");
+    let frozen = |alert: &Value| alert["frozen"].as_str().is_some_and(|why| why.contains("the plugin clock stands still"));
+    let alerts = program.wait_json("/api/database/alerts", |list| alert(list, &frozen)).await;
+    assert_eq!(item(&alerts, "plugin", "steady").unwrap()["state"], "firing", "{alerts:#}");
+    let calls = |list: &Value| item(list, "id", "steady").and_then(|plugin| plugin["calls"].as_u64()).unwrap();
+    let before = program.json("/api/plugins").await;
+    assert_eq!(item(&before, "id", "steady").unwrap()["state"], "serving", "it is not the plugin's fault: {before:#}");
+    let seen = program.collections().await;
+    while program.collections().await < seen + 5.0 {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let after = program.json("/api/plugins").await;
+    assert_eq!(calls(&after), calls(&before), "snapshots came, and nobody was called");
+    assert_eq!(program.log().matches("the plugin clock stands still, calling no plugin").count(), 1, "{}", program.log());
+
+    held.release();
+    program.wait_json("/api/database/alerts", |list| alert(list, &|alert| alert["frozen"].is_null())).await;
+    let again = program.wait_json("/api/plugins", |list| calls(list) >= calls(&after) + 3).await;
+    assert_eq!(item(&again, "id", "steady").unwrap()["traps"], 0, "{again:#}");
+    assert_eq!(program.log().matches("the plugin clock ticks again, calling plugins").count(), 1, "{}", program.log());
+    program.kill().await;
+}
+
+#[tokio::test]
+async fn others_run_while_a_file_is_looked_at() {
+    let (tasks, _) = runtime_tasks();
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), &PluginsConfig::default(), &tasks);
+    let whole = Bytes::from(guest("id=cut"));
+    let cut = whole.slice(..whole.len() - 1);
+    let named = digest(b"whatever");
+    // There is one thread, so nobody's turn comes unless the look is taken elsewhere.
+    let turns = AtomicU64::new(0);
+    let others = async {
+        loop {
+            tokio::task::yield_now().await;
+            turns.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let loaded = tokio::select! { biased; loaded = loader.load("cut", &cut, named, &[]) => loaded, () = others => unreachable!() };
+    assert_eq!(loaded.err().map(|err| err.stage()), Some("validate"));
+    assert!(turns.load(Ordering::Relaxed) > 100, "{turns:?}");
+}
+
+/// One thread of a child process, stopped as a debugger stops it while the others run. It goes on when this is dropped.
+struct HeldThread {
+    release: mpsc::Sender<()>,
+    tracer: JoinHandle<()>,
+}
+
+impl HeldThread {
+    fn hold(process: &Path, name: &str) -> Self {
+        let tasks = std::fs::read_dir(process.join("task")).unwrap().map(|entry| entry.unwrap().path());
+        let is_named = |task: &std::path::PathBuf| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
+        let task = tasks.into_iter().find(is_named).unwrap();
+        let thread: libc::pid_t = task.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let (release, released) = mpsc::channel();
+        let (holding, held) = mpsc::channel();
+        // The kernel ties a tracer to one of our threads, and lets go of what it held when that ends.
+        let tracer = std::thread::spawn(move || {
+            holding.send(interrupt(thread)).unwrap();
+            let _ = released.recv();
+        });
+        held.recv().unwrap().unwrap();
+        Self { release, tracer }
+    }
+
+    fn release(self) {
+        drop(self.release);
+        self.tracer.join().unwrap();
+    }
+}
+
+fn interrupt(thread: libc::pid_t) -> std::io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    for request in [libc::PTRACE_SEIZE, libc::PTRACE_INTERRUPT] {
+        // SAFETY: neither request reads or writes memory through its last two arguments.
+        if unsafe { libc::ptrace(request, thread, none, none) } != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
