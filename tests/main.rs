@@ -8,7 +8,7 @@
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
-//! - `alerting`, `api`: from a finding to a receiver and to HTTP.
+//! - `alerting`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
@@ -21,6 +21,7 @@ mod cli;
 mod collect;
 mod config;
 mod demo;
+mod durability;
 mod egress;
 mod faults;
 mod health;

@@ -25,7 +25,7 @@ use crate::collect::{ServerTask, Source};
 use crate::config::Config;
 use crate::http::{self, Api, ListenError};
 use crate::lifecycle::Lifecycle;
-use crate::notify::{Deliver, Notify, Signature};
+use crate::notify::{Deliver, Means, Notify, Signature};
 use crate::pipeline::Pipeline;
 use crate::plugin::compile::{CompileError, Compiler};
 use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
@@ -84,16 +84,15 @@ impl Agent {
         let ticker = Ticker::start(&engine, clock).map_err(|err| StartError::Engine(err.to_string()))?;
         let plugins = PluginHost::new(ticker, clock, Arc::clone(&metrics), plugin_events, config.plugins.probation);
         let loader = loader(&config, &options, engine, &store, &metrics, clock, lifecycle)?;
-        let notifiers: Arc<dyn Deliver> = Arc::new(plugins.clone());
-        let notify = Notify::start(
-            Signature { agent: config.agent.name.clone(), external_url: config.agent.external_url.clone() },
-            config.receiver.clone(),
-            config.route.clone(),
-            &notifiers,
-            &board,
-            &metrics,
-            lifecycle,
-        );
+        let means = Means {
+            notifiers: Arc::new(plugins.clone()),
+            signature: Arc::new(Signature { agent: config.agent.name.clone(), external_url: config.agent.external_url.clone() }),
+            store: store.clone(),
+            board: Arc::clone(&board),
+            metrics: Arc::clone(&metrics),
+            clock,
+        };
+        let notify = Notify::start(config.receiver.clone(), config.route.clone(), &means, lifecycle).await?;
 
         // 3. The flow, with what the agent before this one knew.
         let alerts = AlertBook::restore(store.alerts().await?);

@@ -14,7 +14,7 @@ use tracing::{error, info};
 use self::rounds::Rounds;
 use crate::board::{Board, PartHealth};
 use crate::clock::Clock;
-use crate::notify::Notify;
+use crate::notify::{Notify, Numbered};
 use crate::plugin::{Judgement, PluginEvent, PluginEventKind, PluginHost};
 use crate::store::{AlertChanges, Event, Store};
 use crate::telemetry::logs::chain;
@@ -57,19 +57,22 @@ impl Pipeline {
 
     /// Keeps, shows and tells what became of alerts, in this order.
     async fn settle(&mut self, transitions: Vec<Transition>) {
-        self.keep(&transitions).await; // durable before anyone hears of it
+        let told = self.notify.decide(&transitions); // who hears of it
+        self.keep(&transitions, &told).await; // durable before anyone does
         self.board.show_alerts(self.alerts.alerts());
         self.count(&transitions);
-        self.notify.enqueue(transitions); // bounded; never delays collection
+        self.notify.send(told); // bounded; never delays collection
     }
 
-    async fn keep(&mut self, transitions: &[Transition]) {
+    async fn keep(&mut self, transitions: &[Transition], told: &[Numbered]) {
         let changes = self.alerts.take_changes();
         if changes.is_empty() && transitions.is_empty() {
             return;
         }
         let mut rows = AlertChanges::new(&changes.upserts, &changes.removed, changes.next_incident);
         rows.events = transitions.iter().map(transition_event).collect();
+        rows.told = told.to_vec();
+        rows.now_ms = self.clock.wall_ms();
         match self.store.save_alerts(rows).await {
             Ok(()) => self.board.set("store", PartHealth::Ok, None),
             Err(err) => {

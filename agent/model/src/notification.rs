@@ -47,6 +47,8 @@ pub enum MessageReason {
     Firing,
     Resolved,
     SeverityChanged,
+    /// It began and ended before its receiver could be told.
+    Summary,
 }
 
 /// What came of one attempt.
@@ -62,6 +64,8 @@ pub enum Delivery {
     },
     /// It may have arrived; the same message under the same id on the next try.
     Ambiguous(String),
+    /// Nobody was there to try: the notifier does not serve.
+    Unavailable(String),
     /// Not with these credentials, which may be about to change.
     Unauthorised(String),
     /// The receiver says that it is gone for good.

@@ -67,11 +67,13 @@ pub struct Reply {
     pub status: StatusCode,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub delay: Duration,
+    /// Whether it has the message already while it delays its answer; else one whose sender goes away meanwhile never arrived.
+    pub has_it: bool,
 }
 
 impl Reply {
     pub fn of(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), delay: Duration::ZERO }
+        Self { status, headers: Vec::new(), delay: Duration::ZERO, has_it: false }
     }
 }
 
@@ -204,17 +206,29 @@ impl Shared {
 async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> (StatusCode, HeaderMap) {
     let at = Instant::now();
     let reply = shared.take_reply();
-    select! {
-        () = sleep(reply.delay) => {}
-        () = shared.stop.cancelled() => {}
+    let delay = async {
+        select! {
+            () = sleep(reply.delay) => {}
+            () = shared.stop.cancelled() => {}
+        }
+    };
+    if !reply.has_it {
+        delay.await;
+        keep(&shared, at, &uri, headers, body, reply.status);
+    } else {
+        keep(&shared, at, &uri, headers, body, reply.status);
+        delay.await;
     }
+    (reply.status, reply.headers.into_iter().collect())
+}
+
+fn keep(shared: &Shared, at: Instant, uri: &Uri, headers: HeaderMap, body: Bytes, status: StatusCode) {
     let alerts = serde_json::from_slice(&body).map(|webhook| read_alerts(&webhook)).unwrap_or_default();
-    if reply.status.is_success() {
+    if status.is_success() {
         shared.announce(&alerts);
     }
-    let delivery = Delivery { at, path: uri.path().to_owned(), headers, body, status: reply.status, alerts };
+    let delivery = Delivery { at, path: uri.path().to_owned(), headers, body, status, alerts };
     shared.received.send_modify(|received| received.push(delivery));
-    (reply.status, reply.headers.into_iter().collect())
 }
 
 fn read_alerts(webhook: &Value) -> Vec<Alert> {

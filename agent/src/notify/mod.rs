@@ -1,41 +1,37 @@
 //! Delivery: who is told of a transition, and trying until they are.
 //!
-//! One task per receiver, so that one that hangs delays no other. What waits is kept in memory for now; the order within a receiver is
-//! that of the transitions, so nobody hears "resolved" before "firing".
+//! What is told is decided first and stored with the transition itself, so that no end of the process loses it; one task per receiver then
+//! brings it there, so that one that hangs delays no other. The order and the patience are the model's ([`pharos_model::outbox`]).
 
-mod retry;
+mod message;
 mod route;
 mod standing;
+mod worker;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use pharos_model::alert::{AlertState, Reason, Transition};
-use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason};
-use pharos_model::subject::Label;
+use pharos_model::alert::Transition;
+use pharos_model::notification::{Delivery, Message};
+use pharos_model::outbox::NewRow;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use self::retry::Backoff;
 use self::route::Routes;
 use self::standing::Standing;
+use self::worker::Worker;
 use crate::board::Board;
+use crate::clock::Clock;
 use crate::config::notify::{ReceiverConfig, RouteConfig};
 use crate::lifecycle::Lifecycle;
+use crate::store::{OutboxRow, Store, StoreError};
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Messages that wait for one receiver. A receiver that is this far behind is told of its oldest troubles first.
-const QUEUED_MAX: usize = 1_000;
-
-/// How long a message is tried before it is given up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3_600);
-
-/// How long the drain waits for receivers: less than the whole drain may take.
-const FLUSH_MAX: Duration = Duration::from_secs(5);
+/// Rows that wait for one receiver; one that is this far behind hears of nothing new before it took some.
+const WAITING_MAX: usize = 20_000;
 
 /// Brings one message to its receiver: the seam at which the agent connects the notifier plugins.
 pub trait Deliver: Send + Sync + 'static {
@@ -44,177 +40,118 @@ pub trait Deliver: Send + Sync + 'static {
 }
 
 /// Whose messages they are.
+#[derive(Debug)]
 pub struct Signature {
     pub agent: String,
     pub external_url: Option<String>,
 }
 
+/// What receivers' tasks share.
+#[derive(Clone)]
+pub struct Means {
+    pub notifiers: Arc<dyn Deliver>,
+    pub signature: Arc<Signature>,
+    pub store: Store,
+    pub board: Arc<Board>,
+    pub metrics: Arc<SelfMetrics>,
+    pub clock: Clock,
+}
+
 /// Sends transitions to receivers.
 pub struct Notify {
     routes: Routes,
-    receivers: BTreeMap<String, (mpsc::Sender<Message>, Arc<Standing>)>,
+    receivers: BTreeMap<String, Post>,
+    next_seq: AtomicU64,
     metrics: Arc<SelfMetrics>,
-    signature: Signature,
+}
+
+/// A row with its number.
+pub type Numbered = (u64, NewRow);
+
+/// The way to a receiver's task. What is in it is stored already.
+struct Post {
+    inbox: Arc<Mutex<Vec<Numbered>>>,
+    /// One token is enough: whatever came, the whole inbox is taken.
+    wake: mpsc::Sender<()>,
+    standing: Arc<Standing>,
 }
 
 impl Notify {
-    /// Starts a task per receiver on `lifecycle`.
-    pub fn start(
-        signature: Signature,
+    /// Starts a task per receiver on `lifecycle`, each with what an agent before this one left to deliver.
+    pub async fn start(
         receivers: Vec<ReceiverConfig>,
         routes: Vec<RouteConfig>,
-        notifiers: &Arc<dyn Deliver>,
-        board: &Arc<Board>,
-        metrics: &Arc<SelfMetrics>,
+        means: &Means,
         lifecycle: &Lifecycle,
-    ) -> Self {
+    ) -> Result<Self, StoreError> {
         if routes.is_empty() && !receivers.is_empty() {
             warn!("there are receivers but no [[route]] leads to them; nobody is told of anything");
         }
-        let started = receivers.into_iter().map(|config| {
-            let (messages, queue) = mpsc::channel(QUEUED_MAX);
-            let standing = Arc::new(Standing::new(&config.name, Arc::clone(board), Arc::clone(metrics)));
-            let worker = Worker {
-                settings: serde_json::to_value(&config.settings).unwrap_or_default(),
-                name: config.name.clone(),
-                plugin: config.plugin,
-                notifiers: Arc::clone(notifiers),
-                metrics: Arc::clone(metrics),
-                standing: Arc::clone(&standing),
-                stop: lifecycle.soft().clone(),
-            };
-            lifecycle.supervise(standing.part(), worker.run(queue));
-            (config.name, (messages, standing))
-        });
-        Self { receivers: started.collect(), routes: Routes::new(routes), metrics: Arc::clone(metrics), signature }
+        let mut open = means.store.open_outbox().await?;
+        let mut posts = BTreeMap::new();
+        for config in receivers {
+            let left = take(&mut open.rows, |row| row.receiver == config.name);
+            if !left.is_empty() {
+                info!(receiver = config.name, left = left.len(), "{} notifications to `{}` were left to deliver", left.len(), config.name);
+            }
+            let untold = take(&mut open.untold, |(receiver, ..)| *receiver == config.name);
+            let standing = Arc::new(Standing::new(&config.name, Arc::clone(&means.board), Arc::clone(&means.metrics)));
+            let mut worker = Worker::new(&config, means.clone(), Arc::clone(&standing), lifecycle.soft().clone());
+            worker.restore(left, &untold);
+            let (wake, woken) = mpsc::channel(1);
+            let inbox = worker.inbox();
+            lifecycle.supervise(standing.part(), worker.run(woken));
+            posts.insert(config.name, Post { inbox, wake, standing });
+        }
+        for row in &open.rows {
+            warn!(receiver = row.receiver, id = row.id, "a notification waits for `{}`, which is no longer configured", row.receiver);
+        }
+        let next_seq = AtomicU64::new(open.next_seq);
+        Ok(Self { routes: Routes::new(routes), receivers: posts, next_seq, metrics: Arc::clone(&means.metrics) })
     }
 
-    /// Queues the transitions that people should hear of. A full queue drops the message, and says so.
-    pub fn enqueue(&self, transitions: Vec<Transition>) {
-        for transition in transitions.iter().filter(|transition| transition.notifies()) {
-            let Some(receiver) = self.routes.receiver(&transition.alert) else { continue };
-            let Some((queue, standing)) = self.receivers.get(receiver) else { continue };
-            standing.queued();
-            if queue.try_send(self.message(receiver, transition)).is_err() {
-                standing.settled();
+    /// Who is to be told what of these transitions. The rows are to be stored with them, then [sent](Self::send).
+    pub fn decide(&self, transitions: &[Transition]) -> Vec<Numbered> {
+        let told = transitions.iter().filter(|transition| transition.notifies());
+        told.filter_map(|transition| {
+            let receiver = self.routes.receiver(&transition.alert)?;
+            let post = self.receivers.get(receiver)?;
+            if post.standing.waiting() >= WAITING_MAX {
                 self.metrics.add("pharos_notifications_dropped_total", &[receiver, "queue-full"], 1.0);
-                error!(receiver, fingerprint = %transition.fingerprint, "a notification was dropped: {QUEUED_MAX} wait for `{receiver}`");
+                error!(receiver, fingerprint = %transition.fingerprint, "a notification was dropped: {WAITING_MAX} wait for `{receiver}`");
+                return None;
             }
-        }
+            Some((self.next_seq.fetch_add(1, Ordering::Relaxed), message::row(receiver, transition)))
+        })
+        .collect()
     }
 
-    fn message(&self, receiver: &str, transition: &Transition) -> Message {
-        let alert = &transition.alert;
-        let group_labels = vec![Label::new("plugin", &alert.plugin), Label::new("rule", &alert.rule)];
-        Message {
-            id: transition.id(),
-            receiver: receiver.to_owned(),
-            group_key: format!("{}/{}/{}", alert.plugin, alert.rule, alert.subject.key()),
-            group_labels: group_labels.clone(),
-            alerts: vec![message_alert(transition, group_labels)],
-            attempt: 0,
-            agent: self.signature.agent.clone(),
-            external_url: self.signature.external_url.clone(),
+    /// Gives rows to their receivers' tasks; never waits.
+    pub fn send(&self, rows: Vec<Numbered>) {
+        for (seq, row) in rows {
+            let Some(post) = self.receivers.get(&row.receiver) else { continue };
+            post.standing.queued(1);
+            post.inbox.lock().unwrap_or_else(PoisonError::into_inner).push((seq, row));
+            // Full is as good: the task has not looked yet.
+            let _ = post.wake.try_send(());
         }
     }
 }
 
-fn message_alert(transition: &Transition, mut labels: Vec<Label>) -> MessageAlert {
-    let alert = &transition.alert;
-    let resolved = transition.to == AlertState::Resolved;
-    labels.extend(alert.labels.iter().cloned());
-    MessageAlert {
-        fingerprint: alert.fingerprint.to_string(),
-        reason: match transition.reason {
-            _ if resolved => MessageReason::Resolved,
-            Reason::SeverityChanged { .. } => MessageReason::SeverityChanged,
-            _ => MessageReason::Firing,
-        },
-        severity: alert.severity,
-        subject: alert.subject.clone(),
-        labels,
-        title: alert.title.clone(),
-        detail: alert.detail.clone(),
-        cause: alert.cause.clone(),
-        fix: alert.fix.clone(),
-        runbook: alert.runbook.clone(),
-        value: alert.value,
-        started_at_ms: alert.started_at_ms,
-        ended_at_ms: resolved.then_some(transition.at.wall_ms),
-    }
+/// Those that are wanted; the rest stays, each in its order.
+fn take<T>(from: &mut Vec<T>, wanted: impl Fn(&T) -> bool) -> Vec<T> {
+    from.extract_if(.., |item| wanted(item)).collect()
 }
 
-/// The task of one receiver.
-struct Worker {
-    name: String,
-    plugin: String,
-    settings: Value,
-    notifiers: Arc<dyn Deliver>,
-    metrics: Arc<SelfMetrics>,
-    standing: Arc<Standing>,
-    stop: CancellationToken,
-}
-
-impl Worker {
-    /// Delivers in order until the queue is closed and empty. Once stopping, each message that is left gets one try, in a bounded time.
-    async fn run(self, mut queue: mpsc::Receiver<Message>) {
-        let flushed = async {
-            self.stop.cancelled().await;
-            tokio::time::sleep(FLUSH_MAX).await;
-        };
-        tokio::select! {
-            () = self.deliver_all(&mut queue) => {}
-            () = flushed => {
-                let left = queue.len() + 1;
-                self.metrics.add("pharos_notifications_dropped_total", &[&self.name, "stopping"], left as f64);
-                error!(receiver = self.name, left, "giving up {left} notifications to `{}`: stopping", self.name);
-            }
+impl From<OutboxRow> for message::Content {
+    fn from(row: OutboxRow) -> Self {
+        Self {
+            group_key: row.group_key,
+            group_labels: row.group_labels,
+            incident: row.incident,
+            tells: row.tells,
+            alert: row.alert,
+            created_at_ms: row.created_at_ms,
         }
-    }
-
-    async fn deliver_all(&self, queue: &mut mpsc::Receiver<Message>) {
-        while let Some(message) = queue.recv().await {
-            self.deliver(message).await;
-            self.standing.settled();
-        }
-    }
-
-    async fn deliver(&self, mut message: Message) {
-        let mut backoff = Backoff::default();
-        loop {
-            message.attempt += 1;
-            let (receiver, id) = (self.name.as_str(), message.id.as_str());
-            let (reason, why, after) = match self.notifiers.deliver(&self.plugin, &self.settings, &message).await {
-                Delivery::Accepted => {
-                    self.standing.reached();
-                    self.metrics.add("pharos_notifications_total", &[receiver], 1.0);
-                    info!(receiver, id, attempt = message.attempt, "`{receiver}` accepted a notification");
-                    return;
-                }
-                Delivery::Rejected { reason, why } => {
-                    self.standing.failed(&why);
-                    return self.give_up(&message, reason, &why);
-                }
-                Delivery::Retry { after, why } => ("retry", why, after),
-                Delivery::Ambiguous(why) => ("ambiguous", why, None),
-            };
-            self.standing.failed(&why);
-            self.metrics.add("pharos_notifications_failed_total", &[receiver, reason], 1.0);
-            if backoff.waited() >= GIVE_UP_AFTER {
-                return self.give_up(&message, "too-late", &why);
-            }
-            let pause = backoff.next(after, fastrand::f64());
-            warn!(receiver, id, attempt = message.attempt, reason, "`{receiver}` was not reached, trying again in {pause:.1?}: {why}");
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.stop.cancelled() => return self.give_up(&message, "stopping", &why),
-            }
-        }
-    }
-
-    fn give_up(&self, message: &Message, reason: &str, why: &str) {
-        let receiver = self.name.as_str();
-        self.metrics.add("pharos_notifications_dropped_total", &[receiver, reason], 1.0);
-        error!(receiver, id = message.id, reason, "giving up a notification to `{receiver}`: {why}");
     }
 }

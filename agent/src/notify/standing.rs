@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pharos_model::outbox::BreakerState;
+
 use crate::board::{Board, PartHealth};
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -16,7 +18,7 @@ pub struct Standing {
 
 #[derive(Default)]
 struct Present {
-    /// Messages not delivered yet, with the one that is being tried.
+    /// Notifications not delivered yet, with those that are being tried.
     waiting: usize,
     /// Why the latest try failed, until one succeeds.
     failure: Option<String>,
@@ -27,6 +29,7 @@ impl Standing {
         let standing =
             Self { receiver: receiver.to_owned(), part: format!("receiver {receiver}"), board, metrics, present: Mutex::default() };
         standing.change(|_| {});
+        standing.breaker(BreakerState::Closed);
         standing
     }
 
@@ -35,14 +38,18 @@ impl Standing {
         &self.part
     }
 
-    /// A message was put into the queue.
-    pub fn queued(&self) {
-        self.change(|present| present.waiting += 1);
+    pub fn waiting(&self) -> usize {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner).waiting
     }
 
-    /// A message was delivered or given up.
-    pub fn settled(&self) {
-        self.change(|present| present.waiting -= 1);
+    /// Notifications came to wait.
+    pub fn queued(&self, count: usize) {
+        self.change(|present| present.waiting += count);
+    }
+
+    /// Notifications were delivered or given up.
+    pub fn settled(&self, count: usize) {
+        self.change(|present| present.waiting = present.waiting.saturating_sub(count));
     }
 
     pub fn reached(&self) {
@@ -51,6 +58,13 @@ impl Standing {
 
     pub fn failed(&self, why: &str) {
         self.change(|present| present.failure = Some(why.to_owned()));
+    }
+
+    pub fn breaker(&self, state: BreakerState) {
+        for known in BreakerState::ALL {
+            let value = f64::from(u8::from(state == known));
+            self.metrics.set("pharos_receiver_breaker_state", &[&self.receiver, known.as_str()], value);
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Present)) {

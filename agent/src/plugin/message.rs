@@ -19,7 +19,7 @@ impl PluginHost {
         let turn = self.shared.turns.take(plugin, World::Notifier).await;
         let active = lock(&self.shared.slots).get(plugin).and_then(|slot| slot.active.clone());
         let Some(active) = active.filter(|active| active.generation.world == World::Notifier) else {
-            return Delivery::Retry { after: None, why: format!("no notifier plugin `{plugin}` serves") };
+            return Delivery::Unavailable(format!("no notifier plugin `{plugin}` serves"));
         };
         let generation = active.generation;
         let own: Value = serde_json::from_str(&generation.settings).unwrap_or_default();
@@ -32,7 +32,8 @@ impl PluginHost {
             }
             // A call that died half way may have sent its request.
             Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
-            Err(err) => Delivery::Retry { after: None, why: err.to_string() },
+            Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
+            Err(err) => Delivery::Unavailable(err.to_string()),
         }
     }
 }
@@ -40,22 +41,16 @@ impl PluginHost {
 fn of_outcome(outcome: wit::Outcome) -> Delivery {
     match outcome {
         wit::Outcome::Accepted(_) => Delivery::Accepted,
-        wit::Outcome::Partial(failed) => {
-            let why = failed.into_iter().map(|(index, why)| format!("recipient {index}: {why}")).collect::<Vec<_>>().join("; ");
-            Delivery::Rejected { reason: "partial", why }
-        }
+        wit::Outcome::Partial(refused) => Delivery::Partial(refused),
         wit::Outcome::Retry(after) => {
             Delivery::Retry { after: after.map(Duration::from_millis), why: "the receiver asks to try again".to_owned() }
         }
         wit::Outcome::Rejected(why) => Delivery::Rejected { reason: "rejected", why },
-        wit::Outcome::Unauthorised(why) => Delivery::Retry { after: Some(UNAUTHORISED_PAUSE), why: format!("unauthorised: {why}") },
-        wit::Outcome::Gone(why) => Delivery::Rejected { reason: "gone", why },
+        wit::Outcome::Unauthorised(why) => Delivery::Unauthorised(why),
+        wit::Outcome::Gone(why) => Delivery::Gone(why),
         wit::Outcome::Ambiguous(why) => Delivery::Ambiguous(why),
     }
 }
-
-/// A secret may just be rotating.
-const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
 
 fn to_wit(message: &Message) -> wit::Message {
     wit::Message {
@@ -85,6 +80,7 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
             MessageReason::Firing => wit::Reason::Firing,
             MessageReason::Resolved => wit::Reason::Resolved,
             MessageReason::SeverityChanged => wit::Reason::SeverityChanged,
+            MessageReason::Summary => wit::Reason::Summary,
         },
         severity: convert::severity_out(alert.severity),
         subject: convert::subject(&alert.subject),

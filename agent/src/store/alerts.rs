@@ -20,7 +20,7 @@ pub struct AlertChanges {
     pub next_incident: u64,
     pub events: Vec<Event>,
     /// Who is told of it, each with its number.
-    pub rows: Vec<(u64, NewRow)>,
+    pub told: Vec<(u64, NewRow)>,
     pub now_ms: u64,
 }
 
@@ -56,7 +56,7 @@ impl Store {
             for event in &changes.events {
                 events::insert(&transaction, event)?;
             }
-            for (seq, row) in &changes.rows {
+            for (seq, row) in &changes.told {
                 outbox::insert(&transaction, *seq, row, changes.now_ms)?;
             }
             transaction.commit()

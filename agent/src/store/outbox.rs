@@ -79,7 +79,7 @@ impl Store {
             let rows = list(connection, "state IN ('waiting', 'sending') ORDER BY seq", [])?;
             let mut query = connection.prepare(
                 "SELECT receiver, fingerprint, incident FROM outbox WHERE state = 'dead' AND tells = 'begin' AND NOT EXISTS (
-                     SELECT FROM outbox AS told
+                     SELECT 1 FROM outbox AS told
                      WHERE told.fingerprint = outbox.fingerprint AND told.incident = outbox.incident
                        AND told.receiver = outbox.receiver AND told.state = 'delivered')",
             )?;
@@ -150,7 +150,7 @@ fn settle(connection: &Connection, settlement: &Settlement, now_ms: u64) -> rusq
             each(connection, sql, seqs, &[note, &now])
         }
         Settlement::Dead { seqs, reason, why } => {
-            let sql = "UPDATE outbox SET state = 'dead', reason = ?2, why = ?3, settled_at_ms = ?4 WHERE seq = ?1";
+            let sql = "UPDATE outbox SET state = 'dead', message = NULL, reason = ?2, why = ?3, settled_at_ms = ?4 WHERE seq = ?1";
             each(connection, sql, seqs, &[reason, why, &now])
         }
         Settlement::Waiting { seqs, attempts, pause, message, reason, why } => {

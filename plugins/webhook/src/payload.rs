@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos_plugin::{Alert, Label, Message, Severity};
+use pharos_plugin::{Alert, Label, Message, Reason, Severity};
 use serde::Serialize;
 
 use crate::civil_date::rfc3339;
@@ -102,7 +102,10 @@ fn severity(severity: Severity) -> &'static str {
 }
 
 fn annotations(alert: &Alert) -> Map {
+    let is_summary = alert.reason == Reason::Summary;
     let all = [
+        // A single resolved alert would otherwise look like the end of what nobody was told of.
+        ("summary", is_summary.then(|| "it fired and resolved before this receiver could be told".to_owned())),
         ("title", Some(alert.title.clone())),
         ("detail", Some(alert.detail.clone())),
         ("cause", alert.cause.clone()),

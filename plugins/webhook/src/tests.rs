@@ -51,6 +51,15 @@ fn payload(message: &Message, max_alerts: Option<usize>) -> serde_json::Value {
     serde_json::from_slice(&payload::render(message, max_alerts)).expect("the body is JSON")
 }
 
+#[test]
+fn an_incident_told_as_a_whole_says_so() {
+    let whole = Alert { reason: Reason::Summary, ..alert("app", Some(1_700_000_060_000)) };
+    let payload = payload(&message(vec![whole]), None);
+    let told = &payload["alerts"][0];
+    assert_eq!(told["status"], "resolved");
+    assert_eq!(told["annotations"]["summary"], "it fired and resolved before this receiver could be told");
+}
+
 fn webhook(settings: &str) -> Result<Webhook, Failure> {
     Webhook::new(settings::parse(settings)?)
 }

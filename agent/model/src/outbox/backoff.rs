@@ -15,6 +15,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(500);
 /// What a receiver asks for counts up to this.
 const ASKED_MAX: Duration = Duration::from_secs(3_600);
 
+/// A notifier that does not serve is looked for again so soon: most often the agent has just started.
+pub const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
+
 /// A secret may just be rotating, so this is not for ever, but no reason to hurry either.
 pub const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
 

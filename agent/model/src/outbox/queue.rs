@@ -188,6 +188,11 @@ impl Queue {
                 self.breaker.failed(now, chance);
                 self.try_again(batch, backoff::pause(batch.attempt, None, chance), true, "ambiguous", why, now)
             }
+            Delivery::Unavailable(why) => {
+                self.breaker.throttled(now + backoff::UNAVAILABLE_PAUSE);
+                let untried = Batch { attempt: batch.attempt - 1, ..batch.clone() };
+                self.try_again(&untried, backoff::UNAVAILABLE_PAUSE, false, "unavailable", why, now)
+            }
             Delivery::Unauthorised(why) => {
                 // All its messages have the same credentials.
                 self.breaker.throttled(now + backoff::UNAUTHORISED_PAUSE);

@@ -172,6 +172,17 @@ fn patience_that_a_receiver_asks_for_holds_for_all_its_messages() {
 }
 
 #[test]
+fn a_notifier_that_does_not_serve_is_no_attempt() {
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
+    for _ in 0..10 {
+        let settlement = story.deliver(Delivery::Unavailable("it is loading".to_owned())).unwrap().2;
+        assert!(matches!(settlement, Settlement::Waiting { attempts: 0, pause: SECOND, .. }), "{settlement:?}");
+        story.now += SECOND;
+    }
+    assert_eq!((story.queue.breaker(), story.accept().map(|(seqs, _)| seqs)), (BreakerState::Closed, Some(vec![1])));
+}
+
+#[test]
 fn it_is_given_up_after_three_days_of_pauses_and_an_hour_without_leave() {
     for (delivery, reason, least, most) in
         [(busy(), "too-late", 72 * 3_600, 73 * 3_600), (Delivery::Unauthorised("status 401".to_owned()), "unauthorised", 3_600, 3_900)]

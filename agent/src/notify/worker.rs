@@ -1,0 +1,286 @@
+//! The task of one receiver: takes what is next, stores that it goes out, sends it, stores what came of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pharos_model::alert::Fingerprint;
+use pharos_model::notification::Delivery;
+use pharos_model::outbox::{Batch, Next, Queue, Row, Settlement};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::message::{Content, compose};
+use super::standing::Standing;
+use super::{Means, Numbered};
+use crate::config::notify::ReceiverConfig;
+use crate::store::{Claim, OutboxRow, OutboxTurn};
+use crate::telemetry::logs::chain;
+
+/// Messages under way at once. A receiver that just failed gets one at a time.
+const UNDER_WAY_MAX: usize = 8;
+/// Settlements that a store which does not answer may leave behind; then the oldest are told again after a restart.
+const UNSTORED_MAX: usize = 10_000;
+/// How long a message that was left by an earlier agent may have to wait for its next try.
+const LEFT_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// How long the end of the agent waits for messages under way: less than the whole drain may take.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
+pub struct Worker {
+    name: String,
+    plugin: Arc<str>,
+    settings: Arc<Value>,
+    means: Means,
+    standing: Arc<Standing>,
+    stop: CancellationToken,
+    inbox: Arc<Mutex<Vec<Numbered>>>,
+    queue: Queue,
+    contents: HashMap<u64, Content>,
+    under_way: JoinSet<Delivery>,
+    sent: HashMap<Id, Batch>,
+    /// What came of messages and is not stored yet.
+    settled: Vec<Settlement>,
+    /// Messages that may be under way now.
+    width: usize,
+}
+
+impl Worker {
+    pub fn new(config: &ReceiverConfig, means: Means, standing: Arc<Standing>, stop: CancellationToken) -> Self {
+        Self {
+            name: config.name.clone(),
+            plugin: config.plugin.as_str().into(),
+            settings: Arc::new(serde_json::to_value(&config.settings).unwrap_or_default()),
+            means,
+            standing,
+            stop,
+            inbox: Arc::default(),
+            queue: Queue::default(),
+            contents: HashMap::new(),
+            under_way: JoinSet::new(),
+            sent: HashMap::new(),
+            settled: Vec::new(),
+            width: 1,
+        }
+    }
+
+    /// Where rows come in.
+    pub fn inbox(&self) -> Arc<Mutex<Vec<Numbered>>> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Takes over what an agent before this one did not finish. What it was sending may have arrived, and is sent again at once.
+    pub fn restore(&mut self, rows: Vec<OutboxRow>, untold: &[(String, Fingerprint, u64)]) {
+        let now = self.means.clock.now();
+        for (_, fingerprint, incident) in untold {
+            self.queue.push_untold(*fingerprint, *incident);
+        }
+        self.standing.queued(rows.len());
+        for row in rows {
+            let left = Duration::from_millis(row.due_at_ms.saturating_sub(now.wall_ms)).min(LEFT_WAIT_MAX);
+            let wait = if row.state == "sending" { Duration::ZERO } else { left };
+            self.queue.push(Row {
+                seq: row.seq,
+                id: row.id.clone(),
+                group_key: row.group_key.clone(),
+                fingerprint: row.fingerprint,
+                incident: row.incident,
+                tells: row.tells,
+                due: now.monotonic + wait,
+                attempts: row.attempts,
+                waited: Duration::from_millis(row.waited_ms),
+                message: row.message.clone(),
+            });
+            self.contents.insert(row.seq, row.into());
+        }
+    }
+
+    /// Delivers until nobody can bring rows any more and everything that is due has gone out, or the end does not wait any longer.
+    pub async fn run(mut self, mut woken: mpsc::Receiver<()>) {
+        let stop = self.stop.clone();
+        let flushed = async {
+            stop.cancelled().await;
+            sleep(FLUSH_MAX).await;
+        };
+        tokio::select! {
+            () = self.deliver_all(&mut woken) => {}
+            () = flushed => {}
+        }
+        self.under_way.abort_all();
+        self.store(Vec::new()).await;
+        let left = self.queue.len();
+        if left > 0 {
+            warn!(receiver = self.name, left, "{left} notifications to `{}` are kept for the next start", self.name);
+        }
+    }
+
+    async fn deliver_all(&mut self, woken: &mut mpsc::Receiver<()>) {
+        let mut open = true;
+        loop {
+            self.take_in();
+            self.go_out().await;
+            let due = self.queue.next_due().map(|due| due.saturating_sub(self.means.clock.monotonic()));
+            let waits = due.is_some_and(|due| due.is_zero()) && self.under_way.len() < self.width;
+            if !open && self.under_way.is_empty() && !waits {
+                return;
+            }
+            tokio::select! {
+                token = woken.recv(), if open => open = token.is_some(),
+                Some(ended) = self.under_way.join_next_with_id() => {
+                    self.ended(ended);
+                    // What else ended meanwhile is stored in the same step.
+                    while let Some(ended) = self.under_way.try_join_next_with_id() {
+                        self.ended(ended);
+                    }
+                }
+                () = sleep(due.unwrap_or_default()), if due.is_some() && self.under_way.len() < self.width => {}
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        let rows = std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = self.means.clock.now();
+        for (seq, new) in rows {
+            self.queue.push(Row {
+                seq,
+                id: new.id,
+                group_key: new.group_key.clone(),
+                fingerprint: new.fingerprint,
+                incident: new.incident,
+                tells: new.tells,
+                due: now.monotonic + new.wait,
+                attempts: 0,
+                waited: Duration::ZERO,
+                message: None,
+            });
+            let content = Content {
+                group_key: new.group_key,
+                group_labels: new.group_labels,
+                incident: new.incident,
+                tells: new.tells,
+                alert: new.alert,
+                created_at_ms: now.wall_ms,
+            };
+            self.contents.insert(seq, content);
+        }
+    }
+
+    /// Sends what is due, after it is stored that it goes out.
+    async fn go_out(&mut self) {
+        let now = self.means.clock.monotonic();
+        let mut batches = Vec::new();
+        while self.under_way.len() + batches.len() < self.width {
+            match self.queue.take(now) {
+                None => break,
+                Some(Next::Send(batch)) => batches.push(batch),
+                Some(Next::Settle(settlement)) => self.book(settlement),
+            }
+        }
+        if batches.is_empty() && self.settled.is_empty() {
+            return;
+        }
+        let claims = batches.iter().map(|batch| Claim { message: batch.id.clone(), seqs: batch.seqs.clone() }).collect();
+        self.store(claims).await;
+        for batch in batches {
+            self.send(batch);
+        }
+        self.standing.breaker(self.queue.breaker());
+    }
+
+    fn send(&mut self, batch: Batch) {
+        let rows: Vec<&Content> = batch.seqs.iter().filter_map(|seq| self.contents.get(seq)).collect();
+        let message = compose(&batch, &rows, &self.name, &self.means.signature);
+        let (notifiers, plugin, settings) = (Arc::clone(&self.means.notifiers), Arc::clone(&self.plugin), Arc::clone(&self.settings));
+        let task = self.under_way.spawn(async move { notifiers.deliver(&plugin, &settings, &message).await });
+        self.sent.insert(task.id(), batch);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Delivery), JoinError>) {
+        let (id, delivery) = match ended {
+            Ok(ended) => ended,
+            // It died on the way, and may have arrived.
+            Err(err) => (err.id(), Delivery::Ambiguous(format!("sending it failed: {err}"))),
+        };
+        let Some(batch) = self.sent.remove(&id) else { return };
+        self.width = match delivery {
+            Delivery::Accepted | Delivery::Partial(_) => (self.width * 2).min(UNDER_WAY_MAX),
+            _ => 1,
+        };
+        let settlement = self.queue.settle(&batch, delivery, self.means.clock.monotonic(), fastrand::f64());
+        self.tell(&batch, &settlement);
+        self.book(settlement);
+        self.standing.breaker(self.queue.breaker());
+    }
+
+    /// Says what came of a message, in the log, the metrics and on the board.
+    fn tell(&self, batch: &Batch, settlement: &Settlement) {
+        let (receiver, id, attempt, metrics) = (self.name.as_str(), batch.id.as_str(), batch.attempt, &self.means.metrics);
+        match settlement {
+            Settlement::Delivered { seqs, note } => {
+                self.standing.reached();
+                metrics.add("pharos_notifications_total", &[receiver], 1.0);
+                let now_ms = self.means.clock.wall_ms();
+                let waited = |seq| self.contents.get(seq).map_or(0, |content| now_ms.saturating_sub(content.created_at_ms));
+                let longest_ms = seqs.iter().map(waited).max().unwrap_or(0);
+                metrics.add("pharos_notifications_wait_seconds_total", &[receiver], longest_ms as f64 / 1_000.0);
+                match note {
+                    None => info!(receiver, id, attempt, "`{receiver}` accepted a notification"),
+                    Some(note) => {
+                        metrics.add("pharos_notifications_failed_total", &[receiver, "partial"], 1.0);
+                        warn!(receiver, id, attempt, "`{receiver}` accepted a notification, but not for all: {note}");
+                    }
+                }
+            }
+            Settlement::Waiting { pause, reason, why, .. } => {
+                self.standing.failed(why);
+                metrics.add("pharos_notifications_failed_total", &[receiver, reason], 1.0);
+                warn!(receiver, id, attempt, reason, "`{receiver}` was not reached, trying again in {pause:.1?}: {why}");
+            }
+            Settlement::Dead { reason, why, .. } => {
+                self.standing.failed(why);
+                error!(receiver, id, attempt, reason, "giving up a notification to `{receiver}`: {why}");
+            }
+        }
+    }
+
+    /// Remembers it until it is stored; what is settled for good leaves.
+    fn book(&mut self, settlement: Settlement) {
+        match &settlement {
+            Settlement::Waiting { .. } => {}
+            Settlement::Delivered { seqs, .. } => self.leave(seqs),
+            Settlement::Dead { seqs, reason, .. } => {
+                self.means.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason], seqs.len() as f64);
+                self.leave(seqs);
+            }
+        }
+        if self.settled.len() < UNSTORED_MAX {
+            self.settled.push(settlement);
+        }
+    }
+
+    fn leave(&mut self, seqs: &[u64]) {
+        for seq in seqs {
+            self.contents.remove(seq);
+        }
+        self.standing.settled(seqs.len());
+    }
+
+    /// One durable step. A store that fails keeps nobody from being told: then a crash could only tell them twice.
+    async fn store(&mut self, claims: Vec<Claim>) {
+        let turn = OutboxTurn { settled: self.settled.clone(), claims, now_ms: self.means.clock.wall_ms() };
+        if turn.is_empty() {
+            return;
+        }
+        match self.means.store.outbox_turn(turn).await {
+            Ok(()) => self.settled.clear(),
+            Err(err) => {
+                error!(receiver = self.name, error = chain(&err), "deliveries could not be stored; they go on");
+                self.means.metrics.add("pharos_store_errors_total", &[], 1.0);
+            }
+        }
+    }
+}
