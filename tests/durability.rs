@@ -139,6 +139,16 @@ impl Victim {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
+    /// Waits until it can judge and tell.
+    async fn wait_at_work(&self) {
+        let started = Instant::now();
+        let serve = |log: &str| ["threshold", "webhook"].iter().all(|id| log.contains(&format!("`{id}` 0.1.0 serves")));
+        while !self.log().rsplit("starts with").next().is_some_and(serve) {
+            assert!(started.elapsed() < PATIENCE, "never at work:\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits until there is no alert any more and nothing waits for the receiver.
     async fn wait_calm(&self) {
         let started = Instant::now();
@@ -193,10 +203,14 @@ async fn random_kills_lose_nothing_and_double_nothing() {
     let mut victim = Victim::new(&redis, &receiver);
     // Compiles the plugins, so that the rounds are about something else.
     victim.start();
-    victim.wait_calm().await;
+    victim.wait_at_work().await;
 
     let kills = rounds(20);
     for _ in 0..kills {
+        // Some die while they start, most at work.
+        if chance.u32(0..4) > 0 {
+            victim.wait_at_work().await;
+        }
         for _ in 0..chance.u32(0..12) {
             receiver.reply_next([match chance.u32(0..8) {
                 0 => Reply::of(StatusCode::SERVICE_UNAVAILABLE),
@@ -236,6 +250,7 @@ async fn a_kill_between_the_receivers_yes_and_our_mark_repeats_the_message_under
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
     let mut victim = Victim::new(&redis, &receiver);
     victim.start();
+    victim.wait_at_work().await;
     victim.wait_calm().await;
     // The receiver has it, and the agent waits for the answer.
     receiver.reply_next([Reply { delay: Duration::from_secs(5), has_it: true, ..Reply::of(StatusCode::OK) }]);

@@ -147,6 +147,10 @@ impl Agent {
 
 /// Messages leave through the notifier plugins; the two parts themselves do not know each other.
 impl Deliver for PluginHost {
+    fn serves(&self, notifier: &str) -> bool {
+        self.serves_notifier(notifier)
+    }
+
     fn deliver<'a>(&'a self, notifier: &'a str, settings: &'a Value, message: &'a Message) -> BoxFuture<'a, Delivery> {
         self.deliver(notifier, settings, message).boxed()
     }

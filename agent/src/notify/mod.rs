@@ -35,6 +35,8 @@ const WAITING_MAX: usize = 20_000;
 
 /// Brings one message to its receiver: the seam at which the agent connects the notifier plugins.
 pub trait Deliver: Send + Sync + 'static {
+    /// Whether this notifier is loaded.
+    fn serves(&self, notifier: &str) -> bool;
     /// One attempt through a notifier, with the receiver's settings laid over the notifier's own.
     fn deliver<'a>(&'a self, notifier: &'a str, settings: &'a Value, message: &'a Message) -> BoxFuture<'a, Delivery>;
 }

@@ -27,6 +27,8 @@ const UNDER_WAY_MAX: usize = 8;
 const UNSTORED_MAX: usize = 10_000;
 /// How long a message that was left by an earlier agent may have to wait for its next try.
 const LEFT_WAIT_MAX: Duration = Duration::from_secs(3_600);
+/// How often a notifier that is not loaded is looked for; nothing is tried meanwhile.
+const NOTIFIER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the end of the agent waits for messages under way: less than the whole drain may take.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
@@ -121,8 +123,14 @@ impl Worker {
         let mut open = true;
         loop {
             self.take_in();
-            self.go_out().await;
+            let serves = self.queue.is_empty() || self.means.notifiers.serves(&self.plugin);
+            if serves {
+                self.go_out().await;
+            } else {
+                self.standing.failed(&format!("no notifier plugin `{}` serves", self.plugin));
+            }
             let due = self.queue.next_due().map(|due| due.saturating_sub(self.means.clock.monotonic()));
+            let due = if serves { due } else { Some(NOTIFIER_PAUSE) };
             let waits = due.is_some_and(|due| due.is_zero()) && self.under_way.len() < self.width;
             if !open && self.under_way.is_empty() && !waits {
                 return;

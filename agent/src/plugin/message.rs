@@ -14,6 +14,12 @@ use super::settings::overlay;
 use super::{PluginHost, World, lock};
 
 impl PluginHost {
+    /// Whether a notifier of this id is loaded; it may be quarantined.
+    pub fn serves_notifier(&self, plugin: &str) -> bool {
+        let slots = lock(&self.shared.slots);
+        slots.get(plugin).and_then(|slot| slot.active.as_ref()).is_some_and(|active| active.generation.world == World::Notifier)
+    }
+
     /// Delivers one message through a notifier, with the receiver's settings laid over the plugin's.
     pub async fn deliver(&self, plugin: &str, receiver_settings: &Value, message: &Message) -> Delivery {
         let turn = self.shared.turns.take(plugin, World::Notifier).await;
