@@ -88,7 +88,7 @@ async fn the_store_is_its_owners_alone() {
 }
 
 #[test]
-fn a_store_of_a_newer_version_is_left_alone_and_one_that_is_none_says_so() {
+fn a_store_of_a_newer_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     drop(Store::open(folder.path()).unwrap());
     let path = folder.path().join("pharos.db");
@@ -97,11 +97,66 @@ fn a_store_of_a_newer_version_is_left_alone_and_one_that_is_none_says_so() {
     drop(database);
     let error = Store::open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("was written by a newer Pharos (schema 99, this one knows "), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().filter(|file| is_damaged(file.as_ref().unwrap())).count(), 0);
+}
 
-    std::fs::write(&path, "this is no database, and it is long enough to be looked at by SQLite as one".repeat(20)).unwrap();
-    for rest in ["pharos.db-wal", "pharos.db-shm"] {
-        let _ = std::fs::remove_file(folder.path().join(rest));
+fn is_damaged(file: &std::fs::DirEntry) -> bool {
+    let name = file.file_name().into_string().unwrap();
+    name.contains("damaged") && !name.ends_with("-wal") && !name.ends_with("-shm")
+}
+
+/// Fills some pages and closes.
+async fn fill(folder: &std::path::Path) {
+    let store = Store::open(folder).unwrap();
+    for at_ms in 0..200 {
+        let event = Event { at_ms, kind: "plugin".to_owned(), subject: "a".repeat(200), detail: json!({}) };
+        store.record(event).await.unwrap();
     }
-    let error = Store::open(folder.path()).unwrap_err();
-    assert!(matches!(error, StoreError::Open { .. }), "{error}");
+    drop(store);
+    // The last handle's thread writes everything into the one file.
+    while folder.join("pharos.db-wal").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_set_aside_and_a_new_one_begins() {
+    type Harm = fn(&std::path::Path);
+    let harms: [(&str, Harm); 4] = [
+        ("no database", |path| std::fs::write(path, "this is no database, and long enough to be looked at as one".repeat(200)).unwrap()),
+        ("truncated", |path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10_000).unwrap()),
+        ("overwritten in the middle", |path| {
+            let mut bytes = std::fs::read(path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle - 6_000..middle + 6_000].fill(0xa5);
+            std::fs::write(path, bytes).unwrap();
+        }),
+        ("without its head", |path| {
+            let bytes = std::fs::read(path).unwrap();
+            std::fs::write(path, &bytes[5_000..]).unwrap();
+        }),
+    ];
+    for (name, harm) in harms {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 1..=4_usize {
+            fill(folder.path()).await;
+            harm(&folder.path().join("pharos.db"));
+            let store = Store::open(folder.path()).unwrap_or_else(|err| panic!("{name}: {err:?}"));
+            let aside = store.damaged().unwrap_or_else(|| panic!("{name} in round {round}: nothing was wrong")).to_owned();
+            assert!(aside.exists(), "{name}: {}", aside.display());
+            assert_eq!(store.events(10).await.unwrap(), [], "{name}: a new one");
+            let kept = std::fs::read_dir(folder.path()).unwrap().filter(|file| is_damaged(file.as_ref().unwrap())).count();
+            assert_eq!(kept, round.min(3), "{name}");
+        }
+        fill(folder.path()).await;
+        assert_eq!(Store::open(folder.path()).unwrap().damaged(), None, "{name}: a sound one is left alone");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_deleted_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    std::fs::remove_file(folder.path().join("pharos.db")).unwrap();
+    assert_eq!(Store::open(folder.path()).unwrap().damaged(), None);
 }

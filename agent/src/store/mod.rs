@@ -3,6 +3,7 @@
 //! One thread owns the database; everyone else sends it work and waits. One agent per directory: a lock file says whose it is.
 
 mod alerts;
+mod damage;
 mod events;
 mod migrate;
 mod outbox;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use tracing::error;
 
 pub use alerts::AlertChanges;
 pub use events::Event;
@@ -37,6 +39,7 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug, Clone)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
+    damaged: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,22 +65,28 @@ fn holder(pid: &Option<u32>) -> String {
 }
 
 impl Store {
-    /// Locks the directory and opens or creates the store in it.
+    /// Locks the directory and opens or creates the store in it. One that is damaged is set aside, and a new one begins.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         let lock = lock(directory)?;
         let path = directory.join(DATABASE_FILE);
-        // Created beforehand with its mode, since SQLite would use the umask's.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
-        let open_failed = |source| StoreError::Open { path: path.clone(), source };
-        let mut connection = Connection::open(&path).map_err(open_failed)?;
-        connection.busy_timeout(ANSWER_MAX).map_err(open_failed)?;
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(open_failed)?;
-        migrate::run(&mut connection, &path)?;
+        let (connection, damaged) = match connect(&path) {
+            Err(StoreError::Open { source, .. }) if damage::is_damage(&source) => {
+                let aside = damage::set_aside(&path).map_err(failed)?;
+                error!(error = %source, "the state store is damaged; it was moved to {}, and a new one begins", aside.display());
+                (connect(&path)?, Some(aside))
+            }
+            connected => (connected?, None),
+        };
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
         std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(connection, queue, lock)).map_err(failed)?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, damaged })
+    }
+
+    /// Where the store is that was found damaged at this start.
+    pub fn damaged(&self) -> Option<&Path> {
+        self.damaged.as_deref()
     }
 
     /// Runs work on the store's thread and waits for its answer.
@@ -96,6 +105,23 @@ impl Store {
         };
         tokio::time::timeout(ANSWER_MAX, exchange).await.unwrap_or(Err(StoreError::DeadlineExceeded))
     }
+}
+
+/// Opens a store whose whole file was looked through, with the schema of this version.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    // Created beforehand with its mode, since SQLite would use the umask's.
+    let created = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    created.map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
+    let open = || {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(ANSWER_MAX)?;
+        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+        damage::check(&connection)?;
+        Ok(connection)
+    };
+    let mut connection = open().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    migrate::run(&mut connection, path)?;
+    Ok(connection)
 }
 
 /// Works until the last handle is gone. The lock goes after the connection: nobody opens a store that is still being closed.
