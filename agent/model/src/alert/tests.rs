@@ -45,7 +45,7 @@ fn a_full_rule_keeps_its_alerts_and_says_how_many_it_could_not_take() {
     let mut book = AlertBook::default();
     let mut raise = |range: std::ops::Range<usize>, second| {
         let findings = range.map(|i| finding(Strength::Raise, Severity::Warning, &[Label::new("i", i.to_string())])).collect();
-        let transitions = book.apply(cycle(&subject, &rules, Outcome::Judged(Report { findings, skipped: Vec::new() })), at(second));
+        let transitions = book.apply(cycle(&subject, &rules, Outcome::Judged(Report { findings, ..Report::default() })), at(second));
         (transitions.len(), book.alerts().count(), book.overflows().map(|overflow| overflow.dropped).collect::<Vec<_>>())
     };
     assert_eq!(raise(0..900, 0), (900, 900, vec![]));
