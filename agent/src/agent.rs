@@ -96,7 +96,7 @@ impl Agent {
         );
 
         // 3. The flow, with what the agent before this one knew.
-        let alerts = AlertBook::restore(store.alerts().await?);
+        let alerts = AlertBook::restore(store.alerts().await?, clock.now());
         let mut pipeline = Pipeline {
             deltas: Deltas::default(),
             alerts,

@@ -44,6 +44,8 @@ pub enum MessageReason {
     Firing,
     Resolved,
     SeverityChanged,
+    /// It comes and goes; nothing more is said until it is calm.
+    Flapping,
 }
 
 /// What came of one attempt.

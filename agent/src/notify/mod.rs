@@ -119,6 +119,7 @@ fn message_alert(transition: &Transition, mut labels: Vec<Label>) -> MessageAler
         reason: match transition.reason {
             _ if resolved => MessageReason::Resolved,
             Reason::SeverityChanged { .. } => MessageReason::SeverityChanged,
+            Reason::FlappingStarted => MessageReason::Flapping,
             _ => MessageReason::Firing,
         },
         severity: alert.severity,

@@ -84,6 +84,7 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
             MessageReason::Firing => wit::Reason::Firing,
             MessageReason::Resolved => wit::Reason::Resolved,
             MessageReason::SeverityChanged => wit::Reason::SeverityChanged,
+            MessageReason::Flapping => wit::Reason::Flapping,
         },
         severity: convert::severity_out(alert.severity),
         subject: convert::subject(&alert.subject),

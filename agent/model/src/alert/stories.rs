@@ -1,17 +1,26 @@
 //! Stories told in lines: at each time what a plugin says, and what becomes of it.
 //!
 //! `5m raise critical t=a, hold t=b, skip t=c` is one evaluation; `clear` is an empty report, `skip` alone the whole rule.
-//! `fail`, `freeze`, `restart` and the `-removed` events are what else can happen.
+//! `fail`, `freeze`, `restart` and the `-removed` events are what else can happen. `{a b}` before an evaluation is what its snapshot has:
+//! the replication slots a and b, read now, or at `@5m`; `{failed}`, `{unsupported}` and `{stale}` are why there are none.
 
+mod flapping;
 mod frozen;
+mod gone;
 mod waits;
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use expect_test::Expect;
 
 use super::*;
-use crate::finding::{Severity, Skipped};
+use crate::{
+    finding::{Finding, Severity, SkipReason, Skipped, Strength},
+    snapshot::{FamiliesBuilder, Part, PartState, Reading},
+    subject::{Label, Subject},
+};
+
+pub(super) const SLOT_ACTIVE: &str = "pharos_postgres_slot_active";
 
 pub(super) fn rule(for_: Duration, keep_firing: Duration) -> RuleSpec {
     RuleSpec {
@@ -41,6 +50,33 @@ pub(super) fn finding(strength: Strength, severity: Severity, labels: &[Label]) 
         cause: None,
         fix: None,
         evidence: Vec::new(),
+    }
+}
+
+/// Of the server that all stories are about, with these parts.
+pub(super) fn snapshot(parts: impl IntoIterator<Item = (&'static str, Part)>) -> Snapshot {
+    let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
+    Snapshot { subject: Subject::new("postgres", "db1:5432"), parts, ..Snapshot::empty("postgres") }
+}
+
+/// The part that carries [`SLOT_ACTIVE`].
+pub(super) fn slots(names: &[&str], at: Duration) -> Part {
+    let mut rows = FamiliesBuilder::new(&["slot", "slot_type"], &[SLOT_ACTIVE]);
+    for name in names {
+        rows.push(&[name, "physical"], &[Some(0.0)]);
+    }
+    Part::present(Arc::new(Reading { at, fresh_until: Duration::MAX, epoch: 1, families: rows.finish(), tables: Vec::new() }))
+}
+
+fn slots_of(words: &str, now: Duration) -> Part {
+    match words {
+        "failed" => Part::failed("permission denied"),
+        "unsupported" => Part::unsupported("no such view"),
+        "stale" => Part { state: PartState::Stale(Duration::from_secs(60)), ..Part::failed("") },
+        names => {
+            let (times, names): (Vec<&str>, Vec<&str>) = names.split_whitespace().partition(|word| word.starts_with('@'));
+            slots(&names, times.first().map_or(now, |time| duration(&time[1..])))
+        }
     }
 }
 
@@ -84,24 +120,28 @@ struct Story {
 
 impl Story {
     fn tell(&mut self, time: &str, words: &str) {
-        let subject = Subject::new("postgres", "db1:5432");
         let elapsed = duration(time);
+        let (parts, words) = match words.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((what, words)) => (Some(("replication", slots_of(what, elapsed))), words.trim()),
+            None => (None, words),
+        };
+        let snapshot = snapshot(parts);
         let now = Now { monotonic: elapsed, wall_ms: elapsed.as_millis() as u64 };
         let rules = [self.rule.clone()];
-        let mut apply = |outcome| self.book.apply(Cycle { plugin: "threshold", subject: &subject, rules: &rules, outcome }, now);
+        let mut apply = |outcome| self.book.apply(Cycle { plugin: "threshold", snapshot: &snapshot, rules: &rules, outcome }, now);
         let transitions = match words {
             "fail" => apply(Outcome::Failed("trap".into())),
             "freeze" => {
-                self.book.freeze_plugin("threshold", "being replaced");
+                self.book.freeze_plugin("threshold", "being replaced", now);
                 Vec::new()
             }
             "restart" => {
-                self.book = AlertBook::restore(self.book.export());
+                self.book = AlertBook::restore(self.book.export(), now);
                 Vec::new()
             }
             "rule-removed" => self.book.rule_removed("threshold", "lag", now),
             "plugin-removed" => self.book.plugin_removed("threshold", now),
-            "subject-removed" => self.book.subject_removed(&subject.key(), now),
+            "subject-removed" => self.book.subject_removed(&snapshot.subject.key(), now),
             report_words => apply(Outcome::Judged(report(report_words))),
         };
         for transition in transitions {
@@ -115,16 +155,29 @@ impl Story {
 
 /// Tells a story of a rule with these times and compares every transition, then what is left open.
 fn check(for_: &str, keep_firing: &str, story: &str, expected: Expect) {
-    let rule = rule(duration(for_), duration(keep_firing));
+    check_rule(rule(duration(for_), duration(keep_firing)), story, &expected);
+}
+
+fn check_rule(rule: RuleSpec, story: &str, expected: &Expect) {
     let mut told = Story { book: AlertBook::default(), rule, text: String::new() };
     for line in story.trim().lines() {
         let (time, words) = line.trim().split_once(' ').unwrap();
         told.tell(time, words.trim());
     }
-    for Alert { incident, state, severity, since_ms, held, frozen, .. } in told.book.alerts() {
-        let frozen = frozen.as_ref().map(|why| format!(", frozen: {why}")).unwrap_or_default();
-        let since = Duration::from_millis(*since_ms);
-        writeln!(told.text, "open: #{incident} {state} {severity} since {since:?}, held {held:?}{frozen}").unwrap();
+    for alert in told.book.alerts() {
+        let Alert { incident, state, severity, since_ms, held, frozen, missing, .. } = alert;
+        let seconds = |ms: &u64| Duration::from_millis(*ms);
+        write!(told.text, "open: #{incident} {state} {severity} since {:?}, held {held:?}", seconds(since_ms)).unwrap();
+        if let Some(since_ms) = &alert.flapping_since_ms {
+            write!(told.text, ", flapping since {:?}", seconds(since_ms)).unwrap();
+        }
+        if let Some(Frozen { why, since_ms, evaluations }) = frozen {
+            write!(told.text, ", frozen since {:?} ({evaluations}): {why}", seconds(since_ms)).unwrap();
+        }
+        if *missing > 0 {
+            write!(told.text, ", missing {missing}").unwrap();
+        }
+        told.text.push('\n');
     }
     expected.assert_eq(&told.text);
 }

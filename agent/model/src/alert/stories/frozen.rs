@@ -11,9 +11,9 @@ fn a_skipped_rule_freezes_a_firing_alert() {
         "0s",
         "0s raise t=a\n 1m skip\n 60m skip",
         expect![[r#"
-        0s #1 t=a inactive → firing: firing, warning 🔔
-        open: #1 firing warning since 0ns, held 0ns, frozen: skipped: no data
-    "#]],
+            0s #1 t=a inactive → firing: firing, warning 🔔
+            open: #1 firing warning since 0ns, held 0ns, frozen since 60s (2): skipped: no data
+        "#]],
     );
 }
 
@@ -24,13 +24,13 @@ fn a_skipped_label_set_freezes_only_its_alert() {
         "0s",
         "0s raise t=a, raise t=b, raise t=c\n 1m skip t=a, raise t=c",
         expect![[r#"
-        0s #1 t=a inactive → firing: firing, warning 🔔
-        0s #2 t=b inactive → firing: firing, warning 🔔
-        0s #3 t=c inactive → firing: firing, warning 🔔
-        1m #2 t=b firing → resolved: resolved, warning 🔔
-        open: #1 firing warning since 0ns, held 0ns, frozen: skipped: no data
-        open: #3 firing warning since 0ns, held 0ns
-    "#]],
+            0s #1 t=a inactive → firing: firing, warning 🔔
+            0s #2 t=b inactive → firing: firing, warning 🔔
+            0s #3 t=c inactive → firing: firing, warning 🔔
+            1m #2 t=b firing → resolved: resolved, warning 🔔
+            open: #1 firing warning since 0ns, held 0ns, frozen since 60s (1): skipped: no data
+            open: #3 firing warning since 0ns, held 0ns
+        "#]],
     );
 }
 
@@ -41,12 +41,12 @@ fn a_finding_counts_although_its_rule_was_skipped() {
         "0s",
         "0s raise t=a, raise t=b\n 1m raise critical t=a, skip",
         expect![[r#"
-        0s #1 t=a inactive → firing: firing, warning 🔔
-        0s #2 t=b inactive → firing: firing, warning 🔔
-        1m #1 t=a firing → firing: severity-changed, critical 🔔
-        open: #1 firing critical since 0ns, held 0ns
-        open: #2 firing warning since 0ns, held 0ns, frozen: skipped: no data
-    "#]],
+            0s #1 t=a inactive → firing: firing, warning 🔔
+            0s #2 t=b inactive → firing: firing, warning 🔔
+            1m #1 t=a firing → firing: severity-changed, critical 🔔
+            open: #1 firing critical since 0ns, held 0ns
+            open: #2 firing warning since 0ns, held 0ns, frozen since 60s (1): skipped: no data
+        "#]],
     );
 }
 
