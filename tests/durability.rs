@@ -34,7 +34,9 @@ fn hear<'a>(deliveries: impl Iterator<Item = &'a Delivery>) -> Heard {
         for alert in body["alerts"].as_array().unwrap() {
             let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
             let ended = alert["status"] == "resolved";
-            let began = !ended || alert["annotations"]["summary"].is_string();
+            let summary = alert["annotations"]["summary"].as_str().unwrap_or_default();
+            // What comes and goes all the time is told of once more, as that.
+            let began = if ended { summary.contains("fired and resolved") } else { !summary.contains("comes and goes") };
             heard.entry((text(&alert["fingerprint"]), text(&alert["startsAt"]))).or_default().push((id.clone(), began, ended));
         }
     }

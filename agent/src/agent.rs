@@ -95,7 +95,7 @@ impl Agent {
         let notify = Notify::start(config.receiver.clone(), config.route.clone(), &means, lifecycle).await?;
 
         // 3. The flow, with what the agent before this one knew.
-        let alerts = AlertBook::restore(store.alerts().await?);
+        let alerts = AlertBook::restore(store.alerts().await?, clock.now());
         let mut pipeline = Pipeline {
             deltas: Deltas::default(),
             alerts,

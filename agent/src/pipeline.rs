@@ -50,7 +50,7 @@ impl Pipeline {
     /// A plugin has judged: findings become alerts, alerts are kept, shown and told.
     async fn decide(&mut self, Judged { change, judgement }: Judged) {
         let Judgement { plugin, rules, outcome, .. } = judgement;
-        let cycle = Cycle { plugin: &plugin, subject: &change.snapshot.subject, rules: &rules, outcome };
+        let cycle = Cycle { plugin: &plugin, snapshot: &change.snapshot, rules: &rules, outcome };
         let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
         self.settle(transitions).await;
     }
@@ -105,7 +105,7 @@ impl Pipeline {
     async fn on_plugin_event(&mut self, event: PluginEvent, rounds: &mut Rounds) {
         match event.kind {
             PluginEventKind::Removed => {
-                self.alerts.freeze_plugin(&event.plugin, "its file was removed");
+                self.alerts.freeze_plugin(&event.plugin, "its file was removed", self.clock.now());
                 self.settle(Vec::new()).await;
             }
             PluginEventKind::Loaded | PluginEventKind::RolledBack => {
@@ -135,8 +135,9 @@ impl Pipeline {
 
     /// Subjects that are no longer configured and plugins that are turned off leave the book; the rest waits for its first evaluation.
     pub async fn forget(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
-        let subjects: BTreeSet<SubjectKey> = self.alerts.alerts().map(|alert| alert.subject.key()).filter(|key| !is_watched(key)).collect();
-        let plugins: BTreeSet<String> = self.alerts.alerts().map(|alert| alert.plugin.clone()).filter(|id| !is_enabled(id)).collect();
+        let subjects: BTreeSet<SubjectKey> =
+            self.alerts.concerns().map(|(_, subject)| subject.clone()).filter(|key| !is_watched(key)).collect();
+        let plugins: BTreeSet<String> = self.alerts.concerns().map(|(plugin, _)| plugin.to_owned()).filter(|id| !is_enabled(id)).collect();
         let now = self.clock.now();
         let mut transitions: Vec<Transition> = subjects.iter().flat_map(|key| self.alerts.subject_removed(key, now)).collect();
         transitions.extend(plugins.iter().flat_map(|id| self.alerts.plugin_removed(id, now)));

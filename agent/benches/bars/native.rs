@@ -18,7 +18,7 @@ impl NativeRule {
         let samples = change.samples(self.metric, &[matcher], Quantity::Value);
         let past = samples.values.iter().enumerate().filter(|(_, value)| **value > self.above);
         let findings = past.map(|(row, value)| self.finding(change, &samples, row, *value)).collect();
-        Report { findings, skipped: Vec::new() }.checked(rules)
+        Report { findings, ..Report::default() }.checked(rules)
     }
 
     fn finding(&self, change: &Change, samples: &Samples, row: usize, value: f64) -> Finding {

@@ -213,6 +213,7 @@ mod tests {
     use crate::subject::{Label, Subject};
 
     const COMMITS: &str = "pharos_postgres_commits_total";
+    const NONE: [f64; 0] = [];
 
     fn snapshot(at_seconds: u64, epoch: u64, commits: &[(&str, f64)]) -> Snapshot {
         let mut rows = FamiliesBuilder::new(&["datname"], &[COMMITS]);
@@ -239,7 +240,7 @@ mod tests {
     #[test]
     fn a_rate_needs_two_readings() {
         let mut deltas = Deltas::default();
-        assert_eq!(rates(&deltas.push(snapshot(0, 1, &[("app", 10.0)]))), []);
+        assert_eq!(rates(&deltas.push(snapshot(0, 1, &[("app", 10.0)]))), NONE);
         assert_eq!(rates(&deltas.push(snapshot(10, 1, &[("app", 30.0)]))), [2.0]);
     }
 
@@ -255,8 +256,8 @@ mod tests {
     fn a_reset_a_restart_and_a_new_series_have_no_rate() {
         let mut deltas = Deltas::default();
         deltas.push(snapshot(0, 1, &[("app", 10.0)]));
-        assert_eq!(rates(&deltas.push(snapshot(10, 1, &[("app", 3.0)]))), [], "reset");
-        assert_eq!(rates(&deltas.push(snapshot(20, 2, &[("app", 30.0)]))), [], "restart");
+        assert_eq!(rates(&deltas.push(snapshot(10, 1, &[("app", 3.0)]))), NONE, "reset");
+        assert_eq!(rates(&deltas.push(snapshot(20, 2, &[("app", 30.0)]))), NONE, "restart");
         assert_eq!(rates(&deltas.push(snapshot(30, 2, &[("app", 40.0), ("shop", 7.0)]))), [1.0], "new series");
     }
 
@@ -266,7 +267,7 @@ mod tests {
         deltas.push(snapshot(0, 1, &[("app", 10.0)]));
         let mut failed = snapshot(10, 1, &[]);
         failed.parts.insert("database".into(), Part::failed("connection refused"));
-        assert_eq!(rates(&deltas.push(failed)), []);
+        assert_eq!(rates(&deltas.push(failed)), NONE);
         assert_eq!(rates(&deltas.push(snapshot(20, 1, &[("app", 50.0)]))), [2.0]);
     }
 
@@ -278,7 +279,7 @@ mod tests {
         assert_eq!(matching("datname", Pattern::Prefix("app".into())), [1.0, 3.0]);
         assert_eq!(matching("datname", Pattern::OneOf(vec!["shop".into(), "none".into()])), [2.0]);
         assert_eq!(matching("server", Pattern::Equals("db1:5432".into())), [1.0, 2.0, 3.0]);
-        assert_eq!(matching("server", Pattern::Equals("db2:5432".into())), []);
+        assert_eq!(matching("server", Pattern::Equals("db2:5432".into())), NONE);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 pub use crate::subject::Label;
+pub(crate) use check::kept_value;
 pub use check::{CheckedReport, FINDINGS_MAX, FINDINGS_PER_RULE_MAX, LABELS_MAX, Repair, RepairKind};
 pub use rules::{RULES_MAX, RuleError, check_rules};
 
@@ -108,6 +109,19 @@ pub struct Skipped {
 pub struct Report {
     pub findings: Vec<Finding>,
     pub skipped: Vec<Skipped>,
+    /// What the check left out. Nothing a plugin says.
+    #[serde(default)]
+    pub cut: Vec<Cut>,
+}
+
+/// Findings of one rule that a report had no room for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    pub rule: String,
+    /// Those that raise: a hold starts no alert.
+    pub count: u64,
+    /// The gravest.
+    pub severity: Severity,
 }
 
 /// What a plugin watches. Mirrors the WIT record `rule`.

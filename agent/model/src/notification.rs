@@ -49,6 +49,8 @@ pub enum MessageReason {
     SeverityChanged,
     /// It began and ended before its receiver could be told.
     Summary,
+    /// It comes and goes; nothing more is said until it is calm.
+    Flapping,
 }
 
 /// What came of one attempt.

@@ -15,6 +15,7 @@ pub fn row(receiver: &str, transition: &Transition) -> NewRow {
     let (reason, tells) = match transition.reason {
         _ if resolved => (MessageReason::Resolved, Tells::End),
         Reason::SeverityChanged { .. } => (MessageReason::SeverityChanged, Tells::Change),
+        Reason::FlappingStarted => (MessageReason::Flapping, Tells::Change),
         _ => (MessageReason::Firing, Tells::Begin),
     };
     NewRow {
@@ -73,7 +74,7 @@ pub fn compose(batch: &Batch, rows: &[&Content], receiver: &str, signature: &Sig
         match (began, row.tells) {
             (true, Tells::End) => alert.reason = MessageReason::Summary,
             // Nobody heard of the severity that it had before.
-            (true, Tells::Change) => alert.reason = MessageReason::Firing,
+            (true, Tells::Change) if alert.reason == MessageReason::SeverityChanged => alert.reason = MessageReason::Firing,
             _ => {}
         }
         match known {

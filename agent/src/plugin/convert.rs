@@ -59,7 +59,11 @@ pub fn rule(rule: wit::Rule) -> RuleSpec {
 }
 
 pub fn report(report: wit::Report) -> Report {
-    Report { findings: report.findings.into_iter().map(finding).collect(), skipped: report.skipped.into_iter().map(skipped).collect() }
+    Report {
+        findings: report.findings.into_iter().map(finding).collect(),
+        skipped: report.skipped.into_iter().map(skipped).collect(),
+        ..Report::default()
+    }
 }
 
 fn finding(finding: wit::Finding) -> Finding {

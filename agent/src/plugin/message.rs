@@ -87,6 +87,7 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
             MessageReason::Resolved => wit::Reason::Resolved,
             MessageReason::SeverityChanged => wit::Reason::SeverityChanged,
             MessageReason::Summary => wit::Reason::Summary,
+            MessageReason::Flapping => wit::Reason::Flapping,
         },
         severity: convert::severity_out(alert.severity),
         subject: convert::subject(&alert.subject),

@@ -102,10 +102,14 @@ fn severity(severity: Severity) -> &'static str {
 }
 
 fn annotations(alert: &Alert) -> Map {
-    let is_summary = alert.reason == Reason::Summary;
+    // What the status alone does not say: an end that nobody heard begin, a repetition that is none.
+    let summary = match alert.reason {
+        Reason::Summary => Some("it fired and resolved before this receiver could be told".to_owned()),
+        Reason::Flapping => Some("it comes and goes; nothing more is said until it is calm".to_owned()),
+        _ => None,
+    };
     let all = [
-        // A single resolved alert would otherwise look like the end of what nobody was told of.
-        ("summary", is_summary.then(|| "it fired and resolved before this receiver could be told".to_owned())),
+        ("summary", summary),
         ("title", Some(alert.title.clone())),
         ("detail", Some(alert.detail.clone())),
         ("cause", alert.cause.clone()),

@@ -4,11 +4,12 @@ use std::{collections::BTreeSet, mem};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, AlertBook, AlertKey, Fingerprint, Freeze, GroupKey, Touched, touch};
+use super::{Alert, AlertBook, AlertKey, Effects, Fingerprint, GroupKey, Now, Touched, touch};
 
 /// Everything that a new process needs to go on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SavedBook {
+    /// The open ones, and those that ended and are remembered because they may flap.
     pub alerts: Vec<Alert>,
     pub next_incident: u64,
 }
@@ -36,7 +37,7 @@ impl AlertBook {
         let touched = mem::take(&mut self.touched);
         let mut changes = Changes { next_incident: self.next_incident, ..Changes::default() };
         for (key, fingerprints) in &touched {
-            let alerts = self.groups.get(key).into_iter().flat_map(|group| group.alerts.values());
+            let alerts = self.groups.get(key).into_iter().flat_map(|group| group.alerts.values().chain(group.ended.values()));
             let upserts: Vec<Alert> = alerts.filter(|alert| fingerprints.contains(&alert.fingerprint)).cloned().collect();
             let kept: BTreeSet<Fingerprint> = upserts.iter().map(|alert| alert.fingerprint).collect();
             changes.removed.extend(fingerprints.difference(&kept));
@@ -54,22 +55,35 @@ impl AlertBook {
     }
 
     pub fn export(&self) -> SavedBook {
-        SavedBook { alerts: self.alerts().cloned().collect(), next_incident: self.next_incident }
+        let alerts = self.groups.values().flat_map(|group| group.alerts.values().chain(group.ended.values()));
+        SavedBook { alerts: alerts.cloned().collect(), next_incident: self.next_incident }
     }
 
     /// Goes on where another process stopped. Each alert is frozen until its rule is next evaluated; the time between
     /// counts neither towards firing nor towards resolving.
-    pub fn restore(saved: SavedBook) -> Self {
+    pub fn restore(saved: SavedBook, now: Now) -> Self {
         let mut book = Self::new(saved.next_incident);
-        for mut alert in saved.alerts.into_iter().filter(|alert| alert.state.is_open()) {
+        for mut alert in saved.alerts {
             let key = AlertKey::new(&alert.rule, &alert.labels);
             let subject = alert.subject.key();
             alert.labels.clone_from(&key.labels);
             alert.fingerprint = Fingerprint::of(&alert.plugin, &alert.rule, &subject, &alert.labels);
-            alert.freeze(Freeze::Restored);
             book.next_incident = book.next_incident.max(alert.incident.saturating_add(1));
-            let group = GroupKey { plugin: alert.plugin.clone(), subject };
-            book.groups.entry(group).or_default().alerts.insert(key, alert);
+            let group_key = GroupKey { plugin: alert.plugin.clone(), subject };
+            if alert.state.is_open() {
+                alert.restore(now);
+                book.groups.entry(group_key).or_default().alerts.insert(key, alert);
+            } else if alert.verdicts.has_changes() {
+                book.groups.entry(group_key).or_default().ended.insert(key, alert);
+            } else {
+                // It ended before anybody wrote so.
+                touch(&mut book.touched, &group_key, BTreeSet::from([alert.fingerprint]));
+            }
+        }
+        for (key, group) in &mut book.groups {
+            let mut effects = Effects::default();
+            group.forget_the_calmest(&mut effects);
+            touch(&mut book.touched, key, effects.touched);
         }
         book
     }

@@ -7,22 +7,28 @@
 //!                         v                                +-------------------------+
 //!                      inactive
 //! ```
-//! With `for` 0 an alert fires at once, with `keep_firing` 0 it resolves at once.
+//! With `for` 0 an alert fires at once, with `keep_firing` 0 it resolves at once. While it flaps it does not resolve: it stays
+//! recovering, and people were told once that it flaps. A pending alert never flaps, because nobody was told of it. From every state an
+//! alert may end because what it is about is gone or no longer watched.
 //!
 //! Time is not taken from when a state began but gathered from evaluation to evaluation: a stretch counts when the one
 //! it began with agreed (raised while pending, clear while recovering). So neither a skipped rule, an absent plugin, a
 //! restart nor a stepped clock can promote an alert; data that fails now and then only delays it; and what is gathered
 //! can be stored as it is. Only an evaluation that agrees promotes.
 
-use std::{fmt, time::Duration};
+use std::{fmt, mem, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fingerprint, Now, Reason, Transition};
+use super::{Alert, Fingerprint, Freeze, Frozen, Now, Reason, Transition, Verdicts, series::Series};
 use crate::{
-    finding::{Finding, RuleSpec, Severity, SkipReason, Strength},
-    subject::{Label, Subject},
+    finding::{Finding, RuleSpec, Strength},
+    metric::Catalogue,
+    subject::Subject,
 };
+
+/// Evaluations in a row, each of a new reading, that find the series of an alert missing before the alert resolves.
+pub const GONE_AFTER: u32 = 3;
 
 /// Where an alert stands. An alert that is inactive or resolved is no longer in the book; the two appear in transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -62,83 +68,29 @@ impl fmt::Display for AlertState {
     }
 }
 
-/// Why an alert stands still: nobody can say whether it is still true.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Freeze {
-    /// The rule could not look.
-    Skipped(SkipReason),
-    /// The call of the plugin failed.
-    Failed(String),
-    /// The plugin is not serving.
-    Plugin(String),
-    /// Restored from the store and not judged since.
-    Restored,
+/// What one evaluation says about one alert.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Evidence {
+    /// A finding, or nothing: it is fine.
+    Judged(Option<Finding>),
+    /// Why nobody could look, and whether there was anything to look at.
+    Unknown(Freeze, Series),
 }
 
-impl fmt::Display for Freeze {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Skipped(reason) => write!(f, "skipped: {reason}"),
-            Self::Failed(why) => write!(f, "the plugin failed: {why}"),
-            Self::Plugin(why) => write!(f, "the plugin is not serving: {why}"),
-            Self::Restored => f.write_str("not judged since the agent started"),
-        }
-    }
-}
-
-/// A finding over time. Serialises completely: what is read back goes on where it was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Alert {
-    pub fingerprint: Fingerprint,
-    /// The number of this episode, from its first raise to its end. Unique in the book, and growing.
+/// Where an incident begins.
+pub(super) struct Beginning<'a> {
+    pub plugin: &'a str,
+    pub subject: &'a Subject,
+    pub rule: &'a RuleSpec,
     pub incident: u64,
-    /// Transitions of this incident so far.
-    pub step: u32,
-    pub plugin: String,
-    pub rule: String,
-    pub subject: Subject,
-    /// Sorted by name.
-    pub labels: Vec<Label>,
-    pub state: AlertState,
-    pub severity: Severity,
-    /// Wall clock: when it entered its state.
-    pub since_ms: u64,
-    /// Wall clock: the first raise of this incident.
-    pub started_at_ms: u64,
-    /// Wall clock: when it fired; none while it is pending.
-    pub fired_at_ms: Option<u64>,
-    /// Time gathered towards `for` while pending, towards `keep_firing` while recovering.
-    pub held: Duration,
-    pub frozen: Option<Freeze>,
-    pub runbook: Option<String>,
-    // As the latest finding said.
-    pub score: Option<f64>,
-    pub value: Option<f64>,
-    pub raise_at: Option<f64>,
-    pub clear_at: Option<f64>,
-    pub title: String,
-    pub detail: String,
-    pub cause: Option<String>,
-    pub fix: Option<String>,
-    pub evidence: Vec<Label>,
-    /// Monotonic: the evaluation up to which `held` counts; none while the clock stands. Another process has another
-    /// monotonic clock, so it is never stored.
-    #[serde(skip)]
-    counted_to: Option<Duration>,
+    /// What was said of the label set before.
+    pub verdicts: Verdicts,
 }
 
 impl Alert {
     /// A new incident, from a finding that raises. Fires at once if its rule does not ask to wait.
-    pub(super) fn open(
-        plugin: &str,
-        subject: &Subject,
-        rule: &RuleSpec,
-        finding: Finding,
-        incident: u64,
-        now: Now,
-        out: &mut Vec<Transition>,
-    ) -> Self {
+    pub(super) fn open(beginning: Beginning<'_>, finding: Finding, now: Now, out: &mut Vec<Transition>) -> Self {
+        let Beginning { plugin, subject, rule, incident, verdicts } = beginning;
         let mut alert = Self {
             fingerprint: Fingerprint::of(plugin, &finding.rule, &subject.key(), &finding.labels),
             incident,
@@ -154,6 +106,10 @@ impl Alert {
             fired_at_ms: None,
             held: Duration::ZERO,
             frozen: None,
+            missing: 0,
+            verdicts,
+            flapping_since_ms: None,
+            reachability: is_reachability(rule),
             runbook: rule.runbook.clone(),
             score: None,
             value: None,
@@ -165,9 +121,13 @@ impl Alert {
             fix: None,
             evidence: Vec::new(),
             counted_to: None,
+            missing_at: None,
+            unseen: false,
         };
+        let fires = rule.for_.is_zero();
+        alert.verdicts.enter(fires.then_some(&finding));
         alert.observe(finding);
-        if rule.for_.is_zero() {
+        if fires {
             alert.enter(AlertState::Firing, Reason::Firing, now, out);
         } else {
             alert.enter(AlertState::Pending, Reason::Raised, now, out);
@@ -175,27 +135,69 @@ impl Alert {
         alert
     }
 
-    /// Takes in what one evaluation says: a finding, nothing (it is fine), or why nobody could look.
-    pub(super) fn step(&mut self, said: Result<Option<Finding>, Freeze>, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
-        let finding = match said {
-            Ok(finding) => finding,
-            Err(why) => {
+    /// Takes in one evaluation.
+    pub(super) fn step(&mut self, evidence: Evidence, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
+        let finding = match evidence {
+            Evidence::Judged(finding) => finding,
+            Evidence::Unknown(why, series) => {
                 self.stop_clock(now);
-                return self.freeze(why);
+                self.freeze_evaluated(why, now);
+                return self.step_series(&series, now, out);
             }
         };
         self.frozen = None;
+        self.seen();
         self.runbook.clone_from(&rule.runbook);
+        self.reachability = is_reachability(rule);
+        if self.state == AlertState::Pending {
+            return self.step_pending(finding, rule, now, out);
+        }
+        self.verdicts.enter(finding.as_ref());
+        if self.is_flapping() && self.verdicts.end_flapping() {
+            self.flapping_since_ms = None;
+            self.enter(self.state, Reason::FlappingEnded, now, out);
+        }
+        // Before the evaluation can resolve it.
+        let begins = !self.is_flapping() && self.verdicts.start_flapping();
+        if begins {
+            self.flapping_since_ms = Some(now.wall_ms);
+        }
+        self.step_told(finding, rule, now, out);
+        if begins {
+            self.enter(self.state, Reason::FlappingStarted, now, out);
+        }
+    }
+
+    /// A hold neither ends the wait nor counts towards it. Until it fires nobody is told, so all of it counts as clear.
+    fn step_pending(&mut self, finding: Option<Finding>, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
+        let Some(finding) = finding else {
+            self.verdicts.enter(None);
+            return self.enter(AlertState::Inactive, Reason::Cleared, now, out);
+        };
+        let is_raise = finding.strength == Strength::Raise;
+        if is_raise {
+            self.gather(now);
+        } else {
+            self.stop_clock(now);
+        }
+        let fires = is_raise && self.held >= rule.for_;
+        self.verdicts.enter(fires.then_some(&finding));
+        self.observe(finding);
+        if fires {
+            self.enter(AlertState::Firing, Reason::Firing, now, out);
+        }
+    }
+
+    /// What was told: it fires or recovers.
+    fn step_told(&mut self, finding: Option<Finding>, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
         match (self.state, finding) {
-            (AlertState::Pending, Some(finding)) => self.step_pending(finding, rule, now, out),
-            (AlertState::Pending, None) => self.enter(AlertState::Inactive, Reason::Cleared, now, out),
-            (AlertState::Firing, None) if rule.keep_firing.is_zero() => {
+            (AlertState::Firing, None) if rule.keep_firing.is_zero() && !self.is_flapping() => {
                 self.enter(AlertState::Resolved, Reason::Resolved, now, out);
             }
             (AlertState::Firing, None) => self.enter(AlertState::Recovering, Reason::Recovering, now, out),
             (AlertState::Recovering, None) => {
                 self.gather(now);
-                if self.held >= rule.keep_firing {
+                if self.held >= rule.keep_firing && !self.is_flapping() {
                     self.enter(AlertState::Resolved, Reason::Resolved, now, out);
                 }
             }
@@ -209,29 +211,44 @@ impl Alert {
                     self.enter(AlertState::Firing, Reason::SeverityChanged { from }, now, out);
                 }
             }
-            (AlertState::Inactive | AlertState::Resolved, None) => {}
+            (AlertState::Inactive | AlertState::Pending | AlertState::Resolved, None) => {}
         }
     }
 
-    /// A hold neither ends the wait nor counts towards it.
-    fn step_pending(&mut self, finding: Finding, rule: &RuleSpec, now: Now, out: &mut Vec<Transition>) {
-        let strength = finding.strength;
-        self.observe(finding);
-        match strength {
-            Strength::Hold => self.stop_clock(now),
-            Strength::Raise => {
-                self.gather(now);
-                if self.held >= rule.for_ {
-                    self.enter(AlertState::Firing, Reason::Firing, now, out);
+    /// A series that stays away for some readings is gone, and its alert with it. One reading counts once, however often it is judged.
+    fn step_series(&mut self, series: &Series, now: Now, out: &mut Vec<Transition>) {
+        match series {
+            Series::There => self.seen(),
+            Series::Missing { read_at } => {
+                let is_first_look = mem::take(&mut self.unseen);
+                let is_new = self.missing_at.is_none_or(|latest| latest < *read_at);
+                self.missing_at = self.missing_at.max(Some(*read_at));
+                if is_new && !is_first_look {
+                    self.missing = self.missing.saturating_add(1);
+                }
+                if self.missing >= GONE_AFTER {
+                    self.close(Reason::Gone, now, out);
                 }
             }
+            Series::Unreadable(_) | Series::Untold { .. } => {}
         }
     }
 
-    /// Without a clock to ask: what passed since the latest evaluation does not count.
-    pub(super) fn freeze(&mut self, why: Freeze) {
+    fn seen(&mut self) {
+        (self.missing, self.missing_at, self.unseen) = (0, None, false);
+    }
+
+    /// Nobody can judge it for now; what passed since the latest evaluation does not count.
+    pub(super) fn freeze(&mut self, why: Freeze, now: Now) {
         self.counted_to = None;
-        self.frozen = Some(why);
+        self.frozen = Some(Frozen::after(self.frozen.take(), why, now));
+    }
+
+    /// An evaluation could not judge it.
+    pub(super) fn freeze_evaluated(&mut self, why: Freeze, now: Now) {
+        let mut frozen = Frozen::after(self.frozen.take(), why, now);
+        frozen.evaluations = frozen.evaluations.saturating_add(1);
+        self.frozen = Some(frozen);
     }
 
     /// Counts up to now, then nothing until an evaluation agrees again.
@@ -242,9 +259,11 @@ impl Alert {
         self.counted_to = None;
     }
 
-    /// Ends it because what it was about is no longer watched.
+    /// Ends it, with what was said of it, because what it was about is no longer there or no longer watched.
     pub(super) fn close(&mut self, reason: Reason, now: Now, out: &mut Vec<Transition>) {
         let to = if self.state == AlertState::Pending { AlertState::Inactive } else { AlertState::Resolved };
+        self.verdicts = Verdicts::default();
+        self.flapping_since_ms = None;
         self.enter(to, reason, now, out);
     }
 
@@ -255,10 +274,12 @@ impl Alert {
         self.counted_to = Some(latest.max(now.monotonic));
     }
 
-    /// A hold may lower the severity but never raise it: that threshold was not passed.
+    /// A hold may lower the severity but never raise it: that threshold was not passed. While it flaps the severity only rises.
     fn observe(&mut self, finding: Finding) {
         self.severity = match finding.strength {
+            Strength::Raise if self.is_flapping() => finding.severity.max(self.severity),
             Strength::Raise => finding.severity,
+            Strength::Hold if self.is_flapping() => self.severity,
             Strength::Hold => finding.severity.min(self.severity),
         };
         self.score = finding.score;
@@ -296,4 +317,10 @@ impl Alert {
             at: now,
         });
     }
+}
+
+/// Whether a rule looks at nothing but whether the server answers.
+fn is_reachability(rule: &RuleSpec) -> bool {
+    let is_up = |need: &String| Catalogue::shipped().spec(need).is_some_and(|spec| spec.part.as_deref() == Some("up"));
+    !rule.needs.is_empty() && rule.needs.iter().all(is_up)
 }

@@ -1,14 +1,26 @@
 //! Stories told in lines: at each time what a plugin says, and what becomes of it.
 //!
 //! `5m raise critical t=a, hold t=b, skip t=c` is one evaluation; `clear` is an empty report, `skip` alone the whole rule.
-//! `fail`, `freeze`, `restart` and the `-removed` events are what else can happen.
+//! `fail`, `freeze`, `restart` and the `-removed` events are what else can happen. `{a b}` before an evaluation is what its snapshot has:
+//! the replication slots a and b, read now, or at `@5m`; `{failed}`, `{unsupported}` and `{stale}` are why there are none.
 
-use std::{fmt::Write, time::Duration};
+mod flapping;
+mod frozen;
+mod gone;
+mod waits;
 
-use expect_test::{Expect, expect};
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use expect_test::Expect;
 
 use super::*;
-use crate::finding::{Severity, Skipped};
+use crate::{
+    finding::{Finding, Severity, SkipReason, Skipped, Strength},
+    snapshot::{FamiliesBuilder, Part, PartState, Reading},
+    subject::{Label, Subject},
+};
+
+pub(super) const SLOT_ACTIVE: &str = "pharos_postgres_slot_active";
 
 pub(super) fn rule(for_: Duration, keep_firing: Duration) -> RuleSpec {
     RuleSpec {
@@ -38,6 +50,33 @@ pub(super) fn finding(strength: Strength, severity: Severity, labels: &[Label]) 
         cause: None,
         fix: None,
         evidence: Vec::new(),
+    }
+}
+
+/// Of the server that all stories are about, with these parts.
+pub(super) fn snapshot(parts: impl IntoIterator<Item = (&'static str, Part)>) -> Snapshot {
+    let parts = parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect();
+    Snapshot { subject: Subject::new("postgres", "db1:5432"), parts, ..Snapshot::empty("postgres") }
+}
+
+/// The part that carries [`SLOT_ACTIVE`].
+pub(super) fn slots(names: &[&str], at: Duration) -> Part {
+    let mut rows = FamiliesBuilder::new(&["slot", "slot_type"], &[SLOT_ACTIVE]);
+    for name in names {
+        rows.push(&[name, "physical"], &[Some(0.0)]);
+    }
+    Part::present(Arc::new(Reading { at, fresh_until: Duration::MAX, epoch: 1, families: rows.finish(), tables: Vec::new() }))
+}
+
+fn slots_of(words: &str, now: Duration) -> Part {
+    match words {
+        "failed" => Part::failed("permission denied"),
+        "unsupported" => Part::unsupported("no such view"),
+        "stale" => Part { state: PartState::Stale(Duration::from_secs(60)), ..Part::failed("") },
+        names => {
+            let (times, names): (Vec<&str>, Vec<&str>) = names.split_whitespace().partition(|word| word.starts_with('@'));
+            slots(&names, times.first().map_or(now, |time| duration(&time[1..])))
+        }
     }
 }
 
@@ -81,24 +120,28 @@ struct Story {
 
 impl Story {
     fn tell(&mut self, time: &str, words: &str) {
-        let subject = Subject::new("postgres", "db1:5432");
         let elapsed = duration(time);
+        let (parts, words) = match words.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((what, words)) => (Some(("replication", slots_of(what, elapsed))), words.trim()),
+            None => (None, words),
+        };
+        let snapshot = snapshot(parts);
         let now = Now { monotonic: elapsed, wall_ms: elapsed.as_millis() as u64 };
         let rules = [self.rule.clone()];
-        let mut apply = |outcome| self.book.apply(Cycle { plugin: "threshold", subject: &subject, rules: &rules, outcome }, now);
+        let mut apply = |outcome| self.book.apply(Cycle { plugin: "threshold", snapshot: &snapshot, rules: &rules, outcome }, now);
         let transitions = match words {
             "fail" => apply(Outcome::Failed("trap".into())),
             "freeze" => {
-                self.book.freeze_plugin("threshold", "being replaced");
+                self.book.freeze_plugin("threshold", "being replaced", now);
                 Vec::new()
             }
             "restart" => {
-                self.book = AlertBook::restore(self.book.export());
+                self.book = AlertBook::restore(self.book.export(), now);
                 Vec::new()
             }
             "rule-removed" => self.book.rule_removed("threshold", "lag", now),
             "plugin-removed" => self.book.plugin_removed("threshold", now),
-            "subject-removed" => self.book.subject_removed(&subject.key(), now),
+            "subject-removed" => self.book.subject_removed(&snapshot.subject.key(), now),
             report_words => apply(Outcome::Judged(report(report_words))),
         };
         for transition in transitions {
@@ -112,332 +155,29 @@ impl Story {
 
 /// Tells a story of a rule with these times and compares every transition, then what is left open.
 fn check(for_: &str, keep_firing: &str, story: &str, expected: Expect) {
-    let rule = rule(duration(for_), duration(keep_firing));
+    check_rule(rule(duration(for_), duration(keep_firing)), story, &expected);
+}
+
+fn check_rule(rule: RuleSpec, story: &str, expected: &Expect) {
     let mut told = Story { book: AlertBook::default(), rule, text: String::new() };
     for line in story.trim().lines() {
         let (time, words) = line.trim().split_once(' ').unwrap();
         told.tell(time, words.trim());
     }
-    for Alert { incident, state, severity, since_ms, held, frozen, .. } in told.book.alerts() {
-        let frozen = frozen.as_ref().map(|why| format!(", frozen: {why}")).unwrap_or_default();
-        let since = Duration::from_millis(*since_ms);
-        writeln!(told.text, "open: #{incident} {state} {severity} since {since:?}, held {held:?}{frozen}").unwrap();
+    for alert in told.book.alerts() {
+        let Alert { incident, state, severity, since_ms, held, frozen, missing, .. } = alert;
+        let seconds = |ms: &u64| Duration::from_millis(*ms);
+        write!(told.text, "open: #{incident} {state} {severity} since {:?}, held {held:?}", seconds(since_ms)).unwrap();
+        if let Some(since_ms) = &alert.flapping_since_ms {
+            write!(told.text, ", flapping since {:?}", seconds(since_ms)).unwrap();
+        }
+        if let Some(Frozen { why, since_ms, evaluations }) = frozen {
+            write!(told.text, ", frozen since {:?} ({evaluations}): {why}", seconds(since_ms)).unwrap();
+        }
+        if *missing > 0 {
+            write!(told.text, ", missing {missing}").unwrap();
+        }
+        told.text.push('\n');
     }
     expected.assert_eq(&told.text);
-}
-
-#[test]
-fn an_alert_waits_for_its_rule_then_fires_and_resolves_once() {
-    check(
-        "5m",
-        "2m",
-        "0s clear
-         1m raise
-         3m raise
-         6m raise
-         7m raise
-         8m clear
-         9m clear
-        10m clear
-        11m clear",
-        expect![[r#"
-            1m #1 inactive → pending: raised, warning
-            6m #1 pending → firing: firing, warning 🔔
-            8m #1 firing → recovering: recovering, warning
-            10m #1 recovering → resolved: resolved, warning 🔔
-        "#]],
-    );
-}
-
-#[test]
-fn without_waits_it_fires_and_resolves_at_once() {
-    check(
-        "0s",
-        "0s",
-        "0s raise\n 10s clear\n 20s raise",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        10s #1 firing → resolved: resolved, warning 🔔
-        20s #2 inactive → firing: firing, warning 🔔
-        open: #2 firing warning since 20s, held 0ns
-    "#]],
-    );
-}
-
-#[test]
-fn what_ends_before_its_time_tells_nobody() {
-    check(
-        "5m",
-        "0s",
-        "0s raise\n 4m raise\n 5m clear\n 6m raise\n 7m raise",
-        expect![[r#"
-        0s #1 inactive → pending: raised, warning
-        5m #1 pending → inactive: cleared, warning
-        6m #2 inactive → pending: raised, warning
-        open: #2 pending warning since 360s, held 60s
-    "#]],
-    );
-}
-
-#[test]
-fn a_raise_while_recovering_is_the_same_incident() {
-    check(
-        "0s",
-        "5m",
-        "0s raise\n 1m clear\n 4m raise\n 5m clear\n 9m clear\n 10m clear",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        1m #1 firing → recovering: recovering, warning
-        4m #1 recovering → firing: returned, warning
-        5m #1 firing → recovering: recovering, warning
-        10m #1 recovering → resolved: resolved, warning 🔔
-    "#]],
-    );
-}
-
-#[test]
-fn a_hold_keeps_an_alert_but_never_starts_one() {
-    check(
-        "0s",
-        "0s",
-        "0s hold\n 1m raise\n 2m hold\n 3m hold\n 4m clear\n 5m hold",
-        expect![[r#"
-        1m #1 inactive → firing: firing, warning 🔔
-        4m #1 firing → resolved: resolved, warning 🔔
-    "#]],
-    );
-}
-
-#[test]
-fn a_hold_brings_a_recovering_alert_back() {
-    check(
-        "0s",
-        "5m",
-        "0s raise\n 1m clear\n 2m hold\n 3m clear\n 8m clear",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        1m #1 firing → recovering: recovering, warning
-        2m #1 recovering → firing: returned, warning
-        3m #1 firing → recovering: recovering, warning
-        8m #1 recovering → resolved: resolved, warning 🔔
-    "#]],
-    );
-}
-
-#[test]
-fn a_pending_alert_under_hold_waits_without_its_clock() {
-    check(
-        "5m",
-        "0s",
-        "0s raise\n 2m raise\n 3m hold\n 20m hold\n 21m raise\n 23m raise\n 24m raise",
-        expect![[r#"
-            0s #1 inactive → pending: raised, warning
-            23m #1 pending → firing: firing, warning 🔔
-            open: #1 firing warning since 1380s, held 0ns
-        "#]],
-    );
-}
-
-#[test]
-fn severity_changes_inside_one_incident() {
-    check(
-        "1m",
-        "0s",
-        "0s raise\n 30s raise info\n 1m raise\n 2m raise critical\n 3m raise critical\n 4m raise\n 5m clear",
-        expect![[r#"
-        0s #1 inactive → pending: raised, warning
-        1m #1 pending → firing: firing, warning 🔔
-        2m #1 firing → firing: severity-changed, critical 🔔
-        4m #1 firing → firing: severity-changed, warning 🔔
-        5m #1 firing → resolved: resolved, warning 🔔
-    "#]],
-    );
-}
-
-#[test]
-fn a_hold_may_lower_a_severity_but_not_raise_it() {
-    check(
-        "0s",
-        "0s",
-        "0s raise\n 1m hold critical\n 2m raise critical\n 3m hold warning",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        2m #1 firing → firing: severity-changed, critical 🔔
-        3m #1 firing → firing: severity-changed, warning 🔔
-        open: #1 firing warning since 0ns, held 0ns
-    "#]],
-    );
-}
-
-#[test]
-fn a_graver_return_is_told() {
-    check(
-        "0s",
-        "5m",
-        "0s raise\n 1m clear\n 2m raise critical",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        1m #1 firing → recovering: recovering, warning
-        2m #1 recovering → firing: returned, warning
-        2m #1 firing → firing: severity-changed, critical 🔔
-        open: #1 firing critical since 120s, held 0ns
-    "#]],
-    );
-}
-
-#[test]
-fn a_skipped_rule_freezes_a_firing_alert() {
-    check(
-        "0s",
-        "0s",
-        "0s raise t=a\n 1m skip\n 60m skip",
-        expect![[r#"
-        0s #1 t=a inactive → firing: firing, warning 🔔
-        open: #1 firing warning since 0ns, held 0ns, frozen: skipped: no data
-    "#]],
-    );
-}
-
-#[test]
-fn a_skipped_label_set_freezes_only_its_alert() {
-    check(
-        "0s",
-        "0s",
-        "0s raise t=a, raise t=b, raise t=c\n 1m skip t=a, raise t=c",
-        expect![[r#"
-        0s #1 t=a inactive → firing: firing, warning 🔔
-        0s #2 t=b inactive → firing: firing, warning 🔔
-        0s #3 t=c inactive → firing: firing, warning 🔔
-        1m #2 t=b firing → resolved: resolved, warning 🔔
-        open: #1 firing warning since 0ns, held 0ns, frozen: skipped: no data
-        open: #3 firing warning since 0ns, held 0ns
-    "#]],
-    );
-}
-
-#[test]
-fn a_finding_counts_although_its_rule_was_skipped() {
-    check(
-        "0s",
-        "0s",
-        "0s raise t=a, raise t=b\n 1m raise critical t=a, skip",
-        expect![[r#"
-        0s #1 t=a inactive → firing: firing, warning 🔔
-        0s #2 t=b inactive → firing: firing, warning 🔔
-        1m #1 t=a firing → firing: severity-changed, critical 🔔
-        open: #1 firing critical since 0ns, held 0ns
-        open: #2 firing warning since 0ns, held 0ns, frozen: skipped: no data
-    "#]],
-    );
-}
-
-#[test]
-fn frozen_time_counts_neither_towards_firing_nor_towards_resolving() {
-    check(
-        "5m",
-        "0s",
-        "0s raise\n 2m raise\n 3m fail\n 60m raise\n 62m raise\n 63m raise",
-        expect![[r#"
-            0s #1 inactive → pending: raised, warning
-            62m #1 pending → firing: firing, warning 🔔
-            open: #1 firing warning since 3720s, held 0ns
-        "#]],
-    );
-    check(
-        "0s",
-        "5m",
-        "0s raise\n 1m clear\n 3m clear\n 4m freeze\n 60m clear\n 62m clear\n 63m clear",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        1m #1 firing → recovering: recovering, warning
-        63m #1 recovering → resolved: resolved, warning 🔔
-    "#]],
-    );
-}
-
-#[test]
-fn a_restart_neither_promotes_nor_forgets() {
-    check(
-        "5m",
-        "0s",
-        "0s raise\n 4m raise\n 5m restart\n 60m raise",
-        expect![[r#"
-        0s #1 inactive → pending: raised, warning
-        open: #1 pending warning since 0ns, held 240s
-    "#]],
-    );
-    check(
-        "0s",
-        "5m",
-        "0s raise\n 1m clear\n 5m clear\n 6m restart\n 60m clear\n 61m clear",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        1m #1 firing → recovering: recovering, warning
-        61m #1 recovering → resolved: resolved, warning 🔔
-    "#]],
-    );
-}
-
-#[test]
-fn the_first_absence_after_a_restart_is_a_real_one() {
-    check(
-        "0s",
-        "0s",
-        "0s raise\n 1m restart\n 2m skip\n 3m clear",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        3m #1 firing → resolved: resolved, warning 🔔
-    "#]],
-    );
-}
-
-#[test]
-fn one_snapshot_judged_twice_adds_no_time() {
-    check(
-        "1m",
-        "0s",
-        "0s raise\n 50s raise\n 50s raise\n 40s raise\n 59s raise\n 60s raise",
-        expect![[r#"
-        0s #1 inactive → pending: raised, warning
-        60s #1 pending → firing: firing, warning 🔔
-        open: #1 firing warning since 60s, held 0ns
-    "#]],
-    );
-}
-
-#[test]
-fn what_is_no_longer_watched_resolves_with_its_reason() {
-    check(
-        "0s",
-        "9m",
-        "0s raise t=a\n 1m clear\n 2m rule-removed",
-        expect![[r#"
-        0s #1 t=a inactive → firing: firing, warning 🔔
-        1m #1 t=a firing → recovering: recovering, warning
-        2m #1 t=a recovering → resolved: rule-removed, warning 🔔
-    "#]],
-    );
-    check(
-        "1m",
-        "9m",
-        "0s raise t=a\n 1m raise t=a, raise t=b\n 2m plugin-removed",
-        expect![[r#"
-        0s #1 t=a inactive → pending: raised, warning
-        1m #1 t=a pending → firing: firing, warning 🔔
-        1m #2 t=b inactive → pending: raised, warning
-        2m #1 t=a firing → resolved: plugin-removed, warning 🔔
-        2m #2 t=b pending → inactive: plugin-removed, warning
-    "#]],
-    );
-    check(
-        "0s",
-        "9m",
-        "0s raise\n 1m fail\n 2m subject-removed\n 3m raise",
-        expect![[r#"
-        0s #1 inactive → firing: firing, warning 🔔
-        2m #1 firing → resolved: subject-removed, warning 🔔
-        3m #2 inactive → firing: firing, warning 🔔
-        open: #2 firing warning since 180s, held 0ns
-    "#]],
-    );
 }

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    stories::{finding, report, rule},
+    stories::{finding, report, rule, snapshot},
     *,
 };
-use crate::finding::Severity;
+use crate::{
+    finding::{Severity, Strength},
+    subject::{Label, Subject},
+};
 
-fn cycle<'a>(subject: &'a Subject, rules: &'a [RuleSpec], outcome: Outcome) -> Cycle<'a> {
-    Cycle { plugin: "threshold", subject, rules, outcome }
+fn cycle<'a>(snapshot: &'a Snapshot, rules: &'a [RuleSpec], outcome: Outcome) -> Cycle<'a> {
+    Cycle { plugin: "threshold", snapshot, rules, outcome }
 }
 
 fn at(seconds: u64) -> Now {
@@ -18,20 +21,21 @@ fn at(seconds: u64) -> Now {
 
 #[test]
 fn a_rule_that_a_new_generation_lacks_resolves_at_the_next_evaluation() {
-    let (subject, rules) = (Subject::new("postgres", "db1:5432"), [rule(Duration::ZERO, Duration::ZERO)]);
+    let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
     let mut book = AlertBook::default();
-    book.apply(cycle(&subject, &rules, Outcome::Judged(report("raise"))), at(0));
-    let transitions = book.apply(cycle(&subject, &[], Outcome::Judged(Report::default())), at(1));
+    book.apply(cycle(&snapshot, &rules, Outcome::Judged(report("raise"))), at(0));
+    let transitions = book.apply(cycle(&snapshot, &[], Outcome::Judged(Report::default())), at(1));
     assert_eq!(transitions[0].to_string(), "lag of postgres db1:5432: firing → resolved (rule-removed, warning)");
 }
 
 #[test]
 fn subjects_and_plugins_do_not_touch_each_other() {
     let rules = [rule(Duration::ZERO, Duration::ZERO)];
-    let (one, two) = (Subject::new("postgres", "db1:5432"), Subject::new("redis", "db1:5432"));
+    let one = snapshot([]);
+    let two = Snapshot { subject: Subject::new("redis", "db1:5432"), ..one.clone() };
     let mut book = AlertBook::default();
-    for subject in [&one, &two] {
-        book.apply(cycle(subject, &rules, Outcome::Judged(report("raise"))), at(0));
+    for snapshot in [&one, &two] {
+        book.apply(cycle(snapshot, &rules, Outcome::Judged(report("raise"))), at(0));
     }
     let elsewhere = Cycle { plugin: "other", ..cycle(&one, &rules, Outcome::Judged(Report::default())) };
     assert_eq!(book.apply(elsewhere, at(1)), []);
@@ -40,25 +44,11 @@ fn subjects_and_plugins_do_not_touch_each_other() {
 }
 
 #[test]
-fn a_full_rule_keeps_its_alerts_and_says_how_many_it_could_not_take() {
-    let (subject, rules) = (Subject::new("postgres", "db1:5432"), [rule(Duration::ZERO, Duration::ZERO)]);
-    let mut book = AlertBook::default();
-    let mut raise = |range: std::ops::Range<usize>, second| {
-        let findings = range.map(|i| finding(Strength::Raise, Severity::Warning, &[Label::new("i", i.to_string())])).collect();
-        let transitions = book.apply(cycle(&subject, &rules, Outcome::Judged(Report { findings, skipped: Vec::new() })), at(second));
-        (transitions.len(), book.alerts().count(), book.overflows().map(|overflow| overflow.dropped).collect::<Vec<_>>())
-    };
-    assert_eq!(raise(0..900, 0), (900, 900, vec![]));
-    assert_eq!(raise(0..1_500, 1), (100, 1_000, vec![500]));
-    assert_eq!(raise(600..700, 2), (900, 100, vec![]));
-}
-
-#[test]
 fn changes_are_what_the_store_lacks_until_it_took_them() {
-    let (subject, rules) = (Subject::new("postgres", "db1:5432"), [rule(Duration::ZERO, Duration::ZERO)]);
+    let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
     let mut book = AlertBook::default();
     let judge = |book: &mut AlertBook, words, second| {
-        book.apply(cycle(&subject, &rules, Outcome::Judged(report(words))), at(second));
+        book.apply(cycle(&snapshot, &rules, Outcome::Judged(report(words))), at(second));
     };
     judge(&mut book, "raise t=a, raise t=b", 0);
     let lost = book.take_changes();
@@ -66,16 +56,115 @@ fn changes_are_what_the_store_lacks_until_it_took_them() {
     judge(&mut book, "raise t=a", 1);
     book.give_back(lost);
     let changes = book.take_changes();
-    assert_eq!((changes.upserts.len(), changes.removed.len()), (1, 1));
-    judge(&mut book, "raise t=a", 2);
+    // The one that ended is remembered, because it may flap.
+    let states = |changes: &Changes| changes.upserts.iter().map(|alert| alert.state).collect::<Vec<_>>();
+    assert_eq!((states(&changes), changes.removed.len()), (vec![AlertState::Firing, AlertState::Resolved], 0));
+    for second in 2..21 {
+        judge(&mut book, "raise t=a", second);
+        assert_eq!(book.take_changes().upserts.len(), 2, "{second}: what was said before moves on");
+    }
+    judge(&mut book, "raise t=a", 21);
+    let changes = book.take_changes();
+    assert_eq!((states(&changes), changes.removed.len()), (vec![], 1), "both are calm");
+    judge(&mut book, "raise t=a", 22);
     assert!(book.take_changes().is_empty(), "an alert that goes on firing is not written again");
 }
 
 #[test]
 fn a_restored_book_never_reuses_an_incident() {
-    let (subject, rules) = (Subject::new("postgres", "db1:5432"), [rule(Duration::ZERO, Duration::ZERO)]);
+    let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
     let mut book = AlertBook::new(7);
-    book.apply(cycle(&subject, &rules, Outcome::Judged(report("raise"))), at(0));
+    book.apply(cycle(&snapshot, &rules, Outcome::Judged(report("raise"))), at(0));
     let saved = SavedBook { next_incident: 0, ..book.export() };
-    assert_eq!(AlertBook::restore(saved).export().next_incident, 8);
+    assert_eq!(AlertBook::restore(saved, at(0)).export().next_incident, 8);
+}
+
+#[test]
+fn ended_alerts_are_remembered_while_they_may_flap_and_within_bounds() {
+    let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
+    let mut book = AlertBook::default();
+    let mut remembered = |range: std::ops::Range<usize>, second| {
+        let findings = range.map(|i| finding(Strength::Raise, Severity::Warning, &[Label::new("i", i.to_string())])).collect();
+        book.apply(cycle(&snapshot, &rules, Outcome::Judged(Report { findings, ..Report::default() })), at(second));
+        let saved = book.export();
+        assert_eq!(AlertBook::restore(saved.clone(), at(second)).export().alerts.len(), saved.alerts.len());
+        let ended = saved.alerts.into_iter().filter(|alert| !alert.state.is_open());
+        ended.map(|alert| alert.labels[0].value.parse::<usize>().unwrap()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(remembered(0..600, 0).len(), 0);
+    assert_eq!(remembered(600..1_300, 1), (0..600).collect());
+    let both = remembered(0..0, 2);
+    assert_eq!(both.len(), REMEMBERED_MAX);
+    assert!((600..1_300).all(|young| both.contains(&young)), "those that are calm for longest are forgotten first");
+    for second in 3..22 {
+        assert_eq!(remembered(0..0, second).is_empty(), second == 21 + 1, "{second}");
+    }
+    assert_eq!(remembered(0..0, 22).len(), 0, "all are calm");
+}
+
+#[test]
+fn what_is_no_longer_watched_is_no_longer_remembered() {
+    let (snapshot, rules) = (snapshot([]), [rule(Duration::ZERO, Duration::ZERO)]);
+    let mut ended = AlertBook::default();
+    for (words, second) in [("raise", 0), ("clear", 1)] {
+        ended.apply(cycle(&snapshot, &rules, Outcome::Judged(report(words))), at(second));
+    }
+    ended.take_changes();
+    assert_eq!(ended.concerns().collect::<Vec<_>>(), [("threshold", &snapshot.subject.key())]);
+    let forgotten = |forget: &dyn Fn(&mut AlertBook) -> Vec<Transition>| {
+        let mut book = ended.clone();
+        assert_eq!(forget(&mut book), []);
+        (book.concerns().count(), book.take_changes().removed.len())
+    };
+    assert_eq!(forgotten(&|book| book.subject_removed(&snapshot.subject.key(), at(2))), (0, 1));
+    assert_eq!(forgotten(&|book| book.plugin_removed("threshold", at(2))), (0, 1));
+    assert_eq!(forgotten(&|book| book.rule_removed("threshold", "lag", at(2))), (0, 1));
+    assert_eq!(forgotten(&|book| book.apply(cycle(&snapshot, &[], Outcome::Judged(Report::default())), at(2))), (0, 1));
+}
+
+#[test]
+fn what_an_older_version_stored_still_reads() {
+    let alert = |frozen: &str| {
+        format!(
+            r#"{{"fingerprint":"edf6855c0dd80a65","incident":4,"step":2,"plugin":"threshold","rule":"lag","subject":{{"kind":"postgres",
+            "id":"db1:5432","version":"","labels":[]}},"labels":[],"state":"firing","severity":"warning","since_ms":1,"started_at_ms":1,
+            "fired_at_ms":1,"held":{{"secs":0,"nanos":0}},"frozen":{frozen},"runbook":null,"score":null,"value":2.5,"raise_at":null,
+            "clear_at":null,"title":"lags","detail":"","cause":null,"fix":null,"evidence":[]}}"#
+        )
+    };
+    let before = ["null", r#""restored""#, r#"{"skipped":"no_data"}"#, r#"{"skipped":{"part_failed":"x"}}"#, r#"{"failed":"trap"}"#];
+    for frozen in before {
+        let alert: Alert = serde_json::from_str(&alert(frozen)).unwrap();
+        assert_eq!((alert.value, alert.frozen.clone(), alert.verdicts), (Some(2.5), None, Verdicts::default()), "{frozen}");
+        let restored = AlertBook::restore(SavedBook { alerts: vec![alert], next_incident: 5 }, at(9));
+        let frozen = restored.alerts().next().unwrap().frozen.clone();
+        assert_eq!(frozen, Some(Frozen { why: Freeze::Restored, since_ms: 9_000, evaluations: 0 }));
+    }
+    let now: Alert = serde_json::from_str(&alert(r#"{"why":{"skipped":"no_data"},"since_ms":7,"evaluations":2}"#)).unwrap();
+    assert_eq!(
+        now.frozen.map(|frozen| (frozen.to_string(), frozen.since_ms, frozen.evaluations)),
+        Some(("skipped: no data".to_owned(), 7, 2))
+    );
+}
+
+#[test]
+fn a_server_is_unreachable_while_a_rule_about_nothing_else_fires_with_zero() {
+    let unreachable = |needs: &[&str], value, for_s, words| {
+        let rule = rule(Duration::from_secs(for_s), Duration::from_secs(60));
+        let rules = [RuleSpec { needs: needs.iter().map(|need| (*need).to_owned()).collect(), ..rule }];
+        let mut book = AlertBook::default();
+        for (second, words) in ["raise", words].into_iter().enumerate() {
+            let mut report = report(words);
+            report.findings.iter_mut().for_each(|finding| finding.value = Some(value));
+            book.apply(cycle(&snapshot([]), &rules, Outcome::Judged(report)), at(second as u64));
+        }
+        book.alerts().next().unwrap().says_unreachable()
+    };
+    assert!(unreachable(&["pharos_postgres_up"], 0.0, 0, "raise"));
+    assert!(unreachable(&["pharos_redis_up"], 0.0, 0, "skip"), "while nobody can say that it is back");
+    assert!(!unreachable(&["pharos_postgres_up"], 0.0, 0, "clear"), "it is back, though not for long");
+    assert!(!unreachable(&["pharos_postgres_up"], 0.0, 60, "raise"), "pending");
+    assert!(!unreachable(&["pharos_postgres_up"], 1.0, 0, "raise"), "a rule that complains of servers that answer");
+    assert!(!unreachable(&["pharos_postgres_accepting_connections"], 0.0, 0, "raise"));
+    assert!(!unreachable(&[], 0.0, 0, "raise"));
 }

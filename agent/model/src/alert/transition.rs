@@ -34,6 +34,12 @@ pub enum Reason {
     /// It is raised again before it resolved: the same incident, so nobody is told again.
     Returned,
     Resolved,
+    /// It came and went so often that people hear no more of it until it is calm.
+    FlappingStarted,
+    /// It is calm: from here on it fires or resolves as ever.
+    FlappingEnded,
+    /// The series it was about is gone: nobody knows whether it was ever fine.
+    Gone,
     /// The plugin no longer declares the rule.
     RuleRemoved,
     /// The plugin is gone for good.
@@ -52,6 +58,9 @@ impl Reason {
             Self::Recovering => "recovering",
             Self::Returned => "returned",
             Self::Resolved => "resolved",
+            Self::FlappingStarted => "flapping-started",
+            Self::FlappingEnded => "flapping-ended",
+            Self::Gone => "gone",
             Self::RuleRemoved => "rule-removed",
             Self::PluginRemoved => "plugin-removed",
             Self::SubjectRemoved => "subject-removed",
@@ -89,7 +98,7 @@ impl Transition {
 
     /// Whether people should hear of it. A `resolved` of whatever reason follows a `firing` that was told.
     pub fn notifies(&self) -> bool {
-        matches!(self.reason, Reason::Firing | Reason::SeverityChanged { .. }) || self.to == AlertState::Resolved
+        matches!(self.reason, Reason::Firing | Reason::SeverityChanged { .. } | Reason::FlappingStarted) || self.to == AlertState::Resolved
     }
 }
 

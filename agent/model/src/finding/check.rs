@@ -4,13 +4,14 @@
 //! the finding, because a finding lost is an alert that silently resolves.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
 use super::{
-    Finding, Label, Report, RuleSpec, SkipReason, Skipped,
+    Cut, Finding, Label, Report, RuleSpec, Severity, SkipReason, Skipped, Strength,
     text::{LINE_BYTES_MAX, block, identity, line},
 };
 
@@ -103,19 +104,20 @@ impl Report {
             }
         }
         let mut skipped = Vec::new();
-        let mut findings = bounded(by_rule, &mut skipped, &mut repairs);
+        let mut cut = Vec::new();
+        let mut findings = bounded(by_rule, &mut skipped, &mut cut, &mut repairs);
         findings.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
 
         let said: Vec<Skipped> = self.skipped.into_iter().filter(|skip| known(&skip.rule, &mut repairs)).collect();
         skipped.extend(bounded_skips(said, &mut repairs));
-        CheckedReport { report: Report { findings, skipped }, repairs: repairs.into_list() }
+        CheckedReport { report: Report { findings, skipped, cut }, repairs: repairs.into_list() }
     }
 }
 
 fn repaired(mut finding: Finding, repairs: &mut Repairs) -> Finding {
     let rule = finding.rule.clone();
-    let mut text = |text: &mut String, clean: fn(&str, usize) -> std::borrow::Cow<'_, str>, max: usize| {
-        if let std::borrow::Cow::Owned(clean) = clean(text, max) {
+    let mut text = |text: &mut String, clean: fn(&str, usize) -> Cow<'_, str>, max: usize| {
+        if let Cow::Owned(clean) = clean(text, max) {
             repairs.add(&rule, RepairKind::Text, || line(text, 80).into_owned());
             *text = clean;
         }
@@ -153,7 +155,7 @@ fn labels(rule: &str, labels: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     for label in labels {
         let name = line(&label.name, LABEL_NAME_BYTES_MAX);
-        let value = identity(&label.value, LABEL_VALUE_BYTES_MAX);
+        let value = kept_value(&label.value);
         if value != label.value || name != label.name {
             repairs.add(rule, RepairKind::Text, || format!("label {name}"));
         }
@@ -164,6 +166,11 @@ fn labels(rule: &str, labels: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
         }
     }
     kept.into_iter().map(|(name, value)| Label { name, value }).collect()
+}
+
+/// A label's value as the check leaves it.
+pub(crate) fn kept_value(value: &str) -> Cow<'_, str> {
+    identity(value, LABEL_VALUE_BYTES_MAX)
 }
 
 /// In the plugin's own order, since it is read by people.
@@ -201,7 +208,12 @@ fn gravity(finding: &Finding) -> impl Ord + use<> {
 
 /// The gravest findings of each rule within the bounds; a rule that lost some is skipped as a whole, so that its alerts
 /// that are no longer mentioned freeze instead of resolving.
-fn bounded(by_rule: BTreeMap<String, BTreeMap<Vec<Label>, Finding>>, skipped: &mut Vec<Skipped>, repairs: &mut Repairs) -> Vec<Finding> {
+fn bounded(
+    by_rule: BTreeMap<String, BTreeMap<Vec<Label>, Finding>>,
+    skipped: &mut Vec<Skipped>,
+    cut: &mut Vec<Cut>,
+    repairs: &mut Repairs,
+) -> Vec<Finding> {
     let mut kept: Vec<Finding> = Vec::new();
     for (rule, findings) in by_rule {
         let found = findings.len();
@@ -210,9 +222,13 @@ fn bounded(by_rule: BTreeMap<String, BTreeMap<Vec<Label>, Finding>>, skipped: &m
         if found > room {
             let why = format!("{found} findings, of which {room} are kept");
             repairs.add_many(&rule, RepairKind::Overflow, (found - room) as u64, || why.clone());
-            skipped.push(Skipped { rule, labels: Vec::new(), reason: SkipReason::PartFailed(why) });
             findings.sort_by_key(|finding| Reverse(gravity(finding)));
-            findings.truncate(room);
+            let beyond: Vec<Severity> =
+                findings.drain(room..).filter(|left| left.strength == Strength::Raise).map(|left| left.severity).collect();
+            if let Some(severity) = beyond.iter().max() {
+                cut.push(Cut { rule: rule.clone(), count: beyond.len() as u64, severity: *severity });
+            }
+            skipped.push(Skipped { rule, labels: Vec::new(), reason: SkipReason::PartFailed(why) });
         }
         kept.append(&mut findings);
     }

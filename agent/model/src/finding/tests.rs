@@ -58,7 +58,7 @@ fn check(report: Report, expected: Expect) {
 }
 
 fn found(findings: impl IntoIterator<Item = Finding>) -> Report {
-    Report { findings: findings.into_iter().collect(), skipped: Vec::new() }
+    Report { findings: findings.into_iter().collect(), ..Report::default() }
 }
 
 #[test]
@@ -66,6 +66,7 @@ fn a_clean_report_passes_unchanged() {
     let report = Report {
         findings: vec![finding(&[("replica", "db2"), ("slot", "a")])],
         skipped: vec![Skipped { rule: "locks".into(), labels: Vec::new(), reason: SkipReason::NoData }],
+        cut: Vec::new(),
     };
     assert_eq!(report.clone().checked(&[rule("lag"), rule("locks")]), CheckedReport { report, repairs: Vec::new() });
 }
@@ -148,6 +149,7 @@ fn a_flood_keeps_the_gravest_and_skips_the_rule() {
     assert!(checked.report.findings.iter().any(|finding| finding.severity == Severity::Critical));
     assert_eq!(checked.report.skipped[0].reason.to_string(), "2500 findings, of which 1000 are kept");
     assert_eq!(checked.repairs[0].count, 1_500);
+    assert_eq!(checked.report.cut, [Cut { rule: "lag".into(), count: 1_500, severity: Severity::Warning }]);
 }
 
 #[test]

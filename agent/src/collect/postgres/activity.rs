@@ -14,6 +14,9 @@ use crate::postgres::Session;
 
 pub const NAME: &str = "activity";
 
+/// What client sessions of every version may wait for (`wait_event_type`).
+const WAITS: [&str; 8] = ["BufferPin", "Client", "Extension", "IO", "IPC", "Lock", "LWLock", "Timeout"];
+
 pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
@@ -65,9 +68,12 @@ impl Totals {
         for ((datname, state), count) in &self.connections {
             connections.push(&[datname, state], &[Some(*count)]);
         }
+        // Nobody who waits is 0, not nothing: an alert about it is then over, and not without data.
+        let mut waits: BTreeMap<&str, f64> = WAITS.iter().map(|wait| (*wait, 0.0)).collect();
+        waits.extend(self.waiting.iter().map(|(wait, count)| (wait.as_str(), *count)));
         let mut waiting = FamiliesBuilder::new(&["wait_event_type"], &["pharos_postgres_waiting_connections"]);
-        for (wait, count) in &self.waiting {
-            waiting.push(&[wait], &[Some(*count)]);
+        for (wait, count) in waits {
+            waiting.push(&[wait], &[Some(count)]);
         }
         let mut families = vec![
             Family::scalar("pharos_postgres_query_age_max_seconds", self.query_age),

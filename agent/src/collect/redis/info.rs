@@ -1,6 +1,6 @@
 //! What `INFO` tells. Fields that a version or fork does not have give no series.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -40,11 +40,13 @@ const PLAIN: [(&str, &str); 20] = [
 
 pub struct Info {
     interval: Duration,
+    /// Those that had keys once: the server names only those that have some now.
+    databases: BTreeSet<String>,
 }
 
 impl Info {
     pub fn new(interval: Duration) -> Self {
-        Self { interval }
+        Self { interval, databases: BTreeSet::from(["db0".to_owned()]) }
     }
 }
 
@@ -60,14 +62,14 @@ impl Collector<Session> for Info {
     fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
         async move {
             let text = session.info().await.map_err(|source| CollectError::Redis { collector: NAME, source })?;
-            Ok(read(&text, now))
+            Ok(read(&text, now, &mut self.databases))
         }
         .boxed()
     }
 }
 
 /// Turns the text of `INFO` into families.
-pub fn read(text: &str, now: Now) -> Facts {
+fn read(text: &str, now: Now, databases: &mut BTreeSet<String>) -> Facts {
     let info = Fields::parse(text);
     let mut families: Vec<Family> = PLAIN.iter().filter_map(|(metric, field)| Some(Family::scalar(metric, plain(&info, field)?))).collect();
     let mut scalar = |metric, value: Option<f64>| families.extend(value.map(|value| Family::scalar(metric, value)));
@@ -85,7 +87,7 @@ pub fn read(text: &str, now: Now) -> Facts {
     let link = info.text("master_link_status").map(|status| f64::from(u8::from(status == "up")));
     scalar("pharos_redis_replica_link_up", link);
     families.extend(identity(&info));
-    families.extend(keyspace(&info));
+    families.extend(keyspace(&info, databases));
     families.extend(replicas(&info));
     Facts { epoch: epoch(&info), families, ..Facts::default() }
 }
@@ -110,10 +112,13 @@ fn identity(info: &Fields<'_>) -> Vec<Family> {
 }
 
 /// `db0:keys=3,expires=1,avg_ttl=0`
-fn keyspace(info: &Fields<'_>) -> Vec<Family> {
+fn keyspace(info: &Fields<'_>, databases: &mut BTreeSet<String>) -> Vec<Family> {
     let mut rows = FamiliesBuilder::new(&["db"], &["pharos_redis_keys", "pharos_redis_keys_expiring"]);
-    for (name, value) in info.numbered("db") {
-        rows.push(&[name], &[pair(value, "keys"), pair(value, "expires")]);
+    let named: HashMap<&str, &str> = info.numbered("db").into_iter().collect();
+    databases.extend(named.keys().map(|name| (*name).to_owned()));
+    for name in databases.iter() {
+        let of = |key: &str| named.get(name.as_str()).map_or(Some(0.0), |value| pair(value, key));
+        rows.push(&[name], &[of("keys"), of("expires")]);
     }
     rows.finish()
 }

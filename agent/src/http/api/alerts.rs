@@ -33,6 +33,10 @@ struct AlertItem<'a> {
     fix: Option<&'a str>,
     /// Why nobody can say whether it is still true; null while it is judged.
     frozen: Option<String>,
+    /// Since when, and evaluations in a row that could not judge it.
+    frozen_since: Option<String>,
+    frozen_evaluations: u32,
+    flapping_since: Option<String>,
 }
 
 pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryRejection>) -> Result<Json<Value>, ApiError> {
@@ -63,6 +67,9 @@ fn item(alert: &Alert) -> AlertItem<'_> {
         cause: alert.cause.as_deref(),
         fix: alert.fix.as_deref(),
         frozen: alert.frozen.as_ref().map(ToString::to_string),
+        frozen_since: alert.frozen.as_ref().map(|frozen| rfc3339(frozen.since_ms)),
+        frozen_evaluations: alert.frozen.as_ref().map_or(0, |frozen| frozen.evaluations),
+        flapping_since: alert.flapping_since_ms.map(rfc3339),
     }
 }
 

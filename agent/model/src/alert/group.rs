@@ -1,0 +1,190 @@
+//! What one evaluation covers: the alerts of one plugin about one subject.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::{
+    ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, Alert, Fingerprint, Now, Reason, Transition, Verdicts,
+    overflow::{self, AllDropped},
+    said::Said,
+    state::Beginning,
+};
+use crate::{
+    finding::{Finding, Report, RuleSpec, Strength},
+    snapshot::Snapshot,
+    subject::Label,
+};
+
+/// Ended alerts whose label sets may flap. The calmest are forgotten first.
+pub const REMEMBERED_MAX: usize = 1_000;
+
+/// Tells alerts of one group apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct AlertKey {
+    pub rule: String,
+    pub labels: Vec<Label>,
+}
+
+impl AlertKey {
+    pub fn new(rule: &str, labels: &[Label]) -> Self {
+        let mut labels = labels.to_vec();
+        labels.sort();
+        Self { rule: rule.to_owned(), labels }
+    }
+
+    pub fn is_summary(&self) -> bool {
+        overflow::is_summary(&self.labels)
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(super) struct Group {
+    /// The open ones.
+    pub alerts: BTreeMap<AlertKey, Alert>,
+    /// Ended ones, kept for their verdicts while these contain a change: without them, what comes and goes would be a new incident each
+    /// time and never flap.
+    pub ended: BTreeMap<AlertKey, Alert>,
+    pub dropped: AllDropped,
+}
+
+/// What a group is judged by.
+pub(super) struct Judging<'a> {
+    pub plugin: &'a str,
+    pub snapshot: &'a Snapshot,
+    pub rules: BTreeMap<&'a str, &'a RuleSpec>,
+    pub now: Now,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub transitions: Vec<Transition>,
+    /// Alerts that the store does not have as they are.
+    pub touched: BTreeSet<Fingerprint>,
+}
+
+impl Group {
+    pub fn is_empty(&self) -> bool {
+        self.alerts.is_empty() && self.ended.is_empty()
+    }
+
+    pub fn judge(&mut self, judging: &Judging<'_>, report: Report, next_incident: &mut u64) -> Effects {
+        let mut effects = Effects::default();
+        self.dropped = AllDropped::default();
+        self.dropped.add_cuts(&report.cut);
+        let mut said = Said::from(report);
+        for finding in said.take_summaries() {
+            self.dropped.add(&finding.rule, 1, finding.severity);
+        }
+        self.step(judging, &mut said, |key| !key.is_summary(), &mut effects);
+        let new = self.admit(said.take_new());
+        self.open(judging, new, next_incident, &mut effects);
+        self.judge_summaries(judging, said, next_incident, &mut effects);
+        self.forget_the_calmest(&mut effects);
+        effects
+    }
+
+    /// Summaries are alerts like others, except that they need no room.
+    fn judge_summaries(&mut self, judging: &Judging<'_>, said: Said, next_incident: &mut u64, effects: &mut Effects) {
+        let summaries = self.dropped.summaries();
+        if summaries.is_empty() && !self.alerts.keys().chain(self.ended.keys()).any(AlertKey::is_summary) {
+            return;
+        }
+        let rules: BTreeMap<&str, RuleSpec> = judging.rules.iter().map(|(id, rule)| (*id, overflow::rule(rule))).collect();
+        let judging = Judging { rules: rules.iter().map(|(id, rule)| (*id, rule)).collect(), ..*judging };
+        let mut said = said.with(summaries);
+        self.step(&judging, &mut said, AlertKey::is_summary, effects);
+        self.open(&judging, said.take_new(), next_incident, effects);
+    }
+
+    /// Every alert there is, as far as it is concerned.
+    fn step(&mut self, judging: &Judging<'_>, said: &mut Said, concerned: fn(&AlertKey) -> bool, effects: &mut Effects) {
+        let Effects { transitions, touched } = effects;
+        self.ended.retain(|key, alert| {
+            if !concerned(key) {
+                return true;
+            }
+            let is_declared = judging.rules.contains_key(key.rule.as_str());
+            match said.verdict(key) {
+                _ if !is_declared => {}
+                // If there is room it becomes an incident, with these verdicts.
+                None | Some(Some(Finding { strength: Strength::Raise, .. })) => return true,
+                Some(finding) => alert.verdicts.enter(finding),
+            }
+            touched.insert(alert.fingerprint);
+            is_declared && alert.verdicts.has_changes()
+        });
+        let mut ended = Vec::new();
+        self.alerts.retain(|key, alert| {
+            if !concerned(key) {
+                return true;
+            }
+            let before = alert.durable();
+            match judging.rules.get(key.rule.as_str()) {
+                Some(rule) => {
+                    alert.subject.clone_from(&judging.snapshot.subject);
+                    alert.step(said.about(key, rule, judging.snapshot), rule, judging.now, transitions);
+                }
+                None => alert.close(Reason::RuleRemoved, judging.now, transitions),
+            }
+            if before != alert.durable() {
+                touched.insert(alert.fingerprint);
+            }
+            if !alert.state.is_open() && alert.verdicts.has_changes() {
+                ended.push((key.clone(), alert.clone().remember()));
+            }
+            alert.state.is_open()
+        });
+        self.ended.extend(ended);
+    }
+
+    /// Those of the new findings that have room, the gravest first; the rest is counted.
+    fn admit(&mut self, mut new: Vec<(AlertKey, Finding)>) -> Vec<(AlertKey, Finding)> {
+        let mut total = 0;
+        let mut per_rule: BTreeMap<String, usize> = BTreeMap::new();
+        for key in self.alerts.keys().filter(|key| !key.is_summary()) {
+            *per_rule.entry(key.rule.clone()).or_default() += 1;
+            total += 1;
+        }
+        new.sort_by_key(|(_, finding)| Reverse(finding.severity));
+        new.retain(|(key, finding)| {
+            let of_rule = per_rule.entry(key.rule.clone()).or_default();
+            let fits = *of_rule < ALERTS_PER_RULE_MAX && total < ALERTS_PER_SUBJECT_MAX;
+            if fits {
+                *of_rule += 1;
+                total += 1;
+            } else {
+                self.dropped.add(&key.rule, 1, finding.severity);
+            }
+            fits
+        });
+        new
+    }
+
+    fn open(&mut self, judging: &Judging<'_>, new: Vec<(AlertKey, Finding)>, next_incident: &mut u64, effects: &mut Effects) {
+        for (key, finding) in new {
+            let Some(rule) = judging.rules.get(key.rule.as_str()) else { continue };
+            let verdicts = self.ended.remove(&key).map_or_else(Verdicts::default, |ended| ended.verdicts);
+            let subject = &judging.snapshot.subject;
+            let beginning = Beginning { plugin: judging.plugin, subject, rule, incident: *next_incident, verdicts };
+            let alert = Alert::open(beginning, finding, judging.now, &mut effects.transitions);
+            *next_incident = next_incident.saturating_add(1);
+            effects.touched.insert(alert.fingerprint);
+            self.alerts.insert(key, alert);
+        }
+    }
+
+    pub fn forget_the_calmest(&mut self, effects: &mut Effects) {
+        let beyond = self.ended.len().saturating_sub(REMEMBERED_MAX);
+        if beyond == 0 {
+            return;
+        }
+        let mut calmest: Vec<(usize, AlertKey)> = self.ended.iter().map(|(key, alert)| (alert.verdicts.calm_for(), key.clone())).collect();
+        calmest.sort_by_key(|(calm_for, _)| Reverse(*calm_for));
+        for (_, key) in calmest.into_iter().take(beyond) {
+            effects.touched.extend(self.ended.remove(&key).map(|alert| alert.fingerprint));
+        }
+    }
+}

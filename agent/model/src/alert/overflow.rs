@@ -1,0 +1,98 @@
+//! A rule that finds more than there is room for: the alerts that exist are kept, and one more says how many findings have none.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use super::AlertKey;
+use crate::{
+    finding::{Cut, Finding, RuleSpec, Severity, Strength},
+    subject::{Label, SubjectKey},
+};
+
+/// Open alerts of one rule about one subject, the summary aside. The ones that exist are kept; new ones wait until there is room.
+pub const ALERTS_PER_RULE_MAX: usize = 1_000;
+/// Open alerts of one plugin about one subject, summaries aside.
+pub const ALERTS_PER_SUBJECT_MAX: usize = 10_000;
+
+/// Findings that found no room in the latest evaluation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Overflow {
+    pub plugin: String,
+    pub subject: SubjectKey,
+    pub rule: String,
+    pub dropped: u64,
+}
+
+/// What is left out of one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub count: u64,
+    /// The gravest.
+    pub severity: Severity,
+}
+
+/// By rule.
+#[derive(Debug, Clone, Default)]
+pub(super) struct AllDropped(pub BTreeMap<String, Dropped>);
+
+impl AllDropped {
+    pub fn add(&mut self, rule: &str, count: u64, severity: Severity) {
+        let dropped = self.0.entry(rule.to_owned()).or_insert(Dropped { count: 0, severity });
+        dropped.count = dropped.count.saturating_add(count);
+        dropped.severity = dropped.severity.max(severity);
+    }
+
+    pub fn add_cuts(&mut self, cuts: &[Cut]) {
+        for cut in cuts {
+            self.add(&cut.rule, cut.count, cut.severity);
+        }
+    }
+
+    pub fn summaries(&self) -> BTreeMap<AlertKey, Finding> {
+        self.0.iter().map(|(rule, dropped)| (AlertKey::new(rule, &labels()), dropped.summary(rule))).collect()
+    }
+}
+
+impl Dropped {
+    fn summary(self, rule: &str) -> Finding {
+        let count = self.count;
+        let findings = if count == 1 { "finding" } else { "findings" };
+        Finding {
+            rule: rule.to_owned(),
+            labels: labels(),
+            severity: self.severity,
+            strength: Strength::Raise,
+            score: None,
+            value: Some(count as f64),
+            raise_at: None,
+            clear_at: None,
+            title: format!("{count} more {findings} of {rule}"),
+            detail: format!(
+                "{rule} found more than there is room for: {ALERTS_PER_RULE_MAX} alerts of one rule about one subject, \
+                 {ALERTS_PER_SUBJECT_MAX} of one plugin. The alerts that exist are kept, and {count} {findings} of the latest evaluation \
+                 have none."
+            ),
+            cause: Some("One cause behind all of them, or a rule that raises too early or looks at too much.".to_owned()),
+            fix: Some("Resolve what the alerts of this rule name, raise its threshold, or narrow what it looks at.".to_owned()),
+            evidence: Vec::new(),
+        }
+    }
+}
+
+/// The label set of a summary. A plugin that gives it to a finding of its own has it counted among what found no room.
+fn labels() -> Vec<Label> {
+    vec![Label::new("overflow", "true")]
+}
+
+pub(super) fn is_summary(labels_of_alert: &[Label]) -> bool {
+    matches!(labels_of_alert, [label] if label.name == "overflow" && label.value == "true")
+}
+
+/// The rule of a summary: it fires at once and resolves at once, and reads nothing.
+pub(super) fn rule(rule: &RuleSpec) -> RuleSpec {
+    RuleSpec { for_: Duration::ZERO, keep_firing: Duration::ZERO, needs: Vec::new(), runbook: None, ..rule.clone() }
+}
+
+#[cfg(test)]
+mod tests;

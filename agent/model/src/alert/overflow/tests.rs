@@ -1,0 +1,141 @@
+use std::{ops::Range, time::Duration};
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::{
+    alert::{
+        AlertBook, Cycle, Now, Outcome, Transition,
+        stories::{finding, report, rule, snapshot},
+    },
+    finding::{Report, Skipped},
+};
+
+/// A book that is told of one rule only.
+struct Told {
+    book: AlertBook,
+    second: u64,
+}
+
+impl Told {
+    fn new() -> Self {
+        Self { book: AlertBook::default(), second: 0 }
+    }
+
+    fn apply(&mut self, outcome: Outcome) -> Vec<Transition> {
+        let now = Now { monotonic: Duration::from_secs(self.second), wall_ms: 1_000 * self.second };
+        self.second += 1;
+        // The waits of the rule are not those of its summary.
+        let rules = [rule(Duration::ZERO, Duration::from_secs(60))];
+        self.book.apply(Cycle { plugin: "threshold", snapshot: &snapshot([]), rules: &rules, outcome }, now)
+    }
+
+    fn judge(&mut self, report: Report) -> Vec<Transition> {
+        self.apply(Outcome::Judged(report))
+    }
+
+    /// The open alerts but the summary, and what was dropped.
+    fn alerts(&self) -> (usize, Vec<u64>) {
+        let count = self.book.alerts().filter(|alert| !is_summary(&alert.labels)).count();
+        (count, self.book.overflows().map(|overflow| overflow.dropped).collect())
+    }
+
+    fn check_summary(&self, expected: Expect) {
+        let summary = self.book.alerts().find(|alert| is_summary(&alert.labels));
+        let text = summary.map(|alert| {
+            let frozen = alert.frozen.as_ref().map(|frozen| format!(", frozen: {frozen}")).unwrap_or_default();
+            format!("{} {}, {}, value {:?}{frozen}", alert.state, alert.severity, alert.title, alert.value)
+        });
+        expected.assert_eq(&text.unwrap_or_default());
+    }
+}
+
+fn findings(range: Range<usize>, severity: Severity) -> Vec<Finding> {
+    range.map(|i| finding(Strength::Raise, severity, &[Label::new("i", format!("{i:04}"))])).collect()
+}
+
+fn raised(range: Range<usize>) -> Report {
+    Report { findings: findings(range, Severity::Warning), ..Report::default() }
+}
+
+fn told_of_summary(transitions: &[Transition]) -> Vec<String> {
+    let of_summary = transitions.iter().filter(|transition| is_summary(&transition.alert.labels));
+    of_summary.map(|transition| format!("{}{}", transition.reason, if transition.notifies() { " 🔔" } else { "" })).collect()
+}
+
+#[test]
+fn a_full_rule_keeps_its_alerts_and_one_more_says_how_many_findings_have_none() {
+    let mut told = Told::new();
+    assert_eq!(told_of_summary(&told.judge(raised(0..900))), Vec::<String>::new());
+    assert_eq!(told.alerts(), (900, vec![]));
+
+    assert_eq!(told_of_summary(&told.judge(raised(0..1_500))), ["firing 🔔"]);
+    assert_eq!(told.alerts(), (1_000, vec![500]));
+    told.check_summary(expect!["firing warning, 500 more findings of lag, value Some(500.0)"]);
+
+    // One more in a thousand and one: the summary takes no room of its own.
+    let worse = Report {
+        findings: [findings(0..1_000, Severity::Warning), findings(1_000..1_001, Severity::Critical)].concat(),
+        ..Report::default()
+    };
+    assert_eq!(told_of_summary(&told.judge(worse)), ["severity-changed 🔔"]);
+    assert_eq!(told.alerts(), (1_000, vec![1]));
+    told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0)"]);
+
+    assert_eq!(told_of_summary(&told.judge(raised(0..1_000))), ["resolved 🔔"], "at once, whatever the rule's own waits");
+    assert_eq!(told.alerts(), (1_000, vec![]));
+    told.check_summary(expect![""]);
+}
+
+#[test]
+fn findings_that_the_check_cut_off_are_among_the_rest() {
+    let rules = [rule(Duration::ZERO, Duration::ZERO)];
+    let mut told = Told::new();
+    let checked = raised(0..1_500).checked(&rules).report;
+    assert_eq!(told_of_summary(&told.judge(checked)), ["firing 🔔"]);
+    assert_eq!(told.alerts(), (1_000, vec![500]));
+    // The rule was skipped because of it; the summary is judged all the same.
+    told.check_summary(expect!["firing warning, 500 more findings of lag, value Some(500.0)"]);
+}
+
+#[test]
+fn a_summary_stands_still_while_nobody_can_count() {
+    let mut told = Told::new();
+    told.judge(raised(0..1_001));
+    told.apply(Outcome::Failed("trap".into()));
+    told.check_summary(expect!["firing warning, 1 more finding of lag, value Some(1.0), frozen: the plugin failed: trap"]);
+    for _ in 0..5 {
+        told.judge(report("skip"));
+    }
+    told.check_summary(expect!["firing warning, 1 more finding of lag, value Some(1.0), frozen: skipped: no data"]);
+    assert_eq!(told_of_summary(&told.judge(raised(0..1_000))), ["resolved 🔔"]);
+}
+
+#[test]
+fn an_overflow_that_comes_and_goes_flaps() {
+    let mut told = Told::new();
+    let said: Vec<String> =
+        (0..40).flat_map(|i| told_of_summary(&told.judge(raised(0..1_001 - i % 2)))).filter(|said| said.contains('🔔')).collect();
+    assert_eq!(said, ["firing 🔔", "resolved 🔔", "firing 🔔", "resolved 🔔", "firing 🔔", "flapping-started 🔔"]);
+}
+
+#[test]
+fn a_finding_with_the_labels_of_a_summary_is_counted_in_one() {
+    let mut told = Told::new();
+    let own = |severity| Report { findings: vec![finding(Strength::Raise, severity, &labels())], ..Report::default() };
+    assert_eq!(told_of_summary(&told.judge(own(Severity::Critical))), ["firing 🔔"]);
+    told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0)"]);
+    let skipped = Skipped { rule: "lag".into(), labels: labels(), reason: crate::finding::SkipReason::NoData };
+    told.judge(Report { skipped: vec![skipped], ..Report::default() });
+    told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0), frozen: skipped: no data"]);
+}
+
+#[test]
+fn a_restart_keeps_the_summary() {
+    let mut told = Told::new();
+    told.judge(raised(0..1_001));
+    told.book = AlertBook::restore(told.book.export(), Now { monotonic: Duration::ZERO, wall_ms: 0 });
+    assert_eq!(told_of_summary(&told.judge(raised(0..1_001))), Vec::<String>::new());
+    assert_eq!(told.alerts(), (1_000, vec![1]));
+    assert_eq!(told.book.rule_removed("threshold", "lag", Now { monotonic: Duration::MAX, wall_ms: 0 }).len(), 1_001);
+}

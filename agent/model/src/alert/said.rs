@@ -1,0 +1,83 @@
+//! What one report says, alert by alert.
+
+use std::collections::BTreeMap;
+
+use super::{AlertKey, Freeze, series::Series, state::Evidence};
+use crate::{
+    finding::{Finding, Report, RuleSpec, SkipReason, Strength},
+    snapshot::Snapshot,
+};
+
+/// A report, by alert. A finding counts even where its rule was also skipped, because who finds something has looked; a skip of one
+/// label set counts before that of its rule.
+pub(super) struct Said {
+    findings: BTreeMap<AlertKey, Finding>,
+    /// Without labels: the whole rule.
+    skipped: BTreeMap<AlertKey, SkipReason>,
+}
+
+impl From<Report> for Said {
+    fn from(report: Report) -> Self {
+        let found = |mut finding: Finding| {
+            finding.labels.sort();
+            (AlertKey { rule: finding.rule.clone(), labels: finding.labels.clone() }, finding)
+        };
+        Self {
+            findings: report.findings.into_iter().map(found).collect(),
+            skipped: report.skipped.into_iter().map(|skip| (AlertKey::new(&skip.rule, &skip.labels), skip.reason)).collect(),
+        }
+    }
+}
+
+impl Said {
+    /// The findings that took the label set of summaries.
+    pub fn take_summaries(&mut self) -> impl Iterator<Item = Finding> + use<> {
+        let taken: Vec<Finding> = self.findings.extract_if(.., |key, _| key.is_summary()).map(|(_, finding)| finding).collect();
+        taken.into_iter()
+    }
+
+    /// The same skips, with other findings.
+    pub fn with(self, findings: BTreeMap<AlertKey, Finding>) -> Self {
+        Self { findings, ..self }
+    }
+
+    /// About an alert.
+    pub fn about(&mut self, key: &AlertKey, rule: &RuleSpec, snapshot: &Snapshot) -> Evidence {
+        if let Some(finding) = self.findings.remove(key) {
+            return Evidence::Judged(Some(finding));
+        }
+        let series = || Series::of(rule, &key.labels, snapshot);
+        match self.skip(key) {
+            // A rule that sees no data where all was read counts for a series that is missing, unless the series is there.
+            Some(SkipReason::NoData) => match series() {
+                Series::Untold { read_at: Some(read_at) } => {
+                    Evidence::Unknown(Freeze::Skipped(SkipReason::NoData), Series::Missing { read_at })
+                }
+                series => Evidence::Unknown(Freeze::Skipped(SkipReason::NoData), series),
+            },
+            Some(reason) => Evidence::Unknown(Freeze::Skipped(reason.clone()), Series::Untold { read_at: None }),
+            None => match series() {
+                Series::There | Series::Untold { .. } => Evidence::Judged(None),
+                series @ Series::Missing { .. } => Evidence::Unknown(Freeze::NoData("its series is gone".to_owned()), series),
+                Series::Unreadable(why) => Evidence::Unknown(Freeze::NoData(why.clone()), Series::Unreadable(why)),
+            },
+        }
+    }
+
+    /// About a label set without an alert: its finding, nothing, or none when nobody could look.
+    pub fn verdict(&self, key: &AlertKey) -> Option<Option<&Finding>> {
+        match self.findings.get(key) {
+            Some(finding) => Some(Some(finding)),
+            None => self.skip(key).is_none().then_some(None),
+        }
+    }
+
+    /// What is left of the findings starts alerts, if it raises.
+    pub fn take_new(&mut self) -> Vec<(AlertKey, Finding)> {
+        self.findings.extract_if(.., |_, finding| finding.strength == Strength::Raise).collect()
+    }
+
+    fn skip(&self, key: &AlertKey) -> Option<&SkipReason> {
+        self.skipped.get(key).or_else(|| self.skipped.get(&AlertKey::new(&key.rule, &[])))
+    }
+}

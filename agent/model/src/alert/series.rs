@@ -1,0 +1,194 @@
+//! Whether the series behind an alert is still there, when its rule found nothing and says no reason.
+//!
+//! A dropped replication slot is no longer inactive, but it is not fine either: "nothing found" means something only where there was
+//! something to look at.
+
+use std::time::Duration;
+
+use crate::{
+    finding::{RuleSpec, kept_value},
+    metric::Catalogue,
+    snapshot::{Family, Part, PartState, Snapshot},
+    subject::{Label, Subject},
+};
+
+/// What a snapshot shows of one label set of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Series {
+    /// A sample has these labels.
+    There,
+    /// What could carry them was read, the newest of it at `read_at`, and no sample has them.
+    Missing { read_at: Duration },
+    /// What could carry them was not read: which part, and why.
+    Unreadable(String),
+    /// Nobody can tell, because the labels are the plugin's own or the rule reads no metric. When what it reads was read.
+    Untold { read_at: Option<Duration> },
+}
+
+impl Series {
+    pub fn of(rule: &RuleSpec, labels: &[Label], snapshot: &Snapshot) -> Self {
+        let metrics: Vec<Metric<'_>> = rule.needs.iter().filter_map(|need| Metric::find(need, snapshot)).collect();
+        let carriers: Vec<&Metric<'_>> = metrics.iter().filter(|metric| metric.may_carry(labels, &snapshot.subject)).collect();
+        if carriers.is_empty() {
+            return Self::Untold { read_at: newest(metrics.iter()) };
+        }
+        if carriers.iter().any(|metric| metric.has(labels, &snapshot.subject)) {
+            return Self::There;
+        }
+        match newest(carriers.iter().copied()) {
+            Some(read_at) => Self::Missing { read_at },
+            None => Self::Unreadable(carriers.iter().find_map(|metric| metric.failure()).unwrap_or_default()),
+        }
+    }
+}
+
+/// When the newest of them was read; none where there is none or one could not be read.
+fn newest<'a>(metrics: impl Iterator<Item = &'a Metric<'a>>) -> Option<Duration> {
+    let times: Option<Vec<Duration>> = metrics.map(|metric| metric.part.reading.as_ref().map(|reading| reading.at)).collect();
+    times?.into_iter().max()
+}
+
+/// A metric that a rule needs, in a snapshot that should have it.
+struct Metric<'a> {
+    part_name: &'a str,
+    part: &'a Part,
+    labels: Vec<&'a str>,
+    /// None where it has no sample, or its part was not read.
+    family: Option<&'a Family>,
+}
+
+impl<'a> Metric<'a> {
+    /// None where nobody collects it for this kind of subject, or where it is a table.
+    fn find(name: &str, snapshot: &'a Snapshot) -> Option<Self> {
+        let family_in = |part: &'a Part| part.reading.as_ref()?.families.iter().find(|family| family.metric == name);
+        if let Some(spec) = Catalogue::shipped().spec(name) {
+            let (part_name, part) = snapshot.parts.get_key_value(spec.part.as_deref()?)?;
+            let labels = spec.labels.iter().map(String::as_str).collect();
+            return Some(Self { part_name, part, labels, family: family_in(part) });
+        }
+        // A metric of the user's own is known while it has samples, or at least its columns.
+        snapshot.parts.iter().find_map(|(part_name, part)| {
+            let family = family_in(part)?;
+            let labels = family.labels.iter().map(|column| column.name.as_str()).collect();
+            Some(Self { part_name, part, labels, family: Some(family) })
+        })
+    }
+
+    fn may_carry(&self, labels: &[Label], subject: &Subject) -> bool {
+        labels.iter().all(|label| self.labels.contains(&label.name.as_str()) || of_subject(subject, &label.name).is_some())
+    }
+
+    /// Whether a sample has these labels, perhaps among others. A label that a series does not have is the empty text.
+    fn has(&self, labels: &[Label], subject: &Subject) -> bool {
+        let Some(family) = self.family else { return false };
+        let mut columns = Vec::new();
+        for label in labels {
+            let Some(column) = family.labels.iter().find(|column| column.name == label.name) else {
+                if of_subject(subject, &label.name).unwrap_or_default() != label.value {
+                    return false;
+                }
+                continue;
+            };
+            // One comparison per word, not per row.
+            let fits: Vec<bool> = column.values.words.iter().map(|word| is_value(&label.value, word)).collect();
+            columns.push((&column.values.codes, fits));
+        }
+        let fits = |row: usize| columns.iter().all(|(codes, fits)| fits.get(codes[row] as usize).copied().unwrap_or(false));
+        (0..family.values.len()).any(fits)
+    }
+
+    fn failure(&self) -> Option<String> {
+        let name = self.part_name;
+        match &self.part.state {
+            PartState::Present => None,
+            PartState::Failed(why) => Some(format!("part `{name}` failed: {why}")),
+            PartState::Unsupported(why) => Some(format!("part `{name}` is unsupported: {why}")),
+            PartState::Stale(_) => Some(format!("part `{name}` is stale")),
+        }
+    }
+}
+
+fn of_subject<'a>(subject: &'a Subject, name: &str) -> Option<&'a str> {
+    subject.labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
+}
+
+/// An alert's labels went through the check of reports, which shortens the longest.
+fn is_value(kept: &str, word: &str) -> bool {
+    kept == word || kept.contains('~') && kept_value(word) == kept
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        alert::stories::{SLOT_ACTIVE, rule, slots, snapshot},
+        snapshot::{FamiliesBuilder, Reading},
+    };
+
+    const READ_AT: Duration = Duration::from_secs(7);
+    const MISSING: Series = Series::Missing { read_at: READ_AT };
+
+    fn label(name: &str, value: &str) -> Vec<Label> {
+        vec![Label::new(name, value)]
+    }
+
+    fn of(needs: &[&str], labels: &[Label], snapshot: &Snapshot) -> Series {
+        let needs = needs.iter().map(|need| (*need).to_owned()).collect();
+        Series::of(&RuleSpec { needs, ..rule(Duration::ZERO, Duration::ZERO) }, labels, snapshot)
+    }
+
+    #[test]
+    fn a_series_may_have_more_labels_than_the_alert() {
+        let snapshot = snapshot([("replication", slots(&["a"], READ_AT))]);
+        let slot = |name: &str| of(&[SLOT_ACTIVE], &label("slot", name), &snapshot);
+        assert_eq!((slot("a"), slot("b")), (Series::There, MISSING));
+        let both = |slot_type: &str| [label("slot", "a"), label("slot_type", slot_type)].concat();
+        assert_eq!(of(&[SLOT_ACTIVE], &both("physical"), &snapshot), Series::There);
+        assert_eq!(of(&[SLOT_ACTIVE], &both("logical"), &snapshot), MISSING);
+    }
+
+    #[test]
+    fn one_metric_that_has_it_is_enough_and_one_that_cannot_does_not_count() {
+        let snapshot = snapshot([("replication", slots(&["a"], READ_AT)), ("database", Part::failed("permission denied"))]);
+        let commits = "pharos_postgres_commits_total";
+        assert_eq!(of(&["pharos_postgres_slot_retained_bytes", SLOT_ACTIVE], &label("slot", "a"), &snapshot), Series::There);
+        assert_eq!(of(&[commits, SLOT_ACTIVE], &label("slot", "b"), &snapshot), MISSING, "no slot among what could not be read");
+        let why = "part `database` failed: permission denied".to_owned();
+        assert_eq!(of(&[commits, SLOT_ACTIVE], &label("datname", "app"), &snapshot), Series::Unreadable(why));
+    }
+
+    #[test]
+    fn tables_and_what_nobody_collects_tell_nothing() {
+        let snapshot = snapshot([("replication", slots(&["a"], READ_AT))]);
+        assert_eq!(of(&["lock_waits", "pharos_redis_keys"], &[], &snapshot), Series::Untold { read_at: None });
+        assert_eq!(of(&["lock_waits", SLOT_ACTIVE], &label("kind", "odd"), &snapshot), Series::Untold { read_at: Some(READ_AT) });
+    }
+
+    #[test]
+    fn labels_of_the_subject_count_as_labels_of_the_series() {
+        let mut snapshot = snapshot([("replication", slots(&["a"], READ_AT))]);
+        snapshot.subject.labels = label("server", "db1:5432");
+        assert_eq!(of(&[SLOT_ACTIVE], &label("server", "db1:5432"), &snapshot), Series::There);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("server", "db2:5432"), &snapshot), MISSING);
+    }
+
+    #[test]
+    fn a_metric_of_the_user_s_own_is_known_by_its_columns() {
+        let mut rows = FamiliesBuilder::new(&["queue"], &["shop_queue_length"]);
+        rows.push(&["mail"], &[Some(3.0)]);
+        let reading = Reading { at: READ_AT, families: rows.finish(), ..Reading::default() };
+        let snapshot = snapshot([("shop", Part::present(Arc::new(reading)))]);
+        let queue = |name: &str| of(&["shop_queue_length"], &label("queue", name), &snapshot);
+        assert_eq!((queue("mail"), queue("print")), (Series::There, MISSING));
+    }
+
+    #[test]
+    fn a_value_that_the_check_shortened_is_found_by_what_it_was() {
+        let long = "x".repeat(2_000);
+        let snapshot = snapshot([("replication", slots(&[&long], READ_AT))]);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &kept_value(&long)), &snapshot), Series::There);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", &kept_value(&format!("{long}y"))), &snapshot), MISSING);
+    }
+}
