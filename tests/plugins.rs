@@ -277,7 +277,10 @@ async fn what_an_unruly_plugin_says_is_bounded_and_made_clean() {
     let controls = ["\\u00", "\\n", "\\r", "\u{202e}"];
     assert!(!controls.iter().any(|control| text.contains(control)), "{text}");
     assert!(text.len() < 10_000, "{text}");
-    assert_eq!(of("many").len(), 1_001, "the rule's share, and `always`");
+    let many = of("many");
+    assert_eq!(many.len(), 1_002, "the rule's share, one alert for the rest, and `always`");
+    let rest = many.iter().find(|alert| alert["labels"]["overflow"] == "true").unwrap();
+    assert_eq!((&rest["state"], &rest["value"]), (&"firing".into(), &2_000.0.into()), "{rest:#}");
 
     let metrics = zoo.agent.text("/metrics").await;
     let suppressed = zoo.agent.series("pharos_plugin_log_suppressed_total{plugin=\"chatter\"}").await;

@@ -1,3 +1,5 @@
+//! A flood, and the one alert that it becomes.
+
 use std::{ops::Range, time::Duration};
 
 use expect_test::{Expect, expect};
