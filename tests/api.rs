@@ -303,3 +303,16 @@ async fn tokens_open_everything_and_only_health_is_open_without() {
     assert_eq!((status, &body["code"]), (401, &json!("unauthorised")));
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_store_is_said_and_watching_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("data/pharos.db"), "this is no database, and long enough to be looked at as one".repeat(200))
+        .unwrap();
+    let agent = TestAgent::start_in(folder, "", Vec::new()).await;
+    let part = agent.wait_part("store", |part| part["state"] == "degraded").await;
+    assert!(part["cause"].as_str().unwrap().contains("pharos.db.damaged-1"), "{part:#}");
+    agent.wait_json("/readyz", |ready| ready["ready"] == true).await;
+    agent.stop().await;
+}

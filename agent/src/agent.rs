@@ -76,7 +76,7 @@ impl Agent {
         let listener = http::bind(&config.http).await?;
         let address = listener.local_addr().map_err(|source| ListenError::Bind { address: ([0, 0, 0, 0], 0).into(), source })?;
         let store = Store::open(&config.agent.data_dir)?;
-        board.set("store", PartHealth::Ok, None);
+        board.show_store(store.damaged());
 
         // 2. Plugins, then those who are told of what they find.
         let (plugin_events, events) = mpsc::channel(QUEUED_EVENTS_MAX);

@@ -74,7 +74,7 @@ impl Pipeline {
         rows.told = told.to_vec();
         rows.now_ms = self.clock.wall_ms();
         match self.store.save_alerts(rows).await {
-            Ok(()) => self.board.set("store", PartHealth::Ok, None),
+            Ok(()) => self.board.show_store(self.store.damaged()),
             Err(err) => {
                 error!(error = chain(&err), "alerts could not be stored; they are told all the same and stored with the next change");
                 self.metrics.add("pharos_store_errors_total", &[], 1.0);
