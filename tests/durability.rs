@@ -242,6 +242,8 @@ async fn random_kills_lose_nothing_and_double_nothing() {
         victim.start();
     }
 
+    // Judgement begins when the faults are over.
+    receiver.behave();
     set_keys(&mut keys, 0).await;
     victim.wait_calm().await;
     victim.kill().await;

@@ -166,6 +166,11 @@ impl Receiver {
         self.shared.script().next.extend(replies);
     }
 
+    /// Forgets the replies that were meant for coming requests.
+    pub fn behave(&self) {
+        self.shared.script().next.clear();
+    }
+
     /// Answers every request that has no reply of its own like this; at first that is a plain 200.
     pub fn reply_otherwise(&self, reply: Reply) {
         self.shared.script().otherwise = reply;
