@@ -146,11 +146,12 @@ async fn a_version_nobody_knows_yet_is_read_like_the_newest_and_said_once() {
     let _agent = agent.spawn().unwrap();
 
     // Its first session is ended, and the one after it asks again.
-    let ours = "FROM pg_stat_activity WHERE application_name LIKE 'pharos %' AND query LIKE '%wait_event%'";
-    eventually(&setup, &format!("SELECT count(*) = 1 {ours}")).await;
-    let first: i32 = setup.ask(&format!("SELECT pid {ours}")).await.unwrap();
+    let collecting = "FROM pg_stat_activity WHERE application_name LIKE 'pharos %' AND query LIKE '%wait_event%'";
+    eventually(&setup, &format!("SELECT EXISTS (SELECT {collecting})")).await;
+    let oldest = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' ORDER BY backend_start LIMIT 1";
+    let first: i32 = setup.ask(oldest).await.unwrap();
     setup.run(&format!("SELECT pg_terminate_backend({first})")).await.unwrap();
-    eventually(&setup, &format!("SELECT count(*) = 1 {ours} AND pid <> {first}")).await;
+    eventually(&setup, &format!("SELECT EXISTS (SELECT {collecting} AND pid <> {first})")).await;
     let warning = "PostgreSQL 19.3 is newer than this Pharos knows; it is read like 18";
     let said = || std::fs::read_to_string(&log).unwrap();
     assert_eq!(said().matches(warning).count(), 1, "{}", said());
