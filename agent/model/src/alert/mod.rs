@@ -37,7 +37,7 @@ pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use flapping::Verdicts;
 pub use freeze::{Freeze, Frozen};
 pub use group::REMEMBERED_MAX;
-pub use overflow::{ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, Overflow};
+pub use overflow::{ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX};
 pub use record::Alert;
 pub use saved::{Changes, SavedBook};
 pub use state::{AlertState, GONE_AFTER};
@@ -148,22 +148,6 @@ impl AlertBook {
     /// In the order of plugin, subject, rule and labels.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.groups.values().flat_map(|group| group.alerts.values())
-    }
-
-    pub fn alert(&self, fingerprint: Fingerprint) -> Option<&Alert> {
-        self.alerts().find(|alert| alert.fingerprint == fingerprint)
-    }
-
-    /// The rules whose alerts do not all fit.
-    pub fn overflows(&self) -> impl Iterator<Item = Overflow> {
-        self.groups.iter().flat_map(|(key, group)| {
-            group.dropped.0.iter().map(|(rule, dropped)| Overflow {
-                plugin: key.plugin.clone(),
-                subject: key.subject.clone(),
-                rule: rule.clone(),
-                dropped: dropped.count,
-            })
-        })
     }
 
     fn freeze_where(&mut self, concerned: impl Fn(&GroupKey) -> bool, freeze: impl Fn(&mut Alert)) {

@@ -2,27 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
-
 use super::AlertKey;
 use crate::{
     finding::{Cut, Finding, RuleSpec, Severity, Strength},
-    subject::{Label, SubjectKey},
+    subject::Label,
 };
 
 /// Open alerts of one rule about one subject, the summary aside. The ones that exist are kept; new ones wait until there is room.
 pub const ALERTS_PER_RULE_MAX: usize = 1_000;
 /// Open alerts of one plugin about one subject, summaries aside.
 pub const ALERTS_PER_SUBJECT_MAX: usize = 10_000;
-
-/// Findings that found no room in the latest evaluation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Overflow {
-    pub plugin: String,
-    pub subject: SubjectKey,
-    pub rule: String,
-    pub dropped: u64,
-}
 
 /// What is left out of one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

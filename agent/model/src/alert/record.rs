@@ -44,9 +44,6 @@ pub struct Alert {
     /// Wall clock: since when it flaps.
     #[serde(default)]
     pub flapping_since_ms: Option<u64>,
-    /// Its rule looks at nothing but whether the server answers.
-    #[serde(default)]
-    pub reachability: bool,
     pub runbook: Option<String>,
     // As the latest finding said.
     pub score: Option<f64>,
@@ -71,11 +68,6 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// It says that the server of its subject does not answer: whatever else is said about the subject follows from that.
-    pub fn says_unreachable(&self) -> bool {
-        self.reachability && self.state == AlertState::Firing && self.value == Some(0.0)
-    }
-
     pub fn is_flapping(&self) -> bool {
         self.flapping_since_ms.is_some()
     }
@@ -102,6 +94,6 @@ impl Alert {
     /// What the store must know exactly. The rest is said again by the next evaluation.
     pub(super) fn durable(&self) -> impl PartialEq + use<> {
         let frozen_since_ms = self.frozen.as_ref().map(|frozen| frozen.since_ms);
-        (self.step, self.severity, self.held, frozen_since_ms, self.missing, self.verdicts, self.reachability)
+        (self.step, self.severity, self.held, frozen_since_ms, self.missing, self.verdicts)
     }
 }

@@ -23,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use super::{Alert, Fingerprint, Freeze, Frozen, Now, Reason, Transition, Verdicts, series::Series};
 use crate::{
     finding::{Finding, RuleSpec, Strength},
-    metric::Catalogue,
     subject::Subject,
 };
 
@@ -109,7 +108,6 @@ impl Alert {
             missing: 0,
             verdicts,
             flapping_since_ms: None,
-            reachability: is_reachability(rule),
             runbook: rule.runbook.clone(),
             score: None,
             value: None,
@@ -148,7 +146,6 @@ impl Alert {
         self.frozen = None;
         self.seen();
         self.runbook.clone_from(&rule.runbook);
-        self.reachability = is_reachability(rule);
         if self.state == AlertState::Pending {
             return self.step_pending(finding, rule, now, out);
         }
@@ -317,10 +314,4 @@ impl Alert {
             at: now,
         });
     }
-}
-
-/// Whether a rule looks at nothing but whether the server answers.
-fn is_reachability(rule: &RuleSpec) -> bool {
-    let is_up = |need: &String| Catalogue::shipped().spec(need).is_some_and(|spec| spec.part.as_deref() == Some("up"));
-    !rule.needs.is_empty() && rule.needs.iter().all(is_up)
 }

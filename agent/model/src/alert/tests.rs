@@ -146,25 +146,3 @@ fn what_an_older_version_stored_still_reads() {
         Some(("skipped: no data".to_owned(), 7, 2))
     );
 }
-
-#[test]
-fn a_server_is_unreachable_while_a_rule_about_nothing_else_fires_with_zero() {
-    let unreachable = |needs: &[&str], value, for_s, words| {
-        let rule = rule(Duration::from_secs(for_s), Duration::from_secs(60));
-        let rules = [RuleSpec { needs: needs.iter().map(|need| (*need).to_owned()).collect(), ..rule }];
-        let mut book = AlertBook::default();
-        for (second, words) in ["raise", words].into_iter().enumerate() {
-            let mut report = report(words);
-            report.findings.iter_mut().for_each(|finding| finding.value = Some(value));
-            book.apply(cycle(&snapshot([]), &rules, Outcome::Judged(report)), at(second as u64));
-        }
-        book.alerts().next().unwrap().says_unreachable()
-    };
-    assert!(unreachable(&["pharos_postgres_up"], 0.0, 0, "raise"));
-    assert!(unreachable(&["pharos_redis_up"], 0.0, 0, "skip"), "while nobody can say that it is back");
-    assert!(!unreachable(&["pharos_postgres_up"], 0.0, 0, "clear"), "it is back, though not for long");
-    assert!(!unreachable(&["pharos_postgres_up"], 0.0, 60, "raise"), "pending");
-    assert!(!unreachable(&["pharos_postgres_up"], 1.0, 0, "raise"), "a rule that complains of servers that answer");
-    assert!(!unreachable(&["pharos_postgres_accepting_connections"], 0.0, 0, "raise"));
-    assert!(!unreachable(&[], 0.0, 0, "raise"));
-}

@@ -39,7 +39,7 @@ impl Told {
     /// The open alerts but the summary, and what was dropped.
     fn alerts(&self) -> (usize, Vec<u64>) {
         let count = self.book.alerts().filter(|alert| !is_summary(&alert.labels)).count();
-        (count, self.book.overflows().map(|overflow| overflow.dropped).collect())
+        (count, self.book.groups.values().flat_map(|group| group.dropped.0.values()).map(|dropped| dropped.count).collect())
     }
 
     fn check_summary(&self, expected: Expect) {
