@@ -51,36 +51,29 @@ pub struct Intervals {
     pub info: Duration,
 }
 
-/// `accept` is missing among the deadlines: it only connects, within `connect_timeout`.
+const COLLECTORS: &[Key] = &[
+    key("accept", Shape::Duration),
+    key("server", Shape::Duration),
+    key("activity", Shape::Duration),
+    key("database", Shape::Duration),
+    key("statements", Shape::Duration),
+    key("locks", Shape::Duration),
+    key("replication", Shape::Duration),
+    key("info", Shape::Duration),
+];
+
+/// All but `accept`, which only connects, within `connect_timeout`.
+const READERS: &[Key] = match COLLECTORS.split_first() {
+    Some((_, readers)) => readers,
+    None => &[],
+};
+
 pub const COLLECT_KEYS: &[Key] = &[
-    key(
-        "interval",
-        Shape::Table(&[
-            key("accept", Shape::Duration),
-            key("server", Shape::Duration),
-            key("activity", Shape::Duration),
-            key("database", Shape::Duration),
-            key("statements", Shape::Duration),
-            key("locks", Shape::Duration),
-            key("replication", Shape::Duration),
-            key("info", Shape::Duration),
-        ]),
-    ),
+    key("interval", Shape::Table(COLLECTORS)),
     key("lock_timeout", Shape::Duration),
     key("statement_timeout", Shape::Duration),
     key("deadline", Shape::Duration),
-    key(
-        "deadlines",
-        Shape::Table(&[
-            key("server", Shape::Duration),
-            key("activity", Shape::Duration),
-            key("database", Shape::Duration),
-            key("statements", Shape::Duration),
-            key("locks", Shape::Duration),
-            key("replication", Shape::Duration),
-            key("info", Shape::Duration),
-        ]),
-    ),
+    key("deadlines", Shape::Table(READERS)),
     key("connect_timeout", Shape::Duration),
 ];
 
