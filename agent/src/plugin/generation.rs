@@ -297,7 +297,8 @@ fn of_failure(failure: &Failure) -> CallError {
     let text = convert::failure(failure);
     match failure {
         Failure::Internal(_) => CallError::Failed(text),
-        Failure::InvalidConfig(_) | Failure::Unsupported(_) | Failure::Transient(_) | Failure::Denied(_) => CallError::Excused(text),
+        Failure::InvalidConfig(_) | Failure::Denied(_) => CallError::Refused(text),
+        Failure::Unsupported(_) | Failure::Transient(_) => CallError::Excused(text),
     }
 }
 

@@ -49,6 +49,9 @@ pub enum CallError {
     /// It could not do its work for a reason outside of it; counts as healthy.
     #[error("{0}")]
     Excused(String),
+    /// It cannot do its work before the operator changes its settings or grants; counts as healthy.
+    #[error("{0}")]
+    Refused(String),
     #[error("is quarantined: {0}")]
     Quarantined(String),
     #[error("waited {waited:?} for its turn behind {behind}")]
@@ -71,6 +74,7 @@ impl CallError {
             Self::MemoryExceeded { .. } => "memory",
             Self::Failed(_) => "failed",
             Self::Excused(_) => "excused",
+            Self::Refused(_) => "refused",
             Self::Quarantined(_) => "quarantined",
             Self::Busy { .. } => "busy",
             Self::NoPlace(_) => "no-place",
@@ -83,7 +87,13 @@ impl CallError {
     pub fn is_offence(&self) -> bool {
         match self {
             Self::Trap(_) | Self::CpuExceeded(_) | Self::DeadlineExceeded(_) | Self::MemoryExceeded { .. } | Self::Failed(_) => true,
-            Self::Excused(_) | Self::Quarantined(_) | Self::Busy { .. } | Self::NoPlace(_) | Self::NoClock | Self::OtherWorld => false,
+            Self::Excused(_)
+            | Self::Refused(_)
+            | Self::Quarantined(_)
+            | Self::Busy { .. }
+            | Self::NoPlace(_)
+            | Self::NoClock
+            | Self::OtherWorld => false,
         }
     }
 }

@@ -33,9 +33,7 @@ impl PluginHost {
         let called = self.call(plugin, &generation, turn, generation.deliver(settings, to_wit(message))).await;
         match called {
             Ok(outcome) => of_outcome(outcome),
-            Err(CallError::Excused(why)) if why.starts_with("denied") || why.starts_with("invalid") => {
-                Delivery::Rejected { reason: "denied", why }
-            }
+            Err(CallError::Refused(why)) => Delivery::Rejected { reason: "denied", why },
             // A call that died half way may have sent its request.
             Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
             Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
