@@ -53,19 +53,9 @@ fn message_alert(alert: &Alert, fingerprint: String, group_labels: &[Label]) -> 
     }
 }
 
-/// A row as the worker keeps it until it is settled.
-pub struct Content {
-    pub group_key: String,
-    pub group_labels: Vec<Label>,
-    pub incident: u64,
-    pub tells: Tells,
-    pub alert: MessageAlert,
-    pub created_at_ms: u64,
-}
-
 /// The message of rows that go together, in their order. Of an incident only the latest is told, and one that also began among them is
 /// told as a whole.
-pub fn compose(batch: &Batch, rows: &[&Content], receiver: &str, signature: &Signature) -> Message {
+pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Signature) -> Message {
     let mut alerts: Vec<(u64, bool, MessageAlert)> = Vec::new();
     for row in rows {
         let known = alerts.iter().position(|(incident, _, alert)| *incident == row.incident && alert.fingerprint == row.alert.fingerprint);

@@ -27,7 +27,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::notify::{ReceiverConfig, RouteConfig};
 use crate::lifecycle::Lifecycle;
-use crate::store::{OutboxRow, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Rows that wait for one receiver; one that is this far behind hears of nothing new before it took some.
@@ -92,7 +92,7 @@ impl Notify {
         let mut open = means.store.open_outbox().await?;
         let mut posts = BTreeMap::new();
         for config in receivers {
-            let left = take(&mut open.rows, |row| row.receiver == config.name);
+            let left = take(&mut open.rows, |row| row.made.receiver == config.name);
             if !left.is_empty() {
                 info!(receiver = config.name, left = left.len(), "{} notifications to `{}` were left to deliver", left.len(), config.name);
             }
@@ -106,7 +106,8 @@ impl Notify {
             posts.insert(config.name, Post { inbox, wake, standing });
         }
         for row in &open.rows {
-            warn!(receiver = row.receiver, id = row.id, "a notification waits for `{}`, which is no longer configured", row.receiver);
+            let receiver = &row.made.receiver;
+            warn!(receiver, id = row.made.id, "a notification waits for `{receiver}`, which is no longer configured");
         }
         let next_seq = AtomicU64::new(open.next_seq);
         Ok(Self { routes: Routes::new(routes), receivers: posts, next_seq, metrics: Arc::clone(&means.metrics) })
@@ -143,17 +144,4 @@ impl Notify {
 /// Those that are wanted; the rest stays, each in its order.
 fn take<T>(from: &mut Vec<T>, wanted: impl Fn(&T) -> bool) -> Vec<T> {
     from.extract_if(.., |item| wanted(item)).collect()
-}
-
-impl From<OutboxRow> for message::Content {
-    fn from(row: OutboxRow) -> Self {
-        Self {
-            group_key: row.group_key,
-            group_labels: row.group_labels,
-            incident: row.incident,
-            tells: row.tells,
-            alert: row.alert,
-            created_at_ms: row.created_at_ms,
-        }
-    }
 }

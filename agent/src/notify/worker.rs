@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Fingerprint;
 use pharos_model::notification::Delivery;
-use pharos_model::outbox::{Batch, Next, Queue, Row, Settlement};
+use pharos_model::outbox::{Batch, NewRow, Next, Queue, Row, Settlement};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::message::{Content, compose};
+use super::message::compose;
 use super::standing::Standing;
 use super::{Means, Numbered};
 use crate::config::notify::ReceiverConfig;
@@ -41,7 +41,8 @@ pub struct Worker {
     stop: CancellationToken,
     inbox: Arc<Mutex<Vec<Numbered>>>,
     queue: Queue,
-    contents: HashMap<u64, Content>,
+    /// What the rows in the queue say, and when they were made (milliseconds since 1970).
+    contents: HashMap<u64, (NewRow, u64)>,
     under_way: JoinSet<Delivery>,
     sent: HashMap<Id, Batch>,
     /// What came of messages and is not stored yet.
@@ -85,18 +86,12 @@ impl Worker {
             let left = Duration::from_millis(row.due_at_ms.saturating_sub(now.wall_ms)).min(LEFT_WAIT_MAX);
             let wait = if row.state == "sending" { Duration::ZERO } else { left };
             self.queue.push(Row {
-                seq: row.seq,
-                id: row.id.clone(),
-                group_key: row.group_key.clone(),
-                fingerprint: row.fingerprint,
-                incident: row.incident,
-                tells: row.tells,
-                due: now.monotonic + wait,
                 attempts: row.attempts,
                 waited: Duration::from_millis(row.waited_ms),
-                message: row.message.clone(),
+                message: row.message,
+                ..row.made.queued(row.seq, now.monotonic + wait)
             });
-            self.contents.insert(row.seq, row.into());
+            self.contents.insert(row.seq, (row.made, row.created_at_ms));
         }
     }
 
@@ -153,27 +148,8 @@ impl Worker {
         let rows = std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
         let now = self.means.clock.now();
         for (seq, new) in rows {
-            self.queue.push(Row {
-                seq,
-                id: new.id,
-                group_key: new.group_key.clone(),
-                fingerprint: new.fingerprint,
-                incident: new.incident,
-                tells: new.tells,
-                due: now.monotonic + new.wait,
-                attempts: 0,
-                waited: Duration::ZERO,
-                message: None,
-            });
-            let content = Content {
-                group_key: new.group_key,
-                group_labels: new.group_labels,
-                incident: new.incident,
-                tells: new.tells,
-                alert: new.alert,
-                created_at_ms: now.wall_ms,
-            };
-            self.contents.insert(seq, content);
+            self.queue.push(new.queued(seq, now.monotonic + new.wait));
+            self.contents.insert(seq, (new, now.wall_ms));
         }
     }
 
@@ -200,7 +176,7 @@ impl Worker {
     }
 
     fn send(&mut self, batch: Batch) {
-        let rows: Vec<&Content> = batch.seqs.iter().filter_map(|seq| self.contents.get(seq)).collect();
+        let rows: Vec<&NewRow> = batch.seqs.iter().filter_map(|seq| self.contents.get(seq)).map(|(row, _)| row).collect();
         let message = compose(&batch, &rows, &self.name, &self.means.signature);
         let (notifiers, plugin, settings) = (Arc::clone(&self.means.notifiers), Arc::clone(&self.plugin), Arc::clone(&self.settings));
         let task = self.under_way.spawn(async move { notifiers.deliver(&plugin, &settings, &message).await });
@@ -232,7 +208,7 @@ impl Worker {
                 self.standing.reached();
                 metrics.add("pharos_notifications_total", &[receiver], 1.0);
                 let now_ms = self.means.clock.wall_ms();
-                let waited = |seq| self.contents.get(seq).map_or(0, |content| now_ms.saturating_sub(content.created_at_ms));
+                let waited = |seq| self.contents.get(seq).map_or(0, |(_, made_at_ms)| now_ms.saturating_sub(*made_at_ms));
                 let longest_ms = seqs.iter().map(waited).max().unwrap_or(0);
                 metrics.add("pharos_notifications_wait_seconds_total", &[receiver], longest_ms as f64 / 1_000.0);
                 match note {

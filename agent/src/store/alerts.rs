@@ -1,4 +1,4 @@
-//! Alerts that are open, and what happened to them, in one durable transaction.
+//! Alerts that are open or whose history still counts, and what happened to them, in one durable transaction.
 
 use std::fmt::Display;
 

@@ -1,9 +1,9 @@
 //! Notifications that are not delivered yet, and for a while those that are.
 
+use std::time::Duration;
+
 use pharos_model::alert::Fingerprint;
-use pharos_model::notification::MessageAlert;
-use pharos_model::outbox::{NewRow, Settlement, Tells};
-use pharos_model::subject::Label;
+use pharos_model::outbox::{NewRow, Settlement};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, ToSql, params};
 use serde::Serialize;
@@ -20,14 +20,8 @@ const DEAD_KEPT: i64 = 100_000;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OutboxRow {
     pub seq: u64,
-    pub id: String,
-    pub receiver: String,
-    pub group_key: String,
-    pub group_labels: Vec<Label>,
-    pub fingerprint: Fingerprint,
-    pub incident: u64,
-    pub tells: Tells,
-    pub alert: MessageAlert,
+    /// As it was made; what it waited for its group is in `due_at_ms`.
+    pub made: NewRow,
     /// `waiting`, `sending`, `delivered`, `dead`.
     pub state: String,
     pub created_at_ms: u64,
@@ -194,14 +188,17 @@ fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params
     let rows = query.query_map(parameters, |row| {
         Ok(OutboxRow {
             seq: unsigned(row.get(0)?),
-            id: row.get(1)?,
-            receiver: row.get(2)?,
-            group_key: row.get(3)?,
-            group_labels: from_json(row, 4)?,
-            fingerprint: parsed(row, 5)?,
-            incident: unsigned(row.get(6)?),
-            tells: parsed(row, 7)?,
-            alert: from_json(row, 8)?,
+            made: NewRow {
+                id: row.get(1)?,
+                receiver: row.get(2)?,
+                group_key: row.get(3)?,
+                group_labels: from_json(row, 4)?,
+                fingerprint: parsed(row, 5)?,
+                incident: unsigned(row.get(6)?),
+                tells: parsed(row, 7)?,
+                alert: from_json(row, 8)?,
+                wait: Duration::ZERO,
+            },
             state: row.get(9)?,
             created_at_ms: unsigned(row.get(10)?),
             due_at_ms: unsigned(row.get(11)?),
@@ -230,7 +227,7 @@ fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     text.parse().map_err(|err: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, err.into()))
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -6,9 +6,6 @@ use std::time::Duration;
 const PAUSES: [Duration; 5] =
     [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60), Duration::from_secs(300), Duration::from_secs(900)];
 
-/// The longest pause that nobody asked for.
-pub const PAUSE_MAX: Duration = PAUSES[PAUSES.len() - 1];
-
 /// No pause is shorter: full jitter alone could try again at once, and again.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 
@@ -21,10 +18,10 @@ pub const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 /// A secret may just be rotating, so this is not for ever, but no reason to hurry either.
 pub const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
 
-/// Pauses after which a row is given up.
-pub const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3_600);
+/// After these pauses together a row is given up, and why.
+pub const TOO_LATE: (Duration, &str) = (Duration::from_secs(72 * 3_600), "too-late");
 /// The same for one whose receiver says that we are not allowed.
-pub const UNAUTHORISED_MAX: Duration = Duration::from_secs(3_600);
+pub const UNAUTHORISED: (Duration, &str) = (Duration::from_secs(3_600), "unauthorised");
 
 /// The pause after so many failed attempts, at least what the receiver asked for. `chance` is from 0 to 1: full jitter, so that many rows
 /// do not return at once.
@@ -44,7 +41,7 @@ mod tests {
         assert_eq!(longest, [5, 15, 60, 300, 900, 900, 900]);
         assert_eq!(pause(3, None, 0.5), Duration::from_secs(30));
         assert_eq!(pause(7, None, 0.0), PAUSE_MIN);
-        assert_eq!(pause(u32::MAX, None, 1.0), PAUSE_MAX);
+        assert_eq!(pause(u32::MAX, None, 1.0).as_secs(), 900);
     }
 
     #[test]

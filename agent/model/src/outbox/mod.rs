@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Fingerprint;
 use crate::notification::MessageAlert;
 
-pub use backoff::{GIVE_UP_AFTER, PAUSE_MAX};
 pub use breaker::BreakerState;
 pub use queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
 
@@ -76,6 +75,24 @@ pub struct NewRow {
     pub alert: MessageAlert,
     /// How long it waits for others of its group.
     pub wait: Duration,
+}
+
+impl NewRow {
+    /// What the queue wants to know of it, before its first attempt.
+    pub fn queued(&self, seq: u64, due: Duration) -> Row {
+        Row {
+            seq,
+            id: self.id.clone(),
+            group_key: self.group_key.clone(),
+            fingerprint: self.fingerprint,
+            incident: self.incident,
+            tells: self.tells,
+            due,
+            attempts: 0,
+            waited: Duration::ZERO,
+            message: None,
+        }
+    }
 }
 
 /// What the queue knows of a row.

@@ -57,6 +57,22 @@ pub enum Settlement {
     Dead { seqs: Vec<u64>, reason: &'static str, why: String },
 }
 
+/// An attempt that is to be followed by another.
+struct Failure {
+    reason: &'static str,
+    why: String,
+    pause: Duration,
+    may_have_arrived: bool,
+    /// After how many pauses together it is given up, and why.
+    given_up: (Duration, &'static str),
+}
+
+impl Failure {
+    fn new(reason: &'static str, why: String, pause: Duration) -> Self {
+        Self { reason, why, pause, may_have_arrived: false, given_up: backoff::TOO_LATE }
+    }
+}
+
 /// Pure: time is an argument, and the same calls give the same order.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -176,27 +192,29 @@ impl Queue {
                 self.delivered(seqs, Some(refused.join("; ")), now)
             }
             Delivery::Retry { after: Some(after), why } => {
-                let pause = backoff::pause(batch.attempt, Some(after), chance);
-                self.breaker.throttled(now + pause);
-                self.try_again(batch, pause, false, "throttled", why, now)
+                let failure = Failure::new("throttled", why, backoff::pause(batch.attempt, Some(after), chance));
+                self.breaker.throttled(now + failure.pause);
+                self.try_again(batch, failure, now)
             }
             Delivery::Retry { after: None, why } => {
                 self.breaker.failed(now, chance);
-                self.try_again(batch, backoff::pause(batch.attempt, None, chance), false, "retry", why, now)
+                self.try_again(batch, Failure::new("retry", why, backoff::pause(batch.attempt, None, chance)), now)
             }
             Delivery::Ambiguous(why) => {
                 self.breaker.failed(now, chance);
-                self.try_again(batch, backoff::pause(batch.attempt, None, chance), true, "ambiguous", why, now)
+                let failure = Failure::new("ambiguous", why, backoff::pause(batch.attempt, None, chance));
+                self.try_again(batch, Failure { may_have_arrived: true, ..failure }, now)
             }
             Delivery::Unavailable(why) => {
                 self.breaker.throttled(now + backoff::UNAVAILABLE_PAUSE);
                 let untried = Batch { attempt: batch.attempt - 1, ..batch.clone() };
-                self.try_again(&untried, backoff::UNAVAILABLE_PAUSE, false, "unavailable", why, now)
+                self.try_again(&untried, Failure::new("unavailable", why, backoff::UNAVAILABLE_PAUSE), now)
             }
             Delivery::Unauthorised(why) => {
                 // All its messages have the same credentials.
                 self.breaker.throttled(now + backoff::UNAUTHORISED_PAUSE);
-                self.try_again(batch, backoff::UNAUTHORISED_PAUSE, false, "unauthorised", why, now)
+                let failure = Failure::new("unauthorised", why, backoff::UNAUTHORISED_PAUSE);
+                self.try_again(batch, Failure { given_up: backoff::UNAUTHORISED, ..failure }, now)
             }
             Delivery::Gone(why) => {
                 self.breaker.gone();
@@ -220,13 +238,13 @@ impl Queue {
         Settlement::Delivered { seqs, note }
     }
 
-    fn try_again(&mut self, batch: &Batch, pause: Duration, repeats: bool, reason: &'static str, why: String, now: Duration) -> Settlement {
-        let max = if reason == "unauthorised" { backoff::UNAUTHORISED_MAX } else { backoff::GIVE_UP_AFTER };
+    fn try_again(&mut self, batch: &Batch, failure: Failure, now: Duration) -> Settlement {
+        let Failure { reason, why, pause, may_have_arrived, given_up: (max, too_late) } = failure;
         let seqs = batch.seqs.clone();
         let mut waited = Duration::ZERO;
         // What may have arrived once has to be repeated as it was, whatever the latest answer.
         let was_fixed = seqs.first().and_then(|seq| self.rows.get(seq)).is_some_and(|row| row.message.is_some());
-        let message = (repeats || was_fixed).then(|| batch.id.clone());
+        let message = (may_have_arrived || was_fixed).then(|| batch.id.clone());
         for seq in &seqs {
             if let Some(row) = self.rows.get_mut(seq) {
                 waited = waited.max(row.waited);
@@ -237,7 +255,7 @@ impl Queue {
             }
         }
         if waited >= max {
-            return self.give_up(seqs, if reason == "unauthorised" { reason } else { "too-late" }, why);
+            return self.give_up(seqs, too_late, why);
         }
         self.show_first(&seqs);
         Settlement::Waiting { seqs, attempts: batch.attempt, pause, message, reason, why }
