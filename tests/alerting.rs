@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{PATIENCE, TestAgent, redis, redis_config, runtime_tasks, shipped};
+use crate::fixture::{PATIENCE, TestAgent, redis, redis_config, runtime_tasks, set_keys, shipped};
 
 /// A Redis whose keys are the condition of every rule, and receivers.
 struct Stage {
@@ -90,12 +90,7 @@ receiver = "ops"
     }
 
     async fn set_keys(&mut self, count: u32) {
-        let mut pipe = redis::pipe();
-        pipe.atomic().cmd("FLUSHALL").ignore();
-        for key in 0..count {
-            pipe.cmd("SET").arg(key).arg("x").ignore();
-        }
-        pipe.query_async::<()>(&mut self.keys).await.unwrap();
+        set_keys(&mut self.keys, count).await;
     }
 }
 

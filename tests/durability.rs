@@ -14,8 +14,9 @@ use pharos::store::Store;
 use redis::aio::MultiplexedConnection;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
-use crate::fixture::{PATIENCE, get, pharos, receiver_config, redis, redis_config, rounds, runtime_tasks, seeded, shipped};
+use crate::fixture::{PATIENCE, get, pharos, receiver_config, redis, redis_config, rounds, runtime_tasks, seeded, set_keys, shipped};
 
 /// Each holds from one key more on.
 const RULES: u32 = 12;
@@ -187,6 +188,28 @@ impl Victim {
     }
 }
 
+/// A Redis whose keys are the cause, a receiver, and an agent at work, its plugins compiled.
+struct Stage {
+    redis: RedisServer,
+    keys: MultiplexedConnection,
+    receiver: Receiver,
+    victim: Victim,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let (tasks, stop) = runtime_tasks();
+        let redis = redis(&tasks).await;
+        let keys = redis.connect().await.unwrap();
+        let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
+        let mut victim = Victim::new(&redis, &receiver);
+        victim.start();
+        victim.wait_at_work().await;
+        Self { redis, keys, receiver, victim, stop }
+    }
+}
+
 /// What the agent recorded of alerts that fired.
 async fn recorded(data_dir: &Path) -> BTreeSet<Incident> {
     let store = Store::open(data_dir).unwrap();
@@ -200,27 +223,10 @@ async fn recorded(data_dir: &Path) -> BTreeSet<Incident> {
         .collect()
 }
 
-async fn set_keys(keys: &mut MultiplexedConnection, count: u32) {
-    let mut pipe = redis::pipe();
-    pipe.atomic().cmd("FLUSHALL").ignore();
-    for key in 0..count {
-        pipe.cmd("SET").arg(key).arg("x").ignore();
-    }
-    pipe.query_async::<()>(keys).await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_kills_lose_nothing_and_double_nothing() {
-    let (tasks, stop) = runtime_tasks();
+    let Stage { redis: _redis, mut keys, receiver, mut victim, stop } = Stage::set().await;
     let mut chance = seeded();
-    let redis = redis(&tasks).await;
-    let mut keys = redis.connect().await.unwrap();
-    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let mut victim = Victim::new(&redis, &receiver);
-    // Compiles the plugins, so that the rounds are about something else.
-    victim.start();
-    victim.wait_at_work().await;
-
     let kills = rounds(20);
     for _ in 0..kills {
         // Some die while they start, most at work.
@@ -262,13 +268,7 @@ async fn random_kills_lose_nothing_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_between_the_receivers_yes_and_our_mark_repeats_the_message_under_its_id() {
-    let (tasks, stop) = runtime_tasks();
-    let redis = redis(&tasks).await;
-    let mut keys = redis.connect().await.unwrap();
-    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let mut victim = Victim::new(&redis, &receiver);
-    victim.start();
-    victim.wait_at_work().await;
+    let Stage { redis: _redis, mut keys, receiver, mut victim, stop } = Stage::set().await;
     victim.wait_calm().await;
     // The receiver has it, and the agent waits for the answer.
     receiver.reply_next([Reply { delay: Duration::from_secs(5), has_it: true, ..Reply::of(StatusCode::OK) }]);

@@ -28,6 +28,7 @@ use pharos::lifecycle::{Ending, Lifecycle};
 use pharos::plugin::compile::Compiler;
 use pharos::plugin::{Linkers, Loader, StateAccess, engine};
 use pharos::telemetry::metrics::SelfMetrics;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -109,6 +110,16 @@ pub async fn redis(tasks: &TaskTracker) -> RedisServer {
 pub async fn redis_with(options: RedisOptions) -> RedisServer {
     let program = find_redis(None).expect("Redis is installed: run scripts/setup.sh");
     RedisServer::start(&program, options).await.expect("Redis starts")
+}
+
+/// Empties a Redis, then gives it this many keys.
+pub async fn set_keys(keys: &mut MultiplexedConnection, count: u32) {
+    let mut pipe = ::redis::pipe();
+    pipe.atomic().cmd("FLUSHALL").ignore();
+    for key in 0..count {
+        pipe.cmd("SET").arg(key).arg("x").ignore();
+    }
+    pipe.query_async::<()>(keys).await.unwrap();
 }
 
 /// A `[[database]]` that watches one server as the monitoring role.
