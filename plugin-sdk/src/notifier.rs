@@ -1,6 +1,6 @@
 //! The world of notifiers: deliver one message to one receiver.
 
-pub use crate::bindings::notifier::exports::pharos::plugin::notifier::{Alert, Message, Outcome, Reason};
+pub use crate::bindings::notifier::exports::pharos::plugin::notifier::{Alert, Message, Outcome, Reason, Retry};
 use crate::{Failure, Plugin};
 
 /// A plugin that delivers. One instance serves one receiver; the host retries by the outcome and repeats `message.id` when it does.

@@ -27,6 +27,9 @@ pub struct Message {
 pub struct MessageAlert {
     /// Sixteen hex digits.
     pub fingerprint: String,
+    /// Rows of an earlier version have none.
+    #[serde(default)]
+    pub incident: u64,
     pub reason: MessageReason,
     pub severity: Severity,
     pub subject: Subject,
@@ -37,8 +40,13 @@ pub struct MessageAlert {
     pub fix: Option<String>,
     pub runbook: Option<String>,
     pub value: Option<f64>,
+    #[serde(default)]
+    pub raise_at: Option<f64>,
     pub started_at_ms: u64,
     pub ended_at_ms: Option<u64>,
+    /// Why it ended, if nobody saw that it is fine again.
+    #[serde(default)]
+    pub ended_because: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,10 +55,14 @@ pub enum MessageReason {
     Firing,
     Resolved,
     SeverityChanged,
+    /// It still fires; its route asks to be reminded.
+    Repeated,
     /// It began and ended before its receiver could be told.
     Summary,
     /// It comes and goes; nothing more is said until it is calm.
     Flapping,
+    /// Nothing is wrong: a person wants to know whether messages arrive.
+    Test,
 }
 
 /// What came of one attempt.

@@ -28,6 +28,7 @@ pub fn row(receiver: &str, transition: &Transition) -> NewRow {
         alert: MessageAlert {
             reason,
             ended_at_ms: resolved.then_some(transition.at.wall_ms),
+            ended_because: (resolved && transition.reason != Reason::Resolved).then(|| transition.reason.to_string()),
             ..message_alert(alert, transition.fingerprint.to_string(), &group_labels)
         },
         group_labels,
@@ -38,6 +39,7 @@ pub fn row(receiver: &str, transition: &Transition) -> NewRow {
 fn message_alert(alert: &Alert, fingerprint: String, group_labels: &[Label]) -> MessageAlert {
     MessageAlert {
         fingerprint,
+        incident: alert.incident,
         reason: MessageReason::Firing,
         severity: alert.severity,
         subject: alert.subject.clone(),
@@ -48,8 +50,10 @@ fn message_alert(alert: &Alert, fingerprint: String, group_labels: &[Label]) -> 
         fix: alert.fix.clone(),
         runbook: alert.runbook.clone(),
         value: alert.value,
+        raise_at: alert.raise_at,
         started_at_ms: alert.started_at_ms,
         ended_at_ms: None,
+        ended_because: None,
     }
 }
 

@@ -85,11 +85,12 @@ impl EgressPolicy {
         }
     }
 
-    fn text(&self, text: &wit::Text) -> Result<String, wit::EgressError> {
-        match text {
+    fn text(&self, parts: &[wit::Text]) -> Result<String, wit::EgressError> {
+        let part = |part: &wit::Text| match part {
             wit::Text::Plain(text) => Ok(text.clone()),
             wit::Text::Secret(name) => self.secret(name),
-        }
+        };
+        parts.iter().map(part).collect()
     }
 
     fn secret(&self, name: &str) -> Result<String, wit::EgressError> {
@@ -104,7 +105,7 @@ impl EgressPolicy {
     }
 
     fn url(&self, parts: &[wit::Text]) -> Result<Url, wit::EgressError> {
-        let text = parts.iter().map(|part| self.text(part)).collect::<Result<String, _>>()?;
+        let text = self.text(parts)?;
         // The text may hold a secret, so no error repeats it.
         let url = Url::parse(&text).map_err(|err| wit::EgressError::Denied(format!("the URL is not valid: {err}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {

@@ -46,9 +46,7 @@ fn of_outcome(outcome: wit::Outcome) -> Delivery {
     match outcome {
         wit::Outcome::Accepted(_) => Delivery::Accepted,
         wit::Outcome::Partial(refused) => Delivery::Partial(refused),
-        wit::Outcome::Retry(after) => {
-            Delivery::Retry { after: after.map(Duration::from_millis), why: "the receiver asks to try again".to_owned() }
-        }
+        wit::Outcome::Retry(retry) => Delivery::Retry { after: retry.after_ms.map(Duration::from_millis), why: retry.why },
         wit::Outcome::Rejected(why) => Delivery::Rejected { reason: "rejected", why },
         wit::Outcome::Unauthorised(why) => Delivery::Unauthorised(why),
         wit::Outcome::Gone(why) => Delivery::Gone(why),
@@ -80,12 +78,15 @@ fn common_labels(alerts: &[MessageAlert]) -> Vec<Label> {
 fn alert(alert: &MessageAlert) -> wit::Alert {
     wit::Alert {
         fingerprint: alert.fingerprint.clone(),
+        incident: alert.incident,
         reason: match alert.reason {
             MessageReason::Firing => wit::Reason::Firing,
             MessageReason::Resolved => wit::Reason::Resolved,
             MessageReason::SeverityChanged => wit::Reason::SeverityChanged,
+            MessageReason::Repeated => wit::Reason::Repeated,
             MessageReason::Summary => wit::Reason::Summary,
             MessageReason::Flapping => wit::Reason::Flapping,
+            MessageReason::Test => wit::Reason::Test,
         },
         severity: convert::severity_out(alert.severity),
         subject: convert::subject(&alert.subject),
@@ -96,7 +97,9 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
         fix: alert.fix.clone(),
         runbook: alert.runbook.clone(),
         value: alert.value,
+        raise_at: alert.raise_at,
         started_at_ms: alert.started_at_ms,
         ended_at_ms: alert.ended_at_ms,
+        ended_because: alert.ended_because.clone(),
     }
 }

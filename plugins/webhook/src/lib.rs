@@ -6,7 +6,7 @@ mod reply;
 mod settings;
 
 use pharos_plugin::egress::{self, Header, Request, Signing, Text};
-use pharos_plugin::{Description, Failure, Message, Notifier, Outcome, Plugin, export_notifier, log};
+use pharos_plugin::{Description, Failure, Message, Notifier, Outcome, Plugin, export_notifier};
 
 use crate::settings::{Settings, Value};
 
@@ -36,11 +36,7 @@ impl Plugin for Webhook {
 impl Notifier for Webhook {
     fn deliver(&self, message: &Message) -> Result<Outcome, Failure> {
         let body = payload::render(message, self.settings.max_alerts);
-        let reply = egress::send(&self.request(message, body));
-        if let Some(why) = reply::retry_reason(&reply) {
-            log::warn("the message was not delivered and will be tried again", &[("receiver", &message.receiver), ("reason", &why)]);
-        }
-        reply::outcome(reply)
+        reply::outcome(egress::send(&self.request(message, body)))
     }
 }
 
@@ -58,13 +54,13 @@ impl Webhook {
             url: vec![text(&self.settings.url)],
             headers,
             body,
-            signing: self.settings.sign.clone().map(Signing::StandardWebhooks),
+            signing: self.settings.sign.clone().map(|key| Signing::StandardWebhooks(vec![key])),
         }
     }
 }
 
 fn header(name: &str, value: Text) -> Header {
-    Header { name: name.to_owned(), value }
+    Header { name: name.to_owned(), value: vec![value] }
 }
 
 fn text(value: &Value) -> Text {

@@ -1,7 +1,7 @@
 //! What the receiver's answer means for the message.
 
 use pharos_plugin::egress::{EgressError, Response};
-use pharos_plugin::{Failure, Outcome};
+use pharos_plugin::{Failure, Outcome, Retry};
 
 use crate::civil_date::parse_http_date;
 
@@ -15,7 +15,7 @@ pub fn outcome(reply: Result<Response, EgressError>) -> Result<Outcome, Failure>
     match reply {
         Ok(response) => Ok(by_status(&response)),
         Err(EgressError::Denied(why)) => Err(Failure::Denied(why)),
-        Err(EgressError::NotSent(_)) => Ok(Outcome::Retry(None)),
+        Err(EgressError::NotSent(why)) => Ok(again(None, why)),
         Err(EgressError::Ambiguous(why)) => Ok(Outcome::Ambiguous(why)),
         Err(EgressError::TooLarge(max)) => {
             Ok(Outcome::Rejected(format!("the message or its answer is larger than the {max} bytes allowed; lower `max_alerts`")))
@@ -23,24 +23,19 @@ pub fn outcome(reply: Result<Response, EgressError>) -> Result<Outcome, Failure>
     }
 }
 
-/// Why the message is tried again: the outcome itself has no room for it.
-pub fn retry_reason(reply: &Result<Response, EgressError>) -> Option<String> {
-    match reply {
-        Err(EgressError::NotSent(why)) => Some(why.clone()),
-        Ok(response) if matches!(by_status(response), Outcome::Retry(_)) => Some(shown(response)),
-        _ => None,
-    }
-}
-
 fn by_status(response: &Response) -> Outcome {
     match response.status {
         200..=299 => Outcome::Accepted(None),
-        429 | 503 => Outcome::Retry(retry_after_ms(response)),
-        408 | 425 | 500..=599 => Outcome::Retry(None),
+        429 | 503 => again(retry_after_ms(response), shown(response)),
+        408 | 425 | 500..=599 => again(None, shown(response)),
         401 | 403 => Outcome::Unauthorised(shown(response)),
         410 => Outcome::Gone(shown(response)),
         _ => Outcome::Rejected(shown(response)),
     }
+}
+
+fn again(after_ms: Option<u64>, why: String) -> Outcome {
+    Outcome::Retry(Retry { after_ms, why })
 }
 
 fn shown(response: &Response) -> String {
@@ -75,6 +70,10 @@ mod tests {
         assert_eq!(outcome(Ok(response)), Ok(expected), "{status}");
     }
 
+    fn retry(status: u16, after_ms: Option<u64>) -> Outcome {
+        again(after_ms, format!("status {status}: see the manual"))
+    }
+
     #[test]
     fn success_is_accepted() {
         check(200, &[], Outcome::Accepted(None));
@@ -83,25 +82,25 @@ mod tests {
 
     #[test]
     fn a_busy_receiver_is_retried_when_it_says() {
-        check(429, &[("Retry-After", "30")], Outcome::Retry(Some(30_000)));
-        check(503, &[("retry-after", "86400")], Outcome::Retry(Some(3_600_000)));
-        check(503, &[("retry-after", "18446744073709551615")], Outcome::Retry(Some(3_600_000)));
-        check(503, &[("retry-after", "soon")], Outcome::Retry(None));
-        check(429, &[], Outcome::Retry(None));
+        check(429, &[("Retry-After", "30")], retry(429, Some(30_000)));
+        check(503, &[("retry-after", "86400")], retry(503, Some(3_600_000)));
+        check(503, &[("retry-after", "18446744073709551615")], retry(503, Some(3_600_000)));
+        check(503, &[("retry-after", "soon")], retry(503, None));
+        check(429, &[], retry(429, None));
     }
 
     #[test]
     fn a_date_to_retry_at_counts_from_the_receivers_clock() {
         let retry_after = ("Retry-After", "Sun, 06 Nov 1994 08:50:37 GMT");
-        check(503, &[retry_after, ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], Outcome::Retry(Some(60_000)));
-        check(503, &[retry_after, ("Date", "Sun, 06 Nov 1994 08:59:37 GMT")], Outcome::Retry(Some(0)));
-        check(503, &[retry_after], Outcome::Retry(None));
+        check(503, &[retry_after, ("Date", "Sun, 06 Nov 1994 08:49:37 GMT")], retry(503, Some(60_000)));
+        check(503, &[retry_after, ("Date", "Sun, 06 Nov 1994 08:59:37 GMT")], retry(503, Some(0)));
+        check(503, &[retry_after], retry(503, None));
     }
 
     #[test]
     fn trouble_on_their_side_is_retried() {
         for status in [408, 425, 500, 502, 504, 599] {
-            check(status, &[("retry-after", "30")], Outcome::Retry(None));
+            check(status, &[("retry-after", "30")], retry(status, None));
         }
     }
 
@@ -116,14 +115,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_tried_again_has_a_reason() {
-        let response = |status| Response { status, headers: Vec::new(), body: b"overloaded".to_vec() };
-        assert_eq!(retry_reason(&Ok(response(503))).as_deref(), Some("status 503: overloaded"));
-        assert_eq!(retry_reason(&Err(EgressError::NotSent("no route".to_owned()))).as_deref(), Some("no route"));
-        assert_eq!(retry_reason(&Ok(response(400))), None, "a rejection carries its reason itself");
-    }
-
-    #[test]
     fn only_the_beginning_of_an_error_page_is_shown() {
         let response = Response { status: 400, headers: Vec::new(), body: "ä".repeat(1_000).into_bytes() };
         assert_eq!(by_status(&response), Outcome::Rejected(format!("status 400: {}", "ä".repeat(200))));
@@ -132,7 +123,7 @@ mod tests {
     #[test]
     fn what_never_arrived_and_what_may_have_differ() {
         let why = || "no route to host".to_owned();
-        assert_eq!(outcome(Err(EgressError::NotSent(why()))), Ok(Outcome::Retry(None)));
+        assert_eq!(outcome(Err(EgressError::NotSent(why()))), Ok(again(None, why())));
         assert_eq!(outcome(Err(EgressError::Ambiguous(why()))), Ok(Outcome::Ambiguous(why())));
         assert_eq!(outcome(Err(EgressError::Denied(why()))), Err(Failure::Denied(why())));
         assert!(matches!(outcome(Err(EgressError::TooLarge(64))), Ok(Outcome::Rejected(_))));

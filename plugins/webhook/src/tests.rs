@@ -12,6 +12,7 @@ fn label(name: &str, value: &str) -> Label {
 fn alert(datname: &str, ended_at_ms: Option<u64>) -> Alert {
     Alert {
         fingerprint: "00c0ffee00c0ffee".to_owned(),
+        incident: 7,
         reason: Reason::Firing,
         severity: Severity::Warning,
         subject: Subject {
@@ -27,8 +28,10 @@ fn alert(datname: &str, ended_at_ms: Option<u64>) -> Alert {
         fix: Some("lock in one order".to_owned()),
         runbook: None,
         value: Some(3.0),
+        raise_at: Some(1.0),
         started_at_ms: 1_700_000_000_000,
         ended_at_ms,
+        ended_because: None,
     }
 }
 
@@ -179,33 +182,43 @@ fn the_request_names_secrets_and_carries_the_idempotency_key() {
             headers: [
                 Header {
                     name: "content-type",
-                    value: Text::Plain(
-                        "application/json",
-                    ),
+                    value: [
+                        Text::Plain(
+                            "application/json",
+                        ),
+                    ],
                 },
                 Header {
                     name: "webhook-id",
-                    value: Text::Plain(
-                        "msg-1",
-                    ),
+                    value: [
+                        Text::Plain(
+                            "msg-1",
+                        ),
+                    ],
                 },
                 Header {
                     name: "authorization",
-                    value: Text::Secret(
-                        "ops-bearer",
-                    ),
+                    value: [
+                        Text::Secret(
+                            "ops-bearer",
+                        ),
+                    ],
                 },
                 Header {
                     name: "x-key",
-                    value: Text::Secret(
-                        "k",
-                    ),
+                    value: [
+                        Text::Secret(
+                            "k",
+                        ),
+                    ],
                 },
                 Header {
                     name: "x-team",
-                    value: Text::Plain(
-                        "db",
-                    ),
+                    value: [
+                        Text::Plain(
+                            "db",
+                        ),
+                    ],
                 },
             ],
             body: [
@@ -214,7 +227,9 @@ fn the_request_names_secrets_and_carries_the_idempotency_key() {
             ],
             signing: Some(
                 Signing::StandardWebhooks(
-                    "ops-key",
+                    [
+                        "ops-key",
+                    ],
                 ),
             ),
         }

@@ -15,23 +15,28 @@ impl EgressPolicy {
                 let digest = hmac(self.secret(secret)?.as_bytes(), &[&request.body]);
                 Ok(vec![(header.clone(), hex(&digest))])
             }
-            wit::Signing::StandardWebhooks(secret) => self.standard_webhooks(secret, request),
+            wit::Signing::StandardWebhooks(secrets) => self.standard_webhooks(secrets, request),
         }
     }
 
-    /// Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, with the id that the plugin set as `webhook-id`.
-    fn standard_webhooks(&self, secret: &str, request: &wit::Request) -> Result<Vec<(String, String)>, wit::EgressError> {
+    /// Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, with the id that the plugin set as `webhook-id`; one signature
+    /// per key, since receivers may still have the one before or already the one after.
+    fn standard_webhooks(&self, secrets: &[String], request: &wit::Request) -> Result<Vec<(String, String)>, wit::EgressError> {
         let id = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("webhook-id"));
-        let Some(wit::Header { value: wit::Text::Plain(id), .. }) = id else {
+        let Some([wit::Text::Plain(id)]) = id.map(|header| header.value.as_slice()) else {
             return Err(wit::EgressError::Denied("a Standard Webhooks signature needs a plain header `webhook-id`".to_owned()));
         };
-        let key = self.secret(secret)?;
-        let key = STANDARD.decode(key.strip_prefix("whsec_").unwrap_or(&key)).map_err(|_| {
-            wit::EgressError::Denied(format!("the secret \"{secret}\" is not base64 (`whsec_...`), as Standard Webhooks asks for"))
-        })?;
         let timestamp = (self.clock.wall_ms() / 1_000).to_string();
-        let digest = hmac(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", &request.body]);
-        Ok(vec![("webhook-timestamp".to_owned(), timestamp), ("webhook-signature".to_owned(), format!("v1,{}", STANDARD.encode(digest)))])
+        let mut signatures = Vec::new();
+        for secret in secrets {
+            let key = self.secret(secret)?;
+            let key = STANDARD.decode(key.strip_prefix("whsec_").unwrap_or(&key)).map_err(|_| {
+                wit::EgressError::Denied(format!("the secret \"{secret}\" is not base64 (`whsec_...`), as Standard Webhooks asks for"))
+            })?;
+            let digest = hmac(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", &request.body]);
+            signatures.push(format!("v1,{}", STANDARD.encode(digest)));
+        }
+        Ok(vec![("webhook-timestamp".to_owned(), timestamp), ("webhook-signature".to_owned(), signatures.join(" "))])
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pharos_plugin::egress::{self, EgressError, Header, Request, Text};
 use pharos_plugin::export::{notifier, plugin};
-use pharos_plugin::{Failure, Message, Outcome, settings};
+use pharos_plugin::{Failure, Message, Outcome, Retry, settings};
 use plugin::pharos::plugin::config;
 
 use crate::{Zoo, deeds, orders};
@@ -19,7 +19,7 @@ impl notifier::exports::pharos::plugin::notifier::Guest for Zoo {
     fn deliver(_: Message) -> Result<Outcome, Failure> {
         deeds::act(&orders::text("deliver", ""));
         let settings: Settings = settings::parse(&config::settings())?;
-        let headers = settings.headers.iter().map(|name| Header { name: name.clone(), value: Text::Plain("x".to_owned()) }).collect();
+        let headers = settings.headers.iter().map(|name| Header { name: name.clone(), value: vec![Text::Plain("x".to_owned())] }).collect();
         let said = match send("GET", &settings.url, headers, Vec::new()) {
             Ok(response) => format!("{} with {} bytes", response.status, response.body.len()),
             Err(EgressError::Denied(why)) => format!("denied: {why}"),
@@ -29,7 +29,7 @@ impl notifier::exports::pharos::plugin::notifier::Guest for Zoo {
         };
         match send("POST", &settings.report, Vec::new(), said.into_bytes()) {
             Ok(_) => Ok(Outcome::Accepted(None)),
-            Err(_) => Ok(Outcome::Retry(None)),
+            Err(err) => Ok(Outcome::Retry(Retry { after_ms: None, why: format!("{err:?}") })),
         }
     }
 }
