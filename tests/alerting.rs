@@ -61,8 +61,12 @@ settings = {{ url = "{}" }}
 [[route]]
 match = {{ severity = "critical" }}
 receiver = "pager"
+group_wait = "0s"
+group_interval = "0s"
 [[route]]
 receiver = "ops"
+group_wait = "0s"
+group_interval = "0s"
 "#,
             self.ops.url(),
             self.pager.url()

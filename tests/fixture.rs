@@ -145,6 +145,8 @@ plugin = "webhook"
 settings = {{ url = "{url}" }}
 [[route]]
 receiver = "ops"
+group_wait = "0s"
+group_interval = "0s"
 "#
     )
 }
@@ -377,14 +379,23 @@ fn whole(config: &str) -> String {
 
 /// One GET on loopback: status and body.
 pub async fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    send(port, "GET", path, headers, "").await
+}
+
+/// One request on loopback: status and body.
+pub async fn send(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("the agent listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("it speaks HTTP");
     let driver = TaskTracker::new().spawn(connection);
-    let mut request = hyper::Request::builder().uri(path).header("host", "127.0.0.1");
+    let mut request = hyper::Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", "127.0.0.1");
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = sender.send_request(request.body(Full::new(Bytes::new())).expect("a request")).await.expect("an answer");
+    let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
+    let response = sender.send_request(request.body(body).expect("a request")).await.expect("an answer");
     let status = response.status().as_u16();
     let body = response.into_body().collect().await.expect("a body").to_bytes();
     driver.abort();

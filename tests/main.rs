@@ -8,7 +8,7 @@
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
-//! - `alerting`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
+//! - `alerting`, `routing`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
@@ -31,6 +31,7 @@ mod lifecycle;
 mod plugins;
 mod refusals;
 mod reload;
+mod routing;
 mod sessions;
 mod smoke;
 mod store;

@@ -1,6 +1,5 @@
 //! Builds every part from its section of the config, then runs them, phase by phase: the only file where all parts meet.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,13 +8,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::AlertBook;
 use pharos_model::delta::Deltas;
+use pharos_model::dispatch::{Dispatcher, Routes};
 use pharos_model::notification::{Delivery, Message};
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::board::{Board, PartHealth, server_part};
 use crate::clock::Clock;
@@ -23,10 +23,10 @@ use crate::collect::postgres::PostgresSource;
 use crate::collect::redis::RedisSource;
 use crate::collect::{ServerTask, Source};
 use crate::config::Config;
-use crate::http::{self, Api, ListenError};
+use crate::http::{self, Access, Api, ListenError};
 use crate::lifecycle::Lifecycle;
-use crate::notify::{Deliver, Means, Notify, Signature};
-use crate::pipeline::Pipeline;
+use crate::notify::{Deliver, Means, Notify, Signature, Tester};
+use crate::pipeline::{Desk, Pipeline};
 use crate::plugin::compile::{CompileError, Compiler};
 use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
 use crate::store::{Store, StoreError};
@@ -92,19 +92,28 @@ impl Agent {
             metrics: Arc::clone(&metrics),
             clock,
         };
-        let notify = Notify::start(config.receiver.clone(), config.route.clone(), &means, lifecycle).await?;
+        let notify = Notify::start(config.receiver.clone(), &means, lifecycle).await?;
+        let tester = Tester::new(&config.receiver, &means);
 
         // 3. The flow, with what the agent before this one knew.
         let alerts = AlertBook::restore(store.alerts().await?, clock.now());
+        let mut dispatcher = dispatcher(&config);
+        let unrouted = dispatcher.restore(store.dispatch().await?, &alerts, clock.now());
+        for withheld in &unrouted {
+            warn!(receiver = withheld.receiver, fingerprint = %withheld.key.0, "`{}` does not hear of an alert: {}", withheld.receiver, withheld.why);
+        }
         let mut pipeline = Pipeline {
             deltas: Deltas::default(),
             alerts,
+            dispatcher,
             plugins: plugins.clone(),
-            store,
+            store: store.clone(),
             board: Arc::clone(&board),
             notify,
             metrics: Arc::clone(&metrics),
             clock,
+            unstored: Vec::new(),
+            audit: Vec::new(),
         };
         let servers = Servers::of(&config, lifecycle);
         let subjects = servers.subjects();
@@ -112,7 +121,8 @@ impl Agent {
         pipeline.forget(|subject| subjects.contains(subject), is_enabled).await;
         let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MAX);
         board.set("pipeline", PartHealth::Ok, None);
-        lifecycle.supervise("pipeline", pipeline.run(queue, events));
+        let (desk, orders) = Desk::open();
+        lifecycle.supervise("pipeline", pipeline.run(queue, events, orders));
 
         // 4. The sources of the flow: files and servers.
         let reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);
@@ -125,7 +135,19 @@ impl Agent {
         lifecycle.tasks().spawn(stop(lifecycle.clone(), Arc::clone(&board), snapshots));
 
         // 5. The outside.
-        let api = api(&config, &board, &plugins, &metrics, clock);
+        let api = Arc::new(Api {
+            board: Arc::clone(&board),
+            plugins: plugins.clone(),
+            plugin_config: config.plugin.clone(),
+            metrics: Arc::clone(&metrics),
+            access: Access::new(&config.access, &config.http, config.agent.external_url.as_deref()),
+            databases: names(&config),
+            slow_after: config.database.iter().map(|database| (database.name.clone(), database.slow_query.threshold)).collect(),
+            desk,
+            tester,
+            store,
+            clock,
+        });
         lifecycle.supervise("http", serve(listener, api, lifecycle.clone()));
         info!(address = %address, "listening on http://{address}");
         Ok(Self { address, board, metrics })
@@ -187,20 +209,22 @@ fn loader(
     })
 }
 
-fn api(config: &Config, board: &Arc<Board>, plugins: &PluginHost, metrics: &Arc<SelfMetrics>, clock: Clock) -> Arc<Api> {
+/// The routes, inhibitions and silences of the config, which was checked.
+fn dispatcher(config: &Config) -> Dispatcher {
+    let routes = config.route.iter().filter_map(|route| route.route().ok()).collect();
+    let receivers: Vec<String> = config.receiver.iter().map(|receiver| receiver.name.clone()).collect();
+    if config.route.is_empty() && !receivers.is_empty() {
+        warn!("there are receivers but no [[route]] leads to them; nobody is told of anything");
+    }
+    let inhibitions = config.inhibit.iter().filter_map(|inhibition| inhibition.inhibition().ok()).collect();
+    let silences = config.silence.iter().filter_map(|silence| silence.silence().ok()).collect();
+    Dispatcher::new(Routes { routes, receivers }, inhibitions, silences)
+}
+
+/// Of databases and Redis deployments.
+fn names(config: &Config) -> Vec<String> {
     let names = config.database.iter().map(|database| &database.name).chain(config.redis.iter().map(|redis| &redis.name));
-    let slow_after: BTreeMap<_, _> =
-        config.database.iter().map(|database| (database.name.clone(), database.slow_query.threshold)).collect();
-    Arc::new(Api {
-        board: Arc::clone(board),
-        plugins: plugins.clone(),
-        plugin_config: config.plugin.clone(),
-        metrics: Arc::clone(metrics),
-        access: config.access.clone(),
-        databases: names.cloned().collect(),
-        slow_after,
-        clock,
-    })
+    names.cloned().collect()
 }
 
 /// Says on the board that the parts stop, and for whose sake, then lets the pipeline run dry.

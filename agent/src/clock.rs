@@ -33,6 +33,12 @@ impl Clock {
     }
 }
 
+/// Milliseconds since 1970 of an instant as RFC 3339 writes it, in UTC; none before that.
+pub fn parse_rfc3339(text: &str) -> Option<u64> {
+    let at = humantime::parse_rfc3339_weak(text).ok()?;
+    u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
 /// RFC 3339 in UTC, to the millisecond.
 pub fn rfc3339(wall_ms: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms)).to_string()

@@ -1,5 +1,6 @@
 //! What happens to one observation, start to end. This is the file to read first.
 
+mod desk;
 mod rounds;
 
 use std::collections::BTreeSet;
@@ -7,29 +8,39 @@ use std::sync::Arc;
 
 use pharos_model::alert::{AlertBook, Cycle, Now, Transition};
 use pharos_model::delta::{Change, Deltas};
+use pharos_model::dispatch::{Dispatcher, Withheld};
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
 use tracing::{error, info};
 
+pub use self::desk::{Desk, DeskError, Explanation, Order, Words};
 use self::rounds::Rounds;
 use crate::board::{Board, PartHealth};
 use crate::clock::Clock;
 use crate::notify::{Notify, Numbered};
 use crate::plugin::{Judgement, PluginEvent, PluginEventKind, PluginHost};
-use crate::store::{AlertChanges, Event, Store};
+use crate::store::{AlertChanges, AuditEntry, Event, Store, StoreError};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
+
+/// Rows that are remembered while the store takes none; what is beyond is told, and told again after a crash if it was not heard.
+const UNSTORED_MAX: usize = 20_000;
 
 /// Owns everything that one observation changes.
 pub struct Pipeline {
     pub deltas: Deltas,
     pub alerts: AlertBook,
+    pub dispatcher: Dispatcher,
     pub plugins: PluginHost,
     pub store: Store,
     pub board: Arc<Board>,
     pub notify: Notify,
     pub metrics: Arc<SelfMetrics>,
     pub clock: Clock,
+    /// Rows that the store did not take; they are stored with the next change, and told all the same.
+    pub unstored: Vec<Numbered>,
+    /// What people did and is stored with the next change.
+    pub audit: Vec<AuditEntry>,
 }
 
 /// A snapshot and what a plugin said of it.
@@ -57,34 +68,59 @@ impl Pipeline {
 
     /// Keeps, shows and tells what became of alerts, in this order.
     async fn settle(&mut self, transitions: Vec<Transition>) {
-        let told = self.notify.decide(&transitions); // who hears of it
-        self.keep(&transitions, &told).await; // durable before anyone does
+        let now = self.clock.now();
+        transitions.iter().for_each(|transition| self.dispatcher.observe(transition, now));
+        let release = self.dispatcher.release(&self.alerts, |receiver| self.notify.has_room(receiver), now); // who hears of what
+        let told = self.notify.number(release.rows);
+        let _ = self.keep(&transitions, &release.withheld, &told).await; // durable before anyone does
         self.board.show_alerts(self.alerts.alerts());
-        self.count(&transitions);
+        self.count(&transitions, &release.withheld);
         self.notify.send(told); // bounded; never delays collection
     }
 
-    async fn keep(&mut self, transitions: &[Transition], told: &[Numbered]) {
-        let changes = self.alerts.take_changes();
-        if changes.is_empty() && transitions.is_empty() {
-            return;
+    /// One durable transaction. What the store does not take is told all the same, and stored with the next change.
+    async fn keep(&mut self, transitions: &[Transition], withheld: &[Withheld], told: &[Numbered]) -> Result<(), StoreError> {
+        let (changes, dispatch) = (self.alerts.take_changes(), self.dispatcher.take_changes());
+        if changes.is_empty()
+            && dispatch.is_empty()
+            && transitions.is_empty()
+            && told.is_empty()
+            && self.unstored.is_empty()
+            && self.audit.is_empty()
+        {
+            return Ok(());
         }
         let mut rows = AlertChanges::new(&changes.upserts, &changes.removed, changes.next_incident);
+        let now_ms = self.clock.wall_ms();
         rows.events = transitions.iter().map(transition_event).collect();
-        rows.told = told.to_vec();
-        rows.now_ms = self.clock.wall_ms();
-        match self.store.save_alerts(rows).await {
-            Ok(()) => self.board.show_store(self.store.damaged()),
+        rows.events.extend(withheld.iter().map(|withheld| withheld_event(withheld, now_ms)));
+        rows.dispatch = dispatch.clone();
+        rows.audit = self.audit.clone();
+        rows.told = self.unstored.iter().chain(told).cloned().collect();
+        rows.now_ms = now_ms;
+        let kept = self.store.save_alerts(rows).await;
+        match &kept {
+            Ok(()) => {
+                self.unstored.clear();
+                self.audit.clear();
+                self.board.show_store(self.store.damaged());
+            }
             Err(err) => {
-                error!(error = chain(&err), "alerts could not be stored; they are told all the same and stored with the next change");
+                error!(error = chain(err), "alerts could not be stored; they are told all the same and stored with the next change");
                 self.metrics.add("pharos_store_errors_total", &[], 1.0);
-                self.board.set("store", PartHealth::Failed, Some(chain(&err)));
+                self.board.set("store", PartHealth::Failed, Some(chain(err)));
                 self.alerts.give_back(changes);
+                self.dispatcher.give_back(dispatch);
+                self.unstored.extend(told.iter().take(UNSTORED_MAX.saturating_sub(self.unstored.len())).cloned());
             }
         }
+        kept
     }
 
-    fn count(&self, transitions: &[Transition]) {
+    fn count(&self, transitions: &[Transition], withheld: &[Withheld]) {
+        for withheld in withheld {
+            self.metrics.add("pharos_notifications_suppressed_total", &[&withheld.receiver, withheld.why.reason()], 1.0);
+        }
         for transition in transitions {
             self.metrics.add("pharos_alert_transitions_total", &[transition.to.as_str()], 1.0);
             let alert = &transition.alert;
@@ -148,6 +184,17 @@ impl Pipeline {
 /// When the judged snapshot was taken; judging it again adds no time.
 fn instant(change: &Change) -> Now {
     Now { monotonic: change.snapshot.taken_at, wall_ms: change.snapshot.taken_at_ms }
+}
+
+fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
+    let detail = serde_json::json!({
+        "receiver": withheld.receiver,
+        "incident": withheld.key.1,
+        "reason": withheld.why.reason(),
+        "text": withheld.why.to_string(),
+        "for_good": withheld.for_good,
+    });
+    Event { at_ms: now_ms, kind: "withheld".to_owned(), subject: withheld.key.0.to_string(), detail }
 }
 
 fn transition_event(transition: &Transition) -> Event {

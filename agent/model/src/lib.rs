@@ -1,8 +1,8 @@
 //! What Pharos knows and how it decides, without touching the world.
 //!
 //! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (two snapshots turned into rates),
-//! [`finding`] (what plugins say of it), [`alert`] (findings over time), [`notification`] (what people are told of
-//! them), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
+//! [`finding`] (what plugins say of it), [`alert`] (findings over time), [`dispatch`] (who is told of them, and why not),
+//! [`notification`] (what they are told), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
 //! [`statements`] and [`lock_tree`] are the arithmetic behind two collectors.
 //!
 //! Invariant: nothing here reads a clock, a file, the environment or the network. Time is an argument, so that every judgement can be
@@ -10,6 +10,7 @@
 
 pub mod alert;
 pub mod delta;
+pub mod dispatch;
 pub mod finding;
 pub mod lock_tree;
 pub mod metric;

@@ -18,6 +18,8 @@ pub struct Message {
     pub group_key: String,
     pub group_labels: Vec<Label>,
     pub alerts: Vec<MessageAlert>,
+    /// Alerts of the group that fire and are not among these.
+    pub others_firing: u32,
     pub attempt: u32,
     pub agent: String,
     pub external_url: Option<String>,

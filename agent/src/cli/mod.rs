@@ -1,9 +1,15 @@
 //! The command line. Only here is anything printed.
 
+mod alerts;
 mod check;
+mod client;
 mod demo;
+mod explain;
+mod notify;
+mod outbox;
 mod plugin;
 mod run;
+mod silence;
 mod snapshot;
 
 use std::io::Write;
@@ -50,6 +56,18 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// Open alerts: what is wrong, who was told of it, and why not
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
+    /// Alerts that nobody shall hear of for a while
+    #[command(subcommand)]
+    Silence(silence::SilenceCommand),
+    /// Whether messages arrive
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
+    /// Notifications that wait, were delivered, or were given up
+    #[command(subcommand)]
+    Outbox(outbox::OutboxCommand),
     /// Look at plugin files
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -87,6 +105,10 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run { config } => with_runtime(run::run(config)),
         Command::Check { config } => check::check(config.as_deref()),
+        Command::Alerts(command) => with_runtime(alerts::run(command)),
+        Command::Silence(command) => with_runtime(silence::run(command)),
+        Command::Notify(command) => with_runtime(notify::run(command)),
+        Command::Outbox(command) => with_runtime(outbox::run(command)),
         Command::Plugin(command) => with_runtime(plugin::run(command)),
         Command::Snapshot { server, config } => with_runtime(snapshot::record(server, config)),
         Command::Demo { duration, postgres_bin } => with_runtime(demo::run(duration, postgres_bin)),

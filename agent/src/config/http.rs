@@ -11,13 +11,15 @@ use super::shape::{Key, Shape, key, required};
 pub struct HttpConfig {
     /// Address and port of the API; port 0 takes a free one.
     pub listen: String,
+    /// Names under which people reach it, besides addresses, `localhost` and the host of `agent.external_url`.
+    pub hosts: Vec<String>,
 }
 
-pub const HTTP_KEYS: &[Key] = &[key("listen", Shape::Text)];
+pub const HTTP_KEYS: &[Key] = &[key("listen", Shape::Text), key("hosts", Shape::List(&Shape::Text))];
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:9465".to_owned() }
+        Self { listen: "127.0.0.1:9465".to_owned(), hosts: Vec::new() }
     }
 }
 

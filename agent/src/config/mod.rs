@@ -25,7 +25,7 @@ use agent::{AgentConfig, LogConfig};
 use collect::CollectConfig;
 use database::{DatabaseConfig, RedisConfig};
 use http::{AccessConfig, HttpConfig};
-use notify::{ReceiverConfig, RouteConfig};
+use notify::{InhibitConfig, ReceiverConfig, RouteConfig, SilenceConfig};
 use plugins::{PluginConfig, PluginsConfig};
 use secret::SecretSource;
 use shape::{Shape, key};
@@ -46,6 +46,8 @@ pub struct Config {
     pub secret: BTreeMap<String, SecretSource>,
     pub receiver: Vec<ReceiverConfig>,
     pub route: Vec<RouteConfig>,
+    pub inhibit: Vec<InhibitConfig>,
+    pub silence: Vec<SilenceConfig>,
 }
 
 /// What the file may look like.
@@ -62,6 +64,8 @@ pub const SHAPE: Shape = Shape::Table(&[
     key("secret", Shape::Map(&Shape::OneKey(secret::SOURCE_KEYS))),
     key("receiver", Shape::List(&Shape::Table(notify::RECEIVER_KEYS))),
     key("route", Shape::List(&Shape::Table(notify::ROUTE_KEYS))),
+    key("inhibit", Shape::List(&Shape::Table(notify::INHIBIT_KEYS))),
+    key("silence", Shape::List(&Shape::Table(notify::SILENCE_KEYS))),
 ]);
 
 impl Config {
@@ -80,6 +84,7 @@ impl Config {
         self.collect.validate(&mut *report);
         self.plugins.validate(&mut *report);
         notify::validate(&self.receiver, &self.route, &mut *report);
+        notify::validate_holds(&self.inhibit, &self.silence, &mut *report);
         for (index, database) in self.database.iter().enumerate() {
             database.validate(&format!("database[{index}]"), &mut *report);
         }
@@ -89,6 +94,8 @@ impl Config {
         unique("database", self.database.iter().map(|database| &database.name), report);
         unique("redis", self.redis.iter().map(|redis| &redis.name), report);
         unique("receiver", self.receiver.iter().map(|receiver| &receiver.name), report);
+        unique("inhibit", self.inhibit.iter().map(|inhibition| &inhibition.name), report);
+        unique("silence", self.silence.iter().map(|silence| &silence.name), report);
         self.unique_servers(report);
     }
 

@@ -1,7 +1,9 @@
-//! `[[receiver]]`, `[[route]]`: who is told what.
+//! `[[receiver]]`, `[[route]]`, `[[inhibit]]`, `[[silence]]`: who is told what, and what is not told.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use pharos_model::dispatch::{Inhibition, Matcher, MatcherError, Matchers, Route, Silence};
 use serde::Deserialize;
 
 use super::shape::{Key, Shape, did_you_mean, key, required};
@@ -17,14 +19,127 @@ pub struct ReceiverConfig {
     pub settings: toml::Table,
 }
 
-/// Sends matching alerts to a receiver. The first route that matches wins; one without `match` takes all.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// Leads matching alerts to a receiver. The first route that matches wins; one without `match` and `matchers` takes all.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
-    /// Label to wanted value; `severity`, `rule`, `plugin` and `subject` count as labels.
+    /// Label to wanted value; `severity`, `rule`, `plugin`, `subject` and `kind` count as labels.
     #[serde(default, rename = "match")]
-    pub matchers: BTreeMap<String, OneOrMany>,
+    pub matches: BTreeMap<String, OneOrMany>,
+    /// The same with operators: `name=value`, `name!=value`, `name=~regex`, `name!~regex`.
+    #[serde(default)]
+    pub matchers: Vec<String>,
     pub receiver: String,
+    /// Routes after it are asked too.
+    #[serde(default, rename = "continue")]
+    pub continues: bool,
+    /// Alerts that agree in these labels are told in one message.
+    #[serde(default = "group_by")]
+    pub group_by: Vec<String>,
+    /// How long the first alert of a group waits for others.
+    #[serde(default = "group_wait", with = "humantime_serde")]
+    pub group_wait: Duration,
+    /// How long news of a group that was just told waits; what became graver does not.
+    #[serde(default = "group_interval", with = "humantime_serde")]
+    pub group_interval: Duration,
+    /// After how long a receiver is reminded of what still fires; 0s: never.
+    #[serde(default = "repeat_interval", with = "humantime_serde")]
+    pub repeat_interval: Duration,
+}
+
+fn group_by() -> Vec<String> {
+    vec!["subject".to_owned()]
+}
+
+fn group_wait() -> Duration {
+    Duration::from_secs(30)
+}
+
+fn group_interval() -> Duration {
+    Duration::from_secs(300)
+}
+
+fn repeat_interval() -> Duration {
+    Duration::from_secs(4 * 3_600)
+}
+
+impl RouteConfig {
+    /// What the model decides by.
+    pub fn route(&self) -> Result<Route, MatcherError> {
+        let mut matchers = Vec::new();
+        for (name, wanted) in &self.matches {
+            matchers.push(Matcher::any_of(name, &wanted.0)?);
+        }
+        matchers.extend(parsed(&self.matchers)?.0);
+        Ok(Route {
+            matchers: Matchers(matchers),
+            receiver: self.receiver.clone(),
+            continues: self.continues,
+            group_by: self.group_by.clone(),
+            group_wait: self.group_wait,
+            group_interval: self.group_interval,
+            repeat_interval: self.repeat_interval,
+        })
+    }
+}
+
+/// While an alert fires that matches `source`, those that match `target` and agree with it in the labels `equal` are not told.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InhibitConfig {
+    pub name: String,
+    pub source: Vec<String>,
+    pub target: Vec<String>,
+    #[serde(default)]
+    pub equal: Vec<String>,
+}
+
+impl InhibitConfig {
+    pub fn inhibition(&self) -> Result<Inhibition, MatcherError> {
+        let (source, target) = (parsed(&self.source)?, parsed(&self.target)?);
+        Ok(Inhibition { name: self.name.clone(), source, target, equal: self.equal.clone() })
+    }
+}
+
+/// A silence that stands in the file: planned work.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SilenceConfig {
+    pub name: String,
+    pub matchers: Vec<String>,
+    /// RFC 3339.
+    pub starts: String,
+    pub ends: String,
+    pub author: String,
+    pub comment: String,
+}
+
+impl SilenceConfig {
+    /// The silence, or what is wrong with it.
+    pub fn silence(&self) -> Result<Silence, String> {
+        let silence = Silence {
+            id: format!("config:{}", self.name),
+            matchers: parsed(&self.matchers).map_err(|err| err.to_string())?,
+            starts_at_ms: instant(&self.starts)?,
+            ends_at_ms: instant(&self.ends)?,
+            author: self.author.clone(),
+            comment: self.comment.clone(),
+            created_at_ms: 0,
+            over: false,
+            configured: true,
+        };
+        silence.check(0).map(|()| silence).map_err(|err| err.to_string())
+    }
+}
+
+fn instant(text: &str) -> Result<u64, String> {
+    let at = humantime::parse_rfc3339(text).map_err(|_| format!("`{text}` is no instant like \"2026-11-25T22:00:00Z\""))?;
+    let since = at.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("`{text}` is before 1970"))?;
+    Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn parsed(texts: &[String]) -> Result<Matchers, MatcherError> {
+    texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Matchers)
 }
 
 /// A text or a list of texts of which one must fit.
@@ -59,14 +174,70 @@ impl<'de> Deserialize<'de> for OneOrMany {
 
 pub const RECEIVER_KEYS: &[Key] = &[required("name", Shape::Text), required("plugin", Shape::Text), key("settings", Shape::Settings)];
 
-pub const ROUTE_KEYS: &[Key] = &[key("match", Shape::Map(&Shape::Texts)), required("receiver", Shape::Text)];
+const TEXTS: Shape = Shape::List(&Shape::Text);
 
-/// Checks that every route leads to a receiver.
+pub const ROUTE_KEYS: &[Key] = &[
+    key("match", Shape::Map(&Shape::Texts)),
+    key("matchers", TEXTS),
+    required("receiver", Shape::Text),
+    key("continue", Shape::Boolean),
+    key("group_by", TEXTS),
+    key("group_wait", Shape::Duration),
+    key("group_interval", Shape::Duration),
+    key("repeat_interval", Shape::Duration),
+];
+
+pub const INHIBIT_KEYS: &[Key] =
+    &[required("name", Shape::Text), required("source", TEXTS), required("target", TEXTS), key("equal", TEXTS)];
+
+pub const SILENCE_KEYS: &[Key] = &[
+    required("name", Shape::Text),
+    required("matchers", TEXTS),
+    required("starts", Shape::Text),
+    required("ends", Shape::Text),
+    required("author", Shape::Text),
+    required("comment", Shape::Text),
+];
+
+/// Checks that every route leads to a receiver, and every matcher.
 pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], mut report: impl FnMut(String, String)) {
+    let mut closed_by = None;
     for (index, route) in routes.iter().enumerate() {
+        let path = format!("route[{index}]");
         if !receivers.iter().any(|receiver| receiver.name == route.receiver) {
             let hint = did_you_mean(&route.receiver, receivers.iter().map(|receiver| receiver.name.as_str()));
-            report(format!("route[{index}].receiver"), format!("no [[receiver]] is named \"{}\"{hint}", route.receiver));
+            report(format!("{path}.receiver"), format!("no [[receiver]] is named \"{}\"{hint}", route.receiver));
+        }
+        if let Err(err) = route.route() {
+            let key = if route.matchers.is_empty() { "match" } else { "matchers" };
+            report(format!("{path}.{key}"), err.to_string());
+        }
+        if let Some(first) = closed_by {
+            report(path, format!("it is never asked, because route[{first}] takes every alert; move it up, or let that one `continue`"));
+        } else if route.matches.is_empty() && route.matchers.is_empty() && !route.continues {
+            closed_by = Some(index);
+        }
+        if !route.repeat_interval.is_zero() && route.repeat_interval < route.group_interval {
+            report(format!("route[{index}].repeat_interval"), "is shorter than group_interval; nobody can be reminded so often".to_owned());
+        }
+    }
+}
+
+/// Checks what keeps alerts from being told.
+pub fn validate_holds(inhibitions: &[InhibitConfig], silences: &[SilenceConfig], mut report: impl FnMut(String, String)) {
+    for (index, inhibition) in inhibitions.iter().enumerate() {
+        for (key, texts) in [("source", &inhibition.source), ("target", &inhibition.target)] {
+            if let Err(err) = parsed(texts) {
+                report(format!("inhibit[{index}].{key}"), err.to_string());
+            }
+        }
+        if parsed(&inhibition.source).is_ok_and(|source| source.take_all()) {
+            report(format!("inhibit[{index}].source"), "every alert would hide others; name the ones that explain them".to_owned());
+        }
+    }
+    for (index, silence) in silences.iter().enumerate() {
+        if let Err(why) = silence.silence() {
+            report(format!("silence[{index}]"), why);
         }
     }
 }

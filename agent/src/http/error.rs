@@ -31,6 +31,22 @@ impl ApiError {
         Self { status: StatusCode::UNAUTHORIZED, code: "unauthorised", message: message.into(), hint: None }
     }
 
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::FORBIDDEN, code: "forbidden", message: message.into(), hint: None }
+    }
+
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::CONFLICT, code: "conflict", message: message.into(), hint: None }
+    }
+
+    pub fn unsupported_media(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, code: "unsupported_media_type", message: message.into(), hint: None }
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", message: message.into(), hint: None }
+    }
+
     pub fn timeout() -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "timeout", message: "the answer took too long".to_owned(), hint: None }
     }

@@ -11,26 +11,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::access::{Access, Visitor};
 use self::error::ApiError;
 use self::metrics::Exposition;
 use crate::board::{Board, PartHealth};
 use crate::clock::Clock;
-use crate::config::http::{AccessConfig, HttpConfig};
+use crate::config::http::HttpConfig;
 use crate::config::plugins::PluginConfig;
+use crate::notify::Tester;
+use crate::pipeline::Desk;
 use crate::plugin::PluginHost;
+use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// An answer that takes longer is not one.
 const REQUEST_MAX: Duration = Duration::from_secs(10);
+
+/// What people send is a few lines.
+const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// What handlers may ask.
 pub struct Api {
@@ -38,11 +45,15 @@ pub struct Api {
     pub plugins: PluginHost,
     pub plugin_config: BTreeMap<String, PluginConfig>,
     pub metrics: Arc<SelfMetrics>,
-    pub access: AccessConfig,
+    pub access: Access,
     /// Names of the configured databases and Redis deployments.
     pub databases: Vec<String>,
     /// By database: mean execution time from which a statement counts as slow.
     pub slow_after: BTreeMap<String, Duration>,
+    pub desk: Desk,
+    pub tester: Tester,
+    /// For reading.
+    pub store: Store,
     pub clock: Clock,
 }
 
@@ -85,9 +96,19 @@ fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
         .route("/api/database/metrics", get(api::facts::metrics))
         .route("/api/database/slow-queries", get(api::slow_queries::list))
         .route("/api/database/alerts", get(api::alerts::list))
+        .route("/api/alerts", get(api::alerts::list))
+        .route("/api/alerts/{fingerprint}", get(api::alert::explain))
+        .route("/api/alerts/{fingerprint}/acknowledgement", put(api::alert::acknowledge).delete(api::alert::unacknowledge))
+        .route("/api/silences", get(api::silences::list).post(api::silences::add))
+        .route("/api/silences/{id}", delete(api::silences::expire))
+        .route("/api/receivers/{name}/test", post(api::receivers::test))
+        .route("/api/outbox", get(api::outbox::list))
+        .route("/api/outbox/retry", post(api::outbox::retry))
+        .route("/api/outbox/drop", post(api::outbox::drop_rows))
         .route("/metrics", get(move |api, headers| metrics::show(api, headers, exposition)))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed().hint("the header `allow` names those it knows"))
         .fallback(async || ApiError::not_found("there is nothing at this path").hint("the API's paths begin with /api/"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), access::check))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), count))
         .with_state(api)

@@ -1,37 +1,42 @@
-//! Delivery: who is told of a transition, and trying until they are.
+//! Delivery: trying until those who are to be told have heard.
 //!
-//! What is told is decided first and stored with the transition itself, so that no end of the process loses it; one task per receiver then
-//! brings it there, so that one that hangs delays no other. The order and the patience are the model's ([`pharos_model::outbox`]).
+//! What is told is decided before ([`pharos_model::dispatch`]) and stored with the decision, so that no end of the process loses it; one
+//! task per receiver then brings it there, so that one that hangs delays no other. The order and the patience are the model's
+//! ([`pharos_model::outbox`]).
 
 mod message;
-mod route;
 mod standing;
+mod test;
 mod worker;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pharos_model::alert::Transition;
 use pharos_model::notification::{Delivery, Message};
 use pharos_model::outbox::NewRow;
 use serde_json::Value;
-use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
 
-use self::route::Routes;
+pub use self::test::{TestError, Tester};
+
 use self::standing::Standing;
-use self::worker::Worker;
+use self::worker::{Errand, Worker};
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::config::notify::{ReceiverConfig, RouteConfig};
+use crate::config::notify::ReceiverConfig;
 use crate::lifecycle::Lifecycle;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Wanted};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Rows that wait for one receiver; one that is this far behind hears of nothing new before it took some.
 const WAITING_MAX: usize = 20_000;
+
+/// How long a receiver's task may take to answer a question.
+const ERRAND_MAX: Duration = Duration::from_secs(2);
 
 /// Brings one message to its receiver: the seam at which the agent connects the notifier plugins.
 pub trait Deliver: Send + Sync + 'static {
@@ -59,12 +64,11 @@ pub struct Means {
     pub clock: Clock,
 }
 
-/// Sends transitions to receivers.
+/// Brings rows to their receivers.
 pub struct Notify {
-    routes: Routes,
     receivers: BTreeMap<String, Post>,
     next_seq: AtomicU64,
-    metrics: Arc<SelfMetrics>,
+    store: Store,
 }
 
 /// A row with its number.
@@ -72,7 +76,7 @@ pub type Numbered = (u64, NewRow);
 
 /// The way to a receiver's task. What is in it is stored already.
 struct Post {
-    inbox: Arc<Mutex<Vec<Numbered>>>,
+    inbox: Arc<Mutex<Vec<Errand>>>,
     /// One token is enough: whatever came, the whole inbox is taken.
     wake: mpsc::Sender<()>,
     standing: Arc<Standing>,
@@ -80,15 +84,7 @@ struct Post {
 
 impl Notify {
     /// Starts a task per receiver on `lifecycle`, each with what an agent before this one left to deliver.
-    pub async fn start(
-        receivers: Vec<ReceiverConfig>,
-        routes: Vec<RouteConfig>,
-        means: &Means,
-        lifecycle: &Lifecycle,
-    ) -> Result<Self, StoreError> {
-        if routes.is_empty() && !receivers.is_empty() {
-            warn!("there are receivers but no [[route]] leads to them; nobody is told of anything");
-        }
+    pub async fn start(receivers: Vec<ReceiverConfig>, means: &Means, lifecycle: &Lifecycle) -> Result<Self, StoreError> {
         let mut open = means.store.open_outbox().await?;
         let mut posts = BTreeMap::new();
         for config in receivers {
@@ -110,34 +106,68 @@ impl Notify {
             warn!(receiver, id = row.made.id, "a notification waits for `{receiver}`, which is no longer configured");
         }
         let next_seq = AtomicU64::new(open.next_seq);
-        Ok(Self { routes: Routes::new(routes), receivers: posts, next_seq, metrics: Arc::clone(&means.metrics) })
+        Ok(Self { receivers: posts, next_seq, store: means.store.clone() })
     }
 
-    /// Who is to be told what of these transitions. The rows are to be stored with them, then [sent](Self::send).
-    pub fn decide(&self, transitions: &[Transition]) -> Vec<Numbered> {
-        let told = transitions.iter().filter(|transition| transition.notifies());
-        told.filter_map(|transition| {
-            let receiver = self.routes.receiver(&transition.alert)?;
-            let post = self.receivers.get(receiver)?;
-            if post.standing.waiting() >= WAITING_MAX {
-                self.metrics.add("pharos_notifications_dropped_total", &[receiver, "queue-full"], 1.0);
-                error!(receiver, fingerprint = %transition.fingerprint, "a notification was dropped: {WAITING_MAX} wait for `{receiver}`");
-                return None;
-            }
-            Some((self.next_seq.fetch_add(1, Ordering::Relaxed), message::row(receiver, transition)))
-        })
-        .collect()
+    /// Whether a receiver takes more; one that is far behind hears of nothing new before it took some.
+    pub fn has_room(&self, receiver: &str) -> bool {
+        self.receivers.get(receiver).is_none_or(|post| post.standing.waiting() < WAITING_MAX)
     }
 
-    /// Gives rows to their receivers' tasks; never waits.
+    /// Gives rows their numbers, by which they are stored and sent in their order.
+    pub fn number(&self, rows: Vec<NewRow>) -> Vec<Numbered> {
+        rows.into_iter().map(|row| (self.next_seq.fetch_add(1, Ordering::Relaxed), row)).collect()
+    }
+
+    /// Gives rows to their receivers' tasks, those of one receiver at once, since they may leave as one message; never waits.
     pub fn send(&self, rows: Vec<Numbered>) {
+        let mut by_receiver: BTreeMap<String, Vec<Errand>> = BTreeMap::new();
         for (seq, row) in rows {
-            let Some(post) = self.receivers.get(&row.receiver) else { continue };
-            post.standing.queued(1);
-            post.inbox.lock().unwrap_or_else(PoisonError::into_inner).push((seq, row));
-            // Full is as good: the task has not looked yet.
-            let _ = post.wake.try_send(());
+            by_receiver.entry(row.receiver.clone()).or_default().push(Errand::New(seq, row));
         }
+        for (receiver, errands) in by_receiver {
+            if let Some(post) = self.receivers.get(&receiver) {
+                post.standing.queued(errands.len());
+                post.give(errands);
+            }
+        }
+    }
+
+    /// Has notifications that were given up tried again. The numbers of those that were.
+    pub async fn retry(&self, wanted: Wanted) -> Result<Vec<u64>, StoreError> {
+        let receivers = self.receivers.keys().cloned().collect();
+        let rows = self.store.revive_outbox(wanted, receivers).await?;
+        let seqs = rows.iter().map(|row| row.seq).collect();
+        for row in rows {
+            if let Some(post) = self.receivers.get(&row.made.receiver) {
+                post.standing.queued(1);
+                post.give(vec![Errand::Again(Box::new(row))]);
+            }
+        }
+        Ok(seqs)
+    }
+
+    /// Gives up notifications that wait, and forgets those that were given up. How many there were.
+    pub async fn drop_rows(&self, wanted: Wanted) -> Result<usize, StoreError> {
+        let mut dropped = 0;
+        for (receiver, post) in &self.receivers {
+            if wanted.receiver.as_ref().is_none_or(|wanted| wanted == receiver) {
+                let (answer, answered) = oneshot::channel();
+                post.give(vec![Errand::Drop(wanted.seqs.clone(), answer)]);
+                // A task that ends answers no more; its rows stay.
+                let answered = tokio::time::timeout(ERRAND_MAX, answered).await;
+                dropped += answered.ok().and_then(Result::ok).unwrap_or(0);
+            }
+        }
+        Ok(dropped + self.store.forget_dead(wanted).await?)
+    }
+}
+
+impl Post {
+    fn give(&self, errands: Vec<Errand>) {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).extend(errands);
+        // Full is as good: the task has not looked yet.
+        let _ = self.wake.try_send(());
     }
 }
 

@@ -8,15 +8,15 @@ use pharos_model::alert::Fingerprint;
 use pharos_model::notification::Delivery;
 use pharos_model::outbox::{Batch, NewRow, Next, Queue, Row, Settlement};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::Means;
 use super::message::compose;
 use super::standing::Standing;
-use super::{Means, Numbered};
 use crate::config::notify::ReceiverConfig;
 use crate::store::{Claim, OutboxRow, OutboxTurn};
 use crate::telemetry::logs::chain;
@@ -32,6 +32,16 @@ const NOTIFIER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the end of the agent waits for messages under way: less than the whole drain may take.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
+/// What comes in.
+pub enum Errand {
+    /// A row with its number, which is stored already.
+    New(u64, NewRow),
+    /// One that was given up and is to be tried again, as it is stored.
+    Again(Box<OutboxRow>),
+    /// Rows with these numbers, or all, are to be given up; how many were.
+    Drop(Option<Vec<u64>>, oneshot::Sender<usize>),
+}
+
 pub struct Worker {
     name: String,
     plugin: Arc<str>,
@@ -39,7 +49,7 @@ pub struct Worker {
     means: Means,
     standing: Arc<Standing>,
     stop: CancellationToken,
-    inbox: Arc<Mutex<Vec<Numbered>>>,
+    inbox: Arc<Mutex<Vec<Errand>>>,
     queue: Queue,
     /// What the rows in the queue say, and when they were made (milliseconds since 1970).
     contents: HashMap<u64, (NewRow, u64)>,
@@ -71,7 +81,7 @@ impl Worker {
     }
 
     /// Where rows come in.
-    pub fn inbox(&self) -> Arc<Mutex<Vec<Numbered>>> {
+    pub fn inbox(&self) -> Arc<Mutex<Vec<Errand>>> {
         Arc::clone(&self.inbox)
     }
 
@@ -145,11 +155,26 @@ impl Worker {
     }
 
     fn take_in(&mut self) {
-        let rows = std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        let errands = std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
         let now = self.means.clock.now();
-        for (seq, new) in rows {
-            self.queue.push(new.queued(seq, now.monotonic + new.wait));
-            self.contents.insert(seq, (new, now.wall_ms));
+        for errand in errands {
+            match errand {
+                Errand::New(seq, new) => {
+                    self.queue.push(new.queued(seq, now.monotonic));
+                    self.contents.insert(seq, (new, now.wall_ms));
+                }
+                Errand::Again(row) => {
+                    // Whoever asks for it has reason to think that the receiver is there again.
+                    self.queue.revive();
+                    self.queue.push(row.made.queued(row.seq, now.monotonic));
+                    self.contents.insert(row.seq, (row.made, row.created_at_ms));
+                }
+                Errand::Drop(seqs, answer) => {
+                    let settlement = self.queue.drop_rows(seqs.as_deref());
+                    let _ = answer.send(settlement.as_ref().map_or(0, |settlement| settlement.seqs().len()));
+                    settlement.into_iter().for_each(|settlement| self.book(settlement));
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -14,9 +15,12 @@ use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
 use tokio::sync::mpsc;
 
-use super::{Judged, Pipeline};
+use super::{Judged, Order, Pipeline};
 use crate::board::Picture;
 use crate::plugin::{PluginEvent, PluginHost};
+
+/// Silences end by the clock on the wall, which people may set: it is looked at so often.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// A plugin and what it judges.
 type Key = (String, SubjectKey);
@@ -70,10 +74,18 @@ impl Rounds {
 
 impl Pipeline {
     /// Runs until all servers stopped sending and everything they sent is decided.
-    pub async fn run(mut self, mut snapshots: mpsc::Receiver<Snapshot>, mut events: mpsc::Receiver<PluginEvent>) {
+    pub async fn run(
+        mut self,
+        mut snapshots: mpsc::Receiver<Snapshot>,
+        mut events: mpsc::Receiver<PluginEvent>,
+        mut orders: mpsc::Receiver<Order>,
+    ) {
         let mut rounds = Rounds::default();
         let mut open = true;
         while open || !rounds.under_way.is_empty() || !events.is_empty() {
+            let now = self.clock.now();
+            // Groups that waited long enough, silences that end.
+            let due = self.dispatcher.next_due(now).map(|due| due.saturating_sub(now.monotonic).min(LOOK_MAX));
             tokio::select! {
                 snapshot = snapshots.recv(), if open => match snapshot {
                     Some(snapshot) => self.observe(snapshot, &mut rounds),
@@ -85,6 +97,8 @@ impl Pipeline {
                     }
                 }
                 Some(event) = events.recv() => self.on_plugin_event(event, &mut rounds).await,
+                Some(order) = orders.recv() => self.on_order(order).await,
+                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.settle(Vec::new()).await,
             }
         }
     }

@@ -63,6 +63,7 @@ fn to_wit(message: &Message) -> wit::Message {
         common_labels: convert::labels_out(&common_labels(&message.alerts)),
         alerts: message.alerts.iter().map(alert).collect(),
         truncated: 0,
+        others_firing: message.others_firing,
         attempt: message.attempt,
         agent: message.agent.clone(),
         external_url: message.external_url.clone(),

@@ -3,13 +3,24 @@
 use std::fmt::Display;
 
 use pharos_model::alert::{Alert, SavedBook};
+use pharos_model::dispatch;
 use pharos_model::outbox::NewRow;
 use rusqlite::{OptionalExtension, params};
 use tracing::warn;
 
-use super::{Event, Store, StoreError, events, outbox};
+use super::{Event, Store, StoreError, events, ledger, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
+
+/// What somebody did.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct AuditEntry {
+    pub at_ms: u64,
+    pub actor: String,
+    pub action: String,
+    pub subject: String,
+    pub detail: serde_json::Value,
+}
 
 /// What one evaluation changed.
 #[derive(Debug, Default)]
@@ -19,6 +30,9 @@ pub struct AlertChanges {
     pub removed: Vec<String>,
     pub next_incident: u64,
     pub events: Vec<Event>,
+    pub audit: Vec<AuditEntry>,
+    /// What receivers know and have to hear.
+    pub dispatch: dispatch::Changes,
     /// Who is told of it, each with its number.
     pub told: Vec<(u64, NewRow)>,
     pub now_ms: u64,
@@ -37,7 +51,7 @@ impl AlertChanges {
 }
 
 impl Store {
-    /// Writes alerts, the events that tell of their transitions and the notifications of them: all or nothing.
+    /// Writes alerts, the events that tell of their transitions, who knows of them and the notifications: all or nothing.
     pub async fn save_alerts(&self, changes: AlertChanges) -> Result<(), StoreError> {
         self.call(move |connection| {
             let transaction = connection.transaction()?;
@@ -56,6 +70,7 @@ impl Store {
             for event in &changes.events {
                 events::insert(&transaction, event)?;
             }
+            ledger::save(&transaction, &changes.dispatch)?;
             for (seq, row) in &changes.told {
                 outbox::insert(&transaction, *seq, row, changes.now_ms)?;
             }

@@ -13,7 +13,7 @@ const EVENTS_MAX: i64 = 10_000;
 pub struct Event {
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// `plugin`, `alert`.
+    /// `plugin`, `alert`, `withheld`.
     pub kind: String,
     /// What it is about: a plugin's id, an alert's fingerprint.
     pub subject: String,
@@ -28,21 +28,30 @@ impl Store {
 
     /// The newest events, newest first.
     pub async fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.call(move |connection| list(connection, "1 ORDER BY id DESC LIMIT ?1", params![limit])).await
+    }
+
+    /// What happened to an alert, newest first: its transitions, and who was not told of it.
+    pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.call(move |connection| {
-            let mut query = connection.prepare_cached("SELECT at_ms, kind, subject, detail FROM events ORDER BY id DESC LIMIT ?1")?;
-            let rows = query.query_map(params![limit], |row| {
-                let detail: String = row.get(3)?;
-                Ok(Event {
-                    at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
-                    kind: row.get(1)?,
-                    subject: row.get(2)?,
-                    detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
-                })
-            })?;
-            rows.collect()
+            list(connection, "kind IN ('alert', 'withheld') AND subject = ?1 ORDER BY id DESC LIMIT ?2", params![fingerprint, limit])
         })
         .await
     }
+}
+
+fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
+    let mut query = connection.prepare_cached(&format!("SELECT at_ms, kind, subject, detail FROM events WHERE {wanted}"))?;
+    let rows = query.query_map(parameters, |row| {
+        let detail: String = row.get(3)?;
+        Ok(Event {
+            at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
+            kind: row.get(1)?,
+            subject: row.get(2)?,
+            detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
+        })
+    })?;
+    rows.collect()
 }
 
 pub(super) fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {

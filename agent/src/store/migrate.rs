@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/4.sql")];
 
 /// Brings the schema up to date. A store from the future is left alone.
 pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

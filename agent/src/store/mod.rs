@@ -5,6 +5,7 @@
 mod alerts;
 mod damage;
 mod events;
+mod ledger;
 mod migrate;
 mod outbox;
 mod plugin_state;
@@ -19,9 +20,9 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-pub use alerts::AlertChanges;
+pub use alerts::{AlertChanges, AuditEntry};
 pub use events::Event;
-pub use outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn};
+pub use outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Wanted};
 pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};
 
 const DATABASE_FILE: &str = "pharos.db";

@@ -20,7 +20,7 @@ const DEAD_KEPT: i64 = 100_000;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct OutboxRow {
     pub seq: u64,
-    /// As it was made; what it waited for its group is in `due_at_ms`.
+    /// As it was made.
     pub made: NewRow,
     /// `waiting`, `sending`, `delivered`, `dead`.
     pub state: String,
@@ -102,6 +102,39 @@ impl Store {
         .await
     }
 
+    /// Takes rows that were given up back, those of receivers that exist. They have all their time again.
+    pub async fn revive_outbox(&self, wanted: Wanted, receivers: Vec<String>) -> Result<Vec<OutboxRow>, StoreError> {
+        self.call(move |connection| {
+            let (receiver, seqs) = wanted.parameters()?;
+            let receivers = json(&receivers)?;
+            let transaction = connection.transaction()?;
+            let condition = format!("state = 'dead' AND {} AND receiver IN (SELECT value FROM json_each(?3)) ORDER BY seq", Wanted::SQL);
+            let rows = list(&transaction, &condition, params![receiver, seqs, receivers])?;
+            let revived: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+            let sql = "UPDATE outbox SET state = 'waiting', attempts = 0, waited_ms = 0, settled_at_ms = NULL, due_at_ms = created_at_ms
+                       WHERE seq = ?1";
+            each(&transaction, sql, &revived, &[])?;
+            transaction.commit()?;
+            Ok(rows)
+        })
+        .await
+    }
+
+    /// Forgets rows that were given up.
+    pub async fn forget_dead(&self, wanted: Wanted) -> Result<usize, StoreError> {
+        self.call(move |connection| {
+            let (receiver, seqs) = wanted.parameters()?;
+            let sql = format!("DELETE FROM outbox WHERE state = 'dead' AND {}", Wanted::SQL);
+            connection.execute(&sql, params![receiver, seqs])
+        })
+        .await
+    }
+
+    /// Every row about an alert that is kept, oldest first.
+    pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        self.call(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit])).await
+    }
+
     /// The youngest rows, youngest first; of one receiver or one state if asked.
     pub async fn outbox(&self, receiver: Option<String>, state: Option<String>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         self.call(move |connection| {
@@ -112,14 +145,32 @@ impl Store {
     }
 }
 
+/// Which rows a person means.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of this receiver alone.
+    pub receiver: Option<String>,
+    /// With these numbers alone.
+    pub seqs: Option<Vec<u64>>,
+}
+
+impl Wanted {
+    /// As a condition with two parameters: a receiver, and a JSON list of numbers.
+    const SQL: &str = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR seq IN (SELECT value FROM json_each(?2)))";
+
+    fn parameters(&self) -> rusqlite::Result<(Option<String>, Option<String>)> {
+        Ok((self.receiver.clone(), self.seqs.as_ref().map(json).transpose()?))
+    }
+}
+
 /// Rows are written with the change that they tell of.
 pub(super) fn insert(connection: &Connection, seq: u64, row: &NewRow, now_ms: u64) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(
         "INSERT OR IGNORE INTO outbox
-             (seq, id, receiver, group_key, group_labels, fingerprint, incident, tells, alert, state, created_at_ms, due_at_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'waiting', ?10, ?11)",
+             (seq, id, receiver, group_key, group_labels, fingerprint, incident, tells, alert, others_firing, state, created_at_ms,
+              due_at_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'waiting', ?11, ?11)",
     )?;
-    let due_at_ms = now_ms.saturating_add(millis(row.wait));
     insert.execute(params![
         signed(seq),
         row.id,
@@ -130,8 +181,8 @@ pub(super) fn insert(connection: &Connection, seq: u64, row: &NewRow, now_ms: u6
         signed(row.incident),
         row.tells.as_str(),
         json(&row.alert)?,
+        row.others_firing,
         signed(now_ms),
-        signed(due_at_ms),
     ])?;
     Ok(())
 }
@@ -181,7 +232,7 @@ fn forget(connection: &Connection) -> rusqlite::Result<()> {
 fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<OutboxRow>> {
     let sql = format!(
         "SELECT seq, id, receiver, group_key, group_labels, fingerprint, incident, tells, alert, state, created_at_ms, due_at_ms,
-                settled_at_ms, attempts, waited_ms, message, reason, why
+                settled_at_ms, attempts, waited_ms, message, reason, why, others_firing
          FROM outbox WHERE {wanted}"
     );
     let mut query = connection.prepare_cached(&sql)?;
@@ -197,7 +248,7 @@ fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params
                 incident: unsigned(row.get(6)?),
                 tells: parsed(row, 7)?,
                 alert: from_json(row, 8)?,
-                wait: Duration::ZERO,
+                others_firing: row.get(18)?,
             },
             state: row.get(9)?,
             created_at_ms: unsigned(row.get(10)?),
@@ -213,7 +264,7 @@ fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params
     rows.collect()
 }
 
-fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
     serde_json::to_string(value).map_err(|err| rusqlite::Error::ToSqlConversionFailure(err.into()))
 }
 
@@ -232,10 +283,10 @@ fn millis(duration: Duration) -> u64 {
 }
 
 /// SQLite's integers have a sign; ours are small.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(number: i64) -> u64 {
+pub(super) fn unsigned(number: i64) -> u64 {
     number.unsigned_abs()
 }

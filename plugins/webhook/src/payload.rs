@@ -49,7 +49,8 @@ pub fn render(message: &Message, max_alerts: Option<usize>) -> Vec<u8> {
         common_labels.extend(common(&alerts, |alert| &alert.labels));
     }
     let common_annotations = common(&alerts, |alert| &alert.annotations);
-    let firing = message.alerts.iter().any(|alert| alert.ended_at_ms.is_none());
+    // Receivers that keep one incident per group close it when this says so.
+    let firing = message.others_firing > 0 || message.alerts.iter().any(|alert| alert.ended_at_ms.is_none());
     let shown = max_alerts.unwrap_or(usize::MAX).min(alerts.len());
     let cut = alerts.split_off(shown).len();
     let payload = Payload {

@@ -44,6 +44,7 @@ fn message(alerts: Vec<Alert>) -> Message {
         common_labels: vec![label("rule", "deadlocks")],
         alerts,
         truncated: 0,
+        others_firing: 0,
         attempt: 1,
         agent: "db-watch-1".to_owned(),
         external_url: Some("https://pharos.example.com".to_owned()),

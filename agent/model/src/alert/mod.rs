@@ -150,6 +150,12 @@ impl AlertBook {
         self.groups.values().flat_map(|group| group.alerts.values())
     }
 
+    /// The alert of the same plugin, rule, subject and labels as it is now, if it is open.
+    pub fn same_as(&self, alert: &Alert) -> Option<&Alert> {
+        let key = GroupKey { plugin: alert.plugin.clone(), subject: alert.subject.key() };
+        self.groups.get(&key)?.alerts.get(&AlertKey::new(&alert.rule, &alert.labels))
+    }
+
     fn freeze_where(&mut self, concerned: impl Fn(&GroupKey) -> bool, freeze: impl Fn(&mut Alert)) {
         for (key, group) in self.groups.iter_mut().filter(|(key, _)| concerned(key)) {
             let mut touched = BTreeSet::new();

@@ -73,8 +73,8 @@ pub struct NewRow {
     pub incident: u64,
     pub tells: Tells,
     pub alert: MessageAlert,
-    /// How long it waits for others of its group.
-    pub wait: Duration,
+    /// Alerts of its group that fire and are not told with it.
+    pub others_firing: u32,
 }
 
 impl NewRow {

@@ -67,6 +67,14 @@ struct Failure {
     given_up: (Duration, &'static str),
 }
 
+impl Settlement {
+    pub fn seqs(&self) -> &[u64] {
+        match self {
+            Self::Delivered { seqs, .. } | Self::Waiting { seqs, .. } | Self::Dead { seqs, .. } => seqs,
+        }
+    }
+}
+
 impl Failure {
     fn new(reason: &'static str, why: String, pause: Duration) -> Self {
         Self { reason, why, pause, may_have_arrived: false, given_up: backoff::TOO_LATE }
@@ -118,6 +126,34 @@ impl Queue {
 
     pub fn breaker(&self) -> BreakerState {
         self.breaker.state()
+    }
+
+    /// A person has reason to think that the receiver is there again: what was left alone is asked anew.
+    pub fn revive(&mut self) {
+        self.breaker = Breaker::default();
+    }
+
+    /// Gives up rows with these numbers, or all, as far as nothing of their incidents is under way.
+    pub fn drop_rows(&mut self, wanted: Option<&[u64]>) -> Option<Settlement> {
+        let mut seqs: Vec<u64> = match wanted {
+            Some(wanted) => wanted.iter().filter(|seq| self.rows.contains_key(seq)).copied().collect(),
+            None => self.rows.keys().copied().collect(),
+        };
+        seqs.sort_unstable();
+        seqs.retain(|seq| !self.is_under_way(*seq));
+        if seqs.is_empty() {
+            return None;
+        }
+        seqs.iter().for_each(|seq| self.hide(*seq));
+        Some(self.give_up(seqs, "dropped", "a person dropped it".to_owned()))
+    }
+
+    /// Whether anything of a row's incident is under way: its first row is ready otherwise.
+    fn is_under_way(&self, seq: u64) -> bool {
+        let Some(row) = self.rows.get(&seq) else { return false };
+        let first = self.incidents.get(&(row.fingerprint, row.incident)).and_then(BTreeSet::first);
+        let first = first.and_then(|first| self.rows.get(first));
+        first.is_some_and(|first| !self.ready.contains(&(first.due, first.seq)))
     }
 
     /// When to call [`take`](Self::take) again, if nothing else happens before.

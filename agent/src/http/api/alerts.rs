@@ -1,20 +1,23 @@
-//! `GET /api/database/alerts`: open alerts, the gravest first.
+//! `GET /api/alerts`, `GET /api/database/alerts`: open alerts, the gravest first.
+
+use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use pharos_model::alert::Alert;
+use pharos_model::dispatch::Acknowledgement;
 use pharos_model::subject::Label;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::super::Shared;
 use super::super::error::ApiError;
-use super::ByDatabase;
+use super::{ByDatabase, refused};
 use crate::clock::rfc3339;
 
 #[derive(Serialize)]
-struct AlertItem<'a> {
+pub struct AlertItem<'a> {
     fingerprint: String,
     rule: &'a str,
     plugin: &'a str,
@@ -37,6 +40,8 @@ struct AlertItem<'a> {
     frozen_since: Option<String>,
     frozen_evaluations: u32,
     flapping_since: Option<String>,
+    /// Who takes care of it.
+    acknowledgement: Option<Value>,
 }
 
 pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryRejection>) -> Result<Json<Value>, ApiError> {
@@ -44,11 +49,13 @@ pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryReje
     let database = query.checked(&api)?;
     let picture = api.board.picture();
     let of_database = |alert: &&Alert| database.is_none_or(|name| label(&alert.subject.labels, "database") == Some(name));
+    let acknowledged: BTreeMap<_, _> = api.desk.acknowledged().await.map_err(refused)?.into_iter().collect();
+    let item = |alert| item(alert, acknowledged.get(&alert.fingerprint));
     let items: Vec<AlertItem<'_>> = picture.alerts.iter().filter(of_database).map(item).collect();
     Ok(Json(json!({ "items": items })))
 }
 
-fn item(alert: &Alert) -> AlertItem<'_> {
+pub fn item<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>) -> AlertItem<'a> {
     AlertItem {
         fingerprint: alert.fingerprint.to_string(),
         rule: &alert.rule,
@@ -70,6 +77,7 @@ fn item(alert: &Alert) -> AlertItem<'_> {
         frozen_since: alert.frozen.as_ref().map(|frozen| rfc3339(frozen.since_ms)),
         frozen_evaluations: alert.frozen.as_ref().map_or(0, |frozen| frozen.evaluations),
         flapping_since: alert.flapping_since_ms.map(rfc3339),
+        acknowledgement: acknowledgement.map(|word| json!({ "author": word.author, "comment": word.comment, "at": rfc3339(word.at_ms) })),
     }
 }
 

@@ -1,14 +1,41 @@
 //! One file per resource: its types and its handler.
 
+pub mod alert;
 pub mod alerts;
 pub mod facts;
+pub mod outbox;
 pub mod plugins;
+pub mod receivers;
+pub mod silences;
 pub mod slow_queries;
 
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use serde::Deserialize;
 
 use super::Api;
 use super::error::ApiError;
+use crate::pipeline::DeskError;
+
+/// The body of a request, or what is wrong with it.
+fn body<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
+    json.map(|Json(body)| body).map_err(|err| ApiError::bad_request(err.body_text()))
+}
+
+/// What the pipeline answers instead of doing it.
+fn refused(err: DeskError) -> ApiError {
+    use pharos_model::dispatch::{AcknowledgeError, SilenceError};
+    let message = crate::telemetry::logs::chain(&err);
+    match err {
+        DeskError::Unknown(_) | DeskError::Acknowledge(AcknowledgeError::Unknown(_)) | DeskError::Silence(SilenceError::Unknown(_)) => {
+            ApiError::not_found(message)
+        }
+        DeskError::Silence(SilenceError::Configured(_) | SilenceError::TooMany) => ApiError::conflict(message),
+        DeskError::Silence(_) | DeskError::Acknowledge(_) => ApiError::bad_request(message),
+        DeskError::Store(_) => ApiError::unavailable(format!("nothing changed, because it could not be stored: {message}")),
+        DeskError::Closed => ApiError::unavailable(message),
+    }
+}
 
 /// `?database=NAME`, everywhere under `/api/database`.
 #[derive(Debug, Deserialize)]

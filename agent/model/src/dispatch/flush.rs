@@ -1,0 +1,272 @@
+//! What goes out now: groups that are due, compared with what their receivers know.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    Dispatcher, Entry, GroupId, Hold, Incident, IncidentKey, Told, UNTOLD_ENDS_MAX,
+    tell::{ended_alert, message_alert, repeat_at},
+};
+use crate::{
+    alert::{Alert, AlertBook, Now},
+    notification::MessageReason,
+    outbox::{NewRow, Tells},
+};
+
+/// What came of a look at the groups.
+#[derive(Debug, Default)]
+pub struct Release {
+    /// To be stored and sent, in this order.
+    pub rows: Vec<NewRow>,
+    /// What receivers did not hear, and why, once for each reason.
+    pub withheld: Vec<Withheld>,
+}
+
+/// A receiver did not hear of an alert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withheld {
+    pub receiver: String,
+    pub key: IncidentKey,
+    pub why: Hold,
+    /// The incident is over and will never be told; else it is told when nothing is in the way.
+    pub for_good: bool,
+}
+
+/// What one entry has to say.
+enum Say {
+    Nothing,
+    Rows(Vec<NewRow>),
+    Held(Hold),
+}
+
+impl Dispatcher {
+    /// Tells what is due. `has_room` says whether a receiver takes more; `book` has the alerts as they are now.
+    pub fn release(&mut self, book: &AlertBook, has_room: impl Fn(&str) -> bool, now: Now) -> Release {
+        self.turn_silences(now.wall_ms);
+        if std::mem::take(&mut self.recheck) {
+            self.recheck_held(now);
+        }
+        let mut release = Release::default();
+        let due: Vec<GroupId> = self.dues.iter().take_while(|(due, _)| *due <= now.monotonic).map(|(_, id)| id.clone()).collect();
+        for id in due {
+            self.release_group(&id, book, &has_room, now, &mut release);
+        }
+        release
+    }
+
+    /// What is not held back any more goes at once: it has waited long enough.
+    fn recheck_held(&mut self, now: Now) {
+        let mut free = Vec::new();
+        for (key, receiver) in &self.held {
+            let Some(incident) = self.incidents.get(key) else { continue };
+            let Some(entry) = incident.entries.get(receiver) else { continue };
+            if entry.hold == Some(Hold::Behind) || self.suppression(*key, &incident.alert, now.wall_ms).is_none() {
+                free.push((*key, receiver.clone(), entry.group_key.clone()));
+            }
+        }
+        for (key, receiver, group_key) in free {
+            let id = (receiver, group_key);
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.news.insert(key);
+                self.set_due(&id, Some(now.monotonic));
+            }
+        }
+    }
+
+    fn release_group(&mut self, id: &GroupId, book: &AlertBook, has_room: &impl Fn(&str) -> bool, now: Now, release: &mut Release) {
+        let has_room = has_room(&id.0);
+        let Some(group) = self.groups.get_mut(id) else { return };
+        let (news, repeat) = (std::mem::take(&mut group.news), group.repeat);
+        let mut rows = Vec::new();
+        for key in news {
+            let Some(mut incident) = self.incidents.remove(&key) else { continue };
+            let Some(mut entry) = incident.entries.remove(&id.0) else {
+                self.incidents.insert(key, incident);
+                continue;
+            };
+            entry.due_at_ms = None;
+            self.touched.entries.insert((key, id.0.clone()));
+            self.incidents.insert(key, incident);
+            match self.say(&mut entry, book, has_room, repeat, now) {
+                Say::Nothing => self.free(&mut entry),
+                Say::Rows(said) => {
+                    self.free(&mut entry);
+                    rows.extend(said);
+                }
+                Say::Held(why) => self.hold(&mut entry, why, release),
+            }
+            self.put_back(id, key, entry);
+        }
+        if has_room {
+            self.remind(id, book, now, &mut rows);
+        }
+        self.close(id, !rows.is_empty(), has_room, now);
+        let others_firing = self.others_firing(id, &rows);
+        release.rows.extend(rows.into_iter().map(|row| NewRow { others_firing, ..row }));
+    }
+
+    /// Compares what a receiver knows with what is true.
+    fn say(&self, entry: &mut Entry, book: &AlertBook, has_room: bool, repeat: Duration, now: Now) -> Say {
+        if let Some(ended) = entry.ended.clone() {
+            // Whoever heard the beginning hears the end, whatever silence there is: nobody shall believe that it still fires.
+            if entry.told.is_some() {
+                return Say::Rows(vec![entry.row(Tells::End, ended_alert(&ended))]);
+            }
+            // What was held back to its end is not told once nothing is in its way any more.
+            let held = entry.hold.clone().filter(|why| *why != Hold::Behind);
+            if let Some(why) = held.or_else(|| self.suppression(entry.key(), &ended.alert, now.wall_ms)) {
+                return Say::Held(why);
+            }
+            if !has_room {
+                return Say::Held(Hold::Behind);
+            }
+            let begin = entry.row(Tells::Begin, message_alert(&ended.alert, MessageReason::Firing));
+            return Say::Rows(vec![begin, entry.row(Tells::End, ended_alert(&ended))]);
+        }
+        let Some(alert) = self.current(entry.key(), book) else { return Say::Nothing };
+        if !entry.has_news(alert) {
+            // It is as it was when it was told.
+            return Say::Nothing;
+        }
+        if let Some(why) = self.suppression(entry.key(), alert, now.wall_ms) {
+            return Say::Held(why);
+        }
+        if !has_room {
+            return Say::Held(Hold::Behind);
+        }
+        let (tells, reason) = match &entry.told {
+            None if alert.is_flapping() => (Tells::Begin, MessageReason::Flapping),
+            None => (Tells::Begin, MessageReason::Firing),
+            Some(told) if told.severity != alert.severity => (Tells::Change, MessageReason::SeverityChanged),
+            Some(_) => (Tells::Change, MessageReason::Flapping),
+        };
+        let row = entry.row(tells, message_alert(alert, reason));
+        entry.told = Some(told(alert, repeat, now));
+        Say::Rows(vec![row])
+    }
+
+    /// An alert that is open, with what the latest evaluation said of it.
+    fn current<'a>(&'a self, key: IncidentKey, book: &'a AlertBook) -> Option<&'a Alert> {
+        let known = &self.incidents.get(&key)?.alert;
+        Some(book.same_as(known).filter(|alert| alert.incident == known.incident).unwrap_or(known))
+    }
+
+    /// Reminds a receiver of what still fires, of all that is about due together.
+    fn remind(&mut self, id: &GroupId, book: &AlertBook, now: Now, rows: &mut Vec<NewRow>) {
+        let Some(group) = self.groups.get(id) else { return };
+        let repeat = group.repeat;
+        let late = |entry: &Entry, by| entry.told.as_ref().and_then(|told| told.repeat_at).is_some_and(|at| at <= now.monotonic + by);
+        let open = |key: &IncidentKey| self.incidents.get(key)?.entries.get(&id.0).filter(|entry| entry.ended.is_none());
+        if !group.members.iter().filter_map(open).any(|entry| late(entry, Duration::ZERO)) {
+            return;
+        }
+        let due: Vec<IncidentKey> =
+            group.members.iter().filter(|key| open(key).is_some_and(|entry| late(entry, repeat / 2))).copied().collect();
+        for key in due {
+            let Some(alert) = self.current(key, book).cloned() else { continue };
+            let suppressed = self.suppression(key, &alert, now.wall_ms).is_some();
+            let Some(entry) = self.incidents.get_mut(&key).and_then(|incident| incident.entries.get_mut(&id.0)) else { continue };
+            if !suppressed {
+                let reason = if alert.is_flapping() { MessageReason::Flapping } else { MessageReason::Repeated };
+                rows.push(entry.row(Tells::Change, message_alert(&alert, reason)));
+                entry.told = Some(told(&alert, repeat, now));
+                self.touched.entries.insert((key, id.0.clone()));
+            } else if let Some(told) = &mut entry.told {
+                told.repeat_at = repeat_at(now.monotonic, repeat, Duration::ZERO);
+            }
+        }
+    }
+
+    fn hold(&mut self, entry: &mut Entry, why: Hold, release: &mut Release) {
+        // An end that nobody heard begin stays untold; only one for which there is no room now may be told later.
+        let for_good = entry.ended.is_some() && (why != Hold::Behind || self.is_too_far_behind(&entry.receiver));
+        if for_good || entry.hold.as_ref() != Some(&why) {
+            release.withheld.push(Withheld { receiver: entry.receiver.clone(), key: entry.key(), why: why.clone(), for_good });
+        }
+        let held = (entry.key(), entry.receiver.clone());
+        if for_good {
+            self.held.remove(&held);
+            entry.told = None;
+            entry.hold = None;
+        } else {
+            self.held.insert(held);
+            entry.hold = Some(why);
+        }
+    }
+
+    fn is_too_far_behind(&self, receiver: &str) -> bool {
+        self.held.len() >= UNTOLD_ENDS_MAX && self.held.iter().filter(|(_, held)| held == receiver).count() >= UNTOLD_ENDS_MAX
+    }
+
+    fn free(&mut self, entry: &mut Entry) {
+        if entry.hold.take().is_some() {
+            self.held.remove(&(entry.key(), entry.receiver.clone()));
+        }
+    }
+
+    /// An entry returns to its incident, unless there is nothing more to say.
+    fn put_back(&mut self, id: &GroupId, key: IncidentKey, entry: Entry) {
+        let Some(incident) = self.incidents.get_mut(&key) else { return };
+        if entry.ended.is_none() || entry.hold.is_some() {
+            incident.entries.insert(id.0.clone(), entry);
+            return;
+        }
+        if incident.entries.is_empty() && incident.ended {
+            self.incidents.remove(&key);
+        }
+        if let Some(group) = self.groups.get_mut(id) {
+            group.members.remove(&key);
+        }
+    }
+
+    /// What a group waits for next: to be told again what there was no room for, or to remind; an empty one is forgotten once it was quiet
+    /// for its interval.
+    fn close(&mut self, id: &GroupId, has_told: bool, has_room: bool, now: Now) {
+        let Some(group) = self.groups.get_mut(id) else { return };
+        if has_told {
+            group.quiet_until = Some(now.monotonic + group.interval);
+        }
+        let is_quiet = group.quiet_until.is_none_or(|until| until <= now.monotonic);
+        if group.members.is_empty() && is_quiet {
+            self.set_due(id, None);
+            self.groups.remove(id);
+            return;
+        }
+        let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident: &Incident| incident.entries.get(&id.0));
+        let mut due = group.members.is_empty().then_some(group.quiet_until).flatten();
+        let behind: Vec<IncidentKey> =
+            group.members.iter().filter(|key| entry(key).is_some_and(|entry| entry.hold == Some(Hold::Behind))).copied().collect();
+        if !behind.is_empty() {
+            due = Some(now.monotonic + group.interval.max(BEHIND_PAUSE));
+        }
+        let reminders = group.members.iter().filter_map(entry).filter(|entry| entry.ended.is_none());
+        let reminder = reminders.filter_map(|entry| entry.told.as_ref()?.repeat_at).min();
+        // Nobody is reminded while there is no room.
+        let soonest = if has_room { Duration::ZERO } else { now.monotonic + BEHIND_PAUSE };
+        due = due.into_iter().chain(reminder.map(|at| at.max(soonest))).min();
+        group.news.extend(behind);
+        self.set_due(id, due);
+    }
+
+    /// Alerts of a group that its receiver believes to fire, besides those that it is told of now.
+    fn others_firing(&self, id: &GroupId, rows: &[NewRow]) -> u32 {
+        let Some(group) = self.groups.get(id) else { return 0 };
+        let told: BTreeSet<IncidentKey> = rows.iter().map(|row| (row.fingerprint, row.incident)).collect();
+        let fires = |key: &&IncidentKey| {
+            let entry = self.incidents.get(key).and_then(|incident| incident.entries.get(&id.0));
+            entry.is_some_and(|entry| entry.told.is_some() && entry.ended.is_none()) && !told.contains(key)
+        };
+        u32::try_from(group.members.iter().filter(fires).count()).unwrap_or(u32::MAX)
+    }
+}
+
+/// How soon it is tried again whether a receiver that is far behind has room.
+const BEHIND_PAUSE: Duration = Duration::from_secs(5);
+
+fn told(alert: &Alert, repeat: Duration, now: Now) -> Told {
+    Told {
+        severity: alert.severity,
+        flapping: alert.is_flapping(),
+        at_ms: now.wall_ms,
+        repeat_at: repeat_at(now.monotonic, repeat, Duration::ZERO),
+    }
+}

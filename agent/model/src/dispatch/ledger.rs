@@ -1,0 +1,136 @@
+//! What one receiver was told of one incident, and what keeps it from hearing more.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::IncidentKey;
+use crate::{
+    alert::{Alert, Fingerprint},
+    finding::Severity,
+    subject::Label,
+};
+
+/// One line of the ledger. Serialises completely: what is read back goes on where it was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    pub receiver: String,
+    pub fingerprint: Fingerprint,
+    pub incident: u64,
+    pub group_key: String,
+    pub group_labels: Vec<Label>,
+    /// None: nothing yet.
+    pub told: Option<Told>,
+    /// Why there is something it was not told.
+    pub hold: Option<Hold>,
+    /// Wall clock: when its group is told, if it has news.
+    pub due_at_ms: Option<u64>,
+    /// Rows made so far; numbers them.
+    pub rows: u32,
+    /// How the incident ended, if that is still to be told.
+    pub ended: Option<Box<Ended>>,
+}
+
+/// What was told last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    pub severity: Severity,
+    /// That it comes and goes.
+    pub flapping: bool,
+    /// Wall clock.
+    pub at_ms: u64,
+    /// Monotonic: when the receiver is reminded; none: never. Another process has another clock, so it is never stored.
+    #[serde(skip)]
+    pub repeat_at: Option<Duration>,
+}
+
+/// The end of an incident.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// As it was then.
+    pub alert: Alert,
+    pub at_ms: u64,
+    /// Why, if nobody saw that it is fine again.
+    pub because: Option<String>,
+}
+
+/// Why a receiver does not hear of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Hold {
+    Silenced {
+        silence: String,
+        author: String,
+        comment: String,
+        until_ms: u64,
+    },
+    Inhibited {
+        rule: String,
+        by: Fingerprint,
+    },
+    Acknowledged {
+        author: String,
+        at_ms: u64,
+    },
+    /// Too much waits for it already.
+    Behind,
+    /// No route leads to it any more.
+    Unrouted,
+}
+
+impl Hold {
+    /// A closed set, for metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Silenced { .. } => "silenced",
+            Self::Inhibited { .. } => "inhibited",
+            Self::Acknowledged { .. } => "acknowledged",
+            Self::Behind => "behind",
+            Self::Unrouted => "unrouted",
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silenced { silence, author, comment, .. } => write!(f, "silenced by {author} ({silence}): {comment}"),
+            Self::Inhibited { rule, by } => write!(f, "explained by alert {by} (inhibition `{rule}`)"),
+            Self::Acknowledged { author, .. } => write!(f, "acknowledged by {author}"),
+            Self::Behind => f.write_str("too many notifications wait for this receiver already"),
+            Self::Unrouted => f.write_str("no route leads to this receiver any more"),
+        }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(receiver: &str, key: IncidentKey, group_key: String, group_labels: Vec<Label>) -> Self {
+        let (fingerprint, incident) = key;
+        Self {
+            receiver: receiver.to_owned(),
+            fingerprint,
+            incident,
+            group_key,
+            group_labels,
+            told: None,
+            hold: None,
+            due_at_ms: None,
+            rows: 0,
+            ended: None,
+        }
+    }
+
+    pub fn key(&self) -> IncidentKey {
+        (self.fingerprint, self.incident)
+    }
+
+    /// Whether there is something about an alert that is open that its receiver does not know.
+    pub(super) fn has_news(&self, alert: &Alert) -> bool {
+        self.told.as_ref().is_none_or(|told| told.severity != alert.severity || (alert.is_flapping() && !told.flapping))
+    }
+
+    /// Whether it became graver than its receiver knows.
+    pub(super) fn is_graver(&self, alert: &Alert) -> bool {
+        self.told.as_ref().is_some_and(|told| told.severity < alert.severity)
+    }
+}

@@ -1,0 +1,177 @@
+//! The ledger outside this process: what the store writes with each change and reads at the start.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Route, Silence, Touched, Withheld, tell::repeat_at};
+use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
+
+/// Everything that a new process needs to go on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SavedDispatch {
+    pub entries: Vec<Entry>,
+    pub silences: Vec<Silence>,
+    pub acknowledgements: Vec<(Fingerprint, u64, Acknowledgement)>,
+}
+
+/// What to write so that the store equals the ledger.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    pub entries: Vec<Entry>,
+    /// Receiver, fingerprint and incident of entries that are done.
+    pub removed: Vec<(String, Fingerprint, u64)>,
+    pub silences: Vec<Silence>,
+    pub removed_silences: Vec<String>,
+    pub acknowledgements: Vec<(Fingerprint, u64, Acknowledgement)>,
+    pub removed_acknowledgements: Vec<IncidentKey>,
+    touched: Touched,
+}
+
+impl Changes {
+    pub fn is_empty(&self) -> bool {
+        self.touched == Touched::default()
+    }
+}
+
+impl Dispatcher {
+    /// What changed since it was last asked.
+    pub fn take_changes(&mut self) -> Changes {
+        let touched = std::mem::take(&mut self.touched);
+        let mut changes = Changes::default();
+        for (key, receiver) in &touched.entries {
+            match self.incidents.get(key).and_then(|incident| incident.entries.get(receiver)) {
+                Some(entry) => changes.entries.push(entry.clone()),
+                None => changes.removed.push((receiver.clone(), key.0, key.1)),
+            }
+        }
+        for id in &touched.silences {
+            match self.silences.get(id) {
+                Some(silence) => changes.silences.push(silence.clone()),
+                None => changes.removed_silences.push(id.clone()),
+            }
+        }
+        for key in &touched.acknowledgements {
+            match self.acknowledgement(*key) {
+                Some(acknowledgement) => changes.acknowledgements.push((key.0, key.1, acknowledgement.clone())),
+                None => changes.removed_acknowledgements.push(*key),
+            }
+        }
+        changes.touched = touched;
+        changes
+    }
+
+    /// The changes could not be written: they will be among the next ones.
+    pub fn give_back(&mut self, changes: Changes) {
+        self.touched.entries.extend(changes.touched.entries);
+        self.touched.silences.extend(changes.touched.silences);
+        self.touched.acknowledgements.extend(changes.touched.acknowledgements);
+    }
+
+    /// Goes on where another process stopped, with the routes of today. Says who will not hear of something because none leads there.
+    pub fn restore(&mut self, saved: SavedDispatch, book: &AlertBook, now: Now) -> Vec<Withheld> {
+        for silence in saved.silences {
+            self.silences.entry(silence.id.clone()).or_insert(silence);
+        }
+        let open: Vec<&Alert> = book.alerts().filter(|alert| alert.state != AlertState::Pending).collect();
+        for alert in &open {
+            self.inhibitions.fires(alert);
+            self.incidents.insert((alert.fingerprint, alert.incident), Incident::new(alert));
+        }
+        let mut unrouted = Vec::new();
+        for entry in saved.entries {
+            unrouted.extend(self.restore_entry(entry, now));
+        }
+        for (fingerprint, number, acknowledgement) in saved.acknowledgements {
+            match self.incidents.get_mut(&(fingerprint, number)) {
+                Some(incident) => incident.acknowledgement = Some(acknowledgement),
+                None => drop(self.touched.acknowledgements.insert((fingerprint, number))),
+            }
+        }
+        // Whoever a route leads to since today hears of what fires.
+        open.into_iter().for_each(|alert| self.stands(alert, now));
+        self.recheck = true;
+        unrouted
+    }
+
+    fn restore_entry(&mut self, mut entry: Entry, now: Now) -> Option<Withheld> {
+        let key = entry.key();
+        let done = (key, entry.receiver.clone());
+        if let Some(ended) = &entry.ended {
+            self.incidents.entry(key).or_insert_with(|| Incident { ended: true, ..Incident::new(&ended.alert) });
+        }
+        // Nobody knows an alert like that: it is of a store that was mended.
+        let Some(alert) = self.incidents.get(&key).map(|incident| incident.alert.clone()) else {
+            self.touched.entries.insert(done);
+            return None;
+        };
+        let leads = |route: &&Route| route.receiver == entry.receiver;
+        let by_route = self.routes.receivers(&alert).into_iter().find(|(receiver, _)| *receiver == entry.receiver);
+        // One who heard the beginning hears the end, also when nothing new is to be told there.
+        let route = by_route.map(|(_, route)| route).or_else(|| self.routes.routes.iter().find(leads).filter(|_| entry.told.is_some()));
+        let is_known = self.routes.receivers.contains(&entry.receiver);
+        let Some(route) = route.filter(|_| is_known) else {
+            self.touched.entries.insert(done);
+            return Some(Withheld { receiver: entry.receiver, key, why: Hold::Unrouted, for_good: true });
+        };
+        let group = Group::new(route);
+        let longest = group.wait.max(group.interval);
+        let id = (entry.receiver.clone(), entry.group_key.clone());
+        let group = self.groups.entry(id.clone()).or_insert(group);
+        group.members.insert(key);
+        if let Some(told) = &mut entry.told {
+            let elapsed = Duration::from_millis(now.wall_ms.saturating_sub(told.at_ms));
+            told.repeat_at = repeat_at(now.monotonic, group.repeat, elapsed);
+            let quiet = now.monotonic + group.interval.saturating_sub(elapsed);
+            group.quiet_until = group.quiet_until.max(Some(quiet));
+        }
+        let waits = entry.due_at_ms.map(|due_at_ms| Duration::from_millis(due_at_ms.saturating_sub(now.wall_ms)).min(longest));
+        let due = match waits {
+            Some(wait) => Some(now.monotonic + wait),
+            None => entry.told.as_ref().and_then(|told| told.repeat_at),
+        };
+        if waits.is_some() || entry.ended.is_some() {
+            group.news.insert(key);
+        }
+        let due = group.due.into_iter().chain(due).chain(entry.ended.is_some().then_some(now.monotonic + longest)).min();
+        if entry.hold.is_some() {
+            self.held.insert(done);
+        }
+        if let Some(incident) = self.incidents.get_mut(&key) {
+            incident.entries.insert(entry.receiver.clone(), entry);
+        }
+        self.set_due(&id, due);
+        None
+    }
+
+    /// Everything, as a store would have it.
+    pub fn export(&self) -> SavedDispatch {
+        let entries = self.incidents.values().flat_map(|incident| incident.entries.values().cloned()).collect();
+        let silences = self.silences.values().filter(|silence| !silence.configured).cloned().collect();
+        let acknowledged = |(key, incident): (&IncidentKey, &Incident)| Some((key.0, key.1, incident.acknowledgement.clone()?));
+        SavedDispatch { entries, silences, acknowledgements: self.incidents.iter().filter_map(acknowledged).collect() }
+    }
+}
+
+impl Incident {
+    pub(super) fn new(alert: &Alert) -> Self {
+        Self { alert: alert.clone(), acknowledgement: None, ended: false, entries: BTreeMap::new() }
+    }
+}
+
+impl Group {
+    pub(super) fn new(route: &Route) -> Self {
+        Self {
+            wait: route.group_wait,
+            interval: route.group_interval,
+            repeat: route.repeat_interval,
+            members: BTreeSet::new(),
+            news: BTreeSet::new(),
+            due: None,
+            quiet_until: None,
+        }
+    }
+}

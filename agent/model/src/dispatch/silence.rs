@@ -1,0 +1,180 @@
+//! What people say about alerts: that nobody shall hear of some for a while, and that somebody takes care of one.
+
+use serde::{Deserialize, Serialize};
+
+use super::matcher::Matchers;
+use crate::{alert::Alert, finding::Severity};
+
+/// Silences that are kept, those that are over included.
+pub const SILENCES_MAX: usize = 1_000;
+/// Longer is no silence but a rule that nobody wants.
+pub const SILENCE_MS_MAX: u64 = 366 * 24 * 3_600_000;
+/// An author or a comment.
+pub const TEXT_BYTES_MAX: usize = 2_000;
+
+/// Alerts that match are told to nobody between two instants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    pub id: String,
+    pub matchers: Matchers,
+    /// Wall clock, milliseconds since 1970, like all that end so.
+    pub starts_at_ms: u64,
+    pub ends_at_ms: u64,
+    pub author: String,
+    pub comment: String,
+    pub created_at_ms: u64,
+    /// It is over for good: a clock that goes back does not bring it back.
+    pub over: bool,
+    /// From the config file, where alone it can be changed.
+    #[serde(default)]
+    pub configured: bool,
+}
+
+/// Where a silence is in its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SilenceState {
+    Pending,
+    Active,
+    Expired,
+}
+
+impl SilenceState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+/// Why a silence is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SilenceError {
+    #[error("a silence needs a matcher; one that matches every alert would hide everything")]
+    TakesAll,
+    #[error("the silence would end before it begins")]
+    Backwards,
+    #[error("the silence would be over already")]
+    Past,
+    #[error("a silence lasts at most a year")]
+    TooLong,
+    #[error("a silence needs an author and a comment, so that others know whom to ask and why")]
+    Unsigned,
+    #[error("an author or a comment has at most {TEXT_BYTES_MAX} bytes")]
+    TooMuchText,
+    #[error("there are {SILENCES_MAX} silences already; expire some")]
+    TooMany,
+    #[error("no silence has the id `{0}`")]
+    Unknown(String),
+    #[error("the silence `{0}` stands in the config file; remove it there")]
+    Configured(String),
+}
+
+impl Silence {
+    pub fn check(&self, now_ms: u64) -> Result<(), SilenceError> {
+        if self.matchers.take_all() {
+            return Err(SilenceError::TakesAll);
+        }
+        if self.ends_at_ms <= self.starts_at_ms {
+            return Err(SilenceError::Backwards);
+        }
+        if self.ends_at_ms <= now_ms && !self.configured {
+            return Err(SilenceError::Past);
+        }
+        if self.ends_at_ms - self.starts_at_ms > SILENCE_MS_MAX {
+            return Err(SilenceError::TooLong);
+        }
+        check_signed(&self.author, &self.comment)
+    }
+
+    pub fn state(&self, now_ms: u64) -> SilenceState {
+        match () {
+            () if self.over || self.ends_at_ms <= now_ms => SilenceState::Expired,
+            () if self.starts_at_ms > now_ms => SilenceState::Pending,
+            () => SilenceState::Active,
+        }
+    }
+
+    pub fn hides(&self, alert: &Alert, now_ms: u64) -> bool {
+        self.state(now_ms) == SilenceState::Active && self.matchers.hold(alert)
+    }
+
+    /// The next instant at which it begins or ends.
+    pub fn changes_at_ms(&self, now_ms: u64) -> Option<u64> {
+        match self.state(now_ms) {
+            SilenceState::Pending => Some(self.starts_at_ms),
+            SilenceState::Active => Some(self.ends_at_ms),
+            SilenceState::Expired => None,
+        }
+    }
+}
+
+/// Somebody takes care of an incident: nobody is reminded of it, and nobody new is told, unless it becomes graver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    pub author: String,
+    pub comment: String,
+    pub at_ms: u64,
+    /// How grave it was.
+    pub severity: Severity,
+}
+
+impl Acknowledgement {
+    pub fn holds(&self, alert: &Alert) -> bool {
+        alert.severity <= self.severity
+    }
+}
+
+/// Checks whose words they are.
+pub fn check_signed(author: &str, comment: &str) -> Result<(), SilenceError> {
+    if author.trim().is_empty() || comment.trim().is_empty() {
+        return Err(SilenceError::Unsigned);
+    }
+    if author.len() > TEXT_BYTES_MAX || comment.len() > TEXT_BYTES_MAX {
+        return Err(SilenceError::TooMuchText);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn silence(matchers: &[&str], from: u64, to: u64) -> Silence {
+        Silence {
+            id: "s1".to_owned(),
+            matchers: Matchers(matchers.iter().map(|text| text.parse().expect("right")).collect()),
+            starts_at_ms: from,
+            ends_at_ms: to,
+            author: "ann".to_owned(),
+            comment: "maintenance".to_owned(),
+            created_at_ms: 0,
+            over: false,
+            configured: false,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let refused = |silence: Silence| silence.check(100).expect_err("it is wrong");
+        assert_eq!(refused(silence(&[], 0, 200)), SilenceError::TakesAll);
+        assert_eq!(refused(silence(&["rule=~.*"], 0, 200)), SilenceError::TakesAll);
+        assert_eq!(refused(silence(&["rule=a"], 300, 200)), SilenceError::Backwards);
+        assert_eq!(refused(silence(&["rule=a"], 0, 100)), SilenceError::Past);
+        assert_eq!(refused(silence(&["rule=a"], 0, u64::MAX)), SilenceError::TooLong);
+        assert_eq!(refused(Silence { comment: " ".to_owned(), ..silence(&["rule=a"], 0, 200) }), SilenceError::Unsigned);
+        assert_eq!(refused(Silence { author: "x".repeat(2_001), ..silence(&["rule=a"], 0, 200) }), SilenceError::TooMuchText);
+        assert_eq!(silence(&["rule=a"], 0, 200).check(100), Ok(()));
+    }
+
+    #[test]
+    fn a_silence_has_its_time_and_no_second_one() {
+        let silence = silence(&["rule=a"], 100, 200);
+        let states: Vec<&str> = [99, 100, 199, 200].iter().map(|now| silence.state(*now).as_str()).collect();
+        assert_eq!(states, ["pending", "active", "active", "expired"]);
+        assert_eq!([99, 100, 200].map(|now| silence.changes_at_ms(now)), [Some(100), Some(200), None]);
+        assert_eq!(Silence { over: true, ..silence }.state(150), SilenceState::Expired, "the clock went back");
+    }
+}

@@ -1,0 +1,291 @@
+//! What receivers hear, told as stories: the real alert book in front, a clock that the story moves.
+
+use std::time::Duration;
+
+use super::{Dispatcher, Inhibition, Matcher, Matchers, Release, Route, Routes, Silence};
+use crate::{
+    alert::{Alert, AlertBook, Cycle, Now, Outcome},
+    finding::{Finding, Report, RuleSpec, Severity, Strength},
+    notification::MessageReason,
+    outbox::NewRow,
+    snapshot::Snapshot,
+    subject::Subject,
+};
+
+use Severity::{Critical, Info, Warning};
+
+mod held;
+mod restarts;
+
+/// Every rule of the stories. They fire and resolve at once.
+const RULES: [&str; 6] = ["lag", "disk", "server-down", "a", "b", "c"];
+
+/// An alert that fires.
+pub(crate) fn alert(rule: &str, subject: &str) -> Alert {
+    let mut town = Town::new(vec![]);
+    town.judge_by(&[rule], subject, &[(rule, Warning)]);
+    town.book.alerts().next().expect("it fires").clone()
+}
+
+pub(super) fn route(matchers: &[&str], receiver: &str) -> Route {
+    Route {
+        matchers: Matchers(matchers.iter().map(|text| text.parse::<Matcher>().expect("right")).collect()),
+        receiver: receiver.to_owned(),
+        continues: false,
+        group_by: vec!["subject".to_owned()],
+        group_wait: Duration::from_secs(30),
+        group_interval: Duration::from_secs(300),
+        repeat_interval: Duration::from_secs(4 * 3_600),
+    }
+}
+
+/// When every story begins.
+const WALL_MS: u64 = 1_700_000_000_000;
+
+/// Alerts, those who decide, and a clock.
+pub(super) struct Town {
+    pub book: AlertBook,
+    pub dispatcher: Dispatcher,
+    pub now: Now,
+    pub routes: Routes,
+    pub has_room: bool,
+}
+
+impl Town {
+    pub fn new(routes: Vec<Route>) -> Self {
+        let receivers = ["ops", "pager", "boss"].map(str::to_owned).into();
+        let routes = Routes { routes, receivers };
+        let now = Now { monotonic: Duration::from_secs(1_000), wall_ms: WALL_MS };
+        Self { book: AlertBook::default(), dispatcher: Dispatcher::new(routes.clone(), vec![], vec![]), now, routes, has_room: true }
+    }
+
+    pub fn with_inhibitions(mut self, inhibitions: Vec<Inhibition>) -> Self {
+        self.dispatcher = Dispatcher::new(self.routes.clone(), inhibitions, vec![]);
+        self
+    }
+
+    pub fn pass(&mut self, seconds: u64) {
+        self.now.monotonic += Duration::from_secs(seconds);
+        self.now.wall_ms += 1_000 * seconds;
+    }
+
+    /// One evaluation: this and nothing else is wrong with a subject.
+    pub fn judge(&mut self, subject: &str, wrong: &[(&str, Severity)]) {
+        self.judge_by(&RULES, subject, wrong);
+    }
+
+    fn judge_by(&mut self, rules: &[&str], subject: &str, wrong: &[(&str, Severity)]) {
+        let rules: Vec<RuleSpec> = rules.iter().map(|id| rule(id)).collect();
+        let snapshot = Snapshot {
+            subject: Subject::new("postgres", subject),
+            taken_at: self.now.monotonic,
+            taken_at_ms: self.now.wall_ms,
+            ..Snapshot::empty("postgres")
+        };
+        let findings = wrong.iter().map(|(rule, severity)| finding(rule, *severity)).collect();
+        let outcome = Outcome::Judged(Report { findings, ..Report::default() });
+        let cycle = Cycle { plugin: "essentials", snapshot: &snapshot, rules: &rules, outcome };
+        for transition in self.book.apply(cycle, self.now) {
+            self.dispatcher.observe(&transition, self.now);
+        }
+    }
+
+    pub fn release(&mut self) -> Release {
+        self.dispatcher.release(&self.book, |_| self.has_room, self.now)
+    }
+
+    /// What is told now, a line for each row.
+    pub fn told(&mut self) -> Vec<String> {
+        self.release().rows.iter().map(line).collect()
+    }
+
+    pub fn silence(&mut self, id: &str, matchers: &[&str], seconds: u64) {
+        let silence = Silence {
+            id: id.to_owned(),
+            matchers: Matchers(matchers.iter().map(|text| text.parse().expect("right")).collect()),
+            starts_at_ms: self.now.wall_ms,
+            ends_at_ms: self.now.wall_ms + 1_000 * seconds,
+            author: "ann".to_owned(),
+            comment: "maintenance".to_owned(),
+            created_at_ms: self.now.wall_ms,
+            over: false,
+            configured: false,
+        };
+        self.dispatcher.silence(silence, self.now).expect("it is right");
+    }
+
+    /// Everything starts anew, with what a store would have.
+    pub fn restart(&mut self) {
+        let saved = serde_json::to_string(&self.dispatcher.export()).expect("it is JSON");
+        let saved = serde_json::from_str(&saved).expect("it was written so");
+        // A new process has a new monotonic clock.
+        self.now.monotonic = Duration::from_secs(1);
+        self.book = AlertBook::restore(self.book.export(), self.now);
+        self.dispatcher = Dispatcher::new(self.routes.clone(), vec![], vec![]);
+        self.dispatcher.restore(saved, &self.book, self.now);
+    }
+}
+
+pub(super) fn line(row: &NewRow) -> String {
+    let reason = match row.alert.reason {
+        MessageReason::Firing => "fires",
+        MessageReason::Resolved => "resolved",
+        MessageReason::SeverityChanged => "changed",
+        MessageReason::Repeated => "still fires",
+        MessageReason::Flapping => "flaps",
+        MessageReason::Summary | MessageReason::Test => "?",
+    };
+    let rule = &row.alert.labels[1].value;
+    let others = if row.others_firing == 0 { String::new() } else { format!(" (and {} more)", row.others_firing) };
+    format!("{}: {rule} of {} {reason}, {}{others}", row.receiver, row.alert.subject.id, row.alert.severity)
+}
+
+fn rule(id: &str) -> RuleSpec {
+    RuleSpec {
+        id: id.to_owned(),
+        summary: String::new(),
+        category: String::new(),
+        subject_kind: "postgres".to_owned(),
+        needs: Vec::new(),
+        for_: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        runbook: None,
+    }
+}
+
+fn finding(rule: &str, severity: Severity) -> Finding {
+    Finding {
+        rule: rule.to_owned(),
+        labels: Vec::new(),
+        severity,
+        strength: Strength::Raise,
+        score: None,
+        value: None,
+        raise_at: None,
+        clear_at: None,
+        title: String::new(),
+        detail: String::new(),
+        cause: None,
+        fix: None,
+        evidence: Vec::new(),
+    }
+}
+
+#[test]
+fn what_comes_together_is_told_together_after_a_wait() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("lag", Warning)]);
+    assert!(town.told().is_empty(), "the first of a group waits for others");
+    town.pass(20);
+    town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
+    town.judge("db2", &[("lag", Warning)]);
+    town.pass(10);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, warning", "ops: lag of db1 fires, warning"], "ids decide the order among equals");
+    town.pass(20);
+    assert_eq!(town.told(), ["ops: lag of db2 fires, warning"], "another group has its own time");
+    town.judge("db1", &[("disk", Warning)]);
+    town.pass(200);
+    assert!(town.told().is_empty(), "news of a group that was just told wait for its interval");
+    town.pass(80);
+    assert_eq!(town.told(), ["ops: lag of db1 resolved, warning (and 1 more)"]);
+    town.judge("db1", &[]);
+    town.pass(300);
+    assert_eq!(town.told(), ["ops: disk of db1 resolved, warning"]);
+}
+
+#[test]
+fn what_became_graver_does_not_wait_for_the_interval() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("lag", Warning)]);
+    town.pass(30);
+    town.told();
+    town.judge("db1", &[("lag", Critical)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: lag of db1 changed, critical"]);
+    town.judge("db1", &[("lag", Info)]);
+    town.pass(30);
+    assert!(town.told().is_empty());
+}
+
+#[test]
+fn what_began_and_ended_before_it_was_told_is_told_as_a_whole() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("lag", Warning)]);
+    town.pass(5);
+    town.judge("db1", &[]);
+    town.pass(25);
+    assert_eq!(town.told(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
+    town.pass(10_000);
+    assert!(town.told().is_empty());
+    assert_eq!(town.dispatcher.export(), super::SavedDispatch::default(), "nothing is left");
+}
+
+#[test]
+fn routes_decide_by_their_order_and_go_on_if_they_say_so() {
+    let first = Route { continues: true, ..route(&["severity=critical"], "pager") };
+    let mut town = Town::new(vec![first, route(&["rule=lag"], "ops"), route(&[], "boss")]);
+    town.judge("db1", &[("lag", Critical), ("disk", Warning), ("a", Critical)]);
+    town.pass(30);
+    let mut told = town.told();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            "boss: a of db1 fires, critical",
+            "boss: disk of db1 fires, warning",
+            "ops: lag of db1 fires, critical",
+            "pager: a of db1 fires, critical",
+            "pager: lag of db1 fires, critical"
+        ]
+    );
+}
+
+#[test]
+fn who_heard_the_beginning_hears_the_end_and_another_severity_brings_another_receiver() {
+    let mut town = Town::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
+    town.judge("db1", &[("lag", Warning)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    town.judge("db1", &[("lag", Critical)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: lag of db1 changed, critical", "pager: lag of db1 fires, critical"]);
+    town.judge("db1", &[]);
+    town.pass(300);
+    assert_eq!(town.told(), ["ops: lag of db1 resolved, critical", "pager: lag of db1 resolved, critical"]);
+}
+
+#[test]
+fn receivers_are_reminded_until_it_ends_or_somebody_takes_care() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("lag", Warning)]);
+    town.pass(30);
+    town.told();
+    town.pass(4 * 3_600);
+    assert_eq!(town.told(), ["ops: lag of db1 still fires, warning"]);
+    let fingerprint = alert("lag", "db1").fingerprint;
+    town.dispatcher.acknowledge(fingerprint, "ann", "on it", town.now).expect("it fires");
+    town.pass(4 * 3_600);
+    assert!(town.told().is_empty(), "somebody takes care of it");
+    town.judge("db1", &[("lag", Critical)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: lag of db1 changed, critical"], "it became graver than what was acknowledged");
+    town.pass(4 * 3_600);
+    assert_eq!(town.told(), ["ops: lag of db1 still fires, critical"], "and nobody acknowledged that");
+    town.judge("db1", &[]);
+    town.pass(300);
+    assert_eq!(town.told(), ["ops: lag of db1 resolved, critical"]);
+}
+
+#[test]
+fn a_group_whose_route_says_zero_is_told_at_once() {
+    let at_once =
+        Route { group_wait: Duration::ZERO, group_interval: Duration::ZERO, repeat_interval: Duration::ZERO, ..route(&[], "ops") };
+    let mut town = Town::new(vec![at_once]);
+    town.judge("db1", &[("lag", Warning)]);
+    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+    town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, warning (and 1 more)"]);
+    town.pass(100_000);
+    assert!(town.told().is_empty(), "nobody is reminded");
+    assert_eq!(town.dispatcher.next_due(town.now), None);
+}

@@ -1,0 +1,65 @@
+//! The rows that tell a receiver of an incident.
+
+use std::time::Duration;
+
+use super::ledger::{Ended, Entry};
+use crate::{
+    alert::Alert,
+    notification::{MessageAlert, MessageReason},
+    outbox::{NewRow, Tells},
+    subject::Label,
+};
+
+impl Entry {
+    /// The next row of this entry. Its number makes its id: stable, since it is stored with the row.
+    pub(super) fn row(&mut self, tells: Tells, alert: MessageAlert) -> NewRow {
+        self.rows = self.rows.saturating_add(1);
+        NewRow {
+            id: format!("{}-{}-{}", self.fingerprint, self.incident, self.rows),
+            receiver: self.receiver.clone(),
+            group_key: self.group_key.clone(),
+            group_labels: self.group_labels.clone(),
+            fingerprint: self.fingerprint,
+            incident: self.incident,
+            tells,
+            alert,
+            others_firing: 0,
+        }
+    }
+}
+
+/// An alert as a receiver is shown it.
+pub fn message_alert(alert: &Alert, reason: MessageReason) -> MessageAlert {
+    let own = [Label::new("plugin", &alert.plugin), Label::new("rule", &alert.rule)];
+    MessageAlert {
+        fingerprint: alert.fingerprint.to_string(),
+        incident: alert.incident,
+        reason,
+        severity: alert.severity,
+        subject: alert.subject.clone(),
+        labels: own.into_iter().chain(alert.labels.iter().cloned()).collect(),
+        title: alert.title.clone(),
+        detail: alert.detail.clone(),
+        cause: alert.cause.clone(),
+        fix: alert.fix.clone(),
+        runbook: alert.runbook.clone(),
+        value: alert.value,
+        raise_at: alert.raise_at,
+        started_at_ms: alert.started_at_ms,
+        ended_at_ms: None,
+        ended_because: None,
+    }
+}
+
+pub(super) fn ended_alert(ended: &Ended) -> MessageAlert {
+    MessageAlert {
+        ended_at_ms: Some(ended.at_ms),
+        ended_because: ended.because.clone(),
+        ..message_alert(&ended.alert, MessageReason::Resolved)
+    }
+}
+
+/// When a receiver is reminded, counted from now.
+pub(super) fn repeat_at(now: Duration, repeat_interval: Duration, elapsed: Duration) -> Option<Duration> {
+    (!repeat_interval.is_zero()).then(|| now + repeat_interval.saturating_sub(elapsed))
+}

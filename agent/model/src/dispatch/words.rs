@@ -1,0 +1,123 @@
+//! What people and their tools say: silences and acknowledgements.
+
+use std::collections::BTreeSet;
+
+use super::{Acknowledgement, Dispatcher, IncidentKey, SILENCES_MAX, Silence, SilenceError, SilenceState, silence::check_signed};
+use crate::alert::{Fingerprint, Now};
+
+/// Silences that are over are kept so long, for the question why nobody was told.
+const OVER_KEPT_MS: u64 = 5 * 24 * 3_600_000;
+
+/// Why an acknowledgement is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AcknowledgeError {
+    #[error("no alert that fires has the fingerprint {0}")]
+    Unknown(Fingerprint),
+    #[error(transparent)]
+    Words(#[from] SilenceError),
+}
+
+impl Dispatcher {
+    /// Every silence, also those that are over.
+    pub fn silences(&self) -> impl Iterator<Item = &Silence> {
+        self.silences.values()
+    }
+
+    /// Nobody hears of what matches, from the next release on. A silence with the id of another takes its place.
+    pub fn silence(&mut self, silence: Silence, now: Now) -> Result<(), SilenceError> {
+        silence.check(now.wall_ms)?;
+        if self.silences.get(&silence.id).is_some_and(|known| known.configured) {
+            return Err(SilenceError::Configured(silence.id));
+        }
+        self.forget_silences(now.wall_ms);
+        if self.silences.len() >= SILENCES_MAX && !self.silences.contains_key(&silence.id) {
+            return Err(SilenceError::TooMany);
+        }
+        self.touched.silences.insert(silence.id.clone());
+        self.silences.insert(silence.id.clone(), silence);
+        self.recheck = true;
+        Ok(())
+    }
+
+    /// Ends a silence now.
+    pub fn expire_silence(&mut self, id: &str, now: Now) -> Result<Silence, SilenceError> {
+        let silence = self.silences.get_mut(id).ok_or_else(|| SilenceError::Unknown(id.to_owned()))?;
+        if silence.configured {
+            return Err(SilenceError::Configured(id.to_owned()));
+        }
+        silence.over = true;
+        silence.ends_at_ms = silence.ends_at_ms.min(now.wall_ms);
+        self.touched.silences.insert(id.to_owned());
+        self.recheck = true;
+        Ok(silence.clone())
+    }
+
+    /// Somebody takes care of an alert; it holds until the incident ends or becomes graver.
+    pub fn acknowledge(
+        &mut self,
+        fingerprint: Fingerprint,
+        author: &str,
+        comment: &str,
+        now: Now,
+    ) -> Result<IncidentKey, AcknowledgeError> {
+        check_signed(author, comment)?;
+        let key = self.open_incident(fingerprint)?;
+        let Some(incident) = self.incidents.get_mut(&key) else { return Err(AcknowledgeError::Unknown(fingerprint)) };
+        let severity = incident.alert.severity;
+        incident.acknowledgement =
+            Some(Acknowledgement { author: author.to_owned(), comment: comment.to_owned(), at_ms: now.wall_ms, severity });
+        self.touched.acknowledgements.insert(key);
+        Ok(key)
+    }
+
+    /// Nobody takes care of it any more.
+    pub fn unacknowledge(&mut self, fingerprint: Fingerprint) -> Result<IncidentKey, AcknowledgeError> {
+        let key = self.open_incident(fingerprint)?;
+        if let Some(incident) = self.incidents.get_mut(&key) {
+            incident.acknowledgement = None;
+        }
+        self.touched.acknowledgements.insert(key);
+        self.recheck = true;
+        Ok(key)
+    }
+
+    /// Who takes care of an alert.
+    pub fn acknowledgement(&self, key: IncidentKey) -> Option<&Acknowledgement> {
+        self.incidents.get(&key)?.acknowledgement.as_ref()
+    }
+
+    fn open_incident(&self, fingerprint: Fingerprint) -> Result<IncidentKey, AcknowledgeError> {
+        let of_alert = self.incidents.range((fingerprint, 0)..=(fingerprint, u64::MAX));
+        let open = of_alert.filter(|(_, incident)| !incident.ended).map(|(key, _)| *key).next_back();
+        open.ok_or(AcknowledgeError::Unknown(fingerprint))
+    }
+
+    /// Notes which silences are over, and whether one began or ended, by their clock.
+    pub(super) fn turn_silences(&mut self, now_ms: u64) {
+        for silence in self.silences.values_mut() {
+            if !silence.over && silence.state(now_ms) == SilenceState::Expired {
+                silence.over = true;
+                self.recheck = true;
+                if !silence.configured {
+                    self.touched.silences.insert(silence.id.clone());
+                }
+            }
+        }
+    }
+
+    /// Those that ended long ago leave, and while there is no room the one that ended first.
+    fn forget_silences(&mut self, now_ms: u64) {
+        let mut over: Vec<(u64, String)> = self
+            .silences
+            .values()
+            .filter(|silence| !silence.configured && silence.state(now_ms) == SilenceState::Expired)
+            .map(|silence| (silence.ends_at_ms, silence.id.clone()))
+            .collect();
+        over.sort();
+        let full = (self.silences.len() + 1).saturating_sub(SILENCES_MAX);
+        let old = over.iter().filter(|(ended_at_ms, _)| ended_at_ms.saturating_add(OVER_KEPT_MS) < now_ms).count();
+        let gone: BTreeSet<String> = over.into_iter().take(full.max(old)).map(|(_, id)| id).collect();
+        self.silences.retain(|id, _| !gone.contains(id));
+        self.touched.silences.extend(gone);
+    }
+}

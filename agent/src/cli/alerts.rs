@@ -1,0 +1,120 @@
+//! `pharos alerts list|explain|history|ack`: what is wrong, who was told of it, and why not.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Subcommand;
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::client::{Client, Reach, author, items, shown};
+use super::{explain, print};
+
+#[derive(Debug, Subcommand)]
+pub enum AlertsCommand {
+    /// List open alerts, the gravest first
+    List {
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Explain who was told of an alert, who was not, and why
+    Explain {
+        /// Its fingerprint, or how that of an open one begins
+        fingerprint: String,
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// What happened to an alert, newest first
+    History {
+        /// Its fingerprint, or how that of an open one begins
+        fingerprint: String,
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Say that somebody takes care: nobody is reminded, until it ends or becomes graver
+    Ack {
+        /// Its fingerprint, or how it begins
+        fingerprint: String,
+        /// What is done
+        #[arg(long, required_unless_present = "undo")]
+        comment: Option<String>,
+        /// Who [default: the token's name, or $USER]
+        #[arg(long)]
+        author: Option<String>,
+        /// Nobody takes care any more
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+}
+
+pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        AlertsCommand::List { json, reach } => {
+            let answer = Client::new(&reach)?.get("/api/alerts", &[]).await?;
+            if json {
+                print(&answer);
+            } else if items(&answer).is_empty() {
+                print("no alerts");
+            }
+            items(&answer).iter().filter(|_| !json).for_each(|alert| print(explain::line(alert)));
+        }
+        AlertsCommand::Explain { fingerprint, json, reach } => {
+            let answer = whole(&Client::new(&reach)?, &fingerprint).await?;
+            if json { print(&answer) } else { print(explain::text(&answer)) }
+        }
+        AlertsCommand::History { fingerprint, json, reach } => {
+            let history = history(&fingerprint, &reach).await?;
+            if json { print(&history) } else { explain::history(&history).into_iter().for_each(print) }
+        }
+        AlertsCommand::Ack { fingerprint, comment, author: named, undo, reach } => {
+            let client = Client::new(&reach)?;
+            let fingerprint = complete(&client, &fingerprint).await?;
+            let path = format!("/api/alerts/{fingerprint}/acknowledgement");
+            if undo {
+                client.change(Method::DELETE, &path, &json!({})).await?;
+                print(format_args!("nobody takes care of {fingerprint} any more"));
+            } else {
+                let answer = client.change(Method::PUT, &path, &json!({ "author": author(named), "comment": comment })).await?;
+                print(format_args!("{} takes care of {fingerprint}", shown(&answer["author"])));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<Value> {
+    let fingerprint = complete(client, fingerprint).await?;
+    client.get(&format!("/api/alerts/{fingerprint}"), &[]).await
+}
+
+async fn history(fingerprint: &str, reach: &Reach) -> anyhow::Result<Value> {
+    Ok(whole(&Client::new(reach)?, fingerprint).await?["history"].clone())
+}
+
+/// The fingerprint that is meant: sixteen digits, or the beginning of one that is open.
+async fn complete(client: &Client, begins: &str) -> anyhow::Result<String> {
+    /// Hex digits of a fingerprint.
+    const DIGITS: usize = 16;
+    if begins.is_empty() || !begins.bytes().all(|byte| byte.is_ascii_hexdigit()) || begins.len() > DIGITS {
+        bail!("`{begins}` is no fingerprint; `pharos alerts list` shows those of open alerts");
+    }
+    if begins.len() == DIGITS {
+        return Ok(begins.to_owned());
+    }
+    let answer = client.get("/api/alerts", &[]).await?;
+    let open: Vec<String> = items(&answer).iter().map(|alert| shown(&alert["fingerprint"])).collect();
+    let meant: Vec<&String> = open.iter().filter(|fingerprint| fingerprint.starts_with(&begins.to_ascii_lowercase())).collect();
+    match meant[..] {
+        [one] => Ok(one.clone()),
+        [] => bail!("no open alert has a fingerprint that begins with `{begins}`; give all {DIGITS} digits of one that ended"),
+        _ => bail!("{} open alerts have fingerprints that begin with `{begins}`; give more of it", meant.len()),
+    }
+}

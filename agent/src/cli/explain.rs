@@ -1,0 +1,151 @@
+//! An alert and everything that was decided about it, for a terminal.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::shown;
+use super::outbox;
+
+/// One alert in a list.
+pub fn line(alert: &Value) -> String {
+    let [fingerprint, state, severity, since, title] = ["fingerprint", "state", "severity", "since", "title"].map(|key| shown(&alert[key]));
+    let notes = [("frozen", "stands still"), ("flapping_since", "flaps"), ("acknowledgement", "acknowledged")];
+    let notes: Vec<&str> = notes.iter().filter(|(key, _)| !alert[*key].is_null()).map(|(_, note)| *note).collect();
+    let notes = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
+    format!("{fingerprint}  {severity:8}  {state:10}  since {since}  {}: {title}{notes}", subject(alert))
+}
+
+fn subject(alert: &Value) -> String {
+    let part = |value: &Value| shown(value);
+    format!("{}/{} of {} {}", part(&alert["plugin"]), part(&alert["rule"]), part(&alert["subject"]["kind"]), part(&alert["subject"]["id"]))
+}
+
+/// The whole answer of `/api/alerts/{fingerprint}`.
+pub fn text(answer: &Value) -> String {
+    let mut out = String::new();
+    let (alert, decision) = (&answer["alert"], &answer["decision"]);
+    let _ = writeln!(out, "{}", line(alert));
+    for (name, key) in [("value", "value"), ("raises at", "raise_at"), ("clears at", "clear_at"), ("stands still", "frozen")] {
+        if !alert[key].is_null() {
+            let _ = writeln!(out, "  {name:13} {}", shown(&alert[key]));
+        }
+    }
+    let word = &alert["acknowledgement"];
+    if !word.is_null() {
+        let _ = writeln!(out, "  {:13} {} at {}: {}", "acknowledged", shown(&word["author"]), shown(&word["at"]), shown(&word["comment"]));
+    }
+    let _ = writeln!(out, "\n{}", verdict(answer));
+    section(&mut out, "routes", list(&decision["routes"]).map(route));
+    section(&mut out, "receivers", list(&decision["receivers"]).map(receiver));
+    section(&mut out, "silences that match", list(&decision["silences"]).map(silence));
+    section(&mut out, "notifications", list(&answer["notifications"]).map(outbox::line));
+    section(&mut out, "history, newest first", history(&answer["history"]));
+    out.trim_end().to_owned()
+}
+
+fn section(out: &mut String, title: &str, lines: impl IntoIterator<Item = String>) {
+    let lines: Vec<String> = lines.into_iter().collect();
+    if !lines.is_empty() {
+        let _ = writeln!(out, "\n{title}");
+        lines.iter().for_each(|line| {
+            let _ = writeln!(out, "  {line}");
+        });
+    }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// The answer in one sentence.
+fn verdict(answer: &Value) -> String {
+    let (alert, decision) = (&answer["alert"], &answer["decision"]);
+    let delivered: Vec<String> =
+        list(&answer["notifications"]).filter(|row| row["state"] == "delivered").map(|row| shown(&row["receiver"])).collect();
+    let mut told: Vec<&String> = delivered.iter().collect();
+    told.sort();
+    told.dedup();
+    let mut why = Vec::new();
+    for receiver in list(&decision["receivers"]) {
+        let name = shown(&receiver["receiver"]);
+        if !receiver["held"].is_null() {
+            why.push(format!("`{name}` does not hear of it: {}", shown(&receiver["held"])));
+        } else if !receiver["due_at"].is_null() {
+            why.push(format!("`{name}` hears at {}, with its group", shown(&receiver["due_at"])));
+        }
+    }
+    for row in list(&answer["notifications"]) {
+        let (name, reason) = (shown(&row["receiver"]), shown(&row["why"]));
+        match row["state"].as_str() {
+            Some("dead") => {
+                why.push(format!("`{name}` was not reached, and #{} was given up ({}): {reason}", row["id"], shown(&row["reason"])))
+            }
+            Some("waiting" | "sending") if !reason.is_empty() => {
+                why.push(format!("`{name}` is tried again at {}: {reason}", shown(&row["due_at"])))
+            }
+            _ => {}
+        }
+    }
+    for event in list(&answer["history"]).filter(|event| event["what"] == "withheld" && event["for_good"] == true) {
+        why.push(format!("`{}` was never told of incident {}: {}", shown(&event["receiver"]), event["incident"], shown(&event["why"])));
+    }
+    if alert["state"] == "pending" {
+        why.push("it is pending: its rule asks to wait before anybody is told".to_owned());
+    } else if list(&decision["routes"]).all(|route| route["taken"] == false) && list(&decision["receivers"]).next().is_none() {
+        why.push("no route takes it".to_owned());
+    }
+    let told = match told[..] {
+        [] => "Nobody was told.".to_owned(),
+        _ => format!("Told: {}.", told.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")),
+    };
+    why.iter().fold(told, |text, why| format!("{text}\n  {why}"))
+}
+
+fn route(route: &Value) -> String {
+    let matchers: Vec<String> = list(&route["matchers"]).map(shown).collect();
+    let taken = if route["taken"] == true { "taken".to_owned() } else { format!("not taken: {}", shown(&route["why"])) };
+    format!("{} {{{}}} -> {}: {taken}", route["number"], matchers.join(","), shown(&route["receiver"]))
+}
+
+fn receiver(receiver: &Value) -> String {
+    let mut line = format!("{}: ", shown(&receiver["receiver"]));
+    let told = &receiver["told"];
+    let _ = match told.is_null() {
+        true => write!(line, "not told yet"),
+        false => write!(line, "told at {} that it is {}", shown(&told["at"]), shown(&told["severity"])),
+    };
+    if !receiver["held"].is_null() {
+        let _ = write!(line, "; held: {}", shown(&receiver["held"]));
+    }
+    if !receiver["due_at"].is_null() {
+        let _ = write!(line, "; its group is told at {}", shown(&receiver["due_at"]));
+    }
+    if let Some(ms) = receiver["repeats_in_ms"].as_u64() {
+        let _ = write!(line, "; reminded in {}", humantime::format_duration(Duration::from_secs(ms / 1_000)));
+    }
+    let _ = write!(line, "; group {} of {} alerts", shown(&receiver["group"]), receiver["group_size"]);
+    line
+}
+
+fn silence(silence: &Value) -> String {
+    let [id, state, ends, author, comment] = ["id", "state", "ends_at", "author", "comment"].map(|key| shown(&silence[key]));
+    format!("{id}: {state}, until {ends}, by {author}: {comment}")
+}
+
+/// A line for each thing that happened.
+pub fn history(history: &Value) -> Vec<String> {
+    let line = |event: &Value| {
+        let [at, from, to, severity, reason, why] = ["at", "from", "to", "severity", "reason", "why"].map(|key| shown(&event[key]));
+        let incident = shown(&event["incident"]);
+        match event["what"].as_str() {
+            Some("withheld") => {
+                let how = if event["for_good"] == true { "never told" } else { "not told for now" };
+                format!("{at}  incident {incident}  {}: {how}, {why}", shown(&event["receiver"]))
+            }
+            _ => format!("{at}  incident {incident}  {from} -> {to}  {severity}  ({reason})"),
+        }
+    };
+    list(history).map(line).collect()
+}

@@ -1,0 +1,111 @@
+//! `/api/alerts/{fingerprint}`: one alert, everything that was decided about it and why; and that somebody takes care of it.
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use pharos_model::alert::Fingerprint;
+use pharos_model::dispatch::{ReceiverTrace, Trace};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::error::ApiError;
+use super::super::{Shared, Visitor};
+use super::{alerts, body, outbox, refused};
+use crate::clock::rfc3339;
+use crate::pipeline::{Explanation, Words};
+use crate::store::Event;
+
+pub async fn explain(State(api): Shared, Path(fingerprint): Path<String>) -> Result<Json<Value>, ApiError> {
+    let explanation = api.desk.explain(parsed(&fingerprint)?).await.map_err(refused)?;
+    let Explanation { alert, trace, history, notifications } = explanation;
+    Ok(Json(json!({
+        "alert": alerts::item(&alert, trace.acknowledgement.as_ref()),
+        "decision": decision(&trace),
+        "history": history.iter().map(event).collect::<Vec<_>>(),
+        "notifications": notifications.iter().map(outbox::item).collect::<Vec<_>>(),
+    })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewAcknowledgement {
+    /// The token's name if absent.
+    author: Option<String>,
+    comment: String,
+}
+
+pub async fn acknowledge(
+    State(api): Shared,
+    Extension(visitor): Extension<Visitor>,
+    Path(fingerprint): Path<String>,
+    json: Result<Json<NewAcknowledgement>, JsonRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let new = body(json)?;
+    let author = new.author.unwrap_or(visitor.name);
+    let words = Words { author: author.clone(), comment: new.comment.clone() };
+    api.desk.acknowledge(parsed(&fingerprint)?, words).await.map_err(refused)?;
+    Ok(Json(json!({ "fingerprint": fingerprint, "author": author, "comment": new.comment })))
+}
+
+pub async fn unacknowledge(
+    State(api): Shared,
+    Extension(visitor): Extension<Visitor>,
+    Path(fingerprint): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    api.desk.unacknowledge(parsed(&fingerprint)?, &visitor.name).await.map_err(refused)?;
+    Ok(Json(json!({ "fingerprint": fingerprint, "acknowledged": false })))
+}
+
+fn parsed(fingerprint: &str) -> Result<Fingerprint, ApiError> {
+    fingerprint.parse().map_err(|_| {
+        ApiError::bad_request(format!("`{fingerprint}` is no fingerprint")).hint("sixteen hex digits, as /api/alerts lists them")
+    })
+}
+
+fn decision(trace: &Trace) -> Value {
+    let silences = trace.silences.iter().map(|silence| {
+        json!({
+            "id": silence.id, "state": silence.state, "author": silence.author, "comment": silence.comment,
+            "ends_at": rfc3339(silence.ends_at_ms),
+        })
+    });
+    json!({
+        "routes": trace.routes,
+        "receivers": trace.receivers.iter().map(receiver).collect::<Vec<_>>(),
+        "silences": silences.collect::<Vec<_>>(),
+        "inhibited_by": trace.inhibited_by,
+    })
+}
+
+fn receiver(trace: &ReceiverTrace) -> Value {
+    json!({
+        "receiver": trace.receiver,
+        "group": trace.group_key,
+        "group_size": trace.group_size,
+        "told": trace.told.as_ref().map(|told| json!({ "at": rfc3339(told.at_ms), "severity": told.severity, "flapping": told.flapping })),
+        "repeats_in_ms": trace.repeats_in_ms,
+        "due_at": trace.due_at_ms.map(rfc3339),
+        "held": trace.held,
+    })
+}
+
+/// A transition, or why a receiver was not told.
+fn event(event: &Event) -> Value {
+    let detail = &event.detail;
+    let at = rfc3339(event.at_ms);
+    match event.kind.as_str() {
+        "withheld" => json!({
+            "at": at, "what": "withheld", "receiver": detail["receiver"], "incident": detail["incident"], "reason": detail["reason"],
+            "why": detail["text"], "for_good": detail["for_good"],
+        }),
+        _ => json!({
+            "at": at, "what": "transition", "incident": detail["incident"], "from": detail["from"], "to": detail["to"],
+            "severity": detail["severity"], "reason": reason(&detail["reason"]), "value": detail["alert"]["value"],
+        }),
+    }
+}
+
+/// A severity change is stored with the severity before.
+fn reason(reason: &Value) -> Value {
+    reason.as_object().and_then(|reason| reason.keys().next()).map_or_else(|| reason.clone(), |name| Value::String(name.clone()))
+}

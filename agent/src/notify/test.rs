@@ -1,0 +1,84 @@
+//! A message that says nothing but that it arrived: whether a receiver can be reached, asked by a person.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pharos_model::finding::Severity;
+use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason};
+use pharos_model::subject::{Label, Subject};
+use serde_json::Value;
+
+use super::{Means, Signature};
+use crate::clock::Clock;
+use crate::config::notify::ReceiverConfig;
+
+/// Tries receivers, beside the notifications that wait for them.
+#[derive(Clone)]
+pub struct Tester {
+    notifiers: Arc<dyn super::Deliver>,
+    signature: Arc<Signature>,
+    clock: Clock,
+    receivers: Arc<BTreeMap<String, (String, Value)>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TestError {
+    #[error("no receiver is named \"{name}\"; there {}", known(receivers))]
+    Unknown { name: String, receivers: Vec<String> },
+}
+
+fn known(receivers: &[String]) -> String {
+    if receivers.is_empty() { "are none".to_owned() } else { format!("are {}", receivers.join(", ")) }
+}
+
+impl Tester {
+    pub fn new(receivers: &[ReceiverConfig], means: &Means) -> Self {
+        let settings = |config: &ReceiverConfig| serde_json::to_value(&config.settings).unwrap_or_default();
+        let receivers = receivers.iter().map(|config| (config.name.clone(), (config.plugin.clone(), settings(config)))).collect();
+        let (notifiers, signature) = (Arc::clone(&means.notifiers), Arc::clone(&means.signature));
+        Self { notifiers, signature, clock: means.clock, receivers: Arc::new(receivers) }
+    }
+
+    /// One attempt, and what came of it.
+    pub async fn test(&self, receiver: &str) -> Result<Delivery, TestError> {
+        let Some((plugin, settings)) = self.receivers.get(receiver) else {
+            return Err(TestError::Unknown { name: receiver.to_owned(), receivers: self.receivers.keys().cloned().collect() });
+        };
+        Ok(self.notifiers.deliver(plugin, settings, &self.message(receiver)).await)
+    }
+
+    fn message(&self, receiver: &str) -> Message {
+        let now_ms = self.clock.wall_ms();
+        let agent = self.signature.agent.clone();
+        let group_labels = vec![Label::new("rule", "test")];
+        let alert = MessageAlert {
+            fingerprint: format!("{:016x}", 0),
+            incident: now_ms,
+            reason: MessageReason::Test,
+            severity: Severity::Info,
+            subject: Subject::new("agent", &agent),
+            labels: group_labels.clone(),
+            title: format!("Test of receiver {receiver}"),
+            detail: "Somebody asked whether messages of this agent arrive here. This one did; nothing is wrong.".to_owned(),
+            cause: None,
+            fix: None,
+            runbook: None,
+            value: None,
+            raise_at: None,
+            started_at_ms: now_ms,
+            ended_at_ms: Some(now_ms),
+            ended_because: None,
+        };
+        Message {
+            id: format!("test-{now_ms}"),
+            receiver: receiver.to_owned(),
+            group_key: format!("test/{receiver}"),
+            group_labels,
+            alerts: vec![alert],
+            others_firing: 0,
+            attempt: 1,
+            agent,
+            external_url: self.signature.external_url.clone(),
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What people ask of the pipeline: silences, acknowledgements, explanations, and notifications tried again.
+//!
+//! Whatever changes something is stored when the answer comes, or the answer is an error and nothing changed.
+
+use pharos_model::alert::{Alert, Fingerprint, Transition};
+use pharos_model::dispatch::{AcknowledgeError, Acknowledgement, Silence, SilenceError, Trace};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Pipeline;
+use crate::store::{AuditEntry, Event, OutboxRow, StoreError, Wanted};
+
+/// Questions that wait for the pipeline. More people do not ask at once.
+const QUEUED_ORDERS_MAX: usize = 64;
+/// Events and notifications in one explanation.
+const EXPLAINED_MAX: u32 = 200;
+
+/// A question and the way back to whoever asked.
+pub enum Order {
+    Silences(oneshot::Sender<Vec<Silence>>),
+    Silence(Box<Silence>, oneshot::Sender<Result<Silence, DeskError>>),
+    ExpireSilence(String, String, oneshot::Sender<Result<Silence, DeskError>>),
+    Acknowledge(Fingerprint, Words, oneshot::Sender<Result<(), DeskError>>),
+    Unacknowledge(Fingerprint, String, oneshot::Sender<Result<(), DeskError>>),
+    Acknowledged(oneshot::Sender<Vec<(Fingerprint, Acknowledgement)>>),
+    Explain(Fingerprint, oneshot::Sender<Result<Explanation, DeskError>>),
+    Retry(Wanted, String, oneshot::Sender<Result<Vec<u64>, DeskError>>),
+    Drop(Wanted, String, oneshot::Sender<Result<usize, DeskError>>),
+}
+
+/// Who says it, and why.
+#[derive(Debug, Clone)]
+pub struct Words {
+    pub author: String,
+    pub comment: String,
+}
+
+/// Everything there is to say about one alert.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// As it is, or as it ended.
+    pub alert: Alert,
+    pub trace: Trace,
+    /// Newest first: its transitions, and who was not told of them.
+    pub history: Vec<Event>,
+    /// Oldest first.
+    pub notifications: Vec<OutboxRow>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeskError {
+    #[error(transparent)]
+    Silence(#[from] SilenceError),
+    #[error(transparent)]
+    Acknowledge(#[from] AcknowledgeError),
+    #[error("no alert with the fingerprint {0} is known")]
+    Unknown(Fingerprint),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the agent is stopping")]
+    Closed,
+}
+
+/// Where people's questions go; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    orders: mpsc::Sender<Order>,
+}
+
+impl Desk {
+    pub fn open() -> (Self, mpsc::Receiver<Order>) {
+        let (orders, queue) = mpsc::channel(QUEUED_ORDERS_MAX);
+        (Self { orders }, queue)
+    }
+
+    async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, DeskError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(order(answer)).await.map_err(|_| DeskError::Closed)?;
+        answered.await.map_err(|_| DeskError::Closed)
+    }
+
+    pub async fn silences(&self) -> Result<Vec<Silence>, DeskError> {
+        self.ask(Order::Silences).await
+    }
+
+    pub async fn silence(&self, silence: Silence) -> Result<Silence, DeskError> {
+        self.ask(|answer| Order::Silence(Box::new(silence), answer)).await?
+    }
+
+    pub async fn expire_silence(&self, id: &str, who: &str) -> Result<Silence, DeskError> {
+        self.ask(|answer| Order::ExpireSilence(id.to_owned(), who.to_owned(), answer)).await?
+    }
+
+    pub async fn acknowledge(&self, fingerprint: Fingerprint, words: Words) -> Result<(), DeskError> {
+        self.ask(|answer| Order::Acknowledge(fingerprint, words, answer)).await?
+    }
+
+    pub async fn unacknowledge(&self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
+        self.ask(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
+    }
+
+    /// Who takes care of which alert.
+    pub async fn acknowledged(&self) -> Result<Vec<(Fingerprint, Acknowledgement)>, DeskError> {
+        self.ask(Order::Acknowledged).await
+    }
+
+    pub async fn explain(&self, fingerprint: Fingerprint) -> Result<Explanation, DeskError> {
+        self.ask(|answer| Order::Explain(fingerprint, answer)).await?
+    }
+
+    /// The numbers of the notifications that are tried again.
+    pub async fn retry(&self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {
+        self.ask(|answer| Order::Retry(wanted, who.to_owned(), answer)).await?
+    }
+
+    /// How many notifications were dropped.
+    pub async fn drop_rows(&self, wanted: Wanted, who: &str) -> Result<usize, DeskError> {
+        self.ask(|answer| Order::Drop(wanted, who.to_owned(), answer)).await?
+    }
+}
+
+impl Pipeline {
+    /// Answers one question. Whoever does not wait any more has it done all the same.
+    pub(super) async fn on_order(&mut self, order: Order) {
+        match order {
+            Order::Silences(answer) => drop(answer.send(self.dispatcher.silences().cloned().collect())),
+            Order::Silence(silence, answer) => drop(answer.send(self.silence(*silence).await)),
+            Order::ExpireSilence(id, who, answer) => drop(answer.send(self.expire_silence(&id, &who).await)),
+            Order::Acknowledge(fingerprint, words, answer) => drop(answer.send(self.acknowledge(fingerprint, words).await)),
+            Order::Unacknowledge(fingerprint, who, answer) => drop(answer.send(self.unacknowledge(fingerprint, &who).await)),
+            Order::Acknowledged(answer) => drop(answer.send(self.acknowledged())),
+            Order::Explain(fingerprint, answer) => drop(answer.send(self.explain(fingerprint).await)),
+            Order::Retry(wanted, who, answer) => drop(answer.send(self.retry(wanted, &who).await)),
+            Order::Drop(wanted, who, answer) => drop(answer.send(self.drop_rows(wanted, &who).await)),
+        }
+    }
+
+    async fn silence(&mut self, silence: Silence) -> Result<Silence, DeskError> {
+        let before = self.dispatcher.clone();
+        self.dispatcher.silence(silence.clone(), self.clock.now())?;
+        self.commit(before, self.audit(&silence.author, "silence.add", &silence.id, &silence)).await?;
+        Ok(silence)
+    }
+
+    async fn expire_silence(&mut self, id: &str, who: &str) -> Result<Silence, DeskError> {
+        let before = self.dispatcher.clone();
+        let silence = self.dispatcher.expire_silence(id, self.clock.now())?;
+        self.commit(before, self.audit(who, "silence.expire", id, &silence)).await?;
+        Ok(silence)
+    }
+
+    async fn acknowledge(&mut self, fingerprint: Fingerprint, words: Words) -> Result<(), DeskError> {
+        let before = self.dispatcher.clone();
+        let Words { author, comment } = words;
+        self.dispatcher.acknowledge(fingerprint, &author, &comment, self.clock.now())?;
+        let entry = self.audit(&author, "alert.acknowledge", &fingerprint.to_string(), &comment);
+        self.commit(before, entry).await
+    }
+
+    async fn unacknowledge(&mut self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
+        let before = self.dispatcher.clone();
+        self.dispatcher.unacknowledge(fingerprint)?;
+        self.commit(before, self.audit(who, "alert.unacknowledge", &fingerprint.to_string(), &())).await
+    }
+
+    fn acknowledged(&self) -> Vec<(Fingerprint, Acknowledgement)> {
+        let acknowledged = |alert: &Alert| {
+            let key = (alert.fingerprint, alert.incident);
+            Some((alert.fingerprint, self.dispatcher.acknowledgement(key)?.clone()))
+        };
+        self.alerts.alerts().filter_map(acknowledged).collect()
+    }
+
+    /// Stores what somebody said; if that fails, nobody said it. Then tells what is told because of it.
+    async fn commit(&mut self, before: pharos_model::dispatch::Dispatcher, entry: AuditEntry) -> Result<(), DeskError> {
+        self.audit.push(entry);
+        let kept = self.keep(&[], &[], &[]).await;
+        if let Err(err) = kept {
+            self.dispatcher = before;
+            self.audit.clear();
+            return Err(err.into());
+        }
+        self.settle(Vec::new()).await;
+        Ok(())
+    }
+
+    fn audit(&self, actor: &str, action: &str, subject: &str, detail: &impl Serialize) -> AuditEntry {
+        AuditEntry {
+            at_ms: self.clock.wall_ms(),
+            actor: actor.to_owned(),
+            action: action.to_owned(),
+            subject: subject.to_owned(),
+            detail: serde_json::to_value(detail).unwrap_or_default(),
+        }
+    }
+
+    async fn explain(&self, fingerprint: Fingerprint) -> Result<Explanation, DeskError> {
+        let history = self.store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
+        let open = self.alerts.alerts().find(|alert| alert.fingerprint == fingerprint).cloned();
+        let last = || history.iter().find_map(|event| Some(serde_json::from_value::<Transition>(event.detail.clone()).ok()?.alert));
+        let alert = open.or_else(last).ok_or(DeskError::Unknown(fingerprint))?;
+        let notifications = self.store.outbox_of(fingerprint.to_string(), EXPLAINED_MAX).await?;
+        let trace = self.dispatcher.explain(&alert, self.clock.now());
+        Ok(Explanation { alert, trace, history, notifications })
+    }
+
+    async fn retry(&mut self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {
+        let seqs = self.notify.retry(wanted).await?;
+        self.record_audit(who, "outbox.retry", &seqs).await;
+        Ok(seqs)
+    }
+
+    async fn drop_rows(&mut self, wanted: Wanted, who: &str) -> Result<usize, DeskError> {
+        let dropped = self.notify.drop_rows(wanted.clone()).await?;
+        self.record_audit(who, "outbox.drop", &serde_json::json!({ "receiver": wanted.receiver, "ids": wanted.seqs, "count": dropped }))
+            .await;
+        Ok(dropped)
+    }
+
+    async fn record_audit(&mut self, who: &str, action: &str, detail: &impl Serialize) {
+        let entry = self.audit(who, action, "outbox", detail);
+        self.audit.push(entry);
+        let _ = self.keep(&[], &[], &[]).await;
+    }
+}

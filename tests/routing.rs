@@ -1,0 +1,369 @@
+//! Who is told, in whose company, and why not: routes, groups, silences, inhibitions, acknowledgements, and what `pharos` says of them.
+
+use axum::http::StatusCode;
+use pharos::demo::receiver::{Count, Delivery, Receiver, Reply};
+use pharos::demo::redis::RedisServer;
+use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::fixture::program::output;
+use crate::fixture::{PATIENCE, TestAgent, redis, redis_config, runtime_tasks, send, set_keys, shipped};
+
+/// A Redis whose number of keys is the condition of every rule, and a receiver.
+struct Stage {
+    redis: RedisServer,
+    keys: MultiplexedConnection,
+    ops: Receiver,
+    _stop: DropGuard,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let (tasks, stop) = runtime_tasks();
+        let redis = redis(&tasks).await;
+        let keys = redis.connect().await.unwrap();
+        let ops = Receiver::start(None, &tasks, &stop).await.unwrap();
+        Self { redis, keys, ops, _stop: CancellationToken::drop_guard(stop) }
+    }
+
+    /// Rules that hold from so many keys on, a receiver, and what a test adds to its route.
+    fn config(&self, rules: &[(&str, u32)], route: &str) -> String {
+        let rule = |(id, above): &(&str, u32)| {
+            format!(
+                "[[plugin.threshold.settings.rules]]\nid = \"{id}\"\nmetric = \"pharos_redis_keys\"\nabove = {above}\nseverity = \"warning\"\n"
+            )
+        };
+        let rules: String = rules.iter().map(rule).collect();
+        format!(
+            "{}{rules}[plugin.webhook]\ngrants = {{ egress = [\"127.0.0.1\"] }}\n[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\nsettings = {{ url = \"{}\" }}\n[[route]]\nreceiver = \"ops\"\n{route}",
+            redis_config("cache", &[&self.redis]),
+            self.ops.url()
+        )
+    }
+
+    async fn set_keys(&mut self, count: u32) {
+        set_keys(&mut self.keys, count).await;
+    }
+
+    async fn heard(&self, rule: &str, firing: usize, resolved: usize) {
+        let expected = Count { firing, resolved };
+        let arrived = self.ops.wait_until(PATIENCE, |received| received.count(rule) == expected).await;
+        assert!(arrived, "{rule}: {:?}, not {expected:?}", self.ops.received(|received| received.count(rule)));
+    }
+
+    fn deliveries(&self) -> Vec<Delivery> {
+        self.ops.received(|received| received.deliveries().cloned().collect())
+    }
+}
+
+const AT_ONCE: &str = "group_wait = \"0s\"\ngroup_interval = \"0s\"\n";
+
+async fn start(config: &str) -> TestAgent {
+    let agent = TestAgent::start_with(config, plugins()).await;
+    for plugin in ["threshold", "webhook"] {
+        agent.wait_plugin(plugin, |plugin| plugin["state"] == "serving").await;
+    }
+    agent
+}
+
+fn plugins() -> Vec<(String, Vec<u8>)> {
+    shipped().into_iter().filter(|(id, _)| ["threshold", "webhook"].contains(&id.as_str())).collect()
+}
+
+fn url(agent: &TestAgent) -> String {
+    format!("http://{}", agent.agent.address())
+}
+
+/// What `pharos` prints, after it ended well.
+async fn says(agent: &TestAgent, arguments: &[&str]) -> String {
+    let url = url(agent);
+    let (code, out, err) = output(&[arguments, &["--url", &url]].concat()).await;
+    assert_eq!(code, Some(0), "{arguments:?}: {out}{err}");
+    out
+}
+
+/// The fingerprint of the open alert of a rule, which is there soon.
+async fn fingerprint(agent: &TestAgent, rule: &str) -> String {
+    let fires = |item: &&Value| item["rule"] == rule && item["state"] == "firing";
+    let answer = agent.wait_json("/api/alerts", |answer| answer["items"].as_array().unwrap().iter().any(|item| fires(&item))).await;
+    answer["items"].as_array().unwrap().iter().find(fires).unwrap()["fingerprint"].as_str().unwrap().to_owned()
+}
+
+async fn held(agent: &TestAgent, fingerprint: &str) -> String {
+    let path = format!("/api/alerts/{fingerprint}");
+    let answer = agent.wait_json(&path, |answer| answer["decision"]["receivers"][0]["held"].is_string()).await;
+    answer["decision"]["receivers"][0]["held"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silenced_alert_is_explained_survives_a_restart_and_is_told_when_the_silence_ends() {
+    let mut stage = Stage::new().await;
+    let config = stage.config(&[("many", 5), ("more", 6)], AT_ONCE);
+    let agent = start(&config).await;
+    let said = says(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
+    let id = said.split(' ').nth(1).unwrap().to_owned();
+    stage.set_keys(7).await;
+    stage.heard("more", 1, 0).await;
+    let many = fingerprint(&agent, "many").await;
+    assert_eq!(held(&agent, &many).await, format!("silenced by ann ({id}): we know"));
+    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    assert!(explained.contains(&format!("Nobody was told.\n  `ops` does not hear of it: silenced by ann ({id}): we know")), "{explained}");
+    assert!(explained.contains("1 {} -> ops: taken"), "{explained}");
+    let listed = says(&agent, &["silence", "list"]).await;
+    assert!(listed.starts_with(&format!("{id}  active")) && listed.contains("{rule=\"many\"}  ann: we know"), "{listed}");
+
+    let agent = TestAgent::start_in(agent.stop().await, &config, plugins()).await;
+    assert_eq!(held(&agent, &many).await, format!("silenced by ann ({id}): we know"));
+    says(&agent, &["silence", "expire", &id]).await;
+    stage.heard("many", 1, 0).await;
+    stage.set_keys(0).await;
+    stage.heard("many", 1, 1).await;
+    let history = says(&agent, &["alerts", "history", &many]).await;
+    assert!(history.contains("ops: not told for now, silenced by ann") && history.contains("firing -> resolved"), "{history}");
+    let listed = says(&agent, &["silence", "list"]).await;
+    assert!(listed.starts_with(&format!("{id}  expired")), "{listed}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_silenced_to_its_end_is_never_told_and_that_is_explained() {
+    let mut stage = Stage::new().await;
+    let agent = start(&stage.config(&[("many", 5), ("more", 5)], AT_ONCE)).await;
+    says(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
+    stage.set_keys(6).await;
+    let many = fingerprint(&agent, "many").await;
+    held(&agent, &many).await;
+    stage.set_keys(0).await;
+    stage.heard("more", 1, 1).await;
+    agent.wait_json("/api/alerts", |answer| answer["items"].as_array().unwrap().is_empty()).await;
+    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    assert!(explained.contains("Nobody was told.") && explained.contains("was never told of incident"), "{explained}");
+    assert_eq!(stage.ops.received(|received| received.count("many")), Count::default());
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_another_one_explains_is_told_when_that_one_ends() {
+    let mut stage = Stage::new().await;
+    let inhibit = "[[inhibit]]\nname = \"cause\"\nsource = ['rule=\"cause\"']\ntarget = ['rule=\"effect\"']\nequal = [\"subject\"]\n";
+    let agent = start(&stage.config(&[("cause", 9), ("effect", 5)], &format!("{AT_ONCE}{inhibit}"))).await;
+    stage.set_keys(10).await;
+    stage.heard("cause", 1, 0).await;
+    let (cause, effect) = (fingerprint(&agent, "cause").await, fingerprint(&agent, "effect").await);
+    assert_eq!(held(&agent, &effect).await, format!("explained by alert {cause} (inhibition `cause`)"));
+    let explained = says(&agent, &["alerts", "explain", &effect[..8]]).await;
+    assert!(explained.contains(&format!("held: explained by alert {cause} (inhibition `cause`)")), "{explained}");
+    stage.set_keys(6).await;
+    stage.heard("effect", 1, 0).await;
+    stage.heard("cause", 1, 1).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alerts_of_one_group_are_told_in_one_message_after_their_wait() {
+    let mut stage = Stage::new().await;
+    let agent = start(&stage.config(&[("many", 5), ("more", 6), ("most", 7)], "group_wait = \"2s\"\ngroup_interval = \"1s\"\n")).await;
+    stage.set_keys(8).await;
+    let many = fingerprint(&agent, "many").await;
+    let waits = |answer: &Value| answer["decision"]["receivers"][0]["due_at"].is_string();
+    let answer = agent.wait_json(&format!("/api/alerts/{many}"), waits).await;
+    assert_eq!(answer["decision"]["receivers"][0]["group_size"], 3);
+    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    assert!(explained.contains("Nobody was told.\n  `ops` hears at") && explained.contains("of 3 alerts"), "{explained}");
+    stage.heard("most", 1, 0).await;
+    let told = stage.deliveries();
+    assert_eq!((told.len(), told[0].alerts.len()), (1, 3));
+    stage.set_keys(6).await;
+    stage.heard("most", 1, 1).await;
+    let last: Value = serde_json::from_slice(&stage.deliveries().last().unwrap().body).unwrap();
+    assert_eq!(
+        (&last["alerts"].as_array().unwrap().len(), &last["status"]),
+        (&2, &json!("firing")),
+        "one of the group still fires: {last}"
+    );
+    stage.set_keys(0).await;
+    stage.heard("many", 1, 1).await;
+    let last: Value = serde_json::from_slice(&stage.deliveries().last().unwrap().body).unwrap();
+    assert_eq!(last["status"], "resolved");
+    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    assert!(explained.contains("Told: ops."), "{explained}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_who_takes_care_is_not_reminded() {
+    let mut stage = Stage::new().await;
+    let route = format!("{AT_ONCE}repeat_interval = \"500ms\"\n");
+    let config = stage.config(&[("many", 5), ("more", 6)], &route);
+    let agent = start(&config).await;
+    stage.set_keys(7).await;
+    let many = fingerprint(&agent, "many").await;
+    let reminded = |rule: &'static str, times: usize| stage.ops.wait_until(PATIENCE, move |received| received.count(rule).firing >= times);
+    assert!(reminded("many", 3).await && reminded("more", 3).await);
+    says(&agent, &["alerts", "ack", &many, "--comment", "on it", "--author", "ann"]).await;
+    let before = stage.ops.received(|received| (received.count("many").firing, received.count("more").firing));
+    // The one that nobody takes care of tells the time.
+    assert!(reminded("more", before.1 + 4).await);
+    let agent = TestAgent::start_in(agent.stop().await, &config, plugins()).await;
+    assert!(reminded("more", before.1 + 6).await);
+    let after = stage.ops.received(|received| received.count("many").firing);
+    assert!(after <= before.0 + 1, "one may have been under way: {after} after {}", before.0);
+    let listed = says(&agent, &["alerts", "list"]).await;
+    assert!(listed.lines().any(|line| line.starts_with(&many) && line.contains("[acknowledged]")), "{listed}");
+    says(&agent, &["alerts", "ack", &many, "--undo"]).await;
+    assert!(reminded("many", after + 2).await);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_up_is_explained_and_can_be_tried_again_or_dropped() {
+    let mut stage = Stage::new().await;
+    stage.ops.reply_otherwise(Reply::of(StatusCode::BAD_REQUEST));
+    let agent = start(&stage.config(&[("many", 5)], AT_ONCE)).await;
+    stage.set_keys(6).await;
+    let many = fingerprint(&agent, "many").await;
+    agent.wait_json("/api/outbox?state=dead", |answer| answer["items"].as_array().unwrap().len() == 1).await;
+    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    assert!(explained.contains("`ops` was not reached, and #1 was given up (rejected): status 400"), "{explained}");
+    stage.ops.reply_otherwise(Reply::of(StatusCode::OK));
+    assert_eq!(says(&agent, &["outbox", "retry", "1"]).await, "1 notifications are tried again\n");
+    stage.heard("many", 1, 0).await;
+    agent.wait_json("/api/outbox?state=delivered", |answer| answer["items"].as_array().unwrap().len() == 1).await;
+    stage.set_keys(0).await;
+    stage.heard("many", 1, 1).await;
+
+    stage.ops.reply_otherwise(Reply::of(StatusCode::GONE));
+    stage.set_keys(6).await;
+    agent.wait_json("/api/outbox?state=dead", |answer| answer["items"].as_array().unwrap().len() == 1).await;
+    let listed = says(&agent, &["outbox", "list", "--state", "dead", "--receiver", "ops"]).await;
+    assert!(listed.contains("ops  dead  begin") && listed.contains("(gone after"), "{listed}");
+    assert_eq!(says(&agent, &["outbox", "drop", "--receiver", "ops"]).await, "1 notifications were dropped\n");
+    assert_eq!(says(&agent, &["outbox", "list", "--state", "dead"]).await, "no notifications\n");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_message_says_whether_it_arrived() {
+    let stage = Stage::new().await;
+    let agent = start(&stage.config(&[], AT_ONCE)).await;
+    assert_eq!(says(&agent, &["notify", "test", "ops"]).await, "`ops` accepted a test message\n");
+    let told = stage.deliveries();
+    assert_eq!((told.len(), told[0].alerts[0].status.as_str()), (1, "resolved"), "nothing shall look as if it fires");
+    stage.ops.reply_next([Reply::of(StatusCode::UNAUTHORIZED)]);
+    let (code, out, _) = output(&["notify", "test", "ops", "--url", &url(&agent)]).await;
+    assert_eq!((code, out.as_str()), (Some(1), "`ops` did not accept a test message (unauthorised): status 401\n"));
+    let (code, _, err) = output(&["notify", "test", "pos", "--url", &url(&agent)]).await;
+    assert_eq!((code, err.as_str()), (Some(1), "pharos: no receiver is named \"pos\"; there are ops\n"));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silence_of_the_config_is_listed_and_stays() {
+    let mut stage = Stage::new().await;
+    let silence = "[[silence]]\nname = \"move\"\nmatchers = ['rule=\"many\"']\nstarts = \"2026-01-01T00:00:00Z\"\nends = \"2099-01-01T00:00:00Z\"\nauthor = \"ann\"\ncomment = \"moving\"\n";
+    // Longer than a year, and so refused.
+    let refused = pharos::config::parse(&stage.config(&[("many", 5)], silence), std::path::Path::new(".")).unwrap_err();
+    assert!(refused[0].to_string().contains("a silence lasts at most a year"), "{refused:?}");
+    let silence = silence.replace("2026-01-01", "2098-06-01");
+    let agent = start(&stage.config(&[("many", 5)], &format!("{AT_ONCE}{silence}"))).await;
+    let listed = says(&agent, &["silence", "list"]).await;
+    assert!(listed.starts_with("config:move  pending"), "{listed}");
+    let (code, _, err) = output(&["silence", "expire", "config:move", "--url", &url(&agent)]).await;
+    assert_eq!((code, err.as_str()), (Some(1), "pharos: the silence `config:move` stands in the config file; remove it there\n"));
+    stage.set_keys(6).await;
+    stage.heard("many", 1, 0).await;
+    agent.stop().await;
+}
+
+/// One request as a browser or a tool may send it: status and error code.
+async fn change(agent: &TestAgent, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
+    let (status, body) = send(agent.agent.address().port(), method, path, headers, body).await;
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const SILENCE: &str = r#"{"matchers":["rule=x"],"duration":"1h","comment":"c"}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_something_is_guarded() {
+    let stage = Stage::new().await;
+    let agent = start(&format!("[http]\nlisten = \"127.0.0.1:0\"\nhosts = [\"pharos.example.com\"]\n{}", stage.config(&[], AT_ONCE))).await;
+    let add = async |headers: &[(&str, &str)]| {
+        let (status, body) = change(&agent, "POST", "/api/silences", headers, SILENCE).await;
+        (status, body["error"]["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let refused = |status: u16, code: &str| (status, code.to_owned());
+    assert_eq!(add(&[("content-type", "text/plain")]).await, refused(415, "unsupported_media_type"));
+    assert_eq!(add(&[]).await, refused(415, "unsupported_media_type"));
+    assert_eq!(add(&[JSON, ("host", "evil.example.com")]).await, refused(403, "forbidden"));
+    assert_eq!(add(&[JSON, ("host", "evil.example.com:9465")]).await, refused(403, "forbidden"));
+    for host in ["localhost:9465", "pharos.example.com", "[::1]:9465", "192.168.1.7"] {
+        assert_eq!(add(&[JSON, ("host", host)]).await, refused(201, ""), "{host}");
+    }
+    assert_eq!(agent.json("/api/silences").await["items"].as_array().map(Vec::len), Some(4));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_may_not_change_anything_and_an_operator_signs_with_its_name() {
+    let stage = Stage::new().await;
+    let token = |name: &str, role: &str| {
+        let digest: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("[[access.token]]\nname = \"{name}\"\nrole = \"{role}\"\nsha256 = \"{digest}\"\n")
+    };
+    let tokens = token("grafana", "viewer") + &token("ann", "operator");
+    let agent = TestAgent::start_with(&format!("{}{tokens}", stage.config(&[], AT_ONCE)), Vec::new()).await;
+    let (viewer, operator) = (("authorization", "Bearer grafana"), ("authorization", "Bearer ann"));
+    let (status, body) = change(&agent, "POST", "/api/silences", &[JSON, viewer], SILENCE).await;
+    assert_eq!((status, &body["error"]["message"]), (403, &json!("the token `grafana` may read and not change anything")));
+    assert_eq!(change(&agent, "GET", "/api/silences", &[viewer], "").await.0, 200);
+    let (status, body) = change(&agent, "POST", "/api/silences", &[JSON, operator], SILENCE).await;
+    assert_eq!((status, &body["author"]), (201, &json!("ann")));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mistakes_in_what_people_send_are_named() {
+    let stage = Stage::new().await;
+    let agent = start(&stage.config(&[], AT_ONCE)).await;
+    let refused = async |method: &str, path: &str, body: &str| {
+        let (status, body) = change(&agent, method, path, &[JSON], body).await;
+        (status, body["error"]["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let silence = async |body: &str| refused("POST", "/api/silences", body).await;
+    let whole = |matchers: &str, end: &str| format!("{{\"matchers\":{matchers},{end},\"comment\":\"c\",\"author\":\"a\"}}");
+    assert_eq!(silence("{").await.0, 400);
+    assert!(silence("{\"matchers\":[],\"x\":1}").await.1.contains("unknown field `x`"));
+    assert_eq!(
+        silence(&whole("[\"rule\"]", "\"duration\":\"1h\"")).await.1,
+        "`matchers`: `rule` is no matcher; write name=value, name!=value, name=~regex or name!~regex"
+    );
+    assert_eq!(
+        silence(&whole("[]", "\"duration\":\"1h\"")).await.1,
+        "a silence needs a matcher; one that matches every alert would hide everything"
+    );
+    assert!(silence(&whole("[\"a=b\"]", "\"duration\":\"soon\"")).await.1.starts_with("`duration`: `soon`"));
+    assert_eq!(silence(&whole("[\"a=b\"]", "\"ends_at\":\"tomorrow\"")).await.1, "`ends_at`: `tomorrow` is no instant");
+    assert_eq!(silence(&whole("[\"a=b\"]", "\"ends_at\":\"2001-01-01T00:00:00Z\"")).await.1, "the silence would end before it begins");
+    assert_eq!(refused("DELETE", "/api/silences/nope", "{}").await, (404, "no silence has the id `nope`".to_owned()));
+    let acknowledge =
+        async |fingerprint: &str| refused("PUT", &format!("/api/alerts/{fingerprint}/acknowledgement"), "{\"comment\":\"c\"}").await;
+    assert_eq!(acknowledge("xyz").await, (400, "`xyz` is no fingerprint".to_owned()));
+    assert_eq!(acknowledge("0123456789abcdef").await, (404, "no alert that fires has the fingerprint 0123456789abcdef".to_owned()));
+    assert_eq!(
+        refused("POST", "/api/outbox/retry", "{}").await,
+        (400, "say which notifications: `ids`, `receiver`, or `\"all\": true`".to_owned())
+    );
+    assert_eq!(refused("GET", "/api/outbox?state=lost", "").await, (400, "no notification is `lost`".to_owned()));
+    assert_eq!(
+        refused("GET", "/api/alerts/0123456789abcdef", "").await,
+        (404, "no alert with the fingerprint 0123456789abcdef is known".to_owned())
+    );
+    let (code, _, err) = output(&["alerts", "explain", "zz", "--url", &url(&agent)]).await;
+    assert_eq!((code, err.as_str()), (Some(1), "pharos: `zz` is no fingerprint; `pharos alerts list` shows those of open alerts\n"));
+    let (code, _, err) = output(&["alerts", "list", "--url", "http://127.0.0.1:1"]).await;
+    assert!(code == Some(1) && err.contains("no agent answers at http://127.0.0.1:1; is `pharos run` running"), "{err}");
+    agent.stop().await;
+}
