@@ -17,13 +17,16 @@ mod fixture;
 
 mod alerting;
 mod api;
+mod audit;
 mod cli;
 mod collect;
 mod config;
 mod demo;
+mod disk_faults;
 mod durability;
 mod egress;
 mod faults;
+mod full_disk;
 mod health;
 mod hosting;
 mod javascript;

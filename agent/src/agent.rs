@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::http::{self, Api, ListenError};
 use crate::lifecycle::Lifecycle;
 use crate::notify::{Deliver, Means, Notify, Signature};
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Pipeline, upkeep};
 use crate::plugin::compile::{CompileError, Compiler};
 use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
 use crate::store::{Store, StoreError};
@@ -76,7 +76,7 @@ impl Agent {
         let listener = http::bind(&config.http).await?;
         let address = listener.local_addr().map_err(|source| ListenError::Bind { address: ([0, 0, 0, 0], 0).into(), source })?;
         let store = Store::open(&config.agent.data_dir)?;
-        board.show_store(store.damaged());
+        upkeep::show(&store, &board, &metrics);
 
         // 2. Plugins, then those who are told of what they find.
         let (plugin_events, events) = mpsc::channel(QUEUED_EVENTS_MAX);
@@ -100,7 +100,7 @@ impl Agent {
             deltas: Deltas::default(),
             alerts,
             plugins: plugins.clone(),
-            store,
+            store: store.clone(),
             board: Arc::clone(&board),
             notify,
             metrics: Arc::clone(&metrics),
@@ -113,6 +113,8 @@ impl Agent {
         let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MAX);
         board.set("pipeline", PartHealth::Ok, None);
         lifecycle.supervise("pipeline", pipeline.run(queue, events));
+        let looked_after = upkeep::look_after(store.clone(), Arc::clone(&board), Arc::clone(&metrics), lifecycle.soft().clone());
+        lifecycle.supervise("store", looked_after);
 
         // 4. The sources of the flow: files and servers.
         let reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);
@@ -125,7 +127,7 @@ impl Agent {
         lifecycle.tasks().spawn(stop(lifecycle.clone(), Arc::clone(&board), snapshots));
 
         // 5. The outside.
-        let api = api(&config, &board, &plugins, &metrics, clock);
+        let api = api(&config, &board, &plugins, &store, &metrics, clock);
         lifecycle.supervise("http", serve(listener, api, lifecycle.clone()));
         info!(address = %address, "listening on http://{address}");
         Ok(Self { address, board, metrics })
@@ -187,13 +189,14 @@ fn loader(
     })
 }
 
-fn api(config: &Config, board: &Arc<Board>, plugins: &PluginHost, metrics: &Arc<SelfMetrics>, clock: Clock) -> Arc<Api> {
+fn api(config: &Config, board: &Arc<Board>, plugins: &PluginHost, store: &Store, metrics: &Arc<SelfMetrics>, clock: Clock) -> Arc<Api> {
     let names = config.database.iter().map(|database| &database.name).chain(config.redis.iter().map(|redis| &redis.name));
     let slow_after: BTreeMap<_, _> =
         config.database.iter().map(|database| (database.name.clone(), database.slow_query.threshold)).collect();
     Arc::new(Api {
         board: Arc::clone(board),
         plugins: plugins.clone(),
+        store: store.clone(),
         plugin_config: config.plugin.clone(),
         metrics: Arc::clone(metrics),
         access: config.access.clone(),

@@ -1,6 +1,7 @@
 //! What happens to one observation, start to end. This is the file to read first.
 
 mod rounds;
+pub mod upkeep;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use pharos_model::subject::SubjectKey;
 use tracing::{error, info};
 
 use self::rounds::Rounds;
-use crate::board::{Board, PartHealth};
+use crate::board::Board;
 use crate::clock::Clock;
 use crate::notify::{Notify, Numbered};
 use crate::plugin::{Judgement, PluginEvent, PluginEventKind, PluginHost};
-use crate::store::{AlertChanges, Event, Store};
+use crate::store::{AGENT, AlertChanges, AuditEntry, Event, Store};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -71,17 +72,14 @@ impl Pipeline {
         }
         let mut rows = AlertChanges::new(&changes.upserts, &changes.removed, changes.next_incident);
         rows.events = transitions.iter().map(transition_event).collect();
+        rows.audit = transitions.iter().map(transition_audit).collect();
         rows.told = told.to_vec();
         rows.now_ms = self.clock.wall_ms();
-        match self.store.save_alerts(rows).await {
-            Ok(()) => self.board.show_store(self.store.damaged()),
-            Err(err) => {
-                error!(error = chain(&err), "alerts could not be stored; they are told all the same and stored with the next change");
-                self.metrics.add("pharos_store_errors_total", &[], 1.0);
-                self.board.set("store", PartHealth::Failed, Some(chain(&err)));
-                self.alerts.give_back(changes);
-            }
+        if let Err(err) = self.store.save_alerts(rows).await {
+            error!(error = chain(&err), "alerts could not be stored; they are told all the same and stored with the next change");
+            self.alerts.give_back(changes);
         }
+        upkeep::show(&self.store, &self.board, &self.metrics);
     }
 
     fn count(&self, transitions: &[Transition]) {
@@ -118,7 +116,6 @@ impl Pipeline {
         let event = Event { at_ms: self.clock.wall_ms(), kind: "plugin".to_owned(), subject: event.plugin, detail };
         if let Err(err) = self.store.record(event).await {
             error!(error = chain(&err), "an event could not be stored");
-            self.metrics.add("pharos_store_errors_total", &[], 1.0);
         }
     }
 
@@ -153,4 +150,16 @@ fn instant(change: &Change) -> Now {
 fn transition_event(transition: &Transition) -> Event {
     let detail = serde_json::to_value(transition).unwrap_or_default();
     Event { at_ms: transition.at.wall_ms, kind: "alert".to_owned(), subject: transition.fingerprint.to_string(), detail }
+}
+
+fn transition_audit(transition: &Transition) -> AuditEntry {
+    let Transition { incident, from, to, severity, .. } = transition;
+    let detail = serde_json::json!({ "incident": incident, "from": from, "to": to, "severity": severity, "title": transition.alert.title });
+    AuditEntry {
+        at_ms: transition.at.wall_ms,
+        actor: AGENT.to_owned(),
+        action: format!("alert.{}", transition.reason),
+        subject: transition.fingerprint.to_string(),
+        detail,
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use pharos::clock::Clock;
 use pharos::config::http::AccessConfig;
 use pharos::http::{self, Api};
 use pharos::plugin::{PluginHost, Ticker, engine};
+use pharos::store::Store;
 use pharos::telemetry::metrics::SelfMetrics;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -47,7 +49,8 @@ pub async fn measure(table: &mut Table) -> anyhow::Result<()> {
     board.publish(&Arc::new(statements(&METRICS, SERIES_EACH)));
     let agent = TcpListener::bind("127.0.0.1:0").await?;
     let agent_address = agent.local_addr()?;
-    tasks.spawn(http::serve(agent, Arc::new(api(&board, clock)?), stop.clone()));
+    let data_dir = tempfile::tempdir()?;
+    tasks.spawn(http::serve(agent, Arc::new(api(&board, data_dir.path(), clock)?), stop.clone()));
     let body = Client::connect(agent_address).await?.get("/metrics").await?;
     let series = body.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"pharos_postgres_statement")).count();
     anyhow::ensure!(series == METRICS.len() * SERIES_EACH, "{series} series: is one of the metrics gone from the catalogue?");
@@ -88,13 +91,14 @@ async fn scrapes(agent: SocketAddr, memory: SocketAddr, mut before: impl AsyncFn
 }
 
 /// What the agent's own server asks.
-fn api(board: &Arc<Board>, clock: Clock) -> anyhow::Result<Api> {
+fn api(board: &Arc<Board>, data_dir: &Path, clock: Clock) -> anyhow::Result<Api> {
     let metrics = Arc::new(SelfMetrics::default());
     let engine = engine::running(false).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let (events, _) = mpsc::channel(1);
     Ok(Api {
         board: Arc::clone(board),
         plugins: PluginHost::new(Ticker::start(&engine, clock)?, clock, Arc::clone(&metrics), events, Duration::ZERO),
+        store: Store::open(data_dir)?,
         plugin_config: BTreeMap::new(),
         metrics,
         access: AccessConfig::default(),

@@ -31,6 +31,11 @@ impl ApiError {
         Self { status: StatusCode::UNAUTHORIZED, code: "unauthorised", message: message.into(), hint: None }
     }
 
+    /// What is asked for cannot be had just now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", message: message.into(), hint: None }
+    }
+
     pub fn timeout() -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "timeout", message: "the answer took too long".to_owned(), hint: None }
     }

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::http::{AccessConfig, HttpConfig};
 use crate::config::plugins::PluginConfig;
 use crate::plugin::PluginHost;
+use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// An answer that takes longer is not one.
@@ -36,6 +37,7 @@ const REQUEST_MAX: Duration = Duration::from_secs(10);
 pub struct Api {
     pub board: Arc<Board>,
     pub plugins: PluginHost,
+    pub store: Store,
     pub plugin_config: BTreeMap<String, PluginConfig>,
     pub metrics: Arc<SelfMetrics>,
     pub access: AccessConfig,
@@ -82,6 +84,7 @@ fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
         .route("/readyz", get(ready))
         .route("/api/services/status", get(services))
         .route("/api/plugins", get(api::plugins::list))
+        .route("/api/audit", get(api::audit::list))
         .route("/api/database/metrics", get(api::facts::metrics))
         .route("/api/database/slow-queries", get(api::slow_queries::list))
         .route("/api/database/alerts", get(api::alerts::list))

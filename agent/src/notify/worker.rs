@@ -261,10 +261,7 @@ impl Worker {
         }
         match self.means.store.outbox_turn(turn).await {
             Ok(()) => self.settled.clear(),
-            Err(err) => {
-                error!(receiver = self.name, error = chain(&err), "deliveries could not be stored; they go on");
-                self.means.metrics.add("pharos_store_errors_total", &[], 1.0);
-            }
+            Err(err) => error!(receiver = self.name, error = chain(&err), "deliveries could not be stored; they go on"),
         }
     }
 }

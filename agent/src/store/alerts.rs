@@ -7,7 +7,7 @@ use pharos_model::outbox::NewRow;
 use rusqlite::{OptionalExtension, params};
 use tracing::warn;
 
-use super::{Event, Store, StoreError, events, outbox};
+use super::{AuditEntry, Event, Store, StoreError, audit, events, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
 
@@ -19,6 +19,7 @@ pub struct AlertChanges {
     pub removed: Vec<String>,
     pub next_incident: u64,
     pub events: Vec<Event>,
+    pub audit: Vec<AuditEntry>,
     /// Who is told of it, each with its number.
     pub told: Vec<(u64, NewRow)>,
     pub now_ms: u64,
@@ -37,9 +38,10 @@ impl AlertChanges {
 }
 
 impl Store {
-    /// Writes alerts, the events that tell of their transitions and the notifications of them: all or nothing.
+    /// Writes alerts, the events and audit rows that tell of their transitions and the notifications of them: all or nothing. While the
+    /// file cannot take them they are kept in memory and written later.
     pub async fn save_alerts(&self, changes: AlertChanges) -> Result<(), StoreError> {
-        self.call(move |connection| {
+        self.keep(move |connection| {
             let transaction = connection.transaction()?;
             {
                 let mut upsert = transaction.prepare_cached("INSERT OR REPLACE INTO alerts (fingerprint, alert) VALUES (?1, ?2)")?;
@@ -56,6 +58,9 @@ impl Store {
             for event in &changes.events {
                 events::insert(&transaction, event)?;
             }
+            for entry in &changes.audit {
+                audit::append(&transaction, entry)?;
+            }
             for (seq, row) in &changes.told {
                 outbox::insert(&transaction, *seq, row, changes.now_ms)?;
             }
@@ -66,7 +71,7 @@ impl Store {
 
     /// What the agent before this one knew. A record that this version cannot read is left out and said so.
     pub async fn alerts(&self) -> Result<SavedBook, StoreError> {
-        self.call(|connection| {
+        self.know(|connection| {
             let next: Option<i64> =
                 connection.query_row("SELECT value FROM numbers WHERE name = ?1", params![NEXT_INCIDENT], |row| row.get(0)).optional()?;
             let mut query = connection.prepare("SELECT alert FROM alerts")?;

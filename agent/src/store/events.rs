@@ -1,6 +1,6 @@
 //! What happened: plugin generations, alert transitions, and whatever later parts record.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,28 +21,35 @@ pub struct Event {
 }
 
 impl Store {
-    /// Appends an event and forgets the oldest beyond the bound.
+    /// Appends an event and forgets the oldest beyond the bound. One that belongs to a transition is written with that.
     pub async fn record(&self, event: Event) -> Result<(), StoreError> {
-        self.call(move |connection| insert(connection, &event)).await
+        self.spare(move |connection| insert(connection, &event)).await
     }
 
     /// The newest events, newest first.
     pub async fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.call(move |connection| {
+        self.read(move |connection| {
             let mut query = connection.prepare_cached("SELECT at_ms, kind, subject, detail FROM events ORDER BY id DESC LIMIT ?1")?;
-            let rows = query.query_map(params![limit], |row| {
-                let detail: String = row.get(3)?;
-                Ok(Event {
-                    at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
-                    kind: row.get(1)?,
-                    subject: row.get(2)?,
-                    detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
-                })
-            })?;
-            rows.collect()
+            query.query_map(params![limit], event)?.collect()
         })
         .await
     }
+}
+
+/// Every event.
+pub(super) fn oldest_first(connection: &Connection) -> rusqlite::Result<Vec<Event>> {
+    let mut query = connection.prepare_cached("SELECT at_ms, kind, subject, detail FROM events ORDER BY id")?;
+    query.query_map([], event)?.collect()
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let detail: String = row.get(3)?;
+    Ok(Event {
+        at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
+        kind: row.get(1)?,
+        subject: row.get(2)?,
+        detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
+    })
 }
 
 pub(super) fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {

@@ -68,7 +68,7 @@ impl OutboxTurn {
 
 impl Store {
     pub async fn open_outbox(&self) -> Result<OpenOutbox, StoreError> {
-        self.call(|connection| {
+        self.know(|connection| {
             let next: Option<i64> = connection.query_row("SELECT max(seq) FROM outbox", [], |row| row.get(0))?;
             let rows = list(connection, "state IN ('waiting', 'sending') ORDER BY seq", [])?;
             let mut query = connection.prepare(
@@ -83,9 +83,10 @@ impl Store {
         .await
     }
 
-    /// Stores what became of messages and which ones go out now: all or nothing.
+    /// Stores what became of messages and which ones go out now: all or nothing. While the file cannot take it, it is kept in memory and
+    /// written later.
     pub async fn outbox_turn(&self, turn: OutboxTurn) -> Result<(), StoreError> {
-        self.call(move |connection| {
+        self.keep(move |connection| {
             let transaction = connection.transaction()?;
             for settlement in &turn.settled {
                 settle(&transaction, settlement, turn.now_ms)?;
@@ -104,7 +105,7 @@ impl Store {
 
     /// The youngest rows, youngest first; of one receiver or one state if asked.
     pub async fn outbox(&self, receiver: Option<String>, state: Option<String>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.call(move |connection| {
+        self.read(move |connection| {
             let wanted = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?3";
             list(connection, wanted, params![receiver, state, limit])
         })

@@ -1,6 +1,7 @@
 //! One file per resource: its types and its handler.
 
 pub mod alerts;
+pub mod audit;
 pub mod facts;
 pub mod plugins;
 pub mod slow_queries;
