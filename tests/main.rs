@@ -31,6 +31,7 @@ mod health;
 mod hosting;
 mod javascript;
 mod lifecycle;
+mod migration;
 mod plugins;
 mod refusals;
 mod reload;
