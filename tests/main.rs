@@ -19,6 +19,7 @@ mod alerting;
 mod api;
 mod audit;
 mod cli;
+mod clock;
 mod collect;
 mod config;
 mod demo;

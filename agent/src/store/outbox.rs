@@ -34,6 +34,20 @@ pub struct OutboxRow {
     pub why: Option<String>,
 }
 
+/// How long a row that an earlier agent left may have to wait, whatever its clock was.
+const LEFT_WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+impl OutboxRow {
+    /// How long it has to wait yet. Its times are another agent's, whose clock may have been another one.
+    pub fn left_to_wait(&self, now_ms: u64) -> Duration {
+        // What was being sent may have arrived. What was made in the future says that the clock was set back since.
+        if self.state == "sending" || self.created_at_ms > now_ms {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(self.due_at_ms.saturating_sub(now_ms)).min(LEFT_WAIT_MAX)
+    }
+}
+
 /// What an agent before this one left to do.
 #[derive(Debug, Default)]
 pub struct OpenOutbox {
