@@ -4,11 +4,11 @@
 //! the receiver heard: every incident began there at least once and ended exactly once, in this order, and a repetition has the same id.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use pharos::demo::receiver::{Delivery, Receiver, Reply};
+use pharos::demo::receiver::{Delivery, Received, Receiver, Reply};
 use pharos::demo::redis::RedisServer;
 use pharos::store::Store;
 use redis::aio::MultiplexedConnection;
@@ -16,6 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::fixture::disk::FailingDisk;
 use crate::fixture::{PATIENCE, get, pharos, receiver_config, redis, redis_config, rounds, runtime_tasks, seeded, set_keys, shipped};
 
 /// Each holds from one key more on.
@@ -107,14 +108,15 @@ fn the_judge_finds_what_is_wrong() {
 }
 
 /// The agent as a process, in a folder that stays.
-struct Victim {
+pub struct Victim {
     folder: tempfile::TempDir,
-    port: u16,
+    pub port: u16,
+    environment: Vec<(&'static str, PathBuf)>,
     process: Option<Child>,
 }
 
 impl Victim {
-    fn new(redis: &RedisServer, receiver: &Receiver) -> Self {
+    fn new(data_dir: Option<&Path>, redis: &RedisServer, receiver: &Receiver) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plugins = folder.path().join("plugins");
         std::fs::create_dir(&plugins).unwrap();
@@ -129,35 +131,37 @@ impl Victim {
         };
         let rules: String = (0..RULES).map(rule).collect();
         let config = format!(
-            "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"100ms\"\n{}{}{}",
+            "[agent]\ndata_dir = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"100ms\"\n{}{}{}",
+            data_dir.unwrap_or(Path::new("data")).display(),
             redis_config("cache", &[redis]),
             rules,
             receiver_config(&receiver.url())
         );
         std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
-        Self { folder, port, process: None }
+        Self { folder, port, environment: Vec::new(), process: None }
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(pharos());
         command.arg("run").arg("--config").arg(self.folder.path().join("pharos.toml"));
+        command.envs(self.environment.iter().cloned());
         self.process = Some(command.stdin(std::process::Stdio::null()).stderr(log).kill_on_drop(true).spawn().unwrap());
     }
 
     /// SIGKILL: nothing is finished.
-    async fn kill(&mut self) {
+    pub async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().await.unwrap();
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Waits until it can judge and tell.
-    async fn wait_at_work(&self) {
+    pub async fn wait_at_work(&self) {
         let started = Instant::now();
         let serve = |log: &str| ["threshold", "webhook"].iter().all(|id| log.contains(&format!("`{id}` 0.1.0 serves")));
         while !self.log().rsplit("starts with").next().is_some_and(serve) {
@@ -167,7 +171,7 @@ impl Victim {
     }
 
     /// Waits until there is no alert any more and nothing waits for the receiver.
-    async fn wait_calm(&self) {
+    pub async fn wait_calm(&self) {
         let started = Instant::now();
         loop {
             assert!(started.elapsed() < PATIENCE, "never calm:\n{}", self.log());
@@ -189,25 +193,61 @@ impl Victim {
 }
 
 /// A Redis whose keys are the cause, a receiver, and an agent at work, its plugins compiled.
-struct Stage {
-    redis: RedisServer,
-    keys: MultiplexedConnection,
-    receiver: Receiver,
-    victim: Victim,
+pub struct Stage {
+    _redis: RedisServer,
+    pub keys: MultiplexedConnection,
+    pub receiver: Receiver,
+    pub victim: Victim,
     stop: CancellationToken,
 }
 
 impl Stage {
     async fn set() -> Self {
+        Self::with(None, Vec::new()).await
+    }
+
+    /// With its state in this directory.
+    pub async fn set_in(data_dir: &Path) -> Self {
+        Self::with(Some(data_dir), Vec::new()).await
+    }
+
+    /// On a disk that may fail.
+    pub async fn set_on(data_dir: &Path, disk: &FailingDisk) -> Self {
+        Self::with(Some(data_dir), disk.environment().into()).await
+    }
+
+    async fn with(data_dir: Option<&Path>, environment: Vec<(&'static str, PathBuf)>) -> Self {
         let (tasks, stop) = runtime_tasks();
         let redis = redis(&tasks).await;
         let keys = redis.connect().await.unwrap();
         let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
-        let mut victim = Victim::new(&redis, &receiver);
+        let mut victim = Victim::new(data_dir, &redis, &receiver);
+        victim.environment = environment;
         victim.start();
         victim.wait_at_work().await;
-        Self { redis, keys, receiver, victim, stop }
+        Self { _redis: redis, keys, receiver, victim, stop }
     }
+}
+
+impl Stage {
+    /// Has so many alerts fire, and waits until the receiver heard of each.
+    pub async fn raise(&mut self, alerts: u32) {
+        set_keys(&mut self.keys, alerts).await;
+        let is_told = |received: &Received| hear(received.deliveries()).len() >= alerts as usize;
+        assert!(self.receiver.wait_until(PATIENCE, is_told).await, "{}", self.victim.log());
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What the judge has to say of all that an agent recorded and a receiver heard.
+pub async fn complaints(data_dir: &Path, receiver: &Receiver) -> Vec<String> {
+    let heard = receiver.received(|received| hear(received.deliveries()));
+    judge(&recorded(data_dir).await, &heard)
 }
 
 /// What the agent recorded of alerts that fired.
@@ -225,7 +265,8 @@ async fn recorded(data_dir: &Path) -> BTreeSet<Incident> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_kills_lose_nothing_and_double_nothing() {
-    let Stage { redis: _redis, mut keys, receiver, mut victim, stop } = Stage::set().await;
+    let mut stage = Stage::set().await;
+    let Stage { keys, receiver, victim, .. } = &mut stage;
     let mut chance = seeded();
     let kills = rounds(20);
     for _ in 0..kills {
@@ -241,7 +282,7 @@ async fn random_kills_lose_nothing_and_double_nothing() {
             }]);
         }
         for _ in 0..chance.u32(1..4) {
-            set_keys(&mut keys, chance.u32(0..=RULES)).await;
+            set_keys(keys, chance.u32(0..=RULES)).await;
             sleep(Duration::from_millis(chance.u64(10..400))).await;
         }
         victim.kill().await;
@@ -250,7 +291,7 @@ async fn random_kills_lose_nothing_and_double_nothing() {
 
     // Judgement begins when the faults are over.
     receiver.behave();
-    set_keys(&mut keys, 0).await;
+    set_keys(keys, 0).await;
     victim.wait_calm().await;
     victim.kill().await;
     let recorded = recorded(&victim.folder.path().join("data")).await;
@@ -263,24 +304,23 @@ async fn random_kills_lose_nothing_and_double_nothing() {
         &mut std::io::stderr(),
         format!("{kills} kills: {} incidents, none lost, {repeated} repetitions under the same id\n", recorded.len()).as_bytes(),
     );
-    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_between_the_receivers_yes_and_our_mark_repeats_the_message_under_its_id() {
-    let Stage { redis: _redis, mut keys, receiver, mut victim, stop } = Stage::set().await;
+    let mut stage = Stage::set().await;
+    let Stage { keys, receiver, victim, .. } = &mut stage;
     victim.wait_calm().await;
     // The receiver has it, and the agent waits for the answer.
     receiver.reply_next([Reply { delay: Duration::from_secs(5), has_it: true, ..Reply::of(StatusCode::OK) }]);
-    set_keys(&mut keys, 1).await;
+    set_keys(keys, 1).await;
     assert!(receiver.wait_until(PATIENCE, |received| received.deliveries().count() == 1).await);
     victim.kill().await;
     victim.start();
     assert!(receiver.wait_until(PATIENCE, |received| received.deliveries().count() == 2).await, "{}", victim.log());
-    set_keys(&mut keys, 0).await;
+    set_keys(keys, 0).await;
     victim.wait_calm().await;
     let ids: Vec<String> = receiver
         .received(|received| received.deliveries().map(|delivery| delivery.headers["webhook-id"].to_str().unwrap().to_owned()).collect());
     assert!(ids.len() == 3 && ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
-    stop.cancel();
 }

@@ -1,7 +1,9 @@
 //! Agents and servers for tests: started on free ports in temporary folders, gone when dropped.
 
+pub mod disk;
 pub mod guests;
 pub mod program;
+pub mod saved;
 pub mod zoo;
 pub mod zoo_program;
 

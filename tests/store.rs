@@ -2,8 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use pharos::store::{Entry, Event, PluginStateLimits, Store, StoreError, Written};
+use pharos::store::{Entry, Event, OutboxTurn, PluginStateLimits, Store, StoreError, Written};
+use pharos_model::outbox::Settlement;
 use serde_json::json;
+
+use crate::fixture::saved::begins;
 
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 2, bytes: 20 };
 
@@ -71,6 +74,34 @@ async fn events_are_bounded_and_the_newest_stay() {
     let events = store.events(20_000).await.unwrap();
     assert_eq!(events.len(), 10_000);
     assert_eq!((&events[0], events[9_999].at_ms), (&event(10_000), 1), "newest first, and the very first is gone");
+}
+
+#[tokio::test]
+async fn settled_notifications_are_bounded_and_those_under_way_never_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.save_alerts(begins(1)).await.unwrap();
+    drop(store);
+    // As if many had been made since.
+    let database = rusqlite::Connection::open(folder.path().join("pharos.db")).unwrap();
+    let columns = "receiver, group_key, group_labels, fingerprint, incident, tells, alert, state, created_at_ms, due_at_ms";
+    database
+        .execute_batch(&format!(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)
+             INSERT INTO outbox (seq, id, {columns})
+             SELECT i, 'id-' || i, 'ops', '{{}}', '[]', fingerprint, incident, tells, alert, iif(i % 2, 'delivered', 'dead'), 1, 1
+             FROM n, outbox WHERE seq = 1"
+        ))
+        .unwrap();
+    drop(database);
+    let store = Store::open(folder.path()).unwrap();
+    let mut changes = begins(2);
+    changes.told[0].0 = 120_001;
+    store.save_alerts(changes).await.unwrap();
+    let settled = vec![Settlement::Delivered { seqs: vec![120_001], note: None }];
+    store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
+    let oldest = async |state: &str| store.outbox(None, Some(state.to_owned()), u32::MAX).await.unwrap().last().unwrap().seq;
+    assert_eq!((oldest("waiting").await, oldest("delivered").await, oldest("dead").await), (1, 100_003, 20_002));
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::http::{self, Access, Api, ListenError};
 use crate::lifecycle::Lifecycle;
 use crate::notify::{Deliver, Means, Notify, Signature, Tester};
-use crate::pipeline::{Desk, Pipeline};
+use crate::pipeline::{Desk, Pipeline, upkeep};
 use crate::plugin::compile::{CompileError, Compiler};
 use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
 use crate::store::{Store, StoreError};
@@ -76,7 +76,7 @@ impl Agent {
         let listener = http::bind(&config.http).await?;
         let address = listener.local_addr().map_err(|source| ListenError::Bind { address: ([0, 0, 0, 0], 0).into(), source })?;
         let store = Store::open(&config.agent.data_dir)?;
-        board.show_store(store.damaged());
+        upkeep::show(&store, &board, &metrics);
 
         // 2. Plugins, then those who are told of what they find.
         let (plugin_events, events) = mpsc::channel(QUEUED_EVENTS_MAX);
@@ -112,8 +112,6 @@ impl Agent {
             notify,
             metrics: Arc::clone(&metrics),
             clock,
-            unstored: Vec::new(),
-            audit: Vec::new(),
         };
         let servers = Servers::of(&config, lifecycle);
         let subjects = servers.subjects();
@@ -123,6 +121,8 @@ impl Agent {
         board.set("pipeline", PartHealth::Ok, None);
         let (desk, orders) = Desk::open();
         lifecycle.supervise("pipeline", pipeline.run(queue, events, orders));
+        let looked_after = upkeep::look_after(store.clone(), Arc::clone(&board), Arc::clone(&metrics), lifecycle.soft().clone());
+        lifecycle.supervise("store", looked_after);
 
         // 4. The sources of the flow: files and servers.
         let reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);

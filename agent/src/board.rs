@@ -1,7 +1,6 @@
 //! What the agent knows now: one writer, many readers, each with an immutable picture.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -95,17 +94,6 @@ impl Board {
     /// Notes how a part is. Its `since` moves only when the state does.
     pub fn set(&self, name: &str, state: PartHealth, cause: Option<String>) {
         self.note(&mut self.lock(), name, state, cause);
-    }
-
-    /// The store works. Until the next start it is said that the one before was damaged, and where that is.
-    pub fn show_store(&self, damaged: Option<&Path>) {
-        match damaged {
-            None => self.set("store", PartHealth::Ok, None),
-            Some(aside) => {
-                let cause = format!("the store was damaged; it is now {}, and what it knew of alerts is lost", aside.display());
-                self.set("store", PartHealth::Degraded, Some(cause));
-            }
-        }
     }
 
     /// From now on every part is stopping, unless it fails or has failed.

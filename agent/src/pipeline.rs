@@ -2,6 +2,7 @@
 
 mod desk;
 mod rounds;
+pub mod upkeep;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,16 +16,13 @@ use tracing::{error, info};
 
 pub use self::desk::{Desk, DeskError, Explanation, Order, Words};
 use self::rounds::Rounds;
-use crate::board::{Board, PartHealth};
+use crate::board::Board;
 use crate::clock::Clock;
 use crate::notify::{Notify, Numbered};
 use crate::plugin::{Judgement, PluginEvent, PluginEventKind, PluginHost};
-use crate::store::{AlertChanges, AuditEntry, Event, Store, StoreError};
+use crate::store::{AGENT, AlertChanges, AuditEntry, Event, Store};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
-
-/// Rows that are remembered while the store takes none; what is beyond is told, and told again after a crash if it was not heard.
-const UNSTORED_MAX: usize = 20_000;
 
 /// Owns everything that one observation changes.
 pub struct Pipeline {
@@ -37,10 +35,6 @@ pub struct Pipeline {
     pub notify: Notify,
     pub metrics: Arc<SelfMetrics>,
     pub clock: Clock,
-    /// Rows that the store did not take; they are stored with the next change, and told all the same.
-    pub unstored: Vec<Numbered>,
-    /// What people did and is stored with the next change.
-    pub audit: Vec<AuditEntry>,
 }
 
 /// A snapshot and what a plugin said of it.
@@ -72,49 +66,32 @@ impl Pipeline {
         transitions.iter().for_each(|transition| self.dispatcher.observe(transition, now));
         let release = self.dispatcher.release(&self.alerts, |receiver| self.notify.has_room(receiver), now); // who hears of what
         let told = self.notify.number(release.rows);
-        let _ = self.keep(&transitions, &release.withheld, &told).await; // durable before anyone does
+        self.keep(&transitions, &release.withheld, &told).await; // durable before anyone does
         self.board.show_alerts(self.alerts.alerts());
         self.count(&transitions, &release.withheld);
         self.notify.send(told); // bounded; never delays collection
     }
 
     /// One durable transaction. What the store does not take is told all the same, and stored with the next change.
-    async fn keep(&mut self, transitions: &[Transition], withheld: &[Withheld], told: &[Numbered]) -> Result<(), StoreError> {
+    async fn keep(&mut self, transitions: &[Transition], withheld: &[Withheld], told: &[Numbered]) {
         let (changes, dispatch) = (self.alerts.take_changes(), self.dispatcher.take_changes());
-        if changes.is_empty()
-            && dispatch.is_empty()
-            && transitions.is_empty()
-            && told.is_empty()
-            && self.unstored.is_empty()
-            && self.audit.is_empty()
-        {
-            return Ok(());
+        if changes.is_empty() && dispatch.is_empty() && transitions.is_empty() && told.is_empty() {
+            return;
         }
         let mut rows = AlertChanges::new(&changes.upserts, &changes.removed, changes.next_incident);
         let now_ms = self.clock.wall_ms();
         rows.events = transitions.iter().map(transition_event).collect();
         rows.events.extend(withheld.iter().map(|withheld| withheld_event(withheld, now_ms)));
+        rows.audit = transitions.iter().map(transition_audit).collect();
         rows.dispatch = dispatch.clone();
-        rows.audit = self.audit.clone();
-        rows.told = self.unstored.iter().chain(told).cloned().collect();
+        rows.told = told.to_vec();
         rows.now_ms = now_ms;
-        let kept = self.store.save_alerts(rows).await;
-        match &kept {
-            Ok(()) => {
-                self.unstored.clear();
-                self.audit.clear();
-                self.board.show_store(self.store.damaged());
-            }
-            Err(err) => {
-                error!(error = chain(err), "alerts could not be stored; they are told all the same and stored with the next change");
-                self.metrics.add("pharos_store_errors_total", &[], 1.0);
-                self.board.set("store", PartHealth::Failed, Some(chain(err)));
-                self.alerts.give_back(changes);
-                self.dispatcher.give_back(dispatch);
-                self.unstored.extend(told.iter().take(UNSTORED_MAX.saturating_sub(self.unstored.len())).cloned());
-            }
+        if let Err(err) = self.store.save_alerts(rows).await {
+            error!(error = chain(&err), "alerts could not be stored; they are told all the same and stored with the next change");
+            self.alerts.give_back(changes);
+            self.dispatcher.give_back(dispatch);
         }
-        kept
+        upkeep::show(&self.store, &self.board, &self.metrics);
     }
 
     fn count(&self, transitions: &[Transition], withheld: &[Withheld]) {
@@ -154,7 +131,6 @@ impl Pipeline {
         let event = Event { at_ms: self.clock.wall_ms(), kind: "plugin".to_owned(), subject: event.plugin, detail };
         if let Err(err) = self.store.record(event).await {
             error!(error = chain(&err), "an event could not be stored");
-            self.metrics.add("pharos_store_errors_total", &[], 1.0);
         }
     }
 
@@ -200,4 +176,16 @@ fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
 fn transition_event(transition: &Transition) -> Event {
     let detail = serde_json::to_value(transition).unwrap_or_default();
     Event { at_ms: transition.at.wall_ms, kind: "alert".to_owned(), subject: transition.fingerprint.to_string(), detail }
+}
+
+fn transition_audit(transition: &Transition) -> AuditEntry {
+    let Transition { incident, from, to, severity, .. } = transition;
+    let detail = serde_json::json!({ "incident": incident, "from": from, "to": to, "severity": severity, "title": transition.alert.title });
+    AuditEntry {
+        at_ms: transition.at.wall_ms,
+        actor: AGENT.to_owned(),
+        action: format!("alert.{}", transition.reason),
+        subject: transition.fingerprint.to_string(),
+        detail,
+    }
 }

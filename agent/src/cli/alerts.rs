@@ -9,6 +9,11 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Reach, author, items, shown};
 use super::{explain, print};
+use crate::http::history_item;
+use crate::store::StoreReader;
+
+/// Entries that are read of a stopped agent's store.
+const HISTORY_MAX: u32 = 200;
 
 #[derive(Debug, Subcommand)]
 pub enum AlertsCommand {
@@ -95,8 +100,12 @@ async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<Value> {
     client.get(&format!("/api/alerts/{fingerprint}"), &[]).await
 }
 
+/// From the running agent, or from the store of one that is stopped.
 async fn history(fingerprint: &str, reach: &Reach) -> anyhow::Result<Value> {
-    Ok(whole(&Client::new(reach)?, fingerprint).await?["history"].clone())
+    let client = Client::new(reach)?;
+    let answer = async { Ok(whole(&client, fingerprint).await?["history"].clone()) };
+    let read = |store: &StoreReader| Ok(store.alert_history(fingerprint, HISTORY_MAX)?.iter().map(history_item).collect());
+    reach.ask_or_read(answer, read).await
 }
 
 /// The fingerprint that is meant: sixteen digits, or the beginning of one that is open.

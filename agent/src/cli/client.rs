@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::config;
 use crate::config::secret::{Secret, SecretSource};
+use crate::store::{StoreError, StoreReader};
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// Longer than the API takes for any answer.
@@ -36,6 +37,31 @@ pub struct Reach {
     /// File with a token [default: the environment variable PHAROS_TOKEN]
     #[arg(long)]
     token_file: Option<PathBuf>,
+}
+
+/// Nobody listens where the agent should.
+#[derive(Debug, thiserror::Error)]
+#[error("no agent answers at {address}; is `pharos run` running, with this config?")]
+pub struct Absent {
+    address: String,
+}
+
+impl Reach {
+    /// What a running agent answers, or what `read` finds in the store of one that is stopped.
+    pub async fn ask_or_read(
+        &self,
+        answer: impl Future<Output = anyhow::Result<Value>>,
+        read: impl FnOnce(&StoreReader) -> Result<Value, StoreError>,
+    ) -> anyhow::Result<Value> {
+        match answer.await {
+            // Whoever names an address means an agent that runs there.
+            Err(err) if self.url.is_none() && err.downcast_ref::<Absent>().is_some() => {
+                let config = config::load(&config::find(self.config.as_deref())?)?;
+                Ok(read(&StoreReader::open(&config.agent.data_dir)?)?)
+            }
+            answered => answered,
+        }
+    }
 }
 
 pub struct Client {
@@ -86,8 +112,8 @@ impl Client {
     async fn exchange(&self, method: Method, url: &Url, body: Option<&Value>) -> anyhow::Result<(hyper::StatusCode, Bytes)> {
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
         let connecting = TcpStream::connect((host.trim_matches(['[', ']']), port));
-        let absent = || format!("no agent answers at http://{host}:{port}; is `pharos run` running, with this config?");
-        let stream = tokio::time::timeout(CONNECT_MAX, connecting).await.with_context(absent)?.with_context(absent)?;
+        let absent = || Absent { address: format!("http://{host}:{port}") };
+        let stream = tokio::time::timeout(CONNECT_MAX, connecting).await.map_err(|_| absent())?.map_err(|_| absent())?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let driver = TaskTracker::new().spawn(connection);
         let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));

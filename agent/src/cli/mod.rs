@@ -1,6 +1,7 @@
 //! The command line. Only here is anything printed.
 
 mod alerts;
+mod audit;
 mod check;
 mod client;
 mod demo;
@@ -71,6 +72,9 @@ enum Command {
     /// Look at plugin files
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Look at the audit log in the state store of an agent, running or not
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Record a snapshot of a configured server, for `plugin test`
     Snapshot {
         /// The server's id (host:port), or the name of its [[database]] or [[redis]]
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
         Command::Notify(command) => with_runtime(notify::run(command)),
         Command::Outbox(command) => with_runtime(outbox::run(command)),
         Command::Plugin(command) => with_runtime(plugin::run(command)),
+        Command::Audit(command) => audit::run(command),
         Command::Snapshot { server, config } => with_runtime(snapshot::record(server, config)),
         Command::Demo { duration, postgres_bin } => with_runtime(demo::run(duration, postgres_bin)),
         Command::InternalCompile { output, memory_max, on_demand } => {

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Reach, items, shown};
 use super::print;
+use crate::http::outbox_item;
+use crate::store::StoreReader;
 
 #[derive(Debug, Subcommand)]
 pub enum OutboxCommand {
@@ -67,9 +69,14 @@ impl Chosen {
 pub async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
     match command {
         OutboxCommand::List { receiver, state, limit, json, reach } => {
-            let limit = limit.to_string();
+            let (wanted, limit) = (limit, limit.to_string());
             let query = [("receiver", receiver.as_deref()), ("state", state.as_deref()), ("limit", Some(limit.as_str()))];
-            let answer = Client::new(&reach)?.get("/api/outbox", &query).await?;
+            let client = Client::new(&reach)?;
+            let read = |store: &StoreReader| {
+                let rows = store.outbox(receiver.as_deref(), state.as_deref(), wanted)?;
+                Ok(json!({ "items": rows.iter().map(outbox_item).collect::<Vec<_>>() }))
+            };
+            let answer = reach.ask_or_read(client.get("/api/outbox", &query), read).await?;
             if json {
                 print(&answer);
             } else if items(&answer).is_empty() {

@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::access::{Access, Visitor};
+pub use self::api::alert::event as history_item;
+pub use self::api::outbox::item as outbox_item;
 use self::error::ApiError;
 use self::metrics::Exposition;
 use crate::board::{Board, PartHealth};
@@ -93,6 +95,7 @@ fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
         .route("/readyz", get(ready))
         .route("/api/services/status", get(services))
         .route("/api/plugins", get(api::plugins::list))
+        .route("/api/audit", get(api::audit::list))
         .route("/api/database/metrics", get(api::facts::metrics))
         .route("/api/database/slow-queries", get(api::slow_queries::list))
         .route("/api/database/alerts", get(api::alerts::list))

@@ -25,8 +25,6 @@ use crate::telemetry::logs::chain;
 const UNDER_WAY_MAX: usize = 8;
 /// Settlements that a store which does not answer may leave behind; then the oldest are told again after a restart.
 const UNSTORED_MAX: usize = 10_000;
-/// How long a message that was left by an earlier agent may have to wait for its next try.
-const LEFT_WAIT_MAX: Duration = Duration::from_secs(3_600);
 /// How often a notifier that is not loaded is looked for; nothing is tried meanwhile.
 const NOTIFIER_PAUSE: Duration = Duration::from_millis(50);
 /// How long the end of the agent waits for messages under way: less than the whole drain may take.
@@ -93,8 +91,7 @@ impl Worker {
         }
         self.standing.queued(rows.len());
         for row in rows {
-            let left = Duration::from_millis(row.due_at_ms.saturating_sub(now.wall_ms)).min(LEFT_WAIT_MAX);
-            let wait = if row.state == "sending" { Duration::ZERO } else { left };
+            let wait = row.left_to_wait(now.wall_ms);
             self.queue.push(Row {
                 attempts: row.attempts,
                 waited: Duration::from_millis(row.waited_ms),
@@ -286,10 +283,7 @@ impl Worker {
         }
         match self.means.store.outbox_turn(turn).await {
             Ok(()) => self.settled.clear(),
-            Err(err) => {
-                error!(receiver = self.name, error = chain(&err), "deliveries could not be stored; they go on");
-                self.means.metrics.add("pharos_store_errors_total", &[], 1.0);
-            }
+            Err(err) => error!(receiver = self.name, error = chain(&err), "deliveries could not be stored; they go on"),
         }
     }
 }

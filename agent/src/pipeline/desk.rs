@@ -3,12 +3,12 @@
 //! Whatever changes something is stored when the answer comes, or the answer is an error and nothing changed.
 
 use pharos_model::alert::{Alert, Fingerprint, Transition};
-use pharos_model::dispatch::{AcknowledgeError, Acknowledgement, Silence, SilenceError, Trace};
+use pharos_model::dispatch::{AcknowledgeError, Acknowledgement, Changes, Dispatcher, Silence, SilenceError, Trace};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Pipeline;
-use crate::store::{AuditEntry, Event, OutboxRow, StoreError, Wanted};
+use crate::store::{AlertChanges, AuditEntry, Event, OutboxRow, StoreError, Wanted};
 
 /// Questions that wait for the pipeline. More people do not ask at once.
 const QUEUED_ORDERS_MAX: usize = 64;
@@ -172,16 +172,21 @@ impl Pipeline {
     }
 
     /// Stores what somebody said; if that fails, nobody said it. Then tells what is told because of it.
-    async fn commit(&mut self, before: pharos_model::dispatch::Dispatcher, entry: AuditEntry) -> Result<(), DeskError> {
-        self.audit.push(entry);
-        let kept = self.keep(&[], &[], &[]).await;
-        if let Err(err) = kept {
+    async fn commit(&mut self, before: Dispatcher, entry: AuditEntry) -> Result<(), DeskError> {
+        let changes = self.dispatcher.take_changes();
+        let stored = self.store.save_words(self.words(changes, entry)).await;
+        if let Err(err) = stored {
             self.dispatcher = before;
-            self.audit.clear();
             return Err(err.into());
         }
         self.settle(Vec::new()).await;
         Ok(())
+    }
+
+    /// What is stored of somebody's words.
+    fn words(&self, dispatch: Changes, entry: AuditEntry) -> AlertChanges {
+        let next_incident = self.alerts.next_incident();
+        AlertChanges { dispatch, audit: vec![entry], now_ms: self.clock.wall_ms(), next_incident, ..AlertChanges::default() }
     }
 
     fn audit(&self, actor: &str, action: &str, subject: &str, detail: &impl Serialize) -> AuditEntry {
@@ -206,20 +211,18 @@ impl Pipeline {
 
     async fn retry(&mut self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {
         let seqs = self.notify.retry(wanted).await?;
-        self.record_audit(who, "outbox.retry", &seqs).await;
+        self.record(self.audit(who, "outbox.retry", "outbox", &seqs)).await?;
         Ok(seqs)
     }
 
     async fn drop_rows(&mut self, wanted: Wanted, who: &str) -> Result<usize, DeskError> {
         let dropped = self.notify.drop_rows(wanted.clone()).await?;
-        self.record_audit(who, "outbox.drop", &serde_json::json!({ "receiver": wanted.receiver, "ids": wanted.seqs, "count": dropped }))
-            .await;
+        let detail = serde_json::json!({ "receiver": wanted.receiver, "ids": wanted.seqs, "count": dropped });
+        self.record(self.audit(who, "outbox.drop", "outbox", &detail)).await?;
         Ok(dropped)
     }
 
-    async fn record_audit(&mut self, who: &str, action: &str, detail: &impl Serialize) {
-        let entry = self.audit(who, action, "outbox", detail);
-        self.audit.push(entry);
-        let _ = self.keep(&[], &[], &[]).await;
+    async fn record(&mut self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.store.save_words(self.words(Changes::default(), entry)).await
     }
 }

@@ -5,22 +5,12 @@ use std::fmt::Display;
 use pharos_model::alert::{Alert, SavedBook};
 use pharos_model::dispatch;
 use pharos_model::outbox::NewRow;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use tracing::warn;
 
-use super::{Event, Store, StoreError, events, ledger, outbox};
+use super::{AuditEntry, Event, Store, StoreError, audit, events, ledger, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
-
-/// What somebody did.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct AuditEntry {
-    pub at_ms: u64,
-    pub actor: String,
-    pub action: String,
-    pub subject: String,
-    pub detail: serde_json::Value,
-}
 
 /// What one evaluation changed.
 #[derive(Debug, Default)]
@@ -51,37 +41,20 @@ impl AlertChanges {
 }
 
 impl Store {
-    /// Writes alerts, the events that tell of their transitions, who knows of them and the notifications: all or nothing.
+    /// Writes alerts, the events and audit rows that tell of their transitions and the notifications of them: all or nothing. While the
+    /// file cannot take them they are kept in memory and written later.
     pub async fn save_alerts(&self, changes: AlertChanges) -> Result<(), StoreError> {
-        self.call(move |connection| {
-            let transaction = connection.transaction()?;
-            {
-                let mut upsert = transaction.prepare_cached("INSERT OR REPLACE INTO alerts (fingerprint, alert) VALUES (?1, ?2)")?;
-                for (fingerprint, alert) in &changes.upserts {
-                    upsert.execute(params![fingerprint, alert])?;
-                }
-                let mut remove = transaction.prepare_cached("DELETE FROM alerts WHERE fingerprint = ?1")?;
-                for fingerprint in &changes.removed {
-                    remove.execute(params![fingerprint])?;
-                }
-            }
-            let next = i64::try_from(changes.next_incident).unwrap_or(i64::MAX);
-            transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![NEXT_INCIDENT, next])?;
-            for event in &changes.events {
-                events::insert(&transaction, event)?;
-            }
-            ledger::save(&transaction, &changes.dispatch)?;
-            for (seq, row) in &changes.told {
-                outbox::insert(&transaction, *seq, row, changes.now_ms)?;
-            }
-            transaction.commit()
-        })
-        .await
+        self.keep(move |connection| save(connection, &changes)).await
+    }
+
+    /// The same for what a person said, who waits for the answer: it is in the file, or it did not happen.
+    pub async fn save_words(&self, changes: AlertChanges) -> Result<(), StoreError> {
+        self.call(move |connection| save(connection, &changes)).await
     }
 
     /// What the agent before this one knew. A record that this version cannot read is left out and said so.
     pub async fn alerts(&self) -> Result<SavedBook, StoreError> {
-        self.call(|connection| {
+        self.know(|connection| {
             let next: Option<i64> =
                 connection.query_row("SELECT value FROM numbers WHERE name = ?1", params![NEXT_INCIDENT], |row| row.get(0)).optional()?;
             let mut query = connection.prepare("SELECT alert FROM alerts")?;
@@ -91,6 +64,33 @@ impl Store {
         })
         .await
     }
+}
+
+fn save(connection: &mut Connection, changes: &AlertChanges) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    {
+        let mut upsert = transaction.prepare_cached("INSERT OR REPLACE INTO alerts (fingerprint, alert) VALUES (?1, ?2)")?;
+        for (fingerprint, alert) in &changes.upserts {
+            upsert.execute(params![fingerprint, alert])?;
+        }
+        let mut remove = transaction.prepare_cached("DELETE FROM alerts WHERE fingerprint = ?1")?;
+        for fingerprint in &changes.removed {
+            remove.execute(params![fingerprint])?;
+        }
+    }
+    let next = i64::try_from(changes.next_incident).unwrap_or(i64::MAX);
+    transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![NEXT_INCIDENT, next])?;
+    for event in &changes.events {
+        events::insert(&transaction, event)?;
+    }
+    ledger::save(&transaction, &changes.dispatch)?;
+    for entry in &changes.audit {
+        audit::append(&transaction, entry)?;
+    }
+    for (seq, row) in &changes.told {
+        outbox::insert(&transaction, *seq, row, changes.now_ms)?;
+    }
+    transaction.commit()
 }
 
 fn parse(text: &str) -> Option<Alert> {

@@ -3,18 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Error, ErrorCode};
+use rusqlite::{Connection, Error};
+
+use super::file::with_suffix;
 
 /// Damaged stores that are kept for a person to look at; the next one takes the place of the last.
 const KEPT_MAX: u32 = 3;
 
 /// What SQLite puts beside its database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
-
-/// Whether the file itself is broken, which no other start would mend.
-pub fn is_damage(err: &Error) -> bool {
-    matches!(err.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
 
 /// Looks through the whole file.
 pub fn check(connection: &Connection) -> rusqlite::Result<()> {
@@ -38,10 +35,4 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(aside(number))
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -1,6 +1,6 @@
 //! What happened: plugin generations, alert transitions, and whatever later parts record.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -21,37 +21,45 @@ pub struct Event {
 }
 
 impl Store {
-    /// Appends an event and forgets the oldest beyond the bound.
+    /// Appends an event and forgets the oldest beyond the bound. One that belongs to a transition is written with that.
     pub async fn record(&self, event: Event) -> Result<(), StoreError> {
-        self.call(move |connection| insert(connection, &event)).await
+        self.spare(move |connection| insert(connection, &event)).await
     }
 
     /// The newest events, newest first.
     pub async fn events(&self, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.call(move |connection| list(connection, "1 ORDER BY id DESC LIMIT ?1", params![limit])).await
+        self.read(move |connection| list(connection, "1 ORDER BY id DESC LIMIT ?1", params![limit])).await
     }
 
     /// What happened to an alert, newest first: its transitions, and who was not told of it.
     pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.call(move |connection| {
-            list(connection, "kind IN ('alert', 'withheld') AND subject = ?1 ORDER BY id DESC LIMIT ?2", params![fingerprint, limit])
-        })
-        .await
+        self.read(move |connection| alert_history(connection, &fingerprint, limit)).await
     }
+}
+
+/// The same, for whoever reads a store without its agent.
+pub(super) fn alert_history(connection: &Connection, fingerprint: &str, limit: u32) -> rusqlite::Result<Vec<Event>> {
+    list(connection, "kind IN ('alert', 'withheld') AND subject = ?1 ORDER BY id DESC LIMIT ?2", params![fingerprint, limit])
 }
 
 fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
     let mut query = connection.prepare_cached(&format!("SELECT at_ms, kind, subject, detail FROM events WHERE {wanted}"))?;
-    let rows = query.query_map(parameters, |row| {
-        let detail: String = row.get(3)?;
-        Ok(Event {
-            at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
-            kind: row.get(1)?,
-            subject: row.get(2)?,
-            detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
-        })
-    })?;
-    rows.collect()
+    query.query_map(parameters, event)?.collect()
+}
+
+/// Every event.
+pub(super) fn oldest_first(connection: &Connection) -> rusqlite::Result<Vec<Event>> {
+    list(connection, "1 ORDER BY id", [])
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let detail: String = row.get(3)?;
+    Ok(Event {
+        at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
+        kind: row.get(1)?,
+        subject: row.get(2)?,
+        detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
+    })
 }
 
 pub(super) fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {

@@ -13,7 +13,7 @@ use super::{Store, StoreError};
 impl Store {
     /// What the agent before this one decided. A record that this version cannot read is left out and said so.
     pub async fn dispatch(&self) -> Result<SavedDispatch, StoreError> {
-        self.call(|connection| {
+        self.know(|connection| {
             let acknowledgement = |row: &Row<'_>| -> rusqlite::Result<_> {
                 let (fingerprint, incident): (String, i64) = (row.get(0)?, row.get(1)?);
                 Ok(parsed("an acknowledgement", &row.get::<_, String>(2)?)

@@ -6,16 +6,13 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const STEPS: [&str; 3] = [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/4.sql")];
+const STEPS: &[&str] =
+    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql")];
 
 /// Brings the schema up to date. A store from the future is left alone.
 pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let open_failed = |source| StoreError::Open { path: path.to_owned(), source };
-    let found: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(open_failed)?;
-    let known = STEPS.len() as u32;
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
-    }
+    let found = check(connection, path)?;
     for (version, step) in (1..).zip(STEPS).skip(found as usize) {
         let transaction = connection.transaction().map_err(open_failed)?;
         transaction.execute_batch(step).map_err(open_failed)?;
@@ -23,4 +20,12 @@ pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         transaction.commit().map_err(open_failed)?;
     }
     Ok(())
+}
+
+/// The version that is found, if this program knows it.
+pub fn check(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
+    let found: u32 = found.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let known = STEPS.len() as u32;
+    if found > known { Err(StoreError::Newer { path: path.to_owned(), found, known }) } else { Ok(found) }
 }

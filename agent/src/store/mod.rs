@@ -1,32 +1,44 @@
 //! The embedded SQLite state: what must survive a restart.
 //!
-//! One thread owns the database; everyone else sends it work and waits. One agent per directory: a lock file says whose it is.
+//! One thread owns the database; everyone else sends it work and waits. One agent per directory: a lock file says whose it is. How it
+//! goes on when the disk does not is in `keeper`.
 
 mod alerts;
+mod audit;
+mod ballast;
+mod condition;
 mod damage;
 mod events;
+mod file;
+mod keeper;
 mod ledger;
+mod lock;
+mod memory;
 mod migrate;
 mod outbox;
 mod plugin_state;
+mod reader;
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
-use tracing::error;
 
-pub use alerts::{AlertChanges, AuditEntry};
+pub use alerts::AlertChanges;
+pub use audit::{AGENT, AuditEntry, AuditRow, AuditVerdict, BrokenLink};
+pub use condition::Condition;
 pub use events::Event;
 pub use outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Wanted};
 pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};
+pub use reader::StoreReader;
+
+use self::keeper::{Keeper, Work};
 
 const DATABASE_FILE: &str = "pharos.db";
-const LOCK_FILE: &str = "lock";
 
 /// Work that waits for the store. More would only mean that the disk cannot keep up.
 const QUEUED_JOBS_MAX: usize = 256;
@@ -34,13 +46,13 @@ const QUEUED_JOBS_MAX: usize = 256;
 /// How long anyone waits for the store.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
 
 /// A handle on the store; cheap to clone. The directory is free again when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
-    damaged: Option<PathBuf>,
+    condition: Arc<Mutex<Condition>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +65,14 @@ pub enum StoreError {
     Open { path: PathBuf, source: rusqlite::Error },
     #[error("the state store {} was written by a newer Pharos (schema {found}, this one knows {known}); start that version or move the file away", path.display())]
     Newer { path: PathBuf, found: u32, known: u32 },
+    #[error("there is no state store in {}; name the agent's agent.data_dir", path.display())]
+    Missing { path: PathBuf },
     #[error("the state store did not answer within {ANSWER_MAX:?}")]
     DeadlineExceeded,
     #[error("the state store has ended")]
     Closed,
+    #[error("not stored: {cause}")]
+    Degraded { cause: String },
     #[error("using the state store")]
     Query { source: rusqlite::Error },
 }
@@ -66,103 +82,108 @@ fn holder(pid: &Option<u32>) -> String {
 }
 
 impl Store {
-    /// Locks the directory and opens or creates the store in it. One that is damaged is set aside, and a new one begins.
+    /// Locks the directory and opens or creates the store in it. One that is damaged is set aside, and a new one begins; one that cannot
+    /// be used for another reason is tried again and again, and meanwhile what must not be lost is kept in memory.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
-        let lock = lock(directory)?;
-        let path = directory.join(DATABASE_FILE);
-        let (connection, damaged) = match connect(&path) {
-            Err(StoreError::Open { source, .. }) if damage::is_damage(&source) => {
-                let aside = damage::set_aside(&path).map_err(failed)?;
-                error!(error = %source, "the state store is damaged; it was moved to {}, and a new one begins", aside.display());
-                (connect(&path)?, Some(aside))
-            }
-            connected => (connected?, None),
-        };
+        create_directory(directory)?;
+        let condition = Arc::default();
+        let keeper = Keeper::open(directory, Arc::clone(&condition))?;
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
-        std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(connection, queue, lock)).map_err(failed)?;
-        Ok(Self { jobs, damaged })
+        let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
+        std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(keeper, queue)).map_err(failed)?;
+        Ok(Self { jobs, condition })
     }
 
-    /// Where the store is that was found damaged at this start.
-    pub fn damaged(&self) -> Option<&Path> {
-        self.damaged.as_deref()
+    /// How the store is, as it was last seen.
+    pub fn condition(&self) -> Condition {
+        self.condition.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs work on the store's thread and waits for its answer.
+    /// Where the store is that was found damaged last.
+    pub fn damaged(&self) -> Option<PathBuf> {
+        self.condition().damaged
+    }
+
+    /// Mends what can be mended and sees how the store is. To be called from time to time.
+    pub async fn look_after(&self) -> Result<(), StoreError> {
+        self.send(|keeper| {
+            keeper.look_after();
+            Ok(())
+        })
+        .await
+    }
+
+    /// Reads from the file.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.send(move |keeper| keeper.read(&work as &Work<T>)).await
+    }
+
+    /// Reads what must not be lost, wherever it is known best.
+    async fn know<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.send(move |keeper| keeper.know(&work as &Work<T>)).await
+    }
+
+    /// Writes what must not be lost; in memory, while the file does not take it.
+    async fn keep<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.send(move |keeper| keeper.keep(&work as &Work<T>)).await
+    }
+
+    /// Writes what somebody waits for: once it answers, the file has it.
     async fn call<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.send(move |keeper| keeper.write(&work as &Work<T>)).await
+    }
+
+    /// Writes what the agent can do without; refused while the store is degraded.
+    async fn spare<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.send(move |keeper| keeper.spare(&work as &Work<T>)).await
+    }
+
+    /// Has something done on the store's thread and waits for its answer.
+    async fn send<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Keeper) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
+        let job: Job = Box::new(move |keeper| {
+            let done = work(keeper);
+            keeper.show();
             // Nobody waits any more when the receiver is gone; the work is done all the same.
-            let _ = answer.send(work(connection));
+            let _ = answer.send(done);
         });
         let exchange = async {
             self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
-            answered.await.map_err(|_| StoreError::Closed)?.map_err(|source| StoreError::Query { source })
+            answered.await.map_err(|_| StoreError::Closed)?
         };
-        tokio::time::timeout(ANSWER_MAX, exchange).await.unwrap_or(Err(StoreError::DeadlineExceeded))
+        tokio::time::timeout(ANSWER_MAX, exchange).await.unwrap_or_else(|_| {
+            *self.condition.lock().unwrap_or_else(PoisonError::into_inner).failures.entry("deadline").or_default() += 1;
+            Err(StoreError::DeadlineExceeded)
+        })
     }
 }
 
-/// Opens a store whose whole file was looked through, with the schema of this version.
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    // Created beforehand with its mode, since SQLite would use the umask's.
-    let created = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-    created.map_err(|source| StoreError::Directory { path: path.to_owned(), source })?;
-    let open = || {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(ANSWER_MAX)?;
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
-        damage::check(&connection)?;
-        Ok(connection)
-    };
-    let mut connection = open().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-    migrate::run(&mut connection, path)?;
-    Ok(connection)
+fn create_directory(directory: &Path) -> Result<(), StoreError> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    created.map_err(|source| StoreError::Directory { path: directory.to_owned(), source })
 }
 
-/// Works until the last handle is gone. The lock goes after the connection: nobody opens a store that is still being closed.
-fn serve(mut connection: Connection, mut queue: mpsc::Receiver<Job>, lock: File) {
+/// Works until the last handle is gone.
+fn serve(mut keeper: Keeper, mut queue: mpsc::Receiver<Job>) {
     while let Some(job) = queue.blocking_recv() {
-        job(&mut connection);
+        job(&mut keeper);
     }
-    drop(connection);
-    drop(lock);
-}
-
-/// How long a store that is being closed is waited for.
-const LOCK_MAX: Duration = Duration::from_millis(500);
-
-fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
-    const PAUSE: Duration = Duration::from_millis(20);
-    for _ in 0..LOCK_MAX.div_duration_f64(PAUSE) as u32 {
-        match try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
-            decided => return decided,
-        }
-    }
-    try_lock()
-}
-
-/// Takes the directory's lock, or says who has it. The lock ends with the process, however that ends.
-fn lock(directory: &Path) -> Result<File, StoreError> {
-    let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
-    let path = directory.join(LOCK_FILE);
-    let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(path);
-    let mut file = options.map_err(failed)?;
-    match patiently(|| file.try_lock()) {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            let _ = file.read_to_string(&mut holder);
-            return Err(StoreError::Locked { path: directory.to_owned(), pid: holder.trim().parse().ok() });
-        }
-        Err(TryLockError::Error(source)) => return Err(failed(source)),
-    }
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
-    Ok(file)
 }

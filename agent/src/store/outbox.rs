@@ -34,6 +34,20 @@ pub struct OutboxRow {
     pub why: Option<String>,
 }
 
+/// How long a row that an earlier agent left may have to wait, whatever its clock was.
+const LEFT_WAIT_MAX: Duration = Duration::from_secs(3_600);
+
+impl OutboxRow {
+    /// How long it has to wait yet. Its times are another agent's, whose clock may have been another one.
+    pub fn left_to_wait(&self, now_ms: u64) -> Duration {
+        // What was being sent may have arrived. What was made in the future says that the clock was set back since.
+        if self.state == "sending" || self.created_at_ms > now_ms {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(self.due_at_ms.saturating_sub(now_ms)).min(LEFT_WAIT_MAX)
+    }
+}
+
 /// What an agent before this one left to do.
 #[derive(Debug, Default)]
 pub struct OpenOutbox {
@@ -68,7 +82,7 @@ impl OutboxTurn {
 
 impl Store {
     pub async fn open_outbox(&self) -> Result<OpenOutbox, StoreError> {
-        self.call(|connection| {
+        self.know(|connection| {
             let next: Option<i64> = connection.query_row("SELECT max(seq) FROM outbox", [], |row| row.get(0))?;
             let rows = list(connection, "state IN ('waiting', 'sending') ORDER BY seq", [])?;
             let mut query = connection.prepare(
@@ -83,9 +97,10 @@ impl Store {
         .await
     }
 
-    /// Stores what became of messages and which ones go out now: all or nothing.
+    /// Stores what became of messages and which ones go out now: all or nothing. While the file cannot take it, it is kept in memory and
+    /// written later.
     pub async fn outbox_turn(&self, turn: OutboxTurn) -> Result<(), StoreError> {
-        self.call(move |connection| {
+        self.keep(move |connection| {
             let transaction = connection.transaction()?;
             for settlement in &turn.settled {
                 settle(&transaction, settlement, turn.now_ms)?;
@@ -132,17 +147,24 @@ impl Store {
 
     /// Every row about an alert that is kept, oldest first.
     pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.call(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit])).await
+        self.know(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit])).await
     }
 
     /// The youngest rows, youngest first; of one receiver or one state if asked.
     pub async fn outbox(&self, receiver: Option<String>, state: Option<String>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.call(move |connection| {
-            let wanted = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?3";
-            list(connection, wanted, params![receiver, state, limit])
-        })
-        .await
+        self.read(move |connection| youngest(connection, receiver.as_deref(), state.as_deref(), limit)).await
     }
+}
+
+/// The same, for whoever reads a store without its agent.
+pub(super) fn youngest(
+    connection: &Connection,
+    receiver: Option<&str>,
+    state: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Vec<OutboxRow>> {
+    let wanted = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?3";
+    list(connection, wanted, params![receiver, state, limit])
 }
 
 /// Which rows a person means.

@@ -24,7 +24,7 @@ pub enum Written {
 impl Store {
     pub async fn plugin_state(&self, plugin: &str, key: String, now_ms: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let plugin = plugin.to_owned();
-        self.call(move |connection| read(connection, &plugin, &key, now_ms)).await
+        self.read(move |connection| read(connection, &plugin, &key, now_ms)).await
     }
 
     /// Writes a value, if the present one is as expected (`None`: whatever it is).
@@ -37,11 +37,11 @@ impl Store {
         limits: Limits,
     ) -> Result<Written, StoreError> {
         let plugin = plugin.to_owned();
-        self.call(move |connection| {
+        self.spare(move |connection| {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM plugin_state WHERE expires_at_ms <= ?1", params![signed(entry.now_ms)])?;
-            if let Some(expected) = expected
-                && read(&transaction, &plugin, &key, entry.now_ms)? != expected
+            if let Some(expected) = &expected
+                && read(&transaction, &plugin, &key, entry.now_ms)? != *expected
             {
                 return Ok(Written::Differs);
             }
@@ -65,7 +65,7 @@ impl Store {
 
     pub async fn delete_plugin_state(&self, plugin: &str, key: String) -> Result<(), StoreError> {
         let plugin = plugin.to_owned();
-        self.call(move |connection| {
+        self.spare(move |connection| {
             connection.execute("DELETE FROM plugin_state WHERE plugin = ?1 AND key = ?2", params![plugin, key]).map(drop)
         })
         .await

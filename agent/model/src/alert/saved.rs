@@ -54,6 +54,11 @@ impl AlertBook {
         }
     }
 
+    /// The number of the next incident.
+    pub fn next_incident(&self) -> u64 {
+        self.next_incident
+    }
+
     pub fn export(&self) -> SavedBook {
         let alerts = self.groups.values().flat_map(|group| group.alerts.values().chain(group.ended.values()));
         SavedBook { alerts: alerts.cloned().collect(), next_incident: self.next_incident }

@@ -90,7 +90,7 @@ fn receiver(trace: &ReceiverTrace) -> Value {
 }
 
 /// A transition, or why a receiver was not told.
-fn event(event: &Event) -> Value {
+pub fn event(event: &Event) -> Value {
     let detail = &event.detail;
     let at = rfc3339(event.at_ms);
     match event.kind.as_str() {

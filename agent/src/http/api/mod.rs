@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod alerts;
+pub mod audit;
 pub mod facts;
 pub mod outbox;
 pub mod plugins;

@@ -1,0 +1,43 @@
+//! Looks after the store and shows how it is. A store in trouble degrades the agent and never ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::board::{Board, PartHealth};
+use crate::store::Store;
+use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::SelfMetrics;
+
+/// How often trouble is looked for, and whether it is over.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Runs until the agent stops.
+pub async fn look_after(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match store.look_after().await {
+            Ok(()) => show(&store, &board, &metrics),
+            Err(err) => board.set("store", PartHealth::Degraded, Some(chain(&err))),
+        }
+    }
+}
+
+/// Shows how the store is, in the status and in the metrics.
+pub fn show(store: &Store, board: &Board, metrics: &SelfMetrics) {
+    let condition = store.condition();
+    metrics.set("pharos_store_degraded", &[], f64::from(u8::from(condition.trouble.is_some())));
+    metrics.set("pharos_store_size_bytes", &[], condition.size_bytes as f64);
+    for (kind, count) in &condition.failures {
+        metrics.set("pharos_store_errors_total", &[kind], *count as f64);
+    }
+    let cause = condition.cause();
+    let state = if cause.is_some() { PartHealth::Degraded } else { PartHealth::Ok };
+    board.set("store", state, cause);
+}

@@ -1,0 +1,267 @@
+//! The audit log: who did what, in a chain of hashes that shows any row that was edited, removed, moved or slipped in.
+//!
+//! Rows are written with the change that they tell of. The oldest go beyond a bound, and a row of the chain itself says so: what the agent
+//! forgot is told apart from what somebody removed. Whoever can write the file can forge a whole new chain; a copy of the last hash kept
+//! elsewhere would show that too.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{Store, StoreError};
+
+/// Rows that are kept.
+const KEPT_MAX: u64 = 200_000;
+/// The oldest are forgotten so many at once, since each time is a row itself.
+const FORGOTTEN_AT_ONCE: u64 = 1_000;
+
+/// Who acts where nobody asked.
+pub const AGENT: &str = "agent";
+/// The actions that begin a chain elsewhere than at its first row. Their detail is an [`End`].
+const FORGET: &str = "audit.forget";
+const REPLACE: &str = "store.replace";
+
+type Hash = [u8; 32];
+
+/// What somebody did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AuditEntry {
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// `agent`, or the name of a token.
+    pub actor: String,
+    /// `alert.firing`, `audit.forget`.
+    pub action: String,
+    /// What it was done to: an alert's fingerprint.
+    pub subject: String,
+    pub detail: Value,
+}
+
+/// An entry in its place in the chain.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AuditRow {
+    pub seq: u64,
+    #[serde(flatten)]
+    pub entry: AuditEntry,
+    /// In hexadecimal digits, like the next.
+    pub previous: String,
+    pub hash: String,
+}
+
+/// What came of looking through the whole chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AuditVerdict {
+    /// Rows that were looked at.
+    pub rows: u64,
+    /// The last row that was forgotten on purpose; 0 if none was.
+    pub forgotten: u64,
+    /// The hash of the last row that fits; worth a copy elsewhere.
+    pub head: String,
+    pub broken: Option<BrokenLink>,
+}
+
+/// The first row that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BrokenLink {
+    pub seq: u64,
+    pub why: String,
+}
+
+/// One end of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    seq: u64,
+    hash: Hash,
+}
+
+/// Before the first row of all.
+const NOTHING: End = End { seq: 0, hash: [0; 32] };
+
+impl End {
+    pub fn is_nothing(&self) -> bool {
+        *self == NOTHING
+    }
+
+    fn detail(&self) -> Value {
+        json!({ "through": self.seq, "hash": hex(&self.hash) })
+    }
+}
+
+impl Store {
+    /// The newest rows, newest first; only those before `before` if asked.
+    pub async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.read(move |connection| list(connection, before, limit)).await
+    }
+
+    /// Looks through the whole chain.
+    pub async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
+        self.read(|connection| verify(connection)).await
+    }
+}
+
+/// Chains an entry to the last row.
+pub(super) fn append(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
+    let last = end(connection)?;
+    let head = link(connection, last, entry)?;
+    let start = start(connection)?;
+    if head.seq - start.seq >= KEPT_MAX + FORGOTTEN_AT_ONCE {
+        forget(connection, head, entry.at_ms)?;
+    }
+    Ok(())
+}
+
+/// Begins the chain of a new store where that of the one before it ended.
+pub(super) fn go_on(connection: &Connection, from: End, aside: Option<&str>, at_ms: u64) -> rusqlite::Result<()> {
+    if from.is_nothing() {
+        return Ok(());
+    }
+    set_end(connection, "start", from)?;
+    let mut detail = from.detail();
+    detail["aside"] = aside.into();
+    let entry = AuditEntry { at_ms, actor: AGENT.to_owned(), action: REPLACE.to_owned(), subject: "store".to_owned(), detail };
+    link(connection, from, &entry).map(drop)
+}
+
+pub(super) fn end(connection: &Connection) -> rusqlite::Result<End> {
+    read_end(connection, "end")
+}
+
+pub(super) fn start(connection: &Connection) -> rusqlite::Result<End> {
+    read_end(connection, "start")
+}
+
+pub(super) fn set_end(connection: &Connection, name: &str, end: End) -> rusqlite::Result<()> {
+    let mut set = connection.prepare_cached("INSERT OR REPLACE INTO audit_ends (name, seq, hash) VALUES (?1, ?2, ?3)")?;
+    set.execute(params![name, signed(end.seq), end.hash]).map(drop)
+}
+
+fn read_end(connection: &Connection, name: &str) -> rusqlite::Result<End> {
+    let mut query = connection.prepare_cached("SELECT seq, hash FROM audit_ends WHERE name = ?1")?;
+    let end = query.query_row([name], |row| Ok(End { seq: unsigned(row.get(0)?), hash: row.get(1)? })).optional()?;
+    Ok(end.unwrap_or(NOTHING))
+}
+
+fn link(connection: &Connection, last: End, entry: &AuditEntry) -> rusqlite::Result<End> {
+    let seq = last.seq + 1;
+    let detail = entry.detail.to_string();
+    let hash = hash(seq, entry.at_ms, [&entry.actor, &entry.action, &entry.subject, &detail], &last.hash);
+    connection
+        .prepare_cached(
+            "INSERT INTO audit (seq, at_ms, actor, action, subject, detail, previous, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![signed(seq), signed(entry.at_ms), entry.actor, entry.action, entry.subject, detail, last.hash, hash])?;
+    let head = End { seq, hash };
+    set_end(connection, "end", head)?;
+    Ok(head)
+}
+
+fn forget(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Result<()> {
+    let through = head.seq - KEPT_MAX;
+    let hash = connection.query_row("SELECT hash FROM audit WHERE seq = ?1", [signed(through)], |row| row.get(0))?;
+    let forgotten = End { seq: through, hash };
+    connection.execute("DELETE FROM audit WHERE seq <= ?1", [signed(through)])?;
+    set_end(connection, "start", forgotten)?;
+    let (actor, action, subject) = (AGENT.to_owned(), FORGET.to_owned(), "audit".to_owned());
+    link(connection, head, &AuditEntry { at_ms, actor, action, subject, detail: forgotten.detail() }).map(drop)
+}
+
+/// Each field with its length before it, so that no byte can move from one to the next.
+fn hash(seq: u64, at_ms: u64, texts: [&str; 4], previous: &Hash) -> Hash {
+    let mut hasher = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    field(&seq.to_be_bytes());
+    field(&at_ms.to_be_bytes());
+    texts.iter().for_each(|text| field(text.as_bytes()));
+    field(previous);
+    hasher.finalize().into()
+}
+
+pub(super) fn list(connection: &Connection, before: Option<u64>, limit: u32) -> rusqlite::Result<Vec<AuditRow>> {
+    let mut query = connection.prepare_cached(
+        "SELECT seq, at_ms, actor, action, subject, detail, previous, hash FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
+    )?;
+    let rows = query.query_map(params![before.map_or(i64::MAX, signed), limit], |row| {
+        let detail: String = row.get(5)?;
+        let entry = AuditEntry {
+            at_ms: unsigned(row.get(1)?),
+            actor: row.get(2)?,
+            action: row.get(3)?,
+            subject: row.get(4)?,
+            detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
+        };
+        Ok(AuditRow { seq: unsigned(row.get(0)?), entry, previous: hex(&row.get::<_, Vec<u8>>(6)?), hash: hex(&row.get::<_, Vec<u8>>(7)?) })
+    })?;
+    rows.collect()
+}
+
+/// Looks for the first row that does not follow from the one before it.
+pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> {
+    let (start, end) = (start(connection)?, end(connection)?);
+    let mut head = start;
+    let mut said = NOTHING.detail();
+    let mut verdict = AuditVerdict { rows: 0, forgotten: start.seq, head: String::new(), broken: None };
+    let mut query = connection.prepare("SELECT seq, previous, hash, at_ms, actor, action, subject, detail FROM audit ORDER BY seq")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        match follows(&head, row) {
+            Ok(next) => head = next,
+            Err(broken) => {
+                verdict.broken = Some(broken);
+                break;
+            }
+        }
+        verdict.rows += 1;
+        if [FORGET, REPLACE].contains(&row.get_ref(5)?.as_str().unwrap_or_default()) {
+            said = serde_json::from_str(&row.get::<_, String>(7)?).unwrap_or_default();
+        }
+    }
+    let start_is_said = ["through", "hash"].iter().all(|key| said[key] == start.detail()[key]);
+    if verdict.broken.is_none() && !start_is_said {
+        let why = "rows before it are gone, and no row of the chain says that they were forgotten".to_owned();
+        verdict.broken = Some(BrokenLink { seq: start.seq + 1, why });
+    }
+    if verdict.broken.is_none() && head != end {
+        let why = format!("the chain ends before it; its last row was {}", end.seq);
+        verdict.broken = Some(BrokenLink { seq: head.seq + 1, why });
+    }
+    verdict.head = hex(&head.hash);
+    Ok(verdict)
+}
+
+/// The end of the chain after this row, if it is the next one.
+fn follows(head: &End, row: &Row<'_>) -> Result<End, BrokenLink> {
+    let expected = head.seq + 1;
+    let broken = |why: &str| BrokenLink { seq: expected, why: why.to_owned() };
+    let unreadable = |_| broken("it is not what an agent writes");
+    let seq: i64 = row.get(0).map_err(unreadable)?;
+    if seq != signed(expected) {
+        return Err(broken(&format!("it is missing; the next one is {seq}")));
+    }
+    let (previous, own): (Hash, Hash) = (row.get(1).map_err(unreadable)?, row.get(2).map_err(unreadable)?);
+    if previous != head.hash {
+        return Err(broken("it does not follow from the row before"));
+    }
+    let at_ms: i64 = row.get(3).map_err(unreadable)?;
+    let text = |column| row.get::<_, String>(column).map_err(unreadable);
+    let texts = [text(4)?, text(5)?, text(6)?, text(7)?];
+    if at_ms < 0 || hash(expected, unsigned(at_ms), texts.each_ref().map(String::as_str), &previous) != own {
+        return Err(broken("it is not what it was when it was written"));
+    }
+    Ok(End { seq: expected, hash: own })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    number.unsigned_abs()
+}

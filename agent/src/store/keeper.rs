@@ -1,0 +1,413 @@
+//! The store's thread: does the work that others send, on the file if that is possible, and keeps what must not be lost until it is.
+//!
+//! The file may be full, damaged, gone or refuse to be written while the agent runs. What can be mended at once is, and the work done
+//! again; else what is essential happens in memory only, which is said, and is written as soon as the file takes it.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, Error};
+use tracing::{error, info, warn};
+
+use super::ballast::Ballast;
+use super::condition::{Condition, Harm};
+use super::file::{self, StoreFile};
+use super::lock::{self, lock};
+use super::memory::Memory;
+use super::{DATABASE_FILE, StoreError, damage};
+use crate::clock::Clock;
+use crate::telemetry::logs::chain;
+
+/// Work on a database, which may have to be done again.
+pub type Work<T> = dyn Fn(&mut Connection) -> rusqlite::Result<T> + Send;
+
+/// Attempts to do one piece of work, between which something was mended.
+const ATTEMPTS_MAX: usize = 6;
+/// How long a file that could not be used is left alone.
+const RETRY: Duration = Duration::from_secs(1);
+
+pub struct Keeper {
+    directory: PathBuf,
+    path: PathBuf,
+    /// None while it cannot be used.
+    file: Option<StoreFile>,
+    memory: Memory,
+    /// Whether the memory knows what the file does not.
+    behind: bool,
+    /// Whether there is a file that could not be read, so that nobody knows what it holds.
+    unread: bool,
+    ballast: Ballast,
+    /// What keeps the file from being used as ever, and in whose words.
+    harm: Option<(Harm, String)>,
+    /// When the file was last tried in vain.
+    tried_at: Option<Duration>,
+    damaged: Option<PathBuf>,
+    scar: Option<String>,
+    condition: Arc<Mutex<Condition>>,
+    clock: Clock,
+    lock: File,
+}
+
+/// Why work was not done on the file.
+enum Failure {
+    /// The file is not to be had.
+    File,
+    /// The work itself is wrong.
+    Work(Error),
+}
+
+impl Keeper {
+    /// Locks the directory and opens or creates the store in it. Whatever is wrong with the file is no reason not to start; only a store
+    /// that belongs to another agent or to a newer version is.
+    pub fn open(directory: &Path, condition: Arc<Mutex<Condition>>) -> Result<Self, StoreError> {
+        let path = directory.join(DATABASE_FILE);
+        let mut keeper = Self {
+            directory: directory.to_owned(),
+            file: None,
+            memory: Memory::new()?,
+            behind: true,
+            unread: false,
+            ballast: Ballast::find(directory),
+            harm: None,
+            tried_at: None,
+            damaged: None,
+            scar: None,
+            condition,
+            clock: Clock::start(),
+            lock: lock(directory)?,
+            path,
+        };
+        keeper.begin()?;
+        keeper.look_after();
+        Ok(keeper)
+    }
+
+    /// Opens the file for the first time, and learns what the agent before this one knew.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        match self.open_file() {
+            Ok(file) => {
+                let learned = self.memory.learn(&file.connection);
+                learned.map_err(|source| StoreError::Open { path: self.path.clone(), source })?;
+                self.behind = false;
+                self.file = Some(file);
+            }
+            Err(err) if Harm::of_opening(&err).is_none() => return Err(err),
+            Err(err) => {
+                error!(error = chain(&err), "the state store cannot be used; alerts are kept in memory until it can");
+                self.suffer(Harm::of_opening(&err).unwrap_or(Harm::Disk), chain(&err));
+                match self.memory.learn_from(&self.path) {
+                    Err(err) if Harm::of_opening(&err).is_none() => return Err(err),
+                    Err(err) => {
+                        error!(error = chain(&err), "what the agent before this one knew cannot be read");
+                        self.unread = self.path.exists();
+                    }
+                    Ok(()) => info!("what the agent before this one knew was read all the same"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the file. One that is damaged is set aside; a disk that is full gets space back.
+    fn open_file(&mut self) -> Result<StoreFile, StoreError> {
+        loop {
+            let err = match StoreFile::open(&self.path) {
+                Ok(file) => return Ok(file),
+                Err(err) => err,
+            };
+            match Harm::of_opening(&err) {
+                Some(Harm::Full) if self.ballast.give_back() => self.suffer(Harm::Full, chain(&err)),
+                Some(Harm::Damaged) if self.set_aside(&chain(&err)).is_ok() => {}
+                _ => return Err(err),
+            }
+        }
+    }
+
+    /// Reads from the file.
+    pub fn read<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+        self.on_file(work, false).map_err(|failure| self.refusal(failure))
+    }
+
+    /// Reads what must not be lost, wherever it is known best.
+    pub fn know<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+        if !self.behind
+            && let Ok(known) = self.on_file(work, false)
+        {
+            return Ok(known);
+        }
+        work(&mut self.memory.connection).map_err(|source| StoreError::Query { source })
+    }
+
+    /// Writes what must not be lost. Where the file does not take it, memory does, until it can be written.
+    pub fn keep<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+        match self.on_file(work, true) {
+            Ok(done) => {
+                self.follow(work);
+                Ok(done)
+            }
+            Err(Failure::Work(source)) => Err(StoreError::Query { source }),
+            Err(Failure::File) => {
+                self.behind = true;
+                work(&mut self.memory.connection).map_err(|source| StoreError::Query { source })
+            }
+        }
+    }
+
+    /// Writes what somebody waits for: it is in the file, or it did not happen.
+    pub fn write<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+        let done = self.on_file(work, true).map_err(|failure| self.refusal(failure))?;
+        self.follow(work);
+        Ok(done)
+    }
+
+    /// Writes what the agent can do without while space is scarce.
+    pub fn spare<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+        if self.harm.is_some() {
+            return Err(self.refusal(Failure::File));
+        }
+        self.on_file(work, false).map_err(|failure| self.refusal(failure))
+    }
+
+    /// Repeats in memory what was written into the file, and forgets there what is in the file for good.
+    fn follow<T>(&mut self, work: &Work<T>) {
+        let followed = work(&mut self.memory.connection).and_then(|_| self.memory.forget_written());
+        if let Err(err) = followed {
+            error!(error = %err, "the copy of the state store in memory is wrong, reading it anew");
+            if let Some(file) = &self.file {
+                let _ = self.memory.learn(&file.connection);
+            }
+        }
+    }
+
+    /// Does work on the file, and does it again after what kept it from being done was mended.
+    fn on_file<T>(&mut self, work: &Work<T>, is_essential: bool) -> Result<T, Failure> {
+        self.find_again();
+        if self.behind {
+            self.catch_up();
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            if self.behind {
+                break;
+            }
+            let Some(file) = &mut self.file else { break };
+            let err = match work(&mut file.connection) {
+                Ok(done) => return Ok(done),
+                Err(err) => err,
+            };
+            let Some(harm) = Harm::of(&err) else {
+                self.count("statement");
+                return Err(Failure::Work(err));
+            };
+            error!(error = %err, "the state store could not be used");
+            self.suffer(harm, err.to_string());
+            if !self.mend(harm, &err, is_essential) {
+                break;
+            }
+            if harm != Harm::Full {
+                self.harm = None;
+            }
+        }
+        Err(Failure::File)
+    }
+
+    /// Removes what keeps the file from being used, if that can be done at once.
+    fn mend(&mut self, harm: Harm, err: &Error, is_essential: bool) -> bool {
+        match harm {
+            Harm::Full => is_essential && self.make_room(),
+            Harm::Damaged => self.begin_anew(&err.to_string()),
+            Harm::Disk => {
+                let text = format!("the disk failed ({err}); everything was written anew and verified, look at the disk");
+                let moved = self.move_into_new_file();
+                self.scar = moved.then_some(text).or(self.scar.take());
+                moved
+            }
+            Harm::ReadOnly | Harm::Busy => false,
+        }
+    }
+
+    fn make_room(&mut self) -> bool {
+        let gave = self.ballast.give_back();
+        if gave && let Some(file) = &self.file {
+            warn!(left = self.ballast.bytes(), "the disk is full: space that was kept for alerts is used now");
+            file.shorten_log();
+        }
+        gave
+    }
+
+    /// Sets the file aside and writes what memory knows into a new one.
+    fn begin_anew(&mut self, why: &str) -> bool {
+        self.file = None;
+        self.behind = true;
+        self.set_aside(why).is_ok() && self.reopen()
+    }
+
+    fn set_aside(&mut self, why: &str) -> io::Result<()> {
+        let aside = damage::set_aside(&self.path).inspect_err(|err| error!(error = %err, "a damaged store cannot be set aside"))?;
+        error!(error = why, "the state store is damaged; it was moved to {}, and a new one begins", aside.display());
+        self.damaged = Some(aside);
+        Ok(())
+    }
+
+    /// Notices that the file, or the directory, was taken away under its name, and puts back what is open.
+    fn find_again(&mut self) {
+        if self.file.as_ref().is_none_or(StoreFile::is_in_place) {
+            return;
+        }
+        error!("the state store's file was taken away, writing it anew");
+        if self.move_into_new_file() {
+            self.scar = Some(format!("{} was taken away under the running agent, which wrote it anew", self.path.display()));
+        }
+    }
+
+    /// Writes everything that the open file holds into a new one, which takes its place.
+    fn move_into_new_file(&mut self) -> bool {
+        let saved = file::with_suffix(&self.path, ".new");
+        let copied = self.hold_directory().and_then(|()| match &self.file {
+            Some(file) => file.save_to(&saved),
+            None => Err(StoreError::Closed),
+        });
+        let is_stranger = self.path.exists() && self.file.as_ref().is_some_and(|file| !file.has_its_name());
+        // It may look at its name when it is closed, so it goes before another one comes there.
+        self.file = None;
+        self.behind = true;
+        let placed = match copied {
+            _ if is_stranger && self.set_aside("another file has its name").is_err() => return false,
+            Ok(()) => file::place(&saved, &self.path),
+            Err(err) => {
+                error!(error = chain(&err), "what the state store's open file holds could not be saved; what memory knows is");
+                Ok(())
+            }
+        };
+        match placed {
+            Ok(()) => self.reopen(),
+            Err(err) => {
+                self.suffer(Harm::of_io(&err), err.to_string());
+                false
+            }
+        }
+    }
+
+    /// Makes sure that the directory is there and ours.
+    fn hold_directory(&mut self) -> Result<(), StoreError> {
+        if !lock::is_in_place(&self.lock, &self.directory) {
+            super::create_directory(&self.directory)?;
+            self.lock = lock(&self.directory)?;
+        }
+        Ok(())
+    }
+
+    /// Opens the file and writes what memory knows into it.
+    fn reopen(&mut self) -> bool {
+        match self.hold_directory().and_then(|()| self.open_file()) {
+            Ok(file) => self.file = Some(file),
+            Err(err) => {
+                self.suffer(Harm::of_opening(&err).unwrap_or(Harm::Disk), chain(&err));
+                return false;
+            }
+        }
+        self.write_behind()
+    }
+
+    /// Writes what only memory knows.
+    fn write_behind(&mut self) -> bool {
+        let Some(file) = &mut self.file else { return false };
+        let aside = self.damaged.as_ref().map(|aside| aside.display().to_string());
+        let taught = self.memory.teach(&mut file.connection, aside.as_deref(), self.clock.wall_ms());
+        if let Err(err) = &taught {
+            let harm = Harm::of(err).unwrap_or(Harm::Disk);
+            self.suffer(harm, err.to_string());
+            if matches!(harm, Harm::Damaged | Harm::Disk) {
+                self.file = None;
+            }
+        }
+        self.behind = taught.is_err();
+        taught.is_ok()
+    }
+
+    /// Tries to write what only memory knows, if the last time was not just now.
+    fn catch_up(&mut self) {
+        let now = self.clock.monotonic();
+        if self.tried_at.is_some_and(|tried_at| now.saturating_sub(tried_at) < RETRY) {
+            return;
+        }
+        self.tried_at = Some(now);
+        if self.unread && self.set_aside("it could not be read at the start").is_err() {
+            return;
+        }
+        self.unread = false;
+        let written = if self.file.is_some() { self.write_behind() } else { self.reopen() };
+        if written {
+            info!("what the state store missed is written");
+        }
+    }
+
+    /// What is to be done from time to time, whether there is work or not.
+    pub fn look_after(&mut self) {
+        self.find_again();
+        if self.behind {
+            self.catch_up();
+        }
+        let is_well = self.ballast.is_whole() && self.harm.is_none();
+        match if is_well { Ok(()) } else { self.ballast.restore() } {
+            Ok(()) if !self.behind && self.harm.take().is_some() => info!("the state store works as ever"),
+            Err(err) if self.harm.is_none() => self.suffer(Harm::of_io(&err), format!("keeping space for alerts: {err}")),
+            _ => {}
+        }
+        self.show();
+    }
+
+    fn suffer(&mut self, harm: Harm, why: String) {
+        self.count(harm.kind());
+        self.harm = Some((harm, why));
+        self.show();
+    }
+
+    fn refusal(&self, failure: Failure) -> StoreError {
+        match failure {
+            Failure::Work(source) => StoreError::Query { source },
+            Failure::File => StoreError::Degraded { cause: self.trouble().unwrap_or_default() },
+        }
+    }
+
+    /// What people are told of it.
+    fn trouble(&self) -> Option<String> {
+        let (harm, why) = self.harm.as_ref()?;
+        let (path, cure) = (self.path.display(), harm.cure());
+        let consequence = match (self.behind, *harm) {
+            (true, _) => "alerts are kept in memory only and would not survive the end of the agent",
+            (false, Harm::Full) => "alerts are stored in space kept for them, the state of plugins and other events are not",
+            (false, _) => "alerts are stored, the state of plugins and other events are not",
+        };
+        Some(format!("the state store {path} cannot be used as ever: {why}; {consequence}; {cure}, and it goes on by itself"))
+    }
+
+    /// Shows how the store is to those who ask for it.
+    pub fn show(&self) {
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        condition.trouble = self.trouble();
+        condition.damaged.clone_from(&self.damaged);
+        condition.scar.clone_from(&self.scar);
+        condition.size_bytes = file::size_bytes(&self.path);
+    }
+
+    fn count(&self, kind: &'static str) {
+        *self.condition.lock().unwrap_or_else(PoisonError::into_inner).failures.entry(kind).or_default() += 1;
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.behind {
+            self.tried_at = None;
+            self.catch_up();
+        }
+        if self.behind {
+            error!("what happened to alerts since the state store failed is lost with this agent");
+        }
+        // The lock goes after the connection: nobody opens a store that is still being closed.
+        self.file = None;
+    }
+}

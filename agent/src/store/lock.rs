@@ -1,0 +1,54 @@
+//! One agent per directory: a lock file says whose it is.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use super::StoreError;
+
+const LOCK_FILE: &str = "lock";
+
+/// How long a store that is being closed is waited for.
+const LOCK_MAX: Duration = Duration::from_millis(500);
+
+/// Takes the directory's lock, or says who has it. The lock ends with the process, however that ends.
+pub fn lock(directory: &Path) -> Result<File, StoreError> {
+    let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
+    let path = directory.join(LOCK_FILE);
+    let options = OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(0o600).open(&path);
+    // One that is there can be locked where nothing can be written.
+    let read_only =
+        |err: io::Error| if err.kind() == io::ErrorKind::ReadOnlyFilesystem { File::open(&path).map_err(|_| err) } else { Err(err) };
+    let mut file = options.or_else(read_only).map_err(failed)?;
+    match patiently(|| file.try_lock()) {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.read_to_string(&mut holder);
+            return Err(StoreError::Locked { path: directory.to_owned(), pid: holder.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    // It is locked all the same when there is no space to say by whom.
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+/// Whether the lock's file is still the one that others would find.
+pub fn is_in_place(lock: &File, directory: &Path) -> bool {
+    let found = std::fs::metadata(directory.join(LOCK_FILE));
+    lock.metadata().is_ok_and(|held| found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())))
+}
+
+fn patiently(try_lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    for _ in 0..LOCK_MAX.div_duration_f64(PAUSE) as u32 {
+        match try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            decided => return decided,
+        }
+    }
+    try_lock()
+}

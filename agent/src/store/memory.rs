@@ -1,0 +1,107 @@
+//! What must not be lost, kept in memory beside the file: whatever happens to the file, it can be written anew.
+//!
+//! It is a database of the same schema, in which everything essential happens as it does in the file. What is in the file for good and
+//! not needed again is forgotten here, so it stays as small as what is open now.
+
+use std::path::Path;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Transaction, params_from_iter};
+
+use super::file::open_to_read;
+use super::{StoreError, audit, events, migrate};
+
+/// Tables that are small and known wholly.
+const WHOLE: [&str; 5] = ["alerts", "numbers", "ledger", "silences", "acknowledgements"];
+
+/// Notifications that matter: those under way, the youngest, whose number says what the next one's is, and beginnings of open incidents
+/// that nobody heard of.
+const OPEN_OUTBOX: &str = "state IN ('waiting', 'sending') OR seq = (SELECT max(seq) FROM outbox)
+                           OR (state = 'dead' AND tells = 'begin' AND fingerprint IN (SELECT fingerprint FROM alerts))";
+
+pub struct Memory {
+    pub connection: Connection,
+}
+
+impl Memory {
+    pub fn new() -> Result<Self, StoreError> {
+        let path = Path::new(":memory:");
+        let mut connection = Connection::open_in_memory().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        migrate::run(&mut connection, path)?;
+        Ok(Self { connection })
+    }
+
+    /// Learns what is in a file that can be read and not written.
+    pub fn learn_from(&mut self, path: &Path) -> Result<(), StoreError> {
+        let file = open_to_read(path)?;
+        self.learn(&file).map_err(|source| StoreError::Open { path: path.to_owned(), source })
+    }
+
+    /// Learns what is in a store, which may be of an older schema.
+    pub fn learn(&mut self, file: &Connection) -> rusqlite::Result<()> {
+        let to = self.connection.transaction()?;
+        let everything = WHOLE.map(|table| (table, "true")).into_iter().chain([("outbox", OPEN_OUTBOX), ("audit_ends", "name = 'end'")]);
+        for (table, wanted) in everything {
+            to.execute(&format!("DELETE FROM {table}"), [])?;
+            if file.table_exists(None, table)? {
+                copy(file, &to, table, wanted)?;
+            }
+        }
+        audit::set_end(&to, "start", audit::end(&to)?)?;
+        to.commit()
+    }
+
+    /// Writes everything into a file, over what that one says. `aside` is where the one before it is.
+    pub fn teach(&mut self, file: &mut Connection, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
+        let to = file.transaction()?;
+        for table in WHOLE {
+            to.execute(&format!("DELETE FROM {table}"), [])?;
+            copy(&self.connection, &to, table, "true")?;
+        }
+        copy(&self.connection, &to, "outbox", "true")?;
+        for event in events::oldest_first(&self.connection)? {
+            events::insert(&to, &event)?;
+        }
+        self.teach_audit(&to, aside, now_ms)?;
+        to.commit()?;
+        self.forget_written()?;
+        audit::set_end(&self.connection, "end", audit::end(file)?)?;
+        audit::set_end(&self.connection, "start", audit::end(file)?)
+    }
+
+    /// The entries are chained to what the file has.
+    fn teach_audit(&self, to: &Transaction<'_>, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
+        if audit::end(to)?.is_nothing() {
+            audit::go_on(to, audit::start(&self.connection)?, aside, now_ms)?;
+        }
+        for row in audit::list(&self.connection, None, u32::MAX)?.iter().rev() {
+            audit::append(to, &row.entry)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what is in the file and not needed again.
+    pub fn forget_written(&self) -> rusqlite::Result<()> {
+        let memory = &self.connection;
+        memory.prepare_cached("DELETE FROM outbox WHERE state = 'delivered' AND seq < (SELECT max(seq) FROM outbox)")?.execute([])?;
+        memory.prepare_cached(&format!("DELETE FROM outbox WHERE state = 'dead' AND NOT ({OPEN_OUTBOX})"))?.execute([])?;
+        memory.prepare_cached("DELETE FROM events")?.execute([])?;
+        memory.prepare_cached("DELETE FROM audit")?.execute([])?;
+        audit::set_end(memory, "start", audit::end(memory)?)
+    }
+}
+
+/// Copies rows of a table, column by column by its name, over those that are there.
+fn copy(from: &Connection, to: &Connection, table: &str, wanted: &str) -> rusqlite::Result<()> {
+    let mut query = from.prepare(&format!("SELECT * FROM {table} WHERE {wanted}"))?;
+    let columns = query.column_names().collect::<Vec<_>>().join(", ");
+    let count = query.column_count();
+    let places = vec!["?"; count].join(", ");
+    let mut insert = to.prepare(&format!("INSERT OR REPLACE INTO {table} ({columns}) VALUES ({places})"))?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let values: Vec<Value> = (0..count).map(|column| row.get(column)).collect::<rusqlite::Result<_>>()?;
+        insert.execute(params_from_iter(values))?;
+    }
+    Ok(())
+}

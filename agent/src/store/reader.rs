@@ -1,0 +1,53 @@
+//! The store as the command line reads it: of an agent that is stopped, or beside one that runs.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::audit::{self, AuditRow, AuditVerdict};
+use super::file::open_to_read;
+use super::{DATABASE_FILE, Event, OutboxRow, StoreError, events, outbox};
+
+/// Reads a store without its lock, and never writes.
+#[derive(Debug)]
+pub struct StoreReader {
+    connection: Connection,
+}
+
+impl StoreReader {
+    /// Opens the store in an agent's data directory.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        let path = directory.join(DATABASE_FILE);
+        if !path.exists() {
+            return Err(StoreError::Missing { path: directory.to_owned() });
+        }
+        Ok(Self { connection: open_to_read(&path)? })
+    }
+
+    /// The newest rows of the audit log, newest first; only those before `before` if asked.
+    pub fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
+        self.read(|connection| audit::list(connection, before, limit))
+    }
+
+    /// Looks through the whole audit log.
+    pub fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
+        self.read(audit::verify)
+    }
+
+    /// The youngest notifications, youngest first; of one receiver or one state if asked.
+    pub fn outbox(&self, receiver: Option<&str>, state: Option<&str>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read(|connection| outbox::youngest(connection, receiver, state, limit))
+    }
+
+    /// What happened to an alert, newest first.
+    pub fn alert_history(&self, fingerprint: &str, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.read(|connection| events::alert_history(connection, fingerprint, limit))
+    }
+
+    /// What is read together fits together, whatever an agent writes meanwhile.
+    fn read<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let query = |source| StoreError::Query { source };
+        let transaction = self.connection.unchecked_transaction().map_err(query)?;
+        work(&transaction).map_err(query)
+    }
+}

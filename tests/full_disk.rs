@@ -1,0 +1,176 @@
+//! A disk that fills up: alerts are stored and told on, what is less important waits, and all is as before when there is space again.
+
+use std::os::unix::fs::PermissionsExt;
+
+use pharos::store::{Entry, PluginStateLimits, Store, StoreError, StoreReader};
+use tokio::time::{Instant, sleep};
+
+use crate::durability::{Stage, complaints};
+use crate::fixture::disk::SmallDisk;
+use crate::fixture::saved::{alert, audit_entry, begins, event};
+use crate::fixture::{PATIENCE, get, item, set_keys};
+
+const BALLAST_BYTES: u64 = 4 << 20;
+
+fn ballast_bytes(disk: &SmallDisk) -> u64 {
+    std::fs::metadata(disk.path().join("ballast")).map_or(0, |found| found.len())
+}
+
+async fn put(store: &Store) -> Result<(), StoreError> {
+    let entry = Entry { value: b"x".to_vec(), expires_at_ms: None, now_ms: 1 };
+    store.put_plugin_state("a", "k".to_owned(), None, entry, PluginStateLimits { keys: 9, bytes: 99 }).await.map(drop)
+}
+
+/// Incidents of all alerts that the store has in its file.
+async fn stored(directory: &std::path::Path) -> Vec<u64> {
+    let store = Store::open(directory).unwrap();
+    let mut incidents: Vec<u64> = store.alerts().await.unwrap().alerts.iter().map(|alert| alert.incident).collect();
+    incidents.sort_unstable();
+    incidents
+}
+
+#[tokio::test]
+async fn space_is_kept_for_alerts_and_used_when_there_is_no_other() {
+    let disk = SmallDisk::mount("12m");
+    let store = Store::open(disk.path()).unwrap();
+    let mode = std::fs::metadata(disk.path().join("ballast")).unwrap().permissions().mode() & 0o777;
+    assert_eq!((ballast_bytes(&disk), mode), (BALLAST_BYTES, 0o600));
+    put(&store).await.unwrap();
+    disk.fill();
+
+    let mut number = 0;
+    while store.condition().trouble.is_none() {
+        number += 1;
+        store.save_alerts(begins(number)).await.unwrap();
+        assert!(number < 10_000, "the disk is not full");
+    }
+    assert!(ballast_bytes(&disk) < BALLAST_BYTES);
+    let trouble = store.condition().trouble.unwrap();
+    assert!(trouble.contains("alerts are stored in space kept for them") && trouble.contains("free some space"), "{trouble}");
+    for refused in [store.record(event(0)).await.unwrap_err(), put(&store).await.unwrap_err()] {
+        assert!(matches!(&refused, StoreError::Degraded { cause } if cause.contains("free some space")), "{refused}");
+    }
+    for _ in 0..100 {
+        number += 1;
+        store.save_alerts(begins(number)).await.unwrap();
+    }
+    assert_eq!(StoreReader::open(disk.path()).unwrap().audit(None, 1).unwrap()[0].entry, audit_entry(number), "they are in the file");
+    store.look_after().await.unwrap();
+    assert!(store.condition().trouble.is_some(), "the disk is as full as before");
+
+    disk.free();
+    store.look_after().await.unwrap();
+    assert_eq!((store.condition().trouble, ballast_bytes(&disk)), (None, BALLAST_BYTES));
+    put(&store).await.unwrap();
+    store.record(event(0)).await.unwrap();
+    drop(store);
+    assert_eq!(stored(disk.path()).await, (1..=number).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn alerts_outlive_a_disk_that_takes_nothing_at_all_in_memory() {
+    let disk = SmallDisk::mount("12m");
+    let store = Store::open(disk.path()).unwrap();
+    let mut number = 0;
+    let in_memory = |store: &Store| store.condition().trouble.is_some_and(|trouble| trouble.contains("in memory only"));
+    while !in_memory(&store) {
+        // Somebody else is always faster.
+        disk.fill();
+        number += 1;
+        store.save_alerts(begins(number)).await.unwrap();
+        assert!(number < 10_000, "the disk is not full");
+    }
+    assert_eq!(ballast_bytes(&disk), 0);
+    for _ in 0..10 {
+        number += 1;
+        store.save_alerts(begins(number)).await.unwrap();
+    }
+    assert_eq!(store.alerts().await.unwrap().alerts.len() as u64, number, "memory knows them all");
+    disk.free();
+    let started = Instant::now();
+    while store.condition().trouble.is_some() {
+        assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
+        store.look_after().await.unwrap();
+        sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let verdict = StoreReader::open(disk.path()).unwrap().verify_audit().unwrap();
+    assert_eq!((verdict.broken, verdict.rows), (None, number), "each once, in an unbroken chain");
+    assert_eq!(store.outbox(None, None, u32::MAX).await.unwrap().len() as u64, number);
+    drop(store);
+    assert_eq!(stored(disk.path()).await, (1..=number).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_start_on_a_full_disk_works_with_and_without_what_was_before() {
+    // Nothing was before, and there is no space for anything.
+    let disk = SmallDisk::mount("6m");
+    disk.fill();
+    let store = Store::open(disk.path()).unwrap();
+    store.save_alerts(begins(1)).await.unwrap();
+    let trouble = store.condition().trouble.unwrap();
+    assert!(trouble.contains("in memory only"), "{trouble}");
+    disk.free();
+    let started = Instant::now();
+    while store.condition().trouble.is_some() {
+        assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
+        store.look_after().await.unwrap();
+        sleep(std::time::Duration::from_millis(50)).await;
+    }
+    drop(store);
+    assert_eq!(stored(disk.path()).await, [1]);
+
+    // There was a store, and the space that it kept is gone too.
+    std::fs::remove_file(disk.path().join("ballast")).unwrap();
+    disk.fill();
+    let store = Store::open(disk.path()).unwrap();
+    let known = store.alerts().await.unwrap();
+    assert_eq!((known.alerts, known.next_incident), (vec![alert(1)], 2));
+    assert_eq!(store.open_outbox().await.unwrap().rows.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_on_a_full_disk_tells_and_stores_alerts_is_killed_starts_and_recovers() {
+    // Compiled plugins need their space too.
+    let disk = SmallDisk::mount("64m");
+    let mut stage = Stage::set_in(disk.path()).await;
+    let port = stage.victim.port;
+    let degraded = async |expected: &str| {
+        let started = Instant::now();
+        loop {
+            assert!(started.elapsed() < PATIENCE, "pharos_store_degraded was never {expected}");
+            sleep(std::time::Duration::from_millis(50)).await;
+            if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                continue;
+            }
+            let metrics = get(port, "/metrics", &[]).await.1;
+            if metrics.lines().any(|line| line == format!("pharos_store_degraded {expected}")) {
+                return metrics;
+            }
+        }
+    };
+    degraded("0").await;
+    disk.fill();
+    stage.raise(4).await;
+    let metrics = degraded("1").await;
+    assert!(metrics.contains("pharos_store_errors_total{kind=\"full\"} "), "{metrics}");
+    let status = serde_json::from_str(&get(port, "/api/services/status", &[]).await.1).unwrap();
+    let store = item(&status, "name", "store").unwrap();
+    assert!(store["state"] == "degraded" && store["cause"].as_str().unwrap().contains("free some space"), "{store}");
+
+    stage.raise(6).await;
+    stage.victim.kill().await;
+    stage.victim.start();
+    stage.victim.wait_at_work().await;
+    degraded("1").await;
+    stage.raise(8).await;
+    disk.free();
+    degraded("0").await;
+    stage.raise(10).await;
+    set_keys(&mut stage.keys, 0).await;
+    stage.victim.wait_calm().await;
+    stage.victim.kill().await;
+    let complaints = complaints(disk.path(), &stage.receiver).await;
+    assert!(complaints.is_empty(), "{complaints:#?}\n{}", stage.victim.log());
+    let verdict = StoreReader::open(disk.path()).unwrap().verify_audit().unwrap();
+    assert_eq!(verdict.broken, None);
+}
