@@ -1,6 +1,7 @@
 //! What happens to one observation, start to end. This is the file to read first.
 
 mod rounds;
+pub mod unmatched;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use pharos_model::subject::SubjectKey;
 use tracing::{error, info};
 
 use self::rounds::Rounds;
+use self::unmatched::Unmatched;
 use crate::board::{Board, PartHealth};
 use crate::clock::Clock;
 use crate::notify::{Notify, Numbered};
@@ -24,6 +26,7 @@ use crate::telemetry::metrics::SelfMetrics;
 pub struct Pipeline {
     pub deltas: Deltas,
     pub alerts: AlertBook,
+    pub unmatched: Unmatched,
     pub plugins: PluginHost,
     pub store: Store,
     pub board: Arc<Board>,
@@ -49,10 +52,12 @@ impl Pipeline {
 
     /// A plugin has judged: findings become alerts, alerts are kept, shown and told.
     async fn decide(&mut self, Judged { change, judgement }: Judged) {
-        let Judgement { plugin, rules, outcome, .. } = judgement;
+        let Judgement { plugin, rules, outcome, is_shipped, .. } = judgement;
         let cycle = Cycle { plugin: &plugin, snapshot: &change.snapshot, rules: &rules, outcome };
+        self.unmatched.look(&cycle, is_shipped, change.snapshot.taken_at); // rules that see nothing are worth a word as well
         let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
         self.settle(transitions).await;
+        self.unmatched.keep_if_due(&self.store, self.clock.monotonic()).await;
     }
 
     /// Keeps, shows and tells what became of alerts, in this order.
@@ -106,6 +111,7 @@ impl Pipeline {
         match event.kind {
             PluginEventKind::Removed => {
                 self.alerts.freeze_plugin(&event.plugin, "its file was removed", self.clock.now());
+                self.unmatched.forget(&event.plugin);
                 self.settle(Vec::new()).await;
             }
             PluginEventKind::Loaded | PluginEventKind::RolledBack => {
@@ -126,6 +132,7 @@ impl Pipeline {
     async fn forget_dropped_rules(&mut self, plugin: &str) {
         // It may be gone again: then its alerts stand still.
         let Some(rules) = self.plugins.rules(plugin) else { return };
+        self.unmatched.keep_rules(plugin, &rules);
         let of_plugin = self.alerts.alerts().filter(|alert| alert.plugin == plugin);
         let dropped: BTreeSet<String> = of_plugin.map(|alert| alert.rule.clone()).filter(|rule| !rules.contains(rule)).collect();
         let now = self.clock.now();

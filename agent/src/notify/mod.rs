@@ -121,6 +121,7 @@ impl Notify {
             let post = self.receivers.get(receiver)?;
             if post.standing.waiting() >= WAITING_MAX {
                 self.metrics.add("pharos_notifications_dropped_total", &[receiver, "queue-full"], 1.0);
+                post.standing.gave_up(1);
                 error!(receiver, fingerprint = %transition.fingerprint, "a notification was dropped: {WAITING_MAX} wait for `{receiver}`");
                 return None;
             }

@@ -1,6 +1,6 @@
 //! The task of one receiver: takes what is next, stores that it goes out, sends it, stores what came of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub struct Worker {
     inbox: Arc<Mutex<Vec<Numbered>>>,
     queue: Queue,
     /// What the rows in the queue say, and when they were made (milliseconds since 1970).
-    contents: HashMap<u64, (NewRow, u64)>,
+    contents: BTreeMap<u64, (NewRow, u64)>,
     under_way: JoinSet<Delivery>,
     sent: HashMap<Id, Batch>,
     /// What came of messages and is not stored yet.
@@ -62,7 +62,7 @@ impl Worker {
             stop,
             inbox: Arc::default(),
             queue: Queue::default(),
-            contents: HashMap::new(),
+            contents: BTreeMap::new(),
             under_way: JoinSet::new(),
             sent: HashMap::new(),
             settled: Vec::new(),
@@ -93,6 +93,7 @@ impl Worker {
             });
             self.contents.insert(row.seq, (row.made, row.created_at_ms));
         }
+        self.show_oldest();
     }
 
     /// Delivers until nobody can bring rows any more and everything that is due has gone out, or the end does not wait any longer.
@@ -151,6 +152,7 @@ impl Worker {
             self.queue.push(new.queued(seq, now.monotonic + new.wait));
             self.contents.insert(seq, (new, now.wall_ms));
         }
+        self.show_oldest();
     }
 
     /// Sends what is due, after it is stored that it goes out.
@@ -238,6 +240,10 @@ impl Worker {
             Settlement::Delivered { seqs, .. } => self.leave(seqs),
             Settlement::Dead { seqs, reason, .. } => {
                 self.means.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason], seqs.len() as f64);
+                // Of what nobody heard the beginning, nobody misses the end.
+                if *reason != "untold" {
+                    self.standing.gave_up(seqs.len());
+                }
                 self.leave(seqs);
             }
         }
@@ -251,6 +257,11 @@ impl Worker {
             self.contents.remove(seq);
         }
         self.standing.settled(seqs.len());
+        self.show_oldest();
+    }
+
+    fn show_oldest(&self) {
+        self.standing.oldest(self.contents.first_key_value().map(|(_, (_, made_at_ms))| *made_at_ms));
     }
 
     /// One durable step. A store that fails keeps nobody from being told: then a crash could only tell them twice.

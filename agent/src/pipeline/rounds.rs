@@ -87,5 +87,6 @@ impl Pipeline {
                 Some(event) = events.recv() => self.on_plugin_event(event, &mut rounds).await,
             }
         }
+        self.unmatched.keep(&self.store).await;
     }
 }

@@ -8,6 +8,7 @@ mod events;
 mod migrate;
 mod outbox;
 mod plugin_state;
+mod unmatched;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -58,6 +59,11 @@ pub enum StoreError {
     Closed,
     #[error("using the state store")]
     Query { source: rusqlite::Error },
+}
+
+/// Where stores of this directory are put that were found damaged.
+pub fn places_aside(directory: &Path) -> Vec<PathBuf> {
+    damage::places_aside(&directory.join(DATABASE_FILE))
 }
 
 fn holder(pid: &Option<u32>) -> String {

@@ -91,11 +91,10 @@ impl Sightings {
         news
     }
 
-    /// The plugin has these rules and no others.
-    pub fn keep(&mut self, plugin: &str, rules: &[String]) {
-        if let Some(known) = self.0.get_mut(plugin) {
-            known.retain(|rule, _| rules.contains(rule));
-        }
+    /// The plugin has these rules and no others; returns those that left.
+    pub fn keep(&mut self, plugin: &str, rules: &[String]) -> Vec<String> {
+        let Some(known) = self.0.get_mut(plugin) else { return Vec::new() };
+        known.extract_if(.., |rule, _| !rules.contains(rule)).map(|(rule, _)| rule).collect()
     }
 
     /// The plugin is gone.
@@ -248,7 +247,7 @@ mod tests {
         let restored = |rule: &str| Unseen { plugin: "p".into(), rule: rule.into(), looked: HOUR * 9 };
         let mut sightings = Sightings::restore([restored("lag"), restored("other")]);
         assert_eq!(news(&mut sightings), NO_NEWS, "nobody evaluated them yet");
-        sightings.keep("p", &["lag".to_owned()]);
+        assert_eq!(sightings.keep("p", &["lag".to_owned()]), ["other"]);
         assert_eq!(sightings.unseen(), [restored("lag")]);
         look(&mut sightings, Says::Skips(&SkipReason::NoData), &[], 0);
         sightings.forget_unjudged();
