@@ -183,7 +183,7 @@ fn with_hint(unmet: &Unmet) -> String {
         Some(need) => did_you_mean(need, collected(&unmet.kind)),
         None => did_you_mean(&unmet.kind, KINDS.into_iter()),
     };
-    format!("{unmet}{hint}; it can never match")
+    format!("{unmet}, so it can never match{hint}")
 }
 
 /// The latest snapshots that the rules are about, or an empty one of each kind.
