@@ -176,9 +176,14 @@ async fn plugin_inspect_shows_what_a_file_is() {
     for expected in ["world    alert-rule-plugin", "plugin   redis-essentials ", "import   pharos:plugin/", "rule     ", "sha256 "] {
         assert!(stdout.contains(expected), "no `{expected}` in {stdout}");
     }
+    assert!(!stdout.contains("warning"), "{stdout}");
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("settings.toml");
+    std::fs::write(&settings, "rules = [{ id = \"up\", metric = \"pharos_redis_upp\", above = 0.5, severity = \"info\" }]").unwrap();
+    let (code, stdout, stderr) = output(&["plugin", "inspect", &plugin("threshold"), "--settings", settings.to_str().unwrap()]).await;
+    assert!(code == Some(0) && stdout.contains("warning  rule `up` needs `pharos_redis_upp`, which nobody collects"), "{stdout}{stderr}");
     let (code, _, stderr) = output(&["plugin", "inspect", "Cargo.toml"]).await;
     assert!(code == Some(1) && stderr.starts_with("pharos: reading Cargo.toml: No such file"), "{stderr}");
-    let folder = tempfile::tempdir().unwrap();
     let garbage = folder.path().join("garbage.wasm");
     std::fs::write(&garbage, "no component").unwrap();
     let (code, _, stderr) = output(&["plugin", "inspect", garbage.to_str().unwrap()]).await;

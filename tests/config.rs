@@ -44,7 +44,7 @@ fn the_example_holds_the_defaults() {
 fn every_default_is_written_in_the_example() {
     let example: Table = EXAMPLE.parse().unwrap();
     let said: BTreeSet<String> =
-        ["agent", "log", "http", "collect", "plugins"].into_iter().flat_map(|name| paths(name, &example[name])).collect();
+        ["agent", "log", "http", "collect", "plugins", "alerts"].into_iter().flat_map(|name| paths(name, &example[name])).collect();
     // No default: left out of the sections above.
     let mut missing: BTreeSet<String> = SECTIONS_WITH_DEFAULTS.iter().flat_map(|(name, shape)| leaves(name, shape)).collect();
     missing.remove("agent.external_url");
@@ -53,12 +53,13 @@ fn every_default_is_written_in_the_example() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-const SECTIONS_WITH_DEFAULTS: [(&str, Shape); 5] = [
+const SECTIONS_WITH_DEFAULTS: [(&str, Shape); 6] = [
     ("agent", Shape::Table(pharos::config::agent::AGENT_KEYS)),
     ("log", Shape::Table(pharos::config::agent::LOG_KEYS)),
     ("http", Shape::Table(pharos::config::http::HTTP_KEYS)),
     ("collect", Shape::Table(pharos::config::collect::COLLECT_KEYS)),
     ("plugins", Shape::Table(pharos::config::plugins::PLUGINS_KEYS)),
+    ("alerts", Shape::Table(pharos::config::alerts::ALERTS_KEYS)),
 ];
 
 fn leaves(path: &str, shape: &Shape) -> Vec<String> {

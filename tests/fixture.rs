@@ -74,7 +74,7 @@ pub fn shipped() -> Vec<(String, Vec<u8>)> {
         .get_or_init(|| {
             let status = Command::new("make").arg("plugins").current_dir(project()).status().expect("make is installed");
             assert!(status.success(), "`make plugins` failed");
-            ["threshold", "postgres-essentials", "redis-essentials", "webhook"]
+            ["threshold", "postgres-essentials", "redis-essentials", "agent-essentials", "webhook"]
                 .map(|id| (id.to_owned(), std::fs::read(project().join(format!("target/plugins/{id}.wasm"))).expect("it was just built")))
                 .into()
         })
@@ -195,6 +195,7 @@ statement_timeout = "700ms"
 deadline = "1s"
 connect_timeout = "1s"
 [collect.interval]
+agent = "300ms"
 accept = "1s"
 server = "300ms"
 activity = "300ms"

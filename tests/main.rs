@@ -9,12 +9,14 @@
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `routing`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
+//! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
 
 mod fixture;
 
+mod agent_subject;
 mod alerting;
 mod api;
 mod audit;

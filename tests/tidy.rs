@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pharos_model::metric::Catalogue;
+use pharos_model::metric::{Catalogue, TABLES};
 
 use crate::fixture::project;
 
@@ -231,6 +231,19 @@ fn the_metric_catalogue_and_the_code_agree() {
     none(&unknown, "missing in config/metrics.toml");
     let unused: Vec<String> = in_catalogue.difference(&in_code).cloned().collect();
     none(&unused, "in config/metrics.toml, but no code fills them");
+}
+
+#[test]
+fn the_known_tables_and_the_code_agree() {
+    let mut made = BTreeSet::new();
+    for source in sources("agent/src/collect/") {
+        for after in source.code().split("Table::new(").skip(1) {
+            let name = after.split('"').nth(1).unwrap();
+            made.insert((source.module()[1].to_owned(), name.to_owned()));
+        }
+    }
+    let known: BTreeSet<(String, String)> = TABLES.iter().map(|(kind, table)| ((*kind).to_owned(), (*table).to_owned())).collect();
+    assert_eq!(made, known, "tables that collectors make, and those in the model's list");
 }
 
 #[test]

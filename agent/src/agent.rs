@@ -1,8 +1,10 @@
 //! Builds every part from its section of the config, then runs them, phase by phase: the only file where all parts meet.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -19,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::board::{Board, PartHealth, server_part};
 use crate::clock::Clock;
+use crate::collect::agent::{self, AgentTask, PluginFact, PluginFacts};
 use crate::collect::postgres::PostgresSource;
 use crate::collect::redis::RedisSource;
 use crate::collect::{ServerTask, Source};
@@ -26,9 +29,10 @@ use crate::config::Config;
 use crate::http::{self, Access, Api, ListenError};
 use crate::lifecycle::Lifecycle;
 use crate::notify::{Deliver, Means, Notify, Signature, Tester};
+use crate::pipeline::unmatched::Unmatched;
 use crate::pipeline::{Desk, Pipeline, upkeep};
 use crate::plugin::compile::{CompileError, Compiler};
-use crate::plugin::{Linkers, Loader, PluginHost, Reloader, Shipped, StateAccess, Ticker, engine};
+use crate::plugin::{Linkers, Loader, PluginHost, PluginStatus, Reloader, Shipped, StateAccess, Ticker, engine};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -102,10 +106,12 @@ impl Agent {
         for withheld in &unrouted {
             warn!(receiver = withheld.receiver, fingerprint = %withheld.key.0, "`{}` does not hear of an alert: {}", withheld.receiver, withheld.why);
         }
+        let unmatched = Unmatched::restore(&config.alerts, &store, Arc::clone(&metrics)).await?;
         let mut pipeline = Pipeline {
             deltas: Deltas::default(),
             alerts,
             dispatcher,
+            unmatched,
             plugins: plugins.clone(),
             store: store.clone(),
             board: Arc::clone(&board),
@@ -114,7 +120,8 @@ impl Agent {
             clock,
         };
         let servers = Servers::of(&config, lifecycle);
-        let subjects = servers.subjects();
+        let mut subjects = servers.subjects();
+        subjects.push(agent::subject(&config.agent.name).key());
         let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
         pipeline.forget(|subject| subjects.contains(subject), is_enabled).await;
         let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MAX);
@@ -131,7 +138,18 @@ impl Agent {
         lifecycle.supervise("plugin reload", reloader.run(Arc::clone(&board), lifecycle.soft().clone()));
         lifecycle.supervise("plugins", plugins.clone().follow(Arc::clone(&board), lifecycle.soft().clone()));
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
-        // The flow is over when nobody can send any more; without servers it is only idle.
+        let itself = AgentTask {
+            name: config.agent.name.clone(),
+            interval: config.collect.interval.agent,
+            data_dir: config.agent.data_dir.clone(),
+            plugins: Box::new(plugins.clone()),
+            board: Arc::clone(&board),
+            metrics: Arc::clone(&metrics),
+            clock,
+            snapshots: snapshots.clone(),
+        };
+        lifecycle.supervise("agent", itself.run(lifecycle.soft().clone()));
+        // The flow is over when nobody can send any more.
         lifecycle.tasks().spawn(stop(lifecycle.clone(), Arc::clone(&board), snapshots));
 
         // 5. The outside.
@@ -178,10 +196,28 @@ impl Deliver for PluginHost {
     }
 }
 
+/// What the agent's own snapshot shows of the plugins.
+impl PluginFacts for PluginHost {
+    fn plugins(&self) -> Vec<PluginFact> {
+        let fact = |plugin: PluginStatus| PluginFact {
+            id: plugin.id,
+            state: plugin.state,
+            last_error: plugin.last_error.map(|err| (err.stage, err.message)),
+        };
+        self.status(&BTreeMap::new()).into_iter().map(fact).collect()
+    }
+
+    fn ticker_age(&self) -> Duration {
+        self.ticker_age()
+    }
+}
+
 fn build_info(metrics: &SelfMetrics, clock: Clock) {
     let labels = [env!("CARGO_PKG_VERSION"), env!("PHAROS_REVISION"), env!("PHAROS_RUSTC")];
     metrics.set("pharos_build_info", &labels, 1.0);
     metrics.set("pharos_start_timestamp_seconds", &[], clock.wall_ms() as f64 / 1_000.0);
+    // The first error must be seen as an increase.
+    metrics.add("pharos_store_errors_total", &[], 0.0);
 }
 
 fn loader(
@@ -325,7 +361,7 @@ impl Servers {
         };
         let metrics = Arc::new(SelfMetrics::default());
         let (snapshots, _queue) = mpsc::channel(1);
-        let grace = std::time::Duration::from_secs(60);
+        let grace = Duration::from_secs(60);
         if let Some(source) = self.postgres.into_iter().find(|source| is_wanted(source.subject())) {
             return Some(ServerTask::new(source, grace, clock, metrics, snapshots).record().await);
         }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use pharos_model::alert::Alert;
 use pharos_model::delta::Change;
+use pharos_model::metric::AGENT;
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::SubjectKey;
 use serde::Serialize;
@@ -22,6 +23,13 @@ pub struct Picture {
     pub alerts: Arc<Vec<Alert>>,
 }
 
+impl Picture {
+    /// All subjects but the agent itself, which has a surface of its own: `/metrics`, and the parts.
+    pub fn servers(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
+        self.subjects.iter().filter(|(subject, _)| subject.kind != AGENT)
+    }
+}
+
 /// How a part of the agent is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -33,6 +41,18 @@ pub enum PartHealth {
     /// The part itself does not work.
     Failed,
     Stopping,
+}
+
+impl PartHealth {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 /// A part as `/api/services/status` shows it.
@@ -79,8 +99,12 @@ impl Board {
         picture.subjects.insert(change.snapshot.subject.key(), Arc::clone(change));
         self.picture.store(Arc::new(picture));
         self.snapshots.send_replace(());
-        let (state, cause) = server_health(change);
-        self.set(&server_part(&change.snapshot.subject.kind, &change.snapshot.subject.id), state, cause);
+        let subject = &change.snapshot.subject;
+        // The agent is no part of itself.
+        if subject.kind != AGENT {
+            let (state, cause) = server_health(change);
+            self.set(&server_part(&subject.kind, &subject.id), state, cause);
+        }
     }
 
     pub fn show_alerts<'a>(&self, alerts: impl Iterator<Item = &'a Alert>) {

@@ -2,6 +2,7 @@
 
 mod desk;
 mod rounds;
+pub mod unmatched;
 pub mod upkeep;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use tracing::{error, info};
 
 pub use self::desk::{Desk, DeskError, Explanation, Order, Words};
 use self::rounds::Rounds;
+use self::unmatched::Unmatched;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::notify::{Notify, Numbered};
@@ -29,6 +31,7 @@ pub struct Pipeline {
     pub deltas: Deltas,
     pub alerts: AlertBook,
     pub dispatcher: Dispatcher,
+    pub unmatched: Unmatched,
     pub plugins: PluginHost,
     pub store: Store,
     pub board: Arc<Board>,
@@ -54,10 +57,12 @@ impl Pipeline {
 
     /// A plugin has judged: findings become alerts, alerts are kept, shown and told.
     async fn decide(&mut self, Judged { change, judgement }: Judged) {
-        let Judgement { plugin, rules, outcome, .. } = judgement;
+        let Judgement { plugin, rules, outcome, is_shipped, .. } = judgement;
         let cycle = Cycle { plugin: &plugin, snapshot: &change.snapshot, rules: &rules, outcome };
+        self.unmatched.look(&cycle, is_shipped, change.snapshot.taken_at); // rules that see nothing are worth a word as well
         let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
         self.settle(transitions).await;
+        self.unmatched.keep_if_due(&self.store, self.clock.monotonic()).await;
     }
 
     /// Keeps, shows and tells what became of alerts, in this order.
@@ -119,6 +124,7 @@ impl Pipeline {
         match event.kind {
             PluginEventKind::Removed => {
                 self.alerts.freeze_plugin(&event.plugin, "its file was removed", self.clock.now());
+                self.unmatched.forget(&event.plugin);
                 self.settle(Vec::new()).await;
             }
             PluginEventKind::Loaded | PluginEventKind::RolledBack => {
@@ -138,6 +144,7 @@ impl Pipeline {
     async fn forget_dropped_rules(&mut self, plugin: &str) {
         // It may be gone again: then its alerts stand still.
         let Some(rules) = self.plugins.rules(plugin) else { return };
+        self.unmatched.keep_rules(plugin, &rules);
         let of_plugin = self.alerts.alerts().filter(|alert| alert.plugin == plugin);
         let dropped: BTreeSet<String> = of_plugin.map(|alert| alert.rule.clone()).filter(|rule| !rules.contains(rule)).collect();
         let now = self.clock.now();

@@ -4,6 +4,7 @@
 //! [`check_rules`] has seen it: both repair what can be repaired and say what they did.
 
 mod check;
+mod needs;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::subject::Label;
 pub(crate) use check::kept_value;
 pub use check::{CheckedReport, FINDINGS_MAX, FINDINGS_PER_RULE_MAX, LABELS_MAX, Repair, RepairKind};
+pub use needs::{Unmet, collected, unmet};
 pub use rules::{RULES_MAX, RuleError, check_rules};
 
 /// How bad it is. An attribute of an alert, never part of its identity.

@@ -22,12 +22,30 @@ pub enum Kind {
 #[serde(deny_unknown_fields)]
 pub struct MetricSpec {
     pub kind: Kind,
-    /// The snapshot's part that carries the metric; none for metrics of the agent itself.
+    /// The snapshot's part that carries the metric; none for metrics of the agent itself, which its own snapshot carries in [`AGENT`].
     pub part: Option<String>,
     /// Label names after the subject's own.
     pub labels: Vec<String>,
     pub help: String,
 }
+
+/// The kind of the subject that the agent itself is, and the part of its snapshots.
+pub const AGENT: &str = "agent";
+
+/// Kinds of subjects that are observed.
+pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
+
+/// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
+pub const TABLES: [(&str, &str); 8] = [
+    (AGENT, "damaged_stores"),
+    (AGENT, "parts"),
+    (AGENT, "plugins"),
+    (AGENT, "receivers"),
+    ("postgres", "lock_waits"),
+    ("postgres", "refusal"),
+    ("postgres", "sessions"),
+    ("postgres", "statements"),
+];
 
 /// Every metric by its name.
 #[derive(Debug)]
@@ -46,6 +64,17 @@ impl Catalogue {
 
     pub fn spec(&self, metric: &str) -> Option<&MetricSpec> {
         self.0.get(metric)
+    }
+
+    /// The part that carries a metric in snapshots of subjects of this kind; none where nobody collects it.
+    pub fn part_of(&self, metric: &str, kind: &str) -> Option<&str> {
+        match &self.spec(metric)?.part {
+            None => (kind == AGENT).then_some(AGENT),
+            Some(part) => {
+                let engine = metric.strip_prefix("pharos_")?.split('_').next()?;
+                (engine == kind).then_some(part.as_str())
+            }
+        }
     }
 
     /// All metrics, in the order of their names.
@@ -67,6 +96,18 @@ mod tests {
         for (name, spec) in Catalogue::shipped().iter() {
             assert_eq!(spec.kind == Kind::Counter, name.ends_with("_total"), "{name}");
         }
+    }
+
+    #[test]
+    fn a_metric_is_carried_by_one_part_of_one_kind_of_subject() {
+        let part = |metric, kind| Catalogue::shipped().part_of(metric, kind);
+        assert_eq!(part("pharos_redis_keys", "redis"), Some("info"));
+        assert_eq!(part("pharos_redis_keys", "postgres"), None);
+        assert_eq!(part("pharos_notifications_pending", AGENT), Some(AGENT));
+        assert_eq!(part("process_open_fds", AGENT), Some(AGENT));
+        assert_eq!(part("process_open_fds", "postgres"), None);
+        assert_eq!(part("pharos_redis_up", AGENT), None);
+        assert_eq!(part("pharos_rediss_up", "rediss"), None);
     }
 
     #[test]

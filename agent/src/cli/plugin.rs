@@ -71,6 +71,9 @@ async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCod
             rule.needs.join(", ")
         ));
     }
+    for warning in plugin.warnings() {
+        print(format_args!("warning  {warning}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,9 +1,10 @@
-//! Turns servers into snapshots.
+//! Turns servers, and the agent itself, into snapshots.
 //!
 //! One task per server ([`schedule`]) runs that server's collectors one after the other, each at its own interval. A collector reads one
 //! family of facts and knows nothing of ticks, sessions that end or alerts. Adding one is a file and a line in its engine's table
-//! ([`postgres::collectors`], [`redis::collectors`]).
+//! ([`postgres::collectors`], [`redis::collectors`]). The agent is a subject as well ([`agent`]), read from memory.
 
+pub mod agent;
 pub mod postgres;
 pub mod redis;
 mod schedule;

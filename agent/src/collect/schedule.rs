@@ -75,6 +75,8 @@ struct Run<S> {
 impl<S: Source> ServerTask<S> {
     pub fn new(source: S, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>, snapshots: mpsc::Sender<Snapshot>) -> Self {
         let subject = source.subject();
+        // The first one that is dropped must be seen as an increase.
+        metrics.add("pharos_collect_skipped_total", &[&subject.id, "snapshot"], 0.0);
         let due = Instant::now();
         let runs = source.collectors().into_iter().map(|collector| Run { collector, due, failing: false }).collect();
         Self { source, subject, session: None, runs, parts: BTreeMap::new(), grace, last_failure: None, clock, metrics, snapshots }

@@ -32,6 +32,9 @@ pub struct CollectConfig {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Intervals {
+    /// The agent itself.
+    #[serde(with = "humantime_serde")]
+    pub agent: Duration,
     #[serde(with = "humantime_serde")]
     pub accept: Duration,
     #[serde(with = "humantime_serde")]
@@ -52,6 +55,7 @@ pub struct Intervals {
 }
 
 const COLLECTORS: &[Key] = &[
+    key("agent", Shape::Duration),
     key("accept", Shape::Duration),
     key("server", Shape::Duration),
     key("activity", Shape::Duration),
@@ -62,10 +66,10 @@ const COLLECTORS: &[Key] = &[
     key("info", Shape::Duration),
 ];
 
-/// All but `accept`, which only connects, within `connect_timeout`.
-const READERS: &[Key] = match COLLECTORS.split_first() {
-    Some((_, readers)) => readers,
-    None => &[],
+/// All but `agent`, which reads memory, and `accept`, which only connects, within `connect_timeout`.
+const READERS: &[Key] = match COLLECTORS {
+    [_, _, readers @ ..] => readers,
+    _ => &[],
 };
 
 pub const COLLECT_KEYS: &[Key] = &[
@@ -81,6 +85,7 @@ impl Default for Intervals {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
+            agent: seconds(10),
             accept: seconds(30),
             server: seconds(10),
             activity: seconds(10),
@@ -107,8 +112,9 @@ impl Default for CollectConfig {
 }
 
 impl Intervals {
-    fn named(&self) -> [(&'static str, Duration); 8] {
+    fn named(&self) -> [(&'static str, Duration); 9] {
         [
+            ("agent", self.agent),
             ("accept", self.accept),
             ("server", self.server),
             ("activity", self.activity),

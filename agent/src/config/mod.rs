@@ -3,6 +3,7 @@
 //! Parts take their own section by value; nobody reads a stranger's setting.
 
 pub mod agent;
+pub mod alerts;
 pub mod collect;
 pub mod database;
 pub mod http;
@@ -22,6 +23,7 @@ pub use load::{find, load, parse};
 pub use problem::LoadError;
 
 use agent::{AgentConfig, LogConfig};
+use alerts::AlertsConfig;
 use collect::CollectConfig;
 use database::{DatabaseConfig, RedisConfig};
 use http::{AccessConfig, HttpConfig};
@@ -42,6 +44,7 @@ pub struct Config {
     pub redis: Vec<RedisConfig>,
     pub collect: CollectConfig,
     pub plugins: PluginsConfig,
+    pub alerts: AlertsConfig,
     pub plugin: BTreeMap<String, PluginConfig>,
     pub secret: BTreeMap<String, SecretSource>,
     pub receiver: Vec<ReceiverConfig>,
@@ -60,6 +63,7 @@ pub const SHAPE: Shape = Shape::Table(&[
     key("redis", Shape::List(&Shape::Table(database::REDIS_KEYS))),
     key("collect", Shape::Table(collect::COLLECT_KEYS)),
     key("plugins", Shape::Table(plugins::PLUGINS_KEYS)),
+    key("alerts", Shape::Table(alerts::ALERTS_KEYS)),
     key("plugin", Shape::Map(&Shape::Table(plugins::PLUGIN_KEYS))),
     key("secret", Shape::Map(&Shape::OneKey(secret::SOURCE_KEYS))),
     key("receiver", Shape::List(&Shape::Table(notify::RECEIVER_KEYS))),
@@ -83,6 +87,7 @@ impl Config {
         http::validate(&self.http, &self.access, &mut *report);
         self.collect.validate(&mut *report);
         self.plugins.validate(&mut *report);
+        self.alerts.validate(&mut *report);
         notify::validate(&self.receiver, &self.route, &mut *report);
         notify::validate_holds(&self.inhibit, &self.silence, &mut *report);
         for (index, database) in self.database.iter().enumerate() {

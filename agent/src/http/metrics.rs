@@ -13,13 +13,14 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use pharos_model::delta::Change;
-use pharos_model::snapshot::{FamiliesBuilder, Family, Reading};
+use pharos_model::snapshot::Reading;
 use pharos_model::subject::{Label, SubjectKey};
 
 use super::exposition::{self, Format};
 use super::{Api, Shared};
+use crate::collect;
 
-/// Written lines of every subject's latest snapshot.
+/// Written lines of every server's latest snapshot.
 #[derive(Default)]
 pub struct Exposition {
     written: Mutex<HashMap<SubjectKey, Arc<Written>>>,
@@ -89,7 +90,7 @@ impl Exposition {
             known.insert(subject.clone(), Arc::clone(&written));
             written
         };
-        picture.subjects.iter().map(written).collect()
+        picture.servers().map(written).collect()
     }
 }
 
@@ -127,59 +128,10 @@ impl WrittenPart {
 /// The agent's own metrics, most of them computed now.
 fn own_lines(api: &Api, now: Duration) -> BTreeMap<String, String> {
     api.metrics.set("pharos_ticker_age_seconds", &[], api.plugins.ticker_age().as_secs_f64());
-    let mut families = api.metrics.families();
-    families.extend(ages(api, now));
-    families.extend(alerts(api));
-    families.extend(process());
+    let families = collect::agent::families(&api.board, &api.metrics, now);
     let mut own: BTreeMap<String, String> = BTreeMap::new();
     for family in families.iter().filter(|family| !family.values.is_empty()) {
         exposition::lines(own.entry(family.metric.clone()).or_default(), &[], family);
     }
     own
-}
-
-/// How old each part's facts are, failed ones included.
-fn ages(api: &Api, now: Duration) -> Vec<Family> {
-    let mut ages = FamiliesBuilder::new(&["server", "collector"], &["pharos_collect_age_seconds"]);
-    for change in api.board.picture().subjects.values() {
-        let snapshot = &change.snapshot;
-        for (name, part) in &snapshot.parts {
-            let age = part.last_read.map(|at| now.saturating_sub(at).as_secs_f64());
-            ages.push(&[&snapshot.subject.id, name], &[age]);
-        }
-    }
-    ages.finish()
-}
-
-fn alerts(api: &Api) -> Vec<Family> {
-    let mut counts: BTreeMap<(&str, &str), f64> = BTreeMap::new();
-    for state in ["pending", "firing", "recovering"] {
-        for severity in ["info", "warning", "critical"] {
-            counts.insert((state, severity), 0.0);
-        }
-    }
-    let picture = api.board.picture();
-    for alert in picture.alerts.iter() {
-        *counts.entry((alert.state.as_str(), alert.severity.as_str())).or_default() += 1.0;
-    }
-    let mut rows = FamiliesBuilder::new(&["state", "severity"], &["pharos_alerts"]);
-    for ((state, severity), count) in counts {
-        rows.push(&[state, severity], &[Some(count)]);
-    }
-    rows.finish()
-}
-
-/// What the kernel says of this process; nothing where it does not say.
-fn process() -> Vec<Family> {
-    let Ok(me) = procfs::process::Process::myself() else { return Vec::new() };
-    let Ok(stat) = me.stat() else { return Vec::new() };
-    let ticks = procfs::ticks_per_second() as f64;
-    let mut families = vec![
-        Family::scalar("process_cpu_seconds_total", (stat.utime + stat.stime) as f64 / ticks),
-        Family::scalar("process_resident_memory_bytes", stat.rss as f64 * procfs::page_size() as f64),
-    ];
-    families.extend(me.fd_count().ok().map(|count| Family::scalar("process_open_fds", count as f64)));
-    let started = procfs::boot_time_secs().ok().map(|boot| boot as f64 + stat.starttime as f64 / ticks);
-    families.extend(started.map(|at| Family::scalar("process_start_time_seconds", at)));
-    families
 }

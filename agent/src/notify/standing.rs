@@ -29,6 +29,7 @@ impl Standing {
         let standing =
             Self { receiver: receiver.to_owned(), part: format!("receiver {receiver}"), board, metrics, present: Mutex::default() };
         standing.change(|_| {});
+        standing.gave_up(0);
         standing.breaker(BreakerState::Closed);
         standing
     }
@@ -50,6 +51,20 @@ impl Standing {
     /// Notifications were delivered or given up.
     pub fn settled(&self, count: usize) {
         self.change(|present| present.waiting = present.waiting.saturating_sub(count));
+    }
+
+    /// Notifications were given up. Counted from 0 on, since the first one must be seen as an increase.
+    pub fn gave_up(&self, count: usize) {
+        self.metrics.add("pharos_notifications_dead_total", &[&self.receiver], count as f64);
+    }
+
+    /// When the notification was made that has waited longest, if any waits.
+    pub fn oldest(&self, made_at_ms: Option<u64>) {
+        let (metric, labels) = ("pharos_notifications_oldest_timestamp_seconds", [self.receiver.as_str()]);
+        match made_at_ms {
+            Some(made_at_ms) => self.metrics.set(metric, &labels, made_at_ms as f64 / 1_000.0),
+            None => self.metrics.forget(metric, &labels),
+        }
     }
 
     pub fn reached(&self) {

@@ -1,6 +1,6 @@
 //! The task of one receiver: takes what is next, stores that it goes out, sends it, stores what came of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub struct Worker {
     inbox: Arc<Mutex<Vec<Errand>>>,
     queue: Queue,
     /// What the rows in the queue say, and when they were made (milliseconds since 1970).
-    contents: HashMap<u64, (NewRow, u64)>,
+    contents: BTreeMap<u64, (NewRow, u64)>,
     under_way: JoinSet<Delivery>,
     sent: HashMap<Id, Batch>,
     /// What came of messages and is not stored yet.
@@ -70,7 +70,7 @@ impl Worker {
             stop,
             inbox: Arc::default(),
             queue: Queue::default(),
-            contents: HashMap::new(),
+            contents: BTreeMap::new(),
             under_way: JoinSet::new(),
             sent: HashMap::new(),
             settled: Vec::new(),
@@ -100,6 +100,7 @@ impl Worker {
             });
             self.contents.insert(row.seq, (row.made, row.created_at_ms));
         }
+        self.show_oldest();
     }
 
     /// Delivers until nobody can bring rows any more and everything that is due has gone out, or the end does not wait any longer.
@@ -173,6 +174,7 @@ impl Worker {
                 }
             }
         }
+        self.show_oldest();
     }
 
     /// Sends what is due, after it is stored that it goes out.
@@ -260,6 +262,10 @@ impl Worker {
             Settlement::Delivered { seqs, .. } => self.leave(seqs),
             Settlement::Dead { seqs, reason, .. } => {
                 self.means.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason], seqs.len() as f64);
+                // Of what nobody heard the beginning, nobody misses the end; what a person dropped is known to be gone.
+                if !matches!(*reason, "untold" | "dropped") {
+                    self.standing.gave_up(seqs.len());
+                }
                 self.leave(seqs);
             }
         }
@@ -273,6 +279,11 @@ impl Worker {
             self.contents.remove(seq);
         }
         self.standing.settled(seqs.len());
+        self.show_oldest();
+    }
+
+    fn show_oldest(&self) {
+        self.standing.oldest(self.contents.first_key_value().map(|(_, (_, made_at_ms))| *made_at_ms));
     }
 
     /// One durable step. A store that fails keeps nobody from being told: then a crash could only tell them twice.

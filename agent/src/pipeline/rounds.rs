@@ -101,5 +101,6 @@ impl Pipeline {
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.settle(Vec::new()).await,
             }
         }
+        self.unmatched.keep(&self.store).await;
     }
 }

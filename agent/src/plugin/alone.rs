@@ -30,6 +30,11 @@ impl LoadedPlugin {
         &self.generation.rules
     }
 
+    /// What of it can never work, in words.
+    pub fn warnings(&self) -> &[String] {
+        &self.generation.warnings
+    }
+
     /// Judges one snapshot, whatever its age.
     pub async fn evaluate(&self, change: Arc<Change>) -> (Usage, Result<CheckedReport, CallError>) {
         self.generation.evaluate(change).await

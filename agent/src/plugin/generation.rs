@@ -91,6 +91,8 @@ pub struct Generation {
     pub description: Description,
     /// What it watches; empty for notifiers.
     pub rules: Vec<RuleSpec>,
+    /// What of it can never work, in words.
+    pub warnings: Vec<String>,
     pub budgets: Budgets,
     pub context: Arc<PluginContext>,
     pub settings: Arc<str>,
@@ -116,7 +118,18 @@ impl Generation {
         settings: Arc<str>,
         pre: Pre,
     ) -> Self {
-        Self { digest, world, description, rules: Vec::new(), budgets, context, settings, pre, idle: Mutex::default() }
+        Self {
+            digest,
+            world,
+            description,
+            rules: Vec::new(),
+            warnings: Vec::new(),
+            budgets,
+            context,
+            settings,
+            pre,
+            idle: Mutex::default(),
+        }
     }
 
     /// A new instance before its `init`.

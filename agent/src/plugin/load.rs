@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use pharos_model::delta::Change;
+use pharos_model::finding::{Unmet, collected, unmet};
+use pharos_model::metric::KINDS;
 use pharos_model::snapshot::Snapshot;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -26,6 +28,7 @@ use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
 use crate::config::plugins::PluginConfig;
 use crate::config::secret::SecretSource;
+use crate::config::shape::did_you_mean;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -140,6 +143,7 @@ impl Loader {
     async fn try_alert_rule(&self, id: &str, generation: &mut Generation, own: &Value, latest: &[Arc<Change>]) -> Result<(), LoadError> {
         settings::check(&format!("plugin.{id}.settings"), &generation.description.settings_schema, own)?;
         generation.rules = generation.declare(Arc::clone(&generation.settings)).await.map_err(LoadError::Init)?;
+        generation.warnings = unmet(&generation.rules).iter().map(with_hint).collect();
         for change in canaries(generation, latest) {
             let (_, judged) = generation.evaluate(change).await;
             match judged {
@@ -171,6 +175,15 @@ impl Loader {
             );
         }
     }
+}
+
+/// What a rule needs in vain, and what it may have meant.
+fn with_hint(unmet: &Unmet) -> String {
+    let hint = match &unmet.need {
+        Some(need) => did_you_mean(need, collected(&unmet.kind)),
+        None => did_you_mean(&unmet.kind, KINDS.into_iter()),
+    };
+    format!("{unmet}, so it can never match{hint}")
 }
 
 /// The latest snapshots that the rules are about, or an empty one of each kind.

@@ -102,6 +102,8 @@ pub struct Judgement {
     number: u64,
     pub rules: Vec<RuleSpec>,
     pub outcome: Outcome,
+    /// It is one of the plugins inside this binary.
+    pub is_shipped: bool,
 }
 
 /// A handle on all plugins; cheap to clone.
@@ -165,7 +167,8 @@ impl PluginHost {
             Err(err) => Outcome::Failed(err.to_string()),
         };
         let rules = generation.rules.iter().filter(|rule| rule.subject_kind == *kind).cloned().collect();
-        Some(Judgement { plugin: plugin.to_owned(), number: active.number, rules, outcome })
+        let is_shipped = active.origin == Origin::Embedded;
+        Some(Judgement { plugin: plugin.to_owned(), number: active.number, rules, outcome, is_shipped })
     }
 
     /// Whether the generation that judged still serves.
@@ -253,6 +256,9 @@ impl PluginHost {
 
     /// Puts a generation to work. Calls that began in the one before it finish there.
     async fn publish(&self, plugin: &str, generation: Generation, origin: Origin) {
+        for warning in &generation.warnings {
+            warn!(plugin, "`{plugin}`: {warning}");
+        }
         let generation = Arc::new(generation);
         let digest = generation.digest.clone();
         let version = generation.description.version.clone();

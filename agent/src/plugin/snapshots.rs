@@ -208,11 +208,7 @@ impl wit::HostTable for HostState {
 
 /// The part that carries a metric, if this kind of subject has it.
 fn source(snapshot: &Snapshot, metric: &str) -> Option<wit::Part> {
-    let name = Catalogue::shipped().spec(metric)?.part.as_deref()?;
-    let engine = metric.strip_prefix("pharos_")?.split('_').next()?;
-    if engine != snapshot.subject.kind {
-        return None;
-    }
+    let name = Catalogue::shipped().part_of(metric, &snapshot.subject.kind)?;
     match snapshot.parts.get(name) {
         Some(part) => Some(wit_part(name, &part.state)),
         None => Some(wit::Part { name: name.to_owned(), state: wit::PartState::Failed("not collected yet".to_owned()) }),

@@ -34,6 +34,8 @@ pub struct PluginStatus {
     pub cpu_seconds: f64,
     pub memory_bytes_max: u64,
     pub wants: Vec<String>,
+    /// What of it can never work: rules that need what nobody collects.
+    pub warnings: Vec<String>,
     pub granted: Vec<String>,
 }
 
@@ -128,6 +130,7 @@ fn status(id: &str, slot: &Slot, config: Option<&PluginConfig>) -> PluginStatus 
         cpu_seconds: slot.totals.cpu.as_secs_f64(),
         memory_bytes_max: slot.totals.memory_max_bytes,
         wants: generation.map(|generation| generation.description.wants.iter().map(|(want, _)| want.clone()).collect()).unwrap_or_default(),
+        warnings: generation.map(|generation| generation.warnings.clone()).unwrap_or_default(),
         granted: egress.into_iter().flatten().chain(secrets.into_iter().flatten()).collect(),
     }
 }

@@ -25,14 +25,23 @@ pub fn check(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Moves the store out of the way, and says where it is now.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = |number: u32| with_suffix(path, &format!(".damaged-{number}"));
-    let number = (1..KEPT_MAX).find(|number| !aside(*number).exists()).unwrap_or(KEPT_MAX);
-    std::fs::rename(path, aside(number))?;
+    let number = (1..KEPT_MAX).find(|number| !aside(path, *number).exists()).unwrap_or(KEPT_MAX);
+    let aside = aside(path, number);
+    std::fs::rename(path, &aside)?;
     for suffix in BESIDE {
-        match std::fs::rename(with_suffix(path, suffix), with_suffix(&aside(number), suffix)) {
+        match std::fs::rename(with_suffix(path, suffix), with_suffix(&aside, suffix)) {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
             _ => {}
         }
     }
-    Ok(aside(number))
+    Ok(aside)
+}
+
+/// Where damaged stores are put; whether any is there is for the caller to see.
+pub fn places_aside(path: &Path) -> Vec<PathBuf> {
+    (1..=KEPT_MAX).map(|number| aside(path, number)).collect()
+}
+
+fn aside(path: &Path, number: u32) -> PathBuf {
+    with_suffix(path, &format!(".damaged-{number}"))
 }

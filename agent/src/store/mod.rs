@@ -18,6 +18,7 @@ mod migrate;
 mod outbox;
 mod plugin_state;
 mod reader;
+mod unmatched;
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -75,6 +76,11 @@ pub enum StoreError {
     Degraded { cause: String },
     #[error("using the state store")]
     Query { source: rusqlite::Error },
+}
+
+/// Where stores of this directory are put that were found damaged.
+pub fn places_aside(directory: &Path) -> Vec<PathBuf> {
+    damage::places_aside(&directory.join(DATABASE_FILE))
 }
 
 fn holder(pid: &Option<u32>) -> String {

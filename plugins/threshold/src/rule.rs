@@ -47,11 +47,14 @@ impl ThresholdRule {
         if subject.kind != self.subject_kind() {
             return;
         }
-        let Some(matching) = self.matchers(subject) else { return };
+        let Some(matching) = self.matchers(subject) else { return self.skip_unmatched(report) };
         if let Err(reason) = snapshot.readable(&self.settings.metric) {
             return report.skip(&self.settings.id, Vec::new(), reason);
         }
         let samples = snapshot.samples(&self.settings.metric, &matching, self.settings.reading);
+        if samples.values.is_empty() && snapshot.samples(&self.settings.metric, &matching, Reading::Value).values.is_empty() {
+            return self.skip_unmatched(report);
+        }
         if self.settings.reading == Reading::Rate {
             self.skip_without_rate(snapshot, &matching, &samples, report);
         }
@@ -84,6 +87,13 @@ impl ThresholdRule {
                 report.skip(&self.settings.id, labels, SkipReason::NoData);
             }
         }
+    }
+
+    /// Nothing fits, which is not "fine": a rule of which this is true everywhere and always was mistyped. The skip is about the wanted
+    /// labels and so freezes no alert but one of exactly these.
+    fn skip_unmatched(&self, report: &mut Report) {
+        let wanted = self.settings.matching.iter().map(|(name, wanted)| Label { name: name.clone(), value: wanted.to_string() });
+        report.skip(&self.settings.id, wanted.collect(), SkipReason::NoData);
     }
 
     fn finding(&self, subject: &Subject, row: Row, strength: Strength) -> Finding {

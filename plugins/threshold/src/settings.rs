@@ -60,6 +60,16 @@ impl Wanted {
     }
 }
 
+impl fmt::Display for Wanted {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match &self.0 {
+            Pattern::Equals(wanted) => formatter.write_str(wanted),
+            Pattern::OneOf(wanted) => formatter.write_str(&wanted.join("|")),
+            Pattern::Prefix(prefix) => write!(formatter, "{prefix}*"),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Wanted {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(WantedVisitor)

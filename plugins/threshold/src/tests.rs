@@ -102,7 +102,36 @@ fn only_matching_series_are_judged() {
             r{datname=shop,state=idle}: raise warning: 13
         "#]],
     );
-    check(r#""metric":"pharos_postgres_connections","above":10,"match":{"database":"other"}"#, facts, expect![""]);
+}
+
+#[test]
+fn a_rule_that_fits_nothing_says_so() {
+    let facts = r#"
+        activity present
+        pharos_postgres_connections{datname="app",state="idle"} 12
+        pharos_postgres_lock_waiters
+    "#;
+    let skipped =
+        |rule: &str, expected| check(&format!(r#""metric":"pharos_postgres_connections","above":10,"match":{rule}"#), facts, expected);
+    skipped(
+        r#"{"database":"other"}"#,
+        expect![[r#"
+            r{database=other}: skipped: no data
+        "#]],
+    );
+    skipped(
+        r#"{"datname":["ap","shop"],"database":"app"}"#,
+        expect![[r#"
+            r{database=app,datname=ap|shop}: skipped: no data
+        "#]],
+    );
+    check(
+        r#""metric":"pharos_postgres_lock_waiters","above":10"#,
+        facts,
+        expect![[r#"
+            r: skipped: no data
+        "#]],
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod record;
 mod said;
 mod saved;
 mod series;
+mod sightings;
 mod state;
 mod transition;
 
@@ -40,6 +41,7 @@ pub use group::REMEMBERED_MAX;
 pub use overflow::{ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX};
 pub use record::Alert;
 pub use saved::{Changes, SavedBook};
+pub use sightings::{Sightings, Unseen};
 pub use state::{AlertState, GONE_AFTER};
 pub use transition::{Now, Reason, Transition};
 

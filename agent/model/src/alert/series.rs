@@ -62,7 +62,8 @@ impl<'a> Metric<'a> {
     fn find(name: &str, snapshot: &'a Snapshot) -> Option<Self> {
         let family_in = |part: &'a Part| part.reading.as_ref()?.families.iter().find(|family| family.metric == name);
         if let Some(spec) = Catalogue::shipped().spec(name) {
-            let (part_name, part) = snapshot.parts.get_key_value(spec.part.as_deref()?)?;
+            let part_name = Catalogue::shipped().part_of(name, &snapshot.subject.kind)?;
+            let (part_name, part) = snapshot.parts.get_key_value(part_name)?;
             let labels = spec.labels.iter().map(String::as_str).collect();
             return Some(Self { part_name, part, labels, family: family_in(part) });
         }

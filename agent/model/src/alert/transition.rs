@@ -17,6 +17,14 @@ pub struct Now {
     pub wall_ms: u64,
 }
 
+impl Now {
+    /// By how many seconds the wall clock was set since `earlier`: back where it is negative.
+    pub fn stepped_since(&self, earlier: Self) -> f64 {
+        let wall_ms = self.wall_ms as f64 - earlier.wall_ms as f64;
+        wall_ms / 1_000.0 - self.monotonic.saturating_sub(earlier.monotonic).as_secs_f64()
+    }
+}
+
 /// Why an alert changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -106,5 +114,18 @@ impl fmt::Display for Transition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Alert { rule, subject, .. } = &self.alert;
         write!(f, "{rule} of {}: {} → {} ({}, {})", subject.key(), self.from, self.to, self.reason, self.severity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_goes_with_the_monotonic_one_was_not_set() {
+        let at = |monotonic_s, wall_ms| Now { monotonic: Duration::from_secs(monotonic_s), wall_ms };
+        assert_eq!(at(20, 1_010_000).stepped_since(at(10, 1_000_000)), 0.0);
+        assert_eq!(at(20, 4_610_000).stepped_since(at(10, 1_000_000)), 3_600.0);
+        assert_eq!(at(20, 1_000).stepped_since(at(10, 1_000_000)), -1_009.0);
     }
 }

@@ -21,7 +21,7 @@ pub async fn metrics(State(api): Shared, query: Result<Query<ByDatabase>, QueryR
         let labels = &change.snapshot.subject.labels;
         database.is_none_or(|name| labels.iter().any(|label| label.name == "database" && label.value == name))
     };
-    let items: Vec<Value> = picture.subjects.values().filter(wanted).map(|change| server(change, now)).collect();
+    let items: Vec<Value> = picture.servers().map(|(_, change)| change).filter(wanted).map(|change| server(change, now)).collect();
     Ok(Json(json!({ "items": items })))
 }
 

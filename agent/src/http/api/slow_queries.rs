@@ -52,9 +52,8 @@ pub async fn list(State(api): Shared, query: Result<Query<Asked>, QueryRejection
     let picture = api.board.picture();
     let now = api.clock.monotonic();
     let snapshots: Vec<Snapshot> = picture
-        .subjects
-        .values()
-        .map(|change| change.snapshot.clone())
+        .servers()
+        .map(|(_, change)| change.snapshot.clone())
         .filter(|snapshot| database.is_none_or(|name| label(snapshot, "database") == name))
         .map(|mut snapshot| {
             snapshot.expire(now);

@@ -1,0 +1,100 @@
+//! Rules that can never see what they say they need: a misspelt metric, or a kind of subject that nobody observes.
+
+use std::fmt;
+
+use super::RuleSpec;
+use crate::metric::{Catalogue, KINDS, TABLES};
+
+/// Something a rule needs that no collector gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    pub rule: String,
+    /// The kind of subject that the rule is about.
+    pub kind: String,
+    /// The metric or table; none where already the kind is unknown.
+    pub need: Option<String>,
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rule, kind, need } = self;
+        match need {
+            Some(need) => write!(f, "rule `{rule}` needs `{need}`, which nobody collects for a subject of kind `{kind}`"),
+            None => write!(f, "rule `{rule}` is about subjects of kind `{kind}`, which nobody observes; kinds are {}", KINDS.join(", ")),
+        }
+    }
+}
+
+/// What these rules need and will never get, in their order.
+pub fn unmet(rules: &[RuleSpec]) -> Vec<Unmet> {
+    rules.iter().flat_map(of_rule).collect()
+}
+
+fn of_rule(rule: &RuleSpec) -> Vec<Unmet> {
+    let kind = rule.subject_kind.as_str();
+    let unmet = |need: Option<&String>| Unmet { rule: rule.id.clone(), kind: kind.to_owned(), need: need.cloned() };
+    if !KINDS.contains(&kind) {
+        return vec![unmet(None)];
+    }
+    let missing = rule.needs.iter().filter(|need| !collected(kind).any(|known| known == *need));
+    missing.map(|need| unmet(Some(need))).collect()
+}
+
+/// Names of everything that is collected for subjects of this kind: metrics, then tables.
+pub fn collected(kind: &str) -> impl Iterator<Item = &'static str> {
+    let catalogue = Catalogue::shipped();
+    let metrics = catalogue.iter().map(|(metric, _)| metric).filter(move |metric| catalogue.part_of(metric, kind).is_some());
+    metrics.chain(TABLES.iter().filter(move |(of, _)| *of == kind).map(|(_, table)| *table))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: &str, needs: &[&str], expected: &[&str]) {
+        let rule = RuleSpec {
+            id: "r".into(),
+            summary: String::new(),
+            category: String::new(),
+            subject_kind: kind.into(),
+            needs: needs.iter().map(|need| (*need).to_owned()).collect(),
+            for_: Duration::ZERO,
+            keep_firing: Duration::ZERO,
+            runbook: None,
+        };
+        let said: Vec<String> = unmet(&[rule]).iter().map(ToString::to_string).collect();
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn metrics_and_tables_of_the_kind_are_met() {
+        check("postgres", &["pharos_postgres_up", "lock_waits"], &[]);
+        check("agent", &["pharos_store_errors_total", "process_open_fds", "receivers"], &[]);
+        check("redis", &[], &[]);
+    }
+
+    #[test]
+    fn what_nobody_collects_is_named_with_the_kind() {
+        check(
+            "redis",
+            &["pharos_redis_key", "pharos_redis_up", "lock_waits"],
+            &[
+                "rule `r` needs `pharos_redis_key`, which nobody collects for a subject of kind `redis`",
+                "rule `r` needs `lock_waits`, which nobody collects for a subject of kind `redis`",
+            ],
+        );
+        check("agent", &["pharos_redis_up"], &["rule `r` needs `pharos_redis_up`, which nobody collects for a subject of kind `agent`"]);
+    }
+
+    #[test]
+    fn a_kind_that_nobody_observes_says_which_there_are() {
+        check(
+            "postgresql",
+            &["pharos_postgres_up"],
+            &["rule `r` is about subjects of kind `postgresql`, which nobody observes; kinds are agent, postgres, redis"],
+        );
+    }
+}

@@ -1,0 +1,75 @@
+//! Rules that look in vain: what the model gathers of them is shown, said and kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::alert::{Cycle, Sightings};
+use tracing::{error, info, warn};
+
+use crate::config::alerts::AlertsConfig;
+use crate::store::{Store, StoreError};
+use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::SelfMetrics;
+
+const METRIC: &str = "pharos_rule_never_matched";
+
+/// How much of the gathered time a crash may lose; it counts in days.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+
+pub struct Unmatched {
+    sightings: Sightings,
+    /// How long a rule may look in vain.
+    after: Duration,
+    kept_at: Duration,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl Unmatched {
+    /// Goes on with what the agent before this one gathered.
+    pub async fn restore(config: &AlertsConfig, store: &Store, metrics: Arc<SelfMetrics>) -> Result<Self, StoreError> {
+        let sightings = Sightings::restore(store.unmatched().await?);
+        Ok(Self { sightings, after: config.never_matched_after, kept_at: Duration::ZERO, metrics })
+    }
+
+    /// Takes in one evaluation. Rules of shipped plugins watch for what not every server has.
+    pub fn look(&mut self, cycle: &Cycle<'_>, is_shipped: bool, now: Duration) {
+        self.sightings.look(cycle, is_shipped, now);
+        for (plugin, rule, never) in self.sightings.news(self.after) {
+            self.metrics.set(METRIC, &[&plugin, &rule], f64::from(u8::from(never)));
+            let after = self.after;
+            match never {
+                true => warn!(plugin, rule, "rule `{rule}` of `{plugin}` has matched nothing for {after:?}"),
+                false => info!(plugin, rule, "rule `{rule}` of `{plugin}` matches now"),
+            }
+        }
+    }
+
+    /// The plugin has these rules and no others.
+    pub fn keep_rules(&mut self, plugin: &str, rules: &[String]) {
+        for dropped in self.sightings.keep(plugin, rules) {
+            self.metrics.forget(METRIC, &[plugin, &dropped]);
+        }
+    }
+
+    pub fn forget(&mut self, plugin: &str) {
+        self.sightings.forget(plugin);
+        self.metrics.forget(METRIC, &[plugin]);
+    }
+
+    /// Stores what was gathered, once in a while.
+    pub async fn keep_if_due(&mut self, store: &Store, now: Duration) {
+        if now.saturating_sub(self.kept_at) >= KEEP_EVERY {
+            self.kept_at = now;
+            self.sightings.forget_unjudged();
+            self.keep(store).await;
+        }
+    }
+
+    /// Stores what was gathered.
+    pub async fn keep(&self, store: &Store) {
+        if let Err(err) = store.keep_unmatched(self.sightings.unseen()).await {
+            error!(error = chain(&err), "it could not be stored for how long rules have looked in vain");
+            self.metrics.add("pharos_store_errors_total", &[], 1.0);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the agent should be watched for by itself. Each family of checks is a table in a file of its own: a new check is one entry.
+
+mod load;
+mod plugins;
+mod receivers;
+mod store;
+
+use pharos_plugin::checks::{Check, Settings, Suite};
+use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
+
+static FAMILIES: [&[Check]; 4] = [receivers::CHECKS, store::CHECKS, plugins::CHECKS, load::CHECKS];
+
+pub struct AgentEssentials {
+    suite: Suite,
+}
+
+export_alert_rule!(AgentEssentials);
+
+impl Plugin for AgentEssentials {
+    type Settings = Settings;
+
+    const DESCRIPTION: Description = Description {
+        id: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        summary: "what the agent should be watched for by itself",
+        settings_schema: include_str!("../schema.json"),
+        wants: &[],
+    };
+
+    fn new(settings: Settings) -> Result<Self, Failure> {
+        Ok(Self { suite: Suite::new("agent", &FAMILIES, &settings)? })
+    }
+}
+
+impl AlertRule for AgentEssentials {
+    fn rules(&self) -> Vec<Rule> {
+        self.suite.rules()
+    }
+
+    fn evaluate(&self, snapshot: &Snapshot) -> Result<Report, Failure> {
+        Ok(self.suite.evaluate(snapshot))
+    }
+}
+
+/// The labels of a finding about one thing.
+fn label(name: &str, value: &str) -> Vec<pharos_plugin::Label> {
+    vec![pharos_plugin::Label { name: name.to_owned(), value: value.to_owned() }]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Whether the agent keeps up, and whether its clock does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, each_value, evidence};
+use pharos_plugin::{Reading, Severity, SkipReason, Snapshot, text};
+
+const COLLECT_UP: &str = "pharos_collect_up";
+const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
+const SKIPPED: &str = "pharos_collect_skipped_total";
+const PLUGIN_FAILURES: &str = "pharos_plugin_failures_total";
+const CLOCK_STEP: &str = "pharos_clock_step_seconds";
+const CPU: &str = "process_cpu_seconds_total";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "collector-failing",
+        summary: "facts of a server cannot be read",
+        category: "collection",
+        needs: &[COLLECT_UP],
+        hold_off: Duration::from_mins(10),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: failing_collectors,
+        explain: collector_failing,
+    },
+    Check {
+        id: "agent-overloaded",
+        summary: "snapshots are dropped because judgement is late",
+        category: "load",
+        needs: &[SKIPPED],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::from_mins(5),
+        grading: Grading::rising(1.0, 100.0, 0.0),
+        observe: dropped_snapshots,
+        explain: agent_overloaded,
+    },
+    Check {
+        id: "clock-stepped",
+        summary: "the wall clock was set",
+        category: "clock",
+        needs: &[CLOCK_STEP],
+        hold_off: Duration::ZERO,
+        // It is seen once, and should be read.
+        keep_firing: Duration::from_mins(30),
+        grading: Grading::Scale(Direction::Rising, Thresholds { info: None, warning: Some(10.0), critical: Some(3_600.0), clear: 1.0 }),
+        observe: clock_steps,
+        explain: clock_stepped,
+    },
+];
+
+/// Collectors that fail while others of their server work: where all fail the server is down, and rules about the server say so. What
+/// a server does not offer is no failure.
+fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let up = each_value(snapshot, COLLECT_UP)?;
+    let name = |observation: &Observation, wanted: &str| {
+        observation.labels.iter().find(|label| label.name == wanted).map(|label| label.value.clone()).unwrap_or_default()
+    };
+    let mut works: BTreeMap<String, bool> = BTreeMap::new();
+    for observation in &up {
+        *works.entry(name(observation, "server")).or_default() |= observation.value == 1.0;
+    }
+    let failures = snapshot.samples(COLLECT_FAILURES, &[], Reading::Value);
+    let is_unsupported = |server: &str, collector: &str| {
+        let of_collector = |label, wanted| move |row: &pharos_plugin::Row<'_>| row.label(label) == Some(wanted);
+        failures
+            .rows()
+            .filter(of_collector("server", server))
+            .filter(of_collector("collector", collector))
+            .any(|row| row.label("reason") == Some("unsupported"))
+    };
+    let is_failing = |observation: &Observation| {
+        let server = name(observation, "server");
+        observation.value == 0.0 && works.get(&server) == Some(&true) && !is_unsupported(&server, &name(observation, "collector"))
+    };
+    Ok(up.into_iter().filter(is_failing).collect())
+}
+
+fn collector_failing(case: &Case) -> Explanation {
+    let (server, collector) = (case.label("server"), case.label("collector"));
+    Explanation {
+        title: format!("{collector} of {server} cannot be read"),
+        detail: format!("The server answers, but `{collector}` fails. Rules that need it are not judged, and their alerts stand still."),
+        cause: "A privilege is missing, a statement takes longer than it may, or a lock is in its way.".to_owned(),
+        fix: format!(
+            "`curl -s http://127.0.0.1:9465/readyz` says why under \"{server}\". `GRANT pg_monitor TO` the agent's role, or give it more time: \
+             `[collect] deadlines = {{ {collector} = \"10s\" }}`."
+        ),
+        evidence: reasons(case.snapshot, server, collector),
+    }
+}
+
+/// How often the collector failed since the agent started, by reason.
+fn reasons(snapshot: &Snapshot, server: &str, collector: &str) -> Vec<pharos_plugin::Label> {
+    let failures = snapshot.samples(COLLECT_FAILURES, &[], Reading::Value);
+    let of_collector = failures.rows().filter(|row| row.label("server") == Some(server) && row.label("collector") == Some(collector));
+    of_collector.map(|row| evidence(row.label("reason").unwrap_or_default(), text::count(row.value()))).collect()
+}
+
+/// Snapshots that nobody had time to judge, by server.
+fn dropped_snapshots(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut skipped = each_increase(snapshot, SKIPPED)?;
+    // Runs that a collector skipped are the server's slowness, not the agent's.
+    skipped.retain(|skipped| skipped.labels.iter().any(|label| label.name == "collector" && label.value == "snapshot"));
+    skipped.iter_mut().for_each(|skipped| skipped.labels.retain(|label| label.name == "server"));
+    Ok(skipped)
+}
+
+fn agent_overloaded(case: &Case) -> Explanation {
+    let server = case.label("server");
+    let snapshots = text::counted(case.value, "snapshot", "snapshots");
+    let interval = text::duration(case.snapshot.interval_seconds());
+    let busy = case.snapshot.samples(PLUGIN_FAILURES, &[], Reading::Value);
+    let busy = busy.rows().filter(|row| row.label("reason") == Some("busy"));
+    let cpu = case.snapshot.samples(CPU, &[], Reading::Rate).values.first().map(|cpu| evidence("CPU", text::percent(*cpu)));
+    let waits = busy.map(|row| {
+        evidence(&format!("calls of {} that waited too long", row.label("plugin").unwrap_or_default()), text::count(row.value()))
+    });
+    Explanation {
+        title: format!("{snapshots} of {server} not judged"),
+        detail: format!("In the last {interval} {snapshots} of {server} were dropped, because those before were not judged yet."),
+        cause: "Plugins that take long, more servers than this machine can watch at these intervals, or a disk that is slow to write.".to_owned(),
+        fix: "See which plugin takes the time (`pharos_plugin_call_seconds_total`), give the machine more CPU, or lengthen [collect.interval].".to_owned(),
+        evidence: cpu.into_iter().chain(waits).collect(),
+    }
+}
+
+/// How far the clock was set, either way.
+fn clock_steps(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut steps = each_value(snapshot, CLOCK_STEP)?;
+    steps.iter_mut().for_each(|step| step.value = step.value.abs());
+    Ok(steps)
+}
+
+fn clock_stepped(case: &Case) -> Explanation {
+    let step = text::duration(case.value);
+    let way = match case.related(CLOCK_STEP) {
+        Some(seconds) if seconds < 0.0 => "back",
+        _ => "ahead",
+    };
+    Explanation {
+        title: format!("wall clock was set {way} by {step}"),
+        detail: format!(
+            "Between two looks the wall clock moved {step} {way} of the time that passed. Alerts are timed by another clock and are not touched; \
+             times that are shown, and silences, go by this one."
+        ),
+        cause: "Somebody or a time service set the clock, or the machine was suspended.".to_owned(),
+        fix: "`timedatectl status`, `chronyc tracking`: a service that runs all the time slews the clock and has no need to set it."
+            .to_owned(),
+        evidence: Vec::new(),
+    }
+}

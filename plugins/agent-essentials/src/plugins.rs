@@ -1,0 +1,147 @@
+//! Whether everything is judged that should be.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value};
+use pharos_plugin::{Severity, SkipReason, Snapshot};
+
+use crate::label;
+
+const STATE: &str = "pharos_plugin_state";
+const NEVER_MATCHED: &str = "pharos_rule_never_matched";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "plugin-not-serving",
+        summary: "a plugin does not serve",
+        category: "plugins",
+        needs: &[STATE],
+        // The first pauses of one that failed are shorter.
+        hold_off: Duration::from_secs(30),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| where_plugin(snapshot, |plugin| matches!(plugin.state.as_str(), "failed" | "quarantined")),
+        explain: plugin_not_serving,
+    },
+    Check {
+        id: "plugin-refused",
+        summary: "a plugin file was refused; the version before serves",
+        category: "plugins",
+        needs: &[STATE],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.state == "serving" && plugin.refusal().is_some()),
+        explain: plugin_refused,
+    },
+    Check {
+        id: "rule-never-matches",
+        summary: "a rule has never seen anything",
+        category: "plugins",
+        needs: &[NEVER_MATCHED],
+        // The time is gathered before.
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: never_matched,
+        explain: rule_never_matches,
+    },
+];
+
+/// A row of the agent's table.
+struct Row {
+    id: String,
+    state: String,
+    /// What went wrong last: where, and why.
+    error: Option<(String, String)>,
+}
+
+impl Row {
+    /// What became of a file: a call that failed is another matter.
+    fn refusal(&self) -> Option<&(String, String)> {
+        self.error.as_ref().filter(|(stage, _)| stage != "call")
+    }
+}
+
+fn rows(snapshot: &Snapshot) -> Vec<Row> {
+    let Some(table) = snapshot.table("plugins") else { return Vec::new() };
+    let (ids, states) = (table.texts("id"), table.texts("state"));
+    let (stages, errors) = (table.texts("stage"), table.texts("error"));
+    let row = |row: usize| {
+        Some(Row {
+            id: ids[row].clone()?,
+            state: states[row].clone().unwrap_or_default(),
+            error: stages[row].clone().zip(errors[row].clone()),
+        })
+    };
+    (0..table.row_count()).filter_map(row).collect()
+}
+
+fn where_plugin(snapshot: &Snapshot, is_wrong: fn(&Row) -> bool) -> Result<Vec<Observation>, SkipReason> {
+    let wrong = rows(snapshot).into_iter().filter(is_wrong);
+    Ok(wrong.map(|plugin| Observation { labels: label("plugin_id", &plugin.id), value: 1.0 }).collect())
+}
+
+fn never_matched(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut rules = each_value(snapshot, NEVER_MATCHED)?;
+    rules.retain(|rule| rule.value == 1.0);
+    // An alert has a plugin and a rule of its own; these are the ones it is about.
+    for label in rules.iter_mut().flat_map(|rule| &mut rule.labels) {
+        label.name += "_id";
+    }
+    Ok(rules)
+}
+
+fn of_case(case: &Case) -> (String, Option<Row>) {
+    let id = case.label("plugin_id").to_owned();
+    let row = rows(case.snapshot).into_iter().find(|row| row.id == id);
+    (id, row)
+}
+
+fn plugin_not_serving(case: &Case) -> Explanation {
+    let (id, row) = of_case(case);
+    let state = row.as_ref().map_or("failed", |row| row.state.as_str());
+    let why = row.as_ref().and_then(|row| row.error.as_ref()).map(|(stage, why)| format!(" Last error, at {stage}: {why}."));
+    Explanation {
+        title: format!("plugin {id} is {state}"),
+        detail: format!(
+            "`{id}` does not serve: its rules are not judged and its alerts stand still, or nothing is delivered through it.{}",
+            why.unwrap_or_default()
+        ),
+        cause: "Its file or its settings are wrong, or its calls trap, take too long or need too much memory.".to_owned(),
+        fix: format!(
+            "`pharos plugin inspect FILE` says what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it only needs \
+             more, raise [plugin.{id}.limits]; else put a version that works into `plugins.dir`."
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+fn plugin_refused(case: &Case) -> Explanation {
+    let (id, row) = of_case(case);
+    let refusal = row.as_ref().and_then(Row::refusal).map(|(stage, why)| format!(" Refused at {stage}: {why}."));
+    Explanation {
+        title: format!("new file of plugin {id} was refused"),
+        detail: format!("The version before it serves on.{}", refusal.unwrap_or_default()),
+        cause: "The file is damaged, was built for another contract, does not fit its settings, or failed on trial.".to_owned(),
+        fix: format!("`pharos plugin inspect {id}.wasm` says what is wrong. Replace the file in `plugins.dir`, or remove it."),
+        evidence: Vec::new(),
+    }
+}
+
+fn rule_never_matches(case: &Case) -> Explanation {
+    let (plugin, rule) = (case.label("plugin_id"), case.label("rule_id"));
+    Explanation {
+        title: format!("rule {rule} of {plugin} has never seen anything"),
+        detail: format!(
+            "`{rule}` was judged again and again for longer than alerts.never_matched_after, and on no subject was there anything that it looks \
+             for. It could not have found what it was written to find."
+        ),
+        cause: "A misspelt metric, label or value; a server or database that was renamed; or something that is not there yet.".to_owned(),
+        fix: format!(
+            "Compare what the rule names with `curl -s http://127.0.0.1:9465/metrics`, label by label, in [plugin.{plugin}.settings]; or remove \
+             the rule."
+        ),
+        evidence: Vec::new(),
+    }
+}

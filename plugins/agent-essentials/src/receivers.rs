@@ -1,0 +1,191 @@
+//! Whether people hear of alerts. The label `receiver` keeps the news of a receiver from being sent to it alone.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, each_value, evidence};
+use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, text};
+
+use crate::label;
+
+const BREAKER: &str = "pharos_receiver_breaker_state";
+const DEAD: &str = "pharos_notifications_dead_total";
+const DROPPED: &str = "pharos_notifications_dropped_total";
+const OLDEST: &str = "pharos_notifications_oldest_timestamp_seconds";
+const PENDING: &str = "pharos_notifications_pending";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "receiver-failing",
+        summary: "a receiver is not reached",
+        category: "delivery",
+        needs: &[BREAKER],
+        // One that is restarted is away for less.
+        hold_off: Duration::from_mins(2),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: failing,
+        explain: receiver_failing,
+    },
+    Check {
+        id: "receiver-gone",
+        summary: "a receiver said that it is gone for good",
+        category: "delivery",
+        needs: &[BREAKER],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| Ok(receivers(snapshot).into_iter().filter(|receiver| receiver.breaker == "gone").map(observation).collect()),
+        explain: receiver_gone,
+    },
+    Check {
+        id: "dead-letters",
+        summary: "notifications were given up",
+        category: "delivery",
+        needs: &[DEAD],
+        hold_off: Duration::ZERO,
+        // It is seen once, and should be read.
+        keep_firing: Duration::from_mins(30),
+        grading: Grading::Scale(Direction::Rising, Thresholds { info: None, warning: Some(1.0), critical: Some(100.0), clear: 0.0 }),
+        observe: |snapshot| each_increase(snapshot, DEAD),
+        explain: dead_letters,
+    },
+    Check {
+        id: "notifications-late",
+        summary: "a notification has waited long",
+        category: "delivery",
+        needs: &[OLDEST],
+        // The age itself is the delay.
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(600.0, 3_600.0, 60.0),
+        observe: waits,
+        explain: notifications_late,
+    },
+];
+
+/// A row of the agent's table.
+struct Receiver {
+    name: String,
+    breaker: String,
+    waiting: i64,
+    /// Why the last try failed.
+    why: Option<String>,
+}
+
+fn receivers(snapshot: &Snapshot) -> Vec<Receiver> {
+    let Some(table) = snapshot.table("receivers") else { return Vec::new() };
+    let (names, breakers, whys) = (table.texts("name"), table.texts("breaker"), table.texts("why"));
+    let waiting = table.integers("waiting");
+    let receiver = |row: usize| {
+        Some(Receiver {
+            name: names[row].clone()?,
+            breaker: breakers[row].clone().unwrap_or_default(),
+            waiting: waiting[row].unwrap_or(0),
+            why: whys[row].clone(),
+        })
+    };
+    (0..table.row_count()).filter_map(receiver).collect()
+}
+
+fn observation(receiver: Receiver) -> Observation {
+    Observation { labels: label("receiver", &receiver.name), value: receiver.waiting as f64 }
+}
+
+/// Not reached: it does not answer, or something waits after a try that failed. One that refused a message is reached all the same.
+fn failing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let is_failing = |receiver: &Receiver| match receiver.breaker.as_str() {
+        "gone" => false,
+        "open" | "half-open" => true,
+        _ => receiver.waiting > 0 && receiver.why.is_some(),
+    };
+    Ok(receivers(snapshot).into_iter().filter(is_failing).map(observation).collect())
+}
+
+/// How long the oldest notification of each receiver has waited. One that just went out leaves no age, and that is 0.
+fn waits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let now = snapshot.taken_at_ms() as f64 / 1_000.0;
+    let mut waits = each_value(snapshot, OLDEST)?;
+    waits.iter_mut().for_each(|wait| wait.value = (now - wait.value).max(0.0));
+    Ok(waits)
+}
+
+/// What the agent knows of the receiver of a case.
+fn of_case(case: &Case) -> (String, Option<String>) {
+    let name = case.label("receiver").to_owned();
+    let why = receivers(case.snapshot).into_iter().find(|receiver| receiver.name == name).and_then(|receiver| receiver.why);
+    (name, why)
+}
+
+fn reason(why: Option<String>) -> String {
+    why.map(|why| format!(" The last try: {why}.")).unwrap_or_default()
+}
+
+fn receiver_failing(case: &Case) -> Explanation {
+    let (name, why) = of_case(case);
+    let waiting = text::counted(case.value, "notification waits", "notifications wait");
+    Explanation {
+        title: format!("receiver {name} is not reached"),
+        detail: format!("{waiting} for `{name}`.{} They are kept, and sent once it answers.", reason(why)),
+        cause: "The receiver or the network between is down, its address is wrong, or it does not take our credentials.".to_owned(),
+        fix: format!(
+            "Try its address from this machine (`curl -i URL`). If it moved, mend `settings` of [[receiver]] \"{name}\"; if it refuses egress, \
+             the log names the grant that would allow it."
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+fn receiver_gone(case: &Case) -> Explanation {
+    let (name, why) = of_case(case);
+    Explanation {
+        title: format!("receiver {name} is gone for good"),
+        detail: format!(
+            "`{name}` answered that it is gone (HTTP 410), so nothing more is sent to it until the agent starts anew.{}",
+            reason(why)
+        ),
+        cause: "Its channel, integration or account was deleted on the other side.".to_owned(),
+        fix: format!(
+            "Make a new one there, put its address into `settings` of [[receiver]] \"{name}\", or lead its routes elsewhere; then restart the agent."
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+fn dead_letters(case: &Case) -> Explanation {
+    let (name, why) = of_case(case);
+    let notifications = text::counted(case.value, "notification", "notifications");
+    Explanation {
+        title: format!("{notifications} to {name} given up"),
+        detail: format!("{notifications} will never reach `{name}` unless somebody has them tried again.{}", reason(why)),
+        cause:
+            "The receiver refuses the message itself (HTTP 400, 404, 413, 422), refused our credentials for an hour, or was away for days."
+                .to_owned(),
+        fix: format!(
+            "The log names the answer. Mend `settings` of [[receiver]] \"{name}\", or what it runs on; what was given up is kept in the outbox."
+        ),
+        evidence: given_up(case.snapshot, &name),
+    }
+}
+
+/// Why notifications to this receiver were given up since the agent started.
+fn given_up(snapshot: &Snapshot, receiver: &str) -> Vec<Label> {
+    let dropped = snapshot.samples(DROPPED, &[], Reading::Value);
+    let of_receiver = dropped.rows().filter(|row| row.label("receiver") == Some(receiver) && row.label("reason") != Some("untold"));
+    of_receiver.map(|row| evidence(row.label("reason").unwrap_or_default(), text::count(row.value()))).collect()
+}
+
+fn notifications_late(case: &Case) -> Explanation {
+    let (name, why) = of_case(case);
+    let age = text::duration(case.value);
+    let waiting = case.related_series(PENDING).map(|waiting| evidence("waiting", text::count(waiting)));
+    Explanation {
+        title: format!("notification to {name} has waited {age}"),
+        detail: format!("The oldest notification to `{name}` was made {age} ago and has not been accepted.{}", reason(why)),
+        cause: "The receiver is away, asks for patience (HTTP 429), or takes fewer notifications than there are.".to_owned(),
+        fix: format!(
+            "If it is away, see `receiver-failing`. If it asks for patience, send it less: narrow the routes to \"{name}\", or raise its limit \
+             on the other side."
+        ),
+        evidence: waiting.into_iter().collect(),
+    }
+}

@@ -1,0 +1,92 @@
+//! Whether what must outlive a restart is kept.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase};
+use pharos_plugin::{Severity, SkipReason, Snapshot, text};
+
+use crate::label;
+
+const DAMAGED: &str = "pharos_store_damaged_files";
+const DEGRADED: &str = "pharos_store_degraded";
+const ERRORS: &str = "pharos_store_errors_total";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "store-damaged",
+        summary: "a damaged state store was set aside",
+        category: "state",
+        needs: &[DAMAGED],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: damaged,
+        explain: store_damaged,
+    },
+    Check {
+        id: "store-degraded",
+        summary: "the state store cannot be written",
+        category: "state",
+        needs: &[ERRORS],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::from_mins(1),
+        grading: Grading::Fact(Severity::Critical),
+        observe: degraded,
+        explain: store_degraded,
+    },
+];
+
+fn damaged(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let Some(table) = snapshot.table("damaged_stores") else { return Ok(Vec::new()) };
+    Ok(table.texts("name").into_iter().flatten().map(|name| Observation { labels: label("store", &name), value: 1.0 }).collect())
+}
+
+fn store_damaged(case: &Case) -> Explanation {
+    let name = case.label("store");
+    let table = case.snapshot.table("damaged_stores");
+    let row = table.as_ref().and_then(|table| table.texts("name").iter().position(|known| known.as_deref() == Some(name)));
+    let path = row.and_then(|row| table.and_then(|table| table.texts("path").into_iter().nth(row)?)).unwrap_or_else(|| name.to_owned());
+    Explanation {
+        title: "damaged state store was set aside".to_owned(),
+        detail: format!(
+            "At a start the state store could not be read, so a new one began; the damaged one is {path}. What was open then began anew, and \
+             is told again; notifications that waited, acknowledgements, silences and the history before are lost."
+        ),
+        cause: "A disk or file system that loses writes, a file that something else wrote to, or a copy made while the agent ran."
+            .to_owned(),
+        fix: format!(
+            "Look at the disk (`dmesg | grep -i error`, `smartctl -a DEVICE`). What can be read of the old store: `sqlite3 {path} .recover`. \
+             Then remove {path} and, if they are there, {path}-wal and {path}-shm."
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+/// The store says that it is, or writes failed since the last look.
+fn degraded(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    if snapshot.value(DEGRADED).is_ok_and(|degraded| degraded == Some(1.0)) {
+        return Ok(vec![Observation { labels: Vec::new(), value: 1.0 }]);
+    }
+    let mut failed = each_increase(snapshot, ERRORS)?;
+    failed.retain(|errors| errors.value > 0.0);
+    Ok(failed)
+}
+
+fn store_degraded(case: &Case) -> Explanation {
+    let errors = case.related(ERRORS).map(|errors| format!(" {} failed since the start.", text::counted(errors, "write", "writes")));
+    let parts = case.snapshot.table("parts");
+    let row = parts.as_ref().and_then(|parts| parts.texts("name").iter().position(|name| name.as_deref() == Some("store")));
+    let why = row.and_then(|row| parts.and_then(|parts| parts.texts("cause").into_iter().nth(row)?));
+    Explanation {
+        title: "state store cannot be written".to_owned(),
+        detail: format!(
+            "Alerts are judged and told all the same, but a restart now could tell some of them again.{}{}",
+            errors.unwrap_or_default(),
+            why.map(|why| format!(" The store: {why}.")).unwrap_or_default()
+        ),
+        cause: "The disk is full, read-only or failing.".to_owned(),
+        fix: "See `df -h` and `df -i` of the folder `agent.data_dir`, and `dmesg`. Make room there: the agent goes on by itself."
+            .to_owned(),
+        evidence: Vec::new(),
+    }
+}

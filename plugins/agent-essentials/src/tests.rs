@@ -1,0 +1,303 @@
+//! Each check with facts that raise it, and the tables against the files that describe them.
+
+use std::collections::BTreeSet;
+
+use expect_test::{Expect, expect};
+use pharos_plugin::testing::{Facts, render};
+
+use super::*;
+
+fn judge(facts: &str) -> Report {
+    let plugin = AgentEssentials::new(Settings::default()).expect("defaults are in order");
+    plugin.evaluate(&Facts::of("agent", "db-watch-1", &[("agent", "db-watch-1")], facts).snapshot()).expect("judging cannot fail")
+}
+
+/// What is found; skips are the suite's business and tested there.
+#[track_caller]
+fn check(facts: &str, expected: Expect) {
+    let findings = judge(facts).findings;
+    expected.assert_eq(&render(&Report { findings, skipped: Vec::new() }));
+}
+
+/// The whole of the first finding, as a person reads it.
+#[track_caller]
+fn check_words(facts: &str, expected: Expect) {
+    let report = judge(facts);
+    let finding = &report.findings[0];
+    let mut words = format!("{}\n{}\n", finding.title, finding.detail);
+    for line in &finding.evidence {
+        words += &format!("- {}: {}\n", line.name, line.value);
+    }
+    expected.assert_eq(&words);
+}
+
+const RECEIVERS: &str = "
+    agent present
+    pharos_receiver_breaker_state{receiver=\"ops\",state=\"open\"} 1
+    table receivers
+    | name text | breaker text | waiting integer | dead integer | why text |
+    | ops       | open         | 3               | 0            | connection refused (3 waiting) |
+    | pager     | half-open    | 1               | 0            | - |
+    | mail      | closed       | 2               | 0            | the receiver asks to try again (2 waiting) |
+    | busy      | closed       | 5               | 0            | - |
+    | refused   | closed       | 0               | 1            | HTTP 400 |
+    | old       | gone         | 4               | 0            | HTTP 410 |
+";
+
+#[test]
+fn a_receiver_is_failing_while_something_waits_and_it_does_not_take_it() {
+    check(
+        RECEIVERS,
+        expect![[r#"
+            receiver-failing{receiver=ops}: raise critical: receiver ops is not reached
+            receiver-failing{receiver=pager}: raise critical: receiver pager is not reached
+            receiver-failing{receiver=mail}: raise critical: receiver mail is not reached
+            receiver-gone{receiver=old}: raise critical: receiver old is gone for good
+        "#]],
+    );
+    check_words(
+        RECEIVERS,
+        expect![[r#"
+            receiver ops is not reached
+            3 notifications wait for `ops`. The last try: connection refused (3 waiting). They are kept, and sent once it answers.
+        "#]],
+    );
+}
+
+#[test]
+fn what_was_given_up_is_said_with_the_reasons() {
+    let facts = r#"
+        agent present
+        pharos_notifications_dead_total{receiver="ops"} 3 rate 0.2
+        pharos_notifications_dead_total{receiver="pager"} 3 rate 0
+        pharos_notifications_dropped_total{receiver="ops",reason="rejected"} 3
+        pharos_notifications_dropped_total{receiver="ops",reason="untold"} 2
+        pharos_notifications_dropped_total{receiver="pager",reason="expired"} 3
+    "#;
+    check(
+        facts,
+        expect![[r#"
+            dead-letters{receiver=ops}: raise warning: 2 notifications to ops given up
+        "#]],
+    );
+    check_words(
+        facts,
+        expect![[r#"
+            2 notifications to ops given up
+            2 notifications will never reach `ops` unless somebody has them tried again.
+            - rejected: 3
+        "#]],
+    );
+}
+
+#[test]
+fn the_oldest_notification_is_graded_by_how_long_it_waits() {
+    // The snapshot was taken at 1,700,000,000 s.
+    let facts = r#"
+        agent present
+        pharos_notifications_oldest_timestamp_seconds{receiver="ops"} 1699999000
+        pharos_notifications_oldest_timestamp_seconds{receiver="pager"} 1699990000
+        pharos_notifications_oldest_timestamp_seconds{receiver="mail"} 1700000100
+        pharos_notifications_pending{receiver="ops"} 7
+    "#;
+    check(
+        facts,
+        expect![[r#"
+            notifications-late{receiver=ops}: raise warning: notification to ops has waited 16 min 40 s
+            notifications-late{receiver=pager}: raise critical: notification to pager has waited 2 h 46 min
+        "#]],
+    );
+    check_words(
+        facts,
+        expect![[r#"
+            notification to ops has waited 16 min 40 s
+            The oldest notification to `ops` was made 16 min 40 s ago and has not been accepted.
+            - waiting: 7
+        "#]],
+    );
+}
+
+#[test]
+fn a_damaged_store_says_where_it_is_and_what_is_lost() {
+    let facts = "
+        agent present
+        pharos_store_damaged_files 1
+        table damaged_stores
+        | name text | path text |
+        | pharos.db.damaged-1 | /var/lib/pharos/pharos.db.damaged-1 |
+    ";
+    check(
+        facts,
+        expect![[r#"
+            store-damaged{store=pharos.db.damaged-1}: raise warning: damaged state store was set aside
+        "#]],
+    );
+    check_words(
+        facts,
+        expect![[r#"
+            damaged state store was set aside
+            At a start the state store could not be read, so a new one began; the damaged one is /var/lib/pharos/pharos.db.damaged-1. What was open then began anew, and is told again; notifications that waited, acknowledgements, silences and the history before are lost.
+        "#]],
+    );
+    check("agent present\npharos_store_damaged_files 0\ntable damaged_stores\n| name text | path text |", expect![""]);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_critical_whoever_says_so() {
+    let facts = |rate: f64| {
+        format!(
+            "agent present\npharos_store_errors_total 7 rate {rate}\ntable parts\n| name text | state text | cause text |\n| http | ok | - |\n| store | failed | disk is full |"
+        )
+    };
+    check(&facts(0.0), expect![""]);
+    check(
+        &facts(0.1),
+        expect![[r#"
+            store-degraded: raise critical: state store cannot be written
+        "#]],
+    );
+    check_words(
+        &facts(0.1),
+        expect![[r#"
+            state store cannot be written
+            Alerts are judged and told all the same, but a restart now could tell some of them again. 7 writes failed since the start. The store: disk is full.
+        "#]],
+    );
+    check(
+        &(facts(0.0).replace("table", "pharos_store_degraded 1\ntable")),
+        expect![[r#"
+            store-degraded: raise critical: state store cannot be written
+        "#]],
+    );
+}
+
+#[test]
+fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
+    let facts = "
+        agent present
+        pharos_plugin_state{plugin=\"a\",state=\"failed\"} 1
+        table plugins
+        | id text | state text  | stage text | error text |
+        | a       | failed      | validate   | the file is not WebAssembly |
+        | b       | quarantined | call       | trapped |
+        | c       | serving     | describe   | it says its id is \"d\" |
+        | d       | serving     | call       | trapped |
+        | e       | loading     | -          | - |
+        | f       | disabled    | -          | - |
+    ";
+    check(
+        facts,
+        expect![[r#"
+            plugin-not-serving{plugin_id=a}: raise critical: plugin a is failed
+            plugin-not-serving{plugin_id=b}: raise critical: plugin b is quarantined
+            plugin-refused{plugin_id=c}: raise warning: new file of plugin c was refused
+        "#]],
+    );
+    check_words(
+        facts,
+        expect![[r#"
+            plugin a is failed
+            `a` does not serve: its rules are not judged and its alerts stand still, or nothing is delivered through it. Last error, at validate: the file is not WebAssembly.
+        "#]],
+    );
+}
+
+#[test]
+fn a_rule_that_never_matched_is_named_apart_from_the_one_that_finds_it() {
+    check(
+        r#"
+        agent present
+        pharos_rule_never_matched{plugin="threshold",rule="many-keys"} 1
+        pharos_rule_never_matched{plugin="threshold",rule="few-keys"} 0
+        "#,
+        expect![[r#"
+            rule-never-matches{plugin_id=threshold,rule_id=many-keys}: raise warning: rule many-keys of threshold has never seen anything
+        "#]],
+    );
+}
+
+#[test]
+fn a_collector_fails_only_where_its_server_answers_and_offers_it() {
+    let facts = r#"
+        agent present
+        pharos_collect_up{server="db1:5432",collector="locks"} 0
+        pharos_collect_up{server="db1:5432",collector="server"} 1
+        pharos_collect_up{server="db1:5432",collector="statements"} 0
+        pharos_collect_up{server="db2:5432",collector="locks"} 0
+        pharos_collect_up{server="db2:5432",collector="server"} 0
+        pharos_collect_failures_total{server="db1:5432",collector="locks",reason="timeout"} 12
+        pharos_collect_failures_total{server="db1:5432",collector="statements",reason="unsupported"} 4
+    "#;
+    check(
+        facts,
+        expect![[r#"
+            collector-failing{server=db1:5432,collector=locks}: raise warning: locks of db1:5432 cannot be read
+        "#]],
+    );
+    check_words(
+        facts,
+        expect![[r#"
+            locks of db1:5432 cannot be read
+            The server answers, but `locks` fails. Rules that need it are not judged, and their alerts stand still.
+            - timeout: 12
+        "#]],
+    );
+}
+
+#[test]
+fn snapshots_that_nobody_judged_are_the_agent_s_trouble_and_slow_collectors_are_not() {
+    let facts = r#"
+        agent present
+        pharos_collect_skipped_total{server="db1:5432",collector="snapshot"} 9 rate 0.4
+        pharos_collect_skipped_total{server="db1:5432",collector="locks"} 9 rate 0.4
+        pharos_plugin_failures_total{plugin="slow",reason="busy"} 8
+    "#;
+    check(
+        facts,
+        expect![[r#"
+            agent-overloaded{server=db1:5432}: raise warning: 4 snapshots of db1:5432 not judged
+        "#]],
+    );
+    check_words(
+        facts,
+        expect![[r#"
+            4 snapshots of db1:5432 not judged
+            In the last 10 s 4 snapshots of db1:5432 were dropped, because those before were not judged yet.
+            - calls of slow that waited too long: 8
+        "#]],
+    );
+}
+
+#[test]
+fn a_clock_is_graded_by_how_far_it_was_set_either_way() {
+    check("agent present\npharos_clock_step_seconds 0.02", expect![""]);
+    check(
+        "agent present\npharos_clock_step_seconds -30",
+        expect![[r#"
+            clock-stepped: raise warning: wall clock was set back by 30 s
+        "#]],
+    );
+    check(
+        "agent present\npharos_clock_step_seconds 7200",
+        expect![[r#"
+            clock-stepped: raise critical: wall clock was set ahead by 2 h
+        "#]],
+    );
+}
+
+#[test]
+fn every_check_is_in_the_schema_and_the_readme_and_reads_metrics_that_exist() {
+    let schema: serde_json::Value = serde_json::from_str(AgentEssentials::DESCRIPTION.settings_schema).expect("the schema is JSON");
+    let described = schema["properties"]["checks"]["properties"].as_object().expect("checks are properties");
+    let described: BTreeSet<_> = described.keys().map(String::as_str).collect();
+    let checks: Vec<_> = FAMILIES.iter().copied().flatten().collect();
+    let ids: BTreeSet<_> = checks.iter().map(|check| check.id).collect();
+    assert_eq!(ids.len(), checks.len(), "ids are unique");
+    assert_eq!(described, ids);
+    for check in checks {
+        assert!(include_str!("../README.md").contains(&format!("\n### {}\n", check.id)), "{} has a section in the readme", check.id);
+        for metric in check.needs {
+            assert!(include_str!("../../../config/metrics.toml").contains(&format!("[{metric}]")), "{metric} is in the catalogue");
+        }
+    }
+}
