@@ -44,7 +44,7 @@ fn what_was_left_waits_an_hour_at_most_whatever_the_clocks_say() {
 fn set_clock(folder: &Path, step_ms: i64) {
     let database = rusqlite::Connection::open(folder.join("data/pharos.db")).unwrap();
     let moved = |column: &str| format!("{column} = max({column} - {step_ms}, 0)");
-    let columns = ["created_at_ms", "due_at_ms", "settled_at_ms"].map(|column| moved(column)).join(", ");
+    let columns = ["created_at_ms", "due_at_ms", "settled_at_ms"].map(moved).join(", ");
     database.execute(&format!("UPDATE outbox SET {columns}"), []).unwrap();
     database.execute(&format!("UPDATE events SET {}", moved("at_ms")), []).unwrap();
     let mut query = database.prepare("SELECT fingerprint, alert FROM alerts").unwrap();
