@@ -9,6 +9,7 @@
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
+//! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
@@ -28,7 +29,9 @@ mod health;
 mod hosting;
 mod javascript;
 mod lifecycle;
+mod mail;
 mod plugins;
+mod receivers;
 mod refusals;
 mod reload;
 mod sessions;

@@ -10,6 +10,7 @@ pub mod load;
 pub mod notify;
 pub mod plugins;
 pub mod problem;
+pub mod relay;
 pub mod secret;
 pub mod shape;
 
@@ -27,8 +28,9 @@ use database::{DatabaseConfig, RedisConfig};
 use http::{AccessConfig, HttpConfig};
 use notify::{ReceiverConfig, RouteConfig};
 use plugins::{PluginConfig, PluginsConfig};
+use relay::RelayConfig;
 use secret::SecretSource;
-use shape::{Shape, key};
+use shape::{Shape, did_you_mean, key};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -44,6 +46,7 @@ pub struct Config {
     pub plugins: PluginsConfig,
     pub plugin: BTreeMap<String, PluginConfig>,
     pub secret: BTreeMap<String, SecretSource>,
+    pub relay: BTreeMap<String, RelayConfig>,
     pub receiver: Vec<ReceiverConfig>,
     pub route: Vec<RouteConfig>,
 }
@@ -60,6 +63,7 @@ pub const SHAPE: Shape = Shape::Table(&[
     key("plugins", Shape::Table(plugins::PLUGINS_KEYS)),
     key("plugin", Shape::Map(&Shape::Table(plugins::PLUGIN_KEYS))),
     key("secret", Shape::Map(&Shape::OneKey(secret::SOURCE_KEYS))),
+    key("relay", Shape::Map(&Shape::Table(relay::RELAY_KEYS))),
     key("receiver", Shape::List(&Shape::Table(notify::RECEIVER_KEYS))),
     key("route", Shape::List(&Shape::Table(notify::ROUTE_KEYS))),
 ]);
@@ -72,6 +76,7 @@ impl Config {
         self.database.iter_mut().for_each(|database| database.resolve_paths(base));
         self.redis.iter_mut().for_each(|redis| redis.resolve_paths(base));
         self.secret.values_mut().for_each(|secret| secret.resolve_path(base));
+        self.relay.values_mut().for_each(|relay| relay.resolve_paths(base));
     }
 
     /// Checks what no single value shows; `report(path, message)` takes each problem.
@@ -86,10 +91,23 @@ impl Config {
         for (index, redis) in self.redis.iter().enumerate() {
             redis.validate(&format!("redis[{index}]"), &mut *report);
         }
+        for (name, relay) in &self.relay {
+            relay.validate(&format!("relay.{name}"), &mut *report);
+        }
         unique("database", self.database.iter().map(|database| &database.name), report);
         unique("redis", self.redis.iter().map(|redis| &redis.name), report);
         unique("receiver", self.receiver.iter().map(|receiver| &receiver.name), report);
         self.unique_servers(report);
+        self.known_relays(report);
+    }
+
+    fn known_relays(&self, report: &mut impl FnMut(String, String)) {
+        for (id, plugin) in &self.plugin {
+            for (index, name) in plugin.grants.mail.iter().enumerate().filter(|(_, name)| !self.relay.contains_key(*name)) {
+                let hint = did_you_mean(name, self.relay.keys().map(String::as_str));
+                report(format!("plugin.{id}.grants.mail[{index}]"), format!("there is no [relay.{name}]{hint}"));
+            }
+        }
     }
 
     /// A server watched twice would have every series and alert twice.

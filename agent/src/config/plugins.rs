@@ -68,10 +68,13 @@ pub struct PluginConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
-    /// Hosts it may send HTTP to: `host`, `host:port`, `*.example.com`, an address or a network like `10.1.0.0/16`.
+    /// Hosts it may send HTTP to: `host`, `host:port`, `*.example.com`, an address or a network like `10.1.0.0/16`;
+    /// a name gets HTTPS, unless it is written `http://host`.
     pub egress: Vec<String>,
     /// Secrets it may have the host put into a request.
     pub secrets: Vec<String>,
+    /// Relays it may send mail through.
+    pub mail: Vec<String>,
 }
 
 /// Ceilings of one plugin; none: the default of its world.
@@ -91,9 +94,12 @@ pub struct LimitsConfig {
 pub const PLUGIN_KEYS: &[Key] = &[
     key("enabled", Shape::Boolean),
     key("settings", Shape::Settings),
-    key("grants", Shape::Table(&[key("egress", Shape::List(&Shape::Text)), key("secrets", Shape::List(&Shape::Text))])),
+    key("grants", Shape::Table(GRANTS_KEYS)),
     key("limits", Shape::Table(&[key("memory", Shape::Size), key("cpu", Shape::Duration), key("wall", Shape::Duration)])),
 ];
+
+const GRANTS_KEYS: &[Key] =
+    &[key("egress", Shape::List(&Shape::Text)), key("secrets", Shape::List(&Shape::Text)), key("mail", Shape::List(&Shape::Text))];
 
 impl Default for PluginConfig {
     fn default() -> Self {
