@@ -272,7 +272,8 @@ async fn what_was_lost_after_its_last_dot_comes_again_under_its_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_said_to_a_relay_whose_encryption_somebody_took_away() {
-    let cases: [(fn(usize, &str) -> Option<Act>, &str); 4] = [
+    type Script = fn(usize, &str) -> Option<Act>;
+    let cases: [(Script, &str); 4] = [
         (|_, _| None, "it offers no STARTTLS, so nothing was sent"),
         (|_, said| said.starts_with("EHLO").then_some(Act::Say("250-x\r\n250 STARTTLS-NOT")), "it offers no STARTTLS"),
         (

@@ -4,7 +4,7 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `cli`: what users type.
+//! - `config`, `relays`, `cli`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -33,6 +33,7 @@ mod mail;
 mod plugins;
 mod receivers;
 mod refusals;
+mod relays;
 mod reload;
 mod sessions;
 mod smoke;

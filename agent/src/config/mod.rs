@@ -91,6 +91,9 @@ impl Config {
         for (index, redis) in self.redis.iter().enumerate() {
             redis.validate(&format!("redis[{index}]"), &mut *report);
         }
+        for (id, plugin) in &self.plugin {
+            plugin.validate(&format!("plugin.{id}"), &mut *report);
+        }
         for (name, relay) in &self.relay {
             relay.validate(&format!("relay.{name}"), &mut *report);
         }

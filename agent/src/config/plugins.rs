@@ -1,5 +1,6 @@
 //! `[plugins]`, `[plugin.ID]`: where plugins come from, what they may do and how they are set up.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -105,6 +106,29 @@ impl Default for PluginConfig {
     fn default() -> Self {
         Self { enabled: true, settings: toml::Table::new(), grants: Grants::default(), limits: LimitsConfig::default() }
     }
+}
+
+impl PluginConfig {
+    pub fn validate(&self, path: &str, mut report: impl FnMut(String, String)) {
+        for (index, grant) in self.grants.egress.iter().enumerate().filter(|(_, grant)| !is_host(grant)) {
+            let why = format!(
+                "\"{grant}\" grants nothing: write a host, host:port, *.example.com, http://host, an address or a network like 10.1.0.0/16"
+            );
+            report(format!("{path}.grants.egress[{index}]"), why);
+        }
+    }
+}
+
+/// Whether a grant can ever fit a host: neither path nor user is a part of one, and a star stands for whole names in front.
+fn is_host(grant: &str) -> bool {
+    let host = grant.split_once("://").map_or(grant, |(scheme, rest)| if matches!(scheme, "http" | "https") { rest } else { "" });
+    let network = host.split_once('/').is_some_and(|(first, prefix)| match first.parse() {
+        Ok(IpAddr::V4(_)) => prefix.parse().is_ok_and(|prefix: u8| prefix <= 32),
+        Ok(IpAddr::V6(_)) => prefix.parse().is_ok_and(|prefix: u8| prefix <= 128),
+        Err(_) => false,
+    });
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    network || (!name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || "-._:[]".contains(char)))
 }
 
 impl PluginsConfig {
