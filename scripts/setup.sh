@@ -15,7 +15,9 @@ need make make
 need openssl openssl
 need redis-server redis-server
 need prometheus promtool
+need prometheus-alertmanager prometheus-alertmanager
 need python3-prometheus-client /usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py
+need python3-aiosmtpd /usr/lib/python3/dist-packages/aiosmtpd/smtp.py
 need nodejs node
 # A node from elsewhere brings its own npm.
 need npm npm

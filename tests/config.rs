@@ -14,7 +14,7 @@ const EXAMPLE: &str = include_str!("../config/pharos.toml");
 
 /// Every error of the text, `line:col: message`.
 #[track_caller]
-fn check(text: &str, expected: Expect) {
+pub fn check(text: &str, expected: Expect) {
     let said = match parse(text, Path::new("")) {
         Ok(_) => "ok\n".to_owned(),
         Err(problems) => lines(&problems),

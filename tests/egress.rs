@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pharos::demo::receiver::Receiver;
+use pharos::plugin::egress::address::is_public;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -53,7 +54,17 @@ async fn a_notifier_reaches_what_was_granted_and_is_told_how_to_get_the_rest() {
         (
             "http://hooks.example.com/x".to_owned(),
             "",
+            "denied: host `hooks.example.com` is not granted in clear text; use https://, or to allow it, add to [plugin.probe]: grants = { egress = [\"http://hooks.example.com\"] }",
+        ),
+        (
+            "https://hooks.example.com/x".to_owned(),
+            "",
             "denied: host `hooks.example.com` is not granted; to allow it, add to [plugin.probe]: grants = { egress = [\"hooks.example.com\"] }",
+        ),
+        (
+            "http://secure.example.com/x".to_owned(),
+            "",
+            "denied: host `secure.example.com` is not granted in clear text; use https://, or to allow it",
         ),
         (
             format!("http://127.0.0.1:{closed}/x"),
@@ -73,7 +84,7 @@ async fn a_notifier_reaches_what_was_granted_and_is_told_how_to_get_the_rest() {
         (format!("http://127.0.0.1:{port}/x"), "bad name", "denied: the request's header name is not valid HTTP"),
     ];
     let mut config = format!(
-        "[plugin.probe]\ngrants = {{ egress = [\"localhost\", \"127.0.0.1:{port}\", \"127.0.0.1:{}\"] }}\n[plugin.probe.limits]\ncpu = \"5s\"\n",
+        "[plugin.probe]\ngrants = {{ egress = [\"http://localhost\", \"secure.example.com\", \"127.0.0.1:{port}\", \"127.0.0.1:{}\"] }}\n[plugin.probe.limits]\ncpu = \"5s\"\n",
         report.port()
     );
     for (number, (url, header, _)) in cases.iter().enumerate() {
@@ -112,4 +123,21 @@ async fn the_webhook_without_a_grant_gives_up_and_counts_it_as_denied() {
     let webhook = zoo.agent.plugin("webhook").await;
     assert_eq!((&webhook["traps"], &webhook["state"]), (&0.into(), &"serving".into()), "to be refused is no offence: {webhook}");
     zoo.agent.stop().await;
+}
+
+#[test]
+fn whatever_an_address_is_dressed_as_it_is_known_for_what_it_is() {
+    let inside = "0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.127.255.255 127.0.0.1 169.254.169.254 172.16.0.1 172.31.255.255 192.0.0.1 192.0.2.1 \
+        192.88.99.1 192.168.0.1 198.18.0.1 198.19.255.255 198.51.100.1 203.0.113.1 224.0.0.1 240.0.0.1 255.255.255.255 \
+        :: ::1 fc00::1 fdff::1 fe80::1 febf::1 fec0::1 ff02::1 2001:db8::1 2001:20::1 3fff::1 100::1 5f00::1 64:ff9b:1::1 \
+        ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:0:10.0.0.1 ::127.0.0.1 ::169.254.169.254 64:ff9b::a00:1 64:ff9b::169.254.169.254 \
+        2002:7f00:1:: 2002:a9fe:a9fe:: 2001:0:1:2:3:4:80ff:fffe 2001:0:1:2:3:4:5601:5601";
+    for address in inside.split_whitespace() {
+        assert!(!is_public(address.parse().unwrap()), "{address}");
+    }
+    let outside = "1.1.1.1 8.8.8.8 100.63.255.255 100.128.0.1 172.15.255.255 172.32.0.1 192.0.1.1 192.167.255.255 198.17.255.255 198.20.0.1 \
+        223.255.255.255 2606:4700::1111 2001:4860:4860::8888 2a00::1 ::ffff:1.1.1.1 64:ff9b::1.1.1.1 2002:101:101:: 2001:0:1:2:3:4:fefe:fefe";
+    for address in outside.split_whitespace() {
+        assert!(is_public(address.parse().unwrap()), "{address}");
+    }
 }

@@ -1,9 +1,12 @@
 //! Agents and servers for tests: started on free ports in temporary folders, gone when dropped.
 
+pub mod delivery;
 pub mod disk;
 pub mod guests;
+pub mod http;
 pub mod program;
 pub mod saved;
+pub mod smtp;
 pub mod zoo;
 pub mod zoo_program;
 
@@ -74,7 +77,7 @@ pub fn shipped() -> Vec<(String, Vec<u8>)> {
         .get_or_init(|| {
             let status = Command::new("make").arg("plugins").current_dir(project()).status().expect("make is installed");
             assert!(status.success(), "`make plugins` failed");
-            ["threshold", "postgres-essentials", "redis-essentials", "agent-essentials", "webhook"]
+            ["threshold", "postgres-essentials", "redis-essentials", "agent-essentials", "webhook", "email"]
                 .map(|id| (id.to_owned(), std::fs::read(project().join(format!("target/plugins/{id}.wasm"))).expect("it was just built")))
                 .into()
         })
@@ -164,6 +167,7 @@ pub fn loader(folder: &Path, config: &PluginsConfig, tasks: &TaskTracker) -> Loa
         plugins: BTreeMap::new(),
         receivers: Vec::new(),
         secrets: BTreeMap::new(),
+        relays: BTreeMap::new(),
         state: StateAccess { store: None, clock },
         metrics: Arc::new(SelfMetrics::default()),
         clock,

@@ -4,12 +4,13 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `cli`: what users type.
+//! - `config`, `relays`, `cli`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `routing`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
+//! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stood")]
@@ -34,9 +35,12 @@ mod health;
 mod hosting;
 mod javascript;
 mod lifecycle;
+mod mail;
 mod migration;
 mod plugins;
+mod receivers;
 mod refusals;
+mod relays;
 mod reload;
 mod routing;
 mod sessions;

@@ -238,6 +238,7 @@ fn loader(
         plugins: config.plugin.clone(),
         receivers: config.receiver.clone(),
         secrets: config.secret.clone(),
+        relays: config.relay.clone(),
         state: StateAccess { store: Some(store.clone()), clock },
         metrics: Arc::clone(metrics),
         clock,

@@ -15,6 +15,7 @@ mod alert_rule;
 #[doc(hidden)]
 pub mod bindings;
 pub mod checks;
+pub mod civil_date;
 mod duration;
 pub mod log;
 mod notifier;

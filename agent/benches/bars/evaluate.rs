@@ -75,6 +75,7 @@ async fn load(id: &str, bytes: &[u8], settings: toml::Table) -> anyhow::Result<L
         plugins: BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]),
         receivers: Vec::new(),
         secrets: BTreeMap::new(),
+        relays: BTreeMap::new(),
         state: StateAccess { store: None, clock },
         metrics: Arc::new(SelfMetrics::default()),
         clock,

@@ -161,6 +161,7 @@ async fn load(file: &Path, bytes: &Bytes, settings: Option<&Path>, latest: &[Arc
         plugins: BTreeMap::from([(id.to_owned(), config)]),
         receivers: Vec::new(),
         secrets: BTreeMap::new(),
+        relays: BTreeMap::new(),
         state: StateAccess { store: None, clock },
         metrics: Arc::new(SelfMetrics::default()),
         clock,

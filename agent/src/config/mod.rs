@@ -11,6 +11,7 @@ pub mod load;
 pub mod notify;
 pub mod plugins;
 pub mod problem;
+pub mod relay;
 pub mod secret;
 pub mod shape;
 
@@ -29,8 +30,9 @@ use database::{DatabaseConfig, RedisConfig};
 use http::{AccessConfig, HttpConfig};
 use notify::{InhibitConfig, ReceiverConfig, RouteConfig, SilenceConfig};
 use plugins::{PluginConfig, PluginsConfig};
+use relay::RelayConfig;
 use secret::SecretSource;
-use shape::{Shape, key};
+use shape::{Shape, did_you_mean, key};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -47,6 +49,7 @@ pub struct Config {
     pub alerts: AlertsConfig,
     pub plugin: BTreeMap<String, PluginConfig>,
     pub secret: BTreeMap<String, SecretSource>,
+    pub relay: BTreeMap<String, RelayConfig>,
     pub receiver: Vec<ReceiverConfig>,
     pub route: Vec<RouteConfig>,
     pub inhibit: Vec<InhibitConfig>,
@@ -66,6 +69,7 @@ pub const SHAPE: Shape = Shape::Table(&[
     key("alerts", Shape::Table(alerts::ALERTS_KEYS)),
     key("plugin", Shape::Map(&Shape::Table(plugins::PLUGIN_KEYS))),
     key("secret", Shape::Map(&Shape::OneKey(secret::SOURCE_KEYS))),
+    key("relay", Shape::Map(&Shape::Table(relay::RELAY_KEYS))),
     key("receiver", Shape::List(&Shape::Table(notify::RECEIVER_KEYS))),
     key("route", Shape::List(&Shape::Table(notify::ROUTE_KEYS))),
     key("inhibit", Shape::List(&Shape::Table(notify::INHIBIT_KEYS))),
@@ -80,6 +84,7 @@ impl Config {
         self.database.iter_mut().for_each(|database| database.resolve_paths(base));
         self.redis.iter_mut().for_each(|redis| redis.resolve_paths(base));
         self.secret.values_mut().for_each(|secret| secret.resolve_path(base));
+        self.relay.values_mut().for_each(|relay| relay.resolve_paths(base));
     }
 
     /// Checks what no single value shows; `report(path, message)` takes each problem.
@@ -96,12 +101,28 @@ impl Config {
         for (index, redis) in self.redis.iter().enumerate() {
             redis.validate(&format!("redis[{index}]"), &mut *report);
         }
+        for (id, plugin) in &self.plugin {
+            plugin.validate(&format!("plugin.{id}"), &mut *report);
+        }
+        for (name, relay) in &self.relay {
+            relay.validate(&format!("relay.{name}"), &mut *report);
+        }
         unique("database", self.database.iter().map(|database| &database.name), report);
         unique("redis", self.redis.iter().map(|redis| &redis.name), report);
         unique("receiver", self.receiver.iter().map(|receiver| &receiver.name), report);
         unique("inhibit", self.inhibit.iter().map(|inhibition| &inhibition.name), report);
         unique("silence", self.silence.iter().map(|silence| &silence.name), report);
         self.unique_servers(report);
+        self.known_relays(report);
+    }
+
+    fn known_relays(&self, report: &mut impl FnMut(String, String)) {
+        for (id, plugin) in &self.plugin {
+            for (index, name) in plugin.grants.mail.iter().enumerate().filter(|(_, name)| !self.relay.contains_key(*name)) {
+                let hint = did_you_mean(name, self.relay.keys().map(String::as_str));
+                report(format!("plugin.{id}.grants.mail[{index}]"), format!("there is no [relay.{name}]{hint}"));
+            }
+        }
     }
 
     /// A server watched twice would have every series and alert twice.

@@ -1,5 +1,6 @@
 //! `[plugins]`, `[plugin.ID]`: where plugins come from, what they may do and how they are set up.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,10 +69,13 @@ pub struct PluginConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
-    /// Hosts it may send HTTP to: `host`, `host:port`, `*.example.com`, an address or a network like `10.1.0.0/16`.
+    /// Hosts it may send HTTP to: `host`, `host:port`, `*.example.com`, an address or a network like `10.1.0.0/16`;
+    /// a name gets HTTPS, unless it is written `http://host`.
     pub egress: Vec<String>,
     /// Secrets it may have the host put into a request.
     pub secrets: Vec<String>,
+    /// Relays it may send mail through.
+    pub mail: Vec<String>,
 }
 
 /// Ceilings of one plugin; none: the default of its world.
@@ -91,14 +95,40 @@ pub struct LimitsConfig {
 pub const PLUGIN_KEYS: &[Key] = &[
     key("enabled", Shape::Boolean),
     key("settings", Shape::Settings),
-    key("grants", Shape::Table(&[key("egress", Shape::List(&Shape::Text)), key("secrets", Shape::List(&Shape::Text))])),
+    key("grants", Shape::Table(GRANTS_KEYS)),
     key("limits", Shape::Table(&[key("memory", Shape::Size), key("cpu", Shape::Duration), key("wall", Shape::Duration)])),
 ];
+
+const GRANTS_KEYS: &[Key] =
+    &[key("egress", Shape::List(&Shape::Text)), key("secrets", Shape::List(&Shape::Text)), key("mail", Shape::List(&Shape::Text))];
 
 impl Default for PluginConfig {
     fn default() -> Self {
         Self { enabled: true, settings: toml::Table::new(), grants: Grants::default(), limits: LimitsConfig::default() }
     }
+}
+
+impl PluginConfig {
+    pub fn validate(&self, path: &str, mut report: impl FnMut(String, String)) {
+        for (index, grant) in self.grants.egress.iter().enumerate().filter(|(_, grant)| !is_host(grant)) {
+            let why = format!(
+                "\"{grant}\" grants nothing: write a host, host:port, *.example.com, http://host, an address or a network like 10.1.0.0/16"
+            );
+            report(format!("{path}.grants.egress[{index}]"), why);
+        }
+    }
+}
+
+/// Whether a grant can ever fit a host: neither path nor user is a part of one, and a star stands for whole names in front.
+fn is_host(grant: &str) -> bool {
+    let host = grant.split_once("://").map_or(grant, |(scheme, rest)| if matches!(scheme, "http" | "https") { rest } else { "" });
+    let network = host.split_once('/').is_some_and(|(first, prefix)| match first.parse() {
+        Ok(IpAddr::V4(_)) => prefix.parse().is_ok_and(|prefix: u8| prefix <= 32),
+        Ok(IpAddr::V6(_)) => prefix.parse().is_ok_and(|prefix: u8| prefix <= 128),
+        Err(_) => false,
+    });
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    network || (!name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || "-._:[]".contains(char)))
 }
 
 impl PluginsConfig {

@@ -1,4 +1,4 @@
-//! A plugin outside an agent: for its author, and for the benchmark.
+//! A plugin outside an agent: for its author, for the benchmark, and for tests of one delivery.
 
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ impl LoadedPlugin {
     /// What a [`Loader`](super::Loader) made, and the clock of the engine that it runs on.
     pub fn new(generation: Generation, ticker: Ticker) -> Self {
         Self { generation, _ticker: ticker }
+    }
+
+    pub(super) fn generation(&self) -> &Generation {
+        &self.generation
     }
 
     pub fn description(&self) -> &Description {

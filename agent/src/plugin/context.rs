@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::plugin::egress::EgressPolicy;
+use crate::plugin::mail::MailPolicy;
 use crate::plugin::state::StateAccess;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -22,6 +23,7 @@ pub struct PluginContext {
     pub metrics: Arc<SelfMetrics>,
     pub state: StateAccess,
     pub egress: EgressPolicy,
+    pub mail: MailPolicy,
     clock: Clock,
     log_tokens: Mutex<Tokens>,
     metric_names: Mutex<BTreeSet<String>>,
@@ -33,9 +35,9 @@ struct Tokens {
 }
 
 impl PluginContext {
-    pub fn new(id: String, metrics: Arc<SelfMetrics>, state: StateAccess, egress: EgressPolicy, clock: Clock) -> Self {
+    pub fn new(id: String, metrics: Arc<SelfMetrics>, state: StateAccess, egress: EgressPolicy, mail: MailPolicy, clock: Clock) -> Self {
         let log_tokens = Mutex::new(Tokens { left: LOG_BURST, at: clock.monotonic() });
-        Self { id, metrics, state, egress, clock, log_tokens, metric_names: Mutex::default() }
+        Self { id, metrics, state, egress, mail, clock, log_tokens, metric_names: Mutex::default() }
     }
 
     /// Takes a token for a line of the log; counts the line as suppressed where there is none.

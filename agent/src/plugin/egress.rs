@@ -2,9 +2,9 @@
 //!
 //! A plugin names a host and secrets; the operator granted both or neither. The name is resolved here, every address it has is checked,
 //! and the connection goes to an address that was checked, so that a name cannot change its mind in between. Redirects are answers, not
-//! orders.
+//! orders. A name is spoken to over HTTPS, unless its grant begins with `http://`; whoever grants an address knows the way to it.
 
-mod address;
+pub mod address;
 mod grants;
 mod sign;
 
@@ -18,15 +18,15 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
-use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use url::{Host, Url};
 
 use self::grants::HostGrant;
-use super::bindings::notifier::pharos::plugin::{egress as wit, mail};
+use super::bindings::notifier::pharos::plugin::egress as wit;
 use super::host::HostState;
+use super::tls;
 use crate::clock::Clock;
 use crate::config::plugins::Grants;
 use crate::config::secret::SecretSource;
@@ -74,11 +74,11 @@ impl EgressPolicy {
 
     async fn exchange(&self, request: wit::Request, sent: &mut bool) -> Result<wit::Response, wit::EgressError> {
         let url = self.url(&request.url)?;
-        let address = self.checked_address(&url).await?;
+        let addresses = self.checked_addresses(&url).await?;
         let prepared = self.prepare(&url, request)?;
-        let stream = connect(address).await?;
+        let stream = connect(&addresses).await?;
         if url.scheme() == "https" {
-            let stream = encrypt(stream, &url).await?;
+            let stream = tls::encrypt(stream, url.host_str().unwrap_or_default(), None).await.map_err(wit::EgressError::NotSent)?;
             self.transfer(stream, prepared, sent).await
         } else {
             self.transfer(stream, prepared, sent).await
@@ -117,8 +117,9 @@ impl EgressPolicy {
         Ok(url)
     }
 
-    /// The address to connect to: granted by name and public, or granted as an address.
-    async fn checked_address(&self, url: &Url) -> Result<SocketAddr, wit::EgressError> {
+    /// The addresses to connect to: granted by name and public, or granted as addresses. One that is neither spoils them all, since a name
+    /// that leads inside and outside at once does so on purpose.
+    async fn checked_addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, wit::EgressError> {
         let port = url.port_or_known_default().unwrap_or(443);
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let literal = match url.host() {
@@ -126,26 +127,34 @@ impl EgressPolicy {
             Some(Host::Ipv6(ip)) => Some(ip.into()),
             _ => None,
         };
-        let named = self.hosts.iter().any(|grant| grant.covers_name(host, port));
+        let is_clear_text = url.scheme() == "http";
+        let named = self.hosts.iter().any(|grant| grant.covers_name(host, port, is_clear_text));
         let addresses: Vec<SocketAddr> = match literal {
             Some(ip) => vec![SocketAddr::new(ip, port)],
             None if named => resolve(host, port).await?,
-            None => return Err(self.denied(&format!("host `{host}` is not granted"), host)),
+            None if is_clear_text => {
+                let why = format!("host `{host}` is not granted in clear text; use https://, or");
+                return Err(self.denied(&why, &format!("http://{host}")));
+            }
+            None => return Err(self.denied(&format!("host `{host}` is not granted;"), host)),
         };
         for address in &addresses {
             let granted = self.hosts.iter().any(|grant| grant.covers_address(address.ip(), port));
             let public = literal.is_none() && address::is_public(address.ip());
             if !granted && !public {
                 let what = if literal.is_some() { "is not granted" } else { "is internal, where a granted name never leads" };
-                return Err(self.denied(&format!("`{host}`: the address {} {what}", address.ip()), &address.ip().to_string()));
+                return Err(self.denied(&format!("`{host}`: the address {} {what};", address.ip()), &address.ip().to_string()));
             }
         }
-        addresses.first().copied().ok_or_else(|| wit::EgressError::NotSent(format!("`{host}` has no address")))
+        match addresses.is_empty() {
+            true => Err(wit::EgressError::NotSent(format!("`{host}` has no address"))),
+            false => Ok(addresses),
+        }
     }
 
     fn denied(&self, why: &str, grant: &str) -> wit::EgressError {
         let plugin = &self.plugin;
-        wit::EgressError::Denied(format!("{why}; to allow it, add to [plugin.{plugin}]: grants = {{ egress = [\"{grant}\"] }}"))
+        wit::EgressError::Denied(format!("{why} to allow it, add to [plugin.{plugin}]: grants = {{ egress = [\"{grant}\"] }}"))
     }
 
     fn prepare(&self, url: &Url, request: wit::Request) -> Result<hyper::Request<Full<Bytes>>, wit::EgressError> {
@@ -209,31 +218,17 @@ async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, wit::EgressEr
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, wit::EgressError> {
-    match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(err)) => Err(wit::EgressError::NotSent(format!("connecting to {address}: {err}"))),
-        Err(_) => Err(wit::EgressError::NotSent(format!("no connection to {address} within {CONNECT_MAX:?}"))),
+/// Connects to the first that answers.
+async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, wit::EgressError> {
+    let mut whys = Vec::new();
+    for address in addresses {
+        match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(err)) => whys.push(format!("connecting to {address}: {err}")),
+            Err(_) => whys.push(format!("no connection to {address} within {CONNECT_MAX:?}")),
+        }
     }
-}
-
-async fn encrypt(stream: TcpStream, url: &Url) -> Result<tokio_rustls::client::TlsStream<TcpStream>, wit::EgressError> {
-    let not_sent = |why: String| wit::EgressError::NotSent(format!("TLS: {why}"));
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|err| not_sent(err.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let name = ServerName::try_from(host).map_err(|err| not_sent(err.to_string()))?;
-    let handshake = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream);
-    match tokio::time::timeout(CONNECT_MAX, handshake).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(err)) => Err(not_sent(err.to_string())),
-        Err(_) => Err(not_sent(format!("no handshake within {CONNECT_MAX:?}"))),
-    }
+    Err(wit::EgressError::NotSent(whys.join("; ")))
 }
 
 async fn read_body(mut body: hyper::body::Incoming) -> Result<Vec<u8>, wit::EgressError> {
@@ -253,11 +248,5 @@ impl wit::Host for HostState {
     async fn send(&mut self, request: wit::Request) -> wasmtime::Result<Result<wit::Response, wit::EgressError>> {
         let plugin = Arc::clone(&self.plugin);
         Ok(plugin.egress.send(request).await)
-    }
-}
-
-impl mail::Host for HostState {
-    async fn send(&mut self, _: String, _: mail::Mail) -> wasmtime::Result<Result<Vec<mail::RecipientResult>, mail::MailError>> {
-        Ok(Err(mail::MailError::Denied("this version of Pharos has no mail relays".to_owned())))
     }
 }

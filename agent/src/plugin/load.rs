@@ -21,12 +21,14 @@ use super::context::PluginContext;
 use super::egress::EgressPolicy;
 use super::generation::{self, Generation, Linkers, warn_repairs};
 use super::instance::CallError;
+use super::mail::MailPolicy;
 use super::settings::{self, SettingsError};
 use super::state::StateAccess;
 use super::validate::{self, ValidateError, World};
 use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
-use crate::config::plugins::PluginConfig;
+use crate::config::plugins::{Grants, PluginConfig};
+use crate::config::relay::RelayConfig;
 use crate::config::secret::SecretSource;
 use crate::config::shape::did_you_mean;
 use crate::telemetry::logs::chain;
@@ -43,6 +45,7 @@ pub struct Loader {
     pub plugins: BTreeMap<String, PluginConfig>,
     pub receivers: Vec<ReceiverConfig>,
     pub secrets: BTreeMap<String, SecretSource>,
+    pub relays: BTreeMap<String, RelayConfig>,
     pub state: StateAccess,
     pub metrics: Arc<SelfMetrics>,
     pub clock: Clock,
@@ -119,7 +122,8 @@ impl Loader {
             World::Notifier => Budgets::notifier(&config.limits),
         };
         let egress = EgressPolicy::new(id, &config.grants, &self.secrets, self.tasks.clone(), self.clock);
-        let context = PluginContext::new(id.to_owned(), Arc::clone(&self.metrics), self.state.clone(), egress, self.clock);
+        let mail = MailPolicy::new(id, &config.grants, &self.relays, budgets.call.wall, self.clock);
+        let context = PluginContext::new(id.to_owned(), Arc::clone(&self.metrics), self.state.clone(), egress, mail, self.clock);
         let context = Arc::new(context);
         let own = settings::to_json(&config.settings);
         let settings: Arc<str> = own.to_string().into();
@@ -167,12 +171,14 @@ impl Loader {
     }
 
     fn say_ungranted(&self, id: &str, config: &PluginConfig, wants: &[(String, String)]) {
-        let egress = wants.iter().find(|(want, _)| want == "egress");
-        if let Some((_, reason)) = egress.filter(|_| config.grants.egress.is_empty()) {
-            info!(
-                plugin = id,
-                reason, "`{id}` wants egress and has no grant; to allow it, add to [plugin.{id}]: grants = {{ egress = [\"HOST\"] }}"
-            );
+        for (want, reason) in wants {
+            if let Some(example) = ungranted(want, &config.grants) {
+                info!(
+                    plugin = id,
+                    reason,
+                    "`{id}` wants {want} and has no grant; to allow it, add to [plugin.{id}]: grants = {{ {want} = [\"{example}\"] }}"
+                );
+            }
         }
     }
 }
@@ -184,6 +190,15 @@ fn with_hint(unmet: &Unmet) -> String {
         None => did_you_mean(&unmet.kind, KINDS.into_iter()),
     };
     format!("{unmet}, so it can never match{hint}")
+}
+
+/// What a grant would name, if there is none of a wanted kind.
+fn ungranted(want: &str, grants: &Grants) -> Option<&'static str> {
+    match want {
+        "egress" if grants.egress.is_empty() => Some("HOST"),
+        "mail" if grants.mail.is_empty() => Some("RELAY"),
+        _ => None,
+    }
 }
 
 /// The latest snapshots that the rules are about, or an empty one of each kind.

@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
 use super::convert;
-use super::instance::CallError;
+use super::generation::Generation;
+use super::instance::{CallError, Usage};
 use super::settings::overlay;
-use super::{PluginHost, World, lock};
+use super::{LoadedPlugin, PluginHost, World, lock};
 
 impl PluginHost {
     /// Whether a notifier of this id is loaded; it may be quarantined.
@@ -28,17 +29,33 @@ impl PluginHost {
             return Delivery::Unavailable(format!("no notifier plugin `{plugin}` serves"));
         };
         let generation = active.generation;
-        let own: Value = serde_json::from_str(&generation.settings).unwrap_or_default();
-        let settings: Arc<str> = overlay(own, receiver_settings.clone()).to_string().into();
-        let called = self.call(plugin, &generation, turn, generation.deliver(settings, to_wit(message))).await;
-        match called {
-            Ok(outcome) => of_outcome(outcome),
-            Err(CallError::Refused(why)) => Delivery::Rejected { reason: "denied", why },
-            // A call that died half way may have sent its request.
-            Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
-            Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
-            Err(err) => Delivery::Unavailable(err.to_string()),
-        }
+        let delivering = generation.deliver(merged(&generation, receiver_settings), to_wit(message));
+        delivery(self.call(plugin, &generation, turn, delivering).await)
+    }
+}
+
+impl LoadedPlugin {
+    /// Delivers one message, with the receiver's settings laid over the plugin's.
+    pub async fn deliver(&self, receiver_settings: &Value, message: &Message) -> (Usage, Delivery) {
+        let generation = self.generation();
+        let (usage, called) = generation.deliver(merged(generation, receiver_settings), to_wit(message)).await;
+        (usage, delivery(called))
+    }
+}
+
+fn merged(generation: &Generation, receiver_settings: &Value) -> Arc<str> {
+    let own: Value = serde_json::from_str(&generation.settings).unwrap_or_default();
+    overlay(own, receiver_settings.clone()).to_string().into()
+}
+
+fn delivery(called: Result<wit::Outcome, CallError>) -> Delivery {
+    match called {
+        Ok(outcome) => of_outcome(outcome),
+        Err(CallError::Refused(why)) => Delivery::Rejected { reason: "denied", why },
+        // A call that died half way may have sent its request.
+        Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
+        Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
+        Err(err) => Delivery::Unavailable(err.to_string()),
     }
 }
 

@@ -115,6 +115,7 @@ fn status(id: &str, slot: &Slot, config: Option<&PluginConfig>) -> PluginStatus 
     let generation = slot.active.as_ref().map(|active| &active.generation);
     let egress = config.map(|config| config.grants.egress.iter().map(|host| format!("egress {host}")));
     let secrets = config.map(|config| config.grants.secrets.iter().map(|name| format!("secret {name}")));
+    let mail = config.map(|config| config.grants.mail.iter().map(|relay| format!("mail {relay}")));
     PluginStatus {
         id: id.to_owned(),
         world: generation.map(|generation| generation.world.as_str()),
@@ -131,6 +132,6 @@ fn status(id: &str, slot: &Slot, config: Option<&PluginConfig>) -> PluginStatus 
         memory_bytes_max: slot.totals.memory_max_bytes,
         wants: generation.map(|generation| generation.description.wants.iter().map(|(want, _)| want.clone()).collect()).unwrap_or_default(),
         warnings: generation.map(|generation| generation.warnings.clone()).unwrap_or_default(),
-        granted: egress.into_iter().flatten().chain(secrets.into_iter().flatten()).collect(),
+        granted: egress.into_iter().flatten().chain(secrets.into_iter().flatten()).chain(mail.into_iter().flatten()).collect(),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pharos_plugin::{Alert, Label, Message, Reason, Severity};
+use pharos_plugin::civil_date::rfc3339;
+use pharos_plugin::{Alert, Message, Reason};
 use serde::Serialize;
 
-use crate::civil_date::rfc3339;
+use crate::event::{map, severity, status};
 
 /// What Go writes for a time that is not set; receivers test for it.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -80,10 +81,6 @@ fn payload_alert(alert: &Alert, external_url: &str) -> PayloadAlert {
     }
 }
 
-fn status(firing: bool) -> &'static str {
-    if firing { "firing" } else { "resolved" }
-}
-
 fn labels(alert: &Alert) -> Map {
     let mut labels = map(&alert.subject.labels);
     labels.extend(map(&alert.labels));
@@ -92,14 +89,6 @@ fn labels(alert: &Alert) -> Map {
     labels.insert("alertname".to_owned(), name);
     labels.insert("severity".to_owned(), severity(alert.severity).to_owned());
     labels
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Warning => "warning",
-        Severity::Critical => "critical",
-    }
 }
 
 fn annotations(alert: &Alert) -> Map {
@@ -117,12 +106,10 @@ fn annotations(alert: &Alert) -> Map {
         ("fix", alert.fix.clone()),
         ("runbook_url", alert.runbook.clone()),
         ("value", alert.value.map(|value| value.to_string())),
+        ("ended_because", alert.ended_because.clone()),
+        ("limit", alert.raise_at.map(|limit| limit.to_string())),
     ];
     all.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.filter(|text| !text.is_empty())?))).collect()
-}
-
-fn map(labels: &[Label]) -> Map {
-    labels.iter().map(|label| (label.name.clone(), label.value.clone())).collect()
 }
 
 /// What all alerts agree on.

@@ -1,9 +1,8 @@
 //! What the receiver's answer means for the message.
 
+use pharos_plugin::civil_date::parse_http_date;
 use pharos_plugin::egress::{EgressError, Response};
 use pharos_plugin::{Failure, Outcome, Retry};
-
-use crate::civil_date::parse_http_date;
 
 /// A receiver that asks for a longer pause is asked again after an hour all the same: an alert is worth a try.
 const RETRY_AFTER_MAX_MS: u64 = 3_600_000;
@@ -11,9 +10,12 @@ const RETRY_AFTER_MAX_MS: u64 = 3_600_000;
 /// Enough of an error page to see what is wrong.
 const BODY_SHOWN_CHARS: usize = 200;
 
-pub fn outcome(reply: Result<Response, EgressError>) -> Result<Outcome, Failure> {
+/// Tries after which a receiver that sends us elsewhere is believed: some do while they are set up anew.
+const REDIRECTED_MAX: u32 = 3;
+
+pub fn outcome(reply: Result<Response, EgressError>, attempt: u32) -> Result<Outcome, Failure> {
     match reply {
-        Ok(response) => Ok(by_status(&response)),
+        Ok(response) => Ok(by_status(&response, attempt)),
         Err(EgressError::Denied(why)) => Err(Failure::Denied(why)),
         Err(EgressError::NotSent(why)) => Ok(again(None, why)),
         Err(EgressError::Ambiguous(why)) => Ok(Outcome::Ambiguous(why)),
@@ -23,9 +25,11 @@ pub fn outcome(reply: Result<Response, EgressError>) -> Result<Outcome, Failure>
     }
 }
 
-fn by_status(response: &Response) -> Outcome {
+fn by_status(response: &Response, attempt: u32) -> Outcome {
     match response.status {
         200..=299 => Outcome::Accepted(None),
+        300..=399 if attempt < REDIRECTED_MAX => again(None, elsewhere(response)),
+        300..=399 => Outcome::Rejected(elsewhere(response)),
         429 | 503 => again(retry_after_ms(response), shown(response)),
         408 | 425 | 500..=599 => again(None, shown(response)),
         401 | 403 => Outcome::Unauthorised(shown(response)),
@@ -36,6 +40,13 @@ fn by_status(response: &Response) -> Outcome {
 
 fn again(after_ms: Option<u64>, why: String) -> Outcome {
     Outcome::Retry(Retry { after_ms, why })
+}
+
+/// Where it leads is shown and never followed: the message goes where the operator said.
+fn elsewhere(response: &Response) -> String {
+    let place: String = header(response, "location").unwrap_or_default().chars().take(BODY_SHOWN_CHARS).collect();
+    let place = if place.is_empty() { String::new() } else { format!(" to {}", place.escape_debug()) };
+    format!("status {}: it redirects{place}, which is not followed; set `url` to where it is to go", response.status)
 }
 
 fn shown(response: &Response) -> String {
@@ -67,7 +78,7 @@ mod tests {
     fn check(status: u16, headers: &[(&str, &str)], expected: Outcome) {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let response = Response { status, headers, body: b"see the manual\n".to_vec() };
-        assert_eq!(outcome(Ok(response)), Ok(expected), "{status}");
+        assert_eq!(outcome(Ok(response), 1), Ok(expected), "{status}");
     }
 
     fn retry(status: u16, after_ms: Option<u64>) -> Outcome {
@@ -109,23 +120,33 @@ mod tests {
         check(401, &[], Outcome::Unauthorised("status 401: see the manual".to_owned()));
         check(403, &[], Outcome::Unauthorised("status 403: see the manual".to_owned()));
         check(410, &[], Outcome::Gone("status 410: see the manual".to_owned()));
-        for status in [301, 308, 400, 404, 413, 422] {
+        for status in [400, 404, 405, 413, 422] {
             check(status, &[], Outcome::Rejected(format!("status {status}: see the manual")));
         }
     }
 
     #[test]
+    fn a_receiver_that_sends_us_elsewhere_is_believed_at_the_third_time() {
+        let headers = vec![("Location".to_owned(), "http://169.254.169.254/\n".to_owned())];
+        let response = Response { status: 302, headers, body: Vec::new() };
+        let why = "status 302: it redirects to http://169.254.169.254/, which is not followed; set `url` to where it is to go";
+        let tries: Vec<Outcome> = (1..=3).map(|attempt| by_status(&response, attempt)).collect();
+        assert_eq!(tries, [again(None, why.to_owned()), again(None, why.to_owned()), Outcome::Rejected(why.to_owned())]);
+        assert!(matches!(by_status(&Response { headers: Vec::new(), ..response }, 1), Outcome::Retry(_)));
+    }
+
+    #[test]
     fn only_the_beginning_of_an_error_page_is_shown() {
         let response = Response { status: 400, headers: Vec::new(), body: "ä".repeat(1_000).into_bytes() };
-        assert_eq!(by_status(&response), Outcome::Rejected(format!("status 400: {}", "ä".repeat(200))));
+        assert_eq!(by_status(&response, 1), Outcome::Rejected(format!("status 400: {}", "ä".repeat(200))));
     }
 
     #[test]
     fn what_never_arrived_and_what_may_have_differ() {
         let why = || "no route to host".to_owned();
-        assert_eq!(outcome(Err(EgressError::NotSent(why()))), Ok(again(None, why())));
-        assert_eq!(outcome(Err(EgressError::Ambiguous(why()))), Ok(Outcome::Ambiguous(why())));
-        assert_eq!(outcome(Err(EgressError::Denied(why()))), Err(Failure::Denied(why())));
-        assert!(matches!(outcome(Err(EgressError::TooLarge(64))), Ok(Outcome::Rejected(_))));
+        assert_eq!(outcome(Err(EgressError::NotSent(why())), 1), Ok(again(None, why())));
+        assert_eq!(outcome(Err(EgressError::Ambiguous(why())), 1), Ok(Outcome::Ambiguous(why())));
+        assert_eq!(outcome(Err(EgressError::Denied(why())), 1), Err(Failure::Denied(why())));
+        assert!(matches!(outcome(Err(EgressError::TooLarge(64)), 1), Ok(Outcome::Rejected(_))));
     }
 }

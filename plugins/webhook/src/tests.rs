@@ -86,6 +86,7 @@ fn the_body_is_an_alertmanager_webhook() {
               "annotations": {
                 "detail": "Three in ten seconds.",
                 "fix": "lock in one order",
+                "limit": "1",
                 "title": "3 deadlocks in app",
                 "value": "3"
               },
@@ -107,6 +108,7 @@ fn the_body_is_an_alertmanager_webhook() {
           "commonAnnotations": {
             "detail": "Three in ten seconds.",
             "fix": "lock in one order",
+            "limit": "1",
             "title": "3 deadlocks in app",
             "value": "3"
           },
@@ -248,7 +250,7 @@ fn mistakes_say_how_to_mend_them() {
     check_refused(
         r#"{"url":"https://x","header":{}}"#,
         expect![
-            "settings: unknown field `header`, expected one of `url`, `headers`, `secret`, `sign`, `max_alerts`; did you mean `headers`?"
+            "settings: unknown field `header`, expected one of `url`, `headers`, `secret`, `sign`, `format`, `template`, `content_type`, `max_alerts`; did you mean `headers`?"
         ],
     );
     check_refused(
@@ -269,7 +271,181 @@ fn mistakes_say_how_to_mend_them() {
         expect!["settings.headers.x: unknown field `secrt`, expected `secret`; did you mean `secret`?"],
     );
     check_refused(
+        r#"{"url":"https://x","format":"alertmanger"}"#,
+        expect!["settings.format: unknown variant `alertmanger`, expected `alertmanager` or `generic`; did you mean `alertmanager`?"],
+    );
+    check_refused(
+        r#"{"url":"https://x","template":"x","format":"generic"}"#,
+        expect!["settings.template: `format` says already what the body is; keep one of them"],
+    );
+    check_refused(
+        r#"{"url":"https://x","content_type":"text/plain"}"#,
+        expect!["settings.content_type: only a `template` can be of another type; remove the key"],
+    );
+    check_refused(
+        r#"{"url":"https://x","sign":{"secret":"a"}}"#,
+        expect!["settings.sign: invalid type: map, expected the name of a secret or a list of names"],
+    );
+    check_refused(
         r#"{"url":"https://x","secret":"a","headers":{"Authorization":"b"}}"#,
         expect!["settings.headers.Authorization: `secret` sets this header already; keep one of them"],
     );
+}
+
+fn body(settings: &str, message: &Message) -> Result<String, Outcome> {
+    let webhook = webhook(settings).unwrap_or_else(|err| panic!("{err:?}"));
+    webhook.body(message).map(|body| String::from_utf8(body).expect("it is text"))
+}
+
+#[test]
+fn the_generic_body_says_everything() {
+    let whole = Alert { ended_because: Some("gone".to_owned()), reason: Reason::Resolved, ..alert("app", Some(1_700_000_060_000)) };
+    let body = body(r#"{"url":"https://x","format":"generic"}"#, &message(vec![whole])).expect("it is made");
+    let event: serde_json::Value = serde_json::from_str(&body).expect("it is JSON");
+    expect![[r#"
+        {
+          "data": {
+            "agent": "db-watch-1",
+            "alerts": [
+              {
+                "cause": null,
+                "detail": "Three in ten seconds.",
+                "ended_at": "2023-11-14T22:14:20.000Z",
+                "ended_because": "gone",
+                "fingerprint": "00c0ffee00c0ffee",
+                "fix": "lock in one order",
+                "incident": 7,
+                "labels": {
+                  "database": "app",
+                  "datname": "app",
+                  "rule": "deadlocks",
+                  "server": "db1:5432"
+                },
+                "raise_at": 1.0,
+                "reason": "resolved",
+                "runbook": null,
+                "severity": "warning",
+                "started_at": "2023-11-14T22:13:20.000Z",
+                "status": "resolved",
+                "subject": {
+                  "id": "db1:5432",
+                  "kind": "postgres",
+                  "version": "17.2"
+                },
+                "title": "3 deadlocks in app",
+                "value": 3.0
+              }
+            ],
+            "common_labels": {
+              "rule": "deadlocks"
+            },
+            "external_url": "https://pharos.example.com",
+            "group_key": "ops/deadlocks",
+            "group_labels": {
+              "rule": "deadlocks"
+            },
+            "receiver": "ops",
+            "status": "resolved",
+            "truncated": 0
+          },
+          "id": "msg-1",
+          "timestamp": "2023-11-14T22:14:20.000Z",
+          "type": "alerts.resolved"
+        }"#]]
+    .assert_eq(&format!("{event:#}"));
+}
+
+#[test]
+fn a_long_generic_body_is_cut_to_what_receivers_take() {
+    let many = message((0..200).map(|number| alert(&format!("db{number}"), None)).collect());
+    let body = body(r#"{"url":"https://x","format":"generic"}"#, &many).expect("it is made");
+    let event: serde_json::Value = serde_json::from_str(&body).expect("it is JSON");
+    let listed = event["data"]["alerts"].as_array().expect("a list").len();
+    assert!(body.len() <= 20_000 && listed > 10, "{} bytes, {listed} alerts", body.len());
+    assert_eq!(event["data"]["truncated"], 200 - listed);
+}
+
+#[test]
+fn a_template_makes_the_body_and_no_label_breaks_out_of_it() {
+    let nasty = alert("\"}, {\"admin\": true, \"x\": \"\r\n<script>", None);
+    let template = r#"{"url":"https://x","template":"{\"text\": {{ '[' ~ data.status ~ '] ' ~ data.alerts[0].title }}, \"n\": {{ data.alerts | length }}, \"all\": {{ data.alerts[0].labels | tojson }}}"}"#;
+    let made = body(template, &message(vec![nasty.clone()])).expect("it is made");
+    let value: serde_json::Value = serde_json::from_str(&made).expect("it is JSON");
+    assert_eq!(value["text"], format!("[firing] {}", nasty.title));
+    assert_eq!((&value["n"], value.as_object().map(serde_json::Map::len)), (&1.into(), Some(3)));
+    let text = r#"{"url":"https://x","content_type":"text/plain","template":"{% for alert in data.alerts %}{{ alert.severity | upper }} {{ alert.subject.id }}\n{% endfor %}"}"#;
+    assert_eq!(body(text, &message(vec![alert("app", None)])), Ok("WARNING db1:5432\n".to_owned()));
+    let html = r#"{"url":"https://x","content_type":"text/html","template":"<b>{{ data.alerts[0].title }}</b>"}"#;
+    assert_eq!(body(html, &message(vec![nasty])).map(|html| html.contains("<script>")), Ok(false));
+}
+
+#[test]
+fn a_template_that_cannot_work_is_an_error_of_the_settings() {
+    let refused = |template: &str, expected: Expect| {
+        let settings = serde_json::json!({ "url": "https://x", "content_type": "text/plain", "template": template });
+        check_refused(&settings.to_string(), expected);
+    };
+    refused("a\nb {{ data.alerts }\nc", expect!["settings.template: line 2: syntax error: unexpected `}`, expected end of variable block"]);
+    refused(
+        "{% for alert in data.alerts %}",
+        expect!["settings.template: line 1: syntax error: unexpected end of input, expected end of block"],
+    );
+    refused(
+        "a\n{{ data.alert[0].title }}",
+        expect![
+            "settings.template: with a sample message: line 2: a name is unknown there; known are id, type, timestamp and what is in data, as the README lists it"
+        ],
+    );
+    refused(
+        "{{ titel }}",
+        expect![
+            "settings.template: with a sample message: line 1: a name is unknown there; known are id, type, timestamp and what is in data, as the README lists it"
+        ],
+    );
+    refused("{% include '/etc/passwd' %}", expect!["settings.template: line 1: syntax error: unknown statement include"]);
+    refused(
+        "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}",
+        expect![
+            "settings.template: with a sample message: line 1: it takes more than 400000 steps, or makes too much; does a loop multiply?"
+        ],
+    );
+    refused(
+        "{% for a in range(10) %}{{ 'x' * 30000 }}{% endfor %}",
+        expect!["settings.template: with a sample message: what it makes is longer than 262144 bytes; list fewer alerts with `max_alerts`"],
+    );
+    refused(
+        "{{ 'x' * 1000000000 }}",
+        expect![
+            "settings.template: with a sample message: line 1: it takes more than 400000 steps, or makes too much; does a loop multiply?"
+        ],
+    );
+    check_refused(
+        r#"{"url":"https://x","template":"{\"text\": \"{{ id }}\"}"}"#,
+        expect![
+            "settings.template: with a sample message: what it makes is no JSON: expected `,` or `}` at line 1 column 12; write values without quotes around them, as {{ id }}"
+        ],
+    );
+}
+
+#[test]
+fn a_template_that_explodes_with_its_alerts_is_refused_then() {
+    let settings = r#"{"url":"https://x","content_type":"text/plain","template":"{% for a in data.alerts %}{% for b in data.alerts %}{{ a.title }}{{ b.detail }}{% endfor %}{% endfor %}"}"#;
+    let many = message((0..200).map(|number| alert(&format!("db{number}"), None)).collect());
+    let Err(Outcome::Rejected(why)) = body(settings, &many) else { panic!("it is too long") };
+    expect!["settings.template: what it makes is longer than 262144 bytes; list fewer alerts with `max_alerts`"].assert_eq(&why);
+    assert!(body(&settings.replace("\"template\"", "\"max_alerts\":3,\"template\""), &many).is_ok());
+}
+
+#[test]
+fn parts_are_written_one_after_the_other_and_keys_rotate() {
+    let webhook = webhook(
+        r#"{"url":["https://hooks.example.com/",{"secret":"path"}],"headers":{"authorization":["Bearer ",{"secret":"token"}]},"sign":["new","old"]}"#,
+    )
+    .expect("right");
+    let request = webhook.request(&message(Vec::new()), Vec::new());
+    expect![[r#"
+        [Text::Plain("https://hooks.example.com/"), Text::Secret("path")]
+        Header { name: "authorization", value: [Text::Plain("Bearer "), Text::Secret("token")] }
+        Some(Signing::StandardWebhooks(["new", "old"]))"#]]
+    .assert_eq(&format!("{:?}\n{:?}\n{:?}", request.url, request.headers[2], request.signing));
 }

@@ -50,7 +50,7 @@ pub fn v6_in(ip: Ipv6Addr, network: Ipv6Addr, prefix: u32) -> bool {
 }
 
 /// First address and prefix length of the special-purpose blocks (IANA's IPv6 registry).
-const SPECIAL_V6: [(Ipv6Addr, u32); 8] = [
+const SPECIAL_V6: [(Ipv6Addr, u32); 12] = [
     (Ipv6Addr::UNSPECIFIED, 128),
     (Ipv6Addr::LOCALHOST, 128),
     (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
@@ -59,18 +59,25 @@ const SPECIAL_V6: [(Ipv6Addr, u32); 8] = [
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
     (Ipv6Addr::new(0x5f00, 0, 0, 0, 0, 0, 0, 0), 16),
+    // NAT64 of a network's own, whose insides nobody else can read.
+    (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
+    // Protocol assignments (Teredo among them is judged by the address inside), documentation, and the site-local of old.
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+    (Ipv6Addr::new(0xfec0, 0, 0, 0, 0, 0, 0, 0), 10),
 ];
 
 fn is_public_v6(ip: Ipv6Addr) -> bool {
     !SPECIAL_V6.iter().any(|(first, prefix)| v6_in(ip, *first, *prefix))
 }
 
-/// The IPv4 address that an IPv6 one stands for: mapped, compatible, NAT64, 6to4 or Teredo.
+/// The IPv4 address that an IPv6 one stands for: mapped, translated, compatible, NAT64, 6to4 or Teredo.
 pub fn embedded_v4(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = ip.segments();
     let low = |high: u16, low: u16| Ipv4Addr::from_bits((u32::from(high) << 16) | u32::from(low));
     match segments {
         [0, 0, 0, 0, 0, 0xffff, high, tail] => Some(low(high, tail)),
+        [0, 0, 0, 0, 0xffff, 0, high, tail] => Some(low(high, tail)),
         [0, 0, 0, 0, 0, 0, high, tail] if (high, tail) > (0, 1) => Some(low(high, tail)),
         [0x64, 0xff9b, 0, 0, 0, 0, high, tail] => Some(low(high, tail)),
         [0x2002, high, tail, ..] => Some(low(high, tail)),

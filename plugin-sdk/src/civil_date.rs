@@ -1,4 +1,4 @@
-//! Dates as the payload and HTTP write them, from and to Unix time. The calendar is days since 0000-03-01, so that the leap day is the
+//! Dates as payloads, people and HTTP write them, from and to Unix time. The calendar is days since 0000-03-01, so that the leap day is the
 //! last of its year (<https://howardhinnant.github.io/date_algorithms.html>).
 
 const DAY_SECONDS: u64 = 86_400;
@@ -12,6 +12,12 @@ pub fn rfc3339(epoch_ms: u64) -> String {
     let (year, month, day) = civil(seconds / DAY_SECONDS);
     let second = seconds % DAY_SECONDS;
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", second / 3_600, second / 60 % 60, second % 60, epoch_ms % 1_000)
+}
+
+/// Milliseconds since 1970 for people: `2023-11-14 22:13:20 UTC`.
+pub fn spoken(epoch_ms: u64) -> String {
+    let text = rfc3339(epoch_ms);
+    format!("{} {} UTC", &text[..10], &text[11..19])
 }
 
 /// Seconds since 1970 of an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that HTTP still allows to send.
@@ -67,6 +73,11 @@ mod tests {
         assert_eq!(rfc3339(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
         assert_eq!(rfc3339(4_107_542_400_000), "2100-03-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn people_are_spared_the_fraction() {
+        assert_eq!(spoken(1_700_000_000_123), "2023-11-14 22:13:20 UTC");
     }
 
     #[test]

@@ -1,0 +1,173 @@
+//! The connection to a relay, encrypted before anything is said that matters, and bounded.
+//!
+//! The library could do both, but keeps what arrived in clear text when it turns to TLS, so that whoever sits in between could slip
+//! in answers for later (STARTTLS injection), and it waits for the end of a line however long that gets. So the first words are spoken
+//! here, and what it reads afterwards is counted.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
+use lettre::transport::smtp::commands::{Ehlo, Starttls};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::config::relay::{Encryption, RelayConfig};
+use crate::plugin::tls;
+use crate::telemetry::logs::chain;
+
+/// Bytes of one reply in clear text.
+const REPLY_BYTES_MAX: usize = 16 << 10;
+/// Bytes that a relay says in one connection.
+const SAID_BYTES_MAX: usize = 256 << 10;
+
+/// Connects and says hello. The address is whatever the operator wrote, internal or not: unlike a URL in a plugin's settings, nobody but
+/// the operator names a relay.
+pub async fn open(relay: &RelayConfig) -> Result<AsyncSmtpConnection, String> {
+    let host = relay.host.trim_matches(['[', ']']);
+    let mut stream = TcpStream::connect((host, relay.port())).await.map_err(|err| format!("connecting: {err}"))?;
+    let lost = |err: io::Error| format!("connecting: {err}");
+    let peer = stream.peer_addr().map_err(lost)?;
+    let hello = hello(relay, stream.local_addr().map_err(lost)?.ip());
+    let encrypted = |stream| tls::encrypt(stream, host, relay.ca.as_deref());
+    let opened = match relay.encryption {
+        Encryption::None => greet(Wire::new(stream, peer, Vec::new()), &hello).await,
+        Encryption::Tls => greet(Wire::new(encrypted(stream).await?, peer, Vec::new()), &hello).await,
+        Encryption::StartTls => {
+            let greeting = ask_for_tls(&mut stream, &hello).await?;
+            greet(Wire::new(encrypted(stream).await?, peer, greeting), &hello).await
+        }
+    };
+    opened.map_err(|err| format!("saying hello: {}", chain(&err)))
+}
+
+async fn greet(wire: impl AsyncTokioStream + 'static, hello: &ClientId) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
+    AsyncSmtpConnection::connect_with_transport(Box::new(wire), hello).await
+}
+
+/// RFC 5321 wants a host name, or the address in brackets from those who have none.
+fn hello(relay: &RelayConfig, own: IpAddr) -> ClientId {
+    match (&relay.hello, own) {
+        (Some(name), _) => ClientId::Domain(name.clone()),
+        (None, IpAddr::V4(own)) => ClientId::Ipv4(own),
+        (None, IpAddr::V6(own)) => ClientId::Ipv6(own),
+    }
+}
+
+/// The dialogue up to STARTTLS, and the greeting that began it: the library is still to hear that.
+async fn ask_for_tls(stream: &mut TcpStream, hello: &ClientId) -> Result<Vec<u8>, String> {
+    let (greeting, _) = reply(stream, "the greeting").await?;
+    let command = Ehlo::new(hello.clone()).to_string();
+    let (_, offers) = ask(stream, &command, "EHLO").await?;
+    if !offers.message().any(|line| line.trim().eq_ignore_ascii_case("STARTTLS")) {
+        return Err(
+            "it offers no STARTTLS, so nothing was sent: either somebody took that out on the way, or it wants encryption = \"tls\" \
+                    or, in clear text, \"none\""
+                .to_owned(),
+        );
+    }
+    ask(stream, &Starttls.to_string(), "STARTTLS").await?;
+    Ok(greeting)
+}
+
+async fn ask(stream: &mut TcpStream, command: &str, what: &str) -> Result<(Vec<u8>, Response), String> {
+    stream.write_all(command.as_bytes()).await.map_err(|err| format!("{what}: {err}"))?;
+    reply(stream, what).await
+}
+
+/// One reply, as it came and as it reads. More than one is an attack or a mistake, since only one was asked for.
+async fn reply(stream: &mut TcpStream, what: &str) -> Result<(Vec<u8>, Response), String> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        let mut chunk = [0; 1_024];
+        match stream.read(&mut chunk).await {
+            Ok(0) => return Err(format!("{what}: the relay closed the connection")),
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+            Err(err) => return Err(format!("{what}: {err}")),
+        }
+        match end_of_reply(&bytes) {
+            Some(end) => break end,
+            None if bytes.len() > REPLY_BYTES_MAX => return Err(format!("{what}: the reply is longer than {REPLY_BYTES_MAX} bytes")),
+            None => {}
+        }
+    };
+    if end != bytes.len() {
+        return Err(format!("{what}: the relay answers what it was not asked, before encryption"));
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let response: Response = text.parse().map_err(|_| format!("{what}: the reply is no SMTP"))?;
+    match response.is_positive() {
+        true => Ok((bytes, response)),
+        false => Err(format!("{what}: {}", text.trim().escape_debug())),
+    }
+}
+
+/// Where a reply ends: after the line whose code is not followed by a dash.
+fn end_of_reply(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        at += line.len();
+        if line.ends_with(b"\n") && line.get(3) != Some(&b'-') {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// What the library reads from and writes to.
+#[derive(Debug)]
+struct Wire<S> {
+    stream: S,
+    peer: SocketAddr,
+    /// Read before, in clear text.
+    greeting: Vec<u8>,
+    said_bytes: usize,
+}
+
+impl<S> Wire<S> {
+    fn new(stream: S, peer: SocketAddr, greeting: Vec<u8>) -> Self {
+        Self { stream, peer, greeting, said_bytes: 0 }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.greeting.is_empty() {
+            let fits = self.greeting.len().min(buffer.remaining());
+            buffer.put_slice(&self.greeting[..fits]);
+            self.greeting.drain(..fits);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.said_bytes += buffer.filled().len() - before;
+        if self.said_bytes > SAID_BYTES_MAX {
+            return Poll::Ready(Err(io::Error::other(format!("the relay said more than {SAID_BYTES_MAX} bytes"))));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Wire<S> {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.peer)
+    }
+}

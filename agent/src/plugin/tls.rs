@@ -1,0 +1,45 @@
+//! TLS towards the world, for what plugins send: the certificate must be right, for the name that was asked for.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// For the handshake alone.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
+
+/// Encrypts a connection, trusting the certificates of `ca` or those of the operating system. An error says why not.
+pub async fn encrypt(stream: TcpStream, host: &str, ca: Option<&Path>) -> Result<TlsStream<TcpStream>, String> {
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|err| format!("TLS: {err}"))?
+        .with_root_certificates(roots(ca)?)
+        .with_no_client_auth();
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|err| format!("TLS: {err}"))?;
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    match tokio::time::timeout(HANDSHAKE_MAX, handshake).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(err)) => Err(format!("TLS: {err}")),
+        Err(_) => Err(format!("TLS: no handshake within {HANDSHAKE_MAX:?}")),
+    }
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = ca else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    roots.add_parsable_certificates(certificates.map_err(|err| format!("reading the certificates in {}: {err}", path.display()))?);
+    match roots.is_empty() {
+        true => Err(format!("{} holds no certificate", path.display())),
+        false => Ok(roots),
+    }
+}

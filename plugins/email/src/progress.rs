@@ -1,0 +1,132 @@
+//! Who has a mail already, and who refused it, from one try to the next.
+//!
+//! A mail that some took is repeated under its id to the others alone. A recipient who is put off too often is given up, so that a full
+//! mailbox does not hold up what everybody else is still to hear; for an hour no other mail waits for that one either.
+
+use std::collections::BTreeMap;
+
+use pharos_plugin::mail::RecipientResult;
+use pharos_plugin::{Outcome, Retry, log, state};
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Recipient;
+
+/// Tries of a mail that others have: with the host's pauses three minutes on average, which greylisting is content with.
+pub const ATTEMPTS_MAX: u32 = 5;
+/// Longer than the host tries.
+const KEPT_SECONDS: u32 = 4 * 24 * 3_600;
+const SLOW_SECONDS: u32 = 3_600;
+
+/// By address.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    taken: Vec<String>,
+    refused: BTreeMap<String, String>,
+    /// Given up for their slowness.
+    #[serde(skip)]
+    slow: Vec<String>,
+    /// Put off by the latest try.
+    #[serde(skip)]
+    waiting: BTreeMap<String, String>,
+}
+
+impl Progress {
+    pub fn is_open(&self, email: &str) -> bool {
+        !self.taken.iter().any(|taken| taken == email) && !self.refused.contains_key(email)
+    }
+
+    pub fn taken(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Takes in one result for each of those who were asked. `patience` is how many tries somebody gets once others have the mail.
+    pub fn take_in(&mut self, asked: &[&Recipient], results: Vec<RecipientResult>, attempt: u32, patience: impl Fn(&str) -> u32) {
+        for (recipient, result) in asked.iter().zip(results) {
+            let email = recipient.email.clone();
+            match result {
+                RecipientResult::Accepted => self.taken.push(email),
+                RecipientResult::Rejected(why) => drop(self.refused.insert(email, why)),
+                RecipientResult::Transient(why) => drop(self.waiting.insert(email, why)),
+            }
+        }
+        if self.taken.is_empty() {
+            return;
+        }
+        for (email, why) in std::mem::take(&mut self.waiting) {
+            if attempt < patience(&email) {
+                self.waiting.insert(email, why);
+            } else {
+                self.refused.insert(email.clone(), format!("put off {attempt} times, at last by: {why}"));
+                self.slow.push(email);
+            }
+        }
+    }
+
+    pub fn refuse_the_rest(&mut self, to: &[Recipient], why: &str) {
+        for recipient in to {
+            if self.is_open(&recipient.email) {
+                self.refused.insert(recipient.email.clone(), why.to_owned());
+            }
+        }
+    }
+
+    pub fn outcome(&self, to: &[Recipient]) -> Outcome {
+        let texts = |of: &BTreeMap<String, String>| of.iter().map(|(email, why)| format!("{email}: {why}")).collect::<Vec<_>>().join("; ");
+        match (self.waiting.is_empty(), self.taken.is_empty(), self.refused.is_empty()) {
+            (false, true, _) => Outcome::Retry(Retry { after_ms: None, why: texts(&self.waiting) }),
+            // Not `retry`: that could come back in other company, under an id by which nobody knows who has it.
+            (false, false, _) => {
+                Outcome::Ambiguous(format!("{} of {} have it; not yet {}", self.taken.len(), to.len(), texts(&self.waiting)))
+            }
+            (true, true, false) => Outcome::Rejected(texts(&self.refused)),
+            (true, _, true) => Outcome::Accepted(None),
+            (true, false, false) => {
+                let refused = (0..).zip(to).filter_map(|(index, recipient)| Some((index, self.refused.get(&recipient.email)?)));
+                Outcome::Partial(refused.map(|(index, why)| (index, format!("{}: {why}", to[index as usize].email))).collect())
+            }
+        }
+    }
+}
+
+fn key(message: &str) -> String {
+    format!("progress/{message}")
+}
+
+fn slow_key(email: &str) -> String {
+    format!("slow/{email}")
+}
+
+pub fn recall(message: &str) -> Progress {
+    match state::get(&key(message)) {
+        Ok(Some(bytes)) => serde_json::from_slice(&bytes).unwrap_or_default(),
+        Ok(None) => Progress::default(),
+        Err(err) => {
+            log::warn("cannot recall who has a mail already; all are asked", &[("message", &message), ("error", &format!("{err:?}"))]);
+            Progress::default()
+        }
+    }
+}
+
+pub fn is_slow(email: &str) -> bool {
+    matches!(state::get(&slow_key(email)), Ok(Some(_)))
+}
+
+/// Keeps what the next try has to know, or forgets what none will ask for.
+pub fn keep(message: &str, known: &Progress, progress: &Progress, outcome: &Outcome) {
+    let comes_again = matches!(outcome, Outcome::Ambiguous(_) | Outcome::Retry(_) | Outcome::Unauthorised(_));
+    let kept = if comes_again && progress.taken() > 0 {
+        let bytes = serde_json::to_vec(progress).expect("texts are always JSON");
+        state::put(&key(message), &bytes, Some(KEPT_SECONDS))
+    } else if *known != Progress::default() {
+        state::delete(&key(message))
+    } else {
+        Ok(())
+    };
+    let slow = progress.slow.iter().map(|email| state::put(&slow_key(email), b"", Some(SLOW_SECONDS)));
+    for err in slow.chain([kept]).filter_map(Result::err) {
+        log::warn(
+            "cannot keep who has a mail already; a repetition may reach them twice",
+            &[("message", &message), ("error", &format!("{err:?}"))],
+        );
+    }
+}

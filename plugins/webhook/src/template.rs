@@ -1,0 +1,130 @@
+//! Bodies by a template of the operator's: Jinja, bounded in steps, memory and output, without files and without silence.
+//!
+//! It is rendered once with a sample when the settings are read, so that a mistake is an error of the settings and not of the first alert.
+
+use std::io;
+
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
+use pharos_plugin::{Alert, Failure, Label, Message, Outcome, Reason, Severity, Subject};
+
+use crate::event::Event;
+
+/// Bytes of a body: more is a mistake, and no chat or pager takes it.
+const BODY_BYTES_MAX: usize = 256 << 10;
+/// Steps of one body, each also paying for 64 bytes of what it makes: 200 alerts with forty of them each need a fiftieth.
+const FUEL: u64 = 400_000;
+const NAME: &str = "template";
+
+#[derive(Debug)]
+pub struct Template {
+    environment: Environment<'static>,
+    is_json: bool,
+    pub content_type: String,
+}
+
+impl Template {
+    pub fn new(source: &str, content_type: &str) -> Result<Self, Failure> {
+        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_json = kind == "application/json" || kind.ends_with("+json");
+        let escape = match kind.as_str() {
+            _ if is_json => AutoEscape::Json,
+            "text/html" | "application/xml" | "text/xml" | "application/xhtml+xml" => AutoEscape::Html,
+            _ => AutoEscape::None,
+        };
+        let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(move |_| escape.clone());
+        let invalid = |why: String| Failure::InvalidConfig(format!("settings.template: {why}"));
+        environment.add_template_owned(NAME, source.to_owned()).map_err(|err| invalid(explain(&err)))?;
+        let template = Self { environment, is_json, content_type: content_type.to_owned() };
+        for sample in [sample(None), sample(Some(1_700_000_060_000))] {
+            template.render(&sample, None).map_err(|why| invalid(format!("with a sample message: {why}")))?;
+        }
+        Ok(template)
+    }
+
+    pub fn body(&self, message: &Message, max_alerts: Option<usize>) -> Result<Vec<u8>, Outcome> {
+        self.render(message, max_alerts).map_err(|why| Outcome::Rejected(format!("settings.template: {why}")))
+    }
+
+    fn render(&self, message: &Message, max_alerts: Option<usize>) -> Result<Vec<u8>, String> {
+        let template = self.environment.get_template(NAME).map_err(|err| explain(&err))?;
+        let mut body = Bounded(Vec::new());
+        template.render_captured_to(Serde(Event::of(message, max_alerts)), &mut body).map_err(|err| explain(&err))?;
+        if self.is_json {
+            serde_json::from_slice::<serde::de::IgnoredAny>(&body.0)
+                .map_err(|err| format!("what it makes is no JSON: {err}; write values without quotes around them, as {{{{ id }}}}"))?;
+        }
+        Ok(body.0)
+    }
+}
+
+/// What is wrong, and in which line.
+fn explain(err: &minijinja::Error) -> String {
+    let line = err.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let why = match err.kind() {
+        ErrorKind::OutOfFuel => format!("it takes more than {FUEL} steps, or makes too much; does a loop multiply?"),
+        ErrorKind::WriteFailure => format!("what it makes is longer than {BODY_BYTES_MAX} bytes; list fewer alerts with `max_alerts`"),
+        ErrorKind::UndefinedError => {
+            "a name is unknown there; known are id, type, timestamp and what is in data, as the README lists it".to_owned()
+        }
+        kind => err.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
+    };
+    format!("{line}{why}")
+}
+
+/// Takes so many bytes and no more.
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > BODY_BYTES_MAX {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A message in which every text is known, to try a template with.
+fn sample(ended_at_ms: Option<u64>) -> Message {
+    let text = |text: &str| text.to_owned();
+    let labels = || vec![Label { name: text("rule"), value: text("sample") }];
+    let alert = Alert {
+        fingerprint: text("00c0ffee00c0ffee"),
+        incident: 1,
+        reason: if ended_at_ms.is_none() { Reason::Firing } else { Reason::Resolved },
+        severity: Severity::Warning,
+        subject: Subject { kind: text("postgres"), id: text("db1:5432"), version: text("17"), labels: Vec::new() },
+        labels: labels(),
+        title: text("a sample"),
+        detail: text("with \"quotes\",\na second line and <markup>"),
+        cause: Some(text("none")),
+        fix: Some(text("none")),
+        runbook: Some(text("https://example.com")),
+        value: Some(1.5),
+        raise_at: Some(1.0),
+        started_at_ms: 1_700_000_000_000,
+        ended_at_ms,
+        ended_because: None,
+    };
+    Message {
+        id: text("sample"),
+        receiver: text("sample"),
+        group_key: text("sample"),
+        group_labels: labels(),
+        common_labels: labels(),
+        alerts: vec![alert],
+        truncated: 0,
+        others_firing: 0,
+        attempt: 1,
+        agent: text("sample"),
+        external_url: Some(text("https://pharos.example.com")),
+    }
+}
