@@ -3,8 +3,10 @@
 mod check;
 mod demo;
 mod plugin;
+mod rules;
 mod run;
 mod snapshot;
+mod workbench;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -53,6 +55,9 @@ enum Command {
     /// Look at plugin files
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Test rules on facts written as text
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Record a snapshot of a configured server, for `plugin test`
     Snapshot {
         /// The server's id (host:port), or the name of its [[database]] or [[redis]]
@@ -88,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => with_runtime(run::run(config)),
         Command::Check { config } => check::check(config.as_deref()),
         Command::Plugin(command) => with_runtime(plugin::run(command)),
+        Command::Rules(command) => with_runtime(rules::run(command)),
         Command::Snapshot { server, config } => with_runtime(snapshot::record(server, config)),
         Command::Demo { duration, postgres_bin } => with_runtime(demo::run(duration, postgres_bin)),
         Command::InternalCompile { output, memory_max, on_demand } => {

@@ -49,6 +49,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What [`as_str`](Self::as_str) can say.
+    pub const NAMES: [&'static str; 13] = [
+        "raised",
+        "cleared",
+        "firing",
+        "severity-changed",
+        "recovering",
+        "returned",
+        "resolved",
+        "flapping-started",
+        "flapping-ended",
+        "gone",
+        "rule-removed",
+        "plugin-removed",
+        "subject-removed",
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Raised => "raised",
