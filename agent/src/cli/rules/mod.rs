@@ -80,7 +80,11 @@ pub async fn run(command: RulesCommand) -> anyhow::Result<ExitCode> {
     if let Some(part) = case.filter(|_| results.is_empty()) {
         bail!("no case has \"{part}\" in its name");
     }
-    if json { print::json(&results) } else { print::summary(&results) }
+    if json {
+        print::json(&results)
+    } else {
+        print::summary(&results)
+    }
     let passed = results.iter().all(|result| result.played.passed());
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use pharos_model::alert::{AlertBook, Cycle, Now, Outcome, Transition};
 use pharos_model::delta::{Change, Deltas};
 use pharos_model::finding::{RuleSpec, Skipped};
-use pharos_model::rule_case::{Line, Mark, Seen, expectation::compare_transitions};
+use pharos_model::rule_case::expectation::compare_transitions;
+use pharos_model::rule_case::{Line, Mark, Seen, shown};
 
 use super::suite::{Case, Expectation};
 use crate::plugin::LoadedPlugin;
@@ -65,16 +66,16 @@ pub async fn play(case: &Case, plugin: &LoadedPlugin) -> Played {
 }
 
 async fn judge(plugin: &LoadedPlugin, change: &Arc<Change>, now: Now, played: &mut Played) -> (Outcome, Vec<Skipped>) {
-    let at = now.monotonic;
+    let at = shown(now.monotonic);
     match plugin.evaluate(Arc::clone(change)).await.1 {
         Ok(checked) => {
-            played.notes.extend(checked.repairs.iter().map(|repair| format!("at {at:?} its report was repaired: {repair}")));
+            played.notes.extend(checked.repairs.iter().map(|repair| format!("at {at} its report was repaired: {repair}")));
             let skipped = checked.report.skipped.clone();
             (Outcome::Judged(checked.report), skipped)
         }
         Err(err) => {
             let list = if err.is_offence() { &mut played.failures } else { &mut played.notes };
-            list.push(format!("at {at:?} the plugin {err}"));
+            list.push(format!("at {at} the plugin {err}"));
             (Outcome::Failed(err.to_string()), Vec::new())
         }
     }
