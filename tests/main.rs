@@ -4,8 +4,9 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `cli`: what users type.
+//! - `config`, `cli`, `rules`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
@@ -20,6 +21,7 @@ mod api;
 mod cli;
 mod collect;
 mod config;
+mod contract;
 mod demo;
 mod durability;
 mod egress;
@@ -31,6 +33,7 @@ mod lifecycle;
 mod plugins;
 mod refusals;
 mod reload;
+mod rules;
 mod sessions;
 mod smoke;
 mod store;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -11,10 +12,13 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::plugins::{PluginConfig, PluginsConfig};
+use crate::config::plugins::{LimitsConfig, PluginConfig, PluginsConfig};
 use crate::plugin::compile::Compiler;
 use crate::plugin::{Linkers, LoadError, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine, validate};
 use crate::telemetry::metrics::SelfMetrics;
+
+/// The longest that one call of a plugin may last.
+const CALL_WALL: Duration = Duration::from_secs(60);
 
 /// Loads any number of plugins; what was compiled once is not compiled again.
 pub struct Workbench {
@@ -47,7 +51,9 @@ impl Workbench {
     }
 
     pub async fn load(&mut self, id: &str, bytes: &Bytes, settings: toml::Table) -> Result<LoadedPlugin, LoadError> {
-        self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, ..PluginConfig::default() })]);
+        // What it costs is its CPU time; the author's machine may be busy with other things.
+        let limits = LimitsConfig { wall: Some(CALL_WALL), ..LimitsConfig::default() };
+        self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]);
         let generation = self.loader.load(id, bytes, digest(bytes), &[]).await?;
         Ok(LoadedPlugin::new(generation, self.ticker.clone()))
     }

@@ -125,3 +125,18 @@ impl fmt::Display for Transition {
         write!(f, "{rule} of {}: {} → {} ({}, {})", subject.key(), self.from, self.to, self.reason, self.severity)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_name() {
+        for name in Reason::NAMES {
+            // The one that carries a value is written as an object.
+            let text = if name == "severity-changed" { format!("{{\"{name}\":{{\"from\":\"info\"}}}}") } else { format!("\"{name}\"") };
+            let reason: Reason = serde_json::from_str(&text).unwrap();
+            assert_eq!(reason.as_str(), name);
+        }
+    }
+}

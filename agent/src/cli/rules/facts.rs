@@ -91,9 +91,11 @@ fn series(check: &mut Check<'_>, path: &str, tables: &[SeriesTable], subject: &S
         }
         let known = Catalogue::shipped().spec(metric).map_or(&[][..], |spec| &spec.labels);
         for name in labels.keys().filter(|name| !known.contains(name)) {
+            let hint = did_you_mean(name, known.iter().map(String::as_str));
             let hint = match known {
                 [] => "; it has no labels but those of the subject".to_owned(),
-                _ => format!("{}; it has {}", did_you_mean(name, known.iter().map(String::as_str)), known.join(", ")),
+                _ if hint.is_empty() => format!("; it has {}", known.join(", ")),
+                _ => hint,
             };
             check.report(&format!("{path}.labels.{name}"), format_args!("`{metric}` has no label `{name}`{hint}"));
         }
@@ -155,11 +157,12 @@ fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &str) -> bool {
     if known.contains(&name) {
         return true;
     }
-    let hint = match name {
-        "up" => "; write `server = \"up x3 down\"` instead".to_owned(),
-        _ => did_you_mean(name, known.iter().copied()),
+    let hint = match did_you_mean(name, known.iter().copied()) {
+        _ if name == "up" => "; write `server = \"up x3 down\"` instead".to_owned(),
+        hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
+        hint => hint,
     };
-    check.report(path, format_args!("no part of a {kind} server is named `{name}`{hint}; there are {}", known.join(", ")));
+    check.report(path, format_args!("no part of a {kind} server is named `{name}`{hint}"));
     false
 }
 
@@ -189,7 +192,7 @@ fn columns(check: &mut Check<'_>, path: &str, table: &FactsTable) -> Vec<Column>
             let at = format!("{path}.rows[{index}].{name}");
             match table.columns.get(name) {
                 Some(kind) if holds(kind, value) => {}
-                Some(kind) => check.report(&at, format_args!("the column holds {kind}, but this is {}", value.type_str())),
+                Some(kind) => check.report(&at, format_args!("is {}, but the column is {kind}", value.type_str())),
                 None => {
                     let hint = did_you_mean(name, table.columns.keys().map(String::as_str));
                     check.report(&at, format_args!("there is no column `{name}`{hint}"));

@@ -169,7 +169,8 @@ impl Check<'_> {
         if tables.is_empty() {
             self.report(path, "the case expects nothing; write an [[case.expect]]");
         }
-        let mut expectations: Vec<Expectation> = Vec::new();
+        let mut expectations = Vec::new();
+        let mut latest = Duration::ZERO;
         for (index, table) in tables.into_iter().enumerate() {
             let path = format!("{path}.expect[{index}]");
             let ExpectTable { at, alerts, transitions, told, skipped } = table;
@@ -177,7 +178,7 @@ impl Check<'_> {
                 self.report(&path, "it expects nothing; give `alerts` (`[]` is none), `transitions`, `told` or `skipped`");
             }
             let tick = self.tick(&format!("{path}.at"), at, interval);
-            if expectations.last().is_some_and(|before| tick < before.tick) {
+            if at < std::mem::replace(&mut latest, at) {
                 self.report(&format!("{path}.at"), "is before the expectation above it; write them in the order of time");
             }
             let checked = |list: Option<Vec<TransitionTable>>| list.map(|list| list.into_iter().map(transition).collect());
