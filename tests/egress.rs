@@ -91,7 +91,7 @@ async fn a_notifier_reaches_what_was_granted_and_is_told_how_to_get_the_rest() {
         let headers = if header.is_empty() { String::new() } else { format!(", headers = [\"{header}\"]") };
         let settings = format!("{{ url = \"{url}\", report = \"http://127.0.0.1:{}/{number}\"{headers} }}", report.port());
         config += &format!("[[receiver]]\nname = \"r{number}\"\nplugin = \"probe\"\nsettings = {settings}\n");
-        config += &format!("[[route]]\nmatch = {{ rule = \"rule-{number}\" }}\nreceiver = \"r{number}\"\ngroup_wait = \"0s\"\n");
+        config += &format!("[[route]]\nmatch = {{ rule = \"rule-{number}\" }}\nreceiver = \"r{number}\"\n");
     }
     let finds: Vec<String> = (0..cases.len()).map(|number| format!("rule-{number}")).collect();
     let finder = named("finder", &format!("rules=many:{};finds={}", cases.len(), finds.join(",")));
@@ -116,7 +116,7 @@ async fn a_notifier_reaches_what_was_granted_and_is_told_how_to_get_the_rest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_webhook_without_a_grant_gives_up_and_counts_it_as_denied() {
-    let config = "[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\nsettings = { url = \"http://127.0.0.1:9/x\" }\n[[route]]\nreceiver = \"ops\"\ngroup_wait = \"0s\"\n";
+    let config = "[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\nsettings = { url = \"http://127.0.0.1:9/x\" }\n[[route]]\nreceiver = \"ops\"\n";
     let zoo = Zoo::start(config, vec![named("finder", "")], shipped()).await;
     let dropped = "pharos_notifications_dropped_total{receiver=\"ops\",reason=\"denied\"}";
     zoo.agent.wait_metrics(|metrics| metrics.contains(dropped)).await;

@@ -380,6 +380,9 @@ fn whole(config: &str) -> String {
     if !section("collect") {
         whole.push_str(QUICK);
     }
+    // A test that says nothing of groups wants to hear at once.
+    let at_once = "[[route]]\ngroup_wait = \"0s\"\ngroup_interval = \"0s\"\n";
+    let config = if config.contains("group_wait") { config.to_owned() } else { config.replace("[[route]]\n", at_once) };
     let _ = writeln!(whole, "{config}");
     whole
 }

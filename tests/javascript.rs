@@ -1,16 +1,22 @@
-//! The contract speaks no Rust: the JavaScript example, built as its README says.
+//! The contract speaks no Rust: the JavaScript examples, built as their READMEs say.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fixture::{TestAgent, item, project, redis, redis_config, runtime_tasks};
+use pharos::demo::receiver::Receiver;
+use serde_json::Value;
 
-/// A copy of the example under `target/`, as deep in the tree as the original, whose scripts look for `wit/`.
-fn copied() -> PathBuf {
-    let (from, to) = (project().join("plugins/examples/javascript-rule"), project().join("target/examples/javascript-rule"));
+use crate::fixture::{PATIENCE, TestAgent, item, project, redis, redis_config, runtime_tasks, shipped};
+
+/// A copy of an example under `target/`, as deep in the tree as the original, whose scripts look for `wit/`.
+fn copied(name: &str) -> PathBuf {
+    let (from, to) = (project().join("plugins/examples").join(name), project().join("target/examples").join(name));
     std::fs::create_dir_all(&to).expect("target/ can be written");
-    for name in ["package.json", "package-lock.json", ".npmrc", "rule.js", "judge.js", "judge.test.js", "schema.js"] {
-        std::fs::copy(from.join(name), to.join(name)).expect("the example has the file");
+    for entry in std::fs::read_dir(from).expect("the example is there") {
+        let file = entry.expect("it can be listed").path();
+        if file.extension().is_some_and(|extension| extension == "js" || extension == "json") || file.ends_with(".npmrc") {
+            std::fs::copy(&file, to.join(file.file_name().expect("it was listed"))).expect("it can be copied");
+        }
     }
     to
 }
@@ -23,7 +29,7 @@ fn run(folder: &Path, program: &str, arguments: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
-    let folder = copied();
+    let folder = copied("javascript-rule");
     run(&folder, "npm", &["ci", "--no-audit", "--no-fund"]);
     run(&folder, "npm", &["test"]);
     run(&folder, "npm", &["run", "build"]);
@@ -53,5 +59,66 @@ async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
 
     let refused = agent.wait_plugin("asynchronous", |plugin| plugin["state"] == "failed").await;
     assert!(refused["last_error"]["message"].as_str().unwrap().contains("--sync"), "{refused:#}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notifier_in_javascript_posts_what_a_chat_takes() {
+    let folder = copied("javascript-notifier");
+    run(&folder, "npm", &["ci", "--no-audit", "--no-fund"]);
+    run(&folder, "npm", &["test"]);
+    run(&folder, "npm", &["run", "build"]);
+    let built = std::fs::read(folder.join("javascript-notifier.wasm")).unwrap();
+
+    let (tasks, stop) = runtime_tasks();
+    let server = redis(&tasks).await;
+    let chat = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let secrets = tempfile::tempdir().unwrap();
+    std::fs::write(secrets.path().join("chat"), chat.url()).unwrap();
+    let config = format!(
+        r##"
+[secret.chat]
+file = "{}/chat"
+[plugin.javascript-notifier]
+grants = {{ egress = ["127.0.0.1"], secrets = ["chat"] }}
+limits = {{ cpu = "5s", wall = "20s" }}
+[[receiver]]
+name = "chat"
+plugin = "javascript-notifier"
+settings = {{ url_secret = "chat", channel = "ops" }}
+[[receiver]]
+name = "stranger"
+plugin = "javascript-notifier"
+settings = {{ url = "https://hooks.example.com/x" }}
+[[route]]
+match = {{ severity = "info" }}
+receiver = "chat"
+[[route]]
+receiver = "stranger"
+[[plugin.threshold.settings.rules]]
+id = "up-too"
+metric = "pharos_redis_up"
+above = 0.5
+severity = "warning"
+[[plugin.threshold.settings.rules]]
+id = "up"
+metric = "pharos_redis_up"
+above = 0.5
+severity = "info"
+summary = "<{{server}}> is up"
+{}"##,
+        secrets.path().display(),
+        redis_config("cache", &[&server])
+    );
+    let plugins = shipped().into_iter().chain([("javascript-notifier".to_owned(), built)]).collect();
+    let agent = TestAgent::start_with(&config, plugins).await;
+    assert!(chat.wait_until(PATIENCE, |received| received.deliveries().next().is_some()).await, "nothing was posted");
+    let posted: Value = chat.received(|received| serde_json::from_slice(&received.deliveries().next().unwrap().body).unwrap());
+    let id = format!("127.0.0.1:{}", server.port());
+    let expected = format!(":information_source: *info* &lt;{id}&gt; is up - redis {id}");
+    assert_eq!((&posted["text"], &posted["channel"]), (&expected.into(), &"ops".into()), "{posted:#}");
+    // A call that the host refuses is told to the operator in the host's words.
+    let stranger = agent.wait_part("receiver stranger", |part| part["state"] != "ok").await;
+    assert!(stranger["cause"].as_str().unwrap().contains("grants = { egress = [\"hooks.example.com\"] }"), "{stranger:#}");
     agent.stop().await;
 }

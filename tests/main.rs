@@ -4,8 +4,9 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `relays`, `cli`: what users type.
+//! - `config`, `relays`, `cli`, `rules`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `routing`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
@@ -25,6 +26,7 @@ mod cli;
 mod clock;
 mod collect;
 mod config;
+mod contract;
 mod demo;
 mod disk_faults;
 mod durability;
@@ -43,6 +45,7 @@ mod refusals;
 mod relays;
 mod reload;
 mod routing;
+mod rules;
 mod sessions;
 mod smoke;
 mod store;

@@ -9,9 +9,11 @@ mod explain;
 mod notify;
 mod outbox;
 mod plugin;
+mod rules;
 mod run;
 mod silence;
 mod snapshot;
+mod workbench;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -75,6 +77,9 @@ enum Command {
     /// Look at the audit log in the state store of an agent, running or not
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Test rules on facts written as text
+    #[command(subcommand)]
+    Rules(rules::RulesCommand),
     /// Record a snapshot of a configured server, for `plugin test`
     Snapshot {
         /// The server's id (host:port), or the name of its [[database]] or [[redis]]
@@ -115,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Outbox(command) => with_runtime(outbox::run(command)),
         Command::Plugin(command) => with_runtime(plugin::run(command)),
         Command::Audit(command) => audit::run(command),
+        Command::Rules(command) => with_runtime(rules::run(command)),
         Command::Snapshot { server, config } => with_runtime(snapshot::record(server, config)),
         Command::Demo { duration, postgres_bin } => with_runtime(demo::run(duration, postgres_bin)),
         Command::InternalCompile { output, memory_max, on_demand } => {

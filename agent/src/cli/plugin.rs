@@ -1,6 +1,5 @@
 //! `pharos plugin inspect|test`: what authors ask of a plugin file before an agent does.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,15 +7,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Subcommand;
-use pharos_model::delta::Change;
 use pharos_model::finding::{Finding, Skipped};
 
 use super::print;
-use crate::clock::Clock;
-use crate::config::plugins::{PluginConfig, PluginsConfig};
-use crate::plugin::compile::Compiler;
-use crate::plugin::{Linkers, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine, validate};
-use crate::telemetry::metrics::SelfMetrics;
+use super::workbench::{Workbench, plugin_id, read_plugin, read_snapshot};
+use crate::plugin::{LoadedPlugin, digest, validate};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -47,13 +42,13 @@ pub async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
 }
 
 async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (bytes, inspection) = look(file)?;
+    let (bytes, inspection) = read_plugin(file)?;
     print(format_args!("file     {} ({}, sha256 {})", file.display(), bytesize::ByteSize::b(bytes.len() as u64), digest(&bytes)));
-    print(format_args!("world    {}", inspection.world.as_str()));
+    print(format_args!("world    {}, contract {}", inspection.world.as_str(), inspection.contract));
     for import in &inspection.imports {
         print(format_args!("import   {import}"));
     }
-    let plugin = load(file, &bytes, settings, &[]).await?;
+    let plugin = load(file, &bytes, settings).await?;
     let description = plugin.description();
     print(format_args!("plugin   {} {}: {}", description.id, description.version, description.summary));
     for (want, reason) in &description.wants {
@@ -78,15 +73,13 @@ async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCod
 }
 
 async fn test(file: &Path, snapshot: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let (bytes, inspection) = look(file)?;
+    let (bytes, inspection) = read_plugin(file)?;
     if inspection.world != validate::World::AlertRule {
         bail!("{} is a {}; only alert rules can be tested on a snapshot", file.display(), inspection.world.as_str());
     }
-    let text = std::fs::read_to_string(snapshot).with_context(|| format!("reading {}", snapshot.display()))?;
-    let change: Change =
-        serde_json::from_str(&text).with_context(|| format!("{} is not a snapshot that `pharos snapshot` recorded", snapshot.display()))?;
+    let change = read_snapshot(snapshot)?;
     let subject = change.snapshot.subject.key();
-    let plugin = load(file, &bytes, settings, &[]).await?;
+    let plugin = load(file, &bytes, settings).await?;
     let (usage, judged) = plugin.evaluate(Arc::new(change)).await;
     let report = judged.with_context(|| format!("`{}` failed on {subject}", plugin.description().id))?;
     for finding in &report.report.findings {
@@ -130,43 +123,14 @@ fn skipped_line(skipped: &Skipped) -> String {
     format!("skipped  {}: {}", skipped.rule, skipped.reason)
 }
 
-fn look(file: &Path) -> anyhow::Result<(Bytes, validate::Inspection)> {
-    let size = std::fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
-    if size > validate::FILE_BYTES_MAX {
-        bail!("{} is larger than {}", file.display(), bytesize::ByteSize::b(validate::FILE_BYTES_MAX));
-    }
-    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-    let inspection = validate::inspect(&bytes).with_context(|| file.display().to_string())?;
-    Ok((bytes.into(), inspection))
-}
-
-/// Loads a file as the agent would, in a temporary folder and without a store.
-async fn load(file: &Path, bytes: &Bytes, settings: Option<&Path>, latest: &[Arc<Change>]) -> anyhow::Result<LoadedPlugin> {
-    let id = file.file_stem().and_then(|stem| stem.to_str()).context("the file's name is not UTF-8")?;
-    let mut config = PluginConfig::default();
-    if let Some(path) = settings {
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        config.settings = toml::from_str(&text).with_context(|| path.display().to_string())?;
-    }
-    let clock = Clock::start();
-    let folder = tempfile::tempdir()?;
-    let plugins = PluginsConfig::default();
-    // Pooled as in an agent, so that a call costs here what it costs there.
-    let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
-    let ticker = Ticker::start(&engine, clock)?;
-    let loader = Loader {
-        compiler: Compiler::new(std::env::current_exe()?, folder.path(), &plugins, &engine)?,
-        linkers: Linkers::new(&engine).map_err(|err| anyhow::anyhow!("{err:#}"))?,
-        engine,
-        plugins: BTreeMap::from([(id.to_owned(), config)]),
-        receivers: Vec::new(),
-        secrets: BTreeMap::new(),
-        relays: BTreeMap::new(),
-        state: StateAccess { store: None, clock },
-        metrics: Arc::new(SelfMetrics::default()),
-        clock,
-        tasks: tokio_util::task::TaskTracker::new(),
+/// Loads a file with settings of a file of their own.
+async fn load(file: &Path, bytes: &Bytes, settings: Option<&Path>) -> anyhow::Result<LoadedPlugin> {
+    let settings = match settings {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+            toml::from_str(&text).with_context(|| path.display().to_string())?
+        }
+        None => toml::Table::new(),
     };
-    let generation = loader.load(id, bytes, digest(bytes), latest).await.with_context(|| file.display().to_string())?;
-    Ok(LoadedPlugin::new(generation, ticker))
+    Workbench::open()?.load(plugin_id(file)?, bytes, settings).await.with_context(|| file.display().to_string())
 }

@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
 use super::problem::{LoadError, Located, Problem, position};
-use super::shape::Walk;
+use super::shape::{Places, Shape, Walk};
 use super::{Config, SHAPE, shape};
 
 /// Tried in this order when no file is named.
@@ -31,6 +31,12 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
 
 /// Reads and checks a file. Relative paths in it count from its folder.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let text = read(path)?;
+    parse(&text, folder_of(path)).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+}
+
+/// What people wrote into a file.
+pub fn read(path: &Path) -> Result<String, LoadError> {
     let unreadable = |why: String| LoadError::Unreadable { path: path.to_owned(), why };
     let mut bytes = Vec::new();
     // Bounded while reading, since a pipe or a device does not say how long it is.
@@ -39,9 +45,12 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(unreadable(format!("is longer than {FILE_BYTES_MAX} bytes, which no config file needs")));
     }
-    let text = String::from_utf8(bytes).map_err(|err| not_utf8(path, &err))?;
-    let base = path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    parse(&text, base).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+    String::from_utf8(bytes).map_err(|err| not_utf8(path, &err))
+}
+
+/// Where relative paths in a file count from.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Checks a text. Relative paths in it count from `base`.
@@ -54,28 +63,46 @@ pub fn parse(text: &str, base: &Path) -> Result<Config, Vec<Located>> {
 }
 
 fn check(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
-    let (mut document, syntax) = DeTable::parse_recoverable(text);
-    if !syntax.is_empty() {
-        return Err(syntax.into_iter().map(problem).collect());
-    }
-    let Walk { places, mut problems, fits } = shape::walk(&mut document, &SHAPE);
-    if fits {
-        match Config::deserialize(toml::Deserializer::from(document)) {
-            Ok(mut config) => {
-                config.resolve_paths(base);
-                let mut report = |path: String, message| {
-                    problems.push(Problem { place: places.find(&path), message: format!("`{path}`: {message}") });
-                };
-                config.validate(&mut report);
-                if problems.is_empty() {
-                    return Ok(config);
-                }
-            }
-            Err(err) => problems.push(problem(err)),
+    let Document { value, places, mut problems } = document::<Config>(text, &SHAPE);
+    if let Some(mut config) = value {
+        config.resolve_paths(base);
+        let mut report = |path: String, message| {
+            problems.push(Problem { place: places.find(&path), message: format!("`{path}`: {message}") });
+        };
+        config.validate(&mut report);
+        if problems.is_empty() {
+            return Ok(config);
         }
     }
     problems.sort_by_key(|problem| problem.place.start);
     Err(problems)
+}
+
+/// A text read as a value of some type.
+#[derive(Debug)]
+pub struct Document<T> {
+    /// None where what is left of the text without the keys that nobody knows does not fit.
+    pub value: Option<T>,
+    pub places: Places,
+    /// Everything that is wrong so far.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a text of this shape.
+pub fn document<T: DeserializeOwned>(text: &str, shape: &Shape) -> Document<T> {
+    let (mut document, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        return Document { value: None, places: Places::default(), problems: syntax.into_iter().map(problem).collect() };
+    }
+    let Walk { places, mut problems, fits } = shape::walk(&mut document, shape);
+    let value = fits.then(|| T::deserialize(toml::Deserializer::from(document))).and_then(|read| match read {
+        Ok(value) => Some(value),
+        Err(err) => {
+            problems.push(problem(err));
+            None
+        }
+    });
+    Document { value, places, problems }
 }
 
 fn problem(err: toml::de::Error) -> Problem {

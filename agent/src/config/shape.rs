@@ -35,6 +35,8 @@ pub enum Shape {
         min: i64,
         max: i64,
     },
+    /// With or without a fraction.
+    Number,
     /// Any table: settings whose schema belongs to a plugin.
     Settings,
 }
@@ -62,6 +64,11 @@ pub const fn required(name: &'static str, shape: Shape) -> Key {
 pub struct Places(BTreeMap<String, Range<usize>>);
 
 impl Places {
+    /// Whether the file spells out this path.
+    pub fn has(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
     /// The place of a path or of its nearest ancestor that the file spells out.
     pub fn find(&self, path: &str) -> Range<usize> {
         let mut path = path;
@@ -183,7 +190,9 @@ const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), String> {
     match (shape, found) {
-        (Shape::Text | Shape::Texts, DeValue::String(_)) | (Shape::Boolean, DeValue::Boolean(_)) => Ok(()),
+        (Shape::Text | Shape::Texts, DeValue::String(_))
+        | (Shape::Boolean, DeValue::Boolean(_))
+        | (Shape::Number, DeValue::Integer(_) | DeValue::Float(_)) => Ok(()),
         (Shape::OneOf(allowed), DeValue::String(text)) if allowed.contains(&text.as_ref()) => Ok(()),
         (Shape::OneOf(allowed), DeValue::String(text)) => {
             Err(format!("`{path}` is \"{text}\" but must be one of {}{}", quoted(allowed), did_you_mean(text, allowed.iter().copied())))
@@ -230,6 +239,7 @@ fn wanted(shape: &Shape) -> String {
         Shape::Size => "a size like \"64MiB\"".to_owned(),
         Shape::Boolean => "true or false".to_owned(),
         Shape::Integer { min, max } => format!("an integer between {min} and {max}"),
+        Shape::Number => "a number".to_owned(),
     }
 }
 

@@ -50,6 +50,7 @@ pub use generation::Linkers;
 pub use instance::CallError;
 pub use load::{LoadError, Loader, digest};
 pub use reload::{Reloader, Shipped};
+pub use settings::SettingsError;
 pub use slot::Origin;
 pub use state::StateAccess;
 pub use status::PluginStatus;

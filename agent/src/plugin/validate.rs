@@ -70,6 +70,8 @@ impl World {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     pub world: World,
+    /// The version of the contract that it was built for.
+    pub contract: String,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
 }
@@ -106,9 +108,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, ValidateError> {
     }
     validate(bytes)?;
     let (imports, exports) = names(bytes)?;
-    let world = world(&exports)?;
+    let (world, contract) = world(&exports)?;
     check_imports(&imports, world)?;
-    Ok(Inspection { world, imports, exports })
+    Ok(Inspection { world, contract, imports, exports })
 }
 
 /// Validates everything: a truncated file must be an error here, not a surprise later.
@@ -152,14 +154,14 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), ValidateError> {
     Ok((imports, exports))
 }
 
-fn world(exports: &[String]) -> Result<World, ValidateError> {
+fn world(exports: &[String]) -> Result<(World, String), ValidateError> {
     for world in [World::AlertRule, World::Notifier] {
         let marker = format!("{PACKAGE}{}", world.marker());
         let Some(export) = exports.iter().find(|export| interface(export) == marker) else { continue };
         if !speaks_contract(export) {
             return Err(ValidateError::OtherVersion { found: export.clone() });
         }
-        return Ok(world);
+        return Ok((world, version(export).to_owned()));
     }
     Err(ValidateError::NoWorld { found: exports.to_vec() })
 }
@@ -190,8 +192,11 @@ fn interface(name: &str) -> &str {
     name.split_once('@').map_or(name, |(interface, _)| interface)
 }
 
+fn version(name: &str) -> &str {
+    name.split_once('@').map(|(_, version)| version).unwrap_or_default()
+}
+
 fn speaks_contract(name: &str) -> bool {
-    let version = name.split_once('@').map(|(_, version)| version).unwrap_or_default();
-    let mut numbers = version.split('.').map(|number| number.parse::<u64>().ok());
+    let mut numbers = version(name).split('.').map(|number| number.parse::<u64>().ok());
     (numbers.next().flatten(), numbers.next().flatten()) == (Some(CONTRACT.0), Some(CONTRACT.1))
 }

@@ -46,7 +46,7 @@ impl AlertState {
     /// The states an alert in the book can have.
     pub const OPEN: [Self; 3] = [Self::Pending, Self::Firing, Self::Recovering];
 
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Inactive => "inactive",
             Self::Pending => "pending",

@@ -57,6 +57,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// What [`as_str`](Self::as_str) can say.
+    pub const NAMES: [&'static str; 13] = [
+        "raised",
+        "cleared",
+        "firing",
+        "severity-changed",
+        "recovering",
+        "returned",
+        "resolved",
+        "flapping-started",
+        "flapping-ended",
+        "gone",
+        "rule-removed",
+        "plugin-removed",
+        "subject-removed",
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Raised => "raised",
@@ -127,5 +144,15 @@ mod tests {
         assert_eq!(at(20, 1_010_000).stepped_since(at(10, 1_000_000)), 0.0);
         assert_eq!(at(20, 4_610_000).stepped_since(at(10, 1_000_000)), 3_600.0);
         assert_eq!(at(20, 1_000).stepped_since(at(10, 1_000_000)), -1_009.0);
+    }
+
+    #[test]
+    fn every_reason_has_its_name() {
+        for name in Reason::NAMES {
+            // The one that carries a value is written as an object.
+            let text = if name == "severity-changed" { format!("{{\"{name}\":{{\"from\":\"info\"}}}}") } else { format!("\"{name}\"") };
+            let reason: Reason = serde_json::from_str(&text).unwrap();
+            assert_eq!(reason.as_str(), name);
+        }
     }
 }

@@ -1,0 +1,226 @@
+//! The facts of a case: from what is written to a timeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pharos_model::metric::Catalogue;
+use pharos_model::rule_case::timeline::{part_of, parts_of};
+use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableSteps, Timeline, Value};
+use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};
+use pharos_model::subject::{Label, Subject};
+
+use super::file::{CaseTable, FactsTable, PartTable, SeriesTable, SubjectTable};
+use super::suite::Check;
+use crate::cli::workbench::read_snapshot;
+use crate::config::shape::did_you_mean;
+
+const SERVER: [(&str, bool); 2] = [("up", true), ("down", false)];
+const PART_STATES: [(&str, PartStep); 5] = [
+    ("present", PartStep::Present),
+    ("failed", PartStep::Failed),
+    ("unsupported", PartStep::Unsupported),
+    ("stale", PartStep::Stale),
+    ("absent", PartStep::Absent),
+];
+
+/// Why a part is missing, if the case does not say.
+const WHY: &str = "the case says so";
+
+pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &SubjectTable, interval: Duration) -> Option<Timeline> {
+    let base = recorded(check, path, case.snapshot.as_deref());
+    let Some(subject) = subject(&case.subject, shared, base.as_ref()) else {
+        check.report(path, "what is it about? give the file a `[subject]` with `kind = \"postgres\"` or `kind = \"redis\"`");
+        return None;
+    };
+    let server = match case.server.as_deref().map(|text| Steps::words(text, "`up x3 down`", &SERVER)) {
+        Some(Ok(server)) => server,
+        Some(Err(err)) => {
+            check.report(&format!("{path}.server"), err);
+            return None;
+        }
+        None => Steps::always(true),
+    };
+    let ticks = case.restarts.iter().enumerate();
+    let restarts = ticks.map(|(index, at)| check.tick(&format!("{path}.restarts[{index}]"), **at, interval)).collect();
+    Some(Timeline {
+        interval,
+        base,
+        server,
+        restarts,
+        parts: parts(check, path, &case.part, &subject.kind),
+        series: series(check, path, &case.series, &subject),
+        tables: tables(check, path, &case.table, &subject.kind, interval),
+        subject,
+    })
+}
+
+fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option<Snapshot> {
+    match read_snapshot(&check.folder.join(snapshot?)) {
+        Ok(change) => Some(change.snapshot),
+        Err(err) => {
+            check.report(&format!("{path}.snapshot"), format_args!("{err:#}"));
+            None
+        }
+    }
+}
+
+/// The case's own keys first, then the file's, then the recorded snapshot's.
+fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -> Option<Subject> {
+    let recorded = base.map(|base| base.subject.clone());
+    let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
+    let (id, name) = if kind == "redis" { ("cache1:6379", "cache") } else { ("db1:5432", "app") };
+    let recorded = recorded.unwrap_or_else(|| Subject::new(kind.clone(), id));
+    let id = own.id.clone().or(shared.id.clone()).unwrap_or(recorded.id);
+    let labels = match own.labels.as_ref().or(shared.labels.as_ref()) {
+        Some(labels) => labels.iter().map(|(name, value)| Label::new(name, value)).collect(),
+        None if base.is_some() => recorded.labels,
+        None => vec![Label::new("database", name), Label::new("server", &id)],
+    };
+    let version = own.version.clone().or(shared.version.clone()).unwrap_or(recorded.version);
+    Some(Subject { kind, id, version, labels })
+}
+
+fn series(check: &mut Check<'_>, path: &str, tables: &[SeriesTable], subject: &Subject) -> Vec<SeriesSteps> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for (index, SeriesTable { metric, labels, values }) in tables.iter().enumerate() {
+        let path = format!("{path}.series[{index}]");
+        if let Err(why) = metric_of(metric, &subject.kind) {
+            check.report(&format!("{path}.metric"), why);
+            continue;
+        }
+        let known = Catalogue::shipped().spec(metric).map_or(&[][..], |spec| &spec.labels);
+        for name in labels.keys().filter(|name| !known.contains(name)) {
+            let hint = did_you_mean(name, known.iter().map(String::as_str));
+            let hint = match known {
+                [] => "; it has no labels but those of the subject".to_owned(),
+                _ if hint.is_empty() => format!("; it has {}", known.join(", ")),
+                _ => hint,
+            };
+            check.report(&format!("{path}.labels.{name}"), format_args!("`{metric}` has no label `{name}`{hint}"));
+        }
+        if !seen.insert((metric, labels)) {
+            check.report(&path, "another series of the case has the same metric and labels");
+        }
+        match Steps::<Value>::values(values) {
+            Ok(values) => {
+                let labels = labels.iter().map(|(name, value)| Label::new(name, value)).collect();
+                all.push(SeriesSteps { metric: metric.clone(), labels, values });
+            }
+            Err(err) => check.report(&format!("{path}.values"), err),
+        }
+    }
+    all
+}
+
+/// Whether a subject of this kind can have the metric; if not, why.
+fn metric_of(metric: &str, kind: &str) -> Result<(), String> {
+    if metric == Timeline::up_metric(kind) {
+        return Err(format!("`{metric}` follows from the server: write `server = \"up x3 down\"`, so that all else fails with it"));
+    }
+    let prefix = format!("pharos_{kind}_");
+    if Catalogue::shipped().spec(metric).is_none() {
+        let known = Catalogue::shipped().iter().map(|(name, _)| name).filter(|name| name.starts_with(&prefix));
+        return Err(format!("there is no metric `{metric}`{}", did_you_mean(metric, known)));
+    }
+    if part_of(metric).is_none() {
+        return Err(format!("`{metric}` is the agent's own, and in no snapshot"));
+    }
+    if !metric.starts_with(&prefix) {
+        return Err(format!("`{metric}` is not of a {kind} server, which the case is about"));
+    }
+    Ok(())
+}
+
+fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &str) -> BTreeMap<String, PartSteps> {
+    let mut all = BTreeMap::new();
+    for (index, PartTable { name, states, why }) in tables.iter().enumerate() {
+        let path = format!("{path}.part[{index}]");
+        if !is_part(check, &format!("{path}.name"), name, kind) {
+            continue;
+        }
+        match Steps::words(states, "`present x3 failed`", &PART_STATES) {
+            Ok(states) => {
+                let why = why.clone().unwrap_or_else(|| WHY.to_owned());
+                if all.insert(name.clone(), PartSteps { states, why }).is_some() {
+                    check.report(&format!("{path}.name"), "another one of the case has this name");
+                }
+            }
+            Err(err) => check.report(&format!("{path}.states"), err),
+        }
+    }
+    all
+}
+
+fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &str) -> bool {
+    let known: Vec<&str> = parts_of(kind).into_iter().filter(|part| *part != "up").collect();
+    if known.contains(&name) {
+        return true;
+    }
+    let hint = match did_you_mean(name, known.iter().copied()) {
+        _ if name == "up" => "; write `server = \"up x3 down\"` instead".to_owned(),
+        hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
+        hint => hint,
+    };
+    check.report(path, format_args!("no part of a {kind} server is named `{name}`{hint}"));
+    false
+}
+
+fn tables(check: &mut Check<'_>, path: &str, tables: &[FactsTable], kind: &str, interval: Duration) -> Vec<TableSteps> {
+    let mut all = Vec::new();
+    for (index, table) in tables.iter().enumerate() {
+        let path = format!("{path}.table[{index}]");
+        let from = check.tick(&format!("{path}.from"), table.from, interval);
+        let to = table.to.map_or(u32::MAX, |to| check.tick(&format!("{path}.to"), to, interval));
+        if to <= from {
+            check.report(&format!("{path}.to"), "must be after `from`");
+        }
+        if is_part(check, &format!("{path}.part"), &table.part, kind) {
+            let columns = columns(check, &path, table);
+            all.push(TableSteps { part: table.part.clone(), from, to, table: Table::new(&table.name, columns) });
+        }
+    }
+    all
+}
+
+fn columns(check: &mut Check<'_>, path: &str, table: &FactsTable) -> Vec<Column> {
+    if table.columns.is_empty() {
+        check.report(&format!("{path}.columns"), "there is none; write such as `columns = { pid = \"integer\" }`");
+    }
+    for (index, row) in table.rows.iter().enumerate() {
+        for (name, value) in row {
+            let at = format!("{path}.rows[{index}].{name}");
+            match table.columns.get(name) {
+                Some(kind) if holds(kind, value) => {}
+                Some(kind) => check.report(&at, format_args!("is {}, but the column is {kind}", value.type_str())),
+                None => {
+                    let hint = did_you_mean(name, table.columns.keys().map(String::as_str));
+                    check.report(&at, format_args!("there is no column `{name}`{hint}"));
+                }
+            }
+        }
+    }
+    table.columns.iter().map(|(name, kind)| column(name, kind, &table.rows)).collect()
+}
+
+fn holds(kind: &str, value: &toml::Value) -> bool {
+    match kind {
+        "integer" => value.is_integer(),
+        "float" => value.is_float() || value.is_integer(),
+        "boolean" => value.is_bool(),
+        _ => value.is_str(),
+    }
+}
+
+/// A row without the column has null there.
+fn column(name: &str, kind: &str, rows: &[toml::Table]) -> Column {
+    let cells = rows.iter().map(|row| row.get(name));
+    let float = |value: &toml::Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));
+    let values = match kind {
+        "integer" => ColumnValues::Integer(cells.map(|cell| cell.and_then(toml::Value::as_integer)).collect()),
+        "float" => ColumnValues::Float(cells.map(|cell| cell.and_then(float)).collect()),
+        "boolean" => ColumnValues::Boolean(cells.map(|cell| cell.and_then(toml::Value::as_bool)).collect()),
+        _ => return Column::text(name, cells.map(|cell| cell.and_then(toml::Value::as_str))),
+    };
+    Column { name: name.to_owned(), unit: None, values }
+}

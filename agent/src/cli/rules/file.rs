@@ -1,0 +1,187 @@
+//! What a file of `pharos rules test` may look like.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pharos_model::alert::{AlertState, Reason};
+use pharos_model::finding::Severity;
+use pharos_model::rule_case::ExpectedAlert;
+use serde::Deserialize;
+
+use crate::config::shape::{Shape, key, required};
+
+/// Kinds of servers that are watched.
+const KINDS: &[&str] = &["postgres", "redis"];
+const SEVERITIES: &[&str] = &[Severity::Info.as_str(), Severity::Warning.as_str(), Severity::Critical.as_str()];
+const OPEN: &[&str] = &[AlertState::Pending.as_str(), AlertState::Firing.as_str(), AlertState::Recovering.as_str()];
+
+const TEXTS_BY_NAME: Shape = Shape::Map(&Shape::Text);
+
+const SUBJECT: Shape =
+    Shape::Table(&[key("kind", Shape::OneOf(KINDS)), key("id", Shape::Text), key("version", Shape::Text), key("labels", TEXTS_BY_NAME)]);
+
+const SERIES: Shape = Shape::Table(&[required("metric", Shape::Text), key("labels", TEXTS_BY_NAME), required("values", Shape::Text)]);
+
+const PART: Shape = Shape::Table(&[required("name", Shape::Text), required("states", Shape::Text), key("why", Shape::Text)]);
+
+const TABLE: Shape = Shape::Table(&[
+    required("name", Shape::Text),
+    required("part", Shape::Text),
+    key("from", Shape::Duration),
+    key("to", Shape::Duration),
+    required("columns", Shape::Map(&Shape::OneOf(&["integer", "float", "text", "boolean"]))),
+    required("rows", Shape::List(&Shape::Settings)),
+]);
+
+const ALERT: Shape = Shape::Table(&[
+    required("rule", Shape::Text),
+    key("labels", TEXTS_BY_NAME),
+    required("severity", Shape::OneOf(SEVERITIES)),
+    required("state", Shape::OneOf(OPEN)),
+    key("value", Shape::Number),
+    key("title", Shape::Text),
+    key("frozen", Shape::Text),
+    key("flapping", Shape::Boolean),
+]);
+
+const TRANSITION: Shape = Shape::Table(&[
+    required("rule", Shape::Text),
+    key("labels", TEXTS_BY_NAME),
+    required("reason", Shape::OneOf(&Reason::NAMES)),
+    key("severity", Shape::OneOf(SEVERITIES)),
+    key("at", Shape::Duration),
+]);
+
+const EXPECT: Shape = Shape::Table(&[
+    required("at", Shape::Duration),
+    key("alerts", Shape::List(&ALERT)),
+    key("transitions", Shape::List(&TRANSITION)),
+    key("told", Shape::List(&TRANSITION)),
+    key("skipped", Shape::List(&Shape::Text)),
+]);
+
+const CASE: Shape = Shape::Table(&[
+    required("name", Shape::Text),
+    key("subject", SUBJECT),
+    key("interval", Shape::Duration),
+    key("settings", Shape::Settings),
+    key("snapshot", Shape::Text),
+    key("server", Shape::Text),
+    key("restarts", Shape::List(&Shape::Duration)),
+    key("series", Shape::List(&SERIES)),
+    key("part", Shape::List(&PART)),
+    key("table", Shape::List(&TABLE)),
+    required("expect", Shape::List(&EXPECT)),
+]);
+
+pub const SHAPE: Shape = Shape::Table(&[
+    required("plugin", Shape::Text),
+    key("subject", SUBJECT),
+    key("interval", Shape::Duration),
+    key("settings", Shape::Settings),
+    required("case", Shape::List(&CASE)),
+]);
+
+/// The whole file. What it says of subject, interval and settings holds for every case that says nothing else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuiteTable {
+    /// The id of a shipped one, or a path ending in `.wasm`.
+    pub plugin: String,
+    #[serde(default)]
+    pub subject: SubjectTable,
+    #[serde(default, with = "humantime_serde")]
+    pub interval: Option<Duration>,
+    #[serde(default)]
+    pub settings: toml::Table,
+    pub case: Vec<CaseTable>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubjectTable {
+    pub kind: Option<String>,
+    pub id: Option<String>,
+    pub version: Option<String>,
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseTable {
+    pub name: String,
+    #[serde(default)]
+    pub subject: SubjectTable,
+    #[serde(default, with = "humantime_serde")]
+    pub interval: Option<Duration>,
+    #[serde(default)]
+    pub settings: toml::Table,
+    /// What `pharos snapshot` recorded.
+    pub snapshot: Option<String>,
+    /// Whether it is `up` or `down`, tick by tick.
+    pub server: Option<String>,
+    #[serde(default)]
+    pub restarts: Vec<humantime_serde::Serde<Duration>>,
+    #[serde(default)]
+    pub series: Vec<SeriesTable>,
+    #[serde(default)]
+    pub part: Vec<PartTable>,
+    #[serde(default)]
+    pub table: Vec<FactsTable>,
+    pub expect: Vec<ExpectTable>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeriesTable {
+    pub metric: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    pub values: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartTable {
+    pub name: String,
+    pub states: String,
+    pub why: Option<String>,
+}
+
+/// A table of facts, which a plugin pulls in columns.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FactsTable {
+    pub name: String,
+    pub part: String,
+    #[serde(default, with = "humantime_serde")]
+    pub from: Duration,
+    #[serde(default, with = "humantime_serde")]
+    pub to: Option<Duration>,
+    pub columns: BTreeMap<String, String>,
+    pub rows: Vec<toml::Table>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectTable {
+    #[serde(with = "humantime_serde")]
+    pub at: Duration,
+    pub alerts: Option<Vec<ExpectedAlert>>,
+    pub transitions: Option<Vec<TransitionTable>>,
+    pub told: Option<Vec<TransitionTable>>,
+    #[serde(default)]
+    pub skipped: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransitionTable {
+    pub rule: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    pub reason: String,
+    pub severity: Option<Severity>,
+    #[serde(default, with = "humantime_serde")]
+    pub at: Option<Duration>,
+}

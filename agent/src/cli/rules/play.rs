@@ -1,0 +1,104 @@
+//! One case, played: its snapshots through the plugin and an alert book, whose clock is the ticks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::alert::{AlertBook, Cycle, Now, Outcome, Transition};
+use pharos_model::delta::{Change, Deltas};
+use pharos_model::finding::{RuleSpec, Skipped};
+use pharos_model::rule_case::expectation::compare_transitions;
+use pharos_model::rule_case::{Line, Mark, Seen, shown};
+
+use super::suite::{Case, Expectation};
+use crate::plugin::LoadedPlugin;
+
+/// What came of a case.
+#[derive(Default)]
+pub struct Played {
+    pub mismatches: Vec<Mismatch>,
+    /// What was wrong with the plugin itself.
+    pub failures: Vec<String>,
+    /// What was odd with it, and may be meant.
+    pub notes: Vec<String>,
+}
+
+impl Played {
+    pub fn passed(&self) -> bool {
+        self.mismatches.is_empty() && self.failures.is_empty()
+    }
+}
+
+/// An expectation that was not met.
+pub struct Mismatch {
+    pub at: Duration,
+    pub line: usize,
+    pub what: &'static str,
+    pub lines: Vec<Line>,
+    /// Why the rules that were expected to say something could not look.
+    pub skipped: Vec<String>,
+}
+
+pub async fn play(case: &Case, plugin: &LoadedPlugin) -> Played {
+    let mut played = Played::default();
+    let (mut deltas, mut alerts) = (Deltas::default(), AlertBook::default());
+    let mut transitions = Vec::new();
+    let kind = &case.timeline.subject.kind;
+    // As in the agent: what is not about this kind of subject is not asked of it.
+    let rules: Vec<RuleSpec> = plugin.rules().iter().filter(|rule| rule.subject_kind == *kind).cloned().collect();
+    let mut expectations = case.expectations.iter().peekable();
+    for (tick, snapshot) in (0..).zip(case.timeline.snapshots()) {
+        if expectations.peek().is_none() {
+            break;
+        }
+        let change = Arc::new(deltas.push(snapshot));
+        let now = Now { monotonic: change.snapshot.taken_at, wall_ms: change.snapshot.taken_at_ms };
+        let (outcome, skipped) = judge(plugin, &change, now, &mut played).await;
+        let id = &plugin.description().id;
+        transitions.extend(alerts.apply(Cycle { plugin: id, snapshot: &change.snapshot, rules: &rules, outcome }, now));
+        while let Some(expectation) = expectations.next_if(|expectation| expectation.tick == tick) {
+            let open = alerts.alerts().collect();
+            let seen = Seen { at: now.monotonic, wall_ms: now.wall_ms, alerts: open, rules: &rules, skipped: &skipped };
+            played.mismatches.extend(compare(expectation, &seen, &transitions));
+            transitions.clear();
+        }
+    }
+    played
+}
+
+async fn judge(plugin: &LoadedPlugin, change: &Arc<Change>, now: Now, played: &mut Played) -> (Outcome, Vec<Skipped>) {
+    let at = shown(now.monotonic);
+    match plugin.evaluate(Arc::clone(change)).await.1 {
+        Ok(checked) => {
+            played.notes.extend(checked.repairs.iter().map(|repair| format!("at {at} its report was repaired: {repair}")));
+            let skipped = checked.report.skipped.clone();
+            (Outcome::Judged(checked.report), skipped)
+        }
+        Err(err) => {
+            let list = if err.is_offence() { &mut played.failures } else { &mut played.notes };
+            list.push(format!("at {at} the plugin {err}"));
+            (Outcome::Failed(err.to_string()), Vec::new())
+        }
+    }
+}
+
+fn compare(expectation: &Expectation, seen: &Seen<'_>, transitions: &[Transition]) -> Vec<Mismatch> {
+    let happened: Vec<&Transition> = transitions.iter().collect();
+    let told: Vec<&Transition> = transitions.iter().filter(|transition| transition.notifies()).collect();
+    let compared = [
+        ("open alerts", expectation.alerts.as_ref().map(|expected| seen.compare_alerts(expected))),
+        ("transitions", expectation.transitions.as_ref().map(|expected| compare_transitions(expected, &happened))),
+        ("what people are told", expectation.told.as_ref().map(|expected| compare_transitions(expected, &told))),
+        ("skipped rules", Some(seen.compare_skipped(&expectation.skipped))),
+    ];
+    let wrong = compared.into_iter().filter_map(|(what, lines)| Some((what, lines?)));
+    wrong
+        .filter(|(_, lines)| lines.iter().any(|line| line.mark != Mark::Met))
+        .map(|(what, lines)| Mismatch { at: seen.at, line: expectation.line, what, lines, skipped: skips(expectation, seen) })
+        .collect()
+}
+
+fn skips(expectation: &Expectation, seen: &Seen<'_>) -> Vec<String> {
+    let transitions = expectation.transitions.iter().chain(&expectation.told).flatten().map(|transition| transition.rule.as_str());
+    let rules: Vec<&str> = expectation.alerts.iter().flatten().map(|alert| alert.rule.as_str()).chain(transitions).collect();
+    seen.skips_of(|rule| rules.contains(&rule))
+}

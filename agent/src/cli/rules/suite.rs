@@ -1,0 +1,222 @@
+//! From a file to the cases in it, or to everything that is wrong with it.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pharos_model::rule_case::{ExpectedAlert, ExpectedTransition, TICKS_MAX, Timeline};
+
+use super::facts;
+use super::file::{CaseTable, ExpectTable, SHAPE, SubjectTable, SuiteTable, TransitionTable};
+use crate::config::LoadError;
+use crate::config::load::{Document, document, folder_of, read};
+use crate::config::problem::{Located, Problem, position};
+use crate::config::shape::{Places, did_you_mean};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// The cases of one file.
+pub struct Suite {
+    pub path: PathBuf,
+    /// An id, or a path ending in `.wasm`, as it is written in the file.
+    pub plugin: String,
+    pub cases: Vec<Case>,
+    text: String,
+    places: Places,
+}
+
+/// One case, checked.
+pub struct Case {
+    pub name: String,
+    pub line: usize,
+    pub timeline: Timeline,
+    pub settings: toml::Table,
+    /// In the order of time.
+    pub expectations: Vec<Expectation>,
+}
+
+/// What should be after a tick.
+pub struct Expectation {
+    pub tick: u32,
+    pub line: usize,
+    pub alerts: Option<Vec<ExpectedAlert>>,
+    /// Since the expectation before it.
+    pub transitions: Option<Vec<ExpectedTransition>>,
+    /// Of the transitions, those that people hear of.
+    pub told: Option<Vec<ExpectedTransition>>,
+    pub skipped: Vec<String>,
+}
+
+impl Suite {
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let text = read(path)?;
+        let Document { value, places, problems } = document::<SuiteTable>(&text, &SHAPE);
+        let mut check = Check { text: &text, places, problems, folder: folder_of(path) };
+        let (plugin, cases) = match value {
+            Some(file) => check.suite(file),
+            None => (String::new(), Vec::new()),
+        };
+        let Check { places, problems, .. } = check;
+        if problems.is_empty() {
+            return Ok(Self { path: path.to_owned(), plugin, cases, text, places });
+        }
+        Err(invalid(path, &text, problems))
+    }
+
+    /// The plugin's file, if it names one.
+    pub fn plugin_file(&self) -> Option<PathBuf> {
+        self.plugin.ends_with(".wasm").then(|| folder_of(&self.path).join(&self.plugin))
+    }
+
+    /// What only the plugin can know to be wrong, at a path of the file.
+    pub fn refuse(&self, problems: Vec<(String, String)>) -> LoadError {
+        let problems = problems.into_iter().map(|(path, message)| Problem { place: self.places.find(&path), message }).collect();
+        invalid(&self.path, &self.text, problems)
+    }
+
+    /// Where a path of the settings of a case stands: in the case, if it sets that key, else at the top of the file.
+    pub fn settings_path(&self, case: usize, path: &str) -> String {
+        let own = format!("case[{case}].settings");
+        let first_key: String = path.chars().take(1).chain(path.chars().skip(1).take_while(|char| !matches!(char, '.' | '['))).collect();
+        if self.places.has(&format!("{own}{first_key}")) { format!("{own}{path}") } else { format!("settings{path}") }
+    }
+
+    /// Rules that a case expects something of and that the plugin does not have: where, and what to say.
+    pub fn unknown_rules(&self, case: usize, known: &[&str]) -> Vec<(String, String)> {
+        let mut named = Vec::new();
+        for (index, expectation) in self.cases[case].expectations.iter().enumerate() {
+            let at = format!("case[{case}].expect[{index}]");
+            let alerts = expectation.alerts.iter().flatten().map(|alert| alert.rule.as_str());
+            named.extend(alerts.enumerate().map(|(index, rule)| (format!("{at}.alerts[{index}].rule"), rule)));
+            for (key, list) in [("transitions", &expectation.transitions), ("told", &expectation.told)] {
+                let rules = list.iter().flatten().map(|transition| transition.rule.as_str());
+                named.extend(rules.enumerate().map(|(index, rule)| (format!("{at}.{key}[{index}].rule"), rule)));
+            }
+            named.extend(expectation.skipped.iter().enumerate().map(|(index, rule)| (format!("{at}.skipped[{index}]"), rule.as_str())));
+        }
+        let say = |rule: &str| {
+            let hint = did_you_mean(rule, known.iter().copied());
+            let hint = if hint.is_empty() { format!("; its rules are {}", known.join(", ")) } else { hint };
+            format!("the plugin has no rule `{rule}`{hint}")
+        };
+        named.into_iter().filter(|(_, rule)| !known.contains(rule)).map(|(path, rule)| (path, say(rule))).collect()
+    }
+}
+
+fn invalid(path: &Path, text: &str, mut problems: Vec<Problem>) -> LoadError {
+    problems.sort_by_key(|problem| problem.place.start);
+    let problems = problems.into_iter().map(|problem| Located::new(text, problem)).collect();
+    LoadError::Invalid { path: path.to_owned(), problems }
+}
+
+/// Collects what is wrong with a file.
+pub struct Check<'a> {
+    text: &'a str,
+    places: Places,
+    problems: Vec<Problem>,
+    pub folder: &'a Path,
+}
+
+impl Check<'_> {
+    /// Something is wrong with the value at this path.
+    pub fn report(&mut self, path: &str, message: impl std::fmt::Display) {
+        self.problems.push(Problem { place: self.places.find(path), message: format!("`{path}`: {message}") });
+    }
+
+    fn line(&self, path: &str) -> usize {
+        position(self.text, self.place(path).start).0
+    }
+
+    fn place(&self, path: &str) -> Range<usize> {
+        self.places.find(path)
+    }
+
+    fn suite(&mut self, file: SuiteTable) -> (String, Vec<Case>) {
+        let SuiteTable { plugin, subject, interval, settings, case } = file;
+        if interval.is_some_and(|interval| interval.is_zero()) {
+            self.report("interval", "must not be 0");
+        }
+        if case.is_empty() {
+            self.report("case", "there is none");
+        }
+        let mut names = BTreeSet::new();
+        let mut cases = Vec::new();
+        for (index, mut table) in case.into_iter().enumerate() {
+            let path = format!("case[{index}]");
+            if !names.insert(table.name.clone()) {
+                self.report(&format!("{path}.name"), "another case has this name");
+            }
+            table.interval = table.interval.or(interval);
+            table.settings = overlay(settings.clone(), std::mem::take(&mut table.settings));
+            cases.extend(self.case(&path, table, &subject));
+        }
+        (plugin, cases)
+    }
+
+    fn case(&mut self, path: &str, mut table: CaseTable, subject: &SubjectTable) -> Option<Case> {
+        let interval = table.interval.filter(|interval| !interval.is_zero());
+        if table.interval.is_some() && interval.is_none() {
+            self.report(&format!("{path}.interval"), "must not be 0");
+        }
+        let interval = interval.unwrap_or(INTERVAL);
+        let expectations = self.expectations(path, std::mem::take(&mut table.expect), interval);
+        let timeline = facts::timeline(self, path, &table, subject, interval)?;
+        Some(Case { name: table.name, line: self.line(path), timeline, settings: table.settings, expectations })
+    }
+
+    fn expectations(&mut self, path: &str, tables: Vec<ExpectTable>, interval: Duration) -> Vec<Expectation> {
+        if tables.is_empty() {
+            self.report(path, "the case expects nothing; write an [[case.expect]]");
+        }
+        let mut expectations = Vec::new();
+        let mut latest = Duration::ZERO;
+        for (index, table) in tables.into_iter().enumerate() {
+            let path = format!("{path}.expect[{index}]");
+            let ExpectTable { at, alerts, transitions, told, skipped } = table;
+            if alerts.is_none() && transitions.is_none() && told.is_none() && skipped.is_empty() {
+                self.report(&path, "it expects nothing; give `alerts` (`[]` is none), `transitions`, `told` or `skipped`");
+            }
+            let tick = self.tick(&format!("{path}.at"), at, interval);
+            if at < std::mem::replace(&mut latest, at) {
+                self.report(&format!("{path}.at"), "is before the expectation above it; write them in the order of time");
+            }
+            let checked = |list: Option<Vec<TransitionTable>>| list.map(|list| list.into_iter().map(transition).collect());
+            let (transitions, told) = (checked(transitions), checked(told));
+            expectations.push(Expectation { tick, line: self.line(&path), alerts, transitions, told, skipped });
+        }
+        expectations
+    }
+
+    /// The tick at this time. A time between two ticks would be judged at neither.
+    pub fn tick(&mut self, path: &str, at: Duration, interval: Duration) -> u32 {
+        let ticks = at.as_nanos() / interval.as_nanos().max(1);
+        let Some(tick) = u32::try_from(ticks).ok().filter(|tick| *tick <= TICKS_MAX) else {
+            self.report(path, format_args!("is tick {ticks} of the case, more than {TICKS_MAX}; give a longer interval"));
+            return 0;
+        };
+        let before = interval * tick;
+        if before != at {
+            let [before, after, interval] = [before, before + interval, interval].map(humantime::format_duration);
+            self.report(path, format_args!("is between two ticks, which are {interval} apart; give \"{before}\" or \"{after}\""));
+        }
+        tick
+    }
+}
+
+fn transition(table: TransitionTable) -> ExpectedTransition {
+    let TransitionTable { rule, labels, reason, severity, at } = table;
+    ExpectedTransition { rule, labels, reason, severity, at }
+}
+
+/// Lays settings over others: tables merge, everything else replaces.
+fn overlay(mut under: toml::Table, over: toml::Table) -> toml::Table {
+    for (key, value) in over {
+        let merged = match (under.remove(&key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => toml::Value::Table(overlay(under, over)),
+            (_, over) => over,
+        };
+        under.insert(key, merged);
+    }
+    under
+}

@@ -1,0 +1,83 @@
+//! Plugin files loaded as the agent would, in a temporary folder and without a store.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use pharos_model::delta::Change;
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config::plugins::{LimitsConfig, PluginConfig, PluginsConfig};
+use crate::plugin::compile::Compiler;
+use crate::plugin::{Linkers, LoadError, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine, validate};
+use crate::telemetry::metrics::SelfMetrics;
+
+/// The longest that one call of a plugin may last.
+const CALL_WALL: Duration = Duration::from_secs(60);
+
+/// Loads any number of plugins; what was compiled once is not compiled again.
+pub struct Workbench {
+    loader: Loader,
+    ticker: Ticker,
+    /// Where compiled plugins are.
+    _folder: TempDir,
+}
+
+impl Workbench {
+    pub fn open() -> anyhow::Result<Self> {
+        let clock = Clock::start();
+        let folder = tempfile::tempdir()?;
+        // Pooled as in an agent, so that a call costs here what it costs there.
+        let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
+        let ticker = Ticker::start(&engine, clock)?;
+        let loader = Loader {
+            compiler: Compiler::new(std::env::current_exe()?, folder.path(), &PluginsConfig::default(), &engine)?,
+            linkers: Linkers::new(&engine).map_err(|err| anyhow::anyhow!("{err:#}"))?,
+            engine,
+            plugins: BTreeMap::new(),
+            receivers: Vec::new(),
+            secrets: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            state: StateAccess { store: None, clock },
+            metrics: Arc::new(SelfMetrics::default()),
+            clock,
+            tasks: TaskTracker::new(),
+        };
+        Ok(Self { loader, ticker, _folder: folder })
+    }
+
+    pub async fn load(&mut self, id: &str, bytes: &Bytes, settings: toml::Table) -> Result<LoadedPlugin, LoadError> {
+        // What it costs is its CPU time; the author's machine may be busy with other things.
+        let limits = LimitsConfig { wall: Some(CALL_WALL), ..LimitsConfig::default() };
+        self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]);
+        let generation = self.loader.load(id, bytes, digest(bytes), &[]).await?;
+        Ok(LoadedPlugin::new(generation, self.ticker.clone()))
+    }
+}
+
+/// A plugin file, looked at as the agent looks at it first.
+pub fn read_plugin(file: &Path) -> anyhow::Result<(Bytes, validate::Inspection)> {
+    let size = std::fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
+    if size > validate::FILE_BYTES_MAX {
+        bail!("{} is larger than {}", file.display(), bytesize::ByteSize::b(validate::FILE_BYTES_MAX));
+    }
+    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let inspection = validate::inspect(&bytes).with_context(|| file.display().to_string())?;
+    Ok((bytes.into(), inspection))
+}
+
+/// The id that a plugin file must have.
+pub fn plugin_id(file: &Path) -> anyhow::Result<&str> {
+    file.file_stem().and_then(|stem| stem.to_str()).context("the file's name is not UTF-8")
+}
+
+/// A snapshot that `pharos snapshot` recorded.
+pub fn read_snapshot(file: &Path) -> anyhow::Result<Change> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not a snapshot that `pharos snapshot` recorded", file.display()))
+}
