@@ -210,7 +210,7 @@ async fn a_store_that_cannot_be_written_is_said_while_it_cannot() {
     let other = rusqlite::Connection::open(agent.folder().join("data/pharos.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     stage.set_keys(6).await;
-    agent.wait_series("pharos_store_errors_total", |errors| errors >= 1.0).await;
+    agent.wait_series("pharos_store_degraded", |degraded| degraded == 1.0).await;
     other.execute_batch("ROLLBACK").unwrap();
     heard(&stage.pager, "store-degraded", RESOLVED).await;
     agent.stop().await;
@@ -324,5 +324,21 @@ async fn a_rule_that_needs_what_nobody_collects_is_named_at_load() {
     let essentials = agent.wait_plugin("agent-essentials", |plugin| plugin["state"] == "serving").await;
     assert_eq!(essentials["warnings"], json!([]));
     assert_eq!(item(&agent.json("/api/plugins").await, "id", "threshold").unwrap()["last_error"], Value::Null);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trouble_of_a_receiver_that_every_route_leads_to_is_told_to_another_one() {
+    let stage = Stage::new().await;
+    stage.ops.reply_otherwise(Reply::of(StatusCode::GONE));
+    let config = stage.config("").replace("[[route]]\nmatch = { plugin = \"agent-essentials\" }\nreceiver = \"pager\"\n", "");
+    let agent = TestAgent::start_with(&config, plugins()).await;
+    all_serve(&agent).await;
+    stage.set_keys(6).await;
+    heard(&stage.pager, "receiver-gone", FIRED).await;
+    let gone = raised(&agent, "receiver-gone").await;
+    let answer = agent.json(&format!("/api/alerts/{}", gone["fingerprint"].as_str().unwrap())).await;
+    assert_eq!(answer["decision"]["routes"][0]["why"], "the alert is about this receiver itself");
+    assert_eq!(answer["decision"]["receivers"][0]["receiver"], "pager");
     agent.stop().await;
 }

@@ -8,6 +8,9 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use super::StoreError;
 
+/// Every kind of failure that is counted.
+pub const FAILURE_KINDS: [&str; 7] = ["full", "read-only", "damaged", "busy", "disk", "statement", "deadline"];
+
 /// How the store is, for whoever shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condition {

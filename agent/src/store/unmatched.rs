@@ -13,7 +13,7 @@ const PREFIX: &str = "unmatched/";
 impl Store {
     /// What the agent before this one gathered.
     pub async fn unmatched(&self) -> Result<Vec<Unseen>, StoreError> {
-        self.call(|connection| {
+        self.know(|connection| {
             let mut query = connection.prepare("SELECT name, value FROM numbers WHERE name GLOB ?1 || '*'")?;
             let rows = query.query_map(params![PREFIX], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -24,7 +24,7 @@ impl Store {
 
     /// Takes the place of all that was kept before.
     pub async fn keep_unmatched(&self, unseen: Vec<Unseen>) -> Result<(), StoreError> {
-        self.call(move |connection| {
+        self.keep(move |connection| {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM numbers WHERE name GLOB ?1 || '*'", params![PREFIX])?;
             for Unseen { plugin, rule, looked } in &unseen {

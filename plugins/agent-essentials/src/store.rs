@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase};
-use pharos_plugin::{Severity, SkipReason, Snapshot, text};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation};
+use pharos_plugin::{Severity, SkipReason, Snapshot};
 
 use crate::label;
 
 const DAMAGED: &str = "pharos_store_damaged_files";
 const DEGRADED: &str = "pharos_store_degraded";
-const ERRORS: &str = "pharos_store_errors_total";
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -25,9 +24,9 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "store-degraded",
-        summary: "the state store cannot be written",
+        summary: "the state store cannot keep everything",
         category: "state",
-        needs: &[ERRORS],
+        needs: &[DEGRADED],
         hold_off: Duration::ZERO,
         keep_firing: Duration::from_mins(1),
         grading: Grading::Fact(Severity::Critical),
@@ -62,26 +61,19 @@ fn store_damaged(case: &Case) -> Explanation {
     }
 }
 
-/// The store says that it is, or writes failed since the last look.
 fn degraded(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    if snapshot.value(DEGRADED).is_ok_and(|degraded| degraded == Some(1.0)) {
-        return Ok(vec![Observation { labels: Vec::new(), value: 1.0 }]);
-    }
-    let mut failed = each_increase(snapshot, ERRORS)?;
-    failed.retain(|errors| errors.value > 0.0);
-    Ok(failed)
+    let is_degraded = snapshot.value(DEGRADED)? == Some(1.0);
+    Ok(is_degraded.then_some(Observation { labels: Vec::new(), value: 1.0 }).into_iter().collect())
 }
 
 fn store_degraded(case: &Case) -> Explanation {
-    let errors = case.related(ERRORS).map(|errors| format!(" {} failed since the start.", text::counted(errors, "write", "writes")));
     let parts = case.snapshot.table("parts");
     let row = parts.as_ref().and_then(|parts| parts.texts("name").iter().position(|name| name.as_deref() == Some("store")));
     let why = row.and_then(|row| parts.and_then(|parts| parts.texts("cause").into_iter().nth(row)?));
     Explanation {
-        title: "state store cannot be written".to_owned(),
+        title: "state store cannot keep everything".to_owned(),
         detail: format!(
-            "Alerts are judged and told all the same, but a restart now could tell some of them again.{}{}",
-            errors.unwrap_or_default(),
+            "Alerts are judged and told all the same.{}",
             why.map(|why| format!(" The store: {why}.")).unwrap_or_default()
         ),
         cause: "The disk is full, read-only or failing.".to_owned(),

@@ -143,30 +143,24 @@ fn a_damaged_store_says_where_it_is_and_what_is_lost() {
 }
 
 #[test]
-fn a_store_that_cannot_be_written_is_critical_whoever_says_so() {
-    let facts = |rate: f64| {
+fn a_store_that_cannot_keep_everything_is_critical() {
+    let facts = |degraded: u8| {
         format!(
-            "agent present\npharos_store_errors_total 7 rate {rate}\ntable parts\n| name text | state text | cause text |\n| http | ok | - |\n| store | failed | disk is full |"
+            "agent present\npharos_store_degraded {degraded}\ntable parts\n| name text | state text | cause text |\n| http | ok | - |\n| store | degraded | disk is full |"
         )
     };
-    check(&facts(0.0), expect![""]);
+    check(&facts(0), expect![""]);
     check(
-        &facts(0.1),
+        &facts(1),
         expect![[r#"
-            store-degraded: raise critical: state store cannot be written
+            store-degraded: raise critical: state store cannot keep everything
         "#]],
     );
     check_words(
-        &facts(0.1),
+        &facts(1),
         expect![[r#"
-            state store cannot be written
-            Alerts are judged and told all the same, but a restart now could tell some of them again. 7 writes failed since the start. The store: disk is full.
-        "#]],
-    );
-    check(
-        &(facts(0.0).replace("table", "pharos_store_degraded 1\ntable")),
-        expect![[r#"
-            store-degraded: raise critical: state store cannot be written
+            state store cannot keep everything
+            Alerts are judged and told all the same. The store: disk is full.
         "#]],
     );
 }
