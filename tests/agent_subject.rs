@@ -210,7 +210,7 @@ async fn a_store_that_cannot_be_written_is_said_while_it_cannot() {
     let other = rusqlite::Connection::open(agent.folder().join("data/pharos.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     stage.set_keys(6).await;
-    agent.wait_series("pharos_store_degraded", |degraded| degraded == 1.0).await;
+    raised(&agent, "store-degraded").await;
     other.execute_batch("ROLLBACK").unwrap();
     heard(&stage.pager, "store-degraded", RESOLVED).await;
     agent.stop().await;

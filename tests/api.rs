@@ -124,6 +124,7 @@ async fn answers_have_the_promised_shapes() {
         "labels": { "database": "cache", "server": redis_id }, "severity": "warning", "state": "firing", "since": null, "started_at": null,
         "value": 1.0, "raise_at": 0.5, "clear_at": 0.25, "title": format!("{redis_id} is up"), "detail": null, "cause": null, "fix": null,
         "frozen": null, "frozen_since": null, "frozen_evaluations": 0, "flapping_since": null,
+        "acknowledgement": null,
     });
     assert_eq!(alert, expected);
     assert_eq!(agent.json("/api/database/alerts?database=app").await["items"], json!([]));
@@ -165,7 +166,7 @@ async fn a_receiver_that_is_down_is_degraded_until_it_hears_again() {
     receiver.reply_otherwise(Reply::of(StatusCode::SERVICE_UNAVAILABLE));
     let agent = TestAgent::start(&[redis_config("cache", &[&cache]), receiver_config(&receiver.url()), RULES.to_owned()].concat()).await;
     let part = agent.wait_part("receiver ops", |part| part["state"] == "degraded").await;
-    assert_eq!(part["cause"], "the receiver asks to try again (1 waiting)");
+    assert_eq!(part["cause"], "status 503 (1 waiting)");
     agent.wait_series("pharos_notifications_pending{receiver=\"ops\"}", |pending| pending == 1.0).await;
     agent.wait_json("/readyz", |answer| answer["ready"] == true).await;
 
@@ -271,7 +272,7 @@ async fn errors_are_json_with_a_way_out() {
     assert_eq!(error(&agent, "/api/database/slow-queries?limit=-1").await.0, 400);
     let (status, body) = error(&agent, "/nowhere").await;
     assert_eq!((status, &body["code"]), (404, &json!("not_found")));
-    let (status, content_type, body) = ask(&agent, "POST /api/plugins", "content-length: 0\r\n").await;
+    let (status, content_type, body) = ask(&agent, "POST /api/plugins", "content-type: application/json\r\ncontent-length: 0\r\n").await;
     assert_eq!((status, content_type.as_str()), (405, "application/json"), "{body}");
 
     // A server that is down: degraded, and ready all the same.

@@ -131,7 +131,7 @@ impl Victim {
         };
         let rules: String = (0..RULES).map(rule).collect();
         let config = format!(
-            "[agent]\ndata_dir = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"100ms\"\n{}{}{}",
+            "[agent]\ndata_dir = \"{}\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"100ms\"\n[plugin.agent-essentials]\nenabled = false\n{}{}{}",
             data_dir.unwrap_or(Path::new("data")).display(),
             redis_config("cache", &[redis]),
             rules,

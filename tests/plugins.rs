@@ -26,7 +26,7 @@ async fn shipped_plugins_serve_and_are_shown_as_documented() {
     let settled = |list: &Value| list["items"].as_array().is_some_and(|items| items.iter().all(|plugin| plugin["state"] == "serving"));
     let list = agent.wait_json("/api/plugins", settled).await;
     let ids: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|plugin| plugin["id"].as_str()).collect();
-    assert_eq!(ids, ["agent-essentials", "postgres-essentials", "redis-essentials", "threshold", "webhook"]);
+    assert_eq!(ids, ["agent-essentials", "email", "postgres-essentials", "redis-essentials", "threshold", "webhook"]);
     for plugin in list["items"].as_array().unwrap() {
         let keys: Vec<&str> = plugin.as_object().unwrap().keys().map(String::as_str).collect();
         let documented = [

@@ -72,10 +72,7 @@ fn store_degraded(case: &Case) -> Explanation {
     let why = row.and_then(|row| parts.and_then(|parts| parts.texts("cause").into_iter().nth(row)?));
     Explanation {
         title: "state store cannot keep everything".to_owned(),
-        detail: format!(
-            "Alerts are judged and told all the same.{}",
-            why.map(|why| format!(" The store: {why}.")).unwrap_or_default()
-        ),
+        detail: format!("Alerts are judged and told all the same.{}", why.map(|why| format!(" The store: {why}.")).unwrap_or_default()),
         cause: "The disk is full, read-only or failing.".to_owned(),
         fix: "See `df -h` and `df -i` of the folder `agent.data_dir`, and `dmesg`. Make room there: the agent goes on by itself."
             .to_owned(),
