@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use pharos_model::alert::Alert;
+use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::delta::Change;
+use pharos_model::dispatch::Acknowledgement;
 use pharos_model::metric::AGENT;
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::SubjectKey;
@@ -21,6 +22,8 @@ pub struct Picture {
     pub subjects: BTreeMap<SubjectKey, Arc<Change>>,
     /// Open alerts, the gravest first.
     pub alerts: Arc<Vec<Alert>>,
+    /// Who takes care of which alert.
+    pub acknowledgements: Arc<BTreeMap<Fingerprint, Acknowledgement>>,
 }
 
 impl Picture {
@@ -107,11 +110,16 @@ impl Board {
         }
     }
 
-    pub fn show_alerts<'a>(&self, alerts: impl Iterator<Item = &'a Alert>) {
+    pub fn show_alerts<'a>(
+        &self,
+        alerts: impl Iterator<Item = &'a Alert>,
+        acknowledgements: impl Iterator<Item = (Fingerprint, &'a Acknowledgement)>,
+    ) {
         let mut alerts: Vec<Alert> = alerts.cloned().collect();
         alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.started_at_ms.cmp(&b.started_at_ms)));
         let mut picture = Picture::clone(&self.picture.load());
         picture.alerts = Arc::new(alerts);
+        picture.acknowledgements = Arc::new(acknowledgements.map(|(fingerprint, words)| (fingerprint, words.clone())).collect());
         self.picture.store(Arc::new(picture));
     }
 

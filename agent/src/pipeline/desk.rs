@@ -3,7 +3,7 @@
 //! Whatever changes something is stored when the answer comes, or the answer is an error and nothing changed.
 
 use pharos_model::alert::{Alert, Fingerprint, Transition};
-use pharos_model::dispatch::{AcknowledgeError, Acknowledgement, Changes, Dispatcher, Silence, SilenceError, Trace};
+use pharos_model::dispatch::{AcknowledgeError, Changes, Dispatcher, Silence, SilenceError, Trace};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,7 +22,6 @@ pub enum Order {
     ExpireSilence(String, String, oneshot::Sender<Result<Silence, DeskError>>),
     Acknowledge(Fingerprint, Words, oneshot::Sender<Result<(), DeskError>>),
     Unacknowledge(Fingerprint, String, oneshot::Sender<Result<(), DeskError>>),
-    Acknowledged(oneshot::Sender<Vec<(Fingerprint, Acknowledgement)>>),
     Explain(Fingerprint, oneshot::Sender<Result<Explanation, DeskError>>),
     Retry(Wanted, String, oneshot::Sender<Result<Vec<u64>, DeskError>>),
     Drop(Wanted, String, oneshot::Sender<Result<usize, DeskError>>),
@@ -99,11 +98,6 @@ impl Desk {
         self.ask(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
     }
 
-    /// Who takes care of which alert.
-    pub async fn acknowledged(&self) -> Result<Vec<(Fingerprint, Acknowledgement)>, DeskError> {
-        self.ask(Order::Acknowledged).await
-    }
-
     pub async fn explain(&self, fingerprint: Fingerprint) -> Result<Explanation, DeskError> {
         self.ask(|answer| Order::Explain(fingerprint, answer)).await?
     }
@@ -128,7 +122,6 @@ impl Pipeline {
             Order::ExpireSilence(id, who, answer) => drop(answer.send(self.expire_silence(&id, &who).await)),
             Order::Acknowledge(fingerprint, words, answer) => drop(answer.send(self.acknowledge(fingerprint, words).await)),
             Order::Unacknowledge(fingerprint, who, answer) => drop(answer.send(self.unacknowledge(fingerprint, &who).await)),
-            Order::Acknowledged(answer) => drop(answer.send(self.acknowledged())),
             Order::Explain(fingerprint, answer) => drop(answer.send(self.explain(fingerprint).await)),
             Order::Retry(wanted, who, answer) => drop(answer.send(self.retry(wanted, &who).await)),
             Order::Drop(wanted, who, answer) => drop(answer.send(self.drop_rows(wanted, &who).await)),
@@ -161,14 +154,6 @@ impl Pipeline {
         let before = self.dispatcher.clone();
         self.dispatcher.unacknowledge(fingerprint)?;
         self.commit(before, self.audit(who, "alert.unacknowledge", &fingerprint.to_string(), &())).await
-    }
-
-    fn acknowledged(&self) -> Vec<(Fingerprint, Acknowledgement)> {
-        let acknowledged = |alert: &Alert| {
-            let key = (alert.fingerprint, alert.incident);
-            Some((alert.fingerprint, self.dispatcher.acknowledgement(key)?.clone()))
-        };
-        self.alerts.alerts().filter_map(acknowledged).collect()
     }
 
     /// Stores what somebody said; if that fails, nobody said it. Then tells what is told because of it.

@@ -86,6 +86,11 @@ impl Dispatcher {
         self.incidents.get(&key)?.acknowledgement.as_ref()
     }
 
+    /// Of every alert that somebody takes care of.
+    pub fn acknowledgements(&self) -> impl Iterator<Item = (Fingerprint, &Acknowledgement)> {
+        self.incidents.iter().filter_map(|((fingerprint, _), incident)| Some((*fingerprint, incident.acknowledgement.as_ref()?)))
+    }
+
     fn open_incident(&self, fingerprint: Fingerprint) -> Result<IncidentKey, AcknowledgeError> {
         let of_alert = self.incidents.range((fingerprint, 0)..=(fingerprint, u64::MAX));
         let open = of_alert.filter(|(_, incident)| !incident.ended).map(|(key, _)| *key).next_back();

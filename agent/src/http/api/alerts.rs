@@ -1,7 +1,5 @@
 //! `GET /api/alerts`, `GET /api/database/alerts`: open alerts, the gravest first.
 
-use std::collections::BTreeMap;
-
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -13,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Shared;
 use super::super::error::ApiError;
-use super::{ByDatabase, refused};
+use super::ByDatabase;
 use crate::clock::rfc3339;
 
 #[derive(Serialize)]
@@ -49,8 +47,7 @@ pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryReje
     let database = query.checked(&api)?;
     let picture = api.board.picture();
     let of_database = |alert: &&Alert| database.is_none_or(|name| label(&alert.subject.labels, "database") == Some(name));
-    let acknowledged: BTreeMap<_, _> = api.desk.acknowledged().await.map_err(refused)?.into_iter().collect();
-    let item = |alert| item(alert, acknowledged.get(&alert.fingerprint));
+    let item = |alert| item(alert, picture.acknowledgements.get(&alert.fingerprint));
     let items: Vec<AlertItem<'_>> = picture.alerts.iter().filter(of_database).map(item).collect();
     Ok(Json(json!({ "items": items })))
 }
