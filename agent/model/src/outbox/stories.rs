@@ -207,3 +207,38 @@ fn a_receiver_that_is_gone_keeps_its_rows_for_another_day() {
     story.now = 1_000_000 * SECOND;
     assert_eq!((story.accept(), story.queue.len(), story.queue.next_due()), (None, 1, None));
 }
+
+#[test]
+fn a_person_may_drop_what_waits_but_not_what_is_under_way() {
+    let mut story =
+        Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND), row(3, 1, Tells::End, "a", 9 * SECOND)]);
+    let Some(Next::Send(batch)) = story.queue.take(story.now) else { panic!("one is due") };
+    assert_eq!(batch.seqs, [1]);
+    let dropped = story.queue.drop_rows(None).expect("one of them waits");
+    assert!(matches!(&dropped, Settlement::Dead { seqs, reason: "dropped", .. } if *seqs == [2]), "{dropped:?}");
+    assert_eq!(story.queue.drop_rows(Some(&[1, 3, 7])), None, "the incident of both is under way, and nobody knows the third");
+    story.queue.settle(&batch, Delivery::Accepted, story.now, 1.0);
+    assert!(matches!(story.queue.drop_rows(Some(&[3])), Some(Settlement::Dead { .. })));
+    assert!(story.queue.is_empty() && story.queue.next_due().is_none());
+}
+
+#[test]
+fn nobody_hears_the_end_of_what_a_person_dropped() {
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
+    story.queue.drop_rows(None);
+    story.queue.push(row(2, 1, Tells::End, "a", SECOND));
+    let next = story.queue.take(story.now);
+    assert!(matches!(next, Some(Next::Settle(Settlement::Dead { reason: "untold", .. }))), "{next:?}");
+}
+
+#[test]
+fn a_receiver_that_was_gone_is_asked_anew_when_a_person_says_so() {
+    let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
+    story.deliver(Delivery::Gone("status 410".to_owned()));
+    story.queue.push(row(2, 2, Tells::Begin, "b", SECOND));
+    assert_eq!((story.accept(), story.queue.breaker()), (None, BreakerState::Gone));
+    story.queue.revive();
+    story.queue.push(row(1, 1, Tells::Begin, "a", SECOND));
+    assert_eq!(story.accept(), Some((vec![1], "1-1".to_owned())));
+    assert_eq!(story.accept(), Some((vec![2], "2-2".to_owned())));
+}
