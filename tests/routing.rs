@@ -241,7 +241,18 @@ async fn what_was_given_up_is_explained_and_can_be_tried_again_or_dropped() {
     assert!(listed.contains("ops  dead  begin") && listed.contains("(gone after"), "{listed}");
     assert_eq!(says(&agent, &["outbox", "drop", "--receiver", "ops"]).await, "1 notifications were dropped\n");
     assert_eq!(says(&agent, &["outbox", "list", "--state", "dead"]).await, "no notifications\n");
-    agent.stop().await;
+
+    // What is known can be read without the agent too.
+    let folder = agent.stop().await;
+    let config = folder.path().join("stopped.toml");
+    std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:1\"\n").unwrap();
+    let config = config.to_str().unwrap();
+    let (code, listed, err) = output(&["outbox", "list", "--receiver", "ops", "--config", config]).await;
+    assert!(code == Some(0) && listed.lines().count() == 2 && listed.contains("#1  ops  delivered  begin"), "{listed}{err}");
+    let (code, history, err) = output(&["alerts", "history", &many, "--config", config]).await;
+    assert!(code == Some(0) && history.contains("firing -> resolved"), "{history}{err}");
+    let (code, _, err) = output(&["alerts", "list", "--config", config]).await;
+    assert!(code == Some(1) && err.contains("no agent answers"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -123,7 +123,7 @@ impl Notify {
     pub fn send(&self, rows: Vec<Numbered>) {
         let mut by_receiver: BTreeMap<String, Vec<Errand>> = BTreeMap::new();
         for (seq, row) in rows {
-            by_receiver.entry(row.receiver.clone()).or_default().push(Errand::New(seq, row));
+            by_receiver.entry(row.receiver.clone()).or_default().push(Errand::New(seq, Box::new(row)));
         }
         for (receiver, errands) in by_receiver {
             if let Some(post) = self.receivers.get(&receiver) {

@@ -33,7 +33,7 @@ const FLUSH_MAX: Duration = Duration::from_secs(5);
 /// What comes in.
 pub enum Errand {
     /// A row with its number, which is stored already.
-    New(u64, NewRow),
+    New(u64, Box<NewRow>),
     /// One that was given up and is to be tried again, as it is stored.
     Again(Box<OutboxRow>),
     /// Rows with these numbers, or all, are to be given up; how many were.
@@ -159,7 +159,7 @@ impl Worker {
             match errand {
                 Errand::New(seq, new) => {
                     self.queue.push(new.queued(seq, now.monotonic));
-                    self.contents.insert(seq, (new, now.wall_ms));
+                    self.contents.insert(seq, (*new, now.wall_ms));
                 }
                 Errand::Again(row) => {
                     // Whoever asks for it has reason to think that the receiver is there again.

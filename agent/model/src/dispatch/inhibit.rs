@@ -33,10 +33,13 @@ impl Inhibition {
     }
 }
 
+/// Alerts that fire, by the values of the labels that a rule wants to be equal.
+type Sources = HashMap<Vec<String>, BTreeSet<Fingerprint>>;
+
 /// Which alerts fire that explain others, found by what they have to share with them.
 #[derive(Debug, Clone, Default)]
 pub struct Inhibitions {
-    rules: Vec<(Inhibition, HashMap<Vec<String>, BTreeSet<Fingerprint>>)>,
+    rules: Vec<(Inhibition, Sources)>,
     /// Where each source stands, so that it can leave when its labels have changed.
     sources: BTreeMap<Fingerprint, Vec<(usize, Vec<String>)>>,
 }

@@ -24,7 +24,7 @@ mod properties;
 pub(crate) mod stories;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map},
     time::Duration,
 };
 
@@ -150,14 +150,13 @@ impl Dispatcher {
         let routed: Vec<(String, Route)> =
             self.routes.receivers(alert).into_iter().map(|(receiver, route)| (receiver.to_owned(), route.clone())).collect();
         for (receiver, route) in routed {
-            if !incident.entries.contains_key(&receiver) {
-                let (group_key, labels) = route.group(alert);
-                let entry = Entry::new(&receiver, key, group_key, labels);
-                let group = self.groups.entry((receiver.clone(), entry.group_key.clone()));
-                group.or_insert_with(|| Group::new(&route)).members.insert(key);
-                self.touched.entries.insert((key, receiver.clone()));
-                incident.entries.insert(receiver, entry);
-            }
+            let btree_map::Entry::Vacant(vacant) = incident.entries.entry(receiver) else { continue };
+            let receiver = vacant.key().clone();
+            let (group_key, labels) = route.group(alert);
+            let group = self.groups.entry((receiver.clone(), group_key.clone()));
+            group.or_insert_with(|| Group::new(&route)).members.insert(key);
+            vacant.insert(Entry::new(&receiver, key, group_key, labels));
+            self.touched.entries.insert((key, receiver));
         }
         for entry in incident.entries.values_mut() {
             if !alert.is_flapping() && entry.told.as_mut().is_some_and(|told| std::mem::take(&mut told.flapping)) {

@@ -33,8 +33,7 @@ fn refused(err: DeskError) -> ApiError {
         }
         DeskError::Silence(SilenceError::Configured(_) | SilenceError::TooMany) => ApiError::conflict(message),
         DeskError::Silence(_) | DeskError::Acknowledge(_) => ApiError::bad_request(message),
-        DeskError::Store(_) => ApiError::unavailable(format!("nothing changed, because it could not be stored: {message}")),
-        DeskError::Closed => ApiError::unavailable(message),
+        DeskError::Store(_) | DeskError::Closed => ApiError::unavailable(message),
     }
 }
 
