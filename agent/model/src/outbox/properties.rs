@@ -25,6 +25,8 @@ enum Event {
     Answer(bool, Answer),
     /// The process ends at once and starts anew; what was under way arrived just then, or never.
     Kill(bool),
+    /// A person has everything that was given up tried again.
+    Retry,
     Wait(u64),
 }
 
@@ -44,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
         4 => Just(Event::Send),
         4 => (any::<bool>(), answer).prop_map(|(oldest, answer)| Event::Answer(oldest, answer)),
         1 => any::<bool>().prop_map(Event::Kill),
+        1 => Just(Event::Retry),
         2 => (0..100_u64).prop_map(Event::Wait),
     ]
 }
@@ -74,6 +77,8 @@ struct World {
     made: BTreeMap<u64, Row>,
     /// Incidents whose beginning was given up and that are not told otherwise.
     untold: BTreeSet<u64>,
+    /// The youngest delivered row of each incident.
+    delivered: BTreeMap<u64, u64>,
     under_way: Vec<Batch>,
     now: Duration,
     next_seq: u64,
@@ -154,6 +159,7 @@ impl World {
                 for seq in seqs {
                     let row = self.store.remove(seq).expect("settled once").row;
                     self.untold.remove(&row.incident);
+                    self.delivered.insert(row.incident, row.seq);
                 }
             }
             Settlement::Waiting { seqs, attempts, pause, message, .. } => {
@@ -196,6 +202,25 @@ impl World {
         }
     }
 
+    fn retry(&mut self) {
+        let heard = |row: &Row| self.delivered.get(&row.incident).is_some_and(|youngest| *youngest > row.seq);
+        let (late, again) = std::mem::take(&mut self.dead).into_iter().partition(heard);
+        self.dead = late;
+        self.queue.revive();
+        for dead in again {
+            let row = Row { due: self.now, attempts: 0, waited: Duration::ZERO, message: None, ..dead };
+            self.store.insert(row.seq, Stored { row: row.clone(), is_sending: false });
+            // It may have arrived before it was given up; it is told anew.
+            self.heard.retain(|heard| heard.seq != row.seq);
+            if row.tells == Tells::Begin {
+                self.untold.remove(&row.incident);
+            }
+            if let Some(settlement) = self.queue.push_again(row) {
+                self.keep(&settlement);
+            }
+        }
+    }
+
     fn step(&mut self, event: Event) {
         match event {
             Event::Tell(incident) => self.tell(incident),
@@ -208,6 +233,7 @@ impl World {
                 }
             }
             Event::Kill(arrived) => self.kill(arrived),
+            Event::Retry => self.retry(),
             Event::Wait(seconds) => self.now += SECOND * u32::try_from(seconds).unwrap_or(0),
         }
     }
