@@ -148,7 +148,7 @@ async fn through_a_failing_disk(order: &str, said: &str) {
         sleep(std::time::Duration::from_millis(50)).await;
     }
     stage.victim.kill().await;
-    let complaints = complaints(data.path(), &stage.receiver).await;
+    let complaints = complaints(data.path(), &stage.receiver);
     assert!(complaints.is_empty(), "{complaints:#?}\n{}", stage.victim.log());
     assert_eq!(StoreReader::open(data.path()).unwrap().verify_audit().unwrap().broken, None);
 }

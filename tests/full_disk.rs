@@ -169,7 +169,7 @@ async fn an_agent_on_a_full_disk_tells_and_stores_alerts_is_killed_starts_and_re
     set_keys(&mut stage.keys, 0).await;
     stage.victim.wait_calm().await;
     stage.victim.kill().await;
-    let complaints = complaints(disk.path(), &stage.receiver).await;
+    let complaints = complaints(disk.path(), &stage.receiver);
     assert!(complaints.is_empty(), "{complaints:#?}\n{}", stage.victim.log());
     let verdict = StoreReader::open(disk.path()).unwrap().verify_audit().unwrap();
     assert_eq!(verdict.broken, None);

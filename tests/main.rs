@@ -9,7 +9,7 @@
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
-//! - `alerting`, `routing`, `durability`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
+//! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
@@ -32,6 +32,7 @@ mod disk_faults;
 mod durability;
 mod egress;
 mod faults;
+mod flood;
 mod full_disk;
 mod health;
 mod hosting;

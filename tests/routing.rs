@@ -218,6 +218,20 @@ async fn somebody_who_takes_care_is_not_reminded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_hears_late_is_told_and_not_reminded() {
+    let mut stage = Stage::new().await;
+    let agent = start(&stage.config(&[("many", 5)], &format!("{AT_ONCE}repeat_interval = \"100ms\"\n"))).await;
+    // Before the next try there are reminders to tell as well.
+    stage.ops.reply_next([Reply::of(StatusCode::SERVICE_UNAVAILABLE)]);
+    stage.set_keys(6).await;
+    assert!(stage.ops.wait_until(PATIENCE, |received| received.count("many").firing >= 2).await);
+    let heard = stage.deliveries().into_iter().filter(|delivery| delivery.status.is_success());
+    let said: Vec<Option<String>> = heard.map(|delivery| delivery.alerts[0].annotations.get("summary").cloned()).collect();
+    assert_eq!((said[0].as_deref(), said[1].as_deref()), (None, Some("it still fires")));
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_given_up_is_explained_and_can_be_tried_again_or_dropped() {
     let mut stage = Stage::new().await;
     stage.ops.reply_otherwise(Reply::of(StatusCode::BAD_REQUEST));

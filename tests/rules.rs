@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use pharos::plugin::validate::{World, inspect};
 use serde_json::Value;
 
 use crate::fixture::program::output;
@@ -49,13 +50,14 @@ fn refused(said: &(Option<i32>, String, String), expected: &[&str]) {
 
 #[tokio::test]
 async fn the_cases_beside_the_shipped_plugins_hold() {
-    let mut files: Vec<_> = std::fs::read_dir(project().join("plugins")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|folder| folder.join("tests.toml").is_file());
-    let files: Vec<_> = files.iter().map(|folder| folder.join("tests.toml")).collect();
-    assert_eq!(files.len(), 3, "every plugin with rules has its cases");
+    let has_rules = |bytes: &[u8]| inspect(bytes).unwrap().world == World::AlertRule;
+    let with_rules = shipped().into_iter().filter(|(_, bytes)| has_rules(bytes));
+    let files: Vec<_> = with_rules.map(|(id, _)| project().join(format!("plugins/{id}/tests.toml"))).collect();
+    let missing: Vec<_> = files.iter().filter(|file| !file.is_file()).collect();
+    assert!(files.len() >= 4 && missing.is_empty(), "every plugin with rules has its cases: {missing:?}");
     let (code, stdout, stderr) = test(&files.iter().map(AsRef::as_ref).collect::<Vec<_>>(), &[]).await;
     assert_eq!(code, Some(0), "{stdout}{stderr}");
-    assert!(stdout.lines().count() > 15 && stdout.ends_with(" passed, 0 failed\n"), "{stdout}");
+    assert!(stdout.lines().count() > 25 && stdout.ends_with(" passed, 0 failed\n"), "{stdout}");
 }
 
 #[tokio::test]
@@ -129,7 +131,7 @@ metrik = "pharos_redis_keys"
         &tested(text, &[]).await,
         &[
             "tests.toml:2:1: unknown key `intervall` in the file; did you mean `interval`?",
-            "tests.toml:3:20: `subject.kind` is \"postgras\" but must be one of \"postgres\", \"redis\"; did you mean `postgres`?",
+            "tests.toml:3:20: `subject.kind` is \"postgras\" but must be one of \"agent\", \"postgres\", \"redis\"; did you mean `postgres`?",
             "tests.toml:4:1: `case[0]` needs a key `expect`",
             "tests.toml:6:1: `case[0].series[0]` needs a key `metric`",
             "tests.toml:6:1: `case[0].series[0]` needs a key `values`",
@@ -206,7 +208,7 @@ async fn a_case_must_be_about_something_and_expect_something() {
         &said,
         &[
             "tests.toml:2:1: `case[0]`: the case expects nothing; write an [[case.expect]]",
-            "tests.toml:2:1: `case[0]`: what is it about? give the file a `[subject]` with `kind = \"postgres\"` or `kind = \"redis\"`",
+            "tests.toml:2:1: `case[0]`: what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\" or \"agent\"",
         ],
     );
     refused(&tested("plugin = \"threshold\"\ncase = []\n", &[]).await, &["tests.toml:2:8: `case`: there is none"]);
@@ -215,6 +217,43 @@ async fn a_case_must_be_about_something_and_expect_something() {
     let (code, _, stderr) = test(&[Path::new("/nowhere/tests.toml")], &[]).await;
     assert_eq!((code, stderr.as_str()), (Some(78), "/nowhere/tests.toml: No such file or directory (os error 2)\n"));
     assert_eq!(output(&["rules", "test"]).await.0, Some(2));
+}
+
+#[tokio::test]
+async fn the_agent_is_no_server_and_has_its_own_metrics() {
+    let text = r#"plugin = "agent-essentials"
+subject.kind = "agent"
+[[case]]
+name = "a"
+server = "up"
+series = [
+    { metric = "pharos_redis_keys", values = "1" },
+    { metric = "pharos_notifications_pendig", values = "1" },
+]
+part = [{ name = "up", states = "present" }]
+expect = [{ at = "10s", alerts = [] }]
+[[case]]
+name = "b"
+subject.kind = "redis"
+series = [{ metric = "pharos_notifications_pending", labels = { receiver = "ops" }, values = "1" }]
+expect = [{ at = "10s", alerts = [] }]
+"#;
+    let (code, stdout, stderr) = tested(text, &[]).await;
+    assert_eq!((code, stdout.as_str()), (Some(78), ""), "{stderr}");
+    expect_test::expect![[r#"
+        tests.toml:5:10: `case[0].server`: the agent is no server that could be down; leave it out
+        tests.toml:7:16: `case[0].series[0].metric`: `pharos_redis_keys` is not of the agent, which the case is about
+        tests.toml:8:16: `case[0].series[1].metric`: there is no metric `pharos_notifications_pendig`; did you mean `pharos_notifications_pending`?
+        tests.toml:10:18: `case[0].part[0].name`: no part of the agent is named `up`; there are agent
+        tests.toml:15:22: `case[1].series[0].metric`: `pharos_notifications_pending` is of the agent itself, and in no snapshot of a redis server
+    "#]].assert_eq(&stderr);
+    let postgres =
+        "plugin = \"agent-essentials\"\nsubject.kind = \"postgres\"\n[[case]]\nname = \"a\"\nexpect = [{ at = \"10s\", alerts = [] }]\n";
+    refused(&tested(postgres, &[]).await, &["tests.toml:3:1: no rule of `agent-essentials` is about a postgres server"]);
+    refused(
+        &tested(&postgres.replace("agent-ess", "redis-ess").replace("postgres", "agent"), &[]).await,
+        &["tests.toml:3:1: no rule of `redis-essentials` is about the agent"],
+    );
 }
 
 #[tokio::test]

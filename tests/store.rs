@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use pharos::store::{Entry, Event, OutboxTurn, PluginStateLimits, Store, StoreError, Written};
-use pharos_model::outbox::Settlement;
+use pharos::store::{Entry, Event, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
+use pharos_model::outbox::{NewRow, Settlement, Tells};
 use serde_json::json;
 
 use crate::fixture::saved::begins;
@@ -102,6 +102,23 @@ async fn settled_notifications_are_bounded_and_those_under_way_never_go() {
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
     let oldest = async |state: &str| store.outbox(None, Some(state.to_owned()), u32::MAX).await.unwrap().last().unwrap().seq;
     assert_eq!((oldest("waiting").await, oldest("delivered").await, oldest("dead").await), (1, 100_003, 20_002));
+}
+
+#[tokio::test]
+async fn what_a_receiver_heard_better_of_is_not_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let mut changes = begins(1);
+    let (_, begin) = changes.told[0].clone();
+    let row = |number: u64, tells| (number, NewRow { id: format!("{}-{number}", begin.id), tells, ..begin.clone() });
+    let other = (4, NewRow { id: "other".to_owned(), incident: 2, ..begin.clone() });
+    changes.told.extend([row(2, Tells::Change), row(3, Tells::End), other]);
+    store.save_alerts(changes).await.unwrap();
+    let dead = |seqs| Settlement::Dead { seqs, reason: "rejected", why: "status 400".to_owned() };
+    let settled = vec![dead(vec![1, 3, 4]), Settlement::Delivered { seqs: vec![2], note: None }];
+    store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
+    let revived = store.revive_outbox(Wanted::default(), vec!["ops".to_owned()]).await.unwrap();
+    assert_eq!(revived.iter().map(|row| row.seq).collect::<Vec<_>>(), [3, 4], "that it began, it knows by the change");
 }
 
 #[tokio::test]

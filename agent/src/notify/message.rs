@@ -15,8 +15,10 @@ pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Sign
         let mut alert = row.alert.clone();
         match (began, row.tells) {
             (true, Tells::End) => alert.reason = MessageReason::Summary,
-            // Nobody heard of the severity that it had before.
-            (true, Tells::Change) if alert.reason == MessageReason::SeverityChanged => alert.reason = MessageReason::Firing,
+            // Nobody heard of the severity that it had before, and nobody is reminded of what he never heard.
+            (true, Tells::Change) if matches!(alert.reason, MessageReason::SeverityChanged | MessageReason::Repeated) => {
+                alert.reason = MessageReason::Firing;
+            }
             _ => {}
         }
         match known {

@@ -164,8 +164,9 @@ impl Worker {
                 Errand::Again(row) => {
                     // Whoever asks for it has reason to think that the receiver is there again.
                     self.queue.revive();
-                    self.queue.push(row.made.queued(row.seq, now.monotonic));
+                    let overtaken = self.queue.push_again(row.made.queued(row.seq, now.monotonic));
                     self.contents.insert(row.seq, (row.made, row.created_at_ms));
+                    overtaken.into_iter().for_each(|settlement| self.book(settlement));
                 }
                 Errand::Drop(seqs, answer) => {
                     let settlement = self.queue.drop_rows(seqs.as_deref());
@@ -262,8 +263,8 @@ impl Worker {
             Settlement::Delivered { seqs, .. } => self.leave(seqs),
             Settlement::Dead { seqs, reason, .. } => {
                 self.means.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason], seqs.len() as f64);
-                // Of what nobody heard the beginning, nobody misses the end; what a person dropped is known to be gone.
-                if !matches!(*reason, "untold" | "dropped") {
+                // Of what nobody heard the beginning, nobody misses the end; what a person dropped or had tried again is known to be gone.
+                if !matches!(*reason, "untold" | "dropped" | "overtaken") {
                     self.standing.gave_up(seqs.len());
                 }
                 self.leave(seqs);

@@ -117,13 +117,21 @@ impl Store {
         .await
     }
 
-    /// Takes rows that were given up back, those of receivers that exist. They have all their time again.
+    /// Takes rows that were given up back, those of receivers that exist. They have all their time again. One whose receiver has heard
+    /// something younger of its incident stays where it is: what it says is no longer so.
     pub async fn revive_outbox(&self, wanted: Wanted, receivers: Vec<String>) -> Result<Vec<OutboxRow>, StoreError> {
         self.call(move |connection| {
             let (receiver, seqs) = wanted.parameters()?;
             let receivers = json(&receivers)?;
             let transaction = connection.transaction()?;
-            let condition = format!("state = 'dead' AND {} AND receiver IN (SELECT value FROM json_each(?3)) ORDER BY seq", Wanted::SQL);
+            let condition = format!(
+                "state = 'dead' AND {} AND receiver IN (SELECT value FROM json_each(?3)) AND NOT EXISTS (
+                     SELECT 1 FROM outbox AS younger
+                     WHERE younger.fingerprint = outbox.fingerprint AND younger.incident = outbox.incident
+                       AND younger.receiver = outbox.receiver AND younger.seq > outbox.seq AND younger.state = 'delivered')
+                 ORDER BY seq",
+                Wanted::SQL
+            );
             let rows = list(&transaction, &condition, params![receiver, seqs, receivers])?;
             let revived: Vec<u64> = rows.iter().map(|row| row.seq).collect();
             let sql = "UPDATE outbox SET state = 'waiting', attempts = 0, waited_ms = 0, settled_at_ms = NULL, due_at_ms = created_at_ms

@@ -92,9 +92,10 @@ fn labels(alert: &Alert) -> Map {
 }
 
 fn annotations(alert: &Alert) -> Map {
-    // What the status alone does not say: an end that nobody heard begin, a repetition that is none.
+    // What the status alone does not say: an end that nobody heard begin, a beginning that is none.
     let summary = match alert.reason {
         Reason::Summary => Some("it fired and resolved before this receiver could be told".to_owned()),
+        Reason::Repeated => Some("it still fires".to_owned()),
         Reason::Flapping => Some("it comes and goes; nothing more is said until it is calm".to_owned()),
         _ => None,
     };

@@ -64,6 +64,14 @@ fn an_incident_told_as_a_whole_says_so() {
     assert_eq!(told["annotations"]["summary"], "it fired and resolved before this receiver could be told");
 }
 
+#[test]
+fn a_reminder_is_told_from_a_beginning() {
+    let still = Alert { reason: Reason::Repeated, ..alert("app", None) };
+    let payload = payload(&message(vec![still, alert("shop", None)]), None);
+    let told = [0, 1].map(|at| (&payload["alerts"][at]["status"], &payload["alerts"][at]["annotations"]["summary"]));
+    assert_eq!(told, [(&"firing".into(), &"it still fires".into()), (&"firing".into(), &serde_json::Value::Null)]);
+}
+
 fn webhook(settings: &str) -> Result<Webhook, Failure> {
     Webhook::new(settings::parse(settings)?)
 }

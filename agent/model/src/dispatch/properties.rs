@@ -1,18 +1,28 @@
-//! Random troubles, random words, and an agent that starts anew at any moment: every incident is told from its beginning to its end, or it
-//! is said for good why not.
+//! Random troubles, random words, and an agent that dies at any moment: every incident is told from its beginning to its end, or it is
+//! said for good why not.
+//!
+//! What is heard is judged at the end, and the judge is judged as well: agents that store in the wrong order do not get past it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 
 use super::{
-    IncidentKey, Route,
+    IncidentKey, Route, SavedDispatch,
     stories::{Town, alert, route},
 };
-use crate::{alert::Fingerprint, finding::Severity, outbox::Tells};
+use crate::{
+    alert::{Fingerprint, SavedBook},
+    finding::Severity,
+    outbox::{NewRow, Tells},
+};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -26,6 +36,8 @@ enum Event {
     /// The clock on the wall is set.
     Step(i64),
     Restart,
+    /// This happens, and the process dies before it has stored what it made of it.
+    Kill(Box<Event>),
 }
 
 const SUBJECTS: [&str; 2] = ["db1", "db2"];
@@ -33,6 +45,10 @@ const MATCHERS: [&str; 3] = ["rule=lag", "subject=db1", "severity=critical"];
 const WRONG: [&str; 3] = ["lag", "disk", "server-down"];
 
 fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![8 => happening(), 1 => happening().prop_map(|last| Event::Kill(Box::new(last)))]
+}
+
+fn happening() -> impl Strategy<Value = Event> {
     let severity = || prop_oneof![2 => Just(None), 2 => Just(Some(Severity::Warning)), 1 => Just(Some(Severity::Critical))];
     let wrong = [severity().boxed(), severity().boxed(), prop_oneof![4 => Just(None), 1 => Just(Some(Severity::Critical))].boxed()];
     prop_oneof![
@@ -47,29 +63,126 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What was heard and what was said that nobody will hear.
-#[derive(Default)]
-struct Ears {
+/// What an agent stores first of what belongs together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Build {
+    /// Nothing: it is one transaction.
+    Right,
+    RowsFirst,
+    LedgerFirst,
+}
+
+/// An agent with its store, and what was heard of it.
+struct World {
+    town: Town,
+    build: Build,
+    stored: (SavedBook, SavedDispatch),
     heard: BTreeMap<(String, IncidentKey), Vec<Tells>>,
     withheld: BTreeSet<(String, IncidentKey)>,
-    ids: BTreeSet<(String, String)>,
+    /// By receiver and id.
+    rows: BTreeMap<(String, String), NewRow>,
+    fired: BTreeSet<IncidentKey>,
+    complaints: Vec<String>,
 }
 
-impl Ears {
-    fn listen(&mut self, town: &mut Town) {
-        let release = town.release();
-        for row in release.rows {
-            prop_assert_unique(self.ids.insert((row.receiver.clone(), row.id.clone())), &row.id);
-            self.heard.entry((row.receiver, (row.fingerprint, row.incident))).or_default().push(row.tells);
+impl World {
+    fn new(routes: Vec<Route>, build: Build) -> Self {
+        let town = Town::new(routes);
+        let stored = town.export();
+        let (heard, rows) = (BTreeMap::new(), BTreeMap::new());
+        Self { town, build, stored, heard, withheld: BTreeSet::new(), rows, fired: BTreeSet::new(), complaints: Vec::new() }
+    }
+
+    fn step(&mut self, event: &Event) {
+        match event {
+            Event::Kill(last) => self.die_after(last),
+            event => {
+                happen(&mut self.town, event);
+                self.release();
+            }
         }
-        for withheld in release.withheld.into_iter().filter(|withheld| withheld.for_good) {
-            self.withheld.insert((withheld.receiver, withheld.key));
+        self.fired.extend(self.town.book.alerts().map(|alert| (alert.fingerprint, alert.incident)));
+    }
+
+    /// Decides, stores and tells.
+    fn release(&mut self) {
+        let release = self.town.release();
+        let for_good = release.withheld.into_iter().filter(|withheld| withheld.for_good);
+        self.withheld.extend(for_good.map(|withheld| (withheld.receiver, withheld.key)));
+        self.stored = self.town.export();
+        self.tell(release.rows);
+    }
+
+    fn die_after(&mut self, last: &Event) {
+        happen(&mut self.town, last);
+        let release = self.town.release();
+        match self.build {
+            Build::Right => {}
+            Build::RowsFirst => self.tell(release.rows),
+            Build::LedgerFirst => self.stored = self.town.export(),
+        }
+        self.town.restart_with(self.stored.clone());
+        self.release();
+    }
+
+    /// Rows that are stored are told, once each.
+    fn tell(&mut self, rows: Vec<NewRow>) {
+        for row in rows {
+            match self.rows.insert((row.receiver.clone(), row.id.clone()), row.clone()) {
+                Some(known) if known == row => {}
+                Some(_) => self.complaints.push(format!("the id {} was given twice", row.id)),
+                None => self.heard.entry((row.receiver, (row.fingerprint, row.incident))).or_default().push(row.tells),
+            }
         }
     }
-}
 
-fn prop_assert_unique(is_new: bool, id: &str) {
-    assert!(is_new, "the id {id} was given twice");
+    /// Everything ends, and nothing is in the way any more.
+    fn settle(&mut self) {
+        self.town.has_room = true;
+        self.release();
+        for which in 0..3 {
+            drop(self.town.dispatcher.expire_silence(&format!("s{which}"), self.town.now));
+        }
+        // What comes and goes ends only after it was calm for long.
+        for _ in 0..25 {
+            self.town.pass(10);
+            SUBJECTS.iter().for_each(|subject| self.town.judge(subject, &[]));
+        }
+        for _ in 0..4 {
+            self.town.pass(1_000);
+            self.release();
+        }
+    }
+
+    /// Everything that is wrong, once all is over.
+    fn judge(mut self) -> Vec<String> {
+        self.settle();
+        let mut complaints = self.complaints;
+        for (who, heard) in &self.heard {
+            let count = |wanted| heard.iter().filter(|tells| **tells == wanted).count();
+            let is_whole = heard.first() == Some(&Tells::Begin) && heard.last() == Some(&Tells::End);
+            if !is_whole || count(Tells::Begin) != 1 || count(Tells::End) != 1 {
+                complaints.push(format!("{who:?} heard {heard:?}"));
+            }
+            if self.withheld.contains(who) {
+                complaints.push(format!("{who:?} was told, and said not to be"));
+            }
+        }
+        // Routes without matchers lead everything to their receivers.
+        for route in self.town.routes.routes.iter().filter(|route| route.matchers.0.is_empty()) {
+            for key in &self.fired {
+                let who = (route.receiver.clone(), *key);
+                if !self.heard.contains_key(&who) && !self.withheld.contains(&who) {
+                    complaints.push(format!("{who:?} was neither told nor said why not"));
+                }
+            }
+        }
+        let left = self.town.dispatcher.export().entries;
+        if !left.is_empty() || self.town.dispatcher.next_due(self.town.now).is_some() {
+            complaints.push(format!("something is left: {left:?}"));
+        }
+        complaints
+    }
 }
 
 fn happen(town: &mut Town, event: &Event) {
@@ -89,67 +202,59 @@ fn happen(town: &mut Town, event: &Event) {
         Event::Room(has_room) => town.has_room = *has_room,
         Event::Step(seconds) => town.now.wall_ms = town.now.wall_ms.saturating_add_signed(1_000 * seconds),
         Event::Restart => town.restart(),
+        Event::Kill(last) => happen(town, last),
     }
 }
 
-/// Everything ends, and nothing is in the way any more.
-fn settle(town: &mut Town, ears: &mut Ears) {
-    town.has_room = true;
-    ears.listen(town);
-    for which in 0..3 {
-        drop(town.dispatcher.expire_silence(&format!("s{which}"), town.now));
-    }
-    // What comes and goes ends only after it was calm for long.
-    for _ in 0..25 {
-        town.pass(10);
-        SUBJECTS.iter().for_each(|subject| town.judge(subject, &[]));
-    }
-    for _ in 0..4 {
-        town.pass(1_000);
-        ears.listen(town);
-    }
+fn complaints(routes: Vec<Route>, build: Build, events: &[Event]) -> Vec<String> {
+    let mut world = World::new(routes, build);
+    events.iter().for_each(|event| world.step(event));
+    world.judge()
 }
 
-fn check(routes: Vec<Route>, events: &[Event]) {
-    let mut town = Town::new(routes);
-    let mut ears = Ears::default();
-    let mut fired: BTreeSet<IncidentKey> = BTreeSet::new();
-    let mut note = |town: &Town| fired.extend(town.book.alerts().map(|alert| (alert.fingerprint, alert.incident)));
-    for event in events {
-        happen(&mut town, event);
-        note(&town);
-        ears.listen(&mut town);
-    }
-    settle(&mut town, &mut ears);
-    for ((receiver, key), heard) in &ears.heard {
-        assert_eq!(heard.first(), Some(&Tells::Begin), "{receiver} {key:?}");
-        assert_eq!(heard.iter().filter(|tells| **tells == Tells::Begin).count(), 1, "{receiver} {key:?}: {heard:?}");
-        assert_eq!(heard.last(), Some(&Tells::End), "{receiver} {key:?}");
-        assert_eq!(heard.iter().filter(|tells| **tells == Tells::End).count(), 1, "{receiver} {key:?}: {heard:?}");
-        assert!(!ears.withheld.contains(&(receiver.clone(), *key)), "{receiver} {key:?} was told, and said not to be");
-    }
-    let knows = |receiver: &str, key: &IncidentKey| {
-        let who = (receiver.to_owned(), *key);
-        ears.heard.contains_key(&who) || ears.withheld.contains(&who)
+/// Those that are critical go to two receivers.
+fn two_receivers() -> Vec<Route> {
+    vec![Route { continues: true, ..route(&["severity=critical"], "pager") }, route(&[], "ops")]
+}
+
+#[test]
+fn an_agent_that_does_not_store_all_at_once_is_caught() {
+    let config = Config { failure_persistence: None, max_shrink_iters: 0, ..Config::with_cases(500) };
+    let caught = |build| {
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let verdict = TestRunner::new_with_rng(config.clone(), rng).run(&vec(event(), 1..60), |events| {
+            let complaints = complaints(two_receivers(), build, &events);
+            if complaints.is_empty() { Ok(()) } else { Err(TestCaseError::fail(complaints.join("\n"))) }
+        });
+        verdict.err().map(|err| err.to_string())
     };
-    for key in &fired {
-        assert!(knows("ops", key), "{key:?} was neither told nor said why not");
-    }
-    assert!(town.dispatcher.export().entries.is_empty(), "nothing is left: {:?}", town.dispatcher.export().entries);
-    assert_eq!(town.dispatcher.next_due(town.now), None);
+    assert_eq!(caught(Build::Right), None);
+    let complaint = caught(Build::RowsFirst).expect("it tells what it knows nothing of once it is back");
+    assert!(complaint.contains(" heard ["), "{complaint}");
+    let complaint = caught(Build::LedgerFirst).expect("it is sure to have told what nobody heard");
+    assert!(complaint.contains(" heard [") || complaint.contains("neither told nor said why not"), "{complaint}");
 }
 
 proptest! {
     #[test]
     fn every_incident_is_told_whole_or_it_is_said_why_not(events in vec(event(), 1..60)) {
-        let pager = Route { continues: true, ..route(&["severity=critical"], "pager") };
-        check(vec![pager, route(&[], "ops")], &events);
+        prop_assert_eq!(complaints(two_receivers(), Build::Right, &events), [""; 0]);
     }
 
     #[test]
     fn the_same_holds_without_any_wait(events in vec(event(), 1..60)) {
         let (wait, repeat) = (Duration::ZERO, Duration::ZERO);
-        check(vec![Route { group_wait: wait, group_interval: wait, repeat_interval: repeat, group_by: vec![], ..route(&[], "ops") }], &events);
+        let at_once = Route { group_wait: wait, group_interval: wait, repeat_interval: repeat, group_by: vec![], ..route(&[], "ops") };
+        prop_assert_eq!(complaints(vec![at_once], Build::Right, &events), [""; 0]);
+    }
+
+    #[test]
+    fn the_same_holds_with_reminders_faster_than_news(events in vec(event(), 1..60)) {
+        let (wait, interval, repeat) = (Duration::from_secs(30), Duration::from_secs(20), Duration::from_secs(15));
+        let nagging = |receiver, continues| {
+            Route { group_wait: wait, group_interval: interval, repeat_interval: repeat, continues, ..route(&[], receiver) }
+        };
+        prop_assert_eq!(complaints(vec![nagging("boss", true), nagging("ops", false)], Build::Right, &events), [""; 0]);
     }
 
     #[test]

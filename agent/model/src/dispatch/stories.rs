@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Dispatcher, Inhibition, Matcher, Matchers, Release, Route, Routes, Silence};
+use super::{Dispatcher, Inhibition, Matcher, Matchers, Release, Route, Routes, SavedDispatch, Silence};
 use crate::{
-    alert::{Alert, AlertBook, Cycle, Now, Outcome},
+    alert::{Alert, AlertBook, Cycle, Now, Outcome, SavedBook},
     finding::{Finding, Report, RuleSpec, Severity, Strength},
     notification::MessageReason,
     outbox::NewRow,
@@ -114,13 +114,23 @@ impl Town {
         self.dispatcher.silence(silence, self.now).expect("it is right");
     }
 
+    /// What a store would have.
+    pub fn export(&self) -> (SavedBook, SavedDispatch) {
+        (self.book.export(), self.dispatcher.export())
+    }
+
     /// Everything starts anew, with what a store would have.
     pub fn restart(&mut self) {
-        let saved = serde_json::to_string(&self.dispatcher.export()).expect("it is JSON");
+        self.restart_with(self.export());
+    }
+
+    /// The same, with what a store has.
+    pub fn restart_with(&mut self, (book, dispatch): (SavedBook, SavedDispatch)) {
+        let saved = serde_json::to_string(&dispatch).expect("it is JSON");
         let saved = serde_json::from_str(&saved).expect("it was written so");
         // A new process has a new monotonic clock.
         self.now.monotonic = Duration::from_secs(1);
-        self.book = AlertBook::restore(self.book.export(), self.now);
+        self.book = AlertBook::restore(book, self.now);
         self.dispatcher = Dispatcher::new(self.routes.clone(), vec![], vec![]);
         self.dispatcher.restore(saved, &self.book, self.now);
     }
@@ -217,7 +227,7 @@ fn what_began_and_ended_before_it_was_told_is_told_as_a_whole() {
     assert_eq!(town.told(), ["ops: lag of db1 fires, warning", "ops: lag of db1 resolved, warning"]);
     town.pass(10_000);
     assert!(town.told().is_empty());
-    assert_eq!(town.dispatcher.export(), super::SavedDispatch::default(), "nothing is left");
+    assert_eq!(town.dispatcher.export(), SavedDispatch::default(), "nothing is left");
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! Random receivers, random troubles, and an agent that dies at any moment.
+//!
+//! The judge is judged as well: an agent that marks a message before it sends it does not get past it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 
 use super::stories::{SECOND, row};
 use super::{Batch, Next, Queue, Row, Settlement, Tells};
@@ -17,8 +23,10 @@ enum Event {
     Send,
     /// The oldest or youngest message under way is answered.
     Answer(bool, Answer),
-    /// The process ends at once and starts anew.
-    Kill,
+    /// The process ends at once and starts anew; what was under way arrived just then, or never.
+    Kill(bool),
+    /// A person has everything that was given up tried again.
+    Retry,
     Wait(u64),
 }
 
@@ -37,7 +45,8 @@ fn event() -> impl Strategy<Value = Event> {
         4 => (0..6_u64).prop_map(Event::Tell),
         4 => Just(Event::Send),
         4 => (any::<bool>(), answer).prop_map(|(oldest, answer)| Event::Answer(oldest, answer)),
-        1 => Just(Event::Kill),
+        1 => any::<bool>().prop_map(Event::Kill),
+        1 => Just(Event::Retry),
         2 => (0..100_u64).prop_map(Event::Wait),
     ]
 }
@@ -49,13 +58,27 @@ struct Stored {
     is_sending: bool,
 }
 
+/// When the store learns that a message was delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Build {
+    /// After the receiver said so.
+    #[default]
+    Right,
+    MarksBeforeItSends,
+}
+
 /// The agent with its store, and the receiver with its memory.
 #[derive(Default)]
 struct World {
+    build: Build,
     queue: Queue,
     store: BTreeMap<u64, Stored>,
+    /// Every row there ever was.
+    made: BTreeMap<u64, Row>,
     /// Incidents whose beginning was given up and that are not told otherwise.
     untold: BTreeSet<u64>,
+    /// The youngest delivered row of each incident.
+    delivered: BTreeMap<u64, u64>,
     under_way: Vec<Batch>,
     now: Duration,
     next_seq: u64,
@@ -80,6 +103,7 @@ impl World {
         };
         self.next_seq += 1;
         let row = row(self.next_seq, incident, tells, &format!("group {}", incident % 2), self.now);
+        self.made.insert(row.seq, row.clone());
         self.store.insert(row.seq, Stored { row: row.clone(), is_sending: false });
         self.queue.push(row);
     }
@@ -91,6 +115,10 @@ impl World {
             Some(Next::Send(batch)) => {
                 for seq in &batch.seqs {
                     assert!(self.under_way.iter().all(|other| !other.seqs.contains(seq)), "{seq} is under way already");
+                    if self.build == Build::MarksBeforeItSends {
+                        self.store.remove(seq);
+                        continue;
+                    }
                     let stored = self.store.get_mut(seq).expect("only what is stored is sent");
                     stored.is_sending = true;
                     stored.row.message = Some(batch.id.clone());
@@ -105,9 +133,7 @@ impl World {
         let before = self.arrived.insert(batch.id.clone(), batch.seqs.clone());
         assert!(before.is_none_or(|before| before == batch.seqs), "{} named other rows before", batch.id);
         let known: BTreeSet<u64> = self.heard.iter().map(|row| row.seq).collect();
-        for seq in batch.seqs.iter().filter(|seq| !known.contains(seq)) {
-            self.heard.push(self.store[seq].row.clone());
-        }
+        self.heard.extend(batch.seqs.iter().filter(|seq| !known.contains(seq)).map(|seq| self.made[seq].clone()));
     }
 
     fn answer(&mut self, batch: Batch, answer: Answer) {
@@ -121,7 +147,9 @@ impl World {
             Answer::Refuse => Delivery::Rejected { reason: "rejected", why: "refused".to_owned() },
         };
         let settlement = self.queue.settle(&batch, delivery, self.now, 0.5);
-        self.keep(&settlement);
+        if self.build == Build::Right {
+            self.keep(&settlement);
+        }
     }
 
     /// What the store does with a settlement.
@@ -131,6 +159,7 @@ impl World {
                 for seq in seqs {
                     let row = self.store.remove(seq).expect("settled once").row;
                     self.untold.remove(&row.incident);
+                    self.delivered.insert(row.incident, row.seq);
                 }
             }
             Settlement::Waiting { seqs, attempts, pause, message, .. } => {
@@ -157,10 +186,9 @@ impl World {
         }
     }
 
-    fn kill(&mut self) {
-        // What was under way may have arrived just then.
-        for batch in std::mem::take(&mut self.under_way) {
-            self.arrive(&batch);
+    fn kill(&mut self, arrived: bool) {
+        for batch in std::mem::take(&mut self.under_way).iter().filter(|_| arrived) {
+            self.arrive(batch);
         }
         self.queue = Queue::default();
         for incident in &self.untold {
@@ -171,6 +199,25 @@ impl World {
                 stored.row.due = self.now;
             }
             self.queue.push(stored.row.clone());
+        }
+    }
+
+    fn retry(&mut self) {
+        let heard = |row: &Row| self.delivered.get(&row.incident).is_some_and(|youngest| *youngest > row.seq);
+        let (late, again) = std::mem::take(&mut self.dead).into_iter().partition(heard);
+        self.dead = late;
+        self.queue.revive();
+        for dead in again {
+            let row = Row { due: self.now, attempts: 0, waited: Duration::ZERO, message: None, ..dead };
+            self.store.insert(row.seq, Stored { row: row.clone(), is_sending: false });
+            // It may have arrived before it was given up; it is told anew.
+            self.heard.retain(|heard| heard.seq != row.seq);
+            if row.tells == Tells::Begin {
+                self.untold.remove(&row.incident);
+            }
+            if let Some(settlement) = self.queue.push_again(row) {
+                self.keep(&settlement);
+            }
         }
     }
 
@@ -185,7 +232,8 @@ impl World {
                     self.answer(batch, answer);
                 }
             }
-            Event::Kill => self.kill(),
+            Event::Kill(arrived) => self.kill(arrived),
+            Event::Retry => self.retry(),
             Event::Wait(seconds) => self.now += SECOND * u32::try_from(seconds).unwrap_or(0),
         }
     }
@@ -204,27 +252,56 @@ impl World {
         }
         panic!("something waits for ever: {:?}", self.queue);
     }
+
+    /// Everything that is wrong, once all is over.
+    fn judge(mut self) -> Vec<String> {
+        self.settle();
+        let mut complaints = Vec::new();
+        if !self.queue.is_empty() || !self.store.is_empty() {
+            complaints.push(format!("something is left: {:?}", self.queue));
+        }
+        let ended: BTreeSet<u64> = self.heard.iter().chain(&self.dead).map(|row| row.seq).collect();
+        let lost = self.made.values().filter(|row| !ended.contains(&row.seq));
+        complaints.extend(lost.map(|row| format!("neither heard nor given up: {row:?}")));
+        for incident in self.told.keys() {
+            let of: Vec<&Row> = self.heard.iter().filter(|row| row.incident == *incident).collect();
+            if !of.is_sorted_by_key(|row| row.seq) {
+                complaints.push(format!("out of order: {of:?}"));
+            }
+            if of.first().is_some_and(|first| first.tells == Tells::End) {
+                complaints.push(format!("an end of what never began: {of:?}"));
+            }
+        }
+        complaints
+    }
+}
+
+fn complaints(build: Build, events: Vec<Event>) -> Vec<String> {
+    let mut world = World { build, ..World::default() };
+    events.into_iter().for_each(|event| world.step(event));
+    world.judge()
+}
+
+#[test]
+fn an_agent_that_marks_before_it_sends_is_caught() {
+    let config = Config { failure_persistence: None, max_shrink_iters: 0, ..Config::with_cases(500) };
+    let caught = |build| {
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let verdict = TestRunner::new_with_rng(config.clone(), rng).run(&vec(event(), 1..120), |events| {
+            let complaints = complaints(build, events);
+            if complaints.is_empty() { Ok(()) } else { Err(TestCaseError::fail(complaints.join("\n"))) }
+        });
+        verdict.err().map(|err| err.to_string())
+    };
+    assert_eq!(caught(Build::Right), None);
+    let complaint = caught(Build::MarksBeforeItSends).expect("it loses what was under way when it died");
+    assert!(complaint.contains("neither heard nor given up"), "{complaint}");
 }
 
 proptest! {
     #[test]
     fn every_row_is_heard_or_given_up_in_order_and_ids_never_lie(events in vec(event(), 1..120)) {
-        let mut world = World::default();
-        for event in events {
-            world.step(event);
-        }
-        world.settle();
-        prop_assert!(world.queue.is_empty() && world.store.is_empty(), "{:?}", world.queue);
-        let heard: BTreeSet<u64> = world.heard.iter().map(|row| row.seq).collect();
-        let dead: BTreeSet<u64> = world.dead.iter().map(|row| row.seq).collect();
-        prop_assert_eq!(heard.union(&dead).count() as u64, world.next_seq, "every row was heard or given up");
-        for incident in world.told.keys() {
-            let of: Vec<&Row> = world.heard.iter().filter(|row| row.incident == *incident).collect();
-            prop_assert!(of.is_sorted_by_key(|row| row.seq), "in order: {:?}", of);
-            let began = of.iter().any(|row| row.tells != Tells::End);
-            let ended = of.iter().any(|row| row.tells == Tells::End);
-            prop_assert!(began || !ended, "an end of what never began: {:?}", of);
-        }
+        prop_assert_eq!(complaints(Build::Right, events), [""; 0]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Takes a row in. One that a person wants tried again may come after younger ones.
+    /// Takes a row in.
     pub fn push(&mut self, row: Row) {
         let seq = row.seq;
         let rows = self.incidents.entry((row.fingerprint, row.incident)).or_default();
@@ -108,6 +108,20 @@ impl Queue {
             first.into_iter().for_each(|first| self.hide(first));
             self.show(seq);
         }
+    }
+
+    /// Takes in a row that was given up and that a person wants tried again, unless something younger of its incident is on its way: then
+    /// the receiver would hear what is no longer so, and it stays given up.
+    pub fn push_again(&mut self, row: Row) -> Option<Settlement> {
+        let younger = self.incidents.get(&(row.fingerprint, row.incident)).map(|rows| rows.range(row.seq..));
+        let may_arrive = |seq: &u64| self.is_under_way(*seq) || self.rows.get(seq).is_some_and(|row| row.message.is_some());
+        if younger.is_some_and(|mut younger| younger.any(may_arrive)) {
+            let why = "a younger notification of the incident is on its way".to_owned();
+            self.lose(&row);
+            return Some(Settlement::Dead { seqs: vec![row.seq], reason: "overtaken", why });
+        }
+        self.push(row);
+        None
     }
 
     /// An earlier agent gave up telling of this incident.
@@ -299,13 +313,18 @@ impl Queue {
 
     fn give_up(&mut self, seqs: Vec<u64>, reason: &'static str, why: String) -> Settlement {
         for row in self.remove(&seqs) {
-            match row.tells {
-                Tells::Begin => self.untold.insert((row.fingerprint, row.incident)),
-                Tells::Change => false,
-                Tells::End => self.untold.remove(&(row.fingerprint, row.incident)),
-            };
+            self.lose(&row);
         }
         Settlement::Dead { seqs, reason, why }
+    }
+
+    /// Nobody hears of it.
+    fn lose(&mut self, row: &Row) {
+        match row.tells {
+            Tells::Begin => self.untold.insert((row.fingerprint, row.incident)),
+            Tells::Change => false,
+            Tells::End => self.untold.remove(&(row.fingerprint, row.incident)),
+        };
     }
 
     /// Settled rows leave; the next of each incident may go.

@@ -242,3 +242,24 @@ fn a_receiver_that_was_gone_is_asked_anew_when_a_person_says_so() {
     assert_eq!(story.accept(), Some((vec![1], "1-1".to_owned())));
     assert_eq!(story.accept(), Some((vec![2], "2-2".to_owned())));
 }
+
+#[test]
+fn what_was_given_up_is_not_tried_again_once_something_younger_is_on_its_way() {
+    let begin = || row(1, 1, Tells::Begin, "a", SECOND);
+    let mut story = Story::with([begin(), row(2, 1, Tells::Change, "a", 2 * SECOND)]);
+    let rejected = Delivery::Rejected { reason: "rejected", why: "status 400".to_owned() };
+    assert!(matches!(story.deliver(rejected).unwrap().2, Settlement::Dead { .. }));
+    story.now += SECOND;
+    let Some(Next::Send(change)) = story.queue.take(story.now) else { panic!("the change is due") };
+    let overtaken =
+        |settlement: Option<Settlement>| matches!(settlement, Some(Settlement::Dead { reason: "overtaken", seqs, .. }) if seqs == [1]);
+    assert!(overtaken(story.queue.push_again(begin())), "it is under way");
+    story.queue.settle(&change, Delivery::Ambiguous("no answer".to_owned()), story.now, 1.0);
+    assert!(overtaken(story.queue.push_again(begin())), "it may have arrived");
+    story.now += 60 * SECOND;
+    assert_eq!(story.accept().map(|(seqs, _)| seqs), Some(vec![2]));
+
+    let mut story = Story::with([row(2, 1, Tells::Change, "a", 9 * SECOND)]);
+    assert_eq!(story.queue.push_again(begin()), None, "nobody began to tell the other");
+    assert_eq!(story.accept().map(|(seqs, _)| seqs), Some(vec![1]));
+}

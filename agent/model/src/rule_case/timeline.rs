@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Steps, Value, time_of};
-use crate::metric::Catalogue;
+use crate::metric::{AGENT, Catalogue};
 use crate::snapshot::{Family, LabelColumn, Part, PartState, Reading, Snapshot, Table, TextColumnBuilder};
 use crate::subject::{Label, Subject};
 
@@ -73,9 +73,9 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The metric that says whether a server of this kind was reached.
-    pub fn up_metric(kind: &str) -> String {
-        format!("pharos_{kind}_up")
+    /// The metric that says whether a server of this kind was reached; the agent is no server.
+    pub fn up_metric(kind: &str) -> Option<String> {
+        (kind != AGENT).then(|| format!("pharos_{kind}_up"))
     }
 
     /// A snapshot of every tick, from the first.
@@ -107,11 +107,13 @@ impl Timeline {
 
     /// Those that the case speaks of. Without its server, every part that there is.
     fn part_names(&self, tick: u32) -> BTreeSet<String> {
-        let of_series = self.series.iter().filter_map(|series| part_of(&series.metric));
+        let of_series = self.series.iter().filter_map(|series| part_of(&series.metric, &self.subject.kind));
         let of_tables = self.tables.iter().map(|table| table.part.as_str());
         let of_base = self.base.iter().flat_map(|base| base.parts.keys().map(String::as_str));
         let mut names: BTreeSet<&str> = self.parts.keys().map(String::as_str).chain(of_series).chain(of_tables).chain(of_base).collect();
-        names.insert(UP);
+        if Self::up_metric(&self.subject.kind).is_some() {
+            names.insert(UP);
+        }
         if !self.server.item(tick) {
             names.extend(parts_of(&self.subject.kind));
         }
@@ -121,8 +123,10 @@ impl Timeline {
     /// None where it was never collected.
     fn part(&self, name: &str, tick: u32, earlier: Option<&Part>) -> Option<Part> {
         let is_up = *self.server.item(tick);
-        if name == UP {
-            let up = Family::scalar(&Self::up_metric(&self.subject.kind), if is_up { 1.0 } else { 0.0 });
+        if name == UP
+            && let Some(metric) = Self::up_metric(&self.subject.kind)
+        {
+            let up = Family::scalar(&metric, if is_up { 1.0 } else { 0.0 });
             return Some(Part::present(Arc::new(Reading { families: vec![up], ..self.reading(name, tick) })));
         }
         if !is_up {
@@ -147,9 +151,13 @@ impl Timeline {
     /// A part that could not be read when it was recorded, and of which the case says nothing.
     fn unless_spoken_of(&self, name: &str) -> Option<Part> {
         let recorded = self.base.as_ref()?.parts.get(name).filter(|part| part.reading.is_none())?;
-        let of_series = self.series.iter().any(|series| part_of(&series.metric) == Some(name));
+        let of_series = self.series.iter().any(|series| self.is_in(&series.metric, name));
         let spoken_of = of_series || self.tables.iter().any(|table| table.part == name);
         (!spoken_of).then(|| Part { state: recorded.state.clone(), reading: None, last_read: None })
+    }
+
+    fn is_in(&self, metric: &str, part: &str) -> bool {
+        part_of(metric, &self.subject.kind) == Some(part)
     }
 
     fn reading(&self, name: &str, tick: u32) -> Reading {
@@ -167,7 +175,7 @@ impl Timeline {
 
     fn families(&self, part: &str, tick: u32, recorded: Option<&Reading>) -> Vec<Family> {
         let metrics: BTreeSet<&str> =
-            self.series.iter().map(|series| series.metric.as_str()).filter(|metric| part_of(metric) == Some(part)).collect();
+            self.series.iter().map(|series| series.metric.as_str()).filter(|metric| self.is_in(metric, part)).collect();
         let recorded = recorded.map_or(&[][..], |recorded| &recorded.families);
         let kept = recorded.iter().filter(|family| !metrics.contains(family.metric.as_str())).cloned();
         kept.chain(metrics.iter().map(|metric| self.family(metric, tick))).collect()
@@ -198,16 +206,14 @@ impl Timeline {
     }
 }
 
-/// The part that carries a metric; none where it is the agent's own or unknown.
-pub fn part_of(metric: &str) -> Option<&'static str> {
-    Catalogue::shipped().spec(metric)?.part.as_deref()
+/// The part that carries a metric in snapshots of this kind; none where there is no such metric of it.
+pub fn part_of(metric: &str, kind: &str) -> Option<&'static str> {
+    Catalogue::shipped().part_of(metric, kind)
 }
 
 /// All parts of a kind of subject.
 pub fn parts_of(kind: &str) -> BTreeSet<&'static str> {
-    let prefix = format!("pharos_{kind}_");
-    let of_kind = Catalogue::shipped().iter().filter(|(metric, _)| metric.starts_with(&prefix));
-    of_kind.filter_map(|(_, spec)| spec.part.as_deref()).collect()
+    Catalogue::shipped().iter().filter_map(|(metric, _)| part_of(metric, kind)).collect()
 }
 
 #[cfg(test)]
@@ -294,6 +300,17 @@ mod tests {
         assert_eq!(ups[0], (Some(1.0), 1));
         assert!(ups[1].0 == Some(0.0) && ups[1].1 > 5, "{ups:?}");
         assert_eq!(states(&timeline, 2)[1], "Failed(\"cannot reach the server: connection refused\") None");
+    }
+
+    #[test]
+    fn the_agent_has_one_part_with_all_its_metrics_and_is_never_reached() {
+        let own = |metric: &str, labels: Vec<Label>| SeriesSteps { metric: metric.to_owned(), labels, values: Steps::values("3").unwrap() };
+        let series = vec![own("process_open_fds", Vec::new()), own("pharos_notifications_pending", vec![Label::new("receiver", "ops")])];
+        let timeline = Timeline { subject: Subject::new(AGENT, "pharos"), series, ..timeline() };
+        let snapshot = timeline.snapshots().next().unwrap();
+        assert_eq!(snapshot.parts.keys().collect::<Vec<_>>(), [AGENT]);
+        assert_eq!(snapshot.scalar("process_open_fds"), Some(3.0));
+        assert_eq!(snapshot.family("pharos_notifications_pending").unwrap().values, [3.0]);
     }
 
     #[test]

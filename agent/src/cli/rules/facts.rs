@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_model::metric::Catalogue;
+use pharos_model::metric::{AGENT, Catalogue, MetricSpec};
 use pharos_model::rule_case::timeline::{part_of, parts_of};
 use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableSteps, Timeline, Value};
 use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};
@@ -29,7 +29,7 @@ const WHY: &str = "the case says so";
 pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &SubjectTable, interval: Duration) -> Option<Timeline> {
     let base = recorded(check, path, case.snapshot.as_deref());
     let Some(subject) = subject(&case.subject, shared, base.as_ref()) else {
-        check.report(path, "what is it about? give the file a `[subject]` with `kind = \"postgres\"` or `kind = \"redis\"`");
+        check.report(path, "what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\" or \"agent\"");
         return None;
     };
     let server = match case.server.as_deref().map(|text| Steps::words(text, "`up x3 down`", &SERVER)) {
@@ -40,6 +40,9 @@ pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &Su
         }
         None => Steps::always(true),
     };
+    if subject.kind == AGENT && case.server.is_some() {
+        check.report(&format!("{path}.server"), "the agent is no server that could be down; leave it out");
+    }
     let ticks = case.restarts.iter().enumerate();
     let restarts = ticks.map(|(index, at)| check.tick(&format!("{path}.restarts[{index}]"), **at, interval)).collect();
     Some(Timeline {
@@ -68,13 +71,20 @@ fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option
 fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -> Option<Subject> {
     let recorded = base.map(|base| base.subject.clone());
     let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
-    let (id, name) = if kind == "redis" { ("cache1:6379", "cache") } else { ("db1:5432", "app") };
+    let (id, database) = match kind.as_str() {
+        AGENT => ("pharos", None),
+        "redis" => ("cache1:6379", Some("cache")),
+        _ => ("db1:5432", Some("app")),
+    };
     let recorded = recorded.unwrap_or_else(|| Subject::new(kind.clone(), id));
     let id = own.id.clone().or(shared.id.clone()).unwrap_or(recorded.id);
     let labels = match own.labels.as_ref().or(shared.labels.as_ref()) {
         Some(labels) => labels.iter().map(|(name, value)| Label::new(name, value)).collect(),
         None if base.is_some() => recorded.labels,
-        None => vec![Label::new("database", name), Label::new("server", &id)],
+        None => match database {
+            Some(database) => vec![Label::new("database", database), Label::new("server", &id)],
+            None => vec![Label::new("agent", &id)],
+        },
     };
     let version = own.version.clone().or(shared.version.clone()).unwrap_or(recorded.version);
     Some(Subject { kind, id, version, labels })
@@ -115,21 +125,23 @@ fn series(check: &mut Check<'_>, path: &str, tables: &[SeriesTable], subject: &S
 
 /// Whether a subject of this kind can have the metric; if not, why.
 fn metric_of(metric: &str, kind: &str) -> Result<(), String> {
-    if metric == Timeline::up_metric(kind) {
+    if Timeline::up_metric(kind).is_some_and(|up| up == metric) {
         return Err(format!("`{metric}` follows from the server: write `server = \"up x3 down\"`, so that all else fails with it"));
     }
-    let prefix = format!("pharos_{kind}_");
-    if Catalogue::shipped().spec(metric).is_none() {
-        let known = Catalogue::shipped().iter().map(|(name, _)| name).filter(|name| name.starts_with(&prefix));
-        return Err(format!("there is no metric `{metric}`{}", did_you_mean(metric, known)));
+    match Catalogue::shipped().spec(metric) {
+        Some(_) if part_of(metric, kind).is_some() => Ok(()),
+        Some(MetricSpec { part: None, .. }) => Err(format!("`{metric}` is of the agent itself, and in no snapshot of {}", about(kind))),
+        Some(_) => Err(format!("`{metric}` is not of {}, which the case is about", about(kind))),
+        None => {
+            let known = Catalogue::shipped().iter().map(|(name, _)| name).filter(|name| part_of(name, kind).is_some());
+            Err(format!("there is no metric `{metric}`{}", did_you_mean(metric, known)))
+        }
     }
-    if part_of(metric).is_none() {
-        return Err(format!("`{metric}` is the agent's own, and in no snapshot"));
-    }
-    if !metric.starts_with(&prefix) {
-        return Err(format!("`{metric}` is not of a {kind} server, which the case is about"));
-    }
-    Ok(())
+}
+
+/// A subject of this kind, in a sentence.
+pub fn about(kind: &str) -> String {
+    if kind == AGENT { "the agent".to_owned() } else { format!("a {kind} server") }
 }
 
 fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &str) -> BTreeMap<String, PartSteps> {
@@ -158,11 +170,11 @@ fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &str) -> bool {
         return true;
     }
     let hint = match did_you_mean(name, known.iter().copied()) {
-        _ if name == "up" => "; write `server = \"up x3 down\"` instead".to_owned(),
+        _ if name == "up" && kind != AGENT => "; write `server = \"up x3 down\"` instead".to_owned(),
         hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
         hint => hint,
     };
-    check.report(path, format_args!("no part of a {kind} server is named `{name}`{hint}"));
+    check.report(path, format_args!("no part of {} is named `{name}`{hint}", about(kind)));
     false
 }
 

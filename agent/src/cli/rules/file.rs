@@ -5,20 +5,19 @@ use std::time::Duration;
 
 use pharos_model::alert::{AlertState, Reason};
 use pharos_model::finding::Severity;
+use pharos_model::metric::KINDS;
 use pharos_model::rule_case::ExpectedAlert;
 use serde::Deserialize;
 
 use crate::config::shape::{Shape, key, required};
 
-/// Kinds of servers that are watched.
-const KINDS: &[&str] = &["postgres", "redis"];
 const SEVERITIES: &[&str] = &[Severity::Info.as_str(), Severity::Warning.as_str(), Severity::Critical.as_str()];
 const OPEN: &[&str] = &[AlertState::Pending.as_str(), AlertState::Firing.as_str(), AlertState::Recovering.as_str()];
 
 const TEXTS_BY_NAME: Shape = Shape::Map(&Shape::Text);
 
 const SUBJECT: Shape =
-    Shape::Table(&[key("kind", Shape::OneOf(KINDS)), key("id", Shape::Text), key("version", Shape::Text), key("labels", TEXTS_BY_NAME)]);
+    Shape::Table(&[key("kind", Shape::OneOf(&KINDS)), key("id", Shape::Text), key("version", Shape::Text), key("labels", TEXTS_BY_NAME)]);
 
 const SERIES: Shape = Shape::Table(&[required("metric", Shape::Text), key("labels", TEXTS_BY_NAME), required("values", Shape::Text)]);
 

@@ -30,6 +30,10 @@ impl alert_rule::exports::pharos::plugin::alert_rule::Guest for Zoo {
         match counted(&order) {
             ("fail", _) => return Err(Failure::Internal("ordered to fail".to_owned())),
             ("many", number) => findings.extend((0..number).map(numbered)),
+            // As many of one rule as there may be.
+            ("spread", number) => {
+                findings.extend((0..number).map(|number| Finding { rule: format!("rule-{}", number / 1_000), ..numbered(number) }))
+            }
             ("garbage", _) => findings.extend(garbage()),
             ("remember", _) => remember(),
             ("forget", _) => std::mem::forget(at),
