@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::print;
 use crate::agent::Agent;
+use crate::board::{Board, PartHealth};
 use crate::demo::application::{Application, DATNAME};
 use crate::demo::binaries::{PostgresBinaries, find_redis};
 use crate::demo::faults::Fault;
@@ -28,6 +29,9 @@ const LISTEN: &str = "127.0.0.1:9465";
 
 /// Lines that wait to be printed.
 const LINES_MAX: usize = 1_000;
+
+/// The troubles begin so late at most, whether plugins are compiled or not.
+const READY_MAX: Duration = Duration::from_secs(30);
 
 /// Time after the last fault for the last alerts to resolve and be delivered.
 const EPILOGUE: Duration = Duration::from_secs(1);
@@ -72,12 +76,20 @@ async fn show(
     let agent = Agent::start(config, super::options()?, lifecycle).await?;
     say(&lines, introduction(stage, agent.address(), &plugins)).await;
     stage.application.spawn(tasks, stop);
+    let _ = tokio::time::timeout(READY_MAX, ready(agent.board())).await;
     let faults = stage.faults(tasks);
     let schedule = duration.map_or_else(Schedule::endless, |duration| Schedule::over(duration.saturating_sub(EPILOGUE)));
     schedule.run(&faults, &lines, stop).await;
     tokio::time::sleep(EPILOGUE).await;
     say(&lines, summary(&stage.receiver)).await;
     Ok(())
+}
+
+/// Waits until everything was tried once: a trouble before anybody can judge it would go unseen.
+async fn ready(board: &Board) {
+    while board.parts().iter().any(|part| part.state == PartHealth::Starting) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Everything that is watched, and who is told.
