@@ -216,8 +216,6 @@ fn build_info(metrics: &SelfMetrics, clock: Clock) {
     let labels = [env!("CARGO_PKG_VERSION"), env!("PHAROS_REVISION"), env!("PHAROS_RUSTC")];
     metrics.set("pharos_build_info", &labels, 1.0);
     metrics.set("pharos_start_timestamp_seconds", &[], clock.wall_ms() as f64 / 1_000.0);
-    // The first error must be seen as an increase.
-    metrics.add("pharos_store_errors_total", &[], 0.0);
 }
 
 fn loader(

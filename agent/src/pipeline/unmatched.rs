@@ -69,7 +69,6 @@ impl Unmatched {
     pub async fn keep(&self, store: &Store) {
         if let Err(err) = store.keep_unmatched(self.sightings.unseen()).await {
             error!(error = chain(&err), "it could not be stored for how long rules have looked in vain");
-            self.metrics.add("pharos_store_errors_total", &[], 1.0);
         }
     }
 }
