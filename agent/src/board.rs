@@ -20,7 +20,7 @@ pub struct Picture {
     /// The latest snapshot of each subject.
     pub subjects: BTreeMap<SubjectKey, Arc<Change>>,
     /// Open alerts, the gravest first.
-    pub alerts: Arc<Vec<Alert>>,
+    pub alerts: Arc<Vec<Arc<Alert>>>,
 }
 
 impl Picture {
@@ -107,8 +107,8 @@ impl Board {
         }
     }
 
-    pub fn show_alerts<'a>(&self, alerts: impl Iterator<Item = &'a Alert>) {
-        let mut alerts: Vec<Alert> = alerts.cloned().collect();
+    pub fn show_alerts<'a>(&self, alerts: impl Iterator<Item = &'a Arc<Alert>>) {
+        let mut alerts: Vec<Arc<Alert>> = alerts.cloned().collect();
         alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.started_at_ms.cmp(&b.started_at_ms)));
         let mut picture = Picture::clone(&self.picture.load());
         picture.alerts = Arc::new(alerts);

@@ -1,6 +1,7 @@
 //! `GET /api/alerts`, `GET /api/database/alerts`: open alerts, the gravest first.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -51,7 +52,7 @@ pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryReje
     let of_database = |alert: &&Alert| database.is_none_or(|name| label(&alert.subject.labels, "database") == Some(name));
     let acknowledged: BTreeMap<_, _> = api.desk.acknowledged().await.map_err(refused)?.into_iter().collect();
     let item = |alert| item(alert, acknowledged.get(&alert.fingerprint));
-    let items: Vec<AlertItem<'_>> = picture.alerts.iter().filter(of_database).map(item).collect();
+    let items: Vec<AlertItem<'_>> = picture.alerts.iter().map(Arc::as_ref).filter(of_database).map(item).collect();
     Ok(Json(json!({ "items": items })))
 }
 
