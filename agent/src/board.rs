@@ -21,7 +21,7 @@ pub struct Picture {
     /// The latest snapshot of each subject.
     pub subjects: BTreeMap<SubjectKey, Arc<Change>>,
     /// Open alerts, the gravest first.
-    pub alerts: Arc<Vec<Alert>>,
+    pub alerts: Arc<Vec<Arc<Alert>>>,
     /// Who takes care of which alert.
     pub acknowledgements: Arc<BTreeMap<Fingerprint, Acknowledgement>>,
 }
@@ -112,10 +112,10 @@ impl Board {
 
     pub fn show_alerts<'a>(
         &self,
-        alerts: impl Iterator<Item = &'a Alert>,
+        alerts: impl Iterator<Item = &'a Arc<Alert>>,
         acknowledgements: impl Iterator<Item = (Fingerprint, &'a Acknowledgement)>,
     ) {
-        let mut alerts: Vec<Alert> = alerts.cloned().collect();
+        let mut alerts: Vec<Arc<Alert>> = alerts.cloned().collect();
         alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.started_at_ms.cmp(&b.started_at_ms)));
         let mut picture = Picture::clone(&self.picture.load());
         picture.alerts = Arc::new(alerts);

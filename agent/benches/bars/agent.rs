@@ -98,9 +98,14 @@ pub struct Place {
 
 impl Place {
     pub async fn new(servers: &Servers) -> anyhow::Result<Self> {
+        Self::of(|port| servers.config(port)).await
+    }
+
+    /// With a config for an agent that listens on this port.
+    pub async fn of(config: impl FnOnce(u16) -> String) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port().await?;
-        std::fs::write(folder.path().join("pharos.toml"), servers.config(port))?;
+        std::fs::write(folder.path().join("pharos.toml"), config(port))?;
         Ok(Self { folder, address: ([127, 0, 0, 1], port).into() })
     }
 

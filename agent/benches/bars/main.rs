@@ -4,6 +4,7 @@
 //! so speed is a ratio against a peer that is measured in the same run, turn by turn.
 
 mod agent;
+mod alerts;
 mod bare;
 mod evaluate;
 mod facts;
@@ -11,6 +12,7 @@ mod memory;
 mod native;
 mod reload;
 mod scrape;
+mod stage;
 mod start;
 mod table;
 
@@ -24,7 +26,7 @@ use self::table::Table;
 /// Measures speed and memory.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Groups to measure: evaluate, scrape, reload, start, memory [default: all]
+    /// Groups to measure: evaluate, reload, scrape, start, alerts, memory [default: all]
     groups: Vec<String>,
     /// How long the demo runs before its memory is read
     #[arg(long, value_parser = humantime::parse_duration, default_value = "310s")]
@@ -55,6 +57,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted("start") {
         start::measure(&mut table).await?;
+    }
+    if wanted("alerts") {
+        alerts::measure(&mut table).await?;
     }
     if wanted("memory") {
         memory::measure(&mut table, arguments.memory_for).await?;

@@ -22,7 +22,7 @@ use crate::store::{Claim, OutboxRow, OutboxTurn};
 use crate::telemetry::logs::chain;
 
 /// Messages under way at once. A receiver that just failed gets one at a time.
-const UNDER_WAY_MAX: usize = 8;
+const UNDER_WAY_MAX: usize = 16;
 /// Settlements that a store which does not answer may leave behind; then the oldest are told again after a restart.
 const UNSTORED_MAX: usize = 10_000;
 /// How often a notifier that is not loaded is looked for; nothing is tried meanwhile.

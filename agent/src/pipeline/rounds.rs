@@ -7,13 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use pharos_model::delta::Change;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
 use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 
 use super::{Judged, Order, Pipeline};
 use crate::board::Picture;
@@ -27,7 +25,8 @@ type Key = (String, SubjectKey);
 
 #[derive(Default)]
 pub struct Rounds {
-    under_way: FuturesUnordered<BoxFuture<'static, (Key, Option<Judged>)>>,
+    /// Tasks of their own: a call has its time on the wall, which must not pass while the pipeline decides something else.
+    under_way: JoinSet<(Key, Option<Judged>)>,
     /// Judgements under way, each with the snapshot that waits behind it.
     waiting: HashMap<Key, Option<Arc<Change>>>,
 }
@@ -55,16 +54,16 @@ impl Rounds {
         }
         self.waiting.insert(key.clone(), None);
         let plugins = plugins.clone();
-        let round = async move {
+        self.under_way.spawn(async move {
             let judgement = plugins.judge_by(&key.0, &change).await;
             (key, judgement.map(|judgement| Judged { change, judgement }))
-        };
-        self.under_way.push(round.boxed());
+        });
     }
 
     /// A judgement ended. None if nobody watches the subject any more, or if a version gave it that no longer serves: the one that does
     /// was told to judge again.
-    fn ended(&mut self, (key, judged): (Key, Option<Judged>), plugins: &PluginHost) -> Option<Judged> {
+    fn ended(&mut self, ended: Result<(Key, Option<Judged>), JoinError>, plugins: &PluginHost) -> Option<Judged> {
+        let (key, judged) = ended.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()));
         if let Some(Some(next)) = self.waiting.remove(&key) {
             self.judge_by(key.0, next, plugins);
         }
@@ -91,7 +90,7 @@ impl Pipeline {
                     Some(snapshot) => self.observe(snapshot, &mut rounds),
                     None => open = false,
                 },
-                Some(ended) = rounds.under_way.next() => {
+                Some(ended) = rounds.under_way.join_next() => {
                     if let Some(judged) = rounds.ended(ended, &self.plugins) {
                         self.decide(judged).await;
                     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, PartHealth};
-use crate::store::{FAILURE_KINDS, Store};
+use crate::store::Store;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -34,10 +34,8 @@ pub fn show(store: &Store, board: &Board, metrics: &SelfMetrics) {
     let condition = store.condition();
     metrics.set("pharos_store_degraded", &[], f64::from(u8::from(condition.trouble.is_some())));
     metrics.set("pharos_store_size_bytes", &[], condition.size_bytes as f64);
-    // Also those that never happened: the first must be seen as an increase.
-    for kind in FAILURE_KINDS {
-        let count = condition.failures.get(kind).copied().unwrap_or(0);
-        metrics.set("pharos_store_errors_total", &[kind], count as f64);
+    for (kind, count) in &condition.failures {
+        metrics.set("pharos_store_errors_total", &[kind], *count as f64);
     }
     let cause = condition.cause();
     let state = if cause.is_some() { PartHealth::Degraded } else { PartHealth::Ok };

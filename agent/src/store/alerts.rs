@@ -80,13 +80,9 @@ fn save(connection: &mut Connection, changes: &AlertChanges) -> rusqlite::Result
     }
     let next = i64::try_from(changes.next_incident).unwrap_or(i64::MAX);
     transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![NEXT_INCIDENT, next])?;
-    for event in &changes.events {
-        events::insert(&transaction, event)?;
-    }
+    events::append(&transaction, &changes.events)?;
     ledger::save(&transaction, &changes.dispatch)?;
-    for entry in &changes.audit {
-        audit::append(&transaction, entry)?;
-    }
+    audit::append(&transaction, &changes.audit)?;
     for (seq, row) in &changes.told {
         outbox::insert(&transaction, *seq, row, changes.now_ms)?;
     }

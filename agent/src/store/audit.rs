@@ -100,15 +100,17 @@ impl Store {
     }
 }
 
-/// Chains an entry to the last row.
-pub(super) fn append(connection: &Connection, entry: &AuditEntry) -> rusqlite::Result<()> {
-    let last = end(connection)?;
-    let head = link(connection, last, entry)?;
-    let start = start(connection)?;
-    if head.seq - start.seq >= KEPT_MAX + FORGOTTEN_AT_ONCE {
-        forget(connection, head, entry.at_ms)?;
+/// Chains entries to the last row.
+pub(super) fn append(connection: &Connection, entries: &[AuditEntry]) -> rusqlite::Result<()> {
+    let Some(latest) = entries.last() else { return Ok(()) };
+    let mut head = end(connection)?;
+    for entry in entries {
+        head = link(connection, head, entry)?;
     }
-    Ok(())
+    if head.seq - start(connection)?.seq >= KEPT_MAX + FORGOTTEN_AT_ONCE {
+        head = forget(connection, head, latest.at_ms)?;
+    }
+    set_end(connection, "end", head)
 }
 
 /// Begins the chain of a new store where that of the one before it ended.
@@ -120,7 +122,8 @@ pub(super) fn go_on(connection: &Connection, from: End, aside: Option<&str>, at_
     let mut detail = from.detail();
     detail["aside"] = aside.into();
     let entry = AuditEntry { at_ms, actor: AGENT.to_owned(), action: REPLACE.to_owned(), subject: "store".to_owned(), detail };
-    link(connection, from, &entry).map(drop)
+    let head = link(connection, from, &entry)?;
+    set_end(connection, "end", head)
 }
 
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<End> {
@@ -142,6 +145,7 @@ fn read_end(connection: &Connection, name: &str) -> rusqlite::Result<End> {
     Ok(end.unwrap_or(NOTHING))
 }
 
+/// Writes the row after the last one. It is the end of the chain once that is set.
 fn link(connection: &Connection, last: End, entry: &AuditEntry) -> rusqlite::Result<End> {
     let seq = last.seq + 1;
     let detail = entry.detail.to_string();
@@ -151,19 +155,17 @@ fn link(connection: &Connection, last: End, entry: &AuditEntry) -> rusqlite::Res
             "INSERT INTO audit (seq, at_ms, actor, action, subject, detail, previous, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![signed(seq), signed(entry.at_ms), entry.actor, entry.action, entry.subject, detail, last.hash, hash])?;
-    let head = End { seq, hash };
-    set_end(connection, "end", head)?;
-    Ok(head)
+    Ok(End { seq, hash })
 }
 
-fn forget(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Result<()> {
+fn forget(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Result<End> {
     let through = head.seq - KEPT_MAX;
     let hash = connection.query_row("SELECT hash FROM audit WHERE seq = ?1", [signed(through)], |row| row.get(0))?;
     let forgotten = End { seq: through, hash };
     connection.execute("DELETE FROM audit WHERE seq <= ?1", [signed(through)])?;
     set_end(connection, "start", forgotten)?;
     let (actor, action, subject) = (AGENT.to_owned(), FORGET.to_owned(), "audit".to_owned());
-    link(connection, head, &AuditEntry { at_ms, actor, action, subject, detail: forgotten.detail() }).map(drop)
+    link(connection, head, &AuditEntry { at_ms, actor, action, subject, detail: forgotten.detail() })
 }
 
 /// Each field with its length before it, so that no byte can move from one to the next.

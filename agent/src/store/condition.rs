@@ -8,11 +8,11 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use super::StoreError;
 
-/// Every kind of failure that is counted.
-pub const FAILURE_KINDS: [&str; 7] = ["full", "read-only", "damaged", "busy", "disk", "statement", "deadline"];
+/// Kinds of failures; a closed set, for metrics.
+const KINDS: [&str; 7] = ["full", "read-only", "damaged", "busy", "disk", "statement", "deadline"];
 
 /// How the store is, for whoever shows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     /// Why it does not keep everything just now, and how to mend it.
     pub trouble: Option<String>,
@@ -24,6 +24,14 @@ pub struct Condition {
     pub size_bytes: u64,
     /// Failures since the start, by their kind.
     pub failures: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        // The first failure of a kind must be seen as an increase.
+        let failures = KINDS.map(|kind| (kind, 0)).into();
+        Self { trouble: None, damaged: None, scar: None, size_bytes: 0, failures }
+    }
 }
 
 impl Condition {

@@ -23,7 +23,7 @@ pub struct Event {
 impl Store {
     /// Appends an event and forgets the oldest beyond the bound. One that belongs to a transition is written with that.
     pub async fn record(&self, event: Event) -> Result<(), StoreError> {
-        self.spare(move |connection| insert(connection, &event)).await
+        self.spare(move |connection| append(connection, std::slice::from_ref(&event))).await
     }
 
     /// The newest events, newest first.
@@ -62,13 +62,12 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     })
 }
 
-pub(super) fn insert(connection: &Connection, event: &Event) -> rusqlite::Result<()> {
-    connection.prepare_cached("INSERT INTO events (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        i64::try_from(event.at_ms).unwrap_or(i64::MAX),
-        event.kind,
-        event.subject,
-        event.detail.to_string()
-    ])?;
-    connection.prepare_cached("DELETE FROM events WHERE id <= last_insert_rowid() - ?1")?.execute(params![EVENTS_MAX])?;
-    Ok(())
+/// The oldest beyond the bound go.
+pub(super) fn append(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT INTO events (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)")?;
+    for Event { at_ms, kind, subject, detail } in events {
+        insert.execute(params![i64::try_from(*at_ms).unwrap_or(i64::MAX), kind, subject, detail.to_string()])?;
+    }
+    let forget = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?1";
+    connection.prepare_cached(forget)?.execute(params![EVENTS_MAX]).map(drop)
 }

@@ -59,9 +59,7 @@ impl Memory {
             copy(&self.connection, &to, table, "true")?;
         }
         copy(&self.connection, &to, "outbox", "true")?;
-        for event in events::oldest_first(&self.connection)? {
-            events::insert(&to, &event)?;
-        }
+        events::append(&to, &events::oldest_first(&self.connection)?)?;
         self.teach_audit(&to, aside, now_ms)?;
         to.commit()?;
         self.forget_written()?;
@@ -74,10 +72,9 @@ impl Memory {
         if audit::end(to)?.is_nothing() {
             audit::go_on(to, audit::start(&self.connection)?, aside, now_ms)?;
         }
-        for row in audit::list(&self.connection, None, u32::MAX)?.iter().rev() {
-            audit::append(to, &row.entry)?;
-        }
-        Ok(())
+        let youngest_first = audit::list(&self.connection, None, u32::MAX)?;
+        let entries: Vec<_> = youngest_first.into_iter().rev().map(|row| row.entry).collect();
+        audit::append(to, &entries)
     }
 
     /// Forgets what is in the file and not needed again.

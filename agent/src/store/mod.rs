@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use alerts::AlertChanges;
 pub use audit::{AGENT, AuditEntry, AuditRow, AuditVerdict, BrokenLink};
-pub use condition::{Condition, FAILURE_KINDS};
+pub use condition::Condition;
 pub use events::Event;
 pub use outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Wanted};
 pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};

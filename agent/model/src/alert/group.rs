@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use super::{
@@ -41,8 +42,8 @@ impl AlertKey {
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Group {
-    /// The open ones.
-    pub alerts: BTreeMap<AlertKey, Alert>,
+    /// The open ones. Whoever shows them holds on to them without a copy.
+    pub alerts: BTreeMap<AlertKey, Arc<Alert>>,
     /// Ended ones, kept for their verdicts while these contain a change: without them, what comes and goes would be a new incident each
     /// time and never flap.
     pub ended: BTreeMap<AlertKey, Alert>,
@@ -68,6 +69,11 @@ pub(super) struct Effects {
 impl Group {
     pub fn is_empty(&self) -> bool {
         self.alerts.is_empty() && self.ended.is_empty()
+    }
+
+    /// Open and ended ones.
+    pub fn all(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.values().map(Arc::as_ref).chain(self.ended.values())
     }
 
     pub fn judge(&mut self, judging: &Judging<'_>, report: Report, next_incident: &mut u64) -> Effects {
@@ -121,6 +127,7 @@ impl Group {
             if !concerned(key) {
                 return true;
             }
+            let alert = Arc::make_mut(alert);
             let before = alert.durable();
             match judging.rules.get(key.rule.as_str()) {
                 Some(rule) => {
@@ -172,7 +179,7 @@ impl Group {
             let alert = Alert::open(beginning, finding, judging.now, &mut effects.transitions);
             *next_incident = next_incident.saturating_add(1);
             effects.touched.insert(alert.fingerprint);
-            self.alerts.insert(key, alert);
+            self.alerts.insert(key, Arc::new(alert));
         }
     }
 

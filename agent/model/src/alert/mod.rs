@@ -24,7 +24,10 @@ mod stories;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     finding::{Report, RuleSpec},
@@ -149,19 +152,24 @@ impl AlertBook {
 
     /// In the order of plugin, subject, rule and labels.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.shared().map(Arc::as_ref)
+    }
+
+    /// The same, to hold on to.
+    pub fn shared(&self) -> impl Iterator<Item = &Arc<Alert>> {
         self.groups.values().flat_map(|group| group.alerts.values())
     }
 
     /// The alert of the same plugin, rule, subject and labels as it is now, if it is open.
     pub fn same_as(&self, alert: &Alert) -> Option<&Alert> {
         let key = GroupKey { plugin: alert.plugin.clone(), subject: alert.subject.key() };
-        self.groups.get(&key)?.alerts.get(&AlertKey::new(&alert.rule, &alert.labels))
+        self.groups.get(&key)?.alerts.get(&AlertKey::new(&alert.rule, &alert.labels)).map(Arc::as_ref)
     }
 
     fn freeze_where(&mut self, concerned: impl Fn(&GroupKey) -> bool, freeze: impl Fn(&mut Alert)) {
         for (key, group) in self.groups.iter_mut().filter(|(key, _)| concerned(key)) {
             let mut touched = BTreeSet::new();
-            for alert in group.alerts.values_mut() {
+            for alert in group.alerts.values_mut().map(Arc::make_mut) {
                 let before = alert.durable();
                 freeze(alert);
                 if before != alert.durable() {
@@ -177,6 +185,7 @@ impl AlertBook {
         for (key, group) in &mut self.groups {
             let mut touched = BTreeSet::new();
             for (_, mut alert) in group.alerts.extract_if(.., |_, alert| concerned(alert)) {
+                let alert = Arc::make_mut(&mut alert);
                 alert.close(reason, now, &mut transitions);
                 touched.insert(alert.fingerprint);
             }

@@ -164,7 +164,7 @@ impl Real {
                 return Vec::new();
             }
             Event::Pause => {
-                for alert in self.book.groups.values_mut().flat_map(|group| group.alerts.values_mut()) {
+                for alert in self.book.groups.values_mut().flat_map(|group| group.alerts.values_mut()).map(Arc::make_mut) {
                     alert.restore(now);
                 }
                 return Vec::new();

@@ -1,6 +1,6 @@
 //! The book outside this process: what the store writes after each evaluation and reads at the start.
 
-use std::{collections::BTreeSet, mem};
+use std::{collections::BTreeSet, mem, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ impl AlertBook {
         let touched = mem::take(&mut self.touched);
         let mut changes = Changes { next_incident: self.next_incident, ..Changes::default() };
         for (key, fingerprints) in &touched {
-            let alerts = self.groups.get(key).into_iter().flat_map(|group| group.alerts.values().chain(group.ended.values()));
+            let alerts = self.groups.get(key).into_iter().flat_map(|group| group.all());
             let upserts: Vec<Alert> = alerts.filter(|alert| fingerprints.contains(&alert.fingerprint)).cloned().collect();
             let kept: BTreeSet<Fingerprint> = upserts.iter().map(|alert| alert.fingerprint).collect();
             changes.removed.extend(fingerprints.difference(&kept));
@@ -60,7 +60,7 @@ impl AlertBook {
     }
 
     pub fn export(&self) -> SavedBook {
-        let alerts = self.groups.values().flat_map(|group| group.alerts.values().chain(group.ended.values()));
+        let alerts = self.groups.values().flat_map(|group| group.all());
         SavedBook { alerts: alerts.cloned().collect(), next_incident: self.next_incident }
     }
 
@@ -77,7 +77,7 @@ impl AlertBook {
             let group_key = GroupKey { plugin: alert.plugin.clone(), subject };
             if alert.state.is_open() {
                 alert.restore(now);
-                book.groups.entry(group_key).or_default().alerts.insert(key, alert);
+                book.groups.entry(group_key).or_default().alerts.insert(key, Arc::new(alert));
             } else if alert.verdicts.has_changes() {
                 book.groups.entry(group_key).or_default().ended.insert(key, alert);
             } else {

@@ -1,5 +1,7 @@
 //! `GET /api/alerts`, `GET /api/database/alerts`: open alerts, the gravest first.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -48,7 +50,7 @@ pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryReje
     let picture = api.board.picture();
     let of_database = |alert: &&Alert| database.is_none_or(|name| label(&alert.subject.labels, "database") == Some(name));
     let item = |alert| item(alert, picture.acknowledgements.get(&alert.fingerprint));
-    let items: Vec<AlertItem<'_>> = picture.alerts.iter().filter(of_database).map(item).collect();
+    let items: Vec<AlertItem<'_>> = picture.alerts.iter().map(Arc::as_ref).filter(of_database).map(item).collect();
     Ok(Json(json!({ "items": items })))
 }
 

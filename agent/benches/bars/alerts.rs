@@ -1,0 +1,124 @@
+//! From facts to a receiver: how soon one alert is told, what ten thousand at once cost, and how soon they are watched after a restart.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use pharos::demo::receiver::Delivery;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use super::agent::Process;
+use super::stage::{DATABASES, Stage};
+use super::table::{Table, Times};
+
+/// Alerts that come and go on the quiet system, one after the other.
+const ROUNDS: usize = 250;
+/// As often as a server may be read, so that rounds are short; it is no part of what is measured.
+const QUIET_INTERVAL: Duration = Duration::from_millis(100);
+const TOLD_MAX: Duration = Duration::from_millis(150);
+
+/// Servers of the crowd, each with [`DATABASES`] alerts.
+const CROWD: usize = 10;
+/// As shipped.
+const CROWD_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two alerts of the probe while the crowd's are judged and told.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+const DRAIN_MIN: f64 = 500.0;
+
+const RESTARTS: usize = 5;
+const RESTART_MAX: Duration = Duration::from_secs(2);
+
+pub async fn measure(table: &mut Table) -> anyhow::Result<()> {
+    one(table).await?;
+    many(table).await
+}
+
+async fn one(table: &mut Table) -> anyhow::Result<()> {
+    let stage = Stage::new(0, QUIET_INTERVAL).await?;
+    let process = stage.place.start()?;
+    stage.place.settle().await?;
+    for round in 1..=ROUNDS {
+        stage.raise(round).await?;
+        stage.wait(&stage.pager, round, round - 1).await?;
+        stage.clear(round).await?;
+        stage.wait(&stage.pager, round, round).await?;
+    }
+    let times = latencies(&stage, &stage.pager.received(|all| all.deliveries().cloned().collect::<Vec<_>>()))?;
+    process.stop().await?;
+    let (p99, median) = (times.percentile(99), times.median());
+    let what = format!("snapshot with a transition to webhook accepted, p99 of {}, quiet system", 2 * ROUNDS);
+    table.plain(&what, "<= 150 ms", format!("{p99:.0?}, median {median:.0?}"), p99 <= TOLD_MAX);
+    Ok(())
+}
+
+async fn many(table: &mut Table) -> anyhow::Result<()> {
+    let stage = Stage::new(CROWD, CROWD_INTERVAL).await?;
+    let process = stage.place.start()?;
+    stage.place.settle().await?;
+    stage.raise(0).await?;
+    stage.wait(&stage.pager, 1, 0).await?;
+
+    let alerts = CROWD * DATABASES;
+    stage.raise_all().await?;
+    let probes = tokio::select! {
+        ended = keep_raising(&stage) => ended,
+        heard = stage.wait(&stage.ops, alerts, 0) => heard.map(|()| stage.pager.received(|all| all.deliveries().count())),
+    }?;
+    stage.wait(&stage.pager, probes, 0).await?;
+    let probes = stage.pager.received(|all| all.deliveries().skip(1).cloned().collect::<Vec<_>>());
+    let late = latencies(&stage, &probes)?.percentile(100);
+    let what = format!("{alerts} alerts at once: another server's transition told after its snapshot, longest of {}", probes.len());
+    table.plain(&what, "<= 1 interval (10 s)", format!("{late:.1?}"), late <= CROWD_INTERVAL);
+
+    let arrivals = stage.ops.received(|all| all.deliveries().map(|delivery| delivery.at).collect::<Vec<_>>());
+    let (first, last) = (arrivals.first().context("nothing arrived")?, arrivals.last().context("nothing arrived")?);
+    let (took, per_second) = (*last - *first, arrivals.len() as f64 / (*last - *first).as_secs_f64());
+    let measured = format!("{per_second:.0}/s, {} messages of one alert in {took:.1?}", arrivals.len());
+    table.plain("outbox drained to a fast receiver, those alerts", ">= 500/s", measured, per_second >= DRAIN_MIN);
+
+    restarts(table, &stage, process).await
+}
+
+/// Alerts of the probe, until it has no database left for more.
+async fn keep_raising(stage: &Stage) -> anyhow::Result<usize> {
+    for database in 1..DATABASES - RESTARTS {
+        stage.raise(database).await?;
+        sleep(PROBE_EVERY).await;
+    }
+    anyhow::bail!("the crowd's alerts are not told before the probe has no database left")
+}
+
+/// A restart with all of them firing. An alert that began meanwhile shows that the first evaluation is not only made but told.
+async fn restarts(table: &mut Table, stage: &Stage, mut process: Process) -> anyhow::Result<()> {
+    let (mut evaluated, mut told) = (Times::default(), Times::default());
+    for database in DATABASES - RESTARTS..DATABASES {
+        process.stop().await?;
+        stage.raise(database).await?;
+        let heard = stage.pager.received(|all| all.deliveries().count());
+        let start = Instant::now();
+        process = stage.place.start()?;
+        stage.place.wait("/api/plugins", has_evaluated).await?;
+        evaluated.add(start.elapsed());
+        stage.wait(&stage.pager, heard + 1, 0).await?;
+        told.add(start.elapsed());
+    }
+    process.stop().await?;
+    let (time, told) = (evaluated.median(), told.median());
+    let what = format!("restart with {} firing alerts to first evaluation, median of {RESTARTS}", CROWD * DATABASES);
+    table.plain(&what, "<= 2 s", format!("{time:.1?}, told of what began meanwhile {told:.1?}"), time <= RESTART_MAX);
+    Ok(())
+}
+
+fn has_evaluated(answer: &[u8]) -> bool {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().any(|item| item["id"] == "threshold" && item["calls"].as_u64() > Some(0))
+}
+
+fn latencies(stage: &Stage, deliveries: &[Delivery]) -> anyhow::Result<Times> {
+    let mut times = Times::default();
+    for delivery in deliveries {
+        times.add(stage.latency(delivery)?);
+    }
+    Ok(times)
+}
