@@ -1,0 +1,118 @@
+//! A clock that is set while the built program runs: libfaketime moves the wall clock and leaves the monotonic one.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Stdio;
+
+use pharos::demo::receiver::{Count, Receiver};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{POLL, states};
+use crate::fixture::program::command;
+use crate::fixture::{PATIENCE, get, receiver_config, redis, redis_config, runtime_tasks, set_keys};
+
+/// Seconds that are added to the real time, one after the other: an hour on, an hour back, ten years on, and all is as it was.
+const STEPS_S: [i64; 4] = [3_600, -3_600, 315_360_000, 0];
+
+/// Where Debian's package libfaketime has it.
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+async fn ask(port: u16, path: &str) -> String {
+    match tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
+        Ok(_) => get(port, path, &[]).await.1,
+        Err(_) => String::new(),
+    }
+}
+
+async fn alerts(port: u16) -> Value {
+    // Nobody answers before the agent listens.
+    serde_json::from_str(&ask(port, "/api/alerts").await).unwrap_or_else(|_| json!({ "items": [] }))
+}
+
+/// Judgements of the rules so far.
+async fn judged(port: u16) -> f64 {
+    let metrics = ask(port, "/metrics").await;
+    let calls = metrics.lines().find_map(|line| line.strip_prefix("pharos_plugin_calls_total{plugin=\"threshold\"} "));
+    calls.map_or(0.0, |calls| calls.parse().unwrap())
+}
+
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so().await {
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
+        sleep(POLL).await;
+    }
+}
+
+fn set_clock(file: &Path, seconds: i64) {
+    // Replaced as a whole, since the program may read it at any moment.
+    let next = file.with_extension("next");
+    std::fs::write(&next, format!("{seconds:+}\n")).unwrap();
+    std::fs::rename(next, file).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_said() {
+    assert!(Path::new(LIBRARY).exists(), "libfaketime is not installed: run scripts/setup.sh");
+    let (tasks, stop) = runtime_tasks();
+    let redis = redis(&tasks).await;
+    let mut keys = redis.connect().await.unwrap();
+    let ops = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    set_clock(&clock, 0);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let rule = |id: &str, above: u32, waits: &str| {
+        format!(
+            "[[plugin.threshold.settings.rules]]\nid = \"{id}\"\nmetric = \"pharos_redis_keys\"\nabove = {above}\nseverity = \"warning\"\n{waits}\n"
+        )
+    };
+    let config = format!(
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"200ms\"\nagent = \"200ms\"\n{}{}{}{}{}",
+        redis_config("cache", &[&redis]),
+        rule("fires", 0, ""),
+        rule("waits", 0, "for = \"30m\""),
+        rule("recovers", 5, "keep_firing_for = \"30m\""),
+        receiver_config(&ops.url()),
+    );
+    std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
+    set_keys(&mut keys, 6).await;
+
+    let path = folder.path().join("pharos.toml");
+    let mut program = command(&["run", "--config", path.to_str().unwrap()]);
+    program.env("LD_PRELOAD", LIBRARY).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
+    program.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+    let mut agent = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("everything fires or waits", async || states(&alerts(port).await).len() == 3).await;
+    set_keys(&mut keys, 1).await;
+    let owned = |(rule, state): (&str, &str)| (rule.to_owned(), state.to_owned());
+    let expected = [("fires", "firing"), ("recovers", "recovering"), ("waits", "pending")].map(owned);
+    eventually("one recovers", async || states(&alerts(port).await) == expected).await;
+    assert!(ops.wait_until(PATIENCE, |received| received.count("recovers") == Count { firing: 1, resolved: 0 }).await);
+
+    for step in STEPS_S {
+        set_clock(&clock, step);
+        let before = judged(port).await;
+        eventually("it is judged on", async || judged(port).await >= before + 5.0).await;
+        // What the agent says of itself may come meanwhile.
+        let is_ours = |(rule, _): &(String, String)| expected.iter().any(|(known, _)| known == rule);
+        let states: Vec<_> = states(&alerts(port).await).into_iter().filter(is_ours).collect();
+        assert_eq!(states, expected, "after a step to {step} s");
+    }
+    let stepped = |alerts: &Value| {
+        states(alerts).contains(&owned(("clock-stepped", "firing"))) || states(alerts).contains(&owned(("clock-stepped", "recovering")))
+    };
+    eventually("it is said that the clock was set", async || stepped(&alerts(port).await)).await;
+
+    // Nobody was told twice, and nothing is held up: the end of one goes out at once.
+    set_keys(&mut keys, 0).await;
+    assert!(ops.wait_until(PATIENCE, |received| received.count("fires") == Count { firing: 1, resolved: 1 }).await);
+    let ids: Vec<String> = ops.received(|received| {
+        let of_fires = received.deliveries().filter(|delivery| delivery.alerts.iter().any(|alert| alert.name() == "fires"));
+        of_fires.map(|delivery| delivery.headers["webhook-id"].to_str().unwrap().to_owned()).collect()
+    });
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+    agent.kill().await.unwrap();
+    stop.cancel();
+}
