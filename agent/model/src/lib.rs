@@ -9,9 +9,11 @@
 //! tested in milliseconds and replayed.
 
 pub mod alert;
+pub mod bloat;
 pub mod delta;
 pub mod dispatch;
 pub mod finding;
+pub mod index_facts;
 pub mod lock_tree;
 pub mod metric;
 pub mod notification;
@@ -20,3 +22,4 @@ pub mod rule_case;
 pub mod snapshot;
 pub mod statements;
 pub mod subject;
+pub mod vacuum;
