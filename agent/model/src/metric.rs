@@ -36,16 +36,23 @@ pub const AGENT: &str = "agent";
 pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: [(&str, &str); 9] = [
+pub const TABLES: [(&str, &str); 16] = [
+    ("postgres", "extensions"),
+    ("postgres", "index_facts"),
+    ("postgres", "indexes"),
+    ("postgres", "lock_waits"),
+    ("postgres", "locked_relations"),
+    ("postgres", "refusal"),
+    ("postgres", "schema_facts"),
+    ("postgres", "sequences"),
+    ("postgres", "sessions"),
+    ("postgres", "statements"),
+    ("postgres", "tables"),
+    ("postgres", "visits"),
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
-    ("postgres", "lock_waits"),
-    ("postgres", "refusal"),
-    ("postgres", "sessions"),
-    ("postgres", "statements"),
-    ("postgres", "visits"),
 ];
 
 /// Every metric by its name.

@@ -2,6 +2,7 @@
 
 use super::IndexShape;
 use super::foreign_keys::{ForeignKey, only_one_for};
+use crate::bloat::Bloat;
 
 /// From when on counters mean something.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -14,11 +15,21 @@ pub struct UsageSettings {
     pub sequential_share_min: f64,
     /// Scans before anything is said.
     pub scans_min: i64,
+    /// Air in an index before anything is said: bytes, and share of it.
+    pub bloat_min_bytes: f64,
+    pub bloat_share_min: f64,
 }
 
 impl Default for UsageSettings {
     fn default() -> Self {
-        Self { statistics_age_min_seconds: 7.0 * 86_400.0, scanned_size_min_bytes: 10 << 20, sequential_share_min: 0.5, scans_min: 100 }
+        Self {
+            statistics_age_min_seconds: 7.0 * 86_400.0,
+            scanned_size_min_bytes: 10 << 20,
+            sequential_share_min: 0.5,
+            scans_min: 100,
+            bloat_min_bytes: 10.0 * 1024.0 * 1024.0,
+            bloat_share_min: 0.5,
+        }
     }
 }
 
@@ -43,7 +54,7 @@ pub fn unused<'a>(
     let candidate = |index: &&IndexShape| index.scans == 0 && !index.keeps_a_promise() && !index.is_attached && index.is_valid;
     let judge = |index: &'a IndexShape| {
         let known = [age_seconds, seen_seconds(index.oid)].into_iter().flatten().reduce(f64::min);
-        let evidence = format!("no scan in {}, {} on disk", known.map_or("an unknown time".to_owned(), days), bytes(index.size_bytes));
+        let evidence = format!("no scan in {}, {} on disk", known.map_or("an unknown time".to_owned(), days), size_text(index.size_bytes));
         let min = settings.statistics_age_min_seconds;
         let guard = match (age_seconds, seen_seconds(index.oid)) {
             (None, _) => Some("statistics too young: nobody knows since when scans are counted".to_owned()),
@@ -80,8 +91,17 @@ pub fn sequential_scans(table: &SequentialScans, settings: &UsageSettings) -> Op
             "{} of {scans} scans ({:.0} %) were sequential, {rows} rows each, {} on disk",
             table.sequential_scans,
             share * 100.0,
-            bytes(table.size_bytes)
+            size_text(table.size_bytes)
         )
+    })
+}
+
+/// The evidence, where making an index anew would make it much smaller.
+pub fn bloated(index_bytes: i64, bloat: &Bloat, settings: &UsageSettings) -> Option<String> {
+    let counts = bloat.bytes >= settings.bloat_min_bytes && bloat.ratio >= settings.bloat_share_min;
+    counts.then(|| {
+        let (all, air) = (size_text(index_bytes), size_text(bloat.bytes as i64));
+        format!("about {air} of {all} ({:.0} %) is air, estimated from the planner's statistics", bloat.ratio * 100.0)
     })
 }
 
@@ -91,7 +111,7 @@ fn days(seconds: f64) -> String {
 }
 
 /// A size as people say it.
-pub fn bytes(bytes: i64) -> String {
+pub fn size_text(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     let mut size = bytes as f64 / 1024.0;
     let mut unit = 0;

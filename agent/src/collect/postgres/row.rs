@@ -1,7 +1,7 @@
 //! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::collect::CollectError;
 use crate::postgres::{QueryError, Session};
@@ -35,6 +35,16 @@ impl<'a> Fields<'a> {
 /// Runs a collector's query without parameters.
 pub async fn query(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
     session.query(sql, &[]).await.map_err(|source| failure(session, collector, source))
+}
+
+/// Runs a collector's query with parameters.
+pub async fn query_with(
+    session: &Session,
+    collector: &'static str,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, CollectError> {
+    session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
 }
 
 /// A privilege that is missing is the server's answer, not a fault: pg_monitor holds all that collectors need.
