@@ -8,6 +8,7 @@ pub mod indexes;
 pub mod outbox;
 pub mod plugins;
 pub mod receivers;
+pub mod services;
 pub mod silences;
 pub mod slow_queries;
 
