@@ -6,6 +6,7 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `rules`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `visits`: what is read inside every datname.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -52,3 +53,4 @@ mod smoke;
 mod store;
 mod tidy;
 mod versions;
+mod visits;
