@@ -79,10 +79,14 @@ async fn tables_and_indexes_of_every_datname_are_as_the_server_counts_them() {
     shop.run(
         "CREATE SCHEMA sales;
          CREATE TABLE sales.orders (id int PRIMARY KEY, note text) WITH (autovacuum_enabled = off, autovacuum_vacuum_scale_factor = 0.5);
-         INSERT INTO sales.orders SELECT g, repeat('x', 200) FROM generate_series(1, 20000) g;
-         ANALYZE sales.orders;
-         UPDATE sales.orders SET note = 'y' WHERE id <= 5000;
-         DELETE FROM sales.orders WHERE id > 19000;
+         INSERT INTO sales.orders SELECT g, repeat('x', 200) FROM generate_series(1, 60000) g",
+    )
+    .await
+    .unwrap();
+    shop.run("SELECT pg_stat_force_next_flush()").await.unwrap();
+    shop.run("ANALYZE sales.orders").await.unwrap();
+    shop.run(
+        "UPDATE sales.orders SET note = 'y' WHERE id <= 5000; DELETE FROM sales.orders WHERE id > 59000;
          CREATE MATERIALIZED VIEW sales.totals AS SELECT count(*) FROM sales.orders",
     )
     .await
@@ -92,22 +96,26 @@ async fn tables_and_indexes_of_every_datname_are_as_the_server_counts_them() {
     let agent = TestAgent::watch(&server).await;
 
     let orders = [("datname", "shop"), ("schema", "sales"), ("relation", "orders")];
-    let row = wait_row(&agent, &server, "tables", &orders, |row| row["dead_rows"] == 6000 && row["index_scans"].as_i64() > Some(0)).await;
+    let row =
+        wait_row(&agent, &server, "tables", &orders, |row| row["dead_rows"].as_i64() > Some(5900) && row["index_scans"].as_i64() > Some(0))
+            .await;
+    // Whoever reads a page may tidy it up in passing.
+    let dead = row["dead_rows"].as_f64().unwrap();
     let ask = |sql: &'static str| async { shop.ask::<i64>(sql).await.unwrap() };
     assert_eq!(row["size_bytes"], ask("SELECT pg_table_size('sales.orders')").await);
     assert_eq!(row["size_is_exact"], true);
-    assert_eq!(row["indexes_size_bytes"], ask("SELECT pg_indexes_size('sales.orders')").await);
+    assert_eq!(row["indexes_size_bytes"], ask("SELECT pg_relation_size('sales.orders_pkey')").await);
     assert_eq!(row["live_rows"], ask("SELECT n_live_tup FROM pg_stat_all_tables WHERE relname = 'orders'").await);
     assert_eq!(row["xid_age"], ask("SELECT age(relfrozenxid)::int8 FROM pg_class WHERE relname = 'orders'").await);
-    // 50 + 0.5 * 20000 rows; half as many as that are dead, and a fifth of them changed since the analyze: 50 + 0.1 * 20000.
-    assert_eq!((&row["vacuum_trigger"], &row["vacuum_enabled"]), (&json!(10_050.0), &json!(false)), "{row:#}");
-    assert!((row["vacuum_pressure"].as_f64().unwrap() - 6000.0 / 10_050.0).abs() < 1e-9, "{row:#}");
-    assert!((row["analyze_pressure"].as_f64().unwrap() - 6000.0 / 2050.0).abs() < 1e-9, "{row:#}");
+    // 50 + 0.5 * 60000 rows; by default an analyze begins after 50 + 0.1 * 60000 changes, of which there were 6000.
+    assert_eq!((&row["vacuum_trigger"], &row["vacuum_enabled"]), (&json!(30_050.0), &json!(false)), "{row:#}");
+    assert!((row["vacuum_pressure"].as_f64().unwrap() - dead / 30_050.0).abs() < 1e-9, "{row:#}");
+    assert!((row["analyze_pressure"].as_f64().unwrap() - 6000.0 / 6050.0).abs() < 1e-9, "{row:#}");
     assert!(row["seconds_since_analyze"].as_f64().unwrap() < 600.0 && row["seconds_since_vacuum"].is_null(), "{row:#}");
 
     let labels = "datname=\"shop\",schema=\"sales\",relation=\"orders\"";
     let of = |metric: &str, labels: &str| format!("{metric}{{database=\"app\",server=\"{}\",{labels}}}", server_id(server.port()));
-    for (metric, truth) in [("rows_inserted", 20_000.0), ("rows_updated", 5_000.0), ("rows_deleted", 1_000.0)] {
+    for (metric, truth) in [("rows_inserted", 60_000.0), ("rows_updated", 5_000.0), ("rows_deleted", 1_000.0)] {
         agent.wait_series(&of(&format!("pharos_postgres_table_{metric}_total"), labels), |value| value == truth).await;
     }
     agent.wait_series(&of("pharos_postgres_tables", "datname=\"shop\""), |count| count == 2.0).await;
@@ -127,13 +135,14 @@ async fn counters_that_are_reset_or_dropped_under_way_make_no_spike() {
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
     setup.run("CREATE TABLE busy (id int PRIMARY KEY); INSERT INTO busy SELECT generate_series(1, 50000)").await.unwrap();
+    setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
     let agent = TestAgent::watch(&server).await;
     wait_row(&agent, &server, "tables", &[("relation", "busy")], |row| row["live_rows"] == 50_000).await;
     let churn = session(&server, "postgres").await;
     tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
         while churn.run("SELECT pg_stat_reset(); CREATE TABLE brief (id int PRIMARY KEY); INSERT INTO brief VALUES (1)").await.is_ok() {
-            churn.run("SELECT pg_stat_force_next_flush()").await.unwrap();
-            churn.run("DROP TABLE brief").await.unwrap();
+            let flushed = churn.run("SELECT pg_stat_force_next_flush()").await;
+            let Ok(()) = flushed.and(churn.run("DROP TABLE brief").await) else { return };
         }
     }));
     let started = Instant::now();

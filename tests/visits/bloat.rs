@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use pharos::demo::postgres::PostgresServer;
+use pharos::demo::postgres::{PostgresOptions, PostgresServer};
 use pharos::demo::session::Session;
 
 use super::{session, wait_row};
-use crate::fixture::{TestAgent, postgres, runtime_tasks};
+use crate::fixture::{TestAgent, postgres_with, runtime_tasks};
 
 /// Points of a hundred by which an estimate may be off.
 const OFF_MAX: f64 = 15.0;
@@ -30,7 +30,7 @@ const TABLES: [(&str, &str); 8] = [
     ),
     (
         "sparse",
-        "CREATE TABLE sparse AS SELECT g AS id, CASE WHEN g % 10 = 0 THEN md5(g::text) END AS a, NULL::int AS b, g::int2 AS c, \
+        "CREATE TABLE sparse AS SELECT g AS id, CASE WHEN g % 10 = 0 THEN md5(g::text) END AS a, NULL::int AS b, (g % 1000)::int2 AS c, \
          CASE WHEN g % 2 = 0 THEN g::int8 END AS d, true AS e FROM generate_series(1, 50000) g",
     ),
     (
@@ -45,7 +45,7 @@ const TABLES: [(&str, &str); 8] = [
     ),
     (
         "mixed",
-        "CREATE TABLE mixed AS SELECT g::int2 AS a, md5(g::text) AS b, g::int8 AS c, now() AS d, (g % 3)::text AS e, g / 7.0 AS f, \
+        "CREATE TABLE mixed AS SELECT (g % 1000)::int2 AS a, md5(g::text) AS b, g::int8 AS c, now() AS d, (g % 3)::text AS e, g / 7.0 AS f, \
          g % 2 = 0 AS g FROM generate_series(1, 50000) g; UPDATE mixed SET b = b || 'x'",
     ),
 ];
@@ -79,8 +79,7 @@ async fn index_truth(session: &Session, index: &str) -> f64 {
 
 async fn make(server: &PostgresServer) -> Session {
     let setup = session(server, "postgres").await;
-    setup.run("CREATE EXTENSION pgstattuple; ALTER SYSTEM SET autovacuum = off").await.unwrap();
-    setup.run("SELECT pg_reload_conf()").await.unwrap();
+    setup.run("CREATE EXTENSION pgstattuple").await.unwrap();
     for (_, sql) in TABLES {
         setup.run(sql).await.unwrap();
     }
@@ -94,13 +93,15 @@ async fn make(server: &PostgresServer) -> Session {
     for (name, _) in TABLES.iter().filter(|(name, _)| *name != "not_vacuumed") {
         setup.run(&format!("VACUUM ANALYZE {name}")).await.unwrap();
     }
+    setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
     setup
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn estimates_are_near_what_pgstattuple_counts_and_are_told_apart_from_not_knowing() {
     let (tasks, _stop) = runtime_tasks();
-    let server = postgres(&tasks).await;
+    let settings = vec![("autovacuum".to_owned(), "off".to_owned())];
+    let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
     let setup = make(&server).await;
     setup
         .run("CREATE TABLE unknown AS SELECT g AS id, md5(g::text) AS note FROM generate_series(1, 50000) g; VACUUM unknown")

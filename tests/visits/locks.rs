@@ -47,14 +47,16 @@ async fn a_lock_of_any_mode_held_or_awaited_holds_up_no_visit() {
     setup
         .run(
             "CREATE TABLE largest (id int PRIMARY KEY, note text);
-             INSERT INTO largest SELECT g, repeat('x', 100) FROM generate_series(1, 50000) g; ANALYZE largest;
-             CREATE TABLE second AS SELECT * FROM largest; ANALYZE second",
+             INSERT INTO largest SELECT g, repeat('x', 100) FROM generate_series(1, 50000) g;
+             CREATE TABLE second AS SELECT * FROM largest",
         )
         .await
         .unwrap();
+    setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
+    setup.run("ANALYZE largest, second").await.unwrap();
     let agent = TestAgent::watch(&server).await;
     let largest = [("relation", "largest")];
-    wait_row(&agent, &server, "tables", &largest, |row| row["size_is_exact"] == true).await;
+    wait_row(&agent, &server, "tables", &largest, |row| row["size_is_exact"] == true && row["live_rows"] == 50_000).await;
     let unlocked = rounds(&agent, &server, 4).await.into_iter().max().unwrap();
     for mode in MODES {
         let holder = session(&server, "postgres").await;
@@ -115,7 +117,9 @@ async fn locks_that_come_and_go_all_the_time_fail_no_visit() {
     let server = postgres(&tasks).await;
     let setup = session(&server, "postgres").await;
     setup
-        .run("CREATE TABLE hot (id int PRIMARY KEY, note text); INSERT INTO hot SELECT g, repeat('x', 100) FROM generate_series(1, 50000) g; ANALYZE hot")
+        .run(
+            "CREATE TABLE hot (id int PRIMARY KEY, note text); INSERT INTO hot SELECT g, repeat('x', 100) FROM generate_series(1, 50000) g",
+        )
         .await
         .unwrap();
     let agent = TestAgent::watch(&server).await;

@@ -27,6 +27,7 @@ pub struct TableRow {
     pub planned_rows: f64,
     pub live_rows: i64,
     pub dead_rows: i64,
+    pub changes_since_analyze: i64,
     pub sequential_scans: i64,
     pub sequential_rows: i64,
     pub index_scans: i64,
@@ -64,6 +65,7 @@ impl TableRow {
             planned_rows,
             live_rows: row.field("live_rows")?,
             dead_rows,
+            changes_since_analyze: changes,
             sequential_scans: row.field("sequential_scans")?,
             sequential_rows: row.field("sequential_rows")?,
             index_scans: 0,
@@ -84,10 +86,12 @@ impl TableRow {
         self.oid >= FIRST_OF_USERS
     }
 
-    /// Rows that are there now. Counters know best once a vacuum or analyze has set them right; after a reset they begin at zero.
+    /// Rows that are there now. Counters know best once a vacuum or analyze has set them right: after a reset they begin at zero. An
+    /// analyze in the transaction that wrote the rows sets them too low for a moment; while nothing changed, what it planned with is right.
     pub fn rows(&self) -> f64 {
-        let counted = self.vacuumed_at.is_some() || self.analyzed_at.is_some();
-        if counted || self.planned_rows < 0.0 { self.live_rows as f64 } else { self.planned_rows }
+        let is_counted = self.vacuumed_at.is_some() || self.analyzed_at.is_some();
+        let is_planned = self.planned_rows >= 0.0;
+        if is_planned && (!is_counted || self.changes_since_analyze == 0) { self.planned_rows } else { self.live_rows as f64 }
     }
 
     /// What dead rows take, if they are as wide as the others.
