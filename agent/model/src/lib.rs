@@ -17,6 +17,7 @@ pub mod metric;
 pub mod notification;
 pub mod outbox;
 pub mod rule_case;
+pub mod settings;
 pub mod snapshot;
 pub mod statements;
 pub mod subject;
