@@ -36,15 +36,22 @@ pub const AGENT: &str = "agent";
 pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: [(&str, &str); 9] = [
+pub const TABLES: [(&str, &str); 16] = [
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
+    ("postgres", "archiver"),
+    ("postgres", "autovacuum_workers"),
+    ("postgres", "horizon"),
     ("postgres", "lock_waits"),
+    ("postgres", "progress"),
     ("postgres", "refusal"),
     ("postgres", "sessions"),
+    ("postgres", "setting_changes"),
+    ("postgres", "settings"),
     ("postgres", "statements"),
+    ("postgres", "tls_sessions"),
     ("postgres", "visits"),
 ];
 

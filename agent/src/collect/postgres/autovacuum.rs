@@ -39,7 +39,11 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
     }
     // The row of the settings is there without a worker, too.
     let is_worker = |row: &&Row| Ok(Fields::new(NAME, row).field::<Option<i64>>("pid")?.is_some());
-    let workers: Vec<&Row> = rows.iter().map(|row| is_worker(&row).map(|is| is.then_some(row))).filter_map(Result::transpose).collect::<Result<_, CollectError>>()?;
+    let workers: Vec<&Row> = rows
+        .iter()
+        .map(|row| is_worker(&row).map(|is| is.then_some(row)))
+        .filter_map(Result::transpose)
+        .collect::<Result<_, CollectError>>()?;
     families.push(Family::scalar("pharos_postgres_autovacuum_workers", workers.len() as f64));
     Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(NAME, workers))?], ..Facts::default() })
 }

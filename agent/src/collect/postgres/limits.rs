@@ -20,11 +20,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
     let rows = query(session, NAME, include_str!("sql/limits.sql")).await?;
     let mut users = FamiliesBuilder::new(
         &["user"],
-        &[
-            "pharos_postgres_role_connections",
-            "pharos_postgres_role_connections_limit",
-            "pharos_postgres_role_connections_used_ratio",
-        ],
+        &["pharos_postgres_role_connections", "pharos_postgres_role_connections_limit", "pharos_postgres_role_connections_used_ratio"],
     );
     let mut datnames = FamiliesBuilder::new(
         &["datname"],

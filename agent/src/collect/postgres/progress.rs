@@ -43,9 +43,9 @@ fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
         rows.text("datname")?,
         rows.text("relation")?,
         rows.text("phase")?,
-        // Their unit differs from row to row.
-        rows.float("done", "")?,
-        rows.float("total", "")?,
+        Column { unit: None, ..rows.float("done", "")? },
+        Column { unit: None, ..rows.float("total", "")? },
+        // Of these two; it differs from row to row.
         rows.text("unit")?,
         ratio,
         rows.float("seconds", "seconds")?,
