@@ -6,6 +6,7 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `rules`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `catalogue`: the facts of a whole server, each brought about.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -22,6 +23,7 @@ mod agent_subject;
 mod alerting;
 mod api;
 mod audit;
+mod catalogue;
 mod cli;
 mod clock;
 mod collect;

@@ -10,7 +10,7 @@ use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use tokio_postgres::Row;
 
-use super::row::{Fields, Resets, query};
+use super::row::{Fields, Resets, other, query};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
@@ -97,7 +97,7 @@ impl Database {
             // What nobody counts, such as failures of checksums that are off, is no 0 in sum either.
             let counted = |index: usize| read.iter().any(|datname| datname.counters[index].is_some());
             let counters: Vec<Option<f64>> = (0..COUNTERS.len()).map(|index| counted(index).then_some(ranked.other[index])).collect();
-            families.push(&["other"], &[&counters[..], &ranked.other_gauges[..]].concat());
+            families.push(&[other(read.iter().map(|datname| datname.name))], &[&counters[..], &ranked.other_gauges[..]].concat());
         }
         (families.finish(), ranked.folded as u64)
     }

@@ -96,6 +96,11 @@ impl Resets {
     }
 }
 
+/// What stands for the rest of things that have names of their own: one of them may have this name, too.
+pub fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
+    if names.any(|name| name == "other") { "(other)" } else { "other" }
+}
+
 /// Runs a collector's query without parameters.
 pub async fn query(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
     query_with(session, collector, sql, &[]).await

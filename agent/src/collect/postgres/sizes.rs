@@ -16,7 +16,7 @@ use tokio_postgres::types::Type;
 use tracing::debug;
 
 use super::need_all_stats;
-use super::row::{Fields, query, query_with};
+use super::row::{Fields, other, query, query_with};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
@@ -145,7 +145,7 @@ fn ranked(label: &str, metric: &'static str, top: &mut Top<0, 1>, sized: &[(&Nam
         families.push(&[&named.name], &[Some(*bytes)]);
     }
     if ranked.folded > 0 {
-        families.push(&["other"], &ranked.other_gauges);
+        families.push(&[other(sized.iter().map(|(named, _)| named.name.as_str()))], &ranked.other_gauges);
     }
     *folded += ranked.folded as u64;
     families.finish()

@@ -48,8 +48,11 @@ SELECT c.command,
        c.statement,
        c.pid::int8 AS pid,
        c.datname,
-       -- Only the datname that is connected to has names for its relations. As text a relation that is gone is its oid.
-       CASE WHEN c.datname = current_database() THEN c.relid::regclass::text ELSE nullif(c.relid, 0)::text END AS relation,
+       -- Relations of other datnames have no name here.
+       coalesce((SELECT n.nspname || '.' || r.relname
+                 FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
+                 WHERE r.oid = c.relid AND c.datname = current_database()),
+                nullif(c.relid, 0)::text) AS relation,
        c.phase,
        c.done::float8 AS done,
        c.total::float8 AS total,
