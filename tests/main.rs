@@ -29,6 +29,7 @@ mod clock;
 mod collect;
 mod config;
 mod contract;
+mod cost;
 mod demo;
 mod disk_faults;
 mod durability;
