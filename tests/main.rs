@@ -5,7 +5,7 @@
 //!
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `rules`: what users type.
-//! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `collect`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -41,6 +41,7 @@ mod lifecycle;
 mod mail;
 mod migration;
 mod plugins;
+mod pooler;
 mod receivers;
 mod refusals;
 mod relays;
