@@ -71,7 +71,8 @@ impl CollectError {
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
         match self {
-            Self::Unsupported(_) | Self::Row { .. } | Self::Connect { .. } => false,
+            Self::Unsupported(_) | Self::Row { .. } => false,
+            Self::Connect { source, .. } => source.is_shutdown(),
             Self::Query { source, .. } => source.ends_session(),
             Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "closed"),
         }
