@@ -16,6 +16,7 @@ pub mod lock_tree;
 pub mod metric;
 pub mod notification;
 pub mod outbox;
+pub mod privilege;
 pub mod rule_case;
 pub mod snapshot;
 pub mod statements;
