@@ -40,6 +40,13 @@ pub enum Need {
     Sequences,
 }
 
+impl Need {
+    /// Whether it is had or lacked in each datname by itself.
+    pub fn is_of_datname(self) -> bool {
+        matches!(self, Self::Connect | Self::Statistic | Self::Sequences)
+    }
+}
+
 /// Which parts a need is of, and what they are without it.
 pub struct Entry {
     pub need: Need,
@@ -52,27 +59,26 @@ const fn entry(need: Need, parts: &'static [&'static str], without: &'static str
 }
 
 /// Everything that a role with LOGIN alone does not have.
-pub const NEEDS: [Entry; 11] = [
-    entry(
-        Need::Stats,
-        &["activity", "locks", "statements", "replication", "progress", "autovacuum", "horizon", "encryption", "limits", "sizes"],
-        "what other roles' sessions do and wait for, their statements, their encryption, what standbys report and how large datnames are",
-    ),
+pub const NEEDS: [Entry; 15] = [
+    entry(Need::Stats, &["activity", "locks", "horizon", "limits", "encryption"], "what other roles' sessions do"),
+    entry(Need::Stats, &["statements"], "other roles' statements"),
+    entry(Need::Stats, &["replication", "subscriptions"], "what standbys and subscriptions report"),
+    entry(Need::Stats, &["progress", "autovacuum"], "what other roles' commands are at"),
+    entry(Need::Stats, &["sizes"], "the sizes of datnames and tablespaces that are not the role's"),
     entry(Need::Settings, &["settings", "statements"], "settings that only superusers see"),
-    entry(Need::Files, &["sizes"], "the files of WAL and the temporary files"),
+    entry(Need::Files, &["sizes"], "the files of WAL and temporary files"),
     entry(Need::Activities, &["activity", "locks"], "what sessions do: track_activities is off"),
-    entry(Need::Counts, &["database", "tables", "indexes", "autovacuum"], "every count of rows, blocks and scans: track_counts is off"),
-    entry(Need::StatementsLibrary, &["statements"], "statements: pg_stat_statements is not loaded"),
-    entry(Need::StatementsExtension, &["statements"], "statements: pg_stat_statements is not installed in this datname"),
-    entry(Need::StatementsSchema, &["statements"], "statements: the role may not use the schema of pg_stat_statements"),
-    entry(
-        Need::Connect,
-        &["tables", "indexes", "sequences", "extensions", "subscriptions"],
-        "the whole datname: the role may not connect to it",
-    ),
-    entry(Need::Statistic, &["tables", "indexes"], "bloat: the role does not read how wide columns are"),
-    entry(Need::Sequences, &["sequences"], "the values of sequences"),
+    entry(Need::Counts, &["database", "tables", "indexes", "autovacuum"], "counts of rows, blocks and scans: track_counts is off"),
+    entry(Need::StatementsLibrary, &["statements"], "any statements: pg_stat_statements is not loaded"),
+    entry(Need::StatementsExtension, &["statements"], "any statements: pg_stat_statements is not installed in this datname"),
+    entry(Need::StatementsSchema, &["statements"], "any statements: the role may not use the schema of pg_stat_statements"),
+    entry(Need::Connect, &VISITED, "the datname: the role may not connect to it"),
+    entry(Need::Statistic, &["tables", "indexes"], "bloat: the role does not read how wide columns are (pg_statistic)"),
+    entry(Need::Sequences, &["sequences"], "the values of some sequences"),
 ];
+
+/// What is read in each datname.
+const VISITED: [&str; 4] = ["tables", "indexes", "sequences", "extensions"];
 
 /// What a session's role lacks in the whole server.
 #[derive(Debug, Clone, PartialEq, Eq)]

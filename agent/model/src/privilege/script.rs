@@ -57,12 +57,12 @@ fn in_datname(role: &str, server: &ServerLacks, datname: &Datname) -> String {
     let unseen = datname.lacks.is_none();
     let needs = |need| unseen || datname.lacks.as_ref().is_some_and(|lacks| lacks.needs.contains(&need));
     if needs(Need::Statistic) {
-        text.push_str("-- For bloat: how wide and how often null columns are, nothing of what they hold.\n");
+        text.push_str("-- For bloat: how wide and how often null columns are, none of their values.\n");
         let columns = STATISTIC_COLUMNS.join(", ");
         let _ = writeln!(text, "GRANT SELECT ({columns})\n  ON pg_catalog.pg_statistic TO {role};");
     }
     if needs(Need::Sequences) {
-        text.push_str("-- For sequences that run out: those that are there, and those that their makers add.\n");
+        text.push_str("-- For sequences that run out: those there are, and those that are added later.\n");
         match &datname.lacks {
             Some(lacks) => lacks.sequences.iter().for_each(|(schema, owner)| sequences(&mut text, role, schema, owner)),
             None => text.push_str(&unseen_sequences(role)),
@@ -84,19 +84,23 @@ fn statements_extension(text: &mut String, role: &str, server: &ServerLacks) {
 fn sequences(text: &mut String, role: &str, schema: &str, owner: &str) {
     let (schema, owner) = (identifier(schema), identifier(owner));
     let _ = writeln!(text, "GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};");
-    let _ = writeln!(text, "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema} GRANT SELECT ON SEQUENCES TO {role};");
+    let _ = writeln!(text, "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema}\n  GRANT SELECT ON SEQUENCES TO {role};");
 }
 
 /// Written where they are found, since their names are not known here.
 fn unseen_sequences(role: &str) -> String {
-    let distinct = "SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner\n  \
-                    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace\n  \
-                    WHERE c.relkind = 'S' AND c.relpersistence <> 't'";
     let role = literal(role);
     format!(
-        "SELECT pg_catalog.format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, {role}),\n       \
-         pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, {role})\n\
-         FROM ({distinct}) s\n\\gexec\n"
+        "SELECT pg_catalog.format(\n         \
+         'GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, {role}),\n       \
+         pg_catalog.format(\n         \
+         'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I '\n         \
+         'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, {role})\n\
+         FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner\n      \
+         FROM pg_catalog.pg_class c\n      \
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace\n      \
+         WHERE c.relkind = 'S' AND c.relpersistence <> 't') s\n\
+         \\gexec\n"
     )
 }
 

@@ -50,39 +50,45 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
         &server(&needs),
         &datnames,
         expect![[r#"
-        -- Run it in psql as a superuser, more than once if you like.
-        \set ON_ERROR_STOP on
-        GRANT pg_monitor TO "pharos";
-        GRANT CONNECT ON DATABASE "hr" TO "pharos";
+            -- Run it in psql as a superuser, more than once if you like.
+            \set ON_ERROR_STOP on
+            GRANT pg_monitor TO "pharos";
+            GRANT CONNECT ON DATABASE "hr" TO "pharos";
 
-        \connect postgres
-        CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
-        -- For bloat: how wide and how often null columns are, nothing of what they hold.
-        GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
-          ON pg_catalog.pg_statistic TO "pharos";
+            \connect postgres
+            CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "pharos";
 
-        \connect app
-        -- For bloat: how wide and how often null columns are, nothing of what they hold.
-        GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
-          ON pg_catalog.pg_statistic TO "pharos";
-        -- For sequences that run out: those that are there, and those that their makers add.
-        GRANT SELECT ON ALL SEQUENCES IN SCHEMA "public" TO "pharos";
-        ALTER DEFAULT PRIVILEGES FOR ROLE "alice" IN SCHEMA "public" GRANT SELECT ON SEQUENCES TO "pharos";
-        GRANT SELECT ON ALL SEQUENCES IN SCHEMA "sales" TO "pharos";
-        ALTER DEFAULT PRIVILEGES FOR ROLE "bob" IN SCHEMA "sales" GRANT SELECT ON SEQUENCES TO "pharos";
+            \connect app
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "pharos";
+            -- For sequences that run out: those there are, and those that are added later.
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "public" TO "pharos";
+            ALTER DEFAULT PRIVILEGES FOR ROLE "alice" IN SCHEMA "public"
+              GRANT SELECT ON SEQUENCES TO "pharos";
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "sales" TO "pharos";
+            ALTER DEFAULT PRIVILEGES FOR ROLE "bob" IN SCHEMA "sales"
+              GRANT SELECT ON SEQUENCES TO "pharos";
 
-        \connect hr
-        -- For bloat: how wide and how often null columns are, nothing of what they hold.
-        GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
-          ON pg_catalog.pg_statistic TO "pharos";
-        -- For sequences that run out: those that are there, and those that their makers add.
-        SELECT pg_catalog.format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, E'"pharos"'),
-               pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"pharos"')
-        FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
-          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-          WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
-        \gexec
-    "#]],
+            \connect hr
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "pharos";
+            -- For sequences that run out: those there are, and those that are added later.
+            SELECT pg_catalog.format(
+                     'GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, E'"pharos"'),
+                   pg_catalog.format(
+                     'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I '
+                     'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"pharos"')
+            FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+                  FROM pg_catalog.pg_class c
+                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
+            \gexec
+        "#]],
     );
 }
 
@@ -171,40 +177,45 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
         &lacks,
         &datnames,
         expect![[r#"
-        -- Run it in psql as a superuser, more than once if you like.
-        \set ON_ERROR_STOP on
-        GRANT pg_monitor TO "ph""aros'; DROP TABLE t; --";
-        GRANT CONNECT ON DATABASE "it's\" TO "ph""aros'; DROP TABLE t; --";
+            -- Run it in psql as a superuser, more than once if you like.
+            \set ON_ERROR_STOP on
+            GRANT pg_monitor TO "ph""aros'; DROP TABLE t; --";
+            GRANT CONNECT ON DATABASE "it's\" TO "ph""aros'; DROP TABLE t; --";
 
-        SELECT E'dbname=''two
-        \\\\! rm -rf /''' AS pharos_datname \gset
-        \connect -reuse-previous=on :pharos_datname
-        GRANT USAGE ON SCHEMA "a""; DROP" TO "ph""aros'; DROP TABLE t; --";
-        -- For sequences that run out: those that are there, and those that their makers add.
-        GRANT SELECT ON ALL SEQUENCES IN SCHEMA "x""
-        -- y" TO "ph""aros'; DROP TABLE t; --";
-        ALTER DEFAULT PRIVILEGES FOR ROLE "o'w\n" IN SCHEMA "x""
-        -- y" GRANT SELECT ON SEQUENCES TO "ph""aros'; DROP TABLE t; --";
+            SELECT E'dbname=''two
+            \\\\! rm -rf /''' AS pharos_datname \gset
+            \connect -reuse-previous=on :pharos_datname
+            GRANT USAGE ON SCHEMA "a""; DROP" TO "ph""aros'; DROP TABLE t; --";
+            -- For sequences that run out: those there are, and those that are added later.
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "x""
+            -- y" TO "ph""aros'; DROP TABLE t; --";
+            ALTER DEFAULT PRIVILEGES FOR ROLE "o'w\n" IN SCHEMA "x""
+            -- y"
+              GRANT SELECT ON SEQUENCES TO "ph""aros'; DROP TABLE t; --";
 
-        SELECT E'dbname=''host=evil''' AS pharos_datname \gset
-        \connect -reuse-previous=on :pharos_datname
-        -- For bloat: how wide and how often null columns are, nothing of what they hold.
-        GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
-          ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
+            SELECT E'dbname=''host=evil''' AS pharos_datname \gset
+            \connect -reuse-previous=on :pharos_datname
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
 
-        SELECT E'dbname=''it\\''s\\\\''' AS pharos_datname \gset
-        \connect -reuse-previous=on :pharos_datname
-        -- For bloat: how wide and how often null columns are, nothing of what they hold.
-        GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
-          ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
-        -- For sequences that run out: those that are there, and those that their makers add.
-        SELECT pg_catalog.format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, E'"ph""aros''; DROP TABLE t; --"'),
-               pg_catalog.format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"ph""aros''; DROP TABLE t; --"')
-        FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
-          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-          WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
-        \gexec
-    "#]],
+            SELECT E'dbname=''it\\''s\\\\''' AS pharos_datname \gset
+            \connect -reuse-previous=on :pharos_datname
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
+            -- For sequences that run out: those there are, and those that are added later.
+            SELECT pg_catalog.format(
+                     'GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, E'"ph""aros''; DROP TABLE t; --"'),
+                   pg_catalog.format(
+                     'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I '
+                     'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"ph""aros''; DROP TABLE t; --"')
+            FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+                  FROM pg_catalog.pg_class c
+                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
+            \gexec
+        "#]],
     );
 }
 

@@ -3,6 +3,7 @@
 mod activity;
 mod database;
 mod locks;
+pub mod privileges;
 mod replication;
 mod row;
 mod server;
