@@ -42,15 +42,16 @@ pub struct Budget {
 
 #[derive(Debug)]
 struct Account {
-    /// Mean over the latest runs.
-    seconds_per_run: f64,
+    /// Mean over the latest runs but the very first one: a session that is new to the server reads its catalogue once, at many times
+    /// the cost of every run after it.
+    seconds_per_run: Option<f64>,
     interval: Duration,
     slowed: bool,
 }
 
 impl Account {
     fn share(&self) -> f64 {
-        self.seconds_per_run / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
+        self.seconds_per_run.unwrap_or(0.0) / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
@@ -68,9 +69,13 @@ impl Budget {
     /// changed for any collector.
     pub fn charge(&mut self, collector: &'static str, seconds: f64, interval: Duration) -> Vec<(&'static str, bool)> {
         let seconds = seconds.max(0.0);
-        let account = self.accounts.entry(collector).or_insert(Account { seconds_per_run: seconds, interval, slowed: false });
+        let Some(account) = self.accounts.get_mut(collector) else {
+            self.accounts.insert(collector, Account { seconds_per_run: None, interval, slowed: false });
+            return Vec::new();
+        };
         account.interval = interval;
-        account.seconds_per_run += LATEST_WEIGHT * (seconds - account.seconds_per_run);
+        let mean = account.seconds_per_run.unwrap_or(seconds);
+        account.seconds_per_run = Some(mean + LATEST_WEIGHT * (seconds - mean));
         let height = self.height();
         let mut changed = Vec::new();
         for (name, account) in &mut self.accounts {
@@ -159,6 +164,7 @@ mod tests {
     #[test]
     fn slowing_down_and_its_end_are_said_once() {
         let mut budget = Budget::new(0.005);
+        assert_eq!(budget.charge("tables", 9.0, TEN_SECONDS), [], "the first run says nothing");
         assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), [("tables", true)]);
         assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), []);
         let said: Vec<_> = (0..20).flat_map(|_| budget.charge("tables", 0.001, TEN_SECONDS)).collect();
