@@ -4,7 +4,7 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `relays`, `cli`, `rules`: what users type.
+//! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
 //! - `collect`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
@@ -29,6 +29,7 @@ mod config;
 mod contract;
 mod demo;
 mod disk_faults;
+mod doctor;
 mod durability;
 mod egress;
 mod faults;

@@ -13,18 +13,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::fixture::{TestAgent, eventually, item, pharos, postgres_config, project, runtime_tasks, series, server_id};
 
-const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
+pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
 const PARTS: [&str; 8] = ["up", "server", "activity", "locks", "database", "replication", "statements", "accept"];
 
 /// The folder with a server of each major version.
-fn versions() -> PathBuf {
+pub fn versions() -> PathBuf {
     let output = Command::new(project().join("scripts/postgres-versions.sh")).output().expect("bash is installed");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
     stdout.lines().last().expect("it prints the folder").into()
 }
 
-async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
+pub async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
     let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.expect("the server was fetched");
     assert_eq!(binaries.major(), major);
     let server = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await.expect("PostgreSQL starts");

@@ -22,8 +22,13 @@ pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
     let Some(code) = error.code() else { return unanswered(error) };
     let says = |words: &str| error.as_db_error().is_some_and(|error| error.message().contains(words));
     match *code {
-        SqlState::CANNOT_CONNECT_NOW if says("shutting down") => refusal("stopping", STOPPING),
-        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => refusal("stopping", STOPPING),
+        SqlState::CANNOT_CONNECT_NOW if says("shutting down") => {
+            refusal("stopping", "the server is shutting down; it is asked again until it is back")
+        }
+        // Somebody ended this one session, or all of them: only the next one will tell.
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
+            refusal("closed", "the session was ended while it began; another one is opened")
+        }
         SqlState::CANNOT_CONNECT_NOW => {
             refusal("starting", "the server is starting or recovers; it is asked again until it accepts sessions")
         }
@@ -50,8 +55,6 @@ pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
         _ => refusal("refused", "the server refused the session"),
     }
 }
-
-const STOPPING: &str = "the server is shutting down; it is asked again until it is back";
 
 /// Nobody answered, or not in the protocol's words.
 fn unanswered(error: &tokio_postgres::Error) -> Refusal {

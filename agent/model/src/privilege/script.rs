@@ -131,9 +131,9 @@ fn connect(datname: &str) -> String {
     if !datname.is_empty() && datname.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return format!("\\connect {datname}\n");
     }
-    // What psql reads there is a connection string if it looks like one, and ends with its line; a variable is taken as it is.
+    // What psql reads there is a connection string if it looks like one, and ends with its line; a quoted variable is taken as it is.
     let value: String = datname.chars().flat_map(|char| matches!(char, '\'' | '\\').then_some('\\').into_iter().chain([char])).collect();
-    format!("SELECT {} AS pharos_datname \\gset\n\\connect -reuse-previous=on :pharos_datname\n", literal(&format!("dbname='{value}'")))
+    format!("SELECT {} AS pharos_datname \\gset\n\\connect -reuse-previous=on :\"pharos_datname\"\n", literal(&format!("dbname='{value}'")))
 }
 
 fn identifier(name: &str) -> String {

@@ -184,7 +184,7 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
 
             SELECT E'dbname=''two
             \\\\! rm -rf /''' AS pharos_datname \gset
-            \connect -reuse-previous=on :pharos_datname
+            \connect -reuse-previous=on :"pharos_datname"
             GRANT USAGE ON SCHEMA "a""; DROP" TO "ph""aros'; DROP TABLE t; --";
             -- For sequences that run out: those there are, and those that are added later.
             GRANT SELECT ON ALL SEQUENCES IN SCHEMA "x""
@@ -194,13 +194,13 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
               GRANT SELECT ON SEQUENCES TO "ph""aros'; DROP TABLE t; --";
 
             SELECT E'dbname=''host=evil''' AS pharos_datname \gset
-            \connect -reuse-previous=on :pharos_datname
+            \connect -reuse-previous=on :"pharos_datname"
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
 
             SELECT E'dbname=''it\\''s\\\\''' AS pharos_datname \gset
-            \connect -reuse-previous=on :pharos_datname
+            \connect -reuse-previous=on :"pharos_datname"
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
