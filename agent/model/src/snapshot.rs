@@ -217,6 +217,15 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// One cell of a column of numbers.
+    pub fn number(&self, column: &str, row: usize) -> Option<f64> {
+        match &self.column(column)?.values {
+            ColumnValues::Float(values) => values.get(row).copied().flatten(),
+            ColumnValues::Integer(values) => values.get(row).copied().flatten().map(|value| value as f64),
+            ColumnValues::Text(_) | ColumnValues::Boolean(_) => None,
+        }
+    }
+
     /// One cell of a column of texts.
     pub fn text(&self, column: &str, row: usize) -> Option<&str> {
         match &self.column(column)?.values {

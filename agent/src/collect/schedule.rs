@@ -60,6 +60,8 @@ pub trait Source: Send + 'static {
     fn take_cost(_: &Self::Session) -> Cost {
         Cost::default()
     }
+    /// Takes from fresh facts what the server itself says our statements cost it.
+    fn account(_: &Facts, _: &Spending) {}
     /// What is read beside the session.
     fn aside(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Aside>> {
         None
@@ -338,6 +340,7 @@ impl<S: Source> ServerTask<S> {
                 if self.failing.remove(name) {
                     info!(server, collector = name, "`{name}` of `{server}` works again");
                 }
+                S::account(&facts, &self.spending);
                 self.metrics.set("pharos_collect_series_folded", &[server, name], facts.folded as f64);
                 let urgent = facts.urgent;
                 (self.present(facts, self.spending.interval(name, interval)), urgent)

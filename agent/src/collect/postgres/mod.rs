@@ -129,6 +129,15 @@ impl Source for PostgresSource {
         session.take_cost()
     }
 
+    fn account(facts: &Facts, spending: &Spending) {
+        let Some(own) = facts.tables.iter().find(|table| table.name == "own_statements") else { return };
+        for row in 0..own.row_count as usize {
+            let number = |column| own.number(column, row).unwrap_or(0.0);
+            let collector = own.text("collector", row).unwrap_or_default();
+            spending.counted(collector, number("seconds"), number("blocks"), number("temp_bytes"));
+        }
+    }
+
     fn aside(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Aside>> {
         Some(Box::new(Visitor::new(self.connector.clone(), clock, spending.clone())))
     }

@@ -44,6 +44,14 @@ impl Spending {
         stretched(&self.budget(), collector, configured)
     }
 
+    /// What the server counted for statements of a collector, since it counts.
+    pub fn counted(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
+        let labels = [self.server.as_str(), collector];
+        self.metrics.set("pharos_collect_cost_execution_seconds_total", &labels, seconds);
+        self.metrics.set("pharos_collect_cost_blocks_total", &labels, blocks);
+        self.metrics.set("pharos_collect_cost_temp_bytes_total", &labels, temp_bytes);
+    }
+
     fn say(&self, budget: &Budget, collector: &str, slowed: bool) {
         let (server, factor, percent) = (&self.server, budget.factor(collector), budget.ratio() * 100.0);
         if slowed {
