@@ -77,7 +77,7 @@ pub enum ConnectError {
     Password { source: SecretError },
     #[error("preparing TLS")]
     Tls { source: TlsError },
-    #[error("asking who answers: {}", refusal_of(source).meaning)]
+    #[error("beginning the session: {}", refusal_of(source).meaning)]
     Limits { source: tokio_postgres::Error },
     #[error("PostgreSQL {0} is too old; Pharos supports 14 and newer")]
     TooOld(String),
@@ -195,7 +195,7 @@ impl Connector {
             .user(&self.address.user)
             .dbname(&self.address.datname)
             .application_name(&self.application_name)
-            .options(options(&self.collect, sign))
+            .options(options(sign))
             .connect_timeout(self.collect.connect_timeout)
             // Both are needed: one frees a reader of a vanished peer, the other a writer.
             .keepalives_idle(Duration::from_secs(10))

@@ -132,6 +132,7 @@ impl Session {
         if row.try_get::<_, Option<&str>>("sign").map_err(setup)? != Some(sign) {
             return Err(ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() });
         }
+        client.batch_execute(&settings(collect)).await.map_err(setup)?;
         let session = Self {
             version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
             version: row.try_get("version").map_err(setup)?,
@@ -260,15 +261,21 @@ fn marked(sql: &str, collector: &str) -> String {
     format!("{first} {MARK}{collector} */{rest}")
 }
 
-/// What keeps a session harmless, from its first statement on; and a sign by which it is known again. It is part of the session's
-/// beginning, so a pooler that lends it somebody else's session gives itself away before anything was set there, by refusing the sign or
-/// by not knowing it. `search_path` is fixed, so that nobody's function of the same name runs with our role.
-pub(super) fn options(collect: &CollectConfig, sign: &str) -> String {
+/// What a session begins with: a sign by which it is known again. A pooler that lends it somebody else's session gives itself away before
+/// anything was set there, by refusing the sign or by not knowing it. `search_path` is fixed from the first statement on, so that nobody's
+/// function of the same name runs with our role.
+pub(super) fn options(sign: &str) -> String {
+    format!("-c pharos.session={sign} -c search_path=pg_catalog")
+}
+
+/// What keeps a session harmless. Set once it is known to be ours, and not as it begins, since the server then still tells what it would
+/// have had.
+fn settings(collect: &CollectConfig) -> String {
     format!(
-        "-c pharos.session={sign} -c lock_timeout={} -c statement_timeout={} -c idle_in_transaction_session_timeout={} \
-         -c default_transaction_read_only=on -c search_path=pg_catalog -c jit=off -c DateStyle=ISO",
+        "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}; \
+         SET default_transaction_read_only = on; SET jit = off; SET DateStyle = ISO",
         collect.lock_timeout.as_millis(),
-        collect.statement_timeout.as_millis(),
+        set_statement_timeout(collect.statement_timeout),
         collect.deadline.as_millis(),
     )
 }

@@ -20,7 +20,7 @@ pub enum Need {
     Stats,
     /// pg_read_all_settings
     Settings,
-    /// pg_ls_waldir and pg_ls_tmpdir
+    /// pg_ls_waldir and its kin
     Files,
     /// track_activities
     Activities,

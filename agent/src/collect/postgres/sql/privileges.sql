@@ -2,7 +2,9 @@
 SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stats,
        pg_has_role(current_user, 'pg_read_all_settings', 'USAGE') AS reads_all_settings,
        has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')
-           AND has_function_privilege('pg_catalog.pg_ls_tmpdir()', 'EXECUTE') AS lists_files,
+           AND has_function_privilege('pg_catalog.pg_ls_tmpdir()', 'EXECUTE')
+           AND has_function_privilege('pg_catalog.pg_ls_tmpdir(oid)', 'EXECUTE')
+           AND has_function_privilege('pg_catalog.pg_ls_archive_statusdir()', 'EXECUTE') AS lists_files,
        r.rolinherit AS inherits,
        current_setting('track_activities')::bool AS tracks_activities,
        current_setting('track_counts')::bool AS tracks_counts,
