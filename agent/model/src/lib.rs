@@ -18,6 +18,7 @@ pub mod lock_tree;
 pub mod metric;
 pub mod notification;
 pub mod outbox;
+pub mod privilege;
 pub mod rule_case;
 pub mod settings;
 pub mod snapshot;

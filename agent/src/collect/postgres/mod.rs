@@ -9,6 +9,7 @@ mod io;
 mod limits;
 mod locks;
 mod progress;
+pub mod privileges;
 mod replication;
 mod row;
 mod server;
