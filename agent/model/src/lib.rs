@@ -10,10 +10,12 @@
 //! tested in milliseconds and replayed.
 
 pub mod alert;
+pub mod bloat;
 pub mod budget;
 pub mod delta;
 pub mod dispatch;
 pub mod finding;
+pub mod index_facts;
 pub mod lock_tree;
 pub mod metric;
 pub mod notification;
@@ -25,3 +27,4 @@ pub mod snapshot;
 pub mod statements;
 pub mod subject;
 pub mod top;
+pub mod vacuum;

@@ -116,6 +116,16 @@ pub async fn query_with(
     session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
 }
 
+/// Runs a collector's query with parameters.
+pub async fn query_with(
+    session: &Session,
+    collector: &'static str,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, CollectError> {
+    session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
+}
+
 /// A privilege that is missing is the server's answer, not a fault: pg_monitor holds all that collectors need.
 fn failure(session: &Session, collector: &'static str, source: QueryError) -> CollectError {
     if source.reason() != "privilege" {

@@ -88,26 +88,26 @@ fn slow<'a>(api: &Api, snapshot: &'a Snapshot, threshold: Option<Duration>) -> V
     rows.filter(|query| query.mean_seconds.is_some_and(|mean| mean >= threshold)).collect()
 }
 
-fn label<'a>(snapshot: &'a Snapshot, name: &str) -> &'a str {
+pub(super) fn label<'a>(snapshot: &'a Snapshot, name: &str) -> &'a str {
     let labels = &snapshot.subject.labels;
     labels.iter().find(|label| label.name == name).map_or("", |label| label.value.as_str())
 }
 
-fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
+pub(super) fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
     match &table.column(column)?.values {
         ColumnValues::Text(texts) => texts.text(row),
         _ => None,
     }
 }
 
-fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
+pub(super) fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
     match &table.column(column)?.values {
         ColumnValues::Float(values) => values.get(row).copied().flatten(),
         _ => None,
     }
 }
 
-fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
+pub(super) fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
     match &table.column(column)?.values {
         ColumnValues::Integer(values) => values.get(row).copied().flatten(),
         _ => None,
