@@ -140,7 +140,11 @@ pub struct Noticed {
 impl Noticed {
     /// The lock table is read when a wait begins, not for as long as it lasts, and not while sessions queue for it.
     pub fn wants_locks_read(self) -> bool {
-        self.lock_waits_begun > 0 && self.lock_manager_waits < CROWD
+        self.lock_waits_begun > 0 && !self.is_crowded()
+    }
+
+    pub fn is_crowded(self) -> bool {
+        self.lock_manager_waits >= CROWD
     }
 }
 

@@ -36,12 +36,14 @@ pub const AGENT: &str = "agent";
 pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: [(&str, &str); 9] = [
+pub const TABLES: [(&str, &str); 11] = [
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
+    ("postgres", "activity_waits"),
     ("postgres", "lock_waits"),
+    ("postgres", "own_statements"),
     ("postgres", "refusal"),
     ("postgres", "sessions"),
     ("postgres", "statements"),

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use series::TopSeries;
 
 pub use detail::{Detail, DetailSet, Details};
-pub use own::{OwnCost, OwnStatements, collector_of};
+pub use own::{OwnCost, OwnStatements};
 pub use series::{SERIES_MAX, StatementSeries};
 pub use window::Window;
 

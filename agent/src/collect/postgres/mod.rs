@@ -43,8 +43,8 @@ fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &connector.collect.interval;
     vec![
         stateless(server::NAME, interval, server::collect),
-        stateless(activity::NAME, interval, activity::collect),
-        stateless(locks::NAME, interval, locks::collect),
+        Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
+        Box::new(locks::Locks::new(interval.of(locks::NAME))),
         stateless(database::NAME, interval, database::collect),
         stateless(replication::NAME, interval, replication::collect),
         Box::new(statements::Statements::new(interval.of(statements::NAME))),
