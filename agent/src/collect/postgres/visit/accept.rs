@@ -42,7 +42,7 @@ impl Accept {
         let was_refused = std::mem::replace(&mut self.refused, refusal.is_some());
         match refusal {
             Some(err) if !was_refused => {
-                warn!(server, reason = err.reason(), error = chain(err), "`{server}` accepts no new sessions; open ones go on");
+                warn!(server, reason = err.reason(), error = chain(err), "`{server}` accepts no new sessions");
             }
             None if was_refused => info!(server, "`{server}` accepts new sessions again"),
             _ => {}
