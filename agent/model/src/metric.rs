@@ -36,11 +36,13 @@ pub const AGENT: &str = "agent";
 pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
+<<<<<<< HEAD
 pub const TABLES: &[(&str, &str)] = &[
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
+    ("postgres", "activity_waits"),
     ("postgres", "archiver"),
     ("postgres", "autovacuum_workers"),
     ("postgres", "extensions"),
@@ -49,6 +51,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("postgres", "indexes"),
     ("postgres", "lock_waits"),
     ("postgres", "locked_relations"),
+    ("postgres", "own_statements"),
     ("postgres", "progress"),
     ("postgres", "refusal"),
     ("postgres", "schema_facts"),
