@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::super::Shared;
 use super::super::error::ApiError;
-use super::ByDatabase;
-use super::slow_queries::{float, integer, label, text};
+use super::slow_queries::{float, integer, text};
+use super::{ByDatabase, label};
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
