@@ -6,6 +6,8 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
 //! - `collect`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `catalogue`: the facts of a whole server, each brought about.
+//! - `visits`: what is read inside every datname.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -22,6 +24,7 @@ mod agent_subject;
 mod alerting;
 mod api;
 mod audit;
+mod catalogue;
 mod cli;
 mod clock;
 mod collect;
@@ -55,3 +58,4 @@ mod smoke;
 mod store;
 mod tidy;
 mod versions;
+mod visits;

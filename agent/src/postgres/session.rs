@@ -3,13 +3,14 @@
 //! The server's own timeouts are not enough: a stopped backend never sees them. The client's are not enough either: a dropped session
 //! leaves its statement running. So both are set, and a statement that outlives its deadline is cancelled before its session is dropped.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::budget::Cost;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, NoTls, Row};
+use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -47,6 +48,8 @@ pub struct Session {
     /// When the postmaster started, microseconds since 1970: a restart begins a new epoch of counters.
     epoch: u64,
     meter: Mutex<Meter>,
+    /// Statements that the server keeps planned, by their SQL.
+    planned: Mutex<HashMap<&'static str, Statement>>,
 }
 
 /// What our statements cost the server. The time on the way there and back is not the server's: the shortest round trip of the session
@@ -149,6 +152,7 @@ impl Session {
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
             meter: Mutex::new(Meter { cost: Cost::default(), shortest }),
+            planned: Mutex::default(),
         };
         if session.major() < MAJOR_MIN {
             return Err(ConnectError::TooOld(session.version));
@@ -208,12 +212,37 @@ impl Session {
         answer
     }
 
+    /// Runs one statement as [`query`](Self::query) does, and has it planned only once. For what is asked so often that planning would
+    /// cost more than running.
+    pub async fn query_planned(&self, sql: &'static str) -> Result<Vec<Row>, QueryError> {
+        let asked = Instant::now();
+        let answer = self.within(async {
+            let known = self.planned().get(sql).cloned();
+            let statement = match known {
+                Some(statement) => statement,
+                None => {
+                    let statement = self.client.prepare_typed(&marked(sql, self.collector), &[]).await?;
+                    self.planned().insert(sql, statement.clone());
+                    statement
+                }
+            };
+            self.client.query(&statement, &[]).await
+        });
+        let answer = answer.await;
+        self.meter().add(asked.elapsed(), answer.as_ref().map_or(0, Vec::len));
+        answer
+    }
+
+    fn planned(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What was asked since this was called last.
     pub fn take_cost(&self) -> Cost {
         std::mem::take(&mut self.meter().cost)
     }
 
-    fn meter(&self) -> std::sync::MutexGuard<'_, Meter> {
+    fn meter(&self) -> MutexGuard<'_, Meter> {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
