@@ -16,6 +16,7 @@ pub const CHECKS: &[Check] = &[
         id: "lock-wait",
         summary: "a session waits long for a lock",
         category: "locks",
+        labels: &[],
         needs: &[WAIT_AGE],
         // The age itself is the delay.
         hold_off: Duration::ZERO,
@@ -28,6 +29,7 @@ pub const CHECKS: &[Check] = &[
         id: "lock-pile-up",
         summary: "many sessions wait for locks",
         category: "locks",
+        labels: &[],
         needs: &[WAITERS],
         // Short queues form and dissolve all the time.
         hold_off: Duration::from_secs(15),
@@ -40,6 +42,7 @@ pub const CHECKS: &[Check] = &[
         id: "deadlocks",
         summary: "transactions deadlock",
         category: "locks",
+        labels: &["datname"],
         needs: &[DEADLOCKS],
         hold_off: Duration::ZERO,
         keep_firing: Duration::from_mins(5),
