@@ -11,6 +11,8 @@
 //! | 102         | -             |                           a dash is null
 //! ```
 
+pub mod manual;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 

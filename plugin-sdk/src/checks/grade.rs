@@ -41,6 +41,16 @@ impl Grading {
         Self::Scale(Direction::Rising, Thresholds::warning_and_critical(warning, critical, clear))
     }
 
+    /// One level, info.
+    pub const fn rising_info(info: f64, clear: f64) -> Self {
+        Self::Scale(Direction::Rising, Thresholds { info: Some(info), warning: None, critical: None, clear })
+    }
+
+    /// One level, warning.
+    pub const fn rising_warning(warning: f64, clear: f64) -> Self {
+        Self::Scale(Direction::Rising, Thresholds { info: None, warning: Some(warning), critical: None, clear })
+    }
+
     pub const fn falling(warning: f64, critical: f64, clear: f64) -> Self {
         Self::Scale(Direction::Falling, Thresholds::warning_and_critical(warning, critical, clear))
     }

@@ -52,7 +52,7 @@ fn means(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
         .rows()
         .filter(|row| row.label("fingerprint") != Some("other") && row.label("toplevel") != Some("false"))
         .filter(|row| calls.get(&statement(*row)).is_some_and(|rate| *rate >= CALLS_PER_SECOND_MIN))
-        .map(|row| Observation { labels: row.labels_beyond(snapshot.subject()), value: row.value() })
+        .map(|row| Observation::new(row.labels_beyond(snapshot.subject()), row.value()))
         .collect();
     Ok(observations)
 }
