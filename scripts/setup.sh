@@ -17,6 +17,7 @@ need redis-server redis-server
 need prometheus promtool
 need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1
 need prometheus-alertmanager prometheus-alertmanager
+need prometheus-postgres-exporter prometheus-postgres-exporter
 need python3-prometheus-client /usr/lib/python3/dist-packages/prometheus_client/openmetrics/parser.py
 need python3-aiosmtpd /usr/lib/python3/dist-packages/aiosmtpd/smtp.py
 need nodejs node

@@ -27,6 +27,7 @@ mod clock;
 mod collect;
 mod config;
 mod contract;
+mod cost;
 mod demo;
 mod disk_faults;
 mod durability;

@@ -149,11 +149,11 @@ async fn a_run_has_one_deadline_for_all_its_statements() {
     let mut session = connector.connect().await.unwrap();
     let (deadline, statement_timeout) = (Duration::from_secs(1), Duration::from_millis(900));
     for _ in 0..2 {
-        session.begin(deadline, statement_timeout).await.unwrap();
+        session.begin("test", deadline, statement_timeout).await.unwrap();
         assert_eq!(setting(&session, "statement_timeout").await, "900ms");
         session.query("SELECT pg_sleep(0.4)", &[]).await.unwrap();
     }
-    session.begin(deadline, statement_timeout).await.unwrap();
+    session.begin("test", deadline, statement_timeout).await.unwrap();
     let mut outcomes = Vec::new();
     for _ in 0..3 {
         outcomes.push(session.query("SELECT pg_sleep(0.4)", &[]).await.map(|_| ()).map_err(|err| err.reason()));
@@ -168,7 +168,7 @@ async fn past_its_deadline_a_statement_is_cancelled_on_the_server() {
     let mut session = connector(&server.url(MONITORING_ROLE, "postgres"), TlsConfig::default(), &tasks).connect().await.unwrap();
     let truth = server.connect(SUPERUSER, "postgres").await.unwrap();
     let hour = Duration::from_secs(3_600);
-    session.begin(Duration::from_millis(300), hour).await.unwrap();
+    session.begin("test", Duration::from_millis(300), hour).await.unwrap();
     let err = session.query("SELECT pg_sleep(3600)", &[]).await.unwrap_err();
     assert_eq!((err.reason(), err.ends_session()), ("timeout", true));
     // The session is still held, so nothing but the cancel request ends the statement.

@@ -140,7 +140,7 @@ impl Agent {
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
         let itself = AgentTask {
             name: config.agent.name.clone(),
-            interval: config.collect.interval.agent,
+            interval: config.collect.interval.of("agent"),
             data_dir: config.agent.data_dir.clone(),
             plugins: Box::new(plugins.clone()),
             board: Arc::clone(&board),

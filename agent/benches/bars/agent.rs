@@ -118,6 +118,16 @@ impl Place {
         self.folder.path()
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The answer at a path, as text.
+    pub async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let answer = Client::connect(self.address).await?.get(path).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
     pub fn start(&self) -> anyhow::Result<Process> {
         Process::start(Command::new(pharos()).arg("run").arg("--config").arg(self.folder.path().join("pharos.toml")))
     }
@@ -167,6 +177,10 @@ impl Process {
 
     pub fn has_ended(&mut self) -> anyhow::Result<bool> {
         Ok(self.child.try_wait()?.is_some())
+    }
+
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        self.child.id().context("the process ended")
     }
 
     /// Resident bytes: in all, and those that no file backs.

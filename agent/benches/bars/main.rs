@@ -6,10 +6,12 @@
 mod agent;
 mod alerts;
 mod bare;
+mod catalogue;
 mod evaluate;
 mod facts;
 mod memory;
 mod native;
+mod processes;
 mod reload;
 mod scrape;
 mod stage;
@@ -26,9 +28,9 @@ use self::table::Table;
 /// Measures speed and memory.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Groups to measure: evaluate, reload, scrape, start, alerts, memory [default: all]
+    /// Groups to measure: evaluate, reload, scrape, start, alerts, catalogue, memory [default: all]
     groups: Vec<String>,
-    /// How long the demo runs before its memory is read
+    /// How long the demo, and the agent beside a thousand tables, run before their memory is read
     #[arg(long, value_parser = humantime::parse_duration, default_value = "310s")]
     memory_for: Duration,
     /// What cargo tells every benchmark
@@ -60,6 +62,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<()> {
     }
     if wanted("alerts") {
         alerts::measure(&mut table).await?;
+    }
+    if wanted("catalogue") {
+        catalogue::measure(&mut table, arguments.memory_for).await?;
     }
     if wanted("memory") {
         memory::measure(&mut table, arguments.memory_for).await?;

@@ -3,12 +3,13 @@
 //! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (two snapshots turned into rates),
 //! [`finding`] (what plugins say of it), [`alert`] (findings over time), [`dispatch`] (who is told of them, and why not),
 //! [`notification`] (what they are told), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
-//! [`statements`] and [`lock_tree`] are the arithmetic behind two collectors, [`rule_case`] tests rules on facts that people wrote.
+//! [`statements`], [`lock_tree`] and [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote.
 //!
 //! Invariant: nothing here reads a clock, a file, the environment or the network. Time is an argument, so that every judgement can be
 //! tested in milliseconds and replayed.
 
 pub mod alert;
+pub mod budget;
 pub mod delta;
 pub mod dispatch;
 pub mod finding;
@@ -20,3 +21,4 @@ pub mod rule_case;
 pub mod snapshot;
 pub mod statements;
 pub mod subject;
+pub mod top;

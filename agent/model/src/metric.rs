@@ -36,7 +36,7 @@ pub const AGENT: &str = "agent";
 pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: [(&str, &str); 8] = [
+pub const TABLES: [(&str, &str); 9] = [
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
@@ -45,6 +45,7 @@ pub const TABLES: [(&str, &str); 8] = [
     ("postgres", "refusal"),
     ("postgres", "sessions"),
     ("postgres", "statements"),
+    ("postgres", "visits"),
 ];
 
 /// Every metric by its name.

@@ -3,7 +3,9 @@
 //! Facts are stored in columns with dictionary-coded text, because that is the shape in which plugins pull them: a call crosses the
 //! sandbox once for a thousand series.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +87,20 @@ impl Family {
     }
 }
 
+/// Bytes of a label's value; names of PostgreSQL have 63.
+const LABEL_BYTES_MAX: usize = 200;
+
+/// A text as the value of a label: what is too long is cut, and a hash of the whole keeps it apart from others that begin alike.
+fn label_value(text: &str) -> Cow<'_, str> {
+    if text.len() <= LABEL_BYTES_MAX {
+        return Cow::Borrowed(text);
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    let cut = (0..=LABEL_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}…{:016x}", &text[..cut], hasher.finish()))
+}
+
 /// Collects rows into families that share their labels: each row gives one value (or none) per metric.
 #[derive(Debug)]
 pub struct FamiliesBuilder {
@@ -115,7 +131,7 @@ impl FamiliesBuilder {
             let Some(value) = value else { continue };
             rows.values.push(*value);
             for (column, text) in rows.labels.iter_mut().zip(labels) {
-                column.push(Some(text));
+                column.push(Some(&label_value(text)));
             }
         }
     }
@@ -170,6 +186,10 @@ impl Column {
         Self { name: name.to_owned(), unit: None, values: ColumnValues::Integer(values.into_iter().collect()) }
     }
 
+    pub fn boolean(name: &str, values: impl IntoIterator<Item = Option<bool>>) -> Self {
+        Self { name: name.to_owned(), unit: None, values: ColumnValues::Boolean(values.into_iter().collect()) }
+    }
+
     pub fn text<'a>(name: &str, values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let mut column = TextColumnBuilder::default();
         values.into_iter().for_each(|text| column.push(text));
@@ -195,6 +215,15 @@ impl Table {
 
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// One cell of a column of numbers.
+    pub fn number(&self, column: &str, row: usize) -> Option<f64> {
+        match &self.column(column)?.values {
+            ColumnValues::Float(values) => values.get(row).copied().flatten(),
+            ColumnValues::Integer(values) => values.get(row).copied().flatten().map(|value| value as f64),
+            ColumnValues::Text(_) | ColumnValues::Boolean(_) => None,
+        }
     }
 
     /// One cell of a column of texts.
@@ -346,6 +375,17 @@ mod tests {
         assert_eq!(families[0].values, [1.0, 2.0]);
         assert_eq!(families[1].values, [3.0]);
         assert_eq!(families[1].label_texts(0).collect::<Vec<_>>(), ["shop"]);
+    }
+
+    #[test]
+    fn a_label_is_cut_and_stays_apart_from_others_that_begin_alike() {
+        let mut rows = FamiliesBuilder::new(&["application"], &["a"]);
+        for end in ["ä", "ö"] {
+            rows.push(&[&("x".repeat(LABEL_BYTES_MAX - 1) + end)], &[Some(1.0)]);
+        }
+        let families = rows.finish();
+        let labels: Vec<&str> = (0..2).flat_map(|row| families[0].label_texts(row)).collect();
+        assert!(labels[0] != labels[1] && labels.iter().all(|label| label.len() <= LABEL_BYTES_MAX + 20), "{labels:?}");
     }
 
     #[test]

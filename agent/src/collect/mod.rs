@@ -1,7 +1,8 @@
 //! Turns servers, and the agent itself, into snapshots.
 //!
-//! One task per server ([`schedule`]) runs that server's collectors one after the other, each at its own interval. A collector reads one
-//! family of facts and knows nothing of ticks, sessions that end or alerts. Adding one is a file and a line in its engine's table
+//! One task per server ([`schedule`]) runs that server's collectors, each at its own interval, in two sessions: one that stays, and one
+//! that visits the datnames in turn ([`postgres::visit`]). A collector reads one family of facts and knows nothing of ticks, sessions that
+//! end, budgets or alerts. Adding one is a file and a line in its engine's table
 //! ([`postgres::collectors`], [`redis::collectors`]). The agent is a subject as well ([`agent`]), read from memory.
 
 pub mod agent;
@@ -11,6 +12,7 @@ mod schedule;
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{Family, Table};
@@ -30,6 +32,8 @@ pub struct Facts {
     pub tables: Vec<Table>,
     /// A collector that should run now rather than at its next tick, because of what this one saw.
     pub urgent: Option<&'static str>,
+    /// How many things have no series of their own and are in `other`.
+    pub folded: u64,
 }
 
 /// Reads one family of facts over a session.
@@ -37,6 +41,14 @@ pub trait Collector<S>: Send {
     /// The part of the snapshot that it fills.
     fn name(&self) -> &'static str;
     fn interval(&self) -> Duration;
+    /// Between two runs it may look more often, at little: what it sees goes into its next run.
+    fn sampling(&self) -> Option<Duration> {
+        None
+    }
+    /// One such look. It may name a collector that should run at once; no snapshot goes out for it.
+    fn sample<'a>(&'a mut self, _session: &'a mut S, _now: Now) -> BoxFuture<'a, Result<Option<&'static str>, CollectError>> {
+        std::future::ready(Ok(None)).boxed()
+    }
     fn collect<'a>(&'a mut self, session: &'a mut S, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>>;
 }
 
@@ -52,6 +64,9 @@ pub enum CollectError {
     Row { collector: &'static str, source: tokio_postgres::Error },
     #[error("opening a second session for {collector}")]
     Connect { collector: &'static str, source: ConnectError },
+    /// Nothing was read anywhere; this datname was the first.
+    #[error("visiting {datname}: {why}")]
+    Visit { datname: String, why: String, reason: &'static str },
     #[error("asking for {collector}")]
     Redis { collector: &'static str, source: RedisError },
 }
@@ -64,6 +79,7 @@ impl CollectError {
             Self::Query { source, .. } => source.reason(),
             Self::Row { .. } => "row",
             Self::Connect { source, .. } => source.reason(),
+            Self::Visit { reason, .. } => reason,
             Self::Redis { source, .. } => source.reason(),
         }
     }
@@ -71,7 +87,7 @@ impl CollectError {
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
         match self {
-            Self::Unsupported(_) | Self::Row { .. } | Self::Connect { .. } => false,
+            Self::Unsupported(_) | Self::Row { .. } | Self::Connect { .. } | Self::Visit { .. } => false,
             Self::Query { source, .. } => source.ends_session(),
             Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "closed"),
         }

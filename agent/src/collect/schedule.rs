@@ -1,27 +1,39 @@
 //! One task per server that turns ticks into snapshots.
 //!
-//! A tick that arrives while the previous collection runs is skipped and counted: late data is worse than none. Whatever happens to the
+//! Most collectors share the server's session ([`run`]); what takes its time is read beside it, on a session of its own ([`aside`]). All
+//! of them keep to what they may cost ([`spending`]). A tick that arrives while the previous collection runs is skipped and counted: late data is worse than none. Whatever happens to the
 //! server, a snapshot goes out; what could not be read is a failed part in it.
 
-use std::collections::BTreeMap;
+mod aside;
+mod run;
+mod spending;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use pharos_model::budget::Cost;
 use pharos_model::delta::{Change, Deltas};
 use pharos_model::snapshot::{Family, Part, Reading, Snapshot};
 use pharos_model::subject::Subject;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
+pub use self::aside::{Aside, Read};
+use self::run::Run;
+pub use self::spending::Spending;
 use super::{CollectError, Collector, Facts};
 use crate::clock::Clock;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Time over which a recorded snapshot has its rates.
 const RECORD_PAUSE: Duration = Duration::from_secs(2);
+/// Readings made beside the session that wait for the server's task.
+const QUEUED_READS_MAX: usize = 4;
 
 /// A server as the schedule sees it.
 pub trait Source: Send + 'static {
@@ -42,6 +54,18 @@ pub trait Source: Send + 'static {
     }
     fn is_closed(session: &Self::Session) -> bool;
     fn collectors(&self) -> Vec<Box<dyn Collector<Self::Session>>>;
+    /// What our statements may cost the server, as a share of one core.
+    fn budget(&self) -> f64;
+    /// What the session asked since this was called last.
+    fn take_cost(_: &Self::Session) -> Cost {
+        Cost::default()
+    }
+    /// Takes from fresh facts what the server itself says our statements cost it.
+    fn account(_: &Facts, _: &Spending) {}
+    /// What is read beside the session.
+    fn aside(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Aside>> {
+        None
+    }
 }
 
 /// Why there is no session.
@@ -57,7 +81,13 @@ pub struct ServerTask<S: Source> {
     subject: Subject,
     session: Option<S::Session>,
     runs: Vec<Run<S::Session>>,
+    /// Until the task runs it.
+    aside: Option<Box<dyn Aside>>,
+    /// The parts that are filled beside the session.
+    aside_names: Vec<&'static str>,
     parts: BTreeMap<String, Part>,
+    failing: BTreeSet<&'static str>,
+    spending: Spending,
     /// How long a reading outlives its interval before it is stale.
     grace: Duration,
     last_failure: Option<ConnectFailure>,
@@ -66,65 +96,157 @@ pub struct ServerTask<S: Source> {
     snapshots: mpsc::Sender<Snapshot>,
 }
 
-struct Run<S> {
-    collector: Box<dyn Collector<S>>,
-    due: Instant,
-    failing: bool,
-}
-
 impl<S: Source> ServerTask<S> {
     pub fn new(source: S, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>, snapshots: mpsc::Sender<Snapshot>) -> Self {
         let subject = source.subject();
         // The first one that is dropped must be seen as an increase.
         metrics.add("pharos_collect_skipped_total", &[&subject.id, "snapshot"], 0.0);
         let due = Instant::now();
-        let runs = source.collectors().into_iter().map(|collector| Run { collector, due, failing: false }).collect();
-        Self { source, subject, session: None, runs, parts: BTreeMap::new(), grace, last_failure: None, clock, metrics, snapshots }
+        let runs = source.collectors().into_iter().map(|collector| Run::new(collector, due)).collect();
+        let spending = Spending::new(&subject.id, source.budget(), Arc::clone(&metrics));
+        let aside = source.aside(clock, &spending);
+        Self {
+            aside_names: aside.as_ref().map(|aside| aside.names()).unwrap_or_default(),
+            aside,
+            source,
+            subject,
+            session: None,
+            runs,
+            parts: BTreeMap::new(),
+            failing: BTreeSet::new(),
+            spending,
+            grace,
+            last_failure: None,
+            clock,
+            metrics,
+            snapshots,
+        }
     }
 
     /// Collects until told to stop; a collection under way is finished.
     pub async fn run(mut self, stop: CancellationToken) {
-        while let Some(next) = self.runs.iter().map(|run| run.due).min() {
+        let (reads, mut read) = mpsc::channel(QUEUED_READS_MAX);
+        let hurry = Arc::new(Notify::new());
+        // Ends with this task, whichever way that ends.
+        let mut aside = JoinSet::new();
+        if let Some(beside) = self.aside.take() {
+            aside.spawn(aside::drive(beside, reads, Arc::clone(&hurry), stop.clone()));
+        }
+        while let Some(next) = self.next_due() {
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = sleep_until(next) => {}
+                Some(ended) = aside.join_next() => {
+                    if let Err(err) = ended && err.is_panic() {
+                        std::panic::resume_unwind(err.into_panic());
+                    }
+                }
+                Some(reads) = read.recv() => {
+                    if self.take_all(reads) {
+                        self.emit();
+                    }
+                }
+                () = sleep_until(next) => {
+                    let was_down = self.last_failure.is_some();
+                    if self.tick().await {
+                        self.emit();
+                    }
+                    if was_down && self.last_failure.is_none() {
+                        hurry.notify_one();
+                    }
+                }
             }
-            self.tick().await;
-            self.emit();
         }
+        drop(read);
+        while aside.join_next().await.is_some() {}
     }
 
     /// Runs everything twice, [`RECORD_PAUSE`] apart, for a recorded snapshot with its rates.
     pub async fn record(mut self) -> Change {
         let mut deltas = Deltas::default();
-        self.tick().await;
-        deltas.push(self.snapshot());
+        deltas.push(self.once().await);
         sleep(RECORD_PAUSE).await;
+        deltas.push(self.once().await)
+    }
+
+    /// Runs everything now, what is read beside the session as well.
+    pub async fn once(&mut self) -> Snapshot {
         let now = Instant::now();
         self.runs.iter_mut().for_each(|run| run.due = now);
         self.tick().await;
-        deltas.push(self.snapshot())
+        if let Some(mut aside) = self.aside.take() {
+            aside.hurry();
+            let reads = aside.read().await;
+            self.take_all(reads);
+            self.aside = Some(aside);
+        }
+        self.snapshot()
     }
 
-    async fn tick(&mut self) {
+    fn next_due(&self) -> Option<Instant> {
+        self.runs.iter().flat_map(|run| run.look_due.into_iter().chain([run.due])).min()
+    }
+
+    /// Does what is due; says whether that is worth a snapshot.
+    async fn tick(&mut self) -> bool {
         let tick = Instant::now();
-        let was_down = self.last_failure.is_some();
-        if let Err(failure) = self.ensure_session().await {
-            self.unreachable(&failure);
-        } else {
-            self.up(1.0);
-            if was_down {
-                // Nothing is known of a server that is back, so all of it is read now.
-                self.runs.iter_mut().for_each(|run| run.due = run.due.min(tick));
-            }
-            for index in 0..self.runs.len() {
-                // Without a session the server is down, and every part says so already.
-                if self.session.is_some() && self.runs[index].due <= tick {
-                    self.collect(index).await;
-                }
+        let runs = self.runs.iter().any(|run| run.due <= tick);
+        if runs {
+            self.run_due(tick).await;
+        }
+        for index in 0..self.runs.len() {
+            if self.runs[index].look_due.is_some_and(|due| due <= tick) {
+                self.look(index).await;
             }
         }
         self.plan(tick);
+        runs
+    }
+
+    async fn run_due(&mut self, tick: Instant) {
+        let was_down = self.last_failure.is_some();
+        if let Err(failure) = self.ensure_session().await {
+            return self.unreachable(&failure);
+        }
+        self.up(1.0);
+        if was_down {
+            // Nothing is known of a server that is back, so all of it is read now.
+            self.runs.iter_mut().for_each(|run| run.due = run.due.min(tick));
+        }
+        for index in 0..self.runs.len() {
+            // Without a session the server is down, and every part says so already.
+            if self.session.is_some() && self.runs[index].due <= tick {
+                self.collect(index).await;
+            }
+        }
+    }
+
+    /// One look between two runs. One that fails is as good as none: the next run will say why.
+    async fn look(&mut self, index: usize) {
+        let run = &mut self.runs[index];
+        let name = run.collector.name();
+        let Some(session) = self.session.as_mut().filter(|session| !S::is_closed(session)) else { return };
+        let outcome = match self.source.begin(session, name).await {
+            Ok(()) => run.collector.sample(session, self.clock.now()).await,
+            Err(err) => Err(err),
+        };
+        run.spent += S::take_cost(session);
+        match outcome {
+            Ok(None) => {}
+            Ok(Some(urgent)) => self.hurry(urgent),
+            Err(err) => {
+                debug!(server = self.subject.id, collector = name, error = err.text(), "a look of `{name}` failed");
+                if err.ends_session() {
+                    self.session = None;
+                }
+            }
+        }
+    }
+
+    fn hurry(&mut self, urgent: &str) {
+        let now = Instant::now();
+        if let Some(run) = self.runs.iter_mut().find(|run| run.collector.name() == urgent) {
+            run.hurry(now);
+        }
     }
 
     /// Opens a session if there is none. A second try in the same tick would only wait twice.
@@ -161,7 +283,8 @@ impl<S: Source> ServerTask<S> {
         if outcome.as_ref().is_err_and(CollectError::ends_session) {
             self.session = None;
         }
-        self.keep(index, outcome);
+        let collector = &self.runs[index].collector;
+        self.keep(collector.name(), collector.interval(), outcome);
         if self.session.is_none()
             && let Err(failure) = self.ensure_session().await
         {
@@ -170,37 +293,56 @@ impl<S: Source> ServerTask<S> {
     }
 
     async fn run_collector(&mut self, index: usize) -> Result<Facts, CollectError> {
-        let collector = &mut self.runs[index].collector;
-        let name = collector.name();
+        let run = &mut self.runs[index];
+        let (name, interval) = (run.collector.name(), run.collector.interval());
         let Some(session) = &mut self.session else {
             return Err(CollectError::Unsupported("the server could not be reached".to_owned()));
         };
         let started = self.clock.now();
         let outcome = match self.source.begin(session, name).await {
-            Ok(()) => collector.collect(session, started).await,
+            Ok(()) => run.collector.collect(session, started).await,
             Err(err) => Err(err),
         };
+        run.ran(Instant::now());
+        run.spent += S::take_cost(session);
         let took = self.clock.monotonic().saturating_sub(started.monotonic);
-        self.metrics.add("pharos_collect_runs_total", &[&self.subject.id, name], 1.0);
-        self.metrics.set("pharos_collect_duration_seconds", &[&self.subject.id, name], took.as_secs_f64());
+        self.spending.charge(name, std::mem::take(&mut run.spent), interval);
+        self.count(name, took);
         outcome
     }
 
+    fn count(&self, collector: &str, took: Duration) {
+        self.metrics.add("pharos_collect_runs_total", &[&self.subject.id, collector], 1.0);
+        self.metrics.set("pharos_collect_duration_seconds", &[&self.subject.id, collector], took.as_secs_f64());
+    }
+
+    /// What was read beside the session. While the server is down nothing of it counts: its parts say so.
+    fn take_all(&mut self, reads: Vec<Read>) -> bool {
+        if self.last_failure.is_some() {
+            return false;
+        }
+        for Read { collector, outcome, interval, took } in reads {
+            self.count(collector, took);
+            self.keep(collector, interval, outcome);
+        }
+        true
+    }
+
     /// Turns a run's outcome into the part, and says so where it changed.
-    fn keep(&mut self, index: usize, outcome: Result<Facts, CollectError>) {
-        let run = &mut self.runs[index];
-        let name = run.collector.name();
+    fn keep(&mut self, name: &'static str, interval: Duration, outcome: Result<Facts, CollectError>) {
         let server = &self.subject.id;
         let (part, urgent) = match outcome {
             Ok(facts) => {
-                if std::mem::take(&mut run.failing) {
+                if self.failing.remove(name) {
                     info!(server, collector = name, "`{name}` of `{server}` works again");
                 }
+                S::account(&facts, &self.spending);
+                self.metrics.set("pharos_collect_series_folded", &[server, name], facts.folded as f64);
                 let urgent = facts.urgent;
-                (self.present(facts, self.runs[index].collector.interval()), urgent)
+                (self.present(facts, self.spending.interval(name, interval)), urgent)
             }
             Err(err) => {
-                if !std::mem::replace(&mut run.failing, true) {
+                if self.failing.insert(name) {
                     warn!(server, collector = name, reason = err.reason(), error = err.text(), "skipping `{name}` of `{server}`");
                 }
                 self.metrics.add("pharos_collect_failures_total", &[server, name, err.reason()], 1.0);
@@ -213,15 +355,15 @@ impl<S: Source> ServerTask<S> {
         };
         self.mark(name, &part);
         self.insert(name, part);
-        if let Some(run) = self.runs.iter_mut().find(|run| Some(run.collector.name()) == urgent) {
+        if let Some(urgent) = urgent {
             // Later in this tick if it comes later in the table, else at the next one.
-            run.due = Instant::now().min(run.due);
+            self.hurry(urgent);
         }
     }
 
     fn present(&self, facts: Facts, interval: Duration) -> Part {
         let at = self.clock.monotonic();
-        let Facts { epoch, families, tables, urgent: _ } = facts;
+        let Facts { epoch, families, tables, urgent: _, folded: _ } = facts;
         let fresh_until = at + interval * 2 + self.grace;
         Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables }))
     }
@@ -245,7 +387,7 @@ impl<S: Source> ServerTask<S> {
             warn!(server, reason = failure.reason, error = failure.text, "cannot reach `{server}`");
         }
         let names: Vec<&str> = self.runs.iter().map(|run| run.collector.name()).collect();
-        for name in names {
+        for name in names.into_iter().chain(self.aside_names.clone()) {
             let labels = [self.subject.id.as_str(), name];
             self.metrics.add("pharos_collect_failures_total", &[labels[0], name, failure.reason], 1.0);
             self.metrics.set("pharos_collect_up", &labels, 0.0);
@@ -263,15 +405,17 @@ impl<S: Source> ServerTask<S> {
     /// Moves every due time past now; whole intervals that passed meanwhile are skipped and counted.
     fn plan(&mut self, tick: Instant) {
         let now = Instant::now();
-        for run in self.runs.iter_mut().filter(|run| run.due <= tick) {
-            let interval = run.collector.interval();
-            let behind = now.saturating_duration_since(run.due).as_nanos() / interval.as_nanos().max(1);
-            let skipped = u32::try_from(behind).unwrap_or(u32::MAX);
-            if skipped > 0 {
-                let labels = [self.subject.id.as_str(), run.collector.name()];
-                self.metrics.add("pharos_collect_skipped_total", &labels, f64::from(skipped));
+        for run in &mut self.runs {
+            let name = run.collector.name();
+            if run.due <= tick {
+                let skipped = run.plan(self.spending.interval(name, run.collector.interval()), now);
+                if skipped > 0 {
+                    self.metrics.add("pharos_collect_skipped_total", &[&self.subject.id, name], f64::from(skipped));
+                }
             }
-            run.due += interval * (skipped.saturating_add(1));
+            if let Some(every) = run.collector.sampling() {
+                run.plan_look_if_due(self.spending.interval(name, every), tick, now);
+            }
         }
     }
 

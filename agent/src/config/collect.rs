@@ -27,74 +27,84 @@ pub struct CollectConfig {
     /// How long a new session may take, TLS and authentication included.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
+    /// What our statements may cost a server, as a share of one core: past it, those that cost most run less often.
+    pub budget: f64,
 }
 
+/// Time between two runs of each collector, by its name: the defaults, and what the file says instead.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Intervals {
-    /// The agent itself.
-    #[serde(with = "humantime_serde")]
-    pub agent: Duration,
-    #[serde(with = "humantime_serde")]
-    pub accept: Duration,
-    #[serde(with = "humantime_serde")]
-    pub server: Duration,
-    #[serde(with = "humantime_serde")]
-    pub activity: Duration,
-    #[serde(with = "humantime_serde")]
-    pub database: Duration,
-    #[serde(with = "humantime_serde")]
-    pub statements: Duration,
-    #[serde(with = "humantime_serde")]
-    pub locks: Duration,
-    #[serde(with = "humantime_serde")]
-    pub replication: Duration,
-    /// Redis INFO.
-    #[serde(with = "humantime_serde")]
-    pub info: Duration,
-}
+#[serde(from = "BTreeMap<String, Serde<Duration>>")]
+pub struct Intervals(BTreeMap<String, Duration>);
 
-const COLLECTORS: &[Key] = &[
-    key("agent", Shape::Duration),
-    key("accept", Shape::Duration),
-    key("server", Shape::Duration),
-    key("activity", Shape::Duration),
-    key("database", Shape::Duration),
-    key("statements", Shape::Duration),
-    key("locks", Shape::Duration),
-    key("replication", Shape::Duration),
-    key("info", Shape::Duration),
+const INTERVALS: [(&str, Duration); 25] = [
+    // The agent itself, which reads memory.
+    ("agent", Duration::from_secs(10)),
+    // A handshake, within `connect_timeout`.
+    ("accept", Duration::from_secs(30)),
+    // A database as a whole, out of its servers' latest snapshots.
+    ("topology", Duration::from_secs(10)),
+    // Between two looks at who is active; what they saw is reported with `activity`.
+    ("sample", Duration::from_secs(1)),
+    ("server", Duration::from_secs(10)),
+    ("activity", Duration::from_secs(10)),
+    ("locks", Duration::from_secs(5)),
+    ("database", Duration::from_secs(10)),
+    ("wal", Duration::from_secs(10)),
+    ("replication", Duration::from_secs(10)),
+    ("horizon", Duration::from_secs(10)),
+    ("autovacuum", Duration::from_secs(10)),
+    ("progress", Duration::from_secs(10)),
+    ("statements", Duration::from_secs(30)),
+    ("io", Duration::from_secs(30)),
+    ("subscriptions", Duration::from_secs(30)),
+    ("limits", Duration::from_secs(30)),
+    ("encryption", Duration::from_secs(30)),
+    ("sizes", Duration::from_mins(5)),
+    ("settings", Duration::from_mins(5)),
+    ("tables", Duration::from_mins(5)),
+    ("indexes", Duration::from_mins(5)),
+    ("sequences", Duration::from_mins(30)),
+    ("extensions", Duration::from_mins(30)),
+    // Redis INFO.
+    ("info", Duration::from_secs(10)),
 ];
 
-/// All but `agent`, which reads memory, and `accept`, which only connects, within `connect_timeout`.
-const READERS: &[Key] = match COLLECTORS {
-    [_, _, readers @ ..] => readers,
-    _ => &[],
+const INTERVAL_KEYS: [Key; INTERVALS.len()] = {
+    let mut keys = [key("", Shape::Duration); INTERVALS.len()];
+    let mut index = 0;
+    while index < INTERVALS.len() {
+        keys[index] = key(INTERVALS[index].0, Shape::Duration);
+        index += 1;
+    }
+    keys
+};
+
+/// All whose runs ask a server something, and so have a deadline.
+const READERS: &[Key] = match &INTERVAL_KEYS {
+    [_agent, _accept, _topology, _sample, readers @ ..] => readers,
 };
 
 pub const COLLECT_KEYS: &[Key] = &[
-    key("interval", Shape::Table(COLLECTORS)),
+    key("interval", Shape::Table(&INTERVAL_KEYS)),
     key("lock_timeout", Shape::Duration),
     key("statement_timeout", Shape::Duration),
     key("deadline", Shape::Duration),
     key("deadlines", Shape::Table(READERS)),
     key("connect_timeout", Shape::Duration),
+    key("budget", Shape::Number),
 ];
 
 impl Default for Intervals {
     fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self {
-            agent: seconds(10),
-            accept: seconds(30),
-            server: seconds(10),
-            activity: seconds(10),
-            database: seconds(10),
-            statements: seconds(30),
-            locks: seconds(5),
-            replication: seconds(10),
-            info: seconds(10),
-        }
+        Self(INTERVALS.into_iter().map(|(name, interval)| (name.to_owned(), interval)).collect())
+    }
+}
+
+impl From<BTreeMap<String, Serde<Duration>>> for Intervals {
+    fn from(wanted: BTreeMap<String, Serde<Duration>>) -> Self {
+        let mut intervals = Self::default();
+        intervals.0.extend(wanted.into_iter().map(|(name, interval)| (name, *interval)));
+        intervals
     }
 }
 
@@ -107,23 +117,16 @@ impl Default for CollectConfig {
             deadline: Duration::from_secs(4),
             deadlines: BTreeMap::new(),
             connect_timeout: Duration::from_secs(3),
+            budget: 0.005,
         }
     }
 }
 
 impl Intervals {
-    fn named(&self) -> [(&'static str, Duration); 9] {
-        [
-            ("agent", self.agent),
-            ("accept", self.accept),
-            ("server", self.server),
-            ("activity", self.activity),
-            ("database", self.database),
-            ("statements", self.statements),
-            ("locks", self.locks),
-            ("replication", self.replication),
-            ("info", self.info),
-        ]
+    /// Of a collector. One without a default is an error of ours; it runs as rarely as the rarest.
+    pub fn of(&self, collector: &str) -> Duration {
+        debug_assert!(self.0.contains_key(collector), "`{collector}` has no interval");
+        self.0.get(collector).copied().unwrap_or(Duration::from_mins(30))
     }
 }
 
@@ -170,10 +173,13 @@ impl CollectConfig {
                 );
             }
         }
-        for (name, interval) in self.interval.named() {
-            if interval < INTERVAL_MIN {
+        for (name, interval) in &self.interval.0 {
+            if *interval < INTERVAL_MIN {
                 report(format!("collect.interval.{name}"), format!("{interval:?} is below the minimum of {INTERVAL_MIN:?}"));
             }
+        }
+        if !(0.0001..=1.0).contains(&self.budget) {
+            report("collect.budget".to_owned(), format!("{} is not a share of one core; between 0.0001 and 1", self.budget));
         }
         if self.connect_timeout.is_zero() {
             report("collect.connect_timeout".to_owned(), "must not be 0".to_owned());

@@ -93,7 +93,7 @@ fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
     Router::new()
         .route("/healthz", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(ready))
-        .route("/api/services/status", get(services))
+        .route("/api/services/status", get(api::services::list))
         .route("/api/plugins", get(api::plugins::list))
         .route("/api/audit", get(api::audit::list))
         .route("/api/database/metrics", get(api::facts::metrics))
@@ -135,8 +135,4 @@ async fn ready(State(api): Shared) -> Response {
     let ready = parts.iter().all(|part| matches!(part.state, PartHealth::Ok | PartHealth::Degraded));
     let status = if ready { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "waiting_for": waiting, "failed": failed, "items": parts }))).into_response()
-}
-
-async fn services(State(api): Shared) -> Response {
-    Json(json!({ "items": api.board.parts() })).into_response()
 }

@@ -111,6 +111,13 @@ pub(super) enum Encryption {
 }
 
 impl Connector {
+    /// The same server, another datname.
+    pub fn to(&self, datname: &str) -> Self {
+        let mut connector = self.clone();
+        datname.clone_into(&mut connector.address.datname);
+        connector
+    }
+
     /// Opens a session whose limits are set.
     pub async fn connect(&self) -> Result<Session, ConnectError> {
         let deadline = self.collect.connect_timeout;

@@ -7,5 +7,5 @@ mod session;
 mod tls;
 
 pub use connect::{ConnectError, Connector, Places};
-pub use session::{QueryError, Session, Versioned};
+pub use session::{MARK, QueryError, Session, Versioned};
 pub use tls::TlsError;

@@ -3,8 +3,10 @@
 //! The server's own timeouts are not enough: a stopped backend never sees them. The client's are not enough either: a dropped session
 //! leaves its statement running. So both are set, and a statement that outlives its deadline is cancelled before its session is dropped.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use pharos_model::budget::Cost;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
@@ -30,7 +32,9 @@ pub struct Session {
     cancel: CancelToken,
     encryption: Encryption,
     tasks: TaskTracker,
-    /// The run of a collector that asks now: what it asks is answered until then or not at all.
+    /// Whose run it is that asks now; its statements carry the name.
+    collector: &'static str,
+    /// What that run asks is answered until then or not at all.
     until: Instant,
     deadline: Duration,
     /// What the server was told.
@@ -42,6 +46,23 @@ pub struct Session {
     role: String,
     /// When the postmaster started, microseconds since 1970: a restart begins a new epoch of counters.
     epoch: u64,
+    meter: Mutex<Meter>,
+}
+
+/// What our statements cost the server. The time on the way there and back is not the server's: the shortest round trip of the session
+/// stands for it.
+#[derive(Debug)]
+struct Meter {
+    cost: Cost,
+    shortest: Duration,
+}
+
+impl Meter {
+    fn add(&mut self, took: Duration, rows: usize) {
+        self.shortest = self.shortest.min(took);
+        let worked = took.saturating_sub(self.shortest);
+        self.cost += Cost { seconds: worked.as_secs_f64(), statements: 1, rows: rows as u64 };
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +125,9 @@ impl Session {
         let setup = |source| ConnectError::Limits { source };
         let cancel = client.cancel_token();
         client.batch_execute(&settings(collect)).await.map_err(setup)?;
+        let asked = Instant::now();
         let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(setup)?;
+        let shortest = asked.elapsed();
         let row = row.first().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))?;
         let session = Self {
             version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
@@ -117,9 +140,11 @@ impl Session {
             cancel,
             encryption,
             tasks,
+            collector: "session",
             until: Instant::now() + collect.deadline,
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
+            meter: Mutex::new(Meter { cost: Cost::default(), shortest }),
         };
         if session.major() < MAJOR_MIN {
             return Err(ConnectError::TooOld(session.version));
@@ -159,9 +184,10 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// Begins a run: everything it asks is answered within `deadline`, each statement within `statement_timeout` on the server.
-    pub async fn begin(&mut self, deadline: Duration, statement_timeout: Duration) -> Result<(), QueryError> {
-        (self.until, self.deadline) = (Instant::now() + deadline, deadline);
+    /// Begins a run of a collector: everything it asks is answered within `deadline`, each statement within `statement_timeout` on the
+    /// server.
+    pub async fn begin(&mut self, collector: &'static str, deadline: Duration, statement_timeout: Duration) -> Result<(), QueryError> {
+        (self.collector, self.until, self.deadline) = (collector, Instant::now() + deadline, deadline);
         if self.statement_timeout != statement_timeout {
             self.within(self.client.batch_execute(&set_statement_timeout(statement_timeout))).await?;
             self.statement_timeout = statement_timeout;
@@ -171,7 +197,20 @@ impl Session {
 
     /// Runs one statement within what is left of the run. Past it the statement is cancelled, and the session must be dropped.
     pub async fn query(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, QueryError> {
-        self.within(self.client.query_typed(sql, parameters)).await
+        let sql = marked(sql, self.collector);
+        let asked = Instant::now();
+        let answer = self.within(self.client.query_typed(&sql, parameters)).await;
+        self.meter().add(asked.elapsed(), answer.as_ref().map_or(0, Vec::len));
+        answer
+    }
+
+    /// What was asked since this was called last.
+    pub fn take_cost(&self) -> Cost {
+        std::mem::take(&mut self.meter().cost)
+    }
+
+    fn meter(&self) -> std::sync::MutexGuard<'_, Meter> {
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn within<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, QueryError> {
@@ -206,6 +245,18 @@ impl Session {
     }
 }
 
+/// What the texts of our statements hold, so that pg_stat_statements tells what each collector costs.
+pub const MARK: &str = "/* pharos ";
+
+/// A statement that names its collector. The mark comes after the first word: PostgreSQL forgets comments that stand before it.
+fn marked(sql: &str, collector: &str) -> String {
+    let statement = sql.lines().position(|line| !line.starts_with("--")).unwrap_or(0);
+    let statement = sql.lines().skip(statement).collect::<Vec<_>>().join("\n");
+    let first = statement.find(char::is_whitespace).unwrap_or(statement.len());
+    let (first, rest) = statement.split_at(first);
+    format!("{first} {MARK}{collector} */{rest}")
+}
+
 /// What keeps a session harmless. `search_path` is fixed, so that nobody's function of the same name runs with our role.
 fn settings(collect: &CollectConfig) -> String {
     format!(
@@ -219,4 +270,26 @@ fn settings(collect: &CollectConfig) -> String {
 
 fn set_statement_timeout(timeout: Duration) -> String {
     format!("SET statement_timeout = {}", timeout.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_names_its_collector_after_its_first_word() {
+        assert_eq!(marked("-- Why.\n-- More.\nSELECT 1,\n  2 -- two\n", "tables"), "SELECT /* pharos tables */ 1,\n  2 -- two");
+        assert_eq!(marked("WITH a AS (SELECT 1)", "tables"), "WITH /* pharos tables */ a AS (SELECT 1)");
+        assert_eq!(marked("SELECT", "tables"), "SELECT /* pharos tables */");
+    }
+
+    #[test]
+    fn the_way_to_the_server_is_not_the_servers_work() {
+        let mut meter = Meter { cost: Cost::default(), shortest: Duration::from_millis(20) };
+        meter.add(Duration::from_millis(25), 3);
+        meter.add(Duration::from_millis(10), 1);
+        meter.add(Duration::from_millis(11), 1);
+        assert_eq!(meter.cost.rows, 5);
+        assert!((meter.cost.seconds - 0.006).abs() < 1e-9, "{:?}", meter.cost);
+    }
 }

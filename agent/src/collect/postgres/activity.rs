@@ -27,7 +27,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
     let oldest = query(session, NAME, include_str!("sql/sessions.sql")).await?;
     let totals = Totals::read(&groups)?;
     let urgent = totals.waiting.contains_key("Lock").then_some("locks");
-    Ok(Facts { epoch: session.epoch(), families: totals.families(), tables: vec![sessions(&oldest)?], urgent })
+    Ok(Facts { epoch: session.epoch(), families: totals.families(), tables: vec![sessions(&oldest)?], urgent, ..Facts::default() })
 }
 
 /// The groups summed up in the ways that are asked for.

@@ -24,7 +24,12 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
     let rows = query(session, NAME, include_str!("sql/locks.sql")).await?;
     let backends = rows.iter().map(Backend::read).collect::<Result<Vec<_>, _>>()?;
     let forest = LockForest::new(backends.iter().filter_map(Backend::waiting));
-    Ok(Facts { epoch: session.epoch(), families: families(&forest, &backends), tables: vec![table(&forest, &backends)], urgent: None })
+    Ok(Facts {
+        epoch: session.epoch(),
+        families: families(&forest, &backends),
+        tables: vec![table(&forest, &backends)],
+        ..Facts::default()
+    })
 }
 
 /// A backend that waits, or for which others wait.

@@ -1,6 +1,5 @@
 //! Facts of one PostgreSQL server.
 
-mod accept;
 mod activity;
 mod database;
 mod locks;
@@ -8,16 +7,21 @@ mod replication;
 mod row;
 mod server;
 mod statements;
+mod visit;
 
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::budget::Cost;
 use pharos_model::subject::{Label, Subject};
 
-use super::schedule::{ConnectFailure, Source};
+use self::visit::Visitor;
+use super::schedule::{Aside, ConnectFailure, Source, Spending};
 use super::{CollectError, Collector, Facts};
+use crate::clock::Clock;
+use crate::config::collect::Intervals;
 use crate::postgres::{Connector, Session};
 use crate::telemetry::logs::chain;
 
@@ -34,25 +38,30 @@ impl PostgresSource {
     }
 }
 
-/// Every collector, in the order in which they run. `locks` follows `activity`, which can ask for it at once.
+/// Every collector of the session that stays, in the order in which they run. `locks` follows `activity`, which can ask for it at once.
 fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &connector.collect.interval;
     vec![
-        Box::new(Stateless { name: server::NAME, interval: interval.server, collect: server::collect }),
-        Box::new(Stateless { name: activity::NAME, interval: interval.activity, collect: activity::collect }),
-        Box::new(Stateless { name: locks::NAME, interval: interval.locks, collect: locks::collect }),
-        Box::new(Stateless { name: database::NAME, interval: interval.database, collect: database::collect }),
-        Box::new(Stateless { name: replication::NAME, interval: interval.replication, collect: replication::collect }),
-        Box::new(statements::Statements::new(interval.statements)),
-        Box::new(accept::Accept::new(interval.accept, connector.clone())),
+        stateless(server::NAME, interval, server::collect),
+        stateless(activity::NAME, interval, activity::collect),
+        stateless(locks::NAME, interval, locks::collect),
+        stateless(database::NAME, interval, database::collect),
+        stateless(replication::NAME, interval, replication::collect),
+        Box::new(statements::Statements::new(interval.of(statements::NAME))),
     ]
 }
+
+fn stateless(name: &'static str, intervals: &Intervals, collect: Collect) -> Box<dyn Collector<Session>> {
+    Box::new(Stateless { name, interval: intervals.of(name), collect })
+}
+
+type Collect = fn(&Session) -> BoxFuture<'_, Result<Facts, CollectError>>;
 
 /// A collector that keeps nothing from one run to the next.
 struct Stateless {
     name: &'static str,
     interval: Duration,
-    collect: fn(&Session) -> BoxFuture<'_, Result<Facts, CollectError>>,
+    collect: Collect,
 }
 
 impl Collector<Session> for Stateless {
@@ -91,7 +100,7 @@ impl Source for PostgresSource {
 
     fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {
         let deadline = self.connector.collect.deadline_of(collector);
-        let begun = session.begin(deadline, self.connector.collect.statement_timeout_within(deadline));
+        let begun = session.begin(collector, deadline, self.connector.collect.statement_timeout_within(deadline));
         async move { begun.await.map_err(|source| CollectError::Query { collector, source }) }.boxed()
     }
 
@@ -109,6 +118,27 @@ impl Source for PostgresSource {
 
     fn collectors(&self) -> Vec<Box<dyn Collector<Session>>> {
         collectors(&self.connector)
+    }
+
+    fn budget(&self) -> f64 {
+        self.connector.collect.budget
+    }
+
+    fn take_cost(session: &Session) -> Cost {
+        session.take_cost()
+    }
+
+    fn account(facts: &Facts, spending: &Spending) {
+        let Some(own) = facts.tables.iter().find(|table| table.name == "own_statements") else { return };
+        for row in 0..own.row_count as usize {
+            let number = |column| own.number(column, row).unwrap_or(0.0);
+            let collector = own.text("collector", row).unwrap_or_default();
+            spending.counted(collector, number("seconds"), number("blocks"), number("temp_bytes"));
+        }
+    }
+
+    fn aside(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Aside>> {
+        Some(Box::new(Visitor::new(self.connector.clone(), clock, spending.clone())))
     }
 }
 

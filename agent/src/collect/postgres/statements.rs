@@ -19,7 +19,7 @@ use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{Session, Versioned};
 
-const NAME: &str = "statements";
+pub const NAME: &str = "statements";
 
 /// By the server version whose extension brought the columns; chosen by the extension's own version, which can lag behind.
 const STATEMENTS: Versioned = Versioned::new(&[(14, include_str!("sql/statements.sql")), (17, include_str!("sql/statements.17.sql"))]);
@@ -68,7 +68,7 @@ impl Statements {
         families.extend(evictions.map(|count| Family::scalar("pharos_postgres_statements_evictions_total", count as f64)));
         families.extend(stats_reset.map(|at| Family::scalar("pharos_postgres_statements_reset_timestamp_seconds", at)));
         let tables = vec![self.table(&listed)];
-        Ok(Facts { epoch: session.epoch(), families, tables, urgent: None })
+        Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
     }
 
     /// The most expensive statements of the latest window.

@@ -12,7 +12,7 @@ use pharos_model::snapshot::{FamiliesBuilder, Family};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::redis::Session;
 
-const NAME: &str = "info";
+pub const NAME: &str = "info";
 
 /// Metric and the INFO field that holds its value as it is.
 const PLAIN: [(&str, &str); 20] = [

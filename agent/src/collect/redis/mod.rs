@@ -28,7 +28,7 @@ impl RedisSource {
 
 /// Every collector, in the order in which they run.
 fn collectors(collect: &CollectConfig) -> Vec<Box<dyn Collector<Session>>> {
-    vec![Box::new(info::Info::new(collect.interval.info))]
+    vec![Box::new(info::Info::new(collect.interval.of(info::NAME)))]
 }
 
 impl Source for RedisSource {
@@ -68,5 +68,9 @@ impl Source for RedisSource {
 
     fn collectors(&self) -> Vec<Box<dyn Collector<Session>>> {
         collectors(&self.collect)
+    }
+
+    fn budget(&self) -> f64 {
+        self.collect.budget
     }
 }

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod outbox;
 pub mod plugins;
 pub mod receivers;
+pub mod services;
 pub mod silences;
 pub mod slow_queries;
 

@@ -1,4 +1,4 @@
--- Client backends in groups of database, state and wait, with the oldest age of each kind. Our own session does not count.
+-- Client backends in groups of database, state and wait, with the oldest age of each kind. Our own sessions do not count.
 SELECT coalesce(a.datname, '') AS datname,
        coalesce(a.state, 'unknown') AS state,
        CASE WHEN a.state = 'active' THEN coalesce(a.wait_event_type, 'CPU') END AS wait_event_type,
@@ -13,7 +13,7 @@ SELECT coalesce(a.datname, '') AS datname,
         - coalesce(current_setting('reserved_connections', true)::int4, 0))::float8 AS connections_max
 FROM pg_stat_activity a
 WHERE a.backend_type = 'client backend'
-  AND a.pid <> pg_backend_pid()
+  AND NOT (a.application_name = current_setting('application_name') AND a.usename = current_user)
 GROUP BY 1, 2, 3
 UNION ALL
 -- A row without backends, so that an idle server has its limit too.

@@ -11,7 +11,7 @@ SELECT a.pid::int8 AS pid,
        a.query_id
 FROM pg_stat_activity a
 WHERE a.backend_type = 'client backend'
-  AND a.pid <> pg_backend_pid()
+  AND NOT (a.application_name = current_setting('application_name') AND a.usename = current_user)
   AND a.xact_start IS NOT NULL
 ORDER BY a.xact_start
 LIMIT 50

@@ -3,33 +3,27 @@
 //! A postmaster that hangs leaves open sessions working, so the monitor would go on and see nothing wrong while no application can
 //! connect any more.
 
-use std::time::Duration;
-
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use pharos_model::alert::Now;
 use pharos_model::snapshot::{Column, Family, Table};
 use tracing::{info, warn};
 
-use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{ConnectError, Connector, Session};
+use crate::collect::{CollectError, Facts};
+use crate::postgres::{ConnectError, Connector};
 use crate::telemetry::logs::chain;
 
-const NAME: &str = "accept";
+pub const NAME: &str = "accept";
 
 pub struct Accept {
-    interval: Duration,
     /// Its session is the second of the two that the agent may have, and lives for one handshake.
     connector: Connector,
     refused: bool,
 }
 
 impl Accept {
-    pub fn new(interval: Duration, connector: Connector) -> Self {
-        Self { interval, connector, refused: false }
+    pub fn new(connector: Connector) -> Self {
+        Self { connector, refused: false }
     }
 
-    async fn knock(&mut self) -> Result<Facts, CollectError> {
+    pub async fn knock(&mut self) -> Result<Facts, CollectError> {
         let refusal = match self.connector.connect().await {
             Ok(_) => None,
             // Ours is the hindrance, so nothing is known.
@@ -48,7 +42,7 @@ impl Accept {
         let was_refused = std::mem::replace(&mut self.refused, refusal.is_some());
         match refusal {
             Some(err) if !was_refused => {
-                warn!(server, reason = err.reason(), error = chain(err), "`{server}` accepts no new sessions; open ones go on");
+                warn!(server, reason = err.reason(), error = chain(err), "`{server}` accepts no new sessions");
             }
             None if was_refused => info!(server, "`{server}` accepts new sessions again"),
             _ => {}
@@ -60,18 +54,4 @@ impl Accept {
 fn table(err: &ConnectError) -> Table {
     let why = chain(err);
     Table::new("refusal", vec![Column::text("reason", [Some(err.reason())]), Column::text("why", [Some(why.as_str())])])
-}
-
-impl Collector<Session> for Accept {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn collect<'a>(&'a mut self, _: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        self.knock().boxed()
-    }
 }

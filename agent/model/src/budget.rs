@@ -1,0 +1,204 @@
+//! What the agent may cost a server, and who must slow down when it costs more.
+//!
+//! Each collector's share of one core is its mean cost per run over its interval. While all shares together are within the budget nobody
+//! waits. Past it, shares are cut to one height so that their sum is the budget (water filling): the expensive ones run less often, and
+//! the cheap ones, which tell of trouble, never notice.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Weight of the latest run in the mean cost of a run.
+const LATEST_WEIGHT: f64 = 0.3;
+/// From this factor on a collector is said to be slowed, until it is below the other: so that nobody reads of chance.
+const SLOWED_FROM: f64 = 1.25;
+const SLOWED_UNTIL: f64 = 1.05;
+/// However expensive, a collector runs this many times less often at most.
+const FACTOR_MAX: f64 = 60.0;
+
+/// What statements cost the server that answered them.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Cost {
+    /// Time it worked for us.
+    pub seconds: f64,
+    pub statements: u64,
+    pub rows: u64,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, more: Self) {
+        self.seconds += more.seconds;
+        self.statements += more.statements;
+        self.rows += more.rows;
+    }
+}
+
+/// The collectors of one server and what they cost it.
+#[derive(Debug)]
+pub struct Budget {
+    /// Share of one core.
+    ratio: f64,
+    accounts: BTreeMap<&'static str, Account>,
+}
+
+#[derive(Debug)]
+struct Account {
+    /// Mean over the latest runs but the very first one: a session that is new to the server reads its catalogue once, at many times
+    /// the cost of every run after it.
+    seconds_per_run: Option<f64>,
+    interval: Duration,
+    slowed: bool,
+}
+
+impl Account {
+    fn share(&self) -> f64 {
+        self.seconds_per_run.unwrap_or(0.0) / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+impl Budget {
+    /// A budget of this share of one core.
+    pub fn new(ratio: f64) -> Self {
+        Self { ratio, accounts: BTreeMap::new() }
+    }
+
+    pub fn ratio(&self) -> f64 {
+        self.ratio
+    }
+
+    /// One run of a collector cost this much; `interval` is what it would have without a budget. Says whether it is slowed, if that
+    /// changed for any collector.
+    pub fn charge(&mut self, collector: &'static str, seconds: f64, interval: Duration) -> Vec<(&'static str, bool)> {
+        let seconds = seconds.max(0.0);
+        let Some(account) = self.accounts.get_mut(collector) else {
+            self.accounts.insert(collector, Account { seconds_per_run: None, interval, slowed: false });
+            return Vec::new();
+        };
+        account.interval = interval;
+        let mean = account.seconds_per_run.unwrap_or(seconds);
+        account.seconds_per_run = Some(mean + LATEST_WEIGHT * (seconds - mean));
+        let height = self.height();
+        let mut changed = Vec::new();
+        for (name, account) in &mut self.accounts {
+            let factor = factor(account.share(), height);
+            let slowed = if account.slowed { factor > SLOWED_UNTIL } else { factor >= SLOWED_FROM };
+            if std::mem::replace(&mut account.slowed, slowed) != slowed {
+                changed.push((*name, slowed));
+            }
+        }
+        changed
+    }
+
+    /// How many times longer this collector's interval is for now: 1 while all is within the budget.
+    pub fn factor(&self, collector: &str) -> f64 {
+        self.accounts.get(collector).map_or(1.0, |account| factor(account.share(), self.height()))
+    }
+
+    pub fn is_slowed(&self, collector: &str) -> bool {
+        self.accounts.get(collector).is_some_and(|account| account.slowed)
+    }
+
+    /// Share of one core that all collectors take at the intervals in force.
+    pub fn used(&self) -> f64 {
+        let height = self.height();
+        self.accounts.values().map(Account::share).map(|share| share / factor(share, height)).sum()
+    }
+
+    /// The share that nobody may exceed, so that all together keep to the budget; infinite while they do.
+    fn height(&self) -> f64 {
+        let mut shares: Vec<f64> = self.accounts.values().map(Account::share).collect();
+        if shares.iter().sum::<f64>() <= self.ratio {
+            return f64::INFINITY;
+        }
+        shares.sort_by(f64::total_cmp);
+        let mut left = self.ratio;
+        for (index, share) in shares.iter().enumerate() {
+            let each = left / (shares.len() - index) as f64;
+            if *share > each {
+                return each;
+            }
+            left -= share;
+        }
+        f64::INFINITY
+    }
+}
+
+fn factor(share: f64, height: f64) -> f64 {
+    (share / height).clamp(1.0, FACTOR_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEN_SECONDS: Duration = Duration::from_secs(10);
+
+    /// Enough runs for the mean to be what each run costs.
+    fn charged(ratio: f64, costs: &[(&'static str, f64, Duration)]) -> Budget {
+        let mut budget = Budget::new(ratio);
+        for _ in 0..50 {
+            for (name, seconds, interval) in costs {
+                budget.charge(name, *seconds, *interval);
+            }
+        }
+        budget
+    }
+
+    #[test]
+    fn nobody_waits_within_the_budget() {
+        let budget = charged(0.005, &[("server", 0.001, TEN_SECONDS), ("tables", 0.040, TEN_SECONDS)]);
+        assert_eq!(budget.factor("tables"), 1.0);
+        assert!(!budget.is_slowed("tables"));
+        assert!((budget.used() - 0.0041).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_expensive_wait_and_the_cheap_never_notice() {
+        let budget = charged(0.005, &[("server", 0.001, TEN_SECONDS), ("tables", 0.490, TEN_SECONDS)]);
+        assert_eq!(budget.factor("server"), 1.0);
+        assert!((budget.factor("tables") - 10.0).abs() < 1e-9, "0.049 of a core has 0.0049 left");
+        assert!(budget.is_slowed("tables") && !budget.is_slowed("server"));
+    }
+
+    #[test]
+    fn slowing_down_and_its_end_are_said_once() {
+        let mut budget = Budget::new(0.005);
+        assert_eq!(budget.charge("tables", 9.0, TEN_SECONDS), [], "the first run says nothing");
+        assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), [("tables", true)]);
+        assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), []);
+        let said: Vec<_> = (0..20).flat_map(|_| budget.charge("tables", 0.001, TEN_SECONDS)).collect();
+        assert_eq!(said, [("tables", false)]);
+    }
+
+    #[test]
+    fn whoever_is_not_charged_yet_runs_as_configured() {
+        assert_eq!(Budget::new(0.005).factor("tables"), 1.0);
+    }
+
+    #[test]
+    fn one_collector_waits_an_hour_rather_than_for_ever() {
+        let budget = charged(0.001, &[("tables", 1e6, Duration::from_mins(1))]);
+        assert_eq!(budget.factor("tables"), FACTOR_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn all_together_keep_to_the_budget_and_the_order_of_shares(costs in prop::collection::vec(0.0..0.2f64, 1..8)) {
+            const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            let costs: Vec<_> = NAMES.into_iter().zip(costs).map(|(name, cost)| (name, cost, TEN_SECONDS)).collect();
+            let budget = charged(0.01, &costs);
+            let within = costs.iter().all(|(name, ..)| budget.factor(name) == 1.0);
+            if within {
+                prop_assert!(budget.used() <= 0.01 + 1e-9);
+            } else {
+                prop_assert!((budget.used() - 0.01).abs() < 1e-6, "all of it is used: {}", budget.used());
+            }
+            for (a, cost_a, _) in &costs {
+                for (b, cost_b, _) in &costs {
+                    prop_assert!(cost_a > cost_b || budget.factor(a) <= budget.factor(b) + 1e-9);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The things of a kind worth series of their own, chosen so that the choice rarely changes, and `other` for the rest.
+//!
+//! Counters are exported as the server counts them, so that they are what people know from its views. `other` grows by what those
+//! without a series of their own counted since the reading before; in the reading in which one is chosen or dropped, what it counted
+//! goes to `other`. So rates add up to the truth whoever is chosen. Gauges of the rest are summed up, or the greatest of them is taken.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A newcomer must be this much better than the member it replaces.
+const CLEARLY_BETTER: f64 = 1.2;
+/// A member that is not read for more readings than this ends.
+const ABSENT_READINGS_MAX: u32 = 2;
+
+/// One thing as one reading saw it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen<const C: usize, const G: usize> {
+    /// The same from one reading to the next, and nothing else's.
+    pub id: u64,
+    /// How much it deserves series of its own: size, traffic, time.
+    pub score: f64,
+    pub counters: [f64; C],
+    pub gauges: [Option<f64>; G],
+}
+
+/// How a gauge of many becomes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fold {
+    Sum,
+    Greatest,
+    /// One for all would say nothing.
+    None,
+}
+
+/// Who has series of its own, and what the rest add up to.
+#[derive(Debug)]
+pub struct Top<const C: usize, const G: usize> {
+    members_max: usize,
+    folds: [Fold; G],
+    /// With the readings since each was seen last.
+    members: BTreeMap<u64, u32>,
+    previous: HashMap<u64, [f64; C]>,
+    other: [f64; C],
+}
+
+/// What one reading comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranked<const C: usize, const G: usize> {
+    /// Indices of the members in what was read.
+    pub members: Vec<usize>,
+    /// Counters of `other`, growing.
+    pub other: [f64; C],
+    pub other_gauges: [Option<f64>; G],
+    /// How many things are in `other`.
+    pub folded: usize,
+}
+
+impl<const C: usize, const G: usize> Top<C, G> {
+    pub fn new(members_max: usize, folds: [Fold; G]) -> Self {
+        Self { members_max, folds, members: BTreeMap::new(), previous: HashMap::new(), other: [0.0; C] }
+    }
+
+    /// Takes one reading of everything. What is not in it is gone, or could not be read this time.
+    pub fn rank(&mut self, seen: &[Seen<C, G>]) -> Ranked<C, G> {
+        let before: BTreeSet<u64> = self.members.keys().copied().collect();
+        self.choose(seen);
+        for row in seen {
+            let stays = before.contains(&row.id) && self.members.contains_key(&row.id);
+            // What is seen for the first time may have counted for years.
+            let counted = self.previous.insert(row.id, row.counters);
+            let Some(counted) = counted.filter(|_| !stays) else { continue };
+            for ((other, new), old) in self.other.iter_mut().zip(row.counters).zip(counted) {
+                // One that went down was reset, and counted anew since.
+                *other += if new >= old { new - old } else { new };
+            }
+        }
+        self.forget(seen);
+        let (members, rest): (Vec<usize>, Vec<usize>) = (0..seen.len()).partition(|index| self.members.contains_key(&seen[*index].id));
+        let other_gauges = std::array::from_fn(|gauge| fold(self.folds[gauge], rest.iter().filter_map(|row| seen[*row].gauges[gauge])));
+        Ranked { members, other: self.other, other_gauges, folded: rest.len() }
+    }
+
+    fn choose(&mut self, seen: &[Seen<C, G>]) {
+        let scores: HashMap<u64, f64> = seen.iter().map(|row| (row.id, row.score)).collect();
+        self.members.retain(|id, absent| {
+            *absent = if scores.contains_key(id) { 0 } else { *absent + 1 };
+            *absent <= ABSENT_READINGS_MAX
+        });
+        let mut candidates: Vec<(f64, u64)> =
+            seen.iter().filter(|row| !self.members.contains_key(&row.id)).map(|row| (row.score, row.id)).collect();
+        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut weakest: Vec<(f64, u64)> = self.members.keys().map(|id| (scores.get(id).copied().unwrap_or(0.0), *id)).collect();
+        weakest.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
+        let mut weakest = weakest.into_iter();
+        for (score, id) in candidates {
+            if self.members.len() >= self.members_max {
+                let Some((weak, replaced)) = weakest.next() else { break };
+                if score <= weak * CLEARLY_BETTER {
+                    break;
+                }
+                self.members.remove(&replaced);
+            }
+            self.members.insert(id, 0);
+        }
+    }
+
+    /// Things that were dropped do not stay in memory; what could not be read this time is known again when it is.
+    fn forget(&mut self, seen: &[Seen<C, G>]) {
+        if self.previous.len() > seen.len() * 2 {
+            let present: BTreeSet<u64> = seen.iter().map(|row| row.id).collect();
+            self.previous.retain(|id, _| present.contains(id));
+        }
+    }
+}
+
+fn fold(fold: Fold, values: impl Iterator<Item = f64>) -> Option<f64> {
+    match fold {
+        Fold::Sum => values.reduce(|sum, value| sum + value),
+        Fold::Greatest => values.reduce(f64::max),
+        Fold::None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seen(id: u64, score: f64, count: f64) -> Seen<1, 1> {
+        Seen { id, score, counters: [count], gauges: [Some(score)] }
+    }
+
+    fn top(members_max: usize) -> Top<1, 1> {
+        Top::new(members_max, [Fold::Sum])
+    }
+
+    fn ids(seen: &[Seen<1, 1>], ranked: &Ranked<1, 1>) -> Vec<u64> {
+        ranked.members.iter().map(|index| seen[*index].id).collect()
+    }
+
+    #[test]
+    fn the_best_have_series_of_their_own_and_the_rest_is_other() {
+        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0), seen(3, 1.0, 7.0)];
+        let ranked = top(2).rank(&rows);
+        assert_eq!(ids(&rows, &ranked), [1, 2]);
+        assert_eq!((ranked.other, ranked.other_gauges, ranked.folded), ([0.0], [Some(1.0)], 1));
+    }
+
+    #[test]
+    fn a_newcomer_must_be_clearly_better() {
+        let mut top = top(1);
+        top.rank(&[seen(1, 10.0, 0.0), seen(2, 1.0, 0.0)]);
+        let rows = [seen(1, 10.0, 0.0), seen(2, 11.0, 0.0)];
+        assert_eq!(ids(&rows, &top.rank(&rows)), [1]);
+        let rows = [seen(1, 10.0, 0.0), seen(2, 13.0, 0.0)];
+        assert_eq!(ids(&rows, &top.rank(&rows)), [2]);
+    }
+
+    #[test]
+    fn what_a_new_thing_counted_before_it_was_seen_is_nobodys() {
+        let mut top = top(0);
+        top.rank(&[seen(1, 1.0, 5.0)]);
+        assert_eq!(top.rank(&[seen(1, 1.0, 6.0), seen(2, 1.0, 1e9)]).other, [1.0]);
+    }
+
+    #[test]
+    fn a_reset_begins_at_zero() {
+        let mut top = top(0);
+        top.rank(&[seen(1, 1.0, 500.0)]);
+        assert_eq!(top.rank(&[seen(1, 1.0, 3.0)]).other, [3.0]);
+    }
+
+    #[test]
+    fn a_member_that_cannot_be_read_for_a_moment_stays_one() {
+        let mut top = top(1);
+        top.rank(&[seen(1, 10.0, 0.0)]);
+        top.rank(&[]);
+        let rows = [seen(1, 10.0, 0.0), seen(2, 11.0, 0.0)];
+        assert_eq!(ids(&rows, &top.rank(&rows)), [1]);
+    }
+
+    proptest! {
+        /// Each row: what it scores and how much it counts in each reading.
+        #[test]
+        fn what_is_counted_adds_up_whoever_is_chosen(readings in prop::collection::vec(prop::collection::vec((0.0..100.0f64, 0u32..100), 6), 2..20)) {
+            let mut top = top(2);
+            let mut counts = [0.0; 6];
+            // As a reader of the series sees it: increases of each series between two readings that have it.
+            let (mut total, mut told, mut before) = (0.0, 0.0, None::<(BTreeMap<u64, f64>, f64)>);
+            for reading in readings {
+                let rows: Vec<Seen<1, 1>> = reading.iter().zip(&mut counts).enumerate().map(|(id, ((score, more), count))| {
+                    *count += f64::from(*more);
+                    seen(id as u64, *score, *count)
+                }).collect();
+                let ranked = top.rank(&rows);
+                prop_assert!(ranked.members.len() <= 2);
+                let series: BTreeMap<u64, f64> = ranked.members.iter().map(|index| (rows[*index].id, rows[*index].counters[0])).collect();
+                if let Some((series_before, other_before)) = before {
+                    total += reading.iter().map(|(_, more)| f64::from(*more)).sum::<f64>();
+                    told += ranked.other[0] - other_before;
+                    told += series.iter().filter_map(|(id, count)| Some(count - series_before.get(id)?)).sum::<f64>();
+                }
+                prop_assert!((total - told).abs() < 1e-6, "{total} counted, {told} told");
+                before = Some((series, ranked.other[0]));
+            }
+        }
+    }
+}

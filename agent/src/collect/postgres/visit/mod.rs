@@ -1,0 +1,164 @@
+//! The visitor: one session that goes through the datnames of a server, for what only somebody inside can see.
+//!
+//! It is the second of the two sessions that the agent may have with a server, so the handshake that asks whether the server accepts new
+//! sessions ([`accept`]) is its work as well. Whoever could not be visited is named in the part `visits`; what is read of the others
+//! counts.
+
+mod accept;
+mod round;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use tokio::time::Instant;
+
+use self::accept::Accept;
+pub use self::round::{Round, Visited};
+use crate::clock::Clock;
+use crate::collect::schedule::{Aside, Read, Spending};
+use crate::collect::{CollectError, Facts};
+use crate::postgres::{Connector, Session};
+
+/// Rows of the table that says who was visited; the ones that were not come first.
+const LISTED_MAX: usize = 2_000;
+/// Datnames that have a series each.
+const SERIES_MAX: usize = 200;
+
+/// Reads one family of facts in every datname, one after the other.
+pub trait Visit: Send {
+    /// The part of the snapshot that it fills.
+    fn name(&self) -> &'static str;
+    fn interval(&self) -> Duration;
+    /// Reads the datname that the session is connected to.
+    fn visit<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<(), CollectError>>;
+    /// All datnames were tried: what they gave.
+    fn finish(&mut self, round: &Round, now: Now) -> Facts;
+}
+
+/// Every visit, in the order in which they are made in a datname.
+fn visits(_connector: &Connector) -> Vec<Box<dyn Visit>> {
+    Vec::new()
+}
+
+pub struct Visitor {
+    connector: Connector,
+    accept: Accept,
+    accept_due: Instant,
+    planned: Vec<Planned>,
+    /// By visit: whom it saw in its latest round.
+    visited: BTreeMap<&'static str, Vec<Visited>>,
+    clock: Clock,
+    spending: Spending,
+}
+
+struct Planned {
+    visit: Box<dyn Visit>,
+    due: Instant,
+}
+
+impl Visitor {
+    pub fn new(connector: Connector, clock: Clock, spending: Spending) -> Self {
+        let now = Instant::now();
+        let planned = visits(&connector).into_iter().map(|visit| Planned { visit, due: now }).collect();
+        Self { accept: Accept::new(connector.clone()), connector, accept_due: now, planned, visited: BTreeMap::new(), clock, spending }
+    }
+
+    async fn knock(&mut self) -> Read {
+        let interval = self.connector.collect.interval.of(accept::NAME);
+        let started = Instant::now();
+        let outcome = self.accept.knock().await;
+        self.accept_due = started + interval;
+        Read { collector: accept::NAME, outcome, interval, took: started.elapsed() }
+    }
+
+    /// Goes through all datnames with those whose time has come.
+    async fn go_round(&mut self) -> Vec<Read> {
+        let started = Instant::now();
+        let now = self.clock.now();
+        let due: Vec<&mut dyn Visit> =
+            self.planned.iter_mut().filter(|planned| planned.due <= started).map(|planned| &mut *planned.visit as _).collect();
+        let rounds = round::go(&self.connector, due, now).await;
+        let mut reads = Vec::new();
+        for planned in self.planned.iter_mut().filter(|planned| planned.due <= started) {
+            let (name, interval) = (planned.visit.name(), planned.visit.interval());
+            let Some(made) = rounds.iter().find(|made| made.name == name) else { continue };
+            self.spending.charge(name, made.cost, interval);
+            planned.due = started + self.spending.interval(name, interval);
+            let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, now)), Err);
+            self.visited.insert(name, made.round.visited.clone());
+            reads.push(Read { collector: name, outcome, interval, took: made.took });
+        }
+        reads.push(self.report(started.elapsed()));
+        reads
+    }
+
+    /// The part that says who was visited.
+    fn report(&self, took: Duration) -> Read {
+        let mut rows: Vec<(&str, &Visited)> =
+            self.visited.iter().flat_map(|(name, visited)| visited.iter().map(|visited| (*name, visited))).collect();
+        rows.sort_by_key(|(_, visited)| visited.failure.is_none());
+        let mut seen: BTreeMap<&str, bool> = BTreeMap::new();
+        for (_, visited) in &rows {
+            *seen.entry(&visited.datname).or_insert(true) &= visited.failure.is_none();
+        }
+        let folded = seen.len().saturating_sub(SERIES_MAX) as u64;
+        let mut families = FamiliesBuilder::new(&["datname"], &["pharos_postgres_datname_visited"]);
+        for (datname, is_visited) in seen.into_iter().take(SERIES_MAX) {
+            families.push(&[datname], &[Some(if is_visited { 1.0 } else { 0.0 })]);
+        }
+        rows.truncate(LISTED_MAX);
+        let state = |visited: &Visited| visited.failure.as_ref().map_or("ok", |failure| failure.state());
+        let table = Table::new(
+            "visits",
+            vec![
+                Column::text("collector", rows.iter().map(|(name, _)| Some(*name))),
+                Column::text("datname", rows.iter().map(|(_, visited)| Some(visited.datname.as_str()))),
+                Column::text("state", rows.iter().map(|(_, visited)| Some(state(visited)))),
+                Column::text("why", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.why.as_str()))),
+            ],
+        );
+        let facts = Facts { families: families.finish(), tables: vec![table], folded, ..Facts::default() };
+        let interval = self.planned.iter().map(|planned| self.spending.interval(planned.visit.name(), planned.visit.interval())).max();
+        Read { collector: VISITS, outcome: Ok(facts), interval: interval.unwrap_or_default(), took }
+    }
+}
+
+/// The part that says who was visited.
+const VISITS: &str = "visits";
+
+impl Aside for Visitor {
+    fn names(&self) -> Vec<&'static str> {
+        let visits = self.planned.iter().map(|planned| planned.visit.name());
+        let report = (!self.planned.is_empty()).then_some(VISITS);
+        [accept::NAME].into_iter().chain(visits).chain(report).collect()
+    }
+
+    fn due(&self) -> Instant {
+        self.planned.iter().map(|planned| planned.due).chain([self.accept_due]).min().unwrap_or(self.accept_due)
+    }
+
+    fn read(&mut self) -> BoxFuture<'_, Vec<Read>> {
+        async {
+            let now = Instant::now();
+            let mut reads = Vec::new();
+            if self.accept_due <= now {
+                reads.push(self.knock().await);
+            }
+            if self.planned.iter().any(|planned| planned.due <= now) {
+                reads.extend(self.go_round().await);
+            }
+            reads
+        }
+        .boxed()
+    }
+
+    fn hurry(&mut self) {
+        let now = Instant::now();
+        self.accept_due = now;
+        self.planned.iter_mut().for_each(|planned| planned.due = now);
+    }
+}

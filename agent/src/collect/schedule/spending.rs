@@ -1,0 +1,79 @@
+//! What a server's collectors cost it, and how often they may run for that.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pharos_model::budget::{Budget, Cost};
+use tracing::{info, warn};
+
+use crate::telemetry::metrics::SelfMetrics;
+
+/// Shared by everybody who asks the server.
+#[derive(Clone)]
+pub struct Spending {
+    server: String,
+    budget: Arc<Mutex<Budget>>,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl Spending {
+    /// `ratio` is the share of one core that the server may lose to us.
+    pub fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
+        metrics.set("pharos_collect_budget_ratio", &[server], ratio);
+        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio))), metrics }
+    }
+
+    /// One run of a collector, with all looks since the one before, cost this much.
+    pub fn charge(&self, collector: &'static str, cost: Cost, interval: Duration) {
+        let labels = [self.server.as_str(), collector];
+        self.metrics.add("pharos_collect_cost_seconds_total", &labels, cost.seconds);
+        self.metrics.add("pharos_collect_cost_statements_total", &labels, cost.statements as f64);
+        self.metrics.add("pharos_collect_cost_rows_total", &labels, cost.rows as f64);
+        let mut budget = self.budget();
+        for (name, slowed) in budget.charge(collector, cost.seconds, interval) {
+            self.say(&budget, name, slowed);
+        }
+        self.metrics.set("pharos_collect_cost_ratio", &[&self.server], budget.used());
+        let slowed = if budget.is_slowed(collector) { 1.0 } else { 0.0 };
+        self.metrics.set("pharos_collect_slowed", &labels, slowed);
+        self.metrics.set("pharos_collect_interval_seconds", &labels, stretched(&budget, collector, interval).as_secs_f64());
+    }
+
+    /// The interval in force: longer than the configured one while the collectors together cost too much.
+    pub fn interval(&self, collector: &str, configured: Duration) -> Duration {
+        stretched(&self.budget(), collector, configured)
+    }
+
+    /// What the server counted for statements of a collector, since it counts.
+    pub fn counted(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
+        let labels = [self.server.as_str(), collector];
+        self.metrics.set("pharos_collect_cost_execution_seconds_total", &labels, seconds);
+        self.metrics.set("pharos_collect_cost_blocks_total", &labels, blocks);
+        self.metrics.set("pharos_collect_cost_temp_bytes_total", &labels, temp_bytes);
+    }
+
+    fn say(&self, budget: &Budget, collector: &str, slowed: bool) {
+        let (server, factor, percent) = (&self.server, budget.factor(collector), budget.ratio() * 100.0);
+        if slowed {
+            warn!(
+                server,
+                collector,
+                factor,
+                "`{collector}` of `{server}` runs {factor:.1} times less often: together our statements would cost more than {percent} % of \
+                 one core (collect.budget)"
+            );
+        } else {
+            info!(server, collector, "`{collector}` of `{server}` runs as often as configured again");
+        }
+        // It may not run again soon, and people read this meanwhile.
+        self.metrics.set("pharos_collect_slowed", &[server, collector], if slowed { 1.0 } else { 0.0 });
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stretched(budget: &Budget, collector: &str, configured: Duration) -> Duration {
+    configured.mul_f64(budget.factor(collector))
+}
