@@ -51,25 +51,37 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
         "#
         )
     };
-    check("slot-losing-wal", &facts("wal_removed"), expect![[r#"
+    check(
+        "slot-losing-wal",
+        &facts("wal_removed"),
+        expect![[r#"
         slot-losing-wal{slot=s1,slot_type=logical}: raise critical: slot s1 has lost WAL
-    "#]]);
+    "#]],
+    );
     check("slot-invalidated", &facts("wal_removed"), expect![[""]]);
     check("slot-losing-wal", &facts("idle_timeout"), expect![[""]]);
-    check_words("slot-invalidated", &facts("idle_timeout"), expect![[r#"
+    check_words(
+        "slot-invalidated",
+        &facts("idle_timeout"),
+        expect![[r#"
         slot s1 is invalidated
         Replication slot s1 can never be used again: idle_timeout. Its consumer has to begin anew.
         > Its consumer was away for longer than idle_replication_slot_timeout.
         > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew, after a consumer that stays, or a longer idle_replication_slot_timeout.
         - inactive for: 2 h
-    "#]]);
-    check_words("slot-invalidated", &facts("rows_removed"), expect![[r#"
+    "#]],
+    );
+    check_words(
+        "slot-invalidated",
+        &facts("rows_removed"),
+        expect![[r#"
         slot s1 is invalidated
         Replication slot s1 can never be used again: rows_removed. Its consumer has to begin anew.
         > Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.
         > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew, after `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();` on the standby.
         - inactive for: 2 h
-    "#]]);
+    "#]],
+    );
 }
 
 const FAR_BEHIND: &str = r#"
@@ -90,11 +102,18 @@ const FAR_BEHIND: &str = r#"
 
 #[test]
 fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
-    check("slot-retains-much", FAR_BEHIND, expect![[r#"
+    check(
+        "slot-retains-much",
+        FAR_BEHIND,
+        expect![[r#"
         slot-retains-much{slot=away,slot_type=physical}: raise warning: slot away keeps 20 GiB of WAL
         slot-retains-much{slot=slow,slot_type=logical}: raise critical: slot slow keeps 60 GiB of WAL
-    "#]]);
-    check_words("slot-retains-much", FAR_BEHIND, expect![[r#"
+    "#]],
+    );
+    check_words(
+        "slot-retains-much",
+        FAR_BEHIND,
+        expect![[r#"
         slot away keeps 20 GiB of WAL
         Replication slot away keeps 20 GiB of WAL on disk for its consumer. When the disk is full, the server stops.
         > Its consumer is away.
@@ -102,16 +121,24 @@ fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
         - WAL kept: 20 GiB
         - WAL until loss: 30 GiB
         - inactive for: 2 h
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
-    check("slot-soon-losing-wal", FAR_BEHIND, expect![[r#"
+    check(
+        "slot-soon-losing-wal",
+        FAR_BEHIND,
+        expect![[r#"
         slot-soon-losing-wal{slot=away,slot_type=physical}: raise warning: slot away loses WAL in 4 h 28 min
         slot-soon-losing-wal{slot=slow,slot_type=logical}: raise critical: slot slow loses WAL in 8 min 57 s
-    "#]]);
-    check_words("slot-soon-losing-wal", FAR_BEHIND, expect![[r#"
+    "#]],
+    );
+    check_words(
+        "slot-soon-losing-wal",
+        FAR_BEHIND,
+        expect![[r#"
         slot away loses WAL in 4 h 28 min
         At the present rate of writing, replication slot away is past max_slot_wal_keep_size in 4 h 28 min. After that its consumer has to begin anew.
         > Its consumer is away, or slower than the server writes.
@@ -119,6 +146,7 @@ fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
         - WAL kept: 20 GiB
         - WAL until loss: 30 GiB
         - inactive for: 2 h
-    "#]]);
+    "#]],
+    );
     check("slot-soon-losing-wal", &FAR_BEHIND.replace("rate 2000000", "rate 0"), expect![[""]]);
 }

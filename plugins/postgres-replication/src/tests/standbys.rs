@@ -73,23 +73,31 @@ fn a_standby_that_does_not_replay_is_told() {
         pharos_postgres_standby_replay_paused 1
         pharos_postgres_standby_replay_lag_seconds 900
         pharos_postgres_standby_replay_lag_bytes 1048576";
-    check_words("standby-replay-paused", facts, expect![[r#"
+    check_words(
+        "standby-replay-paused",
+        facts,
+        expect![[r#"
         replay is paused on this standby
         The standby receives changes and does not apply them: reads grow older, WAL fills its disk, and a failover to it has to replay all of it first.
         > Somebody paused it, or the primary has settings that are larger than the standby's, such as max_connections.
         > `SELECT pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and restart it.
         - replay lag: 15 min
         - WAL not replayed: 1 MiB
-    "#]]);
+    "#]],
+    );
     check("standby-replay-paused", &facts.replace("paused 1", "paused 0"), expect![[""]]);
 }
 
 #[test]
 fn a_standby_that_others_replicate_from_is_judged_as_sender() {
     let cascade = format!("server present\npharos_postgres_in_recovery 1\n{SENDER}");
-    check("replication-lag", &cascade, expect![[r#"
+    check(
+        "replication-lag",
+        &cascade,
+        expect![[r#"
         replication-lag{standby=db2,client=10.0.0.2}: raise warning: standby db2 (10.0.0.2) is 45 s behind
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -111,17 +119,25 @@ fn synchronous_standbys_are_counted_where_commits_wait_for_them() {
         )
     };
     check("sync-standby-missing", &facts("db2", "1"), expect![[""]]);
-    check_words("sync-standby-missing", &facts("db2", "0"), expect![[r#"
+    check_words(
+        "sync-standby-missing",
+        &facts("db2", "0"),
+        expect![[r#"
         1 synchronous standby is missing
         1 synchronous standby is missing of those that synchronous_standby_names asks for. Every commit waits until it is back.
         > The standby is down or cut off, or its application_name is none of the names.
         > `SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf();`.
         - synchronous_standby_names: db2
         - standbys connected: 2
-    "#]]);
-    check("sync-standby-missing", &facts("FIRST 2 (db2, db3, db4)", "1"), expect![[r#"
+    "#]],
+    );
+    check(
+        "sync-standby-missing",
+        &facts("FIRST 2 (db2, db3, db4)", "1"),
+        expect![[r#"
         sync-standby-missing: raise critical: 1 synchronous standby is missing
-    "#]]);
+    "#]],
+    );
     check("sync-standby-missing", &facts("ANY 1 (db2, db3)", "1"), expect![[""]]);
     check("sync-standby-missing", &facts("db2", "0").replace("| on |", "| local |"), expect![[""]]);
     check("sync-standby-missing", &facts("db2", "0").replace("in_recovery 0", "in_recovery 1"), expect![[""]]);
@@ -136,14 +152,22 @@ fn conflicts_are_told_with_their_reason() {
         pharos_postgres_standby_conflicts_total{datname="app",reason="lock"} 70 rate 1.5
         pharos_postgres_standby_conflicts_total{datname="shop",reason="lock"} 70 rate 0
     "#;
-    check("standby-conflicts", facts, expect![[r#"
+    check(
+        "standby-conflicts",
+        facts,
+        expect![[r#"
         standby-conflicts{datname=app,reason=snapshot}: raise info: replay cancelled 1 query in app (snapshot)
         standby-conflicts{datname=app,reason=lock}: raise warning: replay cancelled 15 queries in app (lock)
-    "#]]);
-    check_words("standby-conflicts", facts, expect![[r#"
+    "#]],
+    );
+    check_words(
+        "standby-conflicts",
+        facts,
+        expect![[r#"
         replay cancelled 1 query in app (snapshot)
         Since the previous collection replay cancelled 1 query in app on this standby, for reason snapshot.
         > Rows that the query could still see were vacuumed on the primary.
         > Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`; vacuum there then waits.
-    "#]]);
+    "#]],
+    );
 }
