@@ -9,6 +9,7 @@ mod selection;
 mod settings;
 mod suite;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 pub use grade::{Direction, Grading, Thresholds};
@@ -16,7 +17,7 @@ pub use observe::{each_increase, each_one, each_rate, each_row, each_value, each
 pub use settings::Settings;
 pub use suite::Suite;
 
-use crate::{Label, PartState, Severity, SkipReason, Snapshot};
+use crate::{Label, PartState, Severity, SkipReason, Snapshot, Table};
 
 /// Checks about one kind of subject; a plugin's file often is one.
 #[derive(Clone, Copy)]
@@ -65,17 +66,23 @@ pub struct Observation {
     pub severity_max: Severity,
     /// Why nobody can tell the value.
     pub unknown: Option<SkipReason>,
+    /// The row of the table that it was read from, for the explanation.
+    pub row: Option<usize>,
 }
 
 impl Observation {
     pub fn new(labels: Vec<Label>, value: f64) -> Self {
         let unknown = value.is_nan().then_some(SkipReason::NoData);
-        Self { labels, value, severity_max: Severity::Critical, unknown }
+        Self { labels, value, severity_max: Severity::Critical, unknown, row: None }
     }
 
     /// Everything that carries these labels cannot be judged: its alerts stand still.
     pub fn unknown(labels: Vec<Label>, reason: SkipReason) -> Self {
         Self { unknown: Some(reason), ..Self::new(labels, f64::NAN) }
+    }
+
+    pub fn of_row(self, row: usize) -> Self {
+        Self { row: Some(row), ..self }
     }
 
     pub fn at_most(self, severity_max: Severity) -> Self {
@@ -89,6 +96,8 @@ pub struct Case<'a> {
     pub labels: &'a [Label],
     pub value: f64,
     pub severity: Severity,
+    /// The row of the observation, where it was one of a table.
+    pub row: Option<usize>,
 }
 
 /// What a person needs in order to act. `fix` is a statement or a setting, not advice to "investigate".
@@ -126,6 +135,35 @@ impl Case<'_> {
         let row =
             samples.rows().find(|row| self.labels.iter().all(|label| row.label(&label.name).is_none_or(|value| value == label.value)))?;
         Some(row.value())
+    }
+}
+
+impl Case<'_> {
+    /// Cells of the observation's row of a table, which is that which it was observed in.
+    pub fn cells(&self, table: &str) -> Option<Cells> {
+        Some(Cells { table: self.snapshot.table(table)?, row: self.row? })
+    }
+}
+
+/// One row of a table.
+pub struct Cells {
+    table: Rc<Table>,
+    row: usize,
+}
+
+impl Cells {
+    pub fn number(&self, column: &str) -> Option<f64> {
+        self.table.number(column, self.row)
+    }
+
+    /// None where it is empty.
+    pub fn text(&self, column: &str) -> Option<String> {
+        self.table.text(column, self.row).filter(|text| !text.is_empty())
+    }
+
+    /// A number as a line of evidence.
+    pub fn line(&self, name: &str, column: &str, show: impl Fn(f64) -> String) -> Option<Label> {
+        Some(evidence(name, show(self.number(column)?)))
     }
 }
 

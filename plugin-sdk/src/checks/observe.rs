@@ -35,11 +35,24 @@ pub fn each_one(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, S
     Ok(all)
 }
 
+/// More of one kind tell a person nothing, and each costs an explanation.
+const ROWS_MAX: usize = 100;
+
 /// Rows of a table, told apart by these columns. A row without a value has nothing to judge; whoever can tell so cheaply should, since
-/// there may be hundreds of rows and few that matter.
+/// there may be hundreds of rows and few that matter. Of too many the largest values are judged, and the others stand still.
 pub fn each_row(table: &Table, labels: &[&str], value: impl Fn(usize) -> Option<f64>) -> Vec<Observation> {
-    let row = |row: usize| Some(Observation::new(table.labels(labels, row), value(row)?));
-    (0..table.row_count()).filter_map(row).collect()
+    let mut rows: Vec<(f64, usize)> = (0..table.row_count()).filter_map(|row| Some((value(row)?, row))).collect();
+    let left_out = rows.len().saturating_sub(ROWS_MAX);
+    if left_out > 0 {
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        rows.truncate(ROWS_MAX);
+    }
+    let mut all: Vec<_> = rows.into_iter().map(|(value, row)| Observation::new(table.labels(labels, row), value).of_row(row)).collect();
+    if left_out > 0 {
+        let why = format!("{left_out} more than the {ROWS_MAX} that are judged");
+        all.push(Observation::unknown(Vec::new(), SkipReason::PartFailed(why)));
+    }
+    all
 }
 
 /// The datnames that a visitor could not read for this collector. What it said of them before stands still, since absence means
@@ -106,11 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn of_too_many_rows_the_largest_are_judged_and_the_others_stand_still() {
+        let rows: String = (0..130).map(|row| format!("| t{row} | {row} |\n")).collect();
+        let facts = Facts::postgres(&format!("table tables\n| relation text | dead integer |\n{rows}"));
+        let table = facts.snapshot().table("tables").expect("written above");
+        let observed = each_row(&table, &["relation"], |row| table.number("dead", row));
+        let last = &observed[100];
+        assert_eq!((observed.len(), observed[0].value, observed[99].value), (101, 129.0, 30.0));
+        assert_eq!(last.unknown, Some(SkipReason::PartFailed("30 more than the 100 that are judged".to_owned())));
+    }
+
+    #[test]
     fn rows_with_a_value_are_observed_and_cells_are_read_in_any_kind_of_number() {
         let snapshot = Facts::postgres(TABLES).snapshot();
         let table = snapshot.table("tables").expect("written above");
         let observed = each_row(&table, &["datname", "relation"], |row| table.number("dead", row));
-        assert_eq!(observed, [Observation::new(vec![label("datname", "app"), label("relation", "orders")], 7.0)]);
+        assert_eq!(observed, [Observation::new(vec![label("datname", "app"), label("relation", "orders")], 7.0).of_row(0)]);
         assert_eq!((table.number("ratio", 0), table.is("is_locked", 0), table.is("is_locked", 1)), (Some(0.5), false, true));
         assert_eq!(table.find(&[label("relation", "users"), label("counter", "xid")]), Some(1));
         assert_eq!(table.number("no_such_column", 1), None);

@@ -82,7 +82,7 @@ impl Enabled {
     }
 
     fn judge_one(&self, snapshot: &Snapshot, observation: Observation, report: &mut Report) {
-        let Observation { labels, value, severity_max, unknown } = observation;
+        let Observation { labels, value, severity_max, unknown, row } = observation;
         debug_assert!(labels.iter().all(|label| self.check.labels.contains(&label.name.as_str())), "{}: {labels:?}", self.check.id);
         let every_label = [&snapshot.subject().labels[..], &labels];
         if let Some(reason) = unknown {
@@ -96,7 +96,7 @@ impl Enabled {
         }
         let grading = self.gradings.for_labels(&every_label).at_most(severity_max);
         let Some(grade) = grading.grade(value) else { return };
-        let case = Case { snapshot, labels: &labels, value, severity: grade.severity };
+        let case = Case { snapshot, labels: &labels, value, severity: grade.severity, row };
         let Explanation { title, detail, cause, fix, evidence } = (self.check.explain)(&case);
         let mut finding = Finding::new(self.check.id, grade.severity, title)
             .strength(grade.strength)

@@ -103,7 +103,7 @@ fn duration(duration: Duration) -> String {
 fn explained(subject_kind: &str, check: &Check) -> Explanation {
     let snapshot = Facts::of(subject_kind, "server", &[("database", "database"), ("server", "server")], "").snapshot();
     let labels: Vec<_> = check.labels.iter().map(|name| Label { name: (*name).to_owned(), value: (*name).to_owned() }).collect();
-    (check.explain)(&Case { snapshot: &snapshot, labels: &labels, value: 1.0, severity: Severity::Warning })
+    (check.explain)(&Case { snapshot: &snapshot, labels: &labels, value: 1.0, severity: Severity::Warning, row: None })
 }
 
 fn cell(text: &str) -> String {

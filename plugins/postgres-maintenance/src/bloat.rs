@@ -55,7 +55,7 @@ fn table_bloats(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = bloats(snapshot, "tables", &RELATION, TABLE_WASTE_MIN);
     let Some(table) = snapshot.table("tables") else { return Ok(all) };
     for bloat in all.iter_mut().filter(|bloat| bloat.unknown.is_none()) {
-        let waste = table.find(&bloat.labels).and_then(|row| table.number("bloat_bytes", row));
+        let waste = bloat.row.and_then(|row| table.number("bloat_bytes", row));
         if waste.is_none_or(|waste| waste < TABLE_WASTE_CRITICAL) {
             bloat.severity_max = Severity::Warning;
         }
@@ -126,10 +126,8 @@ fn table_bloat(case: &Case) -> Explanation {
 fn index_bloat(case: &Case) -> Explanation {
     let (schema, index, datname) = (case.label("schema"), case.label("index"), case.label("datname"));
     let share = text::percent(case.value);
-    let table = case.snapshot.table("indexes");
-    let row = table.as_ref().and_then(|table| table.find(case.labels).map(|row| (table, row)));
-    let cell =
-        |name: &str, column: &str| row.and_then(|(table, row)| Some(checks::evidence(name, text::bytes(table.number(column, row)?))));
+    let cells = case.cells("indexes");
+    let cell = |name: &str, column: &str| cells.as_ref().and_then(|cells| cells.line(name, column, text::bytes));
     Explanation {
         title: format!("{share} of index {index} of {datname} is empty"),
         detail: format!(

@@ -102,14 +102,11 @@ fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 }
 
 /// What the collector says of the index, in its own words.
-fn said(case: &Case, fact: &str) -> (Option<String>, Vec<Label>) {
-    let Some(table) = case.snapshot.table("index_facts") else { return (None, Vec::new()) };
-    let with_fact = [case.labels, &[label("fact", fact)]].concat();
-    let Some(row) = table.find(&with_fact) else { return (None, Vec::new()) };
-    let size = table.number("size_bytes", row).map(|size| evidence("size", text::bytes(size)));
-    let scans = table.number("scans", row).map(|scans| evidence("scans", text::count(scans)));
-    let why = table.text("evidence", row).map(|why| evidence("why", why));
-    (table.text("other", row).filter(|other| !other.is_empty()), [why, size, scans].into_iter().flatten().collect())
+fn said(case: &Case) -> (Option<String>, Vec<Label>) {
+    let Some(cells) = case.cells("index_facts") else { return (None, Vec::new()) };
+    let why = cells.text("evidence").map(|why| evidence("why", why));
+    let lines = [why, cells.line("size", "size_bytes", text::bytes), cells.line("scans", "scans", text::count)];
+    (cells.text("other"), lines.into_iter().flatten().collect())
 }
 
 fn drop_statement(case: &Case) -> String {
@@ -130,13 +127,13 @@ fn index_invalid(case: &Case) -> Explanation {
             "In {datname}: `REINDEX INDEX CONCURRENTLY {0};` if it is wanted, else `DROP INDEX CONCURRENTLY {0};`.",
             sql::relation(schema, index)
         ),
-        evidence: said(case, "invalid").1,
+        evidence: said(case).1,
     }
 }
 
 fn index_duplicate(case: &Case) -> Explanation {
     let (datname, index) = (case.label("datname"), case.label("index"));
-    let (other, evidence) = said(case, "duplicate");
+    let (other, evidence) = said(case);
     let other = other.unwrap_or_else(|| "another one".to_owned());
     Explanation {
         title: format!("index {index} of {datname} is the same as {other}"),
@@ -152,7 +149,7 @@ fn index_duplicate(case: &Case) -> Explanation {
 
 fn index_redundant(case: &Case) -> Explanation {
     let (datname, index) = (case.label("datname"), case.label("index"));
-    let (other, evidence) = said(case, "redundant");
+    let (other, evidence) = said(case);
     let other = other.unwrap_or_else(|| "another one".to_owned());
     Explanation {
         title: format!("index {index} of {datname} is covered by {other}"),
@@ -169,11 +166,8 @@ fn index_redundant(case: &Case) -> Explanation {
 
 fn index_unused(case: &Case) -> Explanation {
     let (datname, index) = (case.label("datname"), case.label("index"));
-    let table = case.snapshot.table("unused_indexes");
-    let row = table.as_ref().and_then(|table| table.find(case.labels).map(|row| (table, row)));
-    let cell = |name: &str, column: &str, show: fn(f64) -> String| {
-        row.and_then(|(table, row)| Some(evidence(name, show(table.number(column, row)?))))
-    };
+    let cells = case.cells("unused_indexes");
+    let cell = |name: &str, column: &str, show: fn(f64) -> String| cells.as_ref().and_then(|cells| cells.line(name, column, show));
     let size = text::bytes(case.value);
     Explanation {
         title: format!("index {index} of {datname} is not used by any server"),

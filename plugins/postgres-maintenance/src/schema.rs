@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, label, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, unvisited};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
 use crate::bloat::INDEXES;
@@ -59,19 +59,17 @@ fn facts(snapshot: &Snapshot, fact: &str, labels: &[&str]) -> Result<Vec<Observa
     Ok(all)
 }
 
-/// A column of the case's row, and the numbers behind the fact.
-fn said(case: &Case, fact: &str, column: &str) -> (Option<String>, Vec<Label>) {
-    let Some(table) = case.snapshot.table("schema_facts") else { return (None, Vec::new()) };
-    let Some(row) = table.find(&[case.labels, &[label("fact", fact)]].concat()) else { return (None, Vec::new()) };
-    let size = table.number("size_bytes", row).map(|size| evidence("size", text::bytes(size)));
-    let rows = table.number("rows", row).map(|rows| evidence("rows", text::count(rows)));
-    let why = table.text("evidence", row).map(|why| evidence("why", why));
-    (table.text(column, row), [why, size, rows].into_iter().flatten().collect())
+/// The columns that it is about, and the numbers behind the fact.
+fn said(case: &Case) -> (Option<String>, Vec<Label>) {
+    let Some(cells) = case.cells("schema_facts") else { return (None, Vec::new()) };
+    let why = cells.text("evidence").map(|why| evidence("why", why));
+    let lines = [why, cells.line("size", "size_bytes", text::bytes), cells.line("rows", "rows", text::count)];
+    (cells.text("columns"), lines.into_iter().flatten().collect())
 }
 
 fn foreign_key_without_index(case: &Case) -> Explanation {
     let (name, datname, key) = (name_of(case), case.label("datname"), case.label("name"));
-    let (columns, evidence) = said(case, "foreign-key-without-index", "columns");
+    let (columns, evidence) = said(case);
     let relation = sql::relation(case.label("schema"), case.label("relation"));
     let list: Vec<_> = columns.as_deref().unwrap_or_default().split(',').map(|column| sql::identifier(column.trim())).collect();
     Explanation {
@@ -104,7 +102,7 @@ fn no_primary_key(case: &Case) -> Explanation {
             "In {datname}, if no column will do: `ALTER TABLE {relation} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, \
              which rewrites the table under a lock. With a column that is unique already, name that instead."
         ),
-        evidence: said(case, "no-primary-key", "columns").1,
+        evidence: said(case).1,
     }
 }
 
@@ -119,6 +117,6 @@ fn sequential_scans(case: &Case) -> Explanation {
             "In {datname}, see which statements: `SELECT queryid, calls, rows, shared_blks_read FROM pg_stat_statements ORDER BY \
              shared_blks_read DESC LIMIT 10;`, then `EXPLAIN` those on {name} and index what they filter by."
         ),
-        evidence: said(case, "sequential-scans", "columns").1,
+        evidence: said(case).1,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, unvisited};
 use pharos_plugin::{SkipReason, Snapshot, sql, text};
 
 const SEQUENCES: &str = "pharos_postgres_sequences";
@@ -47,10 +47,9 @@ fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 fn sequence_exhausted(case: &Case) -> Explanation {
     let (datname, sequence) = (case.label("datname"), case.label("sequence"));
     let used = text::percent(case.value);
-    let table = case.snapshot.table("sequences");
-    let row = table.as_ref().and_then(|table| table.find(case.labels).map(|row| (table, row)));
-    let cell = |column: &str| row.and_then(|(table, row)| table.text(column, row)).filter(|text| !text.is_empty());
-    let number = |name: &str, column: &str| row.and_then(|(table, row)| Some(evidence(name, table.number(column, row)?.to_string())));
+    let cells = case.cells("sequences");
+    let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
+    let number = |name: &str, column: &str| cells.as_ref().and_then(|cells| cells.line(name, column, |value| value.to_string()));
     let kind = cell("column_type").unwrap_or_default();
     let place = match (cell("relation"), cell("column")) {
         (Some(relation), Some(column)) => Some((relation, column)),

@@ -110,23 +110,21 @@ fn workers_used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 
 /// The table of a case, as the tree of causes looks at it.
 fn subject(case: &Case) -> Subject {
-    let table = case.snapshot.table("tables");
-    let row = table.as_ref().and_then(|table| table.find(case.labels).map(|row| (table, row)));
+    let cells = case.cells("tables");
+    let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column));
     Subject {
         datname: case.label("datname").to_owned(),
         schema: case.label("schema").to_owned(),
         relation: case.label("relation").to_owned(),
-        is_enabled: row.is_none_or(|(table, row)| table.number("vacuum_enabled", row) != Some(0.0)),
-        seconds_since_vacuum: row.and_then(|(table, row)| table.number("seconds_since_vacuum", row)),
+        is_enabled: number("vacuum_enabled") != Some(0.0),
+        seconds_since_vacuum: number("seconds_since_vacuum"),
     }
 }
 
 /// Cells of the case's row, as lines of evidence.
 pub fn cells(case: &Case, shown: &[(&str, &str, fn(f64) -> String)]) -> Vec<Label> {
-    let Some((table, row)) = case.snapshot.table("tables").and_then(|table| table.find(case.labels).map(|row| (table, row))) else {
-        return Vec::new();
-    };
-    shown.iter().filter_map(|(name, column, show)| Some(evidence(name, show(table.number(column, row)?)))).collect()
+    let Some(cells) = case.cells("tables") else { return Vec::new() };
+    shown.iter().filter_map(|(name, column, show)| cells.line(name, column, show)).collect()
 }
 
 pub fn name_of(case: &Case) -> String {

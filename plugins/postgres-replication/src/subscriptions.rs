@@ -166,8 +166,8 @@ fn subscription_errors(case: &Case) -> Explanation {
         cause: "A change does not fit: a row that is already there, a column or table that is missing, a constraint of the subscriber."
             .to_owned(),
         fix: format!(
-            "The server's log names the change and where it ended. Mend the row or the table; to leave the change out, in {datname}: `ALTER \
-             SUBSCRIPTION {} SKIP (lsn = '0/12345678');` with the LSN of the log.",
+            "The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, \
+             in {datname}: `ALTER SUBSCRIPTION {} SKIP (lsn = '0/12345678');` with the LSN of the log.",
             sql::identifier(&subscription)
         ),
         evidence: total.into_iter().collect(),

@@ -149,14 +149,15 @@ fn without_primary(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> 
 
 /// By counting: senders know standbys by names and addresses that need not be those of the configuration. A cascade's sender is a standby.
 fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let standbys = members(snapshot).iter().filter(|member| member.role == "standby" && member.is_up).count();
+    let members = members(snapshot);
+    let standbys = members.iter().filter(|member| member.role == "standby" && member.is_up).count();
     if standbys == 0 {
         return Ok(Vec::new());
     }
     let mut senders = 0;
-    for subject in snapshot.members() {
-        let Some(member) = snapshot.member(&subject.id) else { continue };
-        senders += member.values(SENDERS)?.values.len();
+    for member in &members {
+        let facts = snapshot.member(&member.server).ok_or(SkipReason::NoData)?;
+        senders += facts.values(SENDERS)?.values.len();
     }
     Ok(vec![Observation::new(Vec::new(), standbys.saturating_sub(senders) as f64)])
 }

@@ -64,23 +64,23 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
         "slot-invalidated",
         &facts("idle_timeout"),
         expect![[r#"
-        slot s1 is invalidated
-        Replication slot s1 can never be used again: idle_timeout. Its consumer has to begin anew.
-        > Its consumer was away for longer than idle_replication_slot_timeout.
-        > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew, after a consumer that stays, or a longer idle_replication_slot_timeout.
-        - inactive for: 2 h
-    "#]],
+            slot s1 is invalidated
+            Replication slot s1 can never be used again: idle_timeout. Its consumer has to begin anew.
+            > Its consumer was away for longer than idle_replication_slot_timeout.
+            > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew. For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_reload_conf();`.
+            - inactive for: 2 h
+        "#]],
     );
     check_words(
         "slot-invalidated",
         &facts("rows_removed"),
         expect![[r#"
-        slot s1 is invalidated
-        Replication slot s1 can never be used again: rows_removed. Its consumer has to begin anew.
-        > Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.
-        > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew, after `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();` on the standby.
-        - inactive for: 2 h
-    "#]],
+            slot s1 is invalidated
+            Replication slot s1 can never be used again: rows_removed. Its consumer has to begin anew.
+            > Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.
+            > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew. On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`.
+            - inactive for: 2 h
+        "#]],
     );
 }
 

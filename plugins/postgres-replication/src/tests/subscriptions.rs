@@ -88,12 +88,12 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
         "subscription-errors",
         SUBSCRIPTIONS,
         expect![[r#"
-        subscription from_shop of app fails
-        Subscription from_shop of app had 3 errors since the previous collection and does not get on.
-        > A change does not fit: a row that is already there, a column or table that is missing, a constraint of the subscriber.
-        > The server's log names the change and where it ended. Mend the row or the table; to leave the change out, in app: `ALTER SUBSCRIPTION "from_shop" SKIP (lsn = '0/12345678');` with the LSN of the log.
-        - errors while applying: 9
-    "#]],
+            subscription from_shop of app fails
+            Subscription from_shop of app had 3 errors since the previous collection and does not get on.
+            > A change does not fit: a row that is already there, a column or table that is missing, a constraint of the subscriber.
+            > The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, in app: `ALTER SUBSCRIPTION "from_shop" SKIP (lsn = '0/12345678');` with the LSN of the log.
+            - errors while applying: 9
+        "#]],
     );
     check(
         "subscription-not-ready",

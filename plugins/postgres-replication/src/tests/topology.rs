@@ -30,7 +30,8 @@ fn database(changes: &[(&str, &str)]) -> Facts {
         replication present
         pharos_postgres_replication_lag_bytes{standby="db2",client="10.0.0.2"} 0
     "#;
-    Facts::database(&text, &[("db1:5432", sender), ("db2:5432", "replication present\npharos_postgres_replication_lag_bytes")])
+    let none = "replication present\npharos_postgres_replication_lag_bytes";
+    Facts::database(&text, &[("db1:5432", sender), ("db2:5432", none), ("db3:5432", none)])
 }
 
 #[track_caller]
