@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::resets::Resets;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use tokio_postgres::Row;
 
-use super::row::{Fields, Resets, other, query};
+use super::row::{Fields, other, query};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
