@@ -4,9 +4,10 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `relays`, `cli`, `rules`: what users type.
-//! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
+//! - `collect`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `catalogue`: the facts of a whole server, each brought about.
+//! - `visits`: what is read inside every datname.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -32,6 +33,7 @@ mod contract;
 mod cost;
 mod demo;
 mod disk_faults;
+mod doctor;
 mod durability;
 mod egress;
 mod faults;
@@ -44,6 +46,7 @@ mod lifecycle;
 mod mail;
 mod migration;
 mod plugins;
+mod pooler;
 mod receivers;
 mod refusals;
 mod relays;
@@ -55,3 +58,4 @@ mod smoke;
 mod store;
 mod tidy;
 mod versions;
+mod visits;

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::fixture::{TestAgent, eventually, item, pharos, postgres_config, project, runtime_tasks, series, server_id};
 
-const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
+pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
 const PARTS: [&str; 17] = [
     "up",
     "server",
@@ -42,7 +42,7 @@ pub fn versions() -> PathBuf {
     stdout.lines().last().expect("it prints the folder").into()
 }
 
-async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
+pub async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
     let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.expect("the server was fetched");
     assert_eq!(binaries.major(), major);
     let server = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await.expect("PostgreSQL starts");

@@ -226,6 +226,22 @@ impl Table {
         }
     }
 
+    /// One cell of a column of integers.
+    pub fn integer(&self, column: &str, row: usize) -> Option<i64> {
+        match &self.column(column)?.values {
+            ColumnValues::Integer(values) => values.get(row).copied().flatten(),
+            _ => None,
+        }
+    }
+
+    /// One cell of a column of truths.
+    pub fn boolean(&self, column: &str, row: usize) -> Option<bool> {
+        match &self.column(column)?.values {
+            ColumnValues::Boolean(values) => values.get(row).copied().flatten(),
+            _ => None,
+        }
+    }
+
     /// One cell of a column of texts.
     pub fn text(&self, column: &str, row: usize) -> Option<&str> {
         match &self.column(column)?.values {

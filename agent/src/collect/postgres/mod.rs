@@ -9,6 +9,7 @@ mod io;
 mod limits;
 mod locks;
 mod progress;
+pub mod privileges;
 mod replication;
 mod row;
 mod server;
@@ -52,8 +53,8 @@ fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &connector.collect.interval;
     vec![
         stateless(server::NAME, interval, server::collect),
-        stateless(activity::NAME, interval, activity::collect),
-        stateless(locks::NAME, interval, locks::collect),
+        Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
+        Box::new(locks::Locks::new(interval.of(locks::NAME))),
         Box::new(database::Database::new(interval.of(database::NAME))),
         Box::new(wal::Wal::new(interval.of(wal::NAME))),
         stateless(horizon::NAME, interval, horizon::collect),
