@@ -36,7 +36,6 @@ pub const AGENT: &str = "agent";
 pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-<<<<<<< HEAD
 pub const TABLES: &[(&str, &str)] = &[
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),

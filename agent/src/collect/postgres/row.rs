@@ -95,16 +95,6 @@ pub async fn query_with(
     session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
 }
 
-/// Runs a collector's query with parameters.
-pub async fn query_with(
-    session: &Session,
-    collector: &'static str,
-    sql: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<Vec<Row>, CollectError> {
-    session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
-}
-
 /// The same for what is asked so often that it is worth a plan of its own in each session.
 pub async fn query_planned(session: &Session, collector: &'static str, sql: &'static str) -> Result<Vec<Row>, CollectError> {
     session.query_planned(sql).await.map_err(|source| failure(session, collector, source))
