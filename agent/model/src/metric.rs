@@ -32,19 +32,29 @@ pub struct MetricSpec {
 /// The kind of the subject that the agent itself is, and the part of its snapshots.
 pub const AGENT: &str = "agent";
 
+/// The kind of the subject that a `[[database]]` is, with its servers as members.
+pub const DATABASE: &str = "database";
+
 /// Kinds of subjects that are observed.
-pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
+pub const KINDS: [&str; 4] = [AGENT, DATABASE, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: [(&str, &str); 9] = [
+pub const TABLES: [(&str, &str); 16] = [
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
+    (DATABASE, "members"),
+    (DATABASE, "unused_indexes"),
+    ("postgres", "identity"),
     ("postgres", "lock_waits"),
+    ("postgres", "receiver"),
     ("postgres", "refusal"),
     ("postgres", "sessions"),
+    ("postgres", "slots"),
+    ("postgres", "standbys"),
     ("postgres", "statements"),
+    ("postgres", "subscriptions"),
     ("postgres", "visits"),
 ];
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Steps, Value, time_of};
-use crate::metric::{AGENT, Catalogue};
+use crate::metric::{AGENT, Catalogue, DATABASE};
 use crate::snapshot::{Family, LabelColumn, Part, PartState, Reading, Snapshot, Table, TextColumnBuilder};
 use crate::subject::{Label, Subject};
 
@@ -73,9 +73,9 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The metric that says whether a server of this kind was reached; the agent is no server.
+    /// The metric that says whether a server of this kind was reached; the agent and a database are no server.
     pub fn up_metric(kind: &str) -> Option<String> {
-        (kind != AGENT).then(|| format!("pharos_{kind}_up"))
+        (kind != AGENT && kind != DATABASE).then(|| format!("pharos_{kind}_up"))
     }
 
     /// A snapshot of every tick, from the first.
