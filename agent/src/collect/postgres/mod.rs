@@ -7,6 +7,7 @@ mod replication;
 mod row;
 mod server;
 mod statements;
+mod subscriptions;
 mod visit;
 
 use std::time::Duration;
@@ -46,7 +47,8 @@ fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
         stateless(activity::NAME, interval, activity::collect),
         stateless(locks::NAME, interval, locks::collect),
         stateless(database::NAME, interval, database::collect),
-        stateless(replication::NAME, interval, replication::collect),
+        Box::new(replication::Replication::new(interval.of(replication::NAME))),
+        Box::new(subscriptions::Subscriptions::new(interval.of(subscriptions::NAME))),
         Box::new(statements::Statements::new(interval.of(statements::NAME))),
     ]
 }

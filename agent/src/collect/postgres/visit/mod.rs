@@ -6,6 +6,7 @@
 
 mod accept;
 mod round;
+mod subscription_tables;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,8 +41,9 @@ pub trait Visit: Send {
 }
 
 /// Every visit, in the order in which they are made in a datname.
-fn visits(_connector: &Connector) -> Vec<Box<dyn Visit>> {
-    Vec::new()
+fn visits(connector: &Connector) -> Vec<Box<dyn Visit>> {
+    let interval = &connector.collect.interval;
+    vec![Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::NAME)))]
 }
 
 pub struct Visitor {
