@@ -6,6 +6,7 @@
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `rules`: what users type.
 //! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `topology`: databases of several servers, through failovers, split brains and replaced clusters.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -52,4 +53,5 @@ mod sessions;
 mod smoke;
 mod store;
 mod tidy;
+mod topology;
 mod versions;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_model::metric::{AGENT, Catalogue, MetricSpec};
+use pharos_model::metric::{AGENT, Catalogue, DATABASE, MetricSpec};
 use pharos_model::rule_case::timeline::{part_of, parts_of};
 use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableSteps, Timeline, Value};
 use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};
@@ -29,7 +29,10 @@ const WHY: &str = "the case says so";
 pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &SubjectTable, interval: Duration) -> Option<Timeline> {
     let base = recorded(check, path, case.snapshot.as_deref());
     let Some(subject) = subject(&case.subject, shared, base.as_ref()) else {
-        check.report(path, "what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\" or \"agent\"");
+        check.report(
+            path,
+            "what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\", \"database\" or \"agent\"",
+        );
         return None;
     };
     let server = match case.server.as_deref().map(|text| Steps::words(text, "`up x3 down`", &SERVER)) {
@@ -40,8 +43,8 @@ pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &Su
         }
         None => Steps::always(true),
     };
-    if subject.kind == AGENT && case.server.is_some() {
-        check.report(&format!("{path}.server"), "the agent is no server that could be down; leave it out");
+    if Timeline::up_metric(&subject.kind).is_none() && case.server.is_some() {
+        check.report(&format!("{path}.server"), format_args!("{} is no server that could be down; leave it out", about(&subject.kind)));
     }
     let ticks = case.restarts.iter().enumerate();
     let restarts = ticks.map(|(index, at)| check.tick(&format!("{path}.restarts[{index}]"), **at, interval)).collect();
@@ -73,6 +76,7 @@ fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -
     let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
     let (id, database) = match kind.as_str() {
         AGENT => ("pharos", None),
+        DATABASE => ("app", None),
         "redis" => ("cache1:6379", Some("cache")),
         _ => ("db1:5432", Some("app")),
     };
@@ -83,7 +87,8 @@ fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -
         None if base.is_some() => recorded.labels,
         None => match database {
             Some(database) => vec![Label::new("database", database), Label::new("server", &id)],
-            None => vec![Label::new("agent", &id)],
+            // The agent's and a database's only label is named like its kind.
+            None => vec![Label::new(&kind, &id)],
         },
     };
     let version = own.version.clone().or(shared.version.clone()).unwrap_or(recorded.version);
@@ -141,7 +146,11 @@ fn metric_of(metric: &str, kind: &str) -> Result<(), String> {
 
 /// A subject of this kind, in a sentence.
 pub fn about(kind: &str) -> String {
-    if kind == AGENT { "the agent".to_owned() } else { format!("a {kind} server") }
+    match kind {
+        AGENT => "the agent".to_owned(),
+        DATABASE => "a database".to_owned(),
+        _ => format!("a {kind} server"),
+    }
 }
 
 fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &str) -> BTreeMap<String, PartSteps> {
@@ -170,7 +179,7 @@ fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &str) -> bool {
         return true;
     }
     let hint = match did_you_mean(name, known.iter().copied()) {
-        _ if name == "up" && kind != AGENT => "; write `server = \"up x3 down\"` instead".to_owned(),
+        _ if name == "up" && Timeline::up_metric(kind).is_some() => "; write `server = \"up x3 down\"` instead".to_owned(),
         hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
         hint => hint,
     };
