@@ -4,6 +4,7 @@ pub mod delivery;
 pub mod disk;
 pub mod guests;
 pub mod http;
+pub mod pooler;
 pub mod program;
 pub mod saved;
 pub mod smtp;

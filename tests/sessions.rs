@@ -189,7 +189,7 @@ async fn a_unix_socket_needs_no_port_on_the_network() {
 }
 
 /// An authority, and a certificate from it for this name.
-fn certificates(folder: &Path, name: &str) -> TlsFiles {
+pub fn certificates(folder: &Path, name: &str) -> TlsFiles {
     let script = format!(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj '/CN=Test authority' -keyout ca.key -out ca.crt &&
          openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj '/CN={name}' -keyout server.key -out server.csr &&

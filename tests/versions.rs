@@ -13,18 +13,37 @@ use tokio_util::task::TaskTracker;
 
 use crate::fixture::{TestAgent, eventually, item, pharos, postgres_config, project, runtime_tasks, series, server_id};
 
-const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
-const PARTS: [&str; 9] = ["up", "server", "activity", "locks", "database", "replication", "subscriptions", "statements", "accept"];
+pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
+const PARTS: [&str; 18] = [
+    "up",
+    "server",
+    "activity",
+    "locks",
+    "database",
+    "wal",
+    "io",
+    "horizon",
+    "autovacuum",
+    "progress",
+    "limits",
+    "encryption",
+    "settings",
+    "sizes",
+    "replication",
+    "subscriptions",
+    "statements",
+    "accept",
+];
 
 /// The folder with a server of each major version.
-fn versions() -> PathBuf {
+pub fn versions() -> PathBuf {
     let output = Command::new(project().join("scripts/postgres-versions.sh")).output().expect("bash is installed");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
     stdout.lines().last().expect("it prints the folder").into()
 }
 
-async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
+pub async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
     let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.expect("the server was fetched");
     assert_eq!(binaries.major(), major);
     let settings = vec![("wal_level".to_owned(), "logical".to_owned())];
@@ -52,7 +71,7 @@ async fn subscribe(server: &PostgresServer, setup: &Session) {
 }
 
 /// Metrics that every major version must give on either role, and on one of them.
-const EVERYWHERE: [&str; 10] = [
+const EVERYWHERE: [&str; 37] = [
     "pharos_postgres_timeline",
     "pharos_postgres_info",
     "pharos_postgres_connections",
@@ -63,6 +82,39 @@ const EVERYWHERE: [&str; 10] = [
     "pharos_postgres_xid_age_transactions",
     "pharos_postgres_statement_calls_total",
     "pharos_postgres_statement_time_p95_estimate_seconds",
+    "pharos_postgres_checksums_enabled",
+    "pharos_postgres_checkpoints_total",
+    "pharos_postgres_checkpoint_age_seconds",
+    "pharos_postgres_checkpoint_timeout_seconds",
+    "pharos_postgres_wal_since_checkpoint_bytes",
+    "pharos_postgres_buffers_written_total",
+    "pharos_postgres_buffers_allocated_total",
+    "pharos_postgres_wal_bytes_total",
+    "pharos_postgres_archive_enabled",
+    "pharos_postgres_archive_failing",
+    "pharos_postgres_archived_total",
+    "pharos_postgres_slru_blocks_hit_total",
+    "pharos_postgres_commands_in_progress",
+    "pharos_postgres_autovacuum_enabled",
+    "pharos_postgres_autovacuum_workers",
+    "pharos_postgres_autovacuum_workers_max",
+    "pharos_postgres_autovacuum_cost_delay_seconds",
+    "pharos_postgres_vacuum_failsafe_age_transactions",
+    "pharos_postgres_horizon_age_transactions",
+    "pharos_postgres_prepared_transactions",
+    "pharos_postgres_setting",
+    "pharos_postgres_settings_pending_restart",
+    "pharos_postgres_sessions_encrypted",
+    "pharos_postgres_datname_size_bytes",
+    "pharos_postgres_tablespace_size_bytes",
+    "pharos_postgres_wal_directory_size_bytes",
+    "pharos_postgres_role_connections_limit",
+];
+/// What came with a version, on either role.
+const SINCE: [(u32, &str); 3] = [
+    (16, "pharos_postgres_io_read_bytes_total"),
+    (16, "pharos_postgres_io_write_time_seconds_total"),
+    (17, "pharos_postgres_restartpoints_total"),
 ];
 const ON_PRIMARY: [&str; 9] = [
     "pharos_postgres_replication_lag_bytes",
@@ -107,6 +159,7 @@ async fn every_major_version_gives_every_part_on_a_primary_and_a_standby() {
         let setup = session(&primary).await;
         setup.run("CREATE EXTENSION pg_stat_statements; SELECT pg_create_physical_replication_slot('kept', true)").await.unwrap();
         subscribe(&primary, &setup).await;
+        setup.run("CREATE ROLE app LOGIN CONNECTION LIMIT 4").await.unwrap();
         let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();
         setup.run("CREATE TABLE first ()").await.unwrap();
         let reader = session(&standby).await;
@@ -123,6 +176,11 @@ async fn every_major_version_gives_every_part_on_a_primary_and_a_standby() {
                     change.is_some_and(|change| has_all(&change.snapshot, &EVERYWHERE) && has_all(&change.snapshot, own))
                 })
                 .await;
+            let picture = agent.agent.board().picture();
+            let snapshot = &picture.subjects.values().find(|change| change.snapshot.subject.id == id).unwrap().snapshot;
+            for (since, metric) in SINCE {
+                assert_eq!(has_all(snapshot, &[metric]), major >= since, "{metric} on {major}");
+            }
             let facts = agent.json("/api/database/metrics").await;
             let facts = item(&facts, "server", &id).unwrap();
             assert!(facts["version"].as_str().unwrap().starts_with(&format!("{major}.")), "{facts:#}");

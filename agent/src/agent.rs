@@ -294,8 +294,8 @@ async fn serve(listener: TcpListener, api: Arc<Api>, lifecycle: Lifecycle) {
 /// Every configured server, and the databases that they are members of.
 pub struct Servers {
     databases: Vec<Database>,
-    postgres: Vec<PostgresSource>,
-    redis: Vec<RedisSource>,
+    pub postgres: Vec<PostgresSource>,
+    pub redis: Vec<RedisSource>,
 }
 
 impl Servers {

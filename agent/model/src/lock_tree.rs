@@ -4,6 +4,9 @@
 //! stands for any prepared transaction, and a parallel query is one waiter under its leader's pid. A deadlock that the
 //! server has not broken yet is a circle: it becomes a root of its own, so that no walk runs for ever.
 
+mod reading;
+mod remedy;
+
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +16,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+
+pub use reading::LockReading;
+pub use remedy::{Backend, Lock, LockSession, Remedy, RemedyKind, remedy};
 
 /// Who holds what others wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,6 +114,15 @@ impl LockForest {
             }
         }
         Self::from_places(&blocked_by, &places, deadlocks)
+    }
+
+    /// Of all that have to end before this one can go on, the one that most wait for.
+    pub fn gravest_root(&self, waiter: &Waiter) -> Option<&Root> {
+        self.roots.iter().find(|root| waiter.roots.contains(&root.blocker))
+    }
+
+    pub fn waiter(&self, pid: i32) -> Option<&Waiter> {
+        self.waiters.binary_search_by_key(&pid, |waiter| waiter.pid).ok().map(|index| &self.waiters[index])
     }
 
     fn from_places(blocked_by: &Edges, places: &BTreeMap<Blocker, Place>, mut deadlocks: BTreeMap<Blocker, Vec<i32>>) -> Self {

@@ -39,22 +39,38 @@ pub const DATABASE: &str = "database";
 pub const KINDS: [&str; 4] = [AGENT, DATABASE, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: [(&str, &str); 16] = [
+pub const TABLES: &[(&str, &str)] = &[
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
     (DATABASE, "members"),
     (DATABASE, "unused_indexes"),
+    ("postgres", "activity_waits"),
+    ("postgres", "archiver"),
+    ("postgres", "autovacuum_workers"),
+    ("postgres", "extensions"),
+    ("postgres", "horizon"),
     ("postgres", "identity"),
+    ("postgres", "index_facts"),
+    ("postgres", "indexes"),
     ("postgres", "lock_waits"),
+    ("postgres", "locked_relations"),
+    ("postgres", "own_statements"),
+    ("postgres", "progress"),
     ("postgres", "receiver"),
     ("postgres", "refusal"),
+    ("postgres", "schema_facts"),
+    ("postgres", "sequences"),
     ("postgres", "sessions"),
+    ("postgres", "setting_changes"),
+    ("postgres", "settings"),
     ("postgres", "slots"),
     ("postgres", "standbys"),
     ("postgres", "statements"),
     ("postgres", "subscriptions"),
+    ("postgres", "tables"),
+    ("postgres", "tls_sessions"),
     ("postgres", "visits"),
 ];
 

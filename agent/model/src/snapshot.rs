@@ -227,14 +227,6 @@ impl Table {
         }
     }
 
-    /// One cell of a column of texts.
-    pub fn text(&self, column: &str, row: usize) -> Option<&str> {
-        match &self.column(column)?.values {
-            ColumnValues::Text(texts) => texts.text(row),
-            _ => None,
-        }
-    }
-
     /// One cell of a column of integers.
     pub fn integer(&self, column: &str, row: usize) -> Option<i64> {
         match &self.column(column)?.values {
@@ -247,6 +239,14 @@ impl Table {
     pub fn boolean(&self, column: &str, row: usize) -> Option<bool> {
         match &self.column(column)?.values {
             ColumnValues::Boolean(values) => values.get(row).copied().flatten(),
+            _ => None,
+        }
+    }
+
+    /// One cell of a column of texts.
+    pub fn text(&self, column: &str, row: usize) -> Option<&str> {
+        match &self.column(column)?.values {
+            ColumnValues::Text(texts) => texts.text(row),
             _ => None,
         }
     }

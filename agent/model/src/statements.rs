@@ -4,6 +4,8 @@
 //! between two reads. Each row is therefore counted on a stated [`Basis`]. Where it is wrong it is wrong towards too
 //! little: what an entry gained between its last read and its eviction is lost to everybody.
 
+mod detail;
+mod own;
 mod series;
 mod window;
 
@@ -21,6 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use series::TopSeries;
 
+pub use detail::{Detail, DetailSet, Details};
+pub use own::{OwnCost, OwnStatements};
 pub use series::{SERIES_MAX, StatementSeries};
 pub use window::Window;
 
@@ -50,6 +54,8 @@ pub struct StatementCounters {
     pub shared_blocks_hit: u64,
     pub shared_blocks_read: u64,
     pub temp_blocks_written: u64,
+    /// Zero where the extension does not count it.
+    pub details: Details,
 }
 
 impl AddAssign for StatementCounters {
@@ -60,6 +66,7 @@ impl AddAssign for StatementCounters {
         self.shared_blocks_hit = self.shared_blocks_hit.saturating_add(other.shared_blocks_hit);
         self.shared_blocks_read = self.shared_blocks_read.saturating_add(other.shared_blocks_read);
         self.temp_blocks_written = self.temp_blocks_written.saturating_add(other.temp_blocks_written);
+        self.details += other.details;
     }
 }
 
@@ -73,6 +80,7 @@ impl StatementCounters {
             shared_blocks_hit: self.shared_blocks_hit.checked_sub(earlier.shared_blocks_hit)?,
             shared_blocks_read: self.shared_blocks_read.checked_sub(earlier.shared_blocks_read)?,
             temp_blocks_written: self.temp_blocks_written.checked_sub(earlier.temp_blocks_written)?,
+            details: self.details.since(&earlier.details)?,
         })
     }
 }

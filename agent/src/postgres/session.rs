@@ -3,18 +3,19 @@
 //! The server's own timeouts are not enough: a stopped backend never sees them. The client's are not enough either: a dropped session
 //! leaves its statement running. So both are set, and a statement that outlives its deadline is cancelled before its session is dropped.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::budget::Cost;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, NoTls, Row};
+use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::connect::{ConnectError, Encryption};
+use super::connect::{ConnectError, Encryption, pooler_or};
 use crate::config::collect::CollectConfig;
 
 /// The oldest and the newest major version whose views the collectors know.
@@ -50,6 +51,8 @@ pub struct Session {
     /// another cluster behind the same address.
     epoch: u64,
     meter: Mutex<Meter>,
+    /// Statements that the server keeps planned, by their SQL.
+    planned: Mutex<HashMap<&'static str, Statement>>,
 }
 
 /// What our statements cost the server. The time on the way there and back is not the server's: the shortest round trip of the session
@@ -124,14 +127,18 @@ impl Session {
         encryption: Encryption,
         collect: &CollectConfig,
         tasks: TaskTracker,
+        sign: &str,
     ) -> Result<Self, ConnectError> {
-        let setup = |source| ConnectError::Limits { source };
+        let setup: fn(_) -> _ = |source| ConnectError::Limits { source };
         let cancel = client.cancel_token();
-        client.batch_execute(&settings(collect)).await.map_err(setup)?;
         let asked = Instant::now();
-        let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(setup)?;
+        let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(|source| pooler_or(source, setup))?;
         let shortest = asked.elapsed();
         let row = row.first().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))?;
+        if row.try_get::<_, Option<&str>>("sign").map_err(setup)? != Some(sign) {
+            return Err(ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() });
+        }
+        client.batch_execute(&settings(collect)).await.map_err(setup)?;
         let system_identifier = system_identifier(&client).await;
         let started_at_us = row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs();
         let session = Self {
@@ -151,6 +158,7 @@ impl Session {
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
             meter: Mutex::new(Meter { cost: Cost::default(), shortest }),
+            planned: Mutex::default(),
         };
         if session.major() < MAJOR_MIN {
             return Err(ConnectError::TooOld(session.version));
@@ -215,12 +223,37 @@ impl Session {
         answer
     }
 
+    /// Runs one statement as [`query`](Self::query) does, and has it planned only once. For what is asked so often that planning would
+    /// cost more than running.
+    pub async fn query_planned(&self, sql: &'static str) -> Result<Vec<Row>, QueryError> {
+        let asked = Instant::now();
+        let answer = self.within(async {
+            let known = self.planned().get(sql).cloned();
+            let statement = match known {
+                Some(statement) => statement,
+                None => {
+                    let statement = self.client.prepare_typed(&marked(sql, self.collector), &[]).await?;
+                    self.planned().insert(sql, statement.clone());
+                    statement
+                }
+            };
+            self.client.query(&statement, &[]).await
+        });
+        let answer = answer.await;
+        self.meter().add(asked.elapsed(), answer.as_ref().map_or(0, Vec::len));
+        answer
+    }
+
+    fn planned(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What was asked since this was called last.
     pub fn take_cost(&self) -> Cost {
         std::mem::take(&mut self.meter().cost)
     }
 
-    fn meter(&self) -> std::sync::MutexGuard<'_, Meter> {
+    fn meter(&self) -> MutexGuard<'_, Meter> {
         self.meter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -268,17 +301,25 @@ fn marked(sql: &str, collector: &str) -> String {
     format!("{first} {MARK}{collector} */{rest}")
 }
 
+/// What a session begins with: a sign by which it is known again. A pooler that lends it somebody else's session gives itself away before
+/// anything was set there, by refusing the sign or by not knowing it. `search_path` is fixed from the first statement on, so that nobody's
+/// function of the same name runs with our role.
+pub(super) fn options(sign: &str) -> String {
+    format!("-c pharos.session={sign} -c search_path=pg_catalog")
+}
+
 /// Services that are no PostgreSQL of their own refuse it, which must not keep anybody from asking the rest.
 async fn system_identifier(client: &Client) -> Option<String> {
     let rows = client.query_typed(include_str!("cluster.sql"), &[]).await.ok()?;
     rows.first()?.try_get("system_identifier").ok()
 }
 
-/// What keeps a session harmless. `search_path` is fixed, so that nobody's function of the same name runs with our role.
+/// What keeps a session harmless. Set once it is known to be ours, and not as it begins, since the server then still tells what it would
+/// have had.
 fn settings(collect: &CollectConfig) -> String {
     format!(
         "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}; \
-         SET default_transaction_read_only = on; SET search_path = pg_catalog; SET jit = off; SET DateStyle = ISO",
+         SET default_transaction_read_only = on; SET jit = off; SET DateStyle = ISO",
         collect.lock_timeout.as_millis(),
         set_statement_timeout(collect.statement_timeout),
         collect.deadline.as_millis(),

@@ -83,12 +83,25 @@ impl Server {
         self.seen += if self.reads == 0 { 0 } else { unread };
         self.reads += 1;
         let since = |entry: &Entry| self.tells_since.then_some(entry.since);
-        let rows = self.entries.iter().map(|(statement, entry)| row(NAMES[*statement], entry.calls, since(entry))).collect();
+        let row = |(statement, entry): (&usize, &Entry)| {
+            let mut row = row(NAMES[*statement], entry.calls, since(entry));
+            // Half of the statements write.
+            row.counters.details[Detail::WalRecords] = if statement % 2 == 0 { entry.calls as f64 } else { 0.0 };
+            row
+        };
+        let rows = self.entries.iter().map(row).collect();
         StatementsRead { taken_at: self.clock, rows, hidden_rows: 0, info: Some(self.info) }
     }
 }
 
 type Exported = BTreeMap<Option<StatementKey>, u64>;
+
+/// The records that increases of series add up to, and those that were counted.
+fn records(statements: &Statements) -> (BTreeMap<Option<StatementKey>, f64>, f64) {
+    let shown = statements.series().filter(|series| series.shown.contains(Detail::WalRecords));
+    let series = shown.map(|series| (series.key.cloned(), series.counters.details[Detail::WalRecords])).collect();
+    (series, statements.total().details[Detail::WalRecords])
+}
 
 fn exported(statements: &Statements) -> Exported {
     statements.series().map(|series| (series.key.cloned(), series.counters.calls)).collect()
@@ -142,6 +155,25 @@ proptest! {
             let total = statements.total().calls;
             prop_assert_eq!(increases, total - total_before);
             prop_assert_eq!(now.values().sum::<u64>() + statements.retired().calls, total);
+            (before, total_before) = (now, total);
+        }
+    }
+
+    #[test]
+    fn details_that_only_some_have_add_up_as_well(events in events(), series_max in 0..4_usize) {
+        let (mut server, mut statements) = (Server::new(true), Statements::new(series_max));
+        let (mut before, mut total_before) = (BTreeMap::new(), 0.0);
+        for read in events.iter().filter_map(|event| server.happen(event)) {
+            statements.observe(read);
+            let (now, total) = records(&statements);
+            let mut increases = 0.0;
+            for (key, value) in &now {
+                match before.get(key) {
+                    Some(earlier) => increases += value - earlier,
+                    None => prop_assert_eq!(*value, 0.0, "{:?} did not start at 0", key),
+                }
+            }
+            prop_assert_eq!(increases, total - total_before);
             (before, total_before) = (now, total);
         }
     }

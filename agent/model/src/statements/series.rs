@@ -12,7 +12,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{StatementCounters, StatementDelta, StatementKey};
+use super::{DetailSet, StatementCounters, StatementDelta, StatementKey};
 
 /// Statements of one server with a series of their own.
 pub const SERIES_MAX: usize = 200;
@@ -33,6 +33,8 @@ pub struct StatementSeries<'a> {
     /// None for `other`.
     pub key: Option<&'a StatementKey>,
     pub counters: StatementCounters,
+    /// The details that have a series.
+    pub shown: DetailSet,
 }
 
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub(super) struct TopSeries {
 #[derive(Debug, Default)]
 struct Member {
     counters: StatementCounters,
+    /// Details that counted something since it was chosen. As with members, what a detail counts first goes to `other`.
+    shown: DetailSet,
     /// Decayed execution time, in seconds.
     score: f64,
     absent_reads: u32,
@@ -74,15 +78,15 @@ impl TopSeries {
         for StatementDelta { key, counters, .. } in deltas {
             self.total += *counters;
             match self.members.get_mut(key).filter(|_| !chosen.contains(key)) {
-                Some(member) => member.counters += *counters,
+                Some(member) => self.other += member.add(*counters),
                 None => self.other += *counters,
             }
         }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = StatementSeries<'_>> {
-        let member = |(key, member): (_, &Member)| StatementSeries { key: Some(key), counters: member.counters };
-        let other = StatementSeries { key: None, counters: self.other };
+        let member = |(key, member): (_, &Member)| StatementSeries { key: Some(key), counters: member.counters, shown: member.shown };
+        let other = StatementSeries { key: None, counters: self.other, shown: DetailSet::ALL };
         self.members.iter().map(member).chain([other])
     }
 
@@ -159,6 +163,16 @@ impl TopSeries {
             candidates.truncate(CANDIDATES_MAX);
             self.candidates = candidates.into_iter().collect();
         }
+    }
+}
+
+impl Member {
+    /// Adds what has a series and gives back what has none yet.
+    fn add(&mut self, counters: StatementCounters) -> StatementCounters {
+        let (own, rest) = counters.details.split(self.shown);
+        self.counters += StatementCounters { details: own, ..counters };
+        self.shown.join(rest.counting());
+        StatementCounters { details: rest, ..StatementCounters::default() }
     }
 }
 

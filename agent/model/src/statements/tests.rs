@@ -239,3 +239,22 @@ fn a_member_that_stays_away_leaves() {
     statements.observe(parse("22: b 1"));
     assert_eq!(exported(&statements), "b 0, other 10");
 }
+
+#[test]
+fn a_detail_has_a_series_from_the_first_time_that_it_counts_and_starts_at_zero() {
+    let mut statements = Statements::new(1);
+    let mut read = |calls: u64, plans: f64| {
+        let mut row = row("a", calls, None);
+        row.counters.details[Detail::Plans] = plans;
+        statements.observe(StatementsRead { taken_at: calls as f64, rows: vec![row], hidden_rows: 0, info: None });
+        let shown = |series: StatementSeries<'_>| (series.shown.contains(Detail::Plans), series.counters.details[Detail::Plans]);
+        statements.series().map(shown).collect::<Vec<_>>()
+    };
+    read(1, 0.0);
+    assert_eq!(read(9, 0.0), [(false, 0.0), (true, 0.0)]);
+    assert_eq!(read(10, 0.0), [(false, 0.0), (true, 0.0)]);
+    assert_eq!(read(11, 2.0), [(true, 0.0), (true, 2.0)]);
+    assert_eq!(read(12, 5.0), [(true, 3.0), (true, 2.0)]);
+    assert_eq!(read(13, 5.0), [(true, 3.0), (true, 2.0)]);
+    assert_eq!(read(14, 4.0), [(true, 7.0), (true, 2.0)], "it went down, so it was reset");
+}

@@ -1,15 +1,20 @@
-//! Who is connected, in which state, and for how long (pg_stat_activity).
+//! Who is connected, and who works or waits for what (pg_stat_activity): looked at every second, told with each run.
 
-use std::collections::BTreeMap;
+mod connections;
+mod history;
+
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
-use tokio_postgres::Row;
+use pharos_model::active_sessions::Noticed;
+use pharos_model::alert::Now;
 
+use self::connections::Totals;
+use self::history::History;
 use super::need_all_stats;
-use super::row::{Fields, query};
-use crate::collect::{CollectError, Facts};
+use super::row::query;
+use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
 pub const NAME: &str = "activity";
@@ -17,93 +22,55 @@ pub const NAME: &str = "activity";
 /// What client sessions of every version may wait for (`wait_event_type`).
 const WAITS: [&str; 8] = ["BufferPin", "Client", "Extension", "IO", "IPC", "Lock", "LWLock", "Timeout"];
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
-    read(session).boxed()
+pub struct Activity {
+    interval: Duration,
+    sampling: Duration,
+    history: History,
 }
 
-async fn read(session: &Session) -> Result<Facts, CollectError> {
-    need_all_stats(session)?;
-    let groups = query(session, NAME, include_str!("sql/activity.sql")).await?;
-    let oldest = query(session, NAME, include_str!("sql/sessions.sql")).await?;
-    let totals = Totals::read(&groups)?;
-    let urgent = totals.waiting.contains_key("Lock").then_some("locks");
-    Ok(Facts { epoch: session.epoch(), families: totals.families(), tables: vec![sessions(&oldest)?], urgent, ..Facts::default() })
-}
-
-/// The groups summed up in the ways that are asked for.
-#[derive(Default)]
-struct Totals {
-    connections: BTreeMap<(String, String), f64>,
-    waiting: BTreeMap<String, f64>,
-    connections_max: Option<f64>,
-    query_age: f64,
-    transaction_age: f64,
-    idle_in_transaction_age: f64,
-    xmin_age: f64,
-}
-
-impl Totals {
-    fn read(rows: &[Row]) -> Result<Self, CollectError> {
-        let mut totals = Self::default();
-        for row in rows {
-            let row = Fields::new(NAME, row);
-            totals.connections_max = row.number("connections_max")?;
-            let Some(datname) = row.field::<Option<String>>("datname")? else { continue };
-            let connections = row.number("connections")?.unwrap_or(0.0);
-            *totals.connections.entry((datname, row.text("state")?.to_owned())).or_default() += connections;
-            if let Some(wait) = row.field::<Option<String>>("wait_event_type")? {
-                *totals.waiting.entry(wait).or_default() += connections;
-            }
-            let oldest = |column: &str, known: f64| Ok::<_, CollectError>(known.max(row.number(column)?.unwrap_or(0.0)));
-            totals.query_age = oldest("query_age", totals.query_age)?;
-            totals.transaction_age = oldest("transaction_age", totals.transaction_age)?;
-            totals.idle_in_transaction_age = oldest("idle_in_transaction_age", totals.idle_in_transaction_age)?;
-            totals.xmin_age = oldest("xmin_age", totals.xmin_age)?;
-        }
-        Ok(totals)
+impl Activity {
+    pub fn new(interval: Duration, sampling: Duration) -> Self {
+        Self { interval, sampling, history: History::new(sampling) }
     }
 
-    fn families(&self) -> Vec<Family> {
-        let mut connections = FamiliesBuilder::new(&["datname", "state"], &["pharos_postgres_connections"]);
-        for ((datname, state), count) in &self.connections {
-            connections.push(&[datname, state], &[Some(*count)]);
-        }
-        // Nobody who waits is 0, not nothing: an alert about it is then over, and not without data.
-        let mut waits: BTreeMap<&str, f64> = WAITS.iter().map(|wait| (*wait, 0.0)).collect();
-        waits.extend(self.waiting.iter().map(|(wait, count)| (wait.as_str(), *count)));
-        let mut waiting = FamiliesBuilder::new(&["wait_event_type"], &["pharos_postgres_waiting_connections"]);
-        for (wait, count) in waits {
-            waiting.push(&[wait], &[Some(count)]);
-        }
-        let mut families = vec![
-            Family::scalar("pharos_postgres_query_age_max_seconds", self.query_age),
-            Family::scalar("pharos_postgres_transaction_age_max_seconds", self.transaction_age),
-            Family::scalar("pharos_postgres_idle_in_transaction_age_max_seconds", self.idle_in_transaction_age),
-            Family::scalar("pharos_postgres_xmin_age_max_transactions", self.xmin_age),
-        ];
-        families.extend(connections.finish());
-        families.extend(waiting.finish());
-        if let Some(max) = self.connections_max.filter(|max| *max > 0.0) {
-            // Not `sum`, which is -0 where there is nothing to add.
-            let used = self.connections.values().fold(0.0, |sum, count| sum + count);
-            families.push(Family::scalar("pharos_postgres_connections_max", max));
-            families.push(Family::scalar("pharos_postgres_connections_used_ratio", used / max));
-        }
-        families
+    async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
+        need_all_stats(session)?;
+        let noticed = if self.history.is_due(now) { self.history.sample(session, now).await? } else { Noticed::default() };
+        let groups = query(session, NAME, include_str!("sql/activity.sql")).await?;
+        let oldest = query(session, NAME, include_str!("sql/sessions.sql")).await?;
+        let totals = Totals::read(&groups)?;
+        let (history, waits, folded) = self.history.report();
+        let mut families = totals.families();
+        families.extend(history);
+        let tables = vec![connections::sessions(&oldest)?, waits];
+        let urgent = (totals.waits_for_locks() && !noticed.is_crowded()).then_some("locks");
+        Ok(Facts { epoch: session.epoch(), families, tables, urgent, folded })
+    }
+
+    async fn sample(&mut self, session: &Session, now: Now) -> Result<Option<&'static str>, CollectError> {
+        need_all_stats(session)?;
+        Ok(self.history.sample(session, now).await?.wants_locks_read().then_some("locks"))
     }
 }
 
-fn sessions(rows: &[Row]) -> Result<Table, CollectError> {
-    let rows: Vec<Fields<'_>> = rows.iter().map(|row| Fields::new(NAME, row)).collect();
-    let texts = |column: &str| rows.iter().map(|row| row.field::<Option<&str>>(column)).collect::<Result<Vec<_>, _>>();
-    let floats = |column: &str| rows.iter().map(|row| row.number(column)).collect::<Result<Vec<_>, _>>();
-    let integers = |column: &str| rows.iter().map(|row| row.field::<Option<i64>>(column)).collect::<Result<Vec<_>, _>>();
-    let mut columns = vec![Column::integer("pid", integers("pid")?), Column::integer("query_id", integers("query_id")?)];
-    for name in ["datname", "user", "application", "state", "wait_event_type", "wait_event"] {
-        columns.push(Column::text(name, texts(name)?));
+impl Collector<Session> for Activity {
+    fn name(&self) -> &'static str {
+        NAME
     }
-    for name in ["transaction_seconds", "state_seconds"] {
-        columns.push(Column::float(name, "seconds", floats(name)?));
+
+    fn interval(&self) -> Duration {
+        self.interval
     }
-    Ok(Table::new("sessions", columns))
+
+    fn sampling(&self) -> Option<Duration> {
+        Some(self.sampling)
+    }
+
+    fn sample<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Option<&'static str>, CollectError>> {
+        self.sample(session, now).boxed()
+    }
+
+    fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.collect(session, now).boxed()
+    }
 }

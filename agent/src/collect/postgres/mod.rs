@@ -1,14 +1,24 @@
 //! Facts of one PostgreSQL server.
 
 mod activity;
+mod autovacuum;
 mod database;
+mod encryption;
+mod horizon;
+mod io;
+mod limits;
 mod locks;
+pub mod privileges;
+mod progress;
 mod replication;
 mod row;
 mod server;
+mod settings;
+mod sizes;
 mod statements;
 mod subscriptions;
 mod visit;
+mod wal;
 
 use std::time::Duration;
 
@@ -44,12 +54,24 @@ fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &connector.collect.interval;
     vec![
         stateless(server::NAME, interval, server::collect),
-        stateless(activity::NAME, interval, activity::collect),
-        stateless(locks::NAME, interval, locks::collect),
-        stateless(database::NAME, interval, database::collect),
+        Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
+        Box::new(locks::Locks::new(interval.of(locks::NAME))),
+        Box::new(database::Database::new(interval.of(database::NAME))),
+        Box::new(wal::Wal::new(interval.of(wal::NAME))),
+        stateless(horizon::NAME, interval, horizon::collect),
+        stateless(autovacuum::NAME, interval, autovacuum::collect),
+        stateless(progress::NAME, interval, progress::collect),
         Box::new(replication::Replication::new(interval.of(replication::NAME))),
         Box::new(subscriptions::Subscriptions::new(interval.of(subscriptions::NAME))),
         Box::new(statements::Statements::new(interval.of(statements::NAME))),
+        Box::new(io::Io::new(interval.of(io::NAME))),
+        stateless(limits::NAME, interval, limits::collect),
+        stateless(encryption::NAME, interval, encryption::collect),
+        Box::new(settings::Settings::new(interval.of(settings::NAME))),
+        Box::new(sizes::Sizes::new(
+            interval.of(sizes::NAME),
+            connector.collect.deadline.saturating_sub(connector.collect.statement_timeout),
+        )),
     ]
 }
 

@@ -54,10 +54,10 @@ impl Replication {
             families.extend(own);
             tables.extend(receiver);
         }
-        let (of_slots, slots) = self.slots.read(session, now.monotonic).await?;
+        let (of_slots, slots, epoch) = self.slots.read(session, now.monotonic).await?;
         families.extend(of_slots);
         tables.push(slots);
-        Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
+        Ok(Facts { epoch, families, tables, ..Facts::default() })
     }
 }
 

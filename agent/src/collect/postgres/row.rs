@@ -1,7 +1,10 @@
 //! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
 
+use std::collections::HashMap;
+
+use pharos_model::snapshot::{Column, Family};
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::collect::CollectError;
 use crate::postgres::{QueryError, Session};
@@ -30,11 +33,92 @@ impl<'a> Fields<'a> {
     pub fn number(&self, column: &str) -> Result<Option<f64>, CollectError> {
         Ok(self.field::<Option<f64>>(column)?.filter(|value| value.is_finite()))
     }
+
+    /// Metrics without labels, each with the column that feeds it; where that is null there is no series.
+    pub fn scalars(&self, columns: &[(&str, &str)]) -> Result<Vec<Family>, CollectError> {
+        let scalar = |(metric, column): &(&str, &str)| Ok(self.number(column)?.map(|value| Family::scalar(metric, value)));
+        columns.iter().map(scalar).filter_map(Result::transpose).collect()
+    }
+}
+
+/// The rows of one collector's query as the columns of a table.
+pub struct Columns<'a> {
+    collector: &'static str,
+    rows: Vec<&'a Row>,
+}
+
+impl<'a> Columns<'a> {
+    pub fn new(collector: &'static str, rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        Self { collector, rows: rows.into_iter().collect() }
+    }
+
+    pub fn text(&self, column: &str) -> Result<Column, CollectError> {
+        Ok(Column::text(column, self.fields::<Option<&str>>(column)?))
+    }
+
+    pub fn integer(&self, column: &str) -> Result<Column, CollectError> {
+        Ok(Column::integer(column, self.fields::<Option<i64>>(column)?))
+    }
+
+    pub fn boolean(&self, column: &str) -> Result<Column, CollectError> {
+        Ok(Column::boolean(column, self.fields::<Option<bool>>(column)?))
+    }
+
+    pub fn float(&self, column: &str, unit: &str) -> Result<Column, CollectError> {
+        Ok(Column::float(column, unit, self.numbers(column)?))
+    }
+
+    pub fn numbers(&self, column: &str) -> Result<Vec<Option<f64>>, CollectError> {
+        self.rows.iter().map(|row| Fields::new(self.collector, row).number(column)).collect()
+    }
+
+    fn fields<T: FromSql<'a>>(&self, column: &str) -> Result<Vec<T>, CollectError> {
+        self.rows.iter().map(|row| Fields::new(self.collector, row).field(column)).collect()
+    }
+}
+
+/// Since when counters count. One that was reset may have grown past what it was, and would show a rate that never was.
+#[derive(Debug, Default)]
+pub struct Resets {
+    known: HashMap<String, Option<f64>>,
+    resets: u64,
+}
+
+impl Resets {
+    /// The epoch of what was read: another one when something that was known before was reset since, within what `base` is the epoch of.
+    /// What is new was not reset.
+    pub fn epoch(&mut self, base: u64, read: impl IntoIterator<Item = (String, Option<f64>)>) -> u64 {
+        let read: HashMap<String, Option<f64>> = read.into_iter().collect();
+        let was_reset = read.iter().any(|(name, at)| self.known.get(name).is_some_and(|known| known != at));
+        self.resets += u64::from(was_reset);
+        self.known = read;
+        base.wrapping_add(self.resets)
+    }
+}
+
+/// What stands for the rest of things that have names of their own: one of them may have this name, too.
+pub fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
+    if names.any(|name| name == "other") { "(other)" } else { "other" }
 }
 
 /// Runs a collector's query without parameters.
 pub async fn query(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
-    session.query(sql, &[]).await.map_err(|source| failure(session, collector, source))
+    query_with(session, collector, sql, &[]).await
+}
+
+/// Runs a collector's query with parameters, each with its type.
+pub async fn query_with(
+    session: &Session,
+    collector: &'static str,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, CollectError> {
+    session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
+}
+
+/// The same for what is asked so often that it is worth a plan of its own in each session.
+pub async fn query_planned(session: &Session, collector: &'static str, sql: &'static str) -> Result<Vec<Row>, CollectError> {
+    session.query_planned(sql).await.map_err(|source| failure(session, collector, source))
 }
 
 /// A privilege that is missing is the server's answer, not a fault: pg_monitor holds all that collectors need.
@@ -44,4 +128,25 @@ fn failure(session: &Session, collector: &'static str, source: QueryError) -> Co
     }
     let role = session.role();
     CollectError::Unsupported(format!("role `{role}` may not read {collector} ({}); run: GRANT pg_monitor TO \"{role}\"", chain(&source)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn epochs(readings: &[&[(&str, Option<f64>)]]) -> Vec<u64> {
+        let mut resets = Resets::default();
+        let named = |reading: &[(&str, Option<f64>)]| reading.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect::<Vec<_>>();
+        readings.iter().map(|reading| resets.epoch(100, named(reading))).collect()
+    }
+
+    #[test]
+    fn a_reset_begins_an_epoch_and_what_is_new_or_gone_does_not() {
+        let (never, once, twice) = (None, Some(1.0), Some(2.0));
+        assert_eq!(
+            epochs(&[&[("app", never)], &[("app", never)], &[("app", once)], &[("app", once)], &[("app", twice)]]),
+            [100, 100, 101, 101, 102]
+        );
+        assert_eq!(epochs(&[&[("app", once)], &[("app", once), ("shop", twice)], &[("shop", twice)], &[("app", twice)]]), [100; 4]);
+    }
 }

@@ -1,80 +1,72 @@
 //! What statements cost (pg_stat_statements): counters without text on each tick, text only for statements not seen before.
 
+mod extension;
+mod families;
 mod texts;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
-use pharos_model::statements::{
-    StatementCounters, StatementDelta, StatementKey, StatementRow, StatementSeries, Statements as Accounts, StatementsInfo, StatementsRead,
-};
-use tokio_postgres::Row;
+use pharos_model::snapshot::{Column, Family, Table};
+use pharos_model::statements::{OwnStatements, StatementDelta, Statements as Accounts};
 
+use self::extension::Extension;
 use self::texts::Texts;
 use super::need_all_stats;
-use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::{MARK, Session};
 
 pub const NAME: &str = "statements";
 
-/// By the server version whose extension brought the columns; chosen by the extension's own version, which can lag behind.
-const STATEMENTS: Versioned = Versioned::new(&[(14, include_str!("sql/statements.sql")), (17, include_str!("sql/statements.17.sql"))]);
-
 /// Statements of the latest window that are listed, the most expensive first.
 const LISTED_MAX: usize = 200;
-
-const SERIES_METRICS: [&str; 6] = [
-    "pharos_postgres_statement_calls_total",
-    "pharos_postgres_statement_time_seconds_total",
-    "pharos_postgres_statement_rows_total",
-    "pharos_postgres_statement_blocks_hit_total",
-    "pharos_postgres_statement_blocks_read_total",
-    "pharos_postgres_statement_temp_blocks_written_total",
-];
-const WINDOW_METRICS: [&str; 2] = ["pharos_postgres_statement_mean_time_seconds", "pharos_postgres_statement_time_p95_estimate_seconds"];
-const LABELS: [&str; 4] = ["datname", "user", "fingerprint", "toplevel"];
 
 pub struct Statements {
     interval: Duration,
     accounts: Accounts,
     texts: Texts,
+    own: OwnStatements,
 }
 
 impl Statements {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, accounts: Accounts::default(), texts: Texts::default() }
+        Self { interval, accounts: Accounts::default(), texts: Texts::default(), own: OwnStatements::default() }
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         need_all_stats(session)?;
         let extension = Extension::find(session).await?;
-        let info = extension.info(session).await?;
-        let read = extension.read(session, &info).await?;
+        let extension::View { read, counted } = extension.read(session).await?;
         let tracked = read.rows.len();
         let stats_reset = read.info.and_then(|info| info.stats_reset);
         let evictions = read.info.map(|info| info.dealloc);
         let tick = self.accounts.observe(read);
+        tick.deltas.iter().filter(|delta| delta.key.user == session.role()).for_each(|delta| self.own.record(delta));
         let listed = most_expensive(&tick.deltas);
-        let wanted = self.accounts.series().filter_map(|series| series.key).chain(listed.iter().map(|delta| &delta.key));
-        self.texts.learn(session, &extension.schema, wanted.map(|key| key.queryid), now).await?;
-        let mut families = series_families(self.accounts.series());
-        families.extend(window_families(self.accounts.series(), &tick.deltas));
+        let series = self.accounts.series().filter_map(|series| Some(series.key?.queryid));
+        let wanted: BTreeSet<i64> = series.chain(listed.iter().map(|delta| delta.key.queryid)).chain(self.own.unknown()).collect();
+        let folded = tracked.saturating_sub(self.accounts.series().count());
+        self.texts.learn(session, &extension.sql(include_str!("sql/statement_texts.sql")), &wanted, now).await?;
+        self.own.recognise(MARK, |queryid| self.texts.text(queryid));
+        let mut families = families::series(self.accounts.series(), counted);
+        families.extend(families::windows(self.accounts.series(), &tick.deltas));
         families.push(Family::scalar("pharos_postgres_statements_tracked", tracked as f64));
         families.push(Family::scalar("pharos_postgres_statements_max", extension.entries_max));
+        families.push(Family::scalar("pharos_postgres_statement_text_failures_total", self.texts.failures as f64));
         families.extend(evictions.map(|count| Family::scalar("pharos_postgres_statements_evictions_total", count as f64)));
         families.extend(stats_reset.map(|at| Family::scalar("pharos_postgres_statements_reset_timestamp_seconds", at)));
-        let tables = vec![self.table(&listed)];
-        Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
+        let tables = vec![self.table(&listed, session.role()), own_table(&self.own)];
+        Ok(Facts { epoch: session.epoch(), families, tables, folded: folded as u64, ..Facts::default() })
     }
 
     /// The most expensive statements of the latest window.
-    fn table(&self, listed: &[&StatementDelta]) -> Table {
+    fn table(&self, listed: &[&StatementDelta], role: &str) -> Table {
         let floats = |value: fn(&StatementDelta) -> Option<f64>| listed.iter().map(move |delta| value(delta));
         let fingerprints: Vec<String> = listed.iter().map(|delta| delta.key.fingerprint()).collect();
+        let is_own = |delta: &&StatementDelta| Some(delta.key.user == role && self.own.is_ours(delta.key.queryid));
         Table::new(
             "statements",
             vec![
@@ -88,6 +80,7 @@ impl Statements {
                 Column::float("p95_estimate_seconds", "seconds", floats(|delta| delta.window.map(|window| window.p95_seconds))),
                 Column::float("rows", "rows", floats(|delta| Some(delta.counters.rows as f64))),
                 Column::text("query", listed.iter().map(|delta| self.texts.text(delta.key.queryid))),
+                Column::boolean("own", listed.iter().map(is_own)),
             ],
         )
     }
@@ -107,92 +100,21 @@ impl Collector<Session> for Statements {
     }
 }
 
-/// The extension as it is installed here.
-struct Extension {
-    schema: String,
-    major: u32,
-    entries_max: f64,
-}
-
-impl Extension {
-    async fn find(session: &Session) -> Result<Self, CollectError> {
-        let rows = query(session, NAME, include_str!("sql/extension.sql")).await?;
-        let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else {
-            return Err(CollectError::Unsupported(
-                "the extension pg_stat_statements is not installed in this database; run: CREATE EXTENSION pg_stat_statements".to_owned(),
-            ));
-        };
-        if !row.field::<bool>("preloaded")? {
-            return Err(CollectError::Unsupported(
-                "pg_stat_statements is not loaded; add it to shared_preload_libraries and restart the server".to_owned(),
-            ));
-        }
-        let version = row.text("version")?;
-        let major = match parse_version(version) {
-            Some(version) if version >= (1, 11) => 17,
-            Some(version) if version >= (1, 9) => 14,
-            _ => {
-                return Err(CollectError::Unsupported(format!(
-                    "pg_stat_statements is still at version {version}; run: ALTER EXTENSION pg_stat_statements UPDATE"
-                )));
-            }
-        };
-        Ok(Self { schema: row.text("schema")?.to_owned(), major, entries_max: row.number("entries_max")?.unwrap_or(0.0) })
-    }
-
-    async fn info(&self, session: &Session) -> Result<(StatementsInfo, f64), CollectError> {
-        let rows = query(session, NAME, &self.sql(include_str!("sql/statements_info.sql"))).await?;
-        let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else {
-            return Err(CollectError::Unsupported("pg_stat_statements_info is empty".to_owned()));
-        };
-        let info = StatementsInfo { dealloc: row.field::<i64>("dealloc")?.unsigned_abs(), stats_reset: row.number("stats_reset")? };
-        Ok((info, row.number("taken_at")?.unwrap_or(0.0)))
-    }
-
-    async fn read(&self, session: &Session, (info, taken_at): &(StatementsInfo, f64)) -> Result<StatementsRead, CollectError> {
-        let rows = query(session, NAME, &self.sql(STATEMENTS.sql(self.major))).await?;
-        let read = rows.iter().map(statement).collect::<Result<Vec<_>, _>>()?;
-        let hidden_rows = read.iter().filter(|row| row.is_none()).count() as u64;
-        Ok(StatementsRead { taken_at: *taken_at, rows: read.into_iter().flatten().collect(), hidden_rows, info: Some(*info) })
-    }
-
-    fn sql(&self, template: &str) -> String {
-        template.replace("{schema}", &self.schema)
-    }
-}
-
-fn parse_version(version: &str) -> Option<(u32, u32)> {
-    let (major, minor) = version.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// None where the role may not see the statement.
-fn statement(row: &Row) -> Result<Option<StatementRow>, CollectError> {
-    let row = Fields::new(NAME, row);
-    let Some(queryid) = row.field::<Option<i64>>("queryid")? else { return Ok(None) };
-    let count = |column: &str| row.field::<i64>(column).map(i64::unsigned_abs);
-    let key = StatementKey {
-        datname: row.text("datname")?.to_owned(),
-        user: row.text("user")?.to_owned(),
-        queryid,
-        toplevel: row.field("toplevel")?,
-    };
-    let counters = StatementCounters {
-        calls: count("calls")?,
-        seconds: row.number("seconds")?.unwrap_or(0.0),
-        rows: count("rows")?,
-        shared_blocks_hit: count("blocks_hit")?,
-        shared_blocks_read: count("blocks_read")?,
-        temp_blocks_written: count("temp_blocks_written")?,
-    };
-    let number = |column: &str| row.number(column).map(|number| number.unwrap_or(0.0));
-    Ok(Some(StatementRow {
-        key,
-        counters,
-        mean_seconds: number("mean_seconds")?,
-        stddev_seconds: number("stddev_seconds")?,
-        stats_since: row.number("stats_since")?,
-    }))
+/// What our own statements cost since the agent started, as the server counts it.
+fn own_table(own: &OwnStatements) -> Table {
+    let costs = own.by_collector();
+    let whole = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));
+    Table::new(
+        "own_statements",
+        vec![
+            Column::text("collector", costs.keys().map(|collector| Some(*collector))),
+            Column::integer("calls", costs.values().map(|cost| whole(cost.calls))),
+            Column::float("seconds", "seconds", costs.values().map(|cost| Some(cost.seconds))),
+            Column::integer("blocks", costs.values().map(|cost| whole(cost.blocks))),
+            Column::integer("temp_bytes", costs.values().map(|cost| whole(cost.temp_bytes as u64))),
+            Column::integer("rows", costs.values().map(|cost| whole(cost.rows))),
+        ],
+    )
 }
 
 fn most_expensive(deltas: &[StatementDelta]) -> Vec<&StatementDelta> {
@@ -200,39 +122,4 @@ fn most_expensive(deltas: &[StatementDelta]) -> Vec<&StatementDelta> {
     listed.sort_by(|a, b| b.counters.seconds.total_cmp(&a.counters.seconds).then_with(|| a.key.cmp(&b.key)));
     listed.truncate(LISTED_MAX);
     listed
-}
-
-/// The labels of a series; those of `other` are empty but for its name.
-fn with_labels(key: Option<&StatementKey>, mut push: impl FnMut(&[&str])) {
-    match key {
-        Some(key) => push(&[&key.datname, &key.user, &key.fingerprint(), if key.toplevel { "true" } else { "false" }]),
-        None => push(&["", "", "other", ""]),
-    }
-}
-
-fn series_families<'a>(series: impl Iterator<Item = StatementSeries<'a>>) -> Vec<Family> {
-    let mut families = FamiliesBuilder::new(&LABELS, &SERIES_METRICS);
-    for StatementSeries { key, counters } in series {
-        let values = [
-            counters.calls as f64,
-            counters.seconds,
-            counters.rows as f64,
-            counters.shared_blocks_hit as f64,
-            counters.shared_blocks_read as f64,
-            counters.temp_blocks_written as f64,
-        ];
-        with_labels(key, |labels| families.push(labels, &values.map(Some)));
-    }
-    families.finish()
-}
-
-/// Only statements with a series of their own have these two: a mean over all others says nothing.
-fn window_families<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Vec<Family> {
-    let mut families = FamiliesBuilder::new(&LABELS, &WINDOW_METRICS);
-    for key in series.filter_map(|series| series.key) {
-        let Ok(index) = deltas.binary_search_by(|delta| delta.key.cmp(key)) else { continue };
-        let Some(window) = deltas[index].window else { continue };
-        with_labels(Some(key), |labels| families.push(labels, &[Some(window.mean_seconds), Some(window.p95_seconds)]));
-    }
-    families.finish()
 }

@@ -11,7 +11,7 @@ use pharos_model::alert::Now;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use tokio_postgres::Row;
 
-use super::row::{Fields, query};
+use super::row::{Fields, Resets, query};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{Session, Versioned};
 
@@ -33,6 +33,7 @@ const METRICS: [&str; 5] = [
 
 pub struct Subscriptions {
     interval: Duration,
+    resets: Resets,
 }
 
 struct Subscription<'a> {
@@ -44,17 +45,20 @@ struct Subscription<'a> {
     message_age: Option<f64>,
     apply_errors: Option<f64>,
     sync_errors: Option<f64>,
+    stats_reset: Option<f64>,
 }
 
 impl Subscriptions {
     pub fn new(interval: Duration) -> Self {
-        Self { interval }
+        Self { interval, resets: Resets::default() }
     }
 
-    async fn read(&self, session: &Session) -> Result<Facts, CollectError> {
+    async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
         let rows = query(session, NAME, SUBSCRIPTIONS.sql(session.major())).await?;
         let subscriptions = rows.iter().map(subscription).collect::<Result<Vec<_>, _>>()?;
-        Ok(Facts { epoch: session.epoch(), families: families(&subscriptions), tables: vec![table(&subscriptions)], ..Facts::default() })
+        let resets = subscriptions.iter().map(|it| (format!("{} {}", it.datname, it.name), it.stats_reset));
+        let epoch = self.resets.epoch(session.epoch(), resets);
+        Ok(Facts { epoch, families: families(&subscriptions), tables: vec![table(&subscriptions)], ..Facts::default() })
     }
 }
 
@@ -69,6 +73,7 @@ fn subscription(row: &Row) -> Result<Subscription<'_>, CollectError> {
         message_age: row.number("message_age")?.map(|age| age.max(0.0)),
         apply_errors: row.number("apply_errors")?,
         sync_errors: row.number("sync_errors")?,
+        stats_reset: row.number("stats_reset")?,
     })
 }
 

@@ -4,6 +4,8 @@ pub mod alert;
 pub mod alerts;
 pub mod audit;
 pub mod facts;
+pub mod indexes;
+pub mod locks;
 pub mod outbox;
 pub mod plugins;
 pub mod receivers;
@@ -13,6 +15,7 @@ pub mod slow_queries;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
+use pharos_model::snapshot::Snapshot;
 use serde::Deserialize;
 
 use super::Api;
@@ -56,4 +59,10 @@ impl ByDatabase {
             name => Ok(name.as_deref()),
         }
     }
+}
+
+/// A label of what the snapshot is about; empty where it has none of that name.
+fn label<'a>(snapshot: &'a Snapshot, name: &str) -> &'a str {
+    let labels = &snapshot.subject.labels;
+    labels.iter().find(|label| label.name == name).map_or("", |label| label.value.as_str())
 }

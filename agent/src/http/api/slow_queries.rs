@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::error::ApiError;
 use super::super::{Api, Shared};
-use super::ByDatabase;
+use super::{ByDatabase, label};
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 200;
@@ -70,6 +70,8 @@ fn slow<'a>(api: &Api, snapshot: &'a Snapshot, threshold: Option<Duration>) -> V
     let Some(table) = snapshot.table("statements") else { return Vec::new() };
     let configured = api.slow_after.get(label(snapshot, "database")).copied().unwrap_or_default();
     let threshold = threshold.unwrap_or(configured).as_secs_f64();
+    // Our own are of interest only where they are slow by what the operator calls slow.
+    let own_threshold = threshold.max(configured.as_secs_f64());
     let row = |row: usize| SlowQuery {
         database: label(snapshot, "database"),
         server: label(snapshot, "server"),
@@ -84,30 +86,28 @@ fn slow<'a>(api: &Api, snapshot: &'a Snapshot, threshold: Option<Duration>) -> V
         rows: float(table, "rows", row),
         query: text(table, "query", row),
     };
-    let rows = (0..table.row_count as usize).map(row);
-    rows.filter(|query| query.mean_seconds.is_some_and(|mean| mean >= threshold)).collect()
+    let is_slow = |row: &usize| {
+        let threshold = if table.boolean("own", *row) == Some(true) { own_threshold } else { threshold };
+        float(table, "mean_seconds", *row).is_some_and(|mean| mean >= threshold)
+    };
+    (0..table.row_count as usize).filter(is_slow).map(row).collect()
 }
 
-fn label<'a>(snapshot: &'a Snapshot, name: &str) -> &'a str {
-    let labels = &snapshot.subject.labels;
-    labels.iter().find(|label| label.name == name).map_or("", |label| label.value.as_str())
-}
-
-fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
+pub(super) fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
     match &table.column(column)?.values {
         ColumnValues::Text(texts) => texts.text(row),
         _ => None,
     }
 }
 
-fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
+pub(super) fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
     match &table.column(column)?.values {
         ColumnValues::Float(values) => values.get(row).copied().flatten(),
         _ => None,
     }
 }
 
-fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
+pub(super) fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
     match &table.column(column)?.values {
         ColumnValues::Integer(values) => values.get(row).copied().flatten(),
         _ => None,

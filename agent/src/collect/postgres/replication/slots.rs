@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
-use super::super::row::{Fields, query};
+use super::super::row::{Fields, Resets, query};
 use super::NAME;
 use crate::collect::CollectError;
 use crate::postgres::{Session, Versioned};
@@ -32,6 +32,7 @@ const METRICS: [&str; 9] = [
 pub struct Slots {
     /// Since when each was seen without a consumer, for servers that do not say so.
     inactive_since: BTreeMap<String, Duration>,
+    resets: Resets,
 }
 
 struct Slot<'a> {
@@ -51,17 +52,21 @@ struct Slot<'a> {
     synced: Option<bool>,
     spill_bytes: Option<f64>,
     stream_bytes: Option<f64>,
+    stats_reset: Option<f64>,
 }
 
 impl Slots {
-    pub async fn read(&mut self, session: &Session, now: Duration) -> Result<(Vec<Family>, Table), CollectError> {
+    /// With the epoch of their counters.
+    pub async fn read(&mut self, session: &Session, now: Duration) -> Result<(Vec<Family>, Table, u64), CollectError> {
         let rows = query(session, NAME, SLOTS.sql(session.major())).await?;
         let mut slots = Vec::new();
         for row in &rows {
             slots.push(self.slot(&Fields::new(NAME, row), now)?);
         }
         self.inactive_since.retain(|name, _| slots.iter().any(|slot| slot.name == name && !slot.active));
-        Ok((families(&slots), table(&slots)))
+        let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));
+        let epoch = self.resets.epoch(session.epoch(), resets);
+        Ok((families(&slots), table(&slots), epoch))
     }
 
     fn slot<'a>(&mut self, row: &Fields<'a>, now: Duration) -> Result<Slot<'a>, CollectError> {
@@ -84,6 +89,7 @@ impl Slots {
             synced: row.field("synced")?,
             spill_bytes: row.number("spill_bytes")?,
             stream_bytes: row.number("stream_bytes")?,
+            stats_reset: row.number("stats_reset")?,
         })
     }
 

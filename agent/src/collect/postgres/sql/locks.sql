@@ -1,33 +1,72 @@
--- Backends that wait for a lock, whom they wait for, and the backends they wait for. pg_blocking_pids holds the lock manager's
--- partitions for a moment, so it is asked about waiting backends only.
+-- Sessions that wait for a lock, whom they wait for, and those they wait for. pg_blocking_pids holds the lock manager's partitions
+-- for a moment, so it is asked about waiting sessions only, and pg_locks is read once.
 WITH waiters AS MATERIALIZED (
-    SELECT a.pid, pg_blocking_pids(a.pid) AS blocked_by
+    SELECT a.pid, a.leader_pid, pg_blocking_pids(a.pid) AS blocked_by
     FROM pg_stat_activity a
     WHERE a.wait_event_type = 'Lock'
+    ORDER BY a.query_start
+    LIMIT 500
+), locks AS MATERIALIZED (
+    -- `thing` is equal for all locks on the same thing.
+    SELECT k.*, concat_ws('/', k.locktype, coalesce(k.database, 0), coalesce(k.relation, 0), k.page, k.tuple, k.virtualxid,
+                          k.transactionid, k.classid, k.objid, k.objsubid) AS thing
+    FROM pg_locks k
+), wanted AS MATERIALIZED (
+    -- One lock of each waiter: the one it has not got.
+    SELECT DISTINCT ON (l.pid) l.pid, l.thing, l.locktype, l.mode, l.database, l.relation, l.waitstart
+    FROM locks l
+    JOIN waiters w ON w.pid = l.pid
+    WHERE NOT l.granted
+    ORDER BY l.pid
+), holding AS MATERIALIZED (
+    -- The strongest lock that each session has on something that somebody waits for.
+    SELECT DISTINCT ON (l.pid) l.pid, l.locktype, l.mode
+    FROM locks l
+    WHERE l.granted AND l.pid IS NOT NULL AND l.thing IN (SELECT thing FROM wanted)
+    ORDER BY l.pid,
+             array_position(ARRAY['AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock',
+                                  'ShareUpdateExclusiveLock', 'RowExclusiveLock', 'RowShareLock', 'AccessShareLock'], l.mode)
 )
 SELECT a.pid,
        a.leader_pid,
        coalesce(w.blocked_by, '{}') AS blocked_by,
+       a.backend_type,
        a.datname::text AS datname,
        a.usename::text AS "user",
        a.application_name AS application,
        a.state,
+       -- The one thing in its text that matters here.
+       coalesce(a.backend_type = 'autovacuum worker' AND a.query LIKE '%(to prevent wraparound)', false) AS prevents_wraparound,
+       l.locktype AS lock_type,
        l.mode,
-       l.relation_name AS relation,
+       h.mode AS held_mode,
+       h.locktype AS held_type,
+       coalesce(c.relname::text, relation.oid::text) AS relation,
+       extract(epoch FROM l.waitstart)::float8 AS wait_started_at,
        CASE WHEN w.pid IS NOT NULL
             THEN extract(epoch FROM clock_timestamp() - coalesce(l.waitstart, a.query_start))::float8 END AS wait_seconds,
-       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds
+       extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
+       -- A transaction that was prepared has no session, and the lock on its own number says which it is.
+       CASE WHEN 0 = ANY(w.blocked_by) THEN (
+           SELECT string_agg(p.gid, ', ' ORDER BY p.gid)
+           FROM locks o
+           JOIN locks t ON t.virtualtransaction = o.virtualtransaction AND t.locktype = 'transactionid' AND t.pid IS NULL
+           JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
+           WHERE o.pid IS NULL AND o.granted AND o.thing = l.thing) END AS prepared
 FROM pg_stat_activity a
 LEFT JOIN waiters w ON w.pid = a.pid
+LEFT JOIN wanted l ON l.pid = a.pid
+LEFT JOIN holding h ON h.pid = a.pid
+-- Who waits for a transaction to end has the row that it wants locked already, and is the only one that says where it is.
 LEFT JOIN LATERAL (
-    SELECT k.mode, k.waitstart, c.relname::text AS relation_name
-    FROM pg_locks k
-    LEFT JOIN pg_class c
-           ON c.oid = k.relation
-          AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-    WHERE k.pid = a.pid AND NOT k.granted
-    LIMIT 1
-) l ON true
+    SELECT coalesce(l.relation, (SELECT r.relation FROM locks r WHERE r.pid = a.pid AND r.locktype = 'tuple' AND r.granted LIMIT 1)) AS oid,
+           coalesce(l.database, (SELECT r.database FROM locks r WHERE r.pid = a.pid AND r.locktype = 'tuple' AND r.granted LIMIT 1)) AS database
+    WHERE l.pid IS NOT NULL
+) relation ON true
+LEFT JOIN pg_class c
+       ON c.oid = relation.oid
+      AND relation.database IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 WHERE w.pid IS NOT NULL
    OR a.pid IN (SELECT unnest(blocked_by) FROM waiters)
+   OR a.pid IN (SELECT leader_pid FROM waiters)
 LIMIT 1000

@@ -8,7 +8,8 @@ SELECT a.pid::int8 AS pid,
        a.wait_event,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
        extract(epoch FROM clock_timestamp() - a.state_change)::float8 AS state_seconds,
-       a.query_id
+       a.query_id,
+       extract(epoch FROM a.backend_start)::float8 AS backend_start
 FROM pg_stat_activity a
 WHERE a.backend_type = 'client backend'
   AND NOT (a.application_name = current_setting('application_name') AND a.usename = current_user)

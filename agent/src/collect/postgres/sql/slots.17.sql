@@ -14,7 +14,8 @@ SELECT s.slot_name::text AS slot,
        s.failover,
        s.synced,
        d.spill_bytes::float8 AS spill_bytes,
-       d.stream_bytes::float8 AS stream_bytes
+       d.stream_bytes::float8 AS stream_bytes,
+       extract(epoch FROM d.stats_reset)::float8 AS stats_reset
 FROM (SELECT CASE WHEN pg_is_in_recovery()
                   THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
                   ELSE pg_current_wal_lsn() END AS lsn) p

@@ -1,4 +1,13 @@
--- Texts of some statements, cut; the server reads its whole file of texts for this, so it is asked for rarely.
-SELECT DISTINCT ON (s.queryid) s.queryid, left(s.query, 4000) AS query
-FROM {schema}.pg_stat_statements(true) s
-WHERE s.queryid = ANY($1)
+-- Texts of some statements, cut, until they are so many bytes; the server reads its whole file of texts for this, so it is asked rarely.
+SELECT t.queryid, t.query
+FROM (
+    SELECT c.queryid, c.query, sum(octet_length(c.query)) OVER (ORDER BY c.queryid) AS bytes
+    FROM (
+        SELECT DISTINCT ON (s.queryid) s.queryid, left(s.query, 4000) AS query
+        FROM {schema}.pg_stat_statements(true) s
+        WHERE s.queryid = ANY($1)
+        ORDER BY s.queryid
+    ) c
+) t
+-- One text is always less than the bytes that are asked for.
+WHERE t.bytes <= $2

@@ -1,4 +1,5 @@
--- Counters of all entries, without their texts. From extension version 1.11 on an entry says since when it counts.
+-- Counters of all entries, without their texts. From extension version 1.11 on an entry says since when it counts, and the times
+-- of shared and of local blocks are apart; they were one before, and are one here.
 SELECT coalesce(d.datname::text, 'dropped') AS datname,
        coalesce(r.rolname::text, 'dropped') AS "user",
        s.queryid,
@@ -11,6 +12,23 @@ SELECT coalesce(d.datname::text, 'dropped') AS datname,
        s.shared_blks_hit AS blocks_hit,
        s.shared_blks_read AS blocks_read,
        s.temp_blks_written AS temp_blocks_written,
+       s.plans::float8 AS plans,
+       s.total_plan_time / 1000 AS plan_seconds,
+       s.shared_blks_dirtied::float8 AS blocks_dirtied,
+       s.shared_blks_written::float8 AS blocks_written,
+       s.local_blks_hit::float8 AS local_blocks_hit,
+       s.local_blks_read::float8 AS local_blocks_read,
+       s.local_blks_dirtied::float8 AS local_blocks_dirtied,
+       s.local_blks_written::float8 AS local_blocks_written,
+       s.temp_blks_read::float8 AS temp_blocks_read,
+       (s.shared_blk_read_time + s.local_blk_read_time) / 1000 AS block_read_seconds,
+       (s.shared_blk_write_time + s.local_blk_write_time) / 1000 AS block_write_seconds,
+       s.temp_blk_read_time / 1000 AS temp_block_read_seconds,
+       s.temp_blk_write_time / 1000 AS temp_block_write_seconds,
+       s.wal_records::float8 AS wal_records,
+       s.wal_fpi::float8 AS wal_full_page_images,
+       s.wal_bytes::float8 AS wal_bytes,
+       (s.jit_generation_time + s.jit_inlining_time + s.jit_optimization_time + s.jit_emission_time) / 1000 AS jit_seconds,
        extract(epoch FROM s.stats_since)::float8 AS stats_since
 FROM {schema}.pg_stat_statements(false) s
 LEFT JOIN pg_database d ON d.oid = s.dbid

@@ -7,7 +7,8 @@ SELECT d.datname::text AS datname,
        extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS message_age,
        pg_wal_lsn_diff(w.received_lsn, '0/0')::int8 AS received_lsn_bytes,
        NULL::float8 AS apply_errors,
-       NULL::float8 AS sync_errors
+       NULL::float8 AS sync_errors,
+       NULL::float8 AS stats_reset
 FROM pg_subscription s
 JOIN pg_database d ON d.oid = s.subdbid
 LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL

@@ -4,24 +4,42 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use tokio::time::Instant;
 use tokio_postgres::types::Type;
+use tracing::debug;
 
 use super::super::row::Fields;
 use super::NAME;
 use crate::collect::CollectError;
 use crate::postgres::Session;
+use crate::telemetry::logs::chain;
 
 /// The server reads all its texts for each question, so unknown ones are gathered meanwhile.
-const PAUSE: Duration = Duration::from_secs(20);
+const PAUSE_MIN: Duration = Duration::from_secs(20);
+/// Where that took long, or failed, they are gathered for longer.
+const PAUSE_MAX: Duration = Duration::from_secs(3_600);
+/// A pause is so many times as long as the question took.
+const PAUSE_PER_WORK: u32 = 100;
 /// Ids asked for at once.
 const ASKED_MAX: usize = 500;
-/// Texts that are kept.
-const KEPT_MAX: usize = 5_000;
+/// Bytes that come at once.
+const LEARNT_BYTES_MAX: i64 = 256 << 10;
+/// Bytes of texts that are kept; then those that nobody asks for go.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Texts {
     known: BTreeMap<i64, String>,
+    known_bytes: usize,
     asked_at: Option<Duration>,
+    pause: Duration,
+    pub failures: u64,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { known: BTreeMap::new(), known_bytes: 0, asked_at: None, pause: PAUSE_MIN, failures: 0 }
+    }
 }
 
 impl Texts {
@@ -29,32 +47,43 @@ impl Texts {
         self.known.get(&queryid).map(String::as_str)
     }
 
-    /// Asks for the texts of statements that are not known yet, if the last question is long enough ago.
-    pub async fn learn(
-        &mut self,
-        session: &Session,
-        schema: &str,
-        wanted: impl Iterator<Item = i64>,
-        now: Now,
-    ) -> Result<(), CollectError> {
-        let unknown: BTreeSet<i64> = wanted.filter(|queryid| !self.known.contains_key(queryid)).collect();
-        let too_soon = self.asked_at.is_some_and(|at| now.monotonic.saturating_sub(at) < PAUSE);
+    /// Asks for texts that are not known yet, if the last question is long enough ago. A server that cannot answer in time is asked less
+    /// often; the counters do not suffer for it, as long as the session goes on.
+    pub async fn learn(&mut self, session: &Session, sql: &str, wanted: &BTreeSet<i64>, now: Now) -> Result<(), CollectError> {
+        let unknown: Vec<i64> = wanted.iter().filter(|queryid| !self.known.contains_key(*queryid)).copied().take(ASKED_MAX).collect();
+        let too_soon = self.asked_at.is_some_and(|at| now.monotonic.saturating_sub(at) < self.pause);
         if unknown.is_empty() || too_soon {
             return Ok(());
         }
         self.asked_at = Some(now.monotonic);
-        let asked: Vec<i64> = unknown.into_iter().take(ASKED_MAX).collect();
-        let sql = include_str!("../sql/statement_texts.sql").replace("{schema}", schema);
-        let rows = session.query(&sql, &[(&asked, Type::INT8_ARRAY)]).await;
-        let rows = rows.map_err(|source| CollectError::Query { collector: NAME, source })?;
-        if self.known.len() + rows.len() > KEPT_MAX {
-            self.known.clear();
+        let asked = Instant::now();
+        let rows = match session.query(sql, &[(&unknown, Type::INT8_ARRAY), (&LEARNT_BYTES_MAX, Type::INT8)]).await {
+            Ok(rows) => rows,
+            Err(source) if source.ends_session() => {
+                self.fail();
+                return Err(CollectError::Query { collector: NAME, source });
+            }
+            Err(source) => {
+                self.fail();
+                debug!(error = chain(&source), next_in = ?self.pause, "the texts of statements could not be read");
+                return Ok(());
+            }
+        };
+        self.pause = (asked.elapsed() * PAUSE_PER_WORK).clamp(PAUSE_MIN, PAUSE_MAX);
+        if self.known_bytes > KEPT_BYTES_MAX {
+            self.known.retain(|queryid, _| wanted.contains(queryid));
         }
         for row in &rows {
             let row = Fields::new(NAME, row);
             self.known.insert(row.field("queryid")?, shown(row.text("query")?));
         }
+        self.known_bytes = self.known.values().map(String::len).sum();
         Ok(())
+    }
+
+    fn fail(&mut self) {
+        self.failures += 1;
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 }
 

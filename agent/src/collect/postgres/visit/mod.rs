@@ -5,8 +5,16 @@
 //! counts.
 
 mod accept;
+mod bloat;
+mod extensions;
+mod foremost;
+mod indexes;
+mod relations;
 mod round;
+mod rounds;
+mod sequences;
 mod subscription_tables;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,10 +22,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::index_facts::UsageSettings;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use tokio::time::Instant;
 
 use self::accept::Accept;
+use self::relations::SharedRelations;
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::schedule::{Aside, Read, Spending};
@@ -43,7 +53,15 @@ pub trait Visit: Send {
 /// Every visit, in the order in which they are made in a datname.
 fn visits(connector: &Connector) -> Vec<Box<dyn Visit>> {
     let interval = &connector.collect.interval;
-    vec![Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::NAME)))]
+    let relations = SharedRelations::default();
+    let usage = UsageSettings { statistics_age_min_seconds: connector.collect.unused_after.as_secs_f64(), ..UsageSettings::default() };
+    vec![
+        Box::new(tables::Tables::new(interval.of(tables::NAME), relations.clone())),
+        Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage)),
+        Box::new(sequences::Sequences::new(interval.of(sequences::NAME))),
+        Box::new(extensions::Extensions::new(interval.of(extensions::NAME))),
+        Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::NAME))),
+    ]
 }
 
 pub struct Visitor {

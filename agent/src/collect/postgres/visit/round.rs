@@ -133,7 +133,7 @@ async fn visit(
     let mut session = match session {
         Ok(session) => Some(session),
         Err(source) => {
-            let is_of_datname = matches!(source.reason(), "refused" | "authentication");
+            let is_of_datname = matches!(source.reason(), "refused" | "authentication" | "privilege" | "datname" | "too-many-connections");
             let err = CollectError::Connect { collector: "visits", source };
             fail_all(made, datname, &err);
             return if is_of_datname { Ok(()) } else { Err(Failure::of(&err)) };

@@ -1,0 +1,263 @@
+//! Active session history: who worked or waited and for what, known from looking about once a second.
+//!
+//! A sample speaks for the time since the one before it, and for no more than a few intervals: what nobody looked at is nobody's.
+//! What one session was seen at in consecutive samples is one [`Occurrence`], and a process id that the server gave to another
+//! session ends it. Only the agent's monotonic clock counts; the server's says when a state began, within what was not looked at.
+
+mod window;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use window::Gathered;
+pub use window::{ActivityWindow, WaitRow};
+
+/// Sessions that queue for the lock manager itself; from so many on the lock table is left alone.
+pub const CROWD: u64 = 3;
+/// A sample speaks for at most so many intervals.
+const SPEAKS_FOR_INTERVALS: u32 = 5;
+/// Waits with a total of their own. Servers know about 250; extensions may name more.
+const WAITS_MAX: usize = 400;
+
+/// A session; process ids are used again, start times are not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    pub pid: i32,
+    /// Microseconds since 1970 by the server's clock.
+    pub backend_start_us: i64,
+}
+
+/// Whose work a backend does. Only clients are the load that users make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Slice {
+    Client,
+    ParallelWorker,
+    Autovacuum,
+    WalSender,
+    Other,
+}
+
+impl Slice {
+    pub const BACKGROUND: [Self; 4] = [Self::ParallelWorker, Self::Autovacuum, Self::WalSender, Self::Other];
+
+    /// From `backend_type`.
+    pub fn of(backend_type: &str) -> Self {
+        match backend_type {
+            "client backend" => Self::Client,
+            "parallel worker" => Self::ParallelWorker,
+            "autovacuum worker" | "autovacuum launcher" => Self::Autovacuum,
+            "walsender" => Self::WalSender,
+            _ => Self::Other,
+        }
+    }
+
+    /// A closed set, for metric labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client backend",
+            Self::ParallelWorker => "parallel worker",
+            Self::Autovacuum => "autovacuum",
+            Self::WalSender => "walsender",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// What a session works on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Work {
+    pub datname: Option<String>,
+    pub user: Option<String>,
+    pub query_id: Option<i64>,
+}
+
+/// What it waits for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wait {
+    pub class: String,
+    pub event: String,
+}
+
+impl Wait {
+    /// Who is active and waits for nothing computes, or waits for something that the server does not name.
+    pub fn new(class: Option<&str>, event: Option<&str>) -> Self {
+        let class = class.unwrap_or("CPU");
+        Self { class: class.to_owned(), event: event.unwrap_or(class).to_owned() }
+    }
+
+    fn other() -> Self {
+        Self { class: "other".to_owned(), event: "other".to_owned() }
+    }
+
+    fn is_lock(&self) -> bool {
+        self.class == "Lock"
+    }
+
+    fn is_lock_manager(&self) -> bool {
+        self.class == "LWLock" && self.event == "LockManager"
+    }
+}
+
+/// A session in a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActiveSession {
+    pub identity: Identity,
+    pub slice: Slice,
+    /// Of a parallel worker.
+    pub leader_pid: Option<i32>,
+    pub work: Work,
+    pub wait: Wait,
+    /// When its state began by the server's clock. It does not move between the waits of one statement.
+    pub state_change_us: Option<i64>,
+    /// How long ago that was.
+    pub state_seconds: Option<f64>,
+}
+
+/// All sessions that are not idle, at one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// On the agent's monotonic clock.
+    pub at: Duration,
+    pub sessions: Vec<ActiveSession>,
+    /// How many there were, of which `sessions` may be a part.
+    pub active: u64,
+}
+
+/// What one sample gives cause to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// Sessions that wait for a lock and did not at the sample before.
+    pub lock_waits_begun: u64,
+    /// Sessions that queue for the lock manager.
+    pub lock_manager_waits: u64,
+}
+
+impl Noticed {
+    /// The lock table is read when a wait begins, not for as long as it lasts, and not while sessions queue for it.
+    pub fn wants_locks_read(self) -> bool {
+        self.lock_waits_begun > 0 && !self.is_crowded()
+    }
+
+    pub fn is_crowded(self) -> bool {
+        self.lock_manager_waits >= CROWD
+    }
+}
+
+/// One session at one thing, for as long as consecutive samples see it there.
+#[derive(Debug, Clone, PartialEq)]
+struct Occurrence {
+    query_id: Option<i64>,
+    wait: Wait,
+    state_change_us: Option<i64>,
+    since: Duration,
+}
+
+/// The samples of one server.
+#[derive(Debug)]
+pub struct Sampler {
+    interval: Duration,
+    last: Option<Duration>,
+    under_way: HashMap<Identity, Occurrence>,
+    gathered: Gathered,
+    /// Seconds of clients by wait, since the start.
+    totals: BTreeMap<Wait, f64>,
+    pub samples: u64,
+    /// Instants at which a sample was due and none was taken.
+    pub missed: u64,
+    /// Samples in which there were more sessions than could be read.
+    pub cut: u64,
+}
+
+impl Sampler {
+    pub fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            last: None,
+            under_way: HashMap::new(),
+            gathered: Gathered::default(),
+            totals: BTreeMap::new(),
+            samples: 0,
+            missed: 0,
+            cut: 0,
+        }
+    }
+
+    /// Whether the last sample is so old that another is due.
+    pub fn is_due(&self, now: Duration) -> bool {
+        self.last.is_none_or(|last| now.saturating_sub(last) * 2 >= self.interval)
+    }
+
+    /// The server started anew: nobody looked meanwhile, and nobody was to.
+    pub fn forget(&mut self) {
+        self.last = None;
+        self.under_way.clear();
+    }
+
+    pub fn observe(&mut self, sample: &Sample) -> Noticed {
+        let gap = self.last.map(|last| sample.at.saturating_sub(last));
+        let seconds = gap.unwrap_or_default().min(self.interval * SPEAKS_FOR_INTERVALS).as_secs_f64();
+        let seen = sample.sessions.len() as u64;
+        let scale = if seen > 0 { sample.active.max(seen) as f64 / seen as f64 } else { 1.0 };
+        self.samples += 1;
+        self.missed += gap.map_or(0, |gap| missed(gap, self.interval));
+        self.cut += u64::from(sample.active > seen);
+
+        let mut noticed = Noticed::default();
+        let before = std::mem::take(&mut self.under_way);
+        for session in &sample.sessions {
+            let earlier = before.get(&session.identity);
+            let occurrence = self.occurrence(sample.at, session, earlier);
+            noticed.lock_waits_begun += u64::from(session.wait.is_lock() && !earlier.is_some_and(|earlier| earlier.wait.is_lock()));
+            noticed.lock_manager_waits += u64::from(session.wait.is_lock_manager());
+            if session.slice == Slice::Client {
+                *self.total(&session.wait) += seconds * scale;
+            }
+            self.under_way.insert(session.identity, occurrence);
+        }
+        let lasted = |identity: &Identity| self.under_way.get(identity).map_or(Duration::ZERO, |one| sample.at.saturating_sub(one.since));
+        self.gathered.add(sample, seconds, scale, lasted);
+        self.last = Some(sample.at);
+        noticed
+    }
+
+    /// What was seen since the last report.
+    pub fn report(&mut self) -> ActivityWindow {
+        std::mem::take(&mut self.gathered).finish()
+    }
+
+    /// Seconds that client sessions spent at each wait since the start.
+    pub fn totals(&self) -> &BTreeMap<Wait, f64> {
+        &self.totals
+    }
+
+    fn total(&mut self, wait: &Wait) -> &mut f64 {
+        let known = self.totals.contains_key(wait) || self.totals.len() < WAITS_MAX;
+        self.totals.entry(if known { wait.clone() } else { Wait::other() }).or_default()
+    }
+
+    /// It goes on, or began since the last sample: at its state's beginning if that is later. How long it was there before anybody
+    /// looked is not known, so the first sample sees everything begin.
+    fn occurrence(&self, at: Duration, session: &ActiveSession, earlier: Option<&Occurrence>) -> Occurrence {
+        let goes_on = earlier.filter(|earlier| {
+            earlier.wait == session.wait && earlier.query_id == session.work.query_id && earlier.state_change_us == session.state_change_us
+        });
+        if let Some(earlier) = goes_on {
+            return earlier.clone();
+        }
+        let age = session.state_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let state_began = age.map_or(Duration::ZERO, |age| at.saturating_sub(age));
+        let since = self.last.map_or(at, |last| state_began.max(last).min(at));
+        Occurrence { query_id: session.work.query_id, wait: session.wait.clone(), state_change_us: session.state_change_us, since }
+    }
+}
+
+/// Samples that were due within a gap.
+fn missed(gap: Duration, interval: Duration) -> u64 {
+    let due = (gap.as_secs_f64() / interval.as_secs_f64().max(1e-3)).round();
+    (due - 1.0).max(0.0) as u64
+}

@@ -1,0 +1,230 @@
+//! What would free a waiting session, by the mode of the lock at the root and by what the root does meanwhile.
+//!
+//! Nothing of this is ever run by us: each remedy is a name and a sentence for the person who decides.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::{Blocker, LockForest, Root, Waiter};
+
+/// Modes that nothing but DDL, VACUUM FULL, CREATE INDEX and LOCK TABLE take: everything that comes later queues behind them.
+const DDL_MODES: [&str; 4] = ["AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock"];
+
+/// A lock as `pg_locks` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// `relation`, `transactionid`, `advisory`, ..
+    pub kind: String,
+    pub mode: String,
+}
+
+/// What kind of backend it is, as far as that decides what to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Client,
+    Autovacuum { prevents_wraparound: bool },
+    Other,
+}
+
+/// A session that waits or is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockSession {
+    pub backend: Backend,
+    /// `active`, `idle in transaction`, ..
+    pub state: Option<String>,
+    pub wants: Option<Lock>,
+    /// The strongest that it has on something that somebody waits for.
+    pub holds: Option<Lock>,
+    /// Names of the prepared transactions that it waits for.
+    pub prepared: Option<String>,
+}
+
+impl LockSession {
+    fn is_idle_in_transaction(&self) -> bool {
+        self.state.as_deref().is_some_and(|state| state.starts_with("idle in transaction"))
+    }
+
+    fn wants_relation(&self) -> bool {
+        self.wants.as_ref().is_some_and(|lock| lock.kind == "relation")
+    }
+
+    fn queues_as_ddl(&self) -> bool {
+        self.wants_relation() && self.wants.as_ref().is_some_and(|lock| DDL_MODES.contains(&lock.mode.as_str()))
+    }
+}
+
+/// A closed set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RemedyKind {
+    Deadlock,
+    DdlQueue,
+    PreparedTransaction,
+    AutovacuumWraparound,
+    Autovacuum,
+    RelationExtension,
+    IdleInTransaction,
+    OldTransaction,
+    AdvisoryLock,
+    Ddl,
+    RelationLock,
+    RowLock,
+    Other,
+}
+
+impl RemedyKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deadlock => "deadlock",
+            Self::DdlQueue => "ddl-queue",
+            Self::PreparedTransaction => "prepared-transaction",
+            Self::AutovacuumWraparound => "autovacuum-wraparound",
+            Self::Autovacuum => "autovacuum",
+            Self::RelationExtension => "relation-extension",
+            Self::IdleInTransaction => "idle-in-transaction",
+            Self::OldTransaction => "old-transaction",
+            Self::AdvisoryLock => "advisory-lock",
+            Self::Ddl => "ddl",
+            Self::RelationLock => "relation-lock",
+            Self::RowLock => "row-lock",
+            Self::Other => "other",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedy {
+    pub kind: RemedyKind,
+    pub text: String,
+}
+
+/// What would free this waiter; none where nothing is known of whom it waits for.
+pub fn remedy(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, LockSession>) -> Option<Remedy> {
+    let root = forest.gravest_root(waiter)?;
+    let kind_and_text = if root.deadlock.is_empty() {
+        match (queue_head(forest, waiter, sessions), root.blocker) {
+            (Some(ddl), _) => behind_ddl(ddl, root),
+            (None, Blocker::Prepared) => behind_prepared(forest, sessions),
+            (None, Blocker::Session(pid)) => behind_session(pid, waiter, sessions),
+        }
+    } else {
+        let circle: Vec<String> = root.deadlock.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "the sessions {} wait for each other; the server ends one of them after deadlock_timeout, and the application should lock in one order",
+            circle.join(", ")
+        );
+        (RemedyKind::Deadlock, text)
+    };
+    let (kind, text) = kind_and_text;
+    Some(Remedy { kind, text })
+}
+
+/// The session nearest to this one that waits for a strong lock on a relation, and lets everything that comes later queue.
+fn queue_head(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, LockSession>) -> Option<i32> {
+    let mut seen = BTreeSet::from([waiter.pid]);
+    let mut behind = vec![waiter];
+    while let Some(next) = behind.pop() {
+        let waits_for_relation = sessions.get(&next.pid).is_some_and(LockSession::wants_relation);
+        for blocker in &next.blocked_by {
+            let Blocker::Session(pid) = blocker else { continue };
+            if waits_for_relation && sessions.get(pid).is_some_and(LockSession::queues_as_ddl) {
+                return Some(*pid);
+            }
+            if seen.insert(*pid) {
+                behind.extend(forest.waiter(*pid));
+            }
+        }
+    }
+    None
+}
+
+fn behind_ddl(ddl: i32, root: &Root) -> (RemedyKind, String) {
+    let root = match root.blocker {
+        Blocker::Session(pid) => format!("session {pid}"),
+        Blocker::Prepared => "a prepared transaction".to_owned(),
+    };
+    let text = format!(
+        "session {ddl} waits for a strong lock and everybody behind it queues: SELECT pg_cancel_backend({ddl}) lets them go on, and it \
+         should be tried again with lock_timeout set; what it waits for itself is {root}"
+    );
+    (RemedyKind::DdlQueue, text)
+}
+
+fn behind_prepared(forest: &LockForest, sessions: &HashMap<i32, LockSession>) -> (RemedyKind, String) {
+    let direct = forest.waiters.iter().filter(|waiter| waiter.blocked_by.contains(&Blocker::Prepared));
+    let names: BTreeSet<&str> = direct.filter_map(|waiter| sessions.get(&waiter.pid)?.prepared.as_deref()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let which = if names.is_empty() { "(see pg_prepared_xacts)".to_owned() } else { names.join(", ") };
+    let text = format!(
+        "prepared transaction {which} holds the lock and no session will end it: decide with its transaction manager, then COMMIT PREPARED \
+         or ROLLBACK PREPARED in its database"
+    );
+    (RemedyKind::PreparedTransaction, text)
+}
+
+fn behind_session(pid: i32, waiter: &Waiter, sessions: &HashMap<i32, LockSession>) -> (RemedyKind, String) {
+    let root = sessions.get(&pid);
+    let wants = sessions.get(&waiter.pid).and_then(|session| session.wants.as_ref());
+    let holds = root.and_then(|root| root.holds.as_ref());
+    let kind = kind_of(root, holds.or(wants), wants);
+    let mode = holds.map_or("a lock", |lock| lock.mode.as_str());
+    let text = match kind {
+        RemedyKind::AutovacuumWraparound => format!(
+            "autovacuum {pid} prevents transaction id wraparound: let it finish, since it begins again when it is cancelled, and try \
+             what waits for it again later with lock_timeout set"
+        ),
+        RemedyKind::Autovacuum => format!(
+            "autovacuum {pid} gives way by itself after deadlock_timeout; where it does not, SELECT pg_cancel_backend({pid}), and it comes \
+             back later"
+        ),
+        RemedyKind::RelationExtension => {
+            "many sessions make one relation longer at once: there is nobody to end, but bulk loads in fewer sessions are faster".to_owned()
+        }
+        RemedyKind::IdleInTransaction => format!(
+            "session {pid} holds {mode} and does nothing: its application should commit; SELECT pg_terminate_backend({pid}) ends it, and \
+             idle_in_transaction_session_timeout would"
+        ),
+        RemedyKind::OldTransaction => format!(
+            "what waits needs all older transactions to end, as CREATE INDEX CONCURRENTLY does, and that of session {pid} is open: wait \
+             for it, or SELECT pg_terminate_backend({pid})"
+        ),
+        RemedyKind::AdvisoryLock => format!(
+            "session {pid} holds an advisory lock of the application: it should unlock it; SELECT pg_terminate_backend({pid}) releases it"
+        ),
+        RemedyKind::Ddl => format!(
+            "session {pid} holds {mode}, which lets nobody else in: let its DDL finish, or SELECT pg_cancel_backend({pid}) and look for a \
+             way that locks less"
+        ),
+        RemedyKind::RelationLock => format!(
+            "session {pid} holds {mode} on the relation until its transaction ends: let it, or SELECT pg_cancel_backend({pid}); LOCK TABLE \
+             and CREATE INDEX without CONCURRENTLY are the usual causes"
+        ),
+        RemedyKind::RowLock => format!(
+            "session {pid} changed the same rows and has not committed: let it, or SELECT pg_cancel_backend({pid}) where it is stuck; short \
+             transactions that lock rows in one order do not pile up"
+        ),
+        RemedyKind::Deadlock | RemedyKind::DdlQueue | RemedyKind::PreparedTransaction | RemedyKind::Other => {
+            format!("session {pid} is in the way: see what it does, and SELECT pg_cancel_backend({pid}) where it should not")
+        }
+    };
+    (kind, text)
+}
+
+/// `lock` is the root's where it is known, else what the waiter wants of it.
+fn kind_of(root: Option<&LockSession>, lock: Option<&Lock>, wants: Option<&Lock>) -> RemedyKind {
+    if let Some(Backend::Autovacuum { prevents_wraparound }) = root.map(|root| root.backend) {
+        return if prevents_wraparound { RemedyKind::AutovacuumWraparound } else { RemedyKind::Autovacuum };
+    }
+    let waits_for = wants.map_or("", |lock| lock.kind.as_str());
+    match (lock.map_or("", |lock| lock.kind.as_str()), lock.map_or("", |lock| lock.mode.as_str())) {
+        _ if waits_for == "extend" => RemedyKind::RelationExtension,
+        _ if root.is_some_and(LockSession::is_idle_in_transaction) => RemedyKind::IdleInTransaction,
+        _ if waits_for == "virtualxid" => RemedyKind::OldTransaction,
+        ("advisory" | "userlock", _) => RemedyKind::AdvisoryLock,
+        ("relation", "AccessExclusiveLock") => RemedyKind::Ddl,
+        ("relation", _) => RemedyKind::RelationLock,
+        ("transactionid" | "tuple" | "spectoken", _) => RemedyKind::RowLock,
+        _ => RemedyKind::Other,
+    }
+}

@@ -1,0 +1,127 @@
+//! What only some statements have: planning, WAL, temporary and local blocks, times of blocks, JIT.
+//!
+//! Of hundreds of statements few write, spill or compile, so a statement has a series of a detail only once it counted something.
+
+use std::ops::{AddAssign, Index, IndexMut};
+
+use serde::{Deserialize, Serialize};
+
+/// Counters that grow while an entry lives. Times are in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    Plans,
+    PlanSeconds,
+    SharedBlocksDirtied,
+    SharedBlocksWritten,
+    LocalBlocksHit,
+    LocalBlocksRead,
+    LocalBlocksDirtied,
+    LocalBlocksWritten,
+    TempBlocksRead,
+    BlockReadSeconds,
+    BlockWriteSeconds,
+    TempBlockReadSeconds,
+    TempBlockWriteSeconds,
+    WalRecords,
+    WalFullPageImages,
+    WalBytes,
+    JitSeconds,
+}
+
+const COUNT: usize = 17;
+
+impl Detail {
+    pub const ALL: [Self; COUNT] = [
+        Self::Plans,
+        Self::PlanSeconds,
+        Self::SharedBlocksDirtied,
+        Self::SharedBlocksWritten,
+        Self::LocalBlocksHit,
+        Self::LocalBlocksRead,
+        Self::LocalBlocksDirtied,
+        Self::LocalBlocksWritten,
+        Self::TempBlocksRead,
+        Self::BlockReadSeconds,
+        Self::BlockWriteSeconds,
+        Self::TempBlockReadSeconds,
+        Self::TempBlockWriteSeconds,
+        Self::WalRecords,
+        Self::WalFullPageImages,
+        Self::WalBytes,
+        Self::JitSeconds,
+    ];
+}
+
+/// One number per detail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Details([f64; COUNT]);
+
+impl Index<Detail> for Details {
+    type Output = f64;
+
+    fn index(&self, detail: Detail) -> &f64 {
+        &self.0[detail as usize]
+    }
+}
+
+impl IndexMut<Detail> for Details {
+    fn index_mut(&mut self, detail: Detail) -> &mut f64 {
+        &mut self.0[detail as usize]
+    }
+}
+
+impl AddAssign for Details {
+    fn add_assign(&mut self, other: Self) {
+        for (sum, more) in self.0.iter_mut().zip(other.0) {
+            *sum += more;
+        }
+    }
+}
+
+impl Details {
+    /// None if any of them went down.
+    pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
+        let mut gained = Self::default();
+        for detail in Detail::ALL {
+            gained[detail] = Some(self[detail] - earlier[detail]).filter(|gained| *gained >= 0.0)?;
+        }
+        Some(gained)
+    }
+
+    /// Those that count.
+    pub(super) fn counting(&self) -> DetailSet {
+        let mut set = DetailSet::default();
+        Detail::ALL.into_iter().filter(|detail| self[*detail] > 0.0).for_each(|detail| set.insert(detail));
+        set
+    }
+
+    /// Those in the set, and the others.
+    pub(super) fn split(self, set: DetailSet) -> (Self, Self) {
+        let (mut inside, mut outside) = (Self::default(), Self::default());
+        for detail in Detail::ALL {
+            let half = if set.contains(detail) { &mut inside } else { &mut outside };
+            half[detail] = self[detail];
+        }
+        (inside, outside)
+    }
+}
+
+/// Some of the details.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct DetailSet(u32);
+
+impl DetailSet {
+    pub const ALL: Self = Self(u32::MAX);
+
+    pub fn contains(self, detail: Detail) -> bool {
+        self.0 & (1 << detail as u32) != 0
+    }
+
+    pub fn insert(&mut self, detail: Detail) {
+        self.0 |= 1 << detail as u32;
+    }
+
+    pub(super) fn join(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
