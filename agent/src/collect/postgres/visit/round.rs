@@ -44,11 +44,6 @@ impl Failure {
 }
 
 impl Round {
-    /// Whether this datname was read in the round.
-    pub fn saw(&self, datname: &str) -> bool {
-        self.visited.iter().any(|visited| visited.datname == datname && visited.failure.is_none())
-    }
-
     /// Nobody could be visited: then there are no facts, only the first reason.
     pub fn whole_failure(&self) -> Option<CollectError> {
         if self.visited.iter().any(|visited| visited.failure.is_none()) {
