@@ -45,7 +45,10 @@ pub struct Session {
     /// Whether the role sees other roles' statistics (pg_read_all_stats, part of pg_monitor).
     reads_all_stats: bool,
     role: String,
-    /// When the postmaster started, microseconds since 1970: a restart begins a new epoch of counters.
+    /// Which cluster answers; none where the role may not know.
+    system_identifier: Option<String>,
+    /// When the postmaster started, microseconds since 1970, and of which cluster: a restart begins a new epoch of counters, and so does
+    /// another cluster behind the same address.
     epoch: u64,
     meter: Mutex<Meter>,
     /// Statements that the server keeps planned, by their SQL.
@@ -136,12 +139,15 @@ impl Session {
             return Err(ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() });
         }
         client.batch_execute(&settings(collect)).await.map_err(setup)?;
+        let system_identifier = system_identifier(&client).await;
+        let started_at_us = row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs();
         let session = Self {
             version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
             version: row.try_get("version").map_err(setup)?,
             reads_all_stats: row.try_get("reads_all_stats").map_err(setup)?,
             role: row.try_get("role").map_err(setup)?,
-            epoch: row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs(),
+            epoch: started_at_us ^ system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default(),
+            system_identifier,
             client,
             _open: open,
             cancel,
@@ -182,6 +188,11 @@ impl Session {
 
     pub fn reads_all_stats(&self) -> bool {
         self.reads_all_stats
+    }
+
+    /// Which cluster answers; none where the role may not know.
+    pub fn system_identifier(&self) -> Option<&str> {
+        self.system_identifier.as_deref()
     }
 
     pub fn epoch(&self) -> u64 {
@@ -295,6 +306,12 @@ fn marked(sql: &str, collector: &str) -> String {
 /// function of the same name runs with our role.
 pub(super) fn options(sign: &str) -> String {
     format!("-c pharos.session={sign} -c search_path=pg_catalog")
+}
+
+/// Services that are no PostgreSQL of their own refuse it, which must not keep anybody from asking the rest.
+async fn system_identifier(client: &Client) -> Option<String> {
+    let rows = client.query_typed(include_str!("cluster.sql"), &[]).await.ok()?;
+    rows.first()?.try_get("system_identifier").ok()
 }
 
 /// What keeps a session harmless. Set once it is known to be ours, and not as it begins, since the server then still tells what it would
