@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pharos_model::budget::Cost;
+use pharos_model::budget::{Cost, Meter};
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
@@ -53,22 +53,6 @@ pub struct Session {
     meter: Mutex<Meter>,
     /// Statements that the server keeps planned, by their SQL.
     planned: Mutex<HashMap<&'static str, Statement>>,
-}
-
-/// What our statements cost the server. The time on the way there and back is not the server's: the shortest round trip of the session
-/// stands for it.
-#[derive(Debug)]
-struct Meter {
-    cost: Cost,
-    shortest: Duration,
-}
-
-impl Meter {
-    fn add(&mut self, took: Duration, rows: usize) {
-        self.shortest = self.shortest.min(took);
-        let worked = took.saturating_sub(self.shortest);
-        self.cost += Cost { seconds: worked.as_secs_f64(), statements: 1, rows: rows as u64 };
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -157,7 +141,7 @@ impl Session {
             until: Instant::now() + collect.deadline,
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
-            meter: Mutex::new(Meter { cost: Cost::default(), shortest }),
+            meter: Mutex::new(Meter::new(shortest)),
             planned: Mutex::default(),
         };
         if session.major() < MAJOR_MIN {
@@ -250,7 +234,7 @@ impl Session {
 
     /// What was asked since this was called last.
     pub fn take_cost(&self) -> Cost {
-        std::mem::take(&mut self.meter().cost)
+        self.meter().take()
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
@@ -328,26 +312,4 @@ fn settings(collect: &CollectConfig) -> String {
 
 fn set_statement_timeout(timeout: Duration) -> String {
     format!("SET statement_timeout = {}", timeout.as_millis())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_statement_names_its_collector_after_its_first_word() {
-        assert_eq!(marked("-- Why.\n-- More.\nSELECT 1,\n  2 -- two\n", "tables"), "SELECT /* pharos tables */ 1,\n  2 -- two");
-        assert_eq!(marked("WITH a AS (SELECT 1)", "tables"), "WITH /* pharos tables */ a AS (SELECT 1)");
-        assert_eq!(marked("SELECT", "tables"), "SELECT /* pharos tables */");
-    }
-
-    #[test]
-    fn the_way_to_the_server_is_not_the_servers_work() {
-        let mut meter = Meter { cost: Cost::default(), shortest: Duration::from_millis(20) };
-        meter.add(Duration::from_millis(25), 3);
-        meter.add(Duration::from_millis(10), 1);
-        meter.add(Duration::from_millis(11), 1);
-        assert_eq!(meter.cost.rows, 5);
-        assert!((meter.cost.seconds - 0.006).abs() < 1e-9, "{:?}", meter.cost);
-    }
 }
