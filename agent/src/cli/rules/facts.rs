@@ -9,7 +9,7 @@ use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableStep
 use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};
 use pharos_model::subject::{Label, Subject};
 
-use super::file::{CaseTable, FactsTable, PartTable, SeriesTable, SubjectTable};
+use super::file::{CaseTable, FactsTable, MemberTable, PartTable, SeriesTable, SubjectTable};
 use super::suite::Check;
 use crate::cli::workbench::read_snapshot;
 use crate::config::shape::did_you_mean;
@@ -35,14 +35,7 @@ pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &Su
         );
         return None;
     };
-    let server = match case.server.as_deref().map(|text| Steps::words(text, "`up x3 down`", &SERVER)) {
-        Some(Ok(server)) => server,
-        Some(Err(err)) => {
-            check.report(&format!("{path}.server"), err);
-            return None;
-        }
-        None => Steps::always(true),
-    };
+    let server = server(check, path, case.server.as_deref())?;
     if Timeline::up_metric(&subject.kind).is_none() && case.server.is_some() {
         check.report(&format!("{path}.server"), format_args!("{} is no server that could be down; leave it out", about(&subject.kind)));
     }
@@ -56,8 +49,50 @@ pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &Su
         parts: parts(check, path, &case.part, &subject.kind),
         series: series(check, path, &case.series, &subject),
         tables: tables(check, path, &case.table, &subject.kind, interval),
+        members: members(check, path, &case.member, &subject, interval),
         subject,
     })
+}
+
+fn server(check: &mut Check<'_>, path: &str, text: Option<&str>) -> Option<Steps<bool>> {
+    match text.map(|text| Steps::words(text, "`up x3 down`", &SERVER)) {
+        Some(Ok(server)) => Some(server),
+        Some(Err(err)) => {
+            check.report(&format!("{path}.server"), err);
+            None
+        }
+        None => Some(Steps::always(true)),
+    }
+}
+
+/// The servers of a database, each with its own facts at the ticks of the case.
+fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], database: &Subject, interval: Duration) -> Vec<Timeline> {
+    if !tables_of.is_empty() && database.kind != DATABASE {
+        check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", about(&database.kind)));
+    }
+    let mut members: Vec<Timeline> = Vec::new();
+    for (index, member) in tables_of.iter().enumerate() {
+        let path = format!("{path}.member[{index}]");
+        if members.iter().any(|other| other.subject.id == member.id) {
+            check.report(&format!("{path}.id"), "another member has this id");
+        }
+        let labels = [&database.labels[..], &[Label::new("server", &member.id)]].concat();
+        let version = member.version.clone().unwrap_or_default();
+        let subject = Subject { kind: "postgres".to_owned(), id: member.id.clone(), version, labels };
+        let Some(server) = server(check, &path, member.server.as_deref()) else { continue };
+        members.push(Timeline {
+            interval,
+            base: None,
+            server,
+            restarts: Vec::new(),
+            parts: parts(check, &path, &member.part, &subject.kind),
+            series: series(check, &path, &member.series, &subject),
+            tables: tables(check, &path, &member.table, &subject.kind, interval),
+            members: Vec::new(),
+            subject,
+        });
+    }
+    members
 }
 
 fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option<Snapshot> {

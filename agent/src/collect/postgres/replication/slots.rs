@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
-use super::super::row::{Fields, Resets, query};
+use super::super::row::{Fields, query};
 use super::NAME;
 use crate::collect::CollectError;
 use crate::postgres::{Session, Versioned};
