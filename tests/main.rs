@@ -8,6 +8,7 @@
 //! - `collect`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `catalogue`: the facts of a whole server, each brought about.
 //! - `visits`: what is read inside every datname.
+//! - `topology`: databases of several servers, through failovers, split brains and replaced clusters.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -57,5 +58,6 @@ mod sessions;
 mod smoke;
 mod store;
 mod tidy;
+mod topology;
 mod versions;
 mod visits;

@@ -131,7 +131,7 @@ metrik = "pharos_redis_keys"
         &tested(text, &[]).await,
         &[
             "tests.toml:2:1: unknown key `intervall` in the file; did you mean `interval`?",
-            "tests.toml:3:20: `subject.kind` is \"postgras\" but must be one of \"agent\", \"postgres\", \"redis\"; did you mean `postgres`?",
+            "tests.toml:3:20: `subject.kind` is \"postgras\" but must be one of \"agent\", \"database\", \"postgres\", \"redis\"; did you mean `postgres`?",
             "tests.toml:4:1: `case[0]` needs a key `expect`",
             "tests.toml:6:1: `case[0].series[0]` needs a key `metric`",
             "tests.toml:6:1: `case[0].series[0]` needs a key `values`",
@@ -208,7 +208,7 @@ async fn a_case_must_be_about_something_and_expect_something() {
         &said,
         &[
             "tests.toml:2:1: `case[0]`: the case expects nothing; write an [[case.expect]]",
-            "tests.toml:2:1: `case[0]`: what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\" or \"agent\"",
+            "tests.toml:2:1: `case[0]`: what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\", \"database\" or \"agent\"",
         ],
     );
     refused(&tested("plugin = \"threshold\"\ncase = []\n", &[]).await, &["tests.toml:2:8: `case`: there is none"]);
@@ -253,6 +253,33 @@ expect = [{ at = "10s", alerts = [] }]
     refused(
         &tested(&postgres.replace("agent-ess", "redis-ess").replace("postgres", "agent"), &[]).await,
         &["tests.toml:3:1: no rule of `redis-essentials` is about the agent"],
+    );
+}
+
+#[tokio::test]
+async fn a_database_is_no_server_and_has_its_own_metrics_and_tables() {
+    let text = r#"plugin = "threshold"
+subject.kind = "database"
+settings.rules = [{ id = "split", metric = "pharos_database_split_brain", above = 0, severity = "critical", summary = "{database} is split" }]
+[[case]]
+name = "two primaries"
+series = [{ metric = "pharos_database_split_brain", values = "0 1x3" }]
+table = [{ name = "members", part = "topology", columns = { member = "text" }, rows = [{ member = "db1:5432" }] }]
+expect = [
+    { at = "0s", alerts = [] },
+    { at = "10s", alerts = [{ rule = "split", severity = "critical", state = "firing", title = "app is split" }] },
+]
+"#;
+    let (code, stdout, stderr) = tested(text, &[]).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let down =
+        text.replace("series = ", "server = \"down\"\nseries = ").replace("pharos_database_split_brain\", v", "pharos_redis_keys\", v");
+    refused(
+        &tested(&down, &[]).await,
+        &[
+            "tests.toml:6:10: `case[0].server`: a database is no server that could be down; leave it out",
+            "tests.toml:7:22: `case[0].series[0].metric`: `pharos_redis_keys` is not of a database, which the case is about",
+        ],
     );
 }
 

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::fixture::{TestAgent, eventually, item, pharos, postgres_config, project, runtime_tasks, series, server_id};
 
 pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 18] = [
     "up",
     "server",
     "activity",
@@ -30,6 +30,7 @@ const PARTS: [&str; 17] = [
     "settings",
     "sizes",
     "replication",
+    "subscriptions",
     "statements",
     "accept",
 ];
@@ -45,7 +46,9 @@ pub fn versions() -> PathBuf {
 pub async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
     let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.expect("the server was fetched");
     assert_eq!(binaries.major(), major);
-    let server = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await.expect("PostgreSQL starts");
+    let settings = vec![("wal_level".to_owned(), "logical".to_owned())];
+    let options = PostgresOptions { settings, ..PostgresOptions::default() };
+    let server = PostgresServer::start(&binaries, options, tasks).await.expect("PostgreSQL starts");
     server.create_monitoring_role(None).await.expect("the role is created");
     server
 }
@@ -54,8 +57,22 @@ async fn session(server: &PostgresServer) -> Session {
     server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
 }
 
+/// Has a datname of the server take from another one what is published there.
+async fn subscribe(server: &PostgresServer, setup: &Session) {
+    for statement in ["CREATE TABLE news (i int)", "CREATE PUBLICATION news FOR TABLE news", "CREATE DATABASE reader"] {
+        setup.run(statement).await.unwrap();
+    }
+    setup.run("SELECT pg_create_logical_replication_slot('news', 'pgoutput')").await.unwrap();
+    let reader = server.connect(SUPERUSER, "reader").await.unwrap();
+    reader.run("CREATE TABLE news (i int)").await.unwrap();
+    let conninfo = format!("host=127.0.0.1 port={} user={SUPERUSER} dbname=postgres", server.port());
+    let subscription = format!("CREATE SUBSCRIPTION news CONNECTION '{conninfo}' PUBLICATION news WITH (create_slot = false)");
+    reader.run(&subscription).await.unwrap();
+}
+
 /// Metrics that every major version must give on either role, and on one of them.
-const EVERYWHERE: [&str; 36] = [
+const EVERYWHERE: [&str; 37] = [
+    "pharos_postgres_timeline",
     "pharos_postgres_info",
     "pharos_postgres_connections",
     "pharos_postgres_connections_max",
@@ -99,10 +116,25 @@ const SINCE: [(u32, &str); 3] = [
     (16, "pharos_postgres_io_write_time_seconds_total"),
     (17, "pharos_postgres_restartpoints_total"),
 ];
-const ON_PRIMARY: [&str; 3] =
-    ["pharos_postgres_replication_lag_bytes", "pharos_postgres_replication_lag_seconds", "pharos_postgres_slot_retained_bytes"];
-const ON_STANDBY: [&str; 3] =
-    ["pharos_postgres_standby_receiver_up", "pharos_postgres_standby_replay_lag_bytes", "pharos_postgres_standby_replay_lag_seconds"];
+const ON_PRIMARY: [&str; 9] = [
+    "pharos_postgres_replication_lag_bytes",
+    "pharos_postgres_replication_lag_seconds",
+    "pharos_postgres_replication_sync",
+    "pharos_postgres_slot_retained_bytes",
+    "pharos_postgres_slot_inactive_seconds",
+    "pharos_postgres_slot_invalidated",
+    "pharos_postgres_slot_spill_bytes_total",
+    "pharos_postgres_subscription_up",
+    "pharos_postgres_subscription_tables_not_ready",
+];
+const ON_STANDBY: [&str; 6] = [
+    "pharos_postgres_standby_receiver_up",
+    "pharos_postgres_standby_receiver_message_age_seconds",
+    "pharos_postgres_standby_replay_paused",
+    "pharos_postgres_standby_replay_lag_bytes",
+    "pharos_postgres_standby_replay_lag_seconds",
+    "pharos_postgres_standby_conflicts_total",
+];
 
 fn has_all(snapshot: &Snapshot, metrics: &[&str]) -> bool {
     metrics.iter().all(|metric| snapshot.family(metric).is_some_and(|family| !family.values.is_empty()))
@@ -126,6 +158,7 @@ async fn every_major_version_gives_every_part_on_a_primary_and_a_standby() {
         let primary = start(&folder, major, &tasks).await;
         let setup = session(&primary).await;
         setup.run("CREATE EXTENSION pg_stat_statements; SELECT pg_create_physical_replication_slot('kept', true)").await.unwrap();
+        subscribe(&primary, &setup).await;
         setup.run("CREATE ROLE app LOGIN CONNECTION LIMIT 4").await.unwrap();
         let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();
         setup.run("CREATE TABLE first ()").await.unwrap();
@@ -133,7 +166,7 @@ async fn every_major_version_gives_every_part_on_a_primary_and_a_standby() {
         eventually(&reader, "SELECT to_regclass('first') IS NOT NULL").await;
         let config = format!("{}replicas = [\"{}\"]\n", postgres_config("app", &primary), standby.url(MONITORING_ROLE, "postgres"));
         let agent = TestAgent::start_with(&config, Vec::new()).await;
-        for (server, role, own) in [(&primary, "primary", &ON_PRIMARY), (&standby, "standby", &ON_STANDBY)] {
+        for (server, role, own) in [(&primary, "primary", &ON_PRIMARY[..]), (&standby, "standby", &ON_STANDBY[..])] {
             let id = server_id(server.port());
             agent.wait_facts(&id, |parts| PARTS.iter().all(|part| parts[part]["state"] == "present")).await;
             agent

@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::board::{Board, PartHealth, server_part};
 use crate::clock::Clock;
 use crate::collect::agent::{self, AgentTask, PluginFact, PluginFacts};
+use crate::collect::database::{Database, DatabasesTask};
 use crate::collect::postgres::PostgresSource;
 use crate::collect::redis::RedisSource;
 use crate::collect::{ServerTask, Source};
@@ -119,7 +120,7 @@ impl Agent {
             metrics: Arc::clone(&metrics),
             clock,
         };
-        let servers = Servers::of(&config, lifecycle);
+        let mut servers = Servers::of(&config, lifecycle);
         let mut subjects = servers.subjects();
         subjects.push(agent::subject(&config.agent.name).key());
         let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
@@ -137,6 +138,17 @@ impl Agent {
         board.set("plugin reload", PartHealth::Starting, None);
         lifecycle.supervise("plugin reload", reloader.run(Arc::clone(&board), lifecycle.soft().clone()));
         lifecycle.supervise("plugins", plugins.clone().follow(Arc::clone(&board), lifecycle.soft().clone()));
+        let databases = DatabasesTask {
+            databases: servers.take_databases(),
+            interval: config.collect.interval.of("topology"),
+            grace: config.collect.deadline_max() + config.collect.connect_timeout,
+            board: Arc::clone(&board),
+            store: store.clone(),
+            metrics: Arc::clone(&metrics),
+            clock,
+            snapshots: snapshots.clone(),
+        };
+        lifecycle.supervise("databases", databases.run(lifecycle.soft().clone()));
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
         let itself = AgentTask {
             name: config.agent.name.clone(),
@@ -279,8 +291,9 @@ async fn serve(listener: TcpListener, api: Arc<Api>, lifecycle: Lifecycle) {
     }
 }
 
-/// Every configured server.
+/// Every configured server, and the databases that they are members of.
 pub struct Servers {
+    databases: Vec<Database>,
     pub postgres: Vec<PostgresSource>,
     pub redis: Vec<RedisSource>,
 }
@@ -305,6 +318,9 @@ impl Servers {
                 },
             }));
         }
+        let members = |name: &str| postgres.iter().filter(|source| source.database == name).map(|source| source.subject().key()).collect();
+        let database = |name: &String| Database { name: name.clone(), members: members(name) };
+        let databases = config.database.iter().map(|config| database(&config.name)).collect();
         let mut redis = Vec::new();
         for deployment in &config.redis {
             redis.extend(deployment.nodes.iter().filter_map(|url| url.parse().ok()).map(|address| RedisSource {
@@ -318,12 +334,17 @@ impl Servers {
                 collect: config.collect.clone(),
             }));
         }
-        Self { postgres, redis }
+        Self { databases, postgres, redis }
     }
 
     pub fn subjects(&self) -> Vec<SubjectKey> {
-        let postgres = self.postgres.iter().map(|source| source.subject().key());
-        postgres.chain(self.redis.iter().map(|source| source.subject().key())).collect()
+        let databases = self.databases.iter().map(|database| database.subject().key());
+        let servers = self.postgres.iter().map(|source| source.subject().key());
+        databases.chain(servers).chain(self.redis.iter().map(|source| source.subject().key())).collect()
+    }
+
+    fn take_databases(&mut self) -> Vec<Database> {
+        std::mem::take(&mut self.databases)
     }
 
     fn start(

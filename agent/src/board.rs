@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::delta::Change;
 use pharos_model::dispatch::Acknowledgement;
-use pharos_model::metric::AGENT;
+use pharos_model::metric::{AGENT, DATABASE};
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::SubjectKey;
 use serde::Serialize;
@@ -28,8 +28,13 @@ pub struct Picture {
 
 impl Picture {
     /// All subjects but the agent itself, which has a surface of its own: `/metrics`, and the parts.
-    pub fn servers(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
+    pub fn watched(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
         self.subjects.iter().filter(|(subject, _)| subject.kind != AGENT)
+    }
+
+    /// Those of them that are one server.
+    pub fn servers(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
+        self.watched().filter(|(subject, _)| is_server(&subject.kind))
     }
 }
 
@@ -103,8 +108,8 @@ impl Board {
         self.picture.store(Arc::new(picture));
         self.snapshots.send_replace(());
         let subject = &change.snapshot.subject;
-        // The agent is no part of itself.
-        if subject.kind != AGENT {
+        // The agent is no part of itself, and a database only what its servers are.
+        if is_server(&subject.kind) {
             let (state, cause) = server_health(change);
             self.set(&server_part(&subject.kind, &subject.id), state, cause);
         }
@@ -154,6 +159,11 @@ impl Board {
     fn lock(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a subject of this kind is one server.
+fn is_server(kind: &str) -> bool {
+    kind != AGENT && kind != DATABASE
 }
 
 /// The name of a server among the parts.

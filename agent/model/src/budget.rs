@@ -32,6 +32,32 @@ impl std::ops::AddAssign for Cost {
     }
 }
 
+/// Measures from outside what statements cost. The time on the way there and back is not the server's: the shortest round trip seen
+/// stands for it.
+#[derive(Debug)]
+pub struct Meter {
+    cost: Cost,
+    shortest: Duration,
+}
+
+impl Meter {
+    /// `shortest` is the round trip of a statement that is next to no work.
+    pub fn new(shortest: Duration) -> Self {
+        Self { cost: Cost::default(), shortest }
+    }
+
+    pub fn add(&mut self, took: Duration, rows: usize) {
+        self.shortest = self.shortest.min(took);
+        let worked = took.saturating_sub(self.shortest);
+        self.cost += Cost { seconds: worked.as_secs_f64(), statements: 1, rows: rows as u64 };
+    }
+
+    /// What was added since this was called last.
+    pub fn take(&mut self) -> Cost {
+        std::mem::take(&mut self.cost)
+    }
+}
+
 /// The collectors of one server and what they cost it.
 #[derive(Debug)]
 pub struct Budget {
@@ -169,6 +195,17 @@ mod tests {
         assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), []);
         let said: Vec<_> = (0..20).flat_map(|_| budget.charge("tables", 0.001, TEN_SECONDS)).collect();
         assert_eq!(said, [("tables", false)]);
+    }
+
+    #[test]
+    fn the_way_to_the_server_is_not_the_servers_work() {
+        let mut meter = Meter::new(Duration::from_millis(20));
+        meter.add(Duration::from_millis(25), 3);
+        meter.add(Duration::from_millis(10), 1);
+        meter.add(Duration::from_millis(11), 1);
+        let cost = meter.take();
+        assert_eq!((cost.statements, cost.rows), (3, 5));
+        assert!((cost.seconds - 0.006).abs() < 1e-9, "{cost:?}");
     }
 
     #[test]

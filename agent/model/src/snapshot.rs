@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::delta::Change;
 use crate::subject::Subject;
 
 /// The code of a text that is null.
@@ -302,6 +303,23 @@ mod shared {
     }
 }
 
+/// As above, for the members of a database.
+mod members {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::delta::Change;
+
+    pub fn serialize<S: Serializer>(members: &[Arc<Change>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(members.iter().map(Arc::as_ref))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Change>>, D::Error> {
+        Ok(Vec::<Change>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
+    }
+}
+
 impl Part {
     pub fn present(reading: Arc<Reading>) -> Self {
         Self { state: PartState::Present, last_read: Some(reading.at), reading: Some(reading) }
@@ -334,8 +352,9 @@ pub struct Snapshot {
     pub interval: Duration,
     /// By collector.
     pub parts: BTreeMap<String, Part>,
-    /// The servers of a database; empty for other kinds.
-    pub members: Vec<Snapshot>,
+    /// The servers of a database, with their rates; empty for other kinds.
+    #[serde(with = "members")]
+    pub members: Vec<Arc<Change>>,
 }
 
 impl Snapshot {
@@ -358,6 +377,13 @@ impl Snapshot {
                 part.state = PartState::Stale(now.saturating_sub(reading.at));
             }
         }
+        for member in self.members.iter_mut().filter(|member| member.snapshot.is_stale(now)) {
+            Arc::make_mut(member).snapshot.expire(now);
+        }
+    }
+
+    fn is_stale(&self, now: Duration) -> bool {
+        self.readings().any(|reading| reading.fresh_until < now)
     }
 
     fn readings(&self) -> impl Iterator<Item = &Arc<Reading>> {
@@ -402,6 +428,22 @@ mod tests {
         let families = rows.finish();
         let labels: Vec<&str> = (0..2).flat_map(|row| families[0].label_texts(row)).collect();
         assert!(labels[0] != labels[1] && labels.iter().all(|label| label.len() <= LABEL_BYTES_MAX + 20), "{labels:?}");
+    }
+
+    #[test]
+    fn a_database_is_recorded_with_its_members_and_what_is_stale_of_them_is_not_judged() {
+        let reading = Reading { fresh_until: Duration::from_secs(20), ..Reading::default() };
+        let mut member = Snapshot::empty("postgres");
+        member.parts.insert("server".into(), Part::present(Arc::new(reading)));
+        let mut database = Snapshot { members: vec![Arc::new(Change::first(member))], ..Snapshot::empty("database") };
+        let recorded: Snapshot = serde_json::from_str(&serde_json::to_string(&database).unwrap()).unwrap();
+        assert_eq!(recorded, database);
+        let shown_elsewhere = Arc::clone(&database.members[0]);
+        database.expire(Duration::from_secs(20));
+        assert_eq!(database, recorded);
+        database.expire(Duration::from_secs(21));
+        assert_eq!(database.members[0].snapshot.parts["server"].state, PartState::Stale(Duration::from_secs(21)));
+        assert_eq!(shown_elsewhere, recorded.members[0], "what others hold stays as it is");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 //! One task per server ([`schedule`]) runs that server's collectors, each at its own interval, in two sessions: one that stays, and one
 //! that visits the datnames in turn ([`postgres::visit`]). A collector reads one family of facts and knows nothing of ticks, sessions that
 //! end, budgets or alerts. Adding one is a file and a line in its engine's table
-//! ([`postgres::collectors`], [`redis::collectors`]). The agent is a subject as well ([`agent`]), read from memory.
+//! ([`postgres::collectors`], [`redis::collectors`]). The agent is a subject as well ([`agent`]), and so is each database with its servers
+//! ([`database`]); both are read from memory.
 
 pub mod agent;
+pub mod database;
 pub mod once;
 pub mod postgres;
 pub mod redis;

@@ -39,7 +39,7 @@ pub struct CollectConfig {
 #[serde(from = "BTreeMap<String, Serde<Duration>>")]
 pub struct Intervals(BTreeMap<String, Duration>);
 
-const INTERVALS: [(&str, Duration); 25] = [
+const INTERVALS: [(&str, Duration); 26] = [
     // The agent itself, which reads memory.
     ("agent", Duration::from_secs(10)),
     // A handshake, within `connect_timeout`.
@@ -64,6 +64,7 @@ const INTERVALS: [(&str, Duration); 25] = [
     ("encryption", Duration::from_secs(30)),
     ("sizes", Duration::from_mins(5)),
     ("settings", Duration::from_mins(5)),
+    ("subscription_tables", Duration::from_mins(5)),
     ("tables", Duration::from_mins(5)),
     ("indexes", Duration::from_mins(5)),
     ("sequences", Duration::from_mins(30)),

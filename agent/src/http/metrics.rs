@@ -90,7 +90,7 @@ impl Exposition {
             known.insert(subject.clone(), Arc::clone(&written));
             written
         };
-        picture.servers().map(written).collect()
+        picture.watched().map(written).collect()
     }
 }
 

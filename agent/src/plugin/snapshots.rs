@@ -143,13 +143,13 @@ impl wit::HostSnapshot for HostState {
 
     fn members(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<Vec<types::Subject>> {
         let snapshot = &self.handles.change(&this)?.snapshot;
-        Ok(snapshot.members.iter().map(|member| convert::subject(&member.subject)).collect())
+        Ok(snapshot.members.iter().map(|member| convert::subject(&member.snapshot.subject)).collect())
     }
 
     fn member(&mut self, this: Resource<SnapshotHandle>, id: String) -> wasmtime::Result<Option<Resource<SnapshotHandle>>> {
         let snapshot = &self.handles.change(&this)?.snapshot;
-        let Some(member) = snapshot.members.iter().find(|member| member.subject.id == id).cloned() else { return Ok(None) };
-        Ok(Some(self.handles.snapshot(Arc::new(Change::first(member)))?))
+        let Some(member) = snapshot.members.iter().find(|member| member.snapshot.subject.id == id).cloned() else { return Ok(None) };
+        Ok(Some(self.handles.snapshot(member)?))
     }
 
     fn drop(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<()> {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pharos_model::budget::Cost;
+use pharos_model::budget::{Cost, Meter};
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
@@ -45,27 +45,14 @@ pub struct Session {
     /// Whether the role sees other roles' statistics (pg_read_all_stats, part of pg_monitor).
     reads_all_stats: bool,
     role: String,
-    /// When the postmaster started, microseconds since 1970: a restart begins a new epoch of counters.
+    /// Which cluster answers; none where the role may not know.
+    system_identifier: Option<String>,
+    /// When the postmaster started, microseconds since 1970, and of which cluster: a restart begins a new epoch of counters, and so does
+    /// another cluster behind the same address.
     epoch: u64,
     meter: Mutex<Meter>,
     /// Statements that the server keeps planned, by their SQL.
     planned: Mutex<HashMap<&'static str, Statement>>,
-}
-
-/// What our statements cost the server. The time on the way there and back is not the server's: the shortest round trip of the session
-/// stands for it.
-#[derive(Debug)]
-struct Meter {
-    cost: Cost,
-    shortest: Duration,
-}
-
-impl Meter {
-    fn add(&mut self, took: Duration, rows: usize) {
-        self.shortest = self.shortest.min(took);
-        let worked = took.saturating_sub(self.shortest);
-        self.cost += Cost { seconds: worked.as_secs_f64(), statements: 1, rows: rows as u64 };
-    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -136,12 +123,15 @@ impl Session {
             return Err(ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() });
         }
         client.batch_execute(&settings(collect)).await.map_err(setup)?;
+        let system_identifier = system_identifier(&client).await;
+        let started_at_us = row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs();
         let session = Self {
             version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
             version: row.try_get("version").map_err(setup)?,
             reads_all_stats: row.try_get("reads_all_stats").map_err(setup)?,
             role: row.try_get("role").map_err(setup)?,
-            epoch: row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs(),
+            epoch: started_at_us ^ system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default(),
+            system_identifier,
             client,
             _open: open,
             cancel,
@@ -151,7 +141,7 @@ impl Session {
             until: Instant::now() + collect.deadline,
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
-            meter: Mutex::new(Meter { cost: Cost::default(), shortest }),
+            meter: Mutex::new(Meter::new(shortest)),
             planned: Mutex::default(),
         };
         if session.major() < MAJOR_MIN {
@@ -182,6 +172,11 @@ impl Session {
 
     pub fn reads_all_stats(&self) -> bool {
         self.reads_all_stats
+    }
+
+    /// Which cluster answers; none where the role may not know.
+    pub fn system_identifier(&self) -> Option<&str> {
+        self.system_identifier.as_deref()
     }
 
     pub fn epoch(&self) -> u64 {
@@ -239,7 +234,7 @@ impl Session {
 
     /// What was asked since this was called last.
     pub fn take_cost(&self) -> Cost {
-        std::mem::take(&mut self.meter().cost)
+        self.meter().take()
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
@@ -297,6 +292,12 @@ pub(super) fn options(sign: &str) -> String {
     format!("-c pharos.session={sign} -c search_path=pg_catalog")
 }
 
+/// Services that are no PostgreSQL of their own refuse it, which must not keep anybody from asking the rest.
+async fn system_identifier(client: &Client) -> Option<String> {
+    let rows = client.query_typed(include_str!("cluster.sql"), &[]).await.ok()?;
+    rows.first()?.try_get("system_identifier").ok()
+}
+
 /// What keeps a session harmless. Set once it is known to be ours, and not as it begins, since the server then still tells what it would
 /// have had.
 fn settings(collect: &CollectConfig) -> String {
@@ -311,26 +312,4 @@ fn settings(collect: &CollectConfig) -> String {
 
 fn set_statement_timeout(timeout: Duration) -> String {
     format!("SET statement_timeout = {}", timeout.as_millis())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_statement_names_its_collector_after_its_first_word() {
-        assert_eq!(marked("-- Why.\n-- More.\nSELECT 1,\n  2 -- two\n", "tables"), "SELECT /* pharos tables */ 1,\n  2 -- two");
-        assert_eq!(marked("WITH a AS (SELECT 1)", "tables"), "WITH /* pharos tables */ a AS (SELECT 1)");
-        assert_eq!(marked("SELECT", "tables"), "SELECT /* pharos tables */");
-    }
-
-    #[test]
-    fn the_way_to_the_server_is_not_the_servers_work() {
-        let mut meter = Meter { cost: Cost::default(), shortest: Duration::from_millis(20) };
-        meter.add(Duration::from_millis(25), 3);
-        meter.add(Duration::from_millis(10), 1);
-        meter.add(Duration::from_millis(11), 1);
-        assert_eq!(meter.cost.rows, 5);
-        assert!((meter.cost.seconds - 0.006).abs() < 1e-9, "{:?}", meter.cost);
-    }
 }

@@ -13,9 +13,9 @@ const EVENTS_MAX: i64 = 10_000;
 pub struct Event {
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// `plugin`, `alert`, `withheld`.
+    /// `plugin`, `alert`, `withheld`, `role`.
     pub kind: String,
-    /// What it is about: a plugin's id, an alert's fingerprint.
+    /// What it is about: a plugin's id, an alert's fingerprint, a database's name.
     pub subject: String,
     pub detail: Value,
 }

@@ -137,6 +137,8 @@ impl ThresholdRule {
             "postgres"
         } else if self.settings.metric.starts_with("pharos_redis_") {
             "redis"
+        } else if self.settings.metric.starts_with("pharos_database_") {
+            "database"
         } else {
             "agent"
         }

@@ -94,7 +94,7 @@ mod tests {
         check(
             "postgresql",
             &["pharos_postgres_up"],
-            &["rule `r` is about subjects of kind `postgresql`, which nobody observes; kinds are agent, postgres, redis"],
+            &["rule `r` is about subjects of kind `postgresql`, which nobody observes; kinds are agent, database, postgres, redis"],
         );
     }
 }

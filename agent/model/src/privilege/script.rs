@@ -58,8 +58,8 @@ fn in_datname(role: &str, server: &ServerLacks, datname: &Datname) -> String {
     let needs = |need| unseen || datname.lacks.as_ref().is_some_and(|lacks| lacks.needs.contains(&need));
     if needs(Need::Statistic) {
         text.push_str("-- For bloat: how wide and how often null columns are, none of their values.\n");
-        let columns = STATISTIC_COLUMNS.join(", ");
-        let _ = writeln!(text, "GRANT SELECT ({columns})\n  ON pg_catalog.pg_statistic TO {role};");
+        let [keys, facts] = [&STATISTIC_COLUMNS[..3], &STATISTIC_COLUMNS[3..]].map(|columns| columns.join(", "));
+        let _ = writeln!(text, "GRANT SELECT ({keys},\n    {facts})\n  ON pg_catalog.pg_statistic TO {role};");
     }
     if needs(Need::Sequences) {
         text.push_str("-- For sequences that run out: those there are, and those that are added later.\n");

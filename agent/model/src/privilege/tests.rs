@@ -58,12 +58,14 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
             \connect postgres
             CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
             -- For bloat: how wide and how often null columns are, none of their values.
-            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "pharos";
 
             \connect app
             -- For bloat: how wide and how often null columns are, none of their values.
-            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "pharos";
             -- For sequences that run out: those there are, and those that are added later.
             GRANT SELECT ON ALL SEQUENCES IN SCHEMA "public" TO "pharos";
@@ -75,7 +77,8 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
 
             \connect hr
             -- For bloat: how wide and how often null columns are, none of their values.
-            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "pharos";
             -- For sequences that run out: those there are, and those that are added later.
             SELECT pg_catalog.format(
@@ -196,13 +199,15 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
             SELECT E'dbname=''host=evil''' AS pharos_datname \gset
             \connect -reuse-previous=on :"pharos_datname"
             -- For bloat: how wide and how often null columns are, none of their values.
-            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
 
             SELECT E'dbname=''it\\''s\\\\''' AS pharos_datname \gset
             \connect -reuse-previous=on :"pharos_datname"
             -- For bloat: how wide and how often null columns are, none of their values.
-            GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct)
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
             -- For sequences that run out: those there are, and those that are added later.
             SELECT pg_catalog.format(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Steps, Value, time_of};
+use crate::delta::Deltas;
 use crate::metric::{AGENT, Catalogue, DATABASE};
 use crate::snapshot::{Family, LabelColumn, Part, PartState, Reading, Snapshot, Table, TextColumnBuilder};
 use crate::subject::{Label, Subject};
@@ -85,6 +86,7 @@ impl Timeline {
         let mut parts: BTreeMap<String, Part> = BTreeMap::new();
         let mut members: Vec<Box<dyn Iterator<Item = Snapshot> + '_>> =
             self.members.iter().map(|member| Box::new(member.snapshots()) as Box<dyn Iterator<Item = Snapshot>>).collect();
+        let mut deltas = Deltas::default();
         (0..).map(move |tick| {
             let names = self.part_names(tick);
             let part = |name: String| {
@@ -93,7 +95,7 @@ impl Timeline {
             };
             let now: BTreeMap<String, Part> = names.into_iter().filter_map(part).collect();
             parts = now.clone();
-            let members = members.iter_mut().filter_map(Iterator::next).collect();
+            let members = members.iter_mut().filter_map(Iterator::next).map(|member| Arc::new(deltas.push(member))).collect();
             Snapshot { members, ..self.snapshot(tick, now) }
         })
     }
@@ -337,7 +339,7 @@ mod tests {
     fn the_members_of_a_database_have_ticks_like_its_own() {
         let member = Timeline { series: vec![series("pharos_postgres_backends", "app", "1+1")], ..timeline() };
         let database = Timeline { subject: Subject::new(DATABASE, "app"), members: vec![member], ..timeline() };
-        let seen = database.snapshots().take(3).map(|snapshot| snapshot.members[0].scalar("pharos_postgres_backends"));
+        let seen = database.snapshots().take(3).map(|snapshot| snapshot.members[0].snapshot.scalar("pharos_postgres_backends"));
         assert_eq!(seen.collect::<Vec<_>>(), [Some(1.0), Some(2.0), Some(3.0)]);
     }
 

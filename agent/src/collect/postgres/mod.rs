@@ -16,6 +16,7 @@ mod server;
 mod settings;
 mod sizes;
 mod statements;
+mod subscriptions;
 mod visit;
 mod wal;
 
@@ -60,7 +61,8 @@ fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
         stateless(horizon::NAME, interval, horizon::collect),
         stateless(autovacuum::NAME, interval, autovacuum::collect),
         stateless(progress::NAME, interval, progress::collect),
-        stateless(replication::NAME, interval, replication::collect),
+        Box::new(replication::Replication::new(interval.of(replication::NAME))),
+        Box::new(subscriptions::Subscriptions::new(interval.of(subscriptions::NAME))),
         Box::new(statements::Statements::new(interval.of(statements::NAME))),
         Box::new(io::Io::new(interval.of(io::NAME))),
         stateless(limits::NAME, interval, limits::collect),

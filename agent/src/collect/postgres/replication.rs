@@ -1,72 +1,81 @@
 //! How far standbys are behind, from both sides, and what replication slots keep (pg_stat_replication, pg_replication_slots).
+//!
+//! Seconds come from when this server was at the place where a standby is now, both told by the agent's own clock: what
+//! pg_stat_replication says itself stands still with a standby that does.
+
+mod senders;
+mod slots;
+mod standby;
+
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{FamiliesBuilder, Family};
-use tokio_postgres::Row;
+use pharos_model::alert::Now;
+use pharos_model::lsn_history::{Course, LsnHistory};
 
+use self::slots::Slots;
+use self::standby::Standby;
 use super::need_all_stats;
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Facts};
+use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
 pub const NAME: &str = "replication";
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
-    read(session).boxed()
+pub struct Replication {
+    interval: Duration,
+    /// Where this server was in what it sends.
+    sent: LsnHistory,
+    standby: Standby,
+    slots: Slots,
 }
 
-async fn read(session: &Session) -> Result<Facts, CollectError> {
-    need_all_stats(session)?;
-    let mut families = senders(&query(session, NAME, include_str!("sql/replication.sql")).await?)?;
-    families.extend(standby(&query(session, NAME, include_str!("sql/standby.sql")).await?)?);
-    families.extend(slots(&query(session, NAME, include_str!("sql/slots.sql")).await?)?);
-    Ok(Facts { epoch: session.epoch(), families, ..Facts::default() })
-}
-
-fn senders(rows: &[Row]) -> Result<Vec<Family>, CollectError> {
-    let metrics =
-        ["pharos_postgres_replication_lag_bytes", "pharos_postgres_replication_lag_seconds", "pharos_postgres_replication_streaming"];
-    let mut families = FamiliesBuilder::new(&["standby", "client"], &metrics);
-    for row in rows {
-        let row = Fields::new(NAME, row);
-        let bytes = row.number("lag_bytes")?.map(|bytes| bytes.max(0.0));
-        // The lags are null once a standby is caught up and idle.
-        let seconds = row.number("lag_seconds")?.or_else(|| bytes.filter(|bytes| *bytes == 0.0));
-        families.push(&[row.text("standby")?, row.text("client")?], &[bytes, seconds, row.number("streaming")?]);
+impl Replication {
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, sent: LsnHistory::default(), standby: Standby::default(), slots: Slots::default() }
     }
-    Ok(families.finish())
+
+    async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
+        need_all_stats(session)?;
+        let rows = query(session, NAME, include_str!("sql/replication.sql")).await?;
+        // There always is a first row: it is of this server itself.
+        let own = rows.first().map(|row| Fields::new(NAME, row));
+        let in_recovery = own.as_ref().map_or(Ok(false), |row| row.field("in_recovery"))?;
+        let lsn: Option<i64> = own.as_ref().map_or(Ok(None), |row| row.field("lsn_bytes"))?;
+        let course = course(session, in_recovery);
+        if let Some(lsn) = lsn {
+            self.sent.push(course, now.monotonic, lsn.unsigned_abs());
+        }
+        let (mut families, standbys) = senders::facts(&rows, &self.sent, now.monotonic)?;
+        let mut tables = vec![standbys];
+        if in_recovery {
+            let (own, receiver) = self.standby.read(session, course, now.monotonic).await?;
+            families.extend(own);
+            tables.extend(receiver);
+        }
+        let (of_slots, slots, epoch) = self.slots.read(session, now.monotonic).await?;
+        families.extend(of_slots);
+        tables.push(slots);
+        Ok(Facts { epoch, families, tables, ..Facts::default() })
+    }
 }
 
-fn standby(rows: &[Row]) -> Result<Vec<Family>, CollectError> {
-    let mut families = Vec::new();
-    for row in rows {
-        let row = Fields::new(NAME, row);
-        let receiver_up = row.number("receiver_up")?.unwrap_or(0.0).min(1.0);
-        families.push(Family::scalar("pharos_postgres_standby_receiver_up", receiver_up));
-        let bytes = row.number("lag_bytes")?.map(|bytes| bytes.max(0.0));
-        families.extend(bytes.map(|bytes| Family::scalar("pharos_postgres_standby_replay_lag_bytes", bytes)));
-        // On an idle primary the age of the last transaction grows although nothing is missing; without a receiver nobody knows.
-        let caught_up = bytes == Some(0.0) && receiver_up > 0.0;
-        let seconds = if caught_up { Some(0.0) } else { row.number("replay_age")? };
-        families.extend(seconds.map(|seconds| Family::scalar("pharos_postgres_standby_replay_lag_seconds", seconds.max(0.0))));
-    }
-    Ok(families)
+/// While a session lasts, a server's own timeline changes with its role alone.
+fn course(session: &Session, in_recovery: bool) -> Course {
+    Course { epoch: session.epoch(), timeline: i64::from(in_recovery) }
 }
 
-fn slots(rows: &[Row]) -> Result<Vec<Family>, CollectError> {
-    let metrics = [
-        "pharos_postgres_slot_active",
-        "pharos_postgres_slot_retained_bytes",
-        "pharos_postgres_slot_safe_bytes",
-        "pharos_postgres_slot_wal_lost",
-    ];
-    let mut families = FamiliesBuilder::new(&["slot", "slot_type"], &metrics);
-    for row in rows {
-        let row = Fields::new(NAME, row);
-        let retained = row.number("retained_bytes")?.map(|bytes| bytes.max(0.0));
-        let values = [row.number("active")?, retained, row.number("safe_bytes")?, row.number("wal_lost")?];
-        families.push(&[row.text("slot")?, row.text("slot_type")?], &values);
+impl Collector<Session> for Replication {
+    fn name(&self) -> &'static str {
+        NAME
     }
-    Ok(families.finish())
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.read(session, now).boxed()
+    }
 }

@@ -1,3 +1,17 @@
--- The server's role in replication and when it started.
-SELECT pg_is_in_recovery() AS in_recovery,
+-- The server's role in replication, its timeline and its place in the WAL, and when it started.
+-- A primary's timeline is that of the file it writes: right after a promotion the control file still holds the one before. A standby's is
+-- the newest one it knows of: its control file follows only at the next restartpoint.
+SELECT r.in_recovery,
+       CASE WHEN r.in_recovery
+            THEN (SELECT greatest(s.timeline_id, p.min_recovery_end_timeline, w.received_tli)
+                  FROM pg_control_checkpoint() s
+                  CROSS JOIN pg_control_recovery() p
+                  LEFT JOIN pg_stat_wal_receiver w ON true)::int8
+            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int8
+       END AS timeline,
+       pg_wal_lsn_diff(CASE WHEN r.in_recovery THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, '0/0')::int8 AS lsn_bytes,
+       CASE WHEN r.in_recovery
+            THEN pg_wal_lsn_diff(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')::int8
+       END AS received_lsn_bytes,
        extract(epoch FROM pg_postmaster_start_time())::float8 AS started_at
+FROM (SELECT pg_is_in_recovery() AS in_recovery) r

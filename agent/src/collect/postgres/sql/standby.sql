@@ -1,5 +1,16 @@
--- How far this standby is behind what it received, and whether it still receives. Null on a primary.
-SELECT pg_wal_lsn_diff(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::float8 AS lag_bytes,
+-- How far this standby is behind what it received, whether it replays, and whether it still receives. No row on a primary.
+-- The receiver's clock is this server's, so the age of its last message has no error of two clocks.
+SELECT pg_wal_lsn_diff(p.received, '0/0')::int8 AS received_lsn_bytes,
+       pg_wal_lsn_diff(p.replayed, '0/0')::int8 AS replayed_lsn_bytes,
+       pg_wal_lsn_diff(w.latest_end_lsn, p.received)::float8 AS shipping_lag_bytes,
        extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 AS replay_age,
-       (SELECT count(*) FROM pg_stat_wal_receiver w WHERE w.status = 'streaming')::float8 AS receiver_up
+       (pg_get_wal_replay_pause_state() = 'paused')::int4::float8 AS replay_paused,
+       coalesce(w.status = 'streaming', false)::int4::float8 AS receiver_up,
+       extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS message_age,
+       w.status AS receiver_status,
+       w.sender_host,
+       w.sender_port,
+       w.slot_name AS receiver_slot
+FROM (SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS received, pg_last_wal_replay_lsn() AS replayed) p
+LEFT JOIN pg_stat_wal_receiver w ON true
 WHERE pg_is_in_recovery()

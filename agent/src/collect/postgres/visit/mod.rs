@@ -13,6 +13,7 @@ mod relations;
 mod round;
 mod rounds;
 mod sequences;
+mod subscription_tables;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ fn visits(connector: &Connector) -> Vec<Box<dyn Visit>> {
         Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage)),
         Box::new(sequences::Sequences::new(interval.of(sequences::NAME))),
         Box::new(extensions::Extensions::new(interval.of(extensions::NAME))),
+        Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::NAME))),
     ]
 }
 

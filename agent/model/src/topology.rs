@@ -1,0 +1,333 @@
+//! The servers of one database: who is its primary, who follows and how far behind, and whether they are one cluster at all.
+//!
+//! Nothing is taken from the configuration but the list: a role is what the server itself said last. Two servers that write are a split
+//! brain only if each was seen writing after the other one had begun: during a switchover the last word of the old primary is still there
+//! when the new one already writes.
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod stories;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::alert::Now;
+use crate::lsn_history::{Course, LsnHistory, TimeLag};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Primary,
+    Standby,
+    /// It was never reached.
+    Unknown,
+}
+
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What one member said of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// When it said so, on the agent's monotonic clock.
+    pub at: Duration,
+    /// None where the role may not read it.
+    pub system_identifier: Option<String>,
+    pub in_recovery: bool,
+    pub course: Course,
+    /// Where a primary writes, and up to where a standby has replayed.
+    pub lsn: Option<u64>,
+    /// Up to where a standby has what it may replay.
+    pub received_lsn: Option<u64>,
+}
+
+impl Identity {
+    fn role(&self) -> Role {
+        if self.in_recovery { Role::Standby } else { Role::Primary }
+    }
+}
+
+/// One look at one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub member: String,
+    pub up: bool,
+    /// None while it cannot be read.
+    pub identity: Option<Identity>,
+}
+
+/// Behind, in bytes and in time; none where it cannot be known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lag {
+    pub bytes: Option<u64>,
+    pub time: Option<TimeLag>,
+}
+
+/// One member as it is now. What is not known now is as it was known last: then `up` says that it is gone, and there is no lag.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Member {
+    pub name: String,
+    pub role: Role,
+    pub up: bool,
+    pub timeline: Option<i64>,
+    pub system_identifier: Option<String>,
+    pub lsn: Option<u64>,
+    /// Of a standby of the primary's cluster: what it has not replayed.
+    pub lag: Lag,
+    /// What of that has not even arrived.
+    pub shipping: Lag,
+    /// Wall time since when it is known to have this role.
+    pub role_since_ms: Option<u64>,
+}
+
+/// All members as they are now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    pub members: Vec<Member>,
+    /// Where to write; none while nobody is known to.
+    pub primary: Option<String>,
+    /// Members that write to one cluster at the same time.
+    pub split_brain: Vec<String>,
+    /// Different clusters among the members.
+    pub clusters: usize,
+    /// How often another server, or another cluster, became the primary.
+    pub primary_changes: u64,
+    /// What is new since the last look.
+    pub news: Vec<News>,
+}
+
+impl Picture {
+    pub fn primaries(&self) -> usize {
+        self.members.iter().filter(|member| member.up && member.role == Role::Primary).count()
+    }
+}
+
+/// Something that people are told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    PrimaryChanged {
+        from: String,
+        to: String,
+    },
+    SplitBrain {
+        members: Vec<String>,
+    },
+    SplitBrainEnded,
+    /// Another cluster answers where this one did.
+    ClusterReplaced {
+        member: String,
+    },
+}
+
+impl News {
+    /// A closed set, for those who count.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::PrimaryChanged { .. } => "primary-changed",
+            Self::SplitBrain { .. } => "split-brain",
+            Self::SplitBrainEnded => "split-brain-ended",
+            Self::ClusterReplaced { .. } => "cluster-replaced",
+        }
+    }
+}
+
+impl std::fmt::Display for News {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::PrimaryChanged { from, to } if from == to => write!(f, "`{to}` is the primary of another cluster than before"),
+            Self::PrimaryChanged { from, to } => write!(f, "the primary is now `{to}`, no longer `{from}`"),
+            Self::SplitBrain { members } => write!(f, "split brain: `{}` write to one cluster at the same time", members.join("` and `")),
+            Self::SplitBrainEnded => write!(f, "the split brain is over"),
+            Self::ClusterReplaced { member } => write!(f, "another cluster answers as `{member}`"),
+        }
+    }
+}
+
+/// What is remembered of a member.
+#[derive(Debug, Clone)]
+struct Known {
+    up: bool,
+    /// What it said last.
+    identity: Option<Identity>,
+    /// Whether that still holds.
+    is_current: bool,
+    /// When it first said so of its role, without a break.
+    role_from: Duration,
+    role_since_ms: u64,
+}
+
+/// Who writes, and to what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Primary {
+    member: String,
+    system_identifier: Option<String>,
+}
+
+/// One database over time.
+#[derive(Debug, Clone, Default)]
+pub struct Topology {
+    known: BTreeMap<String, Known>,
+    primary: Option<Primary>,
+    primary_changes: u64,
+    history: LsnHistory,
+    split_brain: Vec<String>,
+}
+
+impl Topology {
+    /// Takes in one look at every member.
+    pub fn look(&mut self, reports: &[Report], now: Now) -> Picture {
+        let mut news = Vec::new();
+        self.known.retain(|member, _| reports.iter().any(|report| report.member == *member));
+        for report in reports {
+            news.extend(self.note(report, now));
+        }
+        news.extend(self.follow());
+        let split_brain = self.writing_at_once();
+        if split_brain != self.split_brain {
+            let members = split_brain.clone();
+            news.push(if members.is_empty() { News::SplitBrainEnded } else { News::SplitBrain { members } });
+            self.split_brain.clone_from(&split_brain);
+        }
+        Picture {
+            members: reports.iter().map(|report| self.member(&report.member)).collect(),
+            primary: self.writer().map(|(member, _)| member.to_owned()),
+            split_brain,
+            clusters: self.clusters(),
+            primary_changes: self.primary_changes,
+            news,
+        }
+    }
+
+    fn note(&mut self, report: &Report, now: Now) -> Option<News> {
+        let Report { member, up, identity } = report;
+        let fresh = Known { up: *up, identity: None, is_current: false, role_from: now.monotonic, role_since_ms: now.wall_ms };
+        let known = self.known.entry(member.clone()).or_insert(fresh);
+        known.up = *up;
+        known.is_current = *up && identity.is_some();
+        let identity = identity.as_ref().filter(|_| *up)?;
+        let before = known.identity.replace(identity.clone());
+        let is_replaced = before.as_ref().is_some_and(|before| differ(before, identity));
+        if is_replaced || before.is_none_or(|before| before.role() != identity.role()) {
+            (known.role_from, known.role_since_ms) = (identity.at, now.wall_ms);
+        }
+        is_replaced.then(|| News::ClusterReplaced { member: member.clone() })
+    }
+
+    /// Members that write now, as far as anybody knows.
+    fn writers(&self) -> impl Iterator<Item = (&str, &Known, &Identity)> {
+        let current = self.known.iter().filter(|(_, known)| known.is_current);
+        current.filter_map(|(member, known)| Some((member.as_str(), known, known.identity.as_ref()?))).filter(|(.., id)| !id.in_recovery)
+    }
+
+    /// Goes on with the primary that there is now, and notes where it is.
+    fn follow(&mut self) -> Option<News> {
+        let cluster = self.main_cluster();
+        let rank = |member: &str, identity: &Identity| {
+            let is_the_same = self.primary.as_ref().is_some_and(|primary| primary.member == member);
+            (identity.system_identifier == cluster, identity.course.timeline, is_the_same)
+        };
+        let best = self.writers().max_by_key(|(member, _, identity)| rank(member, identity));
+        let (member, identity) = best.map(|(member, _, identity)| (member.to_owned(), identity.clone()))?;
+        let next = Primary { member, system_identifier: identity.system_identifier.clone() };
+        let before = self.primary.replace(next.clone());
+        let is_another = before.as_ref().is_some_and(|before| is_another(before, &next));
+        if is_another {
+            self.history = LsnHistory::default();
+        }
+        if let Some(lsn) = identity.lsn {
+            self.history.push(identity.course, identity.at, lsn);
+        }
+        let before = before.filter(|_| is_another)?;
+        self.primary_changes += 1;
+        Some(News::PrimaryChanged { from: before.member, to: next.member })
+    }
+
+    /// The cluster of most members; of several such, the one that was followed so far.
+    fn main_cluster(&self) -> Option<String> {
+        let mut members: BTreeMap<&str, usize> = BTreeMap::new();
+        for identity in self.known.values().filter(|known| known.is_current).filter_map(|known| known.identity.as_ref()) {
+            if let Some(cluster) = &identity.system_identifier {
+                *members.entry(cluster).or_default() += 1;
+            }
+        }
+        let followed = self.primary.as_ref().and_then(|primary| primary.system_identifier.as_deref());
+        let best = members.into_iter().max_by_key(|(cluster, count)| (*count, followed == Some(*cluster)));
+        best.map(|(cluster, _)| cluster.to_owned())
+    }
+
+    /// Members whose times of writing to one cluster overlap.
+    fn writing_at_once(&self) -> Vec<String> {
+        let overlap = |one: (&Known, &Identity), other: (&Known, &Identity)| {
+            one.1.system_identifier == other.1.system_identifier && one.1.at >= other.0.role_from && other.1.at >= one.0.role_from
+        };
+        let others =
+            |member: &str| self.writers().filter(|(other, ..)| *other != member).map(|(_, known, id)| (known, id)).collect::<Vec<_>>();
+        let split = self.writers().filter(|(member, known, id)| others(member).into_iter().any(|other| overlap((known, id), other)));
+        split.map(|(member, ..)| member.to_owned()).collect()
+    }
+
+    /// The primary while it is known to write.
+    fn writer(&self) -> Option<(&str, &Identity)> {
+        let primary = self.primary.as_ref()?;
+        self.writers().find(|(member, ..)| *member == primary.member).map(|(member, _, identity)| (member, identity))
+    }
+
+    fn clusters(&self) -> usize {
+        let identities = self.known.values().filter_map(|known| known.identity.as_ref());
+        identities.filter_map(|identity| identity.system_identifier.as_deref()).collect::<BTreeSet<_>>().len()
+    }
+
+    fn member(&self, name: &str) -> Member {
+        let known = self.known.get(name);
+        let identity = known.and_then(|known| known.identity.as_ref());
+        let current = identity.filter(|_| known.is_some_and(|known| known.is_current));
+        let lag_of =
+            |lsn: fn(&Identity) -> Option<u64>| current.map(|identity| self.lag(name, identity, lsn(identity))).unwrap_or_default();
+        Member {
+            name: name.to_owned(),
+            role: identity.map_or(Role::Unknown, Identity::role),
+            up: known.is_some_and(|known| known.up),
+            timeline: identity.map(|identity| identity.course.timeline),
+            system_identifier: identity.and_then(|identity| identity.system_identifier.clone()),
+            lsn: identity.and_then(|identity| identity.lsn),
+            lag: lag_of(|identity| identity.lsn),
+            shipping: lag_of(|identity| identity.received_lsn),
+            role_since_ms: known.filter(|_| identity.is_some()).map(|known| known.role_since_ms),
+        }
+    }
+
+    /// How far `lsn` of a standby is behind the primary, as of when the standby said so. While the primary is away nothing new can be
+    /// missed, so the lag is what it was when the primary was last seen.
+    fn lag(&self, name: &str, identity: &Identity, lsn: Option<u64>) -> Lag {
+        let primary = self.primary.as_ref().filter(|primary| primary.member != name && identity.in_recovery);
+        let leader = primary.and_then(|primary| self.known.get(&primary.member)?.identity.as_ref());
+        let (Some(leader), Some(lsn), Some(last_at)) = (leader, lsn, self.history.last_at()) else { return Lag::default() };
+        let is_elsewhere = differ(leader, identity);
+        // On another timeline than the primary, and further than it: that is not ahead, it went another way.
+        let went_another_way = identity.course.timeline != leader.course.timeline && leader.lsn.is_none_or(|last| lsn > last);
+        if is_elsewhere || went_another_way {
+            return Lag::default();
+        }
+        let at = if self.writer().is_some() { identity.at } else { identity.at.min(last_at) };
+        let bytes = self.history.lsn_at(at).map(|there| there.saturating_sub(lsn));
+        Lag { bytes, time: self.history.lag(lsn, at) }
+    }
+}
+
+/// Whether both are known to be of different clusters.
+fn differ(one: &Identity, other: &Identity) -> bool {
+    one.system_identifier.is_some() && other.system_identifier.is_some() && one.system_identifier != other.system_identifier
+}
+
+fn is_another(before: &Primary, next: &Primary) -> bool {
+    let is_replaced =
+        before.system_identifier.is_some() && next.system_identifier.is_some() && before.system_identifier != next.system_identifier;
+    before.member != next.member || is_replaced
+}

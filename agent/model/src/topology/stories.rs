@@ -1,0 +1,228 @@
+//! What becomes of a database of two or three servers, one look per line.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+/// One server in words: `a:primary/1@100` writes on timeline 1 at LSN 100, `b:standby/1@90` has replayed 90 and `b:standby/1@90+95`
+/// received 95, `c:down` cannot be reached, `c:mute` cannot be read. `x/` before the role is another cluster than `one`.
+fn report(text: &str, at: Duration) -> Report {
+    let (member, said) = text.split_once(':').unwrap();
+    let (up, said) = match said {
+        "down" => (false, None),
+        "mute" => (true, None),
+        said => (true, Some(said)),
+    };
+    let identity = said.map(|said| {
+        let (who, place) = said.split_once('@').unwrap();
+        let parts: Vec<&str> = who.split('/').collect();
+        let (cluster, role, timeline) = match parts[..] {
+            [role, timeline] => ("one", role, timeline),
+            [cluster, role, timeline] => (cluster, role, timeline),
+            _ => panic!("{text}"),
+        };
+        let (lsn, received) = place.split_once('+').map_or((place, place), |(lsn, received)| (lsn, received));
+        Identity {
+            at,
+            system_identifier: Some(cluster.to_owned()),
+            in_recovery: role == "standby",
+            course: Course { epoch: 0, timeline: timeline.parse().unwrap() },
+            lsn: Some(lsn.parse().unwrap()),
+            received_lsn: (role == "standby").then(|| received.parse().unwrap()),
+        }
+    });
+    Report { member: member.to_owned(), up, identity }
+}
+
+fn shown(picture: &Picture) -> String {
+    let members = picture.members.iter().map(|member| {
+        let state = if member.up { "" } else { " (down)" };
+        let time =
+            member.lag.time.map_or(String::new(), |time| format!(" {}{}s", if time.is_minimum { ">=" } else { "" }, time.by.as_secs_f64()));
+        let lag = member.lag.bytes.map_or(String::new(), |bytes| format!(" -{bytes}"));
+        format!("{} {}{state}{lag}{time}", member.name, member.role.as_str())
+    });
+    let members: Vec<String> = members.collect();
+    let news: String = picture.news.iter().map(|news| format!(" ! {news}")).collect();
+    let primary = picture.primary.as_deref().unwrap_or("nobody");
+    format!("{primary} of {}, {} changes | {}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
+}
+
+/// A line per look, ten seconds apart; a member is seen a second after the one before it.
+fn check(looks: &str, expected: Expect) {
+    let mut topology = Topology::default();
+    let mut text = String::new();
+    let mut last: BTreeMap<String, (String, Duration)> = BTreeMap::new();
+    for (index, line) in looks.trim().lines().enumerate() {
+        let begin = Duration::from_secs(index as u64 * 10);
+        for (place, word) in line.split_whitespace().enumerate() {
+            let name = word.split_once(':').unwrap().0.to_owned();
+            // `a:.` was not asked again: what it said last still stands.
+            if !word.ends_with(":.") {
+                last.insert(name, (word.to_owned(), begin + Duration::from_secs(place as u64)));
+            }
+        }
+        let reports: Vec<Report> = last.values().map(|(word, at)| report(word, *at)).collect();
+        let now = begin + Duration::from_secs(5);
+        text.push_str(&shown(&topology.look(&reports, Now { monotonic: now, wall_ms: now.as_millis() as u64 })));
+    }
+    expected.assert_eq(&text);
+}
+
+#[test]
+fn a_promotion_is_followed_and_the_old_primary_that_returns_is_a_split_brain() {
+    check(
+        "
+        a:primary/1@100 b:standby/1@100
+        a:down b:standby/1@100
+        a:down b:primary/2@120
+        a:primary/1@110 b:primary/2@150
+        a:down b:primary/2@160
+        a:standby/2@170 b:primary/2@170
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary, b standby -0 0s
+            nobody of 1, 0 changes | a primary (down), b standby -0 0s
+            b of 1, 1 changes | a primary (down), b primary ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a primary, b primary ! split brain: `a` and `b` write to one cluster at the same time
+            b of 1, 1 changes | a primary (down), b primary ! the split brain is over
+            b of 1, 1 changes | a standby -0 0s, b primary
+        "#]],
+    );
+}
+
+#[test]
+fn a_switchover_is_no_split_brain_although_the_last_word_of_the_old_primary_is_still_there() {
+    check(
+        "
+        a:primary/1@100 b:standby/1@100
+        a:. b:primary/2@110
+        a:standby/2@110 b:primary/2@110
+        a:standby/2@110 b:primary/2@300
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary, b standby -0 0s
+            b of 1, 1 changes | a primary, b primary ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a standby -0 0s, b primary
+            b of 1, 1 changes | a standby -171 9s, b primary
+        "#]],
+    );
+}
+
+#[test]
+fn two_that_write_on_one_timeline_are_told_and_the_one_that_was_followed_stays_the_primary() {
+    check(
+        "
+        a:standby/1@100 b:primary/1@100 c:standby/1@100
+        a:primary/2@110 b:down c:primary/2@120
+        a:primary/2@120 b:down c:primary/2@130
+        a:down b:down c:primary/2@140
+        ",
+        expect![[r#"
+            b of 1, 0 changes | a standby -0 0s, b primary, c standby -0 0s
+            c of 1, 1 changes | a primary, b primary (down), c primary ! the primary is now `c`, no longer `b`
+            c of 1, 1 changes | a primary, b primary (down), c primary ! split brain: `a` and `c` write to one cluster at the same time
+            c of 1, 1 changes | a primary (down), b primary (down), c primary ! the split brain is over
+        "#]],
+    );
+}
+
+#[test]
+fn a_standby_that_stands_still_lags_in_time_while_the_primary_writes_and_not_while_it_is_idle() {
+    check(
+        "
+        a:primary/1@1000 b:standby/1@1000
+        a:primary/1@2000 b:standby/1@1000
+        a:primary/1@3000 b:standby/1@1000+2500
+        a:primary/1@3000 b:standby/1@3000
+        a:primary/1@3000 b:standby/1@3000
+        a:primary/1@3000 b:mute
+        a:primary/1@3000 b:down
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary, b standby -0 0s
+            a of 1, 0 changes | a primary, b standby -1000 11s
+            a of 1, 0 changes | a primary, b standby -2000 21s
+            a of 1, 0 changes | a primary, b standby -0 0s
+            a of 1, 0 changes | a primary, b standby -0 0s
+            a of 1, 0 changes | a primary, b standby
+            a of 1, 0 changes | a primary, b standby (down)
+        "#]],
+    );
+}
+
+#[test]
+fn while_the_primary_is_away_no_lag_grows() {
+    check(
+        "
+        a:primary/1@1000 b:standby/1@1000
+        a:primary/1@2000 b:standby/1@1500
+        a:down b:standby/1@1500
+        a:down b:standby/1@1500
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary, b standby -0 0s
+            a of 1, 0 changes | a primary, b standby -500 6s
+            nobody of 1, 0 changes | a primary (down), b standby -500 5s
+            nobody of 1, 0 changes | a primary (down), b standby -500 5s
+        "#]],
+    );
+}
+
+#[test]
+fn servers_of_different_clusters_are_told_apart_and_are_no_split_brain() {
+    check(
+        "
+        a:primary/1@100 b:standby/1@100 c:two/primary/7@9000
+        a:primary/1@100 b:standby/1@100 c:two/primary/7@9000
+        ",
+        expect![[r#"
+            a of 2, 0 changes | a primary, b standby -0 0s, c primary
+            a of 2, 0 changes | a primary, b standby -0 0s, c primary
+        "#]],
+    );
+}
+
+#[test]
+fn another_cluster_behind_the_same_address_is_another_primary() {
+    check(
+        "
+        a:primary/1@100
+        a:down
+        a:two/primary/1@50
+        a:two/primary/1@60
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary
+            nobody of 1, 0 changes | a primary (down)
+            a of 1, 1 changes | a primary ! another cluster answers as `a` ! `a` is the primary of another cluster than before
+            a of 1, 1 changes | a primary
+        "#]],
+    );
+}
+
+#[test]
+fn a_server_that_went_another_way_is_not_ahead() {
+    check(
+        "
+        a:primary/1@100 b:standby/1@100 c:standby/1@120
+        a:down b:primary/2@110 c:standby/1@120
+        a:down b:primary/2@115 c:standby/1@120
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary, b standby -0 0s, c standby -0 0s
+            b of 1, 1 changes | a primary (down), b primary, c standby ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a primary (down), b primary, c standby
+        "#]],
+    );
+}
+
+#[test]
+fn nobody_was_ever_reached() {
+    check(
+        "a:down b:mute",
+        expect![[r#"
+        nobody of 0, 0 changes | a unknown (down), b unknown
+    "#]],
+    );
+}

@@ -1,0 +1,185 @@
+//! Indexes that no server of a database uses: one that the primary never scans may be what a standby lives on.
+
+use std::collections::BTreeMap;
+
+use crate::snapshot::{Column, Table};
+
+/// The largest come first; the rest would be read by nobody.
+const ROWS_MAX: usize = 500;
+
+/// What one member's `indexes` part says; none where it could not be asked.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemberIndexes<'a> {
+    /// Table `indexes`.
+    pub indexes: Option<&'a Table>,
+    /// Table `index_facts`, which knows since when scans are counted.
+    pub facts: Option<&'a Table>,
+}
+
+/// An index that nobody who could be asked has scanned. It is judged only if all were asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnusedIndex {
+    /// Datname, schema, relation, index.
+    pub name: [String; 4],
+    pub size_bytes: i64,
+    pub members_asked: usize,
+    pub members_total: usize,
+    /// The shortest time over which a member has counted scans.
+    pub stats_age_seconds: Option<f64>,
+}
+
+impl UnusedIndex {
+    pub fn is_judged(&self) -> bool {
+        self.members_asked == self.members_total
+    }
+}
+
+type Name<'a> = [&'a str; 4];
+
+#[derive(Default)]
+struct Seen {
+    asked: usize,
+    size_bytes: i64,
+    is_used: bool,
+    stats_age_seconds: Option<f64>,
+}
+
+/// The largest first. An index that a member does not list was not asked there.
+pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
+    let mut seen: BTreeMap<Name<'_>, Seen> = BTreeMap::new();
+    for member in members {
+        let said = member.facts.map(said).unwrap_or_default();
+        let Some(table) = member.indexes else { continue };
+        for row in 0..table.row_count as usize {
+            let (Some(name), Some(scans)) = (name(table, row), table.integer("scans", row)) else { continue };
+            let index = seen.entry(name).or_default();
+            index.asked += 1;
+            index.size_bytes = index.size_bytes.max(table.integer("size_bytes", row).unwrap_or_default());
+            let (age, is_guarded) = said.get(&name).copied().unwrap_or_default();
+            index.is_used |= scans > 0 || is_guarded || is_needed(table, row);
+            index.stats_age_seconds = index.stats_age_seconds.into_iter().chain(age).reduce(f64::min);
+        }
+    }
+    let unused = seen.into_iter().filter(|(_, index)| !index.is_used).map(|(name, index)| UnusedIndex {
+        name: name.map(str::to_owned),
+        size_bytes: index.size_bytes,
+        members_asked: index.asked,
+        members_total: members.len(),
+        stats_age_seconds: index.stats_age_seconds,
+    });
+    let mut unused: Vec<UnusedIndex> = unused.collect();
+    unused.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.name.cmp(&b.name)));
+    unused.truncate(ROWS_MAX);
+    unused
+}
+
+fn name(table: &Table, row: usize) -> Option<Name<'_>> {
+    Some([table.text("datname", row)?, table.text("schema", row)?, table.text("relation", row)?, table.text("index", row)?])
+}
+
+/// It holds something true, whether or not anybody reads it.
+fn is_needed(table: &Table, row: usize) -> bool {
+    ["is_unique", "is_primary", "is_constraint"].into_iter().any(|column| table.boolean(column, row) == Some(true))
+}
+
+/// Of what a member finds unused: since when it counts, and whether something speaks against dropping it all the same.
+fn said(facts: &Table) -> BTreeMap<Name<'_>, (Option<f64>, bool)> {
+    let unused = (0..facts.row_count as usize).filter(|row| facts.text("fact", *row) == Some("unused"));
+    unused
+        .filter_map(|row| Some((name(facts, row)?, (facts.number("stats_age_seconds", row), facts.text("guard", row).is_some()))))
+        .collect()
+}
+
+/// The columns of the table `unused_indexes`.
+pub fn columns(unused: &[UnusedIndex]) -> Vec<Column> {
+    let text = |name: &str, place: usize| Column::text(name, unused.iter().map(move |index| Some(index.name[place].as_str())));
+    let count = |count: usize| i64::try_from(count).ok();
+    vec![
+        text("datname", 0),
+        text("schema", 1),
+        text("relation", 2),
+        text("index", 3),
+        Column::integer("size_bytes", unused.iter().map(|index| Some(index.size_bytes))),
+        Column::integer("scans", unused.iter().map(|_| Some(0))),
+        Column::integer("members_asked", unused.iter().map(|index| count(index.members_asked))),
+        Column::integer("members_total", unused.iter().map(|index| count(index.members_total))),
+        Column::float("stats_age_seconds", "seconds", unused.iter().map(|index| index.stats_age_seconds)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `index scans size`, with `!` after the name of one that is unique.
+    fn table(rows: &[(&str, i64, i64)]) -> Table {
+        let text = |name: &str, value: &'static str| Column::text(name, rows.iter().map(move |_| Some(value)));
+        let no = |name: &str| Column::boolean(name, rows.iter().map(|_| Some(false)));
+        Table::new(
+            "indexes",
+            vec![
+                text("datname", "app"),
+                text("schema", "public"),
+                text("relation", "orders"),
+                Column::text("index", rows.iter().map(|(name, ..)| Some(name.trim_end_matches('!')))),
+                Column::integer("scans", rows.iter().map(|(_, scans, _)| (*scans >= 0).then_some(*scans))),
+                Column::integer("size_bytes", rows.iter().map(|(.., size)| Some(*size))),
+                Column::boolean("is_unique", rows.iter().map(|(name, ..)| Some(name.ends_with('!')))),
+                no("is_primary"),
+                no("is_constraint"),
+            ],
+        )
+    }
+
+    /// `!` after the name of one that is guarded.
+    fn facts(rows: &[(&str, f64)]) -> Table {
+        let text = |name: &str, value: &'static str| Column::text(name, rows.iter().map(move |_| Some(value)));
+        let index = Column::text("index", rows.iter().map(|(name, _)| Some(name.trim_end_matches('!'))));
+        let guard = Column::text("guard", rows.iter().map(|(name, _)| name.ends_with('!').then_some("it supports a foreign key")));
+        let age = Column::float("stats_age_seconds", "seconds", rows.iter().map(|(_, age)| Some(*age)));
+        Table::new(
+            "index_facts",
+            vec![text("datname", "app"), text("schema", "public"), text("relation", "orders"), index, text("fact", "unused"), age, guard],
+        )
+    }
+
+    /// `index asked/total size age` of every unused one.
+    #[track_caller]
+    fn check(members: &[MemberIndexes<'_>], expected: &[&str]) {
+        let show = |index: UnusedIndex| {
+            let [.., name] = &index.name;
+            let age = index.stats_age_seconds.map_or("?".to_owned(), |age| age.to_string());
+            format!("{name} {}/{} {} {age}", index.members_asked, index.members_total, index.size_bytes)
+        };
+        assert_eq!(unused_indexes(members).into_iter().map(show).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn an_index_that_one_standby_reads_is_used() {
+        let primary = table(&[("dead", 0, 10), ("read-there", 0, 99), ("read-here", 7, 50), ("key!", 0, 40)]);
+        let standby = table(&[("dead", 0, 12), ("read-there", 3, 99), ("read-here", 0, 50), ("key!", 0, 40)]);
+        let of = |indexes| MemberIndexes { indexes: Some(indexes), facts: None };
+        check(&[of(&primary), of(&standby)], &["dead 2/2 12 ?"]);
+    }
+
+    #[test]
+    fn a_member_that_could_not_be_asked_leaves_it_unjudged() {
+        let (primary, partly) = (table(&[("dead", 0, 10), ("new", 0, 5)]), table(&[("dead", 0, 10), ("new", -1, 5)]));
+        let of = |indexes| MemberIndexes { indexes: Some(indexes), facts: None };
+        check(&[of(&primary), MemberIndexes::default()], &["dead 1/2 10 ?", "new 1/2 5 ?"]);
+        check(&[of(&primary), of(&partly)], &["dead 2/2 10 ?", "new 1/2 5 ?"]);
+        assert!(!unused_indexes(&[of(&primary), MemberIndexes::default()])[0].is_judged());
+        check(&[MemberIndexes::default()], &[]);
+    }
+
+    #[test]
+    fn the_shortest_time_of_counting_is_told_and_what_is_guarded_is_left_out() {
+        let indexes = table(&[("dead", 0, 10)]);
+        let (long, short) = (facts(&[("dead", 9_000.0)]), facts(&[("dead", 60.0)]));
+        let of = |facts| MemberIndexes { indexes: Some(&indexes), facts };
+        check(&[of(Some(&long)), of(Some(&short))], &["dead 2/2 10 60"]);
+        check(&[of(Some(&long)), of(None)], &["dead 2/2 10 9000"]);
+        let guarded = facts(&[("dead!", 60.0)]);
+        check(&[of(Some(&guarded)), of(None)], &[]);
+    }
+}

@@ -1,0 +1,117 @@
+//! From what members say to what is known of their database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::delta::Change;
+use pharos_model::lsn_history::Course;
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Snapshot, Table};
+use pharos_model::topology::{Identity, Lag, Member, Picture, Report};
+use pharos_model::unused_indexes::{self, MemberIndexes, unused_indexes};
+
+/// The part of a server's snapshot that says who it is.
+const SERVER: &str = "server";
+
+/// What a member's latest snapshot says at `now`: nothing that is stale by then.
+pub fn report(snapshot: &Snapshot, now: Duration) -> Report {
+    let up = snapshot.scalar("pharos_postgres_up") == Some(1.0);
+    let reading = snapshot.parts.get(SERVER).and_then(|part| part.reading.as_deref()).filter(|reading| reading.fresh_until >= now);
+    Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity) }
+}
+
+fn identity(reading: &Reading) -> Option<Identity> {
+    let table = reading.tables.iter().find(|table| table.name == "identity")?;
+    let lsn = |column: &str| table.integer(column, 0).map(i64::unsigned_abs);
+    Some(Identity {
+        at: reading.at,
+        system_identifier: table.text("system_identifier", 0).map(str::to_owned),
+        in_recovery: table.boolean("in_recovery", 0)?,
+        course: Course { epoch: reading.epoch, timeline: table.integer("timeline", 0).unwrap_or_default() },
+        lsn: lsn("lsn_bytes"),
+        received_lsn: lsn("received_lsn_bytes"),
+    })
+}
+
+pub fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part {
+    let count = |count: usize| count as f64;
+    let is_split = f64::from(u8::from(!picture.split_brain.is_empty()));
+    let mut families = vec![
+        Family::scalar("pharos_database_members", count(picture.members.len())),
+        Family::scalar("pharos_database_members_up", count(picture.members.iter().filter(|member| member.up).count())),
+        Family::scalar("pharos_database_primaries", count(picture.primaries())),
+        Family::scalar("pharos_database_split_brain", is_split),
+        Family::scalar("pharos_database_clusters", count(picture.clusters)),
+        Family::scalar("pharos_database_primary_changes_total", picture.primary_changes as f64),
+    ];
+    let metrics = ["pharos_database_member_lag_seconds", "pharos_database_member_lag_bytes", "pharos_database_primary_info"];
+    let mut of_members = FamiliesBuilder::new(&["member"], &metrics);
+    for member in &picture.members {
+        let is_primary = picture.primary.as_ref() == Some(&member.name);
+        let values = [seconds(&member.lag), member.lag.bytes.map(|bytes| bytes as f64), is_primary.then_some(1.0)];
+        of_members.push(&[&member.name], &values);
+    }
+    families.extend(of_members.finish());
+    Part::present(Arc::new(Reading { at, fresh_until, epoch: 0, families, tables: vec![members(picture)] }))
+}
+
+fn seconds(lag: &Lag) -> Option<f64> {
+    lag.time.map(|time| time.by.as_secs_f64())
+}
+
+fn bytes(lag: &Lag) -> Option<i64> {
+    lag.bytes.and_then(|bytes| i64::try_from(bytes).ok())
+}
+
+fn members(picture: &Picture) -> Table {
+    let members = &picture.members;
+    let integer = |name: &str, value: fn(&Member) -> Option<i64>| Column::integer(name, members.iter().map(value));
+    let in_seconds =
+        |name: &str, lag: fn(&Member) -> &Lag| Column::float(name, "seconds", members.iter().map(move |member| seconds(lag(member))));
+    let writes_too = |member: &Member| picture.split_brain.contains(&member.name);
+    Table::new(
+        "members",
+        vec![
+            Column::text("member", members.iter().map(|member| Some(member.name.as_str()))),
+            Column::text("role", members.iter().map(|member| Some(member.role.as_str()))),
+            Column::boolean("up", members.iter().map(|member| Some(member.up))),
+            // Whether it writes to the cluster to which another member writes as well.
+            Column::boolean("split_brain", members.iter().map(|member| Some(writes_too(member)))),
+            integer("timeline", |member| member.timeline),
+            Column::text("system_identifier", members.iter().map(|member| member.system_identifier.as_deref())),
+            integer("lsn_bytes", |member| member.lsn.and_then(|lsn| i64::try_from(lsn).ok())),
+            in_seconds("lag_seconds", |member| &member.lag),
+            integer("lag_bytes", |member| bytes(&member.lag)),
+            // The agent has not looked for so long: it may be more.
+            Column::boolean("lag_is_minimum", members.iter().map(|member| member.lag.time.map(|time| time.is_minimum))),
+            // What of the lag has not even arrived; the rest waits to be replayed.
+            in_seconds("shipping_lag_seconds", |member| &member.shipping),
+            integer("shipping_lag_bytes", |member| bytes(&member.shipping)),
+            integer("role_since_ms", |member| member.role_since_ms.and_then(|since| i64::try_from(since).ok())),
+        ],
+    )
+}
+
+/// What no member uses, as far as the members could be asked.
+pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) -> Part {
+    let asked: Vec<MemberIndexes<'_>> = members.iter().map(|member| member_indexes(&member.snapshot, at)).collect();
+    if asked.iter().all(|member| member.indexes.is_none()) {
+        return Part::failed("the indexes of no server are known yet");
+    }
+    let unused = unused_indexes(&asked);
+    let judged = || unused.iter().filter(|index| index.is_judged());
+    let families = vec![
+        Family::scalar("pharos_database_unused_indexes", judged().count() as f64),
+        Family::scalar("pharos_database_unused_indexes_size_bytes", judged().map(|index| index.size_bytes as f64).sum()),
+    ];
+    let table = Table::new("unused_indexes", unused_indexes::columns(&unused));
+    Part::present(Arc::new(Reading { at, fresh_until, epoch: 0, families, tables: vec![table] }))
+}
+
+/// Nothing of what is stale by then.
+fn member_indexes(snapshot: &Snapshot, at: Duration) -> MemberIndexes<'_> {
+    let reading = snapshot.parts.get("indexes").and_then(|part| part.reading.as_ref());
+    match reading.is_some_and(|reading| reading.fresh_until >= at) {
+        true => MemberIndexes { indexes: snapshot.table("indexes"), facts: snapshot.table("index_facts") },
+        false => MemberIndexes::default(),
+    }
+}

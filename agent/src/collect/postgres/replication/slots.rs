@@ -1,0 +1,148 @@
+//! Replication slots: what they keep on disk, for how long nobody came for it, and what logical decoding wrote.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pharos_model::resets::Resets;
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+
+use super::super::row::{Fields, query};
+use super::NAME;
+use crate::collect::CollectError;
+use crate::postgres::{Session, Versioned};
+
+const SLOTS: Versioned = Versioned::new(&[
+    (14, include_str!("../sql/slots.sql")),
+    (16, include_str!("../sql/slots.16.sql")),
+    (17, include_str!("../sql/slots.17.sql")),
+]);
+
+const METRICS: [&str; 9] = [
+    "pharos_postgres_slot_active",
+    "pharos_postgres_slot_retained_bytes",
+    "pharos_postgres_slot_safe_bytes",
+    "pharos_postgres_slot_wal_lost",
+    "pharos_postgres_slot_inactive_seconds",
+    "pharos_postgres_slot_invalidated",
+    "pharos_postgres_slot_confirmed_lag_bytes",
+    "pharos_postgres_slot_spill_bytes_total",
+    "pharos_postgres_slot_stream_bytes_total",
+];
+
+#[derive(Default)]
+pub struct Slots {
+    /// Since when each was seen without a consumer, for servers that do not say so.
+    inactive_since: BTreeMap<String, Duration>,
+    resets: Resets,
+}
+
+struct Slot<'a> {
+    name: &'a str,
+    slot_type: &'a str,
+    plugin: Option<&'a str>,
+    datname: Option<&'a str>,
+    active: bool,
+    temporary: bool,
+    wal_status: Option<&'a str>,
+    retained_bytes: Option<i64>,
+    safe_bytes: Option<i64>,
+    confirmed_lag_bytes: Option<f64>,
+    inactive_seconds: f64,
+    invalidation_reason: Option<&'a str>,
+    failover: Option<bool>,
+    synced: Option<bool>,
+    spill_bytes: Option<f64>,
+    stream_bytes: Option<f64>,
+    stats_reset: Option<f64>,
+}
+
+impl Slots {
+    /// With the epoch of their counters.
+    pub async fn read(&mut self, session: &Session, now: Duration) -> Result<(Vec<Family>, Table, u64), CollectError> {
+        let rows = query(session, NAME, SLOTS.sql(session.major())).await?;
+        let mut slots = Vec::new();
+        for row in &rows {
+            slots.push(self.slot(&Fields::new(NAME, row), now)?);
+        }
+        self.inactive_since.retain(|name, _| slots.iter().any(|slot| slot.name == name && !slot.active));
+        let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));
+        let epoch = self.resets.epoch(session.epoch(), resets);
+        Ok((families(&slots), table(&slots), epoch))
+    }
+
+    fn slot<'a>(&mut self, row: &Fields<'a>, now: Duration) -> Result<Slot<'a>, CollectError> {
+        let name = row.text("slot")?;
+        let active = row.field("active")?;
+        Ok(Slot {
+            name,
+            slot_type: row.text("slot_type")?,
+            plugin: row.field("plugin")?,
+            datname: row.field("datname")?,
+            active,
+            temporary: row.field("temporary")?,
+            wal_status: row.field("wal_status")?,
+            retained_bytes: row.field::<Option<i64>>("retained_bytes")?.map(|bytes| bytes.max(0)),
+            safe_bytes: row.field("safe_bytes")?,
+            confirmed_lag_bytes: row.number("confirmed_lag_bytes")?.map(|bytes| bytes.max(0.0)),
+            inactive_seconds: if active { 0.0 } else { self.inactive_seconds(name, row.number("inactive_seconds")?, now) },
+            invalidation_reason: row.field("invalidation_reason")?,
+            failover: row.field("failover")?,
+            synced: row.field("synced")?,
+            spill_bytes: row.number("spill_bytes")?,
+            stream_bytes: row.number("stream_bytes")?,
+            stats_reset: row.number("stats_reset")?,
+        })
+    }
+
+    /// As the server says, or since the agent saw it first.
+    fn inactive_seconds(&mut self, name: &str, said: Option<f64>, now: Duration) -> f64 {
+        let since = *self.inactive_since.entry(name.to_owned()).or_insert(now);
+        said.unwrap_or_else(|| now.saturating_sub(since).as_secs_f64()).max(0.0)
+    }
+}
+
+fn families(slots: &[Slot<'_>]) -> Vec<Family> {
+    let mut families = FamiliesBuilder::new(&["slot", "slot_type"], &METRICS);
+    let flag = |is: bool| Some(f64::from(u8::from(is)));
+    for slot in slots {
+        let wal_lost = match slot.wal_status {
+            Some("lost") => 1.0,
+            Some("unreserved") => 0.5,
+            _ => 0.0,
+        };
+        let values = [
+            flag(slot.active),
+            slot.retained_bytes.map(|bytes| bytes as f64),
+            slot.safe_bytes.map(|bytes| bytes as f64),
+            Some(wal_lost),
+            Some(slot.inactive_seconds),
+            flag(slot.invalidation_reason.is_some()),
+            slot.confirmed_lag_bytes,
+            slot.spill_bytes,
+            slot.stream_bytes,
+        ];
+        families.push(&[slot.name, slot.slot_type], &values);
+    }
+    families.finish()
+}
+
+fn table(slots: &[Slot<'_>]) -> Table {
+    Table::new(
+        "slots",
+        vec![
+            Column::text("slot", slots.iter().map(|slot| Some(slot.name))),
+            Column::text("slot_type", slots.iter().map(|slot| Some(slot.slot_type))),
+            Column::text("plugin", slots.iter().map(|slot| slot.plugin)),
+            Column::text("datname", slots.iter().map(|slot| slot.datname)),
+            Column::boolean("active", slots.iter().map(|slot| Some(slot.active))),
+            Column::text("wal_status", slots.iter().map(|slot| slot.wal_status)),
+            Column::integer("retained_bytes", slots.iter().map(|slot| slot.retained_bytes)),
+            Column::integer("safe_bytes", slots.iter().map(|slot| slot.safe_bytes)),
+            Column::float("inactive_seconds", "seconds", slots.iter().map(|slot| Some(slot.inactive_seconds))),
+            Column::text("invalidation_reason", slots.iter().map(|slot| slot.invalidation_reason)),
+            Column::boolean("temporary", slots.iter().map(|slot| Some(slot.temporary))),
+            Column::boolean("failover", slots.iter().map(|slot| slot.failover)),
+            Column::boolean("synced", slots.iter().map(|slot| slot.synced)),
+        ],
+    )
+}

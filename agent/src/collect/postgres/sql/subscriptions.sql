@@ -1,0 +1,17 @@
+-- Subscriptions of every datname and their apply workers; a standby holds a copy of them and runs none.
+SELECT d.datname::text AS datname,
+       s.subname::text AS subscription,
+       s.subenabled AS enabled,
+       s.subslotname::text AS slot,
+       w.pid IS NOT NULL AS worker_runs,
+       extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time)::float8 AS message_age,
+       pg_wal_lsn_diff(w.received_lsn, '0/0')::int8 AS received_lsn_bytes,
+       NULL::float8 AS apply_errors,
+       NULL::float8 AS sync_errors,
+       NULL::float8 AS stats_reset
+FROM pg_subscription s
+JOIN pg_database d ON d.oid = s.subdbid
+LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.pid IS NOT NULL
+WHERE NOT pg_is_in_recovery()
+ORDER BY 1, 2
+LIMIT 200

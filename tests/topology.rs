@@ -1,0 +1,434 @@
+//! Databases of several servers: who is the primary, who follows and how far behind, through failovers, split brains and replaced clusters.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};
+use pharos::demo::receiver::{Count, Receiver};
+use pharos::demo::session::Session;
+use pharos::store::{Event, Store};
+use pharos_model::delta::{Change, Quantity};
+use pharos_model::metric::DATABASE;
+use pharos_model::snapshot::Table;
+use pharos_model::subject::SubjectKey;
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use crate::fixture::{
+    PATIENCE, TestAgent, eventually, item, postgres, postgres_config, postgres_with, receiver_config, runtime_tasks, series, server_id,
+    shipped,
+};
+
+/// Long enough that a probe cannot hide behind another, while all that is between a probe and `/metrics` takes a moment.
+const PROBES: &str = r#"
+[collect]
+lock_timeout = "200ms"
+statement_timeout = "700ms"
+deadline = "1s"
+connect_timeout = "1s"
+budget = 1.0
+[collect.interval]
+server = "2s"
+activity = "1s"
+database = "500ms"
+replication = "500ms"
+"#;
+
+fn config(primary: &PostgresServer, standbys: &[&PostgresServer]) -> String {
+    let urls: Vec<String> = standbys.iter().map(|standby| standby.url(MONITORING_ROLE, "postgres")).collect();
+    format!("{}replicas = {urls:?}\n", postgres_config("app", primary))
+}
+
+async fn session(server: &PostgresServer) -> Session {
+    server.connect(SUPERUSER, "postgres").await.unwrap()
+}
+
+fn id(server: &PostgresServer) -> String {
+    server_id(server.port())
+}
+
+/// A metric of the database `app` as a whole.
+fn whole(metric: &str) -> String {
+    format!("pharos_database_{metric}{{database=\"app\"}}")
+}
+
+/// A metric of one of its members.
+fn of_member(metric: &str, server: &PostgresServer) -> String {
+    format!("pharos_database_{metric}{{database=\"app\",member=\"{}\"}}", id(server))
+}
+
+/// The latest snapshot of the database `app`.
+fn database(agent: &TestAgent) -> std::sync::Arc<Change> {
+    let key = SubjectKey { kind: DATABASE.to_owned(), id: "app".to_owned() };
+    agent.agent.board().picture().subjects.get(&key).cloned().expect("the database is watched")
+}
+
+/// A row of the table `members`.
+fn member(agent: &TestAgent, server: &PostgresServer) -> (Table, usize) {
+    let table = database(agent).snapshot.table("members").cloned().expect("its members are known");
+    let row = (0..table.row_count as usize).find(|row| table.text("member", *row) == Some(&id(server)));
+    (table, row.expect("the server is a member"))
+}
+
+/// How often a server was asked who it is.
+async fn probes(agent: &TestAgent, server: &PostgresServer) -> f64 {
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"server\"}}", id(server));
+    agent.series(&runs).await.unwrap_or(0.0)
+}
+
+async fn wait_primary(agent: &TestAgent, server: &PostgresServer) {
+    agent.wait_series(&of_member("primary_info", server), |is| is == 1.0).await;
+}
+
+/// A standby that has all that its primary has.
+async fn standby_of(primary: &PostgresServer, name: &str, settings: &[(&str, &str)], tasks: &TaskTracker) -> PostgresServer {
+    let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let standby = primary.start_standby(name, settings, tasks).await.unwrap();
+    let writer = session(primary).await;
+    writer.run(&format!("CREATE TABLE {name} ()")).await.unwrap();
+    eventually(&session(&standby).await, &format!("SELECT to_regclass('{name}') IS NOT NULL")).await;
+    standby
+}
+
+/// Makes a standby follow another server.
+async fn follow(standby: &PostgresServer, primary: &PostgresServer) {
+    let session = session(standby).await;
+    let conninfo = format!("host=127.0.0.1 port={} user={SUPERUSER} application_name=moved", primary.port());
+    session.run(&format!("ALTER SYSTEM SET primary_conninfo = '{conninfo}'")).await.unwrap();
+    session.run("SELECT pg_reload_conf()").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promotion_is_followed_within_two_probes_and_the_others_lag_behind_the_new_primary() {
+    let (tasks, _stop) = runtime_tasks();
+    let mut first = postgres(&tasks).await;
+    let second = standby_of(&first, "second", &[], &tasks).await;
+    let third = standby_of(&first, "third", &[], &tasks).await;
+    // The config calls a standby the primary: that is only where to look first.
+    let agent = TestAgent::start_with(&format!("{}{PROBES}", config(&second, &[&first, &third])), Vec::new()).await;
+    wait_primary(&agent, &first).await;
+    agent.wait_series(&whole("members_up"), |up| up == 3.0).await;
+    assert_eq!(agent.series(&whole("primaries")).await, Some(1.0));
+    assert_eq!(agent.series(&whole("clusters")).await, Some(1.0));
+    assert_eq!(agent.series(&whole("primary_changes_total")).await, Some(0.0));
+    agent.wait_series(&of_member("member_lag_bytes", &third), |bytes| bytes == 0.0).await;
+    assert_eq!(agent.series(&of_member("member_lag_bytes", &first)).await, None, "a primary does not lag");
+
+    first.stop(ShutdownMode::Fast).await.unwrap();
+    agent.wait_series(&whole("primaries"), |primaries| primaries == 0.0).await;
+    session(&second).await.run("SELECT pg_promote()").await.unwrap();
+    let before = probes(&agent, &second).await;
+    wait_primary(&agent, &second).await;
+    let took = probes(&agent, &second).await - before;
+    assert!(took <= 2.0, "{took} probes passed");
+    assert_eq!(agent.series(&whole("primary_changes_total")).await, Some(1.0));
+    assert_eq!(agent.series(&whole("split_brain")).await, Some(0.0));
+    let (table, row) = member(&agent, &first);
+    assert_eq!(
+        (table.text("role", row), table.boolean("up", row)),
+        (Some("primary"), Some(false)),
+        "what it was last, and that it is gone"
+    );
+    assert_eq!(agent.series(&of_member("member_lag_bytes", &first)).await, None, "nobody knows");
+
+    follow(&third, &second).await;
+    let writer = session(&second).await;
+    writer.run("CREATE TABLE after AS SELECT n, repeat('x', 500) FROM generate_series(1, 5000) n").await.unwrap();
+    eventually(&session(&third).await, "SELECT to_regclass('after') IS NOT NULL").await;
+    agent.wait_series(&of_member("member_lag_bytes", &third), |bytes| bytes == 0.0).await;
+    assert_eq!(agent.series(&of_member("member_lag_seconds", &third)).await, Some(0.0));
+    let (table, row) = member(&agent, &third);
+    assert_eq!((table.integer("timeline", row), table.text("role", row)), (Some(2), Some("standby")));
+
+    let folder = agent.stop().await;
+    let told = events(&folder.path().join("data")).await;
+    let wanted = format!("the primary is now `{}`, no longer `{}`", id(&second), id(&first));
+    assert!(told.iter().any(|event| event.subject == "app" && event.detail["text"] == wanted.as_str()), "{told:?}");
+}
+
+/// Changes of role in the store of an agent that has stopped.
+async fn events(data_dir: &std::path::Path) -> Vec<Event> {
+    let store = Store::open(data_dir).unwrap();
+    store.events(1_000).await.unwrap().into_iter().filter(|event| event.kind == "role").collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_primary_that_returns_is_a_split_brain_until_it_is_gone() {
+    let (tasks, stop) = runtime_tasks();
+    let mut first = postgres(&tasks).await;
+    let second = standby_of(&first, "second", &[], &tasks).await;
+    let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let rule = r#"
+[[plugin.threshold.settings.rules]]
+id = "split-brain"
+metric = "pharos_database_split_brain"
+above = 0
+severity = "critical"
+summary = "split brain of {database}"
+"#;
+    let config = [config(&first, &[&second]), rule.to_owned(), receiver_config(&receiver.url())].concat();
+    let agent = TestAgent::start(&config).await;
+    wait_primary(&agent, &first).await;
+    first.stop(ShutdownMode::Immediate).await.unwrap();
+    session(&second).await.run("SELECT pg_promote()").await.unwrap();
+    wait_primary(&agent, &second).await;
+    assert_eq!(agent.series(&whole("split_brain")).await, Some(0.0));
+
+    first.restart().await.unwrap();
+    agent.wait_series(&whole("split_brain"), |split| split == 1.0).await;
+    assert_eq!(agent.series(&whole("primaries")).await, Some(2.0));
+    assert_eq!(agent.series(&of_member("primary_info", &second)).await, Some(1.0), "the newer timeline leads");
+    for (server, timeline) in [(&first, 1), (&second, 2)] {
+        let (table, row) = member(&agent, server);
+        assert_eq!((table.boolean("split_brain", row), table.integer("timeline", row)), (Some(true), Some(timeline)));
+    }
+    let fires = |alert: &Value| alert["rule"] == "split-brain" && alert["state"] == "firing";
+    let alerts = agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().unwrap().iter().any(fires)).await;
+    let alert = alerts["items"].as_array().unwrap().iter().find(|alert| fires(alert)).unwrap();
+    assert_eq!(alert["subject"], serde_json::json!({ "kind": "database", "id": "app" }));
+    assert_eq!(alert["labels"], serde_json::json!({ "database": "app" }));
+
+    assert_eq!(agent.series(&whole("primary_changes_total")).await, Some(1.0), "one was followed all the time");
+
+    // The agent after this one goes on with the alert: its subject is not gone.
+    let agent = TestAgent::start_in(agent.stop().await, &config, shipped()).await;
+    agent.wait_series(&whole("split_brain"), |split| split == 1.0).await;
+    assert_eq!(agent.series(&of_member("primary_info", &second)).await, Some(1.0));
+    first.stop(ShutdownMode::Immediate).await.unwrap();
+    agent.wait_series(&whole("split_brain"), |split| split == 0.0).await;
+    // The server that is down keeps its own alerts from being told, not the database's.
+    let told = receiver.wait_until(PATIENCE, |told| told.count("split-brain") == Count { firing: 1, resolved: 1 }).await;
+    assert!(told, "{:?}", receiver.received(|told| told.counts().clone()));
+
+    let folder = agent.stop().await;
+    let told = events(&folder.path().join("data")).await;
+    for what in ["primary-changed", "split-brain", "split-brain-ended"] {
+        assert!(told.iter().any(|event| event.detail["what"] == what), "{what}: {told:?}");
+    }
+    let (one, other) = (id(&first), id(&second));
+    let split = told.iter().find(|event| event.detail["what"] == "split-brain").unwrap().detail["text"].as_str().unwrap().to_owned();
+    assert!(split.contains(&one) && split.contains(&other), "{split}");
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_does_not_replay_lags_by_the_time_since_the_primary_went_on() {
+    let (tasks, _stop) = runtime_tasks();
+    let primary = postgres(&tasks).await;
+    let standby = standby_of(&primary, "second", &[], &tasks).await;
+    let agent = TestAgent::start_with(&config(&primary, &[&standby]), Vec::new()).await;
+    let lag = of_member("member_lag_seconds", &standby);
+    let sender = series("pharos_postgres_replication_lag_seconds", primary.port(), &[("standby", "second"), ("client", "127.0.0.1")]);
+    let (writer, reader) = (session(&primary).await, session(&standby).await);
+    agent.wait_series(&lag, |seconds| seconds == 0.0).await;
+    // Nothing is written: nothing is missing, however long ago the last transaction was.
+    let before = probes(&agent, &standby).await;
+    while probes(&agent, &standby).await < before + 6.0 {
+        let shown = agent.series(&lag).await.unwrap();
+        assert!(shown < 1.0, "{shown} s behind an idle primary");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+
+    // What the server writes of itself from here on is missing as well.
+    let written = Instant::now();
+    reader.run("SELECT pg_wal_replay_pause()").await.unwrap();
+    agent.wait_series(&series("pharos_postgres_standby_replay_paused", standby.port(), &[]), |paused| paused == 1.0).await;
+    writer.run("CREATE TABLE written AS SELECT n, repeat('x', 500) FROM generate_series(1, 10000) n").await.unwrap();
+    for series in [&lag, &sender] {
+        let shown = agent.wait_series(series, |seconds| seconds >= 2.0).await;
+        let elapsed = written.elapsed().as_secs_f64();
+        // It began between the probe before it was written and now.
+        assert!(shown <= elapsed + 1.0, "{series}: {shown} s are shown after {elapsed} s");
+    }
+    // Everything has arrived: it is the replay that lags.
+    let (table, row) = member(&agent, &standby);
+    assert_eq!(table.number("shipping_lag_seconds", row), Some(0.0));
+    let apply = series("pharos_postgres_standby_replay_lag_seconds", standby.port(), &[]);
+    let shown = agent.series(&apply).await.unwrap();
+    assert!((1.0..=written.elapsed().as_secs_f64() + 1.0).contains(&shown), "{shown}");
+
+    // Busy meanwhile: the lag is still since the first thing that is missing.
+    for round in 0..5 {
+        writer.run(&format!("CREATE TABLE more_{round} AS SELECT n FROM generate_series(1, 1000) n")).await.unwrap();
+    }
+    let shown = agent.wait_series(&lag, |seconds| seconds >= 4.0).await;
+    assert!(shown <= written.elapsed().as_secs_f64() + 1.0, "{shown}");
+    reader.run("SELECT pg_wal_replay_resume()").await.unwrap();
+    agent.wait_series(&lag, |seconds| seconds == 0.0).await;
+    agent.wait_series(&sender, |seconds| seconds == 0.0).await;
+
+    // Cut off, no sender tells of it any more; the database still does.
+    reader.run("ALTER SYSTEM SET primary_conninfo = ''").await.unwrap();
+    reader.run("SELECT pg_reload_conf()").await.unwrap();
+    eventually(&writer, "SELECT count(*) = 0 FROM pg_stat_replication").await;
+    writer.run("CREATE TABLE unseen AS SELECT n, repeat('x', 500) FROM generate_series(1, 10000) n").await.unwrap();
+    agent.wait_series(&of_member("member_lag_bytes", &standby), |bytes| bytes > 1e6).await;
+    agent.wait_series(&lag, |seconds| seconds >= 1.0).await;
+    agent.wait_metrics(|metrics| !metrics.contains(&sender)).await;
+    let receiver_up = series("pharos_postgres_standby_receiver_up", standby.port(), &[]);
+    agent.wait_series(&receiver_up, |up| up == 0.0).await;
+    let (table, row) = member(&agent, &standby);
+    assert!(table.number("shipping_lag_seconds", row) >= Some(1.0), "now it is the way that lags: {table:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_says_how_much_it_may_still_keep_and_then_that_it_has_lost_its_wal() {
+    let (tasks, _stop) = runtime_tasks();
+    let settings = [("max_slot_wal_keep_size", "32MB"), ("wal_keep_size", "0"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
+    let agent = TestAgent::watch(&server).await;
+    let writer = session(&server).await;
+    writer.run("SELECT pg_create_physical_replication_slot('kept', true)").await.unwrap();
+    let of = |metric: &str| series(metric, server.port(), &[("slot", "kept"), ("slot_type", "physical")]);
+    let safe = agent.wait_series(&of("pharos_postgres_slot_safe_bytes"), |safe| safe > 0.0).await;
+    let switch = async || writer.run("CREATE TABLE t (); DROP TABLE t; SELECT pg_switch_wal()").await.unwrap();
+    switch().await;
+    agent.wait_series(&of("pharos_postgres_slot_safe_bytes"), |now| now < safe).await;
+    agent.wait_series(&of("pharos_postgres_slot_inactive_seconds"), |seconds| seconds > 0.5).await;
+    for _ in 0..4 {
+        switch().await;
+    }
+    agent.wait_series(&of("pharos_postgres_slot_wal_lost"), |lost| lost >= 0.5).await;
+    writer.run("CHECKPOINT").await.unwrap();
+    agent.wait_series(&of("pharos_postgres_slot_wal_lost"), |lost| lost == 1.0).await;
+    agent.wait_series(&of("pharos_postgres_slot_invalidated"), |invalidated| invalidated == 1.0).await;
+    let key = SubjectKey { kind: "postgres".to_owned(), id: id(&server) };
+    let picture = agent.agent.board().picture();
+    let slots = picture.subjects[&key].snapshot.table("slots").unwrap();
+    assert_eq!((slots.text("slot", 0), slots.text("invalidation_reason", 0)), (Some("kept"), Some("wal_removed")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cluster_behind_the_same_address_is_told_and_makes_no_rates() {
+    let (tasks, _stop) = runtime_tasks();
+    let (mut first, mut other) = (postgres(&tasks).await, postgres(&tasks).await);
+    // So many transactions that a rate across the two would stand out.
+    let busy = session(&other).await;
+    busy.run("DO $$ BEGIN FOR i IN 1..20000 LOOP COMMIT; PERFORM txid_current(); END LOOP; END $$").await.unwrap();
+    drop(busy);
+    other.stop(ShutdownMode::Fast).await.unwrap();
+    let mut settings = std::fs::OpenOptions::new().append(true).open(other.data_dir().join("postgresql.conf")).unwrap();
+    writeln!(settings, "port = {}", first.port()).unwrap();
+
+    let agent = TestAgent::watch(&first).await;
+    wait_primary(&agent, &first).await;
+    let mut published = agent.agent.board().snapshots();
+    let key = SubjectKey { kind: "postgres".to_owned(), id: id(&first) };
+    let before = identity(&agent, &key);
+    first.stop(ShutdownMode::Fast).await.unwrap();
+    other.restart().await.unwrap();
+
+    let mut rates = 0;
+    while rates < 5 {
+        published.changed().await.unwrap();
+        let picture = agent.agent.board().picture();
+        let samples = picture.subjects[&key].samples("pharos_postgres_commits_total", &[], Quantity::Rate);
+        assert!(samples.values.iter().all(|rate| *rate < 1_000.0), "{:?}", samples.values);
+        let is_other = identity(&agent, &key).0 != before.0;
+        rates += u32::from(is_other && !samples.values.is_empty());
+    }
+    let after = identity(&agent, &key);
+    assert!(before.0.is_some() && after.0.is_some() && before != after, "{before:?} {after:?}");
+    agent.wait_series(&whole("primary_changes_total"), |changes| changes == 1.0).await;
+    assert_eq!(agent.series(&whole("clusters")).await, Some(1.0));
+    let folder = agent.stop().await;
+    let told = events(&folder.path().join("data")).await;
+    assert!(told.iter().any(|event| event.detail["what"] == "cluster-replaced"), "{told:?}");
+}
+
+/// System identifier and epoch of a server.
+fn identity(agent: &TestAgent, key: &SubjectKey) -> (Option<String>, Option<u64>) {
+    let picture = agent.agent.board().picture();
+    let snapshot = &picture.subjects[key].snapshot;
+    let identifier = snapshot.table("identity").and_then(|table| table.text("system_identifier", 0)).map(str::to_owned);
+    (identifier, snapshot.parts.get("server").and_then(|part| part.reading.as_ref()).map(|reading| reading.epoch))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_two_clusters_are_told_apart_and_are_no_split_brain() {
+    let (tasks, _stop) = runtime_tasks();
+    let (first, stranger) = (postgres(&tasks).await, postgres(&tasks).await);
+    let second = standby_of(&first, "second", &[], &tasks).await;
+    let agent = TestAgent::start_with(&config(&first, &[&second, &stranger]), Vec::new()).await;
+    agent.wait_series(&whole("clusters"), |clusters| clusters == 2.0).await;
+    wait_primary(&agent, &first).await;
+    let before = probes(&agent, &stranger).await;
+    agent.wait_series(&of_member("member_lag_bytes", &second), |bytes| bytes == 0.0).await;
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"server\"}}", id(&stranger));
+    agent.wait_series(&runs, |runs| runs >= before + 3.0).await;
+    assert_eq!(agent.series(&whole("primaries")).await, Some(2.0));
+    assert_eq!(agent.series(&whole("split_brain")).await, Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_has_its_servers_as_members_with_their_rates_and_is_no_server_itself() {
+    let (tasks, _stop) = runtime_tasks();
+    let primary = postgres(&tasks).await;
+    let standby = standby_of(&primary, "second", &[], &tasks).await;
+    let agent = TestAgent::start_with(&config(&primary, &[&standby]), Vec::new()).await;
+    wait_primary(&agent, &primary).await;
+    agent
+        .wait_metrics(|_| {
+            let database = database(&agent);
+            let rates = |member: &std::sync::Arc<Change>| member.samples("pharos_postgres_commits_total", &[], Quantity::Rate);
+            let names: Vec<&str> = database.snapshot.members.iter().map(|member| member.snapshot.subject.id.as_str()).collect();
+            assert_eq!(names, [id(&primary), id(&standby)]);
+            database.snapshot.members.iter().all(|member| !rates(member).values.is_empty())
+        })
+        .await;
+    let facts = agent.json("/api/database/metrics?database=app").await;
+    assert_eq!(facts["items"].as_array().unwrap().len(), 2, "{facts:#}");
+    let services = agent.json("/api/services/status").await;
+    assert!(item(&services, "name", "database app").is_none(), "{services:#}");
+    agent.wait_json("/readyz", |ready| ready["ready"] == true).await;
+    let metrics = agent.text("/metrics").await;
+    assert_eq!(metrics.matches("pharos_database_members{").count(), 1, "{metrics}");
+    assert!(!metrics.contains("pharos_collect_age_seconds{server=\"app\""), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_tells_whether_it_works_and_how_often_it_failed() {
+    let (tasks, _stop) = runtime_tasks();
+    let settings = || vec![("wal_level".to_owned(), "logical".to_owned()), ("wal_retrieve_retry_interval".to_owned(), "200ms".to_owned())];
+    let publisher = postgres_with(PostgresOptions { settings: settings(), ..PostgresOptions::default() }, &tasks).await;
+    let subscriber = postgres_with(PostgresOptions { settings: settings(), ..PostgresOptions::default() }, &tasks).await;
+    let (sends, takes) = (session(&publisher).await, session(&subscriber).await);
+    for side in [&sends, &takes] {
+        // The first copy fails: it is there already.
+        side.run("CREATE TABLE t (i int PRIMARY KEY); INSERT INTO t VALUES (0)").await.unwrap();
+    }
+    sends.run("CREATE PUBLICATION p FOR TABLE t").await.unwrap();
+    let conninfo = format!("host=127.0.0.1 port={} user={SUPERUSER} dbname=postgres", publisher.port());
+    takes.run(&format!("CREATE SUBSCRIPTION s CONNECTION '{conninfo}' PUBLICATION p")).await.unwrap();
+    let agent =
+        TestAgent::start_with(&format!("{}{}", postgres_config("app", &subscriber), postgres_config("source", &publisher)), Vec::new())
+            .await;
+    let labels = [("datname", "postgres"), ("subscription", "s")];
+    let of = |metric: &str| series(metric, subscriber.port(), &labels);
+    agent.wait_series(&of("pharos_postgres_subscription_up"), |up| up == 1.0).await;
+    agent.wait_series(&of("pharos_postgres_subscription_message_age_seconds"), |age| age < 60.0).await;
+    let slot = |metric: &str| series(metric, publisher.port(), &[("slot", "s"), ("slot_type", "logical")]).replace("app", "source");
+    agent.wait_series(&slot("pharos_postgres_slot_active"), |active| active == 1.0).await;
+    agent.wait_series(&slot("pharos_postgres_slot_confirmed_lag_bytes"), |bytes| bytes < 1e6).await;
+    agent.wait_series(&slot("pharos_postgres_slot_spill_bytes_total"), |bytes| bytes >= 0.0).await;
+
+    agent.wait_series(&of("pharos_postgres_subscription_sync_errors_total"), |errors| errors >= 1.0).await;
+    agent.wait_series(&of("pharos_postgres_subscription_tables_not_ready"), |tables| tables == 1.0).await;
+    takes.run("DELETE FROM t").await.unwrap();
+    agent.wait_series(&of("pharos_postgres_subscription_tables_not_ready"), |tables| tables == 0.0).await;
+
+    // Nor can a row that is there already be applied.
+    eventually(&takes, "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel").await;
+    takes.run("INSERT INTO t VALUES (1)").await.unwrap();
+    sends.run("INSERT INTO t VALUES (1)").await.unwrap();
+    agent.wait_series(&of("pharos_postgres_subscription_apply_errors_total"), |errors| errors >= 1.0).await;
+    takes.run("DELETE FROM t WHERE i = 1").await.unwrap();
+    eventually(&takes, "SELECT count(*) = 2 FROM t").await;
+    takes.run("ALTER SUBSCRIPTION s DISABLE").await.unwrap();
+    agent.wait_series(&of("pharos_postgres_subscription_enabled"), |enabled| enabled == 0.0).await;
+    agent.wait_series(&of("pharos_postgres_subscription_up"), |up| up == 0.0).await;
+    agent.wait_series(&slot("pharos_postgres_slot_active"), |active| active == 0.0).await;
+    takes.run("ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s").await.unwrap_or_default();
+}
