@@ -194,7 +194,9 @@ fn oldest_prepared(snapshot: &Snapshot) -> Option<Prepared> {
 
 /// A session, or a prepared transaction, that blocks others and waits for nobody.
 struct Root {
-    pid: i64,
+    pid: Option<i64>,
+    /// Of a prepared transaction, which has no process.
+    gid: Option<String>,
     /// What it is: its state, application, lock, as far as it is known.
     facts: Vec<String>,
     remedy: Option<String>,
@@ -210,9 +212,12 @@ fn roots(snapshot: &Snapshot) -> Vec<Root> {
     let (pids, root_pids) = (table.integers("pid"), table.integers("root_pid"));
     let mut roots = BTreeMap::new();
     for row in 0..table.row_count() {
-        let (Some(pid), Some(root_pid)) = (pids[row], root_pids[row]) else { continue };
-        let root = roots.entry(root_pid).or_insert_with(|| Root {
+        let (root_pid, prepared) = (root_pids[row], table.text("prepared", row));
+        let Some(pid) = pids[row].filter(|_| root_pid.is_some() || prepared.is_some()) else { continue };
+        let gid = prepared.filter(|_| root_pid.is_none());
+        let root = roots.entry((root_pid, gid.clone())).or_insert_with(|| Root {
             pid: root_pid,
+            gid,
             facts: facts(&table, row),
             remedy: None,
             waiters: BTreeSet::new(),
@@ -224,7 +229,7 @@ fn roots(snapshot: &Snapshot) -> Vec<Root> {
         if waited >= root.longest_seconds {
             root.longest_seconds = waited;
             root.wanted = wanted(table.text("mode", row), table.text("relation", row));
-            root.remedy = table.text("remedy", row).or_else(|| root.remedy.take());
+            root.remedy = table.text("remedy_text", row).or_else(|| root.remedy.take());
         }
     }
     let mut roots: Vec<Root> = roots.into_values().collect();
@@ -272,14 +277,17 @@ fn fix(roots: &[Root]) -> String {
              pg_terminate_backend(pid);` if it is idle in transaction. {NEXT_TIME}"
         );
     };
-    let pid = root.pid;
-    match &root.remedy {
-        Some(remedy) => format!("{remedy} {NEXT_TIME}"),
-        None => format!(
+    let stop = match (&root.remedy, root.pid) {
+        (Some(remedy), _) => format!("{}.", capital(remedy.trim_end_matches('.'))),
+        (None, Some(pid)) => format!(
             "See what it does in pg_stat_activity, then stop it: `SELECT pg_cancel_backend({pid});`, or `SELECT \
-             pg_terminate_backend({pid});` if it is idle in transaction. {NEXT_TIME}"
+             pg_terminate_backend({pid});` if it is idle in transaction."
         ),
-    }
+        (None, None) => "Find it: `SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then end it from its \
+                         database with `COMMIT PREPARED` or `ROLLBACK PREPARED`."
+            .to_owned(),
+    };
+    format!("{stop} {NEXT_TIME}")
 }
 
 /// The worst five: more do not help to decide whom to stop.
@@ -295,9 +303,12 @@ fn lines(roots: &[Root]) -> Vec<Label> {
 }
 
 impl Root {
-    /// Prepared transactions have no process.
     fn name(&self) -> String {
-        if self.pid > 0 { format!("process {}", self.pid) } else { "a prepared transaction".to_owned() }
+        match (self.pid, &self.gid) {
+            (Some(pid), _) => format!("process {pid}"),
+            (None, Some(gid)) => format!("prepared transaction {gid}"),
+            (None, None) => "a prepared transaction".to_owned(),
+        }
     }
 
     fn blocked(&self) -> String {

@@ -121,8 +121,11 @@ fn subject(case: &Case) -> Subject {
     }
 }
 
+/// How a line of evidence is called, the column it is from, and how its number reads.
+pub type Shown = (&'static str, &'static str, fn(f64) -> String);
+
 /// Cells of the case's row, as lines of evidence.
-pub fn cells(case: &Case, shown: &[(&str, &str, fn(f64) -> String)]) -> Vec<Label> {
+pub fn cells(case: &Case, shown: &[Shown]) -> Vec<Label> {
     let Some(cells) = case.cells("tables") else { return Vec::new() };
     shown.iter().filter_map(|(name, column, show)| cells.line(name, column, show)).collect()
 }

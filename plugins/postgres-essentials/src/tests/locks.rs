@@ -99,21 +99,38 @@ fn what_the_agent_knows_of_the_root_decides_the_fix() {
     let facts = format!(
         "{LOCKS}
         table lock_waits
-        | pid integer | root_pid integer | wait_seconds float | mode text | relation text | root_mode text | root_state text | root_application text | root_transaction_seconds float | remedy text |
-        | 101 | 100 | 32 | AccessExclusiveLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | End the idle transaction: `SELECT pg_terminate_backend(100);`. |
-        | 102 | 100 | 12 | AccessShareLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | - |"
+        | pid integer | root_pid integer | wait_seconds float | mode text | relation text | root_mode text | root_state text | root_application text | root_transaction_seconds float | remedy text | remedy_text text |
+        | 101 | 100 | 32 | AccessExclusiveLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | idle-in-transaction | session 100 is idle in transaction: SELECT pg_terminate_backend(100) |
+        | 102 | 100 | 12 | AccessShareLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | - | - |"
     );
     check_words(
         "lock-wait",
         &facts,
         expect![[r#"
-        session has waited 32 s for a lock
-        The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Process 100 (application psql, idle in transaction, holds AccessShareLock, transaction open for 5 min 20 s) blocks 2 sessions, for AccessExclusiveLock on public.orders.
-        > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
-        > End the idle transaction: `SELECT pg_terminate_backend(100);`. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
-        - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
-    "#]],
+            session has waited 32 s for a lock
+            The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Process 100 (application psql, idle in transaction, holds AccessShareLock, transaction open for 5 min 20 s) blocks 2 sessions, for AccessExclusiveLock on public.orders.
+            > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
+            > Session 100 is idle in transaction: SELECT pg_terminate_backend(100). Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
+        "#]],
     );
+}
+
+#[test]
+fn a_prepared_transaction_that_blocks_is_named_by_its_gid() {
+    let facts = format!(
+        "{LOCKS}
+        table lock_waits
+        | pid integer | root_pid integer | wait_seconds float | mode text | relation text | prepared text | remedy_text text |
+        | 101 | - | 32 | ShareLock | - | tx1 | - |"
+    );
+    check_words("lock-wait", &facts, expect![[r#"
+        session has waited 32 s for a lock
+        The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Prepared transaction tx1 blocks 1 session, for ShareLock.
+        > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
+        > Find it: `SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then end it from its database with `COMMIT PREPARED` or `ROLLBACK PREPARED`. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+        - prepared transaction tx1: blocks 1 session, longest 32 s, for ShareLock
+    "#]]);
 }
 
 #[test]
