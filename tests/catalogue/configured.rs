@@ -154,3 +154,36 @@ async fn statistics_that_are_reset_begin_a_new_epoch_and_a_new_datname_does_not(
     agent.wait_series(&fresh, |sessions| sessions > 0.0).await;
     assert_eq!(epoch(&agent, &server, "database"), before, "what is new was not reset");
 }
+
+/// Datnames that nobody can connect to: their rows are in the catalogue, their files are nowhere.
+const TENANTS: &str = "
+    SET allow_system_table_mods = on;
+    INSERT INTO pg_database
+    SELECT (jsonb_populate_record(d, jsonb_build_object('oid', 900000 + n, 'datname', 'tenant ' || n))).*
+    FROM pg_database d, generate_series(1, 110) n
+    WHERE d.datname = 'postgres'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_datnames_have_series_and_the_rest_is_other() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = newest(&[("autovacuum", "off")], &tasks).await;
+    let work = session(&server, "postgres").await;
+    work.run(TENANTS).await.unwrap();
+    work.run("CREATE DATABASE shop").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    let of = |metric: &str, datname: &str| series(metric, server.port(), &[("datname", datname)]);
+    let sessions = agent.wait_series(&of("pharos_postgres_sessions_total", "other"), |_| true).await;
+    agent.wait_series(&of("pharos_postgres_xid_age_transactions", "other"), |age| age > 0.0).await;
+    let metrics = agent.text("/metrics").await;
+    let count = |metric: &str| metrics.lines().filter(|line| line.starts_with(&format!("{metric}{{"))).count();
+    // postgres, shop, template1 and the tenants.
+    assert_eq!((count("pharos_postgres_backends"), count("pharos_postgres_sessions_total")), (101, 101));
+    assert!(metrics.contains(&of("pharos_postgres_commits_total", "postgres")), "the busiest is one of them");
+    assert!(!metrics.contains(&of("pharos_postgres_stats_reset_timestamp_seconds", "other")), "a time for many says nothing");
+    // Whoever becomes busy has a series of its own before long.
+    for _ in 0..3 {
+        drop(session(&server, "shop").await);
+    }
+    agent.wait_series(&of("pharos_postgres_sessions_total", "shop"), |sessions| sessions >= 3.0).await;
+    assert!(agent.series(&of("pharos_postgres_sessions_total", "other")).await >= Some(sessions));
+}

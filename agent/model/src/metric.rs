@@ -32,8 +32,11 @@ pub struct MetricSpec {
 /// The kind of the subject that the agent itself is, and the part of its snapshots.
 pub const AGENT: &str = "agent";
 
+/// The kind of the subject that a `[[database]]` is, with its servers as members.
+pub const DATABASE: &str = "database";
+
 /// Kinds of subjects that are observed.
-pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
+pub const KINDS: [&str; 4] = [AGENT, DATABASE, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
 pub const TABLES: &[(&str, &str)] = &[

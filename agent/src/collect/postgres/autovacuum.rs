@@ -6,7 +6,7 @@ use pharos_model::snapshot::{Family, Table};
 use tokio_postgres::Row;
 
 use super::need_all_stats;
-use super::row::{Columns, Fields, query};
+use super::row::{Columns, Fields, query_planned};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
@@ -29,7 +29,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
     need_all_stats(session)?;
-    let rows = query(session, NAME, include_str!("sql/autovacuum.sql")).await?;
+    let rows = query_planned(session, NAME, include_str!("sql/autovacuum.sql")).await?;
     let mut families = Vec::new();
     if let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) {
         families.extend(row.scalars(&COLUMNS)?);

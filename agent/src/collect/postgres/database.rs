@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::resets::Resets;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use tokio_postgres::Row;
 
-use super::row::{Fields, Resets, other, query};
+use super::row::{Fields, other, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
@@ -67,7 +68,7 @@ impl Database {
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
-        let rows = query(session, NAME, include_str!("sql/database.sql")).await?;
+        let rows = query_planned(session, NAME, include_str!("sql/database.sql")).await?;
         let read = rows.iter().map(Datname::read).collect::<Result<Vec<_>, _>>()?;
         let resets = read.iter().map(|datname| (datname.name.to_owned(), datname.gauges[STATS_RESET]));
         // Before PostgreSQL 15 a datname has no time of its reset until something is counted in it: that is no reset.

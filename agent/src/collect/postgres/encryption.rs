@@ -8,7 +8,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use tokio_postgres::Row;
 
 use super::need_all_stats;
-use super::row::{Fields, query};
+use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
@@ -20,7 +20,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
     need_all_stats(session)?;
-    let rows = query(session, NAME, include_str!("sql/encryption.sql")).await?;
+    let rows = query_planned(session, NAME, include_str!("sql/encryption.sql")).await?;
     let groups = rows.iter().map(Group::read).collect::<Result<Vec<_>, _>>()?;
     // None of a kind is 0, and not nothing.
     let kinds = ["tls", "gss", "none"].into_iter().flat_map(|encryption| ["network", "local"].map(|origin| (encryption, origin)));

@@ -8,7 +8,7 @@ use pharos_model::snapshot::{FamiliesBuilder, Table};
 use tokio_postgres::Row;
 
 use super::need_all_stats;
-use super::row::{Columns, Fields, query};
+use super::row::{Columns, Fields, query_planned};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
@@ -22,8 +22,8 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
     need_all_stats(session)?;
-    let mut held = query(session, NAME, include_str!("sql/horizon.sql")).await?;
-    let prepared = query(session, NAME, include_str!("sql/prepared.sql")).await?;
+    let mut held = query_planned(session, NAME, include_str!("sql/horizon.sql")).await?;
+    let prepared = query_planned(session, NAME, include_str!("sql/prepared.sql")).await?;
     let mut families = ages(&held)?.finish();
     for row in prepared.iter().map(|row| Fields::new(NAME, row)) {
         families.extend(row.scalars(&[

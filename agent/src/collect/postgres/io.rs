@@ -5,11 +5,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::resets::Resets;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use tokio_postgres::Row;
 
 use super::need_all_stats;
-use super::row::{Fields, Resets, query};
+use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{Session, Versioned};
 
@@ -53,11 +54,11 @@ impl Io {
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
         need_all_stats(session)?;
-        let slru = query(session, NAME, include_str!("sql/slru.sql")).await?;
+        let slru = query_planned(session, NAME, include_str!("sql/slru.sql")).await?;
         let mut families = families(&slru, &["slru"], &SLRU_COLUMNS)?;
         let mut resets = resets(&slru, &["slru"])?;
         if session.major() >= IO_MAJOR_MIN {
-            let io = query(session, NAME, IO.sql(session.major())).await?;
+            let io = query_planned(session, NAME, IO.sql(session.major())).await?;
             families.extend(self::families(&io, &IO_LABELS, &IO_COLUMNS)?);
             resets.extend(self::resets(&io, &IO_LABELS)?);
         }

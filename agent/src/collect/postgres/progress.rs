@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 
 use super::need_all_stats;
-use super::row::{Columns, Fields, query};
+use super::row::{Columns, Fields, query, query_planned};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::{Session, Versioned};
 
@@ -19,7 +19,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
     need_all_stats(session)?;
-    let commands = query(session, NAME, include_str!("sql/commands.sql")).await?;
+    let commands = query_planned(session, NAME, include_str!("sql/commands.sql")).await?;
     let mut families = FamiliesBuilder::new(&["command"], &["pharos_postgres_commands_in_progress"]);
     let mut any = false;
     for row in commands.iter().map(|row| Fields::new(NAME, row)) {

@@ -7,10 +7,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::need_all_stats;
-use super::row::{Fields, Resets, query};
+use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{Session, Versioned};
 
@@ -55,8 +56,8 @@ impl Wal {
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
         need_all_stats(session)?;
-        let wal = query(session, NAME, WAL.sql(session.major())).await?;
-        let archive = query(session, NAME, include_str!("sql/archiver.sql")).await?;
+        let wal = query_planned(session, NAME, WAL.sql(session.major())).await?;
+        let archive = query_planned(session, NAME, include_str!("sql/archiver.sql")).await?;
         let (mut families, mut tables, mut resets) = (Vec::new(), Vec::new(), Vec::new());
         for row in wal.iter().map(|row| Fields::new(NAME, row)) {
             families.extend(row.scalars(&COLUMNS)?);

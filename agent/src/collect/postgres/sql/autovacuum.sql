@@ -19,12 +19,12 @@ WITH settings AS (
                     current_setting('autovacuum_multixact_freeze_max_age')::float8 * 1.05) AS multixact_failsafe_age
 ), workers AS (
     SELECT a.pid::int8 AS pid,
-           a.datname::text AS datname,
+           (SELECT d.datname::text FROM pg_database d WHERE d.oid = a.datid) AS datname,
            substring(a.query FROM '^autovacuum: (?:VACUUM ANALYZE|VACUUM|ANALYZE|BRIN summarize) (.*?)(?: \(to prevent wraparound\))?$')
                AS relation,
            a.query LIKE '%(to prevent wraparound)' AS is_wraparound,
            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::float8 AS seconds
-    FROM pg_stat_activity a
+    FROM pg_stat_get_activity(NULL) a
     WHERE a.backend_type = 'autovacuum worker'
     LIMIT 1000
 )

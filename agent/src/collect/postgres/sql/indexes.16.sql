@@ -1,4 +1,4 @@
--- Indexes of the tables of this datname, at most $1: those that are not valid, then the largest. From 16 on with their last scan.
+-- Indexes of the tables of this datname, from 16 on with their last scan, the largest first, at most $1.
 SELECT i.indexrelid AS oid,
        i.indrelid AS table_oid,
        c.relname::text AS index,
@@ -13,5 +13,5 @@ SELECT i.indexrelid AS oid,
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 WHERE c.relkind = 'i' AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relpersistence <> 't' AND NOT c.relisshared
-ORDER BY i.indisvalid, c.relpages DESC, c.oid
+ORDER BY c.relpages DESC
 LIMIT $1

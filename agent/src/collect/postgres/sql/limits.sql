@@ -1,7 +1,7 @@
 -- Roles and datnames with a limit of sessions, the fullest first. Superusers have none, whatever their role says.
 WITH sessions AS MATERIALIZED (
     SELECT a.usesysid, a.datid, count(*) AS sessions
-    FROM pg_stat_activity a
+    FROM pg_stat_get_activity(NULL) a
     WHERE a.backend_type IN ('client backend', 'walsender')
     GROUP BY 1, 2
 ), used AS (

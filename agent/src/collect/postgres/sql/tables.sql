@@ -1,5 +1,5 @@
--- Tables and materialised views of this datname, each with its TOAST relation, at most $1: those near a forced vacuum, then the heaviest.
--- Nothing here waits for a lock; pages are those that the last vacuum or analyze counted.
+-- Tables and materialised views of this datname, each with its TOAST relation, the largest first, at most $1. Nothing here waits for a
+-- lock; pages are those that the last vacuum or analyze counted. A longer order would cost more than it is worth.
 SELECT c.oid,
        n.nspname::text AS schema,
        c.relname::text AS relation,
@@ -25,5 +25,5 @@ FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_class t ON t.oid = c.reltoastrelid AND t.relkind = 't'
 WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND NOT c.relisshared
-ORDER BY age(c.relfrozenxid) > current_setting('autovacuum_freeze_max_age')::int4 DESC, c.relpages DESC, c.oid
+ORDER BY c.relpages DESC
 LIMIT $1

@@ -25,9 +25,9 @@ FROM pg_stat_bgwriter b
 CROSS JOIN pg_stat_checkpointer c
 CROSS JOIN pg_stat_wal w
 CROSS JOIN (
-    SELECT sum((coalesce(o.write_bytes, 0) + coalesce(o.extend_bytes, 0)) / current_setting('block_size')::int4)
-               FILTER (WHERE o.object = 'relation' AND o.backend_type NOT IN ('checkpointer', 'background writer'))::float8
-               AS written_by_backends,
+    SELECT sum(coalesce(o.write_bytes::float8, 0) + coalesce(o.extend_bytes::float8, 0))
+               FILTER (WHERE o.object = 'relation' AND o.backend_type NOT IN ('checkpointer', 'background writer'))
+               / current_setting('block_size')::int4 AS written_by_backends,
            (sum(o.write_time) FILTER (WHERE o.object = 'wal') / 1000)::float8 AS wal_write_time,
            (sum(o.fsync_time) FILTER (WHERE o.object = 'wal') / 1000)::float8 AS wal_sync_time,
            extract(epoch FROM max(o.stats_reset))::float8 AS io_reset

@@ -65,7 +65,10 @@ pub struct Relations {
 
 /// The latest look, for whoever comes second.
 #[derive(Debug, Clone, Default)]
-pub struct SharedRelations(Arc<Mutex<Option<(Now, Arc<Relations>)>>>);
+pub struct SharedRelations(Arc<Mutex<Latest>>);
+
+/// With the round in which it was taken.
+type Latest = Option<(Now, Arc<Relations>)>;
 
 impl SharedRelations {
     /// The datname of this session, read once in a round.
@@ -81,7 +84,7 @@ impl SharedRelations {
         Ok(relations)
     }
 
-    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(Now, Arc<Relations>)>> {
+    fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
