@@ -5,7 +5,7 @@
 //!
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `rules`: what users type.
-//! - `collect`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `collect`, `activity`, `statements`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -18,6 +18,7 @@
 
 mod fixture;
 
+mod activity;
 mod agent_subject;
 mod alerting;
 mod api;
@@ -50,6 +51,7 @@ mod routing;
 mod rules;
 mod sessions;
 mod smoke;
+mod statements;
 mod store;
 mod tidy;
 mod versions;
