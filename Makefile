@@ -1,6 +1,6 @@
 # Two commands for a newcomer: `make demo` and `make test`. Each installs what is missing first.
 
-PLUGINS := threshold postgres-essentials redis-essentials agent-essentials webhook email
+PLUGINS := threshold postgres-essentials postgres-maintenance postgres-replication redis-essentials agent-essentials webhook email
 
 # Where cargo builds; the plugins for embedding are always copied to target/plugins.
 BUILT := $(or $(CARGO_TARGET_DIR),target)

@@ -14,6 +14,7 @@ need build-essential cc
 need make make
 need openssl openssl
 need redis-server redis-server
+need pgbouncer /usr/sbin/pgbouncer
 need prometheus promtool
 need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1
 need prometheus-alertmanager prometheus-alertmanager

@@ -4,6 +4,7 @@ pub mod delivery;
 pub mod disk;
 pub mod guests;
 pub mod http;
+pub mod pooler;
 pub mod program;
 pub mod saved;
 pub mod smtp;
@@ -77,9 +78,18 @@ pub fn shipped() -> Vec<(String, Vec<u8>)> {
         .get_or_init(|| {
             let status = Command::new("make").arg("plugins").current_dir(project()).status().expect("make is installed");
             assert!(status.success(), "`make plugins` failed");
-            ["threshold", "postgres-essentials", "redis-essentials", "agent-essentials", "webhook", "email"]
-                .map(|id| (id.to_owned(), std::fs::read(project().join(format!("target/plugins/{id}.wasm"))).expect("it was just built")))
-                .into()
+            [
+                "threshold",
+                "postgres-essentials",
+                "postgres-maintenance",
+                "postgres-replication",
+                "redis-essentials",
+                "agent-essentials",
+                "webhook",
+                "email",
+            ]
+            .map(|id| (id.to_owned(), std::fs::read(project().join(format!("target/plugins/{id}.wasm"))).expect("it was just built")))
+            .into()
         })
         .clone()
 }

@@ -4,8 +4,10 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `relays`, `cli`, `rules`: what users type.
-//! - `collect`, `activity`, `statements`, `sessions`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
+//! - `collect`, `activity`, `statements`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `catalogue`: the facts of a whole server, each brought about.
+//! - `visits`: what is read inside every datname.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
@@ -23,6 +25,7 @@ mod agent_subject;
 mod alerting;
 mod api;
 mod audit;
+mod catalogue;
 mod cli;
 mod clock;
 mod collect;
@@ -31,6 +34,7 @@ mod contract;
 mod cost;
 mod demo;
 mod disk_faults;
+mod doctor;
 mod durability;
 mod egress;
 mod faults;
@@ -43,6 +47,7 @@ mod lifecycle;
 mod mail;
 mod migration;
 mod plugins;
+mod pooler;
 mod receivers;
 mod refusals;
 mod relays;
@@ -55,3 +60,4 @@ mod statements;
 mod store;
 mod tidy;
 mod versions;
+mod visits;

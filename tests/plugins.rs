@@ -26,7 +26,17 @@ async fn shipped_plugins_serve_and_are_shown_as_documented() {
     let settled = |list: &Value| list["items"].as_array().is_some_and(|items| items.iter().all(|plugin| plugin["state"] == "serving"));
     let list = agent.wait_json("/api/plugins", settled).await;
     let ids: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|plugin| plugin["id"].as_str()).collect();
-    assert_eq!(ids, ["agent-essentials", "email", "postgres-essentials", "redis-essentials", "threshold", "webhook"]);
+    let shipped = [
+        "agent-essentials",
+        "email",
+        "postgres-essentials",
+        "postgres-maintenance",
+        "postgres-replication",
+        "redis-essentials",
+        "threshold",
+        "webhook",
+    ];
+    assert_eq!(ids, shipped);
     for plugin in list["items"].as_array().unwrap() {
         let keys: Vec<&str> = plugin.as_object().unwrap().keys().map(String::as_str).collect();
         let documented = [

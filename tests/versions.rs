@@ -13,18 +13,36 @@ use tokio_util::task::TaskTracker;
 
 use crate::fixture::{TestAgent, eventually, item, pharos, postgres_config, project, runtime_tasks, series, server_id};
 
-const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
-const PARTS: [&str; 8] = ["up", "server", "activity", "locks", "database", "replication", "statements", "accept"];
+pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
+const PARTS: [&str; 17] = [
+    "up",
+    "server",
+    "activity",
+    "locks",
+    "database",
+    "wal",
+    "io",
+    "horizon",
+    "autovacuum",
+    "progress",
+    "limits",
+    "encryption",
+    "settings",
+    "sizes",
+    "replication",
+    "statements",
+    "accept",
+];
 
 /// The folder with a server of each major version.
-fn versions() -> PathBuf {
+pub fn versions() -> PathBuf {
     let output = Command::new(project().join("scripts/postgres-versions.sh")).output().expect("bash is installed");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
     stdout.lines().last().expect("it prints the folder").into()
 }
 
-async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
+pub async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
     let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.expect("the server was fetched");
     assert_eq!(binaries.major(), major);
     let server = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await.expect("PostgreSQL starts");
@@ -37,7 +55,7 @@ async fn session(server: &PostgresServer) -> Session {
 }
 
 /// Metrics that every major version must give on either role, and on one of them.
-const EVERYWHERE: [&str; 9] = [
+const EVERYWHERE: [&str; 36] = [
     "pharos_postgres_info",
     "pharos_postgres_connections",
     "pharos_postgres_connections_max",
@@ -47,6 +65,39 @@ const EVERYWHERE: [&str; 9] = [
     "pharos_postgres_xid_age_transactions",
     "pharos_postgres_statement_calls_total",
     "pharos_postgres_statement_time_p95_estimate_seconds",
+    "pharos_postgres_checksums_enabled",
+    "pharos_postgres_checkpoints_total",
+    "pharos_postgres_checkpoint_age_seconds",
+    "pharos_postgres_checkpoint_timeout_seconds",
+    "pharos_postgres_wal_since_checkpoint_bytes",
+    "pharos_postgres_buffers_written_total",
+    "pharos_postgres_buffers_allocated_total",
+    "pharos_postgres_wal_bytes_total",
+    "pharos_postgres_archive_enabled",
+    "pharos_postgres_archive_failing",
+    "pharos_postgres_archived_total",
+    "pharos_postgres_slru_blocks_hit_total",
+    "pharos_postgres_commands_in_progress",
+    "pharos_postgres_autovacuum_enabled",
+    "pharos_postgres_autovacuum_workers",
+    "pharos_postgres_autovacuum_workers_max",
+    "pharos_postgres_autovacuum_cost_delay_seconds",
+    "pharos_postgres_vacuum_failsafe_age_transactions",
+    "pharos_postgres_horizon_age_transactions",
+    "pharos_postgres_prepared_transactions",
+    "pharos_postgres_setting",
+    "pharos_postgres_settings_pending_restart",
+    "pharos_postgres_sessions_encrypted",
+    "pharos_postgres_datname_size_bytes",
+    "pharos_postgres_tablespace_size_bytes",
+    "pharos_postgres_wal_directory_size_bytes",
+    "pharos_postgres_role_connections_limit",
+];
+/// What came with a version, on either role.
+const SINCE: [(u32, &str); 3] = [
+    (16, "pharos_postgres_io_read_bytes_total"),
+    (16, "pharos_postgres_io_write_time_seconds_total"),
+    (17, "pharos_postgres_restartpoints_total"),
 ];
 const ON_PRIMARY: [&str; 3] =
     ["pharos_postgres_replication_lag_bytes", "pharos_postgres_replication_lag_seconds", "pharos_postgres_slot_retained_bytes"];
@@ -75,6 +126,7 @@ async fn every_major_version_gives_every_part_on_a_primary_and_a_standby() {
         let primary = start(&folder, major, &tasks).await;
         let setup = session(&primary).await;
         setup.run("CREATE EXTENSION pg_stat_statements; SELECT pg_create_physical_replication_slot('kept', true)").await.unwrap();
+        setup.run("CREATE ROLE app LOGIN CONNECTION LIMIT 4").await.unwrap();
         let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();
         setup.run("CREATE TABLE first ()").await.unwrap();
         let reader = session(&standby).await;
@@ -91,6 +143,11 @@ async fn every_major_version_gives_every_part_on_a_primary_and_a_standby() {
                     change.is_some_and(|change| has_all(&change.snapshot, &EVERYWHERE) && has_all(&change.snapshot, own))
                 })
                 .await;
+            let picture = agent.agent.board().picture();
+            let snapshot = &picture.subjects.values().find(|change| change.snapshot.subject.id == id).unwrap().snapshot;
+            for (since, metric) in SINCE {
+                assert_eq!(has_all(snapshot, &[metric]), major >= since, "{metric} on {major}");
+            }
             let facts = agent.json("/api/database/metrics").await;
             let facts = item(&facts, "server", &id).unwrap();
             assert!(facts["version"].as_str().unwrap().starts_with(&format!("{major}.")), "{facts:#}");

@@ -281,8 +281,8 @@ async fn serve(listener: TcpListener, api: Arc<Api>, lifecycle: Lifecycle) {
 
 /// Every configured server.
 pub struct Servers {
-    postgres: Vec<PostgresSource>,
-    redis: Vec<RedisSource>,
+    pub postgres: Vec<PostgresSource>,
+    pub redis: Vec<RedisSource>,
 }
 
 impl Servers {

@@ -22,6 +22,8 @@ mod notifier;
 mod plugin;
 pub mod settings;
 mod snapshot;
+pub mod sql;
+mod table;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod text;
@@ -34,7 +36,8 @@ pub use bindings::plugin::pharos::plugin::{
 pub use duration::HumanDuration;
 pub use notifier::{Alert, Message, Notifier, Outcome, Reason, Retry};
 pub use plugin::{Description, Plugin};
-pub use snapshot::{Columns, Matcher, Part, PartState, Pattern, Reading, Row, Samples, Snapshot, Source, Table};
+pub use snapshot::{Columns, Matcher, Part, PartState, Pattern, Reading, Row, Samples, Snapshot, Source};
+pub use table::Table;
 
 /// What the export macros expand to; not for plugins to name.
 #[doc(hidden)]

@@ -3,12 +3,14 @@
 //! A missing sample means "none" only while its part is present, so the readers here answer `SkipReason` when it is not; with `?` a rule
 //! that cannot look is skipped honestly.
 
-use crate::bindings::plugin::pharos::plugin::snapshots as host;
-use crate::{Label, SkipReason, Subject};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
-pub use host::{
-    Column, ColumnKind, FloatColumn, IntegerColumn, LabelColumn, Matcher, Part, PartState, Pattern, Reading, Samples, TextColumn,
-};
+use crate::bindings::plugin::pharos::plugin::snapshots as host;
+use crate::{Label, SkipReason, Subject, Table};
+
+pub use host::{Column, FloatColumn, IntegerColumn, LabelColumn, Matcher, Part, PartState, Pattern, Reading, Samples, TextColumn};
 
 /// Where facts come from: the host in a component, [`crate::testing::Facts`] in a test.
 pub trait Source {
@@ -35,6 +37,8 @@ pub trait Columns {
 pub struct Snapshot {
     source: Box<dyn Source>,
     subject: Subject,
+    /// Those that were asked for: several rules read one table, which crosses the sandbox once.
+    tables: RefCell<BTreeMap<String, Option<Rc<Table>>>>,
 }
 
 impl Snapshot {
@@ -44,7 +48,7 @@ impl Snapshot {
 
     fn from_box(source: Box<dyn Source>) -> Self {
         let subject = source.subject();
-        Self { source, subject }
+        Self { source, subject, tables: RefCell::default() }
     }
 
     pub fn subject(&self) -> &Subject {
@@ -114,8 +118,13 @@ impl Snapshot {
         Ok(self.values(metric)?.values.first().copied())
     }
 
-    pub fn table(&self, name: &str) -> Option<Table> {
-        self.source.table(name).map(Table::new)
+    pub fn table(&self, name: &str) -> Option<Rc<Table>> {
+        if let Some(known) = self.tables.borrow().get(name) {
+            return known.clone();
+        }
+        let table = self.source.table(name).map(|columns| Rc::new(Table::new(columns)));
+        self.tables.borrow_mut().insert(name.to_owned(), table.clone());
+        table
     }
 
     /// The servers of a database; empty for other kinds.
@@ -164,73 +173,6 @@ impl<'a> Row<'a> {
     fn word(self, column: &'a LabelColumn) -> Option<&'a str> {
         let code = *column.values.codes.get(self.index)?;
         column.values.words.get(usize::try_from(code).ok()?).map(String::as_str)
-    }
-}
-
-/// Rows of facts that are no metric, such as who waits for whom.
-pub struct Table {
-    source: Box<dyn Columns>,
-    columns: Vec<Column>,
-}
-
-impl Table {
-    fn new(source: Box<dyn Columns>) -> Self {
-        let columns = source.columns();
-        Self { source, columns }
-    }
-
-    pub fn row_count(&self) -> usize {
-        self.source.row_count() as usize
-    }
-
-    /// One value per row; a column that the table does not have reads as nulls.
-    pub fn integers(&self, name: &str) -> Vec<Option<i64>> {
-        self.read(name, ColumnKind::Integer, |column, offset, limit| {
-            let page = self.source.integers(column, offset, limit);
-            with_nulls(page.values, page.present)
-        })
-    }
-
-    /// See [`Table::integers`].
-    pub fn floats(&self, name: &str) -> Vec<Option<f64>> {
-        self.read(name, ColumnKind::Float, |column, offset, limit| {
-            let page = self.source.floats(column, offset, limit);
-            with_nulls(page.values, page.present)
-        })
-    }
-
-    /// See [`Table::integers`].
-    pub fn texts(&self, name: &str) -> Vec<Option<String>> {
-        self.read(name, ColumnKind::Text, |column, offset, limit| {
-            let TextColumn { words, codes } = self.source.texts(column, offset, limit);
-            // The code of a null is beyond every dictionary.
-            codes.into_iter().map(|code| words.get(code as usize).cloned()).collect()
-        })
-    }
-
-    fn read<T: Clone>(&self, name: &str, kind: ColumnKind, page: impl Fn(u32, u32, u32) -> Vec<Option<T>>) -> Vec<Option<T>> {
-        let rows = self.source.row_count();
-        let mut values = Vec::new();
-        if let Some(column) = self.columns.iter().position(|column| column.name == name && column.kind == kind) {
-            while values.len() < rows as usize {
-                // Both fit: a table has at most `u32::MAX` rows, and columns by far fewer.
-                let offset = values.len() as u32;
-                let next = page(column as u32, offset, rows - offset);
-                if next.is_empty() {
-                    break;
-                }
-                values.extend(next);
-            }
-        }
-        values.resize(rows as usize, None);
-        values
-    }
-}
-
-fn with_nulls<T>(values: Vec<T>, present: Option<Vec<bool>>) -> Vec<Option<T>> {
-    match present {
-        None => values.into_iter().map(Some).collect(),
-        Some(present) => values.into_iter().zip(present).map(|(value, present)| present.then_some(value)).collect(),
     }
 }
 

@@ -11,6 +11,8 @@
 //! | 102         | -             |                           a dash is null
 //! ```
 
+pub mod manual;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -24,6 +26,7 @@ pub struct Facts {
     parts: Vec<Part>,
     metrics: BTreeMap<String, Metric>,
     tables: BTreeMap<String, TableFacts>,
+    members: Vec<Facts>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,10 +56,16 @@ impl Facts {
         Self::of("redis", "cache1:6379", &[("database", "cache"), ("server", "cache1:6379")], text)
     }
 
+    /// The database `app` with its servers, each its address and its facts.
+    pub fn database(text: &str, members: &[(&str, &str)]) -> Self {
+        let member = |(server, text): &(&str, &str)| Self::of("postgres", server, &[("database", "app"), ("server", server)], text);
+        Self { members: members.iter().map(member).collect(), ..Self::of("database", "app", &[("database", "app")], text) }
+    }
+
     pub fn of(kind: &str, id: &str, labels: &[(&str, &str)], text: &str) -> Self {
         let labels = labels.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
         let subject = Subject { kind: kind.to_owned(), id: id.to_owned(), version: String::new(), labels };
-        let mut facts = Self { subject, parts: Vec::new(), metrics: BTreeMap::new(), tables: BTreeMap::new() };
+        let mut facts = Self { subject, parts: Vec::new(), metrics: BTreeMap::new(), tables: BTreeMap::new(), members: Vec::new() };
         let mut table = None;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             if let Some(name) = line.strip_prefix("table ") {
@@ -165,11 +174,12 @@ impl Source for Facts {
     }
 
     fn members(&self) -> Vec<Subject> {
-        Vec::new()
+        self.members.iter().map(|member| member.subject.clone()).collect()
     }
 
-    fn member(&self, _id: &str) -> Option<Box<dyn Source>> {
-        None
+    fn member(&self, id: &str) -> Option<Box<dyn Source>> {
+        let member = self.members.iter().find(|member| member.subject.id == id)?;
+        Some(Box::new(member.clone()))
     }
 }
 
@@ -199,7 +209,7 @@ fn columns(subject: &Subject, rows: &[(&[Label], f64)]) -> Samples {
     Samples { labels: own.chain(others).collect(), values: rows.iter().map(|(_, value)| *value).collect() }
 }
 
-/// A table as text; columns of integers, floats and texts.
+/// A table as text; columns of integers, floats, texts and booleans.
 #[derive(Debug, Clone, Default)]
 struct TableFacts {
     columns: Vec<Column>,
@@ -228,6 +238,7 @@ fn column(header: &str) -> Column {
         "integer" => ColumnKind::Integer,
         "float" => ColumnKind::Float,
         "text" => ColumnKind::Text,
+        "boolean" => ColumnKind::Boolean,
         _ => panic!("no such kind of a column: `{header}`"),
     };
     Column { name: name.to_owned(), kind, unit: None }
@@ -251,7 +262,9 @@ impl Columns for TableFacts {
     }
 
     fn integers(&self, column: u32, offset: u32, limit: u32) -> IntegerColumn {
-        let cells = self.cells(column, offset, limit, parse::<i64>);
+        let is_boolean = self.columns[column as usize].kind == ColumnKind::Boolean;
+        let read = |text: &str| if is_boolean { i64::from(parse::<bool>(text)) } else { parse(text) };
+        let cells = self.cells(column, offset, limit, read);
         IntegerColumn {
             present: Some(cells.iter().map(Option::is_some).collect()),
             values: cells.into_iter().map(Option::unwrap_or_default).collect(),
@@ -260,9 +273,9 @@ impl Columns for TableFacts {
 
     fn texts(&self, column: u32, offset: u32, limit: u32) -> TextColumn {
         let mut words = Vec::new();
-        let cells = self.cells(column, offset, limit, str::to_owned);
-        let codes = cells.into_iter().map(|cell| cell.map_or(u32::MAX, |word| code(&mut words, word))).collect();
-        TextColumn { words, codes }
+        let cells = self.cells(column, 0, u32::MAX, str::to_owned);
+        let codes: Vec<u32> = cells.into_iter().map(|cell| cell.map_or(u32::MAX, |word| code(&mut words, word))).collect();
+        TextColumn { words, codes: codes.into_iter().skip(offset as usize).take(limit as usize).collect() }
     }
 }
 

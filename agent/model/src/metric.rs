@@ -32,21 +32,38 @@ pub struct MetricSpec {
 /// The kind of the subject that the agent itself is, and the part of its snapshots.
 pub const AGENT: &str = "agent";
 
+/// The kind of the subject that a `[[database]]` is, with its servers as members.
+pub const DATABASE: &str = "database";
+
 /// Kinds of subjects that are observed.
-pub const KINDS: [&str; 3] = [AGENT, "postgres", "redis"];
+pub const KINDS: [&str; 4] = [AGENT, DATABASE, "postgres", "redis"];
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: [(&str, &str); 11] = [
+pub const TABLES: &[(&str, &str)] = &[
     (AGENT, "damaged_stores"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
     ("postgres", "activity_waits"),
+    ("postgres", "archiver"),
+    ("postgres", "autovacuum_workers"),
+    ("postgres", "extensions"),
+    ("postgres", "horizon"),
+    ("postgres", "index_facts"),
+    ("postgres", "indexes"),
     ("postgres", "lock_waits"),
+    ("postgres", "locked_relations"),
     ("postgres", "own_statements"),
+    ("postgres", "progress"),
     ("postgres", "refusal"),
+    ("postgres", "schema_facts"),
+    ("postgres", "sequences"),
     ("postgres", "sessions"),
+    ("postgres", "setting_changes"),
+    ("postgres", "settings"),
     ("postgres", "statements"),
+    ("postgres", "tables"),
+    ("postgres", "tls_sessions"),
     ("postgres", "visits"),
 ];
 

@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod client;
 mod demo;
+mod doctor;
 mod explain;
 mod notify;
 mod outbox;
@@ -59,6 +60,8 @@ enum Command {
         #[arg(long)]
         config: Option<PathBuf>,
     },
+    /// What the agent's role sees of each server, what it does not, and the grants that mend it
+    Doctor(doctor::DoctorArguments),
     /// Open alerts: what is wrong, who was told of it, and why not
     #[command(subcommand)]
     Alerts(alerts::AlertsCommand),
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run { config } => with_runtime(run::run(config)),
         Command::Check { config } => check::check(config.as_deref()),
+        Command::Doctor(arguments) => with_runtime(doctor::run(arguments)),
         Command::Alerts(command) => with_runtime(alerts::run(command)),
         Command::Silence(command) => with_runtime(silence::run(command)),
         Command::Notify(command) => with_runtime(notify::run(command)),

@@ -6,6 +6,7 @@
 //! ([`postgres::collectors`], [`redis::collectors`]). The agent is a subject as well ([`agent`]), read from memory.
 
 pub mod agent;
+pub mod once;
 pub mod postgres;
 pub mod redis;
 mod schedule;
@@ -17,7 +18,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{Family, Table};
 
-pub use schedule::{ServerTask, Source};
+pub use schedule::{ConnectFailure, ServerTask, Source};
 
 use crate::postgres::{ConnectError, QueryError};
 use crate::redis::RedisError;
@@ -87,7 +88,8 @@ impl CollectError {
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
         match self {
-            Self::Unsupported(_) | Self::Row { .. } | Self::Connect { .. } | Self::Visit { .. } => false,
+            Self::Unsupported(_) | Self::Row { .. } | Self::Visit { .. } => false,
+            Self::Connect { source, .. } => source.is_shutdown(),
             Self::Query { source, .. } => source.ends_session(),
             Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "closed"),
         }

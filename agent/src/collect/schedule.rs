@@ -322,6 +322,10 @@ impl<S: Source> ServerTask<S> {
             return false;
         }
         for Read { collector, outcome, interval, took } in reads {
+            // A server that waits for its sessions to leave waits for this one as well.
+            if outcome.as_ref().is_err_and(CollectError::ends_session) {
+                self.session = None;
+            }
             self.count(collector, took);
             self.keep(collector, interval, outcome);
         }

@@ -29,6 +29,9 @@ pub struct CollectConfig {
     pub connect_timeout: Duration,
     /// What our statements may cost a server, as a share of one core: past it, those that cost most run less often.
     pub budget: f64,
+    /// An index that nobody used is told as unused once scans are counted for that long.
+    #[serde(with = "humantime_serde")]
+    pub unused_after: Duration,
 }
 
 /// Time between two runs of each collector, by its name: the defaults, and what the file says instead.
@@ -92,6 +95,7 @@ pub const COLLECT_KEYS: &[Key] = &[
     key("deadlines", Shape::Table(READERS)),
     key("connect_timeout", Shape::Duration),
     key("budget", Shape::Number),
+    key("unused_after", Shape::Duration),
 ];
 
 impl Default for Intervals {
@@ -118,6 +122,7 @@ impl Default for CollectConfig {
             deadlines: BTreeMap::new(),
             connect_timeout: Duration::from_secs(3),
             budget: 0.005,
+            unused_after: Duration::from_hours(7 * 24),
         }
     }
 }

@@ -98,6 +98,7 @@ fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
         .route("/api/audit", get(api::audit::list))
         .route("/api/database/metrics", get(api::facts::metrics))
         .route("/api/database/slow-queries", get(api::slow_queries::list))
+        .route("/api/database/indexes", get(api::indexes::list))
         .route("/api/database/locks", get(api::locks::list))
         .route("/api/database/alerts", get(api::alerts::list))
         .route("/api/alerts", get(api::alerts::list))

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::session::Session;
+use super::refusal::{is_of_pooler, refusal_of};
+use super::session::{Session, options};
 use super::tls::{self, TlsError};
 use crate::config::collect::CollectConfig;
 use crate::config::database::{PostgresAddress, TlsConfig};
@@ -61,17 +61,23 @@ impl Places {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("no session within {0:?}")]
+    #[error("no session within {0:?}: the server hangs, is overloaded, or the way to it swallows packets")]
     DeadlineExceeded(Duration),
     #[error("the agent has {SESSIONS_MAX} sessions with the server already, one of them hangs, and it opens no third")]
     NoPlace,
-    #[error("the server refused the session")]
+    #[error("{}", refusal_of(source).meaning)]
     Refused { source: tokio_postgres::Error },
+    /// Settings of a session would reach other people's through it, and their numbers would be anybody's.
+    #[error(
+        "a connection pooler answers at this address, not PostgreSQL itself ({seen}); \
+         point the URL at the server's own host and port, and leave the pooler to applications"
+    )]
+    Pooler { seen: String },
     #[error("reading the password")]
     Password { source: SecretError },
     #[error("preparing TLS")]
     Tls { source: TlsError },
-    #[error("setting the session's limits")]
+    #[error("beginning the session: {}", refusal_of(source).meaning)]
     Limits { source: tokio_postgres::Error },
     #[error("PostgreSQL {0} is too old; Pharos supports 14 and newer")]
     TooOld(String),
@@ -86,21 +92,23 @@ impl ConnectError {
             Self::Password { .. } => "password",
             Self::Tls { .. } => "tls",
             Self::TooOld(_) => "unsupported",
-            Self::Refused { source } | Self::Limits { source } => match source.code() {
-                Some(&SqlState::CANNOT_CONNECT_NOW) => "starting",
-                Some(&SqlState::TOO_MANY_CONNECTIONS) => "too-many-connections",
-                Some(code) if code.code().starts_with("28") => "authentication",
-                Some(_) => "refused",
-                None if is_tls(source) => "tls",
-                None => "unreachable",
-            },
+            Self::Pooler { .. } => "pooler",
+            Self::Refused { source } | Self::Limits { source } => refusal_of(source).reason,
         }
+    }
+
+    /// Whether the server waits for its sessions to leave.
+    pub fn is_shutdown(&self) -> bool {
+        self.reason() == "stopping"
     }
 }
 
-/// The library keeps its kind of error to itself, but says it first.
-fn is_tls(error: &tokio_postgres::Error) -> bool {
-    error.to_string().starts_with("error performing TLS handshake")
+/// What kept a session from beginning, unless it was a pooler.
+pub(super) fn pooler_or(source: tokio_postgres::Error, other: fn(tokio_postgres::Error) -> ConnectError) -> ConnectError {
+    match source.as_db_error() {
+        Some(error) if is_of_pooler(&source) => ConnectError::Pooler { seen: format!("it says: {}", error.message()) },
+        _ => other(source),
+    }
 }
 
 /// The encryption of a session, kept because cancelling needs it again.
@@ -131,13 +139,14 @@ impl Connector {
             Some(rustls) => Encryption::Rustls(Box::new(rustls)),
             None => Encryption::Plain,
         };
-        let (client, open) = self.client(&encryption, place).await?;
-        Session::start(client, open, encryption, &self.collect, self.tasks.clone()).await
+        let sign = format!("{:016x}", fastrand::u64(..));
+        let (client, open) = self.client(&encryption, &sign, place).await?;
+        Session::start(client, open, encryption, &self.collect, self.tasks.clone(), &sign).await
     }
 
-    async fn client(&self, encryption: &Encryption, place: OwnedSemaphorePermit) -> Result<(Client, DropGuard), ConnectError> {
-        let refused = |source| ConnectError::Refused { source };
-        let config = self.config(encryption)?;
+    async fn client(&self, encryption: &Encryption, sign: &str, place: OwnedSemaphorePermit) -> Result<(Client, DropGuard), ConnectError> {
+        let refused = |source| pooler_or(source, |source| ConnectError::Refused { source });
+        let config = self.config(encryption, sign)?;
         match encryption {
             Encryption::Plain => {
                 let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
@@ -175,7 +184,7 @@ impl Connector {
         open
     }
 
-    fn config(&self, encryption: &Encryption) -> Result<tokio_postgres::Config, ConnectError> {
+    fn config(&self, encryption: &Encryption, sign: &str) -> Result<tokio_postgres::Config, ConnectError> {
         let mut config = tokio_postgres::Config::new();
         match &self.address.host {
             tokio_postgres::config::Host::Tcp(host) => config.host(host),
@@ -186,6 +195,7 @@ impl Connector {
             .user(&self.address.user)
             .dbname(&self.address.datname)
             .application_name(&self.application_name)
+            .options(options(sign))
             .connect_timeout(self.collect.connect_timeout)
             // Both are needed: one frees a reader of a vanished peer, the other a writer.
             .keepalives_idle(Duration::from_secs(10))

@@ -3,6 +3,7 @@
 //! Nobody else in the crate opens a PostgreSQL connection.
 
 mod connect;
+mod refusal;
 mod session;
 mod tls;
 

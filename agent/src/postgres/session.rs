@@ -15,7 +15,7 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::connect::{ConnectError, Encryption};
+use super::connect::{ConnectError, Encryption, pooler_or};
 use crate::config::collect::CollectConfig;
 
 /// The oldest and the newest major version whose views the collectors know.
@@ -124,14 +124,18 @@ impl Session {
         encryption: Encryption,
         collect: &CollectConfig,
         tasks: TaskTracker,
+        sign: &str,
     ) -> Result<Self, ConnectError> {
-        let setup = |source| ConnectError::Limits { source };
+        let setup: fn(_) -> _ = |source| ConnectError::Limits { source };
         let cancel = client.cancel_token();
-        client.batch_execute(&settings(collect)).await.map_err(setup)?;
         let asked = Instant::now();
-        let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(setup)?;
+        let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(|source| pooler_or(source, setup))?;
         let shortest = asked.elapsed();
         let row = row.first().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))?;
+        if row.try_get::<_, Option<&str>>("sign").map_err(setup)? != Some(sign) {
+            return Err(ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() });
+        }
+        client.batch_execute(&settings(collect)).await.map_err(setup)?;
         let session = Self {
             version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
             version: row.try_get("version").map_err(setup)?,
@@ -286,11 +290,19 @@ fn marked(sql: &str, collector: &str) -> String {
     format!("{first} {MARK}{collector} */{rest}")
 }
 
-/// What keeps a session harmless. `search_path` is fixed, so that nobody's function of the same name runs with our role.
+/// What a session begins with: a sign by which it is known again. A pooler that lends it somebody else's session gives itself away before
+/// anything was set there, by refusing the sign or by not knowing it. `search_path` is fixed from the first statement on, so that nobody's
+/// function of the same name runs with our role.
+pub(super) fn options(sign: &str) -> String {
+    format!("-c pharos.session={sign} -c search_path=pg_catalog")
+}
+
+/// What keeps a session harmless. Set once it is known to be ours, and not as it begins, since the server then still tells what it would
+/// have had.
 fn settings(collect: &CollectConfig) -> String {
     format!(
         "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}; \
-         SET default_transaction_read_only = on; SET search_path = pg_catalog; SET jit = off; SET DateStyle = ISO",
+         SET default_transaction_read_only = on; SET jit = off; SET DateStyle = ISO",
         collect.lock_timeout.as_millis(),
         set_statement_timeout(collect.statement_timeout),
         collect.deadline.as_millis(),

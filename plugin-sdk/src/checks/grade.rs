@@ -41,8 +41,33 @@ impl Grading {
         Self::Scale(Direction::Rising, Thresholds::warning_and_critical(warning, critical, clear))
     }
 
+    /// One level, info.
+    pub const fn rising_info(info: f64, clear: f64) -> Self {
+        Self::Scale(Direction::Rising, Thresholds { info: Some(info), warning: None, critical: None, clear })
+    }
+
+    /// One level, warning.
+    pub const fn rising_warning(warning: f64, clear: f64) -> Self {
+        Self::Scale(Direction::Rising, Thresholds { info: None, warning: Some(warning), critical: None, clear })
+    }
+
     pub const fn falling(warning: f64, critical: f64, clear: f64) -> Self {
         Self::Scale(Direction::Falling, Thresholds::warning_and_critical(warning, critical, clear))
+    }
+
+    /// The same without the levels above a severity.
+    pub fn at_most(self, max: Severity) -> Self {
+        match self {
+            Self::Fact(severity) => Self::Fact(if rank(severity) > rank(max) { max } else { severity }),
+            Self::Scale(direction, thresholds) => Self::Scale(
+                direction,
+                Thresholds {
+                    warning: thresholds.warning.filter(|_| rank(max) >= rank(Severity::Warning)),
+                    critical: thresholds.critical.filter(|_| max == Severity::Critical),
+                    ..thresholds
+                },
+            ),
+        }
     }
 
     /// None where the value is fine.
@@ -102,6 +127,14 @@ impl Thresholds {
     }
 }
 
+fn rank(severity: Severity) -> u8 {
+    match severity {
+        Severity::Info => 0,
+        Severity::Warning => 1,
+        Severity::Critical => 2,
+    }
+}
+
 fn weight(severity: Severity) -> f64 {
     match severity {
         Severity::Info => 0.2,
@@ -145,6 +178,13 @@ mod tests {
     fn the_score_rises_with_the_value_without_jumps() {
         let score = |value| CONNECTIONS.grade(value).map_or(0.0, |grade| (grade.score * 100.0).round());
         assert_eq!([0.7, 0.75, 0.8, 0.85, 0.9, 1.0].map(score), [0.0, 25.0, 50.0, 75.0, 100.0, 100.0]);
+    }
+
+    #[test]
+    fn a_severity_may_be_the_highest() {
+        let grade = |max| CONNECTIONS.at_most(max).grade(0.95).map(|grade| grade.severity);
+        assert_eq!([Severity::Critical, Severity::Warning].map(grade), [Severity::Critical, Severity::Warning].map(Some));
+        check(CONNECTIONS.at_most(Severity::Info), 0.95, None);
     }
 
     #[test]

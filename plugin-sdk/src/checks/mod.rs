@@ -4,16 +4,38 @@
 //! overrides are the same for all and live here.
 
 mod grade;
+mod observe;
+mod selection;
 mod settings;
 mod suite;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 pub use grade::{Direction, Grading, Thresholds};
+pub use observe::{each_increase, each_one, each_rate, each_row, each_value, each_zero, top, unvisited};
 pub use settings::Settings;
 pub use suite::Suite;
 
-use crate::{Label, PartState, Reading, Row, Samples, Severity, SkipReason, Snapshot};
+use crate::{Label, PartState, Severity, SkipReason, Snapshot, Table};
+
+/// Checks about one kind of subject; a plugin's file often is one.
+#[derive(Clone, Copy)]
+pub struct Family {
+    pub subject_kind: &'static str,
+    pub checks: &'static [Check],
+}
+
+impl Family {
+    pub const fn of(subject_kind: &'static str, checks: &'static [Check]) -> Self {
+        Self { subject_kind, checks }
+    }
+
+    /// The checks of all of them, in their order.
+    pub fn all(families: &[Self]) -> impl Iterator<Item = &'static Check> {
+        families.iter().flat_map(|family| family.checks)
+    }
+}
 
 /// One entry of a plugin's table.
 pub struct Check {
@@ -21,7 +43,9 @@ pub struct Check {
     pub summary: &'static str,
     /// Groups findings for the health score: "connections", "locks", "storage", ...
     pub category: &'static str,
-    /// Metrics it cannot do without. Where one is not readable, the check is skipped before it observes.
+    /// What tells one observation from another, beyond the labels of the subject. The operator may choose by them.
+    pub labels: &'static [&'static str],
+    /// Metrics and tables it cannot do without. Where one is not readable, the check is skipped before it observes.
     pub needs: &'static [&'static str],
     /// How long it must be wrong before the alert fires.
     pub hold_off: Duration,
@@ -38,6 +62,32 @@ pub struct Check {
 pub struct Observation {
     pub labels: Vec<Label>,
     pub value: f64,
+    /// However large the value is.
+    pub severity_max: Severity,
+    /// Why nobody can tell the value.
+    pub unknown: Option<SkipReason>,
+    /// The row of the table that it was read from, for the explanation.
+    pub row: Option<usize>,
+}
+
+impl Observation {
+    pub fn new(labels: Vec<Label>, value: f64) -> Self {
+        let unknown = value.is_nan().then_some(SkipReason::NoData);
+        Self { labels, value, severity_max: Severity::Critical, unknown, row: None }
+    }
+
+    /// Everything that carries these labels cannot be judged: its alerts stand still.
+    pub fn unknown(labels: Vec<Label>, reason: SkipReason) -> Self {
+        Self { unknown: Some(reason), ..Self::new(labels, f64::NAN) }
+    }
+
+    pub fn of_row(self, row: usize) -> Self {
+        Self { row: Some(row), ..self }
+    }
+
+    pub fn at_most(self, severity_max: Severity) -> Self {
+        Self { severity_max, ..self }
+    }
 }
 
 /// A bad observation, to be explained.
@@ -46,6 +96,8 @@ pub struct Case<'a> {
     pub labels: &'a [Label],
     pub value: f64,
     pub severity: Severity,
+    /// The row of the observation, where it was one of a table.
+    pub row: Option<usize>,
 }
 
 /// What a person needs in order to act. `fix` is a statement or a setting, not advice to "investigate".
@@ -86,52 +138,41 @@ impl Case<'_> {
     }
 }
 
-/// Every series of a gauge.
-pub fn each_value(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
-    Ok(observations(snapshot, &snapshot.values(metric)?, |value| value))
+impl Case<'_> {
+    /// Cells of the observation's row of a table, which is that which it was observed in.
+    pub fn cells(&self, table: &str) -> Option<Cells> {
+        Some(Cells { table: self.snapshot.table(table)?, row: self.row? })
+    }
 }
 
-/// How many events each series counted since the previous tick. A part may be read less often than its subject is judged, so the
-/// number is an estimate; but where a rate is, there was one event at least.
-pub fn each_increase(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
-    let seconds = snapshot.interval_seconds();
-    let events = |rate: f64| if rate > 0.0 { (rate * seconds).round().max(1.0) } else { rate };
-    Ok(observations(snapshot, &snapshot.rates(metric)?, events))
+/// One row of a table.
+pub struct Cells {
+    table: Rc<Table>,
+    row: usize,
 }
 
-/// How fast each series of a counter grows, per second. A series that has no rate yet is passed over.
-pub fn each_rate(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
-    Ok(observations(snapshot, &snapshot.rates(metric)?, |rate| rate))
+impl Cells {
+    pub fn number(&self, column: &str) -> Option<f64> {
+        self.table.number(column, self.row)
+    }
+
+    /// None where it is empty.
+    pub fn text(&self, column: &str) -> Option<String> {
+        self.table.text(column, self.row).filter(|text| !text.is_empty())
+    }
+
+    /// A number as a line of evidence.
+    pub fn line(&self, name: &str, column: &str, show: impl Fn(f64) -> String) -> Option<Label> {
+        Some(evidence(name, show(self.number(column)?)))
+    }
 }
 
-/// The series of a 0-or-1 gauge that are 0, for a check that grades a fact.
-pub fn each_zero(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
-    let mut all = each_value(snapshot, metric)?;
-    all.retain(|observation| observation.value == 0.0);
-    Ok(all)
-}
-
-fn observations(snapshot: &Snapshot, samples: &Samples, value: impl Fn(f64) -> f64) -> Vec<Observation> {
-    samples.rows().map(|row| Observation { labels: row.labels_beyond(snapshot.subject()), value: value(row.value()) }).collect()
+/// A label of an observation.
+pub fn label(name: &str, value: impl Into<String>) -> Label {
+    Label { name: name.to_owned(), value: value.into() }
 }
 
 /// A line of evidence.
 pub fn evidence(name: &str, value: impl Into<String>) -> Label {
     Label { name: name.to_owned(), value: value.into() }
-}
-
-/// The largest series of a metric, most first, for evidence. Empty where it cannot be read.
-pub fn top(snapshot: &Snapshot, metric: &str, reading: Reading, count: usize, show: fn(f64) -> String) -> Vec<Label> {
-    if snapshot.readable(metric).is_err() {
-        return Vec::new();
-    }
-    let samples = snapshot.samples(metric, &[], reading);
-    let mut rows: Vec<_> = samples.rows().filter(|row| row.value() > 0.0).collect();
-    rows.sort_by(|a, b| b.value().total_cmp(&a.value()));
-    let line = |row: Row| {
-        let labels = row.labels_beyond(snapshot.subject());
-        let name: Vec<_> = labels.iter().map(|label| label.value.as_str()).collect();
-        evidence(&name.join(", "), show(row.value()))
-    };
-    rows.into_iter().take(count).map(line).collect()
 }

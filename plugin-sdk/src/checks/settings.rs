@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::grade::{Direction, Grading, Thresholds};
+use super::selection::{Labels, Selection};
 use super::{Check, Severity};
 use crate::settings::nearest;
-use crate::{Failure, HumanDuration};
+use crate::{Failure, HumanDuration, Label};
 
 /// `[plugin.ID.settings]` of a plugin made of checks.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -25,9 +26,80 @@ pub struct Override {
     pub warning: Option<f64>,
     pub critical: Option<f64>,
     pub clear: Option<f64>,
+    pub severity: Option<Severity>,
     #[serde(rename = "for")]
     pub hold_off: Option<HumanDuration>,
     pub keep_firing_for: Option<HumanDuration>,
+    pub only: Option<Labels>,
+    pub except: Option<Labels>,
+    pub overrides: Vec<Exception>,
+}
+
+/// What differs from that again, for some of the subjects and series. The first that fits counts.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exception {
+    pub only: Option<Labels>,
+    pub except: Option<Labels>,
+    pub info: Option<f64>,
+    pub warning: Option<f64>,
+    pub critical: Option<f64>,
+    pub clear: Option<f64>,
+    pub severity: Option<Severity>,
+}
+
+/// The levels that were changed; of a check that grades a fact there is only the severity.
+#[derive(Debug, Clone, Copy)]
+struct Levels {
+    info: Option<f64>,
+    warning: Option<f64>,
+    critical: Option<f64>,
+    clear: Option<f64>,
+    severity: Option<Severity>,
+}
+
+/// How a check grades what it sees, after the operator's changes.
+pub struct Gradings {
+    pub selection: Selection,
+    exceptions: Vec<(Selection, Grading)>,
+    rest: Grading,
+}
+
+impl Gradings {
+    pub fn of(check: &Check, subject_kind: &str, change: &Override) -> Result<Self, Failure> {
+        let Override { info, warning, critical, clear, severity, .. } = *change;
+        let place = format!("settings.checks.{}", check.id);
+        let rest = grading(check.grading, Levels { info, warning, critical, clear, severity }, &place)?;
+        let selection = Selection::new(change.only.clone(), change.except.clone());
+        refuse_strangers(&selection, check, subject_kind, &place)?;
+        let mut exceptions = Vec::new();
+        for (index, exception) in change.overrides.iter().enumerate() {
+            let Exception { info, warning, critical, clear, severity, .. } = *exception;
+            let place = format!("{place}.overrides[{index}]");
+            let selection = Selection::new(exception.only.clone(), exception.except.clone());
+            refuse_strangers(&selection, check, subject_kind, &place)?;
+            exceptions.push((selection, grading(rest, Levels { info, warning, critical, clear, severity }, &place)?));
+        }
+        Ok(Self { selection, exceptions, rest })
+    }
+
+    pub fn for_labels(&self, labels: &[&[Label]]) -> Grading {
+        self.exceptions.iter().find(|(selection, _)| selection.takes(labels)).map_or(self.rest, |(_, grading)| *grading)
+    }
+}
+
+/// Refuses labels that the check does not have. Of a kind of subject that is not known here, nobody can tell.
+fn refuse_strangers(selection: &Selection, check: &Check, subject_kind: &str, place: &str) -> Result<(), Failure> {
+    let own: &[&str] = match subject_kind {
+        "agent" => &["agent"],
+        "database" => &["database"],
+        "postgres" | "redis" => &["database", "server"],
+        _ => return Ok(()),
+    };
+    match selection.stranger(&[own, check.labels].concat()) {
+        None => Ok(()),
+        Some((key, why)) => Err(Failure::InvalidConfig(format!("{place}.{key}: {why}"))),
+    }
 }
 
 /// Refuses settings for checks that do not exist.
@@ -40,16 +112,18 @@ pub fn refuse_unknown(settings: &Settings, known: &[&'static str]) -> Result<(),
     Err(Failure::InvalidConfig(format!("settings.checks.{id}: no such check; {hint}")))
 }
 
-/// The grading of a check after the operator's changes.
-pub fn grading(check: &Check, change: &Override) -> Result<Grading, Failure> {
-    let refuse = |why: String| Err(Failure::InvalidConfig(format!("settings.checks.{}: {why}", check.id)));
-    match check.grading {
-        Grading::Fact(_) => match changed_threshold(change) {
-            None => Ok(check.grading),
-            Some(key) => refuse(format!("`{key}` has no meaning here: it is wrong or it is not; remove the key")),
+fn grading(defaults: Grading, levels: Levels, place: &str) -> Result<Grading, Failure> {
+    let refuse = |why: String| Err(Failure::InvalidConfig(format!("{place}: {why}")));
+    match defaults {
+        Grading::Fact(severity) => match levels.first_threshold() {
+            None => Ok(Grading::Fact(levels.severity.unwrap_or(severity))),
+            Some(key) => refuse(format!("`{key}` has no meaning here: it is wrong or it is not; set `severity`")),
         },
+        Grading::Scale(..) if levels.severity.is_some() => {
+            refuse("`severity` has no meaning here: it follows the value; set `info`, `warning` or `critical`".to_owned())
+        }
         Grading::Scale(direction, defaults) => {
-            let thresholds = overlaid(defaults, change);
+            let thresholds = overlaid(defaults, levels);
             match disorder(direction, thresholds) {
                 None => Ok(Grading::Scale(direction, thresholds)),
                 Some(why) => refuse(why),
@@ -58,12 +132,14 @@ pub fn grading(check: &Check, change: &Override) -> Result<Grading, Failure> {
     }
 }
 
-fn changed_threshold(change: &Override) -> Option<&'static str> {
-    let thresholds = [("info", change.info), ("warning", change.warning), ("critical", change.critical), ("clear", change.clear)];
-    thresholds.into_iter().find(|(_, value)| value.is_some()).map(|(key, _)| key)
+impl Levels {
+    fn first_threshold(self) -> Option<&'static str> {
+        let thresholds = [("info", self.info), ("warning", self.warning), ("critical", self.critical), ("clear", self.clear)];
+        thresholds.into_iter().find(|(_, value)| value.is_some()).map(|(key, _)| key)
+    }
 }
 
-fn overlaid(defaults: Thresholds, change: &Override) -> Thresholds {
+fn overlaid(defaults: Thresholds, change: Levels) -> Thresholds {
     let mut thresholds = Thresholds {
         info: change.info.or(defaults.info),
         warning: change.warning.or(defaults.warning),

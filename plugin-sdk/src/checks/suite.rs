@@ -1,67 +1,68 @@
 //! A plugin's table of checks with the operator's settings applied: its rules, and its judgement of a snapshot.
 
-use super::settings::{Override, Settings, grading, refuse_unknown};
-use super::{Case, Check, Explanation, Grading, Observation};
+use super::settings::{Gradings, Override, Settings, refuse_unknown};
+use super::{Case, Check, Explanation, Family, Observation};
 use crate::duration::millis;
 use crate::{Failure, Finding, Report, Rule, SkipReason, Snapshot};
 
 pub struct Suite {
-    subject_kind: &'static str,
     enabled: Vec<Enabled>,
 }
 
 struct Enabled {
     check: &'static Check,
-    grading: Grading,
+    subject_kind: &'static str,
+    gradings: Gradings,
     hold_off_ms: u64,
     keep_firing_ms: u64,
 }
 
 impl Suite {
-    /// Families are the plugin's files; checks keep their order.
-    pub fn new(subject_kind: &'static str, families: &[&'static [Check]], settings: &Settings) -> Result<Self, Failure> {
-        let checks = || families.iter().copied().flatten();
-        refuse_unknown(settings, &checks().map(|check| check.id).collect::<Vec<_>>())?;
+    /// Checks keep their order.
+    pub fn new(families: &[Family], settings: &Settings) -> Result<Self, Failure> {
+        refuse_unknown(settings, &Family::all(families).map(|check| check.id).collect::<Vec<_>>())?;
         let unchanged = Override::default();
         let mut enabled = Vec::new();
-        for check in checks() {
-            let change = settings.checks.get(check.id).unwrap_or(&unchanged);
-            let armed = Enabled {
-                check,
-                grading: grading(check, change)?,
-                hold_off_ms: change.hold_off.map_or(millis(check.hold_off), |duration| duration.as_millis()),
-                keep_firing_ms: change.keep_firing_for.map_or(millis(check.keep_firing), |duration| duration.as_millis()),
-            };
-            if change.enabled != Some(false) {
-                enabled.push(armed);
+        for Family { subject_kind, checks } in families {
+            for check in *checks {
+                let change = settings.checks.get(check.id).unwrap_or(&unchanged);
+                let armed = Enabled {
+                    check,
+                    subject_kind,
+                    gradings: Gradings::of(check, subject_kind, change)?,
+                    hold_off_ms: change.hold_off.map_or(millis(check.hold_off), |duration| duration.as_millis()),
+                    keep_firing_ms: change.keep_firing_for.map_or(millis(check.keep_firing), |duration| duration.as_millis()),
+                };
+                if change.enabled != Some(false) {
+                    enabled.push(armed);
+                }
             }
         }
-        Ok(Self { subject_kind, enabled })
+        Ok(Self { enabled })
     }
 
     pub fn rules(&self) -> Vec<Rule> {
-        self.enabled.iter().map(|enabled| enabled.rule(self.subject_kind)).collect()
+        self.enabled.iter().map(Enabled::rule).collect()
     }
 
     pub fn evaluate(&self, snapshot: &Snapshot) -> Report {
         let mut report = Report::empty();
-        if snapshot.subject().kind == self.subject_kind {
-            for enabled in &self.enabled {
-                enabled.judge(snapshot, &mut report);
-            }
+        let of_kind = self.enabled.iter().filter(|enabled| enabled.subject_kind == snapshot.subject().kind);
+        for enabled in of_kind.filter(|enabled| enabled.gradings.selection.may_take(&[&snapshot.subject().labels])) {
+            enabled.judge(snapshot, &mut report);
         }
         report
     }
 }
 
 impl Enabled {
-    fn rule(&self, subject_kind: &str) -> Rule {
+    fn rule(&self) -> Rule {
         Rule {
             id: self.check.id.to_owned(),
             summary: self.check.summary.to_owned(),
             category: self.check.category.to_owned(),
-            subject_kind: subject_kind.to_owned(),
-            needs: self.check.needs.iter().map(|metric| (*metric).to_owned()).collect(),
+            subject_kind: self.subject_kind.to_owned(),
+            needs: self.check.needs.iter().map(|need| (*need).to_owned()).collect(),
             for_ms: self.hold_off_ms,
             keep_firing_ms: self.keep_firing_ms,
             runbook: None,
@@ -69,7 +70,7 @@ impl Enabled {
     }
 
     fn judge(&self, snapshot: &Snapshot, report: &mut Report) {
-        let observed = self.check.needs.iter().try_for_each(|metric| snapshot.readable(metric));
+        let observed = self.check.needs.iter().try_for_each(|need| readable(snapshot, need));
         match observed.and_then(|()| (self.check.observe)(snapshot)) {
             Err(reason) => report.skip(self.check.id, Vec::new(), reason),
             Ok(observations) => {
@@ -81,12 +82,21 @@ impl Enabled {
     }
 
     fn judge_one(&self, snapshot: &Snapshot, observation: Observation, report: &mut Report) {
-        let Observation { labels, value } = observation;
-        if value.is_nan() {
-            return report.skip(self.check.id, labels, SkipReason::NoData);
+        let Observation { labels, value, severity_max, unknown, row } = observation;
+        debug_assert!(labels.iter().all(|label| self.check.labels.contains(&label.name.as_str())), "{}: {labels:?}", self.check.id);
+        let every_label = [&snapshot.subject().labels[..], &labels];
+        if let Some(reason) = unknown {
+            if self.gradings.selection.may_take(&every_label) {
+                report.skip(self.check.id, labels, reason);
+            }
+            return;
         }
-        let Some(grade) = self.grading.grade(value) else { return };
-        let case = Case { snapshot, labels: &labels, value, severity: grade.severity };
+        if !self.gradings.selection.takes(&every_label) {
+            return;
+        }
+        let grading = self.gradings.for_labels(&every_label).at_most(severity_max);
+        let Some(grade) = grading.grade(value) else { return };
+        let case = Case { snapshot, labels: &labels, value, severity: grade.severity, row };
         let Explanation { title, detail, cause, fix, evidence } = (self.check.explain)(&case);
         let mut finding = Finding::new(self.check.id, grade.severity, title)
             .strength(grade.strength)
@@ -104,6 +114,17 @@ impl Enabled {
     }
 }
 
+/// Names of metrics begin with those of the agent or of its process; any other is a table's.
+fn readable(snapshot: &Snapshot, need: &str) -> Result<(), SkipReason> {
+    if need.starts_with("pharos_") || need.starts_with("process_") {
+        return snapshot.readable(need);
+    }
+    match snapshot.table(need) {
+        Some(_) => Ok(()),
+        None => Err(SkipReason::PartFailed(format!("there is no table `{need}`"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -111,7 +132,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::checks::{each_value, each_zero};
+    use crate::checks::{Grading, each_value, each_zero};
     use crate::testing::{Facts, render};
     use crate::{Severity, settings, text};
 
@@ -120,6 +141,7 @@ mod tests {
             id: "server-down",
             summary: "the server does not answer",
             category: "availability",
+            labels: &[],
             needs: &["pharos_redis_up"],
             hold_off: Duration::from_secs(5),
             keep_firing: Duration::ZERO,
@@ -131,6 +153,7 @@ mod tests {
             id: "clients-used",
             summary: "few clients more can connect",
             category: "connections",
+            labels: &["user"],
             needs: &["pharos_redis_clients_used_ratio"],
             hold_off: Duration::from_secs(60),
             keep_firing: Duration::ZERO,
@@ -141,7 +164,7 @@ mod tests {
     ];
 
     fn suite(settings: &str) -> Result<Suite, Failure> {
-        Suite::new("redis", &[CHECKS], &settings::parse(settings)?)
+        Suite::new(&[Family::of("redis", CHECKS)], &settings::parse(settings)?)
     }
 
     #[track_caller]
@@ -220,6 +243,54 @@ mod tests {
         check(moved, "up present\npharos_redis_up 1\ninfo present\npharos_redis_clients_used_ratio 0.34", expect![""]);
     }
 
+    const TWO_USERS: &str = "
+        up present
+        pharos_redis_up 1
+        info present
+        pharos_redis_clients_used_ratio{user=\"app\"} 0.85
+        pharos_redis_clients_used_ratio{user=\"etl\"} 0.85";
+
+    #[test]
+    fn a_check_is_limited_to_some_series_or_subjects() {
+        let one = || {
+            expect![[r#"
+                clients-used{user=app}: raise warning: 85 %
+            "#]]
+        };
+        check(r#"{"checks":{"clients-used":{"only":{"user":["app"]}}}}"#, TWO_USERS, one());
+        check(r#"{"checks":{"clients-used":{"except":{"user":["e*"]}}}}"#, TWO_USERS, one());
+        check(r#"{"checks":{"clients-used":{"only":{"server":["other:6379"]}}}}"#, TWO_USERS, expect![""]);
+        // Nor is it said that it could not look.
+        check(
+            r#"{"checks":{"clients-used":{"except":{"server":["cache1:*"]}}}}"#,
+            "up present\npharos_redis_up 1\ninfo failed connection refused\npharos_redis_clients_used_ratio",
+            expect![""],
+        );
+    }
+
+    #[test]
+    fn some_series_have_thresholds_of_their_own() {
+        check(
+            r#"{"checks":{"clients-used":{"overrides":[{"only":{"user":["etl"]},"warning":0.7,"critical":0.8}]}}}"#,
+            TWO_USERS,
+            expect![[r#"
+                clients-used{user=app}: raise warning: 85 %
+                clients-used{user=etl}: raise critical: 85 %
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_severity_of_a_fact_may_be_another() {
+        check(
+            r#"{"checks":{"server-down":{"severity":"warning"},"clients-used":{"enabled":false}}}"#,
+            "up present\npharos_redis_up 0",
+            expect![[r#"
+                server-down: raise warning: down
+            "#]],
+        );
+    }
+
     #[test]
     fn the_operator_sets_for() {
         let rules = suite(r#"{"checks":{"clients-used":{"for":"10m"}}}"#).expect("right").rules();
@@ -239,7 +310,7 @@ mod tests {
         check_refused(
             r#"{"checks":{"clients-used":{"warnin":0.9}}}"#,
             expect![
-                "settings.checks.clients-used: unknown field `warnin`, expected one of `enabled`, `info`, `warning`, `critical`, `clear`, `for`, `keep_firing_for`; did you mean `warning`?"
+                "settings.checks.clients-used: unknown field `warnin`, expected one of `enabled`, `info`, `warning`, `critical`, `clear`, `severity`, `for`, `keep_firing_for`, `only`, `except`, `overrides`; did you mean `warning`?"
             ],
         );
         check_refused(
@@ -249,8 +320,28 @@ mod tests {
             ],
         );
         check_refused(
+            r#"{"checks":{"clients-used":{"only":{"usr":["app"]}}}}"#,
+            expect!["settings.checks.clients-used.only: `usr` is no label of this check; did you mean `user`?"],
+        );
+        check_refused(
+            r#"{"checks":{"clients-used":{"overrides":[{"except":{"slot":["a"]},"warning":0.5}]}}}"#,
+            expect!["settings.checks.clients-used.overrides[0].except: `slot` is no label of this check; it has database, server, user"],
+        );
+        check_refused(
+            r#"{"checks":{"clients-used":{"overrides":[{"warning":0.95}]}}}"#,
+            expect![
+                "settings.checks.clients-used.overrides[0]: `warning` (0.95) must be below `critical` (0.9); raise `critical` or move `warning` as well"
+            ],
+        );
+        check_refused(
+            r#"{"checks":{"clients-used":{"severity":"info"}}}"#,
+            expect![
+                "settings.checks.clients-used: `severity` has no meaning here: it follows the value; set `info`, `warning` or `critical`"
+            ],
+        );
+        check_refused(
             r#"{"checks":{"server-down":{"critical":1}}}"#,
-            expect!["settings.checks.server-down: `critical` has no meaning here: it is wrong or it is not; remove the key"],
+            expect!["settings.checks.server-down: `critical` has no meaning here: it is wrong or it is not; set `severity`"],
         );
     }
 }

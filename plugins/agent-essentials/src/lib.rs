@@ -5,10 +5,15 @@ mod plugins;
 mod receivers;
 mod store;
 
-use pharos_plugin::checks::{Check, Settings, Suite};
+use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [&[Check]; 4] = [receivers::CHECKS, store::CHECKS, plugins::CHECKS, load::CHECKS];
+static FAMILIES: [Family; 4] = [
+    Family::of("agent", receivers::CHECKS),
+    Family::of("agent", store::CHECKS),
+    Family::of("agent", plugins::CHECKS),
+    Family::of("agent", load::CHECKS),
+];
 
 pub struct AgentEssentials {
     suite: Suite,
@@ -28,7 +33,7 @@ impl Plugin for AgentEssentials {
     };
 
     fn new(settings: Settings) -> Result<Self, Failure> {
-        Ok(Self { suite: Suite::new("agent", &FAMILIES, &settings)? })
+        Ok(Self { suite: Suite::new(&FAMILIES, &settings)? })
     }
 }
 

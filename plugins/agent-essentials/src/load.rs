@@ -18,6 +18,7 @@ pub const CHECKS: &[Check] = &[
         id: "collector-failing",
         summary: "facts of a server cannot be read",
         category: "collection",
+        labels: &["server", "collector"],
         needs: &[COLLECT_UP],
         hold_off: Duration::from_mins(10),
         keep_firing: Duration::ZERO,
@@ -29,6 +30,7 @@ pub const CHECKS: &[Check] = &[
         id: "agent-overloaded",
         summary: "snapshots are dropped because judgement is late",
         category: "load",
+        labels: &["server", "collector"],
         needs: &[SKIPPED],
         hold_off: Duration::ZERO,
         keep_firing: Duration::from_mins(5),
@@ -40,6 +42,7 @@ pub const CHECKS: &[Check] = &[
         id: "clock-stepped",
         summary: "the wall clock was set",
         category: "clock",
+        labels: &[],
         needs: &[CLOCK_STEP],
         hold_off: Duration::ZERO,
         // It is seen once, and should be read.

@@ -15,6 +15,7 @@ pub const CHECKS: &[Check] = &[
         id: "plugin-not-serving",
         summary: "a plugin does not serve",
         category: "plugins",
+        labels: &["plugin_id"],
         needs: &[STATE],
         // The first pauses of one that failed are shorter.
         hold_off: Duration::from_secs(30),
@@ -27,6 +28,7 @@ pub const CHECKS: &[Check] = &[
         id: "plugin-refused",
         summary: "a plugin file was refused; the version before serves",
         category: "plugins",
+        labels: &["plugin_id"],
         needs: &[STATE],
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
@@ -38,6 +40,7 @@ pub const CHECKS: &[Check] = &[
         id: "rule-never-matches",
         summary: "a rule has never seen anything",
         category: "plugins",
+        labels: &["plugin_id", "rule_id"],
         needs: &[NEVER_MATCHED],
         // The time is gathered before.
         hold_off: Duration::ZERO,
@@ -79,7 +82,7 @@ fn rows(snapshot: &Snapshot) -> Vec<Row> {
 
 fn where_plugin(snapshot: &Snapshot, is_wrong: fn(&Row) -> bool) -> Result<Vec<Observation>, SkipReason> {
     let wrong = rows(snapshot).into_iter().filter(is_wrong);
-    Ok(wrong.map(|plugin| Observation { labels: label("plugin_id", &plugin.id), value: 1.0 }).collect())
+    Ok(wrong.map(|plugin| Observation::new(label("plugin_id", &plugin.id), 1.0)).collect())
 }
 
 fn never_matched(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {

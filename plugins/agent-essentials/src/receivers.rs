@@ -18,6 +18,7 @@ pub const CHECKS: &[Check] = &[
         id: "receiver-failing",
         summary: "a receiver is not reached",
         category: "delivery",
+        labels: &["receiver"],
         needs: &[BREAKER],
         // One that is restarted is away for less.
         hold_off: Duration::from_mins(2),
@@ -30,6 +31,7 @@ pub const CHECKS: &[Check] = &[
         id: "receiver-gone",
         summary: "a receiver said that it is gone for good",
         category: "delivery",
+        labels: &["receiver"],
         needs: &[BREAKER],
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
@@ -41,6 +43,7 @@ pub const CHECKS: &[Check] = &[
         id: "dead-letters",
         summary: "notifications were given up",
         category: "delivery",
+        labels: &["receiver"],
         needs: &[DEAD],
         hold_off: Duration::ZERO,
         // It is seen once, and should be read.
@@ -53,6 +56,7 @@ pub const CHECKS: &[Check] = &[
         id: "notifications-late",
         summary: "a notification has waited long",
         category: "delivery",
+        labels: &["receiver"],
         needs: &[OLDEST],
         // The age itself is the delay.
         hold_off: Duration::ZERO,
@@ -88,7 +92,7 @@ fn receivers(snapshot: &Snapshot) -> Vec<Receiver> {
 }
 
 fn observation(receiver: Receiver) -> Observation {
-    Observation { labels: label("receiver", &receiver.name), value: receiver.waiting as f64 }
+    Observation::new(label("receiver", &receiver.name), receiver.waiting as f64)
 }
 
 /// Not reached: it does not answer, or something waits after a try that failed. One that refused a message is reached all the same.

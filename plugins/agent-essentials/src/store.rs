@@ -15,6 +15,7 @@ pub const CHECKS: &[Check] = &[
         id: "store-damaged",
         summary: "a damaged state store was set aside",
         category: "state",
+        labels: &["store"],
         needs: &[DAMAGED],
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
@@ -26,6 +27,7 @@ pub const CHECKS: &[Check] = &[
         id: "store-degraded",
         summary: "the state store cannot keep everything",
         category: "state",
+        labels: &["store"],
         needs: &[DEGRADED],
         hold_off: Duration::ZERO,
         keep_firing: Duration::from_mins(1),
@@ -37,7 +39,7 @@ pub const CHECKS: &[Check] = &[
 
 fn damaged(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let Some(table) = snapshot.table("damaged_stores") else { return Ok(Vec::new()) };
-    Ok(table.texts("name").into_iter().flatten().map(|name| Observation { labels: label("store", &name), value: 1.0 }).collect())
+    Ok(table.texts("name").into_iter().flatten().map(|name| Observation::new(label("store", &name), 1.0)).collect())
 }
 
 fn store_damaged(case: &Case) -> Explanation {
@@ -63,7 +65,7 @@ fn store_damaged(case: &Case) -> Explanation {
 
 fn degraded(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let is_degraded = snapshot.value(DEGRADED)? == Some(1.0);
-    Ok(is_degraded.then_some(Observation { labels: Vec::new(), value: 1.0 }).into_iter().collect())
+    Ok(is_degraded.then_some(Observation::new(Vec::new(), 1.0)).into_iter().collect())
 }
 
 fn store_degraded(case: &Case) -> Explanation {

@@ -1,15 +1,27 @@
 //! What every PostgreSQL server should be watched for. Each family of checks is a table in a file of its own: a new check is one entry.
 
 mod connections;
+mod limits;
 mod locks;
-mod replication;
+mod settings;
 mod statements;
 mod storage;
+mod waits;
+mod wal;
 
-use pharos_plugin::checks::{Check, Settings, Suite};
+use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [&[Check]; 5] = [connections::CHECKS, locks::CHECKS, replication::CHECKS, storage::CHECKS, statements::CHECKS];
+static FAMILIES: [Family; 8] = [
+    Family::of("postgres", connections::CHECKS),
+    Family::of("postgres", limits::CHECKS),
+    Family::of("postgres", locks::CHECKS),
+    Family::of("postgres", waits::CHECKS),
+    Family::of("postgres", statements::CHECKS),
+    Family::of("postgres", storage::CHECKS),
+    Family::of("postgres", wal::CHECKS),
+    Family::of("postgres", settings::CHECKS),
+];
 
 pub struct PostgresEssentials {
     suite: Suite,
@@ -29,7 +41,7 @@ impl Plugin for PostgresEssentials {
     };
 
     fn new(settings: Settings) -> Result<Self, Failure> {
-        Ok(Self { suite: Suite::new("postgres", &FAMILIES, &settings)? })
+        Ok(Self { suite: Suite::new(&FAMILIES, &settings)? })
     }
 }
 

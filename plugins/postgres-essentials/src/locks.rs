@@ -3,19 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Thresholds, each_increase, each_value, evidence};
-use pharos_plugin::{Label, Snapshot, text};
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Thresholds, each_increase, each_value, evidence, top};
+use pharos_plugin::{Label, Reading, Snapshot, Table, sql, text};
 
 const WAIT_AGE: &str = "pharos_postgres_lock_wait_age_max_seconds";
 const WAITERS: &str = "pharos_postgres_lock_waiters";
 const TREE_DEPTH: &str = "pharos_postgres_lock_tree_depth_max";
 const DEADLOCKS: &str = "pharos_postgres_deadlocks_total";
+const LOCK_TABLE_USED: &str = "pharos_postgres_lock_table_used_ratio";
+const LOCKS_HELD: &str = "pharos_postgres_locks_held";
+const PREPARED_AGE: &str = "pharos_postgres_prepared_transaction_age_max_seconds";
 
 pub const CHECKS: &[Check] = &[
     Check {
         id: "lock-wait",
         summary: "a session waits long for a lock",
         category: "locks",
+        labels: &[],
         needs: &[WAIT_AGE],
         // The age itself is the delay.
         hold_off: Duration::ZERO,
@@ -28,6 +32,7 @@ pub const CHECKS: &[Check] = &[
         id: "lock-pile-up",
         summary: "many sessions wait for locks",
         category: "locks",
+        labels: &[],
         needs: &[WAITERS],
         // Short queues form and dissolve all the time.
         hold_off: Duration::from_secs(15),
@@ -40,12 +45,38 @@ pub const CHECKS: &[Check] = &[
         id: "deadlocks",
         summary: "transactions deadlock",
         category: "locks",
+        labels: &["datname"],
         needs: &[DEADLOCKS],
         hold_off: Duration::ZERO,
         keep_firing: Duration::from_mins(5),
         grading: Grading::Scale(Direction::Rising, Thresholds { info: Some(1.0), warning: None, critical: Some(5.0), clear: 0.0 }),
         observe: |snapshot| each_increase(snapshot, DEADLOCKS),
         explain: deadlocks,
+    },
+    Check {
+        id: "lock-table-filling",
+        summary: "the table of locks is nearly full",
+        category: "locks",
+        labels: &[],
+        needs: &[LOCK_TABLE_USED],
+        hold_off: Duration::from_secs(30),
+        keep_firing: Duration::from_mins(5),
+        grading: Grading::rising(0.6, 0.8, 0.5),
+        observe: |snapshot| each_value(snapshot, LOCK_TABLE_USED),
+        explain: lock_table_filling,
+    },
+    Check {
+        id: "prepared-transaction-forgotten",
+        summary: "a prepared transaction is neither committed nor rolled back",
+        category: "locks",
+        labels: &[],
+        needs: &[PREPARED_AGE],
+        // The age itself is the delay.
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(300.0, 3_600.0, 60.0),
+        observe: |snapshot| each_value(snapshot, PREPARED_AGE),
+        explain: prepared_transaction_forgotten,
     },
 ];
 
@@ -94,9 +125,79 @@ fn deadlocks(case: &Case) -> Explanation {
     }
 }
 
-/// A session that blocks others and waits for nobody.
+fn lock_table_filling(case: &Case) -> Explanation {
+    let used = text::percent(case.value);
+    Explanation {
+        title: format!("{used} of the table of locks is used"),
+        detail: format!(
+            "{used} of the room for locks is taken. When it is full, statements fail with `out of shared memory`, whoever runs them."
+        ),
+        cause:
+            "Transactions that touch thousands of relations: a dump, a query over all partitions without a filter on their key, a schema \
+                change of many tables at once."
+                .to_owned(),
+        fix: "`SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` names who takes it. More room \
+              needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = 256;`."
+            .to_owned(),
+        evidence: top(case.snapshot, LOCKS_HELD, Reading::Value, 3, text::count),
+    }
+}
+
+fn prepared_transaction_forgotten(case: &Case) -> Explanation {
+    let age = text::duration(case.value);
+    let oldest = oldest_prepared(case.snapshot);
+    let (name, statement) = match &oldest {
+        Some(prepared) => (format!("Prepared transaction {}", prepared.gid), prepared.statement()),
+        None => (
+            "A prepared transaction".to_owned(),
+            "`SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then `COMMIT PREPARED` or `ROLLBACK PREPARED` \
+             with its gid"
+                .to_owned(),
+        ),
+    };
+    Explanation {
+        title: format!("prepared transaction waits for {age}"),
+        detail: format!(
+            "{name} has been prepared for {age}. Until somebody ends it, also over restarts, it keeps its locks, and vacuum cannot remove \
+             what it may still see."
+        ),
+        cause: "The transaction manager that prepared it is gone or forgot it.".to_owned(),
+        fix: format!("Ask the transaction manager how it ended; if it knows nothing of it: {statement}."),
+        evidence: oldest
+            .map(|prepared| evidence(&prepared.gid, format!("by {} in {}", prepared.user, prepared.datname)))
+            .into_iter()
+            .collect(),
+    }
+}
+
+struct Prepared {
+    gid: String,
+    user: String,
+    datname: String,
+}
+
+impl Prepared {
+    /// It can be ended from its own database alone.
+    fn statement(&self) -> String {
+        format!("in {}, `ROLLBACK PREPARED {};`", self.datname, sql::literal(&self.gid))
+    }
+}
+
+fn oldest_prepared(snapshot: &Snapshot) -> Option<Prepared> {
+    let table = snapshot.table("horizon")?;
+    let seconds = |row: &usize| table.number("seconds", *row).unwrap_or_default();
+    let prepared = (0..table.row_count()).filter(|row| table.has("holder", *row, "prepared"));
+    let row = prepared.max_by(|a, b| seconds(a).total_cmp(&seconds(b)))?;
+    let cell = |column: &str| table.text(column, row).unwrap_or_default();
+    Some(Prepared { gid: table.text("name", row)?, user: cell("user"), datname: cell("datname") })
+}
+
+/// A session, or a prepared transaction, that blocks others and waits for nobody.
 struct Root {
     pid: i64,
+    /// What it is: its state, application, lock, as far as it is known.
+    facts: Vec<String>,
+    remedy: Option<String>,
     waiters: BTreeSet<i64>,
     longest_seconds: f64,
     /// What its longest waiter wants.
@@ -106,22 +207,24 @@ struct Root {
 /// From the table of waits, the root with the most waiters first. Empty where nobody collects the table: the metrics still tell.
 fn roots(snapshot: &Snapshot) -> Vec<Root> {
     let Some(table) = snapshot.table("lock_waits") else { return Vec::new() };
-    let (pids, root_pids, seconds) = (table.integers("pid"), table.integers("root_pid"), table.floats("wait_seconds"));
-    let (modes, relations) = (table.texts("mode"), table.texts("relation"));
+    let (pids, root_pids) = (table.integers("pid"), table.integers("root_pid"));
     let mut roots = BTreeMap::new();
     for row in 0..table.row_count() {
         let (Some(pid), Some(root_pid)) = (pids[row], root_pids[row]) else { continue };
         let root = roots.entry(root_pid).or_insert_with(|| Root {
             pid: root_pid,
+            facts: facts(&table, row),
+            remedy: None,
             waiters: BTreeSet::new(),
             longest_seconds: 0.0,
             wanted: String::new(),
         });
         root.waiters.insert(pid);
-        let waited = seconds[row].unwrap_or_default();
+        let waited = table.number("wait_seconds", row).unwrap_or_default();
         if waited >= root.longest_seconds {
             root.longest_seconds = waited;
-            root.wanted = wanted(modes[row].as_deref(), relations[row].as_deref());
+            root.wanted = wanted(table.text("mode", row), table.text("relation", row));
+            root.remedy = table.text("remedy", row).or_else(|| root.remedy.take());
         }
     }
     let mut roots: Vec<Root> = roots.into_values().collect();
@@ -129,27 +232,54 @@ fn roots(snapshot: &Snapshot) -> Vec<Root> {
     roots
 }
 
-fn wanted(mode: Option<&str>, relation: Option<&str>) -> String {
-    let mode = mode.unwrap_or("a lock");
-    relation.map_or_else(|| mode.to_owned(), |relation| format!("{mode} on {relation}"))
+fn facts(table: &Table, row: usize) -> Vec<String> {
+    let cell = |column: &str| table.text(column, row).filter(|text| !text.is_empty());
+    let open = table.number("root_transaction_seconds", row);
+    let facts = [
+        cell("root_application").map(|application| format!("application {application}")),
+        cell("root_state"),
+        cell("root_mode").map(|mode| format!("holds {mode}")),
+        open.map(|seconds| format!("transaction open for {}", text::duration(seconds))),
+    ];
+    facts.into_iter().flatten().collect()
+}
+
+fn wanted(mode: Option<String>, relation: Option<String>) -> String {
+    let mode = mode.unwrap_or_else(|| "a lock".to_owned());
+    relation.map_or_else(|| mode.clone(), |relation| format!("{mode} on {relation}"))
 }
 
 fn sentence(roots: &[Root]) -> String {
-    roots.first().map(|root| format!(" Process {} blocks {}, for {}.", root.pid, root.blocked(), root.wanted)).unwrap_or_default()
+    let sentence = |root: &Root| {
+        let facts = if root.facts.is_empty() { String::new() } else { format!(" ({})", root.facts.join(", ")) };
+        format!(" {}{facts} blocks {}, for {}.", capital(&root.name()), root.blocked(), root.wanted)
+    };
+    roots.first().map(sentence).unwrap_or_default()
 }
 
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// The remedy is the agent's, by what is held and by whom; without one, what mostly helps.
 fn fix(roots: &[Root]) -> String {
-    let pid = roots.first().map_or_else(|| "pid".to_owned(), |root| root.pid.to_string());
-    let look = if roots.is_empty() {
-        "Find who blocks: `SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE \
-         cardinality(pg_blocking_pids(pid)) > 0;` then "
-    } else {
-        "See what it does in pg_stat_activity, then "
+    const NEXT_TIME: &str = "Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.";
+    let Some(root) = roots.first() else {
+        return format!(
+            "Find who blocks: `SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE \
+             cardinality(pg_blocking_pids(pid)) > 0;` then stop it with `SELECT pg_cancel_backend(pid);`, or `SELECT \
+             pg_terminate_backend(pid);` if it is idle in transaction. {NEXT_TIME}"
+        );
     };
-    format!(
-        "{look}stop it: `SELECT pg_cancel_backend({pid});`, or `SELECT pg_terminate_backend({pid});` if it is idle in transaction. Give \
-         schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone."
-    )
+    let pid = root.pid;
+    match &root.remedy {
+        Some(remedy) => format!("{remedy} {NEXT_TIME}"),
+        None => format!(
+            "See what it does in pg_stat_activity, then stop it: `SELECT pg_cancel_backend({pid});`, or `SELECT \
+             pg_terminate_backend({pid});` if it is idle in transaction. {NEXT_TIME}"
+        ),
+    }
 }
 
 /// The worst five: more do not help to decide whom to stop.
@@ -159,12 +289,17 @@ fn lines(roots: &[Root]) -> Vec<Label> {
         .take(5)
         .map(|root| {
             let longest = text::duration(root.longest_seconds);
-            evidence(&format!("process {}", root.pid), format!("blocks {}, longest {longest}, for {}", root.blocked(), root.wanted))
+            evidence(&root.name(), format!("blocks {}, longest {longest}, for {}", root.blocked(), root.wanted))
         })
         .collect()
 }
 
 impl Root {
+    /// Prepared transactions have no process.
+    fn name(&self) -> String {
+        if self.pid > 0 { format!("process {}", self.pid) } else { "a prepared transaction".to_owned() }
+    }
+
     fn blocked(&self) -> String {
         text::counted(self.waiters.len() as f64, "session", "sessions")
     }

@@ -21,6 +21,7 @@ pub const CHECKS: &[Check] = &[
         id: "statement-slow",
         summary: "a statement takes long on average",
         category: "performance",
+        labels: &["datname", "user", "fingerprint", "toplevel"],
         needs: &[MEAN_TIME, CALLS],
         hold_off: Duration::from_mins(5),
         keep_firing: Duration::from_mins(5),
@@ -32,6 +33,7 @@ pub const CHECKS: &[Check] = &[
         id: "statement-evictions",
         summary: "pg_stat_statements forgets statements",
         category: "performance",
+        labels: &[],
         needs: &[EVICTIONS],
         hold_off: Duration::ZERO,
         keep_firing: Duration::from_hours(1),
@@ -50,7 +52,7 @@ fn means(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
         .rows()
         .filter(|row| row.label("fingerprint") != Some("other") && row.label("toplevel") != Some("false"))
         .filter(|row| calls.get(&statement(*row)).is_some_and(|rate| *rate >= CALLS_PER_SECOND_MIN))
-        .map(|row| Observation { labels: row.labels_beyond(snapshot.subject()), value: row.value() })
+        .map(|row| Observation::new(row.labels_beyond(snapshot.subject()), row.value()))
         .collect();
     Ok(observations)
 }

@@ -17,6 +17,7 @@ pub const CHECKS: &[Check] = &[
         id: "server-down",
         summary: "the server does not answer",
         category: "availability",
+        labels: &[],
         needs: &[UP],
         // A second look: one lost packet is not an outage.
         hold_off: Duration::from_secs(5),
@@ -29,6 +30,7 @@ pub const CHECKS: &[Check] = &[
         id: "clients-used",
         summary: "few more clients can connect",
         category: "connections",
+        labels: &[],
         needs: &[CLIENTS_USED],
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(2),
@@ -40,6 +42,7 @@ pub const CHECKS: &[Check] = &[
         id: "rejected-connections",
         summary: "clients are turned away",
         category: "connections",
+        labels: &[],
         needs: &[REJECTED],
         hold_off: Duration::ZERO,
         keep_firing: Duration::from_mins(5),

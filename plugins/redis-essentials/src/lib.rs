@@ -4,10 +4,11 @@ mod availability;
 mod memory;
 mod persistence;
 
-use pharos_plugin::checks::{Check, Settings, Suite};
+use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [&[Check]; 3] = [availability::CHECKS, memory::CHECKS, persistence::CHECKS];
+static FAMILIES: [Family; 3] =
+    [Family::of("redis", availability::CHECKS), Family::of("redis", memory::CHECKS), Family::of("redis", persistence::CHECKS)];
 
 pub struct RedisEssentials {
     suite: Suite,
@@ -27,7 +28,7 @@ impl Plugin for RedisEssentials {
     };
 
     fn new(settings: Settings) -> Result<Self, Failure> {
-        Ok(Self { suite: Suite::new("redis", &FAMILIES, &settings)? })
+        Ok(Self { suite: Suite::new(&FAMILIES, &settings)? })
     }
 }
 

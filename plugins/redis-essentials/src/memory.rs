@@ -20,6 +20,7 @@ pub const CHECKS: &[Check] = &[
         id: "memory-used",
         summary: "memory is nearly at its limit",
         category: "memory",
+        labels: &[],
         needs: &[USED_RATIO],
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(2),
@@ -31,6 +32,7 @@ pub const CHECKS: &[Check] = &[
         id: "memory-fragmented",
         summary: "the process holds far more memory than its data",
         category: "memory",
+        labels: &[],
         needs: &[FRAGMENTATION, USED_BYTES],
         hold_off: Duration::from_mins(30),
         keep_firing: Duration::from_mins(10),
@@ -42,6 +44,7 @@ pub const CHECKS: &[Check] = &[
         id: "evictions",
         summary: "keys are evicted to stay below the limit",
         category: "memory",
+        labels: &[],
         needs: &[EVICTED],
         // A cache at its limit evicts now and then; it is too small when it does not stop.
         hold_off: Duration::from_mins(5),

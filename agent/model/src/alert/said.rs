@@ -6,14 +6,15 @@ use super::{AlertKey, Freeze, series::Series, state::Evidence};
 use crate::{
     finding::{Finding, Report, RuleSpec, SkipReason, Strength},
     snapshot::Snapshot,
+    subject::Label,
 };
 
-/// A report, by alert. A finding counts even where its rule was also skipped, because who finds something has looked; a skip of one
-/// label set counts before that of its rule.
+/// A report, by alert. A finding counts even where its rule was also skipped, because who finds something has looked. A skip is of
+/// everything that has its labels, and the one that says most of them counts.
 pub(super) struct Said {
     findings: BTreeMap<AlertKey, Finding>,
-    /// Without labels: the whole rule.
-    skipped: BTreeMap<AlertKey, SkipReason>,
+    /// By rule. Without labels: the whole rule.
+    skipped: BTreeMap<String, BTreeMap<Vec<Label>, SkipReason>>,
 }
 
 impl From<Report> for Said {
@@ -22,10 +23,12 @@ impl From<Report> for Said {
             finding.labels.sort();
             (AlertKey { rule: finding.rule.clone(), labels: finding.labels.clone() }, finding)
         };
-        Self {
-            findings: report.findings.into_iter().map(found).collect(),
-            skipped: report.skipped.into_iter().map(|skip| (AlertKey::new(&skip.rule, &skip.labels), skip.reason)).collect(),
+        let mut skipped: BTreeMap<String, BTreeMap<Vec<Label>, SkipReason>> = BTreeMap::new();
+        for skip in report.skipped {
+            let key = AlertKey::new(&skip.rule, &skip.labels);
+            skipped.entry(key.rule).or_default().insert(key.labels, skip.reason);
         }
+        Self { findings: report.findings.into_iter().map(found).collect(), skipped }
     }
 }
 
@@ -78,6 +81,12 @@ impl Said {
     }
 
     fn skip(&self, key: &AlertKey) -> Option<&SkipReason> {
-        self.skipped.get(key).or_else(|| self.skipped.get(&AlertKey::new(&key.rule, &[])))
+        let of_rule = self.skipped.get(&key.rule)?;
+        let covering = || {
+            let fewer = of_rule.iter().filter(|(labels, _)| labels.len() < key.labels.len());
+            fewer.filter(|(labels, _)| labels.iter().all(|label| key.labels.contains(label)))
+        };
+        let most = || covering().max_by_key(|(labels, _)| labels.len()).map(|(_, reason)| reason);
+        of_rule.get(&key.labels).or_else(most)
     }
 }

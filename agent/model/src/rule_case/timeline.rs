@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Steps, Value, time_of};
-use crate::metric::{AGENT, Catalogue};
+use crate::metric::{AGENT, Catalogue, DATABASE};
 use crate::snapshot::{Family, LabelColumn, Part, PartState, Reading, Snapshot, Table, TextColumnBuilder};
 use crate::subject::{Label, Subject};
 
@@ -70,17 +70,21 @@ pub struct Timeline {
     pub series: Vec<SeriesSteps>,
     /// Of two that overlap, the later one counts.
     pub tables: Vec<TableSteps>,
+    /// The servers of a database, whose ticks are its own.
+    pub members: Vec<Timeline>,
 }
 
 impl Timeline {
-    /// The metric that says whether a server of this kind was reached; the agent is no server.
+    /// The metric that says whether a server of this kind was reached; the agent and a database are no server.
     pub fn up_metric(kind: &str) -> Option<String> {
-        (kind != AGENT).then(|| format!("pharos_{kind}_up"))
+        (kind != AGENT && kind != DATABASE).then(|| format!("pharos_{kind}_up"))
     }
 
     /// A snapshot of every tick, from the first.
     pub fn snapshots(&self) -> impl Iterator<Item = Snapshot> {
         let mut parts: BTreeMap<String, Part> = BTreeMap::new();
+        let mut members: Vec<Box<dyn Iterator<Item = Snapshot> + '_>> =
+            self.members.iter().map(|member| Box::new(member.snapshots()) as Box<dyn Iterator<Item = Snapshot>>).collect();
         (0..).map(move |tick| {
             let names = self.part_names(tick);
             let part = |name: String| {
@@ -89,7 +93,8 @@ impl Timeline {
             };
             let now: BTreeMap<String, Part> = names.into_iter().filter_map(part).collect();
             parts = now.clone();
-            self.snapshot(tick, now)
+            let members = members.iter_mut().filter_map(Iterator::next).collect();
+            Snapshot { members, ..self.snapshot(tick, now) }
         })
     }
 
@@ -236,6 +241,7 @@ mod tests {
             parts: BTreeMap::new(),
             series: Vec::new(),
             tables: Vec::new(),
+            members: Vec::new(),
         }
     }
 
@@ -325,6 +331,14 @@ mod tests {
         let rows: Vec<Option<u32>> =
             timeline.snapshots().take(5).map(|snapshot| snapshot.table("lock_waits").map(|table| table.row_count)).collect();
         assert_eq!(rows, [None, Some(2), Some(0), Some(2), None]);
+    }
+
+    #[test]
+    fn the_members_of_a_database_have_ticks_like_its_own() {
+        let member = Timeline { series: vec![series("pharos_postgres_backends", "app", "1+1")], ..timeline() };
+        let database = Timeline { subject: Subject::new(DATABASE, "app"), members: vec![member], ..timeline() };
+        let seen = database.snapshots().take(3).map(|snapshot| snapshot.members[0].scalar("pharos_postgres_backends"));
+        assert_eq!(seen.collect::<Vec<_>>(), [Some(1.0), Some(2.0), Some(3.0)]);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_model::metric::{AGENT, Catalogue, MetricSpec};
+use pharos_model::metric::{AGENT, Catalogue, DATABASE, MetricSpec};
 use pharos_model::rule_case::timeline::{part_of, parts_of};
 use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableSteps, Timeline, Value};
 use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};
 use pharos_model::subject::{Label, Subject};
 
-use super::file::{CaseTable, FactsTable, PartTable, SeriesTable, SubjectTable};
+use super::file::{CaseTable, FactsTable, MemberTable, PartTable, SeriesTable, SubjectTable};
 use super::suite::Check;
 use crate::cli::workbench::read_snapshot;
 use crate::config::shape::did_you_mean;
@@ -29,19 +29,15 @@ const WHY: &str = "the case says so";
 pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &SubjectTable, interval: Duration) -> Option<Timeline> {
     let base = recorded(check, path, case.snapshot.as_deref());
     let Some(subject) = subject(&case.subject, shared, base.as_ref()) else {
-        check.report(path, "what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\" or \"agent\"");
+        check.report(
+            path,
+            "what is it about? give the file a `[subject]` whose `kind` is \"postgres\", \"redis\", \"database\" or \"agent\"",
+        );
         return None;
     };
-    let server = match case.server.as_deref().map(|text| Steps::words(text, "`up x3 down`", &SERVER)) {
-        Some(Ok(server)) => server,
-        Some(Err(err)) => {
-            check.report(&format!("{path}.server"), err);
-            return None;
-        }
-        None => Steps::always(true),
-    };
-    if subject.kind == AGENT && case.server.is_some() {
-        check.report(&format!("{path}.server"), "the agent is no server that could be down; leave it out");
+    let server = server(check, path, case.server.as_deref())?;
+    if Timeline::up_metric(&subject.kind).is_none() && case.server.is_some() {
+        check.report(&format!("{path}.server"), format_args!("{} is no server that could be down; leave it out", about(&subject.kind)));
     }
     let ticks = case.restarts.iter().enumerate();
     let restarts = ticks.map(|(index, at)| check.tick(&format!("{path}.restarts[{index}]"), **at, interval)).collect();
@@ -53,8 +49,50 @@ pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &Su
         parts: parts(check, path, &case.part, &subject.kind),
         series: series(check, path, &case.series, &subject),
         tables: tables(check, path, &case.table, &subject.kind, interval),
+        members: members(check, path, &case.member, &subject, interval),
         subject,
     })
+}
+
+fn server(check: &mut Check<'_>, path: &str, text: Option<&str>) -> Option<Steps<bool>> {
+    match text.map(|text| Steps::words(text, "`up x3 down`", &SERVER)) {
+        Some(Ok(server)) => Some(server),
+        Some(Err(err)) => {
+            check.report(&format!("{path}.server"), err);
+            None
+        }
+        None => Some(Steps::always(true)),
+    }
+}
+
+/// The servers of a database, each with its own facts at the ticks of the case.
+fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], database: &Subject, interval: Duration) -> Vec<Timeline> {
+    if !tables_of.is_empty() && database.kind != DATABASE {
+        check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", about(&database.kind)));
+    }
+    let mut members: Vec<Timeline> = Vec::new();
+    for (index, member) in tables_of.iter().enumerate() {
+        let path = format!("{path}.member[{index}]");
+        if members.iter().any(|other| other.subject.id == member.id) {
+            check.report(&format!("{path}.id"), "another member has this id");
+        }
+        let labels = [&database.labels[..], &[Label::new("server", &member.id)]].concat();
+        let version = member.version.clone().unwrap_or_default();
+        let subject = Subject { kind: "postgres".to_owned(), id: member.id.clone(), version, labels };
+        let Some(server) = server(check, &path, member.server.as_deref()) else { continue };
+        members.push(Timeline {
+            interval,
+            base: None,
+            server,
+            restarts: Vec::new(),
+            parts: parts(check, &path, &member.part, &subject.kind),
+            series: series(check, &path, &member.series, &subject),
+            tables: tables(check, &path, &member.table, &subject.kind, interval),
+            members: Vec::new(),
+            subject,
+        });
+    }
+    members
 }
 
 fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option<Snapshot> {
@@ -73,6 +111,7 @@ fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -
     let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
     let (id, database) = match kind.as_str() {
         AGENT => ("pharos", None),
+        DATABASE => ("app", None),
         "redis" => ("cache1:6379", Some("cache")),
         _ => ("db1:5432", Some("app")),
     };
@@ -83,7 +122,8 @@ fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -
         None if base.is_some() => recorded.labels,
         None => match database {
             Some(database) => vec![Label::new("database", database), Label::new("server", &id)],
-            None => vec![Label::new("agent", &id)],
+            // The agent's and a database's only label is named like its kind.
+            None => vec![Label::new(&kind, &id)],
         },
     };
     let version = own.version.clone().or(shared.version.clone()).unwrap_or(recorded.version);
@@ -141,7 +181,11 @@ fn metric_of(metric: &str, kind: &str) -> Result<(), String> {
 
 /// A subject of this kind, in a sentence.
 pub fn about(kind: &str) -> String {
-    if kind == AGENT { "the agent".to_owned() } else { format!("a {kind} server") }
+    match kind {
+        AGENT => "the agent".to_owned(),
+        DATABASE => "a database".to_owned(),
+        _ => format!("a {kind} server"),
+    }
 }
 
 fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &str) -> BTreeMap<String, PartSteps> {
@@ -170,7 +214,7 @@ fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &str) -> bool {
         return true;
     }
     let hint = match did_you_mean(name, known.iter().copied()) {
-        _ if name == "up" && kind != AGENT => "; write `server = \"up x3 down\"` instead".to_owned(),
+        _ if name == "up" && Timeline::up_metric(kind).is_some() => "; write `server = \"up x3 down\"` instead".to_owned(),
         hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
         hint => hint,
     };

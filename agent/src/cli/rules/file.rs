@@ -59,6 +59,15 @@ const EXPECT: Shape = Shape::Table(&[
     key("skipped", Shape::List(&Shape::Text)),
 ]);
 
+const MEMBER: Shape = Shape::Table(&[
+    required("id", Shape::Text),
+    key("version", Shape::Text),
+    key("server", Shape::Text),
+    key("series", Shape::List(&SERIES)),
+    key("part", Shape::List(&PART)),
+    key("table", Shape::List(&TABLE)),
+]);
+
 const CASE: Shape = Shape::Table(&[
     required("name", Shape::Text),
     key("subject", SUBJECT),
@@ -70,6 +79,7 @@ const CASE: Shape = Shape::Table(&[
     key("series", Shape::List(&SERIES)),
     key("part", Shape::List(&PART)),
     key("table", Shape::List(&TABLE)),
+    key("member", Shape::List(&MEMBER)),
     required("expect", Shape::List(&EXPECT)),
 ]);
 
@@ -127,7 +137,24 @@ pub struct CaseTable {
     pub part: Vec<PartTable>,
     #[serde(default)]
     pub table: Vec<FactsTable>,
+    #[serde(default)]
+    pub member: Vec<MemberTable>,
     pub expect: Vec<ExpectTable>,
+}
+
+/// A server of the database that the case is about.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberTable {
+    pub id: String,
+    pub version: Option<String>,
+    pub server: Option<String>,
+    #[serde(default)]
+    pub series: Vec<SeriesTable>,
+    #[serde(default)]
+    pub part: Vec<PartTable>,
+    #[serde(default)]
+    pub table: Vec<FactsTable>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,18 +1,29 @@
 //! Counters of each database inside the server (pg_stat_database) and its distance from wraparound (pg_database).
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::FamiliesBuilder;
+use pharos_model::alert::Now;
+use pharos_model::resets::Resets;
+use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::top::{Fold, Seen, Top};
+use tokio_postgres::Row;
 
-use super::row::{Fields, query};
-use crate::collect::{CollectError, Facts};
+use super::row::{Fields, other, query_planned};
+use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
 pub const NAME: &str = "database";
 
+/// Datnames with series of their own; the rest is `other`.
+const SERIES_MAX: usize = 100;
+/// What a score keeps from one reading to the next: half of it after 23, or 4 minutes at the default interval.
+const SCORE_KEPT: f64 = 0.97;
+
 /// Metric and the column that feeds it.
-const COLUMNS: [(&str, &str); 26] = [
-    ("pharos_postgres_backends", "backends"),
+const COUNTERS: [(&str, &str); 22] = [
     ("pharos_postgres_commits_total", "commits"),
     ("pharos_postgres_rollbacks_total", "rollbacks"),
     ("pharos_postgres_blocks_read_total", "blocks_read"),
@@ -35,22 +46,118 @@ const COLUMNS: [(&str, &str); 26] = [
     ("pharos_postgres_sessions_abandoned_total", "sessions_abandoned"),
     ("pharos_postgres_sessions_fatal_total", "sessions_fatal"),
     ("pharos_postgres_sessions_killed_total", "sessions_killed"),
-    ("pharos_postgres_stats_reset_timestamp_seconds", "stats_reset"),
-    ("pharos_postgres_xid_age_transactions", "xid_age"),
-    ("pharos_postgres_multixact_age_transactions", "multixact_age"),
+];
+const GAUGES: [(&str, &str, Fold); 4] = [
+    ("pharos_postgres_backends", "backends", Fold::Sum),
+    ("pharos_postgres_xid_age_transactions", "xid_age", Fold::Greatest),
+    ("pharos_postgres_multixact_age_transactions", "multixact_age", Fold::Greatest),
+    ("pharos_postgres_stats_reset_timestamp_seconds", "stats_reset", Fold::None),
 ];
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
-    read(session).boxed()
+pub struct Database {
+    interval: Duration,
+    resets: Resets,
+    top: Top<{ COUNTERS.len() }, { GAUGES.len() }>,
+    /// By datname: transactions so far, and those of late.
+    scores: HashMap<u64, (f64, f64)>,
 }
 
-async fn read(session: &Session) -> Result<Facts, CollectError> {
-    let rows = query(session, NAME, include_str!("sql/database.sql")).await?;
-    let mut families = FamiliesBuilder::new(&["datname"], &COLUMNS.map(|(metric, _)| metric));
-    for row in &rows {
-        let row = Fields::new(NAME, row);
-        let values = COLUMNS.iter().map(|(_, column)| row.number(column)).collect::<Result<Vec<_>, _>>()?;
-        families.push(&[row.text("datname")?], &values);
+impl Database {
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, resets: Resets::default(), top: Top::new(SERIES_MAX, GAUGES.map(|(_, _, fold)| fold)), scores: HashMap::new() }
     }
-    Ok(Facts { epoch: session.epoch(), families: families.finish(), ..Facts::default() })
+
+    async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
+        let rows = query_planned(session, NAME, include_str!("sql/database.sql")).await?;
+        let read = rows.iter().map(Datname::read).collect::<Result<Vec<_>, _>>()?;
+        let resets = read.iter().map(|datname| (datname.name.to_owned(), datname.gauges[STATS_RESET]));
+        // Before PostgreSQL 15 a datname has no time of its reset until something is counted in it: that is no reset.
+        let epoch = self.resets.epoch(session.epoch(), resets.filter(|(_, at)| session.major() > 14 || at.is_some()));
+        let (mut families, folded) = self.series(&read);
+        families.extend(
+            rows.first()
+                .map(|row| Fields::new(NAME, row).scalars(&[("pharos_postgres_checksums_enabled", "checksums")]))
+                .transpose()?
+                .unwrap_or_default(),
+        );
+        Ok(Facts { epoch, families, folded, ..Facts::default() })
+    }
+
+    fn series(&mut self, read: &[Datname<'_>]) -> (Vec<Family>, u64) {
+        let seen: Vec<_> = read.iter().map(|datname| datname.seen(self.score(datname))).collect();
+        self.scores.retain(|oid, _| read.iter().any(|datname| datname.oid == *oid));
+        let ranked = self.top.rank(&seen);
+        let metrics: Vec<&'static str> =
+            COUNTERS.iter().map(|(metric, _)| *metric).chain(GAUGES.iter().map(|(metric, _, _)| *metric)).collect();
+        let mut families = FamiliesBuilder::new(&["datname"], &metrics);
+        for index in ranked.members {
+            let datname = &read[index];
+            families.push(&[datname.name], &[&datname.counters[..], &datname.gauges[..]].concat());
+        }
+        if ranked.folded > 0 {
+            // What nobody counts, such as failures of checksums that are off, is no 0 in sum either.
+            let counted = |index: usize| read.iter().any(|datname| datname.counters[index].is_some());
+            let counters: Vec<Option<f64>> = (0..COUNTERS.len()).map(|index| counted(index).then_some(ranked.other[index])).collect();
+            families.push(&[other(read.iter().map(|datname| datname.name))], &[&counters[..], &ranked.other_gauges[..]].concat());
+        }
+        (families.finish(), ranked.folded as u64)
+    }
+
+    /// Transactions of late.
+    fn score(&mut self, datname: &Datname<'_>) -> f64 {
+        let total = datname.counters[COMMITS].unwrap_or(0.0) + datname.counters[ROLLBACKS].unwrap_or(0.0);
+        let (before, score) = self.scores.entry(datname.oid).or_insert((total, 0.0));
+        *score = *score * SCORE_KEPT + (total - *before).max(0.0);
+        *before = total;
+        *score
+    }
+}
+
+const COMMITS: usize = 0;
+const ROLLBACKS: usize = 1;
+const STATS_RESET: usize = 3;
+
+/// One database inside the server, as one reading saw it.
+struct Datname<'a> {
+    oid: u64,
+    name: &'a str,
+    counters: [Option<f64>; COUNTERS.len()],
+    gauges: [Option<f64>; GAUGES.len()],
+}
+
+impl<'a> Datname<'a> {
+    fn read(row: &'a Row) -> Result<Self, CollectError> {
+        let row = Fields::new(NAME, row);
+        let mut datname = Self {
+            oid: u64::from(row.field::<u32>("oid")?),
+            name: row.text("datname")?,
+            counters: [None; COUNTERS.len()],
+            gauges: [None; GAUGES.len()],
+        };
+        for (value, (_, column)) in datname.counters.iter_mut().zip(COUNTERS) {
+            *value = row.number(column)?;
+        }
+        for (value, (_, column, _)) in datname.gauges.iter_mut().zip(GAUGES) {
+            *value = row.number(column)?;
+        }
+        Ok(datname)
+    }
+
+    fn seen(&self, score: f64) -> Seen<{ COUNTERS.len() }, { GAUGES.len() }> {
+        Seen { id: self.oid, score, counters: self.counters.map(|value| value.unwrap_or(0.0)), gauges: self.gauges }
+    }
+}
+
+impl Collector<Session> for Database {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.read(session).boxed()
+    }
 }

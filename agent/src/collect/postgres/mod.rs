@@ -1,13 +1,23 @@
 //! Facts of one PostgreSQL server.
 
 mod activity;
+mod autovacuum;
 mod database;
+mod encryption;
+mod horizon;
+mod io;
+mod limits;
 mod locks;
+pub mod privileges;
+mod progress;
 mod replication;
 mod row;
 mod server;
+mod settings;
+mod sizes;
 mod statements;
 mod visit;
+mod wal;
 
 use std::time::Duration;
 
@@ -45,9 +55,21 @@ fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
         stateless(server::NAME, interval, server::collect),
         Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
         Box::new(locks::Locks::new(interval.of(locks::NAME))),
-        stateless(database::NAME, interval, database::collect),
+        Box::new(database::Database::new(interval.of(database::NAME))),
+        Box::new(wal::Wal::new(interval.of(wal::NAME))),
+        stateless(horizon::NAME, interval, horizon::collect),
+        stateless(autovacuum::NAME, interval, autovacuum::collect),
+        stateless(progress::NAME, interval, progress::collect),
         stateless(replication::NAME, interval, replication::collect),
         Box::new(statements::Statements::new(interval.of(statements::NAME))),
+        Box::new(io::Io::new(interval.of(io::NAME))),
+        stateless(limits::NAME, interval, limits::collect),
+        stateless(encryption::NAME, interval, encryption::collect),
+        Box::new(settings::Settings::new(interval.of(settings::NAME))),
+        Box::new(sizes::Sizes::new(
+            interval.of(sizes::NAME),
+            connector.collect.deadline.saturating_sub(connector.collect.statement_timeout),
+        )),
     ]
 }
 

@@ -1,7 +1,8 @@
 //! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
 
+use pharos_model::snapshot::{Column, Family};
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::collect::CollectError;
 use crate::postgres::{QueryError, Session};
@@ -30,11 +31,68 @@ impl<'a> Fields<'a> {
     pub fn number(&self, column: &str) -> Result<Option<f64>, CollectError> {
         Ok(self.field::<Option<f64>>(column)?.filter(|value| value.is_finite()))
     }
+
+    /// Metrics without labels, each with the column that feeds it; where that is null there is no series.
+    pub fn scalars(&self, columns: &[(&str, &str)]) -> Result<Vec<Family>, CollectError> {
+        let scalar = |(metric, column): &(&str, &str)| Ok(self.number(column)?.map(|value| Family::scalar(metric, value)));
+        columns.iter().map(scalar).filter_map(Result::transpose).collect()
+    }
+}
+
+/// The rows of one collector's query as the columns of a table.
+pub struct Columns<'a> {
+    collector: &'static str,
+    rows: Vec<&'a Row>,
+}
+
+impl<'a> Columns<'a> {
+    pub fn new(collector: &'static str, rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        Self { collector, rows: rows.into_iter().collect() }
+    }
+
+    pub fn text(&self, column: &str) -> Result<Column, CollectError> {
+        Ok(Column::text(column, self.fields::<Option<&str>>(column)?))
+    }
+
+    pub fn integer(&self, column: &str) -> Result<Column, CollectError> {
+        Ok(Column::integer(column, self.fields::<Option<i64>>(column)?))
+    }
+
+    pub fn boolean(&self, column: &str) -> Result<Column, CollectError> {
+        Ok(Column::boolean(column, self.fields::<Option<bool>>(column)?))
+    }
+
+    pub fn float(&self, column: &str, unit: &str) -> Result<Column, CollectError> {
+        Ok(Column::float(column, unit, self.numbers(column)?))
+    }
+
+    pub fn numbers(&self, column: &str) -> Result<Vec<Option<f64>>, CollectError> {
+        self.rows.iter().map(|row| Fields::new(self.collector, row).number(column)).collect()
+    }
+
+    fn fields<T: FromSql<'a>>(&self, column: &str) -> Result<Vec<T>, CollectError> {
+        self.rows.iter().map(|row| Fields::new(self.collector, row).field(column)).collect()
+    }
+}
+
+/// What stands for the rest of things that have names of their own: one of them may have this name, too.
+pub fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
+    if names.any(|name| name == "other") { "(other)" } else { "other" }
 }
 
 /// Runs a collector's query without parameters.
 pub async fn query(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
-    session.query(sql, &[]).await.map_err(|source| failure(session, collector, source))
+    query_with(session, collector, sql, &[]).await
+}
+
+/// Runs a collector's query with parameters, each with its type.
+pub async fn query_with(
+    session: &Session,
+    collector: &'static str,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<Row>, CollectError> {
+    session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
 }
 
 /// The same for what is asked so often that it is worth a plan of its own in each session.

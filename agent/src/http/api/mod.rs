@@ -4,6 +4,7 @@ pub mod alert;
 pub mod alerts;
 pub mod audit;
 pub mod facts;
+pub mod indexes;
 pub mod locks;
 pub mod outbox;
 pub mod plugins;

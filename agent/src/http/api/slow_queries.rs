@@ -93,21 +93,21 @@ fn slow<'a>(api: &Api, snapshot: &'a Snapshot, threshold: Option<Duration>) -> V
     (0..table.row_count as usize).filter(is_slow).map(row).collect()
 }
 
-fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
+pub(super) fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
     match &table.column(column)?.values {
         ColumnValues::Text(texts) => texts.text(row),
         _ => None,
     }
 }
 
-fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
+pub(super) fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
     match &table.column(column)?.values {
         ColumnValues::Float(values) => values.get(row).copied().flatten(),
         _ => None,
     }
 }
 
-fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
+pub(super) fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
     match &table.column(column)?.values {
         ColumnValues::Integer(values) => values.get(row).copied().flatten(),
         _ => None,

@@ -33,11 +33,13 @@ fn a_long_wait_for_a_lock_names_who_blocks() {
         "lock-wait",
         &facts,
         expect![[r#"
-        session has waited 32 s for a lock
-        The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
-        - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
-        - process 200: blocks 1 session, longest 1.5 s, for ShareLock
-    "#]],
+            session has waited 32 s for a lock
+            The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
+            > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
+            > See what it does in pg_stat_activity, then stop it: `SELECT pg_cancel_backend(100);`, or `SELECT pg_terminate_backend(100);` if it is idle in transaction. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
+            - process 200: blocks 1 session, longest 1.5 s, for ShareLock
+        "#]],
     );
     check_words(
         "lock-pile-up",
@@ -45,6 +47,8 @@ fn a_long_wait_for_a_lock_names_who_blocks() {
         expect![[r#"
             3 sessions wait for locks
             3 sessions wait for locks held or queued for by others. The longest chain is 2 deep. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
+            > A lock that everyone needs is held or queued for: most often a schema change (`ALTER TABLE`, `CREATE INDEX` without `CONCURRENTLY`) or one row that every transaction updates.
+            > See what it does in pg_stat_activity, then stop it: `SELECT pg_cancel_backend(100);`, or `SELECT pg_terminate_backend(100);` if it is idle in transaction. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
             - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
             - process 200: blocks 1 session, longest 1.5 s, for ShareLock
         "#]],
@@ -57,9 +61,11 @@ fn a_long_wait_is_told_without_the_table_as_well() {
         "lock-wait",
         LOCKS,
         expect![[r#"
-        session has waited 32 s for a lock
-        The longest wait for a lock has lasted 32 s. 3 sessions wait in all.
-    "#]],
+            session has waited 32 s for a lock
+            The longest wait for a lock has lasted 32 s. 3 sessions wait in all.
+            > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
+            > Find who blocks: `SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0;` then stop it with `SELECT pg_cancel_backend(pid);`, or `SELECT pg_terminate_backend(pid);` if it is idle in transaction. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+        "#]],
     );
 }
 
@@ -86,4 +92,82 @@ fn deadlocks_are_counted_since_the_previous_tick() {
         deadlocks: skipped: no data
     "#]],
     );
+}
+
+#[test]
+fn what_the_agent_knows_of_the_root_decides_the_fix() {
+    let facts = format!(
+        "{LOCKS}
+        table lock_waits
+        | pid integer | root_pid integer | wait_seconds float | mode text | relation text | root_mode text | root_state text | root_application text | root_transaction_seconds float | remedy text |
+        | 101 | 100 | 32 | AccessExclusiveLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | End the idle transaction: `SELECT pg_terminate_backend(100);`. |
+        | 102 | 100 | 12 | AccessShareLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | - |"
+    );
+    check_words(
+        "lock-wait",
+        &facts,
+        expect![[r#"
+        session has waited 32 s for a lock
+        The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Process 100 (application psql, idle in transaction, holds AccessShareLock, transaction open for 5 min 20 s) blocks 2 sessions, for AccessExclusiveLock on public.orders.
+        > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
+        > End the idle transaction: `SELECT pg_terminate_backend(100);`. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+        - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
+    "#]],
+    );
+}
+
+#[test]
+fn a_full_table_of_locks_names_what_is_held_most() {
+    check_words(
+        "lock-table-filling",
+        r#"
+        locks present
+        pharos_postgres_lock_table_used_ratio 0.83
+        pharos_postgres_locks_held{mode="AccessShareLock"} 5000
+        pharos_postgres_locks_held{mode="RowExclusiveLock"} 100
+    "#,
+        expect![[r#"
+            83 % of the table of locks is used
+            83 % of the room for locks is taken. When it is full, statements fail with `out of shared memory`, whoever runs them.
+            > Transactions that touch thousands of relations: a dump, a query over all partitions without a filter on their key, a schema change of many tables at once.
+            > `SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = 256;`.
+            - AccessShareLock: 5000
+            - RowExclusiveLock: 100
+        "#]],
+    );
+    check("lock-table-filling", "locks present\npharos_postgres_lock_table_used_ratio 0.4", expect![[""]]);
+}
+
+#[test]
+fn a_forgotten_prepared_transaction_is_named_with_its_end() {
+    let facts = |age: f64| {
+        format!(
+            "
+            horizon present
+            pharos_postgres_prepared_transaction_age_max_seconds {age}
+            table horizon
+            | holder text | name text | datname text | user text | age_transactions integer | seconds float |
+            | backend | - | app | web | 9000 | 9000 |
+            | prepared | o'brien | shop | app | 700 | {age} |"
+        )
+    };
+    check_words(
+        "prepared-transaction-forgotten",
+        &facts(4000.0),
+        expect![[r#"
+        prepared transaction waits for 1 h 6 min
+        Prepared transaction o'brien has been prepared for 1 h 6 min. Until somebody ends it, also over restarts, it keeps its locks, and vacuum cannot remove what it may still see.
+        > The transaction manager that prepared it is gone or forgot it.
+        > Ask the transaction manager how it ended; if it knows nothing of it: in shop, `ROLLBACK PREPARED 'o''brien';`.
+        - o'brien: by app in shop
+    "#]],
+    );
+    check(
+        "prepared-transaction-forgotten",
+        &facts(4000.0),
+        expect![[r#"
+        prepared-transaction-forgotten: raise critical: prepared transaction waits for 1 h 6 min
+    "#]],
+    );
+    check("prepared-transaction-forgotten", &facts(20.0), expect![[""]]);
 }

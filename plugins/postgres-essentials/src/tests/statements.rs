@@ -29,10 +29,12 @@ fn only_statements_with_calls_enough_are_slow() {
         "statement-slow",
         facts,
         expect![[r#"
-        statement 1a2b takes 750 ms on average
-        Statement 1a2b, run by web in app, took 750 ms on average since the previous collection.
-        - 95th percentile (estimated): 2 s
-    "#]],
+            statement 1a2b takes 750 ms on average
+            Statement 1a2b, run by web in app, took 750 ms on average since the previous collection.
+            > A missing index, a plan that changed after statistics did, more rows than it was written for, or a wait for locks or disk.
+            > Its text is in `GET /api/database/slow-queries` under this fingerprint. Run it with `EXPLAIN (ANALYZE, BUFFERS)`, `ANALYZE` its tables, then index what it filters and joins by.
+            - 95th percentile (estimated): 2 s
+        "#]],
     );
 }
 
@@ -53,10 +55,12 @@ fn forgotten_statements_are_told() {
         "statement-evictions",
         facts,
         expect![[r#"
-        pg_stat_statements forgets statements
-        It dropped its least used entries 2 times in the last 10 s, so rates and sums of statements are too low.
-        - statements tracked: 4980
-        - pg_stat_statements.max: 5000
-    "#]],
+            pg_stat_statements forgets statements
+            It dropped its least used entries 2 times in the last 10 s, so rates and sums of statements are too low.
+            > More different statements than it can hold, often because values are written into the text: lists of varying length, or temporary tables with names of their own.
+            > Pass values as parameters (`= ANY($1)` instead of a list), or `ALTER SYSTEM SET pg_stat_statements.max = 10000;`, which needs a restart.
+            - statements tracked: 4980
+            - pg_stat_statements.max: 5000
+        "#]],
     );
 }

@@ -1,35 +1,8 @@
-//! Transaction ids, checksums, caches, temporary files.
+//! Checksums, caches, temporary files.
 
 use expect_test::expect;
 
 use super::{check, check_words};
-
-#[test]
-fn both_id_counters_are_watched_for_wraparound() {
-    let facts = r#"
-        database present
-        pharos_postgres_xid_age_transactions{datname="app"} 1200000000
-        pharos_postgres_xid_age_transactions{datname="shop"} 190000000
-        pharos_postgres_multixact_age_transactions{datname="app"} 600000000
-    "#;
-    check(
-        "wraparound-risk",
-        facts,
-        expect![[r#"
-        wraparound-risk{datname=app,counter=xid}: raise critical: oldest transaction id in app is 1.2 G old
-        wraparound-risk{datname=app,counter=multixact}: raise warning: oldest multixact id in app is 600 M old
-    "#]],
-    );
-    check_words(
-        "wraparound-risk",
-        facts,
-        expect![[r#"
-        oldest transaction id in app is 1.2 G old
-        Database app has not frozen its oldest transaction id for 1.2 G transactions, 55.9 % of what there is. Shortly before the end PostgreSQL refuses all writes.
-        - used of the id space: 55.9 %
-    "#]],
-    );
-}
 
 #[test]
 fn a_low_hit_ratio_counts_only_with_traffic() {
@@ -84,9 +57,35 @@ fn temporary_files_are_graded_by_bytes_a_second() {
         "temp-file-spill",
         facts,
         expect![[r#"
-        app spills 20 MiB/s to temporary files
-        Sorts, hashes and the like in app do not fit into work_mem and write 20 MiB a second to disk.
-        - app, web, 1a2b: 2560 blocks/s
+            app spills 20 MiB/s to temporary files
+            Sorts, hashes and the like in app do not fit into work_mem and write 20 MiB a second to disk.
+            > work_mem is too small for what the statements sort or hash, or an index that would spare the sort is missing.
+            > Let the server name them: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_reload_conf();`. Then raise it where it is needed, not for all: `ALTER ROLE report SET work_mem = '256MB';`.
+            - app, web, 1a2b: 2560 blocks/s
+        "#]],
+    );
+}
+
+#[test]
+fn temporary_files_are_told_before_they_fill_the_disk() {
+    check(
+        "temporary-files-large",
+        "sizes present\npharos_postgres_temporary_files_size_bytes 32212254720",
+        expect![[r#"
+        temporary-files-large: raise warning: temporary files take 30 GiB
     "#]],
     );
+    check("temporary-files-large", "sizes present\npharos_postgres_temporary_files_size_bytes 1048576", expect![[""]]);
+}
+
+#[test]
+fn a_cluster_without_checksums_is_an_info() {
+    check(
+        "checksums-off",
+        "database present\npharos_postgres_checksums_enabled 0",
+        expect![[r#"
+        checksums-off: raise info: data pages have no checksums
+    "#]],
+    );
+    check("checksums-off", "database present\npharos_postgres_checksums_enabled 1", expect![[""]]);
 }

@@ -1,5 +1,6 @@
 -- Counters of every database that accepts connections; the row of shared objects has no database and is left out.
-SELECT d.datname::text AS datname,
+SELECT d.oid,
+       d.datname::text AS datname,
        s.numbackends::float8 AS backends,
        s.xact_commit::float8 AS commits,
        s.xact_rollback::float8 AS rollbacks,
@@ -26,9 +27,10 @@ SELECT d.datname::text AS datname,
        s.sessions_killed::float8 AS sessions_killed,
        extract(epoch FROM s.stats_reset)::float8 AS stats_reset,
        age(d.datfrozenxid)::float8 AS xid_age,
-       mxid_age(d.datminmxid)::float8 AS multixact_age
+       mxid_age(d.datminmxid)::float8 AS multixact_age,
+       current_setting('data_checksums')::bool::int4::float8 AS checksums
 FROM pg_database d
 JOIN pg_stat_database s ON s.datid = d.oid
 WHERE d.datallowconn
 ORDER BY d.datname
-LIMIT 500
+LIMIT 5000

@@ -28,6 +28,8 @@ impl Accept {
             Ok(_) => None,
             // Ours is the hindrance, so nothing is known.
             Err(source @ ConnectError::NoPlace) => return Err(CollectError::Connect { collector: NAME, source }),
+            // It may wait for every session to leave, so both of ours do.
+            Err(source) if source.is_shutdown() => return Err(CollectError::Connect { collector: NAME, source }),
             Err(err) => Some(err),
         };
         self.tell(refusal.as_ref());

@@ -5,7 +5,15 @@
 //! counts.
 
 mod accept;
+mod bloat;
+mod extensions;
+mod foremost;
+mod indexes;
+mod relations;
 mod round;
+mod rounds;
+mod sequences;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +21,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::index_facts::UsageSettings;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use tokio::time::Instant;
 
 use self::accept::Accept;
+use self::relations::SharedRelations;
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::schedule::{Aside, Read, Spending};
@@ -40,8 +50,16 @@ pub trait Visit: Send {
 }
 
 /// Every visit, in the order in which they are made in a datname.
-fn visits(_connector: &Connector) -> Vec<Box<dyn Visit>> {
-    Vec::new()
+fn visits(connector: &Connector) -> Vec<Box<dyn Visit>> {
+    let interval = &connector.collect.interval;
+    let relations = SharedRelations::default();
+    let usage = UsageSettings { statistics_age_min_seconds: connector.collect.unused_after.as_secs_f64(), ..UsageSettings::default() };
+    vec![
+        Box::new(tables::Tables::new(interval.of(tables::NAME), relations.clone())),
+        Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage)),
+        Box::new(sequences::Sequences::new(interval.of(sequences::NAME))),
+        Box::new(extensions::Extensions::new(interval.of(extensions::NAME))),
+    ]
 }
 
 pub struct Visitor {

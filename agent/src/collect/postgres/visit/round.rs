@@ -44,11 +44,6 @@ impl Failure {
 }
 
 impl Round {
-    /// Whether this datname was read in the round.
-    pub fn saw(&self, datname: &str) -> bool {
-        self.visited.iter().any(|visited| visited.datname == datname && visited.failure.is_none())
-    }
-
     /// Nobody could be visited: then there are no facts, only the first reason.
     pub fn whole_failure(&self) -> Option<CollectError> {
         if self.visited.iter().any(|visited| visited.failure.is_none()) {
@@ -133,7 +128,7 @@ async fn visit(
     let mut session = match session {
         Ok(session) => Some(session),
         Err(source) => {
-            let is_of_datname = matches!(source.reason(), "refused" | "authentication");
+            let is_of_datname = matches!(source.reason(), "refused" | "authentication" | "privilege" | "datname" | "too-many-connections");
             let err = CollectError::Connect { collector: "visits", source };
             fail_all(made, datname, &err);
             return if is_of_datname { Ok(()) } else { Err(Failure::of(&err)) };

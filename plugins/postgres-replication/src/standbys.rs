@@ -1,19 +1,19 @@
-//! Standbys that fall behind, and slots that keep WAL for nobody.
+//! Standbys that fall behind, receive nothing, stand still or are missing. A standby that others replicate from is judged like any sender.
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value, each_zero, evidence};
-use pharos_plugin::{Label, Severity, SkipReason, Snapshot, text};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_one, each_value, each_zero, evidence};
+use pharos_plugin::{Row, Severity, SkipReason, Snapshot, sql, text};
 
 const LAG_SECONDS: &str = "pharos_postgres_replication_lag_seconds";
 const LAG_BYTES: &str = "pharos_postgres_replication_lag_bytes";
 const STANDBY_LAG_SECONDS: &str = "pharos_postgres_standby_replay_lag_seconds";
 const STANDBY_LAG_BYTES: &str = "pharos_postgres_standby_replay_lag_bytes";
 const STANDBY_RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
-const SLOT_ACTIVE: &str = "pharos_postgres_slot_active";
-const SLOT_RETAINED_BYTES: &str = "pharos_postgres_slot_retained_bytes";
-const SLOT_SAFE_BYTES: &str = "pharos_postgres_slot_safe_bytes";
-const SLOT_WAL_LOST: &str = "pharos_postgres_slot_wal_lost";
+
+const REPLAY_PAUSED: &str = "pharos_postgres_standby_replay_paused";
+const SYNC: &str = "pharos_postgres_replication_sync";
+const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
 
 const MIB: f64 = 1_048_576.0;
 
@@ -22,6 +22,7 @@ pub const CHECKS: &[Check] = &[
         id: "replication-lag",
         summary: "a standby is behind in time",
         category: "replication",
+        labels: &["standby", "client"],
         needs: &[LAG_SECONDS, STANDBY_LAG_SECONDS],
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(1),
@@ -33,6 +34,7 @@ pub const CHECKS: &[Check] = &[
         id: "replication-lag-bytes",
         summary: "a standby is behind in WAL",
         category: "replication",
+        labels: &["standby", "client"],
         needs: &[LAG_BYTES, STANDBY_LAG_BYTES],
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(1),
@@ -44,6 +46,7 @@ pub const CHECKS: &[Check] = &[
         id: "standby-receiver-down",
         summary: "a standby receives no WAL",
         category: "replication",
+        labels: &[],
         needs: &[STANDBY_RECEIVER_UP],
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::ZERO,
@@ -52,28 +55,29 @@ pub const CHECKS: &[Check] = &[
         explain: standby_receiver_down,
     },
     Check {
-        id: "slot-inactive",
-        summary: "nobody consumes a replication slot",
+        id: "standby-replay-paused",
+        summary: "a standby receives changes and does not apply them",
         category: "replication",
-        needs: &[SLOT_ACTIVE],
-        // A consumer may restart, or be a batch job.
-        hold_off: Duration::from_mins(30),
+        labels: &[],
+        needs: &[REPLAY_PAUSED],
+        // Somebody may look at the past for a moment.
+        hold_off: Duration::from_mins(10),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
-        observe: |snapshot| each_zero(snapshot, SLOT_ACTIVE),
-        explain: slot_inactive,
+        observe: |snapshot| each_one(snapshot, REPLAY_PAUSED),
+        explain: standby_replay_paused,
     },
     Check {
-        id: "slot-losing-wal",
-        summary: "a replication slot loses the WAL it needs",
+        id: "sync-standby-missing",
+        summary: "commits wait for a synchronous standby that is not there",
         category: "replication",
-        needs: &[SLOT_WAL_LOST],
-        hold_off: Duration::ZERO,
+        labels: &[],
+        needs: &[SYNC, IN_RECOVERY, "settings"],
+        hold_off: Duration::from_secs(30),
         keep_firing: Duration::ZERO,
-        // 0.5: the next checkpoint may remove it; 1: it is gone.
-        grading: Grading::rising(0.5, 1.0, 0.0),
-        observe: |snapshot| each_value(snapshot, SLOT_WAL_LOST),
-        explain: slot_losing_wal,
+        grading: Grading::Fact(Severity::Critical),
+        observe: sync_standbys_missing,
+        explain: sync_standby_missing,
     },
 ];
 
@@ -82,6 +86,32 @@ fn both_views(snapshot: &Snapshot, sender: &str, standby: &str) -> Result<Vec<Ob
     let mut observations = each_value(snapshot, sender)?;
     observations.extend(each_value(snapshot, standby)?);
     Ok(observations)
+}
+
+/// How many standbys too few are synchronous, on a primary that asks for them.
+fn sync_standbys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let wanted = wanted_sync_standbys(snapshot).filter(|_| snapshot.value(IN_RECOVERY).ok().flatten() == Some(0.0));
+    let Some(wanted) = wanted else { return Ok(Vec::new()) };
+    let present = snapshot.values(SYNC)?.rows().map(Row::value).filter(|is_sync| *is_sync > 0.0).count() as f64;
+    Ok(if present < wanted { vec![Observation::new(Vec::new(), wanted - present)] } else { Vec::new() })
+}
+
+/// `FIRST 2 (a, b, c)` and `2 (a, b, c)` are two, `a, b` is one; none where nothing is asked for.
+fn wanted_sync_standbys(snapshot: &Snapshot) -> Option<f64> {
+    let names = setting(snapshot, "synchronous_standby_names").filter(|names| !names.trim().is_empty())?;
+    // What is not waited for is not missed.
+    if setting(snapshot, "synchronous_commit").is_some_and(|commit| matches!(commit.as_str(), "off" | "local")) {
+        return None;
+    }
+    let count = names.split_once('(').and_then(|(before, _)| before.split_whitespace().last()?.parse().ok());
+    Some(count.unwrap_or(1.0))
+}
+
+/// Only settings that differ from their defaults are told.
+fn setting(snapshot: &Snapshot, name: &str) -> Option<String> {
+    let table = snapshot.table("settings")?;
+    let row = (0..table.row_count()).find(|row| table.has("setting", *row, name))?;
+    table.text("value", row)
 }
 
 fn replication_lag(case: &Case, behind: &str) -> Explanation {
@@ -122,45 +152,34 @@ fn standby_receiver_down(case: &Case) -> Explanation {
     }
 }
 
-fn slot_inactive(case: &Case) -> Explanation {
-    let slot = case.label("slot");
-    let retained =
-        case.related_series(SLOT_RETAINED_BYTES).map_or_else(|| "WAL".to_owned(), |bytes| format!("{} of WAL", text::bytes(bytes)));
+fn standby_replay_paused(case: &Case) -> Explanation {
+    let behind = case.related(STANDBY_LAG_SECONDS).map(|lag| evidence("replay lag", text::duration(lag)));
+    let bytes = case.related(STANDBY_LAG_BYTES).map(|lag| evidence("WAL not replayed", text::bytes(lag)));
     Explanation {
-        title: format!("slot {slot} has no consumer"),
-        detail: format!(
-            "Nobody consumes replication slot {slot}, which keeps {retained} on disk, more with every write until the disk is full."
-        ),
-        cause: "Its standby or subscriber is down, or was removed without its slot.".to_owned(),
-        fix: format!(
-            "Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot('{slot}');`. Bound what slots keep: `ALTER \
-             SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`."
-        ),
-        evidence: slot_facts(case),
+        title: "replay is paused on this standby".to_owned(),
+        detail: "The standby receives changes and does not apply them: reads grow older, WAL fills its disk, and a failover to it has to \
+                 replay all of it first."
+            .to_owned(),
+        cause: "Somebody paused it, or the primary has settings that are larger than the standby's, such as max_connections.".to_owned(),
+        fix: "`SELECT pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and restart it."
+            .to_owned(),
+        evidence: behind.into_iter().chain(bytes).collect(),
     }
 }
 
-fn slot_losing_wal(case: &Case) -> Explanation {
-    let slot = case.label("slot");
-    let (title, detail) = if case.severity == Severity::Critical {
-        (format!("slot {slot} has lost WAL"), "WAL that its consumer needs has been removed: the consumer cannot go on.")
-    } else {
-        (format!("slot {slot} is about to lose WAL"), "Its WAL is beyond max_slot_wal_keep_size and goes with the next checkpoint.")
-    };
+fn sync_standby_missing(case: &Case) -> Explanation {
+    let missing = text::counted(case.value, "synchronous standby is", "synchronous standbys are");
+    let names = setting(case.snapshot, "synchronous_standby_names").unwrap_or_default();
+    let connected = case.snapshot.values(SYNC).map_or(0, |standbys| standbys.values.len());
     Explanation {
-        title,
-        detail: format!("Replication slot {slot}: {detail}"),
-        cause: "The consumer is too slow or away for longer than max_slot_wal_keep_size allows.".to_owned(),
+        title: format!("{missing} missing"),
+        detail: format!("{missing} missing of those that synchronous_standby_names asks for. Every commit waits until it is back."),
+        cause: "The standby is down or cut off, or its application_name is none of the names.".to_owned(),
         fix: format!(
-            "While WAL is only unreserved: raise the limit at once, `ALTER SYSTEM SET max_slot_wal_keep_size = '200GB'; SELECT \
-             pg_reload_conf();`. Once it is lost: `SELECT pg_drop_replication_slot('{slot}');` and build the consumer anew."
+            "`SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby back. To let commits go on without it: \
+             `ALTER SYSTEM SET synchronous_standby_names = {}; SELECT pg_reload_conf();`.",
+            sql::literal("")
         ),
-        evidence: slot_facts(case),
+        evidence: vec![evidence("synchronous_standby_names", names), evidence("standbys connected", connected.to_string())],
     }
-}
-
-fn slot_facts(case: &Case) -> Vec<Label> {
-    let retained = case.related_series(SLOT_RETAINED_BYTES).map(|bytes| evidence("WAL kept", text::bytes(bytes)));
-    let safe = case.related_series(SLOT_SAFE_BYTES).map(|bytes| evidence("WAL until loss", text::bytes(bytes)));
-    [retained, safe].into_iter().flatten().collect()
 }

@@ -1,0 +1,45 @@
+//! Foreign keys whose referencing rows no index finds: each delete of a referenced row reads the whole table.
+
+use std::collections::BTreeSet;
+
+use super::tree::only_wants_not_null;
+use super::{IndexKey, IndexShape};
+
+/// A foreign key, on the side that refers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignKey {
+    pub name: String,
+    pub table: u32,
+    /// Numbers of the referring columns.
+    pub columns: Vec<i16>,
+}
+
+/// Those for which no index of their table will do.
+pub fn without_index<'a>(keys: &'a [ForeignKey], indexes: &[IndexShape]) -> Vec<&'a ForeignKey> {
+    keys.iter().filter(|key| !indexes.iter().any(|index| serves(index, key))).collect()
+}
+
+/// Whether it is the only index that serves one of these keys.
+pub fn only_one_for<'a>(index: &IndexShape, keys: &'a [ForeignKey], indexes: &[IndexShape]) -> Option<&'a ForeignKey> {
+    let alone = |key: &&ForeignKey| serves(index, key) && !indexes.iter().any(|other| other.oid != index.oid && serves(other, key));
+    keys.iter().find(alone)
+}
+
+/// A lookup compares all columns with values, so their order does not matter; and those values are never null.
+fn serves(index: &IndexShape, key: &ForeignKey) -> bool {
+    if index.table != key.table || !index.is_valid {
+        return false;
+    }
+    let columns: BTreeSet<i16> = key.columns.iter().copied().collect();
+    let leading: BTreeSet<i16> = index.keys.iter().take(columns.len()).map(|key: &IndexKey| key.attribute).collect();
+    let finds = match index.access_method.as_str() {
+        "btree" => leading == columns,
+        "hash" => index.keys.len() == 1 && leading == columns,
+        _ => false,
+    };
+    let holds_all = index
+        .predicate
+        .as_deref()
+        .is_none_or(|condition| only_wants_not_null(condition).is_some_and(|wanted| wanted.iter().all(|column| columns.contains(column))));
+    finds && holds_all
+}

@@ -1,0 +1,83 @@
+//! Which indexes another one makes superfluous.
+
+use std::collections::BTreeMap;
+
+use super::IndexShape;
+
+/// How one index stands to another of its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinship {
+    /// Both answer the same queries and keep the same promises.
+    Duplicate,
+    /// The other answers all its queries too, and keeps its promises if it has any.
+    Redundant,
+}
+
+/// Compares by access method, keys with their operators, collations and order, condition, carried columns and promises.
+pub fn kinship(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
+    let comparable = index.oid != other.oid
+        && index.table == other.table
+        && index.access_method == other.access_method
+        && index.predicate == other.predicate
+        && index.is_exclusion == other.is_exclusion
+        && other.is_valid;
+    if !comparable || index.is_exclusion {
+        return None;
+    }
+    if index.keys == other.keys {
+        return same_keys(index, other);
+    }
+    // Only a B-tree is searched by what its keys begin with.
+    let begins = index.access_method == "btree" && other.keys.starts_with(&index.keys);
+    (begins && !index.keeps_a_promise() && carries(other, index)).then_some(Kinship::Redundant)
+}
+
+fn same_keys(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
+    if !carries(other, index) || !promises(other, index) {
+        return None;
+    }
+    let is_same = carries(index, other) && promises(index, other) && index.is_valid;
+    Some(if is_same { Kinship::Duplicate } else { Kinship::Redundant })
+}
+
+/// Whether every column that `index` carries can be read from `other`.
+fn carries(other: &IndexShape, index: &IndexShape) -> bool {
+    let has = |column: &i16| other.included.contains(column) || other.keys.iter().any(|key| key.attribute == *column);
+    index.included.iter().all(has)
+}
+
+/// Whether `other`, with the same keys, is unique in every way that `index` is.
+fn promises(other: &IndexShape, index: &IndexShape) -> bool {
+    let same_nulls = other.nulls_not_distinct || !index.nulls_not_distinct;
+    !index.is_unique || (other.is_unique && same_nulls && (other.is_immediate || !index.is_immediate))
+}
+
+/// Those that another index makes superfluous, each with the one that stays. Of duplicates the one stays that something needs, else the
+/// oldest; of several that would do, the smallest.
+pub fn redundant(indexes: &[IndexShape]) -> Vec<(&IndexShape, &IndexShape, Kinship)> {
+    let mut by_table: BTreeMap<u32, Vec<&IndexShape>> = BTreeMap::new();
+    // What cannot go is nobody's to drop; what is not valid is told as that.
+    for index in indexes.iter().filter(|index| index.is_valid) {
+        by_table.entry(index.table).or_default().push(index);
+    }
+    by_table.values().flat_map(|of_table| of_table.iter().filter_map(|index| stays_instead(index, of_table))).collect()
+}
+
+fn stays_instead<'a>(index: &'a IndexShape, of_table: &[&'a IndexShape]) -> Option<(&'a IndexShape, &'a IndexShape, Kinship)> {
+    if index.is_attached {
+        return None;
+    }
+    let better = |other: &&'a IndexShape| match kinship(index, other)? {
+        Kinship::Duplicate if rank(other) < rank(index) => Some((*other, Kinship::Duplicate)),
+        Kinship::Duplicate => None,
+        Kinship::Redundant => Some((*other, Kinship::Redundant)),
+    };
+    let candidates = of_table.iter().filter_map(better);
+    let best = candidates.min_by_key(|(other, kinship)| (*kinship == Kinship::Redundant, other.keys.len(), rank(other)));
+    best.map(|(other, kinship)| (index, other, kinship))
+}
+
+/// The lowest stays.
+fn rank(index: &IndexShape) -> (bool, bool, bool, bool, u32) {
+    (!index.is_attached, !index.is_primary, !index.is_replica_identity, index.constraint.is_none(), index.oid)
+}

@@ -1,0 +1,188 @@
+//! Cases that tools are known to get wrong.
+
+use super::*;
+
+pub(super) fn key(attribute: i16) -> IndexKey {
+    IndexKey { attribute, expression: String::new(), operator_class: 1978, collation: 0, option: 0 }
+}
+
+/// A plain B-tree on these columns of table 1.
+pub(super) fn index(oid: u32, columns: &[i16]) -> IndexShape {
+    IndexShape {
+        oid,
+        table: 1,
+        name: format!("i{oid}"),
+        access_method: "btree".to_owned(),
+        keys: columns.iter().map(|column| key(*column)).collect(),
+        included: Vec::new(),
+        predicate: None,
+        is_unique: false,
+        nulls_not_distinct: false,
+        is_immediate: true,
+        is_primary: false,
+        is_exclusion: false,
+        is_replica_identity: false,
+        constraint: None,
+        is_attached: false,
+        is_valid: true,
+        size_bytes: 20 << 20,
+        scans: 0,
+    }
+}
+
+fn unique(oid: u32, columns: &[i16]) -> IndexShape {
+    IndexShape { is_unique: true, ..index(oid, columns) }
+}
+
+fn primary(oid: u32, columns: &[i16]) -> IndexShape {
+    IndexShape { is_primary: true, constraint: Some("pk".to_owned()), ..unique(oid, columns) }
+}
+
+fn found(indexes: &[IndexShape]) -> Vec<(u32, u32, Kinship)> {
+    redundant(indexes).into_iter().map(|(index, other, kinship)| (index.oid, other.oid, kinship)).collect()
+}
+
+#[test]
+fn of_duplicates_the_oldest_stays_or_the_one_that_something_needs() {
+    assert_eq!(found(&[index(10, &[1]), index(11, &[1])]), [(11, 10, Kinship::Duplicate)]);
+    assert_eq!(found(&[unique(10, &[1]), primary(11, &[1])]), [(10, 11, Kinship::Duplicate)]);
+    assert_eq!(found(&[index(10, &[1]), index(11, &[1]), index(12, &[1])]), [(11, 10, Kinship::Duplicate), (12, 10, Kinship::Duplicate)]);
+}
+
+#[test]
+fn what_another_index_begins_with_is_redundant() {
+    assert_eq!(found(&[index(10, &[1]), index(11, &[1, 2])]), [(10, 11, Kinship::Redundant)]);
+    assert_eq!(found(&[index(10, &[2]), index(11, &[1, 2])]), []);
+    assert_eq!(found(&[index(10, &[2, 1]), index(11, &[1, 2])]), []);
+}
+
+#[test]
+fn a_unique_index_is_not_redundant_to_a_longer_one_and_a_plain_one_is_to_a_unique_one() {
+    assert_eq!(found(&[unique(10, &[1]), index(11, &[1, 2])]), []);
+    assert_eq!(found(&[unique(10, &[1]), unique(11, &[1, 2])]), []);
+    assert_eq!(found(&[index(10, &[1]), primary(11, &[1])]), [(10, 11, Kinship::Redundant)]);
+    let nulls_equal = IndexShape { nulls_not_distinct: true, ..unique(11, &[1]) };
+    assert_eq!(found(&[unique(10, &[1]), nulls_equal]), [(10, 11, Kinship::Redundant)]);
+    let deferred = IndexShape { is_immediate: false, ..unique(10, &[1]) };
+    assert_eq!(found(&[deferred, unique(11, &[1])]), [(10, 11, Kinship::Redundant)]);
+}
+
+#[test]
+fn every_property_that_changes_what_an_index_answers_tells_two_apart() {
+    let plain = index(10, &[1]);
+    let changed: [fn(&mut IndexShape); 7] = [
+        |index| index.table = 2,
+        |index| index.access_method = "hash".to_owned(),
+        |index| index.keys[0].operator_class = 4217,
+        |index| index.keys[0].collation = 100,
+        |index| index.keys[0].option = 3,
+        |index| index.predicate = Some("{OPEXPR}".to_owned()),
+        |index| index.keys[0] = IndexKey { expression: "{FUNCEXPR}".to_owned(), ..key(0) },
+    ];
+    for (number, change) in changed.into_iter().enumerate() {
+        let mut other = index(11, &[1]);
+        change(&mut other);
+        assert_eq!(found(&[plain.clone(), other]), [], "change {number}");
+    }
+}
+
+#[test]
+fn carried_columns_are_answered_only_by_one_that_has_them() {
+    let carries = |oid, columns: &[i16], included: &[i16]| IndexShape { included: included.to_vec(), ..index(oid, columns) };
+    assert_eq!(found(&[carries(10, &[1], &[3]), index(11, &[1, 2])]), []);
+    assert_eq!(found(&[carries(10, &[1], &[2]), index(11, &[1, 2])]), [(10, 11, Kinship::Redundant)]);
+    assert_eq!(found(&[carries(10, &[1], &[3, 2]), carries(11, &[1], &[2, 3])]), [(11, 10, Kinship::Duplicate)]);
+    assert_eq!(found(&[carries(10, &[1], &[2, 3]), index(11, &[1])]), [(11, 10, Kinship::Redundant)]);
+}
+
+#[test]
+fn an_index_that_is_not_valid_replaces_nobody_and_one_of_a_partition_cannot_go() {
+    assert_eq!(found(&[index(10, &[1]), IndexShape { is_valid: false, ..index(11, &[1, 2]) }]), []);
+    let attached = |oid| IndexShape { is_attached: true, ..index(oid, &[1]) };
+    assert_eq!(found(&[attached(10), attached(11)]), []);
+    assert_eq!(found(&[attached(12), index(11, &[1])]), [(11, 12, Kinship::Duplicate)]);
+}
+
+#[test]
+fn a_constraint_guards_its_index() {
+    assert!(primary(1, &[1]).guard().unwrap().contains("pk"));
+    assert_eq!(index(1, &[1]).guard(), None);
+}
+
+fn foreign_key(columns: &[i16]) -> ForeignKey {
+    ForeignKey { name: "fk".to_owned(), table: 1, columns: columns.to_vec() }
+}
+
+#[test]
+fn a_foreign_key_is_served_by_its_columns_in_any_order_at_the_front() {
+    let served = |columns: &[i16], indexes: &[IndexShape]| without_index(&[foreign_key(columns)], indexes).is_empty();
+    assert!(served(&[1, 2], &[index(10, &[2, 1, 3])]));
+    assert!(!served(&[1, 2], &[index(10, &[1, 3, 2])]));
+    assert!(!served(&[1, 2], &[index(10, &[1])]));
+    assert!(!served(&[1], &[]));
+    assert!(!served(&[1], &[IndexShape { is_valid: false, ..index(10, &[1]) }]));
+    assert!(!served(&[1], &[IndexShape { access_method: "brin".to_owned(), ..index(10, &[1]) }]));
+    assert!(served(&[1], &[IndexShape { access_method: "hash".to_owned(), ..index(10, &[1]) }]));
+    assert!(!served(&[1], &[IndexShape { table: 2, ..index(10, &[1]) }]));
+}
+
+#[test]
+fn a_partial_index_serves_a_foreign_key_if_it_leaves_out_nulls_alone() {
+    let not_null =
+        |column: i16| format!("{{NULLTEST :arg {{VAR :varno 1 :varattno {column} :vartype 23}} :nulltesttype 1 :argisrow false}}");
+    let partial = |condition: String| IndexShape { predicate: Some(condition), ..index(10, &[1]) };
+    assert!(without_index(&[foreign_key(&[1])], &[partial(not_null(1))]).is_empty());
+    assert_eq!(without_index(&[foreign_key(&[1])], &[partial(not_null(2))]).len(), 1);
+    assert_eq!(without_index(&[foreign_key(&[1])], &[partial("{OPEXPR}".to_owned())]).len(), 1);
+}
+
+const WEEK: f64 = 7.0 * 86_400.0;
+
+#[test]
+fn nobody_is_called_unused_who_keeps_a_promise_or_was_used() {
+    let settings = UsageSettings::default();
+    let indexes = [
+        unique(10, &[1]),
+        primary(11, &[2]),
+        IndexShape { is_exclusion: true, ..index(12, &[3]) },
+        IndexShape { is_replica_identity: true, ..index(13, &[3]) },
+        IndexShape { is_attached: true, ..index(14, &[3]) },
+        IndexShape { scans: 1, ..index(15, &[3]) },
+        IndexShape { is_valid: false, ..index(16, &[3]) },
+    ];
+    assert_eq!(unused(&indexes, &[], Some(2.0 * WEEK), |_| None, &settings), []);
+}
+
+#[test]
+fn an_unused_index_says_for_how_long_and_what_speaks_against_dropping_it() {
+    let settings = UsageSettings::default();
+    let indexes = [index(10, &[1])];
+    let judge = |age, seen, keys: &[ForeignKey]| {
+        let found = unused(&indexes, keys, age, |_| seen, &settings).remove(0);
+        (found.evidence, found.guard)
+    };
+    assert_eq!(judge(Some(2.0 * WEEK), None, &[]), ("no scan in 14 days, 20 MB on disk".to_owned(), None));
+    let guard = |found: (String, Option<String>)| found.1.unwrap();
+    assert!(guard(judge(Some(3600.0), None, &[])).starts_with("statistics too young: scans are counted for 1.0 hours"));
+    assert!(guard(judge(None, None, &[])).starts_with("statistics too young"));
+    assert!(guard(judge(Some(2.0 * WEEK), Some(60.0), &[])).starts_with("the index is new"));
+    assert!(guard(judge(Some(2.0 * WEEK), None, &[foreign_key(&[1])])).contains("foreign key fk"));
+}
+
+#[test]
+fn a_second_index_behind_a_foreign_key_may_go() {
+    let indexes = [index(10, &[1]), IndexShape { scans: 5, ..index(11, &[1, 2]) }];
+    let found = unused(&indexes, &[foreign_key(&[1])], Some(2.0 * WEEK), |_| None, &UsageSettings::default());
+    assert_eq!(found.iter().map(|found| (found.index.oid, found.guard.clone())).collect::<Vec<_>>(), [(10, None)]);
+}
+
+#[test]
+fn only_large_tables_that_are_mostly_read_through_are_told() {
+    let settings = UsageSettings::default();
+    let table = SequentialScans { size_bytes: 50 << 20, sequential_scans: 900, sequential_rows: 900_000, index_scans: 100 };
+    let evidence = sequential_scans(&table, &settings).unwrap();
+    assert_eq!(evidence, "900 of 1000 scans (90 %) were sequential, 1000 rows each, 50 MB on disk");
+    assert_eq!(sequential_scans(&SequentialScans { size_bytes: 1 << 20, ..table }, &settings), None);
+    assert_eq!(sequential_scans(&SequentialScans { sequential_scans: 99, ..table }, &settings), None);
+    assert_eq!(sequential_scans(&SequentialScans { index_scans: 901, ..table }, &settings), None);
+}

@@ -1,0 +1,92 @@
+//! Parse trees as the catalogue keeps them (`pg_node_tree`), compared as text.
+//!
+//! Asking the server to write them as SQL (`pg_get_expr`) would wait for locks on the table in newer versions.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Where something was written, which two equal expressions differ in.
+static LOCATION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r" :location -?\d+").expect("the pattern is valid"));
+
+/// A test whether a column of the table is not null, and nothing else.
+static COLUMN_IS_NOT_NULL: LazyLock<Regex> = LazyLock::new(|| {
+    let pattern = r"^\{NULLTEST :arg \{VAR :varno 1 :varattno (\d+) [^{}]*\} :nulltesttype 1 :argisrow false\}$";
+    Regex::new(pattern).expect("the pattern is valid")
+});
+
+const AND: &str = "{BOOLEXPR :boolop and :args ";
+
+/// The tree without what says where its parts were written.
+pub fn without_locations(tree: &str) -> String {
+    LOCATION.replace_all(tree, "").into_owned()
+}
+
+/// The trees of a list: `({…} {…})`.
+pub fn expressions(list: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut depth, mut begin, mut is_escaped) = (0_u32, 0, false);
+    for (at, character) in list.char_indices() {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '{' => {
+                if depth == 0 {
+                    begin = at;
+                }
+                depth += 1;
+            }
+            '}' if depth > 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    found.push(&list[begin..=at]);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The columns that a condition wants not to be null, if it wants nothing else.
+pub(super) fn only_wants_not_null(condition: &str) -> Option<Vec<i16>> {
+    let condition = condition.trim();
+    let tests = match condition.strip_prefix(AND) {
+        Some(arguments) => expressions(arguments),
+        None => vec![condition],
+    };
+    let column = |test: &str| COLUMN_IS_NOT_NULL.captures(test)?.get(1)?.as_str().parse().ok();
+    if tests.is_empty() { None } else { tests.into_iter().map(column).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `b IS NOT NULL`, as PostgreSQL 16 keeps it.
+    const B_IS_NOT_NULL: &str = "{NULLTEST :arg {VAR :varno 1 :varattno 2 :vartype 23 :vartypmod -1 :varcollid 0 :varnullingrels (b) \
+                                 :varlevelsup 0 :varnosyn 1 :varattnosyn 2} :nulltesttype 1 :argisrow false}";
+
+    #[test]
+    fn a_condition_on_nulls_alone_names_its_columns() {
+        assert_eq!(only_wants_not_null(B_IS_NOT_NULL), Some(vec![2]));
+        let both = format!("{AND}({B_IS_NOT_NULL} {}) }}", B_IS_NOT_NULL.replace(":varattno 2", ":varattno 3"));
+        assert_eq!(only_wants_not_null(&both), Some(vec![2, 3]));
+        assert_eq!(only_wants_not_null(&B_IS_NOT_NULL.replace(":nulltesttype 1", ":nulltesttype 0")), None);
+        assert_eq!(only_wants_not_null(&both.replace("and", "or")), None);
+        assert_eq!(only_wants_not_null("{OPEXPR :opno 521}"), None);
+        assert_eq!(only_wants_not_null(""), None);
+    }
+
+    #[test]
+    fn a_list_is_split_where_its_parts_end_whatever_they_hold() {
+        assert_eq!(expressions(r"({A :x {B}} {C :name a\}b})"), ["{A :x {B}}", r"{C :name a\}b}"]);
+        assert_eq!(expressions("<>"), Vec::<&str>::new());
+        assert_eq!(expressions("}}{"), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_same_condition_written_elsewhere_is_the_same() {
+        assert_eq!(without_locations("{VAR :varattno 2 :location 41}"), without_locations("{VAR :varattno 2 :location -1}"));
+    }
+}

@@ -1,0 +1,234 @@
+//! Scripts for roles that lack one thing or another, and for names that somebody chose to do harm.
+
+use expect_test::{Expect, expect};
+
+use super::{Datname, DatnameLacks, NEEDS, Need, ServerLacks, script, without};
+
+const MONITOR: [Need; 3] = [Need::Stats, Need::Settings, Need::Files];
+
+fn server(needs: &[Need]) -> ServerLacks {
+    ServerLacks {
+        needs: needs.to_vec(),
+        inherits: true,
+        in_recovery: false,
+        datname: "postgres".to_owned(),
+        statements_available: true,
+        statements_schema: None,
+        datnames: Vec::new(),
+    }
+}
+
+fn datname(name: &str, needs: &[Need], sequences: &[(&str, &str)]) -> Datname {
+    let sequences = sequences.iter().map(|(schema, owner)| ((*schema).to_owned(), (*owner).to_owned())).collect();
+    Datname { name: name.to_owned(), lacks: Some(DatnameLacks { needs: needs.to_vec(), sequences }) }
+}
+
+fn closed(name: &str) -> Datname {
+    Datname { name: name.to_owned(), lacks: None }
+}
+
+fn check(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname], expected: Expect) {
+    expected.assert_eq(&script(role, major, server, datnames).unwrap_or_default());
+}
+
+#[test]
+fn a_role_that_has_all_needs_no_script() {
+    check("pharos", 17, &server(&[]), &[datname("app", &[], &[])], expect![""]);
+}
+
+#[test]
+fn a_role_with_login_alone_gets_the_least_that_does() {
+    let needs = [&MONITOR[..], &[Need::StatementsExtension]].concat();
+    let datnames = [
+        datname("postgres", &[Need::Statistic], &[]),
+        datname("app", &[Need::Statistic, Need::Sequences], &[("public", "alice"), ("sales", "bob")]),
+        closed("hr"),
+    ];
+    check(
+        "pharos",
+        17,
+        &server(&needs),
+        &datnames,
+        expect![[r#"
+            -- Run it in psql as a superuser, more than once if you like.
+            \set ON_ERROR_STOP on
+            GRANT pg_monitor TO "pharos";
+            GRANT CONNECT ON DATABASE "hr" TO "pharos";
+
+            \connect postgres
+            CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "pharos";
+
+            \connect app
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "pharos";
+            -- For sequences that run out: those there are, and those that are added later.
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "public" TO "pharos";
+            ALTER DEFAULT PRIVILEGES FOR ROLE "alice" IN SCHEMA "public"
+              GRANT SELECT ON SEQUENCES TO "pharos";
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "sales" TO "pharos";
+            ALTER DEFAULT PRIVILEGES FOR ROLE "bob" IN SCHEMA "sales"
+              GRANT SELECT ON SEQUENCES TO "pharos";
+
+            \connect hr
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "pharos";
+            -- For sequences that run out: those there are, and those that are added later.
+            SELECT pg_catalog.format(
+                     'GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, E'"pharos"'),
+                   pg_catalog.format(
+                     'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I '
+                     'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"pharos"')
+            FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+                  FROM pg_catalog.pg_class c
+                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
+            \gexec
+        "#]],
+    );
+}
+
+#[test]
+fn a_role_that_inherits_nothing_gets_more_than_a_membership() {
+    let lacks = ServerLacks { inherits: false, ..server(&MONITOR) };
+    check(
+        "pharos",
+        15,
+        &lacks,
+        &[],
+        expect![[r#"
+        -- Run it in psql as a superuser, more than once if you like.
+        \set ON_ERROR_STOP on
+        GRANT pg_monitor TO "pharos";
+        ALTER ROLE "pharos" INHERIT;
+    "#]],
+    );
+    check(
+        "pharos",
+        16,
+        &lacks,
+        &[],
+        expect![[r#"
+        -- Run it in psql as a superuser, more than once if you like.
+        \set ON_ERROR_STOP on
+        GRANT pg_monitor TO "pharos" WITH INHERIT TRUE;
+    "#]],
+    );
+}
+
+#[test]
+fn what_needs_a_restart_or_a_decision_is_said_and_not_done() {
+    let needs = [Need::Activities, Need::Counts, Need::StatementsLibrary, Need::StatementsExtension];
+    check(
+        "pharos",
+        17,
+        &server(&needs),
+        &[datname("postgres", &[], &[])],
+        expect![[r#"
+        -- Run it in psql as a superuser, more than once if you like.
+        \set ON_ERROR_STOP on
+
+        -- For statements, which needs a restart: add pg_stat_statements to
+        -- shared_preload_libraries (on Debian its files are in postgresql-contrib),
+        -- restart the server and ask again, for where to create the extension.
+
+        -- While this is off, nobody sees what sessions do:
+        -- ALTER SYSTEM SET track_activities = on;
+        -- SELECT pg_reload_conf();
+
+        -- While this is off, nothing is counted and autovacuum does not run:
+        -- ALTER SYSTEM SET track_counts = on;
+        -- SELECT pg_reload_conf();
+    "#]],
+    );
+}
+
+#[test]
+fn a_standby_is_granted_nothing_itself() {
+    check(
+        "pharos",
+        17,
+        &ServerLacks { in_recovery: true, ..server(&[Need::Stats]) },
+        &[],
+        expect![[r#"
+        -- This server is a standby: run it on its primary, from where it comes here by itself.
+        \set ON_ERROR_STOP on
+        GRANT pg_monitor TO "pharos";
+    "#]],
+    );
+}
+
+#[test]
+fn names_that_were_chosen_to_do_harm_stay_names() {
+    let lacks = ServerLacks { statements_schema: Some("a\"; DROP".to_owned()), ..server(&[Need::Stats, Need::StatementsSchema]) };
+    let lacks = ServerLacks { datname: "two\n\\! rm -rf /".to_owned(), ..lacks };
+    let datnames = [
+        datname("two\n\\! rm -rf /", &[Need::Sequences], &[("x\"\n-- y", "o'w\\n")]),
+        datname("host=evil", &[Need::Statistic], &[]),
+        closed("it's\\"),
+    ];
+    check(
+        "ph\"aros'; DROP TABLE t; --",
+        17,
+        &lacks,
+        &datnames,
+        expect![[r#"
+            -- Run it in psql as a superuser, more than once if you like.
+            \set ON_ERROR_STOP on
+            GRANT pg_monitor TO "ph""aros'; DROP TABLE t; --";
+            GRANT CONNECT ON DATABASE "it's\" TO "ph""aros'; DROP TABLE t; --";
+
+            SELECT E'dbname=''two
+            \\\\! rm -rf /''' AS pharos_datname \gset
+            \connect -reuse-previous=on :"pharos_datname"
+            GRANT USAGE ON SCHEMA "a""; DROP" TO "ph""aros'; DROP TABLE t; --";
+            -- For sequences that run out: those there are, and those that are added later.
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "x""
+            -- y" TO "ph""aros'; DROP TABLE t; --";
+            ALTER DEFAULT PRIVILEGES FOR ROLE "o'w\n" IN SCHEMA "x""
+            -- y"
+              GRANT SELECT ON SEQUENCES TO "ph""aros'; DROP TABLE t; --";
+
+            SELECT E'dbname=''host=evil''' AS pharos_datname \gset
+            \connect -reuse-previous=on :"pharos_datname"
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
+
+            SELECT E'dbname=''it\\''s\\\\''' AS pharos_datname \gset
+            \connect -reuse-previous=on :"pharos_datname"
+            -- For bloat: how wide and how often null columns are, none of their values.
+            GRANT SELECT (starelid, staattnum, stainherit,
+                stanullfrac, stawidth, stadistinct)
+              ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
+            -- For sequences that run out: those there are, and those that are added later.
+            SELECT pg_catalog.format(
+                     'GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %s', s.nspname, E'"ph""aros''; DROP TABLE t; --"'),
+                   pg_catalog.format(
+                     'ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I '
+                     'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"ph""aros''; DROP TABLE t; --"')
+            FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
+                  FROM pg_catalog.pg_class c
+                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                  WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
+            \gexec
+        "#]],
+    );
+}
+
+#[test]
+fn every_need_says_what_is_missing_without_it() {
+    for entry in NEEDS {
+        assert!(!entry.parts.is_empty() && !entry.without.is_empty(), "{:?}", entry.need);
+        assert!(entry.parts.iter().all(|part| without(part, &[entry.need]).eq([entry.without])), "{:?}", entry.need);
+    }
+    assert_eq!(without("server", &MONITOR).count(), 0);
+}

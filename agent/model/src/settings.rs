@@ -1,0 +1,277 @@
+//! A server's settings: what changed between two readings, what may be shown of them, and their values as numbers.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Changes that are kept, the latest ones.
+const CHANGES_MAX: usize = 100;
+/// What stands for a text that may be a secret.
+const HIDDEN: &str = "(hidden)";
+
+/// A setting as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingRead {
+    pub name: String,
+    pub value: Option<String>,
+    pub is_default: bool,
+}
+
+/// A setting that was not the same in two readings; both values as they may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingChange {
+    pub setting: String,
+    /// None where it was not there: a library brought it, or its configuration did.
+    pub before: Option<String>,
+    pub after: Option<String>,
+    /// Wall time, milliseconds since 1970.
+    pub seen_at_ms: u64,
+}
+
+/// What was read last, and what changed so far. Secrets are not kept: only whether they changed.
+#[derive(Debug, Default)]
+pub struct SettingHistory {
+    known: Option<BTreeMap<String, Known>>,
+    changes: VecDeque<SettingChange>,
+    changes_total: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    shown: Option<String>,
+    digest: u64,
+    is_default: bool,
+}
+
+impl SettingHistory {
+    /// Compares a reading of all settings with the one before; returns how many of the latest changes are new.
+    pub fn observe(&mut self, read: impl IntoIterator<Item = SettingRead>, now_ms: u64) -> usize {
+        let read: BTreeMap<String, Known> = read.into_iter().map(Known::new).collect();
+        let Some(known) = self.known.replace(read) else { return 0 };
+        let read = self.known.iter().flatten();
+        let mut new: Vec<SettingChange> = read
+            .filter_map(|(name, after)| match known.get(name) {
+                Some(before) => (before.digest != after.digest).then(|| change(name, Some(before), Some(after), now_ms)),
+                // A library that was loaded meanwhile brings settings that nobody changed.
+                None => (!after.is_default).then(|| change(name, None, Some(after), now_ms)),
+            })
+            .collect();
+        let is_gone = |name: &str| self.known.as_ref().is_some_and(|read| !read.contains_key(name));
+        let gone = known.iter().filter(|(name, before)| !before.is_default && is_gone(name));
+        new.extend(gone.map(|(name, before)| change(name, Some(before), None, now_ms)));
+        let count = new.len();
+        self.changes_total += count as u64;
+        self.changes.extend(new);
+        self.changes.drain(..self.changes.len().saturating_sub(CHANGES_MAX));
+        count.min(CHANGES_MAX)
+    }
+
+    /// The oldest first.
+    pub fn changes(&self) -> impl DoubleEndedIterator<Item = &SettingChange> + Clone {
+        self.changes.iter()
+    }
+
+    /// How many there were since the first reading, those that are no longer kept included.
+    pub fn changes_total(&self) -> u64 {
+        self.changes_total
+    }
+}
+
+impl Known {
+    fn new(read: SettingRead) -> (String, Self) {
+        let mut hasher = DefaultHasher::new();
+        read.value.hash(&mut hasher);
+        let shown = read.value.as_deref().map(|value| shown(&read.name, value).into_owned());
+        (read.name, Self { shown, digest: hasher.finish(), is_default: read.is_default })
+    }
+}
+
+fn change(name: &str, before: Option<&Known>, after: Option<&Known>, seen_at_ms: u64) -> SettingChange {
+    let text = |known: Option<&Known>| known.and_then(|known| known.shown.clone());
+    SettingChange { setting: name.to_owned(), before: text(before), after: text(after), seen_at_ms }
+}
+
+/// What may be shown of a setting's value. Of a command only the program: its arguments are a place for passwords.
+pub fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    let name = name.to_ascii_lowercase();
+    if value.is_empty() {
+        return Cow::Borrowed(value);
+    }
+    if is_secret(&name) || holds_secret(value) {
+        return Cow::Borrowed(HIDDEN);
+    }
+    if !name.ends_with("_command") {
+        return Cow::Borrowed(value);
+    }
+    match value.split_once(char::is_whitespace) {
+        _ if value.starts_with(['"', '\'']) || value.contains('=') && !value.contains(char::is_whitespace) => Cow::Borrowed(HIDDEN),
+        None => Cow::Borrowed(value),
+        Some((program, _)) if program.contains(['=', '"', '\'']) => Cow::Borrowed(HIDDEN),
+        Some((program, _)) => Cow::Owned(format!("{program} {HIDDEN}")),
+    }
+}
+
+/// By its name. What an application or an extension keeps among the settings is more often a secret than the server's own.
+fn is_secret(name: &str) -> bool {
+    const ANYWHERE: [&str; 6] = ["conninfo", "passphrase", "passwd", "secret", "credential", "api_key"];
+    const FOREIGN: [&str; 9] = ["password", "pass", "token", "key", "auth", "salt", "jwt", "dsn", "url"];
+    if name.ends_with("_file") {
+        return false;
+    }
+    ANYWHERE.iter().any(|word| name.contains(word)) || name.contains('.') && FOREIGN.iter().any(|word| name.contains(word))
+}
+
+/// By what it looks like: `password=...`, `PGPASSWORD=...`, `--token x`, `user:password@host`.
+fn holds_secret(value: &str) -> bool {
+    static SECRET: LazyLock<Regex> = LazyLock::new(|| {
+        let pattern = r"(?i)(pass(word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|credentials?)['\x22]?\s*[=:]|--?(pass\w*|pwd|secret|token|\w*key)\s+\S|://[^/\s@]*:[^/\s@]+@";
+        Regex::new(pattern).expect("the pattern is right")
+    });
+    SECRET.is_match(value)
+}
+
+/// A setting's value in base units: bytes, seconds, 1 for on. None where it is no number. -1 has a meaning of its own and stays.
+pub fn number(kind: &str, value: &str, unit: Option<&str>) -> Option<f64> {
+    match kind {
+        "bool" => match value {
+            "on" => Some(1.0),
+            "off" => Some(0.0),
+            _ => None,
+        },
+        "integer" | "real" => {
+            let number: f64 = value.parse().ok().filter(|number: &f64| number.is_finite())?;
+            if number < 0.0 { Some(number) } else { Some(number * unit.map_or(Some(1.0), unit_size)?) }
+        }
+        _ => None,
+    }
+}
+
+/// `8kB` is a unit of PostgreSQL: a block.
+fn unit_size(unit: &str) -> Option<f64> {
+    let digits = unit.len() - unit.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let count: f64 = if digits == 0 { 1.0 } else { unit[..digits].parse().ok()? };
+    let size = match &unit[digits..] {
+        "B" | "s" => 1.0,
+        "kB" => 1024.0,
+        "MB" => 1024.0 * 1024.0,
+        "GB" => 1024.0 * 1024.0 * 1024.0,
+        "TB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return None,
+    };
+    Some(count * size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &[(&str, &str)]) -> Vec<SettingRead> {
+        let setting = |(name, value): &(&str, &str)| SettingRead {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            is_default: *value == "default",
+        };
+        settings.iter().map(setting).collect()
+    }
+
+    fn told(history: &SettingHistory) -> Vec<String> {
+        let text = |text: &Option<String>| text.clone().unwrap_or("nothing".to_owned());
+        history.changes().map(|change| format!("{}: {} -> {}", change.setting, text(&change.before), text(&change.after))).collect()
+    }
+
+    #[test]
+    fn the_first_reading_changes_nothing_and_the_next_ones_tell_what_did() {
+        let mut history = SettingHistory::default();
+        assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), 1), 0);
+        assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), 2), 0);
+        assert_eq!(history.observe(read(&[("work_mem", "8192"), ("jit", "off")]), 3), 2);
+        assert_eq!(told(&history), ["jit: default -> off", "work_mem: 4096 -> 8192"]);
+        assert_eq!((history.changes_total(), history.changes().next().unwrap().seen_at_ms), (2, 3));
+    }
+
+    #[test]
+    fn a_library_that_is_loaded_changes_nothing_and_what_is_configured_for_one_does() {
+        let mut history = SettingHistory::default();
+        history.observe(read(&[]), 1);
+        assert_eq!(history.observe(read(&[("pg_stat_statements.max", "default")]), 2), 0);
+        assert_eq!(history.observe(read(&[]), 3), 0);
+        assert_eq!(history.observe(read(&[("auto_explain.log_min_duration", "100")]), 4), 1);
+        assert_eq!(history.observe(read(&[]), 5), 1);
+        assert_eq!(told(&history), ["auto_explain.log_min_duration: nothing -> 100", "auto_explain.log_min_duration: 100 -> nothing"]);
+    }
+
+    #[test]
+    fn a_secret_that_changes_is_told_and_not_shown() {
+        let mut history = SettingHistory::default();
+        history.observe(read(&[("primary_conninfo", "host=a password=one")]), 1);
+        history.observe(read(&[("primary_conninfo", "host=a password=two")]), 2);
+        assert_eq!(told(&history), ["primary_conninfo: (hidden) -> (hidden)"]);
+        assert!(!format!("{history:?}").contains("password"));
+    }
+
+    #[test]
+    fn a_hundred_changes_are_kept_and_all_are_counted() {
+        let mut history = SettingHistory::default();
+        for round in 0..=150 {
+            history.observe(read(&[("work_mem", &round.to_string())]), round);
+        }
+        assert_eq!((history.changes().count(), history.changes_total()), (100, 150));
+        assert_eq!(told(&history)[99], "work_mem: 149 -> 150");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_hidden_and_the_rest_is_not() {
+        for (name, value, expected) in [
+            ("primary_conninfo", "host=db1 user=replicator", "(hidden)"),
+            ("ssl_passphrase_command", "echo hunter2", "(hidden)"),
+            ("ssl_key_file", "server.key", "server.key"),
+            ("password_encryption", "scram-sha-256", "scram-sha-256"),
+            ("archive_command", "false", "false"),
+            ("archive_command", "", ""),
+            ("archive_command", "pgbackrest --stanza=main archive-push %p", "pgbackrest (hidden)"),
+            ("archive_command", "curl -u ann:hunter2 https://host/%f", "curl (hidden)"),
+            ("archive_command", "PGPASSWORD=hunter2 copy %p", "(hidden)"),
+            ("archive_command", "KEY=hunter2 copy %p", "(hidden)"),
+            ("archive_command", "KEY=hunter2", "(hidden)"),
+            ("restore_command", "'/opt/my tool' %f", "(hidden)"),
+            ("app.jwt_secret", "abc", "(hidden)"),
+            ("app.service_key", "abc", "(hidden)"),
+            ("pg_stat_statements.track", "all", "all"),
+            ("synchronous_standby_names", "ANY 1 (a, b)", "ANY 1 (a, b)"),
+            ("some.thing", "postgresql://ann:hunter2@db1/app", "(hidden)"),
+            ("log_line_prefix", "%m [%p] %q%u@%d ", "%m [%p] %q%u@%d "),
+            ("shared_preload_libraries", "pg_stat_statements,passwordcheck", "pg_stat_statements,passwordcheck"),
+        ] {
+            assert_eq!(shown(name, value), expected, "{name} = {value}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_in_base_units() {
+        for (kind, value, unit, expected) in [
+            ("integer", "16384", Some("8kB"), Some(134_217_728.0)),
+            ("integer", "4096", Some("kB"), Some(4_194_304.0)),
+            ("integer", "1024", Some("MB"), Some(1_073_741_824.0)),
+            ("integer", "300", Some("s"), Some(300.0)),
+            ("integer", "5", Some("min"), Some(300.0)),
+            ("real", "250", Some("ms"), Some(0.25)),
+            ("integer", "-1", Some("ms"), Some(-1.0)),
+            ("integer", "100", None, Some(100.0)),
+            ("real", "0.2", None, Some(0.2)),
+            ("bool", "on", None, Some(1.0)),
+            ("bool", "off", None, Some(0.0)),
+            ("enum", "replica", None, None),
+            ("integer", "1", Some("parsec"), None),
+        ] {
+            assert_eq!(number(kind, value, unit), expected, "{value} {unit:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! One server: connect, run every collector once, visit every datname, and ask what the role lacks.
+
+use pharos_model::privilege::{Datname, DatnameLacks, NEEDS, Need, ServerLacks, script, without};
+use pharos_model::snapshot::{Family, Table};
+
+use super::report::{PartReport, Refused, ServerReport, State};
+use crate::clock::Clock;
+use crate::collect::once::{Outcomes, once};
+use crate::collect::postgres::{PostgresSource, privileges};
+use crate::collect::redis::RedisSource;
+use crate::collect::{CollectError, ConnectFailure, Facts, Source};
+
+pub async fn postgres(source: PostgresSource, clock: Clock) -> ServerReport {
+    let mut report = ServerReport { kind: "postgres", id: source.id(), database: source.database.clone(), ..ServerReport::default() };
+    if let Err(failure) = examine_postgres(&source, clock, &mut report).await {
+        report.refused = Some(Refused { reason: failure.reason, why: failure.text });
+    }
+    report.conclude()
+}
+
+async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut ServerReport) -> Result<(), ConnectFailure> {
+    let session = source.connect().await?;
+    report.version = Some(session.version().to_owned());
+    report.caveat = session.caveat();
+    report.role = Some(session.role().to_owned());
+    let (mut session, outcomes) = once(source, session, clock).await?;
+    let lacks = match source.begin(&mut session, privileges::NAME).await {
+        Ok(()) => privileges::of_server(&session).await,
+        Err(err) => Err(err),
+    };
+    let visits = Visits::of(&outcomes);
+    let lacks = lacks.inspect_err(|err| report.parts.push(failed(privileges::NAME, None, err))).ok();
+    let needs = lacks.as_ref().map(|lacks| lacks.needs.clone()).unwrap_or_default();
+    // The report on the visits is told by its rows, one for each datname.
+    let of_server = outcomes.iter().filter(|(name, _)| *name != "visits" && !visits.include(name));
+    report.parts.extend(of_server.map(|(name, outcome)| part(name, outcome, &needs)));
+    if let Some(lacks) = lacks {
+        report.datname = Some(lacks.datname.clone());
+        report.standby = Some(lacks.in_recovery);
+        let datnames = visit_all(source, &lacks, &visits, report).await;
+        report.script = script(session.role(), session.major(), &lacks, &datnames);
+    }
+    Ok(())
+}
+
+/// Asks in every datname what is lacking there, one session at a time, and puts that beside what the visits said.
+async fn visit_all(source: &PostgresSource, server: &ServerLacks, visits: &Visits, report: &mut ServerReport) -> Vec<Datname> {
+    let mut datnames = Vec::new();
+    for (name, connects) in &server.datnames {
+        let lacks = if *connects { lacks_in(source, name).await.map(Some) } else { Ok(None) };
+        let needs = match &lacks {
+            Ok(Some(lacks)) => [server.needs.as_slice(), &lacks.needs].concat(),
+            Ok(None) => vec![Need::Connect],
+            Err(_) => Vec::new(),
+        };
+        report.parts.extend(visits.parts(name, &needs));
+        match lacks {
+            Ok(lacks) => datnames.push(Datname { name: name.clone(), lacks }),
+            Err(err) => report.parts.push(failed(privileges::NAME, Some(name), &err)),
+        }
+    }
+    datnames
+}
+
+async fn lacks_in(source: &PostgresSource, datname: &str) -> Result<DatnameLacks, CollectError> {
+    let session = source.connector.to(datname).connect().await;
+    let mut session = session.map_err(|source| CollectError::Connect { collector: privileges::NAME, source })?;
+    source.begin(&mut session, privileges::NAME).await?;
+    privileges::of_datname(&session).await
+}
+
+/// What the visitor said of each part in each datname.
+struct Visits {
+    rows: Vec<Visit>,
+}
+
+struct Visit {
+    part: String,
+    datname: String,
+    state: State,
+    why: Vec<String>,
+}
+
+impl Visits {
+    /// Reads the visitor's own report.
+    fn of(outcomes: &Outcomes) -> Self {
+        let facts = outcomes.iter().filter(|(name, _)| *name == "visits").filter_map(|(_, outcome)| outcome.as_ref().ok());
+        let tables = facts.flat_map(|facts| &facts.tables).filter(|table| table.name == "visits");
+        let rows = tables.flat_map(|table| (0..table.row_count as usize).filter_map(move |row| visit(table, row)));
+        Self { rows: rows.collect() }
+    }
+
+    fn include(&self, part: &str) -> bool {
+        self.rows.iter().any(|visit| visit.part == part)
+    }
+
+    /// The parts in one datname: those that were visited, and those that would lack something.
+    fn parts(&self, datname: &str, lacking: &[Need]) -> Vec<PartReport> {
+        let visited = self.rows.iter().filter(|visit| visit.datname == datname);
+        let mut parts: Vec<PartReport> = visited
+            .map(|visit| PartReport::new(&visit.part, Some(datname), visit.state, visit.why.clone(), missing(&visit.part, lacking)))
+            .collect();
+        let in_datname = lacking.iter().filter(|need| need.is_of_datname());
+        let others = NEEDS.iter().filter(|entry| in_datname.clone().any(|need| *need == entry.need)).flat_map(|entry| entry.parts);
+        for part in others {
+            if !parts.iter().any(|known| known.part == *part) {
+                let state = if lacking.contains(&Need::Connect) { State::Unsupported } else { State::Ok };
+                parts.push(PartReport::new(part, Some(datname), state, Vec::new(), missing(part, lacking)));
+            }
+        }
+        parts
+    }
+}
+
+fn visit(table: &Table, row: usize) -> Option<Visit> {
+    let [part, datname, state] = ["collector", "datname", "state"].map(|column| table.text(column, row));
+    let state = match state? {
+        "ok" => State::Ok,
+        "unsupported" => State::Unsupported,
+        _ => State::Failed,
+    };
+    let why = table.text("why", row).map(ToOwned::to_owned).into_iter().collect();
+    Some(Visit { part: part?.to_owned(), datname: datname?.to_owned(), state, why })
+}
+
+fn missing(part: &str, lacking: &[Need]) -> Vec<String> {
+    without(part, lacking).map(|what| format!("without {what}")).collect()
+}
+
+/// What came of one part of the server, in the light of what the role lacks.
+fn part(name: &str, outcome: &Result<Facts, CollectError>, lacking: &[Need]) -> PartReport {
+    let (state, why) = match outcome {
+        Ok(_) => (State::Ok, Vec::new()),
+        Err(CollectError::Unsupported(why)) => (State::Unsupported, vec![why.clone()]),
+        Err(err) => (State::Failed, vec![err.text()]),
+    };
+    PartReport::new(name, None, state, why, missing(name, lacking))
+}
+
+fn failed(name: &str, datname: Option<&str>, err: &CollectError) -> PartReport {
+    PartReport::new(name, datname, State::Failed, vec![err.text()], Vec::new())
+}
+
+pub async fn redis(source: RedisSource, clock: Clock) -> ServerReport {
+    let mut report = ServerReport { kind: "redis", id: source.id(), database: source.database.clone(), ..ServerReport::default() };
+    let outcomes = match source.connect().await {
+        Ok(session) => once(&source, session, clock).await.map(|(_, outcomes)| outcomes),
+        Err(failure) => Err(failure),
+    };
+    match outcomes {
+        Ok(outcomes) => {
+            let facts = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok());
+            let families: Vec<&Family> = facts.flat_map(|facts| &facts.families).collect();
+            report.version = label(&families, "pharos_redis_info", "version");
+            report.standby = label(&families, "pharos_redis_info", "role").map(|role| role != "master");
+            report.parts = outcomes.iter().map(|(name, outcome)| part(name, outcome, &[])).collect();
+        }
+        Err(failure) => report.refused = Some(Refused { reason: failure.reason, why: failure.text }),
+    }
+    report.conclude()
+}
+
+/// The text of a label in the first series of a metric.
+fn label(families: &[&Family], metric: &str, label: &str) -> Option<String> {
+    let family = families.iter().find(|family| family.metric == metric)?;
+    let column = family.labels.iter().find(|column| column.name == label)?;
+    column.values.text(0).map(ToOwned::to_owned)
+}

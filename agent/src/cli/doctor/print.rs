@@ -1,0 +1,127 @@
+//! A report for a terminal of 80 columns.
+
+use std::fmt::Write as _;
+
+use super::report::{PartReport, Report, ServerReport, State};
+
+const COLUMNS: usize = 80;
+/// The longest state, and some air.
+const STATE: usize = 13;
+
+pub fn text(report: &Report) -> String {
+    let mut out = String::new();
+    for server in &report.servers {
+        server_text(&mut out, server);
+    }
+    let scripts: Vec<&ServerReport> = report.servers.iter().filter(|server| server.script.is_some() && !is_told(server, report)).collect();
+    for server in &scripts {
+        let rule = format!("-- {} {} ", server.kind, server.id);
+        let _ = writeln!(out, "{rule}{}", "-".repeat(COLUMNS.saturating_sub(rule.chars().count())));
+        let _ = writeln!(out, "{}", server.script.as_deref().unwrap_or_default());
+    }
+    let _ = match (report.ok, scripts.is_empty()) {
+        (true, _) if report.servers.is_empty() => writeln!(out, "no servers are configured"),
+        (true, _) => writeln!(out, "nothing is missing"),
+        (false, true) => writeln!(out, "-- something is missing, see above"),
+        (false, false) => writeln!(out, "-- something is missing: run the above, then ask again"),
+    };
+    out
+}
+
+/// Whether the script of a standby comes to it from a primary that has one as well.
+fn is_told(server: &ServerReport, report: &Report) -> bool {
+    let is_primary = |other: &ServerReport| other.standby == Some(false) && other.database == server.database && other.role == server.role;
+    server.standby == Some(true) && report.servers.iter().any(|other| is_primary(other) && other.script.is_some())
+}
+
+fn server_text(out: &mut String, server: &ServerReport) {
+    let _ = writeln!(out, "{} {} ({})", server.kind, server.id, server.database);
+    if let Some(refused) = &server.refused {
+        hanging(out, "  cannot connect: ", &format!("{} ({})", refused.why, refused.reason));
+        out.push('\n');
+        return;
+    }
+    hanging(out, "  ", &identity(server));
+    if let Some(caveat) = &server.caveat {
+        hanging(out, "  ", caveat);
+    }
+    let (of_server, in_datnames): (Vec<&PartReport>, Vec<&PartReport>) = server.parts.iter().partition(|part| part.datname.is_none());
+    parts_text(out, &of_server);
+    // Datnames of which the same is to be said, together.
+    let mut groups: Vec<(Vec<&str>, Vec<&PartReport>)> = Vec::new();
+    for parts in in_datnames.chunk_by(|one, other| one.datname == other.datname) {
+        let datname = parts[0].datname.as_deref().unwrap_or_default();
+        let says_the_same = |known: &[&PartReport]| known.iter().map(said).eq(parts.iter().map(said));
+        match groups.iter_mut().find(|(_, known)| says_the_same(known)) {
+            Some((datnames, _)) => datnames.push(datname),
+            None => groups.push((vec![datname], parts.to_vec())),
+        }
+    }
+    for (datnames, parts) in groups {
+        hanging(out, "  in datname ", &datnames.join(", "));
+        parts_text(out, &parts);
+    }
+    out.push('\n');
+}
+
+fn said<'a>(part: &&'a PartReport) -> (&'a str, State, &'a [String]) {
+    (&part.part, part.state, &part.why)
+}
+
+/// A line for each state and reason, with the parts of which it is said.
+fn parts_text(out: &mut String, parts: &[&PartReport]) {
+    let mut lines: Vec<(State, &[String], Vec<&str>)> = Vec::new();
+    for part in parts {
+        match lines.iter_mut().find(|(state, why, _)| (*state, *why) == (part.state, part.why.as_slice())) {
+            Some((_, _, names)) => names.push(&part.part),
+            None => lines.push((part.state, &part.why, vec![&part.part])),
+        }
+    }
+    for (state, why, names) in lines {
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
+        hanging(out, &format!("  {:STATE$}", state.word()), &format!("{}{why}", names.join(", ")));
+    }
+}
+
+/// `PostgreSQL 17.2, primary, as pharos in datname app`
+fn identity(server: &ServerReport) -> String {
+    let product = if server.kind == "redis" { "Redis" } else { "PostgreSQL" };
+    let mut text = format!("{product} {}", server.version.as_deref().unwrap_or("of a version it does not tell"));
+    if let Some(standby) = server.standby {
+        text.push_str(match (server.kind, standby) {
+            (_, false) => ", primary",
+            ("redis", true) => ", replica",
+            (_, true) => ", standby",
+        });
+    }
+    if let (Some(role), Some(datname)) = (&server.role, &server.datname) {
+        let _ = write!(text, ", as {} in datname {}", shown(role), shown(datname));
+    }
+    text
+}
+
+/// Writes `text` after `head`, further lines below its beginning.
+fn hanging(out: &mut String, head: &str, text: &str) {
+    let indent = head.chars().count();
+    let mut line = head.to_owned();
+    let mut used = indent;
+    for word in text.split_whitespace() {
+        let (word, length) = (shown(word), word.chars().count());
+        if used > indent && used + 1 + length > COLUMNS {
+            let _ = writeln!(out, "{}", line.trim_end());
+            (line, used) = (" ".repeat(indent), indent);
+        }
+        if used > indent {
+            line.push(' ');
+            used += 1;
+        }
+        line.push_str(&word);
+        used += length;
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
+}
+
+/// A name of the server's, without what a terminal would obey.
+fn shown(name: &str) -> String {
+    name.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+}

@@ -1,0 +1,98 @@
+//! What was found, as values: printed by `print`, or as JSON as they are.
+
+use serde::Serialize;
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether nothing is missing anywhere.
+    pub ok: bool,
+    pub servers: Vec<ServerReport>,
+}
+
+/// One server.
+#[derive(Debug, Default, Serialize)]
+pub struct ServerReport {
+    /// `postgres` or `redis`
+    pub kind: &'static str,
+    pub id: String,
+    /// The `[[database]]` or `[[redis]]` that names it.
+    pub database: String,
+    pub ok: bool,
+    /// Why there was no session.
+    pub refused: Option<Refused>,
+    pub version: Option<String>,
+    /// What should be known of this version.
+    pub caveat: Option<String>,
+    pub role: Option<String>,
+    /// Of the session: the one in the URL.
+    pub datname: Option<String>,
+    pub standby: Option<bool>,
+    pub parts: Vec<PartReport>,
+    /// What mends it all, for psql and a superuser.
+    pub script: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    pub reason: &'static str,
+    pub why: String,
+}
+
+/// One part of a server's facts, in one datname where it is read in each.
+#[derive(Debug, Serialize)]
+pub struct PartReport {
+    pub part: String,
+    pub datname: Option<String>,
+    pub state: State,
+    /// What is so, as sentences; empty where all is well.
+    pub why: Vec<String>,
+    /// Whether somebody could mend it.
+    #[serde(skip)]
+    is_missing: bool,
+}
+
+impl PartReport {
+    /// `missing` is what the role does not see of it.
+    pub fn new(part: &str, datname: Option<&str>, state: State, why: Vec<String>, missing: Vec<String>) -> Self {
+        let state = if state == State::Ok && !missing.is_empty() { State::Reduced } else { state };
+        // What a version does not offer is nobody's to mend; else the text says what is to be run.
+        let is_missing = match state {
+            State::Ok => false,
+            State::Reduced | State::Failed => true,
+            State::Unsupported => !missing.is_empty() || why.iter().any(|why| why.contains("run: ")),
+        };
+        // A part that gives nothing has said why.
+        let why = if why.is_empty() { missing } else { why };
+        Self { part: part.to_owned(), datname: datname.map(ToOwned::to_owned), state, why, is_missing }
+    }
+}
+
+impl ServerReport {
+    /// All was looked at.
+    pub fn conclude(mut self) -> Self {
+        self.ok = self.refused.is_none() && self.script.is_none() && !self.parts.iter().any(|part| part.is_missing);
+        self
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Ok,
+    /// It answers, and what comes back is less than there is.
+    Reduced,
+    /// The server or the role does not offer it.
+    Unsupported,
+    Failed,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Reduced => "reduced",
+            Self::Unsupported => "unsupported",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Whether autovacuum may run, how fast, and what its workers do.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::snapshot::{Family, Table};
+use tokio_postgres::Row;
+
+use super::need_all_stats;
+use super::row::{Columns, Fields, query_planned};
+use crate::collect::{CollectError, Facts};
+use crate::postgres::Session;
+
+pub const NAME: &str = "autovacuum";
+
+/// Metric and the column that feeds it.
+const COLUMNS: [(&str, &str); 7] = [
+    ("pharos_postgres_autovacuum_workers_max", "workers_max"),
+    ("pharos_postgres_autovacuum_cost_delay_seconds", "cost_delay"),
+    ("pharos_postgres_autovacuum_cost_limit", "cost_limit"),
+    ("pharos_postgres_autovacuum_freeze_max_age_transactions", "freeze_max_age"),
+    ("pharos_postgres_autovacuum_multixact_freeze_max_age_transactions", "multixact_freeze_max_age"),
+    ("pharos_postgres_vacuum_failsafe_age_transactions", "failsafe_age"),
+    ("pharos_postgres_vacuum_multixact_failsafe_age_transactions", "multixact_failsafe_age"),
+];
+
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
+}
+
+async fn read(session: &Session) -> Result<Facts, CollectError> {
+    need_all_stats(session)?;
+    let rows = query_planned(session, NAME, include_str!("sql/autovacuum.sql")).await?;
+    let mut families = Vec::new();
+    if let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) {
+        families.extend(row.scalars(&COLUMNS)?);
+        for (metric, column) in [("pharos_postgres_autovacuum_enabled", "enabled"), ("pharos_postgres_track_counts", "track_counts")] {
+            families.push(Family::scalar(metric, f64::from(u8::from(row.field::<bool>(column)?))));
+        }
+    }
+    // The row of the settings is there without a worker, too.
+    let is_worker = |row: &&Row| Ok(Fields::new(NAME, row).field::<Option<i64>>("pid")?.is_some());
+    let workers: Vec<&Row> = rows
+        .iter()
+        .map(|row| is_worker(&row).map(|is| is.then_some(row)))
+        .filter_map(Result::transpose)
+        .collect::<Result<_, CollectError>>()?;
+    families.push(Family::scalar("pharos_postgres_autovacuum_workers", workers.len() as f64));
+    Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(NAME, workers))?], ..Facts::default() })
+}
+
+fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
+    let columns = vec![
+        rows.integer("pid")?,
+        rows.text("datname")?,
+        rows.text("relation")?,
+        rows.float("seconds", "seconds")?,
+        rows.boolean("is_wraparound")?,
+    ];
+    Ok(Table::new("autovacuum_workers", columns))
+}

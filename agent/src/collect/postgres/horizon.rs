@@ -1,0 +1,58 @@
+//! Who keeps vacuum from removing dead rows: running transactions, replication slots, prepared transactions, standbys.
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::snapshot::{FamiliesBuilder, Table};
+use tokio_postgres::Row;
+
+use super::need_all_stats;
+use super::row::{Columns, Fields, query_planned};
+use crate::collect::{CollectError, Facts};
+use crate::postgres::Session;
+
+pub const NAME: &str = "horizon";
+
+const HOLDERS: [&str; 5] = ["backend", "slot", "slot_catalog", "prepared", "standby"];
+
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
+}
+
+async fn read(session: &Session) -> Result<Facts, CollectError> {
+    need_all_stats(session)?;
+    let mut held = query_planned(session, NAME, include_str!("sql/horizon.sql")).await?;
+    let prepared = query_planned(session, NAME, include_str!("sql/prepared.sql")).await?;
+    let mut families = ages(&held)?.finish();
+    for row in prepared.iter().map(|row| Fields::new(NAME, row)) {
+        families.extend(row.scalars(&[
+            ("pharos_postgres_prepared_transactions", "prepared"),
+            ("pharos_postgres_prepared_transaction_age_max_seconds", "age_max"),
+        ])?);
+    }
+    held.sort_by_key(|row| std::cmp::Reverse(row.try_get::<_, i64>("age_transactions").unwrap_or(0)));
+    Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(NAME, &held))?], ..Facts::default() })
+}
+
+/// The oldest of each kind; one that holds nothing is 0, and not nothing.
+fn ages(rows: &[Row]) -> Result<FamiliesBuilder, CollectError> {
+    let mut ages: BTreeMap<&str, f64> = HOLDERS.map(|holder| (holder, 0.0)).into();
+    for row in rows.iter().map(|row| Fields::new(NAME, row)) {
+        let oldest = ages.entry(row.text("holder")?).or_default();
+        *oldest = oldest.max(row.field::<i64>("age_transactions")? as f64);
+    }
+    let mut families = FamiliesBuilder::new(&["holder"], &["pharos_postgres_horizon_age_transactions"]);
+    ages.into_iter().for_each(|(holder, age)| families.push(&[holder], &[Some(age)]));
+    Ok(families)
+}
+
+fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
+    let mut columns = vec![rows.text("holder")?, rows.text("name")?, rows.integer("pid")?];
+    for column in ["datname", "user", "application", "state"] {
+        columns.push(rows.text(column)?);
+    }
+    columns.push(rows.integer("age_transactions")?);
+    columns.push(rows.float("seconds", "seconds")?);
+    Ok(Table::new("horizon", columns))
+}

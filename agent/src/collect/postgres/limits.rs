@@ -1,0 +1,39 @@
+//! Roles and datnames that may have so many sessions and no more, and what they use of it.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::snapshot::FamiliesBuilder;
+
+use super::need_all_stats;
+use super::row::{Fields, query_planned};
+use crate::collect::{CollectError, Facts};
+use crate::postgres::Session;
+
+pub const NAME: &str = "limits";
+
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
+}
+
+async fn read(session: &Session) -> Result<Facts, CollectError> {
+    need_all_stats(session)?;
+    let rows = query_planned(session, NAME, include_str!("sql/limits.sql")).await?;
+    let mut users = FamiliesBuilder::new(
+        &["user"],
+        &["pharos_postgres_role_connections", "pharos_postgres_role_connections_limit", "pharos_postgres_role_connections_used_ratio"],
+    );
+    let mut datnames = FamiliesBuilder::new(
+        &["datname"],
+        &["pharos_postgres_datname_connections_limit", "pharos_postgres_datname_connections_used_ratio"],
+    );
+    for row in rows.iter().map(|row| Fields::new(NAME, row)) {
+        let (name, allowed, ratio) = (row.text("name")?, row.number("allowed")?, row.number("ratio")?);
+        match row.text("kind")? {
+            "user" => users.push(&[name], &[row.number("used")?, allowed, ratio]),
+            // How many sessions a datname has is told by `activity`.
+            _ => datnames.push(&[name], &[allowed, ratio]),
+        }
+    }
+    let families = users.finish().into_iter().chain(datnames.finish()).collect();
+    Ok(Facts { epoch: session.epoch(), families, ..Facts::default() })
+}

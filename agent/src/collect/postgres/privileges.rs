@@ -1,0 +1,65 @@
+//! Asks the server what the agent's role may read, by privilege and not by the names of roles.
+
+use pharos_model::privilege::{DatnameLacks, Need, STATISTIC_COLUMNS, ServerLacks};
+use tokio_postgres::types::Type;
+
+use super::row::{Fields, query};
+use crate::collect::CollectError;
+use crate::postgres::Session;
+
+/// What its questions are charged to.
+pub const NAME: &str = "privileges";
+
+/// Asks for what is lacking in the whole server.
+pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
+    let rows = query(session, NAME, include_str!("sql/privileges.sql")).await?;
+    let row = rows.first().ok_or_else(|| CollectError::Unsupported("the server does not know the role of its own session".to_owned()))?;
+    let row = Fields::new(NAME, row);
+    let has = |column: &str| row.field::<bool>(column);
+    let statements = row.field::<Option<&str>>("statements_version")?.is_some();
+    let uses_schema = row.field::<Option<bool>>("uses_statements_schema")?.unwrap_or(true);
+    let had = [
+        (Need::Stats, has("reads_all_stats")?),
+        (Need::Settings, has("reads_all_settings")?),
+        (Need::Files, has("lists_files")?),
+        (Need::Activities, has("tracks_activities")?),
+        (Need::Counts, has("tracks_counts")?),
+        (Need::StatementsLibrary, has("statements_loaded")?),
+        (Need::StatementsExtension, statements),
+        (Need::StatementsSchema, uses_schema),
+    ];
+    Ok(ServerLacks {
+        needs: had.into_iter().filter(|(_, has)| !has).map(|(need, _)| need).collect(),
+        inherits: has("inherits")?,
+        in_recovery: has("in_recovery")?,
+        datname: row.text("datname")?.to_owned(),
+        statements_available: has("statements_available")?,
+        statements_schema: row.field::<Option<String>>("statements_schema")?,
+        datnames: datnames(session).await?,
+    })
+}
+
+async fn datnames(session: &Session) -> Result<Vec<(String, bool)>, CollectError> {
+    let rows = query(session, NAME, include_str!("sql/datnames.sql")).await?;
+    let read = |row| {
+        let row = Fields::new(NAME, row);
+        Ok((row.text("datname")?.to_owned(), row.field("may_connect")?))
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Asks for what is lacking in the datname of this session.
+pub async fn of_datname(session: &Session) -> Result<DatnameLacks, CollectError> {
+    let failed = |source| CollectError::Query { collector: NAME, source };
+    let columns: &[&str] = &STATISTIC_COLUMNS;
+    let rows = session.query(include_str!("sql/privileges_datname.sql"), &[(&columns, Type::TEXT_ARRAY)]).await.map_err(failed)?;
+    let reads_statistics = rows.first().map(|row| Fields::new(NAME, row).field("reads_statistics")).transpose()?.unwrap_or(false);
+    let rows = query(session, NAME, include_str!("sql/privileges_sequences.sql")).await?;
+    let read = |row| {
+        let row = Fields::new(NAME, row);
+        Ok((row.text("schema")?.to_owned(), row.text("owner")?.to_owned()))
+    };
+    let sequences = rows.iter().map(read).collect::<Result<Vec<_>, CollectError>>()?;
+    let had = [(Need::Statistic, reads_statistics), (Need::Sequences, sequences.is_empty())];
+    Ok(DatnameLacks { needs: had.into_iter().filter(|(_, has)| !has).map(|(need, _)| need).collect(), sequences })
+}

@@ -1,0 +1,54 @@
+//! Commands that say how far they are: vacuum, analyze, create index, cluster, copy and base backups (pg_stat_progress_*).
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+
+use super::need_all_stats;
+use super::row::{Columns, Fields, query, query_planned};
+use crate::collect::{CollectError, Facts};
+use crate::postgres::{Session, Versioned};
+
+pub const NAME: &str = "progress";
+
+const PROGRESS: Versioned = Versioned::new(&[(14, include_str!("sql/progress.sql")), (17, include_str!("sql/progress.17.sql"))]);
+
+pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
+    read(session).boxed()
+}
+
+async fn read(session: &Session) -> Result<Facts, CollectError> {
+    need_all_stats(session)?;
+    let commands = query_planned(session, NAME, include_str!("sql/commands.sql")).await?;
+    let mut families = FamiliesBuilder::new(&["command"], &["pharos_postgres_commands_in_progress"]);
+    let mut any = false;
+    for row in commands.iter().map(|row| Fields::new(NAME, row)) {
+        let running = row.number("running")?;
+        any |= running.is_some_and(|running| running > 0.0);
+        families.push(&[row.text("command")?], &[running]);
+    }
+    let rows = if any { query(session, NAME, PROGRESS.sql(session.major())).await? } else { Vec::new() };
+    Ok(Facts { epoch: session.epoch(), families: families.finish(), tables: vec![table(&Columns::new(NAME, &rows))?], ..Facts::default() })
+}
+
+fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
+    let [done, total] = [rows.numbers("done")?, rows.numbers("total")?];
+    // What is added while the command runs makes more of it than there was.
+    let ratio = done.iter().zip(&total).map(|(done, total)| total.filter(|total| *total > 0.0).zip(*done));
+    let ratio = Column::float("ratio", "ratio", ratio.map(|both| both.map(|(total, done)| (done / total).min(1.0))));
+    let columns = vec![
+        rows.text("command")?,
+        rows.text("statement")?,
+        rows.integer("pid")?,
+        rows.text("datname")?,
+        rows.text("relation")?,
+        rows.text("phase")?,
+        Column { unit: None, ..rows.float("done", "")? },
+        Column { unit: None, ..rows.float("total", "")? },
+        // Of these two; it differs from row to row.
+        rows.text("unit")?,
+        ratio,
+        rows.float("seconds", "seconds")?,
+    ];
+    Ok(Table::new("progress", columns))
+}

@@ -1,0 +1,166 @@
+//! What lies on disk: datnames, tablespaces, WAL, temporary files, WAL that waits for its archive.
+//!
+//! To size a datname the server looks at every file of it. So they are asked for one by one, as many as a run has time for, and those
+//! that had to wait come first in the next one. One that is being dropped, or takes too long, is left out alone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::top::{Fold, Seen, Top};
+use tokio::time::Instant;
+use tokio_postgres::types::Type;
+use tracing::debug;
+
+use super::need_all_stats;
+use super::row::{Fields, other, query, query_with};
+use crate::collect::{CollectError, Collector, Facts};
+use crate::postgres::Session;
+
+pub const NAME: &str = "sizes";
+
+/// Datnames, and tablespaces, with series of their own.
+const SERIES_MAX: usize = 100;
+
+/// Metric and the column that feeds it.
+const COLUMNS: [(&str, &str); 3] = [
+    ("pharos_postgres_wal_directory_size_bytes", "wal"),
+    ("pharos_postgres_temporary_files_size_bytes", "temporary_files"),
+    ("pharos_postgres_archive_pending_files", "archive_pending"),
+];
+
+pub struct Sizes {
+    interval: Duration,
+    /// A run asks for no further size once this much is gone, so that the server gives up the last one before the run does.
+    patience: Duration,
+    sized: HashMap<(Kind, u32), Sized>,
+    runs: u64,
+    datnames: Top<0, 1>,
+    tablespaces: Top<0, 1>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Datname,
+    Tablespace,
+}
+
+/// When it was asked for last, and what the answer was.
+#[derive(Debug, Clone, Copy)]
+struct Sized {
+    run: u64,
+    bytes: Option<f64>,
+}
+
+struct Named {
+    kind: Kind,
+    oid: u32,
+    name: String,
+}
+
+impl Sizes {
+    pub fn new(interval: Duration, patience: Duration) -> Self {
+        let top = || Top::new(SERIES_MAX, [Fold::Sum]);
+        Self { interval, patience, sized: HashMap::new(), runs: 0, datnames: top(), tablespaces: top() }
+    }
+
+    async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
+        need_all_stats(session)?;
+        let started = Instant::now();
+        let mut families = Vec::new();
+        for row in &query(session, NAME, include_str!("sql/sizes.sql")).await? {
+            families.extend(Fields::new(NAME, row).scalars(&COLUMNS)?);
+        }
+        let rows = query(session, NAME, include_str!("sql/size_names.sql")).await?;
+        let named = rows.iter().map(|row| Named::read(&Fields::new(NAME, row))).collect::<Result<Vec<_>, _>>()?;
+        self.size(session, &named, started).await?;
+        let mut folded = 0;
+        for (kind, label, metric, top) in [
+            (Kind::Datname, "datname", "pharos_postgres_datname_size_bytes", &mut self.datnames),
+            (Kind::Tablespace, "tablespace", "pharos_postgres_tablespace_size_bytes", &mut self.tablespaces),
+        ] {
+            let of_kind: Vec<(&Named, f64)> = named
+                .iter()
+                .filter(|named| named.kind == kind)
+                .filter_map(|named| Some((named, self.sized.get(&(kind, named.oid))?.bytes?)))
+                .collect();
+            families.extend(ranked(label, metric, top, &of_kind, &mut folded));
+        }
+        Ok(Facts { epoch: session.epoch(), families, folded, ..Facts::default() })
+    }
+
+    /// Asks for as many as there is time for, those first that were not asked for the longest.
+    async fn size(&mut self, session: &Session, named: &[Named], started: Instant) -> Result<(), CollectError> {
+        self.runs += 1;
+        self.sized.retain(|(kind, oid), _| named.iter().any(|named| named.kind == *kind && named.oid == *oid));
+        let mut turns: Vec<&Named> = named.iter().collect();
+        turns.sort_by_key(|named| self.sized.get(&(named.kind, named.oid)).map_or(0, |sized| sized.run));
+        for named in turns {
+            if started.elapsed() >= self.patience {
+                debug!("sizes of the rest are asked for in the next run");
+                break;
+            }
+            // Before the answer: one that ends the session must not be the first again.
+            let sized = self.sized.entry((named.kind, named.oid)).or_insert(Sized { run: 0, bytes: None });
+            sized.run = self.runs;
+            sized.bytes = match named.size(session).await {
+                Ok(bytes) => bytes,
+                Err(err) if err.ends_session() => return Err(err),
+                Err(err) => {
+                    debug!(name = named.name, error = err.text(), "no size of `{}`", named.name);
+                    None
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Named {
+    fn read(row: &Fields<'_>) -> Result<Self, CollectError> {
+        let kind = if row.text("kind")? == "datname" { Kind::Datname } else { Kind::Tablespace };
+        Ok(Self { kind, oid: row.field("oid")?, name: row.text("name")?.to_owned() })
+    }
+
+    async fn size(&self, session: &Session) -> Result<Option<f64>, CollectError> {
+        let sql = match self.kind {
+            Kind::Datname => include_str!("sql/size_datname.sql"),
+            Kind::Tablespace => include_str!("sql/size_tablespace.sql"),
+        };
+        let rows = query_with(session, NAME, sql, &[(&self.oid, Type::OID)]).await?;
+        rows.first().map_or(Ok(None), |row| Fields::new(NAME, row).number("size"))
+    }
+}
+
+fn ranked(label: &str, metric: &'static str, top: &mut Top<0, 1>, sized: &[(&Named, f64)], folded: &mut u64) -> Vec<Family> {
+    let seen: Vec<Seen<0, 1>> =
+        sized.iter().map(|(named, bytes)| Seen { id: u64::from(named.oid), score: *bytes, counters: [], gauges: [Some(*bytes)] }).collect();
+    let ranked = top.rank(&seen);
+    let mut families = FamiliesBuilder::new(&[label], &[metric]);
+    for index in ranked.members {
+        let (named, bytes) = &sized[index];
+        families.push(&[&named.name], &[Some(*bytes)]);
+    }
+    if ranked.folded > 0 {
+        families.push(&[other(sized.iter().map(|(named, _)| named.name.as_str()))], &ranked.other_gauges);
+    }
+    *folded += ranked.folded as u64;
+    families.finish()
+}
+
+impl Collector<Session> for Sizes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.read(session).boxed()
+    }
+}

@@ -1,0 +1,14 @@
+-- Sessions by how they are encrypted and where they come from. Loopback is as local as a socket. Our own do not count. Asked of the
+-- function under pg_stat_activity, pg_stat_ssl and pg_stat_gssapi, which is called once then.
+SELECT CASE WHEN a.ssl THEN 'tls' WHEN a.gss_enc THEN 'gss' ELSE 'none' END AS encryption,
+       CASE WHEN a.client_addr IS NULL OR a.client_addr <<= '127.0.0.0/8' OR a.client_addr = '::1'
+            THEN 'local' ELSE 'network' END AS origin,
+       a.sslversion AS version,
+       a.sslcipher AS cipher,
+       count(*)::int8 AS sessions
+FROM pg_stat_get_activity(NULL) a
+WHERE a.backend_type IN ('client backend', 'walsender')
+  AND NOT (a.application_name = current_setting('application_name') AND pg_get_userbyid(a.usesysid) = current_user)
+GROUP BY 1, 2, 3, 4
+ORDER BY sessions DESC
+LIMIT 200

@@ -1,0 +1,18 @@
+-- Foreign keys of this datname, on the side that refers, those of the largest tables first, at most $1. Those that partitions inherit are
+-- told with their parent.
+SELECT k.conname::text AS name,
+       k.conrelid AS table_oid,
+       n.nspname::text AS schema,
+       c.relname::text AS relation,
+       k.conkey::int2[] AS columns,
+       (SELECT string_agg(a.attname::text, ', ' ORDER BY x.position)
+        FROM unnest(k.conkey) WITH ORDINALITY x (number, position)
+        JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.number) AS column_names,
+       c.relpages::int8 AS pages,
+       greatest(c.reltuples, 0)::float8 AS rows
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0
+ORDER BY c.relpages DESC, k.oid
+LIMIT $1

@@ -1,0 +1,40 @@
+-- Indexes of this datname with all that makes them answer queries or keep promises, the largest first, at most $1. Those of partitioned
+-- tables are among them. One that is not valid yet may be in the making: whoever makes or drops it has its table locked.
+SELECT i.indexrelid AS oid,
+       i.indrelid AS table_oid,
+       n.nspname::text AS schema,
+       t.relname::text AS relation,
+       c.relname::text AS index,
+       m.amname::text AS access_method,
+       i.indnkeyatts::int4 AS key_count,
+       i.indkey::int2[] AS columns,
+       i.indclass::oid[] AS operator_classes,
+       i.indcollation::oid[] AS collations,
+       i.indoption::int2[] AS options,
+       i.indexprs::text AS expressions,
+       i.indpred::text AS predicate,
+       i.indisunique AS is_unique,
+       i.indimmediate AS is_immediate,
+       i.indisprimary AS is_primary,
+       i.indisexclusion AS is_exclusion,
+       i.indisreplident AS is_replica_identity,
+       i.indisvalid AS is_valid,
+       i.indnullsnotdistinct AS nulls_not_distinct,
+       c.relispartition AS is_attached,
+       c.relkind = 'I' AS is_partitioned,
+       k.name AS "constraint",
+       CASE WHEN NOT i.indisvalid THEN i.indrelid IN (
+           SELECT l.relation
+           FROM pg_locks l
+           WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock'
+             AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+             AND l.pid NOT IN (SELECT v.pid FROM pg_stat_progress_vacuum v)) ELSE false END AS is_in_the_making
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+JOIN pg_class t ON t.oid = i.indrelid
+JOIN pg_namespace n ON n.oid = t.relnamespace
+JOIN pg_am m ON m.oid = c.relam
+LEFT JOIN (SELECT conindid, min(conname::text) AS name FROM pg_constraint WHERE conindid <> 0 GROUP BY conindid) k ON k.conindid = c.oid
+WHERE c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relpersistence <> 't'
+ORDER BY c.relpages DESC, c.oid
+LIMIT $1

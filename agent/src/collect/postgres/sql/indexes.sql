@@ -1,0 +1,17 @@
+-- Indexes of the tables of this datname, the largest first, at most $1.
+SELECT i.indexrelid AS oid,
+       i.indrelid AS table_oid,
+       c.relname::text AS index,
+       c.relpages::int8 AS pages,
+       i.indisunique AS is_unique,
+       i.indisprimary AS is_primary,
+       i.indisvalid AS is_valid,
+       pg_stat_get_numscans(c.oid) AS scans,
+       pg_stat_get_tuples_returned(c.oid) AS rows_read,
+       pg_stat_get_tuples_fetched(c.oid) AS rows_fetched,
+       NULL::float8 AS last_scan_at
+FROM pg_index i
+JOIN pg_class c ON c.oid = i.indexrelid
+WHERE c.relkind = 'i' AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relpersistence <> 't' AND NOT c.relisshared
+ORDER BY c.relpages DESC
+LIMIT $1

@@ -1,0 +1,11 @@
+-- Schemas with sequences whose values this role does not see, by who made them.
+SELECT n.nspname::text AS schema,
+       pg_get_userbyid(c.relowner)::text AS owner,
+       count(*) AS sequences
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+-- In this order: to ask it of what is no sequence is an error.
+WHERE CASE WHEN c.relkind = 'S' AND c.relpersistence <> 't' THEN NOT has_sequence_privilege(c.oid, 'SELECT, USAGE') ELSE false END
+GROUP BY 1, 2
+ORDER BY 1, 2
+LIMIT 500

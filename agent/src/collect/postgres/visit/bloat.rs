@@ -1,0 +1,151 @@
+//! How much of tables and B-tree indexes is air, from the planner's statistics.
+//!
+//! Without SELECT on pg_statistic the view pg_stats is empty rather than refused; then nobody can tell, which is not the same as none.
+
+use std::collections::HashMap;
+
+use pharos_model::bloat::{Bloat, Btree, ColumnStatistics, Heap};
+use pharos_model::vacuum::VacuumSettings;
+use tokio_postgres::types::Type;
+
+use super::relations::{IndexRow, Relations, TableRow};
+use crate::collect::CollectError;
+use crate::collect::postgres::row::{Fields, query_with};
+use crate::postgres::Session;
+
+/// Relations that are estimated in one datname: the largest.
+const ESTIMATED_MAX: usize = 200;
+/// Air in a smaller one is not worth anybody's time.
+const ESTIMATED_BYTES_MIN: i64 = 128 << 10;
+/// Of leaf pages, as CREATE INDEX fills them.
+const BTREE_FILLFACTOR: f64 = 90.0;
+
+/// What is known of a relation's air.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Estimate {
+    Estimated(Bloat),
+    /// It was not analyzed since it has these columns.
+    NoStatistics,
+    /// The role may not read the statistics.
+    NotEstimable,
+}
+
+/// By relation; one that is small was not looked at.
+pub type Estimates = HashMap<u32, Estimate>;
+
+impl Estimate {
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Estimated(_) => "estimated",
+            Self::NoStatistics => "no-statistics",
+            Self::NotEstimable => "not-estimable",
+        }
+    }
+
+    pub fn bloat(&self) -> Option<Bloat> {
+        match self {
+            Self::Estimated(bloat) => Some(*bloat),
+            _ => None,
+        }
+    }
+}
+
+/// What would let the role estimate.
+pub fn cure(role: &str) -> String {
+    let role = role.replace('"', "\"\"");
+    format!(
+        "in this datname: GRANT SELECT ON pg_catalog.pg_statistic TO \"{role}\"; or in one for all: GRANT pg_read_all_data TO \"{role}\""
+    )
+}
+
+pub async fn of_tables(session: &Session, collector: &'static str, relations: &Relations) -> Result<Estimates, CollectError> {
+    let tables: HashMap<u32, &TableRow> = relations.tables.iter().map(|table| (table.oid, table)).collect();
+    let wanted = largest(relations.tables.iter().map(|table| (table.heap_bytes, table.oid)));
+    if !relations.surroundings.reads_statistics {
+        return Ok(wanted.into_iter().map(|oid| (oid, Estimate::NotEstimable)).collect());
+    }
+    let sql = include_str!("../sql/table_statistics.sql");
+    let rows = query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await?;
+    let mut estimates = Estimates::new();
+    for row in &rows {
+        let row = Fields::new(collector, row);
+        let Some(table) = tables.get(&row.field::<u32>("oid")?) else { continue };
+        let columns = columns(&row, None)?;
+        let heap = |columns: &[ColumnStatistics]| {
+            Heap {
+                bytes: table.heap_bytes as f64,
+                rows: table.rows(),
+                block_size: relations.surroundings.block_size as f64,
+                fillfactor: table.vacuum.fillfactor,
+                columns,
+            }
+            .bloat()
+        };
+        // Counters may know rows that nobody analyzed, but not how wide they are.
+        let estimate = columns.map_or(Estimate::NoStatistics, |columns| Estimate::Estimated(heap(&columns)));
+        estimates.insert(table.oid, estimate);
+    }
+    Ok(estimates)
+}
+
+pub async fn of_indexes(session: &Session, collector: &'static str, relations: &Relations) -> Result<Estimates, CollectError> {
+    let indexes: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
+    let wanted = largest(relations.indexes.iter().map(|index| (index.size_bytes, index.oid)));
+    if !relations.surroundings.reads_statistics {
+        return Ok(wanted.into_iter().map(|oid| (oid, Estimate::NotEstimable)).collect());
+    }
+    let sql = include_str!("../sql/index_statistics.sql");
+    let rows = query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await?;
+    let mut estimates = Estimates::new();
+    for row in &rows {
+        let row = Fields::new(collector, row);
+        let Some(index) = indexes.get(&row.field::<u32>("oid")?) else { continue };
+        estimates.insert(index.oid, estimate_index(&row, index, relations.surroundings.block_size)?);
+    }
+    Ok(estimates)
+}
+
+fn estimate_index(row: &Fields<'_>, index: &IndexRow, block_size: i64) -> Result<Estimate, CollectError> {
+    let rows = row.number("rows")?.unwrap_or(-1.0);
+    let columns = columns(row, row.number("table_rows")?)?;
+    let Some(columns) = columns.filter(|_| rows >= 0.0) else { return Ok(Estimate::NoStatistics) };
+    let options: Option<Vec<&str>> = row.field("options")?;
+    let defaults = VacuumSettings { fillfactor: BTREE_FILLFACTOR, ..VacuumSettings::default() };
+    let bloat = Btree {
+        bytes: index.size_bytes as f64,
+        rows,
+        block_size: block_size as f64,
+        fillfactor: defaults.with_options(options.into_iter().flatten()).fillfactor,
+        columns: &columns,
+        deduplicates: row.field("deduplicates")?,
+    }
+    .bloat();
+    Ok(Estimate::Estimated(bloat))
+}
+
+fn largest(sizes: impl Iterator<Item = (i64, u32)>) -> Vec<u32> {
+    let mut sizes: Vec<(i64, u32)> = sizes.filter(|(bytes, _)| *bytes >= ESTIMATED_BYTES_MIN).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    sizes.into_iter().take(ESTIMATED_MAX).map(|(_, oid)| oid).collect()
+}
+
+/// None if the planner knows nothing of one of them. How many values differ is asked with the rows of the table.
+fn columns(row: &Fields<'_>, table_rows: Option<f64>) -> Result<Option<Vec<ColumnStatistics>>, CollectError> {
+    let lengths: Vec<i32> = row.field("lengths")?;
+    let alignments: Vec<i32> = row.field("alignments")?;
+    let widths: Vec<Option<i32>> = row.field("widths")?;
+    let null_fractions: Vec<Option<f64>> = row.field("null_fractions")?;
+    let distincts: Vec<Option<f64>> = if table_rows.is_some() { row.field("distincts")? } else { vec![None; lengths.len()] };
+    let column = |index: usize| {
+        let distinct = distincts.get(index).copied().flatten().filter(|distinct| *distinct != 0.0);
+        Some(ColumnStatistics {
+            fixed_length: lengths.get(index).and_then(|length| u16::try_from(*length).ok()),
+            alignment: alignments.get(index).and_then(|alignment| u32::try_from(*alignment).ok()).unwrap_or(1),
+            width: f64::from((*widths.get(index)?)?),
+            null_fraction: (*null_fractions.get(index)?)?,
+            // Negative is a share of the rows.
+            distinct: distinct.map(|distinct| if distinct < 0.0 { -distinct * table_rows.unwrap_or(0.0) } else { distinct }),
+        })
+    };
+    Ok((0..lengths.len()).map(column).collect())
+}

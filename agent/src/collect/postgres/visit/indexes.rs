@@ -1,0 +1,181 @@
+//! Every index: how large, how used, and what the catalogue says against it or for one that is missing.
+//!
+//! Counters are read in every visit. Definitions, foreign keys and bloat are looked at in every sixth, and at once when an index came,
+//! went or became valid; what was found is judged by the counters of the day.
+
+mod definitions;
+mod facts;
+mod listing;
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::index_facts::UsageSettings;
+use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::top::{Fold, Seen, Top};
+
+use self::definitions::Definitions;
+use self::facts::{IndexFact, SchemaFact};
+use super::bloat::{self, Estimates};
+use super::relations::{IndexRow, Relations, SharedRelations, Surroundings};
+use super::rounds::Kept;
+use super::{Round, SERIES_MAX, Visit};
+use crate::collect::postgres::need_all_stats;
+use crate::collect::{CollectError, Facts};
+use crate::postgres::Session;
+
+pub const NAME: &str = "indexes";
+
+/// Indexes of one server with series of their own.
+const MEMBERS_MAX: usize = 200;
+const LABELS: [&str; 4] = ["datname", "schema", "relation", "index"];
+
+const COUNTERS: [&str; 3] =
+    ["pharos_postgres_index_scans_total", "pharos_postgres_index_rows_read_total", "pharos_postgres_index_rows_fetched_total"];
+const GAUGES: [(&str, Fold); 2] = [("pharos_postgres_index_size_bytes", Fold::Sum), ("pharos_postgres_index_bloat_bytes", Fold::Sum)];
+
+pub struct Indexes {
+    interval: Duration,
+    relations: SharedRelations,
+    usage: UsageSettings,
+    top: Top<3, 2>,
+    kept: Kept<Known>,
+    /// Of the round that is under way.
+    read: Vec<Look>,
+    role: String,
+}
+
+/// What is known of a datname from one visit to the next.
+#[derive(Debug, Default)]
+struct Known {
+    definitions: Definitions,
+    estimates: Arc<Estimates>,
+    /// When each index was first seen, by the server's clock; none for those that were there before anybody looked.
+    first_seen: HashMap<u32, Option<f64>>,
+    has_looked: bool,
+    /// Changes when an index came, went or became valid.
+    mark: u64,
+}
+
+/// What was read of one datname.
+struct Look {
+    relations: Arc<Relations>,
+    estimates: Arc<Estimates>,
+    constraints: BTreeSet<u32>,
+    index_facts: Vec<IndexFact>,
+    schema_facts: Vec<SchemaFact>,
+}
+
+impl Indexes {
+    pub fn new(interval: Duration, relations: SharedRelations, usage: UsageSettings) -> Self {
+        let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
+        Self { interval, relations, usage, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+    }
+
+    async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
+        need_all_stats(session)?;
+        session.role().clone_into(&mut self.role);
+        let relations = self.relations.of(session, NAME, now).await?;
+        let surroundings = &relations.surroundings;
+        let (known, is_time) = self.kept.enter(surroundings);
+        let mark = mark(&relations);
+        let looks = is_time || known.mark != mark;
+        if looks {
+            known.definitions = Definitions::read(session, NAME, surroundings).await?;
+            known.estimates = Arc::new(bloat::of_indexes(session, NAME, &relations).await?);
+            known.mark = mark;
+        }
+        known.meet(&relations);
+        let indexes = known.definitions.with_counters(&relations);
+        let (index_facts, schema_facts) = facts::judge(&relations, &indexes, known, &self.usage);
+        let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
+        let (estimates, again) = (Arc::clone(&known.estimates), known.definitions.has_one_in_the_making());
+        if looks {
+            self.kept.looked(surroundings, again);
+        }
+        self.read.push(Look { estimates, constraints, index_facts, schema_facts, relations });
+        Ok(())
+    }
+}
+
+impl Known {
+    /// Remembers since when each index is known.
+    fn meet(&mut self, relations: &Relations) {
+        let since = self.has_looked.then_some(relations.surroundings.asked_at);
+        let before = std::mem::take(&mut self.first_seen);
+        let seen = |index: &IndexRow| (index.oid, before.get(&index.oid).copied().unwrap_or(since));
+        self.first_seen = relations.indexes.iter().map(seen).collect();
+        self.has_looked = true;
+    }
+}
+
+fn mark(relations: &Relations) -> u64 {
+    let mut indexes: Vec<(u32, bool)> = relations.indexes.iter().map(|index| (index.oid, index.is_valid)).collect();
+    indexes.sort_unstable();
+    let mut hasher = DefaultHasher::new();
+    indexes.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Visit for Indexes {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn visit<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<(), CollectError>> {
+        self.visit(session, now).boxed()
+    }
+
+    fn finish(&mut self, round: &Round, _: Now) -> Facts {
+        let looks = std::mem::take(&mut self.read);
+        let rows: Vec<(&Look, &IndexRow)> =
+            looks.iter().flat_map(|look| look.relations.indexes.iter().map(move |index| (look, index))).collect();
+        let seen: Vec<Seen<3, 2>> = rows.iter().map(|(look, index)| seen(look, index)).collect();
+        let ranked = self.top.rank(&seen);
+        let mut metrics: Vec<&'static str> = COUNTERS.into();
+        metrics.extend(GAUGES.map(|(metric, _)| metric));
+        let mut series = FamiliesBuilder::new(&LABELS, &metrics);
+        for place in &ranked.members {
+            let (look, index) = rows[*place];
+            let Surroundings { datname, .. } = &look.relations.surroundings;
+            let values: Vec<Option<f64>> = seen[*place].counters.into_iter().map(Some).chain(seen[*place].gauges).collect();
+            series.push(&[datname, &index.schema, &index.relation, &index.index], &values);
+        }
+        let other: Vec<Option<f64>> = ranked.other.into_iter().map(Some).chain(ranked.other_gauges).collect();
+        series.push(&["", "", "", "other"], &other);
+        let mut families = series.finish();
+        families.push(counts(&looks));
+        let tables = vec![listing::indexes(&looks, &bloat::cure(&self.role)), listing::index_facts(&looks), listing::schema_facts(&looks)];
+        Facts { epoch: self.kept.leave(round.epoch), families, tables, folded: ranked.folded as u64, ..Facts::default() }
+    }
+}
+
+fn seen(look: &Look, index: &IndexRow) -> Seen<3, 2> {
+    let bloat = look.estimates.get(&index.oid).and_then(|estimate| estimate.bloat());
+    Seen {
+        id: look.relations.surroundings.id(index.oid),
+        // What is large, or read as if it were: eight bytes an entry.
+        score: index.size_bytes as f64 + 8.0 * index.rows_read as f64,
+        counters: [index.scans as f64, index.rows_read as f64, index.rows_fetched as f64],
+        gauges: [Some(index.size_bytes as f64), bloat.map(|bloat| bloat.bytes)],
+    }
+}
+
+/// Indexes of users in each datname.
+fn counts(looks: &[Look]) -> Family {
+    let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_indexes"]);
+    for Look { relations, .. } in looks.iter().take(SERIES_MAX) {
+        let count = relations.indexes.iter().filter(|index| index.is_users()).count();
+        counts.push(&[&relations.surroundings.datname], &[Some(count as f64)]);
+    }
+    counts.finish().remove(0)
+}

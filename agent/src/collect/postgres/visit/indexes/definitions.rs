@@ -1,0 +1,176 @@
+//! What the catalogue says of indexes, foreign keys and primary keys.
+
+use std::collections::{HashMap, HashSet};
+
+use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, without_locations};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::collect::CollectError;
+use crate::collect::postgres::row::{Fields, query_with};
+use crate::collect::postgres::visit::relations::{IndexRow, Relations, Surroundings};
+use crate::postgres::{Session, Versioned};
+
+const DEFINITIONS: Versioned =
+    Versioned::new(&[(14, include_str!("../../sql/index_definitions.sql")), (15, include_str!("../../sql/index_definitions.15.sql"))]);
+
+/// Of one datname, the largest first; the rest is not judged.
+const DEFINITIONS_MAX: i64 = 20_000;
+const FOREIGN_KEYS_MAX: i64 = 10_000;
+const WITHOUT_KEY_MAX: i64 = 200;
+
+/// One look at the catalogue of a datname.
+#[derive(Debug, Default)]
+pub struct Definitions {
+    indexes: Vec<IndexShape>,
+    /// Names of the tables that the indexes belong to.
+    pub tables: HashMap<u32, TableName>,
+    /// Of partitioned tables: without a size or scans of their own.
+    pub partitioned: HashSet<u32>,
+    in_the_making: HashSet<u32>,
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Of each foreign key, in the same order.
+    pub referring: Vec<Referring>,
+    pub without_key: Vec<WithoutKey>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TableName {
+    pub schema: String,
+    pub relation: String,
+}
+
+/// The side of a foreign key that refers.
+#[derive(Debug)]
+pub struct Referring {
+    pub table: TableName,
+    pub columns: String,
+    pub size_bytes: i64,
+    pub rows: f64,
+}
+
+/// A table without a primary key.
+#[derive(Debug)]
+pub struct WithoutKey {
+    pub table: TableName,
+    pub size_bytes: i64,
+    pub rows: f64,
+    pub replica_identity: String,
+}
+
+impl Definitions {
+    pub async fn read(session: &Session, collector: &'static str, surroundings: &Surroundings) -> Result<Self, CollectError> {
+        let mut read = Self::default();
+        for row in &query_with(session, collector, DEFINITIONS.sql(session.major()), &[(&DEFINITIONS_MAX, Type::INT8)]).await? {
+            read.add_index(&Fields::new(collector, row))?;
+        }
+        let sql = include_str!("../../sql/foreign_keys.sql");
+        for row in &query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await? {
+            let row = Fields::new(collector, row);
+            read.foreign_keys.push(ForeignKey {
+                name: row.text("name")?.to_owned(),
+                table: row.field("table_oid")?,
+                columns: row.field("columns")?,
+            });
+            read.referring.push(Referring {
+                table: table_name(&row)?,
+                columns: row.text("column_names")?.to_owned(),
+                size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
+                rows: row.number("rows")?.unwrap_or(0.0),
+            });
+        }
+        let sql = include_str!("../../sql/tables_without_key.sql");
+        let rows = query_with(session, collector, sql, &[(&WITHOUT_KEY_MAX, Type::INT8)]).await?;
+        read.without_key = rows.iter().map(|row| without_key(collector, row, surroundings)).collect::<Result<_, _>>()?;
+        Ok(read)
+    }
+
+    fn add_index(&mut self, row: &Fields<'_>) -> Result<(), CollectError> {
+        let shape = shape(row)?;
+        self.tables.insert(shape.table, table_name(row)?);
+        if row.field("is_partitioned")? {
+            self.partitioned.insert(shape.oid);
+        }
+        if row.field("is_in_the_making")? {
+            self.in_the_making.insert(shape.oid);
+        }
+        self.indexes.push(shape);
+        Ok(())
+    }
+
+    pub fn has_one_in_the_making(&self) -> bool {
+        !self.in_the_making.is_empty()
+    }
+
+    /// Whether somebody makes or drops it just now.
+    pub fn is_in_the_making(&self, index: u32) -> bool {
+        self.in_the_making.contains(&index)
+    }
+
+    /// The indexes that are still there, with what the counters say now.
+    pub fn with_counters(&self, relations: &Relations) -> Vec<IndexShape> {
+        let rows: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
+        let current = |shape: &IndexShape| match rows.get(&shape.oid) {
+            Some(row) => Some(IndexShape { size_bytes: row.size_bytes, scans: row.scans, is_valid: row.is_valid, ..shape.clone() }),
+            None => self.partitioned.contains(&shape.oid).then(|| shape.clone()),
+        };
+        self.indexes.iter().filter_map(current).collect()
+    }
+}
+
+fn table_name(row: &Fields<'_>) -> Result<TableName, CollectError> {
+    Ok(TableName { schema: row.text("schema")?.to_owned(), relation: row.text("relation")?.to_owned() })
+}
+
+fn without_key(collector: &'static str, row: &Row, surroundings: &Surroundings) -> Result<WithoutKey, CollectError> {
+    let row = Fields::new(collector, row);
+    Ok(WithoutKey {
+        table: table_name(&row)?,
+        size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
+        rows: row.number("rows")?.unwrap_or(0.0),
+        replica_identity: row.text("replica_identity")?.to_owned(),
+    })
+}
+
+fn shape(row: &Fields<'_>) -> Result<IndexShape, CollectError> {
+    let columns: Vec<i16> = row.field("columns")?;
+    let key_count = usize::try_from(row.field::<i32>("key_count")?).unwrap_or(0).min(columns.len());
+    let included = columns[key_count..].to_vec();
+    let tree = |column: &str| row.field::<Option<&str>>(column).map(|tree| tree.map(without_locations));
+    Ok(IndexShape {
+        oid: row.field("oid")?,
+        table: row.field("table_oid")?,
+        name: row.text("index")?.to_owned(),
+        access_method: row.text("access_method")?.to_owned(),
+        keys: keys(row, &columns[..key_count], tree("expressions")?.as_deref().unwrap_or_default())?,
+        included,
+        predicate: tree("predicate")?,
+        is_unique: row.field("is_unique")?,
+        nulls_not_distinct: row.field("nulls_not_distinct")?,
+        is_immediate: row.field("is_immediate")?,
+        is_primary: row.field("is_primary")?,
+        is_exclusion: row.field("is_exclusion")?,
+        is_replica_identity: row.field("is_replica_identity")?,
+        constraint: row.field("constraint")?,
+        is_attached: row.field("is_attached")?,
+        is_valid: row.field("is_valid")?,
+        size_bytes: 0,
+        scans: 0,
+    })
+}
+
+/// Expressions stand in a list of their own, in the order of the columns that they are in place of.
+fn keys(row: &Fields<'_>, columns: &[i16], trees: &str) -> Result<Vec<IndexKey>, CollectError> {
+    let operator_classes: Vec<u32> = row.field("operator_classes")?;
+    let collations: Vec<u32> = row.field("collations")?;
+    let options: Vec<i16> = row.field("options")?;
+    let mut trees = expressions(trees).into_iter();
+    let key = |(place, attribute): (usize, &i16)| IndexKey {
+        attribute: *attribute,
+        expression: if *attribute == 0 { trees.next().unwrap_or_default().to_owned() } else { String::new() },
+        operator_class: operator_classes.get(place).copied().unwrap_or(0),
+        collation: collations.get(place).copied().unwrap_or(0),
+        option: options.get(place).copied().unwrap_or(0),
+    };
+    Ok(columns.iter().enumerate().map(key).collect())
+}

@@ -1,0 +1,155 @@
+//! What speaks against indexes and tables, with the numbers.
+
+use std::collections::HashMap;
+
+use pharos_model::index_facts::{
+    IndexShape, Kinship, SequentialScans, UsageSettings, bloated, redundant, sequential_scans, size_text, unused, without_index,
+};
+
+use super::Known;
+use super::definitions::TableName;
+use crate::collect::postgres::visit::relations::Relations;
+
+/// Facts of one kind in one datname; the largest relations first.
+const EACH_MAX: usize = 200;
+
+/// Something against an index.
+#[derive(Debug, Clone)]
+pub struct IndexFact {
+    pub table: TableName,
+    pub index: String,
+    pub fact: &'static str,
+    /// The index that makes it superfluous.
+    pub other: Option<String>,
+    /// None for the index of a partitioned table.
+    pub size_bytes: Option<i64>,
+    pub scans: Option<i64>,
+    pub evidence: String,
+    /// What speaks against acting on it.
+    pub guard: Option<String>,
+}
+
+/// Something against a table.
+#[derive(Debug, Clone)]
+pub struct SchemaFact {
+    pub table: TableName,
+    pub fact: &'static str,
+    /// Of the constraint.
+    pub name: Option<String>,
+    pub columns: Option<String>,
+    pub size_bytes: i64,
+    pub rows: f64,
+    pub evidence: String,
+}
+
+pub fn judge(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> (Vec<IndexFact>, Vec<SchemaFact>) {
+    (index_facts(relations, indexes, known, usage), schema_facts(relations, indexes, known, usage))
+}
+
+fn index_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> Vec<IndexFact> {
+    let definitions = &known.definitions;
+    let fact = |index: &IndexShape, fact, other: Option<&IndexShape>, evidence, guard| {
+        let has_storage = !definitions.partitioned.contains(&index.oid);
+        Some(IndexFact {
+            table: definitions.tables.get(&index.table)?.clone(),
+            index: index.name.clone(),
+            fact,
+            other: other.map(|other| other.name.clone()),
+            size_bytes: has_storage.then_some(index.size_bytes),
+            scans: has_storage.then_some(index.scans),
+            evidence,
+            guard,
+        })
+    };
+    let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains(&index.oid)).cloned().collect();
+    let asked_at = relations.surroundings.asked_at;
+    let seen_seconds = |index: u32| known.first_seen.get(&index).copied().flatten().map(|first| (asked_at - first).max(0.0));
+    let found = unused(&with_storage, &definitions.foreign_keys, relations.surroundings.statistics_age, seen_seconds, usage);
+    let unused = found.into_iter().filter_map(|found| fact(found.index, "unused", None, found.evidence, found.guard));
+    let superfluous = redundant(indexes).into_iter().filter_map(|(index, other, kinship)| {
+        let name = match kinship {
+            Kinship::Duplicate => "duplicate",
+            Kinship::Redundant => "redundant",
+        };
+        fact(index, name, Some(other), superfluous_evidence(index, other, kinship), index.guard())
+    });
+    let invalid = with_storage.iter().filter(|index| !index.is_valid && !definitions.is_in_the_making(index.oid)).filter_map(|index| {
+        let evidence = format!("it is not valid: no query uses it, writes may maintain it; {} on disk", size_text(index.size_bytes));
+        fact(index, "invalid", None, evidence, index.guard())
+    });
+    let bloated = with_storage.iter().filter_map(|index| {
+        let bloat = known.estimates.get(&index.oid)?.bloat()?;
+        fact(index, "bloated", None, bloated(index.size_bytes, &bloat, usage)?, None)
+    });
+    let mut facts: Vec<IndexFact> = Vec::new();
+    for each in [unused.collect::<Vec<_>>(), superfluous.collect(), invalid.collect(), bloated.collect()] {
+        facts.extend(largest(each, |fact| fact.size_bytes.unwrap_or(i64::MAX)));
+    }
+    facts
+}
+
+fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship) -> String {
+    let [mine, others] = [index, other].map(|index| format!("{} scans", index.scans));
+    match kinship {
+        Kinship::Duplicate => format!("{} has the same columns, operators, order and condition; {mine} here, {others} there", other.name),
+        Kinship::Redundant => {
+            let more = other.keys.len() - index.keys.len();
+            format!("{} answers the same queries, with {more} more key columns; {mine} here, {others} there", other.name)
+        }
+    }
+}
+
+fn schema_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> Vec<SchemaFact> {
+    let definitions = &known.definitions;
+    let names: HashMap<(u32, &str), usize> =
+        definitions.foreign_keys.iter().enumerate().map(|(place, key)| ((key.table, key.name.as_str()), place)).collect();
+    let keys = without_index(&definitions.foreign_keys, indexes).into_iter().filter_map(|key| {
+        let referring = definitions.referring.get(*names.get(&(key.table, key.name.as_str()))?)?;
+        Some(SchemaFact {
+            table: referring.table.clone(),
+            fact: "foreign-key-without-index",
+            name: Some(key.name.clone()),
+            columns: Some(referring.columns.clone()),
+            size_bytes: referring.size_bytes,
+            rows: referring.rows,
+            evidence: format!("no index begins with {}; each delete of a referenced row reads {} rows", referring.columns, referring.rows),
+        })
+    });
+    let without_key = definitions.without_key.iter().map(|table| SchemaFact {
+        table: table.table.clone(),
+        fact: "no-primary-key",
+        name: None,
+        columns: None,
+        size_bytes: table.size_bytes,
+        rows: table.rows,
+        evidence: format!("no primary key, {} rows; its replica identity is {}", table.rows, table.replica_identity),
+    });
+    let scanned = relations.tables.iter().filter(|table| table.is_users()).filter_map(|table| {
+        let scans = SequentialScans {
+            size_bytes: table.heap_bytes,
+            sequential_scans: table.sequential_scans,
+            sequential_rows: table.sequential_rows,
+            index_scans: table.index_scans,
+        };
+        Some(SchemaFact {
+            table: TableName { schema: table.schema.to_string(), relation: table.relation.to_string() },
+            fact: "sequential-scans",
+            name: None,
+            columns: None,
+            size_bytes: table.size_bytes,
+            rows: table.rows(),
+            evidence: sequential_scans(&scans, usage)?,
+        })
+    });
+    let mut facts: Vec<SchemaFact> = Vec::new();
+    for each in [keys.collect::<Vec<_>>(), without_key.collect(), scanned.collect()] {
+        facts.extend(largest(each, |fact| fact.size_bytes));
+    }
+    facts
+}
+
+fn largest<T>(mut facts: Vec<T>, size: fn(&T) -> i64) -> Vec<T> {
+    facts.sort_by_key(|fact| std::cmp::Reverse(size(fact)));
+    facts.truncate(EACH_MAX);
+    facts
+}

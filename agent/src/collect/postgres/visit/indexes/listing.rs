@@ -1,0 +1,124 @@
+//! Indexes worth a look, and the facts, as rows.
+
+use pharos_model::snapshot::{Column, Table};
+
+use super::Look;
+use super::facts::{IndexFact, SchemaFact};
+use crate::collect::postgres::visit::bloat::Estimate;
+use crate::collect::postgres::visit::foremost::foremost;
+use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
+
+/// Indexes that are listed for one respect; there are five.
+const EACH_MAX: usize = 100;
+/// Of all datnames together.
+const FACTS_MAX: usize = 2_000;
+
+/// An index with what is known of its surroundings.
+struct Row<'a> {
+    surroundings: &'a Surroundings,
+    index: &'a IndexRow,
+    estimate: Option<Estimate>,
+    is_constraint: bool,
+}
+
+impl Row<'_> {
+    fn bloat_bytes(&self) -> Option<f64> {
+        self.estimate.and_then(|estimate| estimate.bloat()).map(|bloat| bloat.bytes)
+    }
+
+    /// Its size, if nobody used it and it may be missing: those of standbys are asked for, too.
+    fn unused_bytes(&self) -> f64 {
+        let is_candidate = self.index.scans == 0 && self.index.is_users() && !self.index.is_unique;
+        if is_candidate { self.index.size_bytes.max(1) as f64 } else { 0.0 }
+    }
+}
+
+/// The foremost by size, scans and bloat, those nobody used, and those that are not valid.
+pub(super) fn indexes(looks: &[Look], cure: &str) -> Table {
+    let rows: Vec<Row<'_>> = looks
+        .iter()
+        .flat_map(|look| {
+            look.relations.indexes.iter().map(|index| Row {
+                surroundings: &look.relations.surroundings,
+                index,
+                estimate: look.estimates.get(&index.oid).copied(),
+                is_constraint: look.constraints.contains(&index.oid),
+            })
+        })
+        .collect();
+    let listed = foremost(
+        &rows,
+        EACH_MAX,
+        &[
+            |row| row.index.size_bytes as f64,
+            |row| row.index.scans as f64,
+            |row| row.bloat_bytes().unwrap_or(0.0),
+            Row::unused_bytes,
+            |row| f64::from(u8::from(!row.index.is_valid)),
+        ],
+    );
+    let listed: Vec<&Row<'_>> = listed.into_iter().map(|index| &rows[index]).collect();
+    let since = |row: &Row<'_>| row.index.last_scan_at.map(|at| (row.surroundings.asked_at - at).max(0.0));
+    Table::new(
+        "indexes",
+        vec![
+            Column::text("datname", listed.iter().map(|row| Some(row.surroundings.datname.as_str()))),
+            Column::text("schema", listed.iter().map(|row| Some(&*row.index.schema))),
+            Column::text("relation", listed.iter().map(|row| Some(&*row.index.relation))),
+            Column::text("index", listed.iter().map(|row| Some(&*row.index.index))),
+            Column::integer("size_bytes", listed.iter().map(|row| Some(row.index.size_bytes))),
+            Column::integer("scans", listed.iter().map(|row| Some(row.index.scans))),
+            Column::float("last_scan_seconds", "seconds", listed.iter().map(|row| since(row))),
+            Column::boolean("is_unique", listed.iter().map(|row| Some(row.index.is_unique))),
+            Column::boolean("is_primary", listed.iter().map(|row| Some(row.index.is_primary))),
+            Column::boolean("is_valid", listed.iter().map(|row| Some(row.index.is_valid))),
+            Column::boolean("is_constraint", listed.iter().map(|row| Some(row.is_constraint))),
+            Column::integer("bloat_bytes", listed.iter().map(|row| row.bloat_bytes().map(|bytes| bytes as i64))),
+            Column::float("bloat_ratio", "ratio", listed.iter().map(|row| row.estimate?.bloat().map(|bloat| bloat.ratio))),
+            Column::text("bloat_state", listed.iter().map(|row| row.estimate.map(|estimate| estimate.state()))),
+            Column::text("bloat_cure", listed.iter().map(|row| (row.estimate == Some(Estimate::NotEstimable)).then_some(cure))),
+        ],
+    )
+}
+
+pub(super) fn index_facts(looks: &[Look]) -> Table {
+    let facts = looks.iter().flat_map(|look| look.index_facts.iter().map(|fact| (&look.relations.surroundings, fact)));
+    let rows: Vec<(&Surroundings, &IndexFact)> = facts.take(FACTS_MAX).collect();
+    let texts = |value: fn(&IndexFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
+    Table::new(
+        "index_facts",
+        vec![
+            Column::text("datname", rows.iter().map(|(surroundings, _)| Some(surroundings.datname.as_str()))),
+            Column::text("schema", texts(|fact| Some(&fact.table.schema))),
+            Column::text("relation", texts(|fact| Some(&fact.table.relation))),
+            Column::text("index", texts(|fact| Some(&fact.index))),
+            Column::text("fact", texts(|fact| Some(fact.fact))),
+            Column::text("other", texts(|fact| fact.other.as_deref())),
+            Column::integer("size_bytes", rows.iter().map(|(_, fact)| fact.size_bytes)),
+            Column::integer("scans", rows.iter().map(|(_, fact)| fact.scans)),
+            Column::float("stats_age_seconds", "seconds", rows.iter().map(|(surroundings, _)| surroundings.statistics_age)),
+            Column::text("evidence", texts(|fact| Some(&fact.evidence))),
+            Column::text("guard", texts(|fact| fact.guard.as_deref())),
+        ],
+    )
+}
+
+pub(super) fn schema_facts(looks: &[Look]) -> Table {
+    let facts = looks.iter().flat_map(|look| look.schema_facts.iter().map(|fact| (look.relations.surroundings.datname.as_str(), fact)));
+    let rows: Vec<(&str, &SchemaFact)> = facts.take(FACTS_MAX).collect();
+    let texts = |value: fn(&SchemaFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
+    Table::new(
+        "schema_facts",
+        vec![
+            Column::text("datname", rows.iter().map(|(datname, _)| Some(*datname))),
+            Column::text("schema", texts(|fact| Some(&fact.table.schema))),
+            Column::text("relation", texts(|fact| Some(&fact.table.relation))),
+            Column::text("fact", texts(|fact| Some(fact.fact))),
+            Column::text("name", texts(|fact| fact.name.as_deref())),
+            Column::text("columns", texts(|fact| fact.columns.as_deref())),
+            Column::integer("size_bytes", rows.iter().map(|(_, fact)| Some(fact.size_bytes))),
+            Column::float("rows", "rows", rows.iter().map(|(_, fact)| Some(fact.rows))),
+            Column::text("evidence", texts(|fact| Some(&fact.evidence))),
+        ],
+    )
+}

@@ -1,0 +1,196 @@
+//! The tables and indexes of one datname, read together: `tables` and `indexes` both need both.
+//!
+//! Whichever of the two comes first in a visit reads; the other one finds it here. Only exact sizes wait for locks, so they are asked for a
+//! few large relations that nobody locks; where somebody is faster, all sizes of that visit are pages of the last vacuum or analyze.
+
+mod rows;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pharos_model::alert::Now;
+use pharos_model::vacuum::VacuumSettings;
+use tokio_postgres::types::Type;
+
+pub use self::rows::{IndexRow, LockedRelation, TableRow};
+use crate::collect::CollectError;
+use crate::collect::postgres::row::{Fields, query, query_with};
+use crate::postgres::{Session, Versioned};
+
+const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../sql/indexes.sql")), (16, include_str!("../sql/indexes.16.sql"))]);
+
+/// Of one datname. What is past it is known to nobody, so it is far above what servers hold.
+const TABLES_MAX: i64 = 20_000;
+const INDEXES_MAX: i64 = 60_000;
+const LOCKED_MAX: i64 = 1_000;
+/// Tables, and indexes, whose exact size is asked for: the largest. The rest are known by the pages of the last vacuum or analyze.
+const EXACT_MAX: usize = 50;
+/// A smaller relation is not worth asking.
+const EXACT_BYTES_MIN: i64 = 1 << 20;
+/// Until the first vacuum or analyze nobody has counted pages; this is good enough to choose whose size to ask for.
+const ROW_BYTES_GUESS: i64 = 100;
+
+/// What applies to all relations of a datname.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub datname: String,
+    pub datname_oid: u32,
+    pub block_size: i64,
+    pub vacuum: VacuumSettings,
+    /// Whether the planner's statistics can be read.
+    pub reads_statistics: bool,
+    /// By the server's clock, seconds since 1970.
+    pub asked_at: f64,
+    /// For how long scans are counted; none where nobody knows.
+    pub statistics_age: Option<f64>,
+    /// When they were last reset, by the server's clock.
+    pub reset_at: Option<f64>,
+}
+
+impl Surroundings {
+    /// Tells a relation apart from every other of the server.
+    pub fn id(&self, relation: u32) -> u64 {
+        u64::from(self.datname_oid) << 32 | u64::from(relation)
+    }
+}
+
+/// One look at a datname.
+#[derive(Debug)]
+pub struct Relations {
+    pub surroundings: Surroundings,
+    pub tables: Vec<TableRow>,
+    pub indexes: Vec<IndexRow>,
+    pub locked: Vec<LockedRelation>,
+}
+
+/// The latest look, for whoever comes second.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRelations(Arc<Mutex<Latest>>);
+
+/// With the round in which it was taken.
+type Latest = Option<(Now, Arc<Relations>)>;
+
+impl SharedRelations {
+    /// The datname of this session, read once in a round.
+    pub async fn of(&self, session: &Session, collector: &'static str, now: Now) -> Result<Arc<Relations>, CollectError> {
+        let surroundings = surroundings(session, collector).await?;
+        let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.surroundings.datname_oid == surroundings.datname_oid;
+        // Whoever comes second is the last one to need it.
+        if let Some((_, relations)) = self.latest().take_if(|latest| fits(latest)) {
+            return Ok(relations);
+        }
+        let relations = Arc::new(read(session, collector, surroundings).await?);
+        *self.latest() = Some((now, Arc::clone(&relations)));
+        Ok(relations)
+    }
+
+    fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn surroundings(session: &Session, collector: &'static str) -> Result<Surroundings, CollectError> {
+    let rows = query(session, collector, include_str!("../sql/relation_settings.sql")).await?;
+    let Some(row) = rows.first().map(|row| Fields::new(collector, row)) else {
+        return Err(CollectError::Unsupported("the datname was dropped or renamed meanwhile".to_owned()));
+    };
+    let number = |column: &str| row.number(column).map(|number| number.unwrap_or(0.0));
+    let vacuum = VacuumSettings {
+        is_enabled: row.field("autovacuum")?,
+        vacuum_threshold: number("vacuum_threshold")?,
+        vacuum_scale_factor: number("vacuum_scale_factor")?,
+        vacuum_threshold_max: row.number("vacuum_threshold_max")?,
+        insert_threshold: number("insert_threshold")?,
+        insert_scale_factor: number("insert_scale_factor")?,
+        analyze_threshold: number("analyze_threshold")?,
+        analyze_scale_factor: number("analyze_scale_factor")?,
+        ..VacuumSettings::default()
+    };
+    Ok(Surroundings {
+        datname: row.text("datname")?.to_owned(),
+        datname_oid: row.field("datname_oid")?,
+        block_size: row.field("block_size")?,
+        vacuum,
+        reads_statistics: row.field("reads_statistics")?,
+        asked_at: number("asked_at")?,
+        statistics_age: row.number("statistics_age")?,
+        reset_at: row.number("reset_at")?,
+    })
+}
+
+async fn read(session: &Session, collector: &'static str, surroundings: Surroundings) -> Result<Relations, CollectError> {
+    let rows = query_with(session, collector, include_str!("../sql/tables.sql"), &[(&TABLES_MAX, Type::INT8)]).await?;
+    let mut tables = rows.iter().map(|row| TableRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
+    let rows = query_with(session, collector, INDEXES.sql(session.major()), &[(&INDEXES_MAX, Type::INT8)]).await?;
+    let mut indexes = rows.iter().map(|row| IndexRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
+    let rows = query_with(session, collector, include_str!("../sql/locked_relations.sql"), &[(&LOCKED_MAX, Type::INT8)]).await?;
+    let locked = rows.iter().map(|row| LockedRelation::read(collector, row)).collect::<Result<Vec<_>, _>>()?;
+    measure(session, collector, &mut tables, &mut indexes, &locked).await?;
+    add_indexes_to_tables(&mut tables, &mut indexes);
+    Ok(Relations { surroundings, tables, indexes, locked })
+}
+
+/// Asks for the exact sizes of the largest that nobody locks.
+async fn measure(
+    session: &Session,
+    collector: &'static str,
+    tables: &mut [TableRow],
+    indexes: &mut [IndexRow],
+    locked: &[LockedRelation],
+) -> Result<(), CollectError> {
+    if locked.len() as i64 >= LOCKED_MAX {
+        return Ok(());
+    }
+    let locked: BTreeSet<u32> = locked.iter().flat_map(|relation| [relation.oid, relation.owner]).collect();
+    let guess = |table: &TableRow| table.size_bytes.max((table.live_rows + table.dead_rows).saturating_mul(ROW_BYTES_GUESS));
+    let mut wanted = largest(tables.iter().map(|table| (guess(table), table.oid)), &locked);
+    wanted.extend(largest(indexes.iter().map(|index| (index.size_bytes, index.oid)), &locked));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let sql = include_str!("../sql/relation_sizes.sql");
+    let rows = match query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await {
+        Ok(rows) => rows,
+        // Somebody locked one of them in between.
+        Err(err) if err.reason() == "lock-timeout" => return Ok(()),
+        Err(err) => return Err(err),
+    };
+    let mut sizes: HashMap<u32, (i64, i64)> = HashMap::new();
+    for row in &rows {
+        let row = Fields::new(collector, row);
+        // None of one that was dropped meanwhile.
+        if let (Some(main), Some(all)) = (row.field("main_bytes")?, row.field("all_bytes")?) {
+            sizes.insert(row.field("oid")?, (main, all));
+        }
+    }
+    for table in tables {
+        if let Some((heap, all)) = sizes.get(&table.oid) {
+            (table.heap_bytes, table.size_bytes, table.size_is_exact) = (*heap, *all, true);
+        }
+    }
+    for index in indexes {
+        if let Some((main, _)) = sizes.get(&index.oid) {
+            index.size_bytes = *main;
+        }
+    }
+    Ok(())
+}
+
+fn largest(sizes: impl Iterator<Item = (i64, u32)>, locked: &BTreeSet<u32>) -> Vec<u32> {
+    let mut sizes: Vec<(i64, u32)> = sizes.filter(|(bytes, oid)| *bytes >= EXACT_BYTES_MIN && !locked.contains(oid)).collect();
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    sizes.into_iter().take(EXACT_MAX).map(|(_, oid)| oid).collect()
+}
+
+/// A table's scans by index are those of its indexes; an index is named with its table.
+fn add_indexes_to_tables(tables: &mut [TableRow], indexes: &mut Vec<IndexRow>) {
+    let places: HashMap<u32, usize> = tables.iter().enumerate().map(|(place, table)| (table.oid, place)).collect();
+    for index in indexes.iter_mut() {
+        let Some(table) = places.get(&index.table_oid).map(|place| &mut tables[*place]) else { continue };
+        table.indexes_bytes = table.indexes_bytes.saturating_add(index.size_bytes);
+        table.index_scans = table.index_scans.saturating_add(index.scans);
+        (index.schema, index.relation) = (Arc::clone(&table.schema), Arc::clone(&table.relation));
+    }
+    // Its table came into being after the tables were read; the next visit sees both.
+    indexes.retain(|index| !index.relation.is_empty());
+}

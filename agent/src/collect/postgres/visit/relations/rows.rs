@@ -1,0 +1,174 @@
+//! The rows of tables, indexes and locks as the server tells them.
+
+use std::sync::Arc;
+
+use pharos_model::vacuum::{VacuumDistance, VacuumSettings};
+use tokio_postgres::Row;
+
+use super::Surroundings;
+use crate::collect::CollectError;
+use crate::collect::postgres::row::Fields;
+
+/// Objects below this number came with the server.
+const FIRST_OF_USERS: u32 = 16_384;
+
+/// A table or materialised view with its TOAST relation.
+#[derive(Debug, Clone)]
+pub struct TableRow {
+    pub oid: u32,
+    pub schema: Arc<str>,
+    pub relation: Arc<str>,
+    /// Without TOAST.
+    pub heap_bytes: i64,
+    pub size_bytes: i64,
+    pub size_is_exact: bool,
+    pub indexes_bytes: i64,
+    /// As of the last vacuum or analyze; negative before the first.
+    pub planned_rows: f64,
+    pub live_rows: i64,
+    pub dead_rows: i64,
+    pub changes_since_analyze: i64,
+    pub sequential_scans: i64,
+    pub sequential_rows: i64,
+    pub index_scans: i64,
+    pub rows_inserted: i64,
+    pub rows_updated: i64,
+    pub rows_deleted: i64,
+    pub hot_updates: i64,
+    /// By the server's clock, seconds since 1970.
+    pub vacuumed_at: Option<f64>,
+    pub analyzed_at: Option<f64>,
+    pub xid_age: Option<i64>,
+    pub multixact_age: Option<i64>,
+    pub vacuum: VacuumSettings,
+    pub distance: VacuumDistance,
+}
+
+impl TableRow {
+    pub(super) fn read(collector: &'static str, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
+        let row = Fields::new(collector, row);
+        let options: Option<Vec<&str>> = row.field("options")?;
+        let vacuum = surroundings.vacuum.with_options(options.into_iter().flatten());
+        let planned_rows = row.number("planned_rows")?.unwrap_or(-1.0);
+        let (dead_rows, inserts, changes): (i64, i64, i64) =
+            (row.field("dead_rows")?, row.field("inserts_since_vacuum")?, row.field("changes_since_analyze")?);
+        let heap_bytes = row.field::<i64>("heap_pages")?.saturating_mul(surroundings.block_size);
+        let toast_bytes = row.field::<i64>("toast_pages")?.saturating_mul(surroundings.block_size);
+        Ok(Self {
+            oid: row.field("oid")?,
+            schema: row.text("schema")?.into(),
+            relation: row.text("relation")?.into(),
+            heap_bytes,
+            size_bytes: heap_bytes.saturating_add(toast_bytes),
+            size_is_exact: false,
+            indexes_bytes: 0,
+            planned_rows,
+            live_rows: row.field("live_rows")?,
+            dead_rows,
+            changes_since_analyze: changes,
+            sequential_scans: row.field("sequential_scans")?,
+            sequential_rows: row.field("sequential_rows")?,
+            index_scans: 0,
+            rows_inserted: row.field("rows_inserted")?,
+            rows_updated: row.field("rows_updated")?,
+            rows_deleted: row.field("rows_deleted")?,
+            hot_updates: row.field("hot_updates")?,
+            vacuumed_at: row.number("vacuumed_at")?,
+            analyzed_at: row.number("analyzed_at")?,
+            xid_age: row.field("xid_age")?,
+            multixact_age: row.field("multixact_age")?,
+            vacuum,
+            distance: vacuum.distance(planned_rows, dead_rows as f64, inserts as f64, changes as f64),
+        })
+    }
+
+    pub fn is_users(&self) -> bool {
+        self.oid >= FIRST_OF_USERS
+    }
+
+    /// Rows that are there now. Counters know best once a vacuum or analyze has set them right: after a reset they begin at zero. An
+    /// analyze in the transaction that wrote the rows sets them too low for a moment; while nothing changed, what it planned with is right.
+    pub fn rows(&self) -> f64 {
+        let is_counted = self.vacuumed_at.is_some() || self.analyzed_at.is_some();
+        let is_planned = self.planned_rows >= 0.0;
+        if is_planned && (!is_counted || self.changes_since_analyze == 0) { self.planned_rows } else { self.live_rows as f64 }
+    }
+
+    /// What dead rows take, if they are as wide as the others.
+    pub fn dead_bytes(&self) -> i64 {
+        let all = (self.live_rows + self.dead_rows).max(1);
+        (self.heap_bytes as f64 * self.dead_rows as f64 / all as f64) as i64
+    }
+}
+
+/// An index of such a table.
+#[derive(Debug, Clone)]
+pub struct IndexRow {
+    pub oid: u32,
+    pub table_oid: u32,
+    pub schema: Arc<str>,
+    pub relation: Arc<str>,
+    pub index: Arc<str>,
+    pub size_bytes: i64,
+    pub is_unique: bool,
+    pub is_primary: bool,
+    pub is_valid: bool,
+    pub scans: i64,
+    pub rows_read: i64,
+    pub rows_fetched: i64,
+    /// By the server's clock, seconds since 1970. PostgreSQL 16 and newer.
+    pub last_scan_at: Option<f64>,
+}
+
+impl IndexRow {
+    /// The names of its table are not in the row: they come with the table.
+    pub(super) fn read(collector: &'static str, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
+        let row = Fields::new(collector, row);
+        Ok(Self {
+            oid: row.field("oid")?,
+            table_oid: row.field("table_oid")?,
+            schema: "".into(),
+            relation: "".into(),
+            index: row.text("index")?.into(),
+            size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
+            is_unique: row.field("is_unique")?,
+            is_primary: row.field("is_primary")?,
+            is_valid: row.field("is_valid")?,
+            scans: row.field("scans")?,
+            rows_read: row.field("rows_read")?,
+            rows_fetched: row.field("rows_fetched")?,
+            last_scan_at: row.number("last_scan_at")?,
+        })
+    }
+
+    pub fn is_users(&self) -> bool {
+        self.oid >= FIRST_OF_USERS
+    }
+}
+
+/// A relation that somebody keeps everybody from.
+#[derive(Debug, Clone)]
+pub struct LockedRelation {
+    pub oid: u32,
+    /// The table that an index or a TOAST relation belongs to.
+    pub owner: u32,
+    pub schema: Option<String>,
+    /// None of one that nobody else sees yet.
+    pub relation: Option<String>,
+    pub mode: String,
+    pub state: String,
+}
+
+impl LockedRelation {
+    pub(super) fn read(collector: &'static str, row: &Row) -> Result<Self, CollectError> {
+        let row = Fields::new(collector, row);
+        Ok(Self {
+            oid: row.field("oid")?,
+            owner: row.field("owner")?,
+            schema: row.field("schema")?,
+            relation: row.field("relation")?,
+            mode: row.text("mode")?.to_owned(),
+            state: row.text("state")?.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Every table and materialised view: how large, how dead, how old, how it is read and written, how far from its next vacuum.
+
+mod listing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::top::{Fold, Seen, Top};
+
+use super::bloat::{self, Estimates};
+use super::relations::{Relations, SharedRelations, Surroundings, TableRow};
+use super::rounds::Kept;
+use super::{Round, SERIES_MAX, Visit};
+use crate::collect::postgres::need_all_stats;
+use crate::collect::{CollectError, Facts};
+use crate::postgres::Session;
+
+pub const NAME: &str = "tables";
+
+/// Tables of one server with series of their own.
+const MEMBERS_MAX: usize = 200;
+const LABELS: [&str; 3] = ["datname", "schema", "relation"];
+
+const COUNTERS: [&str; 7] = [
+    "pharos_postgres_table_sequential_scans_total",
+    "pharos_postgres_table_sequential_rows_total",
+    "pharos_postgres_table_index_scans_total",
+    "pharos_postgres_table_rows_inserted_total",
+    "pharos_postgres_table_rows_updated_total",
+    "pharos_postgres_table_rows_deleted_total",
+    "pharos_postgres_table_hot_updates_total",
+];
+const GAUGES: [(&str, Fold); 9] = [
+    ("pharos_postgres_table_size_bytes", Fold::Sum),
+    ("pharos_postgres_table_indexes_size_bytes", Fold::Sum),
+    ("pharos_postgres_table_live_rows", Fold::Sum),
+    ("pharos_postgres_table_dead_rows", Fold::Sum),
+    ("pharos_postgres_table_xid_age_transactions", Fold::Greatest),
+    ("pharos_postgres_table_multixact_age_transactions", Fold::Greatest),
+    ("pharos_postgres_table_vacuum_pressure_ratio", Fold::Greatest),
+    ("pharos_postgres_table_last_vacuum_timestamp_seconds", Fold::None),
+    ("pharos_postgres_table_last_analyze_timestamp_seconds", Fold::None),
+];
+
+pub struct Tables {
+    interval: Duration,
+    relations: SharedRelations,
+    top: Top<7, 9>,
+    kept: Kept<Arc<Estimates>>,
+    /// Of the round that is under way.
+    read: Vec<Look>,
+    /// Whom to thank for what could not be estimated.
+    role: String,
+}
+
+/// What was read of one datname.
+struct Look {
+    relations: Arc<Relations>,
+    estimates: Arc<Estimates>,
+}
+
+impl Tables {
+    pub fn new(interval: Duration, relations: SharedRelations) -> Self {
+        let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
+        Self { interval, relations, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+    }
+
+    async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
+        need_all_stats(session)?;
+        session.role().clone_into(&mut self.role);
+        let relations = self.relations.of(session, NAME, now).await?;
+        let (estimates, looks) = self.kept.enter(&relations.surroundings);
+        if looks {
+            *estimates = Arc::new(bloat::of_tables(session, NAME, &relations).await?);
+        }
+        let estimates = Arc::clone(estimates);
+        if looks {
+            self.kept.looked(&relations.surroundings, false);
+        }
+        self.read.push(Look { relations, estimates });
+        Ok(())
+    }
+}
+
+impl Visit for Tables {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn visit<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<(), CollectError>> {
+        self.visit(session, now).boxed()
+    }
+
+    fn finish(&mut self, round: &Round, _: Now) -> Facts {
+        let looks = std::mem::take(&mut self.read);
+        let rows: Vec<(&Surroundings, &TableRow)> =
+            looks.iter().flat_map(|look| look.relations.tables.iter().map(|table| (&look.relations.surroundings, table))).collect();
+        let seen: Vec<Seen<7, 9>> = rows.iter().map(|(surroundings, table)| seen(surroundings, table)).collect();
+        let ranked = self.top.rank(&seen);
+        let mut metrics: Vec<&'static str> = COUNTERS.into();
+        metrics.extend(GAUGES.map(|(metric, _)| metric));
+        let mut series = FamiliesBuilder::new(&LABELS, &metrics);
+        for index in &ranked.members {
+            let (surroundings, table) = rows[*index];
+            let values: Vec<Option<f64>> = seen[*index].counters.into_iter().map(Some).chain(seen[*index].gauges).collect();
+            series.push(&[&surroundings.datname, &table.schema, &table.relation], &values);
+        }
+        let other: Vec<Option<f64>> = ranked.other.into_iter().map(Some).chain(ranked.other_gauges).collect();
+        series.push(&["", "", "other"], &other);
+        let mut families = series.finish();
+        families.push(counts(&looks));
+        Facts {
+            epoch: self.kept.leave(round.epoch),
+            families,
+            tables: vec![listing::tables(&looks, &bloat::cure(&self.role)), listing::locked_relations(&looks)],
+            folded: ranked.folded as u64,
+            ..Facts::default()
+        }
+    }
+}
+
+fn seen(surroundings: &Surroundings, table: &TableRow) -> Seen<7, 9> {
+    let written = [table.rows_inserted, table.rows_updated, table.rows_deleted].map(|rows| rows as f64);
+    let [inserted, updated, deleted] = written;
+    let size = (table.size_bytes + table.indexes_bytes) as f64;
+    Seen {
+        id: surroundings.id(table.oid),
+        // What is large, or written or read as if it were: a hundred bytes a row.
+        score: size + 100.0 * (table.dead_rows as f64 + inserted + updated + deleted) + table.sequential_rows as f64,
+        counters: [
+            table.sequential_scans as f64,
+            table.sequential_rows as f64,
+            table.index_scans as f64,
+            inserted,
+            updated,
+            deleted,
+            table.hot_updates as f64,
+        ],
+        gauges: [
+            Some(table.size_bytes as f64),
+            Some(table.indexes_bytes as f64),
+            Some(table.live_rows as f64),
+            Some(table.dead_rows as f64),
+            table.xid_age.map(|age| age as f64),
+            table.multixact_age.map(|age| age as f64),
+            Some(table.distance.pressure),
+            table.vacuumed_at,
+            table.analyzed_at,
+        ],
+    }
+}
+
+/// Tables of users in each datname.
+fn counts(looks: &[Look]) -> Family {
+    let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_tables"]);
+    for Look { relations, .. } in looks.iter().take(SERIES_MAX) {
+        let count = relations.tables.iter().filter(|table| table.is_users()).count();
+        counts.push(&[&relations.surroundings.datname], &[Some(count as f64)]);
+    }
+    counts.finish().remove(0)
+}

@@ -1,0 +1,123 @@
+//! Checkpoints, who writes buffers, WAL and its archive (pg_stat_bgwriter, pg_stat_checkpointer, pg_stat_wal, pg_stat_archiver).
+//!
+//! The views move between versions, the metrics do not: 17 gave the checkpointer its own, 18 left the time of writing WAL to pg_stat_io.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::resets::Resets;
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+
+use super::need_all_stats;
+use super::row::{Fields, query_planned};
+use crate::collect::{CollectError, Collector, Facts};
+use crate::postgres::{Session, Versioned};
+
+pub const NAME: &str = "wal";
+
+const WAL: Versioned =
+    Versioned::new(&[(14, include_str!("sql/wal.sql")), (17, include_str!("sql/wal.17.sql")), (18, include_str!("sql/wal.18.sql"))]);
+
+/// Metric and the column that feeds it.
+const COLUMNS: [(&str, &str); 10] = [
+    ("pharos_postgres_checkpoint_write_time_seconds_total", "checkpoint_write_time"),
+    ("pharos_postgres_checkpoint_sync_time_seconds_total", "checkpoint_sync_time"),
+    ("pharos_postgres_buffers_allocated_total", "buffers_allocated"),
+    ("pharos_postgres_bgwriter_stops_total", "bgwriter_stops"),
+    ("pharos_postgres_wal_bytes_total", "wal_bytes"),
+    ("pharos_postgres_wal_records_total", "wal_records"),
+    ("pharos_postgres_wal_full_page_images_total", "wal_full_page_images"),
+    ("pharos_postgres_wal_buffers_full_total", "wal_buffers_full"),
+    ("pharos_postgres_wal_write_time_seconds_total", "wal_write_time"),
+    ("pharos_postgres_wal_sync_time_seconds_total", "wal_sync_time"),
+];
+const ARCHIVE_COLUMNS: [(&str, &str); 7] = [
+    ("pharos_postgres_checkpoint_age_seconds", "checkpoint_age"),
+    ("pharos_postgres_checkpoint_timeout_seconds", "checkpoint_timeout"),
+    ("pharos_postgres_wal_since_checkpoint_bytes", "since_checkpoint"),
+    ("pharos_postgres_archived_total", "archived"),
+    ("pharos_postgres_archive_failures_total", "failures"),
+    ("pharos_postgres_archive_last_success_timestamp_seconds", "last_success"),
+    ("pharos_postgres_archive_last_failure_timestamp_seconds", "last_failure"),
+];
+const RESETS: [&str; 4] = ["bgwriter_reset", "checkpointer_reset", "wal_reset", "io_reset"];
+
+pub struct Wal {
+    interval: Duration,
+    resets: Resets,
+}
+
+impl Wal {
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, resets: Resets::default() }
+    }
+
+    async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
+        need_all_stats(session)?;
+        let wal = query_planned(session, NAME, WAL.sql(session.major())).await?;
+        let archive = query_planned(session, NAME, include_str!("sql/archiver.sql")).await?;
+        let (mut families, mut tables, mut resets) = (Vec::new(), Vec::new(), Vec::new());
+        for row in wal.iter().map(|row| Fields::new(NAME, row)) {
+            families.extend(row.scalars(&COLUMNS)?);
+            families.extend(by_label(&row)?);
+            for column in RESETS {
+                resets.push((column.to_owned(), row.number(column)?));
+            }
+        }
+        for row in archive.iter().map(|row| Fields::new(NAME, row)) {
+            families.extend(row.scalars(&ARCHIVE_COLUMNS)?);
+            families.extend(archive_states(&row)?);
+            tables.push(archiver(&row)?);
+            resets.push(("archiver_reset".to_owned(), row.number("archiver_reset")?));
+        }
+        let epoch = self.resets.epoch(session.epoch(), resets);
+        Ok(Facts { epoch, families, tables, ..Facts::default() })
+    }
+}
+
+fn by_label(row: &Fields<'_>) -> Result<Vec<Family>, CollectError> {
+    let mut checkpoints = FamiliesBuilder::new(&["kind"], &["pharos_postgres_checkpoints_total", "pharos_postgres_restartpoints_total"]);
+    for kind in ["timed", "requested"] {
+        let count = |what: &str| row.number(&format!("{what}_{kind}"));
+        checkpoints.push(&[kind], &[count("checkpoints")?, count("restartpoints")?]);
+    }
+    let mut written = FamiliesBuilder::new(&["by"], &["pharos_postgres_buffers_written_total"]);
+    for (by, column) in
+        [("checkpointer", "written_by_checkpointer"), ("bgwriter", "written_by_bgwriter"), ("backend", "written_by_backends")]
+    {
+        written.push(&[by], &[row.number(column)?]);
+    }
+    Ok(checkpoints.finish().into_iter().chain(written.finish()).filter(|family| !family.values.is_empty()).collect())
+}
+
+fn archive_states(row: &Fields<'_>) -> Result<Vec<Family>, CollectError> {
+    let flag = |flag: bool| f64::from(u8::from(flag));
+    let enabled: bool = row.field("archive_enabled")?;
+    // Without a success, whatever failed is the latest. What failed last year and was archived since is well.
+    let failing = row.number("last_failure")? > row.number("last_success")?;
+    Ok(vec![
+        Family::scalar("pharos_postgres_archive_enabled", flag(enabled)),
+        Family::scalar("pharos_postgres_archive_failing", flag(enabled && failing)),
+    ])
+}
+
+fn archiver(row: &Fields<'_>) -> Result<Table, CollectError> {
+    let text = |column: &str| Ok::<_, CollectError>(Column::text(column, [row.field::<Option<&str>>(column)?]));
+    Ok(Table::new("archiver", vec![text("last_archived")?, text("last_failed")?]))
+}
+
+impl Collector<Session> for Wal {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.read(session).boxed()
+    }
+}

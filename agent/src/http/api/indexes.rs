@@ -1,0 +1,143 @@
+//! `GET /api/database/indexes`: what speaks against indexes and tables, with the evidence, and who could not be judged.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use pharos_model::snapshot::{PartState, Snapshot, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::super::Shared;
+use super::super::error::ApiError;
+use super::slow_queries::{float, integer, text};
+use super::{ByDatabase, label};
+
+const LIMIT_DEFAULT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+
+const FACTS: [&str; 8] =
+    ["unused", "duplicate", "redundant", "invalid", "bloated", "foreign-key-without-index", "no-primary-key", "sequential-scans"];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    database: Option<String>,
+    datname: Option<String>,
+    fact: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Serialize)]
+struct Fact<'a> {
+    database: &'a str,
+    server: &'a str,
+    datname: Option<&'a str>,
+    schema: Option<&'a str>,
+    relation: Option<&'a str>,
+    fact: Option<&'a str>,
+    index: Option<&'a str>,
+    /// The index that makes this one superfluous.
+    other: Option<&'a str>,
+    constraint: Option<&'a str>,
+    columns: Option<&'a str>,
+    size_bytes: Option<i64>,
+    rows: Option<f64>,
+    scans: Option<i64>,
+    stats_age_seconds: Option<f64>,
+    evidence: Option<&'a str>,
+    /// What speaks against acting on it.
+    guard: Option<&'a str>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+struct NotJudged<'a> {
+    database: &'a str,
+    server: &'a str,
+    /// Null: the server as a whole.
+    datname: Option<&'a str>,
+    /// Null: nothing could be judged.
+    fact: Option<&'a str>,
+    why: String,
+}
+
+pub async fn list(State(api): Shared, query: Result<Query<Asked>, QueryRejection>) -> Result<Json<Value>, ApiError> {
+    let Query(asked) = query.map_err(|err| ApiError::bad_request(err.body_text()))?;
+    let by_database = ByDatabase { database: asked.database.clone() };
+    let database = by_database.checked(&api)?;
+    if let Some(fact) = asked.fact.as_deref().filter(|fact| !FACTS.contains(fact)) {
+        let known = FACTS.join(", ");
+        return Err(ApiError::bad_request(format!("no fact is named \"{fact}\"")).hint(format!("there are: {known}")));
+    }
+    let picture = api.board.picture();
+    let now = api.clock.monotonic();
+    let snapshots: Vec<Snapshot> = picture
+        .servers()
+        .map(|(_, change)| change.snapshot.clone())
+        .filter(|snapshot| snapshot.subject.kind == "postgres" && database.is_none_or(|name| label(snapshot, "database") == name))
+        .map(|mut snapshot| {
+            snapshot.expire(now);
+            snapshot
+        })
+        .collect();
+    let wanted = |found: Option<&str>, asked: &Option<String>| asked.is_none() || found.is_none() || found == asked.as_deref();
+    let mut items: Vec<Fact<'_>> = snapshots.iter().flat_map(facts).collect();
+    items.retain(|item| wanted(item.datname, &asked.datname) && wanted(item.fact, &asked.fact));
+    items.sort_by_key(|item| std::cmp::Reverse(item.size_bytes));
+    items.truncate(asked.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX));
+    let mut missing: Vec<NotJudged<'_>> = snapshots.iter().flat_map(not_judged).collect();
+    missing.retain(|missing| wanted(missing.datname, &asked.datname) && wanted(missing.fact, &asked.fact));
+    missing.sort();
+    missing.dedup();
+    Ok(Json(json!({ "items": items, "not_judged": missing })))
+}
+
+fn facts(snapshot: &Snapshot) -> Vec<Fact<'_>> {
+    let tables = ["index_facts", "schema_facts"].into_iter().filter_map(|name| snapshot.table(name));
+    tables.flat_map(|table| (0..table.row_count as usize).map(move |row| fact(snapshot, table, row))).collect()
+}
+
+/// Columns that the other table has alone are null.
+fn fact<'a>(snapshot: &'a Snapshot, table: &'a Table, row: usize) -> Fact<'a> {
+    Fact {
+        database: label(snapshot, "database"),
+        server: label(snapshot, "server"),
+        datname: text(table, "datname", row),
+        schema: text(table, "schema", row),
+        relation: text(table, "relation", row),
+        fact: text(table, "fact", row),
+        index: text(table, "index", row),
+        other: text(table, "other", row),
+        constraint: text(table, "name", row),
+        columns: text(table, "columns", row),
+        size_bytes: integer(table, "size_bytes", row),
+        rows: float(table, "rows", row),
+        scans: integer(table, "scans", row),
+        stats_age_seconds: float(table, "stats_age_seconds", row),
+        evidence: text(table, "evidence", row),
+        guard: text(table, "guard", row),
+    }
+}
+
+fn not_judged(snapshot: &Snapshot) -> Vec<NotJudged<'_>> {
+    let (database, server) = (label(snapshot, "database"), label(snapshot, "server"));
+    let missing = |datname, fact, why| NotJudged { database, server, datname, fact, why };
+    let mut found = Vec::new();
+    match snapshot.parts.get("indexes").map(|part| &part.state) {
+        Some(PartState::Present) => {}
+        Some(PartState::Failed(why) | PartState::Unsupported(why)) => found.push(missing(None, None, why.clone())),
+        Some(PartState::Stale(age)) => found.push(missing(None, None, format!("last read {} s ago", age.as_secs()))),
+        None => found.push(missing(None, None, "not visited yet".to_owned())),
+    }
+    if let Some(visits) = snapshot.table("visits") {
+        let rows = (0..visits.row_count as usize).filter(|row| text(visits, "collector", *row) == Some("indexes"));
+        found.extend(rows.filter_map(|row| Some(missing(text(visits, "datname", row), None, text(visits, "why", row)?.to_owned()))));
+    }
+    if let Some(indexes) = snapshot.table("indexes") {
+        let rows = 0..indexes.row_count as usize;
+        found.extend(rows.filter_map(|row| {
+            let cure = text(indexes, "bloat_cure", row)?;
+            Some(missing(text(indexes, "datname", row), Some("bloated"), format!("the planner's statistics cannot be read; {cure}")))
+        }));
+    }
+    found
+}

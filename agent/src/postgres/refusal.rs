@@ -1,0 +1,72 @@
+//! What it means when a server lets nobody in, and what people can do about it.
+//!
+//! Told apart by SQLSTATE, which holds in every language; only where one code says two things, and the difference is one of words, is the
+//! text asked.
+
+use tokio_postgres::error::SqlState;
+
+/// Why there is no session: for labels, and for people.
+pub(super) struct Refusal {
+    /// A closed set, for metric labels.
+    pub reason: &'static str,
+    /// What is so, and how to mend it.
+    pub meaning: &'static str,
+}
+
+const fn refusal(reason: &'static str, meaning: &'static str) -> Refusal {
+    Refusal { reason, meaning }
+}
+
+/// Reads the error of a session that was to begin.
+pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
+    let Some(code) = error.code() else { return unanswered(error) };
+    let says = |words: &str| error.as_db_error().is_some_and(|error| error.message().contains(words));
+    match *code {
+        SqlState::CANNOT_CONNECT_NOW if says("shutting down") => {
+            refusal("stopping", "the server is shutting down; it is asked again until it is back")
+        }
+        // Somebody ended this one session, or all of them: only the next one will tell.
+        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
+            refusal("closed", "the session was ended while it began; another one is opened")
+        }
+        SqlState::CANNOT_CONNECT_NOW => {
+            refusal("starting", "the server is starting or recovers; it is asked again until it accepts sessions")
+        }
+        SqlState::TOO_MANY_CONNECTIONS => refusal(
+            "too-many-connections",
+            "the server has no connection left for this role and datname; end idle sessions, or raise max_connections or the CONNECTION LIMIT",
+        ),
+        SqlState::INVALID_PASSWORD => refusal(
+            "authentication",
+            "the server does not take the password; mend password_file or password_env, which is read anew for each session",
+        ),
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => refusal(
+            "authentication",
+            "the server does not let this role in; the role must exist and have LOGIN, and pg_hba.conf needs a line that lets it in from here",
+        ),
+        SqlState::INSUFFICIENT_PRIVILEGE => {
+            refusal("privilege", "the role may not connect to this datname; GRANT CONNECT ON DATABASE lets it")
+        }
+        SqlState::INVALID_CATALOG_NAME => refusal("datname", "the server has no such datname; name one of its own at the end of the URL"),
+        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => refusal(
+            "datname",
+            "the datname takes no sessions; name another one in the URL, or run ALTER DATABASE ... ALLOW_CONNECTIONS true",
+        ),
+        _ => refusal("refused", "the server refused the session"),
+    }
+}
+
+/// Nobody answered, or not in the protocol's words.
+fn unanswered(error: &tokio_postgres::Error) -> Refusal {
+    // The library keeps its kind of error to itself, but says it first.
+    if error.to_string().starts_with("error performing TLS handshake") {
+        return refusal("tls", "no encrypted session; tls.mode and tls.ca say what is asked of the server's certificate");
+    }
+    refusal("unreachable", "nobody answers; the server must run, listen at this address, and no firewall may be in the way")
+}
+
+/// Whether this is the word of a pooler: PgBouncer says all it has to say of itself with this code, and a server none of it to a client
+/// that speaks the protocol.
+pub(super) fn is_of_pooler(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::PROTOCOL_VIOLATION)
+}

@@ -1,0 +1,142 @@
+//! From facts to observations: series of metrics and rows of tables.
+
+use super::{Observation, label};
+use crate::{Label, Reading, Row, Samples, SkipReason, Snapshot, Table};
+
+/// Every series of a gauge.
+pub fn each_value(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
+    Ok(observations(snapshot, &snapshot.values(metric)?, |value| value))
+}
+
+/// How many events each series counted since the previous tick. A part may be read less often than its subject is judged, so the
+/// number is an estimate; but where a rate is, there was one event at least.
+pub fn each_increase(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
+    let seconds = snapshot.interval_seconds();
+    let events = |rate: f64| if rate > 0.0 { (rate * seconds).round().max(1.0) } else { rate };
+    Ok(observations(snapshot, &snapshot.rates(metric)?, events))
+}
+
+/// How fast each series of a counter grows, per second. A series that has no rate yet is passed over.
+pub fn each_rate(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
+    Ok(observations(snapshot, &snapshot.rates(metric)?, |rate| rate))
+}
+
+/// The series of a 0-or-1 gauge that are 0, for a check that grades a fact.
+pub fn each_zero(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = each_value(snapshot, metric)?;
+    all.retain(|observation| observation.value == 0.0);
+    Ok(all)
+}
+
+/// The series of a 0-or-1 gauge that are 1, for a check that grades a fact.
+pub fn each_one(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = each_value(snapshot, metric)?;
+    all.retain(|observation| observation.value != 0.0);
+    Ok(all)
+}
+
+/// More of one kind tell a person nothing, and each costs an explanation.
+const ROWS_MAX: usize = 100;
+
+/// Rows of a table, told apart by these columns. A row without a value has nothing to judge; whoever can tell so cheaply should, since
+/// there may be hundreds of rows and few that matter. Of too many the largest values are judged, and the others stand still.
+pub fn each_row(table: &Table, labels: &[&str], value: impl Fn(usize) -> Option<f64>) -> Vec<Observation> {
+    let mut rows: Vec<(f64, usize)> = (0..table.row_count()).filter_map(|row| Some((value(row)?, row))).collect();
+    let left_out = rows.len().saturating_sub(ROWS_MAX);
+    if left_out > 0 {
+        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+        rows.truncate(ROWS_MAX);
+    }
+    let mut all: Vec<_> = rows.into_iter().map(|(value, row)| Observation::new(table.labels(labels, row), value).of_row(row)).collect();
+    if left_out > 0 {
+        let why = format!("{left_out} more than the {ROWS_MAX} that are judged");
+        all.push(Observation::unknown(Vec::new(), SkipReason::PartFailed(why)));
+    }
+    all
+}
+
+/// The datnames that a visitor could not read for this collector. What it said of them before stands still, since absence means
+/// "fine" only where somebody looked.
+pub fn unvisited(snapshot: &Snapshot, collector: &str) -> Vec<Observation> {
+    let Some(visits) = snapshot.table("visits") else { return Vec::new() };
+    let reason = |row: usize| {
+        let datname = visits.text("datname", row).unwrap_or_default();
+        let why = visits.text("why", row).unwrap_or_else(|| "no reason was given".to_owned());
+        let why = format!("{collector} of {datname} could not be read: {why}");
+        let reason = if visits.has("state", row, "unsupported") { SkipReason::Unsupported(why) } else { SkipReason::PartFailed(why) };
+        Observation::unknown(vec![label("datname", datname)], reason)
+    };
+    let not_read = |row: &usize| visits.has("collector", *row, collector) && !visits.has("state", *row, "ok");
+    (0..visits.row_count()).filter(not_read).map(reason).collect()
+}
+
+fn observations(snapshot: &Snapshot, samples: &Samples, value: impl Fn(f64) -> f64) -> Vec<Observation> {
+    samples.rows().map(|row| Observation::new(row.labels_beyond(snapshot.subject()), value(row.value()))).collect()
+}
+
+/// The largest series of a metric, most first, for evidence. Empty where it cannot be read.
+pub fn top(snapshot: &Snapshot, metric: &str, reading: Reading, count: usize, show: fn(f64) -> String) -> Vec<Label> {
+    if snapshot.readable(metric).is_err() {
+        return Vec::new();
+    }
+    let samples = snapshot.samples(metric, &[], reading);
+    let mut rows: Vec<_> = samples.rows().filter(|row| row.value() > 0.0).collect();
+    rows.sort_by(|a, b| b.value().total_cmp(&a.value()));
+    let line = |row: Row| {
+        let labels = row.labels_beyond(snapshot.subject());
+        let name: Vec<_> = labels.iter().map(|label| label.value.as_str()).collect();
+        super::evidence(&name.join(", "), show(row.value()))
+    };
+    rows.into_iter().take(count).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Facts;
+
+    const TABLES: &str = "
+        visits present
+        table visits
+        | collector text | datname text | state text | why text |
+        | tables | app | ok | - |
+        | tables | shop | failed | permission denied for database |
+        | tables | old | unsupported | a template |
+        | indexes | app | failed | statement timeout |
+        tables present
+        table tables
+        | datname text | relation text | dead integer | ratio float | is_locked boolean |
+        | app | orders | 7 | 0.5 | false |
+        | app | users | - | - | true |";
+
+    #[test]
+    fn datnames_that_were_not_visited_are_not_judged() {
+        let snapshot = Facts::postgres(TABLES).snapshot();
+        let not_judged: Vec<_> = unvisited(&snapshot, "tables").into_iter().map(|one| (one.labels[0].value.clone(), one.unknown)).collect();
+        let failed = SkipReason::PartFailed("tables of shop could not be read: permission denied for database".to_owned());
+        let unsupported = SkipReason::Unsupported("tables of old could not be read: a template".to_owned());
+        assert_eq!(not_judged, [("shop".to_owned(), Some(failed)), ("old".to_owned(), Some(unsupported))]);
+    }
+
+    #[test]
+    fn of_too_many_rows_the_largest_are_judged_and_the_others_stand_still() {
+        let rows: String = (0..130).map(|row| format!("| t{row} | {row} |\n")).collect();
+        let facts = Facts::postgres(&format!("table tables\n| relation text | dead integer |\n{rows}"));
+        let table = facts.snapshot().table("tables").expect("written above");
+        let observed = each_row(&table, &["relation"], |row| table.number("dead", row));
+        let last = &observed[100];
+        assert_eq!((observed.len(), observed[0].value, observed[99].value), (101, 129.0, 30.0));
+        assert_eq!(last.unknown, Some(SkipReason::PartFailed("30 more than the 100 that are judged".to_owned())));
+    }
+
+    #[test]
+    fn rows_with_a_value_are_observed_and_cells_are_read_in_any_kind_of_number() {
+        let snapshot = Facts::postgres(TABLES).snapshot();
+        let table = snapshot.table("tables").expect("written above");
+        let observed = each_row(&table, &["datname", "relation"], |row| table.number("dead", row));
+        assert_eq!(observed, [Observation::new(vec![label("datname", "app"), label("relation", "orders")], 7.0).of_row(0)]);
+        assert_eq!((table.number("ratio", 0), table.is("is_locked", 0), table.is("is_locked", 1)), (Some(0.5), false, true));
+        assert_eq!(table.find(&[label("relation", "users"), label("counter", "xid")]), Some(1));
+        assert_eq!(table.number("no_such_column", 1), None);
+    }
+}

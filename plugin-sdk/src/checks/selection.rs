@@ -1,0 +1,99 @@
+//! Which subjects and series a check is about, by their labels.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::Label;
+use crate::settings::nearest;
+
+/// Values by the name of a label: `{ datname = ["app", "shop_*"] }`. All names have to fit, by one of their values each.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Labels(BTreeMap<String, Vec<String>>);
+
+/// What is chosen, and what of it is not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    only: Option<Labels>,
+    except: Option<Labels>,
+}
+
+impl Selection {
+    pub fn new(only: Option<Labels>, except: Option<Labels>) -> Self {
+        Self { only, except }
+    }
+
+    /// Whether something with these labels may be chosen: what is not known of it yet speaks for it.
+    pub fn may_take(&self, labels: &[&[Label]]) -> bool {
+        let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, true));
+        !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
+    }
+
+    /// Whether something with these labels, and no others, is chosen.
+    pub fn takes(&self, labels: &[&[Label]]) -> bool {
+        let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
+        !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
+    }
+
+    /// A name that nothing it chooses from has, and what to say of it.
+    pub fn stranger(&self, known: &[&str]) -> Option<(&'static str, String)> {
+        [("only", &self.only), ("except", &self.except)].into_iter().find_map(|(key, labels)| {
+            let name = labels.as_ref()?.0.keys().find(|name| !known.contains(&name.as_str()))?;
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("it has {}", known.join(", ")),
+            };
+            Some((key, format!("`{name}` is no label of this check; {hint}")))
+        })
+    }
+}
+
+impl Labels {
+    fn fit(&self, labels: &[&[Label]], unless_known: bool) -> bool {
+        self.0.iter().all(|(name, values)| {
+            let label = labels.iter().copied().flatten().find(|label| label.name == *name);
+            label.map_or(unless_known, |label| values.iter().any(|value| fits(value, &label.value)))
+        })
+    }
+}
+
+/// A star at the end stands for anything.
+fn fits(pattern: &str, value: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == value, |start| value.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::label;
+
+    #[track_caller]
+    fn check(only: &str, except: &str, taken: &[&str]) {
+        let read = |json: &str| (!json.is_empty()).then(|| serde_json::from_str(json).expect("well-formed"));
+        let selection = Selection::new(read(only), read(except));
+        let server = [label("server", "db1:5432")];
+        let datnames = ["app", "shop_eu", "shop_us"];
+        let takes = |datname: &&str| selection.takes(&[&server, &[label("datname", *datname)]]);
+        assert_eq!(datnames.into_iter().filter(takes).collect::<Vec<_>>(), taken);
+    }
+
+    #[test]
+    fn all_names_have_to_fit_and_one_value_of_each() {
+        check("", "", &["app", "shop_eu", "shop_us"]);
+        check(r#"{"datname":["app","shop_us"]}"#, "", &["app", "shop_us"]);
+        check(r#"{"datname":["shop_*"]}"#, r#"{"datname":["shop_us"]}"#, &["shop_eu"]);
+        check("", r#"{"datname":["app"],"server":["db2:5432"]}"#, &["app", "shop_eu", "shop_us"]);
+        check("", r#"{"datname":["app"],"server":["db*"]}"#, &["shop_eu", "shop_us"]);
+        check(r#"{"user":["app"]}"#, "", &[]);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_may_be_taken() {
+        let only = Selection::new(serde_json::from_str(r#"{"server":["db1:5432"],"datname":["app"]}"#).expect("well-formed"), None);
+        let (one, two) = ([label("server", "db1:5432")], [label("server", "db2:5432")]);
+        assert_eq!([only.may_take(&[&one]), only.may_take(&[&two]), only.takes(&[&one])], [true, false, false]);
+        let except = Selection::new(None, serde_json::from_str(r#"{"server":["db1:5432"]}"#).expect("well-formed"));
+        assert_eq!([except.may_take(&[&one]), except.may_take(&[&two])], [false, true]);
+    }
+}

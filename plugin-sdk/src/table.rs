@@ -1,0 +1,161 @@
+//! Rows of facts that are no metric, such as who waits for whom. A column is read once, whoever asks for it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::bindings::plugin::pharos::plugin::snapshots::{Column, ColumnKind, TextColumn};
+use crate::{Columns, Label};
+
+pub struct Table {
+    source: Box<dyn Columns>,
+    columns: Vec<Column>,
+    numbers: RefCell<BTreeMap<String, Rc<[Option<f64>]>>>,
+    words: RefCell<BTreeMap<String, Rc<TextColumn>>>,
+}
+
+impl Table {
+    pub(crate) fn new(source: Box<dyn Columns>) -> Self {
+        let columns = source.columns();
+        Self { source, columns, numbers: RefCell::default(), words: RefCell::default() }
+    }
+
+    pub fn row_count(&self) -> usize {
+        self.source.row_count() as usize
+    }
+
+    /// One value per row; a column that the table does not have reads as nulls.
+    pub fn integers(&self, name: &str) -> Vec<Option<i64>> {
+        self.read(name, &[ColumnKind::Integer, ColumnKind::Boolean], |column, offset, limit| {
+            let page = self.source.integers(column, offset, limit);
+            with_nulls(page.values, page.present)
+        })
+    }
+
+    /// See [`Table::integers`].
+    pub fn floats(&self, name: &str) -> Vec<Option<f64>> {
+        self.read(name, &[ColumnKind::Float], |column, offset, limit| {
+            let page = self.source.floats(column, offset, limit);
+            with_nulls(page.values, page.present)
+        })
+    }
+
+    /// See [`Table::integers`].
+    pub fn texts(&self, name: &str) -> Vec<Option<String>> {
+        (0..self.row_count()).map(|row| self.text(name, row)).collect()
+    }
+
+    /// One cell of a column of numbers of any kind; none where it is null or not there.
+    pub fn number(&self, column: &str, row: usize) -> Option<f64> {
+        self.numbers(column).get(row).copied().flatten()
+    }
+
+    /// One cell that is true; one that is null is not.
+    pub fn is(&self, column: &str, row: usize) -> bool {
+        self.number(column, row).is_some_and(|value| value != 0.0)
+    }
+
+    /// One cell of a column of texts; none where it is null or not there.
+    pub fn text(&self, column: &str, row: usize) -> Option<String> {
+        word(&self.words(column), row).map(str::to_owned)
+    }
+
+    /// Whether a cell of a column of texts is this one.
+    pub fn has(&self, column: &str, row: usize, text: &str) -> bool {
+        word(&self.words(column), row) == Some(text)
+    }
+
+    /// The cells of these columns as labels; null is the empty text, as in a series.
+    pub fn labels(&self, columns: &[&str], row: usize) -> Vec<Label> {
+        let label = |column: &&str| Label { name: (*column).to_owned(), value: self.text(column, row).unwrap_or_default() };
+        columns.iter().map(label).collect()
+    }
+
+    /// The first row with these cells; a label that is no column of the table is passed over.
+    pub fn find(&self, labels: &[Label]) -> Option<usize> {
+        let wanted: Vec<_> = labels
+            .iter()
+            .filter(|label| self.columns.iter().any(|column| column.name == label.name))
+            .map(|label| (self.words(&label.name), label.value.as_str()))
+            .collect();
+        (0..self.row_count()).find(|row| wanted.iter().all(|(column, value)| word(column, *row).unwrap_or_default() == *value))
+    }
+
+    fn numbers(&self, name: &str) -> Rc<[Option<f64>]> {
+        if let Some(known) = self.numbers.borrow().get(name) {
+            return Rc::clone(known);
+        }
+        let is_float = self.columns.iter().any(|column| column.name == name && column.kind == ColumnKind::Float);
+        let read: Rc<[Option<f64>]> = if is_float {
+            self.floats(name).into()
+        } else {
+            self.integers(name).into_iter().map(|value| value.map(|value| value as f64)).collect()
+        };
+        self.numbers.borrow_mut().insert(name.to_owned(), Rc::clone(&read));
+        read
+    }
+
+    fn words(&self, name: &str) -> Rc<TextColumn> {
+        if let Some(known) = self.words.borrow().get(name) {
+            return Rc::clone(known);
+        }
+        let mut whole = TextColumn { words: Vec::new(), codes: Vec::new() };
+        whole.codes = self.read(name, &[ColumnKind::Text], |column, offset, limit| {
+            let TextColumn { words, codes } = self.source.texts(column, offset, limit);
+            // The dictionary is the column's, so every page brings the same.
+            whole.words = words;
+            codes
+        });
+        let whole = Rc::new(whole);
+        self.words.borrow_mut().insert(name.to_owned(), Rc::clone(&whole));
+        whole
+    }
+
+    fn read<T: Null>(&self, name: &str, kinds: &[ColumnKind], mut page: impl FnMut(u32, u32, u32) -> Vec<T>) -> Vec<T> {
+        let rows = self.source.row_count();
+        let mut values = Vec::new();
+        if let Some(column) = self.columns.iter().position(|column| column.name == name && kinds.contains(&column.kind)) {
+            while values.len() < rows as usize {
+                // Both fit: a table has at most `u32::MAX` rows, and columns by far fewer.
+                let offset = values.len() as u32;
+                let next = page(column as u32, offset, rows - offset);
+                if next.is_empty() {
+                    break;
+                }
+                values.extend(next);
+            }
+        }
+        values.resize_with(rows as usize, T::null);
+        values
+    }
+}
+
+/// What a cell is that the table does not have.
+trait Null {
+    fn null() -> Self;
+}
+
+impl<T> Null for Option<T> {
+    fn null() -> Self {
+        None
+    }
+}
+
+/// The code of a null is beyond every dictionary.
+impl Null for u32 {
+    fn null() -> Self {
+        Self::MAX
+    }
+}
+
+fn word(column: &TextColumn, row: usize) -> Option<&str> {
+    let code = *column.codes.get(row)?;
+    column.words.get(usize::try_from(code).ok()?).map(String::as_str)
+}
+
+fn with_nulls<T>(values: Vec<T>, present: Option<Vec<bool>>) -> Vec<Option<T>> {
+    match present {
+        None => values.into_iter().map(Some).collect(),
+        Some(present) => values.into_iter().zip(present).map(|(value, present)| present.then_some(value)).collect(),
+    }
+}

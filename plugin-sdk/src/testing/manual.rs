@@ -1,0 +1,111 @@
+//! What a plugin's files say of its checks, made from the checks: the schema of its settings and the tables of its README.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Facts;
+use crate::checks::{Case, Check, Explanation, Family, Grading, Thresholds};
+use crate::{Label, Severity};
+
+/// The line that the tables of a README follow; everything after it is made.
+const MADE_FROM_HERE: &str = "## Checks and their defaults\n";
+
+/// Compares the files of the plugin in this folder with its checks, or writes them where the environment has `UPDATE_EXPECT`.
+#[track_caller]
+pub fn check(folder: &str, id: &str, families: &[Family]) {
+    let folder = Path::new(folder);
+    agrees(&folder.join("schema.json"), &schema(id, families));
+    let readme = folder.join("README.md");
+    let text = std::fs::read_to_string(&readme).expect("every plugin has a README.md");
+    let (written, _) = text.split_once(MADE_FROM_HERE).expect("the README has the heading of the tables");
+    agrees(&readme, &format!("{written}{MADE_FROM_HERE}\n{}", tables(families)));
+}
+
+#[track_caller]
+fn agrees(file: &Path, expected: &str) {
+    let found = std::fs::read_to_string(file).unwrap_or_default();
+    if found == expected {
+        return;
+    }
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        return std::fs::write(file, expected).expect("the file can be written");
+    }
+    let line = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+    panic!("{} is not what the checks say; UPDATE_EXPECT=1 writes it. The first line that differs: {line:#?}", file.display());
+}
+
+fn schema(id: &str, families: &[Family]) -> String {
+    let lines: Vec<_> = Family::all(families)
+        .map(|check| {
+            let definition = if matches!(check.grading, Grading::Fact(_)) { "fact" } else { "scale" };
+            format!(r##"        "{}": {{ "description": "{}.", "$ref": "#/$defs/{definition}" }}"##, check.id, capital(check.summary))
+        })
+        .collect();
+    include_str!("schema.json").replace("PLUGIN", id).replace("        \"CHECKS\": {}", &lines.join(",\n"))
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn tables(families: &[Family]) -> String {
+    let mut text =
+        "A value that reaches a threshold is past it. Where a severity says \"yes\", the check asks yes or no. `only`, `except` and\n\
+                    `overrides` choose by the labels of the subject and those in the last column.\n\n\
+                    | check | what is wrong | info | warning | critical | clear | for | labels |\n|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+    for check in Family::all(families) {
+        let [info, warning, critical, clear] = levels(check.grading);
+        let (id, summary, hold_off, labels) = (check.id, check.summary, duration(check.hold_off), check.labels.join(", "));
+        writeln!(text, "| `{id}` | {summary} | {info} | {warning} | {critical} | {clear} | {hold_off} | {labels} |")
+            .expect("a string takes all");
+    }
+    text.push_str(
+        "\n## Causes and fixes\n\nAs an alert tells them where it knows nothing more; with names in the place of the labels.\n\n",
+    );
+    text.push_str("| check | usual cause | fix |\n|---|---|---|\n");
+    for Family { subject_kind, checks } in families {
+        for check in *checks {
+            let Explanation { cause, fix, .. } = explained(subject_kind, check);
+            writeln!(text, "| `{}` | {} | {} |", check.id, cell(&cause), cell(&fix)).expect("a string takes all");
+        }
+    }
+    text
+}
+
+fn levels(grading: Grading) -> [String; 4] {
+    match grading {
+        Grading::Fact(severity) => {
+            let column = |of: Severity| if of == severity { "yes".to_owned() } else { String::new() };
+            [column(Severity::Info), column(Severity::Warning), column(Severity::Critical), String::new()]
+        }
+        Grading::Scale(_, Thresholds { info, warning, critical, clear }) => [info, warning, critical, Some(clear)].map(threshold),
+    }
+}
+
+fn threshold(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// As settings write it.
+fn duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => "0".to_owned(),
+        seconds if seconds % 3_600 == 0 => format!("{}h", seconds / 3_600),
+        seconds if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// With the names of the labels as their values, and nothing else known.
+fn explained(subject_kind: &str, check: &Check) -> Explanation {
+    let snapshot = Facts::of(subject_kind, "server", &[("database", "database"), ("server", "server")], "").snapshot();
+    let labels: Vec<_> = check.labels.iter().map(|name| Label { name: (*name).to_owned(), value: (*name).to_owned() }).collect();
+    (check.explain)(&Case { snapshot: &snapshot, labels: &labels, value: 1.0, severity: Severity::Warning, row: None })
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}

@@ -1,0 +1,248 @@
+//! Settings that put data at risk, that changed, or that wait for a restart; and extensions older than their files.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase, each_value, each_zero, evidence};
+use pharos_plugin::{Label, Row, Severity, SkipReason, Snapshot, civil_date, sql, text};
+
+const SETTING: &str = "pharos_postgres_setting";
+const PENDING_RESTART: &str = "pharos_postgres_settings_pending_restart";
+const CHANGES: &str = "pharos_postgres_setting_changes_total";
+const AUTOVACUUM: &str = "pharos_postgres_autovacuum_enabled";
+const TRACK_COUNTS: &str = "pharos_postgres_track_counts";
+const EXTENSIONS_OUTDATED: &str = "pharos_postgres_extensions_outdated";
+
+/// More names do not help to decide anything.
+const NAMES_MAX: usize = 5;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "fsync-off",
+        summary: "a crash may destroy the cluster",
+        category: "storage",
+        labels: &[],
+        needs: &[SETTING],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| is_off(snapshot, "fsync"),
+        explain: fsync_off,
+    },
+    Check {
+        id: "full-page-writes-off",
+        summary: "a crash may tear pages",
+        category: "storage",
+        labels: &[],
+        needs: &[SETTING],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: |snapshot| is_off(snapshot, "full_page_writes"),
+        explain: full_page_writes_off,
+    },
+    Check {
+        id: "autovacuum-off",
+        summary: "nobody vacuums",
+        category: "maintenance",
+        labels: &[],
+        needs: &[AUTOVACUUM],
+        hold_off: Duration::from_mins(5),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| each_zero(snapshot, AUTOVACUUM),
+        explain: autovacuum_off,
+    },
+    Check {
+        id: "track-counts-off",
+        summary: "autovacuum does not learn what there is to do",
+        category: "maintenance",
+        labels: &[],
+        needs: &[TRACK_COUNTS],
+        hold_off: Duration::from_mins(5),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| each_zero(snapshot, TRACK_COUNTS),
+        explain: track_counts_off,
+    },
+    Check {
+        id: "settings-pending-restart",
+        summary: "settings wait for a restart",
+        category: "settings",
+        labels: &[],
+        needs: &[PENDING_RESTART],
+        hold_off: Duration::from_mins(15),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_info(1.0, 0.0),
+        observe: |snapshot| each_value(snapshot, PENDING_RESTART),
+        explain: pending_restart,
+    },
+    Check {
+        id: "settings-changed",
+        summary: "settings are no longer what they were",
+        category: "settings",
+        labels: &[],
+        needs: &[CHANGES],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::from_hours(1),
+        grading: Grading::rising_info(1.0, 0.0),
+        observe: |snapshot| each_increase(snapshot, CHANGES),
+        explain: settings_changed,
+    },
+    Check {
+        id: "extensions-outdated",
+        summary: "extensions are older than their files",
+        category: "settings",
+        labels: &["datname"],
+        needs: &[EXTENSIONS_OUTDATED],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_info(1.0, 0.0),
+        observe: outdated,
+        explain: extensions_outdated,
+    },
+];
+
+fn is_off(snapshot: &Snapshot, name: &str) -> Result<Vec<Observation>, SkipReason> {
+    let settings = snapshot.values(SETTING)?;
+    match settings.rows().find(|row| row.label("setting") == Some(name)).map(Row::value) {
+        None => Err(SkipReason::NoData),
+        Some(0.0) => Ok(vec![Observation::new(Vec::new(), 0.0)]),
+        Some(_) => Ok(Vec::new()),
+    }
+}
+
+fn outdated(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = pharos_plugin::checks::unvisited(snapshot, "extensions");
+    all.extend(each_value(snapshot, EXTENSIONS_OUTDATED)?);
+    Ok(all)
+}
+
+fn fsync_off(_: &Case) -> Explanation {
+    Explanation {
+        title: "fsync is off".to_owned(),
+        detail: "PostgreSQL does not wait until what it writes is on disk. After a crash of the host the cluster may not start again."
+            .to_owned(),
+        cause: "Somebody wanted a load to be fast and did not turn it on again.".to_owned(),
+        fix: "`ALTER SYSTEM RESET fsync; SELECT pg_reload_conf();`, then `CHECKPOINT;`.".to_owned(),
+        evidence: Vec::new(),
+    }
+}
+
+fn full_page_writes_off(_: &Case) -> Explanation {
+    Explanation {
+        title: "full_page_writes is off".to_owned(),
+        detail: "Pages of which a crash wrote only a half cannot be mended from WAL.".to_owned(),
+        cause: "Somebody wanted less WAL. It is safe only where the file system writes pages as a whole, as ZFS does.".to_owned(),
+        fix:
+            "`ALTER SYSTEM RESET full_page_writes; SELECT pg_reload_conf();`. For less WAL: `ALTER SYSTEM SET wal_compression = on;` and a \
+              larger max_wal_size."
+                .to_owned(),
+        evidence: Vec::new(),
+    }
+}
+
+fn autovacuum_off(_: &Case) -> Explanation {
+    Explanation {
+        title: "autovacuum is off".to_owned(),
+        detail: "Dead rows are not cleaned up and statistics are not renewed, so tables bloat and plans go wrong. Only where transaction \
+                 ids run out it is started all the same."
+            .to_owned(),
+        cause: "Somebody stopped it for a load or during an incident and did not start it again.".to_owned(),
+        fix: "`ALTER SYSTEM RESET autovacuum; SELECT pg_reload_conf();`. If it is in the way, slow it down instead: \
+              autovacuum_vacuum_cost_delay."
+            .to_owned(),
+        evidence: Vec::new(),
+    }
+}
+
+fn track_counts_off(_: &Case) -> Explanation {
+    Explanation {
+        title: "track_counts is off".to_owned(),
+        detail: "Tables are not counted, so autovacuum sees nothing to do anywhere.".to_owned(),
+        cause: "Somebody wanted to spare the cost of counting, which is small.".to_owned(),
+        fix: "`ALTER SYSTEM RESET track_counts; SELECT pg_reload_conf();`.".to_owned(),
+        evidence: Vec::new(),
+    }
+}
+
+fn pending_restart(case: &Case) -> Explanation {
+    let settings = text::counted(case.value, "setting waits", "settings wait");
+    Explanation {
+        title: format!("{settings} for a restart"),
+        detail: format!("{settings} for a restart of the server: what is in the files is not what is in force."),
+        cause: "A setting that only a start reads was changed.".to_owned(),
+        fix: "`SELECT name, setting FROM pg_settings WHERE pending_restart;`, then restart at a quiet hour, or take the change back."
+            .to_owned(),
+        evidence: pending(case.snapshot),
+    }
+}
+
+fn pending(snapshot: &Snapshot) -> Vec<Label> {
+    let Some(table) = snapshot.table("settings") else { return Vec::new() };
+    let rows = (0..table.row_count()).filter(|row| table.is("pending_restart", *row)).take(NAMES_MAX);
+    let cell = |column: &str, row: usize| table.text(column, row).unwrap_or_default();
+    rows.map(|row| evidence(&cell("setting", row), format!("in force: {}", cell("value", row)))).collect()
+}
+
+fn settings_changed(case: &Case) -> Explanation {
+    let settings = text::counted(case.value, "setting has", "settings have");
+    let changes = changes(case.snapshot);
+    let names: Vec<_> = changes.iter().map(|change| change.name.as_str()).collect();
+    let title = if names.is_empty() { format!("{settings} changed") } else { format!("changed: {}", names.join(", ")) };
+    Explanation {
+        title,
+        detail: format!("Since the previous collection {settings} another value."),
+        cause: "`ALTER SYSTEM` or an edit of postgresql.conf, then a reload or a restart.".to_owned(),
+        fix:
+            "If nobody meant it: `SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE source = 'configuration file' ORDER \
+              BY name;` tells where each value comes from; `ALTER SYSTEM RESET` takes one back."
+                .to_owned(),
+        evidence: changes,
+    }
+}
+
+/// The latest, newest first.
+fn changes(snapshot: &Snapshot) -> Vec<Label> {
+    let Some(table) = snapshot.table("setting_changes") else { return Vec::new() };
+    let mut rows: Vec<_> = (0..table.row_count()).collect();
+    let seen_at = |row: usize| table.number("seen_at_ms", row).unwrap_or_default();
+    rows.sort_by(|a, b| seen_at(*b).total_cmp(&seen_at(*a)));
+    let cell = |column: &str, row: usize| table.text(column, row).unwrap_or_else(|| "nothing".to_owned());
+    let line = |row: usize| {
+        let when = civil_date::spoken(seen_at(row).max(0.0) as u64);
+        evidence(&cell("setting", row), format!("{} → {}, seen {when}", cell("before", row), cell("after", row)))
+    };
+    rows.into_iter().take(NAMES_MAX).map(line).collect()
+}
+
+fn extensions_outdated(case: &Case) -> Explanation {
+    let datname = case.label("datname");
+    let extensions = text::counted(case.value, "extension", "extensions");
+    let updates = updates(case.snapshot, datname);
+    let statements: Vec<_> = updates.iter().map(|update| format!("ALTER EXTENSION {} UPDATE;", sql::identifier(&update.name))).collect();
+    Explanation {
+        title: format!("{extensions} of {datname} can be updated"),
+        detail: format!("The server has newer files of {extensions} than {datname} uses, so its functions and views are the old ones."),
+        cause: "Packages or the server were upgraded, which leaves every database as it was.".to_owned(),
+        fix: if statements.is_empty() {
+            format!(
+                "In {datname}: `SELECT name, installed_version, default_version FROM pg_available_extensions WHERE installed_version <> default_version;`."
+            )
+        } else {
+            format!("In {datname}, after a look at its release notes: `{}`.", statements.join(" "))
+        },
+        evidence: updates,
+    }
+}
+
+fn updates(snapshot: &Snapshot, datname: &str) -> Vec<Label> {
+    let Some(table) = snapshot.table("extensions") else { return Vec::new() };
+    let cell = |column: &str, row: usize| table.text(column, row).unwrap_or_default();
+    let rows = (0..table.row_count()).filter(|row| {
+        let available = table.text("available", *row);
+        table.has("datname", *row, datname) && available.is_some() && available != table.text("installed", *row)
+    });
+    rows.take(NAMES_MAX)
+        .map(|row| evidence(&cell("extension", row), format!("{} → {}", cell("installed", row), cell("available", row))))
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! What roles and datnames may use, and how sessions travel.
+
+use expect_test::expect;
+
+use super::{check, check_words};
+
+const LIMITS: &str = r#"
+    limits present
+    pharos_postgres_role_connections_used_ratio{user="app"} 0.96
+    pharos_postgres_role_connections_used_ratio{user="etl"} 0.5
+    pharos_postgres_role_connections_limit{user="app"} 50
+    pharos_postgres_role_connections_limit{user="etl"} 4
+    pharos_postgres_datname_connections_used_ratio{datname="shop"} 0.75
+    pharos_postgres_datname_connections_limit{datname="shop"} 20
+"#;
+
+#[test]
+fn a_role_or_a_datname_near_its_own_limit_is_named_with_a_larger_one() {
+    check_words(
+        "role-connections-used",
+        LIMITS,
+        expect![[r#"
+        role app uses 96 % of its connections
+        96 % of the connections that role app may have are open. Beyond its limit every new session of it fails.
+        > More instances of the application, or larger pools, than the limit was set for.
+        > Make the pools of app smaller, or raise its limit: `ALTER ROLE "app" CONNECTION LIMIT 75;`.
+        - connection limit: 50
+    "#]],
+    );
+    check(
+        "role-connections-used",
+        LIMITS,
+        expect![[r#"
+        role-connections-used{user=app}: raise critical: role app uses 96 % of its connections
+    "#]],
+    );
+    check(
+        "datname-connections-used",
+        LIMITS,
+        expect![[r#"
+        datname-connections-used{datname=shop}: hold warning: shop uses 75 % of its connections
+    "#]],
+    );
+    check_words(
+        "datname-connections-used",
+        LIMITS,
+        expect![[r#"
+        shop uses 75 % of its connections
+        75 % of the connections that database shop may have are open. Beyond its limit every new session fails.
+        > More applications, or larger pools, than the limit was set for.
+        > Make the pools smaller, or raise the limit: `ALTER DATABASE "shop" CONNECTION LIMIT 30;`.
+        - connection limit: 20
+    "#]],
+    );
+}
+
+#[test]
+fn only_clear_text_over_the_network_counts() {
+    let facts = |in_clear: u32| {
+        format!(
+            r#"
+            encryption present
+            pharos_postgres_sessions_encrypted{{encryption="tls",origin="network"}} 7
+            pharos_postgres_sessions_encrypted{{encryption="none",origin="local"}} 9
+            pharos_postgres_sessions_encrypted{{encryption="none",origin="network"}} {in_clear}
+        "#
+        )
+    };
+    check_words(
+        "sessions-unencrypted",
+        &facts(3),
+        expect![[r#"
+        3 sessions come over the network in clear text
+        3 sessions come over the network without TLS or GSS. Passwords and data can be read and changed on the way.
+        > Clients with sslmode=disable or prefer, and lines in pg_hba.conf that begin with `host`.
+        > `SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2;` names them. Give them sslmode=verify-full, then replace `host` by `hostssl` in pg_hba.conf and `SELECT pg_reload_conf();`.
+    "#]],
+    );
+    check("sessions-unencrypted", &facts(0), expect![[""]]);
+}

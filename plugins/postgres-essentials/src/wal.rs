@@ -1,0 +1,199 @@
+//! Checkpoints, the archive and what WAL takes on disk.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, evidence};
+use pharos_plugin::{Row, SkipReason, Snapshot, text};
+
+const CHECKPOINTS: &str = "pharos_postgres_checkpoints_total";
+const CHECKPOINT_AGE: &str = "pharos_postgres_checkpoint_age_seconds";
+const CHECKPOINT_TIMEOUT: &str = "pharos_postgres_checkpoint_timeout_seconds";
+const WAL_BYTES: &str = "pharos_postgres_wal_bytes_total";
+const WAL_DIRECTORY: &str = "pharos_postgres_wal_directory_size_bytes";
+const ARCHIVE_FAILING: &str = "pharos_postgres_archive_failing";
+const ARCHIVE_LAST_SUCCESS: &str = "pharos_postgres_archive_last_success_timestamp_seconds";
+const ARCHIVE_FAILURES: &str = "pharos_postgres_archive_failures_total";
+const START: &str = "pharos_postgres_start_timestamp_seconds";
+const SETTING: &str = "pharos_postgres_setting";
+const SLOT_RETAINED_BYTES: &str = "pharos_postgres_slot_retained_bytes";
+
+/// A share of fewer checkpoints is chance.
+const CHECKPOINTS_MIN: f64 = 10.0;
+
+/// Without writes a checkpoint has nothing to do and is left out, however old the last one is.
+const WAL_BYTES_PER_SECOND_MIN: f64 = 1_024.0;
+
+/// So small a directory fills no disk, whatever it is made of.
+const WAL_DIRECTORY_MIN: f64 = 4.0 * 1_073_741_824.0;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "checkpoints-requested",
+        summary: "checkpoints come because WAL is full, not because it is time",
+        category: "wal",
+        labels: &[],
+        needs: &[CHECKPOINTS],
+        hold_off: Duration::ZERO,
+        // Until none was requested for an hour.
+        keep_firing: Duration::from_hours(1),
+        grading: Grading::Scale(Direction::Rising, Thresholds { info: Some(0.1), warning: Some(0.2), critical: None, clear: 0.05 }),
+        observe: requested_share,
+        explain: checkpoints_requested,
+    },
+    Check {
+        id: "checkpoint-overdue",
+        summary: "the last checkpoint is long ago, although there is something to write",
+        category: "wal",
+        labels: &[],
+        needs: &[CHECKPOINT_AGE, CHECKPOINT_TIMEOUT, WAL_BYTES],
+        hold_off: Duration::from_mins(2),
+        keep_firing: Duration::from_mins(2),
+        grading: Grading::rising(2.0, 3.0, 1.5),
+        observe: checkpoint_overdue_by,
+        explain: checkpoint_overdue,
+    },
+    Check {
+        id: "archive-failing",
+        summary: "WAL is not archived",
+        category: "wal",
+        labels: &[],
+        needs: &[ARCHIVE_FAILING],
+        // One failed attempt is repeated at once.
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(60.0, 3_600.0, 0.0),
+        observe: seconds_without_archive,
+        explain: archive_failing,
+    },
+    Check {
+        id: "wal-directory-large",
+        summary: "WAL takes far more disk than its settings plan for",
+        category: "wal",
+        labels: &[],
+        needs: &[WAL_DIRECTORY, SETTING],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(3.0, 10.0, 2.0),
+        observe: wal_directory_share,
+        explain: wal_directory_large,
+    },
+];
+
+/// Of all checkpoints since the statistics were reset; judged when one was requested since the previous tick.
+fn requested_share(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let is_requested = |row: &Row| row.label("kind") == Some("requested");
+    let counts = snapshot.values(CHECKPOINTS)?;
+    let all: f64 = counts.rows().map(Row::value).sum();
+    let requested: f64 = counts.rows().filter(is_requested).map(Row::value).sum();
+    let is_news = snapshot.rates(CHECKPOINTS)?.rows().any(|row| is_requested(&row) && row.value() > 0.0);
+    Ok(if is_news && all >= CHECKPOINTS_MIN { vec![Observation::new(Vec::new(), requested / all)] } else { Vec::new() })
+}
+
+fn checkpoint_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let (age, timeout) = (snapshot.value(CHECKPOINT_AGE)?, snapshot.value(CHECKPOINT_TIMEOUT)?);
+    let written = snapshot.rates(WAL_BYTES)?.values.first().copied().unwrap_or_default();
+    let (Some(age), Some(timeout)) = (age, timeout.filter(|timeout| *timeout > 0.0)) else { return Ok(Vec::new()) };
+    Ok(if written >= WAL_BYTES_PER_SECOND_MIN { vec![Observation::new(Vec::new(), age / timeout)] } else { Vec::new() })
+}
+
+/// Since the last file was archived while attempts fail, or since the start where none ever was.
+fn seconds_without_archive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    if snapshot.value(ARCHIVE_FAILING)? != Some(1.0) {
+        return Ok(Vec::new());
+    }
+    let stamp = |metric: &str| snapshot.value(metric).ok().flatten().filter(|stamp| *stamp > 0.0);
+    let since = stamp(ARCHIVE_LAST_SUCCESS).or_else(|| stamp(START));
+    let now = snapshot.taken_at_ms() as f64 / 1_000.0;
+    Ok(since.map(|since| Observation::new(Vec::new(), (now - since).max(0.0))).into_iter().collect())
+}
+
+/// Of what max_wal_size and wal_keep_size plan for.
+fn wal_directory_share(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let planned = setting(snapshot, "max_wal_size").map(|size| size + setting(snapshot, "wal_keep_size").unwrap_or_default());
+    let (Some(planned), Some(size)) = (planned.filter(|planned| *planned > 0.0), snapshot.value(WAL_DIRECTORY)?) else {
+        return Err(SkipReason::NoData);
+    };
+    Ok(if size >= WAL_DIRECTORY_MIN { vec![Observation::new(Vec::new(), size / planned)] } else { Vec::new() })
+}
+
+fn setting(snapshot: &Snapshot, name: &str) -> Option<f64> {
+    snapshot.values(SETTING).ok()?.rows().find(|row| row.label("setting") == Some(name)).map(Row::value)
+}
+
+fn checkpoints_requested(case: &Case) -> Explanation {
+    let share = text::percent(case.value);
+    let size = setting(case.snapshot, "max_wal_size").map(|size| evidence("max_wal_size", text::bytes(size)));
+    Explanation {
+        title: format!("{share} of checkpoints are requested"),
+        detail: format!(
+            "Of the checkpoints since the statistics were reset, {share} came before their time. Each writes every changed page, and \
+             whole pages into WAL again after it."
+        ),
+        cause: "max_wal_size is small for what is written, or something asks for checkpoints: backups, `CREATE DATABASE`, `CHECKPOINT`."
+            .to_owned(),
+        fix: "`ALTER SYSTEM SET max_wal_size = '8GB'; SELECT pg_reload_conf();`, as far as the disk allows, so that checkpoint_timeout \
+              decides; `ALTER SYSTEM SET log_checkpoints = on; SELECT pg_reload_conf();` names the reason of each."
+            .to_owned(),
+        evidence: size.into_iter().collect(),
+    }
+}
+
+fn checkpoint_overdue(case: &Case) -> Explanation {
+    let age = case.related(CHECKPOINT_AGE).map_or_else(|| "long ago".to_owned(), |age| format!("{} ago", text::duration(age)));
+    let timeout = case.related(CHECKPOINT_TIMEOUT).map(|timeout| evidence("checkpoint_timeout", text::duration(timeout)));
+    Explanation {
+        title: format!("the last checkpoint was {age}"),
+        detail: format!(
+            "The last checkpoint ended {age}, {} times checkpoint_timeout. After a crash all WAL since then is replayed before anybody \
+             can connect, and until then none of it is removed.",
+            text::number(case.value)
+        ),
+        cause: "The disk cannot take the changed pages as fast as they come, or the checkpointer is stuck in a slow fsync.".to_owned(),
+        fix: "`SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'checkpointer';` tells what it waits \
+              for: an event of type IO is the disk. Then give it less at once: `ALTER SYSTEM SET checkpoint_completion_target = 0.9; SELECT \
+              pg_reload_conf();`."
+            .to_owned(),
+        evidence: timeout.into_iter().collect(),
+    }
+}
+
+fn archive_failing(case: &Case) -> Explanation {
+    let since = text::duration(case.value);
+    let file = case.snapshot.table("archiver").and_then(|table| table.text("last_failed", 0));
+    let failures = case.related(ARCHIVE_FAILURES).map(|failures| evidence("failed attempts", text::count(failures)));
+    Explanation {
+        title: format!("no WAL was archived for {since}"),
+        detail: format!(
+            "The last attempt to archive WAL failed, and none succeeded for {since}. A restore ends where the archive does, and WAL stays \
+             on disk until it is archived."
+        ),
+        cause: "The archive is full, away or refuses the server, or archive_command is wrong.".to_owned(),
+        fix: "The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. \
+              `SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver;` shows when it goes on."
+            .to_owned(),
+        evidence: file.map(|file| evidence("last failed", file)).into_iter().chain(failures).collect(),
+    }
+}
+
+fn wal_directory_large(case: &Case) -> Explanation {
+    let size = case.related(WAL_DIRECTORY).map_or_else(|| "much".to_owned(), text::bytes);
+    let failing = case.related(ARCHIVE_FAILING) == Some(1.0);
+    let retained = case.snapshot.values(SLOT_RETAINED_BYTES).map(|slots| slots.values.iter().copied().fold(0.0, f64::max));
+    let retained = retained.ok().filter(|bytes| *bytes > 0.0);
+    let cause = match retained {
+        _ if failing => "WAL is not archived, so none of it may go.".to_owned(),
+        Some(bytes) => format!("A replication slot keeps WAL for a consumer that does not take it: {}.", text::bytes(bytes)),
+        None => "A replication slot, an archive that fails, or a checkpoint that does not end keeps it.".to_owned(),
+    };
+    Explanation {
+        title: format!("WAL takes {size} on disk"),
+        detail: format!("pg_wal holds {size}, {} times what max_wal_size and wal_keep_size plan for.", text::number(case.value)),
+        cause,
+        fix: "`SELECT slot_name, active, wal_status, pg_size_pretty(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN \
+              pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)) FROM pg_replication_slots ORDER BY restart_lsn;` and \
+              `SELECT last_failed_wal, last_failed_time FROM pg_stat_archiver;`. Never remove files of pg_wal by hand. Bound what slots \
+              keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`."
+            .to_owned(),
+        evidence: retained.map(|bytes| evidence("kept by a slot", text::bytes(bytes))).into_iter().collect(),
+    }
+}

@@ -1,0 +1,145 @@
+//! Space that tables and indexes take without holding anything, as it is estimated from statistics.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, label, unvisited};
+use pharos_plugin::{Severity, SkipReason, Snapshot, Table, checks, sql, text};
+
+use crate::vacuum::{RELATION, TABLES, name_of};
+
+pub const INDEXES: &str = "pharos_postgres_indexes";
+pub const INDEX: [&str; 4] = ["datname", "schema", "relation", "index"];
+
+const MIB: f64 = 1_048_576.0;
+const GIB: f64 = 1_073_741_824.0;
+
+/// Less waste is not worth a rewrite.
+const TABLE_WASTE_MIN: f64 = GIB;
+/// Less waste is no emergency, whatever the share.
+const TABLE_WASTE_CRITICAL: f64 = 5.0 * GIB;
+const INDEX_WASTE_MIN: f64 = 256.0 * MIB;
+
+/// What an estimate can be told for, in the collectors' words.
+const ESTIMATED: &str = "estimated";
+const NOT_ESTIMABLE: &str = "not-estimable";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "table-bloat",
+        summary: "a table takes far more space than its rows need",
+        category: "storage",
+        labels: &RELATION,
+        needs: &[TABLES, "tables"],
+        hold_off: Duration::from_mins(15),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(0.3, 0.5, 0.2),
+        observe: table_bloats,
+        explain: table_bloat,
+    },
+    Check {
+        id: "index-bloat",
+        summary: "an index takes far more space than its entries need",
+        category: "storage",
+        labels: &INDEX,
+        needs: &[INDEXES, "indexes"],
+        hold_off: Duration::from_mins(15),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_warning(0.5, 0.4),
+        observe: index_bloats,
+        explain: index_bloat,
+    },
+];
+
+fn table_bloats(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = bloats(snapshot, "tables", &RELATION, TABLE_WASTE_MIN);
+    let Some(table) = snapshot.table("tables") else { return Ok(all) };
+    for bloat in all.iter_mut().filter(|bloat| bloat.unknown.is_none()) {
+        let waste = bloat.row.and_then(|row| table.number("bloat_bytes", row));
+        if waste.is_none_or(|waste| waste < TABLE_WASTE_CRITICAL) {
+            bloat.severity_max = Severity::Warning;
+        }
+    }
+    Ok(all)
+}
+
+fn index_bloats(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    Ok(bloats(snapshot, "indexes", &INDEX, INDEX_WASTE_MIN))
+}
+
+/// The share that is wasted where the waste is worth a person's time. What cannot be estimated is said, and is not "no bloat".
+fn bloats(snapshot: &Snapshot, name: &str, labels: &[&str], waste_min: f64) -> Vec<Observation> {
+    let mut all = unvisited(snapshot, name);
+    let Some(table) = snapshot.table(name) else { return all };
+    all.extend(not_estimable(&table));
+    let ratio = |row: usize| {
+        let waste = table.number("bloat_bytes", row)?;
+        (waste >= waste_min && table.has("bloat_state", row, ESTIMATED)).then(|| table.number("bloat_ratio", row)).flatten()
+    };
+    all.extend(checks::each_row(&table, labels, ratio));
+    let without_statistics = |row: &usize| {
+        table.number("size_bytes", *row).is_some_and(|size| size >= waste_min) && table.has("bloat_state", *row, "no-statistics")
+    };
+    let unknown = |row| {
+        let why = "it was never analysed, so its bloat cannot be estimated".to_owned();
+        Observation::unknown(table.labels(labels, row), SkipReason::Unsupported(why))
+    };
+    all.extend((0..table.row_count()).filter(without_statistics).map(unknown));
+    all
+}
+
+/// By datname: it is the role that may not look.
+fn not_estimable(table: &Table) -> Vec<Observation> {
+    let rows = (0..table.row_count()).filter(|row| table.has("bloat_state", *row, NOT_ESTIMABLE));
+    let datnames: BTreeSet<_> = rows.filter_map(|row| table.text("datname", row)).collect();
+    let unknown = |datname: String| {
+        let row = (0..table.row_count()).find(|row| table.has("datname", *row, &datname) && table.has("bloat_state", *row, NOT_ESTIMABLE));
+        let cure = row.and_then(|row| table.text("bloat_cure", row));
+        let cure = cure.unwrap_or_else(|| "GRANT SELECT ON pg_catalog.pg_statistic TO it".to_owned());
+        let why = format!("bloat in {datname} cannot be estimated: the role may not read statistics; as superuser, {cure}");
+        Observation::unknown(vec![label("datname", datname)], SkipReason::Unsupported(why))
+    };
+    datnames.into_iter().map(unknown).collect()
+}
+
+fn table_bloat(case: &Case) -> Explanation {
+    let (name, datname) = (name_of(case), case.label("datname"));
+    let share = text::percent(case.value);
+    let relation = sql::relation(case.label("schema"), case.label("relation"));
+    Explanation {
+        title: format!("{share} of {name} of {datname} is empty"),
+        detail: format!(
+            "About {share} of table {name} of {datname} holds no rows, by an estimate from statistics. It is read and cached all the same."
+        ),
+        cause: "Rows were deleted or updated faster than vacuum came by, or while something held it back; vacuum gives the space to new \
+                rows, but not back to the disk."
+            .to_owned(),
+        fix: format!(
+            "If the table will not grow into it: with the extension pg_repack, `pg_repack --table={name} {datname}`, while everybody works; \
+             or, in an hour in which nobody needs the table, `VACUUM (FULL, ANALYZE) {relation};`. Let vacuum come sooner: `ALTER TABLE \
+             {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`."
+        ),
+        evidence: crate::vacuum::cells(case, &[("empty", "bloat_bytes", text::bytes), ("size", "size_bytes", text::bytes)]),
+    }
+}
+
+fn index_bloat(case: &Case) -> Explanation {
+    let (schema, index, datname) = (case.label("schema"), case.label("index"), case.label("datname"));
+    let share = text::percent(case.value);
+    let cells = case.cells("indexes");
+    let cell = |name: &str, column: &str| cells.as_ref().and_then(|cells| cells.line(name, column, text::bytes));
+    Explanation {
+        title: format!("{share} of index {index} of {datname} is empty"),
+        detail: format!(
+            "About {share} of index {index} on {} of {datname} holds no entries, by an estimate from statistics.",
+            case.label("relation")
+        ),
+        cause: "Many entries were removed, or its keys were changed, in no order; pages that are not wholly empty are not given back."
+            .to_owned(),
+        fix: format!(
+            "In {datname}: `REINDEX INDEX CONCURRENTLY {};`, which needs its size on disk once more.",
+            sql::relation(schema, index)
+        ),
+        evidence: [cell("empty", "bloat_bytes"), cell("size", "size_bytes")].into_iter().flatten().collect(),
+    }
+}

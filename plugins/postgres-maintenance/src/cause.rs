@@ -1,0 +1,172 @@
+//! Why vacuum does not keep up with a table, decided like a tree: is it allowed to, may it remove anything, does it get a worker, may the
+//! worker go fast. The first "no" is the cause.
+
+use pharos_plugin::checks::evidence;
+use pharos_plugin::{Label, Snapshot, sql, text};
+
+use crate::horizon::{Holder, lines, oldest_in};
+
+const ENABLED: &str = "pharos_postgres_autovacuum_enabled";
+const TRACK_COUNTS: &str = "pharos_postgres_track_counts";
+const WORKERS: &str = "pharos_postgres_autovacuum_workers";
+const WORKERS_MAX: &str = "pharos_postgres_autovacuum_workers_max";
+const COST_DELAY: &str = "pharos_postgres_autovacuum_cost_delay_seconds";
+const COST_LIMIT: &str = "pharos_postgres_autovacuum_cost_limit";
+
+/// A vacuum this short ago that left dead rows could not remove them.
+const JUST_VACUUMED_SECONDS: f64 = 900.0;
+/// A snapshot younger than this holds nothing back that matters.
+const HOLDER_AGE_MIN: f64 = 10_000.0;
+/// From this age on a snapshot is the cause, whenever the last vacuum was.
+const HOLDER_AGE_ALWAYS: f64 = 10_000_000.0;
+
+/// What vacuum_cost_page_dirty is by default, and the size of a block.
+const DIRTY_PAGE_COST: f64 = 20.0;
+const BLOCK_BYTES: f64 = 8_192.0;
+
+/// A table as the tree looks at it.
+pub struct Subject {
+    pub datname: String,
+    pub schema: String,
+    pub relation: String,
+    pub is_enabled: bool,
+    pub seconds_since_vacuum: Option<f64>,
+}
+
+pub struct Cause {
+    /// One word for what it is, told as evidence.
+    pub name: &'static str,
+    pub cause: String,
+    pub fix: String,
+    pub evidence: Vec<Label>,
+}
+
+impl Cause {
+    fn of(name: &'static str, cause: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { name, cause: cause.into(), fix: fix.into(), evidence: Vec::new() }
+    }
+}
+
+pub fn of(snapshot: &Snapshot, table: &Subject) -> Cause {
+    let value = |metric: &str| snapshot.value(metric).ok().flatten();
+    if value(ENABLED) == Some(0.0) || value(TRACK_COUNTS) == Some(0.0) {
+        return off_everywhere();
+    }
+    if !table.is_enabled {
+        return off_for_table(table);
+    }
+    if let Some(holder) = oldest_in(snapshot, &table.datname).filter(|holder| holds_back(holder, table)) {
+        return held_back(holder);
+    }
+    let workers = value(WORKERS).zip(value(WORKERS_MAX));
+    match runs_for(snapshot, table) {
+        None => match workers {
+            Some((workers, max)) if workers >= max && max > 0.0 => saturated(workers),
+            _ => not_started(table),
+        },
+        Some(seconds) => match value(COST_DELAY).zip(value(COST_LIMIT)) {
+            Some((delay, limit)) if delay > 0.0 && limit > 0.0 => throttled(seconds, delay, limit, workers.map_or(1.0, |(now, _)| now)),
+            _ => slow(seconds, table),
+        },
+    }
+}
+
+fn holds_back(holder: &Holder, table: &Subject) -> bool {
+    let just_vacuumed = table.seconds_since_vacuum.is_some_and(|seconds| seconds < JUST_VACUUMED_SECONDS);
+    holder.age >= HOLDER_AGE_ALWAYS || just_vacuumed && holder.age >= HOLDER_AGE_MIN
+}
+
+/// For how long a worker has been at the table, if one is.
+fn runs_for(snapshot: &Snapshot, table: &Subject) -> Option<f64> {
+    let workers = snapshot.table("autovacuum_workers")?;
+    let is_there = |row: &usize| {
+        let relation = workers.text("relation", *row).unwrap_or_default();
+        let is_named = relation == table.relation || relation == format!("{}.{}", table.schema, table.relation);
+        is_named && workers.has("datname", *row, &table.datname)
+    };
+    let row = (0..workers.row_count()).find(is_there)?;
+    Some(workers.number("seconds", row).unwrap_or_default())
+}
+
+fn off_everywhere() -> Cause {
+    Cause::of(
+        "autovacuum is off",
+        "Autovacuum is off on the whole server, or does not learn what there is to do (track_counts).",
+        "`ALTER SYSTEM RESET autovacuum; ALTER SYSTEM RESET track_counts; SELECT pg_reload_conf();`.",
+    )
+}
+
+fn off_for_table(table: &Subject) -> Cause {
+    let relation = sql::relation(&table.schema, &table.relation);
+    Cause::of(
+        "autovacuum is off for the table",
+        "Autovacuum is turned off for this table.",
+        format!("In {}: `ALTER TABLE {relation} RESET (autovacuum_enabled);`.", table.datname),
+    )
+}
+
+fn held_back(holder: Holder) -> Cause {
+    let cause = format!(
+        "Vacuum may not remove the rows: {} may still see them, from {} transactions ago. {}",
+        holder.title(),
+        text::count(holder.age),
+        holder.cause()
+    );
+    Cause { evidence: lines(std::slice::from_ref(&holder)), ..Cause::of("horizon held", cause, holder.fix()) }
+}
+
+fn saturated(workers: f64) -> Cause {
+    let workers = text::counted(workers, "worker is", "workers are");
+    Cause::of(
+        "workers saturated",
+        format!("All {workers} busy with other tables."),
+        "`ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18. They share one budget, so raise it as \
+         well: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 2000; SELECT pg_reload_conf();`.",
+    )
+}
+
+fn throttled(seconds: f64, delay: f64, limit: f64, workers: f64) -> Cause {
+    let bytes_per_second = limit / DIRTY_PAGE_COST / delay * BLOCK_BYTES / workers.max(1.0);
+    let allowed = evidence("allowed to write", format!("about {}/s a worker", text::bytes(bytes_per_second)));
+    let raised = (limit * 5.0).clamp(1_000.0, 10_000.0);
+    Cause {
+        evidence: vec![allowed],
+        ..Cause::of(
+            "throttled by cost",
+            format!(
+                "A worker has been at it for {}, and may do little at a time: autovacuum_vacuum_cost_limit, which all workers share.",
+                text::duration(seconds)
+            ),
+            format!("`ALTER SYSTEM SET autovacuum_vacuum_cost_limit = {raised}; SELECT pg_reload_conf();`."),
+        )
+    }
+}
+
+fn slow(seconds: f64, table: &Subject) -> Cause {
+    Cause::of(
+        "running, but slow",
+        format!(
+            "A worker has been at it for {} without being throttled: the table and its indexes are large, or the disk is slow.",
+            text::duration(seconds)
+        ),
+        format!(
+            "Let it finish. `SELECT phase, heap_blks_scanned, heap_blks_total, index_vacuum_count FROM pg_stat_progress_vacuum;`: more than \
+             one round over the indexes calls for `ALTER SYSTEM SET autovacuum_work_mem = '1GB'; SELECT pg_reload_conf();`. Start earlier \
+             next time: `ALTER TABLE {} SET (autovacuum_vacuum_scale_factor = 0.02);`.",
+            sql::relation(&table.schema, &table.relation)
+        ),
+    )
+}
+
+fn not_started(table: &Subject) -> Cause {
+    Cause::of(
+        "no worker is at it",
+        "Nothing holds it back and a worker is free: it is about to be vacuumed, or its vacuum is cancelled again and again by statements \
+         that lock the table.",
+        format!(
+            "In {}: `VACUUM (VERBOSE, ANALYZE) {};`. The server's log tells of cancelled ones: `canceling autovacuum task`.",
+            table.datname,
+            sql::relation(&table.schema, &table.relation)
+        ),
+    )
+}

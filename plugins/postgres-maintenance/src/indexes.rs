@@ -1,0 +1,194 @@
+//! Indexes that do not work, or that cost more than they give.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, label, unvisited};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
+
+use crate::bloat::{INDEX, INDEXES};
+
+const UNUSED: &str = "pharos_database_unused_indexes";
+
+const MIB: f64 = 1_048_576.0;
+
+/// An index that a monthly report needs is not unused after a week; but most are known by then.
+const STATISTICS_AGE_MIN: f64 = 7.0 * 86_400.0;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "index-invalid",
+        summary: "an index is written and never read",
+        category: "schema",
+        labels: &INDEX,
+        needs: &[INDEXES, "index_facts"],
+        hold_off: Duration::from_mins(15),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: |snapshot| facts(snapshot, "invalid"),
+        explain: index_invalid,
+    },
+    Check {
+        id: "index-duplicate",
+        summary: "an index is the same as another one",
+        category: "schema",
+        labels: &INDEX,
+        needs: &[INDEXES, "index_facts"],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_info(MIB, 0.5 * MIB),
+        observe: |snapshot| facts(snapshot, "duplicate"),
+        explain: index_duplicate,
+    },
+    Check {
+        id: "index-redundant",
+        summary: "another index does what an index does, and more",
+        category: "schema",
+        labels: &INDEX,
+        needs: &[INDEXES, "index_facts"],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_info(10.0 * MIB, 8.0 * MIB),
+        observe: |snapshot| facts(snapshot, "redundant"),
+        explain: index_redundant,
+    },
+];
+
+/// What is asked of all servers of a database: a standby may be the one that uses it.
+pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
+    id: "index-unused",
+    summary: "no server uses an index",
+    category: "schema",
+    labels: &INDEX,
+    needs: &[UNUSED, "unused_indexes"],
+    hold_off: Duration::ZERO,
+    keep_firing: Duration::ZERO,
+    grading: Grading::rising_info(10.0 * MIB, 8.0 * MIB),
+    observe: unused,
+    explain: index_unused,
+}];
+
+/// Indexes of which this is true, by their size. A guard says why it must be kept all the same.
+fn facts(snapshot: &Snapshot, fact: &str) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = unvisited(snapshot, "indexes");
+    if let Some(table) = snapshot.table("index_facts") {
+        let size = |row: usize| {
+            let is_so = table.has("fact", row, fact) && table.text("guard", row).is_none();
+            is_so.then(|| table.number("size_bytes", row).unwrap_or_default())
+        };
+        all.extend(each_row(&table, &INDEX, size));
+    }
+    Ok(all)
+}
+
+fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let Some(table) = snapshot.table("unused_indexes") else { return Ok(Vec::new()) };
+    let number = |column: &str, row: usize| table.number(column, row);
+    let is_asked = |row: usize| number("members_asked", row).zip(number("members_total", row)).is_none_or(|(asked, all)| asked >= all);
+    let is_known = |row: usize| number("stats_age_seconds", row).is_some_and(|age| age >= STATISTICS_AGE_MIN);
+    let mut unknown = BTreeMap::new();
+    for row in (0..table.row_count()).filter(|row| !is_asked(*row) || !is_known(*row)) {
+        let Some(datname) = table.text("datname", row) else { continue };
+        let reason = if is_asked(row) {
+            SkipReason::Unsupported(format!("statistics of {datname} are younger than a week, or it is not known since when they count"))
+        } else {
+            SkipReason::PartFailed(format!("not every server could be asked for the indexes of {datname}"))
+        };
+        unknown.entry(datname).or_insert(reason);
+    }
+    let mut all = each_row(&table, &INDEX, |row| if is_asked(row) && is_known(row) { number("size_bytes", row) } else { None });
+    all.extend(unknown.into_iter().map(|(datname, reason)| Observation::unknown(vec![label("datname", datname)], reason)));
+    Ok(all)
+}
+
+/// What the collector says of the index, in its own words.
+fn said(case: &Case) -> (Option<String>, Vec<Label>) {
+    let Some(cells) = case.cells("index_facts") else { return (None, Vec::new()) };
+    let why = cells.text("evidence").map(|why| evidence("why", why));
+    let lines = [why, cells.line("size", "size_bytes", text::bytes), cells.line("scans", "scans", text::count)];
+    (cells.text("other"), lines.into_iter().flatten().collect())
+}
+
+fn drop_statement(case: &Case) -> String {
+    let (datname, schema, index) = (case.label("datname"), case.label("schema"), case.label("index"));
+    format!("In {datname}: `DROP INDEX CONCURRENTLY {};`", sql::relation(schema, index))
+}
+
+fn index_invalid(case: &Case) -> Explanation {
+    let (datname, schema, index) = (case.label("datname"), case.label("schema"), case.label("index"));
+    Explanation {
+        title: format!("index {index} of {datname} is invalid"),
+        detail: format!(
+            "Index {index} on {} of {datname} is kept up to date by every write, and no query may use it.",
+            case.label("relation")
+        ),
+        cause: "`CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.".to_owned(),
+        fix: format!(
+            "In {datname}: `REINDEX INDEX CONCURRENTLY {0};` if it is wanted, else `DROP INDEX CONCURRENTLY {0};`.",
+            sql::relation(schema, index)
+        ),
+        evidence: said(case).1,
+    }
+}
+
+fn index_duplicate(case: &Case) -> Explanation {
+    let (datname, index) = (case.label("datname"), case.label("index"));
+    let (other, evidence) = said(case);
+    let other = other.unwrap_or_else(|| "another one".to_owned());
+    Explanation {
+        title: format!("index {index} of {datname} is the same as {other}"),
+        detail: format!(
+            "Index {index} on {} has the same columns, order and condition as {other}. Every write pays for both.",
+            case.label("relation")
+        ),
+        cause: "It was created twice, or once by hand and once by a constraint.".to_owned(),
+        fix: format!("{}.", drop_statement(case)),
+        evidence,
+    }
+}
+
+fn index_redundant(case: &Case) -> Explanation {
+    let (datname, index) = (case.label("datname"), case.label("index"));
+    let (other, evidence) = said(case);
+    let other = other.unwrap_or_else(|| "another one".to_owned());
+    Explanation {
+        title: format!("index {index} of {datname} is covered by {other}"),
+        detail: format!(
+            "Index {other} on {} begins with all columns of {index}, so it answers the same queries. {index} is smaller, and costs every \
+             write.",
+            case.label("relation")
+        ),
+        cause: "An index with more columns was added later and the shorter one stayed.".to_owned(),
+        fix: format!("{}, unless queries that must be fast read {index} alone.", drop_statement(case)),
+        evidence,
+    }
+}
+
+fn index_unused(case: &Case) -> Explanation {
+    let (datname, index) = (case.label("datname"), case.label("index"));
+    let cells = case.cells("unused_indexes");
+    let cell = |name: &str, column: &str, show: fn(f64) -> String| cells.as_ref().and_then(|cells| cells.line(name, column, show));
+    let size = text::bytes(case.value);
+    Explanation {
+        title: format!("index {index} of {datname} is not used by any server"),
+        detail: format!(
+            "Index {index} on {} of {datname} takes {size} and was not scanned on any server since its statistics began. Every write pays for \
+             it.",
+            case.label("relation")
+        ),
+        cause: "The query that needed it is gone, or never used it.".to_owned(),
+        fix: format!(
+            "{}, if no yearly report needs it; keep its definition: `SELECT pg_get_indexdef({}::regclass);`.",
+            drop_statement(case),
+            sql::literal(&sql::relation(case.label("schema"), index))
+        ),
+        evidence: [
+            cell("scans", "scans", text::count),
+            cell("servers asked", "members_asked", text::count),
+            cell("statistics since", "stats_age_seconds", |seconds| format!("{} ago", text::duration(seconds))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+    }
+}

@@ -1,0 +1,83 @@
+//! Space without rows.
+
+use expect_test::expect;
+
+use super::{check, check_words};
+
+const TABLES: &str = "
+    visits present
+    table visits
+    | collector text | datname text | state text | why text |
+    | tables | old | unsupported | no connections are allowed |
+    tables present
+    pharos_postgres_tables{datname=\"app\"} 4
+    table tables
+    | datname text | schema text | relation text | size_bytes integer | bloat_bytes integer | bloat_ratio float | bloat_state text | bloat_cure text |
+    | app | public | orders | 20000000000 | 12000000000 | 0.6 | estimated | - |
+    | app | public | events | 3000000000 | 1800000000 | 0.6 | estimated | - |
+    | app | public | small | 900000 | 800000 | 0.9 | estimated | - |
+    | app | public | fine | 90000000000 | 9000000000 | 0.1 | estimated | - |
+    | app | public | loaded | 90000000000 | - | - | no-statistics | - |
+    | shop | public | orders | 90000000000 | - | - | not-estimable | GRANT SELECT ON pg_catalog.pg_statistic TO pharos |
+    | shop | public | users | 90000000000 | - | - | not-estimable | GRANT SELECT ON pg_catalog.pg_statistic TO pharos |
+";
+
+#[test]
+fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said() {
+    check(
+        "table-bloat",
+        TABLES,
+        expect![[r#"
+        table-bloat{datname=app,schema=public,relation=orders}: raise critical: 60 % of public.orders of app is empty
+        table-bloat{datname=app,schema=public,relation=events}: raise warning: 60 % of public.events of app is empty
+        table-bloat{datname=old}: skipped: tables of old could not be read: no connections are allowed
+        table-bloat{datname=shop}: skipped: bloat in shop cannot be estimated: the role may not read statistics; as superuser, GRANT SELECT ON pg_catalog.pg_statistic TO pharos
+        table-bloat{datname=app,schema=public,relation=loaded}: skipped: it was never analysed, so its bloat cannot be estimated
+    "#]],
+    );
+    check_words(
+        "table-bloat",
+        TABLES,
+        expect![[r#"
+        60 % of public.orders of app is empty
+        About 60 % of table public.orders of app holds no rows, by an estimate from statistics. It is read and cached all the same.
+        > Rows were deleted or updated faster than vacuum came by, or while something held it back; vacuum gives the space to new rows, but not back to the disk.
+        > If the table will not grow into it: with the extension pg_repack, `pg_repack --table=public.orders app`, while everybody works; or, in an hour in which nobody needs the table, `VACUUM (FULL, ANALYZE) "public"."orders";`. Let vacuum come sooner: `ALTER TABLE "public"."orders" SET (autovacuum_vacuum_scale_factor = 0.02);`.
+        - empty: 11.2 GiB
+        - size: 18.6 GiB
+    "#]],
+    );
+}
+
+#[test]
+fn an_index_is_bloated_by_share_and_by_size() {
+    let facts = "
+        indexes present
+        pharos_postgres_indexes{datname=\"app\"} 3
+        table indexes
+        | datname text | schema text | relation text | index text | size_bytes integer | bloat_bytes integer | bloat_ratio float | bloat_state text |
+        | app | public | orders | orders_pkey | 800000000 | 500000000 | 0.62 | estimated |
+        | app | public | orders | orders_note | 800000000 | 360000000 | 0.45 | estimated |
+        | app | public | users | users_pkey | 80000 | 70000 | 0.9 | estimated |
+    ";
+    check(
+        "index-bloat",
+        facts,
+        expect![[r#"
+        index-bloat{datname=app,schema=public,relation=orders,index=orders_pkey}: raise warning: 62 % of index orders_pkey of app is empty
+        index-bloat{datname=app,schema=public,relation=orders,index=orders_note}: hold warning: 45 % of index orders_note of app is empty
+    "#]],
+    );
+    check_words(
+        "index-bloat",
+        facts,
+        expect![[r#"
+        62 % of index orders_pkey of app is empty
+        About 62 % of index orders_pkey on orders of app holds no entries, by an estimate from statistics.
+        > Many entries were removed, or its keys were changed, in no order; pages that are not wholly empty are not given back.
+        > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_pkey";`, which needs its size on disk once more.
+        - empty: 477 MiB
+        - size: 763 MiB
+    "#]],
+    );
+}

@@ -1,0 +1,290 @@
+//! Indexes, keys, sequences, and what could not be looked at.
+
+use expect_test::expect;
+use pharos_plugin::testing::{Facts, render};
+
+use super::{check, check_words, judge, words};
+
+const FACTS: &str = "
+    visits present
+    pharos_postgres_datname_visited{datname=\"app\"} 1
+    pharos_postgres_datname_visited{datname=\"secret\"} 0
+    table visits
+    | collector text | datname text | state text | why text |
+    | indexes | secret | failed | permission denied for database |
+    | tables | secret | failed | permission denied for database |
+    indexes present
+    pharos_postgres_indexes{datname=\"app\"} 9
+    table index_facts
+    | datname text | schema text | relation text | index text | fact text | other text | size_bytes integer | scans integer | evidence text | guard text |
+    | app | public | orders | orders_bad | invalid | - | 90000000 | 0 | indisvalid is false | - |
+    | app | public | orders | orders_a2 | duplicate | orders_a | 90000000 | 5 | the same columns (a) | - |
+    | app | public | orders | orders_a3 | duplicate | orders_a | 90000 | 5 | the same columns (a) | - |
+    | app | public | orders | orders_a | redundant | orders_a_b | 90000000 | 7 | (a) begins (a, b) | - |
+    | app | public | orders | orders_u | redundant | orders_u_v | 90000000 | 7 | (u) begins (u, v) | it is unique |
+    table schema_facts
+    | datname text | schema text | relation text | fact text | name text | columns text | size_bytes integer | rows float | evidence text |
+    | app | public | orders | foreign-key-without-index | orders_user_fkey | user_id, Region | 90000000 | 100000 | no index begins with (user_id, Region) | 
+    | app | public | tags | foreign-key-without-index | tags_fkey | tag | 9000 | 10 | no index begins with (tag) |
+    | app | public | log | no-primary-key | - | - | 90000000 | 100000 | no primary key |
+    | app | public | events | sequential-scans | - | - | 9000000000 | 9000000 | 900 of 910 scans |
+";
+
+#[test]
+fn an_index_that_failed_to_build_is_a_warning() {
+    check(
+        "index-invalid",
+        FACTS,
+        expect![[r#"
+        index-invalid{datname=app,schema=public,relation=orders,index=orders_bad}: raise warning: index orders_bad of app is invalid
+        index-invalid{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
+    "#]],
+    );
+    check_words(
+        "index-invalid",
+        FACTS,
+        expect![[r#"
+        index orders_bad of app is invalid
+        Index orders_bad on orders of app is kept up to date by every write, and no query may use it.
+        > `CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.
+        > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_bad";` if it is wanted, else `DROP INDEX CONCURRENTLY "public"."orders_bad";`.
+        - why: indisvalid is false
+        - size: 85.8 MiB
+        - scans: 0
+    "#]],
+    );
+}
+
+#[test]
+fn indexes_that_others_replace_are_told_unless_something_guards_them() {
+    check(
+        "index-duplicate",
+        FACTS,
+        expect![[r#"
+        index-duplicate{datname=app,schema=public,relation=orders,index=orders_a2}: raise info: index orders_a2 of app is the same as orders_a
+        index-duplicate{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
+    "#]],
+    );
+    check_words(
+        "index-duplicate",
+        FACTS,
+        expect![[r#"
+        index orders_a2 of app is the same as orders_a
+        Index orders_a2 on orders has the same columns, order and condition as orders_a. Every write pays for both.
+        > It was created twice, or once by hand and once by a constraint.
+        > In app: `DROP INDEX CONCURRENTLY "public"."orders_a2";`.
+        - why: the same columns (a)
+        - size: 85.8 MiB
+        - scans: 5
+    "#]],
+    );
+    check(
+        "index-redundant",
+        FACTS,
+        expect![[r#"
+        index-redundant{datname=app,schema=public,relation=orders,index=orders_a}: raise info: index orders_a of app is covered by orders_a_b
+        index-redundant{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
+    "#]],
+    );
+    check_words(
+        "index-redundant",
+        FACTS,
+        expect![[r#"
+        index orders_a of app is covered by orders_a_b
+        Index orders_a_b on orders begins with all columns of orders_a, so it answers the same queries. orders_a is smaller, and costs every write.
+        > An index with more columns was added later and the shorter one stayed.
+        > In app: `DROP INDEX CONCURRENTLY "public"."orders_a";`, unless queries that must be fast read orders_a alone.
+        - why: (a) begins (a, b)
+        - size: 85.8 MiB
+        - scans: 7
+    "#]],
+    );
+}
+
+#[test]
+fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
+    let facts = Facts::database(
+        "
+        indexes present
+        pharos_database_unused_indexes 4
+        table unused_indexes
+        | datname text | schema text | relation text | index text | size_bytes integer | scans integer | members_asked integer | members_total integer | stats_age_seconds float |
+        | app | public | orders | orders_note | 90000000 | 0 | 2 | 2 | 900000 |
+        | app | public | orders | orders_tiny | 9000 | 0 | 2 | 2 | 900000 |
+        | shop | public | orders | orders_note | 90000000 | 0 | 1 | 2 | 900000 |
+        | new | public | orders | orders_note | 90000000 | 0 | 2 | 2 | 9000 |
+        | ages | public | orders | orders_note | 90000000 | 0 | 2 | 2 | - |",
+        &[("db1:5432", ""), ("db2:5432", "")],
+    );
+    let report = judge("index-unused", &facts);
+    expect![[r#"
+        index-unused{datname=app,schema=public,relation=orders,index=orders_note}: raise info: index orders_note of app is not used by any server
+        index-unused{datname=ages}: skipped: statistics of ages are younger than a week, or it is not known since when they count
+        index-unused{datname=new}: skipped: statistics of new are younger than a week, or it is not known since when they count
+        index-unused{datname=shop}: skipped: not every server could be asked for the indexes of shop
+    "#]].assert_eq(&render(&report));
+    expect![[r#"
+        index orders_note of app is not used by any server
+        Index orders_note on orders of app takes 85.8 MiB and was not scanned on any server since its statistics began. Every write pays for it.
+        > The query that needed it is gone, or never used it.
+        > In app: `DROP INDEX CONCURRENTLY "public"."orders_note";`, if no yearly report needs it; keep its definition: `SELECT pg_get_indexdef('"public"."orders_note"'::regclass);`.
+        - scans: 0
+        - servers asked: 2
+        - statistics since: 10 d 10 h ago
+    "#]].assert_eq(&words(&report.findings[0]));
+}
+
+#[test]
+fn what_a_schema_lacks_is_an_info() {
+    check(
+        "foreign-key-without-index",
+        FACTS,
+        expect![[r#"
+        foreign-key-without-index{datname=app,schema=public,relation=orders,name=orders_user_fkey}: raise info: foreign key orders_user_fkey of public.orders has no index
+        foreign-key-without-index{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
+    "#]],
+    );
+    check_words(
+        "foreign-key-without-index",
+        FACTS,
+        expect![[r#"
+        foreign key orders_user_fkey of public.orders has no index
+        No index of public.orders of app begins with the columns of foreign key orders_user_fkey. Each delete or change of a key in the table it refers to reads all of public.orders, with locks held.
+        > PostgreSQL makes an index for a primary key, but not for a foreign key.
+        > In app: `CREATE INDEX CONCURRENTLY ON "public"."orders" ("user_id", "Region");`.
+        - why: no index begins with (user_id, Region)
+        - size: 85.8 MiB
+        - rows: 100 k
+    "#]],
+    );
+    check(
+        "no-primary-key",
+        FACTS,
+        expect![[r#"
+        no-primary-key{datname=app,schema=public,relation=log}: raise info: public.log of app has no primary key
+        no-primary-key{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
+    "#]],
+    );
+    check_words(
+        "no-primary-key",
+        FACTS,
+        expect![[r#"
+        public.log of app has no primary key
+        Rows of public.log cannot be told apart: logical replication cannot carry their updates and deletes, and tools that rewrite the table while it is used cannot either.
+        > The table was made without one.
+        > In app, if no column will do: `ALTER TABLE "public"."log" ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock. With a column that is unique already, name that instead.
+        - why: no primary key
+        - size: 85.8 MiB
+        - rows: 100 k
+    "#]],
+    );
+    check(
+        "sequential-scans",
+        FACTS,
+        expect![[r#"
+        sequential-scans{datname=app,schema=public,relation=events}: raise info: public.events of app is mostly read as a whole
+        sequential-scans{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
+    "#]],
+    );
+    check_words(
+        "sequential-scans",
+        FACTS,
+        expect![[r#"
+        public.events of app is mostly read as a whole
+        Most reads of public.events of app go over all of its rows, and it is large.
+        > An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type.
+        > In app, see which statements: `SELECT queryid, calls, rows, shared_blks_read FROM pg_stat_statements ORDER BY shared_blks_read DESC LIMIT 10;`, then `EXPLAIN` those on public.events and index what they filter by.
+        - why: 900 of 910 scans
+        - size: 8.38 GiB
+        - rows: 9 M
+    "#]],
+    );
+}
+
+const SEQUENCES: &str = "
+    sequences present
+    pharos_postgres_sequences{datname=\"app\"} 6
+    table sequences
+    | datname text | schema text | sequence text | relation text | column text | column_type text | last_value integer | max_value integer | used_ratio float | cycles boolean | state text |
+    | app | public | orders_id_seq | orders | id | int4 | 2080374784 | 2147483647 | 0.97 | false | known |
+    | app | public | tickets | - | - | - | 85 | 100 | 0.85 | false | known |
+    | app | public | ring | - | - | - | 99 | 100 | 0.99 | true | known |
+    | app | public | unused | - | - | - | - | 100 | - | false | known |
+    | app | public | hidden | - | - | - | - | 100 | - | false | no-privilege |
+    | app | public | changing | - | - | - | - | 100 | - | false | locked |
+";
+
+#[test]
+fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
+    check(
+        "sequence-exhausted",
+        SEQUENCES,
+        expect![[r#"
+        sequence-exhausted{datname=app,schema=public,sequence=orders_id_seq}: raise critical: sequence orders_id_seq of app has used 97 %
+        sequence-exhausted{datname=app,schema=public,sequence=tickets}: raise warning: sequence tickets of app has used 85 %
+        sequence-exhausted{datname=app,schema=public,sequence=hidden}: skipped: its value is hidden from the role: in app, GRANT SELECT ON SEQUENCE "public"."hidden" TO it
+        sequence-exhausted{datname=app,schema=public,sequence=changing}: skipped: somebody is changing it, so its value was not read
+    "#]],
+    );
+    check_words(
+        "sequence-exhausted",
+        SEQUENCES,
+        expect![[r#"
+        sequence orders_id_seq of app has used 97 %
+        97 % of the numbers that sequence orders_id_seq of app can give orders.id are used. After the last one every insert fails.
+        > The column is of type int4, which ends at a few billion at most, however far the sequence can count.
+        > In app, in an hour in which the table may be locked while it is rewritten: `ALTER TABLE "public"."orders" ALTER COLUMN "id" TYPE bigint;` and `ALTER SEQUENCE "public"."orders_id_seq" AS bigint;`. Without that hour: a new bigint column, filled in batches by a trigger, then swapped.
+        - last value: 2080374784
+        - maximum: 2147483647
+    "#]],
+    );
+}
+
+#[test]
+fn what_cannot_be_visited_or_read_is_told_by_itself() {
+    check(
+        "datname-not-visited",
+        FACTS,
+        expect![[r#"
+        datname-not-visited{datname=secret}: raise info: tables and indexes of secret are not watched
+    "#]],
+    );
+    check_words(
+        "datname-not-visited",
+        FACTS,
+        expect![[r#"
+        tables and indexes of secret are not watched
+        Pharos could not look into database secret. Nothing is known of its tables, indexes, sequences and extensions.
+        > The role may not connect to it, pg_hba.conf refuses it, or no connection was left.
+        > As superuser: `GRANT CONNECT ON DATABASE "secret" TO` the role that Pharos uses; if it is meant so, `except = { datname = ["secret"] }` of this check.
+        - indexes: permission denied for database
+        - tables: permission denied for database
+    "#]],
+    );
+    let locked = "
+        tables present
+        pharos_postgres_tables{datname=\"app\"} 4
+        table locked_relations
+        | datname text | schema text | relation text | mode text | state text |
+        | app | public | orders | AccessExclusiveLock | held |
+        | app | public | orders | AccessExclusiveLock | waiting |";
+    check(
+        "relation-locked",
+        locked,
+        expect![[r#"
+        relation-locked{datname=app,schema=public,relation=orders}: raise info: public.orders of app is locked
+    "#]],
+    );
+    check_words(
+        "relation-locked",
+        locked,
+        expect![[r#"
+        public.orders of app is locked
+        An AccessExclusiveLock on public.orders of app was held or waited for at each visit, so nobody can use the table, and its exact size is not read.
+        > A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query.
+        > In app: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass;`, then `SELECT pg_cancel_backend(pid);` of who holds or asks for it. Give schema changes `SET lock_timeout = '2s';`.
+        - AccessExclusiveLock: held
+        - AccessExclusiveLock: waiting
+    "#]],
+    );
+}

@@ -1,0 +1,215 @@
+//! Tables that vacuum and analyse do not keep up with.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, unvisited};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
+
+use crate::cause::{self, Cause, Subject};
+
+/// Proves that the part was read; it carries no label of a table, so a table that is not listed is fine.
+pub const TABLES: &str = "pharos_postgres_tables";
+pub const RELATION: [&str; 3] = ["datname", "schema", "relation"];
+
+const WORKERS: &str = "pharos_postgres_autovacuum_workers";
+const WORKERS_MAX: &str = "pharos_postgres_autovacuum_workers_max";
+
+const MIB: f64 = 1_048_576.0;
+
+/// Fewer dead bytes are not worth a person's time, however far past its trigger a table is.
+const DEAD_BYTES_MIN: f64 = 512.0 * MIB;
+/// Plans of smaller tables hardly depend on fresh statistics.
+const ROWS_MIN: f64 = 100_000.0;
+/// A table so small may do without autovacuum.
+const SIZE_MIN: f64 = 100.0 * MIB;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "vacuum-pressure",
+        summary: "a table has far more dead rows than vacuum should let it have",
+        category: "maintenance",
+        labels: &RELATION,
+        needs: &[TABLES, "tables"],
+        // Three readings of tables.
+        hold_off: Duration::from_mins(15),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(2.0, 5.0, 1.5),
+        observe: vacuum_pressures,
+        explain: vacuum_pressure,
+    },
+    Check {
+        id: "statistics-stale",
+        summary: "the planner's statistics of a table are old",
+        category: "maintenance",
+        labels: &RELATION,
+        needs: &[TABLES, "tables"],
+        hold_off: Duration::from_mins(30),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_warning(2.0, 1.5),
+        observe: analyze_pressures,
+        explain: statistics_stale,
+    },
+    Check {
+        id: "autovacuum-saturated",
+        summary: "all autovacuum workers are busy for long",
+        category: "maintenance",
+        labels: &[],
+        needs: &[WORKERS, WORKERS_MAX],
+        hold_off: Duration::from_mins(30),
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::rising_warning(1.0, 0.9),
+        observe: workers_used,
+        explain: autovacuum_saturated,
+    },
+    Check {
+        id: "autovacuum-disabled",
+        summary: "a large table is left out of autovacuum",
+        category: "maintenance",
+        labels: &RELATION,
+        needs: &[TABLES, "tables"],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Info),
+        observe: disabled_tables,
+        explain: autovacuum_disabled,
+    },
+];
+
+/// Rows of the table `tables`, and the datnames whose tables nobody could read.
+pub fn of_tables(snapshot: &Snapshot, value: impl Fn(&pharos_plugin::Table, usize) -> Option<f64>) -> Vec<Observation> {
+    let mut all = unvisited(snapshot, "tables");
+    if let Some(table) = snapshot.table("tables") {
+        all.extend(each_row(&table, &RELATION, |row| value(&table, row)));
+    }
+    all
+}
+
+fn vacuum_pressures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    Ok(of_tables(snapshot, |table, row| {
+        table.number("dead_bytes", row).filter(|bytes| *bytes >= DEAD_BYTES_MIN).and_then(|_| table.number("vacuum_pressure", row))
+    }))
+}
+
+fn analyze_pressures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    Ok(of_tables(snapshot, |table, row| {
+        table.number("live_rows", row).filter(|rows| *rows >= ROWS_MIN).and_then(|_| table.number("analyze_pressure", row))
+    }))
+}
+
+fn disabled_tables(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    Ok(of_tables(snapshot, |table, row| {
+        let size = table.number("size_bytes", row).filter(|size| *size >= SIZE_MIN)?;
+        (table.number("vacuum_enabled", row) == Some(0.0)).then_some(size)
+    }))
+}
+
+fn workers_used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let used = snapshot.value(WORKERS)?.zip(snapshot.value(WORKERS_MAX)?.filter(|max| *max > 0.0));
+    Ok(used.map(|(workers, max)| Observation::new(Vec::new(), workers / max)).into_iter().collect())
+}
+
+/// The table of a case, as the tree of causes looks at it.
+fn subject(case: &Case) -> Subject {
+    let cells = case.cells("tables");
+    let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column));
+    Subject {
+        datname: case.label("datname").to_owned(),
+        schema: case.label("schema").to_owned(),
+        relation: case.label("relation").to_owned(),
+        is_enabled: number("vacuum_enabled") != Some(0.0),
+        seconds_since_vacuum: number("seconds_since_vacuum"),
+    }
+}
+
+/// Cells of the case's row, as lines of evidence.
+pub fn cells(case: &Case, shown: &[(&str, &str, fn(f64) -> String)]) -> Vec<Label> {
+    let Some(cells) = case.cells("tables") else { return Vec::new() };
+    shown.iter().filter_map(|(name, column, show)| cells.line(name, column, show)).collect()
+}
+
+pub fn name_of(case: &Case) -> String {
+    format!("{}.{}", case.label("schema"), case.label("relation"))
+}
+
+fn vacuum_pressure(case: &Case) -> Explanation {
+    let (name, datname) = (name_of(case), case.label("datname"));
+    let times = text::number(case.value);
+    let Cause { name: cause_name, cause, fix, evidence: why } = cause::of(case.snapshot, &subject(case));
+    let mut lines = vec![evidence("decided", cause_name)];
+    lines.extend(why);
+    lines.extend(cells(
+        case,
+        &[("dead", "dead_bytes", text::bytes), ("dead rows", "dead_rows", text::count), ("last vacuum", "seconds_since_vacuum", ago)],
+    ));
+    Explanation {
+        title: format!("{name} of {datname} is {times} times past its vacuum trigger"),
+        detail: format!(
+            "Table {name} of {datname} has {times} times as many dead rows as autovacuum should let it have. Scans read them, and the table \
+             grows."
+        ),
+        cause,
+        fix,
+        evidence: lines,
+    }
+}
+
+fn ago(seconds: f64) -> String {
+    format!("{} ago", text::duration(seconds))
+}
+
+fn statistics_stale(case: &Case) -> Explanation {
+    let (name, datname) = (name_of(case), case.label("datname"));
+    let times = text::number(case.value);
+    Explanation {
+        title: format!("statistics of {name} of {datname} are old"),
+        detail: format!(
+            "{times} times as many rows of {name} changed since it was last analysed as autovacuum should let change. Plans are made for a \
+             table that is no more."
+        ),
+        cause: "Autovacuum is off or has no worker left, the table was just loaded, or it is locked whenever its turn comes.".to_owned(),
+        fix: format!("In {datname}: `ANALYZE {};`.", sql::relation(case.label("schema"), case.label("relation"))),
+        evidence: cells(case, &[("rows", "live_rows", text::count), ("last analyse", "seconds_since_analyze", ago)]),
+    }
+}
+
+fn autovacuum_saturated(case: &Case) -> Explanation {
+    let workers = case.related(WORKERS).map_or_else(|| "All".to_owned(), |workers| format!("All {}", text::count(workers)));
+    Explanation {
+        title: "all autovacuum workers are busy".to_owned(),
+        detail: format!("{workers} autovacuum workers have been busy for long, so tables wait for their turn while they bloat."),
+        cause: "Few workers for many tables, workers throttled by autovacuum_vacuum_cost_limit, or one very large table each.".to_owned(),
+        fix: "First let them go faster: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 2000; SELECT pg_reload_conf();`. Then more of \
+              them: `ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18."
+            .to_owned(),
+        evidence: workers_at_work(case.snapshot),
+    }
+}
+
+fn workers_at_work(snapshot: &Snapshot) -> Vec<Label> {
+    let Some(table) = snapshot.table("autovacuum_workers") else { return Vec::new() };
+    let cell = |column: &str, row: usize| table.text(column, row).unwrap_or_default();
+    let line = |row: usize| {
+        let since = text::duration(table.number("seconds", row).unwrap_or_default());
+        evidence(&format!("{} of {}", cell("relation", row), cell("datname", row)), format!("for {since}"))
+    };
+    (0..table.row_count()).take(5).map(line).collect()
+}
+
+fn autovacuum_disabled(case: &Case) -> Explanation {
+    let (name, datname) = (name_of(case), case.label("datname"));
+    Explanation {
+        title: format!("autovacuum is off for {name} of {datname}"),
+        detail: format!(
+            "Table {name} of {datname} is neither vacuumed nor analysed, except to save transaction ids, and then all at once."
+        ),
+        cause: "Somebody turned it off for a load, or because it was in the way, and did not turn it on again.".to_owned(),
+        fix: format!(
+            "In {datname}: `ALTER TABLE {} RESET (autovacuum_enabled);`.",
+            sql::relation(case.label("schema"), case.label("relation"))
+        ),
+        evidence: cells(
+            case,
+            &[("size", "size_bytes", text::bytes), ("dead", "dead_bytes", text::bytes), ("last vacuum", "seconds_since_vacuum", ago)],
+        ),
+    }
+}

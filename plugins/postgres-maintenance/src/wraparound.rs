@@ -1,0 +1,288 @@
+//! Transaction and multixact ids, which run out unless old rows are frozen in time.
+//!
+//! An age up to autovacuum_freeze_max_age is how PostgreSQL works; there a vacuum against wraparound begins. What is judged is whether
+//! that vacuum does its work.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value, evidence, label};
+use pharos_plugin::{Label, SkipReason, Snapshot, sql, text};
+
+use crate::horizon::oldest_in;
+use crate::vacuum::{TABLES, name_of, of_tables};
+
+const XID_AGE: &str = "pharos_postgres_xid_age_transactions";
+const MULTIXACT_AGE: &str = "pharos_postgres_multixact_age_transactions";
+const FREEZE_MAX: &str = "pharos_postgres_autovacuum_freeze_max_age_transactions";
+const MULTIXACT_FREEZE_MAX: &str = "pharos_postgres_autovacuum_multixact_freeze_max_age_transactions";
+const FAILSAFE_AGE: &str = "pharos_postgres_vacuum_failsafe_age_transactions";
+const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
+
+/// How many ids can be told from each other; PostgreSQL stops a few million before.
+const WRAPAROUND: f64 = 2_147_483_648.0;
+/// Where vacuum drops everything else in order to be in time, unless the server is set otherwise.
+const FAILSAFE: f64 = 1.6e9;
+/// A vacuum against wraparound that is under way may take its time up to here.
+const AT_WORK_MAX: f64 = 1.5;
+/// Tables that are told apart, the oldest first; the age of a datname is that of its oldest table.
+const TABLES_MAX: usize = 20;
+/// Holders younger than this are in nobody's way.
+const HOLDER_AGE_MIN: f64 = 1e6;
+
+struct Counter {
+    name: &'static str,
+    /// As people call it.
+    what: &'static str,
+    age: &'static str,
+    freeze_max: &'static str,
+    /// What freeze_max is where nobody could read it.
+    freeze_max_default: f64,
+    column: &'static str,
+    /// How SQL asks for the age of a relation.
+    relation_age: &'static str,
+}
+
+const COUNTERS: [Counter; 2] = [
+    Counter {
+        name: "xid",
+        what: "transaction id",
+        age: XID_AGE,
+        freeze_max: FREEZE_MAX,
+        freeze_max_default: 200e6,
+        column: "xid_age",
+        relation_age: "age(relfrozenxid)",
+    },
+    Counter {
+        name: "multixact",
+        what: "multixact id",
+        age: MULTIXACT_AGE,
+        freeze_max: MULTIXACT_FREEZE_MAX,
+        freeze_max_default: 400e6,
+        column: "multixact_age",
+        relation_age: "mxid_age(relminmxid)",
+    },
+];
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "wraparound-risk",
+        summary: "transaction ids run out",
+        category: "maintenance",
+        labels: &["datname", "counter"],
+        needs: &[XID_AGE, MULTIXACT_AGE],
+        hold_off: Duration::from_mins(10),
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::rising(500e6, 1e9, 400e6),
+        observe: ages_past_freezing,
+        explain: wraparound_risk,
+    },
+    Check {
+        id: "freeze-overdue",
+        summary: "ids are past the age at which they should be frozen, and it gets no better",
+        category: "maintenance",
+        labels: &["datname", "counter"],
+        needs: &[XID_AGE, MULTIXACT_AGE, FREEZE_MAX, MULTIXACT_FREEZE_MAX],
+        // A vacuum begins within a minute and mostly ends within the hour.
+        hold_off: Duration::from_hours(1),
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::rising_warning(1.05, 1.0),
+        observe: freezing_overdue_by,
+        explain: freeze_overdue,
+    },
+    Check {
+        id: "table-wraparound-risk",
+        summary: "a table is not frozen in time",
+        category: "maintenance",
+        labels: &["datname", "schema", "relation", "counter"],
+        needs: &[TABLES, "tables"],
+        hold_off: Duration::from_mins(10),
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::rising(500e6, 1e9, 400e6),
+        observe: table_ages,
+        explain: table_wraparound_risk,
+    },
+];
+
+impl Counter {
+    fn of(case: &Case) -> &'static Self {
+        let name = case.label("counter");
+        COUNTERS.iter().find(|counter| counter.name == name).unwrap_or(&COUNTERS[0])
+    }
+
+    fn freeze_max(&self, snapshot: &Snapshot) -> f64 {
+        snapshot.value(self.freeze_max).ok().flatten().unwrap_or(self.freeze_max_default)
+    }
+
+    fn label(&self) -> Label {
+        label("counter", self.name)
+    }
+}
+
+/// Of datnames that should have been frozen by now.
+fn ages_past_freezing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut observations = Vec::new();
+    for counter in &COUNTERS {
+        let freeze_max = counter.freeze_max(snapshot);
+        let old = each_value(snapshot, counter.age)?.into_iter().filter(|age| age.value >= freeze_max);
+        observations.extend(old.map(|age| Observation::new([age.labels, vec![counter.label()]].concat(), age.value)));
+    }
+    Ok(observations)
+}
+
+/// As a share of the age at which a vacuum has to begin. One that is under way has time, and a standby waits for its primary.
+fn freezing_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    if snapshot.value(IN_RECOVERY).ok().flatten() == Some(1.0) {
+        return Ok(Vec::new());
+    }
+    let at_work = datnames_at_work(snapshot);
+    let mut observations = Vec::new();
+    for counter in &COUNTERS {
+        let freeze_max = counter.freeze_max(snapshot).max(1.0);
+        for age in each_value(snapshot, counter.age)? {
+            let overdue = age.value / freeze_max;
+            let datname = age.labels.iter().find(|label| label.name == "datname").map_or("", |label| &label.value);
+            if overdue > 1.0 && (overdue >= AT_WORK_MAX || !at_work.iter().any(|at_work| at_work == datname)) {
+                observations.push(Observation::new([age.labels, vec![counter.label()]].concat(), overdue));
+            }
+        }
+    }
+    Ok(observations)
+}
+
+/// Where a worker vacuums against wraparound now.
+fn datnames_at_work(snapshot: &Snapshot) -> Vec<String> {
+    let Some(workers) = snapshot.table("autovacuum_workers") else { return Vec::new() };
+    let at_work = (0..workers.row_count()).filter(|row| workers.is("is_wraparound", *row));
+    at_work.filter_map(|row| workers.text("datname", row)).collect()
+}
+
+fn table_ages(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut observations = Vec::new();
+    for counter in &COUNTERS {
+        let freeze_max = counter.freeze_max(snapshot);
+        let mut old = of_tables(snapshot, |table, row| table.number(counter.column, row).filter(|age| *age >= freeze_max));
+        let unknown = old.extract_if(.., |age| age.unknown.is_some()).collect::<Vec<_>>();
+        old.sort_by(|a, b| b.value.total_cmp(&a.value));
+        old.truncate(TABLES_MAX);
+        observations.extend(old.into_iter().map(|age| Observation::new([age.labels, vec![counter.label()]].concat(), age.value)));
+        if counter.name == COUNTERS[0].name {
+            observations.extend(unknown);
+        }
+    }
+    Ok(observations)
+}
+
+fn wraparound_risk(case: &Case) -> Explanation {
+    let (counter, datname) = (Counter::of(case), case.label("datname"));
+    let (what, age) = (counter.what, text::count(case.value));
+    let used = text::percent(case.value / WRAPAROUND);
+    let failsafe = case.related(FAILSAFE_AGE).unwrap_or(FAILSAFE);
+    let urgency = if case.value >= failsafe {
+        " Vacuum is past its failsafe age: it skips indexes and all throttling, and may still be too late."
+    } else {
+        ""
+    };
+    let (cause, in_the_way) = in_the_way(case.snapshot, datname);
+    let tables = oldest_tables(case.snapshot, datname, counter);
+    Explanation {
+        title: format!("oldest {what} in {datname} is {age} old"),
+        detail: format!(
+            "Database {datname} has not frozen its oldest {what} for {age} transactions, {used} of what there is. Shortly before \
+             the end PostgreSQL refuses all writes.{urgency}"
+        ),
+        cause,
+        fix: format!("{in_the_way}{}", freeze(datname, counter, &tables)),
+        evidence: [vec![evidence("used of the id space", used)], lines(&tables)].concat(),
+    }
+}
+
+fn freeze_overdue(case: &Case) -> Explanation {
+    let (counter, datname) = (Counter::of(case), case.label("datname"));
+    let (what, times) = (counter.what, text::number(case.value));
+    let (cause, in_the_way) = in_the_way(case.snapshot, datname);
+    let tables = oldest_tables(case.snapshot, datname, counter);
+    Explanation {
+        title: format!("freezing {what}s of {datname} is overdue"),
+        detail: format!(
+            "The oldest {what} in {datname} is {times} times as old as {} allows, and no vacuum has made it younger. Nothing is wrong for \
+             its users yet.",
+            if counter.name == "xid" { "autovacuum_freeze_max_age" } else { "autovacuum_multixact_freeze_max_age" }
+        ),
+        cause,
+        fix: format!("{in_the_way}{}", freeze(datname, counter, &tables)),
+        evidence: lines(&tables),
+    }
+}
+
+/// Why freezing does not get on: somebody who holds the horizon, or else too slow a vacuum; and what to do about it first.
+fn in_the_way(snapshot: &Snapshot, datname: &str) -> (String, String) {
+    match oldest_in(snapshot, datname).filter(|holder| holder.age >= HOLDER_AGE_MIN) {
+        Some(holder) => (
+            format!(
+                "Vacuum cannot freeze what {} may still see, from {} transactions ago. {}",
+                holder.title(),
+                text::count(holder.age),
+                holder.cause()
+            ),
+            format!("First: {} ", holder.fix()),
+        ),
+        None => (
+            "Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that lock the \
+             table."
+                .to_owned(),
+            String::new(),
+        ),
+    }
+}
+
+struct Old {
+    schema: String,
+    relation: String,
+    age: f64,
+}
+
+fn oldest_tables(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Vec<Old> {
+    let Some(table) = snapshot.table("tables") else { return Vec::new() };
+    let cell = |column: &str, row: usize| table.text(column, row).unwrap_or_default();
+    let in_datname = (0..table.row_count()).filter(|row| table.has("datname", *row, datname));
+    let mut rows: Vec<_> = in_datname.filter_map(|row| Some((table.number(counter.column, row)?, row))).collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let old = |(age, row): (f64, usize)| Old { schema: cell("schema", row), relation: cell("relation", row), age };
+    rows.into_iter().take(3).map(old).collect()
+}
+
+fn lines(tables: &[Old]) -> Vec<Label> {
+    tables.iter().map(|old| evidence(&format!("{}.{}", old.schema, old.relation), text::count(old.age))).collect()
+}
+
+fn freeze(datname: &str, counter: &Counter, tables: &[Old]) -> String {
+    let relation_age = counter.relation_age;
+    match tables.first() {
+        Some(Old { schema, relation, .. }) => {
+            format!("In {datname}, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) {};`.", sql::relation(schema, relation))
+        }
+        None => format!(
+            "In {datname}: `SELECT oid::regclass, {relation_age} FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 2 DESC LIMIT 10;` \
+             and `VACUUM (FREEZE, VERBOSE)` the first."
+        ),
+    }
+}
+
+fn table_wraparound_risk(case: &Case) -> Explanation {
+    let (counter, datname, name) = (Counter::of(case), case.label("datname"), name_of(case));
+    let age = text::count(case.value);
+    let (cause, in_the_way) = in_the_way(case.snapshot, datname);
+    Explanation {
+        title: format!("oldest {} in {name} of {datname} is {age} old", counter.what),
+        detail: format!(
+            "Table {name} of {datname} has not been frozen for {age} transactions. Shortly before {} PostgreSQL refuses all writes.",
+            text::count(WRAPAROUND)
+        ),
+        cause,
+        fix: format!(
+            "{in_the_way}In {datname}: `VACUUM (FREEZE, VERBOSE) {};`.",
+            sql::relation(case.label("schema"), case.label("relation"))
+        ),
+        evidence: vec![evidence("used of the id space", text::percent(case.value / WRAPAROUND))],
+    }
+}

@@ -1,0 +1,54 @@
+//! Queries on a standby that replay had to cancel.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Thresholds, each_increase};
+use pharos_plugin::text;
+
+const CONFLICTS: &str = "pharos_postgres_standby_conflicts_total";
+
+pub const CHECKS: &[Check] = &[Check {
+    id: "standby-conflicts",
+    summary: "replay cancels queries on a standby",
+    category: "replication",
+    labels: &["datname", "reason"],
+    needs: &[CONFLICTS],
+    hold_off: Duration::ZERO,
+    keep_firing: Duration::from_mins(15),
+    grading: Grading::Scale(Direction::Rising, Thresholds { info: Some(1.0), warning: Some(10.0), critical: None, clear: 0.0 }),
+    observe: |snapshot| each_increase(snapshot, CONFLICTS),
+    explain: standby_conflicts,
+}];
+
+fn standby_conflicts(case: &Case) -> Explanation {
+    let (datname, reason) = (case.label("datname"), case.label("reason"));
+    let queries = text::counted(case.value, "query", "queries");
+    let (cause, fix) = match reason {
+        "snapshot" => (
+            "Rows that the query could still see were vacuumed on the primary.",
+            "Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`; vacuum there then waits.",
+        ),
+        "lock" => (
+            "A schema change on the primary took a lock that the query was in the way of.",
+            "Change the schema when no reports run, or give them time: `ALTER SYSTEM SET max_standby_streaming_delay = '5min'; SELECT \
+             pg_reload_conf();`; replay then waits.",
+        ),
+        "bufferpin" | "buffer_pin" => (
+            "The query held a page that replay had to clean up.",
+            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = '5min'; SELECT pg_reload_conf();`; replay then waits.",
+        ),
+        "tablespace" => ("A tablespace that held its temporary files was dropped.", "Set temp_tablespaces of the role to one that stays."),
+        "deadlock" => ("Replay and the query waited for each other.", "Repeat the query; keep transactions on the standby short."),
+        _ => (
+            "What the query read was changed or removed on the primary.",
+            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = '5min'; SELECT pg_reload_conf();`; replay then waits.",
+        ),
+    };
+    Explanation {
+        title: format!("replay cancelled {queries} in {datname} ({reason})"),
+        detail: format!("Since the previous collection replay cancelled {queries} in {datname} on this standby, for reason {reason}."),
+        cause: cause.to_owned(),
+        fix: fix.to_owned(),
+        evidence: Vec::new(),
+    }
+}

@@ -1,0 +1,54 @@
+//! Whether a database has exactly one primary, and whether its copies are what they should be. Each family of checks is a table in a file of
+//! its own: a new check is one entry.
+
+mod conflicts;
+mod slots;
+mod standbys;
+mod subscriptions;
+mod topology;
+
+use pharos_plugin::checks::{Family, Settings, Suite};
+use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
+
+static FAMILIES: [Family; 5] = [
+    Family::of("database", topology::CHECKS),
+    Family::of("postgres", standbys::CHECKS),
+    Family::of("postgres", conflicts::CHECKS),
+    Family::of("postgres", slots::CHECKS),
+    Family::of("postgres", subscriptions::CHECKS),
+];
+
+pub struct PostgresReplication {
+    suite: Suite,
+}
+
+export_alert_rule!(PostgresReplication);
+
+impl Plugin for PostgresReplication {
+    type Settings = Settings;
+
+    const DESCRIPTION: Description = Description {
+        id: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        summary: "whether a database has one primary, and whether its copies are what they should be",
+        settings_schema: include_str!("../schema.json"),
+        wants: &[],
+    };
+
+    fn new(settings: Settings) -> Result<Self, Failure> {
+        Ok(Self { suite: Suite::new(&FAMILIES, &settings)? })
+    }
+}
+
+impl AlertRule for PostgresReplication {
+    fn rules(&self) -> Vec<Rule> {
+        self.suite.rules()
+    }
+
+    fn evaluate(&self, snapshot: &Snapshot) -> Result<Report, Failure> {
+        Ok(self.suite.evaluate(snapshot))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! Replication slots: those that keep WAL for nobody, that keep too much, or that lose what they need. A standby has slots as well.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{
+    Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_one, each_value, each_zero, evidence,
+};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
+
+const SLOT_ACTIVE: &str = "pharos_postgres_slot_active";
+const SLOT_RETAINED_BYTES: &str = "pharos_postgres_slot_retained_bytes";
+const SLOT_SAFE_BYTES: &str = "pharos_postgres_slot_safe_bytes";
+const SLOT_WAL_LOST: &str = "pharos_postgres_slot_wal_lost";
+const SLOT_INACTIVE_SECONDS: &str = "pharos_postgres_slot_inactive_seconds";
+const SLOT_INVALIDATED: &str = "pharos_postgres_slot_invalidated";
+const WAL_BYTES: &str = "pharos_postgres_wal_bytes_total";
+const WAL_DIRECTORY: &str = "pharos_postgres_wal_directory_size_bytes";
+
+const GIB: f64 = 1_073_741_824.0;
+
+/// What invalidates a slot by taking its WAL; that has a check of its own.
+const WAL_REMOVED: &str = "wal_removed";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "slot-inactive",
+        summary: "nobody consumes a replication slot",
+        category: "replication",
+        labels: &["slot", "slot_type"],
+        needs: &[SLOT_ACTIVE],
+        // A consumer may restart, or be a batch job.
+        hold_off: Duration::from_mins(30),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: |snapshot| each_zero(snapshot, SLOT_ACTIVE),
+        explain: slot_inactive,
+    },
+    Check {
+        id: "slot-losing-wal",
+        summary: "a replication slot loses the WAL it needs",
+        category: "replication",
+        labels: &["slot", "slot_type"],
+        needs: &[SLOT_WAL_LOST],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        // 0.5: the next checkpoint may remove it; 1: it is gone.
+        grading: Grading::rising(0.5, 1.0, 0.0),
+        observe: losing_wal,
+        explain: slot_losing_wal,
+    },
+    Check {
+        id: "slot-invalidated",
+        summary: "a replication slot can never be used again",
+        category: "replication",
+        labels: &["slot", "slot_type"],
+        needs: &[SLOT_INVALIDATED, "slots"],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| invalidated(snapshot),
+        explain: slot_invalidated,
+    },
+    Check {
+        id: "slot-retains-much",
+        summary: "a replication slot keeps much WAL",
+        category: "replication",
+        labels: &["slot", "slot_type"],
+        needs: &[SLOT_RETAINED_BYTES],
+        hold_off: Duration::from_mins(5),
+        keep_firing: Duration::from_mins(5),
+        grading: Grading::rising(10.0 * GIB, 50.0 * GIB, 5.0 * GIB),
+        observe: |snapshot| each_value(snapshot, SLOT_RETAINED_BYTES),
+        explain: slot_retains_much,
+    },
+    Check {
+        id: "slot-soon-losing-wal",
+        summary: "a replication slot will lose WAL within hours",
+        category: "replication",
+        labels: &["slot", "slot_type"],
+        needs: &[SLOT_SAFE_BYTES, SLOT_RETAINED_BYTES, SLOT_ACTIVE, WAL_BYTES],
+        // The rate of writing goes up and down.
+        hold_off: Duration::from_mins(10),
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::Scale(
+            Direction::Falling,
+            Thresholds { info: None, warning: Some(6.0 * 3_600.0), critical: Some(3_600.0), clear: 8.0 * 3_600.0 },
+        ),
+        observe: seconds_until_loss,
+        explain: slot_soon_losing_wal,
+    },
+];
+
+/// What a check of WAL sees: not what was invalidated for another reason.
+fn losing_wal(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = each_value(snapshot, SLOT_WAL_LOST)?;
+    let otherwise = invalidated(snapshot).unwrap_or_default();
+    all.retain(|slot| !otherwise.iter().any(|other| other.labels == slot.labels));
+    Ok(all)
+}
+
+/// For another reason than that WAL was removed.
+fn invalidated(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = each_one(snapshot, SLOT_INVALIDATED)?;
+    let table = snapshot.table("slots");
+    let reason = |slot: &Observation| {
+        let table = table.as_ref()?;
+        table.text("invalidation_reason", table.find(&slot.labels)?)
+    };
+    all.retain(|slot| reason(slot).is_some_and(|reason| reason != WAL_REMOVED));
+    Ok(all)
+}
+
+/// At the present rate of writing. A slot whose consumer keeps up loses nothing, however fast the server writes.
+fn seconds_until_loss(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let written = snapshot.rates(WAL_BYTES)?.values.first().copied().filter(|rate| *rate > 0.0);
+    let Some(written) = written else { return Ok(Vec::new()) };
+    let (retained, active) = (each_value(snapshot, SLOT_RETAINED_BYTES)?, each_value(snapshot, SLOT_ACTIVE)?);
+    let of = |all: &[Observation], slot: &Observation| all.iter().find(|other| other.labels == slot.labels).map(|other| other.value);
+    let falls_behind =
+        |slot: &Observation| of(&active, slot) == Some(0.0) || of(&retained, slot).is_some_and(|retained| retained > slot.value);
+    let safe = each_value(snapshot, SLOT_SAFE_BYTES)?.into_iter().filter(falls_behind);
+    Ok(safe.map(|slot| Observation::new(slot.labels, slot.value.max(0.0) / written)).collect())
+}
+
+fn slot_inactive(case: &Case) -> Explanation {
+    let slot = case.label("slot");
+    let literal = sql::literal(slot);
+    let retained =
+        case.related_series(SLOT_RETAINED_BYTES).map_or_else(|| "WAL".to_owned(), |bytes| format!("{} of WAL", text::bytes(bytes)));
+    Explanation {
+        title: format!("slot {slot} has no consumer"),
+        detail: format!(
+            "Nobody consumes replication slot {slot}, which keeps {retained} on disk, more with every write until the disk is full."
+        ),
+        cause: "Its standby or subscriber is down, or was removed without its slot.".to_owned(),
+        fix: format!(
+            "Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot({literal});`. Bound what slots keep: `ALTER \
+             SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`."
+        ),
+        evidence: slot_facts(case),
+    }
+}
+
+fn slot_losing_wal(case: &Case) -> Explanation {
+    let slot = case.label("slot");
+    let literal = sql::literal(slot);
+    let (title, detail) = if case.severity == Severity::Critical {
+        (format!("slot {slot} has lost WAL"), "WAL that its consumer needs has been removed: the consumer cannot go on.")
+    } else {
+        (format!("slot {slot} is about to lose WAL"), "Its WAL is beyond max_slot_wal_keep_size and goes with the next checkpoint.")
+    };
+    Explanation {
+        title,
+        detail: format!("Replication slot {slot}: {detail}"),
+        cause: "The consumer is too slow or away for longer than max_slot_wal_keep_size allows.".to_owned(),
+        fix: format!(
+            "While WAL is only unreserved: raise the limit at once, `ALTER SYSTEM SET max_slot_wal_keep_size = '200GB'; SELECT \
+             pg_reload_conf();`. Once it is lost: `SELECT pg_drop_replication_slot({literal});` and build the consumer anew."
+        ),
+        evidence: slot_facts(case),
+    }
+}
+
+fn slot_facts(case: &Case) -> Vec<Label> {
+    let retained = case.related_series(SLOT_RETAINED_BYTES).map(|bytes| evidence("WAL kept", text::bytes(bytes)));
+    let safe = case.related_series(SLOT_SAFE_BYTES).map(|bytes| evidence("WAL until loss", text::bytes(bytes)));
+    let away = case.related_series(SLOT_INACTIVE_SECONDS).filter(|seconds| *seconds > 0.0);
+    let away = away.map(|seconds| evidence("inactive for", text::duration(seconds)));
+    [retained, safe, away].into_iter().flatten().collect()
+}
+
+fn slot_invalidated(case: &Case) -> Explanation {
+    let slot = case.label("slot");
+    let table = case.snapshot.table("slots");
+    let reason = table.and_then(|table| table.text("invalidation_reason", table.find(case.labels)?)).unwrap_or_default();
+    let (cause, again) = match reason.as_str() {
+        "rows_removed" => (
+            "Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.",
+            "On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`",
+        ),
+        "wal_level_insufficient" => (
+            "wal_level was lowered below `logical` on the primary.",
+            "On the primary: `ALTER SYSTEM SET wal_level = 'logical';` and a restart",
+        ),
+        "idle_timeout" => (
+            "Its consumer was away for longer than idle_replication_slot_timeout.",
+            "For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_reload_conf();`",
+        ),
+        _ => ("Its consumer can no longer get what it needs.", "The server's log has the reason"),
+    };
+    Explanation {
+        title: format!("slot {slot} is invalidated"),
+        detail: format!("Replication slot {slot} can never be used again{}. Its consumer has to begin anew.", of_reason(&reason)),
+        cause: cause.to_owned(),
+        fix: format!("`SELECT pg_drop_replication_slot({});`, then build the consumer anew. {again}.", sql::literal(slot)),
+        evidence: slot_facts(case),
+    }
+}
+
+fn of_reason(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+fn slot_retains_much(case: &Case) -> Explanation {
+    let (slot, retained) = (case.label("slot"), text::bytes(case.value));
+    let is_away = case.related_series(SLOT_ACTIVE) == Some(0.0);
+    let directory = case.related(WAL_DIRECTORY).map(|size| evidence("pg_wal", text::bytes(size)));
+    Explanation {
+        title: format!("slot {slot} keeps {retained} of WAL"),
+        detail: format!(
+            "Replication slot {slot} keeps {retained} of WAL on disk for its consumer. When the disk is full, the server stops."
+        ),
+        cause: if is_away { "Its consumer is away." } else { "Its consumer is connected and slower than the server writes." }.to_owned(),
+        fix: format!(
+            "{}. Bound what slots keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`.",
+            if is_away {
+                format!("Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot({});`", sql::literal(slot))
+            } else {
+                format!(
+                    "See where it stands: `SELECT active_pid, restart_lsn, confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = {};`, \
+                     and what a logical consumer waits for in pg_stat_replication",
+                    sql::literal(slot)
+                )
+            }
+        ),
+        evidence: slot_facts(case).into_iter().chain(directory).collect(),
+    }
+}
+
+fn slot_soon_losing_wal(case: &Case) -> Explanation {
+    let (slot, left) = (case.label("slot"), text::duration(case.value));
+    Explanation {
+        title: format!("slot {slot} loses WAL in {left}"),
+        detail: format!(
+            "At the present rate of writing, replication slot {slot} is past max_slot_wal_keep_size in {left}. After that its consumer has \
+             to begin anew."
+        ),
+        cause: "Its consumer is away, or slower than the server writes.".to_owned(),
+        fix: "Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = '200GB'; SELECT \
+              pg_reload_conf();`."
+            .to_owned(),
+        evidence: slot_facts(case),
+    }
+}

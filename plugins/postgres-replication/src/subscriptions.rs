@@ -1,0 +1,191 @@
+//! Subscriptions: logical replication as the one who receives it sees it.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase, each_value, each_zero, evidence};
+use pharos_plugin::{Severity, SkipReason, Snapshot, sql, text};
+
+const UP: &str = "pharos_postgres_subscription_up";
+const ENABLED: &str = "pharos_postgres_subscription_enabled";
+const MESSAGE_AGE: &str = "pharos_postgres_subscription_message_age_seconds";
+const APPLY_ERRORS: &str = "pharos_postgres_subscription_apply_errors_total";
+const SYNC_ERRORS: &str = "pharos_postgres_subscription_sync_errors_total";
+const NOT_READY: &str = "pharos_postgres_subscription_tables_not_ready";
+
+const SUBSCRIPTION: [&str; 2] = ["datname", "subscription"];
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "subscription-down",
+        summary: "an enabled subscription has no worker",
+        category: "replication",
+        labels: &SUBSCRIPTION,
+        needs: &[UP, ENABLED],
+        // A worker that failed is started again after five seconds.
+        hold_off: Duration::from_mins(2),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: down_though_enabled,
+        explain: subscription_down,
+    },
+    Check {
+        id: "subscription-disabled",
+        summary: "a subscription is disabled",
+        category: "replication",
+        labels: &SUBSCRIPTION,
+        needs: &[ENABLED],
+        hold_off: Duration::from_mins(10),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: |snapshot| each_zero(snapshot, ENABLED),
+        explain: subscription_disabled,
+    },
+    Check {
+        id: "subscription-silent",
+        summary: "a subscription heard nothing from its publisher for long",
+        category: "replication",
+        labels: &SUBSCRIPTION,
+        needs: &[MESSAGE_AGE],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(120.0, 600.0, 60.0),
+        observe: |snapshot| each_value(snapshot, MESSAGE_AGE),
+        explain: subscription_silent,
+    },
+    Check {
+        id: "subscription-errors",
+        summary: "a subscription cannot apply what it receives",
+        category: "replication",
+        labels: &SUBSCRIPTION,
+        needs: &[APPLY_ERRORS],
+        hold_off: Duration::ZERO,
+        // A worker that fails waits, then fails again: while it goes on this is one alert.
+        keep_firing: Duration::from_mins(15),
+        grading: Grading::rising_warning(1.0, 0.0),
+        observe: errors,
+        explain: subscription_errors,
+    },
+    Check {
+        id: "subscription-not-ready",
+        summary: "tables of a subscription are not copied yet",
+        category: "replication",
+        labels: &SUBSCRIPTION,
+        needs: &[NOT_READY],
+        hold_off: Duration::from_hours(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_warning(1.0, 0.0),
+        observe: |snapshot| each_value(snapshot, NOT_READY),
+        explain: subscription_not_ready,
+    },
+];
+
+/// One that is disabled is down because somebody wants it so.
+fn down_though_enabled(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let disabled = each_zero(snapshot, ENABLED)?;
+    let mut down = each_zero(snapshot, UP)?;
+    down.retain(|one| !disabled.iter().any(|other| other.labels == one.labels));
+    Ok(down)
+}
+
+/// Errors while applying, and while copying where the server counts them.
+fn errors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = each_increase(snapshot, APPLY_ERRORS)?;
+    let sync = each_increase(snapshot, SYNC_ERRORS).unwrap_or_default();
+    for one in &mut all {
+        one.value += sync.iter().find(|other| other.labels == one.labels).map_or(0.0, |other| other.value);
+    }
+    Ok(all)
+}
+
+fn name(case: &Case) -> (String, String) {
+    (case.label("subscription").to_owned(), case.label("datname").to_owned())
+}
+
+fn subscription_down(case: &Case) -> Explanation {
+    let (subscription, datname) = name(case);
+    Explanation {
+        title: format!("subscription {subscription} of {datname} is down"),
+        detail: format!(
+            "Subscription {subscription} of {datname} is enabled and no worker runs for it. Its tables grow old, and its slot on the \
+             publisher keeps WAL there."
+        ),
+        cause: "The publisher is away or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use."
+            .to_owned(),
+        fix: format!(
+            "The server's log says why. In {datname}: `SELECT subname, pid, received_lsn, latest_end_time FROM pg_stat_subscription WHERE \
+             subname = {};`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = 16;`, which needs a restart.",
+            sql::literal(&subscription)
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+fn subscription_disabled(case: &Case) -> Explanation {
+    let (subscription, datname) = name(case);
+    Explanation {
+        title: format!("subscription {subscription} of {datname} is disabled"),
+        detail: format!(
+            "Subscription {subscription} of {datname} receives nothing, while its slot on the publisher keeps WAL until the disk there is full."
+        ),
+        cause: "Somebody disabled it, or an error did, where disable_on_error is set.".to_owned(),
+        fix: format!(
+            "In {datname}: `ALTER SUBSCRIPTION {0} ENABLE;`, after a look at the server's log; if it is no longer wanted, `DROP SUBSCRIPTION \
+             {0};`, which drops its slot as well.",
+            sql::identifier(&subscription)
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+fn subscription_silent(case: &Case) -> Explanation {
+    let (subscription, datname) = name(case);
+    let age = text::duration(case.value);
+    Explanation {
+        title: format!("subscription {subscription} of {datname} heard nothing for {age}"),
+        detail: format!(
+            "The publisher last sent something to subscription {subscription} of {datname} {age} ago. It says at least that it is alive more \
+             often than that."
+        ),
+        cause: "The network between them drops what it carries, the publisher hangs, or the worker waits for a lock.".to_owned(),
+        fix: format!(
+            "In {datname}: `SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'logical replication worker';` \
+             tells a lock; else let it connect anew: `ALTER SUBSCRIPTION {0} DISABLE;` and `ALTER SUBSCRIPTION {0} ENABLE;`.",
+            sql::identifier(&subscription)
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+fn subscription_errors(case: &Case) -> Explanation {
+    let (subscription, datname) = name(case);
+    let errors = text::counted(case.value, "error", "errors");
+    let total = case.related_series(APPLY_ERRORS).map(|total| evidence("errors while applying", text::count(total)));
+    Explanation {
+        title: format!("subscription {subscription} of {datname} fails"),
+        detail: format!("Subscription {subscription} of {datname} had {errors} since the previous collection and does not get on."),
+        cause: "A change does not fit: a row that is already there, a column or table that is missing, a constraint of the subscriber."
+            .to_owned(),
+        fix: format!(
+            "The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, \
+             in {datname}: `ALTER SUBSCRIPTION {} SKIP (lsn = '0/12345678');` with the LSN of the log.",
+            sql::identifier(&subscription)
+        ),
+        evidence: total.into_iter().collect(),
+    }
+}
+
+fn subscription_not_ready(case: &Case) -> Explanation {
+    let (subscription, datname) = name(case);
+    let tables = text::counted(case.value, "table", "tables");
+    Explanation {
+        title: format!("{tables} of subscription {subscription} not copied"),
+        detail: format!("{tables} of subscription {subscription} of {datname} are not copied yet, so changes of them are not applied."),
+        cause: "The copy is large, fails and is begun again, or has no worker: max_sync_workers_per_subscription.".to_owned(),
+        fix: format!(
+            "In {datname}: `SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel WHERE srsubstate <> 'r';`, and the server's log. A \
+             table that was added later needs `ALTER SUBSCRIPTION {} REFRESH PUBLICATION;`.",
+            sql::identifier(&subscription)
+        ),
+        evidence: Vec::new(),
+    }
+}

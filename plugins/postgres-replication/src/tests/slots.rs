@@ -1,0 +1,152 @@
+//! Slots.
+
+use expect_test::expect;
+
+use super::{check, check_words};
+
+#[test]
+fn slots_are_watched_for_consumers_and_loss() {
+    let facts = r#"
+        replication present
+        pharos_postgres_slot_active{slot="s1",slot_type="physical"} 0
+        pharos_postgres_slot_active{slot="s2",slot_type="logical"} 1
+        pharos_postgres_slot_retained_bytes{slot="s1",slot_type="physical"} 5368709120
+        pharos_postgres_slot_safe_bytes{slot="s2",slot_type="logical"} 1048576
+        pharos_postgres_slot_wal_lost{slot="s1",slot_type="physical"} 1
+        pharos_postgres_slot_wal_lost{slot="s2",slot_type="logical"} 0.5
+    "#;
+    check_words(
+        "slot-inactive",
+        facts,
+        expect![[r#"
+            slot s1 has no consumer
+            Nobody consumes replication slot s1, which keeps 5 GiB of WAL on disk, more with every write until the disk is full.
+            > Its standby or subscriber is down, or was removed without its slot.
+            > Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot('s1');`. Bound what slots keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`.
+            - WAL kept: 5 GiB
+        "#]],
+    );
+    check(
+        "slot-losing-wal",
+        facts,
+        expect![[r#"
+        slot-losing-wal{slot=s1,slot_type=physical}: raise critical: slot s1 has lost WAL
+        slot-losing-wal{slot=s2,slot_type=logical}: raise warning: slot s2 is about to lose WAL
+    "#]],
+    );
+}
+
+#[test]
+fn an_invalid_slot_is_told_once_by_its_reason() {
+    let facts = |reason: &str| {
+        format!(
+            r#"
+            replication present
+            pharos_postgres_slot_wal_lost{{slot="s1",slot_type="logical"}} 1
+            pharos_postgres_slot_invalidated{{slot="s1",slot_type="logical"}} 1
+            pharos_postgres_slot_inactive_seconds{{slot="s1",slot_type="logical"}} 7200
+            table slots
+            | slot text | slot_type text | wal_status text | invalidation_reason text |
+            | s1 | logical | lost | {reason} |
+        "#
+        )
+    };
+    check(
+        "slot-losing-wal",
+        &facts("wal_removed"),
+        expect![[r#"
+        slot-losing-wal{slot=s1,slot_type=logical}: raise critical: slot s1 has lost WAL
+    "#]],
+    );
+    check("slot-invalidated", &facts("wal_removed"), expect![[""]]);
+    check("slot-losing-wal", &facts("idle_timeout"), expect![[""]]);
+    check_words(
+        "slot-invalidated",
+        &facts("idle_timeout"),
+        expect![[r#"
+            slot s1 is invalidated
+            Replication slot s1 can never be used again: idle_timeout. Its consumer has to begin anew.
+            > Its consumer was away for longer than idle_replication_slot_timeout.
+            > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew. For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_reload_conf();`.
+            - inactive for: 2 h
+        "#]],
+    );
+    check_words(
+        "slot-invalidated",
+        &facts("rows_removed"),
+        expect![[r#"
+            slot s1 is invalidated
+            Replication slot s1 can never be used again: rows_removed. Its consumer has to begin anew.
+            > Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.
+            > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew. On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`.
+            - inactive for: 2 h
+        "#]],
+    );
+}
+
+const FAR_BEHIND: &str = r#"
+    replication present
+    pharos_postgres_slot_active{slot="away",slot_type="physical"} 0
+    pharos_postgres_slot_active{slot="slow",slot_type="logical"} 1
+    pharos_postgres_slot_active{slot="good",slot_type="logical"} 1
+    pharos_postgres_slot_retained_bytes{slot="away",slot_type="physical"} 21474836480
+    pharos_postgres_slot_retained_bytes{slot="slow",slot_type="logical"} 64424509440
+    pharos_postgres_slot_retained_bytes{slot="good",slot_type="logical"} 1048576
+    pharos_postgres_slot_safe_bytes{slot="away",slot_type="physical"} 32212254720
+    pharos_postgres_slot_safe_bytes{slot="slow",slot_type="logical"} 1073741824
+    pharos_postgres_slot_safe_bytes{slot="good",slot_type="logical"} 4294967296
+    pharos_postgres_slot_inactive_seconds{slot="away",slot_type="physical"} 7200
+    wal present
+    pharos_postgres_wal_bytes_total 5 rate 2000000
+"#;
+
+#[test]
+fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
+    check(
+        "slot-retains-much",
+        FAR_BEHIND,
+        expect![[r#"
+        slot-retains-much{slot=away,slot_type=physical}: raise warning: slot away keeps 20 GiB of WAL
+        slot-retains-much{slot=slow,slot_type=logical}: raise critical: slot slow keeps 60 GiB of WAL
+    "#]],
+    );
+    check_words(
+        "slot-retains-much",
+        FAR_BEHIND,
+        expect![[r#"
+        slot away keeps 20 GiB of WAL
+        Replication slot away keeps 20 GiB of WAL on disk for its consumer. When the disk is full, the server stops.
+        > Its consumer is away.
+        > Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot('away');`. Bound what slots keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`.
+        - WAL kept: 20 GiB
+        - WAL until loss: 30 GiB
+        - inactive for: 2 h
+    "#]],
+    );
+}
+
+#[test]
+fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
+    check(
+        "slot-soon-losing-wal",
+        FAR_BEHIND,
+        expect![[r#"
+        slot-soon-losing-wal{slot=away,slot_type=physical}: raise warning: slot away loses WAL in 4 h 28 min
+        slot-soon-losing-wal{slot=slow,slot_type=logical}: raise critical: slot slow loses WAL in 8 min 57 s
+    "#]],
+    );
+    check_words(
+        "slot-soon-losing-wal",
+        FAR_BEHIND,
+        expect![[r#"
+        slot away loses WAL in 4 h 28 min
+        At the present rate of writing, replication slot away is past max_slot_wal_keep_size in 4 h 28 min. After that its consumer has to begin anew.
+        > Its consumer is away, or slower than the server writes.
+        > Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = '200GB'; SELECT pg_reload_conf();`.
+        - WAL kept: 20 GiB
+        - WAL until loss: 30 GiB
+        - inactive for: 2 h
+    "#]],
+    );
+    check("slot-soon-losing-wal", &FAR_BEHIND.replace("rate 2000000", "rate 0"), expect![[""]]);
+}

@@ -1,0 +1,208 @@
+//! A database as a whole.
+
+use expect_test::{Expect, expect};
+use pharos_plugin::testing::{Facts, render};
+
+use super::{judge, words};
+
+/// A primary and its standby, then what is said in place of parts of that.
+fn database(changes: &[(&str, &str)]) -> Facts {
+    let mut text = r#"
+        topology present
+        pharos_database_members 2
+        pharos_database_primaries 1
+        pharos_database_split_brain 0
+        pharos_database_clusters 1
+        pharos_database_primary_changes_total 1 rate 0
+        pharos_database_member_lag_seconds{member="db2:5432"} 2
+        pharos_database_member_lag_bytes{member="db2:5432"} 1048576
+        table members
+        | member text | role text | up boolean | timeline integer | system_identifier text |
+        | db1:5432 | primary | true | 3 | 7300000000000000001 |
+        | db2:5432 | standby | true | 3 | 7300000000000000001 |
+    "#
+    .to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let sender = r#"
+        replication present
+        pharos_postgres_replication_lag_bytes{standby="db2",client="10.0.0.2"} 0
+    "#;
+    let none = "replication present\npharos_postgres_replication_lag_bytes";
+    Facts::database(&text, &[("db1:5432", sender), ("db2:5432", none), ("db3:5432", none)])
+}
+
+#[track_caller]
+fn check(id: &str, changes: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(&render(&judge(id, &database(changes))));
+}
+
+#[track_caller]
+fn check_words(id: &str, changes: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(&words(&judge(id, &database(changes)).findings[0]));
+}
+
+#[test]
+fn a_database_as_it_should_be_is_no_alert() {
+    for check in super::Family::all(&super::FAMILIES[..1]) {
+        assert_eq!(render(&judge(check.id, &database(&[]))), "", "{}", check.id);
+    }
+}
+
+#[test]
+fn two_primaries_are_both_named_and_the_old_one_is_to_be_stopped() {
+    let split = [("split_brain 0", "split_brain 1"), ("db2:5432 | standby | true | 3", "db2:5432 | primary | true | 4")];
+    check(
+        "split-brain",
+        &split,
+        expect![[r#"
+        split-brain: raise critical: split brain: db1:5432 and db2:5432 are primaries
+    "#]],
+    );
+    check_words(
+        "split-brain",
+        &split,
+        expect![[r#"
+        split brain: db1:5432 and db2:5432 are primaries
+        db1:5432 and db2:5432 are primaries of one cluster and both take writes. What one of them took is lost when it is made a standby.
+        > A standby was promoted while the primary went on or came back: nobody kept it from starting.
+        > At once, on db1:5432: stop it, `pg_ctl stop -m fast -D DATA_DIRECTORY`, and keep it from being started again. Save what only it has, then `pg_rewind --target-pgdata=DATA_DIRECTORY --source-server='host=NEW_PRIMARY user=postgres dbname=postgres'` and start it as a standby.
+        - db1:5432: primary, timeline 3
+        - db2:5432: primary, timeline 4
+    "#]],
+    );
+}
+
+#[test]
+fn without_a_primary_that_answers_nobody_takes_writes() {
+    check(
+        "no-primary",
+        &[("primary | true", "primary | false")],
+        expect![[r#"
+        no-primary: raise critical: no server takes writes
+    "#]],
+    );
+    check_words(
+        "no-primary",
+        &[("primary | true", "primary | false")],
+        expect![[r#"
+        no server takes writes
+        None of the 2 servers is a primary that can be reached, so every write fails. db1:5432, the primary so far, does not answer.
+        > The primary is down or cut off and no standby was promoted, or it was demoted by mistake.
+        > Bring the primary back; or, once it is certain that it stays down, on db2:5432: `SELECT pg_promote();`.
+        - db1:5432: primary, timeline 3, down
+        - db2:5432: standby, timeline 3
+    "#]],
+    );
+    check(
+        "no-primary",
+        &[("primary | true", "standby | true")],
+        expect![[r#"
+        no-primary: raise critical: no server takes writes
+    "#]],
+    );
+    check(
+        "no-primary",
+        &[("primary | true", "unknown | true")],
+        expect![[r#"
+        no-primary: skipped: db1:5432 does not say yet whether it is the primary
+    "#]],
+    );
+}
+
+#[test]
+fn servers_of_different_clusters_are_told_apart() {
+    let differ = [("clusters 1", "clusters 2"), ("standby | true | 3 | 7300000000000000001", "standby | true | 3 | 7300000000000000002")];
+    check(
+        "clusters-differ",
+        &differ,
+        expect![[r#"
+        clusters-differ: raise critical: servers of 2 different clusters
+    "#]],
+    );
+    check_words(
+        "clusters-differ",
+        &differ,
+        expect![[r#"
+        servers of 2 different clusters
+        Servers that the configuration calls one database were made by different runs of initdb. They do not replicate each other, so none can take over for another.
+        > A wrong address in the configuration, or a server that was made anew behind the address of an old one.
+        > `SELECT system_identifier FROM pg_control_system();` on each. Mend `replicas` of `[[database]]`, or build the odd one anew with pg_basebackup from the primary.
+        - db1:5432: system identifier 7300000000000000001
+        - db2:5432: system identifier 7300000000000000002
+    "#]],
+    );
+}
+
+#[test]
+fn a_change_of_the_primary_is_an_info() {
+    check_words(
+        "primary-changed",
+        &[("total 1 rate 0", "total 2 rate 0.1")],
+        expect![[r#"
+        db1:5432 is the primary now
+        Another server than before takes writes. What the old primary had not sent is lost.
+        > A failover or switchover, by hand or by a manager such as Patroni.
+        > If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with standby.signal. After an unplanned change, `SELECT count(*) FROM pg_replication_slots;`: slots do not move along before PostgreSQL 17.
+        - db1:5432: primary, timeline 3
+        - db2:5432: standby, timeline 3
+    "#]],
+    );
+}
+
+#[test]
+fn a_standby_is_behind_whether_it_is_connected_or_not() {
+    check(
+        "member-lag",
+        &[("} 2", "} 60")],
+        expect![[r#"
+        member-lag{member=db2:5432}: raise warning: db2:5432 is 1 min behind its primary
+    "#]],
+    );
+    check_words(
+        "member-lag",
+        &[("} 2", "} 600")],
+        expect![[r#"
+        db2:5432 is 10 min behind its primary
+        Changes of 10 min are not yet replayed by db2:5432. Reads from it are that old, and a failover to it loses as much or waits.
+        > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
+        > On the primary: `SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_get_wal_replay_pause_state();` and `SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`.
+        - lag in WAL: 1 MiB
+    "#]],
+    );
+}
+
+#[test]
+fn standbys_without_a_sender_are_counted_over_all_servers() {
+    let third = [("| db2:5432 | standby", "| db3:5432 | standby | true | 3 | 7300000000000000001 |\n| db2:5432 | standby")];
+    check(
+        "standby-not-connected",
+        &third,
+        expect![[r#"
+        standby-not-connected: raise warning: 1 standby is sent nothing
+    "#]],
+    );
+    check_words(
+        "standby-not-connected",
+        &third,
+        expect![[r#"
+        1 standby is sent nothing
+        1 standby is up, but no server of the database sends WAL to as many: reads from it grow older, and it cannot take over.
+        > The standby cannot reach its primary or is refused by it, or its primary_conninfo leads elsewhere.
+        > On each standby: `SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. A standby that is fed from an archive alone is meant so: `standby-not-connected = { enabled = false }`.
+        - db1:5432: primary, timeline 3
+        - db3:5432: standby, timeline 3
+        - db2:5432: standby, timeline 3
+    "#]],
+    );
+    let facts = Facts::database(
+        "topology present\npharos_database_members 2\ntable members\n| member text | role text | up boolean |\n| db2:5432 | standby | true |",
+        &[("db2:5432", "replication failed permission denied\npharos_postgres_replication_lag_bytes")],
+    );
+    expect![[r#"
+        standby-not-connected: skipped: part `replication` failed: permission denied
+    "#]]
+    .assert_eq(&render(&judge("standby-not-connected", &facts)));
+}

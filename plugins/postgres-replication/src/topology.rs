@@ -1,0 +1,269 @@
+//! A database as a whole: its primary, and whether its servers agree.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{
+    Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, each_one, each_value, evidence,
+};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, text};
+
+const PRIMARIES: &str = "pharos_database_primaries";
+const MEMBERS: &str = "pharos_database_members";
+const SPLIT_BRAIN: &str = "pharos_database_split_brain";
+const CLUSTERS: &str = "pharos_database_clusters";
+const PRIMARY_CHANGES: &str = "pharos_database_primary_changes_total";
+const LAG_SECONDS: &str = "pharos_database_member_lag_seconds";
+const LAG_BYTES: &str = "pharos_database_member_lag_bytes";
+const SENDERS: &str = "pharos_postgres_replication_lag_bytes";
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "split-brain",
+        summary: "two primaries take writes",
+        category: "replication",
+        labels: &[],
+        needs: &[SPLIT_BRAIN],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: |snapshot| each_one(snapshot, SPLIT_BRAIN),
+        explain: split_brain,
+    },
+    Check {
+        id: "no-primary",
+        summary: "no server takes writes",
+        category: "replication",
+        labels: &[],
+        needs: &[PRIMARIES, "members"],
+        // A failover by hand takes a moment.
+        hold_off: Duration::from_secs(30),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Critical),
+        observe: without_primary,
+        explain: no_primary,
+    },
+    Check {
+        id: "clusters-differ",
+        summary: "servers of one database are of different clusters",
+        category: "replication",
+        labels: &[],
+        needs: &[CLUSTERS],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Scale(Direction::Rising, Thresholds { info: None, warning: None, critical: Some(2.0), clear: 1.0 }),
+        observe: |snapshot| each_value(snapshot, CLUSTERS),
+        explain: clusters_differ,
+    },
+    Check {
+        id: "primary-changed",
+        summary: "another server became the primary",
+        category: "replication",
+        labels: &[],
+        needs: &[PRIMARY_CHANGES],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::from_hours(1),
+        grading: Grading::rising_info(1.0, 0.0),
+        observe: |snapshot| each_increase(snapshot, PRIMARY_CHANGES),
+        explain: primary_changed,
+    },
+    Check {
+        id: "member-lag",
+        summary: "a configured standby is behind, connected or not",
+        category: "replication",
+        labels: &["member"],
+        needs: &[LAG_SECONDS],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::from_mins(1),
+        grading: Grading::rising(30.0, 300.0, 15.0),
+        observe: |snapshot| each_value(snapshot, LAG_SECONDS),
+        explain: member_lag,
+    },
+    Check {
+        id: "standby-not-connected",
+        summary: "a standby is up, and nobody sends to it",
+        category: "replication",
+        labels: &[],
+        needs: &[MEMBERS, "members"],
+        hold_off: Duration::from_mins(2),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising_warning(1.0, 0.0),
+        observe: standbys_without_sender,
+        explain: standby_not_connected,
+    },
+];
+
+struct Member {
+    server: String,
+    role: String,
+    is_up: bool,
+    timeline: Option<f64>,
+    system: Option<String>,
+}
+
+fn members(snapshot: &Snapshot) -> Vec<Member> {
+    let Some(table) = snapshot.table("members") else { return Vec::new() };
+    let member = |row: usize| Member {
+        server: table.text("member", row).unwrap_or_default(),
+        role: table.text("role", row).unwrap_or_else(|| "unknown".to_owned()),
+        is_up: table.is("up", row),
+        timeline: table.number("timeline", row),
+        system: table.text("system_identifier", row),
+    };
+    (0..table.row_count()).map(member).collect()
+}
+
+impl Member {
+    fn is_primary(&self) -> bool {
+        self.role == "primary"
+    }
+
+    fn line(&self) -> Label {
+        let timeline = self.timeline.map(|timeline| format!(", timeline {timeline}")).unwrap_or_default();
+        let up = if self.is_up { "" } else { ", down" };
+        evidence(&self.server, format!("{}{timeline}{up}", self.role))
+    }
+}
+
+fn names<'a>(members: impl Iterator<Item = &'a Member>) -> String {
+    let names: Vec<_> = members.map(|member| member.server.as_str()).collect();
+    match names.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// A member that is down keeps its role, but takes no writes. While nobody could ask every server, the one that was not may be it.
+fn without_primary(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let members = members(snapshot);
+    if members.is_empty() {
+        return Err(SkipReason::NoData);
+    }
+    if members.iter().any(|member| member.is_primary() && member.is_up) {
+        return Ok(Vec::new());
+    }
+    if let Some(unknown) = members.iter().find(|member| member.is_up && !member.is_primary() && member.role != "standby") {
+        return Err(SkipReason::PartFailed(format!("{} does not say yet whether it is the primary", unknown.server)));
+    }
+    Ok(vec![Observation::new(Vec::new(), 0.0)])
+}
+
+/// By counting: senders know standbys by names and addresses that need not be those of the configuration. A cascade's sender is a standby.
+fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let members = members(snapshot);
+    let standbys = members.iter().filter(|member| member.role == "standby" && member.is_up).count();
+    if standbys == 0 {
+        return Ok(Vec::new());
+    }
+    let mut senders = 0;
+    for member in &members {
+        let facts = snapshot.member(&member.server).ok_or(SkipReason::NoData)?;
+        senders += facts.values(SENDERS)?.values.len();
+    }
+    Ok(vec![Observation::new(Vec::new(), standbys.saturating_sub(senders) as f64)])
+}
+
+fn split_brain(case: &Case) -> Explanation {
+    let members = members(case.snapshot);
+    let primaries = || members.iter().filter(|member| member.is_primary() && member.is_up);
+    let names = names(primaries());
+    // Promotion begins a new timeline: the primary of the older one is the one that should not be there.
+    let newest = primaries().filter_map(|member| member.timeline).fold(f64::NEG_INFINITY, f64::max);
+    let old: Vec<_> = primaries().filter(|member| member.timeline.is_some_and(|timeline| timeline < newest)).collect();
+    let whom = old.first().map_or_else(|| "the one that should not be primary".to_owned(), |member| member.server.clone());
+    Explanation {
+        title: format!("split brain: {names} are primaries"),
+        detail: format!(
+            "{names} are primaries of one cluster and both take writes. What one of them took is lost when it is made a standby."
+        ),
+        cause: "A standby was promoted while the primary went on or came back: nobody kept it from starting.".to_owned(),
+        fix: format!(
+            "At once, on {whom}: stop it, `pg_ctl stop -m fast -D DATA_DIRECTORY`, and keep it from being started again. Save what only it \
+             has, then `pg_rewind --target-pgdata=DATA_DIRECTORY --source-server='host=NEW_PRIMARY user=postgres dbname=postgres'` and start \
+             it as a standby."
+        ),
+        evidence: primaries().map(Member::line).collect(),
+    }
+}
+
+fn no_primary(case: &Case) -> Explanation {
+    let members = members(case.snapshot);
+    let old = names(members.iter().filter(|member| member.is_primary()));
+    let what = if old.is_empty() { String::new() } else { format!(" {old}, the primary so far, does not answer.") };
+    let standby = members.iter().find(|member| member.role == "standby" && member.is_up);
+    Explanation {
+        title: "no server takes writes".to_owned(),
+        detail: format!(
+            "None of the {} is a primary that can be reached, so every write fails.{what}",
+            text::counted(members.len() as f64, "server", "servers")
+        ),
+        cause: "The primary is down or cut off and no standby was promoted, or it was demoted by mistake.".to_owned(),
+        fix: match standby {
+            Some(standby) => {
+                format!("Bring the primary back; or, once it is certain that it stays down, on {}: `SELECT pg_promote();`.", standby.server)
+            }
+            None => "Bring the primary back: on its host, `systemctl status postgresql` and the end of the server's log.".to_owned(),
+        },
+        evidence: members.iter().map(Member::line).collect(),
+    }
+}
+
+fn clusters_differ(case: &Case) -> Explanation {
+    let members = members(case.snapshot);
+    let line = |member: &Member| evidence(&member.server, format!("system identifier {}", member.system.as_deref().unwrap_or("unknown")));
+    Explanation {
+        title: format!("servers of {} different clusters", text::count(case.value)),
+        detail: "Servers that the configuration calls one database were made by different runs of initdb. They do not replicate each other, \
+                 so none can take over for another."
+            .to_owned(),
+        cause: "A wrong address in the configuration, or a server that was made anew behind the address of an old one.".to_owned(),
+        fix: "`SELECT system_identifier FROM pg_control_system();` on each. Mend `replicas` of `[[database]]`, or build the odd one anew with \
+              pg_basebackup from the primary."
+            .to_owned(),
+        evidence: members.iter().map(line).collect(),
+    }
+}
+
+fn primary_changed(case: &Case) -> Explanation {
+    let members = members(case.snapshot);
+    let primary = names(members.iter().filter(|member| member.is_primary() && member.is_up));
+    Explanation {
+        title: if primary.is_empty() { "the primary changed".to_owned() } else { format!("{primary} is the primary now") },
+        detail: "Another server than before takes writes. What the old primary had not sent is lost.".to_owned(),
+        cause: "A failover or switchover, by hand or by a manager such as Patroni.".to_owned(),
+        fix: "If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with \
+              standby.signal. After an unplanned change, `SELECT count(*) FROM pg_replication_slots;`: slots do not move along before \
+              PostgreSQL 17."
+            .to_owned(),
+        evidence: members.iter().map(Member::line).collect(),
+    }
+}
+
+fn member_lag(case: &Case) -> Explanation {
+    let (member, lag) = (case.label("member"), text::duration(case.value));
+    let bytes = case.related_series(LAG_BYTES).map(|bytes| evidence("lag in WAL", text::bytes(bytes)));
+    Explanation {
+        title: format!("{member} is {lag} behind its primary"),
+        detail: format!("Changes of {lag} are not yet replayed by {member}. Reads from it are that old, and a failover to it loses as much or waits."),
+        cause: "More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing."
+            .to_owned(),
+        fix: "On the primary: `SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM \
+              pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_get_wal_replay_pause_state();` and \
+              `SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`."
+            .to_owned(),
+        evidence: bytes.into_iter().collect(),
+    }
+}
+
+fn standby_not_connected(case: &Case) -> Explanation {
+    let members = members(case.snapshot);
+    let standbys = text::counted(case.value, "standby is", "standbys are");
+    Explanation {
+        title: format!("{standbys} sent nothing"),
+        detail: format!("{standbys} up, but no server of the database sends WAL to as many: reads from it grow older, and it cannot take over."),
+        cause: "The standby cannot reach its primary or is refused by it, or its primary_conninfo leads elsewhere.".to_owned(),
+        fix: "On each standby: `SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. A \
+              standby that is fed from an archive alone is meant so: `standby-not-connected = { enabled = false }`."
+            .to_owned(),
+        evidence: members.iter().map(Member::line).collect(),
+    }
+}

@@ -1,0 +1,162 @@
+//! Facts against indexes and tables, sequences and extensions.
+
+use serde_json::Value;
+
+use super::{find, session, wait_row, wait_rows};
+use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks, server_id};
+
+/// Everything as in other tests, but an index is unused at once.
+const AT_ONCE: &str = r#"
+[collect]
+budget = 1.0
+unused_after = "1ms"
+[collect.interval]
+tables = "1s"
+indexes = "1s"
+sequences = "1s"
+extensions = "1s"
+"#;
+
+const SCHEMA: &str = "
+    CREATE TABLE parent (id int PRIMARY KEY, code text UNIQUE);
+    CREATE TABLE child (id int PRIMARY KEY, parent_id int REFERENCES parent, other_id int REFERENCES parent (id), code text, mail text);
+    CREATE INDEX child_code ON child (code);
+    CREATE INDEX child_code_again ON child (code);
+    CREATE INDEX child_code_desc ON child (code DESC);
+    CREATE INDEX child_code_pattern ON child (code text_pattern_ops);
+    CREATE INDEX child_code_mail ON child (code, mail);
+    CREATE INDEX child_lower ON child (lower(mail));
+    CREATE INDEX child_lower_again ON child (lower(mail), id);
+    CREATE INDEX child_part ON child (mail) WHERE code IS NOT NULL;
+    CREATE INDEX child_part_again ON child (mail) WHERE code IS NOT NULL;
+    CREATE INDEX child_id_plain ON child (id);
+    CREATE INDEX child_parent ON child (parent_id) WHERE parent_id IS NOT NULL;
+    CREATE TABLE keyless (note text);
+    CREATE TABLE parts (id int, day date) PARTITION BY RANGE (day);
+    CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+    CREATE INDEX parts_id ON parts (id);
+    CREATE INDEX parts_id_again ON parts (id);
+    CREATE TABLE twice (id int); INSERT INTO twice VALUES (1), (1)";
+
+fn of<'a>(facts: &'a [Value], fact: &str) -> Vec<&'a str> {
+    let mut names: Vec<&str> = facts.iter().filter(|row| row["fact"] == fact).map(|row| row["index"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup.run(SCHEMA).await.unwrap();
+    setup.run("CREATE UNIQUE INDEX CONCURRENTLY twice_id ON twice (id)").await.unwrap_err();
+    let agent = TestAgent::watch(&server).await;
+    let facts = wait_rows(&agent, &server, "index_facts", |rows| !rows.is_empty()).await;
+    // The pattern operators, the descending order and the partial condition make others of them.
+    assert_eq!(of(&facts, "duplicate"), ["child_code_again", "child_part_again", "parts_id_again"], "{facts:#?}");
+    assert_eq!(of(&facts, "redundant"), ["child_code", "child_id_plain", "child_lower"], "{facts:#?}");
+    assert_eq!(of(&facts, "invalid"), ["twice_id"], "{facts:#?}");
+    let unused = of(&facts, "unused");
+    assert!(unused.contains(&"child_part") && !unused.contains(&"child_pkey") && !unused.contains(&"parent_code_key"), "{unused:?}");
+    assert!(!unused.iter().any(|name| name.starts_with("parts")), "{unused:?}");
+    let young = find(&facts, &[("fact", "unused"), ("index", "child_part")]).unwrap();
+    assert!(young["guard"].as_str().unwrap().starts_with("statistics too young"), "{young:#}");
+    let lower = find(&facts, &[("fact", "redundant"), ("index", "child_lower")]).unwrap();
+    assert_eq!(lower["other"], "child_lower_again");
+
+    let schema = wait_rows(&agent, &server, "schema_facts", |rows| !rows.is_empty()).await;
+    let key = find(&schema, &[("fact", "foreign-key-without-index")]).unwrap();
+    assert_eq!((&key["name"], &key["columns"]), (&"child_other_id_fkey".into(), &"other_id".into()), "{schema:#?}");
+    assert_eq!(schema.iter().filter(|row| row["fact"] == "foreign-key-without-index").count(), 1, "{schema:#?}");
+    let keyless: Vec<&str> =
+        schema.iter().filter(|row| row["fact"] == "no-primary-key").filter_map(|row| row["relation"].as_str()).collect();
+    assert!(keyless.contains(&"keyless") && keyless.contains(&"parts") && !keyless.contains(&"parts_1"), "{keyless:?}");
+
+    // What is dropped is told no more, what is made is told at once.
+    setup
+        .run("DROP INDEX child_code_again; CREATE INDEX keyless_note ON keyless (note); CREATE INDEX keyless_same ON keyless (note)")
+        .await
+        .unwrap();
+    wait_rows(&agent, &server, "index_facts", |rows| of(rows, "duplicate") == ["child_part_again", "keyless_same", "parts_id_again"]).await;
+    let fresh = wait_row(&agent, &server, "index_facts", &[("fact", "unused"), ("index", "keyless_note")], |_| true).await;
+    assert!(fresh["guard"].is_string(), "{fresh:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_tells_facts_by_datname_and_kind_and_refuses_what_it_does_not_know() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup.run(SCHEMA).await.unwrap();
+    let agent = TestAgent::start_with(&format!("{AT_ONCE}{}", postgres_config("app", &server)), Vec::new()).await;
+    let answer = agent.wait_json("/api/database/indexes?database=app&fact=unused&limit=1", |answer| answer["items"][0].is_object()).await;
+    assert_eq!(answer["items"].as_array().unwrap().len(), 1, "{answer:#}");
+    let all = agent.json("/api/database/indexes?fact=unused&datname=postgres").await;
+    let items = all["items"].as_array().unwrap();
+    let guard = |index: &str| &items.iter().find(|item| item["index"] == index).unwrap()["guard"];
+    assert!(guard("child_part").is_null(), "scans are counted for long enough: {all:#}");
+    assert!(guard("child_parent").as_str().unwrap().contains("foreign key child_parent_id_fkey"), "{all:#}");
+    assert!(items.iter().all(|item| item["server"] == server_id(server.port()) && item["fact"] == "unused"), "{all:#}");
+    let elsewhere = agent.json("/api/database/indexes?datname=elsewhere").await;
+    assert_eq!(elsewhere["items"].as_array().unwrap().len(), 0, "{elsewhere:#}");
+    for (path, status, hint) in [
+        ("/api/database/indexes?fact=ugly", 400, "there are: unused, duplicate"),
+        ("/api/database/indexes?database=none", 404, "configured are: app"),
+    ] {
+        let (found, body) = agent.request(path, &[]).await;
+        assert!(found == status && body.contains(hint), "{path}: {found} {body}");
+    }
+    assert_eq!(agent.request("/api/database/indexes?limit=-1", &[]).await.0, 400);
+    assert_eq!(agent.request("/api/database/indexes?fcat=unused", &[]).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sequence_is_as_full_as_its_column_and_nobody_guesses_what_is_hidden() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup
+        .run(
+            "CREATE SEQUENCE wide; CREATE TABLE narrow (id int DEFAULT nextval('wide')); SELECT setval('wide', 1932735283);
+             CREATE TABLE owned (id smallserial); SELECT setval('owned_id_seq', 29491);
+             CREATE TABLE big (id bigint GENERATED ALWAYS AS IDENTITY); SELECT setval('big_id_seq', 1932735283);
+             CREATE SEQUENCE falling INCREMENT -1 MINVALUE -100 MAXVALUE -1; SELECT setval('falling', -76);
+             CREATE SEQUENCE fresh; CREATE SEQUENCE secret; SELECT setval('secret', 5);
+             GRANT SELECT ON wide, owned_id_seq, big_id_seq, falling, fresh TO pharos",
+        )
+        .await
+        .unwrap();
+    let agent = TestAgent::watch(&server).await;
+    let rows = wait_rows(&agent, &server, "sequences", |rows| rows.len() == 6).await;
+    let of = |name: &str| find(&rows, &[("sequence", name)]).unwrap();
+    for (name, ratio) in [("wide", 0.9), ("owned_id_seq", 0.9), ("falling", 0.7575)] {
+        assert!((of(name)["used_ratio"].as_f64().unwrap() - ratio).abs() < 0.001, "{:#}", of(name));
+    }
+    assert!(of("big_id_seq")["used_ratio"].as_f64().unwrap() < 1e-6);
+    assert_eq!((&of("wide")["column_type"], &of("wide")["relation"]), (&"int4".into(), &"narrow".into()));
+    assert_eq!((&of("fresh")["state"], &of("secret")["state"]), (&"never-used".into(), &"no-privilege".into()));
+    assert!(of("secret")["last_value"].is_null() && of("secret")["used_ratio"].is_null());
+    let metrics = agent.wait_metrics(|text| text.contains("pharos_postgres_sequence_used_ratio{")).await;
+    assert_eq!(metrics.matches("pharos_postgres_sequence_used_ratio{").count(), 3, "only the full ones have a series");
+
+    // Whoever changes a sequence keeps others from its value; that holds up nobody.
+    setup.run("BEGIN; ALTER SEQUENCE wide CACHE 5").await.unwrap();
+    let locked = wait_row(&agent, &server, "sequences", &[("sequence", "wide")], |row| row["state"] == "locked").await;
+    assert!(locked["last_value"].is_null(), "{locked:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_that_was_left_behind_is_told() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup.run("CREATE EXTENSION pgstattuple VERSION '1.4'").await.unwrap();
+    let available: String =
+        setup.ask("SELECT default_version::text FROM pg_available_extensions WHERE name = 'pgstattuple'").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    let row = wait_row(&agent, &server, "extensions", &[("extension", "pgstattuple")], |row| row["installed"] == "1.4").await;
+    assert_eq!((&row["datname"], &row["available"]), (&"postgres".into(), &available.into()), "{row:#}");
+    let of = crate::fixture::series("pharos_postgres_extensions_outdated", server.port(), &[("datname", "postgres")]);
+    agent.wait_series(&of, |outdated| outdated == 1.0).await;
+}
