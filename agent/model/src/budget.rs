@@ -2,7 +2,8 @@
 //!
 //! Each collector's share of one core is its mean cost per run over its interval. While all shares together are within the budget nobody
 //! waits. Past it, shares are cut to one height so that their sum is the budget (water filling): the expensive ones run less often, and
-//! the cheap ones, which tell of trouble, never notice.
+//! the cheap ones never notice. Those that tell of trouble first are essential: on a server that is slow in all it does they run half as
+//! often at least, whatever that costs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,8 +13,11 @@ const LATEST_WEIGHT: f64 = 0.3;
 /// From this factor on a collector is said to be slowed, until it is below the other: so that nobody reads of chance.
 const SLOWED_FROM: f64 = 1.25;
 const SLOWED_UNTIL: f64 = 1.05;
-/// However expensive, a collector runs this many times less often at most.
+/// However expensive, a collector runs this many times less often at most, and an essential one this many.
 const FACTOR_MAX: f64 = 60.0;
+const ESSENTIAL_FACTOR_MAX: f64 = 2.0;
+/// What is left for the others at least, of the whole budget.
+const OTHERS_MIN: f64 = 0.1;
 
 /// What statements cost the server that answered them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -52,6 +56,11 @@ impl Meter {
         self.cost += Cost { seconds: worked.as_secs_f64(), statements: 1, rows: rows as u64 };
     }
 
+    /// A statement that only waited.
+    pub fn count(&mut self) {
+        self.cost.statements += 1;
+    }
+
     /// What was added since this was called last.
     pub fn take(&mut self) -> Cost {
         std::mem::take(&mut self.cost)
@@ -63,6 +72,7 @@ impl Meter {
 pub struct Budget {
     /// Share of one core.
     ratio: f64,
+    essential: &'static [&'static str],
     accounts: BTreeMap<&'static str, Account>,
 }
 
@@ -82,9 +92,9 @@ impl Account {
 }
 
 impl Budget {
-    /// A budget of this share of one core.
-    pub fn new(ratio: f64) -> Self {
-        Self { ratio, accounts: BTreeMap::new() }
+    /// A budget of this share of one core. The essential collectors are hardly slowed.
+    pub fn new(ratio: f64, essential: &'static [&'static str]) -> Self {
+        Self { ratio, essential, accounts: BTreeMap::new() }
     }
 
     pub fn ratio(&self) -> f64 {
@@ -102,10 +112,10 @@ impl Budget {
         account.interval = interval;
         let mean = account.seconds_per_run.unwrap_or(seconds);
         account.seconds_per_run = Some(mean + LATEST_WEIGHT * (seconds - mean));
-        let height = self.height();
+        let heights = self.heights();
         let mut changed = Vec::new();
         for (name, account) in &mut self.accounts {
-            let factor = factor(account.share(), height);
+            let factor = heights.factor(account.share(), self.essential.contains(name));
             let slowed = if account.slowed { factor > SLOWED_UNTIL } else { factor >= SLOWED_FROM };
             if std::mem::replace(&mut account.slowed, slowed) != slowed {
                 changed.push((*name, slowed));
@@ -116,7 +126,8 @@ impl Budget {
 
     /// How many times longer this collector's interval is for now: 1 while all is within the budget.
     pub fn factor(&self, collector: &str) -> f64 {
-        self.accounts.get(collector).map_or(1.0, |account| factor(account.share(), self.height()))
+        let essential = self.essential.contains(&collector);
+        self.accounts.get(collector).map_or(1.0, |account| self.heights().factor(account.share(), essential))
     }
 
     pub fn is_slowed(&self, collector: &str) -> bool {
@@ -125,31 +136,51 @@ impl Budget {
 
     /// Share of one core that all collectors take at the intervals in force.
     pub fn used(&self) -> f64 {
-        let height = self.height();
-        self.accounts.values().map(Account::share).map(|share| share / factor(share, height)).sum()
+        let heights = self.heights();
+        let share =
+            |(name, account): (&&'static str, &Account)| account.share() / heights.factor(account.share(), self.essential.contains(name));
+        self.accounts.iter().map(share).sum()
     }
 
-    /// The share that nobody may exceed, so that all together keep to the budget; infinite while they do.
-    fn height(&self) -> f64 {
-        let mut shares: Vec<f64> = self.accounts.values().map(Account::share).collect();
-        if shares.iter().sum::<f64>() <= self.ratio {
-            return f64::INFINITY;
-        }
-        shares.sort_by(f64::total_cmp);
-        let mut left = self.ratio;
-        for (index, share) in shares.iter().enumerate() {
-            let each = left / (shares.len() - index) as f64;
-            if *share > each {
-                return each;
-            }
-            left -= share;
-        }
-        f64::INFINITY
+    fn heights(&self) -> Heights {
+        let shares = |essential: Option<bool>| -> Vec<f64> {
+            let wanted = |name: &&'static str| essential.is_none_or(|wanted| self.essential.contains(name) == wanted);
+            self.accounts.iter().filter(|(name, _)| wanted(name)).map(|(_, account)| account.share()).collect()
+        };
+        let mut heights = Heights { essential: height(shares(None), self.ratio), others: f64::INFINITY };
+        let taken: f64 = shares(Some(true)).into_iter().map(|share| share / heights.factor(share, true)).sum();
+        heights.others = height(shares(Some(false)), (self.ratio - taken).max(self.ratio * OTHERS_MIN));
+        heights
     }
 }
 
-fn factor(share: f64, height: f64) -> f64 {
-    (share / height).clamp(1.0, FACTOR_MAX)
+/// The shares that nobody may exceed.
+struct Heights {
+    essential: f64,
+    others: f64,
+}
+
+impl Heights {
+    fn factor(&self, share: f64, essential: bool) -> f64 {
+        if essential { (share / self.essential).clamp(1.0, ESSENTIAL_FACTOR_MAX) } else { (share / self.others).clamp(1.0, FACTOR_MAX) }
+    }
+}
+
+/// The share that nobody may exceed, so that all together keep to the ratio; infinite while they do.
+fn height(mut shares: Vec<f64>, ratio: f64) -> f64 {
+    if shares.iter().sum::<f64>() <= ratio {
+        return f64::INFINITY;
+    }
+    shares.sort_by(f64::total_cmp);
+    let mut left = ratio;
+    for (index, share) in shares.iter().enumerate() {
+        let each = left / (shares.len() - index) as f64;
+        if *share > each {
+            return each;
+        }
+        left -= share;
+    }
+    f64::INFINITY
 }
 
 #[cfg(test)]
@@ -162,7 +193,7 @@ mod tests {
 
     /// Enough runs for the mean to be what each run costs.
     fn charged(ratio: f64, costs: &[(&'static str, f64, Duration)]) -> Budget {
-        let mut budget = Budget::new(ratio);
+        let mut budget = Budget::new(ratio, &["locks"]);
         for _ in 0..50 {
             for (name, seconds, interval) in costs {
                 budget.charge(name, *seconds, *interval);
@@ -188,8 +219,15 @@ mod tests {
     }
 
     #[test]
+    fn on_a_server_that_is_slow_in_all_it_does_the_essential_still_run() {
+        let budget = charged(0.005, &[("locks", 0.2, TEN_SECONDS), ("settings", 0.2, TEN_SECONDS), ("tables", 0.4, TEN_SECONDS)]);
+        assert_eq!(budget.factor("locks"), ESSENTIAL_FACTOR_MAX);
+        assert_eq!(budget.factor("tables"), FACTOR_MAX);
+    }
+
+    #[test]
     fn slowing_down_and_its_end_are_said_once() {
-        let mut budget = Budget::new(0.005);
+        let mut budget = Budget::new(0.005, &[]);
         assert_eq!(budget.charge("tables", 9.0, TEN_SECONDS), [], "the first run says nothing");
         assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), [("tables", true)]);
         assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), []);
@@ -210,7 +248,7 @@ mod tests {
 
     #[test]
     fn whoever_is_not_charged_yet_runs_as_configured() {
-        assert_eq!(Budget::new(0.005).factor("tables"), 1.0);
+        assert_eq!(Budget::new(0.005, &[]).factor("tables"), 1.0);
     }
 
     #[test]

@@ -116,7 +116,8 @@ impl Session {
         let setup: fn(_) -> _ = |source| ConnectError::Limits { source };
         let cancel = client.cancel_token();
         let asked = Instant::now();
-        let row = client.query_typed(include_str!("session.sql"), &[]).await.map_err(|source| pooler_or(source, setup))?;
+        let row =
+            client.query_typed(&marked(include_str!("session.sql"), "session"), &[]).await.map_err(|source| pooler_or(source, setup))?;
         let shortest = asked.elapsed();
         let row = row.first().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))?;
         if row.try_get::<_, Option<&str>>("sign").map_err(setup)? != Some(sign) {
@@ -203,7 +204,7 @@ impl Session {
         let sql = marked(sql, self.collector);
         let asked = Instant::now();
         let answer = self.within(self.client.query_typed(&sql, parameters)).await;
-        self.meter().add(asked.elapsed(), answer.as_ref().map_or(0, Vec::len));
+        self.charge(asked, &answer);
         answer
     }
 
@@ -224,12 +225,21 @@ impl Session {
             self.client.query(&statement, &[]).await
         });
         let answer = answer.await;
-        self.meter().add(asked.elapsed(), answer.as_ref().map_or(0, Vec::len));
+        self.charge(asked, &answer);
         answer
     }
 
     fn planned(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waiting for somebody's lock is not work.
+    fn charge(&self, asked: Instant, answer: &Result<Vec<Row>, QueryError>) {
+        let waited = answer.as_ref().is_err_and(|err| err.reason() == "lock-timeout");
+        match answer {
+            _ if waited => self.meter().count(),
+            answer => self.meter().add(asked.elapsed(), answer.as_ref().map_or(0, Vec::len)),
+        }
     }
 
     /// What was asked since this was called last.
@@ -294,7 +304,7 @@ pub(super) fn options(sign: &str) -> String {
 
 /// Services that are no PostgreSQL of their own refuse it, which must not keep anybody from asking the rest.
 async fn system_identifier(client: &Client) -> Option<String> {
-    let rows = client.query_typed(include_str!("cluster.sql"), &[]).await.ok()?;
+    let rows = client.query_typed(&marked(include_str!("cluster.sql"), "session"), &[]).await.ok()?;
     rows.first()?.try_get("system_identifier").ok()
 }
 

@@ -8,6 +8,11 @@ use tracing::{info, warn};
 
 use crate::telemetry::metrics::SelfMetrics;
 
+/// Those that tell of trouble first.
+const ESSENTIAL: &[&str] = &["server", "activity", "locks", "replication"];
+/// However expensive, nothing is read less often than this for the budget's sake.
+const STRETCHED_MAX: Duration = Duration::from_hours(1);
+
 /// Shared by everybody who asks the server.
 #[derive(Clone)]
 pub struct Spending {
@@ -20,11 +25,15 @@ impl Spending {
     /// `ratio` is the share of one core that the server may lose to us.
     pub fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
         metrics.set("pharos_collect_budget_ratio", &[server], ratio);
-        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio))), metrics }
+        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio, ESSENTIAL))), metrics }
     }
 
     /// One run of a collector, with all looks since the one before, cost this much.
     pub fn charge(&self, collector: &'static str, cost: Cost, interval: Duration) {
+        // Redis is asked one thing, which is not metered.
+        if cost.statements == 0 {
+            return;
+        }
         let labels = [self.server.as_str(), collector];
         self.metrics.add("pharos_collect_cost_seconds_total", &labels, cost.seconds);
         self.metrics.add("pharos_collect_cost_statements_total", &labels, cost.statements as f64);
@@ -75,5 +84,5 @@ impl Spending {
 }
 
 fn stretched(budget: &Budget, collector: &str, configured: Duration) -> Duration {
-    configured.mul_f64(budget.factor(collector))
+    configured.mul_f64(budget.factor(collector)).min(STRETCHED_MAX.max(configured))
 }
