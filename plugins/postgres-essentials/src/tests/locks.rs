@@ -124,13 +124,17 @@ fn a_prepared_transaction_that_blocks_is_named_by_its_gid() {
         | pid integer | root_pid integer | wait_seconds float | mode text | relation text | prepared text | remedy_text text |
         | 101 | - | 32 | ShareLock | - | tx1 | - |"
     );
-    check_words("lock-wait", &facts, expect![[r#"
+    check_words(
+        "lock-wait",
+        &facts,
+        expect![[r#"
         session has waited 32 s for a lock
         The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Prepared transaction tx1 blocks 1 session, for ShareLock.
         > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
         > Find it: `SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then end it from its database with `COMMIT PREPARED` or `ROLLBACK PREPARED`. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
         - prepared transaction tx1: blocks 1 session, longest 32 s, for ShareLock
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
