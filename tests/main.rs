@@ -5,7 +5,7 @@
 //!
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
-//! - `collect`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `collect`, `activity`, `statements`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `catalogue`: the facts of a whole server, each brought about.
 //! - `visits`: what is read inside every datname.
 //! - `topology`: databases of several servers, through failovers, split brains and replaced clusters.
@@ -21,6 +21,7 @@
 
 mod fixture;
 
+mod activity;
 mod agent_subject;
 mod alerting;
 mod api;
@@ -56,6 +57,7 @@ mod routing;
 mod rules;
 mod sessions;
 mod smoke;
+mod statements;
 mod store;
 mod tidy;
 mod topology;

@@ -35,6 +35,17 @@ database = "500ms"
 replication = "500ms"
 "#;
 
+/// No statistics are too young.
+const INDEXES: &str = r#"
+[collect]
+budget = 1.0
+unused_after = "0s"
+[collect.interval]
+server = "300ms"
+topology = "300ms"
+indexes = "1s"
+"#;
+
 fn config(primary: &PostgresServer, standbys: &[&PostgresServer]) -> String {
     let urls: Vec<String> = standbys.iter().map(|standby| standby.url(MONITORING_ROLE, "postgres")).collect();
     format!("{}replicas = {urls:?}\n", postgres_config("app", primary))
@@ -431,4 +442,37 @@ async fn a_subscription_tells_whether_it_works_and_how_often_it_failed() {
     agent.wait_series(&of("pharos_postgres_subscription_up"), |up| up == 0.0).await;
     agent.wait_series(&slot("pharos_postgres_slot_active"), |active| active == 0.0).await;
     takes.run("ALTER SUBSCRIPTION s SET (slot_name = NONE); DROP SUBSCRIPTION s").await.unwrap_or_default();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_a_standby_reads_is_used_and_one_that_nobody_reads_is_not() {
+    let (tasks, _stop) = runtime_tasks();
+    let primary = postgres(&tasks).await;
+    let writer = session(&primary).await;
+    writer
+        .run("CREATE TABLE t (a int PRIMARY KEY, b int, c int); INSERT INTO t SELECT n, n, n FROM generate_series(1, 1000) n")
+        .await
+        .unwrap();
+    writer.run("CREATE INDEX read_there ON t (b); CREATE INDEX dead ON t (c)").await.unwrap();
+    let mut standby = standby_of(&primary, "second", &[], &tasks).await;
+    let reader = session(&standby).await;
+    reader.run("SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT FROM t WHERE b = 1").await.unwrap();
+    drop(reader);
+    let agent = TestAgent::start_with(&format!("{}{INDEXES}", config(&primary, &[&standby])), Vec::new()).await;
+    let unused = |asked: i64| {
+        let database = database(&agent);
+        let Some(table) = database.snapshot.table("unused_indexes") else { return Vec::new() };
+        let rows = (0..table.row_count as usize).filter(|row| table.integer("members_asked", *row) == Some(asked));
+        rows.map(|row| table.text("index", row).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let count = whole("unused_indexes");
+    agent.wait_series(&count, |count| count == 1.0).await;
+    assert_eq!((unused(2), unused(1)), (vec!["dead".to_owned()], Vec::new()));
+
+    // Without the standby nobody knows of either.
+    standby.stop(ShutdownMode::Fast).await.unwrap();
+    agent.wait_series(&count, |count| count == 0.0).await;
+    let mut left = unused(1);
+    left.sort_unstable();
+    assert_eq!((left, unused(2)), (vec!["dead".to_owned(), "read_there".to_owned()], Vec::new()));
 }

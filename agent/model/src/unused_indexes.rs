@@ -52,6 +52,10 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
         let Some(table) = member.indexes else { continue };
         for row in 0..table.row_count as usize {
             let (Some(name), Some(scans)) = (name(table, row), table.integer("scans", row)) else { continue };
+            let [_, schema, ..] = name;
+            if is_system(schema) {
+                continue;
+            }
             let index = seen.entry(name).or_default();
             index.asked += 1;
             index.size_bytes = index.size_bytes.max(table.integer("size_bytes", row).unwrap_or_default());
@@ -75,6 +79,11 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
 
 fn name(table: &Table, row: usize) -> Option<Name<'_>> {
     Some([table.text("datname", row)?, table.text("schema", row)?, table.text("relation", row)?, table.text("index", row)?])
+}
+
+/// Nobody could drop what the server has of its own.
+fn is_system(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "pg_toast" | "information_schema")
 }
 
 /// It holds something true, whether or not anybody reads it.
@@ -114,12 +123,13 @@ mod tests {
     /// `index scans size`, with `!` after the name of one that is unique.
     fn table(rows: &[(&str, i64, i64)]) -> Table {
         let text = |name: &str, value: &'static str| Column::text(name, rows.iter().map(move |_| Some(value)));
+        let schema = |name: &str| if name.starts_with("pg_") { "pg_catalog" } else { "public" };
         let no = |name: &str| Column::boolean(name, rows.iter().map(|_| Some(false)));
         Table::new(
             "indexes",
             vec![
                 text("datname", "app"),
-                text("schema", "public"),
+                Column::text("schema", rows.iter().map(|(name, ..)| Some(schema(name)))),
                 text("relation", "orders"),
                 Column::text("index", rows.iter().map(|(name, ..)| Some(name.trim_end_matches('!')))),
                 Column::integer("scans", rows.iter().map(|(_, scans, _)| (*scans >= 0).then_some(*scans))),
@@ -156,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_index_that_one_standby_reads_is_used() {
-        let primary = table(&[("dead", 0, 10), ("read-there", 0, 99), ("read-here", 7, 50), ("key!", 0, 40)]);
+        let primary = table(&[("dead", 0, 10), ("read-there", 0, 99), ("read-here", 7, 50), ("key!", 0, 40), ("pg_own", 0, 90)]);
         let standby = table(&[("dead", 0, 12), ("read-there", 3, 99), ("read-here", 0, 50), ("key!", 0, 40)]);
         let of = |indexes| MemberIndexes { indexes: Some(indexes), facts: None };
         check(&[of(&primary), of(&standby)], &["dead 2/2 12 ?"]);

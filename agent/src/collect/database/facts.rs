@@ -101,7 +101,7 @@ pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) ->
     let judged = || unused.iter().filter(|index| index.is_judged());
     let families = vec![
         Family::scalar("pharos_database_unused_indexes", judged().count() as f64),
-        Family::scalar("pharos_database_unused_indexes_size_bytes", judged().map(|index| index.size_bytes as f64).sum()),
+        Family::scalar("pharos_database_unused_indexes_size_bytes", judged().map(|index| index.size_bytes).sum::<i64>() as f64),
     ];
     let table = Table::new("unused_indexes", unused_indexes::columns(&unused));
     Part::present(Arc::new(Reading { at, fresh_until, epoch: 0, families, tables: vec![table] }))

@@ -1,5 +1,6 @@
 -- Where pg_stat_statements is, in which version, and how many entries it keeps. No row without the extension.
 SELECT quote_ident(n.nspname) AS schema,
+       has_schema_privilege(n.oid, 'USAGE') AS may_use,
        e.extversion AS version,
        current_database()::text AS datname,
        coalesce(current_setting('pg_stat_statements.max', true), '0')::float8 AS entries_max,

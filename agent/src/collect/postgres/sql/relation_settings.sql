@@ -11,7 +11,8 @@ SELECT d.oid AS datname_oid,
        current_setting('autovacuum_vacuum_insert_scale_factor')::float8 AS insert_scale_factor,
        current_setting('autovacuum_analyze_threshold')::float8 AS analyze_threshold,
        current_setting('autovacuum_analyze_scale_factor')::float8 AS analyze_scale_factor,
-       has_table_privilege('pg_catalog.pg_statistic', 'SELECT') AS reads_statistics,
+       (SELECT bool_and(has_column_privilege('pg_catalog.pg_statistic', c.name, 'SELECT'))
+        FROM unnest('{starelid,staattnum,stainherit,stanullfrac,stawidth,stadistinct}'::text[]) c (name)) AS reads_statistics,
        date_part('epoch', now()) AS asked_at,
        date_part('epoch', now() - greatest(s.stats_reset, b.stats_reset)) AS statistics_age,
        date_part('epoch', s.stats_reset) AS reset_at

@@ -61,6 +61,12 @@ impl Extension {
                 "pg_stat_statements is not loaded; add it to shared_preload_libraries and restart the server".to_owned(),
             ));
         }
+        let (schema, role) = (row.text("schema")?, session.role());
+        if !row.field::<bool>("may_use")? {
+            return Err(CollectError::Unsupported(format!(
+                "role `{role}` may not use the schema of pg_stat_statements; run: GRANT USAGE ON SCHEMA {schema} TO \"{role}\""
+            )));
+        }
         let version = row.text("version")?;
         let major = match parse_version(version) {
             Some(version) if version >= (1, 11) => 17,
@@ -72,7 +78,7 @@ impl Extension {
                 )));
             }
         };
-        Ok(Self { schema: row.text("schema")?.to_owned(), major, entries_max: row.number("entries_max")?.unwrap_or(0.0) })
+        Ok(Self { schema: schema.to_owned(), major, entries_max: row.number("entries_max")?.unwrap_or(0.0) })
     }
 
     /// Reads everything. What was reset meanwhile is a mixture of two times, so it is read once more; a second reset counts as a later one.

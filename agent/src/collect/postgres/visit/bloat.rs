@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use pharos_model::bloat::{Bloat, Btree, ColumnStatistics, Heap};
+use pharos_model::privilege::STATISTIC_COLUMNS;
 use pharos_model::vacuum::VacuumSettings;
 use tokio_postgres::types::Type;
 
@@ -53,8 +54,9 @@ impl Estimate {
 /// What would let the role estimate.
 pub fn cure(role: &str) -> String {
     let role = role.replace('"', "\"\"");
+    let columns = STATISTIC_COLUMNS.join(", ");
     format!(
-        "in this datname: GRANT SELECT ON pg_catalog.pg_statistic TO \"{role}\"; or in one for all: GRANT pg_read_all_data TO \"{role}\""
+        "in this datname: GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO \"{role}\"; `pharos doctor` writes that for all of them"
     )
 }
 

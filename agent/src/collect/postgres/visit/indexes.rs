@@ -18,12 +18,12 @@ use pharos_model::alert::Now;
 use pharos_model::index_facts::UsageSettings;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::visits::Kept;
 
 use self::definitions::Definitions;
 use self::facts::{IndexFact, SchemaFact};
 use super::bloat::{self, Estimates};
 use super::relations::{IndexRow, Relations, SharedRelations, Surroundings};
-use super::rounds::Kept;
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::need_all_stats;
 use crate::collect::{CollectError, Facts};
@@ -82,7 +82,7 @@ impl Indexes {
         session.role().clone_into(&mut self.role);
         let relations = self.relations.of(session, NAME, now).await?;
         let surroundings = &relations.surroundings;
-        let (known, is_time) = self.kept.enter(surroundings);
+        let (known, is_time) = self.kept.enter(surroundings.datname_oid, surroundings.reset_at);
         let mark = mark(&relations);
         let looks = is_time || known.mark != mark;
         if looks {
@@ -96,7 +96,7 @@ impl Indexes {
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
         let (estimates, again) = (Arc::clone(&known.estimates), known.definitions.has_one_in_the_making());
         if looks {
-            self.kept.looked(surroundings, again);
+            self.kept.looked(surroundings.datname_oid, again);
         }
         self.read.push(Look { estimates, constraints, index_facts, schema_facts, relations });
         Ok(())

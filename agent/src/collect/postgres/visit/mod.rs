@@ -7,11 +7,9 @@
 mod accept;
 mod bloat;
 mod extensions;
-mod foremost;
 mod indexes;
 mod relations;
 mod round;
-mod rounds;
 mod sequences;
 mod subscription_tables;
 mod tables;

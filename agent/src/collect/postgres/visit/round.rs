@@ -136,25 +136,38 @@ async fn visit(
     };
     for (visit, made) in visits.iter_mut().zip(made) {
         let started = Instant::now();
-        let outcome = match &mut session {
-            Some(session) => {
-                made.round.epoch = session.epoch();
-                let outcome = read(connector, session, *visit, now).await;
-                made.cost += session.take_cost();
-                outcome
-            }
-            None => Err(CollectError::Unsupported("the session with it ended".to_owned())),
-        };
-        made.took += started.elapsed();
-        if outcome.as_ref().is_err_and(CollectError::ends_session) {
-            // It leaves its place first.
-            drop(session.take());
-            session = connector.connect().await.ok();
+        let mut outcome = visit_in(connector, &mut session, *visit, made, now).await;
+        // Somebody ended our session: that says nothing about the datname, so it is asked again at once.
+        if outcome.as_ref().is_err_and(|err| err.reason() == "closed") {
+            outcome = visit_in(connector, &mut session, *visit, made, now).await;
         }
+        made.took += started.elapsed();
         let failure = outcome.err().map(|err| Failure::of(&err));
         made.round.visited.push(Visited { datname: datname.to_owned(), failure });
     }
     Ok(())
+}
+
+/// Makes one visit in the session, or in a new one where it ended.
+async fn visit_in(
+    connector: &Connector,
+    place: &mut Option<Session>,
+    visit: &mut dyn Visit,
+    made: &mut Made,
+    now: Now,
+) -> Result<(), CollectError> {
+    let session = match place {
+        Some(session) => session,
+        None => place.insert(connector.connect().await.map_err(|source| CollectError::Connect { collector: visit.name(), source })?),
+    };
+    made.round.epoch = session.epoch();
+    let outcome = read(connector, session, visit, now).await;
+    made.cost += session.take_cost();
+    if outcome.as_ref().is_err_and(CollectError::ends_session) {
+        // It leaves its place before another one is opened.
+        *place = None;
+    }
+    outcome
 }
 
 async fn read(connector: &Connector, session: &mut Session, visit: &mut dyn Visit, now: Now) -> Result<(), CollectError> {

@@ -10,10 +10,10 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::visits::Kept;
 
 use super::bloat::{self, Estimates};
 use super::relations::{Relations, SharedRelations, Surroundings, TableRow};
-use super::rounds::Kept;
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::need_all_stats;
 use crate::collect::{CollectError, Facts};
@@ -73,13 +73,13 @@ impl Tables {
         need_all_stats(session)?;
         session.role().clone_into(&mut self.role);
         let relations = self.relations.of(session, NAME, now).await?;
-        let (estimates, looks) = self.kept.enter(&relations.surroundings);
+        let (estimates, looks) = self.kept.enter(relations.surroundings.datname_oid, relations.surroundings.reset_at);
         if looks {
             *estimates = Arc::new(bloat::of_tables(session, NAME, &relations).await?);
         }
         let estimates = Arc::clone(estimates);
         if looks {
-            self.kept.looked(&relations.surroundings, false);
+            self.kept.looked(relations.surroundings.datname_oid, false);
         }
         self.read.push(Look { relations, estimates });
         Ok(())

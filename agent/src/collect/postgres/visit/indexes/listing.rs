@@ -1,11 +1,11 @@
 //! Indexes worth a look, and the facts, as rows.
 
+use pharos_model::foremost::foremost;
 use pharos_model::snapshot::{Column, Table};
 
 use super::Look;
 use super::facts::{IndexFact, SchemaFact};
 use crate::collect::postgres::visit::bloat::Estimate;
-use crate::collect::postgres::visit::foremost::foremost;
 use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
 
 /// Indexes that are listed for one respect; there are five.

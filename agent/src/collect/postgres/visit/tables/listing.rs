@@ -1,10 +1,10 @@
 //! The tables worth a look, and the relations that nobody could look at, as rows.
 
+use pharos_model::foremost::foremost;
 use pharos_model::snapshot::{Column, Table};
 
 use super::Look;
 use crate::collect::postgres::visit::bloat::Estimate;
-use crate::collect::postgres::visit::foremost::foremost;
 use crate::collect::postgres::visit::relations::{LockedRelation, Surroundings, TableRow};
 
 /// Tables that are listed for one respect; there are five.

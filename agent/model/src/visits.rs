@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::relations::Surroundings;
-
 /// Bloat and definitions change slowly and cost most, so they are looked at in every sixth visit: each half hour by default.
 const LOOK_EVERY: u32 = 6;
 
@@ -31,15 +29,11 @@ impl<T> Default for Kept<T> {
 
 impl<T: Default> Kept<T> {
     /// Begins a visit: what is kept of the datname, and whether it is time for the expensive look.
-    pub fn enter(&mut self, surroundings: &Surroundings) -> (&mut T, bool) {
-        let datname = self.datnames.entry(surroundings.datname_oid).or_insert_with(|| Datname {
-            visits: None,
-            reset_at: surroundings.reset_at,
-            is_present: true,
-            kept: T::default(),
-        });
-        if datname.reset_at != surroundings.reset_at {
-            datname.reset_at = surroundings.reset_at;
+    pub fn enter(&mut self, datname_oid: u32, reset_at: Option<f64>) -> (&mut T, bool) {
+        let datname =
+            self.datnames.entry(datname_oid).or_insert_with(|| Datname { visits: None, reset_at, is_present: true, kept: T::default() });
+        if datname.reset_at != reset_at {
+            datname.reset_at = reset_at;
             self.resets += 1;
         }
         datname.is_present = true;
@@ -48,8 +42,8 @@ impl<T: Default> Kept<T> {
     }
 
     /// The look was taken. One that should be taken again soon is not counted.
-    pub fn looked(&mut self, surroundings: &Surroundings, again: bool) {
-        if let Some(datname) = self.datnames.get_mut(&surroundings.datname_oid) {
+    pub fn looked(&mut self, datname_oid: u32, again: bool) {
+        if let Some(datname) = self.datnames.get_mut(&datname_oid) {
             datname.visits = (!again).then_some(0);
         }
     }
@@ -63,32 +57,18 @@ impl<T: Default> Kept<T> {
 
 #[cfg(test)]
 mod tests {
-    use pharos_model::vacuum::VacuumSettings;
-
     use super::*;
 
-    fn surroundings(datname_oid: u32, reset_at: Option<f64>) -> Surroundings {
-        Surroundings {
-            datname: "app".to_owned(),
-            datname_oid,
-            block_size: 8192,
-            vacuum: VacuumSettings::default(),
-            reads_statistics: true,
-            asked_at: 0.0,
-            statistics_age: None,
-            reset_at,
-        }
-    }
+    const APP: u32 = 1;
 
     #[test]
     fn the_first_visit_looks_and_then_every_sixth() {
         let mut kept = Kept::<()>::default();
-        let app = surroundings(1, None);
         let looks: Vec<bool> = (0..13)
             .map(|_| {
-                let (_, looks) = kept.enter(&app);
+                let (_, looks) = kept.enter(APP, None);
                 if looks {
-                    kept.looked(&app, false);
+                    kept.looked(APP, false);
                 }
                 kept.leave(0);
                 looks
@@ -101,26 +81,25 @@ mod tests {
     #[test]
     fn a_look_that_failed_or_found_something_in_the_making_is_taken_again() {
         let mut kept = Kept::<()>::default();
-        let app = surroundings(1, None);
-        assert!(kept.enter(&app).1);
-        assert!(kept.enter(&app).1);
-        kept.looked(&app, true);
-        assert!(kept.enter(&app).1);
-        kept.looked(&app, false);
-        assert!(!kept.enter(&app).1);
+        assert!(kept.enter(APP, None).1);
+        assert!(kept.enter(APP, None).1);
+        kept.looked(APP, true);
+        assert!(kept.enter(APP, None).1);
+        kept.looked(APP, false);
+        assert!(!kept.enter(APP, None).1);
     }
 
     #[test]
     fn a_reset_begins_a_new_epoch_and_a_new_datname_does_not() {
         let mut kept = Kept::<u32>::default();
-        kept.enter(&surroundings(1, None));
+        kept.enter(1, None);
         assert_eq!(kept.leave(7), 7);
-        kept.enter(&surroundings(1, Some(5.0)));
-        kept.enter(&surroundings(2, Some(1.0)));
+        kept.enter(1, Some(5.0));
+        kept.enter(2, Some(1.0));
         assert_eq!(kept.leave(7), 8);
-        *kept.enter(&surroundings(1, Some(5.0))).0 = 3;
+        *kept.enter(1, Some(5.0)).0 = 3;
         assert_eq!(kept.leave(7), 8);
         kept.leave(7);
-        assert_eq!(*kept.enter(&surroundings(1, Some(5.0))).0, 0, "it was away for a round");
+        assert_eq!(*kept.enter(1, Some(5.0)).0, 0, "it was away for a round");
     }
 }

@@ -1,0 +1,206 @@
+//! Who works, who waits and for whom, and what statements cost, against servers in real trouble.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use pharos::demo::postgres::{PostgresOptions, PostgresServer, SUPERUSER};
+use pharos::demo::session::Session;
+use pharos_model::delta::Change;
+use pharos_model::snapshot::Table;
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+
+use crate::fixture::{TestAgent, eventually, postgres, postgres_config, postgres_with, runtime_tasks, series, server_id};
+
+async fn session(server: &PostgresServer) -> Session {
+    server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
+}
+
+async fn pid(session: &Session) -> i64 {
+    session.ask::<i32>("SELECT pg_backend_pid()").await.unwrap().into()
+}
+
+/// Runs a statement that waits until the session is dropped or its lock is free.
+fn wait_in(session: Session, statement: &'static str, tasks: &TaskTracker) {
+    tasks.spawn(async move { session.run(statement).await });
+}
+
+fn latest(agent: &TestAgent, port: u16) -> Option<Arc<Change>> {
+    let picture = agent.agent.board().picture();
+    picture.subjects.values().find(|change| change.snapshot.subject.id == server_id(port)).cloned()
+}
+
+/// The rows of a table whose column has this text.
+fn rows(table: &Table, column: &str, text: &str) -> Vec<usize> {
+    (0..table.row_count as usize).filter(|row| table.text(column, *row) == Some(text)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_wait_are_averaged_and_their_time_adds_up() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let holder = session(&server).await;
+    holder.run("SELECT pg_advisory_lock(7)").await.unwrap();
+    for _ in 0..3 {
+        wait_in(session(&server).await, "SELECT pg_sleep(3600)", &tasks);
+    }
+    wait_in(session(&server).await, "SELECT pg_advisory_lock(7)", &tasks);
+    let agent = TestAgent::watch(&server).await;
+    let of = |metric: &str, labels: &[(&str, &str)]| series(metric, server.port(), labels);
+    let active = |class| of("pharos_postgres_active_sessions", &[("wait_event_type", class)]);
+    agent.wait_series(&active("Timeout"), |average| average == 3.0).await;
+    agent.wait_series(&active("Lock"), |average| average == 1.0).await;
+    agent.wait_series(&active("IO"), |average| average == 0.0).await;
+    for slice in ["parallel worker", "walsender"] {
+        agent.wait_series(&of("pharos_postgres_background_active_sessions", &[("backend_type", slice)]), |average| average == 0.0).await;
+    }
+
+    // Three sessions spend three seconds each second, by the agent's counter and by the server's clock.
+    let truth = session(&server).await;
+    let seconds = of("pharos_postgres_wait_seconds_total", &[("wait_event_type", "Timeout"), ("wait_event", "PgSleep")]);
+    let now = "SELECT extract(epoch FROM clock_timestamp())::float8";
+    let counted = agent.wait_series(&seconds, |_| true).await;
+    let began: f64 = truth.ask(now).await.unwrap();
+    let later = agent.wait_series(&seconds, |seconds| seconds >= counted + 9.0).await;
+    let spent = truth.ask::<f64>(now).await.unwrap() - began;
+    let rate = (later - counted) / spent;
+    assert!((2.2..=3.8).contains(&rate), "{rate} sessions by {later} - {counted} in {spent}");
+
+    let change = latest(&agent, server.port()).unwrap();
+    let waits = change.snapshot.table("activity_waits").unwrap();
+    let sleeping = rows(waits, "wait_event", "PgSleep");
+    let [row] = sleeping[..] else { panic!("one statement sleeps: {waits:?}") };
+    let queryid: i64 = truth.ask("SELECT query_id FROM pg_stat_activity WHERE wait_event = 'PgSleep' LIMIT 1").await.unwrap();
+    assert_eq!((waits.integer("query_id", row), waits.number("sessions_max", row)), (Some(queryid), Some(3.0)));
+    assert!(waits.number("longest_seconds", row).unwrap() >= 2.0, "it goes on from window to window: {waits:?}");
+    assert!(agent.series(&of("pharos_postgres_activity_samples_total", &[])).await.unwrap() > 10.0);
+    holder.run("SELECT pg_advisory_unlock(7)").await.unwrap();
+    agent.wait_series(&active("Lock"), |average| average == 0.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_sessions_are_seen_as_they_are_and_looking_costs_little() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres_with(PostgresOptions { max_connections: 230, ..PostgresOptions::default() }, &tasks).await;
+    let mut idle = Vec::new();
+    for _ in 0..150 {
+        idle.push(session(&server).await);
+    }
+    for _ in 0..50 {
+        wait_in(session(&server).await, "SELECT pg_sleep(3600)", &tasks);
+    }
+    let agent = TestAgent::watch(&server).await;
+    let of = |metric: &str, labels: &[(&str, &str)]| series(metric, server.port(), labels);
+    let active = of("pharos_postgres_active_sessions", &[("wait_event_type", "Timeout")]);
+    agent.wait_series(&active, |average| average == 50.0).await;
+    let samples = of("pharos_postgres_activity_samples_total", &[]);
+    let taken = agent.wait_series(&samples, |_| true).await;
+    agent.wait_series(&samples, |samples| samples >= taken + 20.0).await;
+    let truth = session(&server).await;
+    let cost = |text: &str| {
+        format!(
+            "SELECT coalesce(sum(total_exec_time) / sum(calls), -1)::float8 FROM pg_stat_statements WHERE query LIKE '%{text}%' AND query LIKE '%pharos activity%'"
+        )
+    };
+    let whole: f64 = truth.ask(&cost("FROM pg_stat_get_activity(")).await.unwrap();
+    let _ = writeln!(std::io::stderr(), "a sample of 200 sessions, 50 of them at work: {whole:.3} ms");
+    assert!(whole > 0.0 && whole < 20.0, "{whole} ms");
+    // One in four sessions at work, and then none: another statement asks.
+    truth.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").await.unwrap();
+    agent.wait_series(&active, |average| average == 0.0).await;
+    eventually(&truth, "SELECT sum(calls) > 5 FROM pg_stat_statements WHERE query LIKE '%pg_stat_get_backend_idset%'").await;
+    let each: f64 = truth.ask(&cost("pg_stat_get_backend_idset")).await.unwrap();
+    let _ = writeln!(std::io::stderr(), "a sample of 150 sessions, none of them at work: {each:.3} ms");
+    let missed = agent.series(&of("pharos_postgres_activity_samples_missed_total", &[])).await.unwrap();
+    assert!(missed < agent.series(&samples).await.unwrap(), "{missed} were missed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pile_up_behind_ddl_says_whom_to_cancel_and_which_transaction_was_prepared() {
+    let (tasks, _stop) = runtime_tasks();
+    let settings = vec![("max_prepared_transactions".to_owned(), "5".to_owned())];
+    let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
+    server.create_database("shop").await.unwrap();
+    let idle = session(&server).await;
+    idle.run("CREATE TABLE accounts (id int); CREATE TABLE orders AS SELECT 1 AS id, 0 AS cents").await.unwrap();
+    let root = pid(&idle).await;
+    idle.run("BEGIN; SELECT count(*) FROM accounts").await.unwrap();
+    let truth = session(&server).await;
+    let waiting = |count: u32| format!("SELECT count(*) = {count} FROM pg_locks WHERE NOT granted");
+    let ddl = session(&server).await;
+    let ddl_pid = pid(&ddl).await;
+    wait_in(ddl, "ALTER TABLE accounts ADD COLUMN cents int", &tasks);
+    eventually(&truth, &waiting(1)).await;
+    for _ in 0..3 {
+        wait_in(session(&server).await, "SELECT count(*) FROM accounts", &tasks);
+    }
+    let transfer = session(&server).await;
+    transfer.run("BEGIN; UPDATE orders SET cents = 1").await.unwrap();
+    transfer.run("PREPARE TRANSACTION 'transfer-7'").await.unwrap();
+    wait_in(session(&server).await, "UPDATE orders SET cents = 2", &tasks);
+    let shop = server.connect(SUPERUSER, "shop").await.unwrap();
+    shop.run("CREATE TABLE stock (id int)").await.unwrap();
+    shop.run("BEGIN; LOCK TABLE stock").await.unwrap();
+    wait_in(server.connect(SUPERUSER, "shop").await.unwrap(), "SELECT count(*) FROM stock", &tasks);
+    eventually(&truth, &waiting(6)).await;
+
+    let agent = TestAgent::watch(&server).await;
+    let waiters = |item: &Value| -> Vec<Value> {
+        let roots = item["roots"].as_array().cloned().unwrap_or_default();
+        roots.iter().flat_map(|root| root["waiters"].as_array().cloned().unwrap_or_default()).collect()
+    };
+    let locks = agent.wait_json("/api/database/locks?database=app", |locks| waiters(&locks["items"][0]).len() == 6).await;
+    let item = &locks["items"][0];
+    let roots = item["roots"].as_array().unwrap();
+    assert_eq!(
+        (&roots[0]["pid"], &roots[0]["state"], &roots[0]["mode"]),
+        (&root.into(), &"idle in transaction".into(), &"AccessShareLock".into()),
+        "{locks:#}"
+    );
+    let all = waiters(item);
+    let of = |relation: &str| all.iter().filter(|waiter| waiter["relation"] == relation).collect::<Vec<_>>();
+    let accounts = of("accounts");
+    assert_eq!(
+        (accounts.len(), &accounts[0]["pid"], &accounts[0]["remedy"]),
+        (4, &ddl_pid.into(), &"idle-in-transaction".into()),
+        "{locks:#}"
+    );
+    assert!(accounts[0]["remedy_text"].as_str().unwrap().contains(&format!("pg_terminate_backend({root})")), "{locks:#}");
+    for reader in &accounts[1..] {
+        assert_eq!((&reader["remedy"], &reader["depth"], &reader["mode"]), (&"ddl-queue".into(), &2.into(), &"AccessShareLock".into()));
+        assert!(reader["remedy_text"].as_str().unwrap().contains(&format!("pg_cancel_backend({ddl_pid})")), "{locks:#}");
+    }
+    let orders = of("orders");
+    assert_eq!((orders.len(), &orders[0]["prepared"], &orders[0]["remedy"]), (1, &"transfer-7".into(), &"prepared-transaction".into()));
+    assert_eq!((&orders[0]["lock_type"], &orders[0]["blocked_by"]), (&"transactionid".into(), &Value::Null), "{locks:#}");
+    let elsewhere = all.iter().find(|waiter| waiter["datname"] == "shop").unwrap();
+    let oid = shop.ask::<String>("SELECT 'stock'::regclass::oid::text").await.unwrap();
+    assert_eq!(elsewhere["relation"], oid.as_str(), "its name is known in its own database only");
+    let of = |metric: &str, labels: &[(&str, &str)]| series(metric, server.port(), labels);
+    agent.wait_series(&of("pharos_postgres_locks_held", &[("mode", "AccessExclusiveLock")]), |held| held >= 1.0).await;
+    agent.wait_series(&of("pharos_postgres_lock_table_used_ratio", &[]), |ratio| ratio > 0.0 && ratio < 0.1).await;
+
+    idle.run("COMMIT").await.unwrap();
+    truth.run("ROLLBACK PREPARED 'transfer-7'").await.unwrap();
+    shop.run("COMMIT").await.unwrap();
+    agent.wait_json("/api/database/locks", |locks| locks["items"][0]["roots"].as_array().is_some_and(Vec::is_empty)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_a_lock_is_read_when_it_begins() {
+    const CONFIG: &str = "[collect.interval]\nactivity = \"1h\"\nsample = \"100ms\"\nlocks = \"8s\"\n[collect]\nbudget = 1.0\n";
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let holder = session(&server).await;
+    holder.run("SELECT pg_advisory_lock(7)").await.unwrap();
+    let agent = TestAgent::start_with(&format!("{CONFIG}{}", postgres_config("app", &server)), Vec::new()).await;
+    let waiters = series("pharos_postgres_lock_waiters", server.port(), &[]);
+    agent.wait_series(&waiters, |waiters| waiters == 0.0).await;
+    // A collector that ran a moment ago is not hurried, so this one must have run half its interval ago.
+    let read: String = holder.ask("SELECT clock_timestamp()::text").await.unwrap();
+    eventually(&holder, &format!("SELECT clock_timestamp() > '{read}'::timestamptz + interval '4.5 s'")).await;
+    wait_in(session(&server).await, "SELECT pg_advisory_lock(7)", &tasks);
+    agent.wait_series(&waiters, |waiters| waiters == 1.0).await;
+    let age = agent.series(&series("pharos_postgres_lock_wait_age_max_seconds", server.port(), &[])).await.unwrap();
+    assert!(age < 1.5, "it had waited for {age} s when it was read");
+}
