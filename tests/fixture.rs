@@ -408,6 +408,11 @@ fn whole(config: &str) -> String {
     if !section("collect") {
         whole.push_str(QUICK);
     }
+    if !config.contains("[plugin.postgres-essentials") {
+        // The servers are thrown away, and made for speed.
+        let of_no_matter = ["fsync-off", "checksums-off"].map(|check| format!("{check} = {{ enabled = false }}\n"));
+        let _ = writeln!(whole, "[plugin.postgres-essentials.settings.checks]\n{}", of_no_matter.concat());
+    }
     // A test that says nothing of groups wants to hear at once.
     let at_once = "[[route]]\ngroup_wait = \"0s\"\ngroup_interval = \"0s\"\n";
     let config = if config.contains("group_wait") { config.to_owned() } else { config.replace("[[route]]\n", at_once) };

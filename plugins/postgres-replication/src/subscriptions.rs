@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase, each_value, each_zero, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase, each_value, each_zero, evidence, unvisited};
 use pharos_plugin::{Severity, SkipReason, Snapshot, sql, text};
 
 const UP: &str = "pharos_postgres_subscription_up";
@@ -74,7 +74,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::from_hours(1),
         keep_firing: Duration::ZERO,
         grading: Grading::rising_warning(1.0, 0.0),
-        observe: |snapshot| each_value(snapshot, NOT_READY),
+        observe: tables_not_ready,
         explain: subscription_not_ready,
     },
 ];
@@ -94,6 +94,13 @@ fn errors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     for one in &mut all {
         one.value += sync.iter().find(|other| other.labels == one.labels).map_or(0.0, |other| other.value);
     }
+    Ok(all)
+}
+
+/// Counted by the visitor, in the datname of the subscription.
+fn tables_not_ready(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = unvisited(snapshot, "subscription_tables");
+    all.extend(each_value(snapshot, NOT_READY)?);
     Ok(all)
 }
 

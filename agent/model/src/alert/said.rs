@@ -83,7 +83,9 @@ impl Said {
     fn skip(&self, key: &AlertKey) -> Option<&SkipReason> {
         let of_rule = self.skipped.get(&key.rule)?;
         let covering = || {
-            let fewer = of_rule.iter().filter(|(labels, _)| labels.len() < key.labels.len());
+            // Where a rule saw no data under some labels, it says nothing of a series that has more.
+            let says_why = |(labels, reason): &(&Vec<Label>, &SkipReason)| labels.is_empty() || **reason != SkipReason::NoData;
+            let fewer = of_rule.iter().filter(says_why).filter(|(labels, _)| labels.len() < key.labels.len());
             fewer.filter(|(labels, _)| labels.iter().all(|label| key.labels.contains(label)))
         };
         let most = || covering().max_by_key(|(labels, _)| labels.len()).map(|(_, reason)| reason);

@@ -1,6 +1,7 @@
 //! Stories told in lines: at each time what a plugin says, and what becomes of it.
 //!
-//! `5m raise critical t=a, hold t=b, skip t=c` is one evaluation; `clear` is an empty report, `skip` alone the whole rule.
+//! `5m raise critical t=a, hold t=b, skip t=c` is one evaluation; `clear` is an empty report, `skip` alone the whole rule,
+//! `unread t=c` a skip that says why.
 //! `fail`, `freeze`, `restart` and the `-removed` events are what else can happen. `{a b}` before an evaluation is what its snapshot has:
 //! the replication slots a and b, read now, or at `@5m`; `{failed}`, `{unsupported}` and `{stale}` are why there are none.
 
@@ -105,6 +106,10 @@ pub(super) fn report(words: &str) -> Report {
             "raise" => report.findings.push(finding(Strength::Raise, severity, &labels)),
             "hold" => report.findings.push(finding(Strength::Hold, severity, &labels)),
             "skip" => report.skipped.push(Skipped { rule: "lag".into(), labels, reason: SkipReason::NoData }),
+            "unread" => {
+                let reason = SkipReason::PartFailed("timeout".into());
+                report.skipped.push(Skipped { rule: "lag".into(), labels, reason });
+            }
             "clear" => {}
             other => panic!("unknown verb {other}"),
         }

@@ -35,19 +35,19 @@ fn a_skipped_label_set_freezes_only_its_alert() {
 }
 
 #[test]
-fn a_skip_is_of_everything_that_has_its_labels_and_perhaps_more() {
+fn a_skip_that_says_why_is_of_everything_that_has_its_labels() {
     check(
         "0s",
         "0s",
-        "0s raise d=app t=a, raise d=app t=b, raise d=shop t=a\n 1m skip d=app",
+        "0s raise d=app t=a, raise d=app t=b, raise d=shop t=a\n 1m unread d=app",
         expect![[r#"
-        0s #1 d=app t=a inactive → firing: firing, warning 🔔
-        0s #2 d=app t=b inactive → firing: firing, warning 🔔
-        0s #3 d=shop t=a inactive → firing: firing, warning 🔔
-        1m #3 d=shop t=a firing → resolved: resolved, warning 🔔
-        open: #1 firing warning since 0ns, held 0ns, frozen since 60s (1): skipped: no data
-        open: #2 firing warning since 0ns, held 0ns, frozen since 60s (1): skipped: no data
-    "#]],
+            0s #1 d=app t=a inactive → firing: firing, warning 🔔
+            0s #2 d=app t=b inactive → firing: firing, warning 🔔
+            0s #3 d=shop t=a inactive → firing: firing, warning 🔔
+            1m #3 d=shop t=a firing → resolved: resolved, warning 🔔
+            open: #1 firing warning since 0ns, held 0ns, frozen since 60s (1): skipped: timeout
+            open: #2 firing warning since 0ns, held 0ns, frozen since 60s (1): skipped: timeout
+        "#]],
     );
 }
 
