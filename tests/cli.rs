@@ -221,5 +221,8 @@ async fn a_plugin_is_tested_on_a_snapshot_recorded_from_a_real_server() {
     assert!(code == Some(1) && stderr.contains("is not a snapshot that `pharos snapshot` recorded"), "{stderr}");
     let (code, _, stderr) = output(&["snapshot", "nobody", "--config", path.to_str().unwrap()]).await;
     let id = format!("127.0.0.1:{}", server.port());
-    assert!(code == Some(1) && stderr.contains(&format!("no server or database is named \"nobody\"; configured are: {id}")), "{stderr}");
+    assert!(
+        code == Some(1) && stderr.contains(&format!("no server or database is named \"nobody\"; configured are: app, {id}")),
+        "{stderr}"
+    );
 }

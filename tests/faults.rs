@@ -198,7 +198,9 @@ async fn a_frozen_backend_of_ours_is_replaced_and_never_makes_three() {
     let agent = TestAgent::watch(&server).await;
     wait_whole(&agent, &server).await;
     let truth = session(&server).await;
-    let ours = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' ORDER BY backend_start LIMIT 1";
+    // The one that stays, and not the visitor's.
+    let ours =
+        "SELECT pid FROM pg_stat_activity WHERE query ~ '/. pharos (server|activity|locks|database|wal|replication|horizon) ./' LIMIT 1";
     let pid: i32 = truth.ask(ours).await.unwrap();
 
     server.freeze_backend(pid.try_into().unwrap()).await.unwrap();

@@ -13,6 +13,7 @@
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
+//! - `findings`: troubles of real servers, and what the shipped plugins make of them.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
@@ -39,6 +40,7 @@ mod doctor;
 mod durability;
 mod egress;
 mod faults;
+mod findings;
 mod flood;
 mod full_disk;
 mod health;

@@ -297,13 +297,14 @@ impl Drop for PostgresServer {
     }
 }
 
-/// Small, quick to start, and open to a standby. No commit waits for the disk, which is of no use to a folder that vanishes.
+/// Small, quick to start, and open to a standby; durability is of no use to a folder that vanishes.
 fn common_settings(folder: &DataFolder, options: &PostgresOptions) -> Vec<(&'static str, String)> {
     let fixed = [
         ("listen_addresses", HOST),
         ("shared_buffers", "32MB"),
         // In the data folder: a killed server would leave its files in /dev/shm.
         ("dynamic_shared_memory_type", "mmap"),
+        ("fsync", "off"),
         ("synchronous_commit", "off"),
         ("wal_level", "replica"),
         ("max_wal_senders", "5"),
