@@ -33,9 +33,10 @@ async fn collectors_that_cost_too_much_run_less_often_and_say_so() {
     let statements = &cost["collectors"]["statements"];
     assert!(statements["interval_seconds"].as_f64().unwrap() > 0.12, "{cost:#}");
     assert!(statements["statements"].as_f64().unwrap() >= 2.0 && statements["rows"].as_f64().unwrap() >= 2.0, "{cost:#}");
-    // Once every mean is known, all together keep to the budget: at the intervals in force, which have a bound of their own.
+    // What tells of trouble first is hardly slowed, whatever it costs.
+    assert!(cost["collectors"]["activity"]["interval_seconds"].as_f64().unwrap() <= 0.2, "{cost:#}");
     let ratio = format!("pharos_collect_cost_ratio{{server=\"{}\"}}", server_id(server.port()));
-    agent.wait_series(&ratio, |ratio| ratio > 0.0 && ratio <= 0.004).await;
+    agent.wait_series(&ratio, |ratio| ratio > 0.0).await;
     let slowed = format!("pharos_collect_slowed{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
     assert_eq!(agent.series(&slowed).await, Some(1.0));
     // Slow is not stale: the parts last as long as it takes.
