@@ -100,6 +100,7 @@ struct Member {
     system: Option<String>,
 }
 
+/// Each server once, by the first of its names.
 fn members(snapshot: &Snapshot) -> Vec<Member> {
     let Some(table) = snapshot.table("members") else { return Vec::new() };
     let member = |row: usize| Member {
@@ -109,7 +110,7 @@ fn members(snapshot: &Snapshot) -> Vec<Member> {
         timeline: table.number("timeline", row),
         system: table.text("system_identifier", row),
     };
-    (0..table.row_count()).map(member).collect()
+    (0..table.row_count()).filter(|row| table.text("same_as", *row).is_none()).map(member).collect()
 }
 
 impl Member {

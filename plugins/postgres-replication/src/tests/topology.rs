@@ -206,3 +206,22 @@ fn standbys_without_a_sender_are_counted_over_all_servers() {
     "#]]
     .assert_eq(&render(&judge("standby-not-connected", &facts)));
 }
+
+#[test]
+fn a_server_under_two_names_is_one() {
+    let facts = Facts::database(
+        "topology present
+        pharos_database_members 3
+        pharos_database_primaries 1
+        table members
+        | member text | role text | up boolean | same_as text |
+        | db1:5432 | primary | true | - |
+        | db2:5432 | standby | true | - |
+        | reads:5432 | standby | true | db2:5432 |",
+        &[
+            ("db1:5432", "replication present\npharos_postgres_replication_lag_bytes{standby=\"db2\",client=\"10.0.0.2\"} 0"),
+            ("db2:5432", "replication present\npharos_postgres_replication_lag_bytes"),
+        ],
+    );
+    expect![[""]].assert_eq(&render(&judge("standby-not-connected", &facts)));
+}
