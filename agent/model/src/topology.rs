@@ -99,7 +99,7 @@ pub struct Picture {
     pub primary: Option<String>,
     /// Members that write to one cluster at the same time.
     pub split_brain: Vec<String>,
-    /// Different clusters among the members.
+    /// Different clusters among the members that can be read now.
     pub clusters: usize,
     /// How often another server, or another cluster, became the primary.
     pub primary_changes: u64,
@@ -309,8 +309,7 @@ impl Topology {
     }
 
     fn clusters(&self) -> usize {
-        let identities = self.known.values().filter_map(|known| known.identity.as_ref());
-        identities.filter_map(|identity| identity.system_identifier.as_deref()).collect::<BTreeSet<_>>().len()
+        self.current().filter_map(|identity| identity.system_identifier.as_deref()).collect::<BTreeSet<_>>().len()
     }
 
     fn member(&self, name: &str) -> Member {

@@ -204,7 +204,7 @@ fn another_cluster_behind_the_same_address_is_another_primary() {
         ",
         expect![[r#"
             a of 1, 0 changes | a primary
-            nobody of 1, 0 changes | a primary (down)
+            nobody of 0, 0 changes | a primary (down)
             a of 1, 1 changes | a primary ! another cluster answers as `a` ! `a` is the primary of another cluster than before
             a of 1, 1 changes | a primary
         "#]],
@@ -271,6 +271,22 @@ fn an_address_that_moved_to_the_new_primary_is_no_split_brain_and_no_shelter_for
             v of 1, 0 changes | a primary, b primary, v = b primary 2 write
             v of 1, 0 changes | a primary (down), b primary, v = b primary
             v of 1, 0 changes | a primary, b primary, v = b primary 2 write ! split brain: `a` and `b` and `v` write to one cluster at the same time
+        "#]],
+    );
+}
+
+#[test]
+fn a_member_of_another_cluster_that_is_gone_is_counted_no_more() {
+    check(
+        "
+        a:primary/1@100 b:two/standby/1@100
+        a:primary/1@110 b:down
+        a:primary/1@120 b:standby/1@100
+        ",
+        expect![[r#"
+            a of 2, 0 changes | a primary, b standby
+            a of 1, 0 changes | a primary, b standby (down)
+            a of 1, 0 changes | a primary, b standby -20 21s ! another cluster answers as `b`
         "#]],
     );
 }
