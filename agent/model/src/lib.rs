@@ -24,6 +24,7 @@ pub mod metric;
 pub mod notification;
 pub mod outbox;
 pub mod privilege;
+pub mod replay_lag;
 pub mod resets;
 pub mod rule_case;
 pub mod settings;

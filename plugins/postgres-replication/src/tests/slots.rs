@@ -173,10 +173,18 @@ fn a_slot_that_has_no_consumer_by_nature_or_keeps_nothing_is_not_told() {
         check(id, &facts("- | false | -"), expect![[""]]);
         check(id, &facts("21474836480 | false | rows_removed"), expect![[""]]);
     }
-    check("slot-inactive", &facts("21474836480 | false | -"), expect![[r#"
+    check(
+        "slot-inactive",
+        &facts("21474836480 | false | -"),
+        expect![[r#"
         slot-inactive{slot=s1,slot_type=logical}: raise warning: slot s1 has no consumer
-    "#]]);
-    check("slot-soon-losing-wal", &facts("21474836480 | - | -"), expect![[r#"
+    "#]],
+    );
+    check(
+        "slot-soon-losing-wal",
+        &facts("21474836480 | - | -"),
+        expect![[r#"
         slot-soon-losing-wal{slot=s1,slot_type=logical}: raise critical: slot s1 loses WAL in 8 min 57 s
-    "#]]);
+    "#]],
+    );
 }
