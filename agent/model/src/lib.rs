@@ -11,6 +11,7 @@
 
 pub mod active_sessions;
 pub mod alert;
+pub mod archive;
 pub mod bloat;
 pub mod budget;
 pub mod delta;
