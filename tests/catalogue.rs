@@ -126,6 +126,7 @@ async fn an_archive_that_fails_is_failing_until_it_works() {
     work.run("CREATE TABLE written ()").await.unwrap();
     work.run("SELECT pg_switch_wal()").await.unwrap();
     agent.wait_series(&of("pharos_postgres_archive_failing"), |failing| failing == 1.0).await;
+    agent.wait_series(&of("pharos_postgres_archive_failing_seconds"), |seconds| (0.0..120.0).contains(&seconds)).await;
     agent.wait_series(&of("pharos_postgres_archive_failures_total"), |failures| failures > 0.0).await;
     agent.wait_series(&of("pharos_postgres_archive_pending_files"), |files| files > 0.0).await;
     let failed = wait_row(&agent, &server, "archiver", &[]).await["last_failed"].clone();

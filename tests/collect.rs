@@ -267,8 +267,17 @@ async fn replication_is_seen_from_both_sides_with_what_slots_keep() {
     agent.wait_series(&on_primary("pharos_postgres_in_recovery", &[]), |in_recovery| in_recovery == 0.0).await;
     agent.wait_series(&on_standby("pharos_postgres_in_recovery"), |in_recovery| in_recovery == 1.0).await;
     agent.wait_series(&on_standby("pharos_postgres_standby_receiver_up"), |up| up == 1.0).await;
+    let wanted = "pharos_postgres_synchronous_standbys_wanted";
+    agent.wait_series(&on_primary(wanted, &[]), |wanted| wanted == 0.0).await;
 
     let [writer, reader] = [session(&primary, "postgres").await, session(&standby, "postgres").await];
+    // Servers of tests do not wait for anybody, unless told to.
+    writer.run("ALTER SYSTEM SET synchronous_commit = 'on'").await.unwrap();
+    for (names, count) in [("second", 1.0), ("ANY 1 (second, third)", 1.0), ("first 2 (second, third)", 2.0), ("", 0.0)] {
+        writer.run(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'")).await.unwrap();
+        writer.run("SELECT pg_reload_conf()").await.unwrap();
+        agent.wait_series(&on_primary(wanted, &[]), |wanted| wanted == count).await;
+    }
     writer.run("SELECT pg_create_physical_replication_slot('kept', true)").await.unwrap();
     writer.run("CREATE TABLE first ()").await.unwrap();
     eventually(&reader, "SELECT to_regclass('first') IS NOT NULL").await;

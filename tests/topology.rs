@@ -82,6 +82,15 @@ fn member(agent: &TestAgent, server: &PostgresServer) -> (Table, usize) {
     (table, row.expect("the server is a member"))
 }
 
+/// Whether a server sends to somebody who decodes a logical slot.
+fn is_logical(agent: &TestAgent, server: &PostgresServer, name: &str) -> bool {
+    let key = SubjectKey { kind: "postgres".to_owned(), id: id(server) };
+    let picture = agent.agent.board().picture();
+    let standbys = picture.subjects[&key].snapshot.table("standbys").expect("senders are told");
+    let row = (0..standbys.row_count as usize).find(|row| standbys.text("standby", *row) == Some(name));
+    standbys.boolean("logical", row.expect("it is connected")).expect("every sender says so")
+}
+
 /// How often a server was asked who it is.
 async fn probes(agent: &TestAgent, server: &PostgresServer) -> f64 {
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"server\"}}", id(server));
@@ -424,6 +433,7 @@ async fn a_subscription_tells_whether_it_works_and_how_often_it_failed() {
     agent.wait_series(&slot("pharos_postgres_slot_active"), |active| active == 1.0).await;
     agent.wait_series(&slot("pharos_postgres_slot_confirmed_lag_bytes"), |bytes| bytes < 1e6).await;
     agent.wait_series(&slot("pharos_postgres_slot_spill_bytes_total"), |bytes| bytes >= 0.0).await;
+    assert!(is_logical(&agent, &publisher, "s"), "a subscriber is no standby");
 
     agent.wait_series(&of("pharos_postgres_subscription_sync_errors_total"), |errors| errors >= 1.0).await;
     agent.wait_series(&of("pharos_postgres_subscription_tables_not_ready"), |tables| tables == 1.0).await;

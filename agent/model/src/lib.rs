@@ -11,6 +11,7 @@
 
 pub mod active_sessions;
 pub mod alert;
+pub mod archive;
 pub mod bloat;
 pub mod budget;
 pub mod delta;
@@ -24,6 +25,7 @@ pub mod metric;
 pub mod notification;
 pub mod outbox;
 pub mod privilege;
+pub mod replay_lag;
 pub mod resets;
 pub mod rule_case;
 pub mod settings;

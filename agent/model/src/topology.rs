@@ -85,6 +85,10 @@ pub struct Member {
     pub shipping: Lag,
     /// Wall time since when it is known to have this role.
     pub role_since_ms: Option<u64>,
+    /// Whether it was ever seen to write.
+    pub was_primary: bool,
+    /// Of the server that answered last: two members that have it in common are one server under two names.
+    epoch: Option<u64>,
 }
 
 /// All members as they are now.
@@ -95,7 +99,7 @@ pub struct Picture {
     pub primary: Option<String>,
     /// Members that write to one cluster at the same time.
     pub split_brain: Vec<String>,
-    /// Different clusters among the members.
+    /// Different clusters among the members that can be read now.
     pub clusters: usize,
     /// How often another server, or another cluster, became the primary.
     pub primary_changes: u64,
@@ -104,8 +108,18 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// Servers, not names.
     pub fn primaries(&self) -> usize {
-        self.members.iter().filter(|member| member.up && member.role == Role::Primary).count()
+        let primaries = || self.members.iter().filter(|member| member.up && member.role == Role::Primary);
+        let told_apart: BTreeSet<u64> = primaries().filter_map(|member| member.epoch).collect();
+        told_apart.len() + primaries().filter(|member| member.epoch.is_none()).count()
+    }
+
+    /// The member before this one that is the same server and says the same of it.
+    pub fn same_as(&self, member: &Member) -> Option<&str> {
+        let says = |member: &Member| (member.epoch, member.up, member.role);
+        let mut before = self.members.iter().take_while(|other| other.name != member.name);
+        before.find(|other| member.epoch.is_some() && says(other) == says(member)).map(|other| other.name.as_str())
     }
 }
 
@@ -161,6 +175,7 @@ struct Known {
     /// When it first said so of its role, without a break.
     role_from: Duration,
     role_since_ms: u64,
+    was_primary: bool,
 }
 
 /// Who writes, and to what.
@@ -168,6 +183,7 @@ struct Known {
 struct Primary {
     member: String,
     system_identifier: Option<String>,
+    epoch: u64,
 }
 
 /// One database over time.
@@ -207,16 +223,22 @@ impl Topology {
 
     fn note(&mut self, report: &Report, now: Now) -> Option<News> {
         let Report { member, up, identity } = report;
-        let fresh = Known { up: *up, identity: None, is_current: false, role_from: now.monotonic, role_since_ms: now.wall_ms };
+        let (role_from, role_since_ms) = (now.monotonic, now.wall_ms);
+        let fresh = Known { up: *up, identity: None, is_current: false, role_from, role_since_ms, was_primary: false };
         let known = self.known.entry(member.clone()).or_insert(fresh);
         known.up = *up;
         known.is_current = *up && identity.is_some();
         let identity = identity.as_ref().filter(|_| *up)?;
         let before = known.identity.replace(identity.clone());
         let is_replaced = before.as_ref().is_some_and(|before| differ(before, identity));
-        if is_replaced || before.is_none_or(|before| before.role() != identity.role()) {
+        if is_replaced || before.as_ref().is_none_or(|before| before.role() != identity.role()) {
             (known.role_from, known.role_since_ms) = (identity.at, now.wall_ms);
         }
+        // An address that moves with the primary is another server from then on, though a primary as before.
+        if before.is_some_and(|before| before.course.epoch != identity.course.epoch) {
+            known.role_from = identity.at;
+        }
+        known.was_primary |= !identity.in_recovery;
         is_replaced.then(|| News::ClusterReplaced { member: member.clone() })
     }
 
@@ -235,7 +257,7 @@ impl Topology {
         };
         let best = self.writers().max_by_key(|(member, _, identity)| rank(member, identity));
         let (member, identity) = best.map(|(member, _, identity)| (member.to_owned(), identity.clone()))?;
-        let next = Primary { member, system_identifier: identity.system_identifier.clone() };
+        let next = Primary { member, system_identifier: identity.system_identifier.clone(), epoch: identity.course.epoch };
         let before = self.primary.replace(next.clone());
         let is_another = before.as_ref().is_some_and(|before| is_another(before, &next));
         if is_another {
@@ -249,23 +271,25 @@ impl Topology {
         Some(News::PrimaryChanged { from: before.member, to: next.member })
     }
 
-    /// The cluster of most members; of several such, the one that was followed so far.
+    /// The cluster of most servers; of several such, the one that was followed so far.
     fn main_cluster(&self) -> Option<String> {
-        let mut members: BTreeMap<&str, usize> = BTreeMap::new();
-        for identity in self.known.values().filter(|known| known.is_current).filter_map(|known| known.identity.as_ref()) {
+        let mut servers: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+        for identity in self.current() {
             if let Some(cluster) = &identity.system_identifier {
-                *members.entry(cluster).or_default() += 1;
+                servers.entry(cluster).or_default().insert(identity.course.epoch);
             }
         }
         let followed = self.primary.as_ref().and_then(|primary| primary.system_identifier.as_deref());
-        let best = members.into_iter().max_by_key(|(cluster, count)| (*count, followed == Some(*cluster)));
+        let best = servers.into_iter().max_by_key(|(cluster, servers)| (servers.len(), followed == Some(*cluster)));
         best.map(|(cluster, _)| cluster.to_owned())
     }
 
-    /// Members whose times of writing to one cluster overlap.
+    /// Members whose times of writing to one cluster overlap. One server under two names is no two that write.
     fn writing_at_once(&self) -> Vec<String> {
         let overlap = |one: (&Known, &Identity), other: (&Known, &Identity)| {
-            one.1.system_identifier == other.1.system_identifier && one.1.at >= other.0.role_from && other.1.at >= one.0.role_from
+            let are_two = one.1.course.epoch != other.1.course.epoch;
+            let is_one_cluster = one.1.system_identifier == other.1.system_identifier;
+            are_two && is_one_cluster && one.1.at >= other.0.role_from && other.1.at >= one.0.role_from
         };
         let others =
             |member: &str| self.writers().filter(|(other, ..)| *other != member).map(|(_, known, id)| (known, id)).collect::<Vec<_>>();
@@ -279,9 +303,13 @@ impl Topology {
         self.writers().find(|(member, ..)| *member == primary.member).map(|(member, _, identity)| (member, identity))
     }
 
+    /// What members say that still holds.
+    fn current(&self) -> impl Iterator<Item = &Identity> {
+        self.known.values().filter(|known| known.is_current).filter_map(|known| known.identity.as_ref())
+    }
+
     fn clusters(&self) -> usize {
-        let identities = self.known.values().filter_map(|known| known.identity.as_ref());
-        identities.filter_map(|identity| identity.system_identifier.as_deref()).collect::<BTreeSet<_>>().len()
+        self.current().filter_map(|identity| identity.system_identifier.as_deref()).collect::<BTreeSet<_>>().len()
     }
 
     fn member(&self, name: &str) -> Member {
@@ -300,6 +328,8 @@ impl Topology {
             lag: lag_of(|identity| identity.lsn),
             shipping: lag_of(|identity| identity.received_lsn),
             role_since_ms: known.filter(|_| identity.is_some()).map(|known| known.role_since_ms),
+            was_primary: known.is_some_and(|known| known.was_primary),
+            epoch: identity.map(|identity| identity.course.epoch),
         }
     }
 
@@ -329,5 +359,5 @@ fn differ(one: &Identity, other: &Identity) -> bool {
 fn is_another(before: &Primary, next: &Primary) -> bool {
     let is_replaced =
         before.system_identifier.is_some() && next.system_identifier.is_some() && before.system_identifier != next.system_identifier;
-    before.member != next.member || is_replaced
+    (before.member != next.member && before.epoch != next.epoch) || is_replaced
 }

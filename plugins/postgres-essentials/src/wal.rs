@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, evidence};
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_value, evidence};
 use pharos_plugin::{Row, SkipReason, Snapshot, text};
 
 const CHECKPOINTS: &str = "pharos_postgres_checkpoints_total";
@@ -11,9 +11,8 @@ const CHECKPOINT_TIMEOUT: &str = "pharos_postgres_checkpoint_timeout_seconds";
 const WAL_BYTES: &str = "pharos_postgres_wal_bytes_total";
 const WAL_DIRECTORY: &str = "pharos_postgres_wal_directory_size_bytes";
 const ARCHIVE_FAILING: &str = "pharos_postgres_archive_failing";
-const ARCHIVE_LAST_SUCCESS: &str = "pharos_postgres_archive_last_success_timestamp_seconds";
+const ARCHIVE_FAILING_SECONDS: &str = "pharos_postgres_archive_failing_seconds";
 const ARCHIVE_FAILURES: &str = "pharos_postgres_archive_failures_total";
-const START: &str = "pharos_postgres_start_timestamp_seconds";
 const SETTING: &str = "pharos_postgres_setting";
 const SLOT_RETAINED_BYTES: &str = "pharos_postgres_slot_retained_bytes";
 
@@ -57,7 +56,7 @@ pub const CHECKS: &[Check] = &[
         summary: "WAL is not archived",
         category: "wal",
         labels: &[],
-        needs: &[ARCHIVE_FAILING],
+        needs: &[ARCHIVE_FAILING, ARCHIVE_FAILING_SECONDS],
         // One failed attempt is repeated at once.
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::ZERO,
@@ -96,15 +95,12 @@ fn checkpoint_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipRe
     Ok(if written >= WAL_BYTES_PER_SECOND_MIN { vec![Observation::new(Vec::new(), age / timeout)] } else { Vec::new() })
 }
 
-/// Since the last file was archived while attempts fail, or since the start where none ever was.
+/// While attempts fail. How long ago the last one succeeded says nothing: without writes there was nothing to archive.
 fn seconds_without_archive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     if snapshot.value(ARCHIVE_FAILING)? != Some(1.0) {
         return Ok(Vec::new());
     }
-    let stamp = |metric: &str| snapshot.value(metric).ok().flatten().filter(|stamp| *stamp > 0.0);
-    let since = stamp(ARCHIVE_LAST_SUCCESS).or_else(|| stamp(START));
-    let now = snapshot.taken_at_ms() as f64 / 1_000.0;
-    Ok(since.map(|since| Observation::new(Vec::new(), (now - since).max(0.0))).into_iter().collect())
+    each_value(snapshot, ARCHIVE_FAILING_SECONDS)
 }
 
 /// Of what max_wal_size and wal_keep_size plan for.
@@ -164,7 +160,7 @@ fn archive_failing(case: &Case) -> Explanation {
     Explanation {
         title: format!("no WAL was archived for {since}"),
         detail: format!(
-            "The last attempt to archive WAL failed, and none succeeded for {since}. A restore ends where the archive does, and WAL stays \
+            "Attempts to archive WAL have failed for {since}. A restore ends where the archive does, and WAL stays \
              on disk until it is archived."
         ),
         cause: "The archive is full, away or refuses the server, or archive_command is wrong.".to_owned(),

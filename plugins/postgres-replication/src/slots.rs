@@ -32,7 +32,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::from_mins(30),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
-        observe: |snapshot| each_zero(snapshot, SLOT_ACTIVE),
+        observe: inactive,
         explain: slot_inactive,
     },
     Check {
@@ -90,6 +90,23 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+/// Slots that keep WAL for nobody.
+fn inactive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = each_zero(snapshot, SLOT_ACTIVE)?;
+    all.retain(|slot| waits_for_a_consumer(snapshot, slot));
+    Ok(all)
+}
+
+/// A slot that a standby keeps in step with its primary's has no consumer by nature, one that never kept WAL keeps none now, and one that
+/// is invalid keeps none any more, which has a check of its own.
+fn waits_for_a_consumer(snapshot: &Snapshot, slot: &Observation) -> bool {
+    let Some(table) = snapshot.table("slots") else { return true };
+    table.find(&slot.labels).is_none_or(|row| {
+        let keeps_wal = table.number("retained_bytes", row).is_some();
+        keeps_wal && !table.is("synced", row) && table.text("invalidation_reason", row).is_none()
+    })
+}
+
 /// What a check of WAL sees: not what was invalidated for another reason.
 fn losing_wal(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_value(snapshot, SLOT_WAL_LOST)?;
@@ -118,7 +135,7 @@ fn seconds_until_loss(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReaso
     let of = |all: &[Observation], slot: &Observation| all.iter().find(|other| other.labels == slot.labels).map(|other| other.value);
     let falls_behind =
         |slot: &Observation| of(&active, slot) == Some(0.0) || of(&retained, slot).is_some_and(|retained| retained > slot.value);
-    let safe = each_value(snapshot, SLOT_SAFE_BYTES)?.into_iter().filter(falls_behind);
+    let safe = each_value(snapshot, SLOT_SAFE_BYTES)?.into_iter().filter(|slot| waits_for_a_consumer(snapshot, slot) && falls_behind(slot));
     Ok(safe.map(|slot| Observation::new(slot.labels, slot.value.max(0.0) / written)).collect())
 }
 

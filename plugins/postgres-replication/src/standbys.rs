@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_one, each_value, each_zero, evidence};
-use pharos_plugin::{Row, Severity, SkipReason, Snapshot, sql, text};
+use pharos_plugin::{Severity, SkipReason, Snapshot, sql, text};
 
 const LAG_SECONDS: &str = "pharos_postgres_replication_lag_seconds";
 const LAG_BYTES: &str = "pharos_postgres_replication_lag_bytes";
@@ -12,8 +12,7 @@ const STANDBY_LAG_BYTES: &str = "pharos_postgres_standby_replay_lag_bytes";
 const STANDBY_RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
 
 const REPLAY_PAUSED: &str = "pharos_postgres_standby_replay_paused";
-const SYNC: &str = "pharos_postgres_replication_sync";
-const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
+const SYNC_WANTED: &str = "pharos_postgres_synchronous_standbys_wanted";
 
 const MIB: f64 = 1_048_576.0;
 
@@ -72,7 +71,7 @@ pub const CHECKS: &[Check] = &[
         summary: "commits wait for a synchronous standby that is not there",
         category: "replication",
         labels: &[],
-        needs: &[SYNC, IN_RECOVERY, "settings"],
+        needs: &[SYNC_WANTED, "standbys"],
         hold_off: Duration::from_secs(30),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
@@ -88,23 +87,13 @@ fn both_views(snapshot: &Snapshot, sender: &str, standby: &str) -> Result<Vec<Ob
     Ok(observations)
 }
 
-/// How many standbys too few are synchronous, on a primary that asks for them.
+/// How many standbys too few are synchronous, of those that commits wait for. Several may have one name: each is a row.
 fn sync_standbys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let wanted = wanted_sync_standbys(snapshot).filter(|_| snapshot.value(IN_RECOVERY).ok().flatten() == Some(0.0));
-    let Some(wanted) = wanted else { return Ok(Vec::new()) };
-    let present = snapshot.values(SYNC)?.rows().map(Row::value).filter(|is_sync| *is_sync > 0.0).count() as f64;
+    let wanted = snapshot.value(SYNC_WANTED)?.unwrap_or_default();
+    let table = snapshot.table("standbys").ok_or(SkipReason::NoData)?;
+    let is_sync = |row: &usize| table.has("sync_state", *row, "sync") || table.has("sync_state", *row, "quorum");
+    let present = (0..table.row_count()).filter(is_sync).count() as f64;
     Ok(if present < wanted { vec![Observation::new(Vec::new(), wanted - present)] } else { Vec::new() })
-}
-
-/// `FIRST 2 (a, b, c)` and `2 (a, b, c)` are two, `a, b` is one; none where nothing is asked for.
-fn wanted_sync_standbys(snapshot: &Snapshot) -> Option<f64> {
-    let names = setting(snapshot, "synchronous_standby_names").filter(|names| !names.trim().is_empty())?;
-    // What is not waited for is not missed.
-    if setting(snapshot, "synchronous_commit").is_some_and(|commit| matches!(commit.as_str(), "off" | "local")) {
-        return None;
-    }
-    let count = names.split_once('(').and_then(|(before, _)| before.split_whitespace().last()?.parse().ok());
-    Some(count.unwrap_or(1.0))
 }
 
 /// Only settings that differ from their defaults are told.
@@ -169,8 +158,8 @@ fn standby_replay_paused(case: &Case) -> Explanation {
 
 fn sync_standby_missing(case: &Case) -> Explanation {
     let missing = text::counted(case.value, "synchronous standby is", "synchronous standbys are");
-    let names = setting(case.snapshot, "synchronous_standby_names").unwrap_or_default();
-    let connected = case.snapshot.values(SYNC).map_or(0, |standbys| standbys.values.len());
+    let names = setting(case.snapshot, "synchronous_standby_names").map(|names| evidence("synchronous_standby_names", names));
+    let connected = case.snapshot.table("standbys").map_or(0, |standbys| standbys.row_count());
     Explanation {
         title: format!("{missing} missing"),
         detail: format!("{missing} missing of those that synchronous_standby_names asks for. Every commit waits until it is back."),
@@ -180,6 +169,6 @@ fn sync_standby_missing(case: &Case) -> Explanation {
              `ALTER SYSTEM SET synchronous_standby_names = {}; SELECT pg_reload_conf();`.",
             sql::literal("")
         ),
-        evidence: vec![evidence("synchronous_standby_names", names), evidence("standbys connected", connected.to_string())],
+        evidence: names.into_iter().chain([evidence("standbys connected", connected.to_string())]).collect(),
     }
 }

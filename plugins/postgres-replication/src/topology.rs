@@ -15,6 +15,7 @@ const PRIMARY_CHANGES: &str = "pharos_database_primary_changes_total";
 const LAG_SECONDS: &str = "pharos_database_member_lag_seconds";
 const LAG_BYTES: &str = "pharos_database_member_lag_bytes";
 const SENDERS: &str = "pharos_postgres_replication_lag_bytes";
+const RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -98,8 +99,10 @@ struct Member {
     is_up: bool,
     timeline: Option<f64>,
     system: Option<String>,
+    was_primary: bool,
 }
 
+/// Each server once, by the first of its names.
 fn members(snapshot: &Snapshot) -> Vec<Member> {
     let Some(table) = snapshot.table("members") else { return Vec::new() };
     let member = |row: usize| Member {
@@ -108,8 +111,9 @@ fn members(snapshot: &Snapshot) -> Vec<Member> {
         is_up: table.is("up", row),
         timeline: table.number("timeline", row),
         system: table.text("system_identifier", row),
+        was_primary: table.is("was_primary", row),
     };
-    (0..table.row_count()).map(member).collect()
+    (0..table.row_count()).filter(|row| table.text("same_as", *row).is_none()).map(member).collect()
 }
 
 impl Member {
@@ -132,7 +136,8 @@ fn names<'a>(members: impl Iterator<Item = &'a Member>) -> String {
     }
 }
 
-/// A member that is down keeps its role, but takes no writes. While nobody could ask every server, the one that was not may be it.
+/// A member that is down keeps its role, but takes no writes. While nobody could ask every server, the one that was not may be it. Standbys
+/// alone, fed from elsewhere, are a site that has no primary of its own.
 fn without_primary(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let members = members(snapshot);
     if members.is_empty() {
@@ -144,22 +149,46 @@ fn without_primary(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> 
     if let Some(unknown) = members.iter().find(|member| member.is_up && !member.is_primary() && member.role != "standby") {
         return Err(SkipReason::PartFailed(format!("{} does not say yet whether it is the primary", unknown.server)));
     }
-    Ok(vec![Observation::new(Vec::new(), 0.0)])
+    Ok(if is_site_of_standbys(snapshot, &members) { Vec::new() } else { vec![Observation::new(Vec::new(), 0.0)] })
+}
+
+fn is_site_of_standbys(snapshot: &Snapshot, members: &[Member]) -> bool {
+    !members.iter().any(|member| member.is_primary() || member.was_primary) && fed_from_elsewhere(snapshot, members)
+}
+
+fn receives(snapshot: &Snapshot, member: &Member) -> bool {
+    member.is_up && snapshot.member(&member.server).is_some_and(|facts| facts.value(RECEIVER_UP).ok().flatten() == Some(1.0))
+}
+
+/// Whether more standbys receive than the members send to: then a server that is not listed, or not reached from here, sends to the rest.
+fn fed_from_elsewhere(snapshot: &Snapshot, members: &[Member]) -> bool {
+    let receivers = members.iter().filter(|member| receives(snapshot, member)).count();
+    let up = members.iter().filter(|member| member.is_up);
+    let senders: usize = up.filter_map(|member| senders_of(&snapshot.member(&member.server)?).ok()).sum();
+    receivers > senders
 }
 
 /// By counting: senders know standbys by names and addresses that need not be those of the configuration. A cascade's sender is a standby.
 fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let members = members(snapshot);
     let standbys = members.iter().filter(|member| member.role == "standby" && member.is_up).count();
-    if standbys == 0 {
+    if standbys == 0 || is_site_of_standbys(snapshot, &members) {
         return Ok(Vec::new());
     }
     let mut senders = 0;
     for member in &members {
-        let facts = snapshot.member(&member.server).ok_or(SkipReason::NoData)?;
-        senders += facts.values(SENDERS)?.values.len();
+        senders += senders_of(&snapshot.member(&member.server).ok_or(SkipReason::NoData)?)?;
     }
     Ok(vec![Observation::new(Vec::new(), standbys.saturating_sub(senders) as f64)])
+}
+
+/// Each sender is a row, whatever its standby calls itself. A subscriber is no standby, and neither is a backup, which replays nothing.
+fn senders_of(member: &Snapshot) -> Result<usize, SkipReason> {
+    member.readable(SENDERS)?;
+    let table = member.table("standbys").ok_or(SkipReason::NoData)?;
+    let sends = |row: &usize| table.has("state", *row, "streaming") || table.has("state", *row, "catchup");
+    let to_standby = |row: &usize| !table.is("logical", *row) && table.number("lag_bytes", *row).is_some();
+    Ok((0..table.row_count()).filter(sends).filter(to_standby).count())
 }
 
 fn split_brain(case: &Case) -> Explanation {
@@ -189,7 +218,8 @@ fn no_primary(case: &Case) -> Explanation {
     let members = members(case.snapshot);
     let old = names(members.iter().filter(|member| member.is_primary()));
     let what = if old.is_empty() { String::new() } else { format!(" {old}, the primary so far, does not answer.") };
-    let standby = members.iter().find(|member| member.role == "standby" && member.is_up);
+    let idle = members.iter().find(|member| member.role == "standby" && member.is_up && !receives(case.snapshot, member));
+    let receiver = members.iter().find(|member| receives(case.snapshot, member));
     Explanation {
         title: "no server takes writes".to_owned(),
         detail: format!(
@@ -197,11 +227,18 @@ fn no_primary(case: &Case) -> Explanation {
             text::counted(members.len() as f64, "server", "servers")
         ),
         cause: "The primary is down or cut off and no standby was promoted, or it was demoted by mistake.".to_owned(),
-        fix: match standby {
-            Some(standby) => {
+        fix: match (receiver.filter(|_| fed_from_elsewhere(case.snapshot, &members)), idle) {
+            (Some(receiver), _) => format!(
+                "Promote nothing: {} still receives WAL, so a primary is there. `SELECT sender_host, sender_port FROM pg_stat_wal_receiver;` \
+                 on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.",
+                receiver.server
+            ),
+            (None, Some(standby)) => {
                 format!("Bring the primary back; or, once it is certain that it stays down, on {}: `SELECT pg_promote();`.", standby.server)
             }
-            None => "Bring the primary back: on its host, `systemctl status postgresql` and the end of the server's log.".to_owned(),
+            (None, None) => {
+                "Bring the primary back: on its host, `systemctl status postgresql` and the end of the server's log.".to_owned()
+            }
         },
         evidence: members.iter().map(Member::line).collect(),
     }

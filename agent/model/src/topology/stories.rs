@@ -5,7 +5,8 @@ use expect_test::{Expect, expect};
 use super::*;
 
 /// One server in words: `a:primary/1@100` writes on timeline 1 at LSN 100, `b:standby/1@90` has replayed 90 and `b:standby/1@90+95`
-/// received 95, `c:down` cannot be reached, `c:mute` cannot be read. `x/` before the role is another cluster than `one`.
+/// received 95, `c:down` cannot be reached, `c:mute` cannot be read. `x/` before the role is another cluster than `one`; `v:a=primary/1@100`
+/// is the server `a`, listed under another name as well.
 fn report(text: &str, at: Duration) -> Report {
     let (member, said) = text.split_once(':').unwrap();
     let (up, said) = match said {
@@ -14,6 +15,7 @@ fn report(text: &str, at: Duration) -> Report {
         said => (true, Some(said)),
     };
     let identity = said.map(|said| {
+        let (server, said) = said.split_once('=').unwrap_or((member, said));
         let (who, place) = said.split_once('@').unwrap();
         let parts: Vec<&str> = who.split('/').collect();
         let (cluster, role, timeline) = match parts[..] {
@@ -26,7 +28,10 @@ fn report(text: &str, at: Duration) -> Report {
             at,
             system_identifier: Some(cluster.to_owned()),
             in_recovery: role == "standby",
-            course: Course { epoch: 0, timeline: timeline.parse().unwrap() },
+            course: Course {
+                epoch: server.bytes().fold(0, |epoch, byte| epoch * 256 + u64::from(byte)),
+                timeline: timeline.parse().unwrap(),
+            },
             lsn: Some(lsn.parse().unwrap()),
             received_lsn: (role == "standby").then(|| received.parse().unwrap()),
         }
@@ -37,15 +42,20 @@ fn report(text: &str, at: Duration) -> Report {
 fn shown(picture: &Picture) -> String {
     let members = picture.members.iter().map(|member| {
         let state = if member.up { "" } else { " (down)" };
+        let same = picture.same_as(member).map_or(String::new(), |same| format!(" = {same}"));
         let time =
             member.lag.time.map_or(String::new(), |time| format!(" {}{}s", if time.is_minimum { ">=" } else { "" }, time.by.as_secs_f64()));
         let lag = member.lag.bytes.map_or(String::new(), |bytes| format!(" -{bytes}"));
-        format!("{} {}{state}{lag}{time}", member.name, member.role.as_str())
+        format!("{}{same} {}{state}{lag}{time}", member.name, member.role.as_str())
     });
     let members: Vec<String> = members.collect();
     let news: String = picture.news.iter().map(|news| format!(" ! {news}")).collect();
     let primary = picture.primary.as_deref().unwrap_or("nobody");
-    format!("{primary} of {}, {} changes | {}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
+    let servers = match picture.primaries() {
+        0 | 1 => String::new(),
+        several => format!(" {several} write"),
+    };
+    format!("{primary} of {}, {} changes | {}{servers}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
 }
 
 /// A line per look, ten seconds apart; a member is seen a second after the one before it.
@@ -84,7 +94,7 @@ fn a_promotion_is_followed_and_the_old_primary_that_returns_is_a_split_brain() {
             a of 1, 0 changes | a primary, b standby -0 0s
             nobody of 1, 0 changes | a primary (down), b standby -0 0s
             b of 1, 1 changes | a primary (down), b primary ! the primary is now `b`, no longer `a`
-            b of 1, 1 changes | a primary, b primary ! split brain: `a` and `b` write to one cluster at the same time
+            b of 1, 1 changes | a primary, b primary 2 write ! split brain: `a` and `b` write to one cluster at the same time
             b of 1, 1 changes | a primary (down), b primary ! the split brain is over
             b of 1, 1 changes | a standby -0 0s, b primary
         "#]],
@@ -102,7 +112,7 @@ fn a_switchover_is_no_split_brain_although_the_last_word_of_the_old_primary_is_s
         ",
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
-            b of 1, 1 changes | a primary, b primary ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a primary, b primary 2 write ! the primary is now `b`, no longer `a`
             b of 1, 1 changes | a standby -0 0s, b primary
             b of 1, 1 changes | a standby -171 9s, b primary
         "#]],
@@ -120,8 +130,8 @@ fn two_that_write_on_one_timeline_are_told_and_the_one_that_was_followed_stays_t
         ",
         expect![[r#"
             b of 1, 0 changes | a standby -0 0s, b primary, c standby -0 0s
-            c of 1, 1 changes | a primary, b primary (down), c primary ! the primary is now `c`, no longer `b`
-            c of 1, 1 changes | a primary, b primary (down), c primary ! split brain: `a` and `c` write to one cluster at the same time
+            c of 1, 1 changes | a primary, b primary (down), c primary 2 write ! the primary is now `c`, no longer `b`
+            c of 1, 1 changes | a primary, b primary (down), c primary 2 write ! split brain: `a` and `c` write to one cluster at the same time
             c of 1, 1 changes | a primary (down), b primary (down), c primary ! the split brain is over
         "#]],
     );
@@ -177,8 +187,8 @@ fn servers_of_different_clusters_are_told_apart_and_are_no_split_brain() {
         a:primary/1@100 b:standby/1@100 c:two/primary/7@9000
         ",
         expect![[r#"
-            a of 2, 0 changes | a primary, b standby -0 0s, c primary
-            a of 2, 0 changes | a primary, b standby -0 0s, c primary
+            a of 2, 0 changes | a primary, b standby -0 0s, c primary 2 write
+            a of 2, 0 changes | a primary, b standby -0 0s, c primary 2 write
         "#]],
     );
 }
@@ -194,7 +204,7 @@ fn another_cluster_behind_the_same_address_is_another_primary() {
         ",
         expect![[r#"
             a of 1, 0 changes | a primary
-            nobody of 1, 0 changes | a primary (down)
+            nobody of 0, 0 changes | a primary (down)
             a of 1, 1 changes | a primary ! another cluster answers as `a` ! `a` is the primary of another cluster than before
             a of 1, 1 changes | a primary
         "#]],
@@ -224,5 +234,59 @@ fn nobody_was_ever_reached() {
         expect![[r#"
         nobody of 0, 0 changes | a unknown (down), b unknown
     "#]],
+    );
+}
+
+#[test]
+fn a_server_that_is_listed_under_two_names_is_one() {
+    check(
+        "
+        a:primary/1@100 b:standby/1@100 v:a=primary/1@100
+        a:primary/1@110 b:standby/1@110 v:a=primary/1@110
+        a:mute b:standby/1@110 v:a=primary/1@120
+        a:primary/1@130 b:standby/1@110 v:a=primary/1@130
+        a:down b:standby/1@110 v:a=primary/1@130
+        ",
+        expect![[r#"
+            v of 1, 0 changes | a primary, b standby -0 0s, v = a primary
+            v of 1, 0 changes | a primary, b standby -0 0s, v = a primary
+            v of 1, 0 changes | a primary, b standby -9 9s, v = a primary
+            v of 1, 0 changes | a primary, b standby -19 19s, v = a primary
+            v of 1, 0 changes | a primary (down), b standby -20 29s, v primary
+        "#]],
+    );
+}
+
+#[test]
+fn an_address_that_moved_to_the_new_primary_is_no_split_brain_and_no_shelter_for_one() {
+    check(
+        "
+        a:primary/1@100 b:standby/1@100 v:a=primary/1@100
+        a:. b:primary/2@110 v:b=primary/2@110
+        a:down b:primary/2@120 v:b=primary/2@120
+        a:primary/1@110 b:primary/2@130 v:b=primary/2@130
+        ",
+        expect![[r#"
+            v of 1, 0 changes | a primary, b standby -0 0s, v = a primary
+            v of 1, 0 changes | a primary, b primary, v = b primary 2 write
+            v of 1, 0 changes | a primary (down), b primary, v = b primary
+            v of 1, 0 changes | a primary, b primary, v = b primary 2 write ! split brain: `a` and `b` and `v` write to one cluster at the same time
+        "#]],
+    );
+}
+
+#[test]
+fn a_member_of_another_cluster_that_is_gone_is_counted_no_more() {
+    check(
+        "
+        a:primary/1@100 b:two/standby/1@100
+        a:primary/1@110 b:down
+        a:primary/1@120 b:standby/1@100
+        ",
+        expect![[r#"
+            a of 2, 0 changes | a primary, b standby
+            a of 1, 0 changes | a primary, b standby (down)
+            a of 1, 0 changes | a primary, b standby -20 21s ! another cluster answers as `b`
+        "#]],
     );
 }

@@ -86,6 +86,9 @@ fn members(picture: &Picture) -> Table {
             // What of the lag has not even arrived; the rest waits to be replayed.
             in_seconds("shipping_lag_seconds", |member| &member.shipping),
             integer("shipping_lag_bytes", |member| bytes(&member.shipping)),
+            // Another name of the same server.
+            Column::text("same_as", members.iter().map(|member| picture.same_as(member))),
+            Column::boolean("was_primary", members.iter().map(|member| Some(member.was_primary))),
             integer("role_since_ms", |member| member.role_since_ms.and_then(|since| i64::try_from(since).ok())),
         ],
     )

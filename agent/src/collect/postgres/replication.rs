@@ -48,6 +48,8 @@ impl Replication {
             self.sent.push(course, now.monotonic, lsn.unsigned_abs());
         }
         let (mut families, standbys) = senders::facts(&rows, &self.sent, now.monotonic)?;
+        let wanted = own.as_ref().map(|row| row.scalars(&[("pharos_postgres_synchronous_standbys_wanted", "synchronous_wanted")]));
+        families.extend(wanted.transpose()?.unwrap_or_default());
         let mut tables = vec![standbys];
         if in_recovery {
             let (own, receiver) = self.standby.read(session, course, now.monotonic).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::archive::Archive;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
@@ -47,11 +48,12 @@ const RESETS: [&str; 4] = ["bgwriter_reset", "checkpointer_reset", "wal_reset", 
 pub struct Wal {
     interval: Duration,
     resets: Resets,
+    archive: Archive,
 }
 
 impl Wal {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, resets: Resets::default() }
+        Self { interval, resets: Resets::default(), archive: Archive::default() }
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
@@ -68,12 +70,24 @@ impl Wal {
         }
         for row in archive.iter().map(|row| Fields::new(NAME, row)) {
             families.extend(row.scalars(&ARCHIVE_COLUMNS)?);
-            families.extend(archive_states(&row)?);
+            families.extend(self.archive_states(&row)?);
             tables.push(archiver(&row)?);
             resets.push(("archiver_reset".to_owned(), row.number("archiver_reset")?));
         }
         let epoch = self.resets.epoch(session.epoch(), resets);
         Ok(Facts { epoch, families, tables, ..Facts::default() })
+    }
+
+    fn archive_states(&mut self, row: &Fields<'_>) -> Result<Vec<Family>, CollectError> {
+        let flag = |flag: bool| f64::from(u8::from(flag));
+        let enabled: bool = row.field("archive_enabled")?;
+        let [last_success, last_failure] = [row.number("last_success")?, row.number("last_failure")?];
+        let failing = self.archive.failing_seconds(last_success, last_failure, row.field("now")?).filter(|_| enabled);
+        Ok(vec![
+            Family::scalar("pharos_postgres_archive_enabled", flag(enabled)),
+            Family::scalar("pharos_postgres_archive_failing", flag(failing.is_some())),
+            Family::scalar("pharos_postgres_archive_failing_seconds", failing.unwrap_or(0.0)),
+        ])
     }
 }
 
@@ -90,17 +104,6 @@ fn by_label(row: &Fields<'_>) -> Result<Vec<Family>, CollectError> {
         written.push(&[by], &[row.number(column)?]);
     }
     Ok(checkpoints.finish().into_iter().chain(written.finish()).filter(|family| !family.values.is_empty()).collect())
-}
-
-fn archive_states(row: &Fields<'_>) -> Result<Vec<Family>, CollectError> {
-    let flag = |flag: bool| f64::from(u8::from(flag));
-    let enabled: bool = row.field("archive_enabled")?;
-    // Without a success, whatever failed is the latest. What failed last year and was archived since is well.
-    let failing = row.number("last_failure")? > row.number("last_success")?;
-    Ok(vec![
-        Family::scalar("pharos_postgres_archive_enabled", flag(enabled)),
-        Family::scalar("pharos_postgres_archive_failing", flag(enabled && failing)),
-    ])
 }
 
 fn archiver(row: &Fields<'_>) -> Result<Table, CollectError> {

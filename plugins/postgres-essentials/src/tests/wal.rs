@@ -61,40 +61,38 @@ fn a_checkpoint_is_overdue_only_where_there_is_something_to_write() {
 
 #[test]
 fn an_archive_that_fails_is_graded_by_how_long_nothing_was_archived() {
-    let facts = |last_success: &str| {
+    let facts = |seconds: &str| {
         format!(
             "
             wal present
             pharos_postgres_archive_failing 1
             pharos_postgres_archive_failures_total 12
-            {last_success}
+            pharos_postgres_archive_failing_seconds {seconds}
             table archiver
             | last_archived text | last_failed text |
-            | 000000010000000000000005 | 000000010000000000000006 |
-            server present
-            pharos_postgres_start_timestamp_seconds 1699990000"
+            | 000000010000000000000005 | 000000010000000000000006 |"
         )
     };
     check_words(
         "archive-failing",
-        &facts("pharos_postgres_archive_last_success_timestamp_seconds 1699999400"),
+        &facts("600"),
         expect![[r#"
-        no WAL was archived for 10 min
-        The last attempt to archive WAL failed, and none succeeded for 10 min. A restore ends where the archive does, and WAL stays on disk until it is archived.
-        > The archive is full, away or refuses the server, or archive_command is wrong.
-        > The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. `SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver;` shows when it goes on.
-        - last failed: 000000010000000000000006
-        - failed attempts: 12
-    "#]],
+            no WAL was archived for 10 min
+            Attempts to archive WAL have failed for 10 min. A restore ends where the archive does, and WAL stays on disk until it is archived.
+            > The archive is full, away or refuses the server, or archive_command is wrong.
+            > The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. `SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver;` shows when it goes on.
+            - last failed: 000000010000000000000006
+            - failed attempts: 12
+        "#]],
     );
     check(
         "archive-failing",
-        &facts(""),
+        &facts("10000"),
         expect![[r#"
         archive-failing: raise critical: no WAL was archived for 2 h 46 min
     "#]],
     );
-    check("archive-failing", "wal present\npharos_postgres_archive_failing 0", expect![[""]]);
+    check("archive-failing", "wal present\npharos_postgres_archive_failing 0\npharos_postgres_archive_failing_seconds 0", expect![[""]]);
 }
 
 #[test]

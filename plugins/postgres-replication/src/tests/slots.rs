@@ -150,3 +150,41 @@ fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
     );
     check("slot-soon-losing-wal", &FAR_BEHIND.replace("rate 2000000", "rate 0"), expect![[""]]);
 }
+
+#[test]
+fn a_slot_that_has_no_consumer_by_nature_or_keeps_nothing_is_not_told() {
+    let facts = |row: &str| {
+        format!(
+            r#"
+            replication present
+            pharos_postgres_slot_active{{slot="s1",slot_type="logical"}} 0
+            pharos_postgres_slot_retained_bytes{{slot="s1",slot_type="logical"}} 21474836480
+            pharos_postgres_slot_safe_bytes{{slot="s1",slot_type="logical"}} 1073741824
+            table slots
+            | slot text | slot_type text | retained_bytes integer | synced boolean | invalidation_reason text |
+            | s1 | logical | {row} |
+            wal present
+            pharos_postgres_wal_bytes_total 5 rate 2000000
+        "#
+        )
+    };
+    for id in ["slot-inactive", "slot-soon-losing-wal"] {
+        check(id, &facts("21474836480 | true | -"), expect![[""]]);
+        check(id, &facts("- | false | -"), expect![[""]]);
+        check(id, &facts("21474836480 | false | rows_removed"), expect![[""]]);
+    }
+    check(
+        "slot-inactive",
+        &facts("21474836480 | false | -"),
+        expect![[r#"
+        slot-inactive{slot=s1,slot_type=logical}: raise warning: slot s1 has no consumer
+    "#]],
+    );
+    check(
+        "slot-soon-losing-wal",
+        &facts("21474836480 | - | -"),
+        expect![[r#"
+        slot-soon-losing-wal{slot=s1,slot_type=logical}: raise critical: slot s1 loses WAL in 8 min 57 s
+    "#]],
+    );
+}

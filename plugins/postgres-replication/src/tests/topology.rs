@@ -5,6 +5,20 @@ use pharos_plugin::testing::{Facts, render};
 
 use super::{judge, words};
 
+/// What a server says of those it sends to, and whether it receives.
+fn server(receiver_up: &str, senders: &[&str]) -> String {
+    let receiver = if receiver_up == "-" { String::new() } else { format!(" {receiver_up}") };
+    let senders: String = senders.iter().map(|sender| format!("| standby | {sender} |\n")).collect();
+    format!(
+        "replication present
+        pharos_postgres_replication_lag_bytes
+        pharos_postgres_standby_receiver_up{receiver}
+        table standbys
+        | standby text | pid integer | state text | logical boolean | lag_bytes integer |
+        {senders}"
+    )
+}
+
 /// A primary and its standby, then what is said in place of parts of that.
 fn database(changes: &[(&str, &str)]) -> Facts {
     let mut text = r#"
@@ -29,8 +43,11 @@ fn database(changes: &[(&str, &str)]) -> Facts {
     let sender = r#"
         replication present
         pharos_postgres_replication_lag_bytes{standby="db2",client="10.0.0.2"} 0
+        table standbys
+        | standby text | pid integer | state text | logical boolean | lag_bytes integer |
+        | db2 | 101 | streaming | false | 0 |
     "#;
-    let none = "replication present\npharos_postgres_replication_lag_bytes";
+    let none = "replication present\npharos_postgres_replication_lag_bytes\ntable standbys\n| standby text |";
     Facts::database(&text, &[("db1:5432", sender), ("db2:5432", none), ("db3:5432", none)])
 }
 
@@ -205,4 +222,81 @@ fn standbys_without_a_sender_are_counted_over_all_servers() {
         standby-not-connected: skipped: part `replication` failed: permission denied
     "#]]
     .assert_eq(&render(&judge("standby-not-connected", &facts)));
+}
+
+#[test]
+fn a_server_under_two_names_is_one() {
+    let facts = Facts::database(
+        "topology present
+        pharos_database_members 3
+        pharos_database_primaries 1
+        table members
+        | member text | role text | up boolean | same_as text |
+        | db1:5432 | primary | true | - |
+        | db2:5432 | standby | true | - |
+        | reads:5432 | standby | true | db2:5432 |",
+        &[("db1:5432", &server("-", &["101 | streaming | false | 0"])), ("db2:5432", &server("1", &[]))],
+    );
+    expect![[""]].assert_eq(&render(&judge("standby-not-connected", &facts)));
+}
+
+/// Two standbys and what they and their senders say, after one of them was the primary or not.
+fn standbys_alone(was_primary: bool, first: &str, second: &str) -> Facts {
+    let text = format!(
+        "topology present
+        pharos_database_members 2
+        pharos_database_primaries 0
+        table members
+        | member text | role text | up boolean | was_primary boolean |
+        | db1:5432 | standby | true | {was_primary} |
+        | db2:5432 | standby | true | false |"
+    );
+    Facts::database(&text, &[("db1:5432", first), ("db2:5432", second)])
+}
+
+#[test]
+fn a_site_of_standbys_alone_needs_no_primary_while_it_is_fed_from_elsewhere() {
+    let cascade = ["101 | streaming | false | 0"];
+    let fed = standbys_alone(false, &server("1", &cascade), &server("1", &[]));
+    expect![[""]].assert_eq(&render(&judge("no-primary", &fed)));
+    let fed_each = standbys_alone(false, &server("1", &[]), &server("1", &[]));
+    expect![[""]].assert_eq(&render(&judge("no-primary", &fed_each)));
+    expect![[""]].assert_eq(&render(&judge("standby-not-connected", &fed_each)));
+
+    // The second receives from the first alone.
+    let cut_off = standbys_alone(false, &server("0", &cascade), &server("1", &[]));
+    expect![[r#"
+        no server takes writes
+        None of the 2 servers is a primary that can be reached, so every write fails.
+        > The primary is down or cut off and no standby was promoted, or it was demoted by mistake.
+        > Bring the primary back; or, once it is certain that it stays down, on db1:5432: `SELECT pg_promote();`.
+        - db1:5432: standby
+        - db2:5432: standby
+    "#]]
+    .assert_eq(&words(&judge("no-primary", &cut_off).findings[0]));
+    let demoted = standbys_alone(true, &server("1", &[]), &server("1", &[]));
+    expect![[r#"
+        no server takes writes
+        None of the 2 servers is a primary that can be reached, so every write fails.
+        > The primary is down or cut off and no standby was promoted, or it was demoted by mistake.
+        > Promote nothing: db1:5432 still receives WAL, so a primary is there. `SELECT sender_host, sender_port FROM pg_stat_wal_receiver;` on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.
+        - db1:5432: standby
+        - db2:5432: standby
+    "#]].assert_eq(&words(&judge("no-primary", &demoted).findings[0]));
+}
+
+#[test]
+fn only_those_that_send_to_standbys_count_each_for_itself() {
+    let connected =
+        |senders: &[&str]| render(&judge("standby-not-connected", &standbys_alone(true, &server("1", senders), &server("1", &[]))));
+    let standby = "101 | streaming | false | 0";
+    expect![[""]].assert_eq(&connected(&[standby, "102 | catchup | false | 5000"]));
+    expect![[r#"
+        standby-not-connected: raise warning: 1 standby is sent nothing
+    "#]]
+    .assert_eq(&connected(&[standby, "102 | streaming | true | 0"]));
+    expect![[r#"
+        standby-not-connected: raise warning: 1 standby is sent nothing
+    "#]]
+    .assert_eq(&connected(&[standby, "102 | startup | false | 0", "103 | backup | false | -", "104 | streaming | false | -"]));
 }

@@ -28,6 +28,8 @@ struct Sender<'a> {
     pid: Option<i32>,
     state: Option<&'a str>,
     sync_state: Option<&'a str>,
+    /// A subscriber, or whatever else decodes a logical slot.
+    is_logical: bool,
     lag_bytes: Option<f64>,
     lag_seconds: Option<f64>,
     is_minimum: bool,
@@ -64,6 +66,7 @@ fn sender<'a>(row: &Fields<'a>, history: &LsnHistory, now: Duration) -> Result<S
         pid: row.field("pid")?,
         state: row.field("state")?,
         sync_state: row.field("sync_state")?,
+        is_logical: row.field("is_logical")?,
         lag_bytes,
         lag_seconds: lag.map(|lag| lag.by.as_secs_f64().max(longest)),
         is_minimum,
@@ -103,6 +106,7 @@ fn table(senders: &[Sender<'_>]) -> Table {
             Column::integer("pid", senders.iter().map(|sender| sender.pid.map(i64::from))),
             Column::text("state", senders.iter().map(|sender| sender.state)),
             Column::text("sync_state", senders.iter().map(|sender| sender.sync_state)),
+            Column::boolean("logical", senders.iter().map(|sender| Some(sender.is_logical))),
             Column::integer("lag_bytes", senders.iter().map(|sender| sender.lag_bytes.map(|bytes| bytes as i64))),
             Column::float("lag_seconds", "seconds", senders.iter().map(|sender| sender.lag_seconds)),
             // The agent has not looked for so long: it may be more.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pharos_model::lsn_history::{Course, LsnHistory};
+use pharos_model::lsn_history::Course;
+use pharos_model::replay_lag::{Place, ReplayLag};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::super::row::{Fields, query};
@@ -14,8 +15,7 @@ const CONFLICTS: Versioned = Versioned::new(&[(14, include_str!("../sql/conflict
 
 #[derive(Default)]
 pub struct Standby {
-    /// Up to where this server had received.
-    received: LsnHistory,
+    replay_lag: ReplayLag,
 }
 
 impl Standby {
@@ -36,7 +36,14 @@ impl Standby {
         let (received, replayed): (Option<i64>, Option<i64>) = (row.field("received_lsn_bytes")?, row.field("replayed_lsn_bytes")?);
         let receiver_up = row.number("receiver_up")?.unwrap_or(0.0);
         let bytes = received.zip(replayed).map(|(received, replayed)| received.saturating_sub(replayed).max(0) as f64);
-        let seconds = self.replay_lag(received.zip(replayed), receiver_up > 0.0, row.number("replay_age")?, course, now);
+        let replay_age = row.number("replay_age")?;
+        let place = received.zip(replayed).map(|(received, replayed)| Place {
+            received: received.unsigned_abs(),
+            replayed: replayed.unsigned_abs(),
+            receiver_up: receiver_up > 0.0,
+            replay_age,
+        });
+        let seconds = place.and_then(|place| self.replay_lag.seconds(place, course, now));
         let not_negative = |value: Option<f64>| value.map(|value| value.max(0.0));
         let values = [
             ("pharos_postgres_standby_receiver_up", Some(receiver_up)),
@@ -47,26 +54,6 @@ impl Standby {
             ("pharos_postgres_standby_replay_lag_seconds", not_negative(seconds)),
         ];
         Ok(values.into_iter().filter_map(|(metric, value)| Some(Family::scalar(metric, value?))).collect())
-    }
-
-    /// By the time since it received what it has to replay next. Where that is not known, and without a receiver, by the age of the last
-    /// transaction: that is too much while the primary is idle, but not too little.
-    fn replay_lag(
-        &mut self,
-        place: Option<(i64, i64)>,
-        receiver_up: bool,
-        replay_age: Option<f64>,
-        course: Course,
-        now: Duration,
-    ) -> Option<f64> {
-        let (received, replayed) = place?;
-        self.received.push(course, now, received.unsigned_abs());
-        if received <= replayed {
-            return if receiver_up { Some(0.0) } else { replay_age };
-        }
-        let lag = self.received.lag(replayed.unsigned_abs(), now)?;
-        let by = lag.by.as_secs_f64();
-        Some(if lag.is_minimum { replay_age.map_or(by, |age| age.max(by)) } else { by })
     }
 }
 

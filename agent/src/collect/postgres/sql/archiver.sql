@@ -10,6 +10,7 @@ SELECT extract(epoch FROM clock_timestamp() - c.checkpoint_time)::float8 AS chec
        a.last_failed_wal AS last_failed,
        extract(epoch FROM a.last_archived_time)::float8 AS last_success,
        extract(epoch FROM a.last_failed_time)::float8 AS last_failure,
+       extract(epoch FROM clock_timestamp())::float8 AS now,
        extract(epoch FROM a.stats_reset)::float8 AS archiver_reset
 FROM (SELECT pg_is_in_recovery() AS in_recovery) r
 CROSS JOIN pg_control_checkpoint() c

@@ -1,4 +1,5 @@
--- Counters of every database that accepts connections; the row of shared objects has no database and is left out.
+-- Counters of every database; the row of shared objects has no database and is left out. One that accepts no connections, as template0,
+-- is kept for its age: it can hold back the whole server from reusing transaction ids.
 SELECT d.oid,
        d.datname::text AS datname,
        s.numbackends::float8 AS backends,
@@ -31,6 +32,5 @@ SELECT d.oid,
        current_setting('data_checksums')::bool::int4::float8 AS checksums
 FROM pg_database d
 JOIN pg_stat_database s ON s.datid = d.oid
-WHERE d.datallowconn
 ORDER BY d.datname
 LIMIT 5000

@@ -1,4 +1,5 @@
 -- Replication slots, the WAL they keep on disk, and what logical decoding of them wrote.
+-- After a promotion a slot still says that it was synced, which means nothing on a primary.
 SELECT s.slot_name::text AS slot,
        s.slot_type,
        s.plugin::text AS plugin,
@@ -12,11 +13,12 @@ SELECT s.slot_name::text AS slot,
        extract(epoch FROM clock_timestamp() - s.inactive_since)::float8 AS inactive_seconds,
        s.invalidation_reason,
        s.failover,
-       s.synced,
+       s.synced AND p.in_recovery AS synced,
        d.spill_bytes::float8 AS spill_bytes,
        d.stream_bytes::float8 AS stream_bytes,
        extract(epoch FROM d.stats_reset)::float8 AS stats_reset
-FROM (SELECT CASE WHEN pg_is_in_recovery()
+FROM (SELECT pg_is_in_recovery() AS in_recovery,
+             CASE WHEN pg_is_in_recovery()
                   THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
                   ELSE pg_current_wal_lsn() END AS lsn) p
 CROSS JOIN pg_replication_slots s

@@ -1,0 +1,49 @@
+//! For how long a server has failed to archive its WAL.
+
+/// All times are seconds since 1970 by the server's clock.
+#[derive(Debug, Default)]
+pub struct Archive {
+    /// The first failure that was seen since the last success.
+    failing_since: Option<f64>,
+}
+
+impl Archive {
+    /// None while the latest attempt did not fail. Not counted from the last success: without writes there was nothing to archive after it.
+    /// Failures before the first look are not counted, since the server tells only the latest of them.
+    pub fn failing_seconds(&mut self, last_success: Option<f64>, last_failure: Option<f64>, now: f64) -> Option<f64> {
+        // Without a success, whatever failed is the latest. What failed last year and was archived since is well.
+        let last_failure = last_failure.filter(|failure| last_success.is_none_or(|success| *failure > success));
+        let goes_on = self.failing_since.filter(|since| last_success.is_none_or(|success| *since > success));
+        self.failing_since = last_failure.map(|failure| goes_on.unwrap_or(failure));
+        self.failing_since.map(|since| (now - since).max(0.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_after_a_quiet_night_is_as_old_as_itself() {
+        let mut archive = Archive::default();
+        assert_eq!(archive.failing_seconds(Some(1_000.0), None, 50_000.0), None);
+        assert_eq!(archive.failing_seconds(Some(1_000.0), Some(50_005.0), 50_010.0), Some(5.0));
+        assert_eq!(archive.failing_seconds(Some(1_000.0), Some(50_065.0), 50_070.0), Some(65.0));
+    }
+
+    #[test]
+    fn a_success_between_two_looks_begins_anew() {
+        let mut archive = Archive::default();
+        assert_eq!(archive.failing_seconds(None, Some(100.0), 110.0), Some(10.0));
+        assert_eq!(archive.failing_seconds(Some(150.0), Some(155.0), 160.0), Some(5.0));
+        assert_eq!(archive.failing_seconds(Some(170.0), Some(155.0), 180.0), None);
+        assert_eq!(archive.failing_seconds(Some(170.0), Some(200.0), 190.0), Some(0.0), "a clock that went back");
+    }
+
+    #[test]
+    fn statistics_that_were_reset_tell_of_no_failure() {
+        let mut archive = Archive::default();
+        archive.failing_seconds(None, Some(100.0), 110.0);
+        assert_eq!(archive.failing_seconds(None, None, 120.0), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! How long a standby has had what it has not replayed.
+
+use std::time::Duration;
+
+use crate::lsn_history::{Course, LsnHistory};
+
+#[derive(Default)]
+pub struct ReplayLag {
+    /// Up to where the standby had received.
+    received: LsnHistory,
+}
+
+/// What a standby says of itself at one instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    pub received: u64,
+    pub replayed: u64,
+    pub receiver_up: bool,
+    /// Age in seconds of the last transaction that was replayed.
+    pub replay_age: Option<f64>,
+}
+
+impl ReplayLag {
+    /// By the time since it received what it has to replay next. Where that is not known, by the age of the last transaction: that is too
+    /// much while the primary is idle, but not too little. Without a receiver nobody knows what there is beyond what was replayed.
+    pub fn seconds(&mut self, place: Place, course: Course, now: Duration) -> Option<f64> {
+        self.received.push(course, now, place.received);
+        if place.received <= place.replayed {
+            return place.receiver_up.then_some(0.0);
+        }
+        let lag = self.received.lag(place.replayed, now)?;
+        let by = lag.by.as_secs_f64();
+        Some(if lag.is_minimum { place.replay_age.map_or(by, |age| age.max(by)) } else { by })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COURSE: Course = Course { epoch: 1, timeline: 1 };
+    /// An idle primary: its last transaction was a day ago.
+    const DAY: f64 = 86_400.0;
+
+    fn at(received: u64, replayed: u64, receiver_up: bool) -> Place {
+        Place { received, replayed, receiver_up, replay_age: Some(DAY) }
+    }
+
+    #[test]
+    fn who_replayed_everything_is_not_behind_and_without_a_receiver_nobody_knows() {
+        assert_eq!(ReplayLag::default().seconds(at(100, 100, true), COURSE, Duration::ZERO), Some(0.0));
+        assert_eq!(ReplayLag::default().seconds(at(100, 100, false), COURSE, Duration::ZERO), None);
+    }
+
+    #[test]
+    fn what_was_received_and_not_replayed_grows_old_with_and_without_a_receiver() {
+        for receiver_up in [true, false] {
+            let mut lag = ReplayLag::default();
+            lag.seconds(at(100, 100, receiver_up), COURSE, Duration::ZERO);
+            lag.seconds(at(200, 100, receiver_up), COURSE, Duration::from_secs(10));
+            let seconds = lag.seconds(at(200, 100, receiver_up), COURSE, Duration::from_secs(40));
+            assert!(seconds.is_some_and(|seconds| (30.0..=40.0).contains(&seconds)), "{seconds:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_the_first_look_is_as_old_as_the_last_transaction() {
+        assert_eq!(ReplayLag::default().seconds(at(200, 100, false), COURSE, Duration::ZERO), Some(DAY));
+    }
+}
