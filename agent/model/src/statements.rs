@@ -7,6 +7,7 @@
 mod detail;
 mod own;
 mod series;
+pub mod text;
 mod window;
 
 #[cfg(test)]
