@@ -204,3 +204,80 @@ async fn a_wait_for_a_lock_is_read_when_it_begins() {
     let age = agent.series(&series("pharos_postgres_lock_wait_age_max_seconds", server.port(), &[])).await.unwrap();
     assert!(age < 1.5, "it had waited for {age} s when it was read");
 }
+
+/// How often a plan goes through all locks, each scan by its loops.
+fn scans_of_locks(plan: &Value) -> f64 {
+    let own = if plan["CTE Name"] == "locks" { plan["Actual Loops"].as_f64().unwrap() } else { 0.0 };
+    own + plan["Plans"].as_array().into_iter().flatten().map(scans_of_locks).sum::<f64>()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_waiters_among_many_locks_make_nobody_read_them_more_often() {
+    const WAITERS: usize = 30;
+    let (tasks, _stop) = runtime_tasks();
+    let settings = [("max_prepared_transactions", "5"), ("max_locks_per_transaction", "500")];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let server = postgres_with(PostgresOptions { settings, ..PostgresOptions::default() }, &tasks).await;
+    let truth = session(&server).await;
+    truth
+        .run(
+            "CREATE FUNCTION plan(sql text) RETURNS text LANGUAGE plpgsql AS
+             $$ DECLARE plan json; BEGIN EXECUTE 'EXPLAIN (ANALYZE, FORMAT JSON) ' || sql INTO plan; RETURN plan::text; END $$",
+        )
+        .await
+        .unwrap();
+    truth.run("CREATE TABLE orders AS SELECT 1 AS id, 0 AS cents").await.unwrap();
+    let transfer = session(&server).await;
+    transfer.run("BEGIN; UPDATE orders SET cents = 1").await.unwrap();
+    transfer.run("PREPARE TRANSACTION 'transfer-7'").await.unwrap();
+    let holder = session(&server).await;
+    holder.run("SELECT count(pg_advisory_lock(g)) FROM generate_series(1, 10000) g").await.unwrap();
+    let locks = include_str!("../agent/src/collect/postgres/sql/locks.sql");
+    let scans = async || {
+        let plan: Value = serde_json::from_str(&truth.ask::<String>(&format!("SELECT plan($plan${locks}$plan$)")).await.unwrap()).unwrap();
+        scans_of_locks(&plan[0]["Plan"])
+    };
+    wait_in(session(&server).await, "UPDATE orders SET cents = 2", &tasks);
+    eventually(&truth, "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted").await;
+    let of_one = scans().await;
+    for _ in 1..WAITERS {
+        wait_in(session(&server).await, "SELECT pg_advisory_lock(7)", &tasks);
+    }
+    eventually(&truth, &format!("SELECT count(*) = {WAITERS} FROM pg_locks WHERE NOT granted")).await;
+    let of_many = scans().await;
+    assert!((1.0..=6.0).contains(&of_one) && of_many <= 6.0, "{of_one} for one waiter, {of_many} for {WAITERS}");
+
+    let agent = TestAgent::watch(&server).await;
+    let locks = agent
+        .wait_json("/api/database/locks?database=app", |locks| {
+            let roots = locks["items"][0]["roots"].as_array().cloned().unwrap_or_default();
+            roots.iter().filter_map(|root| root["waiters"].as_array()).map(Vec::len).sum::<usize>() == WAITERS
+        })
+        .await;
+    let roots = locks["items"][0]["roots"].as_array().unwrap();
+    let prepared = roots.iter().flat_map(|root| root["waiters"].as_array().unwrap()).find(|waiter| waiter["relation"] == "orders").unwrap();
+    assert_eq!(prepared["prepared"], "transfer-7", "{locks:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lock_table_is_counted_now_and_then_and_its_fill_told_in_each_run() {
+    const RUNS: f64 = 24.0;
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let agent = TestAgent::watch(&server).await;
+    let ratio = series("pharos_postgres_lock_table_used_ratio", server.port(), &[]);
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"locks\"}}", server_id(server.port()));
+    agent.wait_series(&ratio, |ratio| ratio >= 0.0).await;
+    let begun = agent.wait_series(&runs, |runs| runs >= 1.0).await;
+    while agent.series(&runs).await.unwrap() < begun + RUNS {
+        assert!(agent.series(&ratio).await.is_some(), "it is told in each run");
+    }
+    let truth = session(&server).await;
+    let calls = "SELECT sum(calls)::float8 FROM pg_stat_statements WHERE query LIKE '%/* pharos locks */%' AND query LIKE";
+    let counted: f64 = truth.ask(&format!("{calls} '%fastpath%'")).await.unwrap();
+    let asked: f64 = truth.ask(&format!("{calls} '%lock_manager_waits%'")).await.unwrap();
+    assert!(asked >= RUNS && counted >= 3.0 && counted <= asked / 5.0 + 2.0, "counted in {counted} of {asked} runs");
+    truth.run("BEGIN; LOCK TABLE pg_class IN SHARE ROW EXCLUSIVE MODE").await.unwrap();
+    let held = series("pharos_postgres_locks_held", server.port(), &[("mode", "ShareRowExclusiveLock")]);
+    agent.wait_series(&held, |held| held == 1.0).await;
+}

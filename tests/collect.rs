@@ -128,6 +128,45 @@ async fn database_counts_commits_deadlocks_and_temporary_files_as_the_server_doe
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_in_statements_without_placeholders_are_never_shown() {
+    const LIVELY: &[&str] = &[
+        "ALTER ROLE somebody SET app.key = 'hunter2'",
+        "ALTER ROLE somebody SET app.pin TO hunter2",
+        "SELECT pg_sleep(0.01)",
+        "CREATE SUBSCRIPTION copy CONNECTION $c$postgresql://u:hunter2@h/d$c$ PUBLICATION p WITH (connect = false, slot_name = NONE)",
+        "DROP SUBSCRIPTION copy",
+        "COPY (SELECT 1) TO PROGRAM E'cat > /dev/null # it\\'s hunter2'",
+        "DO $$ BEGIN PERFORM 'hunter2'; END $$",
+    ];
+    const SHOWN: [&str; 5] = [
+        "ALTER ROLE somebody SET app.key = '...'",
+        "ALTER ROLE somebody SET app.pin TO '...'",
+        "CREATE SUBSCRIPTION copy CONNECTION '...' PUBLICATION p WITH (connect = false, slot_name = NONE)",
+        "COPY (SELECT 1) TO PROGRAM '...'",
+        "DO '...'",
+    ];
+    let (tasks, stop) = runtime_tasks();
+    let server = postgres_with(PostgresOptions::default(), &tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup.run("CREATE ROLE somebody").await.unwrap();
+    repeat(session(&server, "postgres").await, LIVELY, &tasks, &stop);
+    let agent = TestAgent::watch(&server).await;
+    let slow = agent
+        .wait_json("/api/database/slow-queries?database=app&threshold=0ms&limit=200", |slow| {
+            let queries: Vec<&str> = slow["items"].as_array().into_iter().flatten().filter_map(|item| item["query"].as_str()).collect();
+            SHOWN.iter().all(|shown| queries.contains(shown))
+        })
+        .await;
+    assert!(!slow.to_string().contains("hunter2"), "{slow:#}");
+    let snapshot = serde_json::to_string(&latest(&agent, server.port()).unwrap().snapshot).unwrap();
+    assert!(snapshot.contains(SHOWN[2]) && !snapshot.contains("hunter2"), "{snapshot}");
+    assert!(!agent.text("/metrics").await.contains("hunter2"));
+    let kept: i64 = setup.ask("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%hunter2%'").await.unwrap();
+    assert!(kept >= 5, "the server itself keeps them: {kept}");
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statements_are_counted_by_level_and_their_texts_hide_passwords() {
     const LIVELY: &[&str] = &["SELECT pg_sleep(0.02)", "SELECT nested()", "ALTER ROLE somebody PASSWORD 'hunter2'"];
     let (tasks, stop) = runtime_tasks();

@@ -179,6 +179,48 @@ async fn twenty_megabytes_of_texts_make_no_run_slow_and_arrive_bit_by_bit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_more_entries_than_are_read_the_dearest_are_and_the_rest_is_counted() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres_with(with(&[("pg_stat_statements.max", "30000"), ("pg_stat_statements.track", "all")]), &tasks).await;
+    let work = session(&server).await;
+    // Fifteen operators that are one or the other are 32,768 statements.
+    work.run(
+        "DO $$ DECLARE expression text; BEGIN FOR i IN 1..21000 LOOP expression := '1';
+         FOR bit IN 0..14 LOOP expression := expression || CASE WHEN (i >> bit) & 1 = 1 THEN ' + 1' ELSE ' - 1' END; END LOOP;
+         EXECUTE 'SELECT ' || expression; END LOOP; END $$",
+    )
+    .await
+    .unwrap();
+    work.run("SELECT pg_sleep(0.2)").await.unwrap();
+    let config = format!("[collect.interval]\nstatements = \"500ms\"\n[collect]\nbudget = 1.0\n{}", postgres_config("app", &server));
+    let agent = TestAgent::start_with(&config, Vec::new()).await;
+    let entries: f64 = work.ask("SELECT count(*)::float8 FROM pg_stat_statements").await.unwrap();
+    assert!(entries > 21_000.0, "{entries}");
+    agent.wait_series(&series("pharos_postgres_statements_tracked", server.port(), &[]), |tracked| tracked >= entries).await;
+    let queryid = "SELECT queryid FROM pg_stat_statements WHERE query = 'SELECT pg_sleep($1)'";
+    let queryid = work.ask::<i64>(queryid).await.unwrap();
+    let naps = of(&server, "calls", queryid);
+    while agent.series(&naps).await.is_none() {
+        work.run("SELECT pg_sleep(0.05)").await.unwrap();
+    }
+    // Those that come to be read for the first time had their counters before: they count nothing.
+    let other = series(
+        "pharos_postgres_statement_calls_total",
+        server.port(),
+        &[("datname", ""), ("user", ""), ("fingerprint", "other"), ("toplevel", "")],
+    );
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
+    let begun = agent.series(&runs).await.unwrap();
+    let before = agent.series(&other).await.unwrap();
+    let cheap = "FROM pg_stat_statements WHERE query LIKE 'SELECT $1 + $2%' OR query LIKE 'SELECT $1 - $2%'";
+    let done: f64 = work.ask(&format!("SELECT sum(calls)::float8 {cheap}")).await.unwrap();
+    agent.wait_series(&runs, |runs| runs >= begun + 5.0).await;
+    assert!(agent.series(&other).await.unwrap() - before < done / 10.0, "{done} calls were there before");
+    let up = format!("pharos_collect_up{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
+    assert_eq!(agent.series(&up).await, Some(1.0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resets_under_way_count_nothing_twice() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres_with(PostgresOptions::default(), &tasks).await;

@@ -7,6 +7,7 @@
 mod detail;
 mod own;
 mod series;
+pub mod text;
 mod window;
 
 #[cfg(test)]
@@ -106,13 +107,13 @@ pub struct StatementsInfo {
     pub stats_reset: Option<f64>,
 }
 
-/// One read of the whole view.
+/// One read of the view.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatementsRead {
     /// Just before the rows were read, in seconds since 1970 by the server's clock.
     pub taken_at: f64,
     pub rows: Vec<StatementRow>,
-    /// Rows that the role may not see, which come without a query id.
+    /// Rows that the role may not see, which come without a query id, and those that were not read.
     pub hidden_rows: u64,
     pub info: Option<StatementsInfo>,
 }
@@ -269,7 +270,7 @@ impl Previous {
         StatementDelta { key: row.key.clone(), basis, counters, window }
     }
 
-    /// One read shows all entries at once, so what it does not show did not exist, unless it was hidden.
+    /// One read shows all entries at once, so what it does not show did not exist, unless it was hidden or left out.
     fn basis_of_new(&self, made_since: bool, reset: bool, evictions: Option<u64>) -> Basis {
         match evictions {
             _ if made_since => Basis::New,

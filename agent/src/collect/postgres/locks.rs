@@ -34,19 +34,30 @@ const MODES: [&str; 9] = [
     "ShareUpdateExclusiveLock",
 ];
 
+/// The whole lock table is counted in one of so many runs, and no later than after so long; its fill is told again meanwhile.
+const HELD_RUNS: u32 = 6;
+const HELD_AGE_MAX: Duration = Duration::from_secs(30);
+
 pub struct Locks {
     interval: Duration,
     reading: LockReading,
+    held: Option<Held>,
     /// Runs that left the lock table alone.
     left_out: u64,
 }
 
+struct Held {
+    counted_at: Duration,
+    epoch: u64,
+    families: Vec<Family>,
+}
+
 impl Locks {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, reading: LockReading::default(), left_out: 0 }
+        Self { interval, reading: LockReading::default(), held: None, left_out: 0 }
     }
 
-    async fn collect(&mut self, session: &Session) -> Result<Facts, CollectError> {
+    async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         need_all_stats(session)?;
         let rows = query(session, NAME, include_str!("sql/lock_waiters.sql")).await?;
         let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else { return Ok(Facts::default()) };
@@ -54,7 +65,7 @@ impl Locks {
         let (waiters, lock_manager_waits) = (count("waiters")?, count("lock_manager_waits")?);
         let mut facts = Facts { epoch: session.epoch(), ..Facts::default() };
         if self.reading.is_fine(lock_manager_waits) {
-            facts.families.extend(held(&query(session, NAME, include_str!("sql/locks_held.sql")).await?)?);
+            facts.families.extend_from_slice(self.held(session, now.monotonic).await?);
             let waiting = if waiters > 0 { query(session, NAME, include_str!("sql/locks.sql")).await? } else { Vec::new() };
             let read = forest::Read::new(&waiting)?;
             facts.families.extend(read.families());
@@ -67,6 +78,22 @@ impl Locks {
         facts.families.push(Family::scalar("pharos_postgres_lock_table_left_alone_total", self.left_out as f64));
         Ok(facts)
     }
+
+    /// As last counted, or counted anew. With many locks that is dear, and how many there are changes slowly.
+    async fn held(&mut self, session: &Session, now: Duration) -> Result<&[Family], CollectError> {
+        // Half an interval less, since runs do not begin to the moment.
+        let pause = (self.interval * HELD_RUNS).min(HELD_AGE_MAX).saturating_sub(self.interval / 2);
+        let epoch = session.epoch();
+        let is_fresh = |held: &Held| held.epoch == epoch && now.saturating_sub(held.counted_at) < pause;
+        let held = match self.held.take().filter(is_fresh) {
+            Some(held) => held,
+            None => {
+                let rows = query(session, NAME, include_str!("sql/locks_held.sql")).await?;
+                Held { counted_at: now, epoch, families: families(&rows)? }
+            }
+        };
+        Ok(&self.held.insert(held).families)
+    }
 }
 
 impl Collector<Session> for Locks {
@@ -78,13 +105,13 @@ impl Collector<Session> for Locks {
         self.interval
     }
 
-    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        self.collect(session).boxed()
+    fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.collect(session, now).boxed()
     }
 }
 
 /// Modes that nobody holds are 0.
-fn held(rows: &[Row]) -> Result<Vec<Family>, CollectError> {
+fn families(rows: &[Row]) -> Result<Vec<Family>, CollectError> {
     let mut held: BTreeMap<&str, f64> = MODES.iter().map(|mode| (*mode, 0.0)).collect();
     let mut families = Vec::new();
     for row in rows.iter().map(|row| Fields::new(NAME, row)) {

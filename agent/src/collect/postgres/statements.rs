@@ -39,8 +39,8 @@ impl Statements {
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         need_all_stats(session)?;
         let extension = Extension::find(session).await?;
-        let extension::View { read, counted } = extension.read(session).await?;
-        let tracked = read.rows.len();
+        let extension::View { read, left_out, counted } = extension.read(session).await?;
+        let tracked = read.rows.len() + left_out as usize;
         let stats_reset = read.info.and_then(|info| info.stats_reset);
         let evictions = read.info.map(|info| info.dealloc);
         let tick = self.accounts.observe(read);

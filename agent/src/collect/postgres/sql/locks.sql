@@ -26,6 +26,24 @@ WITH waiters AS MATERIALIZED (
     ORDER BY l.pid,
              array_position(ARRAY['AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock',
                                   'ShareUpdateExclusiveLock', 'RowExclusiveLock', 'RowShareLock', 'AccessShareLock'], l.mode)
+), rows_held AS MATERIALIZED (
+    -- Who waits for a transaction to end has the row that it wants locked already, and is the only one that says where it is.
+    SELECT DISTINCT ON (k.pid) k.pid, k.relation, k.database
+    FROM locks k
+    WHERE k.locktype = 'tuple' AND k.granted
+    ORDER BY k.pid
+), numbers AS MATERIALIZED (
+    -- A transaction that was prepared has no session, and the lock on its own number says which it is.
+    SELECT k.virtualtransaction, p.gid
+    FROM pg_prepared_xacts p
+    JOIN locks k ON k.transactionid = p.transaction AND k.locktype = 'transactionid' AND k.pid IS NULL
+    WHERE EXISTS (SELECT FROM waiters WHERE 0 = ANY(blocked_by))
+), prepared AS MATERIALIZED (
+    SELECT k.thing, string_agg(DISTINCT n.gid, ', ' ORDER BY n.gid) AS gids
+    FROM locks k
+    JOIN numbers n USING (virtualtransaction)
+    WHERE k.pid IS NULL AND k.granted AND k.thing IN (SELECT thing FROM wanted)
+    GROUP BY k.thing
 )
 SELECT a.pid,
        a.leader_pid,
@@ -41,31 +59,21 @@ SELECT a.pid,
        l.mode,
        h.mode AS held_mode,
        h.locktype AS held_type,
-       coalesce(c.relname::text, relation.oid::text) AS relation,
+       coalesce(c.relname::text, coalesce(l.relation, r.relation)::text) AS relation,
        extract(epoch FROM l.waitstart)::float8 AS wait_started_at,
        CASE WHEN w.pid IS NOT NULL
             THEN extract(epoch FROM clock_timestamp() - coalesce(l.waitstart, a.query_start))::float8 END AS wait_seconds,
        extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS transaction_seconds,
-       -- A transaction that was prepared has no session, and the lock on its own number says which it is.
-       CASE WHEN 0 = ANY(w.blocked_by) THEN (
-           SELECT string_agg(p.gid, ', ' ORDER BY p.gid)
-           FROM locks o
-           JOIN locks t ON t.virtualtransaction = o.virtualtransaction AND t.locktype = 'transactionid' AND t.pid IS NULL
-           JOIN pg_prepared_xacts p ON p.transaction = t.transactionid
-           WHERE o.pid IS NULL AND o.granted AND o.thing = l.thing) END AS prepared
+       CASE WHEN 0 = ANY(w.blocked_by) THEN q.gids END AS prepared
 FROM pg_stat_activity a
 LEFT JOIN waiters w ON w.pid = a.pid
 LEFT JOIN wanted l ON l.pid = a.pid
 LEFT JOIN holding h ON h.pid = a.pid
--- Who waits for a transaction to end has the row that it wants locked already, and is the only one that says where it is.
-LEFT JOIN LATERAL (
-    SELECT coalesce(l.relation, (SELECT r.relation FROM locks r WHERE r.pid = a.pid AND r.locktype = 'tuple' AND r.granted LIMIT 1)) AS oid,
-           coalesce(l.database, (SELECT r.database FROM locks r WHERE r.pid = a.pid AND r.locktype = 'tuple' AND r.granted LIMIT 1)) AS database
-    WHERE l.pid IS NOT NULL
-) relation ON true
+LEFT JOIN rows_held r ON r.pid = l.pid AND l.relation IS NULL
+LEFT JOIN prepared q ON q.thing = l.thing
 LEFT JOIN pg_class c
-       ON c.oid = relation.oid
-      AND relation.database IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
+       ON c.oid = coalesce(l.relation, r.relation)
+      AND coalesce(l.database, r.database) IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
 WHERE w.pid IS NOT NULL
    OR a.pid IN (SELECT unnest(blocked_by) FROM waiters)
    OR a.pid IN (SELECT leader_pid FROM waiters)

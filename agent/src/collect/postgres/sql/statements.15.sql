@@ -1,4 +1,4 @@
--- Counters of all entries, without their texts. Extension version 1.10 counts JIT and the times of temporary blocks.
+-- Counters of the entries that took most time, without their texts. Extension version 1.10 counts JIT and the times of temporary blocks.
 SELECT coalesce(d.datname::text, 'dropped') AS datname,
        coalesce(r.rolname::text, 'dropped') AS "user",
        s.queryid,
@@ -29,6 +29,6 @@ SELECT coalesce(d.datname::text, 'dropped') AS datname,
        s.wal_bytes::float8 AS wal_bytes,
        (s.jit_generation_time + s.jit_inlining_time + s.jit_optimization_time + s.jit_emission_time) / 1000 AS jit_seconds,
        NULL::float8 AS stats_since
-FROM {schema}.pg_stat_statements(false) s
+FROM (SELECT * FROM {schema}.pg_stat_statements(false) e ORDER BY e.total_exec_time DESC LIMIT $1) s
 LEFT JOIN pg_database d ON d.oid = s.dbid
 LEFT JOIN pg_roles r ON r.oid = s.userid

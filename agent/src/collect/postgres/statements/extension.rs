@@ -2,8 +2,9 @@
 
 use pharos_model::statements::{Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead};
 use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
-use super::super::row::{Fields, query};
+use super::super::row::{Fields, query, query_with};
 use super::NAME;
 use crate::collect::CollectError;
 use crate::postgres::{Session, Versioned};
@@ -14,6 +15,9 @@ const STATEMENTS: Versioned = Versioned::new(&[
     (15, include_str!("../sql/statements.15.sql")),
     (17, include_str!("../sql/statements.17.sql")),
 ]);
+
+/// Entries that are read, those that took most time; the extension keeps 5,000 unless told otherwise.
+const READ_MAX: i64 = 20_000;
 
 /// The columns of the details. One that the extension does not have is null in each row.
 const DETAILS: [(&str, Detail); 17] = [
@@ -42,9 +46,11 @@ pub struct Extension {
     major: u32,
 }
 
-/// The whole view, and which details the extension counts.
+/// The view, and which details the extension counts.
 pub struct View {
     pub read: StatementsRead,
+    /// Entries that there are beyond those that were read.
+    pub left_out: u64,
     pub counted: DetailSet,
 }
 
@@ -81,17 +87,28 @@ impl Extension {
         Ok(Self { schema: schema.to_owned(), major, entries_max: row.number("entries_max")?.unwrap_or(0.0) })
     }
 
-    /// Reads everything. What was reset meanwhile is a mixture of two times, so it is read once more; a second reset counts as a later one.
+    /// Reads what there is, within bounds. What was reset meanwhile is a mixture of two times, so it is read once more; a second reset counts as a later one.
     pub async fn read(&self, session: &Session) -> Result<View, CollectError> {
         let before = self.info(session).await?;
         let rows = self.rows(session).await?;
         let after = self.info(session).await?;
         let (info, rows) = if after.0.stats_reset == before.0.stats_reset { (before, rows) } else { (after, self.rows(session).await?) };
-        view(&rows, info)
+        let left_out = self.left_out(session, rows.len()).await?;
+        view(&rows, left_out, info)
     }
 
     async fn rows(&self, session: &Session) -> Result<Vec<Row>, CollectError> {
-        query(session, NAME, &self.sql(STATEMENTS.sql(self.major))).await
+        query_with(session, NAME, &self.sql(STATEMENTS.sql(self.major)), &[(&READ_MAX, Type::INT8)]).await
+    }
+
+    async fn left_out(&self, session: &Session, read: usize) -> Result<u64, CollectError> {
+        let read = read as u64;
+        if read < READ_MAX.unsigned_abs() {
+            return Ok(0);
+        }
+        let rows = query(session, NAME, &self.sql(include_str!("../sql/statements_count.sql"))).await?;
+        let entries = rows.first().map(|row| Fields::new(NAME, row).field::<i64>("entries")).transpose()?;
+        Ok(entries.map_or(0, |entries| entries.unsigned_abs().saturating_sub(read)))
     }
 
     /// With the server's clock.
@@ -109,7 +126,7 @@ impl Extension {
     }
 }
 
-fn view(rows: &[Row], (info, taken_at): (StatementsInfo, f64)) -> Result<View, CollectError> {
+fn view(rows: &[Row], left_out: u64, (info, taken_at): (StatementsInfo, f64)) -> Result<View, CollectError> {
     let mut counted = DetailSet::default();
     if let Some(first) = rows.first().map(|row| Fields::new(NAME, row)) {
         for (column, detail) in DETAILS {
@@ -119,9 +136,10 @@ fn view(rows: &[Row], (info, taken_at): (StatementsInfo, f64)) -> Result<View, C
         }
     }
     let read = rows.iter().map(statement).collect::<Result<Vec<_>, _>>()?;
-    let hidden_rows = read.iter().filter(|row| row.is_none()).count() as u64;
+    // What one read leaves out and the next one has may be old, as with rows that the role may not see.
+    let hidden_rows = read.iter().filter(|row| row.is_none()).count() as u64 + left_out;
     let read = StatementsRead { taken_at, rows: read.into_iter().flatten().collect(), hidden_rows, info: Some(info) };
-    Ok(View { read, counted })
+    Ok(View { read, left_out, counted })
 }
 
 fn parse_version(version: &str) -> Option<(u32, u32)> {

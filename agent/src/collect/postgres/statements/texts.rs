@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use pharos_model::statements::text::shown;
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tracing::debug;
@@ -85,13 +86,4 @@ impl Texts {
         self.failures += 1;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
-}
-
-/// Constants are placeholders already, except in statements that PostgreSQL does not normalise; of those, ones that set a password.
-fn shown(query: &str) -> String {
-    let lower = query.to_ascii_lowercase();
-    if lower.contains("password") || lower.contains("identified by") {
-        return "(not shown: it may hold a password)".to_owned();
-    }
-    query.to_owned()
 }

@@ -1,0 +1,287 @@
+//! What of a statement's text is shown: all but what may be a secret.
+//!
+//! PostgreSQL puts placeholders for constants only where it plans a statement, and not even there when it had to forget the statement
+//! meanwhile; what is left of string literals goes here. They are found as its own scanner finds them.
+
+/// What stands for what is not shown.
+const HIDDEN: &str = "'...'";
+
+/// The text without its string literals, without values of settings that are not the server's own, and not at all if it may set a password.
+pub fn shown(query: &str) -> String {
+    let lower = query.to_ascii_lowercase();
+    if lower.contains("password") || lower.contains("identified by") {
+        return "(not shown: it may hold a password)".to_owned();
+    }
+    let mut shown = String::with_capacity(query.len());
+    let mut setting = Setting::default();
+    let mut rest = query;
+    while !rest.is_empty() {
+        let (kind, length) = token(rest);
+        let (text, after) = rest.split_at(length);
+        match kind {
+            Kind::Literal => shown.push_str(HIDDEN),
+            Kind::Unclear => {
+                shown.push_str(HIDDEN);
+                break;
+            }
+            Kind::Word | Kind::Name | Kind::Comment | Kind::Other => shown.push_str(text),
+        }
+        if setting.takes_a_secret(&kind, text) {
+            shown.push(' ');
+            shown.push_str(HIDDEN);
+            break;
+        }
+        rest = after;
+    }
+    shown
+}
+
+#[derive(Debug, PartialEq)]
+enum Kind {
+    Word,
+    /// In double quotes.
+    Name,
+    Literal,
+    /// Starts a literal or a name whose end nobody can tell from the text alone.
+    Unclear,
+    Comment,
+    Other,
+}
+
+/// Finds `SET a.b = value` and `SET a.b TO value`, where the value needs no quotes; in UPDATE it is a column and has a placeholder.
+#[derive(Debug, Default)]
+struct Setting {
+    sets: Option<bool>,
+    name: Option<String>,
+}
+
+impl Setting {
+    fn takes_a_secret(&mut self, kind: &Kind, text: &str) -> bool {
+        let is = |word: &str| *kind == Kind::Word && text.eq_ignore_ascii_case(word);
+        let sets = match (self.sets, kind) {
+            (Some(sets), _) => sets,
+            (None, Kind::Word) => *self.sets.insert(is("SET") || is("ALTER") || is("CREATE")),
+            (None, _) => false,
+        };
+        if !sets || *kind == Kind::Comment {
+            return false;
+        }
+        if is("SET") {
+            self.name = Some(String::new());
+            return false;
+        }
+        let Some(name) = &mut self.name else { return false };
+        if text == "=" || is("TO") {
+            let is_own = name.contains('.');
+            self.name = None;
+            return is_own;
+        }
+        name.push_str(text);
+        false
+    }
+}
+
+/// What `rest` begins with, and its bytes.
+fn token(rest: &str) -> (Kind, usize) {
+    let bytes = rest.as_bytes();
+    match bytes {
+        [b'-', b'-', ..] => (Kind::Comment, rest.find(['\n', '\r']).unwrap_or(rest.len())),
+        [b'/', b'*', ..] => (Kind::Comment, comment(bytes)),
+        [b'\'', ..] => plain_literal(bytes),
+        // Only a word that is this one letter says so: `date'2024-01-01'` is a plain one.
+        [b'e' | b'E', b'\'', ..] => (Kind::Literal, escaped_literal(bytes)),
+        [b'"', ..] => name(bytes),
+        [b'$', ..] => dollar(rest),
+        [first, ..] if starts_word(*first) => {
+            (Kind::Word, bytes.iter().position(|byte| !(continues_tag(*byte) || *byte == b'$')).unwrap_or(bytes.len()))
+        }
+        _ => (Kind::Other, 1),
+    }
+}
+
+fn starts_word(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_' || !byte.is_ascii()
+}
+
+fn continues_tag(byte: u8) -> bool {
+    starts_word(byte) || byte.is_ascii_digit()
+}
+
+/// Comments hold comments.
+fn comment(bytes: &[u8]) -> usize {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        match rest {
+            [b'/', b'*', ..] => (at, depth) = (at + 2, depth + 1),
+            [b'*', b'/', ..] => (at, depth) = (at + 2, depth - 1),
+            _ => at += 1,
+        }
+        if depth == 0 {
+            return at;
+        }
+    }
+    bytes.len()
+}
+
+/// A backslash before a quote is a backslash, or, with standard_conforming_strings off and where it goes on an escaped literal, part of an
+/// escaped quote.
+fn plain_literal(bytes: &[u8]) -> (Kind, usize) {
+    let (mut at, mut backslashes) = (1, 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\'' if backslashes % 2 == 1 => return (Kind::Unclear, bytes.len()),
+            b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 1,
+            b'\'' => return (Kind::Literal, at + 1),
+            _ => {}
+        }
+        backslashes = if bytes[at] == b'\\' { backslashes + 1 } else { 0 };
+        at += 1;
+    }
+    (Kind::Literal, bytes.len())
+}
+
+fn escaped_literal(bytes: &[u8]) -> usize {
+    let mut at = 2;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 1,
+            b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 1,
+            b'\'' => return at + 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+fn name(bytes: &[u8]) -> (Kind, usize) {
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'"' if bytes.get(at + 1) == Some(&b'"') => at += 1,
+            b'"' => return (Kind::Name, at + 1),
+            _ => {}
+        }
+        at += 1;
+    }
+    (Kind::Unclear, bytes.len())
+}
+
+/// A placeholder, or a literal between two equal tags.
+fn dollar(rest: &str) -> (Kind, usize) {
+    let bytes = rest.as_bytes();
+    let tag = bytes[1..].iter().position(|byte| !continues_tag(*byte)).map_or(bytes.len(), |at| at + 1);
+    let is_tag = bytes.get(tag) == Some(&b'$') && !bytes[1].is_ascii_digit();
+    if !is_tag {
+        return (Kind::Other, 1);
+    }
+    let (tag, body) = rest.split_at(tag + 1);
+    (Kind::Literal, body.find(tag).map_or(rest.len(), |at| tag.len() + at + tag.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::shown;
+
+    #[track_caller]
+    fn check(query: &str, expected: &str) {
+        assert_eq!(shown(query), expected, "{query}");
+    }
+
+    #[test]
+    fn statements_with_placeholders_are_shown_as_they_are() {
+        for query in [
+            "SELECT * FROM t WHERE a = $1 AND b IN ($2, $3) /* app: it's 'fine' */",
+            "SELECT \"it's\"\" a 'name'\" FROM t -- don't\n WHERE a = $1",
+            "SELECT a$b$c, d$$ FROM t$1 WHERE e = $1 AND f$ = $2",
+            "/* pharos:locks */ SELECT $1::text",
+            "SELECT 'é', $1".replace("'é'", "é").as_str(),
+            "UPDATE t SET place.street = $1 WHERE id = $2",
+            "SET work_mem = 64",
+            "SET search_path TO a, b",
+            "ALTER TABLE a.t ALTER COLUMN c SET DEFAULT 1.5",
+            "VACUUM (ANALYZE) public.t",
+            "",
+            "$",
+        ] {
+            check(query, query);
+        }
+    }
+
+    #[test]
+    fn secrets_of_utility_statements_are_not_shown() {
+        check(
+            "CREATE SUBSCRIPTION s CONNECTION 'postgresql://u:pw@h/d' PUBLICATION p WITH (connect = false)",
+            "CREATE SUBSCRIPTION s CONNECTION '...' PUBLICATION p WITH (connect = false)",
+        );
+        check("ALTER ROLE x SET app.secret = 's3cret'", "ALTER ROLE x SET app.secret = '...'");
+        check("alter role x in database d set \"app.key\" to s3cret", "alter role x in database d set \"app.key\" to '...'");
+        check("SET LOCAL app . api_key /* = */ = s3cret, 's3cret'", "SET LOCAL app . api_key /* = */ = '...'");
+        check("SET app.api_key=17", "SET app.api_key= '...'");
+        check("COPY t FROM PROGRAM 'curl -H \"Authorization: s3cret\"'", "COPY t FROM PROGRAM '...'");
+        check("ALTER ROLE x PASSWORD 's3cret'", "(not shown: it may hold a password)");
+        check("COMMENT ON TABLE t IS N's3cret'", "COMMENT ON TABLE t IS N'...'");
+    }
+
+    #[test]
+    fn no_way_to_quote_gets_around_it() {
+        check("SELECT 'it''s', ''", "SELECT '...', '...'");
+        check(r"DO E's3\'cret' LANGUAGE x", "DO '...' LANGUAGE x");
+        check(r"DO e's3\\' LANGUAGE x", "DO '...' LANGUAGE x");
+        check(r"DO E'a\\\'s3cret''' LANGUAGE x", "DO '...' LANGUAGE x");
+        check("DO $$ it's $a$ s3cret $$ LANGUAGE x", "DO '...' LANGUAGE x");
+        check("DO $a$ $$ $A$ $b$a$ LANGUAGE x", "DO '...' LANGUAGE x");
+        check("DO $ä1$ s3cret' $ä1$ LANGUAGE x", "DO '...' LANGUAGE x");
+        check("SELECT $1$$s3cret$$", "SELECT $1'...'");
+        check("COMMENT ON TABLE \"a'b\" IS 's3cret'", "COMMENT ON TABLE \"a'b\" IS '...'");
+        check("COMMENT ON TABLE t IS U&'s3cret' UESCAPE '!'", "COMMENT ON TABLE t IS U&'...' UESCAPE '...'");
+        check("DO /* ' /* ' */ ' */ 's3cret' -- '\n's3cret'", "DO /* ' /* ' */ ' */ '...' -- '\n'...'");
+        check("DO 'a' --'\r's3cret'", "DO '...' --'\r'...'");
+        check("SELECT date's3cret', 'x'", "SELECT date'...', '...'");
+    }
+
+    #[test]
+    fn where_a_literal_may_end_here_or_there_the_rest_is_not_shown() {
+        check(r"SELECT date'a\', s3cret'", "SELECT date'...'");
+        check("DO E'a'\n'b\\' s3cret'", "DO '...'\n'...'");
+        check(r"COPY t FROM 'C:\\' CSV", "COPY t FROM '...' CSV");
+        check("DO 's3cret", "DO '...'");
+        check("DO $a$ s3cret $a", "DO '...'");
+        check("DROP TABLE \"s3cret", "DROP TABLE '...'");
+        check("DO E's3cret\\", "DO '...'");
+        check("DO /* cut", "DO /* cut");
+    }
+
+    /// As its author means it, and how it is to be shown.
+    fn piece() -> impl Strategy<Value = (String, &'static str)> {
+        let secret = "[a-z$\"/*\\-;= é]{0,8}";
+        prop_oneof![
+            secret.prop_map(|text| (format!("'S{}S'", text.replace('$', "''")), "'...'")),
+            secret.prop_map(|text| (format!("E'S{}S'", text.replace('$', "\\'").replace('-', "\\\\")), "'...'")),
+            secret.prop_map(|text| (format!("$q1$S'{}'S$q1$", text.replace('$', "$$")), "'...'")),
+            secret.prop_map(|text| (format!("$$S'{}'S$$", text.replace('$', "$q$ ")), "'...'")),
+            Just(("\"it's $$ -- \"\"\"".to_owned(), "\"it's $$ -- \"\"\"")),
+            Just(("/* it's /* $$ */ \" */".to_owned(), "/* it's /* $$ */ \" */")),
+            Just(("-- it's $$ \"\n".to_owned(), "-- it's $$ \"\n")),
+            Just(("$1".to_owned(), "$1")),
+            Just(("a$q1$e".to_owned(), "a$q1$e")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_together_only_literals_go(pieces in prop::collection::vec(piece(), 0..12)) {
+            let query: Vec<&str> = pieces.iter().map(|(text, _)| text.as_str()).collect();
+            let expected: Vec<&str> = pieces.iter().map(|(_, shown)| *shown).collect();
+            prop_assert_eq!(shown(&query.join(" ")), expected.join(" "));
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(query in ".{0,40}", hostile in "[$'\"\\\\eE/*\\-\na1é.= ]{0,40}") {
+            shown(&query);
+            shown(&hostile);
+        }
+    }
+}
