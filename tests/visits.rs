@@ -4,6 +4,7 @@ mod bloat;
 mod catalogue;
 mod locks;
 mod scale;
+mod sequences;
 
 use std::sync::Arc;
 
