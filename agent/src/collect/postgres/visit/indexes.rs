@@ -155,7 +155,7 @@ impl Visit for Indexes {
         let mut families = series.finish();
         families.push(counts(&looks));
         let tables = vec![listing::indexes(&looks, &bloat::cure(&self.role)), listing::index_facts(&looks), listing::schema_facts(&looks)];
-        Facts { epoch: self.kept.leave(round.epoch), families, tables, folded: ranked.folded as u64, ..Facts::default() }
+        Facts { epoch: self.kept.leave(round.epoch, round.listed.as_ref()), families, tables, folded: ranked.folded as u64, ..Facts::default() }
     }
 }
 

@@ -199,6 +199,9 @@ impl Visit for Sequences {
     }
 
     fn finish(&mut self, round: &Round, _: Now) -> Facts {
+        if let Some(listed) = &round.listed {
+            self.turns.retain(|datname_oid, _| listed.contains(datname_oid));
+        }
         let mut read = std::mem::take(&mut self.read);
         read.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
         let datnames = std::mem::take(&mut self.datnames);
