@@ -4,6 +4,7 @@ mod bloat;
 mod catalogue;
 mod locks;
 mod scale;
+mod sequences;
 
 use std::sync::Arc;
 
@@ -192,6 +193,26 @@ async fn a_datname_that_cannot_be_visited_is_named_and_one_that_is_renamed_or_dr
     wait_row(&agent, &server, "visits", &visit("moved"), |row| row["state"] == "ok").await;
     let rows = wait_rows(&agent, &server, "visits", |rows| find(rows, &visit("doomed")).is_none()).await;
     assert!(find(&rows, &visit("moving")).is_none() && find(&rows, &visit("postgres")).unwrap()["state"] == "ok", "{rows:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn datnames_that_cannot_be_listed_are_not_taken_for_gone() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    server.create_database("shop").await.unwrap();
+    let setup = session(&server, "postgres").await;
+    let shop = session(&server, "shop").await;
+    shop.run("CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders SELECT generate_series(1, 5000)").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    let visit = [("collector", "tables"), ("datname", "shop")];
+    wait_row(&agent, &server, "visits", &visit, |row| row["state"] == "ok").await;
+    // The visitor asks for them in its own datname only.
+    setup.run("REVOKE SELECT ON pg_database FROM PUBLIC").await.unwrap();
+    let failed = wait_row(&agent, &server, "visits", &visit, |row| row["state"] != "ok").await;
+    assert!(failed["why"].as_str().unwrap().contains("may not read datnames"), "{failed:#}");
+    setup.run("GRANT SELECT ON pg_database TO PUBLIC").await.unwrap();
+    wait_row(&agent, &server, "visits", &visit, |row| row["state"] == "ok").await;
+    wait_row(&agent, &server, "tables", &[("datname", "shop"), ("relation", "orders")], |_| true).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

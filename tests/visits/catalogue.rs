@@ -92,10 +92,14 @@ async fn the_api_tells_facts_by_datname_and_kind_and_refuses_what_it_does_not_kn
     let agent = TestAgent::start_with(&format!("{AT_ONCE}{}", postgres_config("app", &server)), Vec::new()).await;
     let answer = agent.wait_json("/api/database/indexes?database=app&fact=unused&limit=1", |answer| answer["items"][0].is_object()).await;
     assert_eq!(answer["items"].as_array().unwrap().len(), 1, "{answer:#}");
-    let all = agent.json("/api/database/indexes?fact=unused&datname=postgres").await;
+    // At the first look nobody knows for how long an index was there, however long scans are counted.
+    let is_known = |answer: &Value| {
+        let items = answer["items"].as_array().unwrap();
+        items.iter().any(|item| item["index"] == "child_part" && item["guard"].is_null())
+    };
+    let all = agent.wait_json("/api/database/indexes?fact=unused&datname=postgres", is_known).await;
     let items = all["items"].as_array().unwrap();
     let guard = |index: &str| &items.iter().find(|item| item["index"] == index).unwrap()["guard"];
-    assert!(guard("child_part").is_null(), "scans are counted for long enough: {all:#}");
     assert!(guard("child_parent").as_str().unwrap().contains("foreign key child_parent_id_fkey"), "{all:#}");
     assert!(items.iter().all(|item| item["server"] == server_id(server.port()) && item["fact"] == "unused"), "{all:#}");
     let elsewhere = agent.json("/api/database/indexes?datname=elsewhere").await;

@@ -97,6 +97,11 @@ async fn every_major_version_is_read_by_a_role_with_pg_monitor_alone_on_a_primar
             )
             .await
             .unwrap();
+        // Older ones have none.
+        let has_unlogged = major >= 15;
+        if has_unlogged {
+            setup.run("CREATE UNLOGGED SEQUENCE passing; SELECT nextval('passing'); GRANT SELECT ON passing TO pharos").await.unwrap();
+        }
         let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();
         let reader = standby.connect(SUPERUSER, "postgres").await.unwrap();
         eventually(&reader, "SELECT count(*) = 50000 FROM orders").await;
@@ -110,6 +115,10 @@ async fn every_major_version_is_read_by_a_role_with_pg_monitor_alone_on_a_primar
             wait_row(&agent, server, "index_facts", &[("fact", "redundant"), ("index", "orders_id")], |_| true).await;
             wait_row(&agent, server, "index_facts", &[("fact", "unused"), ("index", "orders_id")], |_| true).await;
             wait_row(&agent, server, "sequences", &[("sequence", "orders_id_seq")], |row| row["last_value"] == 50_000).await;
+            if has_unlogged {
+                let state = if std::ptr::eq(server, &primary) { "known" } else { "unlogged" };
+                wait_row(&agent, server, "sequences", &[("sequence", "passing")], |row| row["state"] == state).await;
+            }
             let visits = wait_rows(&agent, server, "visits", |rows| find(rows, &[("collector", "extensions")]).is_some()).await;
             assert!(visits.iter().all(|visit| visit["state"] == "ok"), "{major}: {visits:#?}");
             let _ = writeln!(matrix, "{major} {} {}", table["size_bytes"], table["bloat_ratio"]);

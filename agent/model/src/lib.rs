@@ -3,8 +3,8 @@
 //! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (two snapshots turned into rates),
 //! [`finding`] (what plugins say of it), [`alert`] (findings over time), [`dispatch`] (who is told of them, and why not),
 //! [`notification`] (what they are told), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
-//! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`topology`], [`unused_indexes`], [`settings`], [`resets`] and
-//! [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote.
+//! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`topology`], [`unused_indexes`], [`sequences`], [`settings`],
+//! [`resets`] and [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote.
 //!
 //! Invariant: nothing here reads a clock, a file, the environment or the network. Time is an argument, so that every judgement can be
 //! tested in milliseconds and replayed.
@@ -28,6 +28,7 @@ pub mod privilege;
 pub mod replay_lag;
 pub mod resets;
 pub mod rule_case;
+pub mod sequences;
 pub mod settings;
 pub mod snapshot;
 pub mod statements;

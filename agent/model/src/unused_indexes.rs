@@ -1,11 +1,14 @@
 //! Indexes that no server of a database uses: one that the primary never scans may be what a standby lives on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::snapshot::{Column, Table};
 
 /// The largest come first; the rest would be read by nobody.
 const ROWS_MAX: usize = 500;
+
+/// Indexes without a scan that each member lists.
+pub const CANDIDATES_MAX: usize = 1_000;
 
 /// What one member's `indexes` part says; none where it could not be asked.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +47,8 @@ struct Seen {
     stats_age_seconds: Option<f64>,
 }
 
-/// The largest first. An index that a member does not list was not asked there.
+/// The largest first. A member lists all indexes of a datname that it has not scanned, as long as they are not too many, so one that it
+/// does not list was scanned there. Otherwise it was not asked there.
 pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
     let mut seen: BTreeMap<Name<'_>, Seen> = BTreeMap::new();
     for member in members {
@@ -64,7 +68,9 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
             index.stats_age_seconds = index.stats_age_seconds.into_iter().chain(age).reduce(f64::min);
         }
     }
-    let unused = seen.into_iter().filter(|(_, index)| !index.is_used).map(|(name, index)| UnusedIndex {
+    let whole: Vec<Whole<'_>> = members.iter().filter_map(|member| member.indexes).filter_map(Whole::of).collect();
+    let is_used = |name: &Name<'_>, index: &Seen| index.is_used || whole.iter().any(|whole| whole.lacks(name));
+    let unused = seen.into_iter().filter(|(name, index)| !is_used(name, index)).map(|(name, index)| UnusedIndex {
         name: name.map(str::to_owned),
         size_bytes: index.size_bytes,
         members_asked: index.asked,
@@ -79,6 +85,28 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
 
 fn name(table: &Table, row: usize) -> Option<Name<'_>> {
     Some([table.text("datname", row)?, table.text("schema", row)?, table.text("relation", row)?, table.text("index", row)?])
+}
+
+/// The list of a member that left out no index without a scan.
+struct Whole<'a> {
+    /// Those that it could visit.
+    datnames: BTreeSet<&'a str>,
+    listed: BTreeSet<Name<'a>>,
+}
+
+impl<'a> Whole<'a> {
+    fn of(table: &'a Table) -> Option<Self> {
+        let rows = 0..table.row_count as usize;
+        let unscanned = rows.clone().filter(|row| table.integer("scans", *row) == Some(0)).count();
+        (unscanned < CANDIDATES_MAX).then(|| Self {
+            datnames: rows.clone().filter_map(|row| table.text("datname", row)).collect(),
+            listed: rows.filter_map(|row| name(table, row)).collect(),
+        })
+    }
+
+    fn lacks(&self, name: &Name<'_>) -> bool {
+        self.datnames.contains(name[0]) && !self.listed.contains(name)
+    }
 }
 
 /// Nobody could drop what the server has of its own.
@@ -180,6 +208,18 @@ mod tests {
         check(&[of(&primary), of(&partly)], &["dead 2/2 10 ?", "new 1/2 5 ?"]);
         assert!(!unused_indexes(&[of(&primary), MemberIndexes::default()])[0].is_judged());
         check(&[MemberIndexes::default()], &[]);
+    }
+
+    #[test]
+    fn one_that_a_member_does_not_list_was_used_there_unless_its_list_is_full() {
+        let primary = table(&[("dead", 0, 10), ("read-there", 0, 5)]);
+        let standby = table(&[("dead", 0, 10)]);
+        let of = |indexes| MemberIndexes { indexes: Some(indexes), facts: None };
+        check(&[of(&primary), of(&standby)], &["dead 2/2 10 ?"]);
+        let names: Vec<String> = (0..CANDIDATES_MAX).map(|index| format!("dead{index}!")).collect();
+        let full = table(&names.iter().map(|name| (name.as_str(), 0, 1)).collect::<Vec<_>>());
+        check(&[of(&primary), of(&full)], &["dead 1/2 10 ?", "read-there 1/2 5 ?"]);
+        check(&[of(&primary), of(&table(&[]))], &["dead 1/2 10 ?", "read-there 1/2 5 ?"]);
     }
 
     #[test]

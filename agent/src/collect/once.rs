@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::schedule::{ConnectFailure, Source, Spending};
+use super::schedule::{ConnectFailure, Source, Spending, read_whole};
 use super::{CollectError, Facts};
 use crate::clock::Clock;
 use crate::telemetry::metrics::SelfMetrics;
@@ -27,7 +27,7 @@ pub async fn once<S: Source>(source: &S, mut session: S::Session, clock: Clock) 
     }
     let spending = Spending::new(&source.subject().id, source.budget(), Arc::new(SelfMetrics::default()));
     if let Some(mut aside) = source.aside(clock, &spending) {
-        outcomes.extend(aside.read().await.into_iter().map(|read| (read.collector, read.outcome)));
+        outcomes.extend(read_whole(&mut *aside).await.into_iter().map(|read| (read.collector, read.outcome)));
     }
     Ok((session, outcomes))
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-pub use self::aside::{Aside, Read};
+pub use self::aside::{Aside, Read, read_whole};
 use self::run::Run;
 pub use self::spending::Spending;
 use super::{CollectError, Collector, Facts};
@@ -175,7 +175,7 @@ impl<S: Source> ServerTask<S> {
         self.tick().await;
         if let Some(mut aside) = self.aside.take() {
             aside.hurry();
-            let reads = aside.read().await;
+            let reads = read_whole(&mut *aside).await;
             self.take_all(reads);
             self.aside = Some(aside);
         }

@@ -26,14 +26,15 @@ fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "sequences");
     let Some(table) = snapshot.table("sequences") else { return Ok(all) };
     all.extend(each_row(&table, &SEQUENCE, |row| table.number("used_ratio", row).filter(|_| !table.is("cycles", row))));
-    // One that was never used has no value either, and is known to have none.
-    let is_hidden = |row: &usize| table.number("used_ratio", *row).is_none() && !table.has("state", *row, "known");
+    // One that was never used has no value either, and is known to have none; an unlogged one has none on a standby.
+    let is_hidden = |row: &usize| ["no-privilege", "locked", "not-asked"].iter().any(|state| table.has("state", *row, state));
     let hidden = |row: usize| {
         let cell = |column: &str| table.text(column, row).unwrap_or_default();
         let name = sql::relation(&cell("schema"), &cell("sequence"));
-        let why = match table.has("state", row, "locked") {
-            true => SkipReason::PartFailed("somebody is changing it, so its value was not read".to_owned()),
-            false => SkipReason::Unsupported(format!(
+        let why = match table.text("state", row).as_deref() {
+            Some("locked") => SkipReason::PartFailed("somebody is changing it, so its value was not read".to_owned()),
+            Some("not-asked") => SkipReason::PartFailed("there are so many sequences that it was not asked yet".to_owned()),
+            _ => SkipReason::Unsupported(format!(
                 "its value is hidden from the role: in {}, GRANT SELECT ON SEQUENCE {name} TO it",
                 cell("datname")
             )),

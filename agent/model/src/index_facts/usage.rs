@@ -43,7 +43,7 @@ pub struct Unused<'a> {
 }
 
 /// Those that nobody used and that keep no promise. `age_seconds` is how long scans were counted; `seen_seconds` for how long the index is
-/// known, none if it was there before anybody looked.
+/// known, none if nobody knows: statistics can be older than an index, so both count.
 pub fn unused<'a>(
     indexes: &'a [IndexShape],
     keys: &[ForeignKey],

@@ -25,20 +25,40 @@ pub trait Aside: Send + 'static {
     fn names(&self) -> Vec<&'static str>;
     /// When there is something to read.
     fn due(&self) -> Instant;
-    /// Reads what is due; what belongs together comes together.
+    /// Reads some of what is due; what belongs together comes together, once all of it was read.
     fn read(&mut self) -> BoxFuture<'_, Vec<Read>>;
+    /// Whether something was begun that is not read to its end.
+    fn is_under_way(&self) -> bool;
     /// All of it is due now.
     fn hurry(&mut self);
 }
 
-/// Reads whenever something is due, until told to stop; what it reads when it is told so is finished.
+/// Reads all that is due now, to its end.
+pub async fn read_whole(aside: &mut dyn Aside) -> Vec<Read> {
+    let mut reads = Vec::new();
+    let began_at = Instant::now();
+    while aside.is_under_way() || aside.due() <= began_at {
+        let read = aside.read().await;
+        // The end came in between.
+        let is_cut_short = read.is_empty() && !aside.is_under_way();
+        reads.extend(read);
+        if is_cut_short {
+            break;
+        }
+    }
+    reads
+}
+
+/// Reads whenever something is due, until told to stop.
 pub async fn drive(mut aside: Box<dyn Aside>, reads: mpsc::Sender<Vec<Read>>, hurry: Arc<Notify>, stop: CancellationToken) {
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = hurry.notified() => aside.hurry(),
             () = sleep_until(aside.due()) => {
-                if reads.send(aside.read().await).await.is_err() {
+                let read = aside.read().await;
+                if !read.is_empty() && reads.send(read).await.is_err() {
                     break;
                 }
             }

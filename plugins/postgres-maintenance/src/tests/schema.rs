@@ -209,8 +209,10 @@ const SEQUENCES: &str = "
     | app | public | orders_id_seq | orders | id | int4 | 2080374784 | 2147483647 | 0.97 | false | known |
     | app | public | tickets | - | - | - | 85 | 100 | 0.85 | false | known |
     | app | public | ring | - | - | - | 99 | 100 | 0.99 | true | known |
-    | app | public | unused | - | - | - | - | 100 | - | false | known |
+    | app | public | unused | - | - | - | - | 100 | - | false | never-used |
+    | app | public | passing | - | - | - | - | 100 | - | false | unlogged |
     | app | public | hidden | - | - | - | - | 100 | - | false | no-privilege |
+    | app | public | waiting | - | - | - | - | 100 | - | false | not-asked |
     | app | public | changing | - | - | - | - | 100 | - | false | locked |
 ";
 
@@ -223,6 +225,7 @@ fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
         sequence-exhausted{datname=app,schema=public,sequence=orders_id_seq}: raise critical: sequence orders_id_seq of app has used 97 %
         sequence-exhausted{datname=app,schema=public,sequence=tickets}: raise warning: sequence tickets of app has used 85 %
         sequence-exhausted{datname=app,schema=public,sequence=hidden}: skipped: its value is hidden from the role: in app, GRANT SELECT ON SEQUENCE "public"."hidden" TO it
+        sequence-exhausted{datname=app,schema=public,sequence=waiting}: skipped: there are so many sequences that it was not asked yet
         sequence-exhausted{datname=app,schema=public,sequence=changing}: skipped: somebody is changing it, so its value was not read
     "#]],
     );

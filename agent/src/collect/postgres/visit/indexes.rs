@@ -55,9 +55,9 @@ pub struct Indexes {
 struct Known {
     definitions: Definitions,
     estimates: Arc<Estimates>,
-    /// When each index was first seen, by the server's clock; none for those that were there before anybody looked.
-    first_seen: HashMap<u32, Option<f64>>,
-    has_looked: bool,
+    /// When each index was first seen, by the server's clock. One that was there at the first look may have been made a minute before, so
+    /// what is known of its use begins there, too.
+    first_seen: HashMap<u32, f64>,
     /// Changes when an index came, went or became valid.
     mark: u64,
 }
@@ -106,11 +106,9 @@ impl Indexes {
 impl Known {
     /// Remembers since when each index is known.
     fn meet(&mut self, relations: &Relations) {
-        let since = self.has_looked.then_some(relations.surroundings.asked_at);
         let before = std::mem::take(&mut self.first_seen);
-        let seen = |index: &IndexRow| (index.oid, before.get(&index.oid).copied().unwrap_or(since));
+        let seen = |index: &IndexRow| (index.oid, before.get(&index.oid).copied().unwrap_or(relations.surroundings.asked_at));
         self.first_seen = relations.indexes.iter().map(seen).collect();
-        self.has_looked = true;
     }
 }
 
@@ -155,7 +153,13 @@ impl Visit for Indexes {
         let mut families = series.finish();
         families.push(counts(&looks));
         let tables = vec![listing::indexes(&looks, &bloat::cure(&self.role)), listing::index_facts(&looks), listing::schema_facts(&looks)];
-        Facts { epoch: self.kept.leave(round.epoch), families, tables, folded: ranked.folded as u64, ..Facts::default() }
+        Facts {
+            epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
+            families,
+            tables,
+            folded: ranked.folded as u64,
+            ..Facts::default()
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use self::accept::Accept;
 use self::relations::SharedRelations;
+use self::round::{Going, Itinerary};
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::schedule::{Aside, Read, Spending};
@@ -67,6 +68,8 @@ pub struct Visitor {
     accept: Accept,
     accept_due: Instant,
     planned: Vec<Planned>,
+    going: Option<Going>,
+    itinerary: Itinerary,
     /// By visit: whom it saw in its latest round.
     visited: BTreeMap<&'static str, Vec<Visited>>,
     clock: Clock,
@@ -82,7 +85,17 @@ impl Visitor {
     pub fn new(connector: Connector, clock: Clock, spending: Spending) -> Self {
         let now = Instant::now();
         let planned = visits(&connector).into_iter().map(|visit| Planned { visit, due: now }).collect();
-        Self { accept: Accept::new(connector.clone()), connector, accept_due: now, planned, visited: BTreeMap::new(), clock, spending }
+        Self {
+            accept: Accept::new(connector.clone()),
+            connector,
+            accept_due: now,
+            planned,
+            going: None,
+            itinerary: Itinerary::default(),
+            visited: BTreeMap::new(),
+            clock,
+            spending,
+        }
     }
 
     async fn knock(&mut self) -> Read {
@@ -93,24 +106,43 @@ impl Visitor {
         Read { collector: accept::NAME, outcome, interval, took: started.elapsed() }
     }
 
-    /// Goes through all datnames with those whose time has come.
-    async fn go_round(&mut self) -> Vec<Read> {
-        let started = Instant::now();
-        let now = self.clock.now();
-        let due: Vec<&mut dyn Visit> =
-            self.planned.iter_mut().filter(|planned| planned.due <= started).map(|planned| &mut *planned.visit as _).collect();
-        let rounds = round::go(&self.connector, due, now).await;
+    /// Goes one datname further, with those visits whose time has come; at the end of the round there is something to tell.
+    async fn go_on(&mut self) -> Vec<Read> {
+        let going = match self.going.take() {
+            None => {
+                let now = Instant::now();
+                let mut due: Vec<&mut dyn Visit> =
+                    self.planned.iter_mut().filter(|planned| planned.due <= now).map(|planned| &mut *planned.visit as _).collect();
+                Going::begin(&self.connector, &mut due, &mut self.itinerary, self.clock.now()).await
+            }
+            Some(mut going) => {
+                let is_made = |planned: &&mut Planned| going.made.iter().any(|made| made.name == planned.visit.name());
+                let mut due: Vec<&mut dyn Visit> =
+                    self.planned.iter_mut().filter(is_made).map(|planned| &mut *planned.visit as _).collect();
+                going.step(&self.connector, &mut due, &mut self.itinerary).await;
+                going
+            }
+        };
+        // What the end cut short is told to nobody as if it were whole.
+        if !going.is_done() || self.connector.stop.is_cancelled() {
+            self.going = Some(going);
+            return Vec::new();
+        }
+        self.finish(&going)
+    }
+
+    fn finish(&mut self, going: &Going) -> Vec<Read> {
         let mut reads = Vec::new();
-        for planned in self.planned.iter_mut().filter(|planned| planned.due <= started) {
+        for planned in &mut self.planned {
             let (name, interval) = (planned.visit.name(), planned.visit.interval());
-            let Some(made) = rounds.iter().find(|made| made.name == name) else { continue };
+            let Some(made) = going.made.iter().find(|made| made.name == name) else { continue };
             self.spending.charge(name, made.cost, interval);
-            planned.due = started + self.spending.interval(name, interval);
-            let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, now)), Err);
+            planned.due = going.started + self.spending.interval(name, interval);
+            let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, going.now)), Err);
             self.visited.insert(name, made.round.visited.clone());
             reads.push(Read { collector: name, outcome, interval, took: made.took });
         }
-        reads.push(self.report(started.elapsed()));
+        reads.push(self.report(going.started.elapsed()));
         reads
     }
 
@@ -155,7 +187,14 @@ impl Aside for Visitor {
         [accept::NAME].into_iter().chain(visits).chain(report).collect()
     }
 
+    fn is_under_way(&self) -> bool {
+        self.going.is_some() && !self.connector.stop.is_cancelled()
+    }
+
     fn due(&self) -> Instant {
+        if let Some(going) = &self.going {
+            return going.started;
+        }
         self.planned.iter().map(|planned| planned.due).chain([self.accept_due]).min().unwrap_or(self.accept_due)
     }
 
@@ -166,8 +205,9 @@ impl Aside for Visitor {
             if self.accept_due <= now {
                 reads.push(self.knock().await);
             }
-            if self.planned.iter().any(|planned| planned.due <= now) {
-                reads.extend(self.go_round().await);
+            // What was heard at the door is not kept back for as long as it takes to go further.
+            if reads.is_empty() && (self.going.is_some() || self.planned.iter().any(|planned| planned.due <= now)) {
+                reads.extend(self.go_on().await);
             }
             reads
         }

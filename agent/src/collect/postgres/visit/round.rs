@@ -1,21 +1,32 @@
 //! One way through all datnames of a server, with some visits.
+//!
+//! It goes one datname further at a time, so that whoever drives it can do something else in between, or end. It is bounded in time: those
+//! that it did not reach are said, and come first in the next one.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
+use pharos_model::visits::{Patience, resume};
 use tokio::time::Instant;
 
 use super::Visit;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query};
 use crate::postgres::{ConnectError, Connector, Session};
+use crate::telemetry::logs::chain;
+
+/// How long a round may go on; the first datname is visited in any case.
+const ROUND_MAX: Duration = Duration::from_mins(2);
 
 /// Who could be visited, and who could not.
 #[derive(Debug, Default)]
 pub struct Round {
     /// Of the server's counters.
     pub epoch: u64,
+    /// Numbers of all datnames that are there; none where nobody knows.
+    pub listed: Option<BTreeSet<u32>>,
     pub visited: Vec<Visited>,
 }
 
@@ -39,7 +50,10 @@ impl Failure {
     }
 
     pub fn state(&self) -> &'static str {
-        if self.reason == "unsupported" { "unsupported" } else { "failed" }
+        match self.reason {
+            "unsupported" | "not-reached" => self.reason,
+            _ => "failed",
+        }
     }
 }
 
@@ -69,20 +83,78 @@ pub struct Made {
     pub took: Duration,
 }
 
-/// Makes these visits in every datname. The first session is with the datname that the monitor knows, and asks for the others.
-pub async fn go(connector: &Connector, mut visits: Vec<&mut dyn Visit>, now: Now) -> Vec<Made> {
-    let mut made: Vec<Made> = visits
-        .iter()
-        .map(|visit| Made { name: visit.name(), round: Round::default(), cost: Cost::default(), took: Duration::ZERO })
-        .collect();
-    let home = connector.address.datname.clone();
-    let first = connector.connect().await;
-    let datnames = match &first {
-        Ok(session) => others(session, &home).await,
-        Err(_) => Vec::new(),
-    };
-    let mut reached = visit(connector, &home, first, &mut visits, &mut made, now).await;
-    for (datname, may_connect) in datnames {
+/// What rounds know of each other.
+#[derive(Debug, Default)]
+pub struct Itinerary {
+    /// Besides the monitor's own, as listed last.
+    others: Vec<Other>,
+    /// Where the next round goes on.
+    resume_at: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Other {
+    datname: String,
+    may_connect: bool,
+}
+
+/// A round that is under way.
+pub struct Going {
+    pub started: Instant,
+    pub now: Now,
+    pub made: Vec<Made>,
+    left: VecDeque<Other>,
+    patience: Patience<Failure>,
+}
+
+impl Going {
+    /// Visits the datname that the monitor knows, and asks there for the others.
+    pub async fn begin(connector: &Connector, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary, now: Now) -> Self {
+        let made =
+            |visit: &&mut dyn Visit| Made { name: visit.name(), round: Round::default(), cost: Cost::default(), took: Duration::ZERO };
+        let made = visits.iter().map(made).collect();
+        let mut going = Self { started: Instant::now(), now, made, left: VecDeque::new(), patience: Patience::default() };
+        let home = &connector.address.datname;
+        let mut first = connector.connect().await;
+        let listed = match &first {
+            Ok(session) => list(session, home).await.map_err(|err| (err.ends_session(), Failure::of(&err))),
+            Err(err) => Err((false, Failure { why: chain(err), reason: err.reason() })),
+        };
+        if let Err((true, _)) = &listed {
+            // It leaves its place before another one is opened.
+            drop(first);
+            first = connector.connect().await;
+        }
+        going.visit(connector, home, first, visits).await;
+        match listed {
+            Ok((others, numbers)) => {
+                going.made.iter_mut().for_each(|made| made.round.listed = Some(numbers.clone()));
+                itinerary.others = others;
+                let others = itinerary.others.clone();
+                going.left = resume(others, itinerary.resume_at.as_deref(), |other| &other.datname).into();
+            }
+            // Those that were there last are not gone because nobody can say so.
+            Err((_, failure)) => itinerary.others.iter().for_each(|other| going.fail(&other.datname, &failure)),
+        }
+        going
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// Goes to the next datname.
+    pub async fn step(&mut self, connector: &Connector, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary) {
+        if self.started.elapsed() >= ROUND_MAX {
+            itinerary.resume_at = self.left.front().map(|other| other.datname.clone());
+            let why = format!("a round takes {ROUND_MAX:?} at most and did not come here; the next one begins here");
+            return self.fail_rest(&Failure { why, reason: "not-reached" });
+        }
+        if let Some(failure) = self.patience.lost() {
+            let failure = failure.clone();
+            return self.fail_rest(&failure);
+        }
+        let Some(Other { datname, may_connect }) = self.left.pop_front() else { return };
         if !may_connect {
             let role = connector.address.user.replace('"', "\"\"");
             let why = format!(
@@ -90,62 +162,70 @@ pub async fn go(connector: &Connector, mut visits: Vec<&mut dyn Visit>, now: Now
                 connector.address.user,
                 datname.replace('"', "\"\"")
             );
-            fail_all(&mut made, &datname, &CollectError::Unsupported(why));
-            continue;
-        }
-        if let Err(failure) = &reached {
-            // The server does not answer: to knock for each of its datnames would take all day.
-            made.iter_mut().for_each(|made| made.round.visited.push(Visited { datname: datname.clone(), failure: Some(failure.clone()) }));
-            continue;
+            return self.fail(&datname, &Failure { why, reason: "unsupported" });
         }
         let connector = connector.to(&datname);
         let session = connector.connect().await;
-        reached = visit(&connector, &datname, session, &mut visits, &mut made, now).await;
+        self.visit(&connector, &datname, session, visits).await;
     }
-    made
+
+    /// Makes all visits in one datname.
+    async fn visit(&mut self, connector: &Connector, datname: &str, session: Result<Session, ConnectError>, visits: &mut [&mut dyn Visit]) {
+        let mut session = match session {
+            Ok(session) => Some(session),
+            Err(source) => {
+                let is_of_datname =
+                    matches!(source.reason(), "refused" | "authentication" | "privilege" | "datname" | "too-many-connections");
+                let failure = Failure::of(&CollectError::Connect { collector: "visits", source });
+                self.fail(datname, &failure);
+                self.patience.learn((!is_of_datname).then_some(failure));
+                return;
+            }
+        };
+        self.patience.learn(None);
+        for (visit, made) in visits.iter_mut().zip(&mut self.made) {
+            if connector.stop.is_cancelled() {
+                return;
+            }
+            let started = Instant::now();
+            let mut outcome = visit_in(connector, &mut session, *visit, made, self.now).await;
+            // Somebody ended our session: that says nothing about the datname, so it is asked again at once.
+            if outcome.as_ref().is_err_and(|err| err.reason() == "closed") {
+                outcome = visit_in(connector, &mut session, *visit, made, self.now).await;
+            }
+            made.took += started.elapsed();
+            let failure = outcome.err().map(|err| Failure::of(&err));
+            made.round.visited.push(Visited { datname: datname.to_owned(), failure });
+        }
+    }
+
+    fn fail_rest(&mut self, failure: &Failure) {
+        for other in std::mem::take(&mut self.left) {
+            self.fail(&other.datname, failure);
+        }
+    }
+
+    fn fail(&mut self, datname: &str, failure: &Failure) {
+        for made in &mut self.made {
+            made.round.visited.push(Visited { datname: datname.to_owned(), failure: Some(failure.clone()) });
+        }
+    }
 }
 
-/// The datnames besides the monitor's own, each with whether the role may connect to it. Where they cannot be read there are none, and
-/// the visit to the first one will say why.
-async fn others(session: &Session, home: &str) -> Vec<(String, bool)> {
-    let rows = query(session, "datnames", include_str!("../sql/datnames.sql")).await.unwrap_or_default();
-    let row = |row| {
+/// The datnames besides the monitor's own, in the order of their names, and the numbers of all.
+async fn list(session: &Session, home: &str) -> Result<(Vec<Other>, BTreeSet<u32>), CollectError> {
+    let rows = query(session, "datnames", include_str!("../sql/datnames.sql")).await?;
+    let (mut others, mut numbers) = (Vec::new(), BTreeSet::new());
+    for row in &rows {
         let fields = Fields::new("datnames", row);
-        Some((fields.field::<String>("datname").ok()?, fields.field::<bool>("may_connect").ok()?))
-    };
-    rows.iter().filter_map(row).filter(|(datname, _)| datname != home).collect()
-}
-
-/// Makes all visits in one datname. An error means that the server itself did not answer.
-async fn visit(
-    connector: &Connector,
-    datname: &str,
-    session: Result<Session, ConnectError>,
-    visits: &mut [&mut dyn Visit],
-    made: &mut [Made],
-    now: Now,
-) -> Result<(), Failure> {
-    let mut session = match session {
-        Ok(session) => Some(session),
-        Err(source) => {
-            let is_of_datname = matches!(source.reason(), "refused" | "authentication" | "privilege" | "datname" | "too-many-connections");
-            let err = CollectError::Connect { collector: "visits", source };
-            fail_all(made, datname, &err);
-            return if is_of_datname { Ok(()) } else { Err(Failure::of(&err)) };
+        numbers.insert(fields.field("oid")?);
+        let datname = fields.text("datname")?;
+        if datname != home {
+            others.push(Other { datname: datname.to_owned(), may_connect: fields.field("may_connect")? });
         }
-    };
-    for (visit, made) in visits.iter_mut().zip(made) {
-        let started = Instant::now();
-        let mut outcome = visit_in(connector, &mut session, *visit, made, now).await;
-        // Somebody ended our session: that says nothing about the datname, so it is asked again at once.
-        if outcome.as_ref().is_err_and(|err| err.reason() == "closed") {
-            outcome = visit_in(connector, &mut session, *visit, made, now).await;
-        }
-        made.took += started.elapsed();
-        let failure = outcome.err().map(|err| Failure::of(&err));
-        made.round.visited.push(Visited { datname: datname.to_owned(), failure });
     }
-    Ok(())
+    others.sort_by(|a, b| a.datname.cmp(&b.datname));
+    Ok((others, numbers))
 }
 
 /// Makes one visit in the session, or in a new one where it ended.
@@ -176,10 +256,4 @@ async fn read(connector: &Connector, session: &mut Session, visit: &mut dyn Visi
     let begun = session.begin(collector, deadline, connector.collect.statement_timeout_within(deadline)).await;
     begun.map_err(|source| CollectError::Query { collector, source })?;
     visit.visit(session, now).await
-}
-
-fn fail_all(made: &mut [Made], datname: &str, err: &CollectError) {
-    for made in made {
-        made.round.visited.push(Visited { datname: datname.to_owned(), failure: Some(Failure::of(err)) });
-    }
 }

@@ -1,10 +1,12 @@
 //! How much of each sequence is used, up to its own limit or that of the column it fills.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::sequences::{Askable, Bounds, Turns};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -16,8 +18,14 @@ use crate::postgres::Session;
 
 pub const NAME: &str = "sequences";
 
-/// Sequences that are read of one datname, the fullest first.
-const READ_MAX: i64 = 500;
+/// Sequences that are described of one datname.
+const READ_MAX: i64 = 10_000;
+/// Sequences that are asked for their value in one visit of a datname; more have to wait for their turn.
+const ASKED_MAX: usize = 2_000;
+/// Sequences that are asked in one statement, which holds a lock on each until it ends: the lock table is shared with everybody.
+const BATCH: usize = 100;
+/// Batches of a visit that may wait for a lock in vain.
+const LOCKED_BATCHES_MAX: usize = 3;
 /// Sequences that are listed, and those with a series, of all datnames together.
 const LISTED_MAX: usize = 500;
 /// A sequence that is used less has no series: there are thousands of them, and it will be long before anybody cares.
@@ -25,30 +33,40 @@ const SERIES_FROM: f64 = 0.5;
 
 pub struct Sequences {
     interval: Duration,
+    /// By the datname's number.
+    turns: HashMap<u32, Turns>,
     /// Of the round that is under way.
-    datnames: Vec<(String, i64)>,
+    datnames: Vec<Datname>,
     read: Vec<Sequence>,
+}
+
+struct Datname {
+    name: String,
+    total: i64,
+    /// Sequences whose value was not asked yet.
+    unasked: i64,
 }
 
 #[derive(Debug)]
 struct Sequence {
+    oid: u32,
     datname: String,
     schema: String,
     sequence: String,
     relation: Option<String>,
     column: Option<String>,
     column_type: Option<String>,
+    bounds: Bounds,
     last_value: Option<i64>,
-    last_possible: i64,
     used_ratio: Option<f64>,
     cycles: bool,
-    /// `known`, `never-used`, `no-privilege` or `locked`.
+    /// `known`, `never-used`, `no-privilege`, `locked`, `unlogged` or `not-asked`.
     state: String,
 }
 
 impl Sequences {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, datnames: Vec::new(), read: Vec::new() }
+        Self { interval, turns: HashMap::new(), datnames: Vec::new(), read: Vec::new() }
     }
 
     async fn visit(&mut self, session: &Session) -> Result<(), CollectError> {
@@ -56,32 +74,114 @@ impl Sequences {
         let Some(first) = rows.first().map(|row| Fields::new(NAME, row)) else {
             return Err(CollectError::Unsupported("the datname was dropped or renamed meanwhile".to_owned()));
         };
-        let datname = first.text("datname")?.to_owned();
+        let (datname, datname_oid) = (first.text("datname")?.to_owned(), first.field("datname_oid")?);
         let total: i64 = first.field("total")?;
         // A datname without sequences has one row without a name.
-        let sequences = rows.iter().filter(|_| total > 0).map(|row| Sequence::read(row, &datname)).collect::<Result<Vec<_>, _>>()?;
+        let described = rows.iter().filter(|_| total > 0).map(|row| Sequence::read(row, &datname));
+        let mut sequences = described.collect::<Result<Vec<_>, _>>()?;
+        let turns = self.turns.entry(datname_oid).or_default();
+        let locked = ask(session, turns, &sequences).await?;
+        sequences.iter_mut().for_each(|sequence| sequence.learn(turns, &locked));
+        let asked = sequences.iter().filter(|sequence| sequence.state != "not-asked").count();
+        self.datnames.push(Datname { name: datname, total, unasked: total.saturating_sub_unsigned(asked as u64) });
         self.read.extend(sequences);
-        self.datnames.push((datname, total));
         Ok(())
     }
+}
+
+/// Asks those whose turn it is for their values, some at a time. Returns those that somebody locked meanwhile.
+async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Result<HashSet<u32>, CollectError> {
+    let can_be_asked = |sequence: &&Sequence| sequence.state == "known";
+    let askable = |sequence: &Sequence| Askable { oid: sequence.oid, is_narrow: sequence.bounds.column_max.is_some() };
+    let askable: Vec<Askable> = sequences.iter().filter(can_be_asked).map(askable).collect();
+    let due = turns.begin(&askable, ASKED_MAX);
+    let mut batches: Vec<Vec<u32>> = due.chunks(BATCH).rev().map(<[u32]>::to_vec).collect();
+    let mut locked = HashSet::new();
+    let mut locked_batches = 0;
+    while let Some(mut batch) = batches.pop() {
+        match values(session, &batch).await {
+            Ok(answers) => batch.iter().for_each(|oid| turns.asked(*oid, answers.get(oid).copied())),
+            Err(err) if err.ends_session() => return Err(err),
+            // The server is busy; the others will be asked another time.
+            Err(err) if err.reason() == "statement-timeout" => break,
+            Err(err) if err.reason() == "lock-timeout" => {
+                batch.iter().for_each(|oid| turns.asked(*oid, None));
+                locked.extend(batch);
+                locked_batches += 1;
+                if locked_batches == LOCKED_BATCHES_MAX {
+                    break;
+                }
+            }
+            // One of them was dropped meanwhile, or is broken: the others are not.
+            Err(_) if batch.len() > 1 => {
+                let half = batch.split_off(batch.len() / 2);
+                batches.extend([half, batch]);
+            }
+            Err(_) => batch.iter().for_each(|oid| turns.asked(*oid, None)),
+        }
+    }
+    Ok(locked)
+}
+
+/// Each statement is a transaction of its own, which lets go of its locks.
+async fn values(session: &Session, oids: &[u32]) -> Result<HashMap<u32, Option<i64>>, CollectError> {
+    let rows = query_with(session, NAME, include_str!("../sql/sequence_values.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
+    let value = |row| {
+        let row = Fields::new(NAME, row);
+        Ok((row.field("oid")?, row.field("last_value")?))
+    };
+    rows.iter().map(value).collect()
 }
 
 impl Sequence {
     fn read(row: &Row, datname: &str) -> Result<Self, CollectError> {
         let row = Fields::new(NAME, row);
         Ok(Self {
+            oid: row.field("oid")?,
             datname: datname.to_owned(),
             schema: row.text("schema")?.to_owned(),
             sequence: row.text("sequence")?.to_owned(),
             relation: row.field("relation")?,
             column: row.field("column_name")?,
             column_type: row.field("column_type")?,
-            last_value: row.field("last_value")?,
-            last_possible: row.field("last_possible")?,
-            used_ratio: row.number("used_ratio")?,
+            bounds: Bounds {
+                rises: row.field("rises")?,
+                value_min: row.field("value_min")?,
+                value_max: row.field("value_max")?,
+                column_max: row.field("column_max")?,
+            },
+            last_value: None,
+            used_ratio: None,
             cycles: row.field("cycles")?,
             state: row.text("state")?.to_owned(),
         })
+    }
+
+    /// Takes what it answered, now or when it was its turn last.
+    fn learn(&mut self, turns: &Turns, locked: &HashSet<u32>) {
+        if self.state != "known" {
+            return;
+        }
+        let state = match turns.answer(self.oid) {
+            _ if locked.contains(&self.oid) => "locked",
+            None => "not-asked",
+            Some(None) => "never-used",
+            Some(Some(last_value)) => {
+                self.last_value = Some(last_value);
+                self.used_ratio = self.bounds.used_ratio(last_value);
+                "known"
+            }
+        };
+        state.clone_into(&mut self.state);
+    }
+
+    /// The fullest are listed first, then those of which least is known; there may be thousands of the rest.
+    fn rank(&self) -> f64 {
+        match self.state.as_str() {
+            "known" => self.used_ratio.unwrap_or(0.0),
+            "no-privilege" | "locked" => 0.0,
+            _ => -1.0,
+        }
     }
 }
 
@@ -99,18 +199,20 @@ impl Visit for Sequences {
     }
 
     fn finish(&mut self, round: &Round, _: Now) -> Facts {
+        if let Some(listed) = &round.listed {
+            self.turns.retain(|datname_oid, _| listed.contains(datname_oid));
+        }
         let mut read = std::mem::take(&mut self.read);
-        let used = |sequence: &Sequence| sequence.used_ratio.unwrap_or(0.0);
-        read.sort_by(|a, b| used(b).total_cmp(&used(a)));
+        read.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
         let datnames = std::mem::take(&mut self.datnames);
-        let total: i64 = datnames.iter().map(|(_, total)| total).sum();
+        let total: i64 = datnames.iter().map(|datname| datname.total).sum();
         read.truncate(LISTED_MAX);
-        let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_sequences"]);
-        for (datname, total) in datnames.iter().take(SERIES_MAX) {
-            counts.push(&[datname], &[Some(*total as f64)]);
+        let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_sequences", "pharos_postgres_sequences_unasked"]);
+        for Datname { name, total, unasked } in datnames.iter().take(SERIES_MAX) {
+            counts.push(&[name], &[Some(*total as f64), Some(*unasked as f64)]);
         }
         let mut series = FamiliesBuilder::new(&["datname", "schema", "sequence"], &["pharos_postgres_sequence_used_ratio"]);
-        let full: Vec<&Sequence> = read.iter().filter(|sequence| used(sequence) >= SERIES_FROM).collect();
+        let full: Vec<&Sequence> = read.iter().filter(|sequence| sequence.rank() >= SERIES_FROM).collect();
         for sequence in &full {
             series.push(&[&sequence.datname, &sequence.schema, &sequence.sequence], &[sequence.used_ratio]);
         }
@@ -133,7 +235,7 @@ fn table(rows: &[Sequence]) -> Table {
             Column::text("column", texts(|row| row.column.as_deref())),
             Column::text("column_type", texts(|row| row.column_type.as_deref())),
             Column::integer("last_value", rows.iter().map(|row| row.last_value)),
-            Column::integer("max_value", rows.iter().map(|row| Some(row.last_possible))),
+            Column::integer("max_value", rows.iter().map(|row| Some(row.bounds.last_possible()))),
             Column::float("used_ratio", "ratio", rows.iter().map(|row| row.used_ratio)),
             Column::boolean("cycles", rows.iter().map(|row| Some(row.cycles))),
             Column::text("state", texts(|row| Some(&row.state))),

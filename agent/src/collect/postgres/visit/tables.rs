@@ -118,7 +118,7 @@ impl Visit for Tables {
         let mut families = series.finish();
         families.push(counts(&looks));
         Facts {
-            epoch: self.kept.leave(round.epoch),
+            epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
             families,
             tables: vec![listing::tables(&looks, &bloat::cure(&self.role)), listing::locked_relations(&looks)],
             folded: ranked.folded as u64,

@@ -2,13 +2,14 @@
 
 use pharos_model::foremost::foremost;
 use pharos_model::snapshot::{Column, Table};
+use pharos_model::unused_indexes::CANDIDATES_MAX;
 
 use super::Look;
 use super::facts::{IndexFact, SchemaFact};
 use crate::collect::postgres::visit::bloat::Estimate;
 use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
 
-/// Indexes that are listed for one respect; there are five.
+/// Indexes that are listed for one respect; there are four, and those that nobody used, of which more are listed.
 const EACH_MAX: usize = 100;
 /// Of all datnames together.
 const FACTS_MAX: usize = 2_000;
@@ -46,17 +47,19 @@ pub(super) fn indexes(looks: &[Look], cure: &str) -> Table {
             })
         })
         .collect();
-    let listed = foremost(
+    let mut listed = foremost(
         &rows,
         EACH_MAX,
         &[
             |row| row.index.size_bytes as f64,
             |row| row.index.scans as f64,
             |row| row.bloat_bytes().unwrap_or(0.0),
-            Row::unused_bytes,
             |row| f64::from(u8::from(!row.index.is_valid)),
         ],
     );
+    listed.extend(foremost(&rows, CANDIDATES_MAX, &[Row::unused_bytes]));
+    listed.sort_unstable();
+    listed.dedup();
     let listed: Vec<&Row<'_>> = listed.into_iter().map(|index| &rows[index]).collect();
     let since = |row: &Row<'_>| row.index.last_scan_at.map(|at| (row.surroundings.asked_at - at).max(0.0));
     Table::new(

@@ -1,0 +1,147 @@
+//! How far sequences have come, and which of very many are asked next.
+
+use std::collections::{HashMap, HashSet};
+
+/// Where a sequence ends: at its own limit or at that of the column that it fills, whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub rises: bool,
+    pub value_min: i64,
+    pub value_max: i64,
+    /// The largest number that its column can hold.
+    pub column_max: Option<i64>,
+}
+
+impl Bounds {
+    pub fn last_possible(&self) -> i64 {
+        match (self.rises, self.column_max) {
+            (true, Some(max)) => self.value_max.min(max),
+            (true, None) => self.value_max,
+            (false, Some(max)) => self.value_min.max(max.saturating_neg().saturating_sub(1)),
+            (false, None) => self.value_min,
+        }
+    }
+
+    /// None where there is nothing to use up.
+    pub fn used_ratio(&self, last_value: i64) -> Option<f64> {
+        let first = if self.rises { self.value_min } else { self.value_max } as f64;
+        let all = self.last_possible() as f64 - first;
+        (all != 0.0).then(|| (last_value as f64 - first) / all)
+    }
+}
+
+/// Each value that is asked for takes a lock on its sequence, so of very many only some are asked in a visit, in turn. What was answered
+/// stands until its turn comes again.
+#[derive(Debug, Default)]
+pub struct Turns {
+    visit: u64,
+    known: HashMap<u32, Known>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    asked_in: u64,
+    /// None: there was no answer. None within: it was never used.
+    answer: Option<Option<i64>>,
+}
+
+/// A sequence that may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Askable {
+    pub oid: u32,
+    /// It fills a column that ends early.
+    pub is_narrow: bool,
+}
+
+impl Turns {
+    /// Begins a visit: whose turn it is, at most `max`. First who was never asked, narrow ones before others, then who waited longest.
+    /// Those that are not there any more are forgotten.
+    pub fn begin(&mut self, askable: &[Askable], max: usize) -> Vec<u32> {
+        self.visit += 1;
+        let present: HashSet<u32> = askable.iter().map(|sequence| sequence.oid).collect();
+        self.known.retain(|oid, _| present.contains(oid));
+        let mut waiting: Vec<(u64, bool, u32)> = askable
+            .iter()
+            .map(|sequence| (self.known.get(&sequence.oid).map_or(0, |known| known.asked_in), !sequence.is_narrow, sequence.oid))
+            .collect();
+        waiting.sort_unstable();
+        waiting.truncate(max);
+        waiting.into_iter().map(|(.., oid)| oid).collect()
+    }
+
+    /// It had its turn. Without an answer, whatever is known of it stands.
+    pub fn asked(&mut self, oid: u32, answer: Option<Option<i64>>) {
+        let known = self.known.entry(oid).or_insert(Known { asked_in: 0, answer: None });
+        known.asked_in = self.visit;
+        known.answer = answer.or(known.answer);
+    }
+
+    /// The latest answer; none where there was none yet.
+    pub fn answer(&self, oid: u32) -> Option<Option<i64>> {
+        self.known.get(&oid)?.answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sequence_ends_where_its_column_does() {
+        let rising = Bounds { rises: true, value_min: 1, value_max: i64::MAX, column_max: Some(32_767) };
+        assert_eq!((rising.last_possible(), rising.used_ratio(32_767)), (32_767, Some(1.0)));
+        let alone = Bounds { column_max: None, value_max: 101, ..rising };
+        assert_eq!((alone.last_possible(), alone.used_ratio(51)), (101, Some(0.5)));
+        let falling = Bounds { rises: false, value_min: i64::MIN, value_max: -1, column_max: Some(32_767) };
+        assert_eq!((falling.last_possible(), falling.used_ratio(-1)), (-32_768, Some(0.0)));
+        assert_eq!(Bounds { value_min: -101, column_max: None, ..falling }.used_ratio(-51), Some(0.5));
+        assert_eq!(Bounds { value_max: 1, ..rising }.used_ratio(1), None);
+        let whole = Bounds { rises: true, value_min: i64::MIN, value_max: i64::MAX, column_max: None };
+        assert_eq!(whole.used_ratio(i64::MAX), Some(1.0));
+    }
+
+    fn sequences(count: u32) -> Vec<Askable> {
+        (0..count).map(|oid| Askable { oid, is_narrow: oid >= 4 }).collect()
+    }
+
+    fn visit(turns: &mut Turns, count: u32) -> Vec<u32> {
+        let due = turns.begin(&sequences(count), 3);
+        due.iter().for_each(|oid| turns.asked(*oid, Some(Some(1))));
+        due
+    }
+
+    #[test]
+    fn narrow_ones_come_first_and_then_everybody_in_turn() {
+        let mut turns = Turns::default();
+        assert_eq!(visit(&mut turns, 7), [4, 5, 6]);
+        assert_eq!(turns.answer(0), None);
+        assert_eq!(visit(&mut turns, 7), [0, 1, 2]);
+        assert_eq!(visit(&mut turns, 7), [3, 4, 5]);
+        assert_eq!(visit(&mut turns, 7), [6, 0, 1]);
+        assert!((0..7).all(|oid| turns.answer(oid) == Some(Some(1))));
+    }
+
+    #[test]
+    fn one_that_never_answers_keeps_nobody_from_a_turn_and_what_it_said_stands() {
+        let mut turns = Turns::default();
+        visit(&mut turns, 3);
+        for oid in turns.begin(&sequences(4), 1) {
+            assert_eq!(oid, 3);
+            turns.asked(oid, None);
+        }
+        assert_eq!(turns.answer(3), None);
+        for oid in turns.begin(&sequences(4), 3) {
+            assert_ne!(oid, 3);
+            turns.asked(oid, None);
+        }
+        assert_eq!(turns.answer(0), Some(Some(1)));
+    }
+
+    #[test]
+    fn one_that_was_dropped_is_forgotten() {
+        let mut turns = Turns::default();
+        visit(&mut turns, 3);
+        visit(&mut turns, 1);
+        assert_eq!((turns.answer(0), turns.answer(2)), (Some(Some(1)), None));
+    }
+}

@@ -1,0 +1,5 @@
+-- How far these sequences ($1) have come; null where no number was taken yet. The lock on each is held until the statement ends.
+SELECT q.seqrelid AS oid,
+       pg_sequence_last_value(q.seqrelid) AS last_value
+FROM pg_sequence q
+WHERE q.seqrelid = ANY ($1)
