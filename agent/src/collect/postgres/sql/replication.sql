@@ -4,7 +4,7 @@
 SELECT p.in_recovery,
        pg_wal_lsn_diff(p.lsn, '0/0')::int8 AS lsn_bytes,
        CASE WHEN p.in_recovery OR p.synchronous_names = '' OR current_setting('synchronous_commit') IN ('off', 'local') THEN 0
-            ELSE coalesce(substring(p.synchronous_names FROM '(?i)^(?:first|any)?\s*([0-9]{1,4})\s*\('), '1')::int4 END AS synchronous_wanted,
+            ELSE coalesce(substring(p.synchronous_names FROM '(?i)^(?:first|any)?\s*([0-9]{1,4})\s*\('), '1')::float8 END AS synchronous_wanted,
        r.pid,
        coalesce(nullif(r.application_name, ''), 'unnamed') AS standby,
        coalesce(host(r.client_addr), 'local') AS client,
