@@ -11,7 +11,7 @@ use pharos::demo::session::Session;
 use pharos_model::snapshot::{PartState, Snapshot};
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{TestAgent, eventually, item, pharos, postgres_config, project, runtime_tasks, series, server_id};
+use crate::fixture::{TestAgent, eventually, pharos, postgres_config, project, runtime_tasks, series, server_id};
 
 pub const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
 const PARTS: [&str; 24] = [
