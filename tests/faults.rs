@@ -201,7 +201,7 @@ async fn a_frozen_backend_of_ours_is_replaced_and_never_makes_three() {
     // The one that stays: the visitor asks for other things.
     let ours = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pharos %' \
                 AND query !~ '/. pharos (session|datnames|relations|tables|indexes|sequences|extensions|subscription_tables) ./' \
-                AND query <> '' ORDER BY backend_start LIMIT 1";
+                AND query LIKE '%/* pharos %' ORDER BY backend_start LIMIT 1";
     let pid: i32 = truth.ask(ours).await.unwrap();
 
     server.freeze_backend(pid.try_into().unwrap()).await.unwrap();

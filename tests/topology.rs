@@ -181,7 +181,7 @@ async fn an_old_primary_that_returns_is_a_split_brain_until_it_is_gone() {
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
     let rule = r#"
 [[plugin.threshold.settings.rules]]
-id = "split-brain"
+id = "two-write"
 metric = "pharos_database_split_brain"
 above = 0
 severity = "critical"
@@ -203,7 +203,7 @@ summary = "split brain of {database}"
         let (table, row) = member(&agent, server);
         assert_eq!((table.boolean("split_brain", row), table.integer("timeline", row)), (Some(true), Some(timeline)));
     }
-    let fires = |alert: &Value| alert["rule"] == "split-brain" && alert["state"] == "firing";
+    let fires = |alert: &Value| alert["rule"] == "two-write" && alert["state"] == "firing";
     let alerts = agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().unwrap().iter().any(fires)).await;
     let alert = alerts["items"].as_array().unwrap().iter().find(|alert| fires(alert)).unwrap();
     assert_eq!(alert["subject"], serde_json::json!({ "kind": "database", "id": "app" }));
@@ -218,7 +218,7 @@ summary = "split brain of {database}"
     first.stop(ShutdownMode::Immediate).await.unwrap();
     agent.wait_series(&whole("split_brain"), |split| split == 0.0).await;
     // The server that is down keeps its own alerts from being told, not the database's.
-    let told = receiver.wait_until(PATIENCE, |told| told.count("split-brain") == Count { firing: 1, resolved: 1 }).await;
+    let told = receiver.wait_until(PATIENCE, |told| told.count("two-write") == Count { firing: 1, resolved: 1 }).await;
     assert!(told, "{:?}", receiver.received(|told| told.counts().clone()));
 
     let folder = agent.stop().await;

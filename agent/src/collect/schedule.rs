@@ -235,6 +235,7 @@ impl<S: Source> ServerTask<S> {
             Ok(Some(urgent)) => self.hurry(urgent),
             Err(err) => {
                 debug!(server = self.subject.id, collector = name, error = err.text(), "a look of `{name}` failed");
+                self.metrics.add("pharos_collect_failures_total", &[&self.subject.id, name, err.reason()], 1.0);
                 if err.ends_session() {
                     self.session = None;
                 }
