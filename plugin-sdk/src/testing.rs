@@ -11,6 +11,7 @@
 //! | 102         | -             |                           a dash is null
 //! ```
 
+pub mod checks;
 pub mod manual;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
+use pharos_plugin::testing::checks::words;
 use pharos_plugin::testing::{Facts, render};
 
 use super::*;
@@ -22,13 +23,7 @@ fn check(facts: &str, expected: Expect) {
 /// The whole of the first finding, as a person reads it.
 #[track_caller]
 fn check_words(facts: &str, expected: Expect) {
-    let report = judge(facts);
-    let finding = &report.findings[0];
-    let mut words = format!("{}\n{}\n", finding.title, finding.detail);
-    for line in &finding.evidence {
-        words += &format!("- {}: {}\n", line.name, line.value);
-    }
-    expected.assert_eq(&words);
+    expected.assert_eq(&words(&judge(facts).findings[0]));
 }
 
 const RECEIVERS: &str = "
@@ -60,6 +55,8 @@ fn a_receiver_is_failing_while_something_waits_and_it_does_not_take_it() {
         expect![[r#"
             receiver ops is not reached
             3 notifications wait for `ops`. The last try: connection refused (3 waiting). They are kept, and sent once it answers.
+            > The receiver or the network between is down, its address is wrong, or it does not take our credentials.
+            > Try its address from this machine (`curl -i URL`). If it moved, mend `settings` of [[receiver]] "ops"; if it refuses egress, the log names the grant that would allow it.
         "#]],
     );
 }
@@ -85,6 +82,8 @@ fn what_was_given_up_is_said_with_the_reasons() {
         expect![[r#"
             2 notifications to ops given up
             2 notifications will never reach `ops` unless somebody has them tried again.
+            > The receiver refuses the message itself (HTTP 400, 404, 413, 422), refused our credentials for an hour, or was away for days.
+            > The log names the answer. Mend `settings` of [[receiver]] "ops", or what it runs on; what was given up is kept in the outbox.
             - rejected: 3
         "#]],
     );
@@ -112,6 +111,8 @@ fn the_oldest_notification_is_graded_by_how_long_it_waits() {
         expect![[r#"
             notification to ops has waited 16 min 40 s
             The oldest notification to `ops` was made 16 min 40 s ago and has not been accepted.
+            > The receiver is away, asks for patience (HTTP 429), or takes fewer notifications than there are.
+            > If it is away, see `receiver-failing`. If it asks for patience, send it less: narrow the routes to "ops", or raise its limit on the other side.
             - waiting: 7
         "#]],
     );
@@ -137,6 +138,8 @@ fn a_damaged_store_says_where_it_is_and_what_is_lost() {
         expect![[r#"
             damaged state store was set aside
             At a start the state store could not be read, so a new one began; the damaged one is /var/lib/pharos/pharos.db.damaged-1. What was open then began anew, and is told again; notifications that waited, acknowledgements, silences and the history before are lost.
+            > A disk or file system that loses writes, a file that something else wrote to, or a copy made while the agent ran.
+            > Look at the disk (`dmesg | grep -i error`, `smartctl -a DEVICE`). What can be read of the old store: `sqlite3 /var/lib/pharos/pharos.db.damaged-1 .recover`. Then remove /var/lib/pharos/pharos.db.damaged-1 and, if they are there, /var/lib/pharos/pharos.db.damaged-1-wal and /var/lib/pharos/pharos.db.damaged-1-shm.
         "#]],
     );
     check("agent present\npharos_store_damaged_files 0\ntable damaged_stores\n| name text | path text |", expect![""]);
@@ -161,6 +164,8 @@ fn a_store_that_cannot_keep_everything_is_critical() {
         expect![[r#"
             state store cannot keep everything
             Alerts are judged and told all the same. The store: disk is full.
+            > The disk is full, read-only or failing.
+            > See `df -h` and `df -i` of the folder `agent.data_dir`, and `dmesg`. Make room there: the agent goes on by itself.
         "#]],
     );
 }
@@ -192,6 +197,8 @@ fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
         expect![[r#"
             plugin a is failed
             `a` does not serve: its rules are not judged and its alerts stand still, or nothing is delivered through it. Last error, at validate: the file is not WebAssembly.
+            > Its file or its settings are wrong, or its calls trap, take too long or need too much memory.
+            > `pharos plugin inspect FILE` says what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it only needs more, raise [plugin.a.limits]; else put a version that works into `plugins.dir`.
         "#]],
     );
 }
@@ -233,6 +240,8 @@ fn a_collector_fails_only_where_its_server_answers_and_offers_it() {
         expect![[r#"
             locks of db1:5432 cannot be read
             The server answers, but `locks` fails. Rules that need it are not judged, and their alerts stand still.
+            > A privilege is missing, a statement takes longer than it may, or a lock is in its way.
+            > `curl -s http://127.0.0.1:9465/readyz` says why under "db1:5432". `GRANT pg_monitor TO` the agent's role, or give it more time: `[collect] deadlines = { locks = "10s" }`.
             - timeout: 12
         "#]],
     );
@@ -257,6 +266,8 @@ fn snapshots_that_nobody_judged_are_the_agent_s_trouble_and_slow_collectors_are_
         expect![[r#"
             4 snapshots of db1:5432 not judged
             In the last 10 s 4 snapshots of db1:5432 were dropped, because those before were not judged yet.
+            > Plugins that take long, more servers than this machine can watch at these intervals, or a disk that is slow to write.
+            > See which plugin takes the time (`pharos_plugin_call_seconds_total`), give the machine more CPU, or lengthen [collect.interval].
             - calls of slow that waited too long: 8
         "#]],
     );

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
+use pharos_plugin::testing::checks::words;
 use pharos_plugin::testing::{Facts, render};
 
 use super::*;
@@ -22,13 +23,7 @@ fn check(facts: &str, expected: Expect) {
 /// The whole of the first finding, as a person reads it.
 #[track_caller]
 fn check_words(facts: &str, expected: Expect) {
-    let report = judge(facts);
-    let finding = &report.findings[0];
-    let mut words = format!("{}\n{}\n", finding.title, finding.detail);
-    for line in &finding.evidence {
-        words += &format!("- {}: {}\n", line.name, line.value);
-    }
-    expected.assert_eq(&words);
+    expected.assert_eq(&words(&judge(facts).findings[0]));
 }
 
 #[test]
@@ -43,9 +38,11 @@ fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
     check_words(
         facts,
         expect![[r#"
-        server does not answer
-        The last collection could not reach the server: connection refused.
-    "#]],
+            server does not answer
+            The last collection could not reach the server: connection refused.
+            > The process is gone or was killed for its memory, a slow command or a fork holds it up, or Pharos can no longer log in.
+            > On the host: `redis-cli ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers but late, `redis-cli slowlog get 10`. If only Pharos is refused, `ACL LIST`.
+        "#]],
     );
     let report = judge(facts);
     let checks: usize = Family::all(&FAMILIES).count();
@@ -70,11 +67,13 @@ fn clients_are_graded_by_the_share_connected() {
     check_words(
         facts,
         expect![[r#"
-        85 % of clients are connected
-        Clients hold 85 % of 10 k connections. At maxclients every new one is turned away.
-        - clients: 8500
-        - blocked in a command: 12
-    "#]],
+            85 % of clients are connected
+            Clients hold 85 % of 10 k connections. At maxclients every new one is turned away.
+            > Pools that together are larger than maxclients, or connections that are opened and never closed.
+            > See who holds them: `redis-cli client list | awk '{print $2}' | cut -d: -f1 | sort | uniq -c`. Make the pools smaller, close what is forgotten (`CONFIG SET timeout 300`), or `CONFIG SET maxclients 20000` with a file limit to match.
+            - clients: 8500
+            - blocked in a command: 12
+        "#]],
     );
 }
 
@@ -112,11 +111,13 @@ fn memory_is_graded_by_the_share_of_its_limit() {
     check_words(
         facts,
         expect![[r#"
-        96 % of maxmemory is used
-        The data takes 96 % of maxmemory. At the limit keys are evicted, or writes fail under `noeviction`.
-        - used: 983 MiB
-        - limit: 1 GiB
-    "#]],
+            96 % of maxmemory is used
+            The data takes 96 % of maxmemory. At the limit keys are evicted, or writes fail under `noeviction`.
+            > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
+            > Look for what is large: `redis-cli --bigkeys` and `redis-cli --memkeys`. Give keys an expiry, choose what may go (`CONFIG SET maxmemory-policy allkeys-lru`), or raise the limit: `CONFIG SET maxmemory 4gb`.
+            - used: 983 MiB
+            - limit: 1 GiB
+        "#]],
     );
     check("info present\npharos_redis_memory_used_ratio", expect![""]);
 }

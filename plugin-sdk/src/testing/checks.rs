@@ -1,0 +1,46 @@
+//! What the tests of a plugin that is a table of checks have in common.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::Facts;
+use crate::checks::{Family, Settings};
+use crate::{AlertRule, Finding, Plugin, Report};
+
+/// Everything one check of a plugin says about these facts; the others are turned off.
+#[track_caller]
+pub fn judge<P: Plugin<Settings = Settings> + AlertRule>(families: &[Family], check: &str, facts: &Facts) -> Report {
+    let others = Family::all(families).filter(|other| other.id != check);
+    let off: Vec<_> = others.map(|other| format!(r#""{}":{{"enabled":false}}"#, other.id)).collect();
+    let settings = crate::settings::parse(&format!(r#"{{"checks":{{{}}}}}"#, off.join(","))).expect("well-formed");
+    let plugin = P::new(settings).expect("every id exists");
+    plugin.evaluate(&facts.snapshot()).expect("judging cannot fail")
+}
+
+/// A finding whole, as a person reads it: what is wrong, why and what to do, and the evidence.
+pub fn words(finding: &Finding) -> String {
+    let mut words = format!("{}\n{}\n", finding.title, finding.detail);
+    for part in [&finding.cause, &finding.fix].into_iter().flatten() {
+        let _ = writeln!(words, "> {part}");
+    }
+    for line in &finding.evidence {
+        let _ = writeln!(words, "- {}: {}", line.name, line.value);
+    }
+    words
+}
+
+/// Every check is there once, reads metrics that exist and has a case; all of them are on by default. `cases` is the plugin's
+/// `tests.toml`, `catalogue` the agent's `metrics.toml`.
+#[track_caller]
+pub fn complete<P: Plugin<Settings = Settings> + AlertRule>(families: &[Family], cases: &str, catalogue: &str) {
+    let mut ids = BTreeSet::new();
+    for check in Family::all(families) {
+        assert!(ids.insert(check.id), "{} is there twice", check.id);
+        assert!(cases.contains(&format!("rule = \"{}\"", check.id)), "{} has a case in tests.toml", check.id);
+        for metric in check.needs.iter().filter(|need| need.starts_with("pharos_")) {
+            assert!(catalogue.contains(&format!("[{metric}]")), "{metric} is in the catalogue");
+        }
+    }
+    let plugin = P::new(Settings::default()).expect("defaults are in order");
+    assert_eq!(plugin.rules().len(), ids.len());
+}
