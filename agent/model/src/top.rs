@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::snapshot::{FamiliesBuilder, Family};
+
 /// A newcomer must be this much better than the member it replaces.
 const CLEARLY_BETTER: f64 = 1.2;
 /// A member that is not read for more readings than this ends.
@@ -52,6 +54,30 @@ pub struct Ranked<const C: usize, const G: usize> {
     pub other_gauges: [Option<f64>; G],
     /// How many things are in `other`.
     pub folded: usize,
+}
+
+impl<const C: usize, const G: usize> Ranked<C, G> {
+    /// The series of the members and of `other`: counters first, then gauges, as `metrics` names them. `label_values` gives the labels of
+    /// one of `seen`; those of `other` are empty but for the last.
+    pub fn families<'a>(
+        &self,
+        labels: &[&str],
+        metrics: &[&'static str],
+        seen: &[Seen<C, G>],
+        label_values: impl Fn(usize) -> Vec<&'a str>,
+    ) -> Vec<Family> {
+        let mut families = FamiliesBuilder::new(labels, metrics);
+        let values = |counters: [f64; C], gauges: [Option<f64>; G]| counters.into_iter().map(Some).chain(gauges).collect::<Vec<_>>();
+        for index in &self.members {
+            families.push(&label_values(*index), &values(seen[*index].counters, seen[*index].gauges));
+        }
+        let mut other = vec![""; labels.len()];
+        if let Some(last) = other.last_mut() {
+            *last = "other";
+        }
+        families.push(&other, &values(self.other, self.other_gauges));
+        families.finish()
+    }
 }
 
 impl<const C: usize, const G: usize> Top<C, G> {
@@ -144,6 +170,15 @@ mod tests {
         let ranked = top(2).rank(&rows);
         assert_eq!(ids(&rows, &ranked), [1, 2]);
         assert_eq!((ranked.other, ranked.other_gauges, ranked.folded), ([0.0], [Some(1.0)], 1));
+    }
+
+    #[test]
+    fn the_series_of_the_rest_are_named_by_their_last_label() {
+        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0)];
+        let families = top(1).rank(&rows).families(&["schema", "table"], &["scans", "size"], &rows, |_| vec!["public", "orders"]);
+        let labels = |row| families[1].label_texts(row).collect::<Vec<_>>();
+        assert_eq!((labels(0), labels(1)), (vec!["public", "orders"], vec!["", "other"]));
+        assert_eq!((&families[0].values, &families[1].values), (&vec![100.0, 0.0], &vec![10.0, 5.0]));
     }
 
     #[test]

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::super::Shared;
 use super::super::error::ApiError;
-use super::slow_queries::{float, integer, text};
 use super::{ByDatabase, label};
 
 const LIMIT_DEFAULT: usize = 100;
@@ -101,20 +100,20 @@ fn fact<'a>(snapshot: &'a Snapshot, table: &'a Table, row: usize) -> Fact<'a> {
     Fact {
         database: label(snapshot, "database"),
         server: label(snapshot, "server"),
-        datname: text(table, "datname", row),
-        schema: text(table, "schema", row),
-        relation: text(table, "relation", row),
-        fact: text(table, "fact", row),
-        index: text(table, "index", row),
-        other: text(table, "other", row),
-        constraint: text(table, "name", row),
-        columns: text(table, "columns", row),
-        size_bytes: integer(table, "size_bytes", row),
-        rows: float(table, "rows", row),
-        scans: integer(table, "scans", row),
-        stats_age_seconds: float(table, "stats_age_seconds", row),
-        evidence: text(table, "evidence", row),
-        guard: text(table, "guard", row),
+        datname: table.text("datname", row),
+        schema: table.text("schema", row),
+        relation: table.text("relation", row),
+        fact: table.text("fact", row),
+        index: table.text("index", row),
+        other: table.text("other", row),
+        constraint: table.text("name", row),
+        columns: table.text("columns", row),
+        size_bytes: table.integer("size_bytes", row),
+        rows: table.number("rows", row),
+        scans: table.integer("scans", row),
+        stats_age_seconds: table.number("stats_age_seconds", row),
+        evidence: table.text("evidence", row),
+        guard: table.text("guard", row),
     }
 }
 
@@ -129,14 +128,14 @@ fn not_judged(snapshot: &Snapshot) -> Vec<NotJudged<'_>> {
         None => found.push(missing(None, None, "not visited yet".to_owned())),
     }
     if let Some(visits) = snapshot.table("visits") {
-        let rows = (0..visits.row_count as usize).filter(|row| text(visits, "collector", *row) == Some("indexes"));
-        found.extend(rows.filter_map(|row| Some(missing(text(visits, "datname", row), None, text(visits, "why", row)?.to_owned()))));
+        let rows = (0..visits.row_count as usize).filter(|row| visits.text("collector", *row) == Some("indexes"));
+        found.extend(rows.filter_map(|row| Some(missing(visits.text("datname", row), None, visits.text("why", row)?.to_owned()))));
     }
     if let Some(indexes) = snapshot.table("indexes") {
         let rows = 0..indexes.row_count as usize;
         found.extend(rows.filter_map(|row| {
-            let cure = text(indexes, "bloat_cure", row)?;
-            Some(missing(text(indexes, "datname", row), Some("bloated"), format!("the planner's statistics cannot be read; {cure}")))
+            let cure = indexes.text("bloat_cure", row)?;
+            Some(missing(indexes.text("datname", row), Some("bloated"), format!("the planner's statistics cannot be read; {cure}")))
         }));
     }
     found

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use pharos_model::snapshot::{ColumnValues, Snapshot, Table};
+use pharos_model::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -75,41 +75,20 @@ fn slow<'a>(api: &Api, snapshot: &'a Snapshot, threshold: Option<Duration>) -> V
     let row = |row: usize| SlowQuery {
         database: label(snapshot, "database"),
         server: label(snapshot, "server"),
-        fingerprint: text(table, "fingerprint", row),
-        datname: text(table, "datname", row),
-        user: text(table, "user", row),
-        toplevel: integer(table, "toplevel", row) != Some(0),
-        calls: float(table, "calls", row),
-        time_seconds: float(table, "time_seconds", row),
-        mean_seconds: float(table, "mean_seconds", row),
-        p95_estimate_seconds: float(table, "p95_estimate_seconds", row),
-        rows: float(table, "rows", row),
-        query: text(table, "query", row),
+        fingerprint: table.text("fingerprint", row),
+        datname: table.text("datname", row),
+        user: table.text("user", row),
+        toplevel: table.integer("toplevel", row) != Some(0),
+        calls: table.number("calls", row),
+        time_seconds: table.number("time_seconds", row),
+        mean_seconds: table.number("mean_seconds", row),
+        p95_estimate_seconds: table.number("p95_estimate_seconds", row),
+        rows: table.number("rows", row),
+        query: table.text("query", row),
     };
     let is_slow = |row: &usize| {
         let threshold = if table.boolean("own", *row) == Some(true) { own_threshold } else { threshold };
-        float(table, "mean_seconds", *row).is_some_and(|mean| mean >= threshold)
+        table.number("mean_seconds", *row).is_some_and(|mean| mean >= threshold)
     };
     (0..table.row_count as usize).filter(is_slow).map(row).collect()
-}
-
-pub(super) fn text<'a>(table: &'a Table, column: &str, row: usize) -> Option<&'a str> {
-    match &table.column(column)?.values {
-        ColumnValues::Text(texts) => texts.text(row),
-        _ => None,
-    }
-}
-
-pub(super) fn float(table: &Table, column: &str, row: usize) -> Option<f64> {
-    match &table.column(column)?.values {
-        ColumnValues::Float(values) => values.get(row).copied().flatten(),
-        _ => None,
-    }
-}
-
-pub(super) fn integer(table: &Table, column: &str, row: usize) -> Option<i64> {
-    match &table.column(column)?.values {
-        ColumnValues::Integer(values) => values.get(row).copied().flatten(),
-        _ => None,
-    }
 }

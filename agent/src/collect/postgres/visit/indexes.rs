@@ -23,7 +23,7 @@ use pharos_model::visits::Kept;
 use self::definitions::Definitions;
 use self::facts::{IndexFact, SchemaFact};
 use super::bloat::{self, Estimates};
-use super::relations::{IndexRow, Relations, SharedRelations, Surroundings};
+use super::relations::{IndexRow, Relations, SharedRelations};
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::need_all_stats;
 use crate::collect::{CollectError, Facts};
@@ -139,18 +139,12 @@ impl Visit for Indexes {
             looks.iter().flat_map(|look| look.relations.indexes.iter().map(move |index| (look, index))).collect();
         let seen: Vec<Seen<3, 2>> = rows.iter().map(|(look, index)| seen(look, index)).collect();
         let ranked = self.top.rank(&seen);
-        let mut metrics: Vec<&'static str> = COUNTERS.into();
-        metrics.extend(GAUGES.map(|(metric, _)| metric));
-        let mut series = FamiliesBuilder::new(&LABELS, &metrics);
-        for place in &ranked.members {
-            let (look, index) = rows[*place];
-            let Surroundings { datname, .. } = &look.relations.surroundings;
-            let values: Vec<Option<f64>> = seen[*place].counters.into_iter().map(Some).chain(seen[*place].gauges).collect();
-            series.push(&[datname, &index.schema, &index.relation, &index.index], &values);
-        }
-        let other: Vec<Option<f64>> = ranked.other.into_iter().map(Some).chain(ranked.other_gauges).collect();
-        series.push(&["", "", "", "other"], &other);
-        let mut families = series.finish();
+        let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
+        let label_values = |place: usize| {
+            let (look, index) = rows[place];
+            vec![look.relations.surroundings.datname.as_str(), &index.schema, &index.relation, &index.index]
+        };
+        let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
         families.push(counts(&looks));
         let tables = vec![listing::indexes(&looks, &bloat::cure(&self.role)), listing::index_facts(&looks), listing::schema_facts(&looks)];
         Facts {

@@ -105,17 +105,12 @@ impl Visit for Tables {
             looks.iter().flat_map(|look| look.relations.tables.iter().map(|table| (&look.relations.surroundings, table))).collect();
         let seen: Vec<Seen<7, 9>> = rows.iter().map(|(surroundings, table)| seen(surroundings, table)).collect();
         let ranked = self.top.rank(&seen);
-        let mut metrics: Vec<&'static str> = COUNTERS.into();
-        metrics.extend(GAUGES.map(|(metric, _)| metric));
-        let mut series = FamiliesBuilder::new(&LABELS, &metrics);
-        for index in &ranked.members {
-            let (surroundings, table) = rows[*index];
-            let values: Vec<Option<f64>> = seen[*index].counters.into_iter().map(Some).chain(seen[*index].gauges).collect();
-            series.push(&[&surroundings.datname, &table.schema, &table.relation], &values);
-        }
-        let other: Vec<Option<f64>> = ranked.other.into_iter().map(Some).chain(ranked.other_gauges).collect();
-        series.push(&["", "", "other"], &other);
-        let mut families = series.finish();
+        let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
+        let label_values = |index: usize| {
+            let (surroundings, table) = rows[index];
+            vec![surroundings.datname.as_str(), &table.schema, &table.relation]
+        };
+        let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
         families.push(counts(&looks));
         Facts {
             epoch: self.kept.leave(round.epoch, round.listed.as_ref()),

@@ -1,0 +1,118 @@
+//! Facts in columns, each of one type, with nothing where there is none.
+
+use serde::{Deserialize, Serialize};
+
+use super::family::{TextColumn, TextColumnBuilder};
+
+/// Rows that are facts rather than series: waiting backends, statements, slots.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    pub name: String,
+    pub row_count: u32,
+    pub columns: Vec<Column>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    pub unit: Option<String>,
+    pub values: ColumnValues,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnValues {
+    Float(Vec<Option<f64>>),
+    Integer(Vec<Option<i64>>),
+    Text(TextColumn),
+    Boolean(Vec<Option<bool>>),
+}
+
+impl Column {
+    pub fn float(name: &str, unit: &str, values: impl IntoIterator<Item = Option<f64>>) -> Self {
+        Self { name: name.to_owned(), unit: Some(unit.to_owned()), values: ColumnValues::Float(values.into_iter().collect()) }
+    }
+
+    pub fn integer(name: &str, values: impl IntoIterator<Item = Option<i64>>) -> Self {
+        Self { name: name.to_owned(), unit: None, values: ColumnValues::Integer(values.into_iter().collect()) }
+    }
+
+    pub fn boolean(name: &str, values: impl IntoIterator<Item = Option<bool>>) -> Self {
+        Self { name: name.to_owned(), unit: None, values: ColumnValues::Boolean(values.into_iter().collect()) }
+    }
+
+    pub fn text<'a>(name: &str, values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let mut column = TextColumnBuilder::default();
+        values.into_iter().for_each(|text| column.push(text));
+        Self { name: name.to_owned(), unit: None, values: ColumnValues::Text(column.finish()) }
+    }
+
+    fn len(&self) -> usize {
+        match &self.values {
+            ColumnValues::Float(values) => values.len(),
+            ColumnValues::Integer(values) => values.len(),
+            ColumnValues::Text(values) => values.codes.len(),
+            ColumnValues::Boolean(values) => values.len(),
+        }
+    }
+}
+
+impl Table {
+    pub fn new(name: &str, columns: Vec<Column>) -> Self {
+        let rows = columns.first().map_or(0, Column::len);
+        debug_assert!(columns.iter().all(|column| column.len() == rows), "columns of {name} differ in length");
+        Self { name: name.to_owned(), row_count: u32::try_from(rows).unwrap_or(u32::MAX), columns }
+    }
+
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// One cell of a column of numbers.
+    pub fn number(&self, column: &str, row: usize) -> Option<f64> {
+        match &self.column(column)?.values {
+            ColumnValues::Float(values) => values.get(row).copied().flatten(),
+            ColumnValues::Integer(values) => values.get(row).copied().flatten().map(|value| value as f64),
+            ColumnValues::Text(_) | ColumnValues::Boolean(_) => None,
+        }
+    }
+
+    /// One cell of a column of integers.
+    pub fn integer(&self, column: &str, row: usize) -> Option<i64> {
+        match &self.column(column)?.values {
+            ColumnValues::Integer(values) => values.get(row).copied().flatten(),
+            _ => None,
+        }
+    }
+
+    /// One cell of a column of truths.
+    pub fn boolean(&self, column: &str, row: usize) -> Option<bool> {
+        match &self.column(column)?.values {
+            ColumnValues::Boolean(values) => values.get(row).copied().flatten(),
+            _ => None,
+        }
+    }
+
+    /// One cell of a column of texts.
+    pub fn text(&self, column: &str, row: usize) -> Option<&str> {
+        match &self.column(column)?.values {
+            ColumnValues::Text(texts) => texts.text(row),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::NULL_CODE;
+    use super::*;
+
+    #[test]
+    fn equal_texts_share_a_word_and_null_has_none() {
+        let column = Column::text("user", [Some("ann"), None, Some("ann")]);
+        let ColumnValues::Text(texts) = column.values else { panic!("a text column") };
+        assert_eq!(texts.words, ["ann"]);
+        assert_eq!(texts.codes, [0, NULL_CODE, 0]);
+        assert_eq!(texts.text(1), None);
+    }
+}
