@@ -5,17 +5,16 @@
 //! server, a snapshot goes out; what could not be read is a failed part in it.
 
 mod aside;
+mod parts;
 mod run;
+mod source;
 mod spending;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use pharos_model::budget::Cost;
 use pharos_model::delta::{Change, Deltas};
-use pharos_model::snapshot::{Family, Part, Reading, Snapshot};
+use pharos_model::snapshot::{Family, Snapshot};
 use pharos_model::subject::Subject;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -24,9 +23,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 pub use self::aside::{Aside, Read, read_whole};
+use self::parts::Parts;
 use self::run::Run;
+pub use self::source::{ConnectFailure, Source};
 pub use self::spending::Spending;
-use super::{CollectError, Collector, Facts};
+use super::{CollectError, Facts};
 use crate::clock::Clock;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -34,46 +35,6 @@ use crate::telemetry::metrics::SelfMetrics;
 const RECORD_PAUSE: Duration = Duration::from_secs(2);
 /// Readings made beside the session that wait for the server's task.
 const QUEUED_READS_MAX: usize = 4;
-
-/// A server as the schedule sees it.
-pub trait Source: Send + 'static {
-    type Session: Send;
-
-    /// Kind, id and labels; the version is known once a session was there.
-    fn subject(&self) -> Subject;
-    /// The metric that says whether the server was reached.
-    fn up_metric(&self) -> &'static str;
-    /// Opens a session within its own deadline; the error's reason is for labels, its text for people.
-    fn connect(&self) -> BoxFuture<'_, Result<Self::Session, ConnectFailure>>;
-    /// Gives the session to a run of this collector: what it asks is answered within the collector's deadline or not at all.
-    fn begin<'a>(&'a self, session: &'a mut Self::Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>>;
-    fn version(session: &Self::Session) -> String;
-    /// What people should know who read facts of this version.
-    fn caveat(_: &Self::Session) -> Option<String> {
-        None
-    }
-    fn is_closed(session: &Self::Session) -> bool;
-    fn collectors(&self) -> Vec<Box<dyn Collector<Self::Session>>>;
-    /// What our statements may cost the server, as a share of one core.
-    fn budget(&self) -> f64;
-    /// What the session asked since this was called last.
-    fn take_cost(_: &Self::Session) -> Cost {
-        Cost::default()
-    }
-    /// Takes from fresh facts what the server itself says our statements cost it.
-    fn account(_: &Facts, _: &Spending) {}
-    /// What is read beside the session.
-    fn aside(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Aside>> {
-        None
-    }
-}
-
-/// Why there is no session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectFailure {
-    pub reason: &'static str,
-    pub text: String,
-}
 
 /// The task of one server.
 pub struct ServerTask<S: Source> {
@@ -85,11 +46,8 @@ pub struct ServerTask<S: Source> {
     aside: Option<Box<dyn Aside>>,
     /// The parts that are filled beside the session.
     aside_names: Vec<&'static str>,
-    parts: BTreeMap<String, Part>,
-    failing: BTreeSet<&'static str>,
+    parts: Parts,
     spending: Spending,
-    /// How long a reading outlives its interval before it is stale.
-    grace: Duration,
     last_failure: Option<ConnectFailure>,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -97,6 +55,7 @@ pub struct ServerTask<S: Source> {
 }
 
 impl<S: Source> ServerTask<S> {
+    /// A reading outlives its interval by `grace` before it is stale.
     pub fn new(source: S, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>, snapshots: mpsc::Sender<Snapshot>) -> Self {
         let subject = source.subject();
         // The first one that is dropped must be seen as an increase.
@@ -105,6 +64,7 @@ impl<S: Source> ServerTask<S> {
         let runs = source.collectors().into_iter().map(|collector| Run::new(collector, due)).collect();
         let spending = Spending::new(&subject.id, source.budget(), Arc::clone(&metrics));
         let aside = source.aside(clock, &spending);
+        let parts = Parts::new(&subject.id, grace, clock, Arc::clone(&metrics));
         Self {
             aside_names: aside.as_ref().map(|aside| aside.names()).unwrap_or_default(),
             aside,
@@ -112,10 +72,8 @@ impl<S: Source> ServerTask<S> {
             subject,
             session: None,
             runs,
-            parts: BTreeMap::new(),
-            failing: BTreeSet::new(),
+            parts,
             spending,
-            grace,
             last_failure: None,
             clock,
             metrics,
@@ -235,7 +193,10 @@ impl<S: Source> ServerTask<S> {
             Ok(Some(urgent)) => self.hurry(urgent),
             Err(err) => {
                 debug!(server = self.subject.id, collector = name, error = err.text(), "a look of `{name}` failed");
-                self.metrics.add("pharos_collect_failures_total", &[&self.subject.id, name, err.reason()], 1.0);
+                // A session that somebody ended says nothing about the server.
+                if err.reason() != "closed" {
+                    self.parts.count_failure(name, err.reason());
+                }
                 if err.ends_session() {
                     self.session = None;
                 }
@@ -333,56 +294,30 @@ impl<S: Source> ServerTask<S> {
         true
     }
 
-    /// Turns a run's outcome into the part, and says so where it changed.
+    /// What a run came to.
     fn keep(&mut self, name: &'static str, interval: Duration, outcome: Result<Facts, CollectError>) {
-        let server = &self.subject.id;
-        let (part, urgent) = match outcome {
+        match outcome {
             Ok(facts) => {
-                if self.failing.remove(name) {
-                    info!(server, collector = name, "`{name}` of `{server}` works again");
-                }
                 S::account(&facts, &self.spending);
-                self.metrics.set("pharos_collect_series_folded", &[server, name], facts.folded as f64);
                 let urgent = facts.urgent;
-                (self.present(facts, self.spending.interval(name, interval)), urgent)
-            }
-            Err(err) => {
-                if self.failing.insert(name) {
-                    warn!(server, collector = name, reason = err.reason(), error = err.text(), "skipping `{name}` of `{server}`");
+                self.parts.read(name, facts, self.spending.interval(name, interval));
+                if let Some(urgent) = urgent {
+                    // Later in this tick if it comes later in the table, else at the next one.
+                    self.hurry(urgent);
                 }
-                self.metrics.add("pharos_collect_failures_total", &[server, name, err.reason()], 1.0);
-                let part = match &err {
-                    CollectError::Unsupported(why) => Part::unsupported(why.clone()),
-                    _ => Part::failed(err.text()),
-                };
-                (part, None)
             }
-        };
-        self.mark(name, &part);
-        self.insert(name, part);
-        if let Some(urgent) = urgent {
-            // Later in this tick if it comes later in the table, else at the next one.
-            self.hurry(urgent);
+            Err(err) => self.parts.failed(name, &err),
         }
-    }
-
-    fn present(&self, facts: Facts, interval: Duration) -> Part {
-        let at = self.clock.monotonic();
-        let Facts { epoch, families, tables, urgent: _, folded: _ } = facts;
-        let fresh_until = at + interval * 2 + self.grace;
-        Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables }))
     }
 
     fn up(&mut self, value: f64) {
         let facts = Facts { families: vec![Family::scalar(self.source.up_metric(), value)], ..Facts::default() };
-        let interval = self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default();
-        let part = self.present(facts, interval);
-        self.insert("up", part);
+        self.parts.show("up", facts, self.interval());
     }
 
-    fn insert(&mut self, name: &str, part: Part) {
-        let part = part.after(self.parts.get(name));
-        self.parts.insert(name.to_owned(), part);
+    /// Planned time between two snapshots.
+    fn interval(&self) -> Duration {
+        self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default()
     }
 
     /// Every part fails with the server; only `up` says something, and that is 0.
@@ -392,19 +327,11 @@ impl<S: Source> ServerTask<S> {
             warn!(server, reason = failure.reason, error = failure.text, "cannot reach `{server}`");
         }
         let names: Vec<&str> = self.runs.iter().map(|run| run.collector.name()).collect();
-        for name in names.into_iter().chain(self.aside_names.clone()) {
-            let labels = [self.subject.id.as_str(), name];
-            self.metrics.add("pharos_collect_failures_total", &[labels[0], name, failure.reason], 1.0);
-            self.metrics.set("pharos_collect_up", &labels, 0.0);
-            self.insert(name, Part::failed(format!("cannot reach the server: {}", failure.text)));
+        for name in names.into_iter().chain(self.aside_names.iter().copied()) {
+            self.parts.unreachable(name, failure.reason, &failure.text);
         }
         self.last_failure = Some(failure.clone());
         self.up(0.0);
-    }
-
-    fn mark(&self, collector: &str, part: &Part) {
-        let up = if part.reading.is_some() { 1.0 } else { 0.0 };
-        self.metrics.set("pharos_collect_up", &[&self.subject.id, collector], up);
     }
 
     /// Moves every due time past now; whole intervals that passed meanwhile are skipped and counted.
@@ -429,8 +356,8 @@ impl<S: Source> ServerTask<S> {
             subject: self.subject.clone(),
             taken_at_ms: self.clock.wall_ms(),
             taken_at: self.clock.monotonic(),
-            interval: self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default(),
-            parts: self.parts.clone(),
+            interval: self.interval(),
+            parts: self.parts.all(),
             members: Vec::new(),
         }
     }

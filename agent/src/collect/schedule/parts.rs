@@ -1,0 +1,87 @@
+//! What is known of a server: a part per collector, with what is said where one changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::snapshot::{Part, Reading};
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::collect::{CollectError, Facts};
+use crate::telemetry::metrics::SelfMetrics;
+
+pub struct Parts {
+    server: String,
+    by_name: BTreeMap<String, Part>,
+    failing: BTreeSet<&'static str>,
+    /// How long a reading outlives its interval before it is stale.
+    grace: Duration,
+    clock: Clock,
+    metrics: Arc<SelfMetrics>,
+}
+
+impl Parts {
+    pub fn new(server: &str, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>) -> Self {
+        Self { server: server.to_owned(), by_name: BTreeMap::new(), failing: BTreeSet::new(), grace, clock, metrics }
+    }
+
+    /// All of them, for a snapshot.
+    pub fn all(&self) -> BTreeMap<String, Part> {
+        self.by_name.clone()
+    }
+
+    /// A collector read this and will again after this interval.
+    pub fn read(&mut self, collector: &'static str, facts: Facts, interval: Duration) {
+        let server = &self.server;
+        if self.failing.remove(collector) {
+            info!(server, collector, "`{collector}` of `{server}` works again");
+        }
+        self.metrics.set("pharos_collect_series_folded", &[server, collector], facts.folded as f64);
+        self.mark(collector, 1.0);
+        self.show(collector, facts, interval);
+    }
+
+    /// A collector could not read.
+    pub fn failed(&mut self, collector: &'static str, err: &CollectError) {
+        let server = &self.server;
+        if self.failing.insert(collector) {
+            warn!(server, collector, reason = err.reason(), error = err.text(), "skipping `{collector}` of `{server}`");
+        }
+        let part = match err {
+            CollectError::Unsupported(why) => Part::unsupported(why.clone()),
+            _ => Part::failed(err.text()),
+        };
+        self.count_failure(collector, err.reason());
+        self.mark(collector, 0.0);
+        self.insert(collector, part);
+    }
+
+    /// Nobody could ask, for want of a session.
+    pub fn unreachable(&mut self, collector: &str, reason: &str, why: &str) {
+        self.count_failure(collector, reason);
+        self.mark(collector, 0.0);
+        self.insert(collector, Part::failed(format!("cannot reach the server: {why}")));
+    }
+
+    /// A part that no collector fills.
+    pub fn show(&mut self, name: &str, facts: Facts, interval: Duration) {
+        let at = self.clock.monotonic();
+        let Facts { epoch, families, tables, urgent: _, folded: _ } = facts;
+        let fresh_until = at + interval * 2 + self.grace;
+        self.insert(name, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables })));
+    }
+
+    pub fn count_failure(&self, collector: &str, reason: &str) {
+        self.metrics.add("pharos_collect_failures_total", &[&self.server, collector, reason], 1.0);
+    }
+
+    fn mark(&self, collector: &str, up: f64) {
+        self.metrics.set("pharos_collect_up", &[&self.server, collector], up);
+    }
+
+    fn insert(&mut self, name: &str, part: Part) {
+        let part = part.after(self.by_name.get(name));
+        self.by_name.insert(name.to_owned(), part);
+    }
+}

@@ -1,0 +1,49 @@
+//! What the schedule asks of whatever it reads: a session, collectors, and what they may cost.
+
+use futures_util::future::BoxFuture;
+use pharos_model::budget::Cost;
+use pharos_model::subject::Subject;
+
+use super::{Aside, Spending};
+use crate::clock::Clock;
+use crate::collect::{CollectError, Collector, Facts};
+
+/// A server as the schedule sees it.
+pub trait Source: Send + 'static {
+    type Session: Send;
+
+    /// Kind, id and labels; the version is known once a session was there.
+    fn subject(&self) -> Subject;
+    /// The metric that says whether the server was reached.
+    fn up_metric(&self) -> &'static str;
+    /// Opens a session within its own deadline; the error's reason is for labels, its text for people.
+    fn connect(&self) -> BoxFuture<'_, Result<Self::Session, ConnectFailure>>;
+    /// Gives the session to a run of this collector: what it asks is answered within the collector's deadline or not at all.
+    fn begin<'a>(&'a self, session: &'a mut Self::Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>>;
+    fn version(session: &Self::Session) -> String;
+    /// What people should know who read facts of this version.
+    fn caveat(_: &Self::Session) -> Option<String> {
+        None
+    }
+    fn is_closed(session: &Self::Session) -> bool;
+    fn collectors(&self) -> Vec<Box<dyn Collector<Self::Session>>>;
+    /// What our statements may cost the server, as a share of one core.
+    fn budget(&self) -> f64;
+    /// What the session asked since this was called last.
+    fn take_cost(_: &Self::Session) -> Cost {
+        Cost::default()
+    }
+    /// Takes from fresh facts what the server itself says our statements cost it.
+    fn account(_: &Facts, _: &Spending) {}
+    /// What is read beside the session.
+    fn aside(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Aside>> {
+        None
+    }
+}
+
+/// Why there is no session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectFailure {
+    pub reason: &'static str,
+    pub text: String,
+}
