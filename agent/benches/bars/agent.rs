@@ -65,17 +65,9 @@ impl Servers {
         Ok(Self { postgres, redis })
     }
 
-    fn config(&self, port: u16) -> String {
+    fn config(&self) -> String {
         format!(
             r#"
-            [agent]
-            data_dir = "data"
-            [http]
-            listen = "127.0.0.1:{port}"
-            [plugins]
-            dir = "plugins"
-            [log]
-            level = "warn"
             [[database]]
             name = "app"
             primary = "{}"
@@ -98,14 +90,27 @@ pub struct Place {
 
 impl Place {
     pub async fn new(servers: &Servers) -> anyhow::Result<Self> {
-        Self::of(|port| servers.config(port)).await
+        Self::of(&servers.config()).await
     }
 
-    /// With a config for an agent that listens on this port.
-    pub async fn of(config: impl FnOnce(u16) -> String) -> anyhow::Result<Self> {
+    /// With a config that says what is watched, and how.
+    pub async fn of(watched: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port().await?;
-        std::fs::write(folder.path().join("pharos.toml"), config(port))?;
+        let config = format!(
+            r#"
+            [agent]
+            data_dir = "data"
+            [http]
+            listen = "127.0.0.1:{port}"
+            [plugins]
+            dir = "plugins"
+            [log]
+            level = "warn"
+            {watched}
+            "#
+        );
+        std::fs::write(folder.path().join("pharos.toml"), config)?;
         Ok(Self { folder, address: ([127, 0, 0, 1], port).into() })
     }
 

@@ -124,7 +124,7 @@ impl Exporter {
 
 /// CPU time of the server per collection of everything: the agent's, then the exporter's, in turns.
 async fn server_cost(table: &mut Table, server: &PostgresServer, exporter: &Exporter) -> anyhow::Result<()> {
-    let place = Place::of(|port| config(server, port, EVERY_SECOND)).await?;
+    let place = Place::of(&config(server, EVERY_SECOND)).await?;
     let (mut agent_cpu, mut collections) = (Duration::ZERO, 0.0);
     let (mut exporter_cpu, mut scrapes) = (Duration::ZERO, 0.0);
     for _ in 0..TURNS {
@@ -165,7 +165,7 @@ async fn runs(place: &Place) -> anyhow::Result<f64> {
 
 /// An agent as shipped: its CPU time and memory, and a scrape of it.
 async fn at_rest(table: &mut Table, server: &PostgresServer, exporter: Option<&Exporter>, time: Duration) -> anyhow::Result<()> {
-    let place = Place::of(|port| config(server, port, "")).await?;
+    let place = Place::of(&config(server, "")).await?;
     let process = place.start()?;
     place.settle().await?;
     let (started, cpu) = (Instant::now(), cpu_of(process.pid()?)?);
@@ -204,7 +204,7 @@ async fn scrapes(table: &mut Table, place: &Place, exporter: &Exporter) -> anyho
 
 /// How much longer any collector takes while the largest table is locked.
 async fn locked(table: &mut Table, server: &PostgresServer) -> anyhow::Result<()> {
-    let place = Place::of(|port| config(server, port, EVERY_SECOND)).await?;
+    let place = Place::of(&config(server, EVERY_SECOND)).await?;
     let process = place.start()?;
     place.settle().await?;
     let free = longest(&place).await?;
@@ -271,17 +271,9 @@ sequences = "1s"
 extensions = "1s"
 "#;
 
-fn config(server: &PostgresServer, port: u16, collect: &str) -> String {
+fn config(server: &PostgresServer, collect: &str) -> String {
     format!(
         r#"
-        [agent]
-        data_dir = "data"
-        [http]
-        listen = "127.0.0.1:{port}"
-        [plugins]
-        dir = "plugins"
-        [log]
-        level = "warn"
         [[database]]
         name = "app"
         primary = "{}"

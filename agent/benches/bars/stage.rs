@@ -41,7 +41,7 @@ impl Stage {
         let ops = Receiver::start(None, &tasks, &stop).await?;
         let probe = server().await?;
         let crowd = try_join_all((0..crowd).map(|_| server())).await?;
-        let place = Place::of(|port| config(port, interval, &probe, &crowd, [&pager, &ops])).await?;
+        let place = Place::of(&config(interval, &probe, &crowd, [&pager, &ops])).await?;
         let started = (Instant::now(), Clock::start().wall_ms());
         Ok(Self { place, probe, crowd, pager, ops, started, _stop: stop.drop_guard() })
     }
@@ -112,21 +112,13 @@ async fn write(server: &RedisServer, select: &str, database: usize, command: &st
     Ok(())
 }
 
-fn config(port: u16, interval: Duration, probe: &RedisServer, crowd: &[RedisServer], [pager, ops]: [&Receiver; 2]) -> String {
+fn config(interval: Duration, probe: &RedisServer, crowd: &[RedisServer], [pager, ops]: [&Receiver; 2]) -> String {
     let crowd: Vec<String> = crowd.iter().enumerate().map(|(number, server)| watched(&format!("crowd-{number}"), server)).collect();
     let receiver = |name, receiver: &Receiver| {
         format!("[[receiver]]\nname = \"{name}\"\nplugin = \"webhook\"\nsettings = {{ url = \"{}\" }}\n", receiver.url())
     };
     format!(
         r#"
-        [agent]
-        data_dir = "data"
-        [http]
-        listen = "127.0.0.1:{port}"
-        [plugins]
-        dir = "plugins"
-        [log]
-        level = "warn"
         [collect.interval]
         info = "{interval:?}"
         [[plugin.threshold.settings.rules]]
