@@ -25,12 +25,16 @@ pub fn identity(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if let Cow::Borrowed(unchanged) = line(text, bytes_max) {
         return Cow::Borrowed(unchanged);
     }
-    let mut changed = line(text, bytes_max - 1 - 2 * DIGEST_BYTES).into_owned();
-    changed.push('~');
-    for byte in &Sha256::digest(text)[..DIGEST_BYTES] {
-        write!(changed, "{byte:02x}").expect("writing to a string does not fail");
-    }
-    Cow::Owned(changed)
+    let kept = line(text, bytes_max - 1 - 2 * DIGEST_BYTES);
+    Cow::Owned(format!("{kept}~{}", digest(text)))
+}
+
+/// Tells a text that had to be changed from others that were changed to the same; the same in every release.
+pub(crate) fn digest(text: &str) -> String {
+    Sha256::digest(text)[..DIGEST_BYTES].iter().fold(String::new(), |mut digits, byte| {
+        write!(digits, "{byte:02x}").expect("writing to a string does not fail");
+        digits
+    })
 }
 
 /// Borrowed exactly when nothing had to change.

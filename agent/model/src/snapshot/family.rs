@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
 
 use serde::{Deserialize, Serialize};
+
+use crate::finding::digest;
 
 /// The code of a text that is null.
 pub const NULL_CODE: u32 = u32::MAX;
@@ -83,15 +84,13 @@ impl Family {
 /// Bytes of a label's value; names of PostgreSQL have 63.
 const LABEL_BYTES_MAX: usize = 200;
 
-/// A text as the value of a label: what is too long is cut, and a hash of the whole keeps it apart from others that begin alike.
+/// A text as the value of a label: what is too long is cut, and a digest of the whole keeps it apart from others that begin alike.
 fn label_value(text: &str) -> Cow<'_, str> {
     if text.len() <= LABEL_BYTES_MAX {
         return Cow::Borrowed(text);
     }
-    let mut hasher = DefaultHasher::new();
-    hasher.write(text.as_bytes());
-    let cut = (0..=LABEL_BYTES_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    Cow::Owned(format!("{}…{:016x}", &text[..cut], hasher.finish()))
+    let cut = text.floor_char_boundary(LABEL_BYTES_MAX);
+    Cow::Owned(format!("{}…{}", &text[..cut], digest(text)))
 }
 
 /// Collects rows into families that share their labels: each row gives one value (or none) per metric.
