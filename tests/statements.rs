@@ -274,3 +274,35 @@ async fn our_own_statements_are_known_by_their_collector_and_are_nobodys_slow_qu
     let counted: f64 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
     assert!(counted <= truth + 0.05, "{counted} s were told, {truth} s were spent");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_datname_that_is_renamed_or_dropped_calls_nothing() {
+    const CALLS: usize = 400;
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres_with(with(&[]), &tasks).await;
+    server.create_database("shop").await.unwrap();
+    let admin = session(&server).await;
+    // So that no visit of the agent's is in the way.
+    admin.run("REVOKE CONNECT ON DATABASE shop FROM PUBLIC").await.unwrap();
+    let shop = server.connect(SUPERUSER, "shop").await.unwrap();
+    for _ in 0..CALLS {
+        shop.run("SELECT 7 AS often").await.unwrap();
+    }
+    let agent = TestAgent::watch(&server).await;
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
+    let further = async || {
+        let before = agent.wait_series(&runs, |runs| runs >= 1.0).await;
+        agent.wait_series(&runs, |runs| runs >= before + 3.0).await;
+        let metrics = agent.text("/metrics").await;
+        let calls = metrics.lines().filter(|line| line.starts_with("pharos_postgres_statement_calls_total{"));
+        calls.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>()
+    };
+    shop.run("SELECT 7 AS often").await.unwrap();
+    let before = further().await;
+    drop(shop);
+    admin.run("ALTER DATABASE shop RENAME TO store").await.unwrap();
+    server.connect(SUPERUSER, "store").await.unwrap().run("SELECT 7 AS often").await.unwrap();
+    assert!(further().await < before + CALLS as f64, "a renamed datname's calls count as new");
+    admin.run("DROP DATABASE store").await.unwrap();
+    assert!(further().await < before + CALLS as f64, "a dropped datname's calls count as new");
+}

@@ -96,6 +96,9 @@ pub struct StatementRow {
     pub stddev_seconds: f64,
     /// When the entry was made, in seconds since 1970 by the server's clock. PostgreSQL 17 and newer.
     pub stats_since: Option<f64>,
+    /// A hash by which the server knows this state of the entry again; none for an entry that is to be read each time.
+    #[serde(default)]
+    pub state: Option<i64>,
 }
 
 /// `pg_stat_statements_info`, since extension version 1.9.
@@ -113,6 +116,9 @@ pub struct StatementsRead {
     /// Just before the rows were read, in seconds since 1970 by the server's clock.
     pub taken_at: f64,
     pub rows: Vec<StatementRow>,
+    /// Entries that are not among the rows are as they were at the previous read, else they are gone.
+    #[serde(default)]
+    pub is_partial: bool,
     /// Rows that the role may not see, which come without a query id, and those that were not read.
     pub hidden_rows: u64,
     pub info: Option<StatementsInfo>,
@@ -187,16 +193,45 @@ impl Statements {
         Self { previous: None, series: TopSeries::new(series_max) }
     }
 
+    /// States of the entries that need not be read again, as long as nothing was evicted or reset since: `info` is what the server says
+    /// of that now. None where all of it must be read.
+    pub fn known_states(&self, info: StatementsInfo) -> Option<Vec<i64>> {
+        let previous = self.previous.as_ref().filter(|previous| previous.info == Some(info))?;
+        Some(previous.rows.values().filter_map(|row| row.state).collect())
+    }
+
+    /// Nothing is compared with what was read before: the next read is the first again, and series go on.
+    pub fn begin_anew(&mut self) {
+        self.previous = None;
+    }
+
+    /// Entries of the latest read.
+    pub fn tracked(&self) -> usize {
+        self.previous.as_ref().map_or(0, |previous| previous.rows.len())
+    }
+
     /// Takes in a read and says what happened since the one before.
     pub fn observe(&mut self, read: StatementsRead) -> StatementsTick {
-        let rows = by_key(read.rows);
-        let tick = match &self.previous {
+        let StatementsRead { taken_at, rows, is_partial, hidden_rows, info } = read;
+        // In the order of keys.
+        let rows: BTreeMap<StatementKey, StatementRow> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+        let mut tick = match &self.previous {
             None => StatementsTick { first: true, ..StatementsTick::default() },
-            Some(previous) => previous.compare(&rows, read.info),
+            Some(previous) => previous.compare(&rows, info),
         };
-        let StatementsRead { taken_at, hidden_rows, info, .. } = StatementsRead { rows: Vec::new(), ..read };
+        let rows: HashMap<StatementKey, StatementRow> = match self.previous.take() {
+            Some(mut previous) if is_partial => {
+                previous.rows.extend(rows);
+                previous.rows
+            }
+            previous => {
+                let gone = |previous: &Previous| previous.rows.keys().filter(|key| !rows.contains_key(key)).count() as u64;
+                tick.vanished = previous.as_ref().map_or(0, gone);
+                rows.into_iter().collect()
+            }
+        };
         self.series.record(&tick.deltas, |key| rows.contains_key(key));
-        self.previous = Some(Previous { taken_at, hidden_rows, info, rows: rows.into_iter().collect() });
+        self.previous = Some(Previous { taken_at, hidden_rows, info, rows });
         tick
     }
 
@@ -218,30 +253,6 @@ impl Statements {
     }
 }
 
-/// Sorted, each key once: entries of dropped databases and roles share their missing names.
-fn by_key(rows: Vec<StatementRow>) -> BTreeMap<StatementKey, StatementRow> {
-    let mut by_key: BTreeMap<StatementKey, StatementRow> = BTreeMap::new();
-    for row in rows {
-        match by_key.get_mut(&row.key) {
-            Some(same) => same.merge(&row),
-            None => {
-                by_key.insert(row.key.clone(), row);
-            }
-        }
-    }
-    by_key
-}
-
-impl StatementRow {
-    fn merge(&mut self, other: &Self) {
-        let both = window::join((&*self).into(), other.into());
-        self.counters += other.counters;
-        (self.mean_seconds, self.stddev_seconds) = (both.mean, both.stddev());
-        // The earliest, so that neither half is taken for new when it is not.
-        self.stats_since = self.stats_since.zip(other.stats_since).map(|(a, b)| a.min(b));
-    }
-}
-
 impl Previous {
     fn compare(&self, rows: &BTreeMap<StatementKey, StatementRow>, info: Option<StatementsInfo>) -> StatementsTick {
         let infos = self.info.zip(info);
@@ -250,8 +261,7 @@ impl Previous {
         let evictions = infos.map(|(before, now)| if reset { now.dealloc } else { now.dealloc.saturating_sub(before.dealloc) });
         let did_something = |delta: &StatementDelta| delta.basis == Basis::Unknown || delta.counters != StatementCounters::default();
         let deltas = rows.values().map(|row| self.delta(row, reset, evictions)).filter(did_something).collect();
-        let vanished = self.rows.keys().filter(|key| !rows.contains_key(key)).count() as u64;
-        StatementsTick { first: false, reset, evictions, vanished, deltas }
+        StatementsTick { first: false, reset, evictions, vanished: 0, deltas }
     }
 
     fn delta(&self, row: &StatementRow, reset: bool, evictions: Option<u64>) -> StatementDelta {

@@ -46,12 +46,16 @@ struct Server {
     reads: u64,
     /// Calls that a read could see, since the first.
     seen: u64,
+    /// Reads are of what changed, as long as nothing was evicted or reset as a whole.
+    tells_changes: bool,
+    /// What the latest read saw.
+    known: Option<(StatementsInfo, BTreeMap<usize, (u64, f64)>)>,
 }
 
 impl Server {
-    fn new(tells_since: bool) -> Self {
+    fn new(tells_since: bool, tells_changes: bool) -> Self {
         let info = StatementsInfo { dealloc: 0, stats_reset: Some(0.0) };
-        Self { tells_since, entries: BTreeMap::new(), info, clock: 0.0, reads: 0, seen: 0 }
+        Self { tells_since, entries: BTreeMap::new(), info, clock: 0.0, reads: 0, seen: 0, tells_changes, known: None }
     }
 
     fn happen(&mut self, event: &Event) -> Option<StatementsRead> {
@@ -89,8 +93,15 @@ impl Server {
             row.counters.details[Detail::WalRecords] = if statement % 2 == 0 { entry.calls as f64 } else { 0.0 };
             row
         };
-        let rows = self.entries.iter().map(row).collect();
-        StatementsRead { taken_at: self.clock, rows, hidden_rows: 0, info: Some(self.info) }
+        // An older server's hash knows nothing of when an entry was made.
+        let states = self.entries.iter().map(|(statement, entry)| (*statement, (entry.calls, since(entry).unwrap_or(0.0)))).collect();
+        let known = self.known.replace((self.info, states)).filter(|(info, _)| self.tells_changes && *info == self.info);
+        let is_known = |statement: &usize| {
+            let states = self.known.as_ref().map(|(_, states)| states);
+            known.as_ref().is_some_and(|(_, known)| known.get(statement) == states.and_then(|states| states.get(statement)))
+        };
+        let rows = self.entries.iter().filter(|(statement, _)| !is_known(statement)).map(row).collect();
+        StatementsRead { taken_at: self.clock, rows, is_partial: known.is_some(), hidden_rows: 0, info: Some(self.info) }
     }
 }
 
@@ -111,8 +122,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn every_call_that_can_be_seen_is_counted_once(events in events()) {
-        let (mut server, mut statements) = (Server::new(true), Statements::new(2));
+    fn every_call_that_can_be_seen_is_counted_once(events in events(), tells_changes in any::<bool>()) {
+        let (mut server, mut statements) = (Server::new(true, tells_changes), Statements::new(2));
         for read in events.iter().filter_map(|event| server.happen(event)) {
             statements.observe(read);
         }
@@ -120,8 +131,8 @@ proptest! {
     }
 
     #[test]
-    fn an_older_server_never_makes_us_count_too_much(events in events()) {
-        let (mut server, mut statements) = (Server::new(false), Statements::new(2));
+    fn an_older_server_never_makes_us_count_too_much(events in events(), tells_changes in any::<bool>()) {
+        let (mut server, mut statements) = (Server::new(false, tells_changes), Statements::new(2));
         for event in &events {
             if let Some(read) = server.happen(event) {
                 statements.observe(read);
@@ -135,8 +146,12 @@ proptest! {
     }
 
     #[test]
-    fn series_are_few_never_go_down_and_share_out_every_increment(events in events(), series_max in 0..4_usize) {
-        let (mut server, mut statements) = (Server::new(true), Statements::new(series_max));
+    fn series_are_few_never_go_down_and_share_out_every_increment(
+        events in events(),
+        series_max in 0..4_usize,
+        tells_changes in any::<bool>(),
+    ) {
+        let (mut server, mut statements) = (Server::new(true, tells_changes), Statements::new(series_max));
         let (mut before, mut total_before) = (Exported::new(), 0);
         for read in events.iter().filter_map(|event| server.happen(event)) {
             statements.observe(read);
@@ -161,7 +176,7 @@ proptest! {
 
     #[test]
     fn details_that_only_some_have_add_up_as_well(events in events(), series_max in 0..4_usize) {
-        let (mut server, mut statements) = (Server::new(true), Statements::new(series_max));
+        let (mut server, mut statements) = (Server::new(true, false), Statements::new(series_max));
         let (mut before, mut total_before) = (BTreeMap::new(), 0.0);
         for read in events.iter().filter_map(|event| server.happen(event)) {
             statements.observe(read);

@@ -1,7 +1,7 @@
 //! Reads of the view in lines, and what is made of them.
 //!
-//! `20: a 100, b 5 since 12; dealloc 3; reset 15; hidden 1` is a read at 20 s: calls per statement (each call takes
-//! 0.1 s), when an entry was made (PostgreSQL 17), rounds of eviction, last reset of all, rows the role may not see.
+//! `20: a 100, b 5 since 12; dealloc 3; reset 15; hidden 1; changes` is a read at 20 s: calls per statement (each call takes
+//! 0.1 s), when an entry was made (PostgreSQL 17), rounds of eviction, last reset of all, rows the role may not see; only what changed was read.
 
 use std::fmt::Write;
 
@@ -16,17 +16,19 @@ pub(super) fn key(name: &str) -> StatementKey {
 
 pub(super) fn row(name: &str, calls: u64, stats_since: Option<f64>) -> StatementRow {
     let counters = StatementCounters { calls, seconds: calls as f64 * 0.1, rows: calls * 2, ..StatementCounters::default() };
-    StatementRow { key: key(name), counters, mean_seconds: 0.1, stddev_seconds: 0.0, stats_since }
+    StatementRow { key: key(name), counters, mean_seconds: 0.1, stddev_seconds: 0.0, stats_since, state: None }
 }
 
 fn parse(line: &str) -> StatementsRead {
     let (taken_at, rest) = line.split_once(':').unwrap();
-    let mut read = StatementsRead { taken_at: taken_at.trim().parse().unwrap(), rows: Vec::new(), hidden_rows: 0, info: None };
+    let mut read =
+        StatementsRead { taken_at: taken_at.trim().parse().unwrap(), rows: Vec::new(), is_partial: false, hidden_rows: 0, info: None };
     let mut info = StatementsInfo { dealloc: 0, stats_reset: Some(0.0) };
     for part in rest.split(';') {
         match part.split_whitespace().collect::<Vec<_>>()[..] {
             ["dealloc", count] => info.dealloc = count.parse().unwrap(),
             ["reset", at] => info.stats_reset = Some(at.parse().unwrap()),
+            ["changes"] => read.is_partial = true,
             ["hidden", rows] => read.hidden_rows = rows.parse().unwrap(),
             _ => {
                 for entry in part.split(',').filter(|entry| !entry.trim().is_empty()) {
@@ -176,14 +178,39 @@ fn an_evicted_statement_that_returns_counts_from_zero() {
 }
 
 #[test]
-fn entries_that_share_a_key_are_one() {
+fn what_is_not_among_the_changes_is_as_it_was() {
     check(
-        "10: a 100, a 50\n 20: a 101, a 52",
+        "
+        10: a 100, b 5, c 1
+        20: a 110; changes
+        30: d 3; changes
+        40: b 9; changes
+        50: a 110, b 9, d 4",
         expect![[r#"
-        10: first
-        20: a +3 Previous
-    "#]],
+            10: first
+            20: a +10 Previous
+            30: d +3 New
+            40: b +4 Previous
+            50: 1 vanished d +1 Previous
+        "#]],
     );
+}
+
+#[test]
+fn states_are_known_while_nothing_was_evicted_or_reset() {
+    let mut statements = Statements::default();
+    let info = StatementsInfo { dealloc: 1, stats_reset: Some(0.0) };
+    assert_eq!(statements.known_states(info), None);
+    let mut read = parse("10: a 1, b 2; dealloc 1");
+    read.rows[0].state = Some(7);
+    statements.observe(read);
+    assert_eq!(statements.known_states(info), Some(vec![7]));
+    assert_eq!(statements.known_states(StatementsInfo { dealloc: 2, ..info }), None);
+    assert_eq!(statements.known_states(StatementsInfo { stats_reset: Some(9.0), ..info }), None);
+    assert_eq!(statements.tracked(), 2);
+    statements.begin_anew();
+    assert_eq!((statements.known_states(info), statements.tracked()), (None, 0));
+    assert!(statements.observe(parse("20: a 9, b 9; dealloc 1")).first);
 }
 
 #[test]
@@ -191,8 +218,8 @@ fn a_window_tells_of_the_calls_between_two_reads_only() {
     let mut statements = Statements::default();
     let mut read = |calls, mean_seconds: f64, stddev_seconds| {
         let counters = StatementCounters { calls, seconds: mean_seconds * calls as f64, ..StatementCounters::default() };
-        let row = StatementRow { key: key("a"), counters, mean_seconds, stddev_seconds, stats_since: None };
-        statements.observe(StatementsRead { taken_at: calls as f64, rows: vec![row], hidden_rows: 0, info: None })
+        let row = StatementRow { key: key("a"), counters, mean_seconds, stddev_seconds, stats_since: None, state: None };
+        statements.observe(StatementsRead { taken_at: calls as f64, rows: vec![row], is_partial: false, hidden_rows: 0, info: None })
     };
     // 900 calls of 10 ms, then 100 of 110 ms: together 20 ms on average, with a deviation of 30 ms.
     read(900, 0.01, 0.0);
@@ -246,7 +273,7 @@ fn a_detail_has_a_series_from_the_first_time_that_it_counts_and_starts_at_zero()
     let mut read = |calls: u64, plans: f64| {
         let mut row = row("a", calls, None);
         row.counters.details[Detail::Plans] = plans;
-        statements.observe(StatementsRead { taken_at: calls as f64, rows: vec![row], hidden_rows: 0, info: None });
+        statements.observe(StatementsRead { taken_at: calls as f64, rows: vec![row], is_partial: false, hidden_rows: 0, info: None });
         let shown = |series: StatementSeries<'_>| (series.shown.contains(Detail::Plans), series.counters.details[Detail::Plans]);
         statements.series().map(shown).collect::<Vec<_>>()
     };

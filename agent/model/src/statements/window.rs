@@ -40,16 +40,6 @@ impl Moments {
     }
 }
 
-/// The calls of both.
-pub(super) fn join(a: Moments, b: Moments) -> Moments {
-    let count = a.count + b.count;
-    if count == 0.0 {
-        return a;
-    }
-    let apart = b.mean - a.mean;
-    Moments { count, mean: a.mean + apart * b.count / count, squares: a.squares + b.squares + apart * apart * a.count * b.count / count }
-}
-
 /// The calls of `all` that are not among `earlier`. Rounding may leave less than no variance, which is none.
 pub(super) fn take_out(all: Moments, earlier: Moments) -> Moments {
     let count = all.count - earlier.count;
@@ -97,6 +87,20 @@ fn log_normal_p95(mean: f64, stddev: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use proptest::{collection::vec, prelude::*};
+
+    /// The calls of both.
+    fn join(a: Moments, b: Moments) -> Moments {
+        let count = a.count + b.count;
+        if count == 0.0 {
+            return a;
+        }
+        let apart = b.mean - a.mean;
+        Moments {
+            count,
+            mean: a.mean + apart * b.count / count,
+            squares: a.squares + b.squares + apart * apart * a.count * b.count / count,
+        }
+    }
 
     use super::*;
 

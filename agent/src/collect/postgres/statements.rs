@@ -11,9 +11,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{Column, Family, Table};
-use pharos_model::statements::{OwnStatements, StatementDelta, Statements as Accounts};
+use pharos_model::statements::{DetailSet, OwnStatements, StatementDelta, Statements as Accounts};
 
-use self::extension::Extension;
+use self::extension::{Extension, Names, View};
 use self::texts::Texts;
 use super::need_all_stats;
 use crate::collect::{CollectError, Collector, Facts};
@@ -23,27 +23,68 @@ pub const NAME: &str = "statements";
 
 /// Statements of the latest window that are listed, the most expensive first.
 const LISTED_MAX: usize = 200;
+/// Reads of what changed, one after the other, before everything is read again: an entry that was reset alone goes without a word.
+const PARTIAL_READS_MAX: u32 = 20;
 
 pub struct Statements {
     interval: Duration,
     accounts: Accounts,
     texts: Texts,
     own: OwnStatements,
+    counted: DetailSet,
+    names: Names,
+    /// Of the server's counters; what is known is of this one.
+    epoch: u64,
+    /// Reads since the last whole one.
+    partial_reads: u32,
 }
 
 impl Statements {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, accounts: Accounts::default(), texts: Texts::default(), own: OwnStatements::default() }
+        Self {
+            interval,
+            accounts: Accounts::default(),
+            texts: Texts::default(),
+            own: OwnStatements::default(),
+            counted: DetailSet::default(),
+            names: Names::default(),
+            epoch: 0,
+            partial_reads: 0,
+        }
+    }
+
+    /// Reads what changed since the last time, or everything. A datname or role of another name would make new entries of its old ones,
+    /// so then it begins anew.
+    async fn read(&mut self, session: &Session, extension: &Extension) -> Result<View, CollectError> {
+        if self.epoch != session.epoch() {
+            (self.epoch, self.names) = (session.epoch(), Names::default());
+            self.partial_reads = PARTIAL_READS_MAX;
+        }
+        let wants_all = self.partial_reads >= PARTIAL_READS_MAX;
+        let known = |info| self.accounts.known_states(info).filter(|_| !wants_all);
+        let mut view = extension.read(session, known).await?;
+        if self.names.differ(&view.names) {
+            self.accounts.begin_anew();
+            view = extension.read(session, |_| None).await?;
+        }
+        if view.read.is_partial {
+            self.partial_reads += 1;
+        } else {
+            (self.partial_reads, self.names) = (0, Names::default());
+        }
+        self.names.extend(std::mem::take(&mut view.names));
+        self.counted = view.counted.unwrap_or(self.counted);
+        Ok(view)
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         need_all_stats(session)?;
         let extension = Extension::find(session).await?;
-        let extension::View { read, left_out, counted } = extension.read(session).await?;
-        let tracked = read.rows.len() + left_out as usize;
+        let View { read, left_out, dropped, .. } = self.read(session, &extension).await?;
         let stats_reset = read.info.and_then(|info| info.stats_reset);
         let evictions = read.info.map(|info| info.dealloc);
         let tick = self.accounts.observe(read);
+        let tracked = self.accounts.tracked() + (left_out + dropped) as usize;
         tick.deltas.iter().filter(|delta| delta.key.user == session.role()).for_each(|delta| self.own.record(delta));
         let listed = most_expensive(&tick.deltas);
         let series = self.accounts.series().filter_map(|series| Some(series.key?.queryid));
@@ -51,7 +92,7 @@ impl Statements {
         let folded = tracked.saturating_sub(self.accounts.series().count());
         self.texts.learn(session, &extension.sql(include_str!("sql/statement_texts.sql")), &wanted, now).await?;
         self.own.recognise(MARK, |queryid| self.texts.text(queryid));
-        let mut families = families::series(self.accounts.series(), counted);
+        let mut families = families::series(self.accounts.series(), self.counted);
         families.extend(families::windows(self.accounts.series(), &tick.deltas));
         families.push(Family::scalar("pharos_postgres_statements_tracked", tracked as f64));
         families.push(Family::scalar("pharos_postgres_statements_max", extension.entries_max));

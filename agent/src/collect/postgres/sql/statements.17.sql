@@ -1,7 +1,9 @@
--- Counters of the entries that took most time, without their texts. From extension version 1.11 on an entry says since when it counts, and the times
--- of shared and of local blocks are apart; they were one before, and are one here.
-SELECT coalesce(d.datname::text, 'dropped') AS datname,
-       coalesce(r.rolname::text, 'dropped') AS "user",
+-- The same from extension version 1.11 on: an entry says since when it counts, which is part of its state, and the times of shared and of
+-- local blocks are apart; they were one before, and are one here.
+SELECT s.dbid,
+       s.userid,
+       d.datname::text AS datname,
+       r.rolname::text AS "user",
        s.queryid,
        s.toplevel,
        s.calls,
@@ -29,7 +31,13 @@ SELECT coalesce(d.datname::text, 'dropped') AS datname,
        s.wal_fpi::float8 AS wal_full_page_images,
        s.wal_bytes::float8 AS wal_bytes,
        (s.jit_generation_time + s.jit_inlining_time + s.jit_optimization_time + s.jit_emission_time) / 1000 AS jit_seconds,
-       extract(epoch FROM s.stats_since)::float8 AS stats_since
-FROM (SELECT * FROM {schema}.pg_stat_statements(false) e ORDER BY e.total_exec_time DESC LIMIT $1) s
+       extract(epoch FROM s.stats_since)::float8 AS stats_since,
+       h.state
+FROM {entries} s
+CROSS JOIN LATERAL (
+    SELECT hashint8extended(s.calls # hashfloat8extended(date_part('epoch', s.stats_since), s.toplevel::int4),
+                            s.queryid # (s.dbid::int8 << 32 | s.userid::int8)) AS state
+) h
 LEFT JOIN pg_database d ON d.oid = s.dbid
 LEFT JOIN pg_roles r ON r.oid = s.userid
+WHERE (h.state = ANY ($1)) IS NOT TRUE

@@ -1,6 +1,9 @@
--- Counters of the entries that took most time, without their texts: reading the texts costs sixteen times as much.
-SELECT coalesce(d.datname::text, 'dropped') AS datname,
-       coalesce(r.rolname::text, 'dropped') AS "user",
+-- Counters of entries, without their texts: reading the texts costs sixteen times as much. Those that are in a state which is known ($1) are
+-- left out. A state is a hash of what changes with each call; names are null where the datname or the role was dropped.
+SELECT s.dbid,
+       s.userid,
+       d.datname::text AS datname,
+       r.rolname::text AS "user",
        s.queryid,
        s.toplevel,
        s.calls,
@@ -28,7 +31,13 @@ SELECT coalesce(d.datname::text, 'dropped') AS datname,
        s.wal_fpi::float8 AS wal_full_page_images,
        s.wal_bytes::float8 AS wal_bytes,
        NULL::float8 AS jit_seconds,
-       NULL::float8 AS stats_since
-FROM (SELECT * FROM {schema}.pg_stat_statements(false) e ORDER BY e.total_exec_time DESC LIMIT $1) s
+       NULL::float8 AS stats_since,
+       h.state
+FROM {entries} s
+CROSS JOIN LATERAL (
+    SELECT hashint8extended(s.calls # (s.toplevel::int4::int8 << 62),
+                            s.queryid # (s.dbid::int8 << 32 | s.userid::int8)) AS state
+) h
 LEFT JOIN pg_database d ON d.oid = s.dbid
 LEFT JOIN pg_roles r ON r.oid = s.userid
+WHERE (h.state = ANY ($1)) IS NOT TRUE

@@ -1,5 +1,7 @@
 //! The extension as it is installed: where, in which version, and how it is read.
 
+use std::collections::BTreeMap;
+
 use pharos_model::statements::{Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -16,8 +18,12 @@ const STATEMENTS: Versioned = Versioned::new(&[
     (17, include_str!("../sql/statements.17.sql")),
 ]);
 
-/// Entries that are read, those that took most time; the extension keeps 5,000 unless told otherwise.
+/// Entries that are read; the extension keeps 5,000 unless told otherwise.
 const READ_MAX: i64 = 20_000;
+/// All of them, where they cannot be more.
+const ALL: &str = "{schema}.pg_stat_statements(false)";
+/// Those that took most time, for which the server has to sort them.
+const FOREMOST: &str = "(SELECT * FROM {schema}.pg_stat_statements(false) e ORDER BY e.total_exec_time DESC LIMIT 20000)";
 
 /// The columns of the details. One that the extension does not have is null in each row.
 const DETAILS: [(&str, Detail); 17] = [
@@ -46,12 +52,38 @@ pub struct Extension {
     major: u32,
 }
 
-/// The view, and which details the extension counts.
+/// What was read of the view.
 pub struct View {
     pub read: StatementsRead,
-    /// Entries that there are beyond those that were read.
+    /// Entries that there are beyond those that were looked at.
     pub left_out: u64,
-    pub counted: DetailSet,
+    /// Entries of datnames and roles that are gone. They count nothing any more.
+    pub dropped: u64,
+    /// Which details the extension counts; none where no entry was read that could tell.
+    pub counted: Option<DetailSet>,
+    pub names: Names,
+}
+
+/// The datnames and the roles of entries by their numbers.
+#[derive(Debug, Default)]
+pub struct Names {
+    datnames: BTreeMap<u32, String>,
+    roles: BTreeMap<u32, String>,
+}
+
+impl Names {
+    /// Whether somebody who is in both is called otherwise.
+    pub fn differ(&self, others: &Self) -> bool {
+        let differ = |known: &BTreeMap<u32, String>, read: &BTreeMap<u32, String>| {
+            read.iter().any(|(oid, name)| known.get(oid).is_some_and(|known| known != name))
+        };
+        differ(&self.datnames, &others.datnames) || differ(&self.roles, &others.roles)
+    }
+
+    pub fn extend(&mut self, others: Self) {
+        self.datnames.extend(others.datnames);
+        self.roles.extend(others.roles);
+    }
 }
 
 impl Extension {
@@ -87,23 +119,34 @@ impl Extension {
         Ok(Self { schema: schema.to_owned(), major, entries_max: row.number("entries_max")?.unwrap_or(0.0) })
     }
 
-    /// Reads what there is, within bounds. What was reset meanwhile is a mixture of two times, so it is read once more; a second reset counts as a later one.
-    pub async fn read(&self, session: &Session) -> Result<View, CollectError> {
+    /// Reads what there is, within bounds; `known` tells, by what the server says of evictions and resets, which states need not be read
+    /// again. What was reset meanwhile is a mixture of two times, so all of it is read once more; a second reset counts as a later one.
+    pub async fn read(&self, session: &Session, known: impl FnOnce(StatementsInfo) -> Option<Vec<i64>>) -> Result<View, CollectError> {
         let before = self.info(session).await?;
-        let rows = self.rows(session).await?;
+        let states = known(before.0).filter(|_| self.has_room());
+        let rows = self.rows(session, states.as_deref().unwrap_or_default()).await?;
         let after = self.info(session).await?;
-        let (info, rows) = if after.0.stats_reset == before.0.stats_reset { (before, rows) } else { (after, self.rows(session).await?) };
-        let left_out = self.left_out(session, rows.len()).await?;
-        view(&rows, left_out, info)
+        if after.0.stats_reset == before.0.stats_reset {
+            return self.view(session, &rows, states.is_some(), before).await;
+        }
+        let rows = self.rows(session, &[]).await?;
+        self.view(session, &rows, false, after).await
     }
 
-    async fn rows(&self, session: &Session) -> Result<Vec<Row>, CollectError> {
-        query_with(session, NAME, &self.sql(STATEMENTS.sql(self.major)), &[(&READ_MAX, Type::INT8)]).await
+    /// Whether all entries are looked at.
+    fn has_room(&self) -> bool {
+        self.entries_max <= READ_MAX as f64
+    }
+
+    async fn rows(&self, session: &Session, states: &[i64]) -> Result<Vec<Row>, CollectError> {
+        let entries = if self.has_room() { ALL } else { FOREMOST };
+        let sql = self.sql(&STATEMENTS.sql(self.major).replace("{entries}", entries));
+        query_with(session, NAME, &sql, &[(&states, Type::INT8_ARRAY)]).await
     }
 
     async fn left_out(&self, session: &Session, read: usize) -> Result<u64, CollectError> {
         let read = read as u64;
-        if read < READ_MAX.unsigned_abs() {
+        if self.has_room() || read < READ_MAX.unsigned_abs() {
             return Ok(0);
         }
         let rows = query(session, NAME, &self.sql(include_str!("../sql/statements_count.sql"))).await?;
@@ -124,22 +167,52 @@ impl Extension {
     pub fn sql(&self, template: &str) -> String {
         template.replace("{schema}", &self.schema)
     }
+
+    async fn view(
+        &self,
+        session: &Session,
+        rows: &[Row],
+        is_partial: bool,
+        (info, taken_at): (StatementsInfo, f64),
+    ) -> Result<View, CollectError> {
+        let left_out = self.left_out(session, rows.len()).await?;
+        let counted = rows.first().map(|row| counted(&Fields::new(NAME, row))).transpose()?;
+        // What one read leaves out and the next one has may be old, as with rows that the role may not see.
+        let read = StatementsRead { taken_at, rows: Vec::new(), is_partial, hidden_rows: left_out, info: Some(info) };
+        let mut view = View { read, left_out, dropped: 0, counted, names: Names::default() };
+        for row in rows {
+            view.take(&Fields::new(NAME, row))?;
+        }
+        Ok(view)
+    }
 }
 
-fn view(rows: &[Row], left_out: u64, (info, taken_at): (StatementsInfo, f64)) -> Result<View, CollectError> {
+impl View {
+    fn take(&mut self, row: &Fields<'_>) -> Result<(), CollectError> {
+        // The role may not see it.
+        let Some(queryid) = row.field::<Option<i64>>("queryid")? else {
+            self.read.hidden_rows += 1;
+            return Ok(());
+        };
+        let (Some(datname), Some(user)) = (row.field::<Option<String>>("datname")?, row.field::<Option<String>>("user")?) else {
+            self.dropped += 1;
+            return Ok(());
+        };
+        self.names.datnames.insert(row.field("dbid")?, datname.clone());
+        self.names.roles.insert(row.field("userid")?, user.clone());
+        self.read.rows.push(statement(row, StatementKey { datname, user, queryid, toplevel: row.field("toplevel")? })?);
+        Ok(())
+    }
+}
+
+fn counted(row: &Fields<'_>) -> Result<DetailSet, CollectError> {
     let mut counted = DetailSet::default();
-    if let Some(first) = rows.first().map(|row| Fields::new(NAME, row)) {
-        for (column, detail) in DETAILS {
-            if first.field::<Option<f64>>(column)?.is_some() {
-                counted.insert(detail);
-            }
+    for (column, detail) in DETAILS {
+        if row.field::<Option<f64>>(column)?.is_some() {
+            counted.insert(detail);
         }
     }
-    let read = rows.iter().map(statement).collect::<Result<Vec<_>, _>>()?;
-    // What one read leaves out and the next one has may be old, as with rows that the role may not see.
-    let hidden_rows = read.iter().filter(|row| row.is_none()).count() as u64 + left_out;
-    let read = StatementsRead { taken_at, rows: read.into_iter().flatten().collect(), hidden_rows, info: Some(info) };
-    Ok(View { read, left_out, counted })
+    Ok(counted)
 }
 
 fn parse_version(version: &str) -> Option<(u32, u32)> {
@@ -147,18 +220,9 @@ fn parse_version(version: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// None where the role may not see the statement.
-fn statement(row: &Row) -> Result<Option<StatementRow>, CollectError> {
-    let row = Fields::new(NAME, row);
-    let Some(queryid) = row.field::<Option<i64>>("queryid")? else { return Ok(None) };
+fn statement(row: &Fields<'_>, key: StatementKey) -> Result<StatementRow, CollectError> {
     let count = |column: &str| row.field::<i64>(column).map(i64::unsigned_abs);
     let number = |column: &str| row.number(column).map(|number| number.unwrap_or(0.0));
-    let key = StatementKey {
-        datname: row.text("datname")?.to_owned(),
-        user: row.text("user")?.to_owned(),
-        queryid,
-        toplevel: row.field("toplevel")?,
-    };
     let mut counters = StatementCounters {
         calls: count("calls")?,
         seconds: number("seconds")?,
@@ -171,11 +235,12 @@ fn statement(row: &Row) -> Result<Option<StatementRow>, CollectError> {
     for (column, detail) in DETAILS {
         counters.details[detail] = number(column)?;
     }
-    Ok(Some(StatementRow {
+    Ok(StatementRow {
         key,
         counters,
         mean_seconds: number("mean_seconds")?,
         stddev_seconds: number("stddev_seconds")?,
         stats_since: row.number("stats_since")?,
-    }))
+        state: row.field("state")?,
+    })
 }
