@@ -1,7 +1,8 @@
 //! What lies on disk: datnames, tablespaces, WAL, temporary files, WAL that waits for its archive.
 //!
 //! To size a datname the server looks at every file of it. So they are asked for one by one, as many as a run has time for, and those
-//! that had to wait come first in the next one. One that is being dropped, or takes too long, is left out alone.
+//! that had to wait come first in the next one. One that is being dropped, or takes too long, is left out alone. Where everything lies in
+//! the default tablespace, that is as large as its datnames together, and the server need not look at every file a second time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub const NAME: &str = "sizes";
 
 /// Datnames, and tablespaces, with series of their own.
 const SERIES_MAX: usize = 100;
+/// Datnames and tablespaces that are listed.
+const NAMED_MAX: usize = 1_000;
 
 /// Metric and the column that feeds it.
 const COLUMNS: [(&str, &str); 3] = [
@@ -74,9 +77,10 @@ impl Sizes {
         for row in &query(session, NAME, include_str!("sql/sizes.sql")).await? {
             families.extend(Fields::new(NAME, row).scalars(&COLUMNS)?);
         }
-        let rows = query(session, NAME, include_str!("sql/size_names.sql")).await?;
+        let rows = query_with(session, NAME, include_str!("sql/size_names.sql"), &[(&(NAMED_MAX as i64), Type::INT8)]).await?;
         let named = rows.iter().map(|row| Named::read(&Fields::new(NAME, row))).collect::<Result<Vec<_>, _>>()?;
         self.size(session, &named, started).await?;
+        self.add_up(&named);
         let mut folded = 0;
         for (kind, label, metric, top) in [
             (Kind::Datname, "datname", "pharos_postgres_datname_size_bytes", &mut self.datnames),
@@ -92,11 +96,21 @@ impl Sizes {
         Ok(Facts { epoch: session.epoch(), families, folded, ..Facts::default() })
     }
 
+    /// The default tablespace's size, where the sizes of all that is in it are known.
+    fn add_up(&mut self, named: &[Named]) {
+        let Some(tablespace) = default_tablespace(named) else { return };
+        let datnames = named.iter().filter(|named| named.kind == Kind::Datname);
+        let bytes = datnames.map(|named| self.sized.get(&(Kind::Datname, named.oid))?.bytes).sum();
+        self.sized.insert((Kind::Tablespace, tablespace.oid), Sized { run: self.runs, bytes });
+    }
+
     /// Asks for as many as there is time for, those first that were not asked for the longest.
     async fn size(&mut self, session: &Session, named: &[Named], started: Instant) -> Result<(), CollectError> {
         self.runs += 1;
         self.sized.retain(|(kind, oid), _| named.iter().any(|named| named.kind == *kind && named.oid == *oid));
-        let mut turns: Vec<&Named> = named.iter().collect();
+        let in_one = default_tablespace(named).map(|named| named.oid);
+        let is_asked = |named: &&Named| named.kind == Kind::Datname || Some(named.oid) != in_one;
+        let mut turns: Vec<&Named> = named.iter().filter(is_asked).collect();
         turns.sort_by_key(|named| self.sized.get(&(named.kind, named.oid)).map_or(0, |sized| sized.run));
         for named in turns {
             if started.elapsed() >= self.patience {
@@ -117,6 +131,16 @@ impl Sizes {
         }
         Ok(())
     }
+}
+
+/// The default tablespace, where no other one holds anything of a datname and all of them are listed.
+fn default_tablespace(named: &[Named]) -> Option<&Named> {
+    if named.len() >= NAMED_MAX {
+        return None;
+    }
+    let mut tablespaces = named.iter().filter(|named| named.kind == Kind::Tablespace);
+    let built_in = |named: &Named| ["pg_default", "pg_global"].contains(&named.name.as_str());
+    tablespaces.clone().all(built_in).then(|| tablespaces.find(|named| named.name == "pg_default")).flatten()
 }
 
 impl Named {

@@ -1,6 +1,6 @@
--- What has a size of its own.
+-- What has a size of its own, at most $1.
 SELECT 'datname' AS kind, d.oid, d.datname::text AS name FROM pg_database d
 UNION ALL
 SELECT 'tablespace', t.oid, t.spcname::text FROM pg_tablespace t
 ORDER BY 1, 3
-LIMIT 1000
+LIMIT $1
