@@ -283,7 +283,7 @@ async fn alerts_of_a_server_that_is_no_longer_configured_resolve_with_that_reaso
 }
 
 /// The stopped agent's last handle may live for a moment longer.
-async fn open(directory: &std::path::Path) -> Store {
+pub async fn open(directory: &std::path::Path) -> Store {
     let started = tokio::time::Instant::now();
     loop {
         match Store::open(directory) {

@@ -10,9 +10,10 @@ use pharos::demo::postgres::{PostgresOptions, PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
 use pharos_model::delta::Change;
 use pharos_model::snapshot::{ColumnValues, Table};
+use tokio::process::Command;
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{TestAgent, postgres_config, runtime_tasks, series, server_id};
+use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks, series, server_id};
 use crate::sessions::certificates;
 use crate::versions::versions;
 
@@ -208,6 +209,29 @@ async fn commands_say_how_far_they_are_while_they_run() {
         writer.run("COMMIT").await.unwrap();
     });
     built.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_base_backup_says_how_far_it_is() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let agent = TestAgent::watch(&server).await;
+    let running = series("pharos_postgres_commands_in_progress", server.port(), &[("command", "basebackup")]);
+    agent.wait_series(&running, |count| count == 0.0).await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut backup = Command::new("pg_basebackup")
+        .args(["--max-rate=64k", "--checkpoint=fast", "--no-sync", "--wal-method=none", "--no-password", "--host=127.0.0.1"])
+        .args([format!("--port={}", server.port()), format!("--username={SUPERUSER}")])
+        .arg(format!("--pgdata={}", folder.path().join("backup").display()))
+        .kill_on_drop(true)
+        .spawn()
+        .expect("pg_basebackup is installed: run scripts/setup.sh");
+    let wanted = [("command", "basebackup"), ("statement", "BASE_BACKUP"), ("phase", "streaming database files"), ("unit", "bytes")];
+    let row = wait_row(&agent, &server, "progress", &wanted).await;
+    assert!(number(&row, "total") > 1_000_000.0 && (0.0..1.0).contains(&number(&row, "ratio")), "{row:?}");
+    agent.wait_series(&running, |count| count == 1.0).await;
+    backup.kill().await.unwrap();
+    agent.wait_series(&running, |count| count == 0.0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

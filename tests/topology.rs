@@ -102,7 +102,7 @@ async fn wait_primary(agent: &TestAgent, server: &PostgresServer) {
 }
 
 /// A standby that has all that its primary has.
-async fn standby_of(primary: &PostgresServer, name: &str, settings: &[(&str, &str)], tasks: &TaskTracker) -> PostgresServer {
+pub async fn standby_of(primary: &PostgresServer, name: &str, settings: &[(&str, &str)], tasks: &TaskTracker) -> PostgresServer {
     let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     let standby = primary.start_standby(name, settings, tasks).await.unwrap();
     let writer = session(primary).await;

@@ -25,7 +25,7 @@ use crate::collect::agent::{self, AgentTask, PluginFact, PluginFacts};
 use crate::collect::database::{Database, DatabasesTask};
 use crate::collect::postgres::PostgresSource;
 use crate::collect::redis::RedisSource;
-use crate::collect::{ServerTask, Source};
+use crate::collect::{Notebook, ServerTask, Source};
 use crate::config::Config;
 use crate::http::{self, Access, Api, ListenError};
 use crate::lifecycle::Lifecycle;
@@ -121,6 +121,7 @@ impl Agent {
             clock,
         };
         let mut servers = Servers::of(&config, lifecycle);
+        servers.keep_notes(&store, clock);
         let mut subjects = servers.subjects();
         subjects.push(agent::subject(&config.agent.name).key());
         let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
@@ -306,6 +307,7 @@ impl Servers {
             let urls = std::iter::once(&database.primary).chain(&database.replicas);
             postgres.extend(urls.filter_map(|url| url.parse().ok()).map(|address| PostgresSource {
                 database: database.name.clone(),
+                notebook: Notebook::default(),
                 connector: crate::postgres::Connector {
                     address,
                     password: database.password(),
@@ -335,6 +337,13 @@ impl Servers {
             }));
         }
         Self { databases, postgres, redis }
+    }
+
+    /// What their collectors found out is known again after a restart.
+    fn keep_notes(&mut self, store: &Store, clock: Clock) {
+        for source in &mut self.postgres {
+            source.notebook = Notebook::new(store.clone(), clock, source.id());
+        }
     }
 
     pub fn subjects(&self) -> Vec<SubjectKey> {

@@ -1,6 +1,8 @@
 //! What a server is configured to do, how far it may go, and since when it counts.
 
 use super::*;
+use crate::alerting::open;
+use crate::fixture::shipped;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_setting_is_told_with_both_values_and_a_secret_with_none() {
@@ -186,4 +188,31 @@ async fn a_hundred_datnames_have_series_and_the_rest_is_other() {
     }
     agent.wait_series(&of("pharos_postgres_sessions_total", "shop"), |sessions| sessions >= 3.0).await;
     assert!(agent.series(&of("pharos_postgres_sessions_total", "other")).await >= Some(sessions));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setting_that_was_changed_while_nobody_watched_is_told_afterwards_and_kept() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = newest(&[], &tasks).await;
+    let work = session(&server, "postgres").await;
+    let config = postgres_config("app", &server);
+    let agent = TestAgent::start(&config).await;
+    let work_mem = series("pharos_postgres_setting", server.port(), &[("setting", "work_mem")]);
+    agent.wait_series(&work_mem, |bytes| bytes == 4.0 * 1024.0 * 1024.0).await;
+    let folder = agent.stop().await;
+    work.run("ALTER SYSTEM SET work_mem = '8MB'").await.unwrap();
+    work.run("SELECT pg_reload_conf()").await.unwrap();
+    let told = [("setting", "work_mem"), ("before", "4096"), ("after", "8192")];
+    let agent = TestAgent::start_in(folder, &config, shipped()).await;
+    wait_row(&agent, &server, "setting_changes", &told).await;
+    let folder = agent.stop().await;
+    // The next one knows of it as well, and tells it as no news.
+    let agent = TestAgent::start_in(folder, &config, shipped()).await;
+    wait_row(&agent, &server, "setting_changes", &told).await;
+    agent.wait_series(&series("pharos_postgres_setting_changes_total", server.port(), &[]), |count| count == 0.0).await;
+    let folder = agent.stop().await;
+    let events = open(&folder.path().join("data")).await.events(100).await.unwrap();
+    let told: Vec<_> = events.iter().filter(|event| event.kind == "setting" && event.detail["setting"] == "work_mem").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!((&told[0].subject, &told[0].detail["after"]), (&server_id(server.port()), &"8192".into()));
 }

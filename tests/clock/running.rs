@@ -4,13 +4,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 
+use pharos::demo::postgres::{MONITORING_ROLE, SUPERUSER};
 use pharos::demo::receiver::{Count, Receiver};
 use serde_json::{Value, json};
+use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use super::{POLL, states};
 use crate::fixture::program::command;
-use crate::fixture::{PATIENCE, get, receiver_config, redis, redis_config, runtime_tasks, set_keys};
+use crate::fixture::{PATIENCE, get, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, server_id, set_keys};
+use crate::topology::standby_of;
 
 /// Seconds that are added to the real time, one after the other: an hour on, an hour back, ten years on, and all is as it was.
 const STEPS_S: [i64; 4] = [3_600, -3_600, 315_360_000, 0];
@@ -52,9 +55,22 @@ fn set_clock(file: &Path, seconds: i64) {
     std::fs::rename(next, file).unwrap();
 }
 
+/// The program with the config in `folder`, whose wall clock is what the file `clock` says.
+fn start(folder: &Path, clock: &Path) -> Child {
+    assert!(Path::new(LIBRARY).exists(), "libfaketime is not installed: run scripts/setup.sh");
+    let path = folder.join("pharos.toml");
+    let mut program = command(&["run", "--config", path.to_str().unwrap()]);
+    program.env("LD_PRELOAD", LIBRARY).env("FAKETIME_TIMESTAMP_FILE", clock).env("FAKETIME_NO_CACHE", "1");
+    program.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+    program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_said() {
-    assert!(Path::new(LIBRARY).exists(), "libfaketime is not installed: run scripts/setup.sh");
     let (tasks, stop) = runtime_tasks();
     let redis = redis(&tasks).await;
     let mut keys = redis.connect().await.unwrap();
@@ -62,7 +78,7 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_sai
     let folder = tempfile::tempdir().unwrap();
     let clock = folder.path().join("clock");
     set_clock(&clock, 0);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let rule = |id: &str, above: u32, waits: &str| {
         format!(
             "[[plugin.threshold.settings.rules]]\nid = \"{id}\"\nmetric = \"pharos_redis_keys\"\nabove = {above}\nseverity = \"warning\"\n{waits}\n"
@@ -79,11 +95,7 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_sai
     std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
     set_keys(&mut keys, 6).await;
 
-    let path = folder.path().join("pharos.toml");
-    let mut program = command(&["run", "--config", path.to_str().unwrap()]);
-    program.env("LD_PRELOAD", LIBRARY).env("FAKETIME_TIMESTAMP_FILE", &clock).env("FAKETIME_NO_CACHE", "1");
-    program.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
-    let mut agent = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut agent = start(folder.path(), &clock);
     eventually("everything fires or waits", async || states(&alerts(port).await).len() == 3).await;
     set_keys(&mut keys, 1).await;
     let owned = |(rule, state): (&str, &str)| (rule.to_owned(), state.to_owned());
@@ -113,6 +125,70 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_sai
         of_fires.map(|delivery| delivery.headers["webhook-id"].to_str().unwrap().to_owned()).collect()
     });
     assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "{ids:?}");
+    agent.kill().await.unwrap();
+    stop.cancel();
+}
+
+/// The values of every series of these metrics.
+fn values(metrics: &str, names: &[&str]) -> Vec<(String, f64)> {
+    let of = |line: &str| {
+        let (series, value) = line.rsplit_once(' ')?;
+        names.contains(&series.split('{').next()?).then(|| Some((series.to_owned(), value.parse().ok()?)))?
+    };
+    metrics.lines().filter_map(of).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_makes_no_lag_no_age_and_no_rate() {
+    let (tasks, stop) = runtime_tasks();
+    let primary = postgres(&tasks).await;
+    let standby = standby_of(&primary, "second", &[], &tasks).await;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    set_clock(&clock, 0);
+    let port = free_port();
+    let replicas = [standby.url(MONITORING_ROLE, "postgres")];
+    let intervals = ["server", "activity", "locks", "database", "replication", "topology", "horizon", "tables", "agent"];
+    let intervals: String = intervals.iter().map(|name| format!("{name} = \"200ms\"\n")).collect();
+    let config = format!(
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect]\nbudget = 1.0\n[collect.interval]\nsample = \"100ms\"\n{intervals}{}replicas = {replicas:?}\n",
+        postgres_config("app", &primary),
+    );
+    std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
+    // A session in a transaction, a WAL position and a standby: what has an age or a lag.
+    let held = primary.connect(SUPERUSER, "postgres").await.unwrap();
+    held.run("CREATE TABLE work (id int)").await.unwrap();
+    held.run("BEGIN; INSERT INTO work VALUES (1)").await.unwrap();
+    let mut agent = start(folder.path(), &clock);
+    let measured = [
+        "pharos_database_member_lag_seconds",
+        "pharos_postgres_replication_lag_seconds",
+        "pharos_postgres_standby_replay_lag_seconds",
+        "pharos_postgres_transaction_age_max_seconds",
+    ];
+    let all = |metrics: &str| measured.iter().all(|name| !values(metrics, &[name]).is_empty());
+    eventually("everything is measured", async || all(&ask(port, "/metrics").await)).await;
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"replication\"}}", server_id(standby.port()));
+    let read = async || {
+        let metrics = ask(port, "/metrics").await;
+        (
+            values(&metrics, &["pharos_collect_runs_total"]).into_iter().find(|(series, _)| *series == runs).map_or(0.0, |(_, runs)| runs),
+            metrics,
+        )
+    };
+    for step in STEPS_S {
+        set_clock(&clock, step);
+        let (before, _) = read().await;
+        eventually("it is read on", async || read().await.0 >= before + 5.0).await;
+        let (_, metrics) = read().await;
+        assert!(all(&metrics), "after a step to {step} s something is not measured: {metrics}");
+        let false_ages: Vec<_> = values(&metrics, &measured).into_iter().filter(|(_, seconds)| !(0.0..1_800.0).contains(seconds)).collect();
+        assert!(false_ages.is_empty(), "after a step to {step} s: {false_ages:?}");
+        let told: Vec<String> = states(&alerts(port).await).into_iter().map(|(rule, _)| rule).collect();
+        let is_false = |rule: &String| ["lag", "standby", "transaction", "wraparound", "vacuum"].iter().any(|word| rule.contains(word));
+        assert!(!told.iter().any(is_false), "after a step to {step} s: {told:?}");
+    }
+    held.run("COMMIT").await.unwrap();
     agent.kill().await.unwrap();
     stop.cancel();
 }

@@ -84,6 +84,24 @@ async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_nobody_used_is_known_for_as_long_as_any_agent_knew_it() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup.run("CREATE TABLE pages (id int PRIMARY KEY, note text); CREATE INDEX pages_note ON pages (note)").await.unwrap();
+    let config = format!("{}{}", AT_ONCE.replace("1ms", "5s"), postgres_config("app", &server));
+    let agent = TestAgent::start_with(&config, Vec::new()).await;
+    let wanted = [("fact", "unused"), ("index", "pages_note")];
+    let first = wait_row(&agent, &server, "index_facts", &wanted, |_| true).await;
+    assert!(first["guard"].is_string(), "known at once: {first:#}");
+    wait_row(&agent, &server, "index_facts", &wanted, |row| row["guard"].is_null()).await;
+    let folder = agent.stop().await;
+    let agent = TestAgent::start_in(folder, &config, Vec::new()).await;
+    let first = wait_row(&agent, &server, "index_facts", &wanted, |_| true).await;
+    assert!(first["guard"].is_null(), "the restart forgot: {first:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_tells_facts_by_datname_and_kind_and_refuses_what_it_does_not_know() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;

@@ -4,6 +4,7 @@
 //! table ([`foreign_keys`]), and counters say who is not used ([`usage`]). Whoever finds something says with which numbers, and what speaks
 //! against acting on it: the guard.
 
+mod first_seen;
 mod foreign_keys;
 mod redundancy;
 mod tree;
@@ -14,6 +15,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use first_seen::FirstSeen;
 pub use foreign_keys::{ForeignKey, without_index};
 pub use redundancy::{Kinship, kinship, redundant};
 pub use tree::{expressions, without_locations};

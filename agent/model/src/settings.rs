@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 /// Changes that are kept, the latest ones.
 const CHANGES_MAX: usize = 100;
@@ -21,7 +22,7 @@ pub struct SettingRead {
 }
 
 /// A setting that was not the same in two readings; both values as they may be shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingChange {
     pub setting: String,
     /// None where it was not there: a library brought it, or its configuration did.
@@ -31,18 +32,21 @@ pub struct SettingChange {
     pub seen_at_ms: u64,
 }
 
-/// What was read last, and what changed so far. Secrets are not kept: only whether they changed.
-#[derive(Debug, Default)]
+/// What was read last, and what changed so far. Secrets are not kept: only whether they changed, and not even that where it is stored,
+/// since a digest can be guessed at.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SettingHistory {
     known: Option<BTreeMap<String, Known>>,
     changes: VecDeque<SettingChange>,
+    #[serde(skip)]
     changes_total: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     shown: Option<String>,
-    digest: u64,
+    #[serde(skip)]
+    digest: Option<u64>,
     is_default: bool,
 }
 
@@ -54,7 +58,7 @@ impl SettingHistory {
         let read = self.known.iter().flatten();
         let mut new: Vec<SettingChange> = read
             .filter_map(|(name, after)| match known.get(name) {
-                Some(before) => (before.digest != after.digest).then(|| change(name, Some(before), Some(after), now_ms)),
+                Some(before) => before.differs(after).then(|| change(name, Some(before), Some(after), now_ms)),
                 // A library that was loaded meanwhile brings settings that nobody changed.
                 None => (!after.is_default).then(|| change(name, None, Some(after), now_ms)),
             })
@@ -67,6 +71,18 @@ impl SettingHistory {
         self.changes.extend(new);
         self.changes.drain(..self.changes.len().saturating_sub(CHANGES_MAX));
         count.min(CHANGES_MAX)
+    }
+
+    /// Nothing was read yet.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_none()
+    }
+
+    /// Goes on with what was stored of an earlier history, where nothing was read since.
+    pub fn recall(&mut self, earlier: Self) {
+        if self.is_empty() {
+            *self = Self { changes_total: 0, ..earlier };
+        }
     }
 
     /// The oldest first.
@@ -85,7 +101,11 @@ impl Known {
         let mut hasher = DefaultHasher::new();
         read.value.hash(&mut hasher);
         let shown = read.value.as_deref().map(|value| shown(&read.name, value).into_owned());
-        (read.name, Self { shown, digest: hasher.finish(), is_default: read.is_default })
+        (read.name, Self { shown, digest: Some(hasher.finish()), is_default: read.is_default })
+    }
+
+    fn differs(&self, after: &Self) -> bool {
+        self.shown != after.shown || self.digest.zip(after.digest).is_some_and(|(before, after)| before != after)
     }
 }
 
@@ -215,6 +235,23 @@ mod tests {
         history.observe(read(&[("primary_conninfo", "host=a password=two")]), 2);
         assert_eq!(told(&history), ["primary_conninfo: (hidden) -> (hidden)"]);
         assert!(!format!("{history:?}").contains("password"));
+    }
+
+    #[test]
+    fn what_was_stored_goes_on_and_holds_nothing_of_a_secret() {
+        let mut history = SettingHistory::default();
+        history.observe(read(&[("work_mem", "4096"), ("primary_conninfo", "password=one")]), 1);
+        history.observe(read(&[("work_mem", "8192"), ("primary_conninfo", "password=one")]), 2);
+        let stored = serde_json::to_value(&history).unwrap();
+        assert_eq!(stored["known"]["primary_conninfo"], serde_json::json!({ "shown": "(hidden)", "is_default": false }));
+        let mut history = SettingHistory::default();
+        history.recall(serde_json::from_value(stored).unwrap());
+        let news = history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=two")]), 3);
+        assert_eq!((news, history.changes_total()), (1, 1));
+        assert_eq!(told(&history), ["work_mem: 4096 -> 8192", "work_mem: 8192 -> 1024"]);
+        assert_eq!(history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=three")]), 4), 1);
+        history.recall(SettingHistory::default());
+        assert_eq!(history.changes().count(), 3, "what was read since counts");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod database;
+mod notebook;
 pub mod once;
 pub mod postgres;
 pub mod redis;
@@ -20,6 +21,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{Family, Table};
 
+pub use notebook::Notebook;
 pub use schedule::{ConnectFailure, ServerTask, Source};
 
 use crate::postgres::{ConnectError, QueryError};

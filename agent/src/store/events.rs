@@ -13,9 +13,9 @@ const EVENTS_MAX: i64 = 10_000;
 pub struct Event {
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    /// `plugin`, `alert`, `withheld`, `role`.
+    /// `plugin`, `alert`, `withheld`, `role`, `setting`.
     pub kind: String,
-    /// What it is about: a plugin's id, an alert's fingerprint, a database's name.
+    /// What it is about: a plugin's id, an alert's fingerprint, a database's name, a server's id.
     pub subject: String,
     pub detail: Value,
 }

@@ -6,8 +6,13 @@ use rusqlite::Connection;
 
 use super::StoreError;
 
-const STEPS: &[&str] =
-    &[include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql"), include_str!("schema/4.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
+];
 
 /// Brings the schema up to date. A store from the future is left alone.
 pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

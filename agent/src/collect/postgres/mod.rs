@@ -30,7 +30,7 @@ use pharos_model::subject::{Label, Subject};
 
 use self::visit::Visitor;
 use super::schedule::{Aside, ConnectFailure, Source, Spending};
-use super::{CollectError, Collector, Facts};
+use super::{CollectError, Collector, Facts, Notebook};
 use crate::clock::Clock;
 use crate::config::collect::Intervals;
 use crate::postgres::{Connector, Session};
@@ -41,6 +41,7 @@ pub struct PostgresSource {
     /// The name of the `[[database]]`.
     pub database: String,
     pub connector: Connector,
+    pub notebook: Notebook,
 }
 
 impl PostgresSource {
@@ -50,7 +51,7 @@ impl PostgresSource {
 }
 
 /// Every collector of the session that stays, in the order in which they run. `locks` follows `activity`, which can ask for it at once.
-fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
+fn collectors(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &connector.collect.interval;
     vec![
         stateless(server::NAME, interval, server::collect),
@@ -67,7 +68,7 @@ fn collectors(connector: &Connector) -> Vec<Box<dyn Collector<Session>>> {
         Box::new(io::Io::new(interval.of(io::NAME))),
         stateless(limits::NAME, interval, limits::collect),
         stateless(encryption::NAME, interval, encryption::collect),
-        Box::new(settings::Settings::new(interval.of(settings::NAME))),
+        Box::new(settings::Settings::new(interval.of(settings::NAME), notebook.clone())),
         Box::new(sizes::Sizes::new(
             interval.of(sizes::NAME),
             connector.collect.deadline.saturating_sub(connector.collect.statement_timeout),
@@ -141,7 +142,7 @@ impl Source for PostgresSource {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector<Session>>> {
-        collectors(&self.connector)
+        collectors(&self.connector, &self.notebook)
     }
 
     fn budget(&self) -> f64 {
@@ -162,7 +163,7 @@ impl Source for PostgresSource {
     }
 
     fn aside(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Aside>> {
-        Some(Box::new(Visitor::new(self.connector.clone(), clock, spending.clone())))
+        Some(Box::new(Visitor::new(self.connector.clone(), &self.notebook, clock, spending.clone())))
     }
 }
 

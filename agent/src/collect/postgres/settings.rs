@@ -7,12 +7,14 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::settings::{SettingHistory, SettingRead, number, shown};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio_postgres::Row;
 use tracing::info;
 
 use super::need_all_stats;
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::Session;
 
 pub const NAME: &str = "settings";
@@ -94,11 +96,14 @@ const LISTED: [&str; 9] = [
 pub struct Settings {
     interval: Duration,
     history: SettingHistory,
+    notebook: Notebook,
+    /// Whether it is known what an earlier run of the agent had read.
+    is_recalled: bool,
 }
 
 impl Settings {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval, history: SettingHistory::default() }
+    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+        Self { interval, history: SettingHistory::default(), notebook, is_recalled: false }
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
@@ -110,11 +115,7 @@ impl Settings {
             value: setting.value.map(str::to_owned),
             is_default: setting.is_default,
         });
-        let new = self.history.observe(read, now.wall_ms);
-        for change in self.history.changes().rev().take(new) {
-            let [before, after] = [&change.before, &change.after].map(|value| value.as_deref().unwrap_or("not there"));
-            info!(setting = change.setting, before, after, "a setting was changed: {} is now `{after}`", change.setting);
-        }
+        self.observe(read, session.system_identifier().unwrap_or_default(), now).await;
         let pending = settings.iter().filter(|setting| setting.pending_restart).count();
         let mut families = vec![
             Family::scalar("pharos_postgres_settings_pending_restart", pending as f64),
@@ -123,6 +124,27 @@ impl Settings {
         families.extend(measured(&settings));
         let tables = vec![listed(&settings), self.changes()];
         Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
+    }
+
+    /// Compares with what was read before, by an earlier run of the agent as well, and tells what changed.
+    async fn observe(&mut self, read: impl Iterator<Item = SettingRead>, system: &str, now: Now) {
+        if !self.is_recalled
+            && let Ok(earlier) = self.notebook.read::<SettingNote>(NAME, "").await
+        {
+            earlier.into_iter().filter(|earlier| earlier.system == system).for_each(|earlier| self.history.recall(earlier.history));
+            self.is_recalled = true;
+        }
+        let is_first = self.history.is_empty();
+        let new = self.history.observe(read, now.wall_ms);
+        for change in self.history.changes().rev().take(new) {
+            let [before, after] = [&change.before, &change.after].map(|value| value.as_deref().unwrap_or("not there"));
+            info!(setting = change.setting, before, after, "a setting was changed: {} is now `{after}`", change.setting);
+            let detail = json!({ "setting": change.setting, "before": change.before, "after": change.after });
+            self.notebook.record("setting", detail).await;
+        }
+        if self.is_recalled && (is_first || new > 0) {
+            self.notebook.write(NAME, "", &SettingNote { system: system.to_owned(), history: self.history.clone() }).await;
+        }
     }
 
     /// The latest first.
@@ -138,6 +160,14 @@ impl Settings {
             ],
         )
     }
+}
+
+/// What is kept over a restart of the agent.
+#[derive(Serialize, Deserialize)]
+struct SettingNote {
+    /// The cluster's system identifier: another one is configured by somebody else.
+    system: String,
+    history: SettingHistory,
 }
 
 struct Setting<'a> {

@@ -7,7 +7,7 @@ mod definitions;
 mod facts;
 mod listing;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::index_facts::UsageSettings;
+use pharos_model::index_facts::{FirstSeen, UsageSettings};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use pharos_model::visits::Kept;
@@ -26,7 +26,7 @@ use super::bloat::{self, Estimates};
 use super::relations::{IndexRow, Relations, SharedRelations};
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::need_all_stats;
-use crate::collect::{CollectError, Facts};
+use crate::collect::{CollectError, Facts, Notebook};
 use crate::postgres::Session;
 
 pub const NAME: &str = "indexes";
@@ -43,6 +43,7 @@ pub struct Indexes {
     interval: Duration,
     relations: SharedRelations,
     usage: UsageSettings,
+    notebook: Notebook,
     top: Top<3, 2>,
     kept: Kept<Known>,
     /// Of the round that is under way.
@@ -55,9 +56,12 @@ pub struct Indexes {
 struct Known {
     definitions: Definitions,
     estimates: Arc<Estimates>,
-    /// When each index was first seen, by the server's clock. One that was there at the first look may have been made a minute before, so
-    /// what is known of its use begins there, too.
-    first_seen: HashMap<u32, f64>,
+    /// Those that nobody used.
+    first_seen: FirstSeen,
+    /// Whether it is known what an earlier run of the agent had seen.
+    is_recalled: bool,
+    /// Whether what was first seen is stored as it is.
+    is_noted: bool,
     /// Changes when an index came, went or became valid.
     mark: u64,
 }
@@ -72,9 +76,9 @@ struct Look {
 }
 
 impl Indexes {
-    pub fn new(interval: Duration, relations: SharedRelations, usage: UsageSettings) -> Self {
+    pub fn new(interval: Duration, relations: SharedRelations, usage: UsageSettings, notebook: Notebook) -> Self {
         let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
-        Self { interval, relations, usage, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+        Self { interval, relations, usage, notebook, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
     }
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
@@ -83,6 +87,7 @@ impl Indexes {
         let relations = self.relations.of(session, NAME, now).await?;
         let surroundings = &relations.surroundings;
         let (known, is_time) = self.kept.enter(surroundings.datname_oid, surroundings.reset_at);
+        known.enter(session.system_identifier().unwrap_or_default());
         let mark = mark(&relations);
         let looks = is_time || known.mark != mark;
         if looks {
@@ -90,7 +95,7 @@ impl Indexes {
             known.estimates = Arc::new(bloat::of_indexes(session, NAME, &relations).await?);
             known.mark = mark;
         }
-        known.meet(&relations);
+        known.meet(&relations, &self.notebook).await;
         let indexes = known.definitions.with_counters(&relations);
         let (index_facts, schema_facts) = facts::judge(&relations, &indexes, known, &self.usage);
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
@@ -104,11 +109,29 @@ impl Indexes {
 }
 
 impl Known {
-    /// Remembers since when each index is known.
-    fn meet(&mut self, relations: &Relations) {
-        let before = std::mem::take(&mut self.first_seen);
-        let seen = |index: &IndexRow| (index.oid, before.get(&index.oid).copied().unwrap_or(relations.surroundings.asked_at));
-        self.first_seen = relations.indexes.iter().map(seen).collect();
+    /// Nothing is known of another cluster behind the same address.
+    fn enter(&mut self, system: &str) {
+        if !self.first_seen.is_of(system) {
+            *self = Self { first_seen: FirstSeen::of(system), ..Self::default() };
+        }
+    }
+
+    /// Remembers since when each unused index is known. Of one that is read, the server's own statistics say enough.
+    async fn meet(&mut self, relations: &Relations, notebook: &Notebook) {
+        let surroundings = &relations.surroundings;
+        let unused = relations.indexes.iter().filter(|index| index.scans == 0 && index.is_users()).map(|index| index.oid);
+        self.is_noted &= !self.first_seen.meet(unused, surroundings.asked_at);
+        let topic = surroundings.datname_oid.to_string();
+        if !self.is_recalled
+            && let Ok(earlier) = notebook.read::<FirstSeen>(NAME, &topic).await
+        {
+            earlier.iter().for_each(|earlier| self.first_seen.remember(earlier));
+            self.is_recalled = true;
+        }
+        // Before that, what was noted knows more.
+        if self.is_recalled && !self.is_noted {
+            self.is_noted = notebook.write(NAME, &topic, &self.first_seen).await;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use self::round::{Going, Itinerary};
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::schedule::{Aside, Read, Spending};
-use crate::collect::{CollectError, Facts};
+use crate::collect::{CollectError, Facts, Notebook};
 use crate::postgres::{Connector, Session};
 
 /// Rows of the table that says who was visited; the ones that were not come first.
@@ -50,13 +50,13 @@ pub trait Visit: Send {
 }
 
 /// Every visit, in the order in which they are made in a datname.
-fn visits(connector: &Connector) -> Vec<Box<dyn Visit>> {
+fn visits(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
     let interval = &connector.collect.interval;
     let relations = SharedRelations::default();
     let usage = UsageSettings { statistics_age_min_seconds: connector.collect.unused_after.as_secs_f64(), ..UsageSettings::default() };
     vec![
         Box::new(tables::Tables::new(interval.of(tables::NAME), relations.clone())),
-        Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage)),
+        Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage, notebook.clone())),
         Box::new(sequences::Sequences::new(interval.of(sequences::NAME))),
         Box::new(extensions::Extensions::new(interval.of(extensions::NAME))),
         Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::NAME))),
@@ -82,9 +82,9 @@ struct Planned {
 }
 
 impl Visitor {
-    pub fn new(connector: Connector, clock: Clock, spending: Spending) -> Self {
+    pub fn new(connector: Connector, notebook: &Notebook, clock: Clock, spending: Spending) -> Self {
         let now = Instant::now();
-        let planned = visits(&connector).into_iter().map(|visit| Planned { visit, due: now }).collect();
+        let planned = visits(&connector, notebook).into_iter().map(|visit| Planned { visit, due: now }).collect();
         Self {
             accept: Accept::new(connector.clone()),
             connector,

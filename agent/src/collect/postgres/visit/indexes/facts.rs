@@ -63,7 +63,7 @@ fn index_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, usa
     };
     let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains(&index.oid)).cloned().collect();
     let asked_at = relations.surroundings.asked_at;
-    let seen_seconds = |index: u32| known.first_seen.get(&index).map(|first| (asked_at - first).max(0.0));
+    let seen_seconds = |index: u32| known.first_seen.seconds(index, asked_at);
     let found = unused(&with_storage, &definitions.foreign_keys, relations.surroundings.statistics_age, seen_seconds, usage);
     let unused = found.into_iter().filter_map(|found| fact(found.index, "unused", None, found.evidence, found.guard));
     let superfluous = redundant(indexes).into_iter().filter_map(|(index, other, kinship)| {

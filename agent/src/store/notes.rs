@@ -1,0 +1,44 @@
+//! What collectors want to know again after a restart: one note of each server, collector and topic.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Store, StoreError};
+
+/// Notes that are kept: one or two of each datname, those of servers that nobody watches any more included.
+const NOTES_MAX: i64 = 5_000;
+
+/// Whose note it is, and what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoteKey {
+    pub server: String,
+    pub collector: &'static str,
+    pub topic: String,
+}
+
+impl Store {
+    pub async fn note(&self, key: NoteKey) -> Result<Option<String>, StoreError> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT note FROM notes WHERE server = ?1 AND collector = ?2 AND topic = ?3")?
+                .query_row(params![key.server, key.collector, key.topic], |row| row.get(0))
+                .optional()
+        })
+        .await
+    }
+
+    /// Takes the place of the note before. Those written longest ago are forgotten beyond the bound.
+    pub async fn put_note(&self, key: NoteKey, note: String, now_ms: u64) -> Result<(), StoreError> {
+        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
+        self.spare(move |connection| {
+            let transaction = connection.transaction()?;
+            transaction.execute(
+                "INSERT OR REPLACE INTO notes (server, collector, topic, note, written_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![key.server, key.collector, key.topic, note, now_ms],
+            )?;
+            let oldest = "SELECT server, collector, topic FROM notes ORDER BY written_at_ms DESC LIMIT -1 OFFSET ?1";
+            transaction.execute(&format!("DELETE FROM notes WHERE (server, collector, topic) IN ({oldest})"), params![NOTES_MAX])?;
+            transaction.commit()
+        })
+        .await
+    }
+}

@@ -1,0 +1,12 @@
+-- What collectors found out of a server and want to know again after a restart, which only time could tell them anew.
+CREATE TABLE notes (
+    -- The id of the server's subject.
+    server TEXT NOT NULL,
+    collector TEXT NOT NULL,
+    -- What of the server it is about; empty where it is about all of it.
+    topic TEXT NOT NULL,
+    -- JSON of the model's record.
+    note TEXT NOT NULL,
+    written_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (server, collector, topic)
+) STRICT, WITHOUT ROWID;
