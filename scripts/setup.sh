@@ -15,6 +15,7 @@ need make make
 need openssl openssl
 need redis-server redis-server
 need pgbouncer /usr/sbin/pgbouncer
+need postgresql-client pg_basebackup
 need prometheus promtool
 need libfaketime /usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1
 need prometheus-alertmanager prometheus-alertmanager

@@ -121,7 +121,7 @@ impl Agent {
             clock,
         };
         let mut servers = Servers::of(&config, lifecycle);
-        servers.keep_notes(&store, clock);
+        servers.keep_notes(&store);
         let mut subjects = servers.subjects();
         subjects.push(agent::subject(&config.agent.name).key());
         let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
@@ -340,9 +340,9 @@ impl Servers {
     }
 
     /// What their collectors found out is known again after a restart.
-    fn keep_notes(&mut self, store: &Store, clock: Clock) {
+    fn keep_notes(&mut self, store: &Store) {
         for source in &mut self.postgres {
-            source.notebook = Notebook::new(store.clone(), clock, source.id());
+            source.notebook = Notebook::new(store.clone(), source.id());
         }
     }
 

@@ -1,8 +1,10 @@
 //! What a server is configured to do, how far it may go, and since when it counts.
 
+use serde_json::Value;
+
 use super::*;
 use crate::alerting::open;
-use crate::fixture::shipped;
+use crate::fixture::{item, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_setting_is_told_with_both_values_and_a_secret_with_none() {
@@ -93,7 +95,16 @@ async fn sizes_are_those_of_the_server_and_a_datname_that_is_dropped_takes_none_
     let of = |metric: &str, labels: &[(&str, &str)]| series(metric, server.port(), labels);
     let truth: f64 = work.ask("SELECT pg_database_size('shop')::float8").await.unwrap();
     agent.wait_series(&of("pharos_postgres_datname_size_bytes", &[("datname", "shop")]), |bytes| bytes == truth).await;
-    agent.wait_series(&of("pharos_postgres_tablespace_size_bytes", &[("tablespace", "pg_default")]), |bytes| bytes > truth).await;
+    let all: f64 = work.ask("SELECT sum(pg_database_size(oid))::float8 FROM pg_database").await.unwrap();
+    let default = of("pharos_postgres_tablespace_size_bytes", &[("tablespace", "pg_default")]);
+    agent.wait_series(&default, |bytes| (bytes - all).abs() < 0.01 * all).await;
+    // With another tablespace a datname may be in both, so the server is asked.
+    work.run("SET allow_in_place_tablespaces = on").await.unwrap();
+    work.run("CREATE TABLESPACE extra LOCATION ''").await.unwrap();
+    work.run("CREATE TABLE elsewhere TABLESPACE extra AS SELECT repeat('x', 1000) FROM generate_series(1, 50000)").await.unwrap();
+    let extra: f64 = work.ask("SELECT pg_tablespace_size('extra')::float8").await.unwrap();
+    agent.wait_series(&of("pharos_postgres_tablespace_size_bytes", &[("tablespace", "extra")]), |bytes| bytes == extra).await;
+    agent.wait_series(&default, |bytes| (bytes - all).abs() < 0.01 * all).await;
     agent.wait_series(&of("pharos_postgres_wal_directory_size_bytes", &[]), |bytes| bytes >= 16.0 * 1024.0 * 1024.0).await;
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"sizes\"}}", server_id(server.port()));
     let before = agent.wait_series(&runs, |_| true).await;
@@ -195,16 +206,20 @@ async fn a_setting_that_was_changed_while_nobody_watched_is_told_afterwards_and_
     let (tasks, _stop) = runtime_tasks();
     let server = newest(&[], &tasks).await;
     let work = session(&server, "postgres").await;
-    let config = postgres_config("app", &server);
+    // Long enough for plugins, which are compiled by then, to see the first reading.
+    let config = format!("[collect]\nbudget = 1.0\n[collect.interval]\nsettings = \"5s\"\n{}", postgres_config("app", &server));
     let agent = TestAgent::start(&config).await;
     let work_mem = series("pharos_postgres_setting", server.port(), &[("setting", "work_mem")]);
     agent.wait_series(&work_mem, |bytes| bytes == 4.0 * 1024.0 * 1024.0).await;
+    agent.wait_plugin("postgres-essentials", |plugin| plugin["state"] == "serving").await;
     let folder = agent.stop().await;
     work.run("ALTER SYSTEM SET work_mem = '8MB'").await.unwrap();
     work.run("SELECT pg_reload_conf()").await.unwrap();
     let told = [("setting", "work_mem"), ("before", "4096"), ("after", "8192")];
     let agent = TestAgent::start_in(folder, &config, shipped()).await;
     wait_row(&agent, &server, "setting_changes", &told).await;
+    let is_found = |alerts: &Value| item(alerts, "rule", "settings-changed").is_some();
+    agent.wait_json("/api/database/alerts", is_found).await;
     let folder = agent.stop().await;
     // The next one knows of it as well, and tells it as no news.
     let agent = TestAgent::start_in(folder, &config, shipped()).await;

@@ -150,8 +150,13 @@ async fn a_clock_that_is_set_makes_no_lag_no_age_and_no_rate() {
     let replicas = [standby.url(MONITORING_ROLE, "postgres")];
     let intervals = ["server", "activity", "locks", "database", "replication", "topology", "horizon", "tables", "agent"];
     let intervals: String = intervals.iter().map(|name| format!("{name} = \"200ms\"\n")).collect();
+    // Each question of the agent's is a transaction. Over an hour there would be as good as none of them in a second.
+    let busy = format!(
+        "[[plugin.threshold.settings.rules]]\nid = \"busy\"\nmetric = \"pharos_postgres_commits_total\"\nreading = \"rate\"\nabove = 1\nseverity = \"info\"\nmatch = {{ datname = \"postgres\", server = \"{}\" }}\n",
+        server_id(primary.port())
+    );
     let config = format!(
-        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect]\nbudget = 1.0\n[collect.interval]\nsample = \"100ms\"\n{intervals}{}replicas = {replicas:?}\n",
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect]\nbudget = 1.0\n[collect.interval]\nsample = \"100ms\"\n{intervals}{}replicas = {replicas:?}\n{busy}",
         postgres_config("app", &primary),
     );
     std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
@@ -169,6 +174,8 @@ async fn a_clock_that_is_set_makes_no_lag_no_age_and_no_rate() {
     let all = |metrics: &str| measured.iter().all(|name| !values(metrics, &[name]).is_empty());
     eventually("everything is measured", async || all(&ask(port, "/metrics").await)).await;
     let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"replication\"}}", server_id(standby.port()));
+    let is_busy = |states: &[(String, String)]| states.contains(&("busy".to_owned(), "firing".to_owned()));
+    eventually("the rate is known", async || is_busy(&states(&alerts(port).await))).await;
     let read = async || {
         let metrics = ask(port, "/metrics").await;
         (
@@ -179,7 +186,11 @@ async fn a_clock_that_is_set_makes_no_lag_no_age_and_no_rate() {
     for step in STEPS_S {
         set_clock(&clock, step);
         let (before, _) = read().await;
-        eventually("it is read on", async || read().await.0 >= before + 5.0).await;
+        eventually("it is read on", async || {
+            assert!(is_busy(&states(&alerts(port).await)), "a step to {step} s made a false rate");
+            read().await.0 >= before + 5.0
+        })
+        .await;
         let (_, metrics) = read().await;
         assert!(all(&metrics), "after a step to {step} s something is not measured: {metrics}");
         let false_ages: Vec<_> = values(&metrics, &measured).into_iter().filter(|(_, seconds)| !(0.0..1_800.0).contains(seconds)).collect();

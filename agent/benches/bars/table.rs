@@ -19,7 +19,7 @@ impl Table {
         let ratio = measured.as_secs_f64() / peer.1.as_secs_f64();
         self.rows.push([
             what.to_owned(),
-            bar.map(|bar| format!("<= {bar:.1}x {}", peer.0)).unwrap_or_default(),
+            bar.map(|bar| format!("<= {bar:.2}x {}", peer.0)).unwrap_or_default(),
             format!("{measured:.1?}, {} {:.1?}", peer.0, peer.1),
             format!("{ratio:.2}x"),
             bar.map(|bar| verdict(ratio <= bar)).unwrap_or_default(),

@@ -14,6 +14,7 @@ pub mod alert;
 pub mod archive;
 pub mod bloat;
 pub mod budget;
+pub mod cluster;
 pub mod delta;
 pub mod dispatch;
 pub mod finding;

@@ -73,16 +73,9 @@ impl SettingHistory {
         count.min(CHANGES_MAX)
     }
 
-    /// Nothing was read yet.
-    pub fn is_empty(&self) -> bool {
-        self.known.is_none()
-    }
-
-    /// Goes on with what was stored of an earlier history, where nothing was read since.
-    pub fn recall(&mut self, earlier: Self) {
-        if self.is_empty() {
-            *self = Self { changes_total: 0, ..earlier };
-        }
+    /// The latest changes, this many, the oldest of them first.
+    pub fn latest(&self, count: usize) -> impl Iterator<Item = &SettingChange> {
+        self.changes.iter().skip(self.changes.len().saturating_sub(count))
     }
 
     /// The oldest first.
@@ -244,14 +237,11 @@ mod tests {
         history.observe(read(&[("work_mem", "8192"), ("primary_conninfo", "password=one")]), 2);
         let stored = serde_json::to_value(&history).unwrap();
         assert_eq!(stored["known"]["primary_conninfo"], serde_json::json!({ "shown": "(hidden)", "is_default": false }));
-        let mut history = SettingHistory::default();
-        history.recall(serde_json::from_value(stored).unwrap());
+        let mut history: SettingHistory = serde_json::from_value(stored).unwrap();
         let news = history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=two")]), 3);
-        assert_eq!((news, history.changes_total()), (1, 1));
+        assert_eq!((news, history.changes_total(), history.latest(1).count()), (1, 1, 1));
         assert_eq!(told(&history), ["work_mem: 4096 -> 8192", "work_mem: 8192 -> 1024"]);
         assert_eq!(history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=three")]), 4), 1);
-        history.recall(SettingHistory::default());
-        assert_eq!(history.changes().count(), 3, "what was read since counts");
     }
 
     #[test]

@@ -1,14 +1,24 @@
 //! What collectors of one server keep from one run of the agent to the next.
 //!
-//! Everything here is a help: without the store, or while it does not answer, a collector goes on with what it knows.
+//! Everything here is a help: without the store, or while it does not answer, a collector goes on with what it knows, and waits for it a
+//! second in a minute at most.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pharos_model::alert::Now;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tracing::warn;
 
-use crate::clock::Clock;
 use crate::store::{Event, NoteKey, Store, StoreError};
 use crate::telemetry::logs::chain;
+
+/// How long a collector waits for the store.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How long a store that failed is left alone.
+const REST: Duration = Duration::from_mins(1);
 
 /// A handle; whoever looks at a server only once has none of the store.
 #[derive(Debug, Clone, Default)]
@@ -19,26 +29,25 @@ pub struct Notebook {
 #[derive(Debug, Clone)]
 struct Place {
     store: Store,
-    clock: Clock,
     /// The id of the server's subject.
     server: String,
+    /// By the monotonic clock.
+    rests_until: Arc<Mutex<Duration>>,
 }
 
-impl Place {
-    fn key(&self, collector: &'static str, topic: &str) -> NoteKey {
-        NoteKey { server: self.server.clone(), collector, topic: topic.to_owned() }
-    }
-}
+/// The store did not answer, or is left alone because it did not: nobody knows yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAnswer;
 
 impl Notebook {
-    pub fn new(store: Store, clock: Clock, server: String) -> Self {
-        Self { place: Some(Place { store, clock, server }) }
+    pub fn new(store: Store, server: String) -> Self {
+        Self { place: Some(Place { store, server, rests_until: Arc::default() }) }
     }
 
-    /// What `collector` noted of `topic` last. An error means that nobody knows yet: it should be asked for again.
-    pub async fn read<T: DeserializeOwned>(&self, collector: &'static str, topic: &str) -> Result<Option<T>, StoreError> {
+    /// What `collector` noted of `topic` last.
+    pub async fn read<T: DeserializeOwned>(&self, collector: &'static str, topic: &str, now: Now) -> Result<Option<T>, NoAnswer> {
         let Some(place) = &self.place else { return Ok(None) };
-        let Some(note) = place.store.note(place.key(collector, topic)).await? else { return Ok(None) };
+        let Some(note) = place.ask(place.store.note(place.key(collector, topic)), now).await? else { return Ok(None) };
         let read = serde_json::from_str(&note);
         if let Err(err) = &read {
             let server = &place.server;
@@ -47,23 +56,41 @@ impl Notebook {
         Ok(read.ok())
     }
 
-    /// Takes the place of what `collector` noted of `topic` before; says whether that was done.
-    pub async fn write(&self, collector: &'static str, topic: &str, note: &(impl Serialize + Sync)) -> bool {
-        let Some(place) = &self.place else { return true };
-        let Ok(note) = serde_json::to_string(note) else { return false };
-        let stored = place.store.put_note(place.key(collector, topic), note, place.clock.wall_ms()).await;
-        if let Err(err) = &stored {
-            warn!(server = place.server, collector, topic, error = chain(err), "a note of `{collector}` could not be stored");
-        }
-        stored.is_ok()
+    /// Takes the place of what `collector` noted of `topic` before, and records what happened by it as events of this kind.
+    pub async fn write(
+        &self,
+        collector: &'static str,
+        topic: &str,
+        note: &(impl Serialize + Sync),
+        (kind, happened): (&str, Vec<Value>),
+        now: Now,
+    ) -> Result<(), NoAnswer> {
+        let Some(place) = &self.place else { return Ok(()) };
+        let note = serde_json::to_string(note).map_err(|_| NoAnswer)?;
+        let event = |detail| Event { at_ms: now.wall_ms, kind: kind.to_owned(), subject: place.server.clone(), detail };
+        let happened = happened.into_iter().map(event).collect();
+        place.ask(place.store.put_note(place.key(collector, topic), note, happened, now.wall_ms), now).await
+    }
+}
+
+impl Place {
+    fn key(&self, collector: &'static str, topic: &str) -> NoteKey {
+        NoteKey { server: self.server.clone(), collector, topic: topic.to_owned() }
     }
 
-    /// Something happened on this server.
-    pub async fn record(&self, kind: &str, detail: serde_json::Value) {
-        let Some(Place { store, clock, server }) = &self.place else { return };
-        let event = Event { at_ms: clock.wall_ms(), kind: kind.to_owned(), subject: server.clone(), detail };
-        if let Err(err) = store.record(event).await {
-            warn!(server, error = chain(&err), "an event could not be stored");
+    async fn ask<T>(&self, answer: impl Future<Output = Result<T, StoreError>>, now: Now) -> Result<T, NoAnswer> {
+        if now.monotonic < *self.rests_until() {
+            return Err(NoAnswer);
         }
+        let answer = tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or(Err(StoreError::DeadlineExceeded));
+        answer.map_err(|err| {
+            *self.rests_until() = now.monotonic + REST;
+            warn!(server = self.server, error = chain(&err), "what collectors know is not stored for {REST:?}");
+            NoAnswer
+        })
+    }
+
+    fn rests_until(&self) -> std::sync::MutexGuard<'_, Duration> {
+        self.rests_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,9 +2,9 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{Store, StoreError};
+use super::{Event, Store, StoreError, events};
 
-/// Notes that are kept: one or two of each datname, those of servers that nobody watches any more included.
+/// Notes that are kept: one of each server and one of each datname, those of servers that nobody watches any more included.
 const NOTES_MAX: i64 = 5_000;
 
 /// Whose note it is, and what it is about.
@@ -26,17 +26,23 @@ impl Store {
         .await
     }
 
-    /// Takes the place of the note before. Those written longest ago are forgotten beyond the bound.
-    pub async fn put_note(&self, key: NoteKey, note: String, now_ms: u64) -> Result<(), StoreError> {
+    /// Takes the place of the note before; what happened is stored with it or not at all. The notes written longest ago are forgotten
+    /// beyond the bound.
+    pub async fn put_note(&self, key: NoteKey, note: String, happened: Vec<Event>, now_ms: u64) -> Result<(), StoreError> {
         let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         self.spare(move |connection| {
             let transaction = connection.transaction()?;
             transaction.execute(
-                "INSERT OR REPLACE INTO notes (server, collector, topic, note, written_at_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![key.server, key.collector, key.topic, note, now_ms],
+                "INSERT OR REPLACE INTO notes (server, collector, topic, written_at_ms, note) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![key.server, key.collector, key.topic, now_ms, note],
             )?;
-            let oldest = "SELECT server, collector, topic FROM notes ORDER BY written_at_ms DESC LIMIT -1 OFFSET ?1";
-            transaction.execute(&format!("DELETE FROM notes WHERE (server, collector, topic) IN ({oldest})"), params![NOTES_MAX])?;
+            let count: i64 = transaction.query_row("SELECT count(*) FROM notes", [], |row| row.get(0))?;
+            if count > NOTES_MAX {
+                let oldest = "SELECT server, collector, topic FROM notes ORDER BY written_at_ms LIMIT ?1";
+                let forget = format!("DELETE FROM notes WHERE (server, collector, topic) IN ({oldest})");
+                transaction.execute(&forget, params![count - NOTES_MAX])?;
+            }
+            events::append(&transaction, &happened)?;
             transaction.commit()
         })
         .await

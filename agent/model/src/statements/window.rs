@@ -88,6 +88,8 @@ fn log_normal_p95(mean: f64, stddev: f64) -> f64 {
 mod tests {
     use proptest::{collection::vec, prelude::*};
 
+    use super::*;
+
     /// The calls of both.
     fn join(a: Moments, b: Moments) -> Moments {
         let count = a.count + b.count;
@@ -101,8 +103,6 @@ mod tests {
             squares: a.squares + b.squares + apart * apart * a.count * b.count / count,
         }
     }
-
-    use super::*;
 
     fn moments(times: &[f64]) -> Moments {
         let count = times.len() as f64;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::cluster::Cluster;
 use pharos_model::settings::{SettingHistory, SettingRead, number, shown};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use tracing::info;
 
 use super::need_all_stats;
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts, Notebook};
+use crate::collect::{CollectError, Collector, Facts, NoAnswer, Notebook};
 use crate::postgres::Session;
 
 pub const NAME: &str = "settings";
@@ -97,13 +98,30 @@ pub struct Settings {
     interval: Duration,
     history: SettingHistory,
     notebook: Notebook,
-    /// Whether it is known what an earlier run of the agent had read.
+    cluster: Cluster,
+    /// Whether it is known what an earlier run of the agent had read, or asked for in vain so often that it does not matter.
     is_recalled: bool,
+    recalls: u32,
+    /// Whether the count of changes was told: it begins with 0, so that what changed while nobody watched is an increase, too.
+    is_count_told: bool,
+    is_noted: bool,
 }
+
+/// Readings that wait for what was noted, before changes are told without it.
+const RECALLS_MAX: u32 = 10;
 
 impl Settings {
     pub fn new(interval: Duration, notebook: Notebook) -> Self {
-        Self { interval, history: SettingHistory::default(), notebook, is_recalled: false }
+        Self {
+            interval,
+            history: SettingHistory::default(),
+            notebook,
+            cluster: Cluster::default(),
+            is_recalled: false,
+            recalls: 0,
+            is_count_told: false,
+            is_noted: false,
+        }
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
@@ -115,35 +133,57 @@ impl Settings {
             value: setting.value.map(str::to_owned),
             is_default: setting.is_default,
         });
-        self.observe(read, session.system_identifier().unwrap_or_default(), now).await;
+        if self.recall(now).await {
+            self.observe(read, &Cluster::new(session.system_identifier()), now).await;
+        }
+        let changes_total = if self.is_count_told { self.history.changes_total() } else { 0 };
+        self.is_count_told |= self.is_recalled;
         let pending = settings.iter().filter(|setting| setting.pending_restart).count();
         let mut families = vec![
             Family::scalar("pharos_postgres_settings_pending_restart", pending as f64),
-            Family::scalar("pharos_postgres_setting_changes_total", self.history.changes_total() as f64),
+            Family::scalar("pharos_postgres_setting_changes_total", changes_total as f64),
         ];
         families.extend(measured(&settings));
         let tables = vec![listed(&settings), self.changes()];
         Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
     }
 
-    /// Compares with what was read before, by an earlier run of the agent as well, and tells what changed.
-    async fn observe(&mut self, read: impl Iterator<Item = SettingRead>, system: &str, now: Now) {
-        if !self.is_recalled
-            && let Ok(earlier) = self.notebook.read::<SettingNote>(NAME, "").await
-        {
-            earlier.into_iter().filter(|earlier| earlier.system == system).for_each(|earlier| self.history.recall(earlier.history));
-            self.is_recalled = true;
+    /// Finds out what an earlier run of the agent had read; says whether that is settled.
+    async fn recall(&mut self, now: Now) -> bool {
+        if self.is_recalled {
+            return true;
         }
-        let is_first = self.history.is_empty();
+        self.recalls += 1;
+        match self.notebook.read::<SettingNote>(NAME, "", now).await {
+            Ok(earlier) => {
+                self.is_recalled = true;
+                if let Some(SettingNote { cluster, history }) = earlier {
+                    (self.cluster, self.history) = (cluster, history);
+                }
+            }
+            Err(NoAnswer) => self.is_recalled = self.recalls >= RECALLS_MAX,
+        }
+        self.is_recalled
+    }
+
+    /// Compares with what was read before, by an earlier run of the agent as well, and tells what changed. Another cluster is configured
+    /// by somebody else.
+    async fn observe(&mut self, read: impl Iterator<Item = SettingRead>, cluster: &Cluster, now: Now) {
+        if !self.cluster.may_be(cluster) {
+            (self.cluster, self.history, self.is_noted) = (cluster.clone(), SettingHistory::default(), false);
+        }
+        self.cluster.learn(cluster);
         let new = self.history.observe(read, now.wall_ms);
-        for change in self.history.changes().rev().take(new) {
+        self.is_noted &= new == 0;
+        let mut happened = Vec::new();
+        for change in self.history.latest(new) {
             let [before, after] = [&change.before, &change.after].map(|value| value.as_deref().unwrap_or("not there"));
             info!(setting = change.setting, before, after, "a setting was changed: {} is now `{after}`", change.setting);
-            let detail = json!({ "setting": change.setting, "before": change.before, "after": change.after });
-            self.notebook.record("setting", detail).await;
+            happened.push(json!({ "setting": change.setting, "before": change.before, "after": change.after }));
         }
-        if self.is_recalled && (is_first || new > 0) {
-            self.notebook.write(NAME, "", &SettingNote { system: system.to_owned(), history: self.history.clone() }).await;
+        if !self.is_noted {
+            let note = SettingNote { cluster: self.cluster.clone(), history: self.history.clone() };
+            self.is_noted = self.notebook.write(NAME, "", &note, ("setting", happened), now).await.is_ok();
         }
     }
 
@@ -165,8 +205,7 @@ impl Settings {
 /// What is kept over a restart of the agent.
 #[derive(Serialize, Deserialize)]
 struct SettingNote {
-    /// The cluster's system identifier: another one is configured by somebody else.
-    system: String,
+    cluster: Cluster,
     history: SettingHistory,
 }
 

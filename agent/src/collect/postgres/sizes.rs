@@ -100,8 +100,11 @@ impl Sizes {
     fn add_up(&mut self, named: &[Named]) {
         let Some(tablespace) = default_tablespace(named) else { return };
         let datnames = named.iter().filter(|named| named.kind == Kind::Datname);
-        let bytes = datnames.map(|named| self.sized.get(&(Kind::Datname, named.oid))?.bytes).sum();
-        self.sized.insert((Kind::Tablespace, tablespace.oid), Sized { run: self.runs, bytes });
+        let bytes: Option<f64> = datnames.map(|named| self.sized.get(&(Kind::Datname, named.oid))?.bytes).sum();
+        // Where one of them was dropped meanwhile, the sum of the last run is nearer than none.
+        if bytes.is_some() {
+            self.sized.insert((Kind::Tablespace, tablespace.oid), Sized { run: self.runs, bytes });
+        }
     }
 
     /// Asks for as many as there is time for, those first that were not asked for the longest.

@@ -33,8 +33,8 @@ pub struct Statements {
     own: OwnStatements,
     counted: DetailSet,
     names: Names,
-    /// Of the server's counters; what is known is of this one.
-    epoch: u64,
+    /// Of the server's counters, and the major version whose columns the extension has; what is known is of these.
+    source: (u64, u32),
     /// Reads since the last whole one.
     partial_reads: u32,
 }
@@ -48,17 +48,18 @@ impl Statements {
             own: OwnStatements::default(),
             counted: DetailSet::default(),
             names: Names::default(),
-            epoch: 0,
+            source: (0, 0),
             partial_reads: 0,
         }
     }
 
-    /// Reads what changed since the last time, or everything. A datname or role of another name would make new entries of its old ones,
-    /// so then it begins anew.
+    /// Reads what changed since the last time, or everything. Another server, more columns, and a datname or role of another name make
+    /// new entries of old ones, so then it begins anew.
     async fn read(&mut self, session: &Session, extension: &Extension) -> Result<View, CollectError> {
-        if self.epoch != session.epoch() {
-            (self.epoch, self.names) = (session.epoch(), Names::default());
-            self.partial_reads = PARTIAL_READS_MAX;
+        let source = (session.epoch(), extension.major);
+        if self.source != source {
+            (self.source, self.names) = (source, Names::default());
+            self.accounts.begin_anew();
         }
         let wants_all = self.partial_reads >= PARTIAL_READS_MAX;
         let known = |info| self.accounts.known_states(info).filter(|_| !wants_all);

@@ -1,4 +1,5 @@
--- The same with what extension version 1.10 counts: JIT, and the times of temporary blocks.
+-- Counters of entries that are in no known state ($1), without their texts; names are null where the datname or the role was dropped.
+-- Extension version 1.10 counts JIT and the times of temporary blocks.
 SELECT s.dbid,
        s.userid,
        d.datname::text AS datname,
@@ -34,7 +35,7 @@ SELECT s.dbid,
        h.state
 FROM {entries} s
 CROSS JOIN LATERAL (
-    SELECT hashint8extended(s.calls # (s.toplevel::int4::int8 << 62),
+    SELECT hashint8extended((s.calls + s.plans) # (s.toplevel::int4::int8 << 62),
                             s.queryid # (s.dbid::int8 << 32 | s.userid::int8)) AS state
 ) h
 LEFT JOIN pg_database d ON d.oid = s.dbid

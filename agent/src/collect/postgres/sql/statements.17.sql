@@ -1,5 +1,6 @@
--- The same from extension version 1.11 on: an entry says since when it counts, which is part of its state, and the times of shared and of
--- local blocks are apart; they were one before, and are one here.
+-- Counters of entries that are in no known state ($1), without their texts; names are null where the datname or the role was dropped. From
+-- extension version 1.11 on an entry says since when it counts, which is part of its state, and the times of shared and of local blocks
+-- are apart; they were one before, and are one here.
 SELECT s.dbid,
        s.userid,
        d.datname::text AS datname,
@@ -35,7 +36,7 @@ SELECT s.dbid,
        h.state
 FROM {entries} s
 CROSS JOIN LATERAL (
-    SELECT hashint8extended(s.calls # hashfloat8extended(date_part('epoch', s.stats_since), s.toplevel::int4),
+    SELECT hashint8extended((s.calls + s.plans) # hashfloat8extended(date_part('epoch', s.stats_since), s.toplevel::int4),
                             s.queryid # (s.dbid::int8 << 32 | s.userid::int8)) AS state
 ) h
 LEFT JOIN pg_database d ON d.oid = s.dbid

@@ -1,5 +1,5 @@
 -- Counters of entries, without their texts: reading the texts costs sixteen times as much. Those that are in a state which is known ($1) are
--- left out. A state is a hash of what changes with each call; names are null where the datname or the role was dropped.
+-- left out. A state is a hash of what goes up whenever anything does; names are null where the datname or the role was dropped.
 SELECT s.dbid,
        s.userid,
        d.datname::text AS datname,
@@ -35,7 +35,7 @@ SELECT s.dbid,
        h.state
 FROM {entries} s
 CROSS JOIN LATERAL (
-    SELECT hashint8extended(s.calls # (s.toplevel::int4::int8 << 62),
+    SELECT hashint8extended((s.calls + s.plans) # (s.toplevel::int4::int8 << 62),
                             s.queryid # (s.dbid::int8 << 32 | s.userid::int8)) AS state
 ) h
 LEFT JOIN pg_database d ON d.oid = s.dbid

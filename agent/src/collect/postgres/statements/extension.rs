@@ -22,8 +22,6 @@ const STATEMENTS: Versioned = Versioned::new(&[
 const READ_MAX: i64 = 20_000;
 /// All of them, where they cannot be more.
 const ALL: &str = "{schema}.pg_stat_statements(false)";
-/// Those that took most time, for which the server has to sort them.
-const FOREMOST: &str = "(SELECT * FROM {schema}.pg_stat_statements(false) e ORDER BY e.total_exec_time DESC LIMIT 20000)";
 
 /// The columns of the details. One that the extension does not have is null in each row.
 const DETAILS: [(&str, Detail); 17] = [
@@ -49,7 +47,10 @@ const DETAILS: [(&str, Detail); 17] = [
 pub struct Extension {
     pub schema: String,
     pub entries_max: f64,
-    major: u32,
+    /// Of the server whose columns it has.
+    pub major: u32,
+    /// Parameters of our statements would cost more than they spare.
+    must_ask_briefly: bool,
 }
 
 /// What was read of the view.
@@ -116,14 +117,19 @@ impl Extension {
                 )));
             }
         };
-        Ok(Self { schema: schema.to_owned(), major, entries_max: row.number("entries_max")?.unwrap_or(0.0) })
+        Ok(Self {
+            schema: schema.to_owned(),
+            major,
+            entries_max: row.number("entries_max")?.unwrap_or(0.0),
+            must_ask_briefly: row.field("must_ask_briefly")?,
+        })
     }
 
     /// Reads what there is, within bounds; `known` tells, by what the server says of evictions and resets, which states need not be read
     /// again. What was reset meanwhile is a mixture of two times, so all of it is read once more; a second reset counts as a later one.
     pub async fn read(&self, session: &Session, known: impl FnOnce(StatementsInfo) -> Option<Vec<i64>>) -> Result<View, CollectError> {
         let before = self.info(session).await?;
-        let states = known(before.0).filter(|_| self.has_room());
+        let states = known(before.0).filter(|_| self.has_room() && !self.must_ask_briefly);
         let rows = self.rows(session, states.as_deref().unwrap_or_default()).await?;
         let after = self.info(session).await?;
         if after.0.stats_reset == before.0.stats_reset {
@@ -139,8 +145,10 @@ impl Extension {
     }
 
     async fn rows(&self, session: &Session, states: &[i64]) -> Result<Vec<Row>, CollectError> {
-        let entries = if self.has_room() { ALL } else { FOREMOST };
-        let sql = self.sql(&STATEMENTS.sql(self.major).replace("{entries}", entries));
+        // Those that took most time; the server has to sort them for that.
+        let foremost = || format!("(SELECT * FROM {ALL} e ORDER BY e.total_exec_time DESC LIMIT {READ_MAX})");
+        let entries = if self.has_room() { ALL.to_owned() } else { foremost() };
+        let sql = self.sql(&STATEMENTS.sql(self.major).replace("{entries}", &entries));
         query_with(session, NAME, &sql, &[(&states, Type::INT8_ARRAY)]).await
     }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::cluster::Cluster;
 use pharos_model::index_facts::{FirstSeen, UsageSettings};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
@@ -87,7 +88,7 @@ impl Indexes {
         let relations = self.relations.of(session, NAME, now).await?;
         let surroundings = &relations.surroundings;
         let (known, is_time) = self.kept.enter(surroundings.datname_oid, surroundings.reset_at);
-        known.enter(session.system_identifier().unwrap_or_default());
+        known.enter(&Cluster::new(session.system_identifier()));
         let mark = mark(&relations);
         let looks = is_time || known.mark != mark;
         if looks {
@@ -95,7 +96,7 @@ impl Indexes {
             known.estimates = Arc::new(bloat::of_indexes(session, NAME, &relations).await?);
             known.mark = mark;
         }
-        known.meet(&relations, &self.notebook).await;
+        known.meet(&relations, &self.notebook, now).await;
         let indexes = known.definitions.with_counters(&relations);
         let (index_facts, schema_facts) = facts::judge(&relations, &indexes, known, &self.usage);
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
@@ -110,27 +111,28 @@ impl Indexes {
 
 impl Known {
     /// Nothing is known of another cluster behind the same address.
-    fn enter(&mut self, system: &str) {
-        if !self.first_seen.is_of(system) {
-            *self = Self { first_seen: FirstSeen::of(system), ..Self::default() };
+    fn enter(&mut self, cluster: &Cluster) {
+        if !self.first_seen.is_of(cluster) {
+            *self = Self { first_seen: FirstSeen::of(cluster.clone()), ..Self::default() };
         }
     }
 
     /// Remembers since when each unused index is known. Of one that is read, the server's own statistics say enough.
-    async fn meet(&mut self, relations: &Relations, notebook: &Notebook) {
+    async fn meet(&mut self, relations: &Relations, notebook: &Notebook, now: Now) {
         let surroundings = &relations.surroundings;
         let unused = relations.indexes.iter().filter(|index| index.scans == 0 && index.is_users()).map(|index| index.oid);
         self.is_noted &= !self.first_seen.meet(unused, surroundings.asked_at);
         let topic = surroundings.datname_oid.to_string();
         if !self.is_recalled
-            && let Ok(earlier) = notebook.read::<FirstSeen>(NAME, &topic).await
+            && let Ok(earlier) = notebook.read::<FirstSeen>(NAME, &topic, now).await
         {
-            earlier.iter().for_each(|earlier| self.first_seen.remember(earlier));
+            earlier.iter().for_each(|earlier| self.first_seen.recall(earlier));
             self.is_recalled = true;
         }
         // Before that, what was noted knows more.
         if self.is_recalled && !self.is_noted {
-            self.is_noted = notebook.write(NAME, &topic, &self.first_seen).await;
+            let nothing = ("", Vec::new());
+            self.is_noted = notebook.write(NAME, &topic, &self.first_seen.note(), nothing, now).await.is_ok();
         }
     }
 }

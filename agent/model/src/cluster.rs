@@ -1,0 +1,44 @@
+//! Which cluster answers at an address, as far as that is known.
+
+use serde::{Deserialize, Serialize};
+
+/// A system identifier (pg_control_system), or none yet. Some services tell it to nobody, and one question for it can fail, so where it is
+/// not known it may be any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cluster(Option<String>);
+
+impl Cluster {
+    pub fn new(system_identifier: Option<&str>) -> Self {
+        Self(system_identifier.map(str::to_owned))
+    }
+
+    /// Whether both may be the same.
+    pub fn may_be(&self, other: &Self) -> bool {
+        self.0.as_ref().zip(other.0.as_ref()).is_none_or(|(one, other)| one == other)
+    }
+
+    /// Keeps what is known, and learns what `other` knows more.
+    pub fn learn(&mut self, other: &Self) {
+        if self.0.is_none() {
+            self.0.clone_from(&other.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_known_may_be_any_and_is_known_from_then_on() {
+        let [nobody, one, other] = [None, Some("7412"), Some("8")].map(Cluster::new);
+        assert!(nobody.may_be(&one) && one.may_be(&nobody) && one.may_be(&one) && !one.may_be(&other));
+        let mut known = nobody.clone();
+        for seen in [&nobody, &one, &nobody] {
+            known.learn(seen);
+        }
+        assert_eq!(known, one);
+        assert!(!known.may_be(&other));
+    }
+}
