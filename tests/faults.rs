@@ -2,13 +2,15 @@
 
 mod refused;
 
+use std::time::Duration;
+
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};
 use pharos::demo::session::Session;
 use pharos_model::delta::Quantity;
 use serde_json::Value;
 
 use crate::fixture::{
-    TestAgent, eventually, item, part_name, postgres, postgres_config, postgres_with, redis, redis_config, runtime_tasks, series,
+    PATIENCE, TestAgent, eventually, item, part_name, postgres, postgres_config, postgres_with, redis, redis_config, runtime_tasks, series,
     server_id, shipped,
 };
 
@@ -349,6 +351,45 @@ async fn a_locked_catalog_fails_one_collector_and_no_other() {
     agent.wait_series(&failures, |failures| failures > before).await;
     holder.run("COMMIT").await.unwrap();
     wait_whole(&agent, &server).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_catalog_that_no_new_session_gets_past_keeps_two_of_ours_waiting_at_most() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    server.create_database("shop").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    wait_whole(&agent, &server).await;
+    let [home, shop] = [session(&server).await, server.connect(SUPERUSER, "shop").await.unwrap()];
+    let accepting = series("pharos_postgres_accepting_connections", server.port(), &[]);
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"accept\"}}", server_id(server.port()));
+    // Sessions that begin cannot be seen in pg_stat_activity yet, but as processes.
+    let title = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let is_beginning = |title: &String| title.contains(&format!(": {MONITORING_ROLE} ")) && title.contains("startup waiting");
+    let beginning = || server.pids().into_iter().map(title).filter(is_beginning).count();
+    for (datname, holder) in [("shop", &shop), ("postgres", &home)] {
+        // As VACUUM FULL pg_class does for as long as it runs.
+        holder.run("BEGIN; LOCK TABLE pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let started = tokio::time::Instant::now();
+        while beginning() == 0 {
+            assert!(started.elapsed() < PATIENCE, "no session waits in {datname}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let before = agent.wait_series(&runs, |_| true).await;
+        while agent.series(&runs).await.unwrap() < before + 8.0 {
+            let waiting = beginning();
+            assert!(waiting <= 2, "{waiting} sessions wait in {datname}");
+        }
+        // Only what is asked in the monitor's own datname tells of the server.
+        if datname == "postgres" {
+            agent.wait_series(&accepting, |accepting| accepting == 0.0).await;
+        } else {
+            assert_ne!(agent.series(&accepting).await, Some(0.0), "a lock in another datname closes no server");
+        }
+        holder.run("COMMIT").await.unwrap();
+        agent.wait_series(&accepting, |accepting| accepting == 1.0).await;
+        wait_whole(&agent, &server).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,9 +1,10 @@
 //! Opening a session, within a deadline, with a reason when it fails.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -22,6 +23,9 @@ use crate::config::secret::{SecretError, SecretSource};
 const SESSIONS_MAX: usize = 2;
 /// How long a session that just ended may take to leave.
 const PLACE_MAX: Duration = Duration::from_millis(200);
+/// How long an attempt that the server does not answer keeps its place: behind it a backend may wait for a lock on the catalogue, which
+/// nothing can end from here. Past this the connection is given up, whatever it was.
+const ATTEMPT_MAX: Duration = Duration::from_mins(15);
 /// How long the end of the agent waits for a server to take a session's farewell.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -42,20 +46,42 @@ pub struct Connector {
 
 /// The bound on sessions with one server, shared by everybody who opens them.
 #[derive(Debug, Clone)]
-pub struct Places(Arc<Semaphore>);
+pub struct Places {
+    free: Arc<Semaphore>,
+    /// By datname: attempts that nobody waits for any more, while they last.
+    hanging: Arc<Mutex<HashMap<String, Weak<Attempt>>>>,
+}
+
+/// Lives as long as somebody tries to open a session.
+#[derive(Debug)]
+struct Attempt;
 
 impl Default for Places {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(SESSIONS_MAX)))
+        Self { free: Arc::new(Semaphore::new(SESSIONS_MAX)), hanging: Arc::default() }
     }
 }
 
 impl Places {
     async fn take(&self) -> Result<OwnedSemaphorePermit, ConnectError> {
-        match tokio::time::timeout(PLACE_MAX, Arc::clone(&self.0).acquire_owned()).await {
+        match tokio::time::timeout(PLACE_MAX, Arc::clone(&self.free).acquire_owned()).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(ConnectError::NoPlace),
         }
+    }
+
+    fn has_one_hanging(&self, datname: &str) -> bool {
+        self.hanging().get(datname).is_some_and(|attempt| attempt.strong_count() > 0)
+    }
+
+    fn leave_hanging(&self, datname: &str, attempt: Weak<Attempt>) {
+        let mut hanging = self.hanging();
+        hanging.retain(|_, attempt| attempt.strong_count() > 0);
+        hanging.insert(datname.to_owned(), attempt);
+    }
+
+    fn hanging(&self) -> MutexGuard<'_, HashMap<String, Weak<Attempt>>> {
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,11 +152,40 @@ impl Connector {
         connector
     }
 
-    /// Opens a session whose limits are set.
+    /// Opens a session whose limits are set. An attempt that was given up keeps its place until the server answers it, and meanwhile no
+    /// other one is made to the same datname: it would wait there as well.
     pub async fn connect(&self) -> Result<Session, ConnectError> {
-        let deadline = self.collect.connect_timeout;
+        let (datname, deadline) = (&self.address.datname, self.collect.connect_timeout);
+        if self.places.has_one_hanging(datname) {
+            return Err(ConnectError::DeadlineExceeded(deadline));
+        }
         let place = self.places.take().await?;
-        tokio::time::timeout(deadline, self.open(place)).await.unwrap_or(Err(ConnectError::DeadlineExceeded(deadline)))
+        let (opened, session) = oneshot::channel();
+        let attempt = Arc::new(Attempt);
+        let hanging = Arc::downgrade(&attempt);
+        self.tasks.spawn(self.clone().attempt(place, attempt, opened));
+        match tokio::time::timeout(deadline, session).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(_)) => Err(ConnectError::DeadlineExceeded(deadline)),
+            Err(_) => {
+                self.places.leave_hanging(datname, hanging);
+                Err(ConnectError::DeadlineExceeded(deadline))
+            }
+        }
+    }
+
+    /// Opens a session for whoever waits for it; where nobody does any more it is closed.
+    async fn attempt(self, place: OwnedSemaphorePermit, attempt: Arc<Attempt>, opened: oneshot::Sender<Result<Session, ConnectError>>) {
+        let left_behind = async {
+            self.stop.cancelled().await;
+            tokio::time::sleep(FAREWELL_MAX).await;
+        };
+        tokio::select! {
+            session = self.open(place) => drop(opened.send(session)),
+            () = left_behind => {}
+            () = tokio::time::sleep(ATTEMPT_MAX) => debug!(server = self.address.id(), "an attempt that was never answered is given up"),
+        }
+        drop(attempt);
     }
 
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Session, ConnectError> {
