@@ -23,11 +23,11 @@ async fn session(server: &PostgresServer) -> Session {
     server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
 }
 
-/// Waits until an alert of a rule fires with this text in its cause or fix.
+/// Waits until an alert of a rule fires with this text in its title, detail, cause or fix.
 async fn fires(agent: &TestAgent, rule: &str, with: &str) -> Value {
     let is_it = |alert: &Value| {
         let says = |key: &str| alert[key].as_str().is_some_and(|text| text.contains(with));
-        alert["rule"] == rule && alert["state"] == "firing" && (says("cause") || says("fix") || says("detail"))
+        alert["rule"] == rule && alert["state"] == "firing" && (["title", "cause", "fix", "detail"].into_iter().any(says))
     };
     let alerts = agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().is_some_and(|items| items.iter().any(is_it))).await;
     alerts["items"].as_array().unwrap().iter().find(|alert| is_it(alert)).unwrap().clone()
@@ -123,5 +123,26 @@ async fn two_primaries_are_a_split_brain_with_both_addresses_until_one_is_gone()
     assert!(alert.to_string().contains(&server_id(primary.port())), "{alert:#}");
     primary.stop(ShutdownMode::Fast).await.unwrap();
     clears(&agent, "split-brain").await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_is_told_by_what_was_lost_first_and_by_who_took_over() {
+    let (tasks, _stop) = runtime_tasks();
+    let mut primary = postgres(&tasks).await;
+    let standby = primary.start_standby("second", Vec::new(), &tasks).await.unwrap();
+    let settings = "[plugin.postgres-replication.settings.checks]\nno-primary = { for = \"0s\" }\n";
+    let config = format!("{settings}{}replicas = [\"{}\"]\n", postgres_config("app", &primary), standby.url(MONITORING_ROLE, "postgres"));
+    let agent = TestAgent::start(&config).await;
+    agent.wait_series("pharos_database_primaries{database=\"app\"}", |primaries| primaries == 1.0).await;
+    agent.wait_plugin("postgres-replication", |plugin| plugin["state"] == "serving").await;
+    primary.stop(ShutdownMode::Immediate).await.unwrap();
+    fires(&agent, "no-primary", "").await;
+    session(&standby).await.run("SELECT pg_promote()").await.unwrap();
+    let alert = fires(&agent, "primary-changed", &format!("{} is the primary now", server_id(standby.port()))).await;
+    assert_eq!(alert["value"], 1.0, "it changed once: {alert:#}");
+    clears(&agent, "no-primary").await;
+    // Told for an hour, not for ever.
+    clears(&agent, "primary-changed").await;
     agent.stop().await;
 }

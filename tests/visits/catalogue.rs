@@ -84,6 +84,35 @@ async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_read_from_end_to_end_and_an_index_that_is_mostly_empty_are_told() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup
+        .run(
+            "CREATE TABLE scanned AS SELECT g AS id, repeat('x', 500) AS note FROM generate_series(1, 30000) g;
+             CREATE TABLE looked_up AS SELECT * FROM scanned; ALTER TABLE looked_up ADD PRIMARY KEY (id);
+             CREATE TABLE thinned AS SELECT g AS id FROM generate_series(1, 800000) g; CREATE INDEX thinned_id ON thinned (id);
+             DELETE FROM thinned WHERE id % 10 <> 0;
+             GRANT SELECT (starelid, staattnum, stainherit, stanullfrac, stawidth, stadistinct) ON pg_catalog.pg_statistic TO pharos",
+        )
+        .await
+        .unwrap();
+    setup.run("VACUUM ANALYZE thinned").await.unwrap();
+    setup.run(&"SELECT count(*) FROM scanned;".repeat(150)).await.unwrap();
+    setup.run(&format!("SET enable_seqscan = off; {}", "SELECT note FROM looked_up WHERE id = 7;".repeat(500))).await.unwrap();
+    setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
+    setup.run("ANALYZE scanned, looked_up").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    let scanned = wait_row(&agent, &server, "schema_facts", &[("fact", "sequential-scans"), ("relation", "scanned")], |_| true).await;
+    assert!(scanned["evidence"].as_str().unwrap().contains("(100 %) were sequential"), "{scanned:#}");
+    let thinned = wait_row(&agent, &server, "index_facts", &[("fact", "bloated"), ("index", "thinned_id")], |_| true).await;
+    assert!(thinned["evidence"].as_str().unwrap().contains('%'), "{thinned:#}");
+    let facts = wait_rows(&agent, &server, "schema_facts", |rows| !rows.is_empty()).await;
+    assert!(find(&facts, &[("fact", "sequential-scans"), ("relation", "looked_up")]).is_none(), "{facts:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_that_nobody_used_is_known_for_as_long_as_any_agent_knew_it() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;

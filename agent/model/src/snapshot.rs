@@ -113,7 +113,7 @@ pub struct Snapshot {
     pub taken_at_ms: u64,
     /// The same instant on the agent's monotonic clock.
     pub taken_at: Duration,
-    /// Planned time between two snapshots of the subject.
+    /// Time since the snapshot before, of the first one that which is planned: with it a rate says how much happened since.
     pub interval: Duration,
     /// By collector.
     pub parts: BTreeMap<String, Part>,

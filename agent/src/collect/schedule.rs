@@ -13,6 +13,7 @@ mod spending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pharos_model::alert::Now;
 use pharos_model::delta::{Change, Deltas};
 use pharos_model::snapshot::{Family, Snapshot};
 use pharos_model::subject::Subject;
@@ -49,6 +50,8 @@ pub struct ServerTask<S: Source> {
     parts: Parts,
     spending: Spending,
     last_failure: Option<ConnectFailure>,
+    /// When the latest snapshot was taken, by the monotonic clock.
+    taken_at: Option<Duration>,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
     snapshots: mpsc::Sender<Snapshot>,
@@ -75,6 +78,7 @@ impl<S: Source> ServerTask<S> {
             parts,
             spending,
             last_failure: None,
+            taken_at: None,
             clock,
             metrics,
             snapshots,
@@ -351,19 +355,22 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&mut self) -> Snapshot {
+        let Now { monotonic, wall_ms } = self.clock.now();
+        let before = self.taken_at.replace(monotonic);
         Snapshot {
             subject: self.subject.clone(),
-            taken_at_ms: self.clock.wall_ms(),
-            taken_at: self.clock.monotonic(),
-            interval: self.interval(),
+            taken_at_ms: wall_ms,
+            taken_at: monotonic,
+            interval: before.map_or(self.interval(), |before| monotonic.saturating_sub(before)),
             parts: self.parts.all(),
             members: Vec::new(),
         }
     }
 
-    fn emit(&self) {
-        if self.snapshots.try_send(self.snapshot()).is_err() {
+    fn emit(&mut self) {
+        let snapshot = self.snapshot();
+        if self.snapshots.try_send(snapshot).is_err() {
             let server = &self.subject.id;
             self.metrics.add("pharos_collect_skipped_total", &[server, "snapshot"], 1.0);
             warn!(server, "a snapshot of `{server}` was dropped: the ones before it are not judged yet");

@@ -53,6 +53,8 @@ struct Watched {
     looked_at: Vec<Report>,
     /// What people would act on, as of the last snapshot.
     shown: Vec<Standing>,
+    /// When that was taken, by the monotonic clock.
+    taken_at: Option<Duration>,
 }
 
 /// Whether a member is there, and as what.
@@ -73,7 +75,8 @@ impl DatabasesTask {
     /// Looks until told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         let databases = std::mem::take(&mut self.databases);
-        let watched = |database| Watched { database, topology: Topology::default(), looked_at: Vec::new(), shown: Vec::new() };
+        let watched =
+            |database| Watched { database, topology: Topology::default(), looked_at: Vec::new(), shown: Vec::new(), taken_at: None };
         let mut watched: Vec<Watched> = databases.into_iter().map(watched).collect();
         // The first one that is dropped must be seen as an increase.
         watched.iter().for_each(|watched| self.metrics.add("pharos_collect_skipped_total", &[&watched.database.name, "snapshot"], 0.0));
@@ -115,7 +118,9 @@ impl DatabasesTask {
         if is_tick || !topology.news.is_empty() || shown != watched.shown {
             watched.shown = shown;
             let parts = self.parts(&topology, &members, now);
-            self.send(&watched.database, members, parts, now);
+            let before = watched.taken_at.replace(now.monotonic);
+            let interval = before.map_or(self.interval, |before| now.monotonic.saturating_sub(before));
+            self.send(&watched.database, members, parts, interval, now);
         }
     }
 
@@ -125,12 +130,12 @@ impl DatabasesTask {
         BTreeMap::from([("topology".to_owned(), facts::topology(topology, now.monotonic, fresh_until)), ("indexes".to_owned(), indexes)])
     }
 
-    fn send(&self, database: &Database, members: Vec<&Arc<Change>>, parts: BTreeMap<String, Part>, now: Now) {
+    fn send(&self, database: &Database, members: Vec<&Arc<Change>>, parts: BTreeMap<String, Part>, interval: Duration, now: Now) {
         let snapshot = Snapshot {
             subject: database.subject(),
             taken_at_ms: now.wall_ms,
             taken_at: now.monotonic,
-            interval: self.interval,
+            interval,
             parts,
             members: members.into_iter().map(Arc::clone).collect(),
         };
