@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use pharos::store::{Entry, Event, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
+use pharos::store::{Entry, Event, NoteKey, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
 use pharos_model::outbox::{NewRow, Settlement, Tells};
 use serde_json::json;
 
@@ -74,6 +74,28 @@ async fn events_are_bounded_and_the_newest_stay() {
     let events = store.events(20_000).await.unwrap();
     assert_eq!(events.len(), 10_000);
     assert_eq!((&events[0], events[9_999].at_ms), (&event(10_000), 1), "newest first, and the very first is gone");
+}
+
+#[tokio::test]
+async fn notes_are_bounded_and_what_happened_is_stored_with_the_note() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::open(folder.path()).unwrap());
+    // As if the agent had watched very many.
+    let database = rusqlite::Connection::open(folder.path().join("pharos.db")).unwrap();
+    let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) \
+                INSERT INTO notes (server, collector, topic, written_at_ms, note) SELECT 'a', 'indexes', i, i, 'old' FROM n";
+    database.execute_batch(fill).unwrap();
+    drop(database);
+    let store = Store::open(folder.path()).unwrap();
+    let key = |collector, topic: &str| NoteKey { server: "a".to_owned(), collector, topic: topic.to_owned() };
+    let happened = Event { at_ms: 9_000, kind: "setting".to_owned(), subject: "a".to_owned(), detail: json!({ "setting": "jit" }) };
+    store.put_note(key("indexes", "1"), "new".to_owned(), Vec::new(), 8_000).await.unwrap();
+    store.put_note(key("settings", ""), "all".to_owned(), vec![happened.clone()], 9_000).await.unwrap();
+    let note = async |collector, topic| store.note(key(collector, topic)).await.unwrap();
+    assert_eq!(note("settings", "").await.as_deref(), Some("all"));
+    assert_eq!(note("indexes", "1").await.as_deref(), Some("new"), "it took the place of the older one");
+    assert_eq!((note("indexes", "2").await, note("indexes", "3").await.as_deref()), (None, Some("old")), "the oldest one goes");
+    assert_eq!(store.events(10).await.unwrap(), [happened]);
 }
 
 #[tokio::test]

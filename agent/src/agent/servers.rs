@@ -1,0 +1,126 @@
+//! Every configured server, and the databases that they are members of: read from the config, then watched or recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pharos_model::delta::Change;
+use pharos_model::snapshot::Snapshot;
+use pharos_model::subject::{Subject, SubjectKey};
+use tokio::sync::mpsc;
+
+use crate::board::{Board, PartHealth, server_part};
+use crate::clock::Clock;
+use crate::collect::database::Database;
+use crate::collect::postgres::PostgresSource;
+use crate::collect::redis::RedisSource;
+use crate::collect::{Notebook, ServerTask, Source};
+use crate::config::Config;
+use crate::lifecycle::Lifecycle;
+use crate::postgres::{Connector, Places};
+use crate::store::Store;
+use crate::telemetry::metrics::SelfMetrics;
+
+pub struct Servers {
+    databases: Vec<Database>,
+    pub postgres: Vec<PostgresSource>,
+    pub redis: Vec<RedisSource>,
+}
+
+impl Servers {
+    /// The config was checked, so every address parses.
+    pub fn of(config: &Config, lifecycle: &Lifecycle) -> Self {
+        let mut postgres = Vec::new();
+        for database in &config.database {
+            let urls = std::iter::once(&database.primary).chain(&database.replicas);
+            postgres.extend(urls.filter_map(|url| url.parse().ok()).map(|address| PostgresSource {
+                database: database.name.clone(),
+                notebook: Notebook::default(),
+                connector: Connector {
+                    address,
+                    password: database.password(),
+                    tls: database.tls.clone(),
+                    application_name: format!("pharos {}", config.agent.name),
+                    collect: config.collect.clone(),
+                    tasks: lifecycle.tasks().clone(),
+                    stop: lifecycle.soft().clone(),
+                    places: Places::default(),
+                },
+            }));
+        }
+        let members = |name: &str| postgres.iter().filter(|source| source.database == name).map(|source| source.subject().key()).collect();
+        let database = |name: &String| Database { name: name.clone(), members: members(name) };
+        let databases = config.database.iter().map(|config| database(&config.name)).collect();
+        let mut redis = Vec::new();
+        for deployment in &config.redis {
+            redis.extend(deployment.nodes.iter().filter_map(|url| url.parse().ok()).map(|address| RedisSource {
+                database: deployment.name.clone(),
+                connector: crate::redis::Connector {
+                    address,
+                    password: deployment.password(),
+                    connect_timeout: config.collect.connect_timeout,
+                    deadline: config.collect.deadline_max(),
+                },
+                collect: config.collect.clone(),
+            }));
+        }
+        Self { databases, postgres, redis }
+    }
+
+    /// What their collectors found out is known again after a restart.
+    pub(super) fn keep_notes(&mut self, store: &Store) {
+        for source in &mut self.postgres {
+            source.notebook = Notebook::new(store.clone(), source.id());
+        }
+    }
+
+    pub fn subjects(&self) -> Vec<SubjectKey> {
+        let databases = self.databases.iter().map(|database| database.subject().key());
+        let servers = self.postgres.iter().map(|source| source.subject().key());
+        databases.chain(servers).chain(self.redis.iter().map(|source| source.subject().key())).collect()
+    }
+
+    pub(super) fn take_databases(&mut self) -> Vec<Database> {
+        std::mem::take(&mut self.databases)
+    }
+
+    pub(super) fn start(
+        self,
+        config: &Config,
+        board: &Board,
+        clock: Clock,
+        metrics: &Arc<SelfMetrics>,
+        snapshots: &mpsc::Sender<Snapshot>,
+        lifecycle: &Lifecycle,
+    ) {
+        let grace = config.collect.deadline_max() + config.collect.connect_timeout;
+        let starting = |subject: SubjectKey| {
+            let part = server_part(&subject.kind, &subject.id);
+            board.set(&part, PartHealth::Starting, None);
+            part
+        };
+        for source in self.postgres {
+            let part = starting(source.subject().key());
+            let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
+            lifecycle.supervise(&part, task.run(lifecycle.soft().clone()));
+        }
+        for source in self.redis {
+            let part = starting(source.subject().key());
+            let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
+            lifecycle.supervise(&part, task.run(lifecycle.soft().clone()));
+        }
+    }
+
+    /// Reads the server with this id, or the first one of the database with this name, twice with a pause between, for its rates.
+    pub async fn record(self, wanted: &str, clock: Clock) -> Option<Change> {
+        let is_wanted =
+            |subject: Subject| subject.id == wanted || subject.labels.iter().any(|label| label.name == "database" && label.value == wanted);
+        let metrics = Arc::new(SelfMetrics::default());
+        let (snapshots, _queue) = mpsc::channel(1);
+        let grace = Duration::from_secs(60);
+        if let Some(source) = self.postgres.into_iter().find(|source| is_wanted(source.subject())) {
+            return Some(ServerTask::new(source, grace, clock, metrics, snapshots).record().await);
+        }
+        let source = self.redis.into_iter().find(|source| is_wanted(source.subject()))?;
+        Some(ServerTask::new(source, grace, clock, metrics, snapshots).record().await)
+    }
+}
