@@ -379,6 +379,7 @@ async fn a_catalog_that_no_new_session_gets_past_keeps_two_of_ours_waiting_at_mo
         while agent.series(&runs).await.unwrap() < before + 8.0 {
             let waiting = beginning();
             assert!(waiting <= 2, "{waiting} sessions wait in {datname}");
+            assert!(started.elapsed() < PATIENCE, "nobody knocks any more");
         }
         // Only what is asked in the monitor's own datname tells of the server.
         if datname == "postgres" {

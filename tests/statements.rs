@@ -309,3 +309,32 @@ async fn a_datname_that_is_renamed_or_dropped_calls_nothing() {
     session(&server).await.run("DROP DATABASE market").await.unwrap();
     assert!(further().await < restarted + CALLS as f64, "a dropped datname's calls count as new");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_changed_is_read_unless_our_parameters_would_fill_the_log() {
+    const ENTRIES: usize = 600;
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres_with(with(&[]), &tasks).await;
+    let work = session(&server).await;
+    for columns in 1..=ENTRIES {
+        work.run(&format!("SELECT {}", vec!["1"; columns].join(","))).await.unwrap();
+    }
+    let agent = TestAgent::watch(&server).await;
+    let of = |metric: &str| format!("{metric}{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
+    let [runs, rows] = ["pharos_collect_runs_total", "pharos_collect_cost_rows_total"].map(of);
+    agent.wait_series(&runs, |runs| runs >= 2.0).await;
+    // Over three runs, one of which may be whole in any case.
+    let rows_a_run = async || {
+        let (runs_before, rows_before) = (agent.series(&runs).await.unwrap(), agent.series(&rows).await.unwrap());
+        let runs_after = agent.wait_series(&runs, |runs| runs >= runs_before + 3.0).await;
+        (agent.series(&rows).await.unwrap() - rows_before) / (runs_after - runs_before)
+    };
+    let read = rows_a_run().await;
+    assert!(read < 400.0, "{read} rows were read in a run");
+    work.run("ALTER SYSTEM SET log_min_duration_statement = 0").await.unwrap();
+    work.run("SELECT pg_reload_conf()").await.unwrap();
+    agent.wait_series(&runs, |_| true).await;
+    rows_a_run().await;
+    let read = rows_a_run().await;
+    assert!(read >= 500.0, "only {read} rows were read in a run");
+}

@@ -113,7 +113,8 @@ pub struct Snapshot {
     pub taken_at_ms: u64,
     /// The same instant on the agent's monotonic clock.
     pub taken_at: Duration,
-    /// Time since the snapshot before, of the first one that which is planned: with it a rate says how much happened since.
+    /// Time for which the snapshot's rates stand: that which is planned between two snapshots of the subject, or more where a server's came
+    /// later. A database is looked at as a whole, so there it is the time since the one before.
     pub interval: Duration,
     /// By collector.
     pub parts: BTreeMap<String, Part>,

@@ -21,7 +21,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{Family, Table};
 
-pub use notebook::{NoAnswer, Notebook};
+pub use notebook::Notebook;
 pub use schedule::{ConnectFailure, ServerTask, Source};
 
 use crate::postgres::{ConnectError, QueryError};

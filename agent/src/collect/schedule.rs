@@ -50,7 +50,7 @@ pub struct ServerTask<S: Source> {
     parts: Parts,
     spending: Spending,
     last_failure: Option<ConnectFailure>,
-    /// When the latest snapshot was taken, by the monotonic clock.
+    /// When the latest snapshot was taken that went out, by the monotonic clock.
     taken_at: Option<Duration>,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -355,14 +355,14 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    fn snapshot(&mut self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let Now { monotonic, wall_ms } = self.clock.now();
-        let before = self.taken_at.replace(monotonic);
         Snapshot {
             subject: self.subject.clone(),
             taken_at_ms: wall_ms,
             taken_at: monotonic,
-            interval: before.map_or(self.interval(), |before| monotonic.saturating_sub(before)),
+            // One that comes early repeats the rates of most parts.
+            interval: self.taken_at.map_or(Duration::ZERO, |before| monotonic.saturating_sub(before)).max(self.interval()),
             parts: self.parts.all(),
             members: Vec::new(),
         }
@@ -370,7 +370,10 @@ impl<S: Source> ServerTask<S> {
 
     fn emit(&mut self) {
         let snapshot = self.snapshot();
-        if self.snapshots.try_send(snapshot).is_err() {
+        let taken_at = snapshot.taken_at;
+        if self.snapshots.try_send(snapshot).is_ok() {
+            self.taken_at = Some(taken_at);
+        } else {
             let server = &self.subject.id;
             self.metrics.add("pharos_collect_skipped_total", &[server, "snapshot"], 1.0);
             warn!(server, "a snapshot of `{server}` was dropped: the ones before it are not judged yet");

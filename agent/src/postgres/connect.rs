@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Instant;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -26,6 +27,9 @@ const PLACE_MAX: Duration = Duration::from_millis(200);
 /// How long an attempt that the server does not answer keeps its place: behind it a backend may wait for a lock on the catalogue, which
 /// nothing can end from here. Past this the connection is given up, whatever it was.
 const ATTEMPT_MAX: Duration = Duration::from_mins(15);
+/// How long no other attempt is made to a datname where one hangs; then one more, if there is a place: it may have been the connection's
+/// own trouble.
+const RETRY_PAUSE: Duration = Duration::from_mins(1);
 /// How long the end of the agent waits for a server to take a session's farewell.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
 
@@ -48,8 +52,8 @@ pub struct Connector {
 #[derive(Debug, Clone)]
 pub struct Places {
     free: Arc<Semaphore>,
-    /// By datname: attempts that nobody waits for any more, while they last.
-    hanging: Arc<Mutex<HashMap<String, Weak<Attempt>>>>,
+    /// By datname: the latest attempt that nobody waits for any more, while it lasts, and since when nobody does.
+    hanging: Arc<Mutex<HashMap<String, (Weak<Attempt>, Instant)>>>,
 }
 
 /// Lives as long as somebody tries to open a session.
@@ -71,16 +75,16 @@ impl Places {
     }
 
     fn has_one_hanging(&self, datname: &str) -> bool {
-        self.hanging().get(datname).is_some_and(|attempt| attempt.strong_count() > 0)
+        self.hanging().get(datname).is_some_and(|(attempt, since)| attempt.strong_count() > 0 && since.elapsed() < RETRY_PAUSE)
     }
 
     fn leave_hanging(&self, datname: &str, attempt: Weak<Attempt>) {
         let mut hanging = self.hanging();
-        hanging.retain(|_, attempt| attempt.strong_count() > 0);
-        hanging.insert(datname.to_owned(), attempt);
+        hanging.retain(|_, (attempt, _)| attempt.strong_count() > 0);
+        hanging.insert(datname.to_owned(), (attempt, Instant::now()));
     }
 
-    fn hanging(&self) -> MutexGuard<'_, HashMap<String, Weak<Attempt>>> {
+    fn hanging(&self) -> MutexGuard<'_, HashMap<String, (Weak<Attempt>, Instant)>> {
         self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,8 +156,8 @@ impl Connector {
         connector
     }
 
-    /// Opens a session whose limits are set. An attempt that was given up keeps its place until the server answers it, and meanwhile no
-    /// other one is made to the same datname: it would wait there as well.
+    /// Opens a session whose limits are set. An attempt that was given up keeps its place until the server answers it, and for a minute no
+    /// other one is made to the same datname: it would most likely wait there as well.
     pub async fn connect(&self) -> Result<Session, ConnectError> {
         let (datname, deadline) = (&self.address.datname, self.collect.connect_timeout);
         if self.places.has_one_hanging(datname) {
@@ -175,14 +179,14 @@ impl Connector {
     }
 
     /// Opens a session for whoever waits for it; where nobody does any more it is closed.
-    async fn attempt(self, place: OwnedSemaphorePermit, attempt: Arc<Attempt>, opened: oneshot::Sender<Result<Session, ConnectError>>) {
-        let left_behind = async {
-            self.stop.cancelled().await;
-            tokio::time::sleep(FAREWELL_MAX).await;
-        };
+    async fn attempt(self, place: OwnedSemaphorePermit, attempt: Arc<Attempt>, mut opened: oneshot::Sender<Result<Session, ConnectError>>) {
         tokio::select! {
             session = self.open(place) => drop(opened.send(session)),
-            () = left_behind => {}
+            () = async {
+                opened.closed().await;
+                self.stop.cancelled().await;
+                tokio::time::sleep(FAREWELL_MAX).await;
+            } => {}
             () = tokio::time::sleep(ATTEMPT_MAX) => debug!(server = self.address.id(), "an attempt that was never answered is given up"),
         }
         drop(attempt);

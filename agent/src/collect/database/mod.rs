@@ -53,7 +53,7 @@ struct Watched {
     looked_at: Vec<Report>,
     /// What people would act on, as of the last snapshot.
     shown: Vec<Standing>,
-    /// When that was taken, by the monotonic clock.
+    /// When the latest snapshot was taken that went out, by the monotonic clock.
     taken_at: Option<Duration>,
 }
 
@@ -118,9 +118,10 @@ impl DatabasesTask {
         if is_tick || !topology.news.is_empty() || shown != watched.shown {
             watched.shown = shown;
             let parts = self.parts(&topology, &members, now);
-            let before = watched.taken_at.replace(now.monotonic);
-            let interval = before.map_or(self.interval, |before| now.monotonic.saturating_sub(before));
-            self.send(&watched.database, members, parts, interval, now);
+            let interval = watched.taken_at.map_or(self.interval, |before| now.monotonic.saturating_sub(before));
+            if self.send(&watched.database, members, parts, interval, now) {
+                watched.taken_at = Some(now.monotonic);
+            }
         }
     }
 
@@ -130,7 +131,8 @@ impl DatabasesTask {
         BTreeMap::from([("topology".to_owned(), facts::topology(topology, now.monotonic, fresh_until)), ("indexes".to_owned(), indexes)])
     }
 
-    fn send(&self, database: &Database, members: Vec<&Arc<Change>>, parts: BTreeMap<String, Part>, interval: Duration, now: Now) {
+    /// Says whether there was room for it.
+    fn send(&self, database: &Database, members: Vec<&Arc<Change>>, parts: BTreeMap<String, Part>, interval: Duration, now: Now) -> bool {
         let snapshot = Snapshot {
             subject: database.subject(),
             taken_at_ms: now.wall_ms,
@@ -139,10 +141,12 @@ impl DatabasesTask {
             parts,
             members: members.into_iter().map(Arc::clone).collect(),
         };
-        if self.snapshots.try_send(snapshot).is_err() {
+        let is_sent = self.snapshots.try_send(snapshot).is_ok();
+        if !is_sent {
             self.metrics.add("pharos_collect_skipped_total", &[&database.name, "snapshot"], 1.0);
             warn!(database = database.name, "a snapshot of a database was dropped: the ones before it are not judged yet");
         }
+        is_sent
     }
 
     async fn tell(&self, database: &str, news: &News, now: Now) {

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::settings::{SettingHistory, SettingRead, number, shown};
+use pharos_model::settings::{SettingChange, SettingHistory, SettingRead, number, shown};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::need_all_stats;
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Collector, Facts, NoAnswer, Notebook};
+use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::Session;
 
 pub const NAME: &str = "settings";
@@ -99,16 +99,14 @@ pub struct Settings {
     history: SettingHistory,
     notebook: Notebook,
     cluster: Cluster,
-    /// Whether it is known what an earlier run of the agent had read, or asked for in vain so often that it does not matter.
+    /// Whether it is known what an earlier run of the agent had read.
     is_recalled: bool,
-    recalls: u32,
     /// Whether the count of changes was told: it begins with 0, so that what changed while nobody watched is an increase, too.
     is_count_told: bool,
     is_noted: bool,
+    /// Changes that are not among the store's events yet.
+    untold: usize,
 }
-
-/// Readings that wait for what was noted, before changes are told without it.
-const RECALLS_MAX: u32 = 10;
 
 impl Settings {
     pub fn new(interval: Duration, notebook: Notebook) -> Self {
@@ -118,9 +116,9 @@ impl Settings {
             notebook,
             cluster: Cluster::default(),
             is_recalled: false,
-            recalls: 0,
             is_count_told: false,
             is_noted: false,
+            untold: 0,
         }
     }
 
@@ -133,11 +131,9 @@ impl Settings {
             value: setting.value.map(str::to_owned),
             is_default: setting.is_default,
         });
-        if self.recall(now).await {
-            self.observe(read, &Cluster::new(session.system_identifier()), now).await;
-        }
+        self.observe(read, &Cluster::new(session.system_identifier()), now).await;
         let changes_total = if self.is_count_told { self.history.changes_total() } else { 0 };
-        self.is_count_told |= self.is_recalled;
+        self.is_count_told = true;
         let pending = settings.iter().filter(|setting| setting.pending_restart).count();
         let mut families = vec![
             Family::scalar("pharos_postgres_settings_pending_restart", pending as f64),
@@ -148,42 +144,39 @@ impl Settings {
         Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
     }
 
-    /// Finds out what an earlier run of the agent had read; says whether that is settled.
-    async fn recall(&mut self, now: Now) -> bool {
-        if self.is_recalled {
-            return true;
+    /// Goes on with what an earlier run of the agent had read, once that is known. What was told meanwhile may be told once more.
+    async fn recall(&mut self, now: Now) {
+        let Ok(earlier) = self.notebook.read::<SettingNote>(NAME, "", now).await else { return };
+        self.is_recalled = true;
+        if let Some(SettingNote { cluster, history }) = earlier {
+            (self.cluster, self.history, self.is_count_told, self.untold) = (cluster, history, false, 0);
         }
-        self.recalls += 1;
-        match self.notebook.read::<SettingNote>(NAME, "", now).await {
-            Ok(earlier) => {
-                self.is_recalled = true;
-                if let Some(SettingNote { cluster, history }) = earlier {
-                    (self.cluster, self.history) = (cluster, history);
-                }
-            }
-            Err(NoAnswer) => self.is_recalled = self.recalls >= RECALLS_MAX,
-        }
-        self.is_recalled
     }
 
     /// Compares with what was read before, by an earlier run of the agent as well, and tells what changed. Another cluster is configured
     /// by somebody else.
     async fn observe(&mut self, read: impl Iterator<Item = SettingRead>, cluster: &Cluster, now: Now) {
+        if !self.is_recalled {
+            self.recall(now).await;
+        }
         if !self.cluster.may_be(cluster) {
-            (self.cluster, self.history, self.is_noted) = (cluster.clone(), SettingHistory::default(), false);
+            (self.cluster, self.history, self.is_noted, self.untold) = (cluster.clone(), SettingHistory::default(), false, 0);
         }
         self.cluster.learn(cluster);
         let new = self.history.observe(read, now.wall_ms);
-        self.is_noted &= new == 0;
-        let mut happened = Vec::new();
         for change in self.history.latest(new) {
             let [before, after] = [&change.before, &change.after].map(|value| value.as_deref().unwrap_or("not there"));
             info!(setting = change.setting, before, after, "a setting was changed: {} is now `{after}`", change.setting);
-            happened.push(json!({ "setting": change.setting, "before": change.before, "after": change.after }));
         }
-        if !self.is_noted {
+        self.untold += new;
+        // Before that, what was noted knows more.
+        if self.is_recalled && (!self.is_noted || self.untold > 0) {
+            let event = |change: &SettingChange| json!({ "setting": change.setting, "before": change.before, "after": change.after });
+            let happened = self.history.latest(self.untold).map(event).collect();
             let note = SettingNote { cluster: self.cluster.clone(), history: self.history.clone() };
-            self.is_noted = self.notebook.write(NAME, "", &note, ("setting", happened), now).await.is_ok();
+            if self.notebook.write(NAME, "", &note, ("setting", happened), now).await.is_ok() {
+                (self.is_noted, self.untold) = (true, 0);
+            }
         }
     }
 

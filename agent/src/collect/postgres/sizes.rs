@@ -101,9 +101,11 @@ impl Sizes {
         let Some(tablespace) = default_tablespace(named) else { return };
         let datnames = named.iter().filter(|named| named.kind == Kind::Datname);
         let bytes: Option<f64> = datnames.map(|named| self.sized.get(&(Kind::Datname, named.oid))?.bytes).sum();
-        // Where one of them was dropped meanwhile, the sum of the last run is nearer than none.
-        if bytes.is_some() {
-            self.sized.insert((Kind::Tablespace, tablespace.oid), Sized { run: self.runs, bytes });
+        // Where one of them was dropped meanwhile, the sum of the run before is nearer than none. One that is older is none.
+        let key = (Kind::Tablespace, tablespace.oid);
+        let is_of_last_run = self.sized.get(&key).is_some_and(|sized| sized.run + 1 >= self.runs);
+        if bytes.is_some() || !is_of_last_run {
+            self.sized.insert(key, Sized { run: self.runs, bytes });
         }
     }
 

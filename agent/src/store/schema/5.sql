@@ -5,9 +5,9 @@ CREATE TABLE notes (
     collector TEXT NOT NULL,
     -- What of the server it is about; empty where it is about all of it.
     topic TEXT NOT NULL,
-    -- JSON of the model's record.
     -- Before the note, which may be long.
     written_at_ms INTEGER NOT NULL,
+    -- JSON of the model's record.
     note TEXT NOT NULL,
     PRIMARY KEY (server, collector, topic)
 ) STRICT, WITHOUT ROWID;
