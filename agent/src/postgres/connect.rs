@@ -52,9 +52,11 @@ pub struct Connector {
 #[derive(Debug, Clone)]
 pub struct Places {
     free: Arc<Semaphore>,
-    /// By datname: the latest attempt that nobody waits for any more, while it lasts, and since when nobody does.
-    hanging: Arc<Mutex<HashMap<String, (Weak<Attempt>, Instant)>>>,
+    hanging: Arc<Mutex<Hanging>>,
 }
+
+/// By datname: the latest attempt that nobody waits for any more, while it lasts, and since when nobody does.
+type Hanging = HashMap<String, (Weak<Attempt>, Instant)>;
 
 /// Lives as long as somebody tries to open a session.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl Places {
         hanging.insert(datname.to_owned(), (attempt, Instant::now()));
     }
 
-    fn hanging(&self) -> MutexGuard<'_, HashMap<String, (Weak<Attempt>, Instant)>> {
+    fn hanging(&self) -> MutexGuard<'_, Hanging> {
         self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
