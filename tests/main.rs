@@ -10,7 +10,8 @@
 //! - `visits`: what is read inside every datname.
 //! - `topology`: databases of several servers, through failovers, split brains and replaced clusters.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
-//! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
+//! - `plugins`, `hosting`, `health`, `refusals`, `schemas`, `texts`, `egress`, `secrets`, `reload`, `javascript`: the sandbox, what it
+//!   stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`: troubles of real servers, and what the shipped plugins make of them.
@@ -57,10 +58,13 @@ mod relays;
 mod reload;
 mod routing;
 mod rules;
+mod schemas;
+mod secrets;
 mod sessions;
 mod smoke;
 mod statements;
 mod store;
+mod texts;
 mod tidy;
 mod topology;
 mod versions;

@@ -8,7 +8,6 @@ mod needs;
 mod rules;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::{fmt, time::Duration};
 
@@ -19,7 +18,6 @@ pub(crate) use check::kept_value;
 pub use check::{CheckedReport, FINDINGS_MAX, FINDINGS_PER_RULE_MAX, LABELS_MAX, Repair, RepairKind};
 pub use needs::{Unmet, collected, unmet};
 pub use rules::{RULES_MAX, RuleError, check_rules};
-pub(crate) use text::digest;
 
 /// How bad it is. An attribute of an alert, never part of its identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

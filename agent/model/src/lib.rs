@@ -4,7 +4,8 @@
 //! [`finding`] (what plugins say of it), [`alert`] (findings over time), [`dispatch`] (who is told of them, and why not),
 //! [`notification`] (what they are told), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
 //! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`topology`], [`unused_indexes`], [`sequences`], [`settings`],
-//! [`resets`] and [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote.
+//! [`resets`] and [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote,
+//! [`text`] makes strangers' words safe to show.
 //!
 //! Invariant: nothing here reads a clock, a file, the environment or the network. Time is an argument, so that every judgement can be
 //! tested in milliseconds and replayed.
@@ -34,6 +35,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod statements;
 pub mod subject;
+pub mod text;
 pub mod top;
 pub mod topology;
 pub mod unused_indexes;

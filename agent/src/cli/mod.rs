@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use pharos_model::text;
 
 use crate::agent::Options;
 use crate::config::LoadError;
@@ -170,14 +171,17 @@ fn exit_code(err: &anyhow::Error) -> ExitCode {
     let config = err.downcast_ref::<LoadError>().is_some()
         || matches!(
             err.downcast_ref::<StartError>(),
-            Some(StartError::Listen(_) | StartError::Store(StoreError::Locked { .. } | StoreError::Directory { .. }))
+            Some(
+                StartError::Listen(_) | StartError::Store(StoreError::Locked { .. } | StoreError::Directory { .. })
+            )
         );
     ExitCode::from(if config { EXIT_CONFIG } else { EXIT_FAILED })
 }
 
-/// Prints a line on standard output. A closed pipe is no reason to complain.
+/// Prints a line on standard output. A closed pipe is no reason to complain. Names and texts of plugins and servers cannot move the
+/// terminal's cursor.
 pub(crate) fn print(line: impl std::fmt::Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let _ = writeln!(std::io::stdout().lock(), "{}", text::block(&line.to_string(), usize::MAX));
 }
 
 fn complain(err: &anyhow::Error) {
@@ -185,6 +189,6 @@ fn complain(err: &anyhow::Error) {
     let _ = match err.downcast_ref::<LoadError>() {
         // Its lines begin with the file's name, as editors like them.
         Some(load) => writeln!(out, "{load}"),
-        None => writeln!(out, "pharos: {}", crate::telemetry::logs::chain(err.as_ref())),
+        None => writeln!(out, "pharos: {}", text::block(&crate::telemetry::logs::chain(err.as_ref()), usize::MAX)),
     };
 }

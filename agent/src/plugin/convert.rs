@@ -1,12 +1,24 @@
-//! Model types to and from WIT types.
+//! Model types to and from WIT types. Texts of a plugin are made safe to keep and show where they come in.
 
 use std::time::Duration;
 
 use pharos_model::finding::{Finding, Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
 use pharos_model::subject::{Label, Subject};
+use pharos_model::text;
 
 use super::bindings::alert_rule::exports::pharos::plugin::alert_rule as wit;
 use super::bindings::alert_rule::pharos::plugin::types;
+use super::bindings::notifier::exports::pharos::plugin::notifier as wit_notifier;
+
+/// Bytes of a reason that a plugin gives: of a failure, an outcome, a trap.
+const REASON_BYTES_MAX: usize = 1_000;
+/// Recipients whose refusals are kept of one message.
+const REFUSALS_MAX: usize = 20;
+
+/// A reason that a plugin gave, as one line that can be logged, stored and shown.
+pub fn reason(text: &str) -> String {
+    text::line(text, REASON_BYTES_MAX).into_owned()
+}
 
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -98,11 +110,36 @@ fn skipped(skipped: wit::Skipped) -> Skipped {
 
 /// A failure in words, its case first.
 pub fn failure(failure: &types::Failure) -> String {
-    match failure {
-        types::Failure::InvalidConfig(why) => format!("invalid settings: {why}"),
-        types::Failure::Unsupported(why) => format!("unsupported: {why}"),
-        types::Failure::Transient(transient) => format!("transient: {}", transient.reason),
-        types::Failure::Denied(why) => format!("denied: {why}"),
-        types::Failure::Internal(why) => format!("internal: {why}"),
+    let (case, why) = match failure {
+        types::Failure::InvalidConfig(why) => ("invalid settings", why),
+        types::Failure::Unsupported(why) => ("unsupported", why),
+        types::Failure::Transient(transient) => ("transient", &transient.reason),
+        types::Failure::Denied(why) => ("denied", why),
+        types::Failure::Internal(why) => ("internal", why),
+    };
+    format!("{case}: {}", reason(why))
+}
+
+/// An outcome whose texts can be logged, stored and shown.
+pub fn outcome(outcome: wit_notifier::Outcome) -> wit_notifier::Outcome {
+    use wit_notifier::{Outcome, Retry};
+    match outcome {
+        Outcome::Accepted(reference) => Outcome::Accepted(reference.as_deref().map(reason)),
+        Outcome::Partial(refusals) => Outcome::Partial(refused(refusals)),
+        Outcome::Retry(retry) => Outcome::Retry(Retry { why: reason(&retry.why), ..retry }),
+        Outcome::Rejected(why) => Outcome::Rejected(reason(&why)),
+        Outcome::Unauthorised(why) => Outcome::Unauthorised(reason(&why)),
+        Outcome::Gone(why) => Outcome::Gone(reason(&why)),
+        Outcome::Ambiguous(why) => Outcome::Ambiguous(reason(&why)),
     }
+}
+
+fn refused(refusals: Vec<(u32, String)>) -> Vec<(u32, String)> {
+    let beyond = refusals.len().saturating_sub(REFUSALS_MAX);
+    let line = |why: &str| text::line(why, text::LINE_BYTES_MAX).into_owned();
+    let mut kept: Vec<(u32, String)> = refusals.into_iter().take(REFUSALS_MAX).map(|(index, why)| (index, line(&why))).collect();
+    if let Some((_, last)) = kept.last_mut().filter(|_| beyond > 0) {
+        last.push_str(&format!(" (and {beyond} more recipients)"));
+    }
+    kept
 }

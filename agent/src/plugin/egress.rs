@@ -7,8 +7,10 @@
 pub mod address;
 mod grants;
 mod sign;
+mod target;
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,10 +23,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::warn;
 use url::{Host, Url};
 
 use self::grants::HostGrant;
+use self::target::{Target, names};
 use super::bindings::notifier::pharos::plugin::egress as wit;
+use super::disclosure::Disclosure;
 use super::host::HostState;
 use super::tls;
 use crate::clock::Clock;
@@ -62,66 +67,89 @@ impl EgressPolicy {
         }
     }
 
-    /// Sends a request. An error says whether anything can have reached the other side.
+    /// Sends a request. An error says whether anything can have reached the other side. Neither error nor answer holds a secret.
     pub async fn send(&self, request: wit::Request) -> Result<wit::Response, wit::EgressError> {
         let mut sent = false;
-        match tokio::time::timeout(TOTAL_MAX, self.exchange(request, &mut sent)).await {
+        let mut disclosure = Disclosure::default();
+        let answer = match tokio::time::timeout(TOTAL_MAX, self.exchange(request, &mut sent, &mut disclosure)).await {
             Ok(answer) => answer,
             Err(_) if sent => Err(wit::EgressError::Ambiguous(format!("no answer within {TOTAL_MAX:?}"))),
             Err(_) => Err(wit::EgressError::NotSent(format!("no connection within {TOTAL_MAX:?}"))),
-        }
+        };
+        cleaned(answer, &disclosure)
     }
 
-    async fn exchange(&self, request: wit::Request, sent: &mut bool) -> Result<wit::Response, wit::EgressError> {
-        let url = self.url(&request.url)?;
-        let addresses = self.checked_addresses(&url).await?;
-        let prepared = self.prepare(&url, request)?;
-        let stream = connect(&addresses).await?;
-        if url.scheme() == "https" {
-            let stream = tls::encrypt(stream, url.host_str().unwrap_or_default(), None).await.map_err(wit::EgressError::NotSent)?;
+    async fn exchange(
+        &self,
+        request: wit::Request,
+        sent: &mut bool,
+        disclosure: &mut Disclosure,
+    ) -> Result<wit::Response, wit::EgressError> {
+        let target = self.target(&request.url, disclosure)?;
+        let addresses = self.checked_addresses(&target).await?;
+        let prepared = self.prepare(&target.url, request, disclosure)?;
+        let stream = connect(&target, &addresses).await?;
+        if target.url.scheme() == "https" {
+            let stream = tls::encrypt(stream, target.host(), None).await.map_err(wit::EgressError::NotSent)?;
             self.transfer(stream, prepared, sent).await
         } else {
             self.transfer(stream, prepared, sent).await
         }
     }
 
-    fn text(&self, parts: &[wit::Text]) -> Result<String, wit::EgressError> {
+    fn text(&self, parts: &[wit::Text], disclosure: &mut Disclosure) -> Result<String, wit::EgressError> {
         let part = |part: &wit::Text| match part {
             wit::Text::Plain(text) => Ok(text.clone()),
-            wit::Text::Secret(name) => self.secret(name),
+            wit::Text::Secret(name) => self.secret(name, disclosure),
         };
         parts.iter().map(part).collect()
     }
 
-    fn secret(&self, name: &str) -> Result<String, wit::EgressError> {
+    /// The value of a granted secret. The plugin learns its name and no more, not even the path of its file.
+    fn secret(&self, name: &str, disclosure: &mut Disclosure) -> Result<String, wit::EgressError> {
         let Some(source) = self.secrets.get(name) else {
             let plugin = &self.plugin;
             return Err(wit::EgressError::Denied(format!(
                 "the secret \"{name}\" is not granted; define it under [secret] and add to [plugin.{plugin}]: grants = {{ secrets = [\"{name}\"] }}"
             )));
         };
-        let secret = source.read().map_err(|err| wit::EgressError::NotSent(chain(&err)))?;
+        let secret = source.read().map_err(|err| {
+            warn!(plugin = self.plugin, secret = name, error = chain(&err), "the secret \"{name}\" cannot be read");
+            let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            wit::EgressError::NotSent(format!("the secret \"{name}\" cannot be read{cause}"))
+        })?;
+        disclosure.note(secret.expose());
         Ok(secret.expose().to_owned())
     }
 
-    fn url(&self, parts: &[wit::Text]) -> Result<Url, wit::EgressError> {
-        let text = self.text(parts)?;
+    fn target(&self, parts: &[wit::Text], disclosure: &mut Disclosure) -> Result<Target, wit::EgressError> {
+        let text = self.text(parts, disclosure)?;
+        let secrets = names(parts);
+        let (with, holds) = match secrets.is_empty() {
+            true => (String::new(), String::new()),
+            false => (format!(" with {secrets} in it"), format!(", or {secrets} does")),
+        };
         // The text may hold a secret, so no error repeats it.
-        let url = Url::parse(&text).map_err(|err| wit::EgressError::Denied(format!("the URL is not valid: {err}")))?;
+        let url = Url::parse(&text).map_err(|err| wit::EgressError::Denied(format!("the URL is not valid{with}: {err}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(wit::EgressError::Denied("the URL must begin with https:// or http:// and name a host".to_owned()));
+            return Err(wit::EgressError::Denied(format!("the URL must begin with https:// or http:// and name a host{with}")));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(wit::EgressError::Denied("the URL holds a user or password; use a header with a secret instead".to_owned()));
+            let why = format!("the URL holds a user or password{holds}; use a header with a secret instead");
+            return Err(wit::EgressError::Denied(why));
         }
-        Ok(url)
+        let target = Target::new(url, parts);
+        target.hide(disclosure);
+        Ok(target)
     }
 
     /// The addresses to connect to: granted by name and public, or granted as addresses. One that is neither spoils them all, since a name
     /// that leads inside and outside at once does so on purpose.
-    async fn checked_addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, wit::EgressError> {
+    async fn checked_addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, wit::EgressError> {
+        let (url, host, shown) = (&target.url, target.host(), target.shown());
         let port = url.port_or_known_default().unwrap_or(443);
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        // What a grant would name, unless that is not the plugin's to know.
+        let open = |grant: String| if target.is_hidden() { "HOST".to_owned() } else { grant };
         let literal = match url.host() {
             Some(Host::Ipv4(ip)) => Some(ip.into()),
             Some(Host::Ipv6(ip)) => Some(ip.into()),
@@ -131,23 +159,27 @@ impl EgressPolicy {
         let named = self.hosts.iter().any(|grant| grant.covers_name(host, port, is_clear_text));
         let addresses: Vec<SocketAddr> = match literal {
             Some(ip) => vec![SocketAddr::new(ip, port)],
-            None if named => resolve(host, port).await?,
+            None if named => resolve(target, port).await?,
             None if is_clear_text => {
-                let why = format!("host `{host}` is not granted in clear text; use https://, or");
-                return Err(self.denied(&why, &format!("http://{host}")));
+                let why = format!("host {shown} is not granted in clear text; use https://, or");
+                return Err(self.denied(&why, &format!("http://{}", open(host.to_owned()))));
             }
-            None => return Err(self.denied(&format!("host `{host}` is not granted;"), host)),
+            None => return Err(self.denied(&format!("host {shown} is not granted;"), &open(host.to_owned()))),
         };
         for address in &addresses {
             let granted = self.hosts.iter().any(|grant| grant.covers_address(address.ip(), port));
             let public = literal.is_none() && address::is_public(address.ip());
             if !granted && !public {
                 let what = if literal.is_some() { "is not granted" } else { "is internal, where a granted name never leads" };
-                return Err(self.denied(&format!("`{host}`: the address {} {what};", address.ip()), &address.ip().to_string()));
+                let why = match target.is_hidden() {
+                    true => format!("the address of the host {shown} {what};"),
+                    false => format!("{shown}: the address {} {what};", address.ip()),
+                };
+                return Err(self.denied(&why, &open(address.ip().to_string())));
             }
         }
         match addresses.is_empty() {
-            true => Err(wit::EgressError::NotSent(format!("`{host}` has no address"))),
+            true => Err(wit::EgressError::NotSent(format!("the host {shown} has no address"))),
             false => Ok(addresses),
         }
     }
@@ -157,7 +189,12 @@ impl EgressPolicy {
         wit::EgressError::Denied(format!("{why} to allow it, add to [plugin.{plugin}]: grants = {{ egress = [\"{grant}\"] }}"))
     }
 
-    fn prepare(&self, url: &Url, request: wit::Request) -> Result<hyper::Request<Full<Bytes>>, wit::EgressError> {
+    fn prepare(
+        &self,
+        url: &Url,
+        request: wit::Request,
+        disclosure: &mut Disclosure,
+    ) -> Result<hyper::Request<Full<Bytes>>, wit::EgressError> {
         let invalid = |what: &str| wit::EgressError::Denied(format!("the request's {what} is not valid HTTP"));
         let target = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
@@ -171,15 +208,16 @@ impl EgressPolicy {
         builder = builder.header(HOST, host);
         for header in &request.headers {
             let name = HeaderName::try_from(&header.name).map_err(|_| invalid("header name"))?;
-            if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade") {
-                return Err(wit::EgressError::Denied(format!("the header `{name}` is the host's to set")));
-            }
-            let value = HeaderValue::try_from(self.text(&header.value)?).map_err(|_| invalid("header value"))?;
-            builder = builder.header(name, value);
+            let value = HeaderValue::try_from(self.text(&header.value, disclosure)?).map_err(|_| match names(&header.value) {
+                secrets if secrets.is_empty() => invalid("header value"),
+                secrets => invalid(&format!("header `{name}` with {secrets} in it")),
+            })?;
+            builder = builder.header(free(name)?, value);
         }
         if let Some(signing) = &request.signing {
-            for (name, value) in self.signature(signing, &request)? {
-                builder = builder.header(name, value);
+            for (name, value) in self.signature(signing, &request, disclosure)? {
+                let name = HeaderName::try_from(&name).map_err(|_| invalid("signature's header name"))?;
+                builder = builder.header(free(name)?, value);
             }
         }
         builder.body(Full::new(Bytes::from(request.body))).map_err(|_| invalid("method or URL"))
@@ -209,23 +247,49 @@ impl EgressPolicy {
     }
 }
 
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, wit::EgressError> {
-    let lookup = tokio::time::timeout(RESOLVE_MAX, tokio::net::lookup_host((host, port))).await;
-    match lookup {
+/// The answer without the secrets that went into the request.
+fn cleaned(answer: Result<wit::Response, wit::EgressError>, disclosure: &Disclosure) -> Result<wit::Response, wit::EgressError> {
+    match answer {
+        Ok(response) => Ok(wit::Response {
+            status: response.status,
+            headers: response.headers.into_iter().map(|(name, value)| (name, disclosure.text(&value))).collect(),
+            body: disclosure.bytes(response.body),
+        }),
+        Err(wit::EgressError::Denied(why)) => Err(wit::EgressError::Denied(disclosure.text(&why))),
+        Err(wit::EgressError::NotSent(why)) => Err(wit::EgressError::NotSent(disclosure.text(&why))),
+        Err(wit::EgressError::Ambiguous(why)) => Err(wit::EgressError::Ambiguous(disclosure.text(&why))),
+        Err(wit::EgressError::TooLarge(bytes)) => Err(wit::EgressError::TooLarge(bytes)),
+    }
+}
+
+/// The header, if it is not one that frames the message: a plugin that set those could smuggle in another request.
+fn free(name: HeaderName) -> Result<HeaderName, wit::EgressError> {
+    const RESERVED: [&str; 9] =
+        ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive", "proxy-connection"];
+    match RESERVED.contains(&name.as_str()) {
+        true => Err(wit::EgressError::Denied(format!("the header `{name}` is the host's to set"))),
+        false => Ok(name),
+    }
+}
+
+async fn resolve(target: &Target, port: u16) -> Result<Vec<SocketAddr>, wit::EgressError> {
+    let shown = target.shown();
+    match tokio::time::timeout(RESOLVE_MAX, tokio::net::lookup_host((target.host(), port))).await {
         Ok(Ok(addresses)) => Ok(addresses.collect()),
-        Ok(Err(err)) => Err(wit::EgressError::NotSent(format!("`{host}` cannot be resolved: {err}"))),
-        Err(_) => Err(wit::EgressError::NotSent(format!("`{host}` was not resolved within {RESOLVE_MAX:?}"))),
+        Ok(Err(err)) => Err(wit::EgressError::NotSent(format!("the host {shown} cannot be resolved: {err}"))),
+        Err(_) => Err(wit::EgressError::NotSent(format!("the host {shown} was not resolved within {RESOLVE_MAX:?}"))),
     }
 }
 
 /// Connects to the first that answers.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, wit::EgressError> {
+async fn connect(target: &Target, addresses: &[SocketAddr]) -> Result<TcpStream, wit::EgressError> {
     let mut whys = Vec::new();
     for address in addresses {
+        let shown = if target.is_hidden() { format!("the host {}", target.shown()) } else { address.to_string() };
         match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(err)) => whys.push(format!("connecting to {address}: {err}")),
-            Err(_) => whys.push(format!("no connection to {address} within {CONNECT_MAX:?}")),
+            Ok(Err(err)) => whys.push(format!("connecting to {shown}: {err}")),
+            Err(_) => whys.push(format!("no connection to {shown} within {CONNECT_MAX:?}")),
         }
     }
     Err(wit::EgressError::NotSent(whys.join("; ")))

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use pharos_model::delta::Change;
 use pharos_model::finding::{CheckedReport, RuleSpec, check_rules};
+use pharos_model::text;
 use serde::Serialize;
 use tracing::warn;
 use wasmtime::component::{Component, Linker};
@@ -82,6 +83,21 @@ pub struct Description {
     pub settings_schema: String,
     /// Grants it wants, each with its reason.
     pub wants: Vec<(String, String)>,
+}
+
+impl Description {
+    /// Makes what is only shown safe to show. Id, version and schema are checked where they are used.
+    fn checked(mut self) -> Self {
+        /// There are three kinds of grants.
+        const WANTS_MAX: usize = 20;
+        let line = |text: &str| text::line(text, text::LINE_BYTES_MAX).into_owned();
+        self.summary = line(&self.summary);
+        self.wants.truncate(WANTS_MAX);
+        for (want, reason) in &mut self.wants {
+            (*want, *reason) = (line(want), line(reason));
+        }
+        self
+    }
 }
 
 /// Everything of a generation that does not change once it is loaded.
@@ -228,7 +244,7 @@ impl Generation {
                 .boxed()
             })
             .await?;
-        answer.map_err(|failure| of_failure(&failure))
+        answer.map(convert::outcome).map_err(|failure| of_failure(&failure))
     }
 
     async fn take(&self, usage: &mut Usage) -> Result<Instance, CallError> {
@@ -302,7 +318,7 @@ pub async fn describe(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str
             .boxed()
         })
         .await?;
-    Ok(description)
+    Ok(description.checked())
 }
 
 /// The host acts on a failure's case; only `internal` is the plugin's own fault.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pharos_model::text;
 use tokio::io::AsyncWrite;
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, ResourceTable};
@@ -21,6 +22,8 @@ pub const HOSTCALL_BYTES_MAX: usize = 4 << 20;
 pub const HANDLES_MAX: usize = 4_096;
 /// Resources an instance may hold: streams and pollables; and, counted apart, snapshots and tables.
 pub const RESOURCES_MAX: usize = 1_024;
+/// Bytes of a line that a plugin logs, and of the fields beside it.
+const LINE_BYTES_MAX: usize = 4_096;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
@@ -91,7 +94,8 @@ fn emit(plugin: &PluginContext, level: log::Level, message: &str, fields: &str) 
     if !plugin.may_log() {
         return;
     }
-    let (id, message, fields) = (plugin.id.as_str(), printable(message), printable(fields));
+    let (id, message, fields) = (plugin.id.as_str(), text::line(message, LINE_BYTES_MAX), text::line(fields, LINE_BYTES_MAX));
+    let fields = fields.as_ref();
     match level {
         log::Level::Trace => trace!(plugin = id, fields, "{message}"),
         log::Level::Debug => debug!(plugin = id, fields, "{message}"),
@@ -99,12 +103,6 @@ fn emit(plugin: &PluginContext, level: log::Level, message: &str, fields: &str) 
         log::Level::Warn => warn!(plugin = id, fields, "{message}"),
         log::Level::Error => error!(plugin = id, fields, "{message}"),
     }
-}
-
-/// A plugin's text may not forge lines of the log, nor fill it.
-fn printable(text: &str) -> String {
-    const LINE_CHARS_MAX: usize = 4_096;
-    text.chars().take(LINE_CHARS_MAX).map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
 impl telemetry::Host for HostState {
@@ -159,9 +157,6 @@ struct LogStream {
     line: Vec<u8>,
 }
 
-/// A line without an end is cut here.
-const STREAM_LINE_BYTES_MAX: usize = 4_096;
-
 impl StdoutStream for LogStream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         // Only WASI 0.3 asks for this one, and that is not linked.
@@ -188,7 +183,7 @@ impl Pollable for LogStream {
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         for byte in bytes {
-            if byte == b'\n' || self.line.len() >= STREAM_LINE_BYTES_MAX {
+            if byte == b'\n' || self.line.len() >= LINE_BYTES_MAX {
                 self.end_line();
             }
             if byte != b'\n' {
@@ -203,7 +198,7 @@ impl OutputStream for LogStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(STREAM_LINE_BYTES_MAX)
+        Ok(LINE_BYTES_MAX)
     }
 }
 

@@ -13,6 +13,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use super::bindings::alert_rule::AlertRulePlugin;
 use super::bindings::notifier::NotifierPlugin;
 use super::budget::{Budget, Metered};
+use super::convert;
 use super::generation::Pre;
 use super::host::{HANDLES_MAX, HOSTCALL_BYTES_MAX, HostState};
 
@@ -195,6 +196,6 @@ fn explain(err: &wasmtime::Error, state: &HostState, budget: Budget, memory_byte
     }
     match err.downcast_ref::<Trap>() {
         Some(trap) => CallError::Trap(trap.to_string()),
-        None => CallError::Trap(err.root_cause().to_string()),
+        None => CallError::Trap(convert::reason(&err.root_cause().to_string())),
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use pharos_model::delta::Change;
-use pharos_model::finding::{Unmet, collected, unmet};
+use pharos_model::finding::{RuleSpec, Unmet, collected, unmet};
 use pharos_model::metric::KINDS;
 use pharos_model::snapshot::Snapshot;
+use pharos_model::text;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinError;
@@ -19,9 +21,10 @@ use super::budget::Budgets;
 use super::compile::{CompileError, Compiler};
 use super::context::PluginContext;
 use super::egress::EgressPolicy;
-use super::generation::{self, Generation, Linkers, warn_repairs};
+use super::generation::{self, Description, Generation, Linkers, warn_repairs};
 use super::instance::CallError;
 use super::mail::MailPolicy;
+use super::schema::Schema;
 use super::settings::{self, SettingsError};
 use super::state::StateAccess;
 use super::validate::{self, ValidateError, World};
@@ -36,6 +39,10 @@ use crate::telemetry::metrics::SelfMetrics;
 
 /// A version is a label of a metric.
 const VERSION_BYTES_MAX: usize = 64;
+/// Warnings that are shown of one plugin; more would only repeat themselves.
+const WARNINGS_MAX: usize = 20;
+/// Far above what a schema within its bounds takes, on a busy machine.
+const SETTINGS_CHECK_MAX: Duration = Duration::from_secs(30);
 
 /// Everything that loading needs besides the file.
 pub struct Loader {
@@ -67,7 +74,7 @@ pub enum LoadError {
     OtherId { said: String, file: String },
     #[error("its version is not 1 to {VERSION_BYTES_MAX} printable characters")]
     Version,
-    #[error("its settings do not fit its schema: {0}")]
+    #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error("its init with the present settings {0}")]
     Init(CallError),
@@ -129,7 +136,8 @@ impl Loader {
         let settings: Arc<str> = own.to_string().into();
         let description = generation::describe(&pre, &context, Arc::clone(&settings), budgets).await.map_err(LoadError::Describe)?;
         if description.id != id {
-            return Err(LoadError::OtherId { said: description.id, file: id.to_owned() });
+            let said = text::line(&description.id, text::LINE_BYTES_MAX).into_owned();
+            return Err(LoadError::OtherId { said, file: id.to_owned() });
         }
         let version = &description.version;
         if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -145,9 +153,9 @@ impl Loader {
     }
 
     async fn try_alert_rule(&self, id: &str, generation: &mut Generation, own: &Value, latest: &[Arc<Change>]) -> Result<(), LoadError> {
-        settings::check(&format!("plugin.{id}.settings"), &generation.description.settings_schema, own)?;
+        self.check_settings(format!("plugin.{id}.settings"), &generation.description, own).await?;
         generation.rules = generation.declare(Arc::clone(&generation.settings)).await.map_err(LoadError::Init)?;
-        generation.warnings = unmet(&generation.rules).iter().map(with_hint).collect();
+        generation.warnings = warnings(&generation.rules);
         for change in canaries(generation, latest) {
             let (_, judged) = generation.evaluate(change).await;
             match judged {
@@ -164,10 +172,20 @@ impl Loader {
         for receiver in self.receivers.iter().filter(|receiver| receiver.plugin == id) {
             let merged = settings::overlay(own.clone(), settings::to_json(&receiver.settings));
             let section = format!("receiver \"{}\" settings", receiver.name);
-            settings::check(&section, &generation.description.settings_schema, &merged)?;
+            self.check_settings(section, &generation.description, &merged).await?;
             generation.declare(merged.to_string().into()).await.map_err(LoadError::Init)?;
         }
+        // Without a receiver there is nothing to check, but the schema is kept.
+        let schema = generation.description.settings_schema.clone();
+        aside(&self.tasks, move || Schema::parse(&schema).map(drop)).await.map_err(SettingsError::from)?;
         Ok(())
+    }
+
+    /// The schema is the plugin's own, so the runtime's few threads do not work through it.
+    async fn check_settings(&self, section: String, description: &Description, settings: &Value) -> Result<(), SettingsError> {
+        let (schema, settings) = (description.settings_schema.clone(), settings.clone());
+        let checking = aside(&self.tasks, move || settings::check(&section, &schema, &settings));
+        tokio::time::timeout(SETTINGS_CHECK_MAX, checking).await.unwrap_or(Err(SettingsError::DeadlineExceeded(SETTINGS_CHECK_MAX)))
     }
 
     fn say_ungranted(&self, id: &str, config: &PluginConfig, wants: &[(String, String)]) {
@@ -181,6 +199,16 @@ impl Loader {
             }
         }
     }
+}
+
+/// What of the rules can never work.
+fn warnings(rules: &[RuleSpec]) -> Vec<String> {
+    let unmet = unmet(rules);
+    let mut warnings: Vec<String> = unmet.iter().take(WARNINGS_MAX).map(with_hint).collect();
+    if unmet.len() > WARNINGS_MAX {
+        warnings.push(format!("{} more of its needs are not met either", unmet.len() - WARNINGS_MAX));
+    }
+    warnings
 }
 
 /// What a rule needs in vain, and what it may have meant.

@@ -12,6 +12,7 @@ mod budget;
 pub mod compile;
 mod context;
 mod convert;
+mod disclosure;
 pub mod egress;
 pub mod embedded;
 pub mod engine;
@@ -24,7 +25,8 @@ mod load;
 mod mail;
 mod message;
 mod reload;
-mod settings;
+pub mod schema;
+pub mod settings;
 mod slot;
 mod snapshots;
 mod state;
@@ -41,6 +43,7 @@ use pharos_model::alert::Outcome;
 use pharos_model::delta::Change;
 use pharos_model::finding::RuleSpec;
 use pharos_model::subject::SubjectKey;
+use pharos_model::text;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
@@ -63,6 +66,9 @@ use self::turns::{Turn, Turns};
 use self::validate::World;
 use crate::clock::{Clock, rfc3339};
 use crate::telemetry::metrics::SelfMetrics;
+
+/// Bytes of what is told of a plugin: why it was refused, quarantined or taken back.
+const EVENT_BYTES_MAX: usize = 4_000;
 
 /// What happened to a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -301,6 +307,8 @@ impl PluginHost {
     /// One transition: a log line, a metric, an event. A full queue is waited for, since whoever misses that a generation is another
     /// judges nothing again. The pipeline, which takes the events, polls the calls that wait here beside them.
     async fn tell(&self, event: PluginEvent) {
+        // Whatever led to it, the text is one line: it goes into the log, the store and answers of the API.
+        let event = PluginEvent { text: text::line(&event.text, EVENT_BYTES_MAX).into_owned(), ..event };
         let plugin = event.plugin.as_str();
         match event.kind {
             PluginEventKind::Loaded | PluginEventKind::Recovered => info!(plugin, "{}", event.text),
@@ -323,6 +331,7 @@ impl PluginHost {
     }
 
     fn last_error(&self, stage: &str, message: String) -> LastError {
+        let message = text::line(&message, EVENT_BYTES_MAX).into_owned();
         LastError { at: rfc3339(self.shared.clock.wall_ms()), stage: stage.to_owned(), message }
     }
 

@@ -1,16 +1,35 @@
 //! A plugin's settings: from TOML to JSON, a receiver's laid over its plugin's, checked against the plugin's own schema.
 
+use jsonschema::PatternOptions;
+use pharos_model::text;
 use serde_json::Value;
+
+use super::schema::{Schema, SchemaError};
 
 /// Problems that are shown of one set of settings; more would only repeat themselves.
 const PROBLEMS_MAX: usize = 20;
+/// Bytes of the automaton of one regular expression. Expressions are matched in linear time, so a schema cannot use look-around.
+pub(super) const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    #[error("the plugin's settings schema is not a JSON Schema: {0}")]
-    Schema(String),
-    #[error("{}", .0.join("; "))]
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error("its settings do not fit its schema: {}", .0.join("; "))]
     Invalid(Vec<String>),
+    #[error("its settings were not checked within {0:?}")]
+    DeadlineExceeded(std::time::Duration),
+}
+
+/// One setting that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// Where it stands, as a JSON pointer: `/rules/0/above`. A key that is missing or unknown is named by the text, and this is its table.
+    pub pointer: String,
+    /// The key that the schema does not know, if that is the problem.
+    pub unknown_key: Option<String>,
+    /// One line.
+    pub text: String,
 }
 
 /// TOML settings as the JSON object that plugins see.
@@ -36,20 +55,37 @@ pub fn overlay(under: Value, over: Value) -> Value {
     }
 }
 
+/// What in the settings does not fit a plugin's JSON Schema. It takes bounded time, memory and stack, whatever the schema says, but
+/// may take a second of them: call it where nobody else waits.
+pub fn problems(schema: &str, settings: &Value) -> Result<Vec<SettingsProblem>, SchemaError> {
+    let schema = Schema::parse(schema)?;
+    schema.check_steps(settings)?;
+    let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
+    let invalid =
+        |err: &jsonschema::ValidationError<'_>| SchemaError::Invalid(text::line(&err.to_string(), text::LINE_BYTES_MAX).into_owned());
+    let validator = jsonschema::options().with_pattern_options(patterns).build(schema.json()).map_err(|err| invalid(&err))?;
+    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| problem(&err)).collect())
+}
+
+fn problem(err: &jsonschema::ValidationError<'_>) -> SettingsProblem {
+    let unknown_key = match err.kind() {
+        jsonschema::error::ValidationErrorKind::AdditionalProperties { unexpected } => unexpected.first().cloned(),
+        _ => None,
+    };
+    let text = text::line(&err.to_string(), text::LINE_BYTES_MAX).into_owned();
+    SettingsProblem { pointer: err.instance_path().to_string(), unknown_key, text }
+}
+
 /// Checks settings against a plugin's JSON Schema. `section` names where they stand in the TOML.
 pub fn check(section: &str, schema: &str, settings: &Value) -> Result<(), SettingsError> {
-    let schema: Value = serde_json::from_str(schema).map_err(|err| SettingsError::Schema(err.to_string()))?;
-    let validator = jsonschema::validator_for(&schema).map_err(|err| SettingsError::Schema(err.to_string()))?;
-    let problems: Vec<String> = validator
-        .iter_errors(settings)
-        .take(PROBLEMS_MAX)
-        .map(|err| format!("{section}{}: {err}", dotted(&err.instance_path().to_string())))
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(problems)) }
+    let problems = problems(schema, settings)?;
+    let shown = |problem: &SettingsProblem| format!("{section}{}: {}", dotted(&problem.pointer), problem.text);
+    if problems.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(problems.iter().map(shown).collect())) }
 }
 
 /// `/rules/0/above` as `.rules[0].above`
 fn dotted(pointer: &str) -> String {
     let step = |step: &str| if step.parse::<usize>().is_ok() { format!("[{step}]") } else { format!(".{step}") };
-    pointer.split('/').skip(1).map(step).collect()
+    let steps: String = pointer.split('/').skip(1).map(step).collect();
+    text::line(&steps, text::LINE_BYTES_MAX).into_owned()
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pharos_model::text;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 /// Files above this are not read; a JavaScript plugin with its engine has about a tenth.
@@ -94,8 +95,20 @@ pub enum ValidateError {
     ForbiddenImports { imports: Vec<String>, world: World },
 }
 
+/// Names of the component in an error: those that come first, each as one line.
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    const NAMES_MAX: usize = 10;
+    let mut shown: Vec<String> = names.iter().take(NAMES_MAX).map(|name| shown(name)).collect();
+    match names.len().saturating_sub(NAMES_MAX) {
+        0 if names.is_empty() => return "nothing".to_owned(),
+        0 => {}
+        more => shown.push(format!("and {more} more")),
+    }
+    shown.join(", ")
+}
+
+fn shown(name: &str) -> String {
+    text::line(name, text::LINE_BYTES_MAX).into_owned()
 }
 
 /// Checks a whole file and tells what it is.
@@ -127,7 +140,7 @@ fn validate(bytes: &[u8]) -> Result<(), ValidateError> {
 }
 
 fn damaged(why: &str) -> ValidateError {
-    ValidateError::Damaged(why.to_owned())
+    ValidateError::Damaged(shown(why))
 }
 
 /// Imports and exports of the outermost component.
@@ -159,7 +172,7 @@ fn world(exports: &[String]) -> Result<(World, String), ValidateError> {
         let marker = format!("{PACKAGE}{}", world.marker());
         let Some(export) = exports.iter().find(|export| interface(export) == marker) else { continue };
         if !speaks_contract(export) {
-            return Err(ValidateError::OtherVersion { found: export.clone() });
+            return Err(ValidateError::OtherVersion { found: shown(export) });
         }
         return Ok((world, version(export).to_owned()));
     }
@@ -173,7 +186,7 @@ fn check_imports(imports: &[String], world: World) -> Result<(), ValidateError> 
         let allowed = match name.strip_prefix(PACKAGE) {
             Some(ours) if world.imports().contains(&ours) => {
                 if !speaks_contract(import) {
-                    return Err(ValidateError::OtherVersion { found: import.clone() });
+                    return Err(ValidateError::OtherVersion { found: shown(import) });
                 }
                 true
             }

@@ -10,10 +10,8 @@ use std::{
     fmt,
 };
 
-use super::{
-    Cut, Finding, Label, Report, RuleSpec, Severity, SkipReason, Skipped, Strength,
-    text::{LINE_BYTES_MAX, block, identity, line},
-};
+use super::{Cut, Finding, Label, Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
+use crate::text::{LINE_BYTES_MAX, block, identity, line};
 
 /// Findings of one rule about one subject. The gravest are kept, and the rule's other alerts freeze.
 pub const FINDINGS_PER_RULE_MAX: usize = 1_000;

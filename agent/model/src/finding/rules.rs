@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{
-    RuleSpec,
-    text::{LINE_BYTES_MAX, line},
-};
+use super::RuleSpec;
+use crate::text::{LINE_BYTES_MAX, line};
 
 /// Rules of one plugin; more would be a program that generates them.
 pub const RULES_MAX: usize = 500;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::finding::digest;
+use crate::text::digest;
 
 /// The code of a text that is null.
 pub const NULL_CODE: u32 = u32::MAX;

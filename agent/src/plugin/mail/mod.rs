@@ -8,15 +8,20 @@ mod dialogue;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
+use tracing::warn;
 
 use self::compose::{Composed, compose};
 use self::dialogue::Stage;
 use super::bindings::notifier::pharos::plugin::mail as wit;
+use super::disclosure::Disclosure;
 use super::host::HostState;
 use crate::clock::Clock;
 use crate::config::plugins::Grants;
@@ -64,7 +69,9 @@ impl MailPolicy {
         let mut stage = Stage::Connecting;
         let mut connection = None;
         let patience = relay.timeout.min(self.patience);
-        let sent = tokio::time::timeout(patience, converse(relay, &composed, &mut connection, &mut stage)).await;
+        let mut disclosure = Disclosure::default();
+        let credentials = self.credentials(name, relay, &mut disclosure)?;
+        let sent = tokio::time::timeout(patience, converse(relay, credentials, &composed, &mut connection, &mut stage)).await;
         let relay = format!("relay \"{name}\"");
         let result = match sent {
             Ok(result) => result,
@@ -74,7 +81,26 @@ impl MailPolicy {
         if let (Ok(_), Some(connection)) = (&result, &mut connection) {
             let _ = tokio::time::timeout(GOODBYE_MAX, connection.quit()).await;
         }
-        result.map_err(|err| named(&relay, err))
+        match result {
+            Ok(results) => Ok(results.into_iter().map(|result| without_secrets(result, &disclosure)).collect()),
+            Err(err) => Err(named(&relay, err, &disclosure)),
+        }
+    }
+
+    /// What the relay is told of us. A plugin learns neither the password nor where it is kept.
+    fn credentials(&self, name: &str, relay: &RelayConfig, disclosure: &mut Disclosure) -> Result<Option<Credentials>, MailError> {
+        let (Some(username), Some(password)) = (&relay.username, relay.password()) else { return Ok(None) };
+        let password = password.read().map_err(|err| {
+            warn!(plugin = self.plugin, relay = name, error = chain(&err), "the password of relay \"{name}\" cannot be read");
+            let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            MailError::Transient(format!("the password of relay \"{name}\" cannot be read{cause}"))
+        })?;
+        let password = password.expose();
+        // As the relay is told it, by AUTH PLAIN and AUTH LOGIN.
+        for value in [password.to_owned(), STANDARD.encode(password), STANDARD.encode(format!("\0{username}\0{password}"))] {
+            disclosure.note(&value);
+        }
+        Ok(Some(Credentials::new(username.clone(), password.to_owned())))
     }
 
     fn relay(&self, name: &str) -> Result<&RelayConfig, MailError> {
@@ -97,11 +123,11 @@ impl MailPolicy {
 /// One mail over one connection, which is left for a good-bye.
 async fn converse(
     relay: &RelayConfig,
+    credentials: Option<Credentials>,
     mail: &Composed,
     left: &mut Option<AsyncSmtpConnection>,
     stage: &mut Stage,
 ) -> Result<Vec<RecipientResult>, MailError> {
-    let credentials = credentials(relay)?;
     let opened = tokio::time::timeout(relay.connect_timeout, wire::open(relay)).await;
     let transient = |why: String| MailError::Transient(format!("{}: {why}", Stage::Connecting));
     let opened = opened.map_err(|_| transient(format!("no greeting and hello within {:?}", relay.connect_timeout)))?;
@@ -112,15 +138,17 @@ async fn converse(
     dialogue::hand_over(connection, mail, stage).await
 }
 
-fn credentials(relay: &RelayConfig) -> Result<Option<Credentials>, MailError> {
-    let (Some(username), Some(password)) = (&relay.username, relay.password()) else { return Ok(None) };
-    let password = password.read().map_err(|err| MailError::Transient(chain(&err)))?;
-    Ok(Some(Credentials::new(username.clone(), password.expose().to_owned())))
+fn without_secrets(result: RecipientResult, disclosure: &Disclosure) -> RecipientResult {
+    match result {
+        RecipientResult::Accepted => RecipientResult::Accepted,
+        RecipientResult::Transient(why) => RecipientResult::Transient(disclosure.text(&why)),
+        RecipientResult::Rejected(why) => RecipientResult::Rejected(disclosure.text(&why)),
+    }
 }
 
-/// The error with the relay that it is about.
-fn named(relay: &str, err: MailError) -> MailError {
-    let name = |why: String| format!("{relay}: {why}");
+/// The error with the relay that it is about, and without the secrets that the relay was told.
+fn named(relay: &str, err: MailError, disclosure: &Disclosure) -> MailError {
+    let name = |why: String| format!("{relay}: {}", disclosure.text(&why));
     match err {
         MailError::Denied(why) => MailError::Denied(why),
         MailError::Transient(why) => MailError::Transient(name(why)),

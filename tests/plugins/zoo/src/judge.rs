@@ -6,7 +6,7 @@ use plugin::pharos::plugin::snapshots::{Reading, Snapshot};
 use plugin::pharos::plugin::state;
 
 use crate::orders::{counted, text};
-use crate::{Zoo, deeds};
+use crate::{Zoo, deeds, rants};
 
 impl alert_rule::exports::pharos::plugin::alert_rule::Guest for Zoo {
     fn rules() -> Result<Vec<Rule>, Failure> {
@@ -28,6 +28,7 @@ impl alert_rule::exports::pharos::plugin::alert_rule::Guest for Zoo {
         let order = if armed > 0.0 { text("armed", "") } else { String::new() };
         deeds::act(&order);
         match counted(&order) {
+            ("rant", _) => return Err(Failure::Internal(rants::ordered("armed").unwrap_or_default())),
             ("fail", _) => return Err(Failure::Internal("ordered to fail".to_owned())),
             ("many", number) => findings.extend((0..number).map(numbered)),
             // As many of one rule as there may be.

@@ -1,11 +1,13 @@
 //! The zoo: one guest that can be any bad plugin. Tests write its orders into its bytes (see `orders`), so that a test names what it
 //! wants: `id=looper; armed=loop`.
 //!
-//! Orders: `id`, `version`, `summary`, `schema`; a deed at `start`, `describe`, `init`, `rules` and `evaluate`; a deed at `armed`, done only while
+//! Orders: `id`, `version`, `summary`, `schema`, `wants`; a deed at `start`, `describe`, `init`, `rules` and `evaluate`; a deed at `armed`, done only while
 //! the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `finds`, the rules it finds something for.
 
 mod deeds;
 mod orders;
+mod rants;
+mod schemas;
 
 #[cfg(not(feature = "notifier"))]
 mod judge;
@@ -22,16 +24,19 @@ impl Guest for Zoo {
     fn describe() -> Description {
         deeds::act(&orders::text("describe", ""));
         Description {
-            id: orders::text("id", "zoo"),
+            id: rants::or_text("id", "zoo"),
             version: orders::text("version", "1.0.0"),
-            summary: orders::text("summary", "a guest of the tests"),
-            settings_schema: orders::text("schema", r#"{"type":"object"}"#),
-            wants: vec![("egress".to_owned(), "a test".to_owned())],
+            summary: rants::or_text("summary", "a guest of the tests"),
+            settings_schema: schemas::ordered(),
+            wants: rants::wants(),
         }
     }
 
     fn init() -> Result<(), Failure> {
         deeds::act(&orders::text("init", ""));
+        if let Some(rant) = rants::ordered("init") {
+            return Err(Failure::InvalidConfig(rant));
+        }
         #[cfg(feature = "files")]
         drop(std::fs::read("/etc/passwd"));
         #[cfg(feature = "sockets")]

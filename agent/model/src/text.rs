@@ -1,4 +1,4 @@
-//! Text from plugins, bounded and free of what could forge a log line, a header or a terminal.
+//! Text from plugins and servers, bounded and free of what could forge a log line, a header or a terminal.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -57,5 +57,6 @@ fn clean(text: &str, bytes_max: usize, control: impl Fn(char) -> Option<char>) -
 
 /// Controls, and the marks that reorder or hide what stands around them.
 fn is_hostile(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
