@@ -171,7 +171,7 @@ pub fn loader(folder: &Path, config: &PluginsConfig, tasks: &TaskTracker) -> Loa
     let clock = Clock::start();
     let engine = engine::running(true).expect("an engine");
     Loader {
-        compiler: Compiler::new(pharos().to_owned(), folder, config, &engine).expect("a place for what is compiled"),
+        compiler: Compiler::new(pharos().to_owned(), folder, config, &engine),
         linkers: Linkers::new(&engine).expect("linkers"),
         engine,
         plugins: BTreeMap::new(),

@@ -10,8 +10,8 @@
 //! - `visits`: what is read inside every datname.
 //! - `topology`: databases of several servers, through failovers, split brains and replaced clusters.
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
-//! - `plugins`, `hosting`, `health`, `refusals`, `schemas`, `texts`, `egress`, `secrets`, `reload`, `javascript`: the sandbox, what it
-//!   stands on, and live reload.
+//! - `plugins`, `hosting`, `health`, `refusals`, `schemas`, `texts`, `egress`, `secrets`, `reload`, `plugin_files`, `code_cache`, `javascript`: the
+//!   sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`: troubles of real servers, and what the shipped plugins make of them.
@@ -31,6 +31,7 @@ mod audit;
 mod catalogue;
 mod cli;
 mod clock;
+mod code_cache;
 mod collect;
 mod config;
 mod contract;
@@ -50,6 +51,7 @@ mod javascript;
 mod lifecycle;
 mod mail;
 mod migration;
+mod plugin_files;
 mod plugins;
 mod pooler;
 mod receivers;

@@ -1,11 +1,12 @@
 //! The state store on its own: what it keeps, what it bounds, whom it refuses.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
 use pharos::store::{Entry, Event, NoteKey, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
 use pharos_model::outbox::{NewRow, Settlement, Tells};
 use serde_json::json;
 
+use crate::fixture::program::output;
 use crate::fixture::saved::begins;
 
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 2, bytes: 20 };
@@ -229,4 +230,49 @@ async fn a_store_that_was_deleted_begins_anew() {
     fill(folder.path()).await;
     std::fs::remove_file(folder.path().join("pharos.db")).unwrap();
     assert_eq!(Store::open(folder.path()).unwrap().damaged(), None);
+}
+
+#[tokio::test]
+async fn a_directory_that_others_may_write_becomes_ours_alone_and_one_of_somebody_else_is_refused() {
+    const NOBODY: u32 = 65_534;
+    assert!(rustix::process::geteuid().is_root(), "this test gives files away, which only root may: run the tests as root");
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("data");
+    std::fs::create_dir(&directory).unwrap();
+    for mode in [0o777, 0o775, 0o2770, 0o1777] {
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(mode)).unwrap();
+        drop(Store::open(&directory).unwrap());
+        let left = std::fs::metadata(&directory).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(left, mode & !0o022, "{mode:o}");
+    }
+    let refused = |path: &std::path::Path| {
+        let err = Store::open(&directory).expect_err("it is somebody else's");
+        let StoreError::Owner(err) = &err else { panic!("{err:?}") };
+        let expected = format!("{} belongs to user 65534, not to user 0 who runs this agent", path.display());
+        assert!(err.to_string().starts_with(&expected) && err.to_string().contains("chown -R 0"), "{err}");
+    };
+    chown(&directory, Some(NOBODY), None).unwrap();
+    refused(&directory);
+    chown(&directory, Some(0), None).unwrap();
+    for name in ["pharos.db", "lock"] {
+        let file = directory.join(name);
+        chown(&file, Some(NOBODY), None).unwrap();
+        refused(&file);
+        // A link that another user made would have the agent write wherever that user likes.
+        let elsewhere = folder.path().join(name);
+        std::fs::rename(&file, &elsewhere).unwrap();
+        symlink(&elsewhere, &file).unwrap();
+        std::os::unix::fs::lchown(&file, Some(NOBODY), None).unwrap();
+        refused(&file);
+        std::fs::remove_file(&file).unwrap();
+        chown(&elsewhere, Some(0), None).unwrap();
+        std::fs::rename(&elsewhere, &file).unwrap();
+    }
+    drop(Store::open(&directory).unwrap());
+    // The program says so and ends, as with every mistake of its configuration.
+    chown(&directory, Some(NOBODY), None).unwrap();
+    let config = folder.path().join("pharos.toml");
+    std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let (code, _, stderr) = output(&["run", "--config", config.to_str().unwrap()]).await;
+    assert!(code == Some(78) && stderr.contains("data belongs to user 65534, not to user 0"), "{code:?}: {stderr}");
 }

@@ -31,7 +31,7 @@ use crate::lifecycle::Lifecycle;
 use crate::notify::{Deliver, Means, Notify, Signature, Tester};
 use crate::pipeline::unmatched::Unmatched;
 use crate::pipeline::{Desk, Pipeline, upkeep};
-use crate::plugin::compile::{CompileError, Compiler};
+use crate::plugin::compile::Compiler;
 use crate::plugin::{Linkers, Loader, PluginHost, PluginStatus, Reloader, Shipped, StateAccess, Ticker, engine};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::SelfMetrics;
@@ -55,8 +55,6 @@ pub enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("preparing plugins")]
-    Compile(#[from] CompileError),
     #[error("starting the plugin engine: {0}")]
     Engine(String),
 }
@@ -239,7 +237,7 @@ fn loader(
     clock: Clock,
     lifecycle: &Lifecycle,
 ) -> Result<Loader, StartError> {
-    let compiler = Compiler::new(options.compile_helper.clone(), &config.agent.data_dir, &config.plugins, &engine)?;
+    let compiler = Compiler::new(options.compile_helper.clone(), &config.agent.data_dir, &config.plugins, &engine);
     let linkers = Linkers::new(&engine).map_err(|err| StartError::Engine(format!("{err:#}")))?;
     Ok(Loader {
         engine,

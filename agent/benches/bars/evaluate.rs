@@ -69,7 +69,7 @@ async fn load(id: &str, bytes: &[u8], settings: toml::Table) -> anyhow::Result<L
     let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let ticker = Ticker::start(&engine, clock)?;
     let loader = Loader {
-        compiler: Compiler::new(super::pharos().to_owned(), folder.path(), &PluginsConfig::default(), &engine)?,
+        compiler: Compiler::new(super::pharos().to_owned(), folder.path(), &PluginsConfig::default(), &engine),
         linkers: Linkers::new(&engine).map_err(|err| anyhow::anyhow!("{err:#}"))?,
         engine,
         plugins: BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]),

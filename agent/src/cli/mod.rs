@@ -166,13 +166,16 @@ fn ending(ending: Ending) -> ExitCode {
 }
 
 fn exit_code(err: &anyhow::Error) -> ExitCode {
+    if err.downcast_ref::<helper::Unwritten>().is_some() {
+        return ExitCode::from(compile::EXIT_UNWRITTEN);
+    }
     use crate::agent::StartError;
     use crate::store::StoreError;
     let config = err.downcast_ref::<LoadError>().is_some()
         || matches!(
             err.downcast_ref::<StartError>(),
             Some(
-                StartError::Listen(_) | StartError::Store(StoreError::Locked { .. } | StoreError::Directory { .. })
+                StartError::Listen(_) | StartError::Store(StoreError::Locked { .. } | StoreError::Directory { .. } | StoreError::Owner(_))
             )
         );
     ExitCode::from(if config { EXIT_CONFIG } else { EXIT_FAILED })

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bytes::Bytes;
 use pharos_model::delta::Change;
 use tempfile::TempDir;
@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::plugins::{LimitsConfig, PluginConfig, PluginsConfig};
 use crate::plugin::compile::Compiler;
-use crate::plugin::{Linkers, LoadError, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine, validate};
+use crate::plugin::{Linkers, LoadError, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine, folder, validate};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// The longest that one call of a plugin may last.
@@ -36,7 +36,7 @@ impl Workbench {
         let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
         let ticker = Ticker::start(&engine, clock)?;
         let loader = Loader {
-            compiler: Compiler::new(std::env::current_exe()?, folder.path(), &PluginsConfig::default(), &engine)?,
+            compiler: Compiler::new(std::env::current_exe()?, folder.path(), &PluginsConfig::default(), &engine),
             linkers: Linkers::new(&engine).map_err(|err| anyhow::anyhow!("{err:#}"))?,
             engine,
             plugins: BTreeMap::new(),
@@ -62,13 +62,9 @@ impl Workbench {
 
 /// A plugin file, looked at as the agent looks at it first.
 pub fn read_plugin(file: &Path) -> anyhow::Result<(Bytes, validate::Inspection)> {
-    let size = std::fs::metadata(file).with_context(|| format!("reading {}", file.display()))?.len();
-    if size > validate::FILE_BYTES_MAX {
-        bail!("{} is larger than {}", file.display(), bytesize::ByteSize::b(validate::FILE_BYTES_MAX));
-    }
-    let bytes = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let bytes = folder::read(file)?;
     let inspection = validate::inspect(&bytes).with_context(|| file.display().to_string())?;
-    Ok((bytes.into(), inspection))
+    Ok((bytes, inspection))
 }
 
 /// The id that a plugin file must have.

@@ -1,43 +1,54 @@
 //! Compiling plugins outside this process, and keeping what came of it.
 //!
 //! Cranelift takes hundreds of megabytes for a large plugin, which an agent beside a database must not. So a helper - the same binary,
-//! started anew - compiles under limits of its own and ends. Its results are kept by the content they were made from.
+//! started anew - compiles under limits of its own and ends. Its results are kept by the content they were made from, if there is a
+//! place that can be trusted and has room; otherwise they serve from memory, and are made again at the next start.
 
-use std::fs::{self, DirBuilder};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Mutex;
 use std::time::Duration;
 
+use pharos_model::text;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::code_cache::{CacheError, CodeCache, Draft, path_of};
 use super::engine::Places;
+use super::load::aside;
+use super::lock;
 use crate::config::plugins::PluginsConfig;
+use crate::telemetry::logs::chain;
 
 /// The hidden subcommand that turns this binary into the helper.
 pub const HELPER_COMMAND: &str = "internal-compile";
-/// Compiled plugins that are kept.
-const CACHED_MAX: usize = 64;
-/// What the helper may say about a failure.
+/// What the helper writes into, named as its output.
+pub const STANDARD_OUTPUT: &str = "-";
+/// The helper's exit code when the code could not be written: the disk is to blame, not the plugin.
+pub const EXIT_UNWRITTEN: u8 = 74;
+/// Bytes of what the helper says about a failure.
 const HELPER_WORDS_MAX: usize = 2_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    #[error("preparing the compile cache {}", path.display())]
-    Cache { path: PathBuf, source: io::Error },
+    #[error("a place for the machine code in memory")]
+    Memory { source: io::Error },
     #[error("starting the compile helper {}", path.display())]
     Start { path: PathBuf, source: io::Error },
     #[error("the compile helper did not finish within {0:?} (plugins.compile_timeout)")]
     DeadlineExceeded(Duration),
     #[error("the plugin cannot be compiled within {0} of memory (plugins.compile_memory_max): {1}")]
     Failed(bytesize::ByteSize, String),
+    #[error("the machine code cannot be written: {0}")]
+    Unwritten(String),
     #[error("loading the compiled plugin: {0}")]
     Load(String),
 }
@@ -45,76 +56,121 @@ pub enum CompileError {
 /// Compiles one plugin at a time.
 pub struct Compiler {
     helper: PathBuf,
-    cache: PathBuf,
+    folder: PathBuf,
     memory_max: bytesize::ByteSize,
     timeout: Duration,
     /// Tells results of different engines apart.
     engine_hash: u64,
     places: Places,
     turn: Semaphore,
+    /// Why results are not kept.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Compiler {
     /// `helper` is the path of this program's binary.
-    pub fn new(helper: PathBuf, data_dir: &Path, config: &PluginsConfig, engine: &Engine) -> Result<Self, CompileError> {
-        let cache = data_dir.join("compiled");
-        let created = DirBuilder::new().recursive(true).mode(0o700).create(&cache);
-        created.map_err(|source| CompileError::Cache { path: cache.clone(), source })?;
+    pub fn new(helper: PathBuf, data_dir: &Path, config: &PluginsConfig, engine: &Engine) -> Self {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self {
+        Self {
             helper,
-            cache,
+            folder: data_dir.join("compiled"),
             memory_max: config.compile_memory_max,
             timeout: config.compile_timeout,
             engine_hash: hasher.finish(),
             places: Places::of(engine),
             turn: Semaphore::const_new(1),
-        })
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Why compiled plugins are not kept, so that each start compiles them again.
+    pub fn trouble(&self) -> Option<String> {
+        lock(&self.trouble).clone()
     }
 
     /// The component of these bytes, from the cache or newly compiled.
-    pub async fn component(&self, engine: &Engine, bytes: &[u8], digest: &str) -> Result<Component, CompileError> {
-        let path = self.cache.join(format!("{digest}-{:016x}.cwasm", self.engine_hash));
-        if path.exists() {
-            match load(engine, &path) {
-                Ok(component) => return Ok(component),
-                Err(err) => {
-                    warn!(path = %path.display(), error = %err, "a compiled plugin cannot be loaded, compiling it again");
-                    let _ = fs::remove_file(&path);
-                }
+    pub async fn component(&self, engine: &Engine, bytes: &[u8], digest: &str, tasks: &TaskTracker) -> Result<Component, CompileError> {
+        let name = format!("{digest}-{:016x}", self.engine_hash);
+        // The folder may have been deleted, or have changed hands, since it was last used.
+        let folder = self.folder.clone();
+        let cache = aside(tasks, move || CodeCache::open(&folder)).await;
+        let cache = cache.inspect_err(|err| self.suffer(err)).ok();
+        if let Some(cache) = &cache
+            && let Some(component) = self.kept(engine, cache, &name, tasks).await
+        {
+            return Ok(component);
+        }
+        let _turn = self.turn.acquire().await.map_err(|err| CompileError::Load(err.to_string()))?;
+        if let Some(cache) = &cache {
+            match self.compile_into(cache, &name, bytes, tasks).await {
+                Ok(file) => return load(engine, &file),
+                // Memory may have the room that the disk has not.
+                Err(CompileError::Unwritten(why)) => self.suffer_text(why),
+                Err(err) => return Err(err),
             }
         }
-        self.compile(bytes, &path).await?;
-        self.prune();
-        load(engine, &path)
+        let draft = Draft::in_memory().map_err(|source| CompileError::Memory { source })?;
+        self.compile(bytes, &draft.file).await?;
+        load(engine, &draft.file)
     }
 
-    async fn compile(&self, bytes: &[u8], path: &Path) -> Result<(), CompileError> {
-        let _turn = self.turn.acquire().await.map_err(|err| CompileError::Load(err.to_string()))?;
-        let temporary = path.with_extension(format!("{}.tmp", fastrand::u64(..)));
-        let helped = tokio::time::timeout(self.timeout, self.help(bytes, &temporary)).await;
-        let result = match helped {
-            Err(_) => Err(CompileError::DeadlineExceeded(self.timeout)),
-            Ok(Err(err)) => Err(err),
-            Ok(Ok(())) => fs::rename(&temporary, path).map_err(|source| CompileError::Cache { path: path.to_owned(), source }),
+    /// What was compiled before, if it can be trusted.
+    async fn kept(&self, engine: &Engine, cache: &CodeCache, name: &str, tasks: &TaskTracker) -> Option<Component> {
+        let (looked_in, looked_for) = (cache.clone(), name.to_owned());
+        let found = match aside(tasks, move || looked_in.find(&looked_for)).await {
+            Ok(found) => load(engine, &found?).map_err(|err| err.to_string()),
+            Err(err) => Err(chain(&err)),
         };
-        if result.is_err() {
-            let _ = fs::remove_file(&temporary);
+        if let Err(err) = &found {
+            warn!(error = err, "a compiled plugin cannot be used, compiling it again");
+            cache.forget(name);
         }
-        result
+        found.ok()
     }
 
-    async fn help(&self, bytes: &[u8], output: &Path) -> Result<(), CompileError> {
+    /// Compiles into the cache. What could not be kept still serves.
+    async fn compile_into(&self, cache: &CodeCache, name: &str, bytes: &[u8], tasks: &TaskTracker) -> Result<File, CompileError> {
+        let unwritten = |err: &dyn std::error::Error| CompileError::Unwritten(chain(err));
+        let draft = cache.draft().map_err(|err| unwritten(&err))?;
+        let file = draft.file.try_clone().map_err(|err| unwritten(&err))?;
+        self.compile(bytes, &draft.file).await?;
+        let (keeper, name) = (cache.clone(), name.to_owned());
+        match aside(tasks, move || keeper.keep(&name, &draft)).await {
+            Ok(()) => *lock(&self.trouble) = None,
+            Err(err) => self.suffer(&err),
+        }
+        Ok(file)
+    }
+
+    fn suffer(&self, err: &CacheError) {
+        self.suffer_text(chain(err));
+    }
+
+    /// Says once why nothing is kept.
+    fn suffer_text(&self, why: String) {
+        let mut trouble = lock(&self.trouble);
+        let why = format!("compiled plugins are not kept, so each start compiles them again: {why}");
+        if trouble.as_ref() != Some(&why) {
+            warn!("{why}");
+        }
+        *trouble = Some(why);
+    }
+
+    async fn compile(&self, bytes: &[u8], output: &File) -> Result<(), CompileError> {
+        let helped = tokio::time::timeout(self.timeout, self.help(bytes, output)).await;
+        helped.unwrap_or(Err(CompileError::DeadlineExceeded(self.timeout)))
+    }
+
+    async fn help(&self, bytes: &[u8], output: &File) -> Result<(), CompileError> {
         let start_failed = |source| CompileError::Start { path: self.helper.clone(), source };
         let mut helper = Command::new(&self.helper)
-            .arg(HELPER_COMMAND)
-            .arg(output)
+            .args([HELPER_COMMAND, STANDARD_OUTPUT])
             .arg(self.memory_max.as_u64().to_string())
             .args((self.places == Places::OnDemand).then_some("--on-demand"))
             .env_clear()
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(output.try_clone().map_err(start_failed)?)
             .stderr(Stdio::piped())
             // Past the deadline the future is dropped, and the helper with it.
             .kill_on_drop(true)
@@ -128,25 +184,25 @@ impl Compiler {
         if output.status.success() {
             return Ok(());
         }
-        let words: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(HELPER_WORDS_MAX).collect();
-        Err(CompileError::Failed(self.memory_max, if words.is_empty() { output.status.to_string() } else { words }))
-    }
-
-    /// Forgets the results that were used longest ago.
-    fn prune(&self) {
-        let Ok(entries) = fs::read_dir(&self.cache) else { return };
-        let mut files: Vec<_> =
-            entries.filter_map(Result::ok).filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
-        files.sort();
-        for (_, path) in files.iter().rev().skip(CACHED_MAX) {
-            debug!(path = %path.display(), "forgetting a compiled plugin");
-            let _ = fs::remove_file(path);
+        let words = text::line(&String::from_utf8_lossy(&output.stderr), HELPER_WORDS_MAX).trim().to_owned();
+        let words = if words.is_empty() { output.status.to_string() } else { words };
+        match output.status.code() == Some(i32::from(EXIT_UNWRITTEN)) {
+            true => Err(CompileError::Unwritten(words)),
+            false => Err(CompileError::Failed(self.memory_max, words)),
         }
     }
 }
 
-fn load(engine: &Engine, path: &Path) -> Result<Component, CompileError> {
-    // SAFETY: the file is one that our helper wrote into a directory that only this user can write (mode 0700), and wasmtime checks
-    // that it was made by the same version with the same settings.
-    unsafe { Component::deserialize_file(engine, path) }.map_err(|err| CompileError::Load(format!("{err:#}")))
+fn load(engine: &Engine, file: &File) -> Result<Component, CompileError> {
+    // SAFETY: the file is one that our helper wrote, just now or into a cache that vouches for it, and nobody else can write it. Wasmtime
+    // checks that it was made by the same version with the same settings.
+    if let Ok(mapped) = unsafe { Component::deserialize_file(engine, path_of(file)) } {
+        return Ok(mapped);
+    }
+    // The file system may permit no execution (`noexec`), or /proc may not be there.
+    let mut code = Vec::new();
+    let read = file.try_clone().and_then(|mut file| file.rewind().and_then(|()| file.read_to_end(&mut code)));
+    read.map_err(|err| CompileError::Load(err.to_string()))?;
+    // SAFETY: as above.
+    unsafe { Component::deserialize(engine, code) }.map_err(|err| CompileError::Load(format!("{err:#}")))
 }

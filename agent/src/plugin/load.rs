@@ -121,7 +121,7 @@ impl Loader {
     pub async fn load(&self, id: &str, bytes: &Bytes, digest: String, latest: &[Arc<Change>]) -> Result<Generation, LoadError> {
         let looked_at = bytes.clone();
         let inspection = aside(&self.tasks, move || validate::inspect(&looked_at)).await?;
-        let component = self.compiler.component(&self.engine, bytes, &digest).await?;
+        let component = self.compiler.component(&self.engine, bytes, &digest, &self.tasks).await?;
         let pre = self.linkers.link(inspection.world, &component).map_err(|err| LoadError::Link(format!("{err:#}")))?;
         let config = self.plugins.get(id).cloned().unwrap_or_default();
         let budgets = match inspection.world {

@@ -9,6 +9,7 @@
 mod alone;
 mod bindings;
 mod budget;
+mod code_cache;
 pub mod compile;
 mod context;
 mod convert;
@@ -16,6 +17,7 @@ mod disclosure;
 pub mod egress;
 pub mod embedded;
 pub mod engine;
+pub mod folder;
 mod generation;
 pub mod health;
 pub mod helper;

@@ -5,7 +5,6 @@
 //! A bad file leaves the old generation serving.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,23 +13,33 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use pharos_model::delta::Change;
+use pharos_model::text;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::folder::{self, Entry, FileError, Stamp};
 use super::load::{Loader, aside, digest};
 use super::slot::Origin;
-use super::validate::{FILE_BYTES_MAX, World, inspect};
+use super::validate::{World, inspect};
 use super::{PluginHost, Slot};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginsConfig;
 use crate::config::shape::did_you_mean;
+use crate::telemetry::logs::chain;
 
 /// The longest that a folder in constant change is waited for.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 /// Two looks at a file this far apart must agree before it is read.
 const SETTLE: Duration = Duration::from_millis(100);
+/// The longest that a look at the folder, or reading one file, is waited for: a network file system may never answer.
+const DISK_MAX: Duration = Duration::from_secs(10);
+/// Plugin files that are loaded. More are not plugins but a mistake, and each is a subject of the watch over the agent itself.
+const FILES_MAX: usize = 100;
+/// Files with impossible names that are said.
+const MISNAMED_MAX: usize = 100;
 /// A file that is replaced by some tools is missing for a moment.
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);
 
@@ -43,35 +52,41 @@ pub struct Reloader {
     host: PluginHost,
     config: PluginsConfig,
     shipped: Shipped,
-    files: BTreeMap<String, Stamp>,
+    files: BTreeMap<String, Seen>,
+    /// Files that were left out last time.
+    beyond: usize,
+    /// A look at the folder that has not answered yet.
+    looking: Option<JoinHandle<Vec<Entry>>>,
     missing: BTreeMap<String, Instant>,
     misnamed: BTreeSet<PathBuf>,
     watch: Option<(RecommendedWatcher, FolderId)>,
 }
 
-/// What tells two states of a file apart without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified_ns: i128,
+/// A file when it was last looked at.
+enum Seen {
+    /// It was read in this state.
+    Read(Stamp),
+    /// It could not be read, and why.
+    Unreadable(String),
 }
 
 /// Which folder a watch is on. The number of a deleted folder is given to the next one at once, so its birth counts as well.
 type FolderId = (u64, Option<SystemTime>);
 
-impl Stamp {
-    fn of(path: &Path) -> std::io::Result<Self> {
-        let metadata = std::fs::metadata(path)?;
-        let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Ok(Self { device: metadata.dev(), inode: metadata.ino(), bytes: metadata.len(), modified_ns })
-    }
-}
-
 impl Reloader {
     pub fn new(loader: Loader, host: PluginHost, config: PluginsConfig, shipped: Shipped) -> Self {
-        Self { loader, host, config, shipped, files: BTreeMap::new(), missing: BTreeMap::new(), misnamed: BTreeSet::new(), watch: None }
+        Self {
+            loader,
+            host,
+            config,
+            shipped,
+            files: BTreeMap::new(),
+            beyond: 0,
+            looking: None,
+            missing: BTreeMap::new(),
+            misnamed: BTreeSet::new(),
+            watch: None,
+        }
     }
 
     /// Loads everything, then follows the folder until told to stop.
@@ -81,9 +96,10 @@ impl Reloader {
         let mut unwatched = self.watch(&changed);
         tokio::select! { () = stop.cancelled() => return, () = self.load_shipped() => {} }
         loop {
-            tokio::select! { () = stop.cancelled() => return, () = self.scan() => {} }
-            let state = if unwatched.is_some() { PartHealth::Degraded } else { PartHealth::Ok };
-            board.set("plugin reload", state, unwatched);
+            let left_out = tokio::select! { () = stop.cancelled() => return, left_out = self.scan() => left_out };
+            let troubles: Vec<String> = unwatched.into_iter().chain(left_out).chain(self.loader.compiler.trouble()).collect();
+            let state = if troubles.is_empty() { PartHealth::Ok } else { PartHealth::Degraded };
+            board.set("plugin reload", state, (!troubles.is_empty()).then(|| troubles.join("; ")));
             let next = self.missing.values().map(|since| *since + REMOVAL_GRACE).min();
             let wake = next.unwrap_or_else(|| Instant::now() + self.config.rescan).min(Instant::now() + self.config.rescan);
             tokio::select! {
@@ -91,13 +107,16 @@ impl Reloader {
                 () = sleep_until(wake) => {}
                 Some(()) = changes.recv() => debounce(&mut changes, self.config.debounce).await,
             }
-            unwatched = self.watch(&changed);
+            // What does not answer is not asked for a watch either.
+            unwatched = if self.looking.is_none() { self.watch(&changed) } else { None };
         }
     }
 
     /// Shows every plugin that will be loaded, before the first one is.
     pub fn announce(&self) {
-        let files = self.listed().into_keys().filter(|id| is_id(id));
+        let mut entries = folder::entries(&self.config.dir);
+        entries.retain(|entry| is_id(&entry.id));
+        let files = self.chosen(entries).0.into_iter().map(|entry| entry.id);
         let ids: BTreeSet<String> = self.shipped.iter().map(|(id, _)| id.clone()).chain(files).collect();
         self.warn_unknown(&ids);
         for id in ids {
@@ -151,47 +170,173 @@ impl Reloader {
     }
 
     /// Notifiers come first: whoever finds something at once should find somebody to tell.
-    async fn load_shipped(&self) {
+    async fn load_shipped(&mut self) {
         let shipped = self.shipped.clone();
         let is_notifier = |bytes: &[u8]| inspect(bytes).is_ok_and(|found| found.world == World::Notifier);
         let sorted = aside(&self.loader.tasks, move || shipped.into_iter().partition(|(_, bytes)| is_notifier(bytes))).await;
         let (notifiers, others): (Shipped, Shipped) = sorted;
-        let listed = self.listed();
+        let listed: BTreeSet<String> = self.listed().await.unwrap_or_default().into_iter().map(|entry| entry.id).collect();
         for (id, bytes) in notifiers.into_iter().chain(others) {
-            if !listed.contains_key(&id) && self.is_enabled(&id) {
+            if !listed.contains(&id) && self.is_enabled(&id) {
                 self.load(&id, bytes, Origin::Embedded).await;
             }
         }
     }
 
-    /// Plugin files by id.
-    fn listed(&self) -> BTreeMap<String, PathBuf> {
-        let Ok(entries) = std::fs::read_dir(&self.config.dir) else { return BTreeMap::new() };
-        let plugin = |path: PathBuf| {
-            let name = path.file_name()?.to_str()?;
-            let id = name.strip_suffix(".wasm").filter(|id| !id.starts_with('.'))?;
-            Some((id.to_owned(), path))
+    /// The plugin files that are there. A disk or a network that does not answer is said, and asked no second time meanwhile.
+    async fn listed(&mut self) -> Result<Vec<Entry>, String> {
+        let dir = self.config.dir.clone();
+        let looking = self.looking.get_or_insert_with(|| self.loader.tasks.spawn_blocking(move || folder::entries(&dir)));
+        let Ok(looked) = timeout(DISK_MAX, looking).await else {
+            return Err(format!("{} was not read within {DISK_MAX:?}", self.config.dir.display()));
         };
-        entries.filter_map(|entry| plugin(entry.ok()?.path())).collect()
+        self.looking = None;
+        let mut entries = looked.map_err(|err| err.to_string())?;
+        entries.retain(|entry| is_id(&entry.id) || self.misname(entry));
+        Ok(entries)
     }
 
-    /// Compares the folder with what was loaded from it.
-    async fn scan(&mut self) {
-        let listed = self.listed();
-        for (id, path) in &listed {
-            self.missing.remove(id);
-            if !is_id(id) {
-                if self.misnamed.insert(path.clone()) {
-                    warn!(path = %path.display(), "ignoring a plugin file: its name must be lower-case letters, digits and dashes");
-                }
-                continue;
+    /// Says once that a file has a name that no plugin may have. Never true, for `retain`.
+    fn misname(&mut self, entry: &Entry) -> bool {
+        if self.misnamed.len() < MISNAMED_MAX && self.misnamed.insert(entry.path.clone()) {
+            let path = text::line(&entry.path.to_string_lossy(), text::LINE_BYTES_MAX).into_owned();
+            warn!(path, "ignoring a plugin file: its name must be lower-case letters, digits and dashes");
+        }
+        false
+    }
+
+    /// The files that count: those of plugins that are known, then those that the config is about, then the others.
+    fn chosen(&self, mut entries: Vec<Entry>) -> (Vec<Entry>, usize) {
+        let rank = |id: &String| {
+            let is_named = self.loader.plugins.contains_key(id) || self.loader.receivers.iter().any(|receiver| receiver.plugin == *id);
+            match () {
+                () if self.files.contains_key(id) => 0,
+                () if is_named || self.shipped.iter().any(|(shipped, _)| shipped == id) => 1,
+                () => 2,
             }
-            if self.is_enabled(id) {
-                self.look_at(id, path).await;
+        };
+        let beyond = entries.len().saturating_sub(FILES_MAX);
+        entries.sort_by_cached_key(|entry| (rank(&entry.id), entry.id.clone()));
+        entries.truncate(FILES_MAX);
+        (entries, beyond)
+    }
+
+    /// Compares the folder with what was loaded from it. Says what of it cannot be followed.
+    async fn scan(&mut self) -> Option<String> {
+        let entries = match self.listed().await {
+            Ok(entries) => entries,
+            Err(why) => {
+                warn!("{why}");
+                return Some(why);
+            }
+        };
+        let (entries, beyond) = self.chosen(entries);
+        let listed: BTreeSet<String> = entries.iter().map(|entry| entry.id.clone()).collect();
+        self.missing.retain(|id, _| !listed.contains(id));
+        let changed = entries.into_iter().filter(|entry| self.is_enabled(&entry.id) && !self.is_seen(entry)).collect();
+        for entry in self.settled(changed).await {
+            self.look_at(entry).await;
+        }
+        self.follow_removals(&listed).await;
+        self.left_out(beyond)
+    }
+
+    /// What people are told of files beyond the bound; once in the log.
+    fn left_out(&mut self, files: usize) -> Option<String> {
+        let before = std::mem::replace(&mut self.beyond, files);
+        if files == 0 {
+            return None;
+        }
+        let dir = self.config.dir.display();
+        let why = format!("{files} plugin files in {dir} are left out, since at most {FILES_MAX} are loaded; remove what is no plugin");
+        if before == 0 {
+            warn!("{why}");
+        }
+        Some(why)
+    }
+
+    /// Whether a file is as it was when it was last looked at.
+    fn is_seen(&self, entry: &Entry) -> bool {
+        match (self.files.get(&entry.id), &entry.stamp) {
+            (Some(Seen::Read(seen)), Ok(stamp)) => seen == stamp,
+            (Some(Seen::Unreadable(seen)), Err(err)) => *seen == chain(err),
+            _ => false,
+        }
+    }
+
+    /// Waits until two looks at each of these files agree.
+    async fn settled(&self, changed: Vec<Entry>) -> Vec<Entry> {
+        let cap = Instant::now() + DEBOUNCE_MAX;
+        let (mut moving, mut settled) = (changed, Vec::new());
+        while !moving.is_empty() {
+            sleep(SETTLE).await;
+            let again = move || {
+                let look = |entry: Entry| {
+                    let stamp = Stamp::of(&entry.path);
+                    let agree = matches!((&entry.stamp, &stamp), (Ok(before), Ok(now)) if before == now) || stamp.is_err();
+                    (agree, Entry { stamp, ..entry })
+                };
+                moving.into_iter().map(look).partition::<Vec<_>, _>(|(agree, _)| *agree)
+            };
+            // A disk that stopped to answer is noticed by the next scan, which sees the files as they are then.
+            let Ok((agreed, others)) = timeout(DISK_MAX, aside(&self.loader.tasks, again)).await else { return settled };
+            settled.extend(agreed.into_iter().map(|(_, entry)| entry));
+            moving = others.into_iter().map(|(_, entry)| entry).collect();
+            if Instant::now() > cap {
+                settled.append(&mut moving);
             }
         }
-        let gone: Vec<String> = self.files.keys().filter(|id| !listed.contains_key(*id)).cloned().collect();
-        let is_promised = |(id, slot): &(&String, &Slot)| slot.loading && !listed.contains_key(*id);
+        settled
+    }
+
+    async fn look_at(&mut self, entry: Entry) {
+        let Entry { id, path, stamp } = entry;
+        match stamp {
+            Ok(stamp) => self.read_and_load(&id, &path, stamp).await,
+            // A file is often away for a moment. That is an error only where something was promised and nothing else serves.
+            Err(err @ FileError::Missing(_)) => {
+                debug!(path = %path.display(), error = %err, "a plugin file went away");
+                let is_promised = self.host.slots().get(&id).is_some_and(|slot| slot.loading);
+                if is_promised {
+                    self.host.refuse(&id, "read", chain(&err)).await;
+                }
+            }
+            Err(err) => self.unreadable(&id, chain(&err)).await,
+        }
+    }
+
+    async fn read_and_load(&mut self, id: &str, path: &Path, stamp: Stamp) {
+        let from = path.to_owned();
+        let read = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::read(&from))).await;
+        if let Ok(Err(err)) = read {
+            return self.unreadable(id, chain(&err)).await;
+        }
+        // It is read again when it changes, and not before.
+        self.files.insert(id.to_owned(), Seen::Read(stamp));
+        match read {
+            Ok(Ok(bytes)) => self.load(id, bytes, Origin::File).await,
+            _ => self.refuse_file(id, format!("{} was not read within {DISK_MAX:?}", path.display())).await,
+        }
+    }
+
+    /// Notes why a file cannot be read; it is tried again at the next look, and said again when the reason is another one.
+    async fn unreadable(&mut self, id: &str, why: String) {
+        let before = self.files.insert(id.to_owned(), Seen::Unreadable(why.clone()));
+        if !matches!(before, Some(Seen::Unreadable(before)) if before == why) || self.host.slots().get(id).is_some_and(|slot| slot.loading)
+        {
+            self.refuse_file(id, why).await;
+        }
+    }
+
+    async fn refuse_file(&self, id: &str, why: String) {
+        self.host.refuse(id, "read", why).await;
+        self.stand_in(id, &self.host.latest()).await;
+    }
+
+    /// Takes plugins out of service whose files are gone for good.
+    async fn follow_removals(&mut self, listed: &BTreeSet<String>) {
+        let gone: Vec<String> = self.files.keys().filter(|id| !listed.contains(*id)).cloned().collect();
+        let is_promised = |(id, slot): &(&String, &Slot)| slot.loading && !listed.contains(*id);
         let vanished: Vec<String> = self.host.slots().iter().filter(is_promised).map(|(id, _)| id.clone()).collect();
         for id in vanished {
             self.host.remove(&id).await;
@@ -203,37 +348,6 @@ impl Reloader {
                 self.files.remove(&id);
                 self.file_removed(&id).await;
             }
-        }
-    }
-
-    async fn look_at(&mut self, id: &str, path: &Path) {
-        match Stamp::of(path) {
-            Ok(stamp) if self.files.get(id) == Some(&stamp) => {}
-            Ok(stamp) => match settled(path, stamp).await {
-                Ok(stamp) => {
-                    self.files.insert(id.to_owned(), stamp);
-                    self.read_and_load(id, path).await;
-                }
-                Err(err) => self.went_away(id, path, &err).await,
-            },
-            Err(err) => self.went_away(id, path, &err).await,
-        }
-    }
-
-    /// A file is often away for a moment. It is an error only where something was promised and nothing else serves.
-    async fn went_away(&self, id: &str, path: &Path, err: &std::io::Error) {
-        debug!(path = %path.display(), error = %err, "a plugin file went away");
-        let is_promised = self.host.slots().get(id).is_some_and(|slot| slot.loading);
-        if is_promised {
-            self.host.refuse(id, "read", format!("{} cannot be read: {err}", path.display())).await;
-        }
-    }
-
-    async fn read_and_load(&mut self, id: &str, path: &Path) {
-        let from = path.to_owned();
-        match aside(&self.loader.tasks, move || read(&from)).await {
-            Ok(bytes) => self.load(id, bytes, Origin::File).await,
-            Err(why) => self.host.refuse(id, "read", why).await,
         }
     }
 
@@ -314,28 +428,4 @@ async fn debounce(changes: &mut mpsc::Receiver<()>, quiet: Duration) {
             changed = changes.recv() => if changed.is_none() { return },
         }
     }
-}
-
-/// Waits until two looks at the file agree.
-async fn settled(path: &Path, mut stamp: Stamp) -> std::io::Result<Stamp> {
-    let cap = Instant::now() + DEBOUNCE_MAX;
-    loop {
-        sleep(SETTLE).await;
-        let again = Stamp::of(path)?;
-        if again == stamp || Instant::now() > cap {
-            return Ok(again);
-        }
-        stamp = again;
-    }
-}
-
-fn read(path: &Path) -> Result<Bytes, String> {
-    let unreadable = |err: std::io::Error| format!("{} cannot be read: {err}", path.display());
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("{} is larger than {}", path.display(), bytesize::ByteSize::b(FILE_BYTES_MAX)));
-    }
-    Ok(bytes.into())
 }

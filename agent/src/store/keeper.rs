@@ -293,7 +293,7 @@ impl Keeper {
     /// Makes sure that the directory is there and ours.
     fn hold_directory(&mut self) -> Result<(), StoreError> {
         if !lock::is_in_place(&self.lock, &self.directory) {
-            super::create_directory(&self.directory)?;
+            super::own_directory(&self.directory)?;
             self.lock = lock(&self.directory)?;
         }
         Ok(())

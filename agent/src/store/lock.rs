@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::StoreError;
 
-const LOCK_FILE: &str = "lock";
+pub const LOCK_FILE: &str = "lock";
 
 /// How long a store that is being closed is waited for.
 const LOCK_MAX: Duration = Duration::from_millis(500);

@@ -17,6 +17,7 @@ mod memory;
 mod migrate;
 mod notes;
 mod outbox;
+pub mod owner;
 mod plugin_state;
 mod reader;
 mod unmatched;
@@ -40,6 +41,7 @@ pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};
 pub use reader::StoreReader;
 
 use self::keeper::{Keeper, Work};
+use self::owner::OwnerError;
 
 const DATABASE_FILE: &str = "pharos.db";
 
@@ -62,6 +64,8 @@ pub struct Store {
 pub enum StoreError {
     #[error("preparing the data directory {}", path.display())]
     Directory { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
     #[error("another agent{} uses the data directory {}; give each agent its own agent.data_dir", holder(pid), path.display())]
     Locked { path: PathBuf, pid: Option<u32> },
     #[error("opening the state store {}", path.display())]
@@ -93,7 +97,7 @@ impl Store {
     /// Locks the directory and opens or creates the store in it. One that is damaged is set aside, and a new one begins; one that cannot
     /// be used for another reason is tried again and again, and meanwhile what must not be lost is kept in memory.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
-        create_directory(directory)?;
+        own_directory(directory)?;
         let condition = Arc::default();
         let keeper = Keeper::open(directory, Arc::clone(&condition))?;
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
@@ -184,9 +188,16 @@ impl Store {
     }
 }
 
-fn create_directory(directory: &Path) -> Result<(), StoreError> {
+/// Makes the directory if it is not there, and sees that it and what is read from it are ours.
+fn own_directory(directory: &Path) -> Result<(), StoreError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    created.map_err(|source| StoreError::Directory { path: directory.to_owned(), source })
+    created.map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;
+    owner::check_folder(directory)?;
+    let database = directory.join(DATABASE_FILE);
+    let files =
+        [database.clone(), file::with_suffix(&database, "-wal"), file::with_suffix(&database, "-shm"), directory.join(lock::LOCK_FILE)];
+    files.iter().try_for_each(|file| owner::check_file(file))?;
+    Ok(())
 }
 
 /// Works until the last handle is gone.

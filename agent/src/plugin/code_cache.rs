@@ -1,0 +1,198 @@
+//! Machine code of plugins, kept between two starts.
+//!
+//! What lies here is executed. So a file counts only where nobody but this user and root could have written it, and where it bears the
+//! mark of this installation: an HMAC over its name and content, whose key never leaves the folder. A copy, an exchange of two names, a
+//! disk that lost some bits are all noticed. A cache that cannot be trusted or written is left alone: plugins are compiled anew then.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
+use sha2::Sha256;
+use tracing::debug;
+
+use crate::store::owner::{OwnerError, check_folder, check_open};
+
+/// Compiled plugins that are kept.
+const KEPT_MAX: usize = 128;
+const KEY_FILE: &str = "key";
+const KEY_BYTES: usize = 32;
+/// What ends the names of code, and of the marks beside it.
+const CODE: &str = "cwasm";
+const MARK: &str = "mark";
+
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    #[error("preparing {}", path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    #[error("using {}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{} does not bear this installation's mark", path.display())]
+    Mark { path: PathBuf },
+}
+
+/// The folder, found trustworthy.
+#[derive(Clone)]
+pub struct CodeCache {
+    folder: PathBuf,
+    key: [u8; KEY_BYTES],
+}
+
+/// A file that code is written into, before it has a name that anybody looks for.
+pub struct Draft {
+    pub file: File,
+    /// None for one in memory.
+    path: Option<PathBuf>,
+}
+
+impl Draft {
+    /// A file without a place on any disk.
+    pub fn in_memory() -> io::Result<Self> {
+        Ok(Self { file: memfd_create("compiled plugin", MemfdFlags::CLOEXEC)?.into(), path: None })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // After it was kept it has another name.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The name under which an open file can be opened once more, whatever became of its path.
+pub fn path_of(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+impl CodeCache {
+    /// Makes the folder and its key if they are not there.
+    pub fn open(folder: &Path) -> Result<Self, CacheError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|source| CacheError::Folder { path: folder.to_owned(), source })?;
+        check_folder(folder)?;
+        let path = folder.join(KEY_FILE);
+        let key = match read_key(&path)? {
+            Some(key) => key,
+            None => make_key(&path).map_err(|source| CacheError::File { path, source })?,
+        };
+        Ok(Self { folder: folder.to_owned(), key })
+    }
+
+    /// The code of this name; none if there is none. It can be mapped by [`path_of`].
+    pub fn find(&self, name: &str) -> Result<Option<File>, CacheError> {
+        let path = self.path(name, CODE);
+        let Some(mut file) = open(&path)? else { return Ok(None) };
+        let failed = |source| CacheError::File { path: path.clone(), source };
+        let mut mark = Vec::new();
+        if let Some(marked) = open(&self.path(name, MARK))? {
+            marked.take(KEY_BYTES as u64 + 1).read_to_end(&mut mark).map_err(failed)?;
+        }
+        let own = self.mac(name, &mut file).map_err(failed)?;
+        match own.verify_slice(&mark) {
+            Ok(()) => Ok(Some(file)),
+            Err(_) => Err(CacheError::Mark { path }),
+        }
+    }
+
+    /// A new file beside the code that is kept.
+    pub fn draft(&self) -> Result<Draft, CacheError> {
+        let path = self.folder.join(format!("{:016x}.tmp", fastrand::u64(..)));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+        Ok(Draft { file: file.map_err(|source| CacheError::File { path: path.clone(), source })?, path: Some(path) })
+    }
+
+    /// Keeps a draft under a name, and forgets the code that was made longest ago.
+    pub fn keep(&self, name: &str, draft: &Draft) -> Result<(), CacheError> {
+        let Some(from) = &draft.path else { return Ok(()) };
+        let path = self.path(name, CODE);
+        let failed = |source| CacheError::File { path: path.clone(), source };
+        draft.file.sync_all().map_err(failed)?;
+        let mut file = draft.file.try_clone().map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        let mark = self.mac(name, &mut file).map_err(failed)?.finalize().into_bytes();
+        // A mark that is there before its code, or instead of it, fits nothing.
+        let marked = self.draft()?;
+        (&marked.file).write_all(&mark).and_then(|()| marked.file.sync_all()).map_err(failed)?;
+        fs::rename(from, &path).map_err(failed)?;
+        if let Some(from) = &marked.path {
+            fs::rename(from, self.path(name, MARK)).map_err(failed)?;
+        }
+        self.prune();
+        Ok(())
+    }
+
+    /// Forgets the code of this name.
+    pub fn forget(&self, name: &str) {
+        for ending in [CODE, MARK] {
+            let _ = fs::remove_file(self.path(name, ending));
+        }
+    }
+
+    fn path(&self, name: &str, ending: &str) -> PathBuf {
+        self.folder.join(format!("{name}.{ending}"))
+    }
+
+    fn mac(&self, name: &str, file: &mut File) -> io::Result<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        mac.update(name.as_bytes());
+        mac.update(b"\0");
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            match file.read(&mut piece)? {
+                0 => return Ok(mac),
+                read => mac.update(&piece[..read]),
+            }
+        }
+    }
+
+    fn prune(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let code = entries.filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|ending| ending == CODE));
+        let mut files: Vec<_> = code.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+        files.sort();
+        for (_, path) in files.iter().rev().skip(KEPT_MAX) {
+            debug!(path = %path.display(), "forgetting a compiled plugin");
+            let _ = fs::remove_file(path.with_extension(MARK));
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Opens a file if it is there, and ours.
+fn open(path: &Path) -> Result<Option<File>, CacheError> {
+    let failed = |source| CacheError::File { path: path.to_owned(), source };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path) {
+        Ok(file) => file,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(failed(err)),
+    };
+    check_open(path, &file.metadata().map_err(failed)?)?;
+    Ok(Some(file))
+}
+
+/// A key that is cut off counts as none.
+fn read_key(path: &Path) -> Result<Option<[u8; KEY_BYTES]>, CacheError> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|source| CacheError::File { path: path.to_owned(), source })?;
+    Ok(bytes.try_into().ok())
+}
+
+fn make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    let mut key = [0; KEY_BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut key)?;
+    let _ = fs::remove_file(path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&key)?;
+    Ok(key)
+}

@@ -1,0 +1,115 @@
+//! What lies among the plugins and is none: pipes, devices, folders, links, thousands of files. Each is said, and the others go on.
+
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::fixture::guests::guest;
+use crate::fixture::item;
+use crate::fixture::zoo::{Zoo, named, state};
+
+/// Id, how it is made, and what is said of it.
+type Odd = (&'static str, fn(&Path), &'static str);
+
+const ODD: [Odd; 8] = [
+    (
+        "pipe",
+        |path| rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap(),
+        "is a pipe, not a file",
+    ),
+    (
+        "piped",
+        |path| {
+            let pipe = path.with_file_name("a-pipe");
+            rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+            symlink(pipe, path).unwrap();
+        },
+        "is a pipe, not a file",
+    ),
+    ("zeros", |path| symlink("/dev/zero", path).unwrap(), "is a device, not a file"),
+    ("folder", |path| std::fs::create_dir(path).unwrap(), "is a folder, not a file"),
+    ("socket", |path| drop(UnixListener::bind(path).unwrap()), "is a socket, not a file"),
+    ("circle", |path| symlink(path.file_name().unwrap(), path).unwrap(), "cannot be read: Too many levels of symbolic links"),
+    ("nowhere", |path| symlink("not-there", path).unwrap(), "is a link that leads to nothing"),
+    ("sparse", |path| std::fs::File::create(path).unwrap().set_len(1 << 40).unwrap(), "has 1099511627776 bytes, more than 64.0 MiB"),
+];
+
+async fn refused(zoo: &Zoo) {
+    for (id, _, expected) in ODD {
+        let plugin = zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "failed").await;
+        assert_eq!(plugin["last_error"]["stage"], "read", "{plugin:#}");
+        assert!(plugin["last_error"]["message"].as_str().unwrap().contains(expected), "{plugin:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_file_is_refused_with_the_reason_and_the_others_are_followed() {
+    let embedded = || vec![named("inside", "version=1.0.0")];
+    let zoo = Zoo::start("", vec![named("steady", "")], embedded()).await;
+    zoo.wait_alert("steady", "always", "firing").await;
+    for (id, make, _) in ODD {
+        make(&zoo.file(id));
+    }
+    refused(&zoo).await;
+    // A link to a plugin is one, as where volumes of containers are made of links.
+    std::fs::write(zoo.agent.plugins_dir().join("..data"), guest("id=linked")).unwrap();
+    symlink("..data", zoo.file("linked")).unwrap();
+    zoo.agent.wait_plugin("linked", |plugin| plugin["state"] == "serving").await;
+    // What serves already goes on when its file becomes a pipe; what is embedded stands in.
+    std::fs::remove_file(zoo.file("steady")).unwrap();
+    symlink("a-pipe", zoo.file("steady")).unwrap();
+    symlink("a-pipe", zoo.file("inside")).unwrap();
+    for id in ["steady", "inside"] {
+        let plugin = zoo.agent.wait_plugin(id, |plugin| plugin["last_error"]["stage"] == "read").await;
+        assert_eq!(plugin["state"], "serving", "{plugin:#}");
+    }
+    let reload = zoo.agent.wait_part("plugin reload", |part| part["state"] == "ok").await;
+    assert!(reload["cause"].is_null(), "{reload}");
+    let folder = zoo.agent.stop().await;
+
+    // They lie there at the next start as well.
+    let zoo = Zoo::start_in(folder, "", embedded()).await;
+    refused(&zoo).await;
+    let inside = zoo.agent.wait_plugin("inside", |plugin| plugin["state"] == "serving").await;
+    assert_eq!((&inside["source"], &inside["last_error"]["stage"]), (&"embedded".into(), &"read".into()), "{inside:#}");
+    zoo.put("late", &guest("id=late"));
+    zoo.agent.wait_plugin("late", |plugin| plugin["state"] == "serving").await;
+    // A pipe that is replaced by a plugin, and one that is gone.
+    std::fs::remove_file(zoo.file("pipe")).unwrap();
+    zoo.put("zeros", &guest("id=zeros"));
+    zoo.agent.wait_plugin("zeros", |plugin| plugin["state"] == "serving" && plugin["last_error"].is_null()).await;
+    zoo.agent.wait_json("/api/plugins", |list| item(list, "id", "pipe").is_none()).await;
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_files_cost_neither_the_plugins_nor_the_watch_over_the_agent() {
+    const FILES: usize = 3_000;
+    let named_in_config = "[plugin.wanted.settings]\n";
+    let shipped = crate::fixture::shipped().into_iter().filter(|(id, _)| id == "agent-essentials").collect();
+    let zoo = Zoo::start(named_in_config, vec![named("steady", "")], shipped).await;
+    zoo.wait_alert("steady", "always", "firing").await;
+    for number in 0..FILES {
+        let file = zoo.file(&format!("m{number:05}"));
+        std::fs::write(file, [b"\0asm\x0d\0\x01\0\0\x02\x01".as_slice(), &[b'a' + (number % 26) as u8]].concat()).unwrap();
+    }
+    // The config names it, so it counts before the others.
+    zoo.put("wanted", &guest("id=wanted"));
+    zoo.agent.wait_plugin("wanted", |plugin| plugin["state"] == "serving").await;
+    let reload = zoo.agent.wait_part("plugin reload", |part| part["state"] == "degraded").await;
+    let cause = reload["cause"].as_str().unwrap();
+    assert!(cause.contains("plugin files in") && cause.contains("at most 100 are loaded"), "{cause}");
+    let settled = |list: &Value| list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] != "loading");
+    let list = zoo.agent.wait_json("/api/plugins", settled).await;
+    assert_eq!(list["items"].as_array().unwrap().len(), 101, "a hundred files, and what is embedded");
+    for id in ["steady", "wanted", "agent-essentials"] {
+        assert_eq!(state(&list, id), "serving", "{list:#}");
+    }
+    zoo.wait_calls("steady", 5).await;
+    zoo.wait_calls("agent-essentials", 5).await;
+    let own = zoo.agent.plugin("agent-essentials").await;
+    assert_eq!((&own["state"], &own["traps"]), (&"serving".into(), &0.into()), "{own:#}");
+    zoo.agent.stop().await;
+}
