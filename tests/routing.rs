@@ -1,6 +1,7 @@
 //! Who is told, in whose company, and why not: routes, groups, silences, inhibitions, acknowledgements, and what `pharos` says of them.
 
 mod gravest;
+mod shown;
 
 use axum::http::StatusCode;
 use pharos::demo::receiver::{Count, Delivery, Receiver, Reply};
