@@ -1,5 +1,8 @@
 //! Who is told, in whose company, and why not: routes, groups, silences, inhibitions, acknowledgements, and what `pharos` says of them.
 
+mod gravest;
+mod shown;
+
 use axum::http::StatusCode;
 use pharos::demo::receiver::{Count, Delivery, Receiver, Reply};
 use pharos::demo::redis::RedisServer;

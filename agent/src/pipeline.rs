@@ -61,6 +61,7 @@ impl Pipeline {
         let cycle = Cycle { plugin: &plugin, snapshot: &change.snapshot, rules: &rules, outcome };
         self.unmatched.look(&cycle, is_shipped, change.snapshot.taken_at); // rules that see nothing are worth a word as well
         let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
+        self.dispatcher.asked(&plugin, &change.snapshot, &self.alerts); // no plugin's word alone keeps others from being told
         self.settle(transitions).await;
         self.unmatched.keep_if_due(&self.store, self.clock.monotonic()).await;
     }

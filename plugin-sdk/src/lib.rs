@@ -34,7 +34,7 @@ pub use bindings::plugin::pharos::plugin::{
     types::{Failure, Label, Severity, Subject, TransientFailure},
 };
 pub use duration::HumanDuration;
-pub use notifier::{Alert, Message, Notifier, Outcome, Reason, Retry};
+pub use notifier::{Alert, Message, Notifier, Outcome, Reason, Retry, detail_and_evidence};
 pub use plugin::{Description, Plugin};
 pub use snapshot::{Columns, Matcher, Part, PartState, Pattern, Reading, Row, Samples, Snapshot, Source};
 pub use table::Table;

@@ -8,6 +8,20 @@ pub trait Notifier: Plugin {
     fn deliver(&self, message: &Message) -> Result<Outcome, Failure>;
 }
 
+/// Opens the evidence that the host writes below a detail.
+const EVIDENCE: &str = "Evidence:\n";
+
+/// The detail of an alert and its evidence, by name. The host writes evidence below the detail: a line `Evidence:`, then `- name: value`.
+pub fn detail_and_evidence(detail: &str) -> (&str, Vec<(&str, &str)>) {
+    let parts = match detail.strip_prefix(EVIDENCE) {
+        Some(lines) => Some(("", lines)),
+        None => detail.rsplit_once("\n\nEvidence:\n"),
+    };
+    let line = |line| str::strip_prefix(line, "- ")?.split_once(": ");
+    let read = parts.and_then(|(text, lines)| Some((text, lines.lines().map(line).collect::<Option<Vec<_>>>()?)));
+    read.unwrap_or((detail, Vec::new()))
+}
+
 /// Makes a type that implements [`Notifier`] the component's export.
 #[macro_export]
 macro_rules! export_notifier {
@@ -33,4 +47,22 @@ macro_rules! export_notifier {
                 <$plugin as $crate::Notifier>::deliver;
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::detail_and_evidence;
+
+    #[test]
+    fn evidence_is_read_from_below_the_detail() {
+        let lines = "Evidence:\n- idle in transaction: 61 sessions\n- oldest: 3 min: `billing`";
+        let read = vec![("idle in transaction", "61 sessions"), ("oldest", "3 min: `billing`")];
+        assert_eq!(detail_and_evidence(lines), ("", read.clone()));
+        assert_eq!(detail_and_evidence(&format!("Two\nlines.\n\n{lines}")), ("Two\nlines.", read.clone()));
+        let twice = format!("Evidence:\n- of a plugin: 1\n\n{lines}");
+        assert_eq!(detail_and_evidence(&twice).0, twice, "a detail that begins like evidence and is none stays whole");
+        for none in ["", "No evidence.", "Evidence:", "Text.\n\nEvidence:\nnot a line of it"] {
+            assert_eq!(detail_and_evidence(none), (none, Vec::new()));
+        }
+    }
 }

@@ -40,6 +40,9 @@ pub struct MessageAlert {
     pub detail: String,
     pub cause: Option<String>,
     pub fix: Option<String>,
+    /// What was measured, in the plugin's order and bounded. Rows of an earlier version have none.
+    #[serde(default)]
+    pub evidence: Vec<Label>,
     pub runbook: Option<String>,
     pub value: Option<f64>,
     #[serde(default)]

@@ -168,6 +168,11 @@ impl Snapshot {
     pub fn scalar(&self, metric: &str) -> Option<f64> {
         self.family(metric).and_then(|family| family.values.first().copied())
     }
+
+    /// Whether the server could be reached; none where that is not known, or where it is no snapshot of a server.
+    pub fn is_reachable(&self) -> Option<bool> {
+        self.scalar(&format!("pharos_{}_up", self.subject.kind)).map(|up| up > 0.0)
+    }
 }
 
 #[cfg(test)]

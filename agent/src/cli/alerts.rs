@@ -1,4 +1,4 @@
-//! `pharos alerts list|explain|history|ack`: what is wrong, who was told of it, and why not.
+//! `pharos alerts list|show|explain|history|ack`: what is wrong, who was told of it, and why not.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, Reach, author, items, shown};
-use super::{explain, print};
+use super::{explain, print, show};
 use crate::http::history_item;
 use crate::store::StoreReader;
 
@@ -19,6 +19,15 @@ const HISTORY_MAX: u32 = 200;
 pub enum AlertsCommand {
     /// List open alerts, the gravest first
     List {
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        reach: Reach,
+    },
+    /// Show what is wrong, why, and what to do: detail, cause, fix and evidence of an alert
+    Show {
+        /// Its fingerprint, or how that of an open one begins
+        fingerprint: String,
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -70,6 +79,10 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
                 print("no alerts");
             }
             items(&answer).iter().filter(|_| !json).for_each(|alert| print(explain::line(alert)));
+        }
+        AlertsCommand::Show { fingerprint, json, reach } => {
+            let answer = whole(&Client::new(&reach)?, &fingerprint).await?;
+            if json { print(&answer["alert"]) } else { print(show::text(&answer["alert"])) }
         }
         AlertsCommand::Explain { fingerprint, json, reach } => {
             let answer = whole(&Client::new(&reach)?, &fingerprint).await?;

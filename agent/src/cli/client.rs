@@ -167,5 +167,12 @@ pub fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    text.chars().map(|char| if char.is_control() && char != '\n' { '\u{fffd}' } else { char }).collect()
+    text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
+}
+
+/// Controls, and the marks by which a text reorders or hides what stands around it.
+fn steers(char: char) -> bool {
+    let marks =
+        matches!(char, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    char.is_control() || marks
 }

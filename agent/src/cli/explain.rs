@@ -27,6 +27,7 @@ pub fn text(answer: &Value) -> String {
     let mut out = String::new();
     let (alert, decision) = (&answer["alert"], &answer["decision"]);
     let _ = writeln!(out, "{}", line(alert));
+    let _ = writeln!(out, "  {:13} {}", "incident", alert["incident"]);
     for (name, key) in [("value", "value"), ("raises at", "raise_at"), ("clears at", "clear_at"), ("stands still", "frozen")] {
         if !alert[key].is_null() {
             let _ = writeln!(out, "  {name:13} {}", shown(&alert[key]));
@@ -62,8 +63,11 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 /// The answer in one sentence.
 fn verdict(answer: &Value) -> String {
     let (alert, decision) = (&answer["alert"], &answer["decision"]);
+    // What was told of it last week is no answer to whether anybody knows that it is wrong again.
+    let of_incident = |thing: &&Value| thing["incident"] == alert["incident"];
+    let notifications: Vec<&Value> = list(&answer["notifications"]).filter(of_incident).collect();
     let delivered: Vec<String> =
-        list(&answer["notifications"]).filter(|row| row["state"] == "delivered").map(|row| shown(&row["receiver"])).collect();
+        notifications.iter().filter(|row| row["state"] == "delivered").map(|row| shown(&row["receiver"])).collect();
     let mut told: Vec<&String> = delivered.iter().collect();
     told.sort();
     told.dedup();
@@ -76,7 +80,7 @@ fn verdict(answer: &Value) -> String {
             why.push(format!("`{name}` hears at {}, with its group", shown(&receiver["due_at"])));
         }
     }
-    for row in list(&answer["notifications"]) {
+    for row in notifications {
         let (name, reason) = (shown(&row["receiver"]), shown(&row["why"]));
         match row["state"].as_str() {
             Some("dead") => {
@@ -88,7 +92,8 @@ fn verdict(answer: &Value) -> String {
             _ => {}
         }
     }
-    for event in list(&answer["history"]).filter(|event| event["what"] == "withheld" && event["for_good"] == true) {
+    let never_told = |event: &&Value| event["what"] == "withheld" && event["for_good"] == true;
+    for event in list(&answer["history"]).filter(never_told).filter(of_incident) {
         why.push(format!("`{}` was never told of incident {}: {}", shown(&event["receiver"]), event["incident"], shown(&event["why"])));
     }
     if alert["state"] == "pending" {

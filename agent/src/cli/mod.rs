@@ -12,6 +12,7 @@ mod outbox;
 mod plugin;
 mod rules;
 mod run;
+mod show;
 mod silence;
 mod snapshot;
 mod workbench;

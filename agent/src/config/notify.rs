@@ -39,7 +39,7 @@ pub struct RouteConfig {
     /// How long the first alert of a group waits for others.
     #[serde(default = "group_wait", with = "humantime_serde")]
     pub group_wait: Duration,
-    /// How long news of a group that was just told waits; what became graver does not.
+    /// How long news of a group that was just told waits. What is graver than what it was told in this time waits for `group_wait` only.
     #[serde(default = "group_interval", with = "humantime_serde")]
     pub group_interval: Duration,
     /// After how long a receiver is reminded of what still fires; 0s: never.
@@ -97,7 +97,7 @@ pub struct InhibitConfig {
 impl InhibitConfig {
     pub fn inhibition(&self) -> Result<Inhibition, MatcherError> {
         let (source, target) = (parsed(&self.source)?, parsed(&self.target)?);
-        Ok(Inhibition { name: self.name.clone(), source, target, equal: self.equal.clone() })
+        Ok(Inhibition { name: self.name.clone(), source, target, equal: self.equal.clone(), needs_proof: false })
     }
 }
 

@@ -62,6 +62,7 @@ impl Tester {
             detail: "Somebody asked whether messages of this agent arrive here. This one did; nothing is wrong.".to_owned(),
             cause: None,
             fix: None,
+            evidence: Vec::new(),
             runbook: None,
             value: None,
             raise_at: None,

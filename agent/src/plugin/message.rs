@@ -110,7 +110,7 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
         subject: convert::subject(&alert.subject),
         labels: convert::labels_out(&alert.labels),
         title: alert.title.clone(),
-        detail: alert.detail.clone(),
+        detail: detail(alert),
         cause: alert.cause.clone(),
         fix: alert.fix.clone(),
         runbook: alert.runbook.clone(),
@@ -119,5 +119,17 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
         started_at_ms: alert.started_at_ms,
         ended_at_ms: alert.ended_at_ms,
         ended_because: alert.ended_because.clone(),
+    }
+}
+
+/// The contract 0.1.0 has no field for evidence, so it stands below the detail, where every notifier shows it to people. The SDK takes
+/// the two apart again.
+fn detail(alert: &MessageAlert) -> String {
+    let lines = alert.evidence.iter().map(|line| format!("- {}: {}", line.name, line.value));
+    let evidence: Vec<String> = std::iter::once("Evidence:".to_owned()).chain(lines).collect();
+    match (alert.detail.is_empty(), alert.evidence.is_empty()) {
+        (_, true) => alert.detail.clone(),
+        (true, false) => evidence.join("\n"),
+        (false, false) => format!("{}\n\n{}", alert.detail, evidence.join("\n")),
     }
 }

@@ -3,7 +3,7 @@
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use pharos_plugin::civil_date::spoken;
-use pharos_plugin::{Alert, Failure, Message, Reason, Severity, text};
+use pharos_plugin::{Alert, Failure, Message, Reason, Severity, detail_and_evidence, text};
 use serde::Serialize;
 
 use crate::subject;
@@ -47,6 +47,8 @@ struct Entry {
     detail: Option<String>,
     cause: Option<String>,
     fix: Option<String>,
+    /// Name and text of what was measured.
+    evidence: Vec<(String, String)>,
     runbook: Option<String>,
     labels: Vec<(String, String)>,
 }
@@ -110,6 +112,7 @@ fn entry(alert: &Alert) -> Entry {
             labels.push((label.name.clone(), shortened(&label.value)));
         }
     }
+    let (detail, evidence) = detail_and_evidence(&alert.detail);
     Entry {
         state: subject::state(alert),
         tone: Tone::of(alert),
@@ -118,10 +121,11 @@ fn entry(alert: &Alert) -> Entry {
         server: alert.subject.id.clone(),
         facts: facts(alert),
         note: note(alert),
-        detail: known(Some(&alert.detail)),
-        cause: known(alert.cause.as_ref()),
-        fix: known(alert.fix.as_ref()),
-        runbook: known(alert.runbook.as_ref()),
+        detail: known(Some(detail)),
+        cause: known(alert.cause.as_deref()),
+        fix: known(alert.fix.as_deref()),
+        evidence: evidence.into_iter().map(|(name, value)| (shortened(name), shortened(value))).collect(),
+        runbook: known(alert.runbook.as_deref()),
         labels,
     }
 }
@@ -139,6 +143,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
         ("Since", Some(spoken(alert.started_at_ms))),
         ("Until", alert.ended_at_ms.map(|end| format!("{} ({})", spoken(end), lasted.unwrap_or_default()))),
         ("Value", value),
+        ("More", (alert.reason != Reason::Test).then(|| format!("pharos alerts show {}", alert.fingerprint))),
     ];
     all.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
 }
@@ -159,7 +164,7 @@ fn note(alert: &Alert) -> Option<String> {
     Some(note)
 }
 
-fn known(text: Option<&String>) -> Option<String> {
+fn known(text: Option<&str>) -> Option<String> {
     text.map(|text| shortened(text.trim())).filter(|text| !text.is_empty())
 }
 

@@ -24,7 +24,8 @@ fn alert(title: &str) -> Alert {
         },
         labels: vec![label("rule", "too-many-connections"), label("datname", "app")],
         title: title.to_owned(),
-        detail: "92 of 100 connections are taken; 61 of them are idle.".to_owned(),
+        detail: "92 of 100 connections are taken; 61 of them are idle.\n\nEvidence:\n- idle: 61 sessions\n- user `<b>`: 60 sessions"
+            .to_owned(),
         cause: Some("The pool of `billing` keeps 60 sessions open that do nothing.".to_owned()),
         fix: Some(
             "ALTER ROLE billing CONNECTION LIMIT 40;\nSELECT pg_terminate_backend(pid)\n  FROM pg_stat_activity WHERE usename = 'billing';"
@@ -144,6 +145,7 @@ fn the_text_says_everything() {
         Where     postgres db1:5432
         Since     2023-11-14 22:13:20 UTC
         Value     0.92 (limit 0.8)
+        More      pharos alerts show 00c0ffee00c0ffee
 
         92 of 100 connections are taken; 61 of them are idle.
 
@@ -154,6 +156,10 @@ fn the_text_says_everything() {
           ALTER ROLE billing CONNECTION LIMIT 40;
           SELECT pg_terminate_backend(pid)
             FROM pg_stat_activity WHERE usename = 'billing';
+
+        Evidence
+          idle: 61 sessions
+          user `<b>`: 60 sessions
 
         Runbook   https://runbooks.example.com/connections
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use pharos_plugin::civil_date::rfc3339;
-use pharos_plugin::{Alert, Label, Message, Reason, Severity};
+use pharos_plugin::{Alert, Label, Message, Reason, Severity, detail_and_evidence};
 use serde::Serialize;
 
 /// Standard Webhooks advises receivers to expect no more than 20 kB.
@@ -48,12 +48,22 @@ struct EventAlert {
     detail: String,
     cause: Option<String>,
     fix: Option<String>,
+    evidence: Vec<Evidence>,
     runbook: Option<String>,
+    /// The command that shows the alert; none for a test.
+    show: Option<String>,
     value: Option<f64>,
     raise_at: Option<f64>,
     started_at: String,
     ended_at: Option<String>,
     ended_because: Option<String>,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+struct Evidence {
+    name: String,
+    value: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,6 +121,7 @@ fn event_alert(alert: &Alert) -> EventAlert {
     let mut labels = map(&alert.subject.labels);
     labels.extend(map(&alert.labels));
     let subject = &alert.subject;
+    let (detail, evidence) = detail_and_evidence(&alert.detail);
     EventAlert {
         fingerprint: alert.fingerprint.clone(),
         incident: alert.incident,
@@ -120,16 +131,23 @@ fn event_alert(alert: &Alert) -> EventAlert {
         subject: EventSubject { kind: subject.kind.clone(), id: subject.id.clone(), version: subject.version.clone() },
         labels,
         title: alert.title.clone(),
-        detail: alert.detail.clone(),
+        detail: detail.to_owned(),
         cause: alert.cause.clone(),
         fix: alert.fix.clone(),
+        evidence: evidence.into_iter().map(|(name, value)| Evidence { name: name.to_owned(), value: value.to_owned() }).collect(),
         runbook: alert.runbook.clone(),
+        show: show(alert),
         value: alert.value,
         raise_at: alert.raise_at,
         started_at: rfc3339(alert.started_at_ms),
         ended_at: alert.ended_at_ms.map(rfc3339),
         ended_because: alert.ended_because.clone(),
     }
+}
+
+/// How a person goes on from a message.
+pub fn show(alert: &Alert) -> Option<String> {
+    (alert.reason != Reason::Test).then(|| format!("pharos alerts show {}", alert.fingerprint))
 }
 
 pub fn status(firing: bool) -> &'static str {

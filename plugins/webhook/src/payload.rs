@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use pharos_plugin::civil_date::rfc3339;
-use pharos_plugin::{Alert, Message, Reason};
+use pharos_plugin::{Alert, Message, Reason, detail_and_evidence};
 use serde::Serialize;
 
-use crate::event::{map, severity, status};
+use crate::event::{map, severity, show, status};
 
 /// What Go writes for a time that is not set; receivers test for it.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -99,12 +99,16 @@ fn annotations(alert: &Alert) -> Map {
         Reason::Flapping => Some("it comes and goes; nothing more is said until it is calm".to_owned()),
         _ => None,
     };
+    let (detail, evidence) = detail_and_evidence(&alert.detail);
+    let evidence: Vec<String> = evidence.into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
     let all = [
         ("summary", summary),
         ("title", Some(alert.title.clone())),
-        ("detail", Some(alert.detail.clone())),
+        ("detail", Some(detail.to_owned())),
         ("cause", alert.cause.clone()),
         ("fix", alert.fix.clone()),
+        ("evidence", Some(evidence.join("\n"))),
+        ("show", show(alert)),
         ("runbook_url", alert.runbook.clone()),
         ("value", alert.value.map(|value| value.to_string())),
         ("ended_because", alert.ended_because.clone()),

@@ -104,7 +104,7 @@ fn sample(ended_at_ms: Option<u64>) -> Message {
         subject: Subject { kind: text("postgres"), id: text("db1:5432"), version: text("17"), labels: Vec::new() },
         labels: labels(),
         title: text("a sample"),
-        detail: text("with \"quotes\",\na second line and <markup>"),
+        detail: text("with \"quotes\",\na second line and <markup>\n\nEvidence:\n- size: 3 GiB"),
         cause: Some(text("none")),
         fix: Some(text("none")),
         runbook: Some(text("https://example.com")),

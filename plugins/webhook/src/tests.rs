@@ -23,7 +23,7 @@ fn alert(datname: &str, ended_at_ms: Option<u64>) -> Alert {
         },
         labels: vec![label("rule", "deadlocks"), label("datname", datname)],
         title: format!("3 deadlocks in {datname}"),
-        detail: "Three in ten seconds.".to_owned(),
+        detail: "Three in ten seconds.\n\nEvidence:\n- victims: 3 sessions\n- lock: tuple".to_owned(),
         cause: None,
         fix: Some("lock in one order".to_owned()),
         runbook: None,
@@ -93,8 +93,10 @@ fn the_body_is_an_alertmanager_webhook() {
             {
               "annotations": {
                 "detail": "Three in ten seconds.",
+                "evidence": "victims: 3 sessions\nlock: tuple",
                 "fix": "lock in one order",
                 "limit": "1",
+                "show": "pharos alerts show 00c0ffee00c0ffee",
                 "title": "3 deadlocks in app",
                 "value": "3"
               },
@@ -115,8 +117,10 @@ fn the_body_is_an_alertmanager_webhook() {
           ],
           "commonAnnotations": {
             "detail": "Three in ten seconds.",
+            "evidence": "victims: 3 sessions\nlock: tuple",
             "fix": "lock in one order",
             "limit": "1",
+            "show": "pharos alerts show 00c0ffee00c0ffee",
             "title": "3 deadlocks in app",
             "value": "3"
           },
@@ -320,6 +324,16 @@ fn the_generic_body_says_everything() {
                 "detail": "Three in ten seconds.",
                 "ended_at": "2023-11-14T22:14:20.000Z",
                 "ended_because": "gone",
+                "evidence": [
+                  {
+                    "name": "victims",
+                    "value": "3 sessions"
+                  },
+                  {
+                    "name": "lock",
+                    "value": "tuple"
+                  }
+                ],
                 "fingerprint": "00c0ffee00c0ffee",
                 "fix": "lock in one order",
                 "incident": 7,
@@ -333,6 +347,7 @@ fn the_generic_body_says_everything() {
                 "reason": "resolved",
                 "runbook": null,
                 "severity": "warning",
+                "show": "pharos alerts show 00c0ffee00c0ffee",
                 "started_at": "2023-11-14T22:13:20.000Z",
                 "status": "resolved",
                 "subject": {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     alert::{Alert, AlertBook, Now},
+    finding::Severity,
     notification::MessageReason,
     outbox::{NewRow, Tells},
 };
@@ -74,6 +75,9 @@ impl Dispatcher {
 
     fn release_group(&mut self, id: &GroupId, book: &AlertBook, has_room: &impl Fn(&str) -> bool, now: Now, release: &mut Release) {
         let has_room = has_room(&id.0);
+        if !has_room && self.waits_for_room(id) {
+            return self.set_due(id, Some(now.monotonic + BEHIND_PAUSE));
+        }
         let Some(group) = self.groups.get_mut(id) else { return };
         let (news, repeat) = (std::mem::take(&mut group.news), group.repeat);
         let mut rows = Vec::new();
@@ -99,9 +103,17 @@ impl Dispatcher {
         if has_room {
             self.remind(id, book, now, &mut rows);
         }
-        self.close(id, !rows.is_empty(), has_room, now);
+        self.close(id, &rows, has_room, now);
         let others_firing = self.others_firing(id, &rows);
         release.rows.extend(rows.into_iter().map(|row| NewRow { others_firing, ..row }));
+    }
+
+    /// Whether all news of a group were found without room before and are as they were: then nothing is to be decided or stored.
+    fn waits_for_room(&self, id: &GroupId) -> bool {
+        let Some(group) = self.groups.get(id) else { return false };
+        let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident| incident.entries.get(&id.0));
+        let waits = |entry: &Entry| entry.hold == Some(Hold::Behind) && entry.due_at_ms.is_none();
+        !group.news.is_empty() && group.news.iter().all(|key| entry(key).is_some_and(waits))
     }
 
     /// Compares what a receiver knows with what is true.
@@ -123,7 +135,7 @@ impl Dispatcher {
             return Say::Rows(vec![begin, entry.row(Tells::End, ended_alert(&ended))]);
         }
         let Some(alert) = self.current(entry.key(), book) else { return Say::Nothing };
-        if !entry.has_news(alert) {
+        if entry.news(alert).is_none() {
             // It is as it was when it was told.
             return Say::Nothing;
         }
@@ -220,23 +232,23 @@ impl Dispatcher {
 
     /// What a group waits for next: to be told again what there was no room for, or to remind; an empty one is forgotten once it was quiet
     /// for its interval.
-    fn close(&mut self, id: &GroupId, has_told: bool, has_room: bool, now: Now) {
+    fn close(&mut self, id: &GroupId, told: &[NewRow], has_room: bool, now: Now) {
         let Some(group) = self.groups.get_mut(id) else { return };
-        if has_told {
-            group.quiet_until = Some(now.monotonic + group.interval);
+        if !told.is_empty() {
+            group.quiet.told(gravest(told), now.monotonic + group.interval);
         }
-        let is_quiet = group.quiet_until.is_none_or(|until| until <= now.monotonic);
-        if group.members.is_empty() && is_quiet {
+        let is_over = group.quiet.until().is_none_or(|until| until <= now.monotonic);
+        if group.members.is_empty() && is_over {
             self.set_due(id, None);
             self.groups.remove(id);
             return;
         }
         let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident: &Incident| incident.entries.get(&id.0));
-        let mut due = group.members.is_empty().then_some(group.quiet_until).flatten();
+        let mut due = group.members.is_empty().then_some(group.quiet.until()).flatten();
         let behind: Vec<IncidentKey> =
             group.members.iter().filter(|key| entry(key).is_some_and(|entry| entry.hold == Some(Hold::Behind))).copied().collect();
         if !behind.is_empty() {
-            due = Some(now.monotonic + group.interval.max(BEHIND_PAUSE));
+            due = Some(now.monotonic + BEHIND_PAUSE);
         }
         let reminders = group.members.iter().filter_map(entry).filter(|entry| entry.ended.is_none());
         let reminder = reminders.filter_map(|entry| entry.told.as_ref()?.repeat_at).min();
@@ -260,7 +272,14 @@ impl Dispatcher {
 }
 
 /// How soon it is tried again whether a receiver that is far behind has room.
-const BEHIND_PAUSE: Duration = Duration::from_secs(5);
+pub(super) const BEHIND_PAUSE: Duration = Duration::from_secs(5);
+
+/// The highest severity among alerts that a receiver is told to fire; none where it is told of ends alone.
+fn gravest(rows: &[NewRow]) -> Option<Severity> {
+    let key = |row: &NewRow| (row.fingerprint, row.incident);
+    let over: BTreeSet<IncidentKey> = rows.iter().filter(|row| row.tells == Tells::End).map(key).collect();
+    rows.iter().filter(|row| !over.contains(&key(row))).map(|row| row.alert.severity).max()
+}
 
 fn told(alert: &Alert, repeat: Duration, now: Now) -> Told {
     Told {

@@ -1,10 +1,19 @@
 //! Alerts that make others needless: while one of them fires, those that it explains are told to nobody.
+//!
+//! A rule of the config is the operator's word. The one that is built in rests on what plugins call their rules, so the agent's own facts
+//! must agree: a server is muted by its being unreachable, never by a plugin's words.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::matcher::{Matcher, Matchers, label_of};
-use crate::alert::{Alert, Fingerprint};
+use crate::{
+    alert::{Alert, AlertBook, AlertState, Fingerprint},
+    snapshot::Snapshot,
+    subject::SubjectKey,
+};
 
+/// The inhibition that is built in.
+pub(super) const UNREACHABLE: &str = "unreachable";
 /// The rule by which plugins say that a server cannot be reached.
 const UNREACHABLE_RULE: &str = "server-down";
 
@@ -15,16 +24,19 @@ pub struct Inhibition {
     pub source: Matchers,
     pub target: Matchers,
     pub equal: Vec<String>,
+    /// A source counts only while the agent itself finds that its server cannot be reached.
+    pub needs_proof: bool,
 }
 
 impl Inhibition {
     /// A server that cannot be reached explains whatever else is wrong with it.
     pub fn unreachable() -> Self {
         Self {
-            name: "unreachable".to_owned(),
+            name: UNREACHABLE.to_owned(),
             source: Matchers(vec![Matcher::equals("rule", UNREACHABLE_RULE)]),
             target: Matchers::default(),
             equal: vec!["kind".to_owned(), "subject".to_owned()],
+            needs_proof: true,
         }
     }
 
@@ -42,29 +54,60 @@ pub struct Inhibitions {
     rules: Vec<(Inhibition, Sources)>,
     /// Where each source stands, so that it can leave when its labels have changed.
     sources: BTreeMap<Fingerprint, Vec<(usize, Vec<String>)>>,
+    /// Plugins and servers: the plugin was last asked about a snapshot in which the server could not be reached.
+    unreachable: BTreeSet<(String, SubjectKey)>,
 }
 
 impl Inhibitions {
     pub fn new(rules: Vec<Inhibition>) -> Self {
-        Self { rules: rules.into_iter().map(|rule| (rule, HashMap::new())).collect(), sources: BTreeMap::new() }
+        let rules = rules.into_iter().map(|rule| (rule, HashMap::new())).collect();
+        Self { rules, sources: BTreeMap::new(), unreachable: BTreeSet::new() }
     }
 
-    /// An alert fires, as it is now. True if it explains others.
+    /// An alert fires, as it is now. True if it explains less than before.
     pub fn fires(&mut self, alert: &Alert) -> bool {
+        let before = self.sources.get(&alert.fingerprint).cloned().unwrap_or_default();
         self.ended(alert.fingerprint);
+        let is_proven = self.unreachable.contains(&(alert.plugin.clone(), alert.subject.key()));
         let mut places = Vec::new();
         for (index, (rule, sources)) in self.rules.iter_mut().enumerate() {
-            if rule.source.hold(alert) {
+            if rule.source.hold(alert) && (is_proven || !rule.needs_proof) {
                 let values = rule.equal_values(alert);
                 sources.entry(values.clone()).or_default().insert(alert.fingerprint);
                 places.push((index, values));
             }
         }
-        let explains = !places.is_empty();
-        if explains {
+        let explains_less = before.iter().any(|place| !places.contains(place));
+        if !places.is_empty() {
             self.sources.insert(alert.fingerprint, places);
         }
-        explains
+        explains_less
+    }
+
+    /// A plugin was asked about this snapshot, and `book` has its alerts since. True if some explain less than before.
+    pub fn asked(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) -> bool {
+        let Some(is_reachable) = snapshot.is_reachable() else { return false };
+        let subject = snapshot.subject.key();
+        if !is_reachable {
+            self.unreachable.insert((plugin.to_owned(), subject));
+            return false;
+        }
+        if !self.unreachable.iter().any(|(_, unreachable)| *unreachable == subject) {
+            return false;
+        }
+        // An alert that recovers ends by itself. One that no plugin judges any more would explain others for ever.
+        let contradicts = |alert: &&Alert| alert.frozen.is_some() || (alert.plugin == plugin && alert.state == AlertState::Firing);
+        let is_source = |alert: &&Alert| alert.subject.key() == subject && self.sources.contains_key(&alert.fingerprint);
+        let contradicted: Vec<&Alert> = book.alerts().filter(is_source).filter(contradicts).collect();
+        for plugin in contradicted.iter().map(|alert| alert.plugin.as_str()).chain([plugin]) {
+            self.unreachable.remove(&(plugin.to_owned(), subject.clone()));
+        }
+        contradicted.into_iter().fold(false, |explains_less, alert| self.fires(alert) || explains_less)
+    }
+
+    /// A process before this one held alerts back because of this one, as the server could not be reached.
+    pub fn was_proven(&mut self, alert: &Alert) {
+        self.unreachable.insert((alert.plugin.clone(), alert.subject.key()));
     }
 
     /// It does not any more. True if it explained others.
@@ -101,8 +144,10 @@ mod tests {
     fn a_server_that_is_down_explains_its_alerts_and_no_others() {
         let mut inhibitions = Inhibitions::new(vec![Inhibition::unreachable()]);
         let (down, lag, other) = (alert("server-down", "db1"), alert("lag", "db1"), alert("lag", "db2"));
-        assert_eq!(inhibitions.explains(&lag), None);
-        assert!(inhibitions.fires(&down) && !inhibitions.fires(&lag));
+        inhibitions.fires(&down);
+        assert_eq!(inhibitions.explains(&lag), None, "so far these are words");
+        inhibitions.was_proven(&down);
+        assert!(!inhibitions.fires(&down) && !inhibitions.fires(&lag));
         assert_eq!(inhibitions.explains(&lag), Some(("unreachable", down.fingerprint)));
         assert_eq!(inhibitions.explains(&other), None);
         assert_eq!(inhibitions.explains(&down), None, "not itself");
@@ -117,6 +162,7 @@ mod tests {
             source: Matchers(vec![Matcher::equals("subject", "db1")]),
             target: Matchers::default(),
             equal: Vec::new(),
+            needs_proof: false,
         };
         let mut inhibitions = Inhibitions::new(vec![rule]);
         let (one, two, far) = (alert("a", "db1"), alert("b", "db1"), alert("c", "db2"));

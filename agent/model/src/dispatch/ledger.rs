@@ -1,10 +1,10 @@
 //! What one receiver was told of one incident, and what keeps it from hearing more.
 
-use std::{fmt, time::Duration};
+use std::{cmp::Ordering, fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::IncidentKey;
+use super::{IncidentKey, inhibit::UNREACHABLE, quiet::News};
 use crate::{
     alert::{Alert, Fingerprint},
     finding::Severity,
@@ -89,6 +89,14 @@ impl Hold {
             Self::Unrouted => "unrouted",
         }
     }
+
+    /// The alert that said that the server could not be reached, and was right.
+    pub(super) fn by_unreachable(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Inhibited { rule, by } if rule == UNREACHABLE => Some(*by),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Hold {
@@ -124,13 +132,13 @@ impl Entry {
         (self.fingerprint, self.incident)
     }
 
-    /// Whether there is something about an alert that is open that its receiver does not know.
-    pub(super) fn has_news(&self, alert: &Alert) -> bool {
-        self.told.as_ref().is_none_or(|told| told.severity != alert.severity || (alert.is_flapping() && !told.flapping))
-    }
-
-    /// Whether it became graver than its receiver knows.
-    pub(super) fn is_graver(&self, alert: &Alert) -> bool {
-        self.told.as_ref().is_some_and(|told| told.severity < alert.severity)
+    /// What there is about an alert that is open that its receiver does not know; none where it knows all.
+    pub(super) fn news(&self, alert: &Alert) -> Option<News> {
+        let Some(told) = &self.told else { return Some(News::New(alert.severity)) };
+        match told.severity.cmp(&alert.severity) {
+            Ordering::Less => Some(News::Graver),
+            Ordering::Greater => Some(News::Calm),
+            Ordering::Equal => (alert.is_flapping() && !told.flapping).then_some(News::Calm),
+        }
     }
 }

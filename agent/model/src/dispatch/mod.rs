@@ -12,6 +12,7 @@ mod flush;
 mod inhibit;
 mod ledger;
 mod matcher;
+mod quiet;
 mod route;
 mod saved;
 mod silence;
@@ -28,10 +29,12 @@ use std::{
     time::Duration,
 };
 
-use crate::alert::{Alert, AlertState, Fingerprint, Now, Reason, Transition};
+use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now, Reason, Transition};
+use crate::snapshot::Snapshot;
 
 use inhibit::Inhibitions;
 use ledger::Ended;
+use quiet::{News, Quiet};
 
 pub use explain::{ReceiverTrace, RouteTrace, Trace};
 pub use flush::{Release, Withheld};
@@ -59,6 +62,8 @@ pub struct Dispatcher {
     routes: Routes,
     inhibitions: Inhibitions,
     silences: BTreeMap<String, Silence>,
+    /// Ids of those that were active at the latest release.
+    active_silences: Vec<String>,
     incidents: BTreeMap<IncidentKey, Incident>,
     groups: BTreeMap<GroupId, Group>,
     /// Groups by when they are to be looked at.
@@ -93,8 +98,8 @@ struct Group {
     news: BTreeSet<IncidentKey>,
     /// Monotonic: when it is looked at; none: nothing to tell and nobody to remind.
     due: Option<Duration>,
-    /// Monotonic: before this its next news wait, since it has been told lately.
-    quiet_until: Option<Duration>,
+    /// How long its news wait, since it has been told lately.
+    quiet: Quiet,
 }
 
 /// What the store does not have as it is.
@@ -106,7 +111,7 @@ struct Touched {
 }
 
 impl Dispatcher {
-    /// Nothing told yet. Silences of the config are there from the beginning; server-down always explains what else its server has.
+    /// Nothing told yet. Silences of the config are there from the beginning; a server that cannot be reached always explains what else it has.
     pub fn new(routes: Routes, inhibitions: Vec<Inhibition>, configured: Vec<Silence>) -> Self {
         let rules = std::iter::once(Inhibition::unreachable()).chain(inhibitions).collect();
         let silences = configured.into_iter().map(|silence| (silence.id.clone(), silence)).collect();
@@ -126,6 +131,11 @@ impl Dispatcher {
         }
     }
 
+    /// A plugin was asked about this snapshot, and `book` has its alerts since: what it says is compared with what the agent knows itself.
+    pub fn asked(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) {
+        self.recheck |= self.inhibitions.asked(plugin, snapshot, book);
+    }
+
     /// When to [`release`](Self::release) again, if nothing else happens before.
     pub fn next_due(&self, now: Now) -> Option<Duration> {
         if self.recheck {
@@ -139,7 +149,7 @@ impl Dispatcher {
 
     fn stands(&mut self, alert: &Alert, now: Now) {
         let key = (alert.fingerprint, alert.incident);
-        self.inhibitions.fires(alert);
+        self.recheck |= self.inhibitions.fires(alert);
         let incident = self.incidents.entry(key).or_insert_with(|| Incident::new(alert));
         incident.alert.clone_from(alert);
         if incident.acknowledgement.as_ref().is_some_and(|acknowledgement| !acknowledgement.holds(alert)) {
@@ -163,14 +173,10 @@ impl Dispatcher {
                 self.touched.entries.insert((key, entry.receiver.clone()));
             }
         }
-        let news: Vec<(String, bool)> = incident
-            .entries
-            .values()
-            .filter(|entry| entry.has_news(alert))
-            .map(|entry| (entry.receiver.clone(), entry.is_graver(alert)))
-            .collect();
-        for (receiver, is_graver) in news {
-            self.schedule(key, &receiver, is_graver, now);
+        let news: Vec<(String, News)> =
+            incident.entries.values().filter_map(|entry| Some((entry.receiver.clone(), entry.news(alert)?))).collect();
+        for (receiver, news) in news {
+            self.schedule(key, &receiver, news, now);
         }
     }
 
@@ -193,21 +199,17 @@ impl Dispatcher {
             self.incidents.remove(&key);
         }
         for receiver in receivers {
-            self.schedule(key, &receiver, false, now);
+            self.schedule(key, &receiver, News::Calm, now);
         }
     }
 
-    /// An entry has news: its group is told after its wait. What became graver does not wait for the interval.
-    fn schedule(&mut self, key: IncidentKey, receiver: &str, is_graver: bool, now: Now) {
+    /// An entry has news: its group is told when it is due, or earlier if it is told anyway.
+    fn schedule(&mut self, key: IncidentKey, receiver: &str, news: News, now: Now) {
         let Some(entry) = self.incidents.get_mut(&key).and_then(|incident| incident.entries.get_mut(receiver)) else { return };
         let id = (receiver.to_owned(), entry.group_key.clone());
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.news.insert(key);
-        let soon = now.monotonic + group.wait;
-        let due = match group.quiet_until {
-            Some(until) if !is_graver => until.max(now.monotonic),
-            _ => soon,
-        };
+        let due = group.quiet.due(news, group.wait, now.monotonic);
         let due = group.due.map_or(due, |earlier| earlier.min(due));
         entry.due_at_ms = Some(now.wall_ms + millis(due.saturating_sub(now.monotonic)));
         self.touched.entries.insert((key, receiver.to_owned()));

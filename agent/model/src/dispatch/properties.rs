@@ -3,6 +3,8 @@
 //!
 //! What is heard is judged at the end, and the judge is judged as well: agents that store in the wrong order do not get past it.
 
+mod in_time;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -49,7 +51,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 fn happening() -> impl Strategy<Value = Event> {
-    let severity = || prop_oneof![2 => Just(None), 2 => Just(Some(Severity::Warning)), 1 => Just(Some(Severity::Critical))];
+    let some = |severity| Just(Some(severity));
+    let severity = || prop_oneof![3 => Just(None), 1 => some(Severity::Info), 2 => some(Severity::Warning), 2 => some(Severity::Critical)];
     let wrong = [severity().boxed(), severity().boxed(), prop_oneof![4 => Just(None), 1 => Just(Some(Severity::Critical))].boxed()];
     prop_oneof![
         6 => (0..2_usize, wrong).prop_map(|(subject, wrong)| Event::Judge(subject, wrong)),

@@ -7,7 +7,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Route, Silence, Touched, Withheld, tell::repeat_at};
+use super::{
+    Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Quiet, Route, Silence, Touched, Withheld, tell::repeat_at,
+};
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 
 /// Everything that a new process needs to go on.
@@ -77,7 +79,11 @@ impl Dispatcher {
             self.silences.entry(silence.id.clone()).or_insert(silence);
         }
         let open: Vec<&Alert> = book.alerts().filter(|alert| alert.state != AlertState::Pending).collect();
+        let proven: BTreeSet<Fingerprint> = saved.entries.iter().filter_map(|entry| entry.hold.as_ref()?.by_unreachable()).collect();
         for alert in &open {
+            if proven.contains(&alert.fingerprint) {
+                self.inhibitions.was_proven(alert);
+            }
             self.inhibitions.fires(alert);
             self.incidents.insert((alert.fingerprint, alert.incident), Incident::new(alert));
         }
@@ -125,8 +131,9 @@ impl Dispatcher {
         if let Some(told) = &mut entry.told {
             let elapsed = Duration::from_millis(now.wall_ms.saturating_sub(told.at_ms));
             told.repeat_at = repeat_at(now.monotonic, group.repeat, elapsed);
-            let quiet = now.monotonic + group.interval.saturating_sub(elapsed);
-            group.quiet_until = group.quiet_until.max(Some(quiet));
+            // A message of the future was sent before the clock was set back: nobody knows when, so it keeps nothing grave waiting.
+            let gravest = (told.at_ms <= now.wall_ms).then_some(told.severity);
+            group.quiet.told(gravest, now.monotonic + group.interval.saturating_sub(elapsed));
         }
         let waits = entry.due_at_ms.map(|due_at_ms| Duration::from_millis(due_at_ms.saturating_sub(now.wall_ms)).min(longest));
         let due = match waits {
@@ -171,7 +178,7 @@ impl Group {
             members: BTreeSet::new(),
             news: BTreeSet::new(),
             due: None,
-            quiet_until: None,
+            quiet: Quiet::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What receivers hear, told as stories: the real alert book in front, a clock that the story moves.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Dispatcher, Inhibition, Matcher, Matchers, Release, Route, Routes, SavedDispatch, Silence};
 use crate::{
@@ -8,14 +8,16 @@ use crate::{
     finding::{Finding, Report, RuleSpec, Severity, Strength},
     notification::MessageReason,
     outbox::NewRow,
-    snapshot::Snapshot,
+    snapshot::{Family, Part, Reading, Snapshot},
     subject::Subject,
 };
 
 use Severity::{Critical, Info, Warning};
 
+mod graver;
 mod held;
 mod restarts;
+mod unreachable;
 
 /// Every rule of the stories. They fire and resolve at once.
 const RULES: [&str; 6] = ["lag", "disk", "server-down", "a", "b", "c"];
@@ -49,6 +51,8 @@ pub(super) struct Town {
     pub now: Now,
     pub routes: Routes,
     pub has_room: bool,
+    /// Servers answer, whatever plugins say.
+    pub plugins_lie: bool,
 }
 
 impl Town {
@@ -56,7 +60,8 @@ impl Town {
         let receivers = ["ops", "pager", "boss"].map(str::to_owned).into();
         let routes = Routes { routes, receivers };
         let now = Now { monotonic: Duration::from_secs(1_000), wall_ms: WALL_MS };
-        Self { book: AlertBook::default(), dispatcher: Dispatcher::new(routes.clone(), vec![], vec![]), now, routes, has_room: true }
+        let dispatcher = Dispatcher::new(routes.clone(), vec![], vec![]);
+        Self { book: AlertBook::default(), dispatcher, now, routes, has_room: true, plugins_lie: false }
     }
 
     pub fn with_inhibitions(mut self, inhibitions: Vec<Inhibition>) -> Self {
@@ -65,8 +70,12 @@ impl Town {
     }
 
     pub fn pass(&mut self, seconds: u64) {
-        self.now.monotonic += Duration::from_secs(seconds);
-        self.now.wall_ms += 1_000 * seconds;
+        self.advance(Duration::from_secs(seconds));
+    }
+
+    pub fn advance(&mut self, by: Duration) {
+        self.now.monotonic += by;
+        self.now.wall_ms += u64::try_from(by.as_millis()).expect("no story lasts so long");
     }
 
     /// One evaluation: this and nothing else is wrong with a subject.
@@ -76,17 +85,26 @@ impl Town {
 
     fn judge_by(&mut self, rules: &[&str], subject: &str, wrong: &[(&str, Severity)]) {
         let rules: Vec<RuleSpec> = rules.iter().map(|id| rule(id)).collect();
-        let snapshot = Snapshot {
-            subject: Subject::new("postgres", subject),
-            taken_at: self.now.monotonic,
-            taken_at_ms: self.now.wall_ms,
-            ..Snapshot::empty("postgres")
-        };
+        let is_down = !self.plugins_lie && wrong.iter().any(|(rule, _)| *rule == "server-down");
+        let snapshot = self.snapshot(subject, !is_down);
         let findings = wrong.iter().map(|(rule, severity)| finding(rule, *severity)).collect();
         let outcome = Outcome::Judged(Report { findings, ..Report::default() });
         let cycle = Cycle { plugin: "essentials", snapshot: &snapshot, rules: &rules, outcome };
-        for transition in self.book.apply(cycle, self.now) {
-            self.dispatcher.observe(&transition, self.now);
+        let transitions = self.book.apply(cycle, self.now);
+        self.dispatcher.asked("essentials", &snapshot, &self.book);
+        transitions.iter().for_each(|transition| self.dispatcher.observe(transition, self.now));
+    }
+
+    /// Of a server that can be reached or not.
+    pub fn snapshot(&self, subject: &str, is_reachable: bool) -> Snapshot {
+        let up = Family::scalar("pharos_postgres_up", if is_reachable { 1.0 } else { 0.0 });
+        let reading = Reading { at: self.now.monotonic, fresh_until: Duration::MAX, families: vec![up], ..Reading::default() };
+        Snapshot {
+            subject: Subject::new("postgres", subject),
+            taken_at: self.now.monotonic,
+            taken_at_ms: self.now.wall_ms,
+            parts: BTreeMap::from([("up".to_owned(), Part::present(Arc::new(reading)))]),
+            ..Snapshot::empty("postgres")
         }
     }
 

@@ -42,6 +42,7 @@ pub fn message_alert(alert: &Alert, reason: MessageReason) -> MessageAlert {
         detail: alert.detail.clone(),
         cause: alert.cause.clone(),
         fix: alert.fix.clone(),
+        evidence: evidence(alert),
         runbook: alert.runbook.clone(),
         value: alert.value,
         raise_at: alert.raise_at,
@@ -49,6 +50,25 @@ pub fn message_alert(alert: &Alert, reason: MessageReason) -> MessageAlert {
         ended_at_ms: None,
         ended_because: None,
     }
+}
+
+/// Bytes of evidence in one message about one alert. The rest is in the store: a message is read, not searched.
+const EVIDENCE_BYTES_MAX: usize = 2_000;
+
+/// The first lines, as many as fit, and how many do not.
+fn evidence(alert: &Alert) -> Vec<Label> {
+    let mut room = EVIDENCE_BYTES_MAX;
+    let mut lines: Vec<Label> = Vec::new();
+    for line in &alert.evidence {
+        let Some(left) = room.checked_sub(line.name.len() + line.value.len()) else { break };
+        room = left;
+        lines.push(line.clone());
+    }
+    let left_out = alert.evidence.len() - lines.len();
+    if left_out > 0 {
+        lines.push(Label::new("left out", format!("{left_out} of {} lines", alert.evidence.len())));
+    }
+    lines
 }
 
 pub(super) fn ended_alert(ended: &Ended) -> MessageAlert {
@@ -62,4 +82,22 @@ pub(super) fn ended_alert(ended: &Ended) -> MessageAlert {
 /// When a receiver is reminded, counted from now.
 pub(super) fn repeat_at(now: Duration, repeat_interval: Duration, elapsed: Duration) -> Option<Duration> {
     (!repeat_interval.is_zero()).then(|| now + repeat_interval.saturating_sub(elapsed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_is_bounded_and_what_is_left_out_is_counted() {
+        let evidence = |count: usize| (0..count).map(|number| Label::new(format!("line {number}"), "x".repeat(480))).collect::<Vec<_>>();
+        let told = |evidence: Vec<Label>| {
+            let mut alert = crate::dispatch::stories::alert("lag", "db1");
+            alert.evidence = evidence;
+            message_alert(&alert, MessageReason::Firing)
+        };
+        assert_eq!(told(evidence(4)).evidence, evidence(4));
+        let cut = told(evidence(16)).evidence;
+        assert_eq!((&cut[..4], &cut[4]), (&evidence(4)[..], &Label::new("left out", "12 of 16 lines")));
+    }
 }

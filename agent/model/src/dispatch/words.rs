@@ -97,7 +97,7 @@ impl Dispatcher {
         open.ok_or(AcknowledgeError::Unknown(fingerprint))
     }
 
-    /// Notes which silences are over, and whether one began or ended, by their clock.
+    /// Notes which silences are over, and whether one began or ended, by their clock, which may also be set.
     pub(super) fn turn_silences(&mut self, now_ms: u64) {
         for silence in self.silences.values_mut() {
             if !silence.over && silence.state(now_ms) == SilenceState::Expired {
@@ -107,6 +107,12 @@ impl Dispatcher {
                     self.touched.silences.insert(silence.id.clone());
                 }
             }
+        }
+        let is_active = |silence: &&Silence| silence.state(now_ms) == SilenceState::Active;
+        let active = || self.silences.values().filter(is_active).map(|silence| &silence.id);
+        if !active().eq(&self.active_silences) {
+            self.active_silences = active().cloned().collect();
+            self.recheck = true;
         }
     }
 

@@ -19,6 +19,7 @@ use crate::clock::rfc3339;
 #[derive(Serialize)]
 pub struct AlertItem<'a> {
     fingerprint: String,
+    incident: u64,
     rule: &'a str,
     plugin: &'a str,
     subject: Value,
@@ -34,6 +35,10 @@ pub struct AlertItem<'a> {
     detail: &'a str,
     cause: Option<&'a str>,
     fix: Option<&'a str>,
+    runbook: Option<&'a str>,
+    /// What was measured; only where one alert is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a [Label]>,
     /// Why nobody can say whether it is still true; null while it is judged.
     frozen: Option<String>,
     /// Since when, and evaluations in a row that could not judge it.
@@ -57,6 +62,7 @@ pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryReje
 pub fn item<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>) -> AlertItem<'a> {
     AlertItem {
         fingerprint: alert.fingerprint.to_string(),
+        incident: alert.incident,
         rule: &alert.rule,
         plugin: &alert.plugin,
         subject: json!({ "kind": alert.subject.kind, "id": alert.subject.id }),
@@ -72,12 +78,19 @@ pub fn item<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>) -> 
         detail: &alert.detail,
         cause: alert.cause.as_deref(),
         fix: alert.fix.as_deref(),
+        runbook: alert.runbook.as_deref(),
+        evidence: None,
         frozen: alert.frozen.as_ref().map(ToString::to_string),
         frozen_since: alert.frozen.as_ref().map(|frozen| rfc3339(frozen.since_ms)),
         frozen_evaluations: alert.frozen.as_ref().map_or(0, |frozen| frozen.evaluations),
         flapping_since: alert.flapping_since_ms.map(rfc3339),
         acknowledgement: acknowledgement.map(|word| json!({ "author": word.author, "comment": word.comment, "at": rfc3339(word.at_ms) })),
     }
+}
+
+/// An alert with all that is known of it.
+pub fn whole<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>) -> AlertItem<'a> {
+    AlertItem { evidence: Some(&alert.evidence), ..item(alert, acknowledgement) }
 }
 
 fn label<'a>(labels: &'a [Label], name: &str) -> Option<&'a str> {

@@ -83,6 +83,7 @@ fn inhibitions_of_the_config_ask_for_equal_labels() {
         source: matchers("rule=disk"),
         target: matchers("rule=lag"),
         equal: vec!["subject".to_owned()],
+        needs_proof: false,
     };
     let mut town = Town::new(vec![route(&[], "ops")]).with_inhibitions(vec![rule]);
     town.judge("db1", &[("disk", Warning), ("lag", Warning)]);
@@ -178,6 +179,17 @@ fn a_clock_that_goes_back_does_not_bring_a_silence_back() {
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
     assert_eq!(town.told(), ["ops: lag of db1 fires, warning"]);
+}
+
+#[test]
+fn a_clock_that_goes_back_before_a_silence_began_frees_what_it_held() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("lag", Warning)]);
+    town.silence("s1", &["rule=lag"], 60);
+    town.pass(30);
+    assert!(town.told().is_empty());
+    town.now.wall_ms -= 3_600_000;
+    assert_eq!(town.told(), ["ops: lag of db1 fires, warning"], "by its clock the silence begins in an hour");
 }
 
 #[test]

@@ -1,0 +1,262 @@
+//! No alert that is graver than everything its group was told in the running interval waits longer than `group_wait`, while nothing holds it.
+//!
+//! A watch beside the dispatcher measures that: it knows what receivers were told and when, by a clock that outlives every process, and
+//! looks whenever the agent would. It is watched as well: dispatchers that take the wrong things for told do not get past it.
+
+use super::*;
+use crate::{
+    dispatch::{Dispatcher, GroupId, Release, flush::BEHIND_PAUSE},
+    outbox::Tells,
+};
+
+/// What an agent does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    Nothing,
+    /// Whatever it told counts as the gravest there is.
+    AllAlike,
+    /// What it holds back counts as told, whenever it looks.
+    HeldIsTold,
+    /// A restart knows that a group was told, and takes that for the gravest there is.
+    RestartsAlike,
+}
+
+/// Seconds, longer than every wait and interval here but one: the watch looks at all that happens in them.
+const LONG: u64 = 900;
+
+struct Message {
+    /// On the watch's own clock.
+    at_ms: i64,
+    /// As the agent knows it after a restart.
+    wall_ms: u64,
+    /// Of what it told to fire.
+    gravest: Option<Severity>,
+}
+
+/// What receivers know, and since when they should know more.
+struct Watch {
+    town: Town,
+    wrong: Wrong,
+    stored: (SavedBook, SavedDispatch),
+    /// What the watch's clock is ahead of the process' own.
+    ahead_ms: i64,
+    messages: BTreeMap<GroupId, Vec<Message>>,
+    known: BTreeMap<(String, IncidentKey), Severity>,
+    /// Since when nothing is in the way of what a receiver has to hear.
+    owed_since_ms: BTreeMap<(String, IncidentKey), i64>,
+    /// Since when there is room; none while there is none.
+    room_since_ms: Option<i64>,
+    /// The clock on the wall was set since the process began.
+    was_set: bool,
+    complaints: Vec<String>,
+}
+
+impl Watch {
+    fn new(routes: Vec<Route>, wrong: Wrong) -> Self {
+        let town = Town::new(routes);
+        Self {
+            stored: town.export(),
+            town,
+            wrong,
+            ahead_ms: 0,
+            messages: BTreeMap::new(),
+            known: BTreeMap::new(),
+            owed_since_ms: BTreeMap::new(),
+            room_since_ms: Some(i64::MIN / 2),
+            was_set: false,
+            complaints: Vec::new(),
+        }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.ahead_ms + millis(self.town.now.monotonic)
+    }
+
+    fn step(&mut self, event: &Event) {
+        match event {
+            Event::Pass(seconds) => self.pass((*seconds).min(LONG)),
+            Event::Restart => self.restart(self.was_set),
+            Event::Kill(last) => {
+                happen(&mut self.town, last);
+                self.town.release();
+                self.restart(true);
+            }
+            event => {
+                self.was_set |= matches!(event, Event::Step(_));
+                happen(&mut self.town, event);
+                self.release();
+            }
+        }
+        self.stored = self.town.export();
+    }
+
+    /// The agent looks whenever it said that it would.
+    fn pass(&mut self, seconds: u64) {
+        let end = self.town.now.monotonic + Duration::from_secs(seconds);
+        while self.town.now.monotonic < end {
+            let due = self.town.dispatcher.next_due(self.town.now).filter(|due| *due > self.town.now.monotonic);
+            self.town.advance(due.map_or(end, |due| due.min(end)) - self.town.now.monotonic);
+            self.release();
+        }
+    }
+
+    /// Another process goes on with what the store has. One that hung before, or has another time, may begin to wait anew.
+    fn restart(&mut self, waits_anew: bool) {
+        let before_ms = self.now_ms();
+        self.town.restart_with(self.stored.clone());
+        self.ahead_ms = before_ms - millis(self.town.now.monotonic);
+        let (now_ms, wall_ms) = (self.now_ms(), self.town.now.wall_ms);
+        for messages in self.messages.values_mut() {
+            // It knows the wall's time of them alone, and what is of the future by that was told at no time that it knows.
+            for message in messages {
+                let ago_ms = wall_ms.checked_sub(message.wall_ms).and_then(|ago_ms| i64::try_from(ago_ms).ok());
+                message.at_ms = ago_ms.map_or(i64::MIN / 2, |ago_ms| now_ms - ago_ms);
+            }
+        }
+        if waits_anew {
+            self.owed_since_ms.clear();
+        }
+        self.was_set = false;
+        if self.wrong == Wrong::RestartsAlike {
+            take_for_grave(&mut self.town.dispatcher, |_, _| true, self.town.now.monotonic);
+        }
+        self.release();
+    }
+
+    fn release(&mut self) {
+        let release = self.town.release();
+        self.err(&release);
+        self.room_since_ms = self.town.has_room.then(|| self.room_since_ms.unwrap_or(self.now_ms()));
+        // Also what is told just now may come too late.
+        self.look();
+        self.listen(&release.rows);
+        self.look();
+    }
+
+    fn err(&mut self, release: &Release) {
+        let now = self.town.now.monotonic;
+        let dispatcher = &mut self.town.dispatcher;
+        match self.wrong {
+            Wrong::AllAlike => {
+                let told = |id: &GroupId| release.rows.iter().any(|row| (&row.receiver, &row.group_key) == (&id.0, &id.1));
+                take_for_grave(dispatcher, |id, _| told(id), now);
+            }
+            Wrong::HeldIsTold => {
+                let held = dispatcher.held.clone();
+                let holds = |id: &GroupId, members: &BTreeSet<IncidentKey>| members.iter().any(|key| held.contains(&(*key, id.0.clone())));
+                take_for_grave(dispatcher, holds, now);
+            }
+            Wrong::Nothing | Wrong::RestartsAlike => {}
+        }
+    }
+
+    fn listen(&mut self, rows: &[NewRow]) {
+        let key = |row: &NewRow| (row.receiver.clone(), (row.fingerprint, row.incident));
+        let over: BTreeSet<_> = rows.iter().filter(|row| row.tells == Tells::End).map(key).collect();
+        let mut gravest: BTreeMap<GroupId, Option<Severity>> = BTreeMap::new();
+        for row in rows {
+            let of_group = gravest.entry((row.receiver.clone(), row.group_key.clone())).or_default();
+            if !over.contains(&key(row)) {
+                *of_group = (*of_group).max(Some(row.alert.severity));
+                self.known.insert(key(row), row.alert.severity);
+            }
+        }
+        let (at_ms, wall_ms) = (self.now_ms(), self.town.now.wall_ms);
+        for (id, gravest) in gravest {
+            self.messages.entry(id).or_default().push(Message { at_ms, wall_ms, gravest });
+        }
+    }
+
+    /// Whom something is owed, and for how long.
+    fn look(&mut self) {
+        let mut owed = BTreeMap::new();
+        for alert in self.town.book.alerts() {
+            let key = (alert.fingerprint, alert.incident);
+            for (receiver, route) in self.town.routes.receivers(alert) {
+                let who = (receiver.to_owned(), key);
+                if self.known.get(&who).is_some_and(|known| *known >= alert.severity) || !self.is_free(receiver, route, alert) {
+                    continue;
+                }
+                let from_ms = self.room_since_ms.map_or(self.now_ms(), |room| self.now_ms().max(room + millis(BEHIND_PAUSE)));
+                let since_ms = *self.owed_since_ms.get(&who).unwrap_or(&from_ms);
+                let waited_ms = self.now_ms() - since_ms;
+                if waited_ms > millis(route.group_wait) {
+                    self.complaints.push(format!("{receiver} waits {waited_ms} ms to hear of {} of {}", alert.rule, alert.subject.id));
+                }
+                owed.insert(who, since_ms);
+            }
+        }
+        self.owed_since_ms = owed;
+    }
+
+    /// Nothing holds an alert, and it is graver than what its group was told in this interval.
+    fn is_free(&self, receiver: &str, route: &Route, alert: &crate::alert::Alert) -> bool {
+        let interval_ms = millis(route.group_interval);
+        let id = (receiver.to_owned(), route.group(alert).0);
+        let lately = self.messages.get(&id).into_iter().flatten().filter(|message| self.now_ms() - message.at_ms < interval_ms);
+        let is_held = self.town.dispatcher.suppression((alert.fingerprint, alert.incident), alert, self.town.now.wall_ms).is_some();
+        self.town.has_room && !is_held && Some(alert.severity) > lately.filter_map(|message| message.gravest).max()
+    }
+}
+
+fn take_for_grave(dispatcher: &mut Dispatcher, concerned: impl Fn(&GroupId, &BTreeSet<IncidentKey>) -> bool, now: Duration) {
+    for (id, group) in &mut dispatcher.groups {
+        if concerned(id, &group.members) {
+            group.quiet.told(Some(Severity::Critical), now + group.interval);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).expect("no story lasts so long")
+}
+
+fn late(routes: Vec<Route>, wrong: Wrong, events: &[Event]) -> Vec<String> {
+    let mut watch = Watch::new(routes, wrong);
+    events.iter().for_each(|event| watch.step(event));
+    watch.pass(1_000);
+    watch.complaints
+}
+
+/// Nobody waits here, or longer than the interval lasts.
+fn waits() -> Vec<Route> {
+    let wait = |seconds, interval, receiver| {
+        let (group_wait, group_interval) = (Duration::from_secs(seconds), Duration::from_secs(interval));
+        Route { continues: true, group_wait, group_interval, group_by: vec![], ..route(&[], receiver) }
+    };
+    vec![wait(0, 300, "boss"), wait(30, 20, "pager"), wait(60, 3_600, "ops")]
+}
+
+#[test]
+fn a_dispatcher_that_takes_the_wrong_things_for_told_is_caught() {
+    let config = Config { failure_persistence: None, max_shrink_iters: 0, ..Config::with_cases(100) };
+    // Everything is one group, so that what is told of one subject concerns the other.
+    let together = || vec![Route { group_by: vec![], ..route(&[], "ops") }];
+    let caught = |wrong| {
+        let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+        let verdict = TestRunner::new_with_rng(config.clone(), rng).run(&vec(event(), 1..60), |events| {
+            let complaints = late(together(), wrong, &events);
+            if complaints.is_empty() { Ok(()) } else { Err(TestCaseError::fail(complaints.join("\n"))) }
+        });
+        verdict.err().map(|err| err.to_string())
+    };
+    assert_eq!(caught(Wrong::Nothing), None);
+    for wrong in [Wrong::AllAlike, Wrong::HeldIsTold, Wrong::RestartsAlike] {
+        let complaint = caught(wrong).unwrap_or_else(|| panic!("{wrong:?} gets past"));
+        assert!(complaint.contains(" ms to hear of "), "{complaint}");
+    }
+}
+
+proptest! {
+    #![proptest_config(Config::with_cases(64))]
+
+    #[test]
+    fn what_is_graver_than_what_its_group_was_told_goes_out_after_the_wait(events in vec(event(), 1..60)) {
+        prop_assert_eq!(late(two_receivers(), Wrong::Nothing, &events), [""; 0]);
+    }
+
+    #[test]
+    fn the_same_holds_without_a_wait_and_with_one_longer_than_the_interval(events in vec(event(), 1..60)) {
+        prop_assert_eq!(late(waits(), Wrong::Nothing, &events), [""; 0]);
+    }
+}

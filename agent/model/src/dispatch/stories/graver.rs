@@ -1,0 +1,177 @@
+//! What is graver than everything its group was told does not wait for the interval.
+
+use super::*;
+
+/// A group that was just told of something calm.
+fn calm_town(severity: Severity) -> Town {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("lag", severity)]);
+    town.pass(30);
+    assert_eq!(town.told().len(), 1);
+    town
+}
+
+fn sorted(mut told: Vec<String>) -> Vec<String> {
+    told.sort();
+    told
+}
+
+#[test]
+fn a_first_critical_does_not_wait_behind_calm_news_of_its_group() {
+    let mut town = calm_town(Info);
+    town.pass(10);
+    town.judge("db1", &[("lag", Info), ("disk", Critical)]);
+    assert_eq!(town.dispatcher.next_due(town.now), Some(town.now.monotonic + Duration::from_secs(30)));
+    town.pass(29);
+    assert!(town.told().is_empty(), "it waits for its company");
+    town.pass(1);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, critical (and 1 more)"]);
+    town.judge("db1", &[("lag", Info), ("disk", Critical), ("a", Critical), ("b", Warning)]);
+    town.pass(299);
+    assert!(town.told().is_empty(), "a receiver that knows of a critical alert is not called for each further one");
+    town.pass(1);
+    assert_eq!(sorted(town.told()), ["ops: a of db1 fires, critical (and 2 more)", "ops: b of db1 fires, warning (and 2 more)"]);
+}
+
+#[test]
+fn an_alert_that_becomes_graver_while_it_waits_goes_before_the_end_of_the_interval() {
+    let mut town = calm_town(Warning);
+    town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
+    town.pass(60);
+    assert!(town.told().is_empty());
+    town.judge("db1", &[("lag", Warning), ("disk", Critical)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, critical (and 1 more)"]);
+}
+
+#[test]
+fn calm_news_go_with_what_is_graver() {
+    let mut town = calm_town(Info);
+    town.judge("db1", &[("a", Info)]);
+    town.pass(60);
+    assert!(town.told().is_empty());
+    town.judge("db1", &[("a", Info), ("disk", Warning)]);
+    town.pass(30);
+    assert_eq!(sorted(town.told()), ["ops: a of db1 fires, info", "ops: disk of db1 fires, warning", "ops: lag of db1 resolved, info"]);
+}
+
+#[test]
+fn what_is_held_back_does_not_count_as_told() {
+    let mut town = calm_town(Info);
+    town.silence("s1", &["rule=disk"], 3_600);
+    town.judge("db1", &[("lag", Info), ("disk", Critical)]);
+    town.pass(30);
+    assert!(town.told().is_empty(), "it is silenced");
+    town.judge("db1", &[("lag", Info), ("disk", Critical), ("a", Critical)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: a of db1 fires, critical (and 1 more)"], "its receiver knows of nothing grave");
+}
+
+#[test]
+fn a_receiver_that_was_told_that_all_is_well_hears_at_once_that_it_is_not() {
+    let mut town = calm_town(Critical);
+    town.judge("db1", &[]);
+    town.pass(300);
+    assert_eq!(town.told(), ["ops: lag of db1 resolved, critical"]);
+    town.pass(10);
+    town.judge("db1", &[("disk", Warning)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, warning"]);
+}
+
+#[test]
+fn a_reminder_counts_as_what_it_reminds_of() {
+    let mut town = calm_town(Warning);
+    town.pass(4 * 3_600);
+    assert_eq!(town.told(), ["ops: lag of db1 still fires, warning"]);
+    town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
+    town.pass(30);
+    assert!(town.told().is_empty(), "it was just told of something as grave");
+    town.judge("db1", &[("lag", Warning), ("disk", Warning), ("a", Critical)]);
+    town.pass(30);
+    assert_eq!(town.told().len(), 2);
+}
+
+#[test]
+fn what_became_less_grave_can_wait() {
+    let mut town = calm_town(Critical);
+    town.judge("db1", &[("lag", Warning)]);
+    town.pass(299);
+    assert!(town.told().is_empty());
+    town.pass(1);
+    assert_eq!(town.told(), ["ops: lag of db1 changed, warning"]);
+    town.judge("db1", &[("lag", Warning), ("disk", Critical)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, critical (and 1 more)"], "in this interval only a warning was told");
+}
+
+#[test]
+fn each_group_and_each_receiver_has_its_own_measure() {
+    let pager = Route { continues: true, ..route(&["severity=critical"], "pager") };
+    let mut town = Town::new(vec![pager, route(&[], "ops")]);
+    town.judge("db1", &[("lag", Critical)]);
+    town.judge("db2", &[("lag", Info)]);
+    town.pass(30);
+    assert_eq!(town.told().len(), 3);
+    town.judge("db1", &[("lag", Critical), ("disk", Critical)]);
+    town.judge("db2", &[("lag", Info), ("disk", Critical)]);
+    town.pass(30);
+    assert_eq!(sorted(town.told()), ["ops: disk of db2 fires, critical (and 1 more)", "pager: disk of db2 fires, critical"]);
+}
+
+#[test]
+fn no_wait_means_none_and_a_wait_longer_than_the_interval_ends_with_it() {
+    let no_wait = Route { group_wait: Duration::ZERO, ..route(&[], "ops") };
+    let long_wait = Route { group_wait: Duration::from_secs(600), ..route(&[], "boss") };
+    let mut town = Town::new(vec![Route { continues: true, ..no_wait }, long_wait]);
+    town.judge("db1", &[("lag", Info)]);
+    assert_eq!(town.told(), ["ops: lag of db1 fires, info"]);
+    town.pass(600);
+    assert_eq!(town.told(), ["boss: lag of db1 fires, info"]);
+    town.judge("db1", &[("lag", Info), ("disk", Critical)]);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, critical (and 1 more)"]);
+    town.pass(300);
+    assert_eq!(town.told(), ["boss: disk of db1 fires, critical (and 1 more)"], "what is graver never waits longer than what is not");
+}
+
+#[test]
+fn a_restart_forgets_neither_what_was_told_nor_what_is_graver() {
+    let mut town = calm_town(Warning);
+    town.pass(10);
+    town.restart();
+    town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
+    town.pass(30);
+    assert!(town.told().is_empty(), "as grave was told 40 s ago");
+    town.judge("db1", &[("lag", Warning), ("disk", Warning), ("a", Critical)]);
+    town.pass(20);
+    town.restart();
+    town.pass(10);
+    assert!(town.told().iter().any(|line| line == "ops: a of db1 fires, critical (and 1 more)"), "its wait goes on");
+}
+
+#[test]
+fn a_clock_that_was_set_back_before_a_restart_keeps_nothing_grave_waiting() {
+    let mut town = calm_town(Critical);
+    town.pass(10);
+    town.judge("db1", &[("lag", Critical), ("disk", Critical)]);
+    town.now.wall_ms -= 3_600_000;
+    town.restart();
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, critical (and 1 more)"], "nobody knows when the other one was told");
+}
+
+#[test]
+fn a_receiver_that_takes_more_again_hears_soon() {
+    let mut town = calm_town(Info);
+    town.has_room = false;
+    town.judge("db1", &[("lag", Info), ("disk", Critical)]);
+    town.pass(30);
+    assert_eq!(town.release().withheld.len(), 1);
+    town.dispatcher.take_changes();
+    town.pass(5);
+    town.told();
+    assert!(town.dispatcher.take_changes().is_empty(), "to find that there is still no room costs the store nothing");
+    town.has_room = true;
+    town.pass(5);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, critical (and 1 more)"]);
+}

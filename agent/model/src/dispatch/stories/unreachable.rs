@@ -1,0 +1,68 @@
+//! What a server that cannot be reached explains, and whose word counts for that.
+
+use super::*;
+
+#[test]
+fn a_plugin_cannot_mute_a_server_by_words() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.plugins_lie = true;
+    town.judge("db1", &[("server-down", Info), ("disk", Critical)]);
+    town.pass(30);
+    let mut told = town.told();
+    told.sort();
+    assert_eq!(told, ["ops: disk of db1 fires, critical", "ops: server-down of db1 fires, info"], "the server answers");
+    assert_eq!(town.dispatcher.explain(&alert("disk", "db1"), town.now).inhibited_by, None);
+}
+
+#[test]
+fn what_was_true_once_explains_nothing_when_the_server_answers_again() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: server-down of db1 fires, critical"]);
+    town.plugins_lie = true;
+    town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, warning (and 1 more)"], "told at once: it has waited long enough");
+}
+
+#[test]
+fn what_a_plugin_says_that_fails_explains_nothing_when_another_sees_the_server_answer() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: server-down of db1 fires, critical"]);
+    let answers = town.snapshot("db1", true);
+    town.dispatcher.asked("other", &answers, &town.book);
+    assert!(town.told().is_empty(), "its own plugin will see it as well");
+    town.book.freeze_plugin("essentials", "quarantined", town.now);
+    town.dispatcher.asked("other", &answers, &town.book);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, warning (and 1 more)"]);
+}
+
+#[test]
+fn a_restart_while_a_server_is_down_tells_nothing_that_it_explains() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
+    town.pass(30);
+    town.told();
+    town.restart();
+    assert!(town.told().is_empty(), "no snapshot says anything else yet");
+    town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
+    town.pass(300);
+    assert!(town.told().is_empty());
+    town.judge("db1", &[("disk", Warning)]);
+    assert_eq!(town.told(), ["ops: server-down of db1 resolved, critical", "ops: disk of db1 fires, warning"]);
+}
+
+#[test]
+fn a_source_that_does_not_match_any_more_explains_nothing() {
+    let matchers = |text: &str| Matchers(vec![text.parse().expect("right")]);
+    let (source, target) = (matchers("severity=critical"), matchers("rule=lag"));
+    let rule = Inhibition { name: "grave".to_owned(), source, target, equal: vec!["subject".to_owned()], needs_proof: false };
+    let mut town = Town::new(vec![route(&[], "ops")]).with_inhibitions(vec![rule]);
+    town.judge("db1", &[("disk", Critical), ("lag", Warning)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, critical"]);
+    town.judge("db1", &[("disk", Warning), ("lag", Warning)]);
+    assert_eq!(town.told()[1..], ["ops: lag of db1 fires, warning"], "at once, with what changed");
+}

@@ -1,0 +1,48 @@
+//! What is graver than what a receiver knows reaches it soon, and no plugin keeps it away by words.
+
+use super::*;
+
+/// News of a group that was told wait so long that no test sees their end.
+const LONG_INTERVAL: &str = "group_wait = \"0s\"\ngroup_interval = \"1h\"\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_critical_does_not_wait_behind_calm_news_of_its_group() {
+    let mut stage = Stage::new().await;
+    let critical = |id: &str, above: u32| {
+        format!(
+            "[[plugin.threshold.settings.rules]]\nid = \"{id}\"\nmetric = \"pharos_redis_keys\"\nabove = {above}\nseverity = \"critical\"\n"
+        )
+    };
+    let route = format!("{LONG_INTERVAL}{}{}", critical("grave", 9), critical("as-grave", 19));
+    let config = stage.config(&[("calm", 5), ("calm-too", 7)], &route);
+    let agent = start(&config).await;
+    stage.set_keys(6).await;
+    stage.heard("calm", 1, 0).await;
+    stage.set_keys(8).await;
+    let calm_too = fingerprint(&agent, "calm-too").await;
+    let waits = |answer: &Value| answer["decision"]["receivers"][0]["due_at"].is_string();
+    agent.wait_json(&format!("/api/alerts/{calm_too}"), waits).await;
+    // What the receiver was told is known after a restart too.
+    let agent = TestAgent::start_in(agent.stop().await, &config, plugins()).await;
+    stage.set_keys(10).await;
+    stage.heard("grave", 1, 0).await;
+    stage.heard("calm-too", 1, 0).await;
+    stage.set_keys(20).await;
+    let as_grave = fingerprint(&agent, "as-grave").await;
+    agent.wait_json(&format!("/api/alerts/{as_grave}"), waits).await;
+    assert_eq!(stage.ops.received(|received| received.count("as-grave")), Count::default(), "as grave was just told");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_is_named_server_down_mutes_no_server_that_answers() {
+    let mut stage = Stage::new().await;
+    let agent = start(&stage.config(&[("server-down", 5), ("many", 5)], AT_ONCE)).await;
+    stage.set_keys(6).await;
+    stage.heard("server-down", 1, 0).await;
+    stage.heard("many", 1, 0).await;
+    let many = fingerprint(&agent, "many").await;
+    let answer = agent.json(&format!("/api/alerts/{many}")).await;
+    assert_eq!(answer["decision"]["inhibited_by"], Value::Null);
+    agent.stop().await;
+}

@@ -1,0 +1,68 @@
+//! What is known of an alert reaches people: on the command line, by the API, and in messages.
+
+use super::*;
+use crate::fixture::zoo::{Zoo, named};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn detail_cause_fix_and_evidence_reach_people() {
+    let stage = Stage::new().await;
+    let (tasks, stop) = runtime_tasks();
+    let own = Receiver::start(None, &tasks, &stop).await.unwrap();
+    let second = format!(
+        "continue = true\n{AT_ONCE}[[receiver]]\nname = \"own\"\nplugin = \"webhook\"\nsettings = {{ url = \"{}\", format = \"generic\" }}\n[[route]]\nreceiver = \"own\"\n{AT_ONCE}",
+        own.url()
+    );
+    // The zoo brings a Redis of its own.
+    let config = stage.config(&[], &second).replace(&redis_config("cache", &[&stage.redis]), "");
+    let zoo = Zoo::start(&config, vec![named("z", "finds=always;explains=yes")], plugins()).await;
+    let alert = zoo.wait_alert("z", "always", "firing").await;
+    let fingerprint = alert["fingerprint"].as_str().unwrap();
+    assert_eq!((&alert["detail"], alert.get("evidence")), (&json!("Two lines\nof detail."), None), "a list has no evidence");
+
+    let evidence = json!([{ "name": "idle", "value": "61 sessions" }, { "name": "oldest", "value": "12 min" }]);
+    let answer = zoo.agent.json(&format!("/api/alerts/{fingerprint}")).await;
+    let told = |key: &str| answer["alert"][key].clone();
+    assert_eq!(["cause", "fix", "evidence"].map(told), [json!("A <b>pool</b>."), json!("SELECT 1;"), evidence.clone()]);
+
+    let said = says(&zoo.agent, &["alerts", "show", &fingerprint[..6]]).await;
+    let blocks =
+        "\nTwo lines\nof detail.\n\nCause\n  A <b>pool</b>.\n\nFix\n  SELECT 1;\n\nEvidence\n  idle: 61 sessions\n  oldest: 12 min\n";
+    assert!(said.contains(blocks) && said.contains(fingerprint) && said.contains("redis "), "{said}");
+    let said: Value = serde_json::from_str(&says(&zoo.agent, &["alerts", "show", fingerprint, "--json"]).await).unwrap();
+    assert_eq!((&said["evidence"], &said["fingerprint"]), (&evidence, &json!(fingerprint)));
+
+    let show = format!("pharos alerts show {fingerprint}");
+    for receiver in [&stage.ops, &own] {
+        assert!(receiver.wait_until(PATIENCE, |received| received.deliveries().next().is_some()).await);
+    }
+    let annotations = stage.deliveries()[0].alerts[0].annotations.clone();
+    let annotation = |name: &str| annotations.get(name).map(String::as_str).unwrap_or_default();
+    assert_eq!(
+        ["detail", "cause", "fix", "evidence", "show"].map(annotation),
+        ["Two lines\nof detail.", "A <b>pool</b>.", "SELECT 1;", "idle: 61 sessions\noldest: 12 min", &show]
+    );
+    let body = own.received(|received| received.deliveries().next().unwrap().body.clone());
+    let event: Value = serde_json::from_slice(&body).unwrap();
+    let told = &event["data"]["alerts"][0];
+    assert_eq!((&told["detail"], &told["evidence"], &told["show"]), (&json!("Two lines\nof detail."), &evidence, &json!(show)));
+    stop.cancel();
+    zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_told_of_an_earlier_incident_is_not_taken_for_this_one() {
+    let mut stage = Stage::new().await;
+    let agent = start(&stage.config(&[("many", 5)], AT_ONCE)).await;
+    stage.set_keys(6).await;
+    stage.heard("many", 1, 0).await;
+    stage.set_keys(0).await;
+    stage.heard("many", 1, 1).await;
+    says(&agent, &["silence", "add", "rule=many", "--for", "2h", "--comment", "we know", "--author", "ann"]).await;
+    stage.set_keys(6).await;
+    let many = fingerprint(&agent, "many").await;
+    held(&agent, &many).await;
+    let explained = says(&agent, &["alerts", "explain", &many]).await;
+    assert!(explained.contains("Nobody was told.\n  `ops` does not hear of it"), "{explained}");
+    assert!(explained.contains("delivered"), "the messages about the earlier one are listed: {explained}");
+    agent.stop().await;
+}
