@@ -12,6 +12,7 @@
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
+//! - `access`, `connections`, `hostile`: strangers at the API and behind the addresses of servers.
 //! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`: troubles of real servers, and what the shipped plugins make of them.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
@@ -22,6 +23,7 @@
 
 mod fixture;
 
+mod access;
 mod activity;
 mod agent_subject;
 mod alerting;
@@ -32,6 +34,7 @@ mod cli;
 mod clock;
 mod collect;
 mod config;
+mod connections;
 mod contract;
 mod cost;
 mod demo;
@@ -44,6 +47,7 @@ mod findings;
 mod flood;
 mod full_disk;
 mod health;
+mod hostile;
 mod hosting;
 mod javascript;
 mod lifecycle;
