@@ -173,7 +173,8 @@ async fn the_command_line_reads_the_log_of_an_agent_that_runs_and_of_one_that_is
     let agent = TestAgent::start(&format!("{}{rule}", redis_config("cache", &[&redis]))).await;
     let log = agent.wait_json("/api/audit", |log| log["items"][0]["action"] == "alert.firing").await;
     assert_eq!((&log["items"][0]["actor"], &log["items"][0]["detail"]["to"]), (&"agent".into(), &"firing".into()), "{log}");
-    assert_eq!(agent.request("/api/audit?limit=0", &[]).await.0, 400);
+    assert_eq!(agent.request("/api/audit?limit=0", &[("authorization", &agent.operator())]).await.0, 400);
+    assert_eq!(agent.request("/api/audit", &[]).await.0, 403, "it is for operators");
     let config = agent.folder().join("pharos.toml").display().to_string();
     let (code, stdout, stderr) = output(&["audit", "verify", "--config", &config]).await;
     assert!(code == Some(0) && stdout.starts_with("ok: "), "{stdout}{stderr}");

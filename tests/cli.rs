@@ -146,6 +146,88 @@ async fn a_second_signal_ends_what_the_first_one_waits_for() {
 }
 
 #[tokio::test]
+async fn other_signals_are_logged_and_end_nothing() {
+    use rustix::process::Signal;
+    let setup = Setup::new("");
+    let mut agent = setup.run();
+    let port = agent.port().await;
+    for (signal, line) in [
+        (Signal::HUP, "SIGHUP changes nothing: pharos.toml is read at the start, so restart the agent after a change"),
+        (Signal::USR1, "SIGUSR1 changes nothing"),
+        (Signal::USR2, "SIGUSR2 changes nothing"),
+        (Signal::ALARM, "SIGALRM changes nothing"),
+        (Signal::IO, "SIGIO changes nothing"),
+    ] {
+        agent.signal(signal);
+        agent.line(line).await;
+    }
+    assert_eq!(get(port, "/healthz", &[]).await.0, 200);
+    agent.signal(Signal::QUIT);
+    agent.line("stopping on SIGQUIT").await;
+    assert_eq!(agent.end().await.0, Some(0));
+}
+
+/// Standard error that takes nothing and that nobody reads.
+fn full() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
+    use std::io::Write;
+    let (mut into, out) = std::os::unix::net::UnixStream::pair().unwrap();
+    into.set_nonblocking(true).unwrap();
+    while into.write(&[b'.'; 4_096]).is_ok() {}
+    into.set_nonblocking(false).unwrap();
+    (into, out)
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_nothing_up_and_one_that_is_closed_ends_nothing() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for is_closed in [false, true] {
+        let setup = Setup::new("");
+        let config = std::fs::read_to_string(setup.config()).unwrap().replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+        std::fs::write(setup.config(), config).unwrap();
+        let (into, out) = full();
+        let held = (!is_closed).then_some(out);
+        let mut command = command(&["run", "--config", setup.config().to_str().unwrap()]);
+        let mut agent = command.stdout(std::process::Stdio::null()).stderr(std::os::fd::OwnedFd::from(into)).spawn().unwrap();
+        let started = timeout(PATIENCE, async {
+            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        });
+        started.await.expect("it listens");
+        assert_eq!(get(port, "/healthz", &[]).await.0, 200);
+        if is_closed {
+            let (_, metrics) = get(port, "/metrics", &[]).await;
+            assert!(metrics.lines().any(|line| line.starts_with("pharos_log_lines_dropped_total ") && !line.ends_with(" 0")), "{metrics}");
+        }
+        let pid = rustix::process::Pid::from_raw(agent.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        let ended = timeout(PATIENCE, agent.wait()).await.expect("it ends").unwrap();
+        assert_eq!(ended.code(), Some(0), "closed: {is_closed}");
+        drop(held);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_output_ends_a_command_quietly() {
+    let setup = Setup::new("");
+    let (config, threshold) = (setup.config().display().to_string(), plugin("threshold"));
+    for arguments in [
+        &["--help"][..],
+        &["check", "--config", &config],
+        &["plugin", "inspect", &threshold],
+        &["doctor", "--config", &config],
+        &["check", "--config", "/nowhere"],
+    ] {
+        let (into, out) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(out);
+        let mut command = command(arguments);
+        let closed = || std::os::fd::OwnedFd::from(into.try_clone().unwrap());
+        let ended = command.stdout(closed()).stderr(closed()).status().await.unwrap();
+        assert!(ended.code().is_some_and(|code| [0, 1, 78].contains(&code)), "{arguments:?}: {ended}");
+    }
+}
+
+#[tokio::test]
 async fn json_logs_are_one_object_a_line() {
     let setup = Setup::new("[log]\nformat = \"json\"");
     let mut agent = setup.run();

@@ -289,8 +289,22 @@ impl TestAgent {
         self.folder().join("plugins")
     }
 
+    /// The file with the operator's token.
+    pub fn token_file(&self) -> String {
+        self.folder().join("data/operator.token").display().to_string()
+    }
+
+    /// The header by which the agent's own user is known.
+    pub fn operator(&self) -> String {
+        bearer(&self.folder().join("data"))
+    }
+
+    /// What the agent's own user reads.
     pub async fn text(&self, path: &str) -> String {
-        self.request(path, &[]).await.1
+        let has_token = Path::new(&self.token_file()).is_file();
+        let operator = has_token.then(|| self.operator());
+        let headers: Vec<(&str, &str)> = operator.iter().map(|operator| ("authorization", operator.as_str())).collect();
+        self.request(path, &headers).await.1
     }
 
     pub async fn json(&self, path: &str) -> Value {
@@ -418,6 +432,12 @@ fn whole(config: &str) -> String {
     let config = if config.contains("group_wait") { config.to_owned() } else { config.replace("[[route]]\n", at_once) };
     let _ = writeln!(whole, "{config}");
     whole
+}
+
+/// `authorization` of the operator, whose token is in this data directory.
+pub fn bearer(data_dir: &Path) -> String {
+    let token = std::fs::read_to_string(data_dir.join("operator.token")).expect("each start makes a token");
+    format!("Bearer {}", token.trim_end())
 }
 
 /// One GET on loopback: status and body.

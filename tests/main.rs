@@ -13,6 +13,7 @@
 //! - `plugins`, `hosting`, `health`, `refusals`, `schemas`, `texts`, `egress`, `secrets`, `reload`, `plugin_files`, `code_cache`, `javascript`: the
 //!   sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
+//! - `access`, `connections`, `hostile`: strangers at the API and behind the addresses of servers.
 //! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`: troubles of real servers, and what the shipped plugins make of them.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
@@ -23,6 +24,7 @@
 
 mod fixture;
 
+mod access;
 mod activity;
 mod agent_subject;
 mod alerting;
@@ -34,6 +36,7 @@ mod clock;
 mod code_cache;
 mod collect;
 mod config;
+mod connections;
 mod contract;
 mod cost;
 mod demo;
@@ -46,6 +49,7 @@ mod findings;
 mod flood;
 mod full_disk;
 mod health;
+mod hostile;
 mod hosting;
 mod javascript;
 mod lifecycle;

@@ -4,7 +4,7 @@ mod servers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::collect::agent::{self, AgentTask, PluginFact, PluginFacts};
 use crate::collect::database::DatabasesTask;
 use crate::config::Config;
+use crate::config::secret::Secret;
 use crate::http::{self, Access, Api, ListenError};
 use crate::lifecycle::Lifecycle;
 use crate::notify::{Deliver, Means, Notify, Signature, Tester};
@@ -79,6 +80,7 @@ impl Agent {
         let address = listener.local_addr().map_err(|source| ListenError::Bind { address: ([0, 0, 0, 0], 0).into(), source })?;
         let store = Store::open(&config.agent.data_dir)?;
         upkeep::show(&store, &board, &metrics);
+        let operator = operator(&config.agent.data_dir);
 
         // 2. Plugins, then those who are told of what they find.
         let (plugin_events, events) = mpsc::channel(QUEUED_EVENTS_MAX);
@@ -168,7 +170,7 @@ impl Agent {
             plugins: plugins.clone(),
             plugin_config: config.plugin.clone(),
             metrics: Arc::clone(&metrics),
-            access: Access::new(&config.access, &config.http, config.agent.external_url.as_deref()),
+            access: Access::new(&config.access, &config.http, config.agent.external_url.as_deref(), operator.as_ref()),
             databases: names(&config),
             slow_after: config.database.iter().map(|database| (database.name.clone(), database.slow_query.threshold)).collect(),
             desk,
@@ -225,6 +227,8 @@ impl PluginFacts for PluginHost {
 fn build_info(metrics: &SelfMetrics, clock: Clock) {
     let labels = [env!("CARGO_PKG_VERSION"), env!("PHAROS_REVISION"), env!("PHAROS_RUSTC")];
     metrics.set("pharos_build_info", &labels, 1.0);
+    // The first one must be seen as an increase.
+    ["collect", "http"].iter().for_each(|part| metrics.add("pharos_own_limit_total", &[part], 0.0));
     metrics.set("pharos_start_timestamp_seconds", &[], clock.wall_ms() as f64 / 1_000.0);
 }
 
@@ -252,6 +256,17 @@ fn loader(
         clock,
         tasks: lifecycle.tasks().clone(),
     })
+}
+
+/// The token by which the agent's own user changes something. Without it the agent still watches.
+fn operator(data_dir: &Path) -> Option<Secret> {
+    let prepared = http::operator::prepare(data_dir);
+    prepared
+        .inspect_err(|err| {
+            let path = http::operator::place(data_dir).display().to_string();
+            warn!(error = %err, "{path} cannot be written; commands that change something need a [[access.token]]");
+        })
+        .ok()
 }
 
 /// The routes, inhibitions and silences of the config, which was checked.
@@ -284,7 +299,5 @@ async fn stop(lifecycle: Lifecycle, board: Arc<Board>, snapshots: mpsc::Sender<S
 
 async fn serve(listener: TcpListener, api: Arc<Api>, lifecycle: Lifecycle) {
     api.board.set("http", PartHealth::Ok, None);
-    if let Err(err) = http::serve(listener, Arc::clone(&api), lifecycle.soft().clone()).await {
-        api.board.set("http", PartHealth::Failed, Some(err.to_string()));
-    }
+    http::serve(listener, api, lifecycle.soft().clone()).await;
 }

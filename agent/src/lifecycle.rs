@@ -2,11 +2,12 @@
 //!
 //! The first signal cancels the *soft* token: parts stop taking work and finish what they began. A second signal, or the drain's
 //! deadline, cancels the *hard* one, and whatever still runs is dropped. A task that ends unasked cancels the soft token too, since an
-//! agent with a part missing must not look alive.
+//! agent with a part missing must not look alive. No other signal ends the agent, since an end without a drain looks like a clean one.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -133,21 +134,71 @@ impl Lifecycle {
     }
 }
 
-/// SIGTERM and SIGINT.
+/// Signals that end the agent, and those that would without us.
 #[derive(Debug)]
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    ending: [(&'static str, Signal); 3],
+    others: [(&'static str, Signal); 5],
 }
 
 impl Signals {
     fn catch() -> Option<Self> {
-        Some(Self { terminate: signal(SignalKind::terminate()).ok()?, interrupt: signal(SignalKind::interrupt()).ok()? })
+        let caught = |name: &'static str, kind: SignalKind| Some((name, signal(kind).ok()?));
+        Some(Self {
+            ending: [
+                caught("SIGTERM", SignalKind::terminate())?,
+                caught("SIGINT", SignalKind::interrupt())?,
+                caught("SIGQUIT", SignalKind::quit())?,
+            ],
+            others: [
+                caught("SIGHUP", SignalKind::hangup())?,
+                caught("SIGUSR1", SignalKind::user_defined1())?,
+                caught("SIGUSR2", SignalKind::user_defined2())?,
+                caught("SIGALRM", SignalKind::alarm())?,
+                caught("SIGIO", SignalKind::io())?,
+            ],
+        })
     }
 }
 
-/// Waits for the next signal. Without handlers there is nothing to wait for, and the default action ends the process.
+/// Waits for the next signal that ends the agent; others are logged. Without handlers there is nothing to wait for, and the default action
+/// ends the process.
 async fn next(signals: &mut Option<Signals>) -> &'static str {
-    let Some(Signals { terminate, interrupt }) = signals else { return std::future::pending().await };
-    tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" }
+    let Some(Signals { ending, others }) = signals else { return std::future::pending().await };
+    loop {
+        tokio::select! {
+            name = any(ending) => return name,
+            name = any(others) => match name {
+                "SIGHUP" => info!(signal = name, "SIGHUP changes nothing: pharos.toml is read at the start, so restart the agent after a change"),
+                name => info!(signal = name, "{name} changes nothing"),
+            },
+        }
+    }
+}
+
+async fn any(signals: &mut [(&'static str, Signal)]) -> &'static str {
+    let each = signals.iter_mut().map(|(name, signal)| {
+        Box::pin(async move {
+            // A stream of signals has no end.
+            signal.recv().await;
+            *name
+        })
+    });
+    futures_util::future::select_all(each).await.0
+}
+
+/// Raises the limit of open files as far as this process may: the soft limit of many systems is that of programs from the seventies.
+pub fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if limit.current != limit.maximum
+        && let Err(err) = setrlimit(Resource::Nofile, raised)
+    {
+        warn!(error = %err, "the limit of open files stays at {}", descriptors_max());
+    }
+}
+
+/// How many files and sockets this process may have open.
+pub fn descriptors_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

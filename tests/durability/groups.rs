@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::judge::{Recorded, hear, judge, repeated};
 use super::{RULES, Stage, Victim, say};
-use crate::fixture::{rounds, seeded, send, set_keys};
+use crate::fixture::{bearer, get, rounds, seeded, send, set_keys};
 
 /// All to both, `ops` by subject and `pager` by rule.
 fn delivery(ops: &Receiver, pager: &Receiver) -> String {
@@ -42,30 +42,37 @@ fn moods(receiver: &Receiver, chance: &mut fastrand::Rng) {
     receiver.reply_next(replies.collect::<Vec<_>>());
 }
 
-const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+/// What the agent's own user sends, if the agent listens already; each start has a token of its own.
+async fn operator(victim: &Victim) -> Option<String> {
+    tokio::net::TcpStream::connect(("127.0.0.1", victim.port)).await.ok()?;
+    get(victim.port, "/healthz", &[]).await;
+    Some(bearer(&victim.data_dir))
+}
+
+fn signed(token: &str) -> [(&str, &str); 2] {
+    [("content-type", "application/json"), ("authorization", token)]
+}
 
 /// Has nobody hear of one rule, or of all of them, for a while; if the agent listens already.
 async fn silence(victim: &Victim, chance: &mut fastrand::Rng) {
     let rule = if chance.u32(0..3) > 0 { format!("rule=above-{}", chance.u32(0..RULES)) } else { "plugin=threshold".to_owned() };
     let duration = format!("{}ms", chance.u64(200..5_000));
     let body = json!({ "matchers": [rule], "duration": duration, "author": "ann", "comment": "we know" }).to_string();
-    if tokio::net::TcpStream::connect(("127.0.0.1", victim.port)).await.is_ok() {
-        let (status, answer) = send(victim.port, "POST", "/api/silences", &JSON, &body).await;
+    if let Some(token) = operator(victim).await {
+        let (status, answer) = send(victim.port, "POST", "/api/silences", &signed(&token), &body).await;
         assert_eq!(status, 201, "{answer}");
     }
 }
 
 /// Ends those silences that chance names.
 async fn expire(victim: &Victim, mut is_named: impl FnMut() -> bool) {
-    if tokio::net::TcpStream::connect(("127.0.0.1", victim.port)).await.is_err() {
-        return;
-    }
+    let Some(token) = operator(victim).await else { return };
     let (_, silences) = send(victim.port, "GET", "/api/silences", &[], "").await;
     let silences: Value = serde_json::from_str(&silences).unwrap();
     for silence in silences["items"].as_array().unwrap().iter().filter(|silence| silence["state"] != "expired") {
         if is_named() {
             let path = format!("/api/silences/{}", silence["id"].as_str().unwrap());
-            let (status, answer) = send(victim.port, "DELETE", &path, &JSON, "{}").await;
+            let (status, answer) = send(victim.port, "DELETE", &path, &signed(&token), "{}").await;
             assert_eq!(status, 200, "{answer}");
         }
     }

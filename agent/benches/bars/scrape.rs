@@ -112,7 +112,7 @@ fn api(board: &Arc<Board>, clock: Clock, folder: &Path) -> anyhow::Result<Api> {
         plugins,
         plugin_config: BTreeMap::new(),
         metrics,
-        access: Access::new(&AccessConfig::default(), &HttpConfig::default(), None),
+        access: Access::new(&AccessConfig::default(), &HttpConfig::default(), None, None),
         databases: Vec::new(),
         slow_after: BTreeMap::new(),
         desk: Desk::open().0,

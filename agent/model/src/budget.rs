@@ -1,71 +1,28 @@
 //! What the agent may cost a server, and who must slow down when it costs more.
 //!
-//! Each collector's share of one core is its mean cost per run over its interval. While all shares together are within the budget nobody
+//! What a run costs is what the server itself counted for the collector's statements (pg_stat_statements), where it counts: seen from here,
+//! an answer of a busy machine takes long and is no work of the server's. Where it does not count, the median of the latest runs as seen
+//! from here stands for it, so that a moment in which everything is slow slows nobody down.
+//!
+//! Each collector's share of one core is its cost per run over its interval. While all shares together are within the budget nobody
 //! waits. Past it, shares are cut to one height so that their sum is the budget (water filling): the expensive ones run less often, and
 //! the cheap ones never notice. Those that tell of trouble first are essential: on a server that is slow in all it does they run half as
 //! often at least, whatever that costs.
 
+mod account;
+mod meter;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Weight of the latest run in the mean cost of a run.
-const LATEST_WEIGHT: f64 = 0.3;
-/// From this factor on a collector is said to be slowed, until it is below the other: so that nobody reads of chance.
-const SLOWED_FROM: f64 = 1.25;
-const SLOWED_UNTIL: f64 = 1.05;
+use self::account::Account;
+pub use self::meter::{Cost, Meter};
+
 /// However expensive, a collector runs this many times less often at most, and an essential one this many.
 const FACTOR_MAX: f64 = 60.0;
 const ESSENTIAL_FACTOR_MAX: f64 = 2.0;
 /// What is left for the others at least, of the whole budget.
 const OTHERS_MIN: f64 = 0.1;
-
-/// What statements cost the server that answered them.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Cost {
-    /// Time it worked for us.
-    pub seconds: f64,
-    pub statements: u64,
-    pub rows: u64,
-}
-
-impl std::ops::AddAssign for Cost {
-    fn add_assign(&mut self, more: Self) {
-        self.seconds += more.seconds;
-        self.statements += more.statements;
-        self.rows += more.rows;
-    }
-}
-
-/// Measures from outside what statements cost. The time on the way there and back is not the server's: the shortest round trip seen
-/// stands for it.
-#[derive(Debug)]
-pub struct Meter {
-    cost: Cost,
-    shortest: Duration,
-}
-
-impl Meter {
-    /// `shortest` is the round trip of a statement that is next to no work.
-    pub fn new(shortest: Duration) -> Self {
-        Self { cost: Cost::default(), shortest }
-    }
-
-    pub fn add(&mut self, took: Duration, rows: usize) {
-        self.shortest = self.shortest.min(took);
-        let worked = took.saturating_sub(self.shortest);
-        self.cost += Cost { seconds: worked.as_secs_f64(), statements: 1, rows: rows as u64 };
-    }
-
-    /// A statement that only waited.
-    pub fn count(&mut self) {
-        self.cost.statements += 1;
-    }
-
-    /// What was added since this was called last.
-    pub fn take(&mut self) -> Cost {
-        std::mem::take(&mut self.cost)
-    }
-}
 
 /// The collectors of one server and what they cost it.
 #[derive(Debug)]
@@ -74,60 +31,45 @@ pub struct Budget {
     ratio: f64,
     essential: &'static [&'static str],
     accounts: BTreeMap<&'static str, Account>,
-}
-
-#[derive(Debug)]
-struct Account {
-    /// Mean over the latest runs but the very first one: a session that is new to the server reads its catalogue once, at many times
-    /// the cost of every run after it.
-    seconds_per_run: Option<f64>,
-    interval: Duration,
-    slowed: bool,
-}
-
-impl Account {
-    fn share(&self) -> f64 {
-        self.seconds_per_run.unwrap_or(0.0) / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
+    now: Duration,
 }
 
 impl Budget {
     /// A budget of this share of one core. The essential collectors are hardly slowed.
     pub fn new(ratio: f64, essential: &'static [&'static str]) -> Self {
-        Self { ratio, essential, accounts: BTreeMap::new() }
+        Self { ratio, essential, accounts: BTreeMap::new(), now: Duration::ZERO }
     }
 
     pub fn ratio(&self) -> f64 {
         self.ratio
     }
 
-    /// One run of a collector cost this much; `interval` is what it would have without a budget. Says whether it is slowed, if that
-    /// changed for any collector.
-    pub fn charge(&mut self, collector: &'static str, seconds: f64, interval: Duration) -> Vec<(&'static str, bool)> {
-        let seconds = seconds.max(0.0);
-        let Some(account) = self.accounts.get_mut(collector) else {
-            self.accounts.insert(collector, Account { seconds_per_run: None, interval, slowed: false });
-            return Vec::new();
-        };
-        account.interval = interval;
-        let mean = account.seconds_per_run.unwrap_or(seconds);
-        account.seconds_per_run = Some(mean + LATEST_WEIGHT * (seconds - mean));
+    /// One run of a collector cost this much as seen from here; `interval` is what it would have without a budget, `now` grows. Says
+    /// whether a collector is slowed, of each for which that changed.
+    pub fn charge(&mut self, collector: &'static str, seconds: f64, interval: Duration, now: Duration) -> Vec<(&'static str, bool)> {
+        self.now = self.now.max(now);
+        self.accounts.entry(collector).or_insert_with(|| Account::new(interval)).run(seconds.max(0.0), interval);
         let heights = self.heights();
         let mut changed = Vec::new();
         for (name, account) in &mut self.accounts {
-            let factor = heights.factor(account.share(), self.essential.contains(name));
-            let slowed = if account.slowed { factor > SLOWED_UNTIL } else { factor >= SLOWED_FROM };
-            if std::mem::replace(&mut account.slowed, slowed) != slowed {
-                changed.push((*name, slowed));
-            }
+            let factor = heights.factor(account.share(self.now), self.essential.contains(name));
+            changed.extend(account.judge(factor, self.now).map(|slowed| (*name, slowed)));
         }
         changed
+    }
+
+    /// The server counted this much for the statements of a collector, since it counts.
+    pub fn counted(&mut self, collector: &str, total_seconds: f64, now: Duration) {
+        self.now = self.now.max(now);
+        if let Some(account) = self.accounts.get_mut(collector) {
+            account.count(total_seconds, self.now);
+        }
     }
 
     /// How many times longer this collector's interval is for now: 1 while all is within the budget.
     pub fn factor(&self, collector: &str) -> f64 {
         let essential = self.essential.contains(&collector);
-        self.accounts.get(collector).map_or(1.0, |account| self.heights().factor(account.share(), essential))
+        self.accounts.get(collector).map_or(1.0, |account| self.heights().factor(account.share(self.now), essential))
     }
 
     pub fn is_slowed(&self, collector: &str) -> bool {
@@ -137,15 +79,17 @@ impl Budget {
     /// Share of one core that all collectors take at the intervals in force.
     pub fn used(&self) -> f64 {
         let heights = self.heights();
-        let share =
-            |(name, account): (&&'static str, &Account)| account.share() / heights.factor(account.share(), self.essential.contains(name));
+        let share = |(name, account): (&&'static str, &Account)| {
+            let share = account.share(self.now);
+            share / heights.factor(share, self.essential.contains(name))
+        };
         self.accounts.iter().map(share).sum()
     }
 
     fn heights(&self) -> Heights {
         let shares = |essential: Option<bool>| -> Vec<f64> {
             let wanted = |name: &&'static str| essential.is_none_or(|wanted| self.essential.contains(name) == wanted);
-            self.accounts.iter().filter(|(name, _)| wanted(name)).map(|(_, account)| account.share()).collect()
+            self.accounts.iter().filter(|(name, _)| wanted(name)).map(|(_, account)| account.share(self.now)).collect()
         };
         let mut heights = Heights { essential: height(shares(None), self.ratio), others: f64::INFINITY };
         let taken: f64 = shares(Some(true)).into_iter().map(|share| share / heights.factor(share, true)).sum();
@@ -196,7 +140,7 @@ mod tests {
         let mut budget = Budget::new(ratio, &["locks"]);
         for _ in 0..50 {
             for (name, seconds, interval) in costs {
-                budget.charge(name, *seconds, *interval);
+                budget.charge(name, *seconds, *interval, Duration::ZERO);
             }
         }
         budget
@@ -225,25 +169,69 @@ mod tests {
         assert_eq!(budget.factor("tables"), FACTOR_MAX);
     }
 
-    #[test]
-    fn slowing_down_and_its_end_are_said_once() {
-        let mut budget = Budget::new(0.005, &[]);
-        assert_eq!(budget.charge("tables", 9.0, TEN_SECONDS), [], "the first run says nothing");
-        assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), [("tables", true)]);
-        assert_eq!(budget.charge("tables", 0.5, TEN_SECONDS), []);
-        let said: Vec<_> = (0..20).flat_map(|_| budget.charge("tables", 0.001, TEN_SECONDS)).collect();
-        assert_eq!(said, [("tables", false)]);
+    /// Charges one collector every ten seconds, and returns what is said with the time.
+    fn said(budget: &mut Budget, at: &mut Duration, costs: impl IntoIterator<Item = f64>) -> Vec<(u64, bool)> {
+        let charge = |seconds| {
+            *at += TEN_SECONDS;
+            let changed = budget.charge("tables", seconds, TEN_SECONDS, *at);
+            changed.into_iter().map(|(_, slowed)| (at.as_secs(), slowed)).collect::<Vec<_>>()
+        };
+        costs.into_iter().flat_map(charge).collect()
     }
 
     #[test]
-    fn the_way_to_the_server_is_not_the_servers_work() {
-        let mut meter = Meter::new(Duration::from_millis(20));
-        meter.add(Duration::from_millis(25), 3);
-        meter.add(Duration::from_millis(10), 1);
-        meter.add(Duration::from_millis(11), 1);
-        let cost = meter.take();
-        assert_eq!((cost.statements, cost.rows), (3, 5));
-        assert!((cost.seconds - 0.006).abs() < 1e-9, "{cost:?}");
+    fn slowing_down_and_its_end_are_said_once() {
+        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        assert_eq!(said(&mut budget, &mut at, [9.0]), [], "the first run says nothing");
+        assert_eq!(said(&mut budget, &mut at, [0.5; 10]), [(20, true)]);
+        assert_eq!(said(&mut budget, &mut at, [0.001; 60]), [(440, false)], "three runs to believe it, five minutes to say it");
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_said_once() {
+        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let costs = (0..400).map(|run| if run / 10 % 2 == 0 { 0.5 } else { 0.001 });
+        assert_eq!(said(&mut budget, &mut at, costs), [(20, true)]);
+    }
+
+    #[test]
+    fn a_moment_in_which_everything_is_slow_slows_nobody_down() {
+        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let costs = (0..100).map(|run| if run % 5 < 2 { 3.0 } else { 0.001 });
+        assert_eq!(said(&mut budget, &mut at, [0.001; 5]), []);
+        assert_eq!(said(&mut budget, &mut at, costs), []);
+        assert_eq!(budget.factor("tables"), 1.0);
+    }
+
+    #[test]
+    fn what_the_server_counted_is_believed_and_not_the_clock_of_a_busy_machine() {
+        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        said(&mut budget, &mut at, [0.001]);
+        budget.counted("tables", 70.0, at);
+        for run in 1..10_u32 {
+            said(&mut budget, &mut at, [0.001, 0.001]);
+            budget.counted("tables", 70.0 + 0.004 * f64::from(run), at);
+        }
+        assert_eq!(said(&mut budget, &mut at, [2.0; 20]), [], "each run is 2 ms, whatever it takes from here");
+        budget.counted("tables", 70.0 + 0.036 + 20.0 * 0.5, at);
+        assert_eq!(said(&mut budget, &mut at, [0.001]), [(400, true)], "and half a second where it says so");
+        assert!(budget.factor("tables") > 9.0);
+    }
+
+    #[test]
+    fn a_count_that_begins_anew_or_stops_is_no_cost() {
+        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        said(&mut budget, &mut at, [0.001; 5]);
+        budget.counted("tables", 70.0, at);
+        said(&mut budget, &mut at, [0.001; 5]);
+        budget.counted("tables", 0.1, at);
+        assert_eq!(budget.factor("tables"), 1.0, "somebody reset it");
+        said(&mut budget, &mut at, [0.001; 5]);
+        budget.counted("tables", 0.11, at);
+        assert!((budget.used() - 0.0002).abs() < 1e-9, "{}", budget.used());
+        // Nobody counts any more: after half an hour the clock is believed again.
+        said(&mut budget, &mut at, [0.5; 190]);
+        assert!(budget.factor("tables") > 9.0);
     }
 
     #[test]

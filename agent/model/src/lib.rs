@@ -21,6 +21,7 @@ pub mod dispatch;
 pub mod finding;
 pub mod foremost;
 pub mod index_facts;
+pub mod intake;
 pub mod lock_tree;
 pub mod lsn_history;
 pub mod metric;

@@ -16,8 +16,9 @@ use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::config;
 use crate::config::secret::{Secret, SecretSource};
+use crate::config::{self, Config};
+use crate::http::operator;
 use crate::store::{StoreError, StoreReader};
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -34,7 +35,7 @@ pub struct Reach {
     /// Address of its API, like http://127.0.0.1:9465 [default: as its config file says]
     #[arg(long)]
     url: Option<Url>,
-    /// File with a token [default: the environment variable PHAROS_TOKEN]
+    /// File with a token [default: the environment variable PHAROS_TOKEN, then operator.token in the agent's data directory]
     #[arg(long)]
     token_file: Option<PathBuf>,
 }
@@ -71,14 +72,18 @@ pub struct Client {
 
 impl Client {
     pub fn new(reach: &Reach) -> anyhow::Result<Self> {
-        let base = match &reach.url {
-            Some(url) if url.scheme() == "http" => url.clone(),
+        let (base, own) = match &reach.url {
+            // The token of the agent on this machine is for no other one.
+            Some(url) if url.scheme() == "http" => (url.clone(), None),
             Some(url) => bail!("--url {url}: the API of an agent begins with http://"),
-            None => address(reach)?,
+            None => {
+                let config = config::load(&config::find(reach.config.as_deref())?)?;
+                (address(&config)?, operator::read(&config.agent.data_dir).ok())
+            }
         };
         let token = match &reach.token_file {
             Some(path) => Some(SecretSource::File(path.clone()).read()?),
-            None => SecretSource::Env("PHAROS_TOKEN".to_owned()).read().ok(),
+            None => SecretSource::Env("PHAROS_TOKEN".to_owned()).read().ok().or(own),
         };
         Ok(Self { base, token })
     }
@@ -138,8 +143,7 @@ impl Client {
 }
 
 /// Where the config lets the agent listen.
-fn address(reach: &Reach) -> anyhow::Result<Url> {
-    let config = config::load(&config::find(reach.config.as_deref())?)?;
+fn address(config: &Config) -> anyhow::Result<Url> {
     let mut address: SocketAddr = config.http.address().map_err(anyhow::Error::msg)?;
     if address.port() == 0 {
         bail!("http.listen takes any free port, so nobody knows which; name it with --url");

@@ -30,6 +30,7 @@ use crate::config::LoadError;
 use crate::lifecycle::Ending;
 use crate::plugin::engine::Places;
 use crate::plugin::{compile, embedded, helper};
+use crate::telemetry::logs;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap), 78 the configuration cannot be used (sysexits' EX_CONFIG).
 const EXIT_FAILED: u8 = 1;
@@ -134,10 +135,12 @@ pub fn main() -> ExitCode {
             helper::run(&output, memory_max, places).map(|()| ExitCode::SUCCESS)
         }
     };
-    result.unwrap_or_else(|err| {
+    let code = result.unwrap_or_else(|err| {
         complain(&err);
         exit_code(&err)
-    })
+    });
+    logs::finish();
+    code
 }
 
 /// A couple of threads are plenty: the agent waits most of its time, and shares its machine with a database.
@@ -193,6 +196,6 @@ fn complain(err: &anyhow::Error) {
     let _ = match err.downcast_ref::<LoadError>() {
         // Its lines begin with the file's name, as editors like them.
         Some(load) => writeln!(out, "{load}"),
-        None => writeln!(out, "pharos: {}", text::block(&crate::telemetry::logs::chain(err.as_ref()), usize::MAX)),
+        None => writeln!(out, "pharos: {}", text::block(&logs::chain(err.as_ref()), usize::MAX)),
     };
 }

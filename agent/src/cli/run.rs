@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use tracing::info;
 
 use crate::agent::Agent;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, raise_descriptors};
 use crate::{config, telemetry};
 
 pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
@@ -23,6 +23,7 @@ pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     );
     let lifecycle = Lifecycle::default();
     lifecycle.catch_signals();
+    raise_descriptors();
     Agent::start(config, super::options()?, &lifecycle).await?;
     let ending = lifecycle.run().await;
     info!("pharos ended: {ending:?}");

@@ -95,8 +95,13 @@ impl CollectError {
             Self::Unsupported(_) | Self::Row { .. } | Self::Visit { .. } => false,
             Self::Connect { source, .. } => source.is_shutdown(),
             Self::Query { source, .. } => source.ends_session(),
-            Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "closed"),
+            Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "closed" | "too-much"),
         }
+    }
+
+    /// Whether our own operating system was in the way.
+    pub fn is_own_limit(&self) -> bool {
+        matches!(self, Self::Connect { source, .. } if source.is_own_limit())
     }
 
     /// The whole chain, for people.

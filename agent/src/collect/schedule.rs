@@ -324,7 +324,7 @@ impl<S: Source> ServerTask<S> {
         self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default()
     }
 
-    /// Every part fails with the server; only `up` says something, and that is 0.
+    /// Every part fails with the server; only `up` says something, and that is 0. Where our own system is in the way nobody knows that either.
     fn unreachable(&mut self, failure: &ConnectFailure) {
         let server = &self.subject.id;
         if self.last_failure.as_ref() != Some(failure) {
@@ -335,6 +335,10 @@ impl<S: Source> ServerTask<S> {
             self.parts.unreachable(name, failure.reason, &failure.text);
         }
         self.last_failure = Some(failure.clone());
+        if failure.is_ours {
+            self.parts.count_own_limit();
+            return self.parts.unknown("up", &failure.text);
+        }
         self.up(0.0);
     }
 

@@ -29,7 +29,7 @@ impl HttpConfig {
     }
 }
 
-/// Tokens that may ask once the API listens off loopback; without any, every local user may read.
+/// Tokens that may ask once the API listens off loopback; without any, every local user may read. The agent's own user has a token besides.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessConfig {

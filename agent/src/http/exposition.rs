@@ -14,10 +14,17 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the client asks for.
-    pub fn of_accept(accept: Option<&str>) -> Self {
-        match accept {
-            Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
+    /// What the client likes best (RFC 9110, 12.5.1); OpenMetrics only where it is named, and the older format where both are refused: an
+    /// answer helps more than none.
+    pub fn of_accept<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
+        let ranges: Vec<Range> = accept.flat_map(|value| value.split(',')).map(Range::of).collect();
+        let named = ranges.iter().filter(|range| range.is_open_metrics()).map(|range| range.quality).reduce(f64::max);
+        let text = ["text/plain", "text/*", "*/*"].iter().find_map(|media| {
+            let fitting = ranges.iter().filter(|range| range.media.eq_ignore_ascii_case(media));
+            fitting.map(|range| range.quality).reduce(f64::max)
+        });
+        match named {
+            Some(quality) if quality > 0.0 && quality >= text.unwrap_or(0.0) => Self::OpenMetrics,
             _ => Self::Text,
         }
     }
@@ -27,6 +34,33 @@ impl Format {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         }
+    }
+}
+
+/// One media type of an `Accept` header.
+struct Range<'a> {
+    media: &'a str,
+    version: Option<&'a str>,
+    quality: f64,
+}
+
+impl<'a> Range<'a> {
+    fn of(text: &'a str) -> Self {
+        let mut parts = text.split(';').map(str::trim);
+        let mut range = Self { media: parts.next().unwrap_or_default(), version: None, quality: 1.0 };
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            match name.trim().to_ascii_lowercase().as_str() {
+                "q" => range.quality = value.trim().parse().unwrap_or(0.0),
+                "version" => range.version = Some(value.trim().trim_matches('"')),
+                _ => {}
+            }
+        }
+        range
+    }
+
+    /// In a version that we write, or that differs from it in nothing we use.
+    fn is_open_metrics(&self) -> bool {
+        self.media.eq_ignore_ascii_case("application/openmetrics-text") && matches!(self.version, None | Some("1.0.0" | "0.0.1"))
     }
 }
 

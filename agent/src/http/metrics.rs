@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::response::{IntoResponse, Response};
 use pharos_model::delta::Change;
 use pharos_model::snapshot::Reading;
@@ -40,9 +40,8 @@ struct WrittenPart {
 }
 
 pub async fn show(State(api): Shared, headers: HeaderMap, exposition: Arc<Exposition>) -> Response {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    let format = Format::of_accept(accept);
-    ([(CONTENT_TYPE, format.content_type())], exposition.text(&api, format)).into_response()
+    let format = Format::of_accept(headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()));
+    ([(CONTENT_TYPE, format.content_type()), (VARY, "accept")], exposition.text(&api, format)).into_response()
 }
 
 impl Exposition {

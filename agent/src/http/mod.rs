@@ -2,9 +2,11 @@
 
 mod access;
 mod api;
+mod connections;
 mod error;
 mod exposition;
 mod metrics;
+pub mod operator;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +21,9 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 
 pub use self::access::{Access, Visitor};
 pub use self::api::alert::event as history_item;
@@ -40,6 +45,9 @@ const REQUEST_MAX: Duration = Duration::from_secs(10);
 
 /// What people send is a few lines.
 const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Answers from this size on are compressed when the visitor takes that.
+const COMPRESSED_FROM: u16 = 2 << 10;
 
 /// What handlers may ask.
 pub struct Api {
@@ -78,11 +86,11 @@ pub async fn bind(config: &HttpConfig) -> Result<TcpListener, ListenError> {
 }
 
 /// Answers until told to stop; requests under way are finished.
-pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken) {
     let exposition = Arc::new(Exposition::default());
-    let serving = axum::serve(listener, router(Arc::clone(&api), Arc::clone(&exposition))).with_graceful_shutdown(stop.cancelled_owned());
+    let router = router(Arc::clone(&api), Arc::clone(&exposition));
     tokio::select! {
-        ended = serving.into_future() => ended,
+        () = connections::serve(listener, router, Arc::clone(&api.metrics), stop) => {}
         never = exposition.follow(&api) => match never {},
     }
 }
@@ -116,6 +124,7 @@ fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), access::check))
         .layer(middleware::from_fn_with_state(Arc::clone(&api), count))
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(COMPRESSED_FROM)))
         .with_state(api)
 }
 

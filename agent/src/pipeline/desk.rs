@@ -18,7 +18,7 @@ const EXPLAINED_MAX: u32 = 200;
 /// A question and the way back to whoever asked.
 pub enum Order {
     Silences(oneshot::Sender<Vec<Silence>>),
-    Silence(Box<Silence>, oneshot::Sender<Result<Silence, DeskError>>),
+    Silence(Box<Silence>, String, oneshot::Sender<Result<Silence, DeskError>>),
     ExpireSilence(String, String, oneshot::Sender<Result<Silence, DeskError>>),
     Acknowledge(Fingerprint, Words, oneshot::Sender<Result<(), DeskError>>),
     Unacknowledge(Fingerprint, String, oneshot::Sender<Result<(), DeskError>>),
@@ -30,6 +30,9 @@ pub enum Order {
 /// Who says it, and why.
 #[derive(Debug, Clone)]
 pub struct Words {
+    /// Who it was, for the audit log: the name of the visitor's token.
+    pub actor: String,
+    /// Who it is said to be.
     pub author: String,
     pub comment: String,
 }
@@ -82,8 +85,8 @@ impl Desk {
         self.ask(Order::Silences).await
     }
 
-    pub async fn silence(&self, silence: Silence) -> Result<Silence, DeskError> {
-        self.ask(|answer| Order::Silence(Box::new(silence), answer)).await?
+    pub async fn silence(&self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
+        self.ask(|answer| Order::Silence(Box::new(silence), who.to_owned(), answer)).await?
     }
 
     pub async fn expire_silence(&self, id: &str, who: &str) -> Result<Silence, DeskError> {
@@ -118,7 +121,7 @@ impl Pipeline {
     pub(super) async fn on_order(&mut self, order: Order) {
         match order {
             Order::Silences(answer) => drop(answer.send(self.dispatcher.silences().cloned().collect())),
-            Order::Silence(silence, answer) => drop(answer.send(self.silence(*silence).await)),
+            Order::Silence(silence, who, answer) => drop(answer.send(self.silence(*silence, &who).await)),
             Order::ExpireSilence(id, who, answer) => drop(answer.send(self.expire_silence(&id, &who).await)),
             Order::Acknowledge(fingerprint, words, answer) => drop(answer.send(self.acknowledge(fingerprint, words).await)),
             Order::Unacknowledge(fingerprint, who, answer) => drop(answer.send(self.unacknowledge(fingerprint, &who).await)),
@@ -128,10 +131,10 @@ impl Pipeline {
         }
     }
 
-    async fn silence(&mut self, silence: Silence) -> Result<Silence, DeskError> {
+    async fn silence(&mut self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
         let before = self.dispatcher.clone();
         self.dispatcher.silence(silence.clone(), self.clock.now())?;
-        self.commit(before, self.audit(&silence.author, "silence.add", &silence.id, &silence)).await?;
+        self.commit(before, self.audit(who, "silence.add", &silence.id, &silence)).await?;
         Ok(silence)
     }
 
@@ -144,9 +147,10 @@ impl Pipeline {
 
     async fn acknowledge(&mut self, fingerprint: Fingerprint, words: Words) -> Result<(), DeskError> {
         let before = self.dispatcher.clone();
-        let Words { author, comment } = words;
+        let Words { actor, author, comment } = words;
         self.dispatcher.acknowledge(fingerprint, &author, &comment, self.clock.now())?;
-        let entry = self.audit(&author, "alert.acknowledge", &fingerprint.to_string(), &comment);
+        let said = serde_json::json!({ "author": author, "comment": comment });
+        let entry = self.audit(&actor, "alert.acknowledge", &fingerprint.to_string(), &said);
         self.commit(before, entry).await
     }
 

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use pharos_model::intake::Excess;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::refusal::{is_of_pooler, refusal_of};
-use super::session::{Session, options};
+use super::refusal::{OWN_LIMIT, excess, is_of_pooler, refusal_of, unreached};
+use super::session::{Session, Way, options};
 use super::tls::{self, TlsError};
+use super::wire::{self, Bounded, BoundedTls, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
 use crate::config::database::{PostgresAddress, TlsConfig};
 use crate::config::secret::{SecretError, SecretSource};
@@ -99,6 +100,10 @@ pub enum ConnectError {
     NoPlace,
     #[error("{}", refusal_of(source).meaning)]
     Refused { source: tokio_postgres::Error },
+    #[error("{}", unreached(source).meaning)]
+    Unreached { source: std::io::Error },
+    #[error("{source}; {}", excess(*source).meaning)]
+    Excess { source: Excess },
     /// Settings of a session would reach other people's through it, and their numbers would be anybody's.
     #[error(
         "a connection pooler answers at this address, not PostgreSQL itself ({seen}); \
@@ -125,8 +130,15 @@ impl ConnectError {
             Self::Tls { .. } => "tls",
             Self::TooOld(_) => "unsupported",
             Self::Pooler { .. } => "pooler",
+            Self::Unreached { source } => unreached(source).reason,
+            Self::Excess { source } => excess(*source).reason,
             Self::Refused { source } | Self::Limits { source } => refusal_of(source).reason,
         }
+    }
+
+    /// Whether our own operating system was in the way, so that nothing is known of the server.
+    pub fn is_own_limit(&self) -> bool {
+        self.reason() == OWN_LIMIT
     }
 
     /// Whether the server waits for its sessions to leave.
@@ -141,13 +153,6 @@ pub(super) fn pooler_or(source: tokio_postgres::Error, other: fn(tokio_postgres:
         Some(error) if is_of_pooler(&source) => ConnectError::Pooler { seen: format!("it says: {}", error.message()) },
         _ => other(source),
     }
-}
-
-/// The encryption of a session, kept because cancelling needs it again.
-#[derive(Clone)]
-pub(super) enum Encryption {
-    Plain,
-    Rustls(Box<MakeRustlsConnect>),
 }
 
 impl Connector {
@@ -201,20 +206,37 @@ impl Connector {
             None => Encryption::Plain,
         };
         let sign = format!("{:016x}", fastrand::u64(..));
-        let (client, open) = self.client(&encryption, &sign, place).await?;
-        Session::start(client, open, encryption, &self.collect, self.tasks.clone(), &sign).await
+        let verdict = Verdict::default();
+        let begun = async {
+            let (client, open) = self.client(&encryption, &sign, place, verdict.clone()).await?;
+            let way = Way { address: self.address.clone(), encryption, verdict: verdict.clone() };
+            Session::start(client, open, way, &self.collect, self.tasks.clone(), &sign).await
+        };
+        // Of a server that sent too much, the library only knows that its session ended.
+        let session = begun.await;
+        session.map_err(|err| verdict.excess().map_or(err, |source| ConnectError::Excess { source }))
     }
 
-    async fn client(&self, encryption: &Encryption, sign: &str, place: OwnedSemaphorePermit) -> Result<(Client, DropGuard), ConnectError> {
+    async fn client(
+        &self,
+        encryption: &Encryption,
+        sign: &str,
+        place: OwnedSemaphorePermit,
+        verdict: Verdict,
+    ) -> Result<(Client, DropGuard), ConnectError> {
         let refused = |source| pooler_or(source, |source| ConnectError::Refused { source });
+        let unreached = |source| ConnectError::Unreached { source };
         let config = self.config(encryption, sign)?;
+        let socket = wire::dial(&self.address).await.map_err(unreached)?;
         match encryption {
             Encryption::Plain => {
-                let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
+                let socket = Bounded::new(socket, wire::may_send_password(&self.address), verdict);
+                let (client, connection) = config.connect_raw(socket, NoTls).await.map_err(refused)?;
                 Ok((client, self.drive(connection, place)))
             }
             Encryption::Rustls(rustls) => {
-                let (client, connection) = config.connect((**rustls).clone()).await.map_err(refused)?;
+                let tls = wire::tls(&mut rustls.clone(), &self.address).map_err(unreached)?;
+                let (client, connection) = config.connect_raw(socket, BoundedTls { tls, verdict }).await.map_err(refused)?;
                 Ok((client, self.drive(connection, place)))
             }
         }
@@ -247,22 +269,7 @@ impl Connector {
 
     fn config(&self, encryption: &Encryption, sign: &str) -> Result<tokio_postgres::Config, ConnectError> {
         let mut config = tokio_postgres::Config::new();
-        match &self.address.host {
-            tokio_postgres::config::Host::Tcp(host) => config.host(host),
-            tokio_postgres::config::Host::Unix(folder) => config.host_path(folder),
-        };
-        config
-            .port(self.address.port)
-            .user(&self.address.user)
-            .dbname(&self.address.datname)
-            .application_name(&self.application_name)
-            .options(options(sign))
-            .connect_timeout(self.collect.connect_timeout)
-            // Both are needed: one frees a reader of a vanished peer, the other a writer.
-            .keepalives_idle(Duration::from_secs(10))
-            .keepalives_interval(Duration::from_secs(3))
-            .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(10));
+        config.user(&self.address.user).dbname(&self.address.datname).application_name(&self.application_name).options(options(sign));
         config.ssl_mode(match encryption {
             Encryption::Plain => SslMode::Disable,
             Encryption::Rustls(_) => SslMode::Require,

@@ -6,6 +6,7 @@ mod connect;
 mod refusal;
 mod session;
 mod tls;
+mod wire;
 
 pub use connect::{ConnectError, Connector, Places};
 pub use session::{MARK, QueryError, Session, Versioned};

@@ -3,6 +3,10 @@
 //! Told apart by SQLSTATE, which holds in every language; only where one code says two things, and the difference is one of words, is the
 //! text asked.
 
+use std::io;
+
+use pharos_model::intake::Excess;
+use rustix::io::Errno;
 use tokio_postgres::error::SqlState;
 
 /// Why there is no session: for labels, and for people.
@@ -62,7 +66,51 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     if error.to_string().starts_with("error performing TLS handshake") {
         return refusal("tls", "no encrypted session; tls.mode and tls.ca say what is asked of the server's certificate");
     }
-    refusal("unreachable", "nobody answers; the server must run, listen at this address, and no firewall may be in the way")
+    UNREACHABLE
+}
+
+const UNREACHABLE: Refusal =
+    refusal("unreachable", "nobody answers; the server must run, listen at this address, and no firewall may be in the way");
+
+/// The reason of what this machine denies the agent: it says nothing about the server.
+pub(super) const OWN_LIMIT: &str = "own-limit";
+
+/// Reads the error of a socket that was to be opened. What our own operating system has no room for is not the server's trouble.
+pub(super) fn unreached(error: &io::Error) -> Refusal {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE) => refusal(
+            OWN_LIMIT,
+            "the agent may open no more files, so nothing is known of the server; raise its limit (LimitNOFILE= of systemd, ulimit -n)",
+        ),
+        Some(Errno::NOMEM | Errno::NOBUFS) => {
+            refusal(OWN_LIMIT, "this machine has no memory left for a connection, so nothing is known of the server")
+        }
+        Some(Errno::ADDRNOTAVAIL) => refusal(
+            OWN_LIMIT,
+            "this machine has no local port left, or no address from which the server could be reached, so nothing is known of the server",
+        ),
+        Some(Errno::ACCESS | Errno::PERM) => refusal(
+            OWN_LIMIT,
+            "this machine does not let the agent connect (a firewall, SELinux, or the permissions of the socket's folder), so nothing is known \
+             of the server",
+        ),
+        _ => UNREACHABLE,
+    }
+}
+
+/// A server that sent what it may not.
+pub(super) fn excess(excess: Excess) -> Refusal {
+    match excess {
+        Excess::ClearText => refusal(
+            "cleartext-password",
+            "set tls.mode so that it is encrypted, or have pg_hba.conf ask for scram-sha-256; it was not sent",
+        ),
+        Excess::Iterations => refusal("authentication", "lower scram_iterations and set the role's password anew"),
+        Excess::Protocol => refusal("protocol", "the address must be that of a PostgreSQL server"),
+        Excess::Start | Excess::Answer | Excess::Words | Excess::Parameters => {
+            refusal("too-much", "the session was ended to save memory; look at what answers at this address")
+        }
+    }
 }
 
 /// Whether this is the word of a pooler: PgBouncer says all it has to say of itself with this code, and a server none of it to a client

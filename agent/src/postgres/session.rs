@@ -8,15 +8,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::budget::{Cost, Meter};
+use pharos_model::intake::Excess;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
+use tokio_postgres::{CancelToken, Client, Row, Statement};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::connect::{ConnectError, Encryption, pooler_or};
+use super::connect::{ConnectError, pooler_or};
+use super::refusal::excess;
+use super::wire::{self, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
+use crate::config::database::PostgresAddress;
 
 /// The oldest and the newest major version whose views the collectors know.
 const MAJOR_MIN: u32 = 14;
@@ -25,13 +29,20 @@ const MAJOR_KNOWN: u32 = 18;
 /// How long a cancel request may take; the server may be the reason it is needed.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
 
+/// How the session reaches its server, and whether the server kept to what it may send.
+pub(super) struct Way {
+    pub address: PostgresAddress,
+    pub encryption: Encryption,
+    pub verdict: Verdict,
+}
+
 /// A session and what its server said of itself at the start.
 pub struct Session {
     client: Client,
     /// Tells the connection that nobody waits for it any more.
     _open: DropGuard,
     cancel: CancelToken,
-    encryption: Encryption,
+    way: Way,
     tasks: TaskTracker,
     /// Whose run it is that asks now; its statements carry the name.
     collector: &'static str,
@@ -63,6 +74,8 @@ pub enum QueryError {
     Server { source: tokio_postgres::Error },
     #[error("the session ended")]
     Closed { source: tokio_postgres::Error },
+    #[error("{source}; {}", excess(*source).meaning)]
+    Excess { source: Excess },
 }
 
 impl QueryError {
@@ -71,6 +84,7 @@ impl QueryError {
         match self {
             Self::DeadlineExceeded(_) => "timeout",
             Self::Closed { .. } => "closed",
+            Self::Excess { source } => excess(*source).reason,
             Self::Server { source } => match source.code().map(tokio_postgres::error::SqlState::code) {
                 Some("57014") => "statement-timeout",
                 Some("55P03") => "lock-timeout",
@@ -83,7 +97,7 @@ impl QueryError {
 
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
-        matches!(self.reason(), "timeout" | "closed")
+        matches!(self, Self::Excess { .. }) || matches!(self.reason(), "timeout" | "closed")
     }
 }
 
@@ -108,7 +122,7 @@ impl Session {
     pub(super) async fn start(
         client: Client,
         open: DropGuard,
-        encryption: Encryption,
+        way: Way,
         collect: &CollectConfig,
         tasks: TaskTracker,
         sign: &str,
@@ -136,7 +150,7 @@ impl Session {
             client,
             _open: open,
             cancel,
-            encryption,
+            way,
             tasks,
             collector: "session",
             until: Instant::now() + collect.deadline,
@@ -254,6 +268,9 @@ impl Session {
     async fn within<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, QueryError> {
         match tokio::time::timeout_at(self.until, answer).await {
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(source)) if self.way.verdict.excess().is_some() => {
+                Err(self.way.verdict.excess().map_or(QueryError::Closed { source }, |source| QueryError::Excess { source }))
+            }
             Ok(Err(source)) if self.client.is_closed() || source.is_closed() => Err(QueryError::Closed { source }),
             Ok(Err(source)) => Err(QueryError::Server { source }),
             Err(_) => {
@@ -265,15 +282,9 @@ impl Session {
 
     /// Asks the server, over a connection of its own, to stop what the session runs. Nobody waits for it.
     fn cancel(&self) {
-        let cancel = self.cancel.clone();
-        let encryption = self.encryption.clone();
+        let (cancel, address, encryption) = (self.cancel.clone(), self.way.address.clone(), self.way.encryption.clone());
         self.tasks.spawn(async move {
-            let request = async {
-                match encryption {
-                    Encryption::Plain => cancel.cancel_query(NoTls).await,
-                    Encryption::Rustls(rustls) => cancel.cancel_query(*rustls).await,
-                }
-            };
+            let request = wire::cancel(&address, encryption, &cancel);
             match tokio::time::timeout(CANCEL_MAX, request).await {
                 Ok(Ok(())) => {}
                 Ok(Err(err)) => debug!(error = %err, "a statement could not be cancelled"),

@@ -1,4 +1,5 @@
 //! What the agent says about itself: logs and its own metrics.
 
+pub mod lines;
 pub mod logs;
 pub mod metrics;

@@ -10,6 +10,9 @@ const COLLECT_UP: &str = "pharos_collect_up";
 const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
 const SKIPPED: &str = "pharos_collect_skipped_total";
 const PLUGIN_FAILURES: &str = "pharos_plugin_failures_total";
+const OWN_LIMIT: &str = "pharos_own_limit_total";
+const OPEN_FILES: &str = "process_open_fds";
+const OPEN_FILES_MAX: &str = "process_max_fds";
 const CLOCK_STEP: &str = "pharos_clock_step_seconds";
 const CPU: &str = "process_cpu_seconds_total";
 
@@ -37,6 +40,18 @@ pub const CHECKS: &[Check] = &[
         grading: Grading::rising(1.0, 100.0, 0.0),
         observe: dropped_snapshots,
         explain: agent_overloaded,
+    },
+    Check {
+        id: "own-limit",
+        summary: "the agent's own system gives it no connections",
+        category: "load",
+        labels: &["part"],
+        needs: &[OWN_LIMIT],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::rising(1.0, 10.0, 0.0),
+        observe: own_limits,
+        explain: own_limit,
     },
     Check {
         id: "clock-stepped",
@@ -126,6 +141,36 @@ fn agent_overloaded(case: &Case) -> Explanation {
         cause: "Plugins that take long, more servers than this machine can watch at these intervals, or a disk that is slow to write.".to_owned(),
         fix: "See which plugin takes the time (`pharos_plugin_call_seconds_total`), give the machine more CPU, or lengthen [collect.interval].".to_owned(),
         evidence: cpu.into_iter().chain(waits).collect(),
+    }
+}
+
+/// Connections that this machine did not give the agent, by who wanted them.
+fn own_limits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    each_increase(snapshot, OWN_LIMIT)
+}
+
+fn own_limit(case: &Case) -> Explanation {
+    let times = text::counted(case.value, "connection", "connections");
+    let (title, detail) = match case.label("part") {
+        "http" => {
+            ("the API takes no connections", "Who asks the API is not answered. What the agent watches is not affected by that alone.")
+        }
+        _ => (
+            "servers are not watched: no connections",
+            "Nothing is known of the servers that the agent wanted to ask. They are not said to be down, and their alerts stand still.",
+        ),
+    };
+    let number = |metric: &str| case.related(metric).map(text::count);
+    let files = number(OPEN_FILES).zip(number(OPEN_FILES_MAX)).map(|(open, max)| evidence("open files", format!("{open} of {max}")));
+    Explanation {
+        title: title.to_owned(),
+        detail: format!("The agent's own operating system refused it {times} since the previous look. {detail}"),
+        cause: "The limit of open files is reached, memory or local ports are used up, or a firewall of this machine forbids it."
+            .to_owned(),
+        fix:
+            "The log says which. For open files raise the limit of the agent's process: `LimitNOFILE=` in its systemd unit, or `ulimit -n`."
+                .to_owned(),
+        evidence: files.into_iter().collect(),
     }
 }
 

@@ -274,6 +274,30 @@ fn snapshots_that_nobody_judged_are_the_agent_s_trouble_and_slow_collectors_are_
 }
 
 #[test]
+fn what_the_agents_own_system_denies_it_is_the_agents_trouble() {
+    let facts = r#"
+        agent present
+        pharos_own_limit_total{part="collect"} 4 rate 0.2
+        pharos_own_limit_total{part="http"} 4 rate 0
+    "#;
+    check(
+        facts,
+        expect![[r#"
+            own-limit{part=collect}: raise warning: servers are not watched: no connections
+        "#]],
+    );
+    check_words(
+        facts,
+        expect![[r#"
+            servers are not watched: no connections
+            The agent's own operating system refused it 2 connections since the previous look. Nothing is known of the servers that the agent wanted to ask. They are not said to be down, and their alerts stand still.
+            > The limit of open files is reached, memory or local ports are used up, or a firewall of this machine forbids it.
+            > The log says which. For open files raise the limit of the agent's process: `LimitNOFILE=` in its systemd unit, or `ulimit -n`.
+        "#]],
+    );
+}
+
+#[test]
 fn a_clock_is_graded_by_how_far_it_was_set_either_way() {
     check("agent present\npharos_clock_step_seconds 0.02", expect![""]);
     check(

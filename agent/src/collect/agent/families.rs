@@ -6,10 +6,13 @@ use std::time::Duration;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
 use crate::board::Board;
+use crate::lifecycle::descriptors_max;
+use crate::telemetry::logs;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Everything that `/metrics` shows of the agent itself.
 pub fn families(board: &Board, metrics: &SelfMetrics, now: Duration) -> Vec<Family> {
+    metrics.set("pharos_log_lines_dropped_total", &[], logs::lines_dropped() as f64);
     let mut families = metrics.families();
     families.extend(ages(board, now));
     families.extend(alerts(board));
@@ -56,6 +59,7 @@ fn process() -> Vec<Family> {
         Family::scalar("process_cpu_seconds_total", (stat.utime + stat.stime) as f64 / ticks),
         Family::scalar("process_resident_memory_bytes", stat.rss as f64 * procfs::page_size() as f64),
     ];
+    families.push(Family::scalar("process_max_fds", descriptors_max() as f64));
     families.extend(me.fd_count().ok().map(|count| Family::scalar("process_open_fds", count as f64)));
     let started = procfs::boot_time_secs().ok().map(|boot| boot as f64 + stat.starttime as f64 / ticks);
     families.extend(started.map(|at| Family::scalar("process_start_time_seconds", at)));

@@ -9,8 +9,14 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Sna
 use pharos_model::topology::{Identity, Lag, Member, Picture, Report};
 use pharos_model::unused_indexes::{self, MemberIndexes, unused_indexes};
 
-/// The part of a server's snapshot that says who it is.
+/// The parts of a server's snapshot that say who it is, and whether it was reached.
 const SERVER: &str = "server";
+const UP: &str = "up";
+
+/// Whether nobody knows if the server is up.
+pub fn is_unknown(snapshot: &Snapshot) -> bool {
+    snapshot.parts.get(UP).is_some_and(|part| part.reading.is_none())
+}
 
 /// What a member's latest snapshot says at `now`: nothing that is stale by then.
 pub fn report(snapshot: &Snapshot, now: Duration) -> Report {

@@ -102,6 +102,10 @@ impl DatabasesTask {
     async fn look(&self, watched: &mut Watched, picture: &Picture, is_tick: bool) {
         let members: Option<Vec<&Arc<Change>>> = watched.database.members.iter().map(|key| picture.subjects.get(key)).collect();
         let Some(members) = members else { return };
+        // Our own system is in the way, and who cannot look says nothing.
+        if members.iter().any(|member| facts::is_unknown(&member.snapshot)) {
+            return;
+        }
         let now = self.clock.now();
         let reports: Vec<Report> = members.iter().map(|member| facts::report(&member.snapshot, now.monotonic)).collect();
         if !is_tick && reports == watched.looked_at {

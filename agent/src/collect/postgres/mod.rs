@@ -33,7 +33,7 @@ use super::schedule::{Aside, ConnectFailure, Source, Spending};
 use super::{CollectError, Collector, Facts, Notebook};
 use crate::clock::Clock;
 use crate::config::collect::Intervals;
-use crate::postgres::{Connector, Session};
+use crate::postgres::{ConnectError, Connector, Session};
 use crate::telemetry::logs::chain;
 
 /// A PostgreSQL server of a `[[database]]`.
@@ -120,7 +120,8 @@ impl Source for PostgresSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        async { self.connector.connect().await.map_err(|err| ConnectFailure { reason: err.reason(), text: chain(&err) }) }.boxed()
+        let failure = |err: ConnectError| ConnectFailure { reason: err.reason(), text: chain(&err), is_ours: err.is_own_limit() };
+        async move { self.connector.connect().await.map_err(failure) }.boxed()
     }
 
     fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {

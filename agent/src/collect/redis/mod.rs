@@ -9,7 +9,7 @@ use pharos_model::subject::{Label, Subject};
 use super::schedule::{ConnectFailure, Source};
 use super::{CollectError, Collector};
 use crate::config::collect::CollectConfig;
-use crate::redis::{Connector, Session};
+use crate::redis::{Connector, RedisError, Session};
 use crate::telemetry::logs::chain;
 
 /// A server of a `[[redis]]`.
@@ -48,7 +48,8 @@ impl Source for RedisSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        async { self.connector.connect().await.map_err(|err| ConnectFailure { reason: err.reason(), text: chain(&err) }) }.boxed()
+        let failure = |err: RedisError| ConnectFailure { reason: err.reason(), text: chain(&err), is_ours: err.is_own_limit() };
+        async move { self.connector.connect().await.map_err(failure) }.boxed()
     }
 
     fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {

@@ -53,8 +53,16 @@ impl Parts {
             _ => Part::failed(err.text()),
         };
         self.count_failure(collector, err.reason());
+        if err.is_own_limit() {
+            self.count_own_limit();
+        }
         self.mark(collector, 0.0);
         self.insert(collector, part);
+    }
+
+    /// Our own operating system did not let us ask.
+    pub fn count_own_limit(&self) {
+        self.metrics.add("pharos_own_limit_total", &["collect"], 1.0);
     }
 
     /// Nobody could ask, for want of a session.
@@ -62,6 +70,11 @@ impl Parts {
         self.count_failure(collector, reason);
         self.mark(collector, 0.0);
         self.insert(collector, Part::failed(format!("cannot reach the server: {why}")));
+    }
+
+    /// A part that no collector fills, and of which nothing is known now.
+    pub fn unknown(&mut self, name: &str, why: &str) {
+        self.insert(name, Part::failed(why));
     }
 
     /// A part that no collector fills.

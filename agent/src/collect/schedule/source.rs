@@ -46,4 +46,6 @@ pub trait Source: Send + 'static {
 pub struct ConnectFailure {
     pub reason: &'static str,
     pub text: String,
+    /// Whether our own operating system was in the way: then nothing is known of the server.
+    pub is_ours: bool,
 }

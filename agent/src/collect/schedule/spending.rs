@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::budget::{Budget, Cost};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::telemetry::metrics::SelfMetrics;
@@ -18,6 +19,7 @@ const STRETCHED_MAX: Duration = Duration::from_hours(1);
 pub struct Spending {
     server: String,
     budget: Arc<Mutex<Budget>>,
+    began_at: Instant,
     metrics: Arc<SelfMetrics>,
 }
 
@@ -25,7 +27,7 @@ impl Spending {
     /// `ratio` is the share of one core that the server may lose to us.
     pub fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
         metrics.set("pharos_collect_budget_ratio", &[server], ratio);
-        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio, ESSENTIAL))), metrics }
+        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio, ESSENTIAL))), began_at: Instant::now(), metrics }
     }
 
     /// One run of a collector, with all looks since the one before, cost this much.
@@ -39,7 +41,7 @@ impl Spending {
         self.metrics.add("pharos_collect_cost_statements_total", &labels, cost.statements as f64);
         self.metrics.add("pharos_collect_cost_rows_total", &labels, cost.rows as f64);
         let mut budget = self.budget();
-        for (name, slowed) in budget.charge(collector, cost.seconds, interval) {
+        for (name, slowed) in budget.charge(collector, cost.seconds, interval, self.began_at.elapsed()) {
             self.say(&budget, name, slowed);
         }
         self.metrics.set("pharos_collect_cost_ratio", &[&self.server], budget.used());
@@ -55,6 +57,7 @@ impl Spending {
 
     /// What the server counted for statements of a collector, since it counts.
     pub fn counted(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
+        self.budget().counted(collector, seconds, self.began_at.elapsed());
         let labels = [self.server.as_str(), collector];
         self.metrics.set("pharos_collect_cost_execution_seconds_total", &labels, seconds);
         self.metrics.set("pharos_collect_cost_blocks_total", &labels, blocks);

@@ -29,7 +29,7 @@ pub async fn explain(State(api): Shared, Path(fingerprint): Path<String>) -> Res
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewAcknowledgement {
-    /// The token's name if absent.
+    /// The visitor's own name if absent.
     author: Option<String>,
     comment: String,
 }
@@ -41,8 +41,8 @@ pub async fn acknowledge(
     json: Result<Json<NewAcknowledgement>, JsonRejection>,
 ) -> Result<Json<Value>, ApiError> {
     let new = body(json)?;
-    let author = new.author.unwrap_or(visitor.name);
-    let words = Words { author: author.clone(), comment: new.comment.clone() };
+    let author = visitor.author(new.author)?;
+    let words = Words { actor: visitor.name, author: author.clone(), comment: new.comment.clone() };
     api.desk.acknowledge(parsed(&fingerprint)?, words).await.map_err(refused)?;
     Ok(Json(json!({ "fingerprint": fingerprint, "author": author, "comment": new.comment })))
 }

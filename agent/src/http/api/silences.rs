@@ -26,7 +26,7 @@ pub struct NewSilence {
     ends_at: Option<String>,
     /// Such as `2h`, from the start on.
     duration: Option<String>,
-    /// The token's name if absent.
+    /// The visitor's own name if absent.
     author: Option<String>,
     comment: String,
 }
@@ -46,7 +46,7 @@ pub async fn add(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let now_ms = api.clock.wall_ms();
     let silence = silence(body(json)?, &visitor, now_ms)?;
-    let silence = api.desk.silence(silence).await.map_err(refused)?;
+    let silence = api.desk.silence(silence, &visitor.name).await.map_err(refused)?;
     Ok((StatusCode::CREATED, Json(item(&silence, now_ms))))
 }
 
@@ -72,7 +72,7 @@ fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, A
         matchers: Matchers(matchers),
         starts_at_ms,
         ends_at_ms,
-        author: new.author.unwrap_or_else(|| visitor.name.clone()),
+        author: visitor.author(new.author)?,
         comment: new.comment,
         created_at_ms: now_ms,
         over: false,

@@ -27,7 +27,9 @@ impl Accept {
         let refusal = match self.connector.connect().await {
             Ok(_) => None,
             // Ours is the hindrance, so nothing is known.
-            Err(source @ ConnectError::NoPlace) => return Err(CollectError::Connect { collector: NAME, source }),
+            Err(source) if source.is_own_limit() || matches!(source, ConnectError::NoPlace) => {
+                return Err(CollectError::Connect { collector: NAME, source });
+            }
             // It may wait for every session to leave, so both of ours do.
             Err(source) if source.is_shutdown() => return Err(CollectError::Connect { collector: NAME, source }),
             Err(err) => Some(err),

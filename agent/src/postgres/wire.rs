@@ -1,0 +1,166 @@
+//! The way to a server: a socket, encrypted or not, and a bound on what comes through it.
+
+use std::error::Error;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use pharos_model::intake::{Excess, Intake};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_postgres::config::Host;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_postgres::{CancelToken, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::either::Either;
+
+use crate::config::database::PostgresAddress;
+
+/// A peer that vanished is noticed within this time, whether we read or write. Both are needed: one frees a reader, the other a writer.
+const VANISHED_AFTER: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// The encryption of a session, kept because cancelling needs it again.
+#[derive(Clone)]
+pub enum Encryption {
+    Plain,
+    Rustls(Box<MakeRustlsConnect>),
+}
+
+/// A socket of either kind.
+pub type Socket = Either<TcpStream, UnixStream>;
+
+/// Opens a socket to a server.
+pub async fn dial(address: &PostgresAddress) -> io::Result<Socket> {
+    match &address.host {
+        Host::Tcp(host) => {
+            let stream = TcpStream::connect((host.as_str(), address.port)).await?;
+            stream.set_nodelay(true)?;
+            let socket = SockRef::from(&stream);
+            socket.set_tcp_user_timeout(Some(VANISHED_AFTER))?;
+            let keepalive = TcpKeepalive::new().with_time(VANISHED_AFTER);
+            socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES))?;
+            Ok(Either::Left(stream))
+        }
+        Host::Unix(folder) => Ok(Either::Right(UnixStream::connect(folder.join(format!(".s.PGSQL.{}", address.port))).await?)),
+    }
+}
+
+/// Whether a password may go to whoever answers at this address, as it is and not encrypted: only where nobody else could answer. On a port
+/// of this machine anybody can, while the server is down.
+pub fn may_send_password(address: &PostgresAddress) -> bool {
+    match &address.host {
+        Host::Tcp(_) => false,
+        Host::Unix(folder) => std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0),
+    }
+}
+
+/// Asks a server to stop what a session runs.
+pub async fn cancel(address: &PostgresAddress, encryption: Encryption, token: &CancelToken) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let socket = dial(address).await?;
+    match encryption {
+        Encryption::Plain => token.cancel_query_raw(socket, NoTls).await?,
+        Encryption::Rustls(mut rustls) => token.cancel_query_raw(socket, tls(&mut rustls, address)?).await?,
+    }
+    Ok(())
+}
+
+/// What encrypts one connection.
+pub fn tls(
+    rustls: &mut MakeRustlsConnect,
+    address: &PostgresAddress,
+) -> io::Result<<MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect> {
+    let host = match &address.host {
+        Host::Tcp(host) => host.as_str(),
+        Host::Unix(_) => "",
+    };
+    MakeTlsConnect::<Socket>::make_tls_connect(rustls, host).map_err(|never| match never {})
+}
+
+/// Why a server is not listened to any more, if that is so. The client library only says that the session ended.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict(Arc<OnceLock<Excess>>);
+
+impl Verdict {
+    pub fn excess(&self) -> Option<Excess> {
+        self.0.get().copied()
+    }
+}
+
+/// A connection that ends once the server sends more than it may.
+pub struct Bounded<S> {
+    stream: S,
+    intake: Intake,
+    verdict: Verdict,
+}
+
+impl<S> Bounded<S> {
+    pub fn new(stream: S, may_send_password: bool, verdict: Verdict) -> Self {
+        Self { stream, intake: Intake::new(may_send_password), verdict }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if let Some(excess) = this.verdict.excess() {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, excess)));
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        let taken = this.intake.take(&buffer.filled()[before..]);
+        Poll::Ready(taken.map_err(|excess| {
+            let excess = *this.verdict.0.get_or_init(|| excess);
+            io::Error::new(io::ErrorKind::InvalidData, excess)
+        }))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Bounded<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.stream.channel_binding()
+    }
+}
+
+/// Encrypts, and bounds what comes out of the encryption.
+pub struct BoundedTls<T> {
+    pub tls: T,
+    pub verdict: Verdict,
+}
+
+impl<S, T> TlsConnect<S> for BoundedTls<T>
+where
+    T: TlsConnect<S>,
+    T::Future: Send + 'static,
+    T::Stream: Send + 'static,
+    T::Error: Send + 'static,
+{
+    type Stream = Bounded<T::Stream>;
+    type Error = T::Error;
+    type Future = BoxFuture<'static, Result<Self::Stream, Self::Error>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        let (encrypted, verdict) = (self.tls.connect(stream), self.verdict);
+        Box::pin(async move { Ok(Bounded::new(encrypted.await?, true, verdict)) })
+    }
+}

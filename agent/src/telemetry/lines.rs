@@ -1,0 +1,133 @@
+//! Lines of the log on their way out: a queue with a bound, and a thread that writes.
+//!
+//! Whoever logs never waits. A pipe that nobody reads, or a terminal that is gone, costs lines and no more: what the queue has no room for
+//! is counted, and said as soon as lines get out again.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tracing::warn;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that wait, and what they may weigh.
+const QUEUED_LINES_MAX: usize = 4_096;
+const QUEUED_BYTES_MAX: usize = 1 << 20;
+/// How long a writer that takes nothing just now is left alone.
+const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the log is written to; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    queue: SyncSender<Vec<u8>>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Mutex<Waiting>,
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: usize,
+    bytes: usize,
+    /// Since the start, and those of them that the log does not say yet.
+    dropped: u64,
+    unsaid: u64,
+}
+
+impl State {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lines {
+    /// Starts the thread that writes into `out`.
+    pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, lines) = sync_channel(QUEUED_LINES_MAX);
+        let state = Arc::new(State::default());
+        let writer = Arc::clone(&state);
+        thread::Builder::new().name("log".to_owned()).spawn(move || write(out, &lines, &writer))?;
+        Ok(Self { queue, state })
+    }
+
+    /// Lines that nobody will ever read.
+    pub fn dropped(&self) -> u64 {
+        self.state.waiting().dropped
+    }
+
+    /// Waits until everything is out, but no longer than this.
+    pub fn flush(&self, patience: Duration) {
+        let waiting = self.state.waiting();
+        drop(self.state.written.wait_timeout_while(waiting, patience, |waiting| waiting.lines > 0));
+    }
+
+    fn push(&self, line: &[u8]) {
+        let mut waiting = self.state.waiting();
+        let fits = waiting.bytes + line.len() <= QUEUED_BYTES_MAX || waiting.lines == 0;
+        // Counted before the writer can see it.
+        (waiting.lines, waiting.bytes) = (waiting.lines + 1, waiting.bytes + line.len());
+        let taken = fits && !matches!(self.queue.try_send(line.to_vec()), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)));
+        if !taken {
+            (waiting.lines, waiting.bytes) = (waiting.lines - 1, waiting.bytes - line.len());
+            (waiting.dropped, waiting.unsaid) = (waiting.dropped + 1, waiting.unsaid + 1);
+        }
+    }
+}
+
+fn write(mut out: impl Write, lines: &Receiver<Vec<u8>>, state: &State) {
+    while let Ok(line) = lines.recv() {
+        let is_out = write_line(&mut out, &line);
+        let mut waiting = state.waiting();
+        (waiting.lines, waiting.bytes) = (waiting.lines - 1, waiting.bytes - line.len());
+        if !is_out {
+            (waiting.dropped, waiting.unsaid) = (waiting.dropped + 1, waiting.unsaid + 1);
+        }
+        let lost = if is_out { std::mem::take(&mut waiting.unsaid) } else { 0 };
+        drop(waiting);
+        state.written.notify_all();
+        if lost > 0 {
+            warn!(lines = lost, "{lost} lines of the log were lost, since nothing took them");
+        }
+    }
+}
+
+/// Whether the whole line got out. An output that is gone takes none.
+fn write_line(out: &mut impl Write, mut line: &[u8]) -> bool {
+    while !line.is_empty() {
+        match out.write(line) {
+            Ok(0) => return false,
+            Ok(count) => line = &line[count..],
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            // Somebody who shares it made it so.
+            Err(err) if err.kind() == io::ErrorKind::WouldBlock => thread::sleep(BLOCKED_PAUSE),
+            Err(_) => return false,
+        }
+    }
+    out.flush().is_ok()
+}
+
+/// The formatter hands over a whole line at once.
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
