@@ -120,7 +120,7 @@ impl Source for PostgresSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        async { self.connector.connect().await.map_err(|err| ConnectFailure { reason: err.reason(), text: chain(&err) }) }.boxed()
+        async { self.connector.connect().await.map_err(|err| ConnectFailure { reason: err.reason().as_str(), text: chain(&err) }) }.boxed()
     }
 
     fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {
