@@ -13,6 +13,7 @@ need() { # need PACKAGE PROGRAM-OR-FILE
 need build-essential cc
 need make make
 need openssl openssl
+need locales /usr/share/i18n/locales/de_DE
 need redis-server redis-server
 need pgbouncer /usr/sbin/pgbouncer
 need postgresql-client pg_basebackup

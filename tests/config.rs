@@ -1,5 +1,7 @@
 //! The config file: its complete example, and what bad ones are told.
 
+mod servers;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

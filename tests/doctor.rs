@@ -196,6 +196,11 @@ async fn what_does_not_answer_says_why_and_no_secret_is_printed() {
     cache.stop().await.unwrap();
     let found = report(&config).await;
     assert!((0..2).all(|at| found["servers"][at]["refused"]["reason"] == "unreachable"), "{found:#}");
+    for typed in ["[::1]:1", "::1:1"] {
+        let config = configured("[[database]]\nname = \"six\"\nprimary = \"postgresql://pharos@[::1]:1/postgres\"\n");
+        let (code, stdout, stderr) = doctor(&config, &["--server", typed]).await;
+        assert!(code == Some(1) && stderr.is_empty() && stdout.contains("::1:1"), "{typed}: {stdout}{stderr}");
+    }
     let (code, _, stderr) = doctor(&config, &["--server", "nowhere:1"]).await;
     assert!(code == Some(1) && stderr.contains(&server_id(server.port())), "{stderr}");
     std::fs::write(config.path().join("pharos.toml"), "[agnet]\n").unwrap();

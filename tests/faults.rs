@@ -1,5 +1,6 @@
 //! Servers that misbehave: what the agent then shows, and that it recovers by itself.
 
+mod languages;
 mod refused;
 
 use std::time::Duration;

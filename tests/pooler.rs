@@ -53,7 +53,7 @@ async fn a_pooler_is_refused_in_every_mode_and_nothing_is_left_behind_in_it() {
             let (pid, _) = found_by_an_application(&pooler, &tasks).await;
             // The same role as the application, so that both are lent the same session.
             let refused = connector(&pooler.url(SUPERUSER, "postgres"), &tasks).connect().await.err().expect("a pooler is no server");
-            assert_eq!(refused.reason(), "pooler", "{mode}, {ignored}: {refused:?}");
+            assert_eq!(refused.reason().as_str(), "pooler", "{mode}, {ignored}: {refused:?}");
             let text = refused.to_string();
             assert!(text.contains(sign) && text.contains("point the URL at the server's own host and port"), "{mode}, {ignored}: {text}");
             assert_eq!(found_by_an_application(&pooler, &tasks).await, (pid, Vec::new()), "{mode}, {ignored}");
@@ -67,10 +67,10 @@ async fn the_console_of_a_pooler_and_a_pooler_without_its_server_are_known_as_we
     let mut server = postgres(&tasks).await;
     let pooler = Pooler::start(&server, "pool_mode = transaction\nignore_startup_parameters = options").await;
     let refused = connector(&pooler.url(MONITORING_ROLE, "pgbouncer"), &tasks).connect().await.err().expect("a console is no server");
-    assert_eq!(refused.reason(), "pooler", "{refused:?}");
+    assert_eq!(refused.reason().as_str(), "pooler", "{refused:?}");
     server.stop(pharos::demo::postgres::ShutdownMode::Fast).await.unwrap();
     let refused = connector(&pooler.url(MONITORING_ROLE, "postgres"), &tasks).connect().await.err().expect("nobody is behind it");
-    assert!(["pooler", "timeout"].contains(&refused.reason()), "{refused:?}");
+    assert!(["pooler", "timeout"].contains(&refused.reason().as_str()), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

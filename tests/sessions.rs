@@ -1,5 +1,8 @@
 //! The agent's own sessions: what they may see, how they are encrypted, how few and how harmless they are.
 
+mod certificates;
+mod presets;
+
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -20,7 +23,7 @@ use crate::fixture::{
 const PRIVILEGED: [&str; 4] = ["activity", "locks", "replication", "statements"];
 const OPEN: [&str; 4] = ["up", "server", "database", "accept"];
 
-fn connector(url: &str, tls: TlsConfig, tasks: &TaskTracker) -> Connector {
+pub fn connector(url: &str, tls: TlsConfig, tasks: &TaskTracker) -> Connector {
     Connector {
         address: url.parse().expect("a URL"),
         password: None,
@@ -243,7 +246,7 @@ async fn tls_is_checked_as_far_as_its_mode_says() {
         ("localhost", TlsMode::VerifyCa, Some(Path::new("/nowhere/ca.crt"))),
     ] {
         let err = try_tls(&server, host, mode, ca, &tasks).await.err().unwrap_or_else(|| panic!("{host} {mode:?} {ca:?} was accepted"));
-        assert_eq!(err.reason(), "tls", "{host} {mode:?}: {err:?}");
+        assert_eq!(err.reason().as_str(), "tls", "{host} {mode:?}: {err:?}");
     }
     // Linux leads this address to 127.0.0.1, but it is none of loopback: nothing less than verify-full holds by itself.
     let elsewhere = "0.0.0.0";
@@ -251,12 +254,12 @@ async fn tls_is_checked_as_far_as_its_mode_says() {
         let url = format!("postgresql://{MONITORING_ROLE}@{elsewhere}:{}/postgres", server.port());
         connector(&url, TlsConfig { mode: None, ca: ca.map(Path::to_owned) }, &tasks).connect().await
     };
-    assert_eq!(by_default(None).await.err().expect("nobody vouches for it").reason(), "tls");
-    assert_eq!(by_default(Some(&ca)).await.err().expect("the name is another").reason(), "tls");
+    assert_eq!(by_default(None).await.err().expect("nobody vouches for it").reason().as_str(), "tls");
+    assert_eq!(by_default(Some(&ca)).await.err().expect("the name is another").reason().as_str(), "tls");
     try_tls(&server, elsewhere, TlsMode::VerifyCa, Some(&ca), &tasks).await.expect("but for the name it is right");
     let plain = postgres(&tasks).await;
     let err = try_tls(&plain, "localhost", TlsMode::Require, None, &tasks).await.err().expect("plain text is refused");
-    assert_eq!(err.reason(), "tls", "{err:?}");
+    assert_eq!(err.reason().as_str(), "tls", "{err:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -169,15 +169,20 @@ async fn counters_that_are_reset_or_dropped_under_way_make_no_spike() {
 async fn a_datname_that_cannot_be_visited_is_named_and_one_that_is_renamed_or_dropped_is_gone() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
-    for datname in ["closed", "moving", "doomed"] {
+    for datname in ["closed", "moving", "doomed", "broken"] {
         server.create_database(datname).await.unwrap();
     }
     let setup = session(&server, "postgres").await;
     setup.run("REVOKE CONNECT ON DATABASE closed FROM PUBLIC").await.unwrap();
+    // As a DROP DATABASE that was interrupted leaves it.
+    setup.run("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'broken'").await.unwrap();
     let agent = TestAgent::watch(&server).await;
     let visit = |datname: &'static str| [("collector", "tables"), ("datname", datname)];
     let closed = wait_row(&agent, &server, "visits", &visit("closed"), |_| true).await;
-    assert_eq!(closed["state"], "unsupported");
+    assert_eq!((&closed["state"], &closed["reason"]), (&"unsupported".into(), &"unsupported".into()));
+    let broken = wait_row(&agent, &server, "visits", &visit("broken"), |_| true).await;
+    assert_eq!((&broken["state"], &broken["reason"]), (&"failed".into(), &"datname-invalid".into()), "{broken:#}");
+    assert!(broken["why"].as_str().unwrap().contains("DROP DATABASE"), "{broken:#}");
     assert!(closed["why"].as_str().unwrap().contains("GRANT CONNECT ON DATABASE \"closed\" TO \"pharos\""), "{closed:#}");
     let answer = agent.wait_json("/api/database/indexes?datname=closed", |answer| answer["not_judged"][0].is_object()).await;
     assert!(answer["not_judged"][0]["why"].as_str().unwrap().contains("GRANT CONNECT"), "{answer:#}");

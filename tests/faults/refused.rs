@@ -29,14 +29,14 @@ const CASES: [Case; 7] = [
     Case {
         breaks: &["ALTER ROLE pharos CONNECTION LIMIT 0"],
         mends: &["ALTER ROLE pharos CONNECTION LIMIT -1"],
-        reason: "too-many-connections",
+        reason: "role-limit",
         says: "too many connections for role \"pharos\"",
     },
     Case {
         breaks: &["ALTER DATABASE watched CONNECTION LIMIT 0"],
         mends: &["ALTER DATABASE watched CONNECTION LIMIT -1"],
-        reason: "too-many-connections",
-        says: "raise max_connections or the CONNECTION LIMIT: db error: FATAL: too many connections for database \"watched\"",
+        reason: "datname-limit",
+        says: "run ALTER DATABASE ... CONNECTION LIMIT: db error: FATAL: too many connections for database \"watched\"",
     },
     Case {
         breaks: &["ALTER DATABASE watched ALLOW_CONNECTIONS false"],
@@ -112,8 +112,8 @@ async fn whoever_is_not_let_in_says_why_and_what_to_do_and_comes_back_by_itself(
         &agent,
         &server,
         &truth,
-        "authentication",
-        "pg_hba.conf needs a line that lets it in from here: db error: FATAL: no pg_hba.conf",
+        "pg-hba",
+        "it needs a line for this role, datname, address and encryption: db error: FATAL: no pg_hba.conf",
     )
     .await;
     fs::write(&rules, open).unwrap();
@@ -140,7 +140,7 @@ async fn a_server_that_recovers_is_starting_until_it_is_ready() {
     let watching = async {
         agent.wait_series(&failures(port, "starting"), |failures| failures >= 1.0).await;
         agent.wait_metrics(|metrics| only_up(metrics, "postgres", port)).await;
-        let says = "the server is starting or recovers; it is asked again until it accepts sessions: db error: FATAL";
+        let says = "the server is starting, recovers, or shuts down; it is asked again until it accepts sessions: db error: FATAL";
         agent.wait_part(&part, |part| part["cause"].as_str().is_some_and(|cause| cause.contains(says))).await;
         fs::remove_file(&hold).unwrap();
     };
@@ -180,7 +180,7 @@ async fn a_server_that_fills_up_keeps_its_monitor_and_says_that_others_are_refus
     let accepting = series("pharos_postgres_accepting_connections", server.port(), &[]);
     agent.wait_series(&accepting, |accepting| accepting == 1.0).await;
     let mut crowd = Vec::new();
-    let says = "the server has no connection left for this role and datname";
+    let says = "the server has no connection left for ordinary roles";
     // Our second session leaves its place now and then, so the crowd comes again until none is left.
     let part = loop {
         while let Ok(session) = server.connect(MONITORING_ROLE, "postgres").await {

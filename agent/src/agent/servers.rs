@@ -15,10 +15,14 @@ use crate::collect::postgres::PostgresSource;
 use crate::collect::redis::RedisSource;
 use crate::collect::{Notebook, ServerTask, Source};
 use crate::config::Config;
+use crate::config::database::is_named;
 use crate::lifecycle::Lifecycle;
 use crate::postgres::{Connector, Places};
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
+
+/// PostgreSQL cuts an application_name at 63 bytes, and the sign must not be cut off.
+const AGENT_NAME_MAX: usize = 63 - "pharos ".len() - " 01234567".len();
 
 pub struct Servers {
     databases: Vec<Database>,
@@ -30,6 +34,7 @@ impl Servers {
     /// The config was checked, so every address parses.
     pub fn of(config: &Config, lifecycle: &Lifecycle) -> Self {
         let mut postgres = Vec::new();
+        let application_name = application_name(&config.agent.name);
         for database in &config.database {
             let urls = std::iter::once(&database.primary).chain(&database.replicas);
             postgres.extend(urls.filter_map(|url| url.parse().ok()).map(|address| PostgresSource {
@@ -39,7 +44,7 @@ impl Servers {
                     address,
                     password: database.password(),
                     tls: database.tls.clone(),
-                    application_name: format!("pharos {}", config.agent.name),
+                    application_name: application_name.clone(),
                     collect: config.collect.clone(),
                     tasks: lifecycle.tasks().clone(),
                     stop: lifecycle.soft().clone(),
@@ -112,8 +117,9 @@ impl Servers {
 
     /// Reads the server with this id, or the first one of the database with this name, twice with a pause between, for its rates.
     pub async fn record(self, wanted: &str, clock: Clock) -> Option<Change> {
-        let is_wanted =
-            |subject: Subject| subject.id == wanted || subject.labels.iter().any(|label| label.name == "database" && label.value == wanted);
+        let is_wanted = |subject: Subject| {
+            is_named(&subject.id, wanted) || subject.labels.iter().any(|label| label.name == "database" && label.value == wanted)
+        };
         let metrics = Arc::new(SelfMetrics::default());
         let (snapshots, _queue) = mpsc::channel(1);
         let grace = Duration::from_secs(60);
@@ -123,4 +129,11 @@ impl Servers {
         let source = self.redis.into_iter().find(|source| is_wanted(source.subject()))?;
         Some(ServerTask::new(source, grace, clock, metrics, snapshots).record().await)
     }
+}
+
+/// What the sessions of this agent are called. The sign at the end tells them from those of another agent of the same name and role, which
+/// are shown like everybody's.
+fn application_name(agent: &str) -> String {
+    let plain = agent.chars().map(|character| if character.is_ascii_graphic() || character == ' ' { character } else { '?' });
+    format!("pharos {} {:08x}", plain.take(AGENT_NAME_MAX).collect::<String>(), fastrand::u32(..))
 }

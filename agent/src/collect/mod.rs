@@ -83,7 +83,7 @@ impl CollectError {
             Self::Unsupported(_) => "unsupported",
             Self::Query { source, .. } => source.reason(),
             Self::Row { .. } => "row",
-            Self::Connect { source, .. } => source.reason(),
+            Self::Connect { source, .. } => source.reason().as_str(),
             Self::Visit { reason, .. } => reason,
             Self::Redis { source, .. } => source.reason(),
         }

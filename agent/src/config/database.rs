@@ -1,5 +1,7 @@
 //! `[[database]]` and `[[redis]]`: what is watched.
 
+mod options;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -144,6 +146,7 @@ impl FromStr for PostgresAddress {
         if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
             return Err("must look like postgresql://user@host:5432/datname".to_owned());
         }
+        options::refuse(url)?;
         let config = tokio_postgres::Config::from_str(url).map_err(|err| format!("is not a PostgreSQL URL: {}", chain(&err)))?;
         if config.get_password().is_some() {
             return Err("holds a password; move it to a file and name that with password_file".to_owned());
@@ -200,8 +203,27 @@ impl FromStr for RedisAddress {
         if url.password().is_some() {
             return Err("holds a password; move it to a file and name that with password_file".to_owned());
         }
+        if url.host_str().is_some_and(|host| host.contains(',')) {
+            return Err("must name exactly one host; list further servers under nodes".to_owned());
+        }
+        if let Some(option) = url.query_pairs().next() {
+            return Err(format!("has the option `{}`, which Pharos does not read; remove it", option.0.escape_debug()));
+        }
+        if url.fragment().is_some() {
+            return Err("ends in a `#`, which Pharos does not read; with rediss:// a certificate is always checked".to_owned());
+        }
+        let index = url.path().trim_start_matches('/');
+        if !index.is_empty() && index.parse::<u16>().is_err() {
+            return Err("must end in the number of a database, such as redis://host:6379/0, or in nothing".to_owned());
+        }
         Ok(Self { url })
     }
+}
+
+/// Whether a name that somebody typed is that of the server with this id. An IPv6 address is typed with its brackets and without.
+pub fn is_named(id: &str, typed: &str) -> bool {
+    let plain = |name: &str| name.replace(['[', ']'], "");
+    id == typed || plain(id) == plain(typed)
 }
 
 impl DatabaseConfig {

@@ -186,6 +186,7 @@ impl Walk {
 }
 
 /// Whoever means more means for ever, and sums of time must not overflow.
+const DURATION_MIN: Duration = Duration::from_millis(1);
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), String> {
@@ -200,6 +201,10 @@ fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), Stri
         (Shape::Duration, DeValue::String(text)) => {
             let duration = humantime::parse_duration(text);
             match duration.map_err(|err| format!("`{path}` is not a duration like \"500ms\" or \"5m\": {err}"))? {
+                // It would become 0 where it is counted in milliseconds, and 0 means no limit at all.
+                duration if !duration.is_zero() && duration < DURATION_MIN => {
+                    Err(format!("`{path}` is \"{text}\" but must be at least a millisecond"))
+                }
                 duration if duration > DURATION_MAX => Err(format!("`{path}` is \"{text}\" but must be at most a year")),
                 _ => Ok(()),
             }

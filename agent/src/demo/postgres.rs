@@ -59,11 +59,13 @@ pub struct PostgresOptions {
     pub max_connections: u32,
     /// Further lines of postgresql.conf; they override ours.
     pub settings: Vec<(String, String)>,
+    /// Variables of the server's environment, which is otherwise bare.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { authentication: Authentication::Trust, tls: None, max_connections: 50, settings: Vec::new() }
+        Self { authentication: Authentication::Trust, tls: None, max_connections: 50, settings: Vec::new(), environment: Vec::new() }
     }
 }
 
@@ -163,6 +165,7 @@ impl PostgresServer {
     async fn launch(&mut self) -> Result<(), PostgresError> {
         let mut command: Command = self.folder.command(&self.binaries.postgres());
         let [stdout, stderr] = self.folder.log()?;
+        command.envs(self.options.environment.iter().cloned());
         command.arg("-D").arg(self.folder.data()).stdout(stdout).stderr(stderr);
         let mut process = ServerProcess::spawn(command, &self.folder.data(), Signal::QUIT)?;
         let started = Instant::now();

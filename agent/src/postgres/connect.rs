@@ -7,14 +7,17 @@ use std::time::Duration;
 use pharos_model::intake::Excess;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
+use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::refusal::{OWN_LIMIT, excess, is_of_pooler, refusal_of, unreached};
-use super::session::{Session, Way, options};
+use super::certificate::CertificateProblem;
+use super::contact::Contact;
+use super::refusal::{Refusal, RefusalReason, excess, is_of_pooler, refusal_of, rustls_error, unreached};
+use super::session::{Opened, Session, Way};
+use super::setup;
 use super::tls::{self, TlsError};
 use super::wire::{self, Bounded, BoundedTls, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
@@ -54,6 +57,7 @@ pub struct Connector {
 pub struct Places {
     free: Arc<Semaphore>,
     hanging: Arc<Mutex<Hanging>>,
+    contact: Contact,
 }
 
 /// By datname: the latest attempt that nobody waits for any more, while it lasts, and since when nobody does.
@@ -65,7 +69,7 @@ struct Attempt;
 
 impl Default for Places {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(SESSIONS_MAX)), hanging: Arc::default() }
+        Self { free: Arc::new(Semaphore::new(SESSIONS_MAX)), hanging: Arc::default(), contact: Contact::default() }
     }
 }
 
@@ -98,8 +102,8 @@ pub enum ConnectError {
     DeadlineExceeded(Duration),
     #[error("the agent has {SESSIONS_MAX} sessions with the server already, one of them hangs, and it opens no third")]
     NoPlace,
-    #[error("{}", refusal_of(source).meaning)]
-    Refused { source: tokio_postgres::Error },
+    #[error("{}", refusal.meaning)]
+    Refused { refusal: Refusal, source: tokio_postgres::Error },
     #[error("{}", unreached(source).meaning)]
     Unreached { source: std::io::Error },
     #[error("{source}; {}", excess(*source).meaning)]
@@ -114,44 +118,59 @@ pub enum ConnectError {
     Password { source: SecretError },
     #[error("preparing TLS")]
     Tls { source: TlsError },
-    #[error("beginning the session: {}", refusal_of(source).meaning)]
-    Limits { source: tokio_postgres::Error },
+    /// What the server has to show is in the text; the libraries' words for it would only follow.
+    #[error("{0}")]
+    Certificate(CertificateProblem),
+    #[error("beginning the session: {}", refusal.meaning)]
+    Limits { refusal: Refusal, source: tokio_postgres::Error },
     #[error("PostgreSQL {0} is too old; Pharos supports 14 and newer")]
     TooOld(String),
 }
 
 impl ConnectError {
-    /// A closed set, for metric labels.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> RefusalReason {
         match self {
-            Self::DeadlineExceeded(_) => "timeout",
-            Self::NoPlace => "no-place",
-            Self::Password { .. } => "password",
-            Self::Tls { .. } => "tls",
-            Self::TooOld(_) => "unsupported",
-            Self::Pooler { .. } => "pooler",
+            Self::DeadlineExceeded(_) => RefusalReason::Timeout,
+            Self::NoPlace => RefusalReason::NoPlace,
+            Self::Password { .. } => RefusalReason::Password,
+            Self::Tls { .. } | Self::Certificate(_) => RefusalReason::Tls,
+            Self::TooOld(_) => RefusalReason::Unsupported,
+            Self::Pooler { .. } => RefusalReason::Pooler,
+            Self::Refused { refusal, .. } | Self::Limits { refusal, .. } => refusal.reason,
             Self::Unreached { source } => unreached(source).reason,
             Self::Excess { source } => excess(*source).reason,
-            Self::Refused { source } | Self::Limits { source } => refusal_of(source).reason,
         }
     }
 
     /// Whether our own operating system was in the way, so that nothing is known of the server.
     pub fn is_own_limit(&self) -> bool {
-        self.reason() == OWN_LIMIT
+        self.reason() == RefusalReason::OwnLimit
     }
 
     /// Whether the server waits for its sessions to leave.
     pub fn is_shutdown(&self) -> bool {
-        self.reason() == "stopping"
+        self.reason() == RefusalReason::Stopping
     }
-}
 
-/// What kept a session from beginning, unless it was a pooler.
-pub(super) fn pooler_or(source: tokio_postgres::Error, other: fn(tokio_postgres::Error) -> ConnectError) -> ConnectError {
-    match source.as_db_error() {
-        Some(error) if is_of_pooler(&source) => ConnectError::Pooler { seen: format!("it says: {}", error.message()) },
-        _ => other(source),
+    /// What kept the first statements of a session from being answered.
+    pub(super) fn of_setup(source: tokio_postgres::Error) -> Self {
+        Self::of_pooler(source).unwrap_or_else(|source| Self::Limits { refusal: refusal_of(&source), source })
+    }
+
+    fn of_pooler(source: tokio_postgres::Error) -> Result<Self, tokio_postgres::Error> {
+        match source.as_db_error() {
+            Some(error) if is_of_pooler(&source) => Ok(Self::Pooler { seen: format!("it says: {}", error.message()) }),
+            _ => Err(source),
+        }
+    }
+
+    /// Whether time limits that are preset for the session may be why it ended before it could set its own.
+    fn may_be_preset(&self) -> bool {
+        use RefusalReason::{Closed, LockTimeout, StatementTimeout};
+        let (Self::Refused { refusal, source } | Self::Limits { refusal, source }) = self else { return false };
+        // A session that ends between two statements ends without an answer.
+        let is_unanswered = matches!(self, Self::Limits { .. }) && source.code().is_none();
+        is_unanswered || matches!(refusal.reason, Closed | LockTimeout | StatementTimeout)
     }
 }
 
@@ -199,7 +218,23 @@ impl Connector {
         drop(attempt);
     }
 
+    /// A session that presets of its datname or role end at once is opened once more, with time limits of its own from its start. The
+    /// others set them later, since the server then still shows what is preset.
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Session, ConnectError> {
+        let (datname, contact) = (&self.address.datname, &self.places.contact);
+        let is_guarded = contact.is_guarded(datname);
+        match self.open_once(place, is_guarded).await {
+            Err(err) if !is_guarded && err.may_be_preset() => {
+                debug!(server = self.address.id(), datname, reason = err.reason().as_str(), "a session is opened once more, guarded");
+                let session = self.open_once(self.places.take().await?, true).await?;
+                contact.guard(datname);
+                Ok(session)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn open_once(&self, place: OwnedSemaphorePermit, is_guarded: bool) -> Result<Session, ConnectError> {
         let mode = self.tls.mode_towards(&self.address);
         let encryption = match tls::connector(mode, self.tls.ca.as_deref()).map_err(|source| ConnectError::Tls { source })? {
             Some(rustls) => Encryption::Rustls(Box::new(rustls)),
@@ -207,10 +242,11 @@ impl Connector {
         };
         let sign = format!("{:016x}", fastrand::u64(..));
         let verdict = Verdict::default();
+        let guard = is_guarded.then(|| setup::guard(&self.collect, self.places.contact.major()));
+        let options = setup::options(&sign, guard.as_deref());
         let begun = async {
-            let (client, open) = self.client(&encryption, &sign, place, verdict.clone()).await?;
-            let way = Way { address: self.address.clone(), encryption, verdict: verdict.clone() };
-            Session::start(client, open, way, &self.collect, self.tasks.clone(), &sign).await
+            let opened = self.client(encryption, options, place, verdict.clone()).await?;
+            Session::start(opened, &self.collect, self.tasks.clone(), &sign, is_guarded).await
         };
         // Of a server that sent too much, the library only knows that its session ended.
         let session = begun.await;
@@ -219,37 +255,61 @@ impl Connector {
 
     async fn client(
         &self,
-        encryption: &Encryption,
-        sign: &str,
+        encryption: Encryption,
+        options: String,
         place: OwnedSemaphorePermit,
         verdict: Verdict,
-    ) -> Result<(Client, DropGuard), ConnectError> {
-        let refused = |source| pooler_or(source, |source| ConnectError::Refused { source });
-        let unreached = |source| ConnectError::Unreached { source };
-        let config = self.config(encryption, sign)?;
-        let socket = wire::dial(&self.address).await.map_err(unreached)?;
-        match encryption {
+    ) -> Result<Opened, ConnectError> {
+        let config = self.config(&encryption, options)?;
+        let contact = self.places.contact.clone();
+        let socket = wire::dial(&self.address).await.map_err(|source| self.unreached(source))?;
+        let (client, open, version) = match &encryption {
             Encryption::Plain => {
-                let socket = Bounded::new(socket, wire::may_send_password(&self.address), verdict);
-                let (client, connection) = config.connect_raw(socket, NoTls).await.map_err(refused)?;
-                Ok((client, self.drive(connection, place)))
+                let socket = Bounded::new(socket, wire::may_send_password(&self.address), verdict.clone());
+                let (client, connection) = config.connect_raw(socket, NoTls).await.map_err(|source| self.refused(source))?;
+                let version = connection.parameter("server_version").unwrap_or_default().to_owned();
+                (client, self.drive(connection, place), version)
             }
             Encryption::Rustls(rustls) => {
-                let tls = wire::tls(&mut rustls.clone(), &self.address).map_err(unreached)?;
-                let (client, connection) = config.connect_raw(socket, BoundedTls { tls, verdict }).await.map_err(refused)?;
-                Ok((client, self.drive(connection, place)))
+                let tls = wire::tls(&mut rustls.clone(), &self.address).map_err(|source| self.unreached(source))?;
+                let tls = BoundedTls { tls, verdict: verdict.clone() };
+                let (client, connection) = config.connect_raw(socket, tls).await.map_err(|source| self.refused(source))?;
+                let version = connection.parameter("server_version").unwrap_or_default().to_owned();
+                (client, self.drive(connection, place), version)
             }
+        };
+        contact.learn_major(setup::major(&version));
+        let way = Way { address: self.address.clone(), encryption, verdict };
+        Ok(Opened { client, open, way, contact, version })
+    }
+
+    /// No connection to the server was made, so no session of it is known any more.
+    fn unreached(&self, source: std::io::Error) -> ConnectError {
+        self.places.contact.gone();
+        ConnectError::Unreached { source }
+    }
+
+    /// What kept a session from being opened.
+    fn refused(&self, source: tokio_postgres::Error) -> ConnectError {
+        let is_stopping = self.places.contact.refused(&source);
+        if let Some(problem) = rustls_error(&source).and_then(CertificateProblem::of) {
+            return ConnectError::Certificate(problem);
         }
+        ConnectError::of_pooler(source).unwrap_or_else(|source| {
+            let refusal = if is_stopping { RefusalReason::Stopping.into() } else { refusal_of(&source) };
+            ConnectError::Refused { refusal, source }
+        })
     }
 
     /// Runs a connection until its session is dropped and the server has answered what it was asked. One that never answers keeps its
     /// place among the sessions as long as the server keeps its backend, or until the agent ends.
-    fn drive<E: std::fmt::Display>(
+    fn drive(
         &self,
-        connection: impl Future<Output = Result<(), E>> + Send + 'static,
+        connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
         place: OwnedSemaphorePermit,
     ) -> DropGuard {
-        let server = self.address.id();
+        let (server, contact) = (self.address.id(), self.places.contact.clone());
+        let standing = contact.began();
         let (dropped, stop) = (CancellationToken::new(), self.stop.clone());
         let open = dropped.clone().drop_guard();
         let left_behind = async move {
@@ -259,17 +319,21 @@ impl Connector {
         };
         self.tasks.spawn(async move {
             tokio::select! {
-                ended = connection => debug!(server, error = ended.err().map(tracing::field::display), "a session with `{server}` ended"),
+                ended = connection => {
+                    let error = ended.err();
+                    error.iter().for_each(|error| contact.ended(error));
+                    debug!(server, error = error.map(tracing::field::display), "a session with `{server}` ended");
+                }
                 () = left_behind => debug!(server, "a session that hangs on `{server}` is left behind"),
             }
-            drop(place);
+            drop((standing, place));
         });
         open
     }
 
-    fn config(&self, encryption: &Encryption, sign: &str) -> Result<tokio_postgres::Config, ConnectError> {
+    fn config(&self, encryption: &Encryption, options: String) -> Result<tokio_postgres::Config, ConnectError> {
         let mut config = tokio_postgres::Config::new();
-        config.user(&self.address.user).dbname(&self.address.datname).application_name(&self.application_name).options(options(sign));
+        config.user(&self.address.user).dbname(&self.address.datname).application_name(&self.application_name).options(options);
         config.ssl_mode(match encryption {
             Encryption::Plain => SslMode::Disable,
             Encryption::Rustls(_) => SslMode::Require,

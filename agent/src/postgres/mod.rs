@@ -2,12 +2,18 @@
 //!
 //! Nobody else in the crate opens a PostgreSQL connection.
 
+mod certificate;
 mod connect;
+mod contact;
 mod refusal;
 mod session;
+mod setup;
 mod tls;
 mod wire;
 
+pub use certificate::CertificateProblem;
 pub use connect::{ConnectError, Connector, Places};
-pub use session::{MARK, QueryError, Session, Versioned};
+pub use refusal::RefusalReason;
+pub use session::{QueryError, Session, Versioned};
+pub use setup::{GUARDS, MARK};
 pub use tls::TlsError;

@@ -1,120 +1,285 @@
-//! What it means when a server lets nobody in, and what people can do about it.
+//! Why a server refused a session, and what people can do about it.
 //!
-//! Told apart by SQLSTATE, which holds in every language; only where one code says two things, and the difference is one of words, is the
-//! text asked.
+//! The reason is read from SQLSTATE, and where one code stands for several reasons from the server's routine that refused: both are the
+//! same in every language. Words of a message are shown and never read. Only an end of the server has no code of its own, see
+//! [`super::contact`].
 
 use std::io;
 
 use pharos_model::intake::Excess;
 use rustix::io::Errno;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::DbError;
 
-/// Why there is no session: for labels, and for people.
-pub(super) struct Refusal {
-    /// A closed set, for metric labels.
-    pub reason: &'static str,
+/// Why there is no session: a closed set, for metric labels and for the tables `refusal` and `visits`, which rules read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// Nothing answered in time.
+    Timeout,
+    /// The agent's own bound on its sessions.
+    NoPlace,
+    /// Nothing listens at the address.
+    Unreachable,
+    /// A connection pooler answers in the server's place.
+    Pooler,
+    /// The agent could not read its own password.
+    Password,
+    /// No encrypted session, or a certificate that is not trusted.
+    Tls,
+    Starting,
+    Stopping,
+    /// The session was ended while it began.
+    Closed,
+    /// The whole server has no connection left for ordinary roles.
+    TooManyConnections,
+    /// The `CONNECTION LIMIT` of the agent's own role: other roles are let in.
+    RoleLimit,
+    /// The `CONNECTION LIMIT` of the datname: other datnames let sessions in.
+    DatnameLimit,
+    /// A wrong password, or a role that does not exist or may not log in.
+    Authentication,
+    /// pg_hba.conf has no line for the agent, or one that rejects it.
+    Hba,
+    /// The role lacks `CONNECT`.
+    Privilege,
+    /// The datname does not exist, or takes no sessions at all.
+    Datname,
+    /// Left behind by an interrupted `DROP DATABASE`: no session is possible ever again.
+    DatnameInvalid,
+    /// A setting that somebody preset for the agent's sessions, or one that the server does not know.
+    Setting,
+    /// A text that cannot be converted into UTF-8.
+    Encoding,
+    /// The server is out of memory or disk.
+    Resources,
+    StatementTimeout,
+    LockTimeout,
+    /// The version or the product lacks what a session needs.
+    Unsupported,
+    /// The agent's own operating system refuses what a connection needs, so nothing is known of the server.
+    OwnLimit,
+    /// The server asks for the password in clear text over a connection that is not encrypted.
+    CleartextPassword,
+    /// What answers does not speak PostgreSQL's protocol.
+    Protocol,
+    /// The server sent more than a server has to send.
+    TooMuch,
+    /// Any other code; the server's own message says it.
+    Refused,
+}
+
+impl RefusalReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::NoPlace => "no-place",
+            Self::Unreachable => "unreachable",
+            Self::Pooler => "pooler",
+            Self::Password => "password",
+            Self::Tls => "tls",
+            Self::Starting => "starting",
+            Self::Stopping => "stopping",
+            Self::Closed => "closed",
+            Self::TooManyConnections => "too-many-connections",
+            Self::RoleLimit => "role-limit",
+            Self::DatnameLimit => "datname-limit",
+            Self::Authentication => "authentication",
+            Self::Hba => "pg-hba",
+            Self::Privilege => "privilege",
+            Self::Datname => "datname",
+            Self::DatnameInvalid => "datname-invalid",
+            Self::Setting => "setting",
+            Self::Encoding => "encoding",
+            Self::Resources => "resources",
+            Self::StatementTimeout => "statement-timeout",
+            Self::LockTimeout => "lock-timeout",
+            Self::Unsupported => "unsupported",
+            Self::OwnLimit => "own-limit",
+            Self::CleartextPassword => "cleartext-password",
+            Self::Protocol => "protocol",
+            Self::TooMuch => "too-much",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// Whether another datname of the same server may well let the agent in.
+    pub const fn is_of_datname(self) -> bool {
+        matches!(
+            self,
+            Self::Refused
+                | Self::Authentication
+                | Self::Hba
+                | Self::Privilege
+                | Self::Datname
+                | Self::DatnameInvalid
+                | Self::DatnameLimit
+                | Self::RoleLimit
+                | Self::TooManyConnections
+                | Self::Setting
+                | Self::Encoding
+                | Self::StatementTimeout
+                | Self::LockTimeout
+        )
+    }
+
     /// What is so, and how to mend it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Stopping => "the server is shutting down; it is asked again until it is back",
+            Self::Closed => "the session was ended while it began; another one is opened",
+            Self::Starting => "the server is starting, recovers, or shuts down; it is asked again until it accepts sessions",
+            Self::TooManyConnections => "the server has no connection left for ordinary roles; end idle sessions, or raise max_connections",
+            Self::RoleLimit => {
+                "the role that Pharos logs in as has reached its own CONNECTION LIMIT; Pharos needs two: ALTER ROLE ... CONNECTION LIMIT 2"
+            }
+            Self::DatnameLimit => {
+                "the datname has reached its CONNECTION LIMIT; end idle sessions there, or run ALTER DATABASE ... CONNECTION LIMIT"
+            }
+            Self::Authentication => "the server does not let this role in; the role must exist and have LOGIN",
+            Self::Hba => "pg_hba.conf does not let this role in from here; it needs a line for this role, datname, address and encryption",
+            Self::Privilege => "the role may not connect to this datname; GRANT CONNECT ON DATABASE lets it",
+            Self::Datname => {
+                "the server has no such datname, or the datname takes no sessions; name another one at the end of the URL, or run \
+                 ALTER DATABASE ... ALLOW_CONNECTIONS true"
+            }
+            Self::DatnameInvalid => {
+                "the datname was left behind by an interrupted DROP DATABASE and its data is gone; no session is possible ever again: run \
+                 DROP DATABASE"
+            }
+            Self::Setting => {
+                "the server does not take a setting of the session; look at what is preset by ALTER ROLE ... SET and ALTER DATABASE ... SET"
+            }
+            Self::Encoding => "the server cannot convert a text into UTF-8",
+            Self::Resources => "the server is out of memory, disk or processes",
+            Self::StatementTimeout => {
+                "the first statement was cancelled; the server is overloaded, or a statement_timeout is preset that nothing meets"
+            }
+            Self::LockTimeout => "the first statement waited for a lock on the catalogue",
+            Self::Unsupported => "the server does not offer what a session needs; Pharos supports PostgreSQL 14 and newer",
+            Self::Tls => {
+                "no encrypted session; the server must offer TLS 1.2 or newer, or 1.3 where its key is on P-521 or bound to RSA-PSS"
+            }
+            Self::Unreachable => "nobody answers; the server must run, listen at this address, and no firewall may be in the way",
+            Self::OwnLimit => "this machine has no room for a connection, so nothing is known of the server",
+            Self::CleartextPassword => {
+                "set tls.mode so that it is encrypted, or have pg_hba.conf ask for scram-sha-256; it was not sent"
+            }
+            Self::Protocol => "the address must be that of a PostgreSQL server",
+            Self::TooMuch => "the session was ended to save memory; look at what answers at this address",
+            Self::Timeout | Self::NoPlace | Self::Pooler | Self::Password | Self::Refused => "the server refused the session",
+        }
+    }
+}
+
+/// A reason, and what is so and how to mend it.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal {
+    pub reason: RefusalReason,
     pub meaning: &'static str,
 }
 
-const fn refusal(reason: &'static str, meaning: &'static str) -> Refusal {
-    Refusal { reason, meaning }
+impl From<RefusalReason> for Refusal {
+    fn from(reason: RefusalReason) -> Self {
+        Self { reason, meaning: reason.meaning() }
+    }
 }
 
 /// Reads the error of a session that was to begin.
 pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
-    let Some(code) = error.code() else { return unanswered(error) };
-    let says = |words: &str| error.as_db_error().is_some_and(|error| error.message().contains(words));
-    match *code {
-        SqlState::CANNOT_CONNECT_NOW if says("shutting down") => {
-            refusal("stopping", "the server is shutting down; it is asked again until it is back")
+    match error.as_db_error() {
+        Some(answer) if answer.code().code() == "28P01" => {
+            let meaning = "the server does not take the password; mend password_file or password_env, which is read anew for each session";
+            Refusal { reason: RefusalReason::Authentication, meaning }
         }
-        // Somebody ended this one session, or all of them: only the next one will tell.
-        SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
-            refusal("closed", "the session was ended while it began; another one is opened")
-        }
-        SqlState::CANNOT_CONNECT_NOW => {
-            refusal("starting", "the server is starting or recovers; it is asked again until it accepts sessions")
-        }
-        SqlState::TOO_MANY_CONNECTIONS => refusal(
-            "too-many-connections",
-            "the server has no connection left for this role and datname; end idle sessions, or raise max_connections or the CONNECTION LIMIT",
-        ),
-        SqlState::INVALID_PASSWORD => refusal(
-            "authentication",
-            "the server does not take the password; mend password_file or password_env, which is read anew for each session",
-        ),
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION => refusal(
-            "authentication",
-            "the server does not let this role in; the role must exist and have LOGIN, and pg_hba.conf needs a line that lets it in from here",
-        ),
-        SqlState::INSUFFICIENT_PRIVILEGE => {
-            refusal("privilege", "the role may not connect to this datname; GRANT CONNECT ON DATABASE lets it")
-        }
-        SqlState::INVALID_CATALOG_NAME => refusal("datname", "the server has no such datname; name one of its own at the end of the URL"),
-        SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => refusal(
-            "datname",
-            "the datname takes no sessions; name another one in the URL, or run ALTER DATABASE ... ALLOW_CONNECTIONS true",
-        ),
-        _ => refusal("refused", "the server refused the session"),
+        Some(answer) => reason_of(answer).into(),
+        None => unanswered(error),
     }
 }
 
-/// Nobody answered, or not in the protocol's words.
+/// The classes and codes are listed in appendix A of PostgreSQL's manual.
+fn reason_of(answer: &DbError) -> RefusalReason {
+    // The routines are those of PostgreSQL 14 to 18. A server that leaves them out gets the reason that holds for most.
+    let is_from = |routine: &str| answer.routine() == Some(routine);
+    match answer.code().code() {
+        "57P03" => RefusalReason::Starting,
+        "57P01" | "57P02" | "57P05" | "25P03" | "25P04" => RefusalReason::Closed,
+        "53300" if is_from("InitializeSessionUserId") => RefusalReason::RoleLimit,
+        "53300" if is_from("CheckMyDatabase") => RefusalReason::DatnameLimit,
+        "53300" => RefusalReason::TooManyConnections,
+        "28000" if is_from("ClientAuthentication") => RefusalReason::Hba,
+        "42501" => RefusalReason::Privilege,
+        "3D000" | "57P04" => RefusalReason::Datname,
+        "55000" if is_from("InitPostgres") => RefusalReason::DatnameInvalid,
+        "55000" => RefusalReason::Datname,
+        "57014" => RefusalReason::StatementTimeout,
+        "55P03" => RefusalReason::LockTimeout,
+        "42704" | "22023" | "55P02" => RefusalReason::Setting,
+        "22021" | "22P05" => RefusalReason::Encoding,
+        "0A000" => RefusalReason::Unsupported,
+        code if code.starts_with("28") => RefusalReason::Authentication,
+        code if code.starts_with("53") => RefusalReason::Resources,
+        _ => RefusalReason::Refused,
+    }
+}
+
+/// No answer, or none in the protocol's words.
 fn unanswered(error: &tokio_postgres::Error) -> Refusal {
-    // The library keeps its kind of error to itself, but says it first.
-    if error.to_string().starts_with("error performing TLS handshake") {
-        return refusal("tls", "no encrypted session; tls.mode and tls.ca say what is asked of the server's certificate");
+    if rustls_error(error).is_some() {
+        return RefusalReason::Tls.into();
     }
-    UNREACHABLE
+    // tokio-postgres keeps its kind of error to itself, but prints it first; a test fails if that changes.
+    let kind = error.to_string();
+    if kind.starts_with("error performing TLS handshake") {
+        let meaning = "the server has no encryption to offer; switch `ssl` on there, or say `tls = { mode = \"disable\" }`";
+        Refusal { reason: RefusalReason::Tls, meaning }
+    } else if kind.starts_with("invalid configuration") {
+        let meaning = "the server asks for a password and none is configured; name it with password_file or password_env";
+        Refusal { reason: RefusalReason::Authentication, meaning }
+    } else if kind.starts_with("authentication error") {
+        let meaning = "the server and Pharos found no common way to log in; pg_hba.conf must ask for scram-sha-256, md5, password or trust";
+        Refusal { reason: RefusalReason::Authentication, meaning }
+    } else {
+        RefusalReason::Unreachable.into()
+    }
 }
-
-const UNREACHABLE: Refusal =
-    refusal("unreachable", "nobody answers; the server must run, listen at this address, and no firewall may be in the way");
-
-/// The reason of what this machine denies the agent: it says nothing about the server.
-pub(super) const OWN_LIMIT: &str = "own-limit";
 
 /// Reads the error of a socket that was to be opened. What our own operating system has no room for is not the server's trouble.
 pub(super) fn unreached(error: &io::Error) -> Refusal {
+    let own = |meaning| Refusal { reason: RefusalReason::OwnLimit, meaning };
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE | Errno::NFILE) => refusal(
-            OWN_LIMIT,
-            "the agent may open no more files, so nothing is known of the server; raise its limit (LimitNOFILE= of systemd, ulimit -n)",
-        ),
-        Some(Errno::NOMEM | Errno::NOBUFS) => {
-            refusal(OWN_LIMIT, "this machine has no memory left for a connection, so nothing is known of the server")
+        Some(Errno::MFILE | Errno::NFILE) => {
+            own("the agent may open no more files, so nothing is known of the server; raise its limit (LimitNOFILE= of systemd, ulimit -n)")
         }
-        Some(Errno::ADDRNOTAVAIL) => refusal(
-            OWN_LIMIT,
-            "this machine has no local port left, or no address from which the server could be reached, so nothing is known of the server",
-        ),
-        Some(Errno::ACCESS | Errno::PERM) => refusal(
-            OWN_LIMIT,
+        Some(Errno::NOMEM | Errno::NOBUFS) => own("this machine has no memory left for a connection, so nothing is known of the server"),
+        Some(Errno::ADDRNOTAVAIL) => {
+            own("this machine has no local port left, or no address from which the server could be reached, so nothing is known of the server")
+        }
+        Some(Errno::ACCESS | Errno::PERM) => own(
             "this machine does not let the agent connect (a firewall, SELinux, or the permissions of the socket's folder), so nothing is known \
              of the server",
         ),
-        _ => UNREACHABLE,
+        _ => RefusalReason::Unreachable.into(),
     }
 }
 
 /// A server that sent what it may not.
 pub(super) fn excess(excess: Excess) -> Refusal {
     match excess {
-        Excess::ClearText => refusal(
-            "cleartext-password",
-            "set tls.mode so that it is encrypted, or have pg_hba.conf ask for scram-sha-256; it was not sent",
-        ),
-        Excess::Iterations => refusal("authentication", "lower scram_iterations and set the role's password anew"),
-        Excess::Protocol => refusal("protocol", "the address must be that of a PostgreSQL server"),
-        Excess::Start | Excess::Answer | Excess::Words | Excess::Parameters => {
-            refusal("too-much", "the session was ended to save memory; look at what answers at this address")
+        Excess::ClearText => RefusalReason::CleartextPassword.into(),
+        Excess::Iterations => {
+            Refusal { reason: RefusalReason::Authentication, meaning: "lower scram_iterations and set the role's password anew" }
         }
+        Excess::Protocol => RefusalReason::Protocol.into(),
+        Excess::Start | Excess::Answer | Excess::Words | Excess::Parameters => RefusalReason::TooMuch.into(),
     }
 }
 
-/// Whether this is the word of a pooler: PgBouncer says all it has to say of itself with this code, and a server none of it to a client
-/// that speaks the protocol.
+/// What TLS failed at, where that is why there is no session.
+pub(super) fn rustls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
+    std::error::Error::source(error)?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
+}
+
+/// Whether this is the answer of a pooler: PgBouncer gives all its own answers with this code, and a server none of them to a client that
+/// speaks the protocol.
 pub(super) fn is_of_pooler(error: &tokio_postgres::Error) -> bool {
-    error.code() == Some(&SqlState::PROTOCOL_VIOLATION)
+    error.code().is_some_and(|code| code.code() == "08P01")
 }

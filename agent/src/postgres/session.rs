@@ -10,14 +10,17 @@ use std::time::Duration;
 use pharos_model::budget::{Cost, Meter};
 use pharos_model::intake::Excess;
 use tokio::time::Instant;
+use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Row, Statement};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::connect::{ConnectError, pooler_or};
+use super::connect::ConnectError;
+use super::contact::Contact;
 use super::refusal::excess;
+use super::setup::{self, marked, set_statement_timeout};
 use super::wire::{self, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
 use crate::config::database::PostgresAddress;
@@ -36,9 +39,22 @@ pub(super) struct Way {
     pub verdict: Verdict,
 }
 
+/// A session that the server let in, before anything was asked.
+pub(super) struct Opened {
+    pub client: Client,
+    pub open: DropGuard,
+    pub way: Way,
+    pub contact: Contact,
+    /// As the server reports it to each client: `17.2 (Debian 17.2-1)`.
+    pub version: String,
+}
+
 /// A session and what its server said of itself at the start.
 pub struct Session {
     client: Client,
+    contact: Contact,
+    /// Its time limits came with it, so the server does not show what is preset.
+    is_guarded: bool,
     /// Tells the connection that nobody waits for it any more.
     _open: DropGuard,
     cancel: CancelToken,
@@ -56,6 +72,8 @@ pub struct Session {
     /// Whether the role sees other roles' statistics (pg_read_all_stats, part of pg_monitor).
     reads_all_stats: bool,
     role: String,
+    /// The role that logged in; a preset may have made it another one.
+    login: String,
     /// Which cluster answers; none where the role may not know.
     system_identifier: Option<String>,
     /// When the postmaster started, microseconds since 1970, and of which cluster: a restart begins a new epoch of counters, and so does
@@ -84,12 +102,14 @@ impl QueryError {
         match self {
             Self::DeadlineExceeded(_) => "timeout",
             Self::Closed { .. } => "closed",
-            Self::Excess { source } => excess(*source).reason,
+            Self::Excess { source } => excess(*source).reason.as_str(),
             Self::Server { source } => match source.code().map(tokio_postgres::error::SqlState::code) {
                 Some("57014") => "statement-timeout",
                 Some("55P03") => "lock-timeout",
                 Some("42501") => "privilege",
-                Some("57P01" | "57P02" | "57P03") => "closed",
+                Some("22021" | "22P05") => "encoding",
+                Some("0A000") => "not-supported",
+                Some(code) if code.starts_with("53") => "resources",
                 _ => "query",
             },
         }
@@ -99,6 +119,14 @@ impl QueryError {
     pub fn ends_session(&self) -> bool {
         matches!(self, Self::Excess { .. }) || matches!(self.reason(), "timeout" | "closed")
     }
+}
+
+/// Whether an error is the last thing that a session hears of its server: timeouts of sessions and transactions, a shutdown, a crash.
+fn is_last_word(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+            || matches!(error.code().code(), "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25P04")
+    })
 }
 
 /// SQL by the first major version that it fits.
@@ -119,35 +147,40 @@ impl Versioned {
 }
 
 impl Session {
+    /// Asks nothing that a preset of server, datname or role could spoil, and nothing at all of a pooler, until the session is known to be
+    /// the agent's own and has settings of its own.
     pub(super) async fn start(
-        client: Client,
-        open: DropGuard,
-        way: Way,
+        opened: Opened,
         collect: &CollectConfig,
         tasks: TaskTracker,
         sign: &str,
+        is_guarded: bool,
     ) -> Result<Self, ConnectError> {
-        let setup: fn(_) -> _ = |source| ConnectError::Limits { source };
+        let Opened { client, open, way, contact, version } = opened;
         let cancel = client.cancel_token();
         let asked = Instant::now();
-        let row =
-            client.query_typed(&marked(include_str!("session.sql"), "session"), &[]).await.map_err(|source| pooler_or(source, setup))?;
+        setup::recognise(&client, sign).await?;
         let shortest = asked.elapsed();
-        let row = row.first().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))?;
-        if row.try_get::<_, Option<&str>>("sign").map_err(setup)? != Some(sign) {
-            return Err(ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() });
+        let major = setup::major(&version);
+        if (1..MAJOR_MIN).contains(&major) {
+            return Err(ConnectError::TooOld(version));
         }
-        client.batch_execute(&settings(collect)).await.map_err(setup)?;
-        let system_identifier = system_identifier(&client).await;
-        let started_at_us = row.try_get::<_, i64>("started_at_us").map_err(setup)?.unsigned_abs();
-        let session = Self {
-            version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
-            version: row.try_get("version").map_err(setup)?,
-            reads_all_stats: row.try_get("reads_all_stats").map_err(setup)?,
-            role: row.try_get("role").map_err(setup)?,
-            epoch: started_at_us ^ system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default(),
-            system_identifier,
+        client.batch_execute(&setup::settings(collect, major)).await.map_err(ConnectError::of_setup)?;
+        let answer = setup::introduce(&client).await?;
+        if answer.version_num / 10_000 < MAJOR_MIN {
+            return Err(ConnectError::TooOld(answer.version));
+        }
+        Ok(Self {
+            version_num: answer.version_num,
+            version: answer.version,
+            reads_all_stats: answer.reads_all_stats,
+            role: answer.role,
+            login: answer.login,
+            epoch: answer.started_at_us ^ answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default(),
+            system_identifier: answer.system_identifier,
             client,
+            contact,
+            is_guarded,
             _open: open,
             cancel,
             way,
@@ -158,11 +191,7 @@ impl Session {
             statement_timeout: collect.statement_timeout,
             meter: Mutex::new(Meter::new(shortest)),
             planned: Mutex::default(),
-        };
-        if session.major() < MAJOR_MIN {
-            return Err(ConnectError::TooOld(session.version));
-        }
-        Ok(session)
+        })
     }
 
     /// The server's major version: 17.
@@ -181,8 +210,19 @@ impl Session {
         unknown.then(|| format!("PostgreSQL {} is newer than this Pharos knows; it is read like {MAJOR_KNOWN}", self.version))
     }
 
+    /// The role whose rights hold.
     pub fn role(&self) -> &str {
         &self.role
+    }
+
+    /// The role that logged in.
+    pub fn login(&self) -> &str {
+        &self.login
+    }
+
+    /// Whether the settings in [`GUARDS`](setup::GUARDS) are the session's own from its start, so that the server's are not known.
+    pub fn is_guarded(&self) -> bool {
+        self.is_guarded
     }
 
     pub fn reads_all_stats(&self) -> bool {
@@ -271,6 +311,10 @@ impl Session {
             Ok(Err(source)) if self.way.verdict.excess().is_some() => {
                 Err(self.way.verdict.excess().map_or(QueryError::Closed { source }, |source| QueryError::Excess { source }))
             }
+            Ok(Err(source)) if is_last_word(&source) => {
+                self.contact.ended(&source);
+                Err(QueryError::Closed { source })
+            }
             Ok(Err(source)) if self.client.is_closed() || source.is_closed() => Err(QueryError::Closed { source }),
             Ok(Err(source)) => Err(QueryError::Server { source }),
             Err(_) => {
@@ -292,45 +336,4 @@ impl Session {
             }
         });
     }
-}
-
-/// What the texts of our statements hold, so that pg_stat_statements tells what each collector costs.
-pub const MARK: &str = "/* pharos ";
-
-/// A statement that names its collector. The mark comes after the first word: PostgreSQL forgets comments that stand before it.
-fn marked(sql: &str, collector: &str) -> String {
-    let statement = sql.lines().position(|line| !line.starts_with("--")).unwrap_or(0);
-    let statement = sql.lines().skip(statement).collect::<Vec<_>>().join("\n");
-    let first = statement.find(char::is_whitespace).unwrap_or(statement.len());
-    let (first, rest) = statement.split_at(first);
-    format!("{first} {MARK}{collector} */{rest}")
-}
-
-/// What a session begins with: a sign by which it is known again. A pooler that lends it somebody else's session gives itself away before
-/// anything was set there, by refusing the sign or by not knowing it. `search_path` is fixed from the first statement on, so that nobody's
-/// function of the same name runs with our role.
-pub(super) fn options(sign: &str) -> String {
-    format!("-c pharos.session={sign} -c search_path=pg_catalog")
-}
-
-/// Services that are no PostgreSQL of their own refuse it, which must not keep anybody from asking the rest.
-async fn system_identifier(client: &Client) -> Option<String> {
-    let rows = client.query_typed(&marked(include_str!("cluster.sql"), "session"), &[]).await.ok()?;
-    rows.first()?.try_get("system_identifier").ok()
-}
-
-/// What keeps a session harmless. Set once it is known to be ours, and not as it begins, since the server then still tells what it would
-/// have had.
-fn settings(collect: &CollectConfig) -> String {
-    format!(
-        "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}; \
-         SET default_transaction_read_only = on; SET jit = off; SET DateStyle = ISO",
-        collect.lock_timeout.as_millis(),
-        set_statement_timeout(collect.statement_timeout),
-        collect.deadline.as_millis(),
-    )
-}
-
-fn set_statement_timeout(timeout: Duration) -> String {
-    format!("SET statement_timeout = {}", timeout.as_millis())
 }

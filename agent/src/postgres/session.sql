@@ -1,7 +1,10 @@
--- Who answers, since when, and what this role may see.
+-- Who answers, since when, who asks, and what this role may see. A preset may have made the role that logged in another one.
 SELECT current_setting('server_version_num')::int4 AS version_num,
-       current_setting('pharos.session', true) AS sign,
        current_setting('server_version') AS version,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started_at_us,
        current_user::text AS role,
-       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stats
+       session_user::text AS login,
+       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stats,
+       (SELECT count(*) FILTER (WHERE pg_has_role(session_user, r.oid, 'USAGE')) > count(*) FILTER (WHERE pg_has_role(current_user, r.oid, 'USAGE'))
+        FROM pg_roles r
+        WHERE r.rolname IN ('pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_stat_scan_tables')) AS login_has_more

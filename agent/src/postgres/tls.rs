@@ -1,4 +1,8 @@
 //! TLS towards PostgreSQL, by rustls: what libpq calls `require`, `verify-ca` and `verify-full`.
+//!
+//! `require` asks nothing of the certificate, so none is refused there. In the other modes a certificate that is itself in `tls.ca` is
+//! trusted, and everything else needs a chain that rustls accepts. Keys that rustls cannot check are offered to the server all the same:
+//! without them it would end the handshake without a word, and nobody would learn which certificate it has.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +15,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::certificate::Certificate;
 use crate::config::database::TlsMode;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,44 +49,76 @@ pub fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsCo
 }
 
 fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
-    let inner = match mode {
-        TlsMode::Disable | TlsMode::Require => None,
+    let (inner, trusted) = match mode {
+        TlsMode::Disable | TlsMode::Require => (None, Vec::new()),
         TlsMode::VerifyCa | TlsMode::VerifyFull => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(provider)).build();
-            Some(verifier.map_err(|source| TlsError::Verifier { source })?)
+            let (roots, trusted) = roots(ca)?;
+            let build = |roots| WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+            let verifier = (!roots.is_empty()).then(|| build(roots)).transpose();
+            (verifier.map_err(|source| TlsError::Verifier { source })?, trusted)
         }
     };
-    Ok(Verifier { mode, inner, provider: Arc::clone(provider) })
+    Ok(Verifier { mode, inner, trusted, provider: Arc::clone(provider) })
 }
 
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
+/// The authorities, and the certificates in `tls.ca` as they are: a server's own may be among them.
+fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
-    match ca {
-        Some(path) => {
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|source| TlsError::Certificates { path: path.to_owned(), source })?;
-            roots.add_parsable_certificates(certificates);
-            if roots.is_empty() {
-                return Err(TlsError::NoCertificate { path: path.to_owned() });
-            }
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                return Err(TlsError::NoRoots);
-            }
-        }
+    let Some(path) = ca else {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok((roots, Vec::new())) };
+    };
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|source| TlsError::Certificates { path: path.to_owned(), source })?;
+    if certificates.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.to_owned() });
     }
-    Ok(roots)
+    // One that cannot be an authority is still trusted as a server's own.
+    roots.add_parsable_certificates(certificates.iter().cloned());
+    Ok((roots, certificates))
 }
 
 /// The usual check, less what the mode leaves out.
 #[derive(Debug)]
 struct Verifier {
     mode: TlsMode,
+    /// None where no authority is trusted.
     inner: Option<Arc<WebPkiServerVerifier>>,
+    /// Certificates of servers that are trusted as they are.
+    trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
+}
+
+/// Schemes of keys that cannot be checked: P-521, Ed448, and keys that are bound to RSA-PSS with SHA-256, 384 and 512.
+const UNCHECKED: [SignatureScheme; 5] = [
+    SignatureScheme::ECDSA_NISTP521_SHA512,
+    SignatureScheme::ED448,
+    SignatureScheme::Unknown(0x0809),
+    SignatureScheme::Unknown(0x080a),
+    SignatureScheme::Unknown(0x080b),
+];
+
+impl Verifier {
+    /// Under `require`, a key that cannot be checked is taken like any other: libpq would learn nothing from its signature either, since
+    /// the key may be anybody's.
+    fn verify_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        let verified = match Certificate::read(certificate) {
+            Ok(certificate) => certificate.verify_signature(message, signature, algorithms),
+            Err(_) => None,
+        };
+        match verified {
+            Some(verified) => verified.map(|()| HandshakeSignatureValid::assertion()),
+            None if self.mode == TlsMode::Require => Ok(HandshakeSignatureValid::assertion()),
+            None => Err(CertificateError::BadSignature.into()),
+        }
+    }
 }
 
 impl ServerCertVerifier for Verifier {
@@ -93,15 +130,28 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
-        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        if self.mode == TlsMode::Require {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let certificate = Certificate::read(end_entity)?;
+        if self.trusted.iter().any(|trusted| trusted == end_entity) {
+            let expected = (self.mode == TlsMode::VerifyFull).then_some(server_name);
+            return certificate.check_trusted(end_entity, expected, now).map(|()| ServerCertVerified::assertion()).map_err(Into::into);
+        }
+        let verdict = match &self.inner {
+            Some(inner) => inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        match verdict {
             // The chain was checked before the name, so only the name is wrong here.
             Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }))
                 if self.mode == TlsMode::VerifyCa =>
             {
+                certificate.check_key()?;
                 Ok(ServerCertVerified::assertion())
             }
-            verdict => verdict,
+            Ok(verified) => certificate.check_key().map(|()| verified).map_err(Into::into),
+            Err(error) => Err(certificate.diagnose(error, server_name).into()),
         }
     }
 
@@ -111,7 +161,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        self.verify_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -120,10 +170,12 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+        self.verify_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        let mut schemes = self.provider.signature_verification_algorithms.supported_schemes();
+        schemes.extend(UNCHECKED);
+        schemes
     }
 }

@@ -23,6 +23,7 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
     report.version = Some(session.version().to_owned());
     report.caveat = session.caveat();
     report.role = Some(session.role().to_owned());
+    report.login = (session.login() != session.role()).then(|| session.login().to_owned());
     let (mut session, outcomes) = once(source, session, clock).await?;
     let lacks = match source.begin(&mut session, privileges::NAME).await {
         Ok(()) => privileges::of_server(&session).await,

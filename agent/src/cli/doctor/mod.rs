@@ -17,6 +17,7 @@ use super::{EXIT_FAILED, print};
 use crate::agent::Servers;
 use crate::clock::Clock;
 use crate::config;
+use crate::config::database::is_named;
 use crate::lifecycle::Lifecycle;
 
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ pub struct DoctorArguments {
 
 impl DoctorArguments {
     fn asks_for(&self, id: &str, database: &str) -> bool {
-        self.server.as_ref().is_none_or(|server| server == id) && self.database.as_ref().is_none_or(|name| name == database)
+        self.server.as_ref().is_none_or(|server| is_named(id, server)) && self.database.as_ref().is_none_or(|name| name == database)
     }
 }
 

@@ -95,7 +95,8 @@ fn identity(server: &ServerReport) -> String {
         });
     }
     if let (Some(role), Some(datname)) = (&server.role, &server.datname) {
-        let _ = write!(text, ", as {} in datname {}", shown(role), shown(datname));
+        let login = server.login.as_ref().map(|login| format!(" (logged in as {}, which has `role` preset)", shown(login)));
+        let _ = write!(text, ", as {}{} in datname {}", shown(role), login.unwrap_or_default(), shown(datname));
     }
     text
 }

@@ -23,7 +23,10 @@ pub struct ServerReport {
     pub version: Option<String>,
     /// What should be known of this version.
     pub caveat: Option<String>,
+    /// The role whose rights hold.
     pub role: Option<String>,
+    /// The role that logged in, where a preset (`ALTER ROLE ... SET role`) made it another one.
+    pub login: Option<String>,
     /// Of the session: the one in the URL.
     pub datname: Option<String>,
     pub standby: Option<bool>,

@@ -16,7 +16,7 @@ use tracing::info;
 use super::need_all_stats;
 use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::postgres::Session;
+use crate::postgres::{GUARDS, Session};
 
 pub const NAME: &str = "settings";
 
@@ -125,13 +125,19 @@ impl Settings {
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         need_all_stats(session)?;
         let rows = query(session, NAME, include_str!("sql/settings.sql")).await?;
-        let settings = rows.iter().map(Setting::read).collect::<Result<Vec<_>, _>>()?;
+        let mut settings = rows.iter().map(Setting::read).collect::<Result<Vec<_>, _>>()?;
         let read = settings.iter().map(|setting| SettingRead {
             name: setting.name.to_owned(),
             value: setting.value.map(str::to_owned),
             is_default: setting.is_default,
         });
-        self.observe(read, &Cluster::new(session.system_identifier()), now).await;
+        if !session.is_guarded() {
+            self.observe(read, &Cluster::new(session.system_identifier()), now).await;
+        }
+        // What the session brought along hides the server's own values, so they are neither shown nor compared.
+        if session.is_guarded() {
+            settings.retain(|setting| !GUARDS.contains(&setting.name));
+        }
         let changes_total = if self.is_count_told { self.history.changes_total() } else { 0 };
         self.is_count_told = true;
         let pending = settings.iter().filter(|setting| setting.pending_restart).count();

@@ -18,6 +18,6 @@ WHERE s.wait_event IS DISTINCT FROM 'ClientRead'
   -- In these a background process waits for work.
   AND (s.backend_type IN ('client backend', 'parallel worker')
        OR coalesce(s.wait_event_type, '') NOT IN ('Activity', 'Client', 'Extension'))
-  AND NOT (s.application_name = current_setting('application_name') AND pg_get_userbyid(s.usesysid) = current_user)
+  AND NOT (s.application_name = current_setting('application_name') AND pg_get_userbyid(s.usesysid) = session_user)
 ORDER BY s.state_change NULLS LAST
 LIMIT 500

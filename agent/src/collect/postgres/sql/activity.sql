@@ -13,7 +13,7 @@ SELECT coalesce(a.datname, '') AS datname,
         - coalesce(current_setting('reserved_connections', true)::int4, 0))::float8 AS connections_max
 FROM pg_stat_activity a
 WHERE a.backend_type = 'client backend'
-  AND NOT (a.application_name = current_setting('application_name') AND a.usename = current_user)
+  AND NOT (a.application_name = current_setting('application_name') AND a.usename = session_user)
 GROUP BY 1, 2, 3
 UNION ALL
 -- A row without backends, so that an idle server has its limit too.

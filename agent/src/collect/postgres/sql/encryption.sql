@@ -8,7 +8,7 @@ SELECT CASE WHEN a.ssl THEN 'tls' WHEN a.gss_enc THEN 'gss' ELSE 'none' END AS e
        count(*)::int8 AS sessions
 FROM pg_stat_get_activity(NULL) a
 WHERE a.backend_type IN ('client backend', 'walsender')
-  AND NOT (a.application_name = current_setting('application_name') AND pg_get_userbyid(a.usesysid) = current_user)
+  AND NOT (a.application_name = current_setting('application_name') AND pg_get_userbyid(a.usesysid) = session_user)
 GROUP BY 1, 2, 3, 4
 ORDER BY sessions DESC
 LIMIT 200

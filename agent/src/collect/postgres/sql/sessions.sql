@@ -12,7 +12,7 @@ SELECT a.pid::int8 AS pid,
        extract(epoch FROM a.backend_start)::float8 AS backend_start
 FROM pg_stat_activity a
 WHERE a.backend_type = 'client backend'
-  AND NOT (a.application_name = current_setting('application_name') AND a.usename = current_user)
+  AND NOT (a.application_name = current_setting('application_name') AND a.usename = session_user)
   AND a.xact_start IS NOT NULL
 ORDER BY a.xact_start
 LIMIT 50

@@ -46,7 +46,7 @@ impl Accept {
         let was_refused = std::mem::replace(&mut self.refused, refusal.is_some());
         match refusal {
             Some(err) if !was_refused => {
-                warn!(server, reason = err.reason(), error = chain(err), "`{server}` accepts no new sessions");
+                warn!(server, reason = err.reason().as_str(), error = chain(err), "`{server}` accepts no new sessions");
             }
             None if was_refused => info!(server, "`{server}` accepts new sessions again"),
             _ => {}
@@ -57,5 +57,5 @@ impl Accept {
 /// Why no session was had, for those who explain it.
 fn table(err: &ConnectError) -> Table {
     let why = chain(err);
-    Table::new("refusal", vec![Column::text("reason", [Some(err.reason())]), Column::text("why", [Some(why.as_str())])])
+    Table::new("refusal", vec![Column::text("reason", [Some(err.reason().as_str())]), Column::text("why", [Some(why.as_str())])])
 }

@@ -168,6 +168,7 @@ impl Visitor {
                 Column::text("collector", rows.iter().map(|(name, _)| Some(*name))),
                 Column::text("datname", rows.iter().map(|(_, visited)| Some(visited.datname.as_str()))),
                 Column::text("state", rows.iter().map(|(_, visited)| Some(state(visited)))),
+                Column::text("reason", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.reason))),
                 Column::text("why", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.why.as_str()))),
             ],
         );

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Visit;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query};
-use crate::postgres::{ConnectError, Connector, Session};
+use crate::postgres::{ConnectError, Connector, RefusalReason, Session};
 use crate::telemetry::logs::chain;
 
 /// How long a round may go on; the first datname is visited in any case.
@@ -41,7 +41,8 @@ pub struct Visited {
 #[derive(Debug, Clone)]
 pub struct Failure {
     pub why: String,
-    reason: &'static str,
+    /// One of a closed set: for a session that was refused, [`RefusalReason`](crate::postgres::RefusalReason).
+    pub reason: &'static str,
 }
 
 impl Failure {
@@ -96,6 +97,7 @@ pub struct Itinerary {
 struct Other {
     datname: String,
     may_connect: bool,
+    is_invalid: bool,
 }
 
 /// A round that is under way.
@@ -118,7 +120,7 @@ impl Going {
         let mut first = connector.connect().await;
         let listed = match &first {
             Ok(session) => list(session, home).await.map_err(|err| (err.ends_session(), Failure::of(&err))),
-            Err(err) => Err((false, Failure { why: chain(err), reason: err.reason() })),
+            Err(err) => Err((false, Failure { why: chain(err), reason: err.reason().as_str() })),
         };
         if let Err((true, _)) = &listed {
             // It leaves its place before another one is opened.
@@ -154,7 +156,11 @@ impl Going {
             let failure = failure.clone();
             return self.fail_rest(&failure);
         }
-        let Some(Other { datname, may_connect }) = self.left.pop_front() else { return };
+        let Some(Other { datname, may_connect, is_invalid }) = self.left.pop_front() else { return };
+        if is_invalid {
+            let invalid = RefusalReason::DatnameInvalid;
+            return self.fail(&datname, &Failure { why: invalid.meaning().to_owned(), reason: invalid.as_str() });
+        }
         if !may_connect {
             let role = connector.address.user.replace('"', "\"\"");
             let why = format!(
@@ -174,8 +180,7 @@ impl Going {
         let mut session = match session {
             Ok(session) => Some(session),
             Err(source) => {
-                let is_of_datname =
-                    matches!(source.reason(), "refused" | "authentication" | "privilege" | "datname" | "too-many-connections");
+                let is_of_datname = source.reason().is_of_datname();
                 let failure = Failure::of(&CollectError::Connect { collector: "visits", source });
                 self.fail(datname, &failure);
                 self.patience.learn((!is_of_datname).then_some(failure));
@@ -221,7 +226,8 @@ async fn list(session: &Session, home: &str) -> Result<(Vec<Other>, BTreeSet<u32
         numbers.insert(fields.field("oid")?);
         let datname = fields.text("datname")?;
         if datname != home {
-            others.push(Other { datname: datname.to_owned(), may_connect: fields.field("may_connect")? });
+            let [may_connect, is_invalid] = [fields.field("may_connect")?, fields.field("is_invalid")?];
+            others.push(Other { datname: datname.to_owned(), may_connect, is_invalid });
         }
     }
     others.sort_by(|a, b| a.datname.cmp(&b.datname));

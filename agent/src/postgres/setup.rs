@@ -1,0 +1,152 @@
+//! How a session begins: recognised as the agent's own, then made harmless, then introduced.
+//!
+//! Server, datname and role may preset any setting for a session, and the owner of a datname is nobody's friend by that alone. So what
+//! comes first are utility statements: they take no snapshot, so no isolation level can refuse or delay them, and they name no function
+//! that `search_path` could redirect. Everything else that later statements depend on is set by them. Settings are not sent along at the
+//! start of the session, since the server would then no longer show what is preset; only a [`guard`] is, where presets leave no other way.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, Row};
+
+use super::connect::ConnectError;
+use crate::config::collect::CollectConfig;
+
+/// What the texts of our statements hold, so that pg_stat_statements tells what each collector costs.
+pub const MARK: &str = "/* pharos ";
+
+/// Settings that a guarded session brings along, so that the server's own are not known.
+pub const GUARDS: [&str; 4] = ["idle_session_timeout", "lock_timeout", "statement_timeout", "transaction_timeout"];
+
+/// A statement that names its collector. The mark comes after the first word: PostgreSQL forgets comments that stand before it.
+pub(super) fn marked(sql: &str, collector: &str) -> String {
+    let statement = sql.lines().position(|line| !line.starts_with("--")).unwrap_or(0);
+    let statement = sql.lines().skip(statement).collect::<Vec<_>>().join("\n");
+    let first = statement.find(char::is_whitespace).unwrap_or(statement.len());
+    let (first, rest) = statement.split_at(first);
+    format!("{first} {MARK}{collector} */{rest}")
+}
+
+/// What a session is opened with: a sign by which it is known again. A pooler that lends it somebody else's session gives itself away
+/// before anything was set there, by refusing the sign or by not knowing it. `search_path` is fixed from the first statement on, so that
+/// no function of the same name in another schema runs with the agent's role.
+pub(super) fn options(sign: &str, guard: Option<&str>) -> String {
+    let guard = guard.unwrap_or_default();
+    format!("-c pharos.session={sign} -c search_path=pg_catalog{guard}")
+}
+
+/// Time limits that hold from the start of a session, for one that presets would end before it could set its own. A server does not start
+/// a session with a setting that it does not know, hence `major`.
+pub(super) fn guard(collect: &CollectConfig, major: u32) -> String {
+    let common = format!(
+        " -c idle_session_timeout=0 -c lock_timeout={} -c statement_timeout={}",
+        millis(collect.lock_timeout),
+        millis(collect.statement_timeout)
+    );
+    if major >= 17 { common + " -c transaction_timeout=0" } else { common }
+}
+
+/// Makes sure that the session is the one that was opened.
+pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), ConnectError> {
+    let unknown = || ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() };
+    let rows = match client.query_typed(&marked("SHOW pharos.session", "session"), &[]).await {
+        Ok(rows) => rows,
+        Err(err) if err.code().is_some_and(|code| code.code() == "42704") => return Err(unknown()),
+        Err(err) => return Err(ConnectError::of_setup(err)),
+    };
+    let shown = rows.first().map(|row| row.try_get::<_, Option<&str>>(0)).transpose().map_err(ConnectError::of_setup)?;
+    if shown.flatten() == Some(sign) { Ok(()) } else { Err(unknown()) }
+}
+
+/// The major version in a server's version: 17 of `17.2 (Debian 17.2-1)`. 0 where it has none.
+pub(super) fn major(version: &str) -> u32 {
+    let digits = version.find(|character: char| !character.is_ascii_digit()).unwrap_or(version.len());
+    version[..digits].parse().unwrap_or(0)
+}
+
+/// What keeps a session harmless, and everything else that the meaning of our statements depends on.
+pub(super) fn settings(collect: &CollectConfig, major: u32) -> String {
+    let limits = format!(
+        "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}",
+        millis(collect.lock_timeout),
+        set_statement_timeout(collect.statement_timeout),
+        millis(collect.deadline),
+    );
+    let settings = SETTINGS.map(|(name, value)| format!("; SET {name} = {value}")).concat();
+    // Each statement is a transaction, so its own limit holds.
+    let since_17 = if major >= 17 { "; SET transaction_timeout = 0" } else { "" };
+    format!("{limits}{settings}{since_17}")
+}
+
+const SETTINGS: [(&str, &str); 15] = [
+    ("default_transaction_read_only", "on"),
+    // Serializable is refused on a standby, and on a primary it waits where it is deferrable.
+    ("default_transaction_isolation", "'read committed'"),
+    ("default_transaction_deferrable", "off"),
+    ("idle_session_timeout", "0"),
+    ("row_security", "on"),
+    ("bytea_output", "hex"),
+    ("DateStyle", "ISO"),
+    ("IntervalStyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("quote_all_identifiers", "off"),
+    ("standard_conforming_strings", "on"),
+    ("transform_null_equals", "off"),
+    ("array_nulls", "on"),
+    ("client_min_messages", "warning"),
+    ("jit", "off"),
+];
+
+pub(super) fn set_statement_timeout(timeout: Duration) -> String {
+    format!("SET statement_timeout = {}", millis(timeout))
+}
+
+/// 0 would be no limit at all.
+fn millis(timeout: Duration) -> u128 {
+    timeout.as_millis().max(1)
+}
+
+/// Who answers, and as whom.
+pub(super) struct Introduction {
+    pub version_num: u32,
+    pub version: String,
+    /// When the postmaster started, microseconds since 1970.
+    pub started_at_us: u64,
+    pub system_identifier: Option<String>,
+    pub role: String,
+    pub login: String,
+    pub reads_all_stats: bool,
+}
+
+pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectError> {
+    let mut row = ask(client).await?;
+    // A role that a preset took rights away from takes them back. One that it gave them to stays as it was made.
+    if row.try_get::<_, bool>("login_has_more").map_err(ConnectError::of_setup)? {
+        client.batch_execute("SET ROLE NONE").await.map_err(ConnectError::of_setup)?;
+        row = ask(client).await?;
+    }
+    let system_identifier = system_identifier(client).await;
+    let read = || -> Result<Introduction, tokio_postgres::Error> {
+        Ok(Introduction {
+            version_num: row.try_get::<_, i32>("version_num")?.unsigned_abs(),
+            version: row.try_get("version")?,
+            started_at_us: row.try_get::<_, i64>("started_at_us")?.unsigned_abs(),
+            system_identifier,
+            role: row.try_get("role")?,
+            login: row.try_get("login")?,
+            reads_all_stats: row.try_get("reads_all_stats")?,
+        })
+    };
+    read().map_err(ConnectError::of_setup)
+}
+
+async fn ask(client: &Client) -> Result<Row, ConnectError> {
+    let rows = client.query_typed(&marked(include_str!("session.sql"), "session"), &[]).await.map_err(ConnectError::of_setup)?;
+    rows.into_iter().next().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))
+}
+
+/// Services that are no PostgreSQL of their own refuse it, which must not keep anybody from asking the rest.
+async fn system_identifier(client: &Client) -> Option<String> {
+    let rows = client.query_typed(&marked(include_str!("cluster.sql"), "session"), &[]).await.ok()?;
+    rows.first()?.try_get("system_identifier").ok()
+}

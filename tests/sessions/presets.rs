@@ -1,0 +1,203 @@
+//! Whatever server, datname and role preset for a session: the agent's own are what they must be, and the facts are the server's.
+
+use pharos::config::database::TlsConfig;
+use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
+use pharos::postgres::{Connector, Session};
+
+use super::{config, connector, setting};
+use crate::fixture::{TestAgent, part_name, postgres, postgres_config, runtime_tasks, series, shipped};
+use crate::topology::standby_of;
+
+/// Each by itself would end a session, refuse its first statement, or change what its statements mean.
+const PRESETS: [(&str, &str); 16] = [
+    ("default_transaction_isolation", "serializable"),
+    ("default_transaction_isolation", "repeatable read"),
+    ("default_transaction_read_only", "off"),
+    ("statement_timeout", "1ms"),
+    ("lock_timeout", "1ms"),
+    ("idle_session_timeout", "1ms"),
+    ("idle_in_transaction_session_timeout", "1ms"),
+    ("search_path", "public"),
+    ("row_security", "off"),
+    ("bytea_output", "escape"),
+    ("DateStyle", "SQL, DMY"),
+    ("IntervalStyle", "sql_standard"),
+    ("quote_all_identifiers", "on"),
+    ("standard_conforming_strings", "off"),
+    ("transform_null_equals", "on"),
+    ("client_min_messages", "debug5"),
+];
+
+/// What holds in every session of the agent.
+const OURS: [(&str, &str); 15] = [
+    ("default_transaction_isolation", "read committed"),
+    ("default_transaction_deferrable", "off"),
+    ("default_transaction_read_only", "on"),
+    ("statement_timeout", "3s"),
+    ("lock_timeout", "200ms"),
+    ("idle_session_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "4s"),
+    ("search_path", "pg_catalog"),
+    ("row_security", "on"),
+    ("bytea_output", "hex"),
+    ("IntervalStyle", "postgres"),
+    ("quote_all_identifiers", "off"),
+    ("standard_conforming_strings", "on"),
+    ("transform_null_equals", "off"),
+    ("client_min_messages", "warning"),
+];
+
+async fn open(connector: &Connector, what: &str) -> Session {
+    connector.connect().await.unwrap_or_else(|err| panic!("{what}: {err:?}"))
+}
+
+async fn is_ours(session: &Session, what: &str) {
+    for (name, value) in OURS {
+        assert_eq!(setting(session, name).await, value, "{what}: {name}");
+    }
+    let rows = session.query("SELECT count(*)::int8 AS count FROM pg_class", &[]).await.unwrap_or_else(|err| panic!("{what}: {err:?}"));
+    assert!(rows[0].get::<_, i64>("count") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_preset_a_session_begins_and_is_ours() {
+    let (tasks, _stop) = runtime_tasks();
+    let primary = postgres(&tasks).await;
+    let standby = standby_of(&primary, "standby", &[], &tasks).await;
+    let setup = primary.connect(SUPERUSER, "postgres").await.unwrap();
+    let at_standby = standby.connect(SUPERUSER, "postgres").await.unwrap();
+    let is_replayed = "SELECT pg_last_wal_replay_lsn() >= ";
+    let connectors = [&primary, &standby].map(|server| connector(&server.url(MONITORING_ROLE, "postgres"), TlsConfig::default(), &tasks));
+    for (name, value) in PRESETS {
+        for whose in
+            [format!("ROLE {MONITORING_ROLE}"), "DATABASE postgres".to_owned(), format!("ROLE {MONITORING_ROLE} IN DATABASE postgres")]
+        {
+            setup.run(&format!("ALTER {whose} SET {name} = '{value}'")).await.unwrap();
+            let position: String = setup.ask("SELECT pg_current_wal_lsn()::text").await.unwrap();
+            crate::fixture::eventually(&at_standby, &format!("{is_replayed} '{position}'::pg_lsn")).await;
+            for (connector, server) in connectors.iter().zip(["primary", "standby"]) {
+                let what = format!("{whose}, {name} = {value}, on the {server}");
+                is_ours(&open(connector, &what).await, &what).await;
+            }
+            setup.run(&format!("ALTER {whose} RESET {name}")).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_and_a_standby_of_a_server_that_is_serializable_by_default_are_watched_as_any_other() {
+    let (tasks, _stop) = runtime_tasks();
+    let primary = postgres(&tasks).await;
+    let presets = [("isolation", "serializable"), ("deferrable", "on"), ("read_only", "on")];
+    let settings = presets.map(|(name, value)| (format!("default_transaction_{name}"), value.to_owned()));
+    let standby = primary.start_standby("standby", settings.to_vec(), &tasks).await.unwrap();
+    let setup = primary.connect(SUPERUSER, "postgres").await.unwrap();
+    for (name, value) in settings {
+        setup.run(&format!("ALTER SYSTEM SET {name} = '{value}'")).await.unwrap();
+    }
+    setup.run("SELECT pg_reload_conf()").await.unwrap();
+    // A transaction that a deferrable one would wait for.
+    let writer = primary.connect(SUPERUSER, "postgres").await.unwrap();
+    writer
+        .run("BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE; CREATE TEMP TABLE written (i int); INSERT INTO written VALUES (1)")
+        .await
+        .unwrap();
+    let replicas = format!("replicas = [\"{}\"]\n", standby.url(MONITORING_ROLE, "postgres"));
+    let agent = TestAgent::start_with(&format!("{}{replicas}", postgres_config("app", &primary)), Vec::new()).await;
+    for server in [&primary, &standby] {
+        agent.wait_part(&part_name(server), |part| part["state"] == "ok").await;
+        assert_eq!(agent.series(&series("pharos_postgres_up", server.port(), &[])).await, Some(1.0));
+    }
+    drop(writer);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_who_owns_a_datname_cannot_make_its_server_look_down() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    setup.run("CREATE ROLE tenant LOGIN").await.unwrap();
+    setup.run("CREATE DATABASE owned OWNER tenant").await.unwrap();
+    let tenant = server.connect("tenant", "owned").await.unwrap();
+    for preset in ["idle_session_timeout = '1ms'", "statement_timeout = '1ms'", "default_transaction_isolation = serializable"] {
+        tenant.run(&format!("ALTER DATABASE owned SET {preset}")).await.unwrap();
+    }
+    let agent = TestAgent::start_with(&config(&server.url(MONITORING_ROLE, "owned")), shipped()).await;
+    agent.wait_part(&part_name(&server), |part| part["state"] == "ok").await;
+    let runs = |what: &str| format!("pharos_collect_{what}{{server=\"127.0.0.1:{}\",collector=\"accept\"}}", server.port());
+    agent.wait_series(&runs("runs_total"), |runs| runs >= 3.0).await;
+    assert_eq!(agent.series(&series("pharos_postgres_accepting_connections", server.port(), &[])).await, Some(1.0));
+    let alerts = agent.json("/api/database/alerts?database=app").await;
+    let rules: Vec<&str> = alerts["items"].as_array().unwrap().iter().filter_map(|alert| alert["rule"].as_str()).collect();
+    assert!(!rules.iter().any(|rule| ["server-down", "not-accepting-connections"].contains(rule)), "{rules:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_preset_is_shown_as_the_servers_and_not_what_the_session_made_of_it() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    for preset in ["statement_timeout = '7s'", "lock_timeout = '5s'", "idle_session_timeout = '9min'"] {
+        setup.run(&format!("ALTER SYSTEM SET {preset}")).await.unwrap();
+    }
+    setup.run("SELECT pg_reload_conf()").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    for (name, seconds) in [("statement_timeout", 7.0), ("lock_timeout", 5.0), ("idle_session_timeout", 540.0)] {
+        agent.wait_series(&series("pharos_postgres_setting", server.port(), &[("setting", name)]), |value| value == seconds).await;
+    }
+    // Where the session must bring its limits along, nothing is shown in their place.
+    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} SET idle_session_timeout = '1ms'")).await.unwrap();
+    setup.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
+    agent.wait_metrics(|metrics| !metrics.contains("setting=\"statement_timeout\"") && metrics.contains("setting=\"work_mem\"")).await;
+    assert_eq!(agent.series(&series("pharos_postgres_setting_changes_total", server.port(), &[])).await, Some(0.0));
+}
+
+async fn roles(server: &PostgresServer) {
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    for statement in [
+        "CREATE ROLE monitoring NOLOGIN IN ROLE pg_monitor",
+        "CREATE ROLE v_1 LOGIN NOINHERIT IN ROLE monitoring",
+        "ALTER ROLE v_1 SET role = 'monitoring'",
+        "CREATE ROLE nothing NOLOGIN",
+        "CREATE ROLE v_2 LOGIN IN ROLE pg_monitor, nothing",
+        "ALTER ROLE v_2 SET role = 'nothing'",
+    ] {
+        setup.run(statement).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_that_is_preset_stays_unless_it_takes_rights_away() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    roles(&server).await;
+    for (login, role) in [("v_1", "monitoring"), ("v_2", "v_2"), (MONITORING_ROLE, MONITORING_ROLE)] {
+        let session = open(&connector(&server.url(login, "postgres"), TlsConfig::default(), &tasks), login).await;
+        assert_eq!((session.login(), session.role(), session.reads_all_stats()), (login, role, true));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_agents_own_sessions_count_nowhere_under_whatever_role_and_another_agents_do() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    roles(&server).await;
+    let first = TestAgent::start_with(&config(&server.url("v_1", "postgres")), Vec::new()).await;
+    first.wait_part(&part_name(&server), |part| part["state"] == "ok").await;
+    let port = server.port();
+    let of_others = |metrics: &str, metric: &str| {
+        let lines = metrics.lines().filter(|line| line.starts_with(&format!("{metric}{{")));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    let encrypted = "pharos_postgres_sessions_encrypted";
+    let runs = format!("pharos_collect_runs_total{{server=\"127.0.0.1:{port}\",collector=\"encryption\"}}");
+    first.wait_series(&runs, |runs| runs >= 3.0).await;
+    let metrics = first.text("/metrics").await;
+    for metric in ["pharos_postgres_connections", "pharos_postgres_active_sessions", encrypted] {
+        assert_eq!(of_others(&metrics, metric), 0.0, "{metric}: {metrics}");
+    }
+    // The same role, the same name of the agent: another one all the same.
+    let second = TestAgent::start_with(&config(&server.url("v_1", "postgres")), Vec::new()).await;
+    second.wait_part(&part_name(&server), |part| part["state"] == "ok").await;
+    first.wait_metrics(|metrics| of_others(metrics, "pharos_postgres_connections") >= 1.0 && of_others(metrics, encrypted) >= 1.0).await;
+}
