@@ -16,7 +16,7 @@ use crate::collect::redis::RedisSource;
 use crate::collect::{Notebook, ServerTask, Source};
 use crate::config::Config;
 use crate::lifecycle::Lifecycle;
-use crate::postgres::{Connector, Places};
+use crate::postgres::{Connector, OddNames, Places};
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -44,6 +44,7 @@ impl Servers {
                     tasks: lifecycle.tasks().clone(),
                     stop: lifecycle.soft().clone(),
                     places: Places::default(),
+                    odd_names: OddNames::default(),
                 },
             }));
         }

@@ -13,6 +13,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use super::odd_names::OddNames;
 use super::refusal::{is_of_pooler, refusal_of};
 use super::session::{Session, options};
 use super::tls::{self, TlsError};
@@ -46,6 +47,7 @@ pub struct Connector {
     /// Cancelled when the agent ends: sessions that hang are then left behind.
     pub stop: CancellationToken,
     pub places: Places,
+    pub odd_names: OddNames,
 }
 
 /// The bound on sessions with one server, shared by everybody who opens them.
@@ -202,7 +204,8 @@ impl Connector {
         };
         let sign = format!("{:016x}", fastrand::u64(..));
         let (client, open) = self.client(&encryption, &sign, place).await?;
-        Session::start(client, open, encryption, &self.collect, self.tasks.clone(), &sign).await
+        let session = Session::start(client, open, encryption, &self.collect, self.tasks.clone(), &sign).await?;
+        Ok(session.with_odd_names(self.odd_names.clone()))
     }
 
     async fn client(&self, encryption: &Encryption, sign: &str, place: OwnedSemaphorePermit) -> Result<(Client, DropGuard), ConnectError> {

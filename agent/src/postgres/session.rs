@@ -8,14 +8,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::budget::{Cost, Meter};
+use pharos_model::server_text::Encoding;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, NoTls, Row, Statement};
+use tokio_postgres::{CancelToken, Client, NoTls, Statement};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connect::{ConnectError, Encryption, pooler_or};
+use super::odd_names::OddNames;
+use super::row::Row;
 use crate::config::collect::CollectConfig;
 
 /// The oldest and the newest major version whose views the collectors know.
@@ -42,17 +45,18 @@ pub struct Session {
     statement_timeout: Duration,
     version_num: u32,
     version: String,
-    /// Whether the role sees other roles' statistics (pg_read_all_stats, part of pg_monitor).
-    reads_all_stats: bool,
     role: String,
     /// Which cluster answers; none where the role may not know.
     system_identifier: Option<String>,
     /// When the postmaster started, microseconds since 1970, and of which cluster: a restart begins a new epoch of counters, and so does
     /// another cluster behind the same address.
     epoch: u64,
+    /// Of the texts inside this datname; none for UTF-8, and where bytes are any.
+    encoding: Option<Encoding>,
+    odd_names: OddNames,
     meter: Mutex<Meter>,
     /// Statements that the server keeps planned, by their SQL.
-    planned: Mutex<HashMap<&'static str, Statement>>,
+    planned: Mutex<HashMap<String, Statement>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +79,7 @@ impl QueryError {
                 Some("57014") => "statement-timeout",
                 Some("55P03") => "lock-timeout",
                 Some("42501") => "privilege",
+                Some("22021" | "22P05") => "encoding",
                 Some("57P01" | "57P02" | "57P03") => "closed",
                 _ => "query",
             },
@@ -129,7 +134,6 @@ impl Session {
         let session = Self {
             version_num: row.try_get::<_, i32>("version_num").map_err(setup)?.unsigned_abs(),
             version: row.try_get("version").map_err(setup)?,
-            reads_all_stats: row.try_get("reads_all_stats").map_err(setup)?,
             role: row.try_get("role").map_err(setup)?,
             epoch: started_at_us ^ system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default(),
             system_identifier,
@@ -139,6 +143,8 @@ impl Session {
             encryption,
             tasks,
             collector: "session",
+            encoding: Encoding::of_server(row.try_get("encoding").map_err(setup)?),
+            odd_names: OddNames::default(),
             until: Instant::now() + collect.deadline,
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
@@ -149,6 +155,12 @@ impl Session {
             return Err(ConnectError::TooOld(session.version));
         }
         Ok(session)
+    }
+
+    /// Shares what is logged of names with the other sessions with the server.
+    pub(super) fn with_odd_names(mut self, odd_names: OddNames) -> Self {
+        self.odd_names = odd_names;
+        self
     }
 
     /// The server's major version: 17.
@@ -171,8 +183,9 @@ impl Session {
         &self.role
     }
 
-    pub fn reads_all_stats(&self) -> bool {
-        self.reads_all_stats
+    /// Whether names in this datname have an encoding of their own, so that SQL with a name of other letters does not find the thing.
+    pub fn is_encoded(&self) -> bool {
+        self.encoding.is_some()
     }
 
     /// Which cluster answers; none where the role may not know.
@@ -205,12 +218,12 @@ impl Session {
         let asked = Instant::now();
         let answer = self.within(self.client.query_typed(&sql, parameters)).await;
         self.charge(asked, &answer);
-        answer
+        answer.map(|rows| self.read(rows))
     }
 
     /// Runs one statement as [`query`](Self::query) does, and has it planned only once. For what is asked so often that planning would
     /// cost more than running.
-    pub async fn query_planned(&self, sql: &'static str) -> Result<Vec<Row>, QueryError> {
+    pub async fn query_planned(&self, sql: &str) -> Result<Vec<Row>, QueryError> {
         let asked = Instant::now();
         let answer = self.within(async {
             let known = self.planned().get(sql).cloned();
@@ -218,7 +231,7 @@ impl Session {
                 Some(statement) => statement,
                 None => {
                     let statement = self.client.prepare_typed(&marked(sql, self.collector), &[]).await?;
-                    self.planned().insert(sql, statement.clone());
+                    self.planned().insert(sql.to_owned(), statement.clone());
                     statement
                 }
             };
@@ -226,15 +239,19 @@ impl Session {
         });
         let answer = answer.await;
         self.charge(asked, &answer);
-        answer
+        answer.map(|rows| self.read(rows))
     }
 
-    fn planned(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
+    fn read(&self, rows: Vec<tokio_postgres::Row>) -> Vec<Row> {
+        rows.into_iter().map(|row| Row::new(row, self.encoding, &self.odd_names)).collect()
+    }
+
+    fn planned(&self) -> MutexGuard<'_, HashMap<String, Statement>> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waiting for somebody's lock is not work.
-    fn charge(&self, asked: Instant, answer: &Result<Vec<Row>, QueryError>) {
+    fn charge(&self, asked: Instant, answer: &Result<Vec<tokio_postgres::Row>, QueryError>) {
         let waited = answer.as_ref().is_err_and(|err| err.reason() == "lock-timeout");
         match answer {
             _ if waited => self.meter().count(),
@@ -313,7 +330,7 @@ async fn system_identifier(client: &Client) -> Option<String> {
 fn settings(collect: &CollectConfig) -> String {
     format!(
         "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}; \
-         SET default_transaction_read_only = on; SET jit = off; SET DateStyle = ISO",
+         SET default_transaction_read_only = on; SET jit = off; SET DateStyle = ISO; SET client_encoding = SQL_ASCII",
         collect.lock_timeout.as_millis(),
         set_statement_timeout(collect.statement_timeout),
         collect.deadline.as_millis(),

@@ -4,4 +4,4 @@ SELECT current_setting('server_version_num')::int4 AS version_num,
        current_setting('server_version') AS version,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started_at_us,
        current_user::text AS role,
-       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stats
+       current_setting('server_encoding') AS encoding

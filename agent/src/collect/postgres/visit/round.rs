@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
+use pharos_model::privilege::sql::identifier;
 use pharos_model::visits::{Patience, resume};
 use tokio::time::Instant;
 
@@ -95,6 +96,8 @@ pub struct Itinerary {
 #[derive(Debug, Clone)]
 struct Other {
     datname: String,
+    /// Whether the name holds bytes that are no text, and is shown in another way.
+    is_escaped: bool,
     may_connect: bool,
 }
 
@@ -154,14 +157,16 @@ impl Going {
             let failure = failure.clone();
             return self.fail_rest(&failure);
         }
-        let Some(Other { datname, may_connect }) = self.left.pop_front() else { return };
+        let Some(Other { datname, is_escaped, may_connect }) = self.left.pop_front() else { return };
+        if is_escaped {
+            let why = "its name is not UTF-8, so no session can ask for it; from a datname of the encoding in which the name was made, \
+                       run: ALTER DATABASE ... RENAME TO ...";
+            return self.fail(&datname, &Failure { why: why.to_owned(), reason: "unsupported" });
+        }
         if !may_connect {
-            let role = connector.address.user.replace('"', "\"\"");
-            let why = format!(
-                "role `{}` may not connect to it; run: GRANT CONNECT ON DATABASE \"{}\" TO \"{role}\"",
-                connector.address.user,
-                datname.replace('"', "\"\"")
-            );
+            let role = &connector.address.user;
+            let (name, grantee) = (identifier(&datname), identifier(role));
+            let why = format!("role `{role}` may not connect to it; run: GRANT CONNECT ON DATABASE {name} TO {grantee}");
             return self.fail(&datname, &Failure { why, reason: "unsupported" });
         }
         let connector = connector.to(&datname);
@@ -221,7 +226,8 @@ async fn list(session: &Session, home: &str) -> Result<(Vec<Other>, BTreeSet<u32
         numbers.insert(fields.field("oid")?);
         let datname = fields.text("datname")?;
         if datname != home {
-            others.push(Other { datname: datname.to_owned(), may_connect: fields.field("may_connect")? });
+            let is_escaped = fields.is_escaped("datname");
+            others.push(Other { datname: datname.to_owned(), is_escaped, may_connect: fields.field("may_connect")? });
         }
     }
     others.sort_by(|a, b| a.datname.cmp(&b.datname));
