@@ -1,5 +1,7 @@
 //! `pharos doctor` on real servers: what it misses is what is missing, and its script, fed to psql as it is, mends all of it.
 
+mod attacks;
+
 use std::path::Path;
 use std::process::Stdio;
 

@@ -5,7 +5,7 @@
 //!
 //! - `tidy`: rules of the source tree.
 //! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
-//! - `collect`, `activity`, `statements`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
+//! - `collect`, `activity`, `statements`, `sessions`, `privileges`, `encodings`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `catalogue`: the facts of a whole server, each brought about.
 //! - `visits`: what is read inside every datname.
 //! - `topology`: databases of several servers, through failovers, split brains and replaced clusters.
@@ -44,6 +44,7 @@ mod disk_faults;
 mod doctor;
 mod durability;
 mod egress;
+mod encodings;
 mod faults;
 mod findings;
 mod flood;
@@ -58,6 +59,7 @@ mod migration;
 mod plugin_files;
 mod plugins;
 mod pooler;
+mod privileges;
 mod receivers;
 mod refusals;
 mod relays;

@@ -3,7 +3,7 @@
 use pharos::config::collect::CollectConfig;
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, SUPERUSER};
-use pharos::postgres::{Connector, Places};
+use pharos::postgres::{Connector, OddNames, Places};
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +23,7 @@ fn connector(url: &str, tasks: &TaskTracker) -> Connector {
         tasks: tasks.clone(),
         stop: CancellationToken::new(),
         places: Places::default(),
+        odd_names: OddNames::default(),
     }
 }
 

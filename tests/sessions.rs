@@ -10,7 +10,7 @@ use std::time::Duration;
 use pharos::config::collect::CollectConfig;
 use pharos::config::database::{TlsConfig, TlsMode};
 use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, TlsFiles};
-use pharos::postgres::{ConnectError, Connector, Places, Session};
+use pharos::postgres::{ConnectError, Connector, OddNames, Places, Session};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,6 +33,7 @@ pub fn connector(url: &str, tls: TlsConfig, tasks: &TaskTracker) -> Connector {
         tasks: tasks.clone(),
         stop: CancellationToken::new(),
         places: Places::default(),
+        odd_names: OddNames::default(),
     }
 }
 
@@ -117,7 +118,7 @@ async fn the_agent_has_at_most_two_sessions() {
 
 async fn setting(session: &Session, name: &str) -> String {
     let rows = session.query(&format!("SELECT current_setting('{name}') AS value"), &[]).await.expect("PostgreSQL answers");
-    rows[0].get("value")
+    rows[0].get("value").expect("a text")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -225,7 +226,7 @@ async fn tls_is_checked_as_far_as_its_mode_says() {
     let ca = files.path().join("ca.crt");
     let is_encrypted = async |session: Session| {
         let rows = session.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap();
-        rows[0].get::<_, bool>("ssl")
+        rows[0].get::<bool>("ssl").unwrap()
     };
     for (host, mode, ca) in [
         ("localhost", TlsMode::VerifyFull, Some(ca.as_path())),

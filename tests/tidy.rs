@@ -27,7 +27,7 @@ const LAYERS: [&[&str]; 8] = [
 const CONFIG_GROUND: [&str; 3] = ["problem", "secret", "shape"];
 
 /// What the model is built from, its tests aside.
-const MODEL_DEPENDENCIES: [&str; 5] = ["regex", "serde", "sha2", "thiserror", "toml"];
+const MODEL_DEPENDENCIES: [&str; 6] = ["encoding_rs", "regex", "serde", "sha2", "thiserror", "toml"];
 
 /// What would make a judgement depend on more than its arguments.
 const IMPURE: [&str; 8] = ["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread", "Instant", "SystemTime"];

@@ -5,7 +5,7 @@
 //! [`notification`] (what they are told), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
 //! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`topology`], [`unused_indexes`], [`sequences`], [`settings`],
 //! [`resets`] and [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote,
-//! [`text`] makes strangers' words safe to show.
+//! [`text`] makes strangers' words safe to show, [`server_text`] shows bytes of a server as text.
 //!
 //! Invariant: nothing here reads a clock, a file, the environment or the network. Time is an argument, so that every judgement can be
 //! tested in milliseconds and replayed.
@@ -32,6 +32,7 @@ pub mod replay_lag;
 pub mod resets;
 pub mod rule_case;
 pub mod sequences;
+pub mod server_text;
 pub mod settings;
 pub mod snapshot;
 pub mod statements;

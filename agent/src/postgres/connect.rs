@@ -15,6 +15,7 @@ use tracing::debug;
 
 use super::certificate::CertificateProblem;
 use super::contact::Contact;
+use super::odd_names::OddNames;
 use super::refusal::{Refusal, RefusalReason, excess, is_of_pooler, refusal_of, rustls_error, unreached};
 use super::session::{Opened, Session, Way};
 use super::setup;
@@ -50,6 +51,7 @@ pub struct Connector {
     /// Cancelled when the agent ends: sessions that hang are then left behind.
     pub stop: CancellationToken,
     pub places: Places,
+    pub odd_names: OddNames,
 }
 
 /// The bound on sessions with one server, shared by everybody who opens them.
@@ -246,7 +248,8 @@ impl Connector {
         let options = setup::options(&sign, guard.as_deref());
         let begun = async {
             let opened = self.client(encryption, options, place, verdict.clone()).await?;
-            Session::start(opened, &self.collect, self.tasks.clone(), &sign, is_guarded).await
+            let session = Session::start(opened, &self.collect, self.tasks.clone(), &sign, is_guarded).await?;
+            Ok(session.with_odd_names(self.odd_names.clone()))
         };
         // Of a server that sent too much, the library only knows that its session ended.
         let session = begun.await;

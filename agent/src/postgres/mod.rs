@@ -5,7 +5,9 @@
 mod certificate;
 mod connect;
 mod contact;
+mod odd_names;
 mod refusal;
+mod row;
 mod session;
 mod setup;
 mod tls;
@@ -13,7 +15,9 @@ mod wire;
 
 pub use certificate::CertificateProblem;
 pub use connect::{ConnectError, Connector, Places};
+pub use odd_names::OddNames;
 pub use refusal::RefusalReason;
+pub use row::{Row, Value};
 pub use session::{QueryError, Session, Versioned};
 pub use setup::{GUARDS, MARK};
 pub use tls::TlsError;

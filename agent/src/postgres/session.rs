@@ -9,17 +9,20 @@ use std::time::Duration;
 
 use pharos_model::budget::{Cost, Meter};
 use pharos_model::intake::Excess;
+use pharos_model::server_text::Encoding;
 use tokio::time::Instant;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, Row, Statement};
+use tokio_postgres::{CancelToken, Client, Statement};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connect::ConnectError;
 use super::contact::Contact;
+use super::odd_names::OddNames;
 use super::refusal::excess;
+use super::row::Row;
 use super::setup::{self, marked, set_statement_timeout};
 use super::wire::{self, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
@@ -69,8 +72,6 @@ pub struct Session {
     statement_timeout: Duration,
     version_num: u32,
     version: String,
-    /// Whether the role sees other roles' statistics (pg_read_all_stats, part of pg_monitor).
-    reads_all_stats: bool,
     role: String,
     /// The role that logged in; a preset may have made it another one.
     login: String,
@@ -79,9 +80,12 @@ pub struct Session {
     /// When the postmaster started, microseconds since 1970, and of which cluster: a restart begins a new epoch of counters, and so does
     /// another cluster behind the same address.
     epoch: u64,
+    /// Of the texts inside this datname; none for UTF-8, and where bytes are any.
+    encoding: Option<Encoding>,
+    odd_names: OddNames,
     meter: Mutex<Meter>,
     /// Statements that the server keeps planned, by their SQL.
-    planned: Mutex<HashMap<&'static str, Statement>>,
+    planned: Mutex<HashMap<String, Statement>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -173,7 +177,6 @@ impl Session {
         Ok(Self {
             version_num: answer.version_num,
             version: answer.version,
-            reads_all_stats: answer.reads_all_stats,
             role: answer.role,
             login: answer.login,
             epoch: answer.started_at_us ^ answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default(),
@@ -186,12 +189,20 @@ impl Session {
             way,
             tasks,
             collector: "session",
+            encoding: answer.encoding,
+            odd_names: OddNames::default(),
             until: Instant::now() + collect.deadline,
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
             meter: Mutex::new(Meter::new(shortest)),
             planned: Mutex::default(),
         })
+    }
+
+    /// Shares what is logged of names with the other sessions with the server.
+    pub(super) fn with_odd_names(mut self, odd_names: OddNames) -> Self {
+        self.odd_names = odd_names;
+        self
     }
 
     /// The server's major version: 17.
@@ -225,8 +236,9 @@ impl Session {
         self.is_guarded
     }
 
-    pub fn reads_all_stats(&self) -> bool {
-        self.reads_all_stats
+    /// Whether names in this datname have an encoding of their own, so that SQL with a name of other letters does not find the thing.
+    pub fn is_encoded(&self) -> bool {
+        self.encoding.is_some()
     }
 
     /// Which cluster answers; none where the role may not know.
@@ -259,12 +271,12 @@ impl Session {
         let asked = Instant::now();
         let answer = self.within(self.client.query_typed(&sql, parameters)).await;
         self.charge(asked, &answer);
-        answer
+        answer.map(|rows| self.read(rows))
     }
 
     /// Runs one statement as [`query`](Self::query) does, and has it planned only once. For what is asked so often that planning would
     /// cost more than running.
-    pub async fn query_planned(&self, sql: &'static str) -> Result<Vec<Row>, QueryError> {
+    pub async fn query_planned(&self, sql: &str) -> Result<Vec<Row>, QueryError> {
         let asked = Instant::now();
         let answer = self.within(async {
             let known = self.planned().get(sql).cloned();
@@ -272,7 +284,7 @@ impl Session {
                 Some(statement) => statement,
                 None => {
                     let statement = self.client.prepare_typed(&marked(sql, self.collector), &[]).await?;
-                    self.planned().insert(sql, statement.clone());
+                    self.planned().insert(sql.to_owned(), statement.clone());
                     statement
                 }
             };
@@ -280,15 +292,19 @@ impl Session {
         });
         let answer = answer.await;
         self.charge(asked, &answer);
-        answer
+        answer.map(|rows| self.read(rows))
     }
 
-    fn planned(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
+    fn read(&self, rows: Vec<tokio_postgres::Row>) -> Vec<Row> {
+        rows.into_iter().map(|row| Row::new(row, self.encoding, &self.odd_names)).collect()
+    }
+
+    fn planned(&self) -> MutexGuard<'_, HashMap<String, Statement>> {
         self.planned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waiting for somebody's lock is not work.
-    fn charge(&self, asked: Instant, answer: &Result<Vec<Row>, QueryError>) {
+    fn charge(&self, asked: Instant, answer: &Result<Vec<tokio_postgres::Row>, QueryError>) {
         let waited = answer.as_ref().is_err_and(|err| err.reason() == "lock-timeout");
         match answer {
             _ if waited => self.meter().count(),

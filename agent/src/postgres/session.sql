@@ -4,7 +4,7 @@ SELECT current_setting('server_version_num')::int4 AS version_num,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started_at_us,
        current_user::text AS role,
        session_user::text AS login,
-       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stats,
+       current_setting('server_encoding') AS encoding,
        (SELECT count(*) FILTER (WHERE pg_has_role(session_user, r.oid, 'USAGE')) > count(*) FILTER (WHERE pg_has_role(current_user, r.oid, 'USAGE'))
         FROM pg_roles r
         WHERE r.rolname IN ('pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_stat_scan_tables')) AS login_has_more

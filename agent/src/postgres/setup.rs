@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use pharos_model::server_text::Encoding;
 use tokio_postgres::{Client, Row};
 
 use super::connect::ConnectError;
@@ -78,7 +79,9 @@ pub(super) fn settings(collect: &CollectConfig, major: u32) -> String {
     format!("{limits}{settings}{since_17}")
 }
 
-const SETTINGS: [(&str, &str); 15] = [
+const SETTINGS: [(&str, &str); 16] = [
+    // The server neither converts nor checks what it sends: one name in another encoding would cost a whole answer.
+    ("client_encoding", "SQL_ASCII"),
     ("default_transaction_read_only", "on"),
     // Serializable is refused on a standby, and on a primary it waits where it is deferrable.
     ("default_transaction_isolation", "'read committed'"),
@@ -115,7 +118,8 @@ pub(super) struct Introduction {
     pub system_identifier: Option<String>,
     pub role: String,
     pub login: String,
-    pub reads_all_stats: bool,
+    /// What the names of the datname are encoded in.
+    pub encoding: Option<Encoding>,
 }
 
 pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectError> {
@@ -134,7 +138,7 @@ pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectEr
             system_identifier,
             role: row.try_get("role")?,
             login: row.try_get("login")?,
-            reads_all_stats: row.try_get("reads_all_stats")?,
+            encoding: Encoding::of_server(row.try_get("encoding")?),
         })
     };
     read().map_err(ConnectError::of_setup)

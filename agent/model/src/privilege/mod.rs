@@ -5,10 +5,11 @@
 //! with `pg_read_all_data`, which opens every table.
 
 mod script;
+pub mod sql;
 #[cfg(test)]
 mod tests;
 
-pub use script::{Datname, script};
+pub use script::{Datname, membership, script};
 
 /// The columns of pg_statistic that bloat is estimated from: how wide and how often null a column is. None of them holds a value of it.
 pub const STATISTIC_COLUMNS: [&str; 6] = ["starelid", "staattnum", "stainherit", "stanullfrac", "stawidth", "stadistinct"];
@@ -62,7 +63,7 @@ const fn entry(need: Need, parts: &'static [&'static str], without: &'static str
 pub const NEEDS: [Entry; 15] = [
     entry(Need::Stats, &["activity", "locks", "horizon", "limits", "encryption"], "what other roles' sessions do"),
     entry(Need::Stats, &["statements"], "other roles' statements"),
-    entry(Need::Stats, &["replication", "subscriptions"], "what standbys and subscriptions report"),
+    entry(Need::Stats, &["replication"], "what standbys report"),
     entry(Need::Stats, &["progress", "autovacuum"], "what other roles' commands are at"),
     entry(Need::Stats, &["sizes"], "the sizes of datnames and tablespaces that are not the role's"),
     entry(Need::Settings, &["settings", "statements"], "settings that only superusers see"),
@@ -90,16 +91,35 @@ pub struct ServerLacks {
     pub datname: String,
     pub statements_available: bool,
     pub statements_schema: Option<String>,
-    /// Every datname, and whether the role may connect to it.
-    pub datnames: Vec<(String, bool)>,
+    /// Whether the session's datname has a schema `public`, where extensions go.
+    pub has_public: bool,
+    pub datnames: Vec<KnownDatname>,
+}
+
+/// A datname of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownDatname {
+    pub name: String,
+    /// Whether the name holds bytes that are no text: no session can ask for it, and no SQL can name it.
+    pub is_escaped: bool,
+    pub may_connect: bool,
 }
 
 /// What it lacks in one datname.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatnameLacks {
     pub needs: Vec<Need>,
-    /// Schema and owner of sequences whose values it does not see.
-    pub sequences: Vec<(String, String)>,
+    /// Where the sequences are whose values it does not see.
+    pub sequences: Vec<SequencesOf>,
+    /// Whether a name among these holds bytes that are no text, so that SQL has to find it itself.
+    pub has_escaped: bool,
+}
+
+/// The sequences of one schema that were made by one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequencesOf {
+    pub schema: String,
+    pub owner: String,
 }
 
 /// What a part is without what is lacking.

@@ -1,10 +1,13 @@
 //! What a superuser runs in psql, so that nothing is missing any more: the least that does it.
 //!
-//! Every statement may be run again. Names come from the server and may hold anything, so none of them stands in a comment.
+//! Every statement may be run again. Names come from the server and may hold anything, so none of them stands in a comment, and none is
+//! printed as a terminal would obey it. Whoever owns a datname decides how a session in it begins: its search_path, its role, its encoding.
+//! So nothing is looked up by a bare name, and after each \connect the session is set up again before anything else happens in it.
 
 use std::fmt::Write as _;
 
-use super::{DatnameLacks, Need, STATISTIC_COLUMNS, ServerLacks};
+use super::sql::{identifier, literal};
+use super::{DatnameLacks, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
 
 /// A datname, and what is known of it.
 pub struct Datname {
@@ -13,18 +16,28 @@ pub struct Datname {
     pub lacks: Option<DatnameLacks>,
 }
 
+/// Before anything is read: how psql and the server take the bytes of the script, and where names are looked up.
+const SETUP: &str = "\\encoding UTF8\nSET search_path = pg_catalog, pg_temp;\n";
+/// The role that began, whatever role the datname presets. RESET ROLE would go back to that one.
+const ROLE: &str = "SELECT current_user AS pharos_runs_as \\gset\n";
+const AGAIN: &str = "SET ROLE :\"pharos_runs_as\";\nSET default_transaction_read_only = off;\n";
+
 /// The script for a server where `role` lacks this, if it lacks anything.
 pub fn script(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname]) -> Option<String> {
-    let role = identifier(role);
     let mut body = String::new();
-    membership(&mut body, &role, major, server);
+    if [Need::Stats, Need::Settings, Need::Files].iter().any(|need| server.needs.contains(need)) {
+        for grant in membership(role, major, server.inherits) {
+            let _ = writeln!(body, "{grant};");
+        }
+    }
+    let role = identifier(role);
     for datname in datnames.iter().filter(|datname| datname.lacks.is_none()) {
         let _ = writeln!(body, "GRANT CONNECT ON DATABASE {} TO {role};", identifier(&datname.name));
     }
     for datname in datnames {
         let statements = in_datname(&role, server, datname);
         if !statements.is_empty() {
-            let _ = write!(body, "\n{}{statements}", connect(&datname.name));
+            let _ = write!(body, "\n{}{SETUP}{AGAIN}{statements}", connect(&datname.name));
         }
     }
     advice(&mut body, server);
@@ -33,19 +46,18 @@ pub fn script(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname]
     } else {
         "-- Run it in psql as a superuser, more than once if you like.\n"
     };
-    (!body.is_empty()).then(|| format!("{place}\\set ON_ERROR_STOP on\n{body}"))
+    // Each grant is there before the next \connect, whatever a psqlrc says of transactions.
+    (!body.is_empty()).then(|| format!("{place}\\set ON_ERROR_STOP on\n\\set AUTOCOMMIT on\n{SETUP}{ROLE}{body}"))
 }
 
-/// pg_monitor sees statistics, settings and names of files of everybody, and no row of any table.
-fn membership(body: &mut String, role: &str, major: u32, server: &ServerLacks) {
-    if ![Need::Stats, Need::Settings, Need::Files].iter().any(|need| server.needs.contains(need)) {
-        return;
-    }
+/// What makes a role see statistics, settings and names of files of everybody, and no row of any table.
+pub fn membership(role: &str, major: u32, inherits: bool) -> Vec<String> {
+    let role = identifier(role);
     // A role with NOINHERIT is a member without having anything of it; from 16 on each membership says so itself.
-    let inherited = if server.inherits || major < 16 { "" } else { " WITH INHERIT TRUE" };
-    let _ = writeln!(body, "GRANT pg_monitor TO {role}{inherited};");
-    if !server.inherits && major < 16 {
-        let _ = writeln!(body, "ALTER ROLE {role} INHERIT;");
+    match (inherits, major) {
+        (true, _) => vec![format!("GRANT pg_monitor TO {role}")],
+        (false, 16..) => vec![format!("GRANT pg_monitor TO {role} WITH INHERIT TRUE")],
+        (false, _) => vec![format!("GRANT pg_monitor TO {role}"), format!("ALTER ROLE {role} INHERIT")],
     }
 }
 
@@ -63,8 +75,8 @@ fn in_datname(role: &str, server: &ServerLacks, datname: &Datname) -> String {
     }
     if needs(Need::Sequences) {
         text.push_str("-- For sequences that run out: those there are, and those that are added later.\n");
-        match &datname.lacks {
-            Some(lacks) => lacks.sequences.iter().for_each(|(schema, owner)| sequences(&mut text, role, schema, owner)),
+        match datname.lacks.as_ref().filter(|lacks| !lacks.has_escaped) {
+            Some(lacks) => lacks.sequences.iter().for_each(|of| sequences(&mut text, role, of)),
             None => text.push_str(&unseen_sequences(role)),
         }
     }
@@ -74,20 +86,26 @@ fn in_datname(role: &str, server: &ServerLacks, datname: &Datname) -> String {
 fn statements_extension(text: &mut String, role: &str, server: &ServerLacks) {
     let needs = |need| server.needs.contains(&need);
     if needs(Need::StatementsExtension) && !needs(Need::StatementsLibrary) && server.statements_available {
-        text.push_str("CREATE EXTENSION IF NOT EXISTS pg_stat_statements;\n");
+        // Named, since it would go where search_path leads.
+        text.push_str(if server.has_public {
+            "CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public;\n"
+        } else {
+            "-- This datname has no schema public, so choose one that the role may use:\n\
+             -- CREATE EXTENSION pg_stat_statements SCHEMA ...;\n"
+        });
     }
     if let Some(schema) = server.statements_schema.as_ref().filter(|_| needs(Need::StatementsSchema)) {
         let _ = writeln!(text, "GRANT USAGE ON SCHEMA {} TO {role};", identifier(schema));
     }
 }
 
-fn sequences(text: &mut String, role: &str, schema: &str, owner: &str) {
+fn sequences(text: &mut String, role: &str, SequencesOf { schema, owner }: &SequencesOf) {
     let (schema, owner) = (identifier(schema), identifier(owner));
     let _ = writeln!(text, "GRANT SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO {role};");
     let _ = writeln!(text, "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema}\n  GRANT SELECT ON SEQUENCES TO {role};");
 }
 
-/// Written where they are found, since their names are not known here.
+/// Written where they are found, since their names are not known here or are no text.
 fn unseen_sequences(role: &str) -> String {
     let role = literal(role);
     format!(
@@ -98,8 +116,9 @@ fn unseen_sequences(role: &str) -> String {
          'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, {role})\n\
          FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner\n      \
          FROM pg_catalog.pg_class c\n      \
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace\n      \
-         WHERE c.relkind = 'S' AND c.relpersistence <> 't') s\n\
+         JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace\n      \
+         WHERE c.relkind OPERATOR(pg_catalog.=) 'S'\n        \
+         AND c.relpersistence OPERATOR(pg_catalog.<>) 't') s\n\
          \\gexec\n"
     )
 }
@@ -121,7 +140,10 @@ fn advice(body: &mut String, server: &ServerLacks) {
         (Need::Counts, "track_counts", "nothing is counted and autovacuum does not run"),
     ] {
         if needs(need) {
-            let _ = writeln!(body, "\n-- While this is off, {off}:\n-- ALTER SYSTEM SET {setting} = on;\n-- SELECT pg_reload_conf();");
+            let _ = writeln!(
+                body,
+                "\n-- While this is off, {off}:\n-- ALTER SYSTEM SET {setting} = on;\n-- SELECT pg_catalog.pg_reload_conf();"
+            );
         }
     }
 }
@@ -134,13 +156,4 @@ fn connect(datname: &str) -> String {
     // What psql reads there is a connection string if it looks like one, and ends with its line; a quoted variable is taken as it is.
     let value: String = datname.chars().flat_map(|char| matches!(char, '\'' | '\\').then_some('\\').into_iter().chain([char])).collect();
     format!("SELECT {} AS pharos_datname \\gset\n\\connect -reuse-previous=on :\"pharos_datname\"\n", literal(&format!("dbname='{value}'")))
-}
-
-fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Holds whatever standard_conforming_strings says.
-fn literal(text: &str) -> String {
-    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use super::{Datname, DatnameLacks, NEEDS, Need, ServerLacks, script, without};
+use super::{Datname, DatnameLacks, NEEDS, Need, SequencesOf, ServerLacks, script, without};
 
 const MONITOR: [Need; 3] = [Need::Stats, Need::Settings, Need::Files];
 
@@ -14,13 +14,15 @@ fn server(needs: &[Need]) -> ServerLacks {
         datname: "postgres".to_owned(),
         statements_available: true,
         statements_schema: None,
+        has_public: true,
         datnames: Vec::new(),
     }
 }
 
 fn datname(name: &str, needs: &[Need], sequences: &[(&str, &str)]) -> Datname {
-    let sequences = sequences.iter().map(|(schema, owner)| ((*schema).to_owned(), (*owner).to_owned())).collect();
-    Datname { name: name.to_owned(), lacks: Some(DatnameLacks { needs: needs.to_vec(), sequences }) }
+    let sequences =
+        sequences.iter().map(|(schema, owner)| SequencesOf { schema: (*schema).to_owned(), owner: (*owner).to_owned() }).collect();
+    Datname { name: name.to_owned(), lacks: Some(DatnameLacks { needs: needs.to_vec(), sequences, has_escaped: false }) }
 }
 
 fn closed(name: &str) -> Datname {
@@ -52,17 +54,29 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
         expect![[r#"
             -- Run it in psql as a superuser, more than once if you like.
             \set ON_ERROR_STOP on
+            \set AUTOCOMMIT on
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SELECT current_user AS pharos_runs_as \gset
             GRANT pg_monitor TO "pharos";
             GRANT CONNECT ON DATABASE "hr" TO "pharos";
 
             \connect postgres
-            CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SET ROLE :"pharos_runs_as";
+            SET default_transaction_read_only = off;
+            CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "pharos";
 
             \connect app
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SET ROLE :"pharos_runs_as";
+            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
@@ -76,6 +90,10 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
               GRANT SELECT ON SEQUENCES TO "pharos";
 
             \connect hr
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SET ROLE :"pharos_runs_as";
+            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
@@ -88,8 +106,9 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
                      'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"pharos"')
             FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
                   FROM pg_catalog.pg_class c
-                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                  WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
+                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                  WHERE c.relkind OPERATOR(pg_catalog.=) 'S'
+                    AND c.relpersistence OPERATOR(pg_catalog.<>) 't') s
             \gexec
         "#]],
     );
@@ -104,11 +123,15 @@ fn a_role_that_inherits_nothing_gets_more_than_a_membership() {
         &lacks,
         &[],
         expect![[r#"
-        -- Run it in psql as a superuser, more than once if you like.
-        \set ON_ERROR_STOP on
-        GRANT pg_monitor TO "pharos";
-        ALTER ROLE "pharos" INHERIT;
-    "#]],
+            -- Run it in psql as a superuser, more than once if you like.
+            \set ON_ERROR_STOP on
+            \set AUTOCOMMIT on
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SELECT current_user AS pharos_runs_as \gset
+            GRANT pg_monitor TO "pharos";
+            ALTER ROLE "pharos" INHERIT;
+        "#]],
     );
     check(
         "pharos",
@@ -116,10 +139,14 @@ fn a_role_that_inherits_nothing_gets_more_than_a_membership() {
         &lacks,
         &[],
         expect![[r#"
-        -- Run it in psql as a superuser, more than once if you like.
-        \set ON_ERROR_STOP on
-        GRANT pg_monitor TO "pharos" WITH INHERIT TRUE;
-    "#]],
+            -- Run it in psql as a superuser, more than once if you like.
+            \set ON_ERROR_STOP on
+            \set AUTOCOMMIT on
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SELECT current_user AS pharos_runs_as \gset
+            GRANT pg_monitor TO "pharos" WITH INHERIT TRUE;
+        "#]],
     );
 }
 
@@ -132,21 +159,25 @@ fn what_needs_a_restart_or_a_decision_is_said_and_not_done() {
         &server(&needs),
         &[datname("postgres", &[], &[])],
         expect![[r#"
-        -- Run it in psql as a superuser, more than once if you like.
-        \set ON_ERROR_STOP on
+            -- Run it in psql as a superuser, more than once if you like.
+            \set ON_ERROR_STOP on
+            \set AUTOCOMMIT on
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SELECT current_user AS pharos_runs_as \gset
 
-        -- For statements, which needs a restart: add pg_stat_statements to
-        -- shared_preload_libraries (on Debian its files are in postgresql-contrib),
-        -- restart the server and ask again, for where to create the extension.
+            -- For statements, which needs a restart: add pg_stat_statements to
+            -- shared_preload_libraries (on Debian its files are in postgresql-contrib),
+            -- restart the server and ask again, for where to create the extension.
 
-        -- While this is off, nobody sees what sessions do:
-        -- ALTER SYSTEM SET track_activities = on;
-        -- SELECT pg_reload_conf();
+            -- While this is off, nobody sees what sessions do:
+            -- ALTER SYSTEM SET track_activities = on;
+            -- SELECT pg_catalog.pg_reload_conf();
 
-        -- While this is off, nothing is counted and autovacuum does not run:
-        -- ALTER SYSTEM SET track_counts = on;
-        -- SELECT pg_reload_conf();
-    "#]],
+            -- While this is off, nothing is counted and autovacuum does not run:
+            -- ALTER SYSTEM SET track_counts = on;
+            -- SELECT pg_catalog.pg_reload_conf();
+        "#]],
     );
 }
 
@@ -158,10 +189,14 @@ fn a_standby_is_granted_nothing_itself() {
         &ServerLacks { in_recovery: true, ..server(&[Need::Stats]) },
         &[],
         expect![[r#"
-        -- This server is a standby: run it on its primary, from where it comes here by itself.
-        \set ON_ERROR_STOP on
-        GRANT pg_monitor TO "pharos";
-    "#]],
+            -- This server is a standby: run it on its primary, from where it comes here by itself.
+            \set ON_ERROR_STOP on
+            \set AUTOCOMMIT on
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SELECT current_user AS pharos_runs_as \gset
+            GRANT pg_monitor TO "pharos";
+        "#]],
     );
 }
 
@@ -182,22 +217,31 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
         expect![[r#"
             -- Run it in psql as a superuser, more than once if you like.
             \set ON_ERROR_STOP on
+            \set AUTOCOMMIT on
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SELECT current_user AS pharos_runs_as \gset
             GRANT pg_monitor TO "ph""aros'; DROP TABLE t; --";
             GRANT CONNECT ON DATABASE "it's\" TO "ph""aros'; DROP TABLE t; --";
 
-            SELECT E'dbname=''two
-            \\\\! rm -rf /''' AS pharos_datname \gset
+            SELECT E'dbname=''two\u000A\\\\! rm -rf /''' AS pharos_datname \gset
             \connect -reuse-previous=on :"pharos_datname"
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SET ROLE :"pharos_runs_as";
+            SET default_transaction_read_only = off;
             GRANT USAGE ON SCHEMA "a""; DROP" TO "ph""aros'; DROP TABLE t; --";
             -- For sequences that run out: those there are, and those that are added later.
-            GRANT SELECT ON ALL SEQUENCES IN SCHEMA "x""
-            -- y" TO "ph""aros'; DROP TABLE t; --";
-            ALTER DEFAULT PRIVILEGES FOR ROLE "o'w\n" IN SCHEMA "x""
-            -- y"
+            GRANT SELECT ON ALL SEQUENCES IN SCHEMA U&"x""\000A-- y" TO "ph""aros'; DROP TABLE t; --";
+            ALTER DEFAULT PRIVILEGES FOR ROLE "o'w\n" IN SCHEMA U&"x""\000A-- y"
               GRANT SELECT ON SEQUENCES TO "ph""aros'; DROP TABLE t; --";
 
             SELECT E'dbname=''host=evil''' AS pharos_datname \gset
             \connect -reuse-previous=on :"pharos_datname"
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SET ROLE :"pharos_runs_as";
+            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
@@ -205,6 +249,10 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
 
             SELECT E'dbname=''it\\''s\\\\''' AS pharos_datname \gset
             \connect -reuse-previous=on :"pharos_datname"
+            \encoding UTF8
+            SET search_path = pg_catalog, pg_temp;
+            SET ROLE :"pharos_runs_as";
+            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
@@ -217,8 +265,9 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
                      'GRANT SELECT ON SEQUENCES TO %s', s.owner, s.nspname, E'"ph""aros''; DROP TABLE t; --"')
             FROM (SELECT DISTINCT n.nspname, pg_catalog.pg_get_userbyid(c.relowner) AS owner
                   FROM pg_catalog.pg_class c
-                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                  WHERE c.relkind = 'S' AND c.relpersistence <> 't') s
+                  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                  WHERE c.relkind OPERATOR(pg_catalog.=) 'S'
+                    AND c.relpersistence OPERATOR(pg_catalog.<>) 't') s
             \gexec
         "#]],
     );

@@ -1,6 +1,6 @@
 //! One server: connect, run every collector once, visit every datname, and ask what the role lacks.
 
-use pharos_model::privilege::{Datname, DatnameLacks, NEEDS, Need, ServerLacks, script, without};
+use pharos_model::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script, without};
 use pharos_model::snapshot::{Family, Table};
 
 use super::report::{PartReport, Refused, ServerReport, State};
@@ -47,8 +47,13 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
 /// Asks in every datname what is lacking there, one session at a time, and puts that beside what the visits said.
 async fn visit_all(source: &PostgresSource, server: &ServerLacks, visits: &Visits, report: &mut ServerReport) -> Vec<Datname> {
     let mut datnames = Vec::new();
-    for (name, connects) in &server.datnames {
-        let lacks = if *connects { lacks_in(source, name).await.map(Some) } else { Ok(None) };
+    for KnownDatname { name, is_escaped, may_connect } in &server.datnames {
+        if *is_escaped {
+            // The visits say why; a script could not name it.
+            report.parts.extend(visits.parts(name, &[]));
+            continue;
+        }
+        let lacks = if *may_connect { lacks_in(source, name).await.map(Some) } else { Ok(None) };
         let needs = match &lacks {
             Ok(Some(lacks)) => [server.needs.as_slice(), &lacks.needs].concat(),
             Ok(None) => vec![Need::Connect],

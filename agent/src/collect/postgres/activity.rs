@@ -12,8 +12,7 @@ use pharos_model::alert::Now;
 
 use self::connections::Totals;
 use self::history::History;
-use super::need_all_stats;
-use super::row::query;
+use super::rights::{Right, query};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
@@ -34,12 +33,18 @@ impl Activity {
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        need_all_stats(session)?;
         let noticed = if self.history.is_due(now) { self.history.sample(session, now).await? } else { Noticed::default() };
-        let groups = query(session, NAME, include_str!("sql/activity.sql")).await?;
-        let oldest = query(session, NAME, include_str!("sql/sessions.sql")).await?;
+        let groups = query(session, NAME, Right::Stats, include_str!("sql/activity.sql")).await?;
+        let oldest = query(session, NAME, Right::Stats, include_str!("sql/sessions.sql")).await?;
         let totals = Totals::read(&groups)?;
         let (history, waits, folded) = self.history.report();
+        if !totals.tracks_activities {
+            return Err(CollectError::Unsupported(
+                "track_activities is off, so the server does not know what sessions do; \
+                 run: ALTER SYSTEM SET track_activities = on; SELECT pg_catalog.pg_reload_conf()"
+                    .to_owned(),
+            ));
+        }
         let mut families = totals.families();
         families.extend(history);
         let tables = vec![connections::sessions(&oldest)?, waits];
@@ -48,7 +53,6 @@ impl Activity {
     }
 
     async fn sample(&mut self, session: &Session, now: Now) -> Result<Option<&'static str>, CollectError> {
-        need_all_stats(session)?;
         Ok(self.history.sample(session, now).await?.wants_locks_read().then_some("locks"))
     }
 }

@@ -2,13 +2,12 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{Family, Table};
-use tokio_postgres::Row;
+use pharos_model::snapshot::{Column, Family, Table};
 
-use super::need_all_stats;
-use super::row::{Columns, Fields, query_planned};
+use super::rights::{Right, query_planned};
+use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "autovacuum";
 
@@ -28,8 +27,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    need_all_stats(session)?;
-    let rows = query_planned(session, NAME, include_str!("sql/autovacuum.sql")).await?;
+    let rows = query_planned(session, NAME, Right::Stats, include_str!("sql/autovacuum.sql")).await?;
     let mut families = Vec::new();
     if let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) {
         families.extend(row.scalars(&COLUMNS)?);
@@ -49,12 +47,28 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
 }
 
 fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
+    let works: Vec<Option<Work<'_>>> = rows.texts("query")?.into_iter().map(|query| query.and_then(Work::of)).collect();
     let columns = vec![
         rows.integer("pid")?,
         rows.text("datname")?,
-        rows.text("relation")?,
+        Column::text("relation", works.iter().map(|work| work.as_ref().map(|work| work.relation))),
         rows.float("seconds", "seconds")?,
-        rows.boolean("is_wraparound")?,
+        Column::boolean("is_wraparound", works.iter().map(|work| Some(work.as_ref().is_some_and(|work| work.is_wraparound)))),
     ];
     Ok(Table::new("autovacuum_workers", columns))
+}
+
+/// What a worker says that it does: `autovacuum: VACUUM ANALYZE public.orders (to prevent wraparound)`.
+struct Work<'a> {
+    relation: &'a str,
+    is_wraparound: bool,
+}
+
+impl<'a> Work<'a> {
+    fn of(query: &'a str) -> Option<Self> {
+        let rest = query.strip_prefix("autovacuum: ")?;
+        let work = ["VACUUM ANALYZE ", "VACUUM ", "ANALYZE ", "BRIN summarize "].iter().find_map(|work| rest.strip_prefix(work))?;
+        let calm = work.strip_suffix(" (to prevent wraparound)");
+        Some(Self { relation: calm.unwrap_or(work), is_wraparound: calm.is_some() })
+    }
 }

@@ -9,11 +9,10 @@ use pharos_model::alert::Now;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
-use tokio_postgres::Row;
 
 use super::row::{Fields, other, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "database";
 
@@ -134,8 +133,11 @@ impl<'a> Datname<'a> {
             counters: [None; COUNTERS.len()],
             gauges: [None; GAUGES.len()],
         };
-        for (value, (_, column)) in datname.counters.iter_mut().zip(COUNTERS) {
-            *value = row.number(column)?;
+        // While track_counts is off they stand still, which is not the same as nothing happens.
+        if row.field("tracks_counts")? {
+            for (value, (_, column)) in datname.counters.iter_mut().zip(COUNTERS) {
+                *value = row.number(column)?;
+            }
         }
         for (value, (_, column, _)) in datname.gauges.iter_mut().zip(GAUGES) {
             *value = row.number(column)?;

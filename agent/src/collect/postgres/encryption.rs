@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
-use tokio_postgres::Row;
 
-use super::need_all_stats;
-use super::row::{Fields, query_planned};
+use super::rights::{Right, query_planned};
+use super::row::Fields;
 use crate::collect::{CollectError, Facts};
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "encryption";
 
@@ -19,8 +18,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    need_all_stats(session)?;
-    let rows = query_planned(session, NAME, include_str!("sql/encryption.sql")).await?;
+    let rows = query_planned(session, NAME, Right::Stats, include_str!("sql/encryption.sql")).await?;
     let groups = rows.iter().map(Group::read).collect::<Result<Vec<_>, _>>()?;
     // None of a kind is 0, and not nothing.
     let kinds = ["tls", "gss", "none"].into_iter().flat_map(|encryption| ["network", "local"].map(|origin| (encryption, origin)));

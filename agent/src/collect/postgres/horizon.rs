@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::snapshot::{FamiliesBuilder, Table};
-use tokio_postgres::Row;
 
-use super::need_all_stats;
+use super::rights::{self, Right};
 use super::row::{Columns, Fields, query_planned};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "horizon";
 
@@ -21,8 +20,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    need_all_stats(session)?;
-    let mut held = query_planned(session, NAME, include_str!("sql/horizon.sql")).await?;
+    let mut held = rights::query_planned(session, NAME, Right::Stats, include_str!("sql/horizon.sql")).await?;
     let prepared = query_planned(session, NAME, include_str!("sql/prepared.sql")).await?;
     let mut families = ages(&held)?.finish();
     for row in prepared.iter().map(|row| Fields::new(NAME, row)) {
@@ -31,7 +29,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
             ("pharos_postgres_prepared_transaction_age_max_seconds", "age_max"),
         ])?);
     }
-    held.sort_by_key(|row| std::cmp::Reverse(row.try_get::<_, i64>("age_transactions").unwrap_or(0)));
+    held.sort_by_key(|row| std::cmp::Reverse(row.get::<i64>("age_transactions").unwrap_or(0)));
     Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(NAME, &held))?], ..Facts::default() })
 }
 

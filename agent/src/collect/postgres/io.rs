@@ -7,12 +7,11 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
-use tokio_postgres::Row;
 
-use super::need_all_stats;
+use super::rights::{self, Right};
 use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::{Row, Session, Versioned};
 
 pub const NAME: &str = "io";
 
@@ -53,8 +52,7 @@ impl Io {
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
-        need_all_stats(session)?;
-        let slru = query_planned(session, NAME, include_str!("sql/slru.sql")).await?;
+        let slru = rights::query_planned(session, NAME, Right::Stats, include_str!("sql/slru.sql")).await?;
         let mut families = families(&slru, &["slru"], &SLRU_COLUMNS)?;
         let mut resets = resets(&slru, &["slru"])?;
         if session.major() >= IO_MAJOR_MIN {

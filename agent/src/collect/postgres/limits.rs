@@ -4,8 +4,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::snapshot::FamiliesBuilder;
 
-use super::need_all_stats;
-use super::row::{Fields, query_planned};
+use super::rights::{Right, query_planned};
+use super::row::Fields;
 use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
@@ -16,8 +16,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    need_all_stats(session)?;
-    let rows = query_planned(session, NAME, include_str!("sql/limits.sql")).await?;
+    let rows = query_planned(session, NAME, Right::Stats, include_str!("sql/limits.sql")).await?;
     let mut users = FamiliesBuilder::new(
         &["user"],
         &["pharos_postgres_role_connections", "pharos_postgres_role_connections_limit", "pharos_postgres_role_connections_used_ratio"],

@@ -13,12 +13,11 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::lock_tree::LockReading;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
-use tokio_postgres::Row;
 
-use super::need_all_stats;
+use super::rights::{self, Right};
 use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "locks";
 
@@ -58,15 +57,15 @@ impl Locks {
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        need_all_stats(session)?;
-        let rows = query(session, NAME, include_str!("sql/lock_waiters.sql")).await?;
+        let rows = rights::query(session, NAME, Right::Stats, include_str!("sql/lock_waiters.sql")).await?;
         let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else { return Ok(Facts::default()) };
         let count = |column: &str| row.field::<i64>(column).map(i64::unsigned_abs);
         let (waiters, lock_manager_waits) = (count("waiters")?, count("lock_manager_waits")?);
         let mut facts = Facts { epoch: session.epoch(), ..Facts::default() };
         if self.reading.is_fine(lock_manager_waits) {
             facts.families.extend_from_slice(self.held(session, now.monotonic).await?);
-            let waiting = if waiters > 0 { query(session, NAME, include_str!("sql/locks.sql")).await? } else { Vec::new() };
+            let waiting =
+                if waiters > 0 { rights::query(session, NAME, Right::Stats, include_str!("sql/locks.sql")).await? } else { Vec::new() };
             let read = forest::Read::new(&waiting)?;
             facts.families.extend(read.families());
             facts.tables.push(read.table());

@@ -11,6 +11,7 @@ mod locks;
 pub mod privileges;
 mod progress;
 mod replication;
+mod rights;
 mod row;
 mod server;
 mod settings;
@@ -166,13 +167,4 @@ impl Source for PostgresSource {
     fn aside(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Aside>> {
         Some(Box::new(Visitor::new(self.connector.clone(), &self.notebook, clock, spending.clone())))
     }
-}
-
-/// Statistics of other roles are empty without this privilege, not refused; so it is asked for before they are read.
-fn need_all_stats(session: &Session) -> Result<(), CollectError> {
-    if session.reads_all_stats() {
-        return Ok(());
-    }
-    let role = session.role();
-    Err(CollectError::Unsupported(format!("role `{role}` does not see other roles' statistics; run: GRANT pg_monitor TO \"{role}\"")))
 }

@@ -1,6 +1,6 @@
 //! Asks the server what the agent's role may read, by privilege and not by the names of roles.
 
-use pharos_model::privilege::{DatnameLacks, Need, STATISTIC_COLUMNS, ServerLacks};
+use pharos_model::privilege::{DatnameLacks, KnownDatname, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
 use tokio_postgres::types::Type;
 
 use super::row::{Fields, query};
@@ -35,15 +35,17 @@ pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
         datname: row.text("datname")?.to_owned(),
         statements_available: has("statements_available")?,
         statements_schema: row.field::<Option<String>>("statements_schema")?,
+        has_public: has("has_public")?,
         datnames: datnames(session).await?,
     })
 }
 
-async fn datnames(session: &Session) -> Result<Vec<(String, bool)>, CollectError> {
+async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> {
     let rows = query(session, NAME, include_str!("sql/datnames.sql")).await?;
     let read = |row| {
         let row = Fields::new(NAME, row);
-        Ok((row.text("datname")?.to_owned(), row.field("may_connect")?))
+        let name = row.text("datname")?.to_owned();
+        Ok(KnownDatname { name, is_escaped: row.is_escaped("datname"), may_connect: row.field("may_connect")? })
     };
     rows.iter().map(read).collect()
 }
@@ -55,11 +57,12 @@ pub async fn of_datname(session: &Session) -> Result<DatnameLacks, CollectError>
     let rows = session.query(include_str!("sql/privileges_datname.sql"), &[(&columns, Type::TEXT_ARRAY)]).await.map_err(failed)?;
     let reads_statistics = rows.first().map(|row| Fields::new(NAME, row).field("reads_statistics")).transpose()?.unwrap_or(false);
     let rows = query(session, NAME, include_str!("sql/privileges_sequences.sql")).await?;
+    let has_escaped = rows.iter().any(|row| row.is_escaped("schema") || row.is_escaped("owner"));
     let read = |row| {
         let row = Fields::new(NAME, row);
-        Ok((row.text("schema")?.to_owned(), row.text("owner")?.to_owned()))
+        Ok(SequencesOf { schema: row.text("schema")?.to_owned(), owner: row.text("owner")?.to_owned() })
     };
     let sequences = rows.iter().map(read).collect::<Result<Vec<_>, CollectError>>()?;
     let had = [(Need::Statistic, reads_statistics), (Need::Sequences, sequences.is_empty())];
-    Ok(DatnameLacks { needs: had.into_iter().filter(|(_, has)| !has).map(|(need, _)| need).collect(), sequences })
+    Ok(DatnameLacks { needs: had.into_iter().filter(|(_, has)| !has).map(|(need, _)| need).collect(), sequences, has_escaped })
 }

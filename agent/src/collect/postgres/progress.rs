@@ -4,8 +4,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 
-use super::need_all_stats;
-use super::row::{Columns, Fields, query, query_planned};
+use super::rights::{Right, query, query_planned};
+use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::{Session, Versioned};
 
@@ -18,8 +18,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    need_all_stats(session)?;
-    let commands = query_planned(session, NAME, include_str!("sql/commands.sql")).await?;
+    let commands = query_planned(session, NAME, Right::Stats, include_str!("sql/commands.sql")).await?;
     let mut families = FamiliesBuilder::new(&["command"], &["pharos_postgres_commands_in_progress"]);
     let mut any = false;
     for row in commands.iter().map(|row| Fields::new(NAME, row)) {
@@ -27,7 +26,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
         any |= running.is_some_and(|running| running > 0.0);
         families.push(&[row.text("command")?], &[running]);
     }
-    let rows = if any { query(session, NAME, PROGRESS.sql(session.major())).await? } else { Vec::new() };
+    let rows = if any { query(session, NAME, Right::Stats, PROGRESS.sql(session.major())).await? } else { Vec::new() };
     Ok(Facts { epoch: session.epoch(), families: families.finish(), tables: vec![table(&Columns::new(NAME, &rows))?], ..Facts::default() })
 }
 

@@ -16,8 +16,8 @@ use pharos_model::lsn_history::{Course, LsnHistory};
 
 use self::slots::Slots;
 use self::standby::Standby;
-use super::need_all_stats;
-use super::row::{Fields, query};
+use super::rights::{Right, query};
+use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::Session;
 
@@ -37,8 +37,7 @@ impl Replication {
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        need_all_stats(session)?;
-        let rows = query(session, NAME, include_str!("sql/replication.sql")).await?;
+        let rows = query(session, NAME, Right::Stats, include_str!("sql/replication.sql")).await?;
         // There always is a first row: it is of this server itself.
         let own = rows.first().map(|row| Fields::new(NAME, row));
         let in_recovery = own.as_ref().map_or(Ok(false), |row| row.field("in_recovery"))?;

@@ -1,11 +1,11 @@
 //! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
 
+use pharos_model::privilege::membership;
 use pharos_model::snapshot::{Column, Family};
-use tokio_postgres::Row;
-use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::collect::CollectError;
-use crate::postgres::{QueryError, Session};
+use crate::postgres::{QueryError, Row, Session, Value};
 use crate::telemetry::logs::chain;
 
 /// A row of one collector's query.
@@ -19,12 +19,17 @@ impl<'a> Fields<'a> {
         Self { collector, row }
     }
 
-    pub fn field<T: FromSql<'a>>(&self, column: &str) -> Result<T, CollectError> {
-        self.row.try_get(column).map_err(|source| CollectError::Row { collector: self.collector, source })
+    pub fn field<T: Value<'a>>(&self, column: &str) -> Result<T, CollectError> {
+        self.row.get(column).map_err(|source| CollectError::Row { collector: self.collector, source })
     }
 
     pub fn text(&self, column: &str) -> Result<&'a str, CollectError> {
         Ok(self.field::<Option<&str>>(column)?.unwrap_or_default())
+    }
+
+    /// Whether the text in this column is not the server's own, so that SQL with it would not find the thing.
+    pub fn is_escaped(&self, column: &str) -> bool {
+        self.row.is_escaped(column)
     }
 
     /// A number as a metric's value; none where it is null or not a number.
@@ -51,15 +56,15 @@ impl<'a> Columns<'a> {
     }
 
     pub fn text(&self, column: &str) -> Result<Column, CollectError> {
-        Ok(Column::text(column, self.fields::<Option<&str>>(column)?))
+        Ok(Column::text(column, self.texts(column)?))
+    }
+
+    pub fn texts(&self, column: &str) -> Result<Vec<Option<&'a str>>, CollectError> {
+        self.fields(column)
     }
 
     pub fn integer(&self, column: &str) -> Result<Column, CollectError> {
         Ok(Column::integer(column, self.fields::<Option<i64>>(column)?))
-    }
-
-    pub fn boolean(&self, column: &str) -> Result<Column, CollectError> {
-        Ok(Column::boolean(column, self.fields::<Option<bool>>(column)?))
     }
 
     pub fn float(&self, column: &str, unit: &str) -> Result<Column, CollectError> {
@@ -70,7 +75,7 @@ impl<'a> Columns<'a> {
         self.rows.iter().map(|row| Fields::new(self.collector, row).number(column)).collect()
     }
 
-    fn fields<T: FromSql<'a>>(&self, column: &str) -> Result<Vec<T>, CollectError> {
+    fn fields<T: Value<'a>>(&self, column: &str) -> Result<Vec<T>, CollectError> {
         self.rows.iter().map(|row| Fields::new(self.collector, row).field(column)).collect()
     }
 }
@@ -96,7 +101,7 @@ pub async fn query_with(
 }
 
 /// The same for what is asked so often that it is worth a plan of its own in each session.
-pub async fn query_planned(session: &Session, collector: &'static str, sql: &'static str) -> Result<Vec<Row>, CollectError> {
+pub async fn query_planned(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
     session.query_planned(sql).await.map_err(|source| failure(session, collector, source))
 }
 
@@ -106,5 +111,6 @@ fn failure(session: &Session, collector: &'static str, source: QueryError) -> Co
         return CollectError::Query { collector, source };
     }
     let role = session.role();
-    CollectError::Unsupported(format!("role `{role}` may not read {collector} ({}); run: GRANT pg_monitor TO \"{role}\"", chain(&source)))
+    let grant = membership(role, session.major(), true).join("; ");
+    CollectError::Unsupported(format!("role `{role}` may not read {collector} ({}); run: {grant}", chain(&source)))
 }

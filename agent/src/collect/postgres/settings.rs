@@ -10,13 +10,12 @@ use pharos_model::settings::{SettingChange, SettingHistory, SettingRead, number,
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio_postgres::Row;
 use tracing::info;
 
-use super::need_all_stats;
-use super::row::{Fields, query};
+use super::rights::{Right, query};
+use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::postgres::{GUARDS, Session};
+use crate::postgres::{GUARDS, Row, Session};
 
 pub const NAME: &str = "settings";
 
@@ -123,8 +122,7 @@ impl Settings {
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        need_all_stats(session)?;
-        let rows = query(session, NAME, include_str!("sql/settings.sql")).await?;
+        let rows = query(session, NAME, Right::Settings, include_str!("sql/settings.sql")).await?;
         let mut settings = rows.iter().map(Setting::read).collect::<Result<Vec<_>, _>>()?;
         let read = settings.iter().map(|setting| SettingRead {
             name: setting.name.to_owned(),

@@ -15,7 +15,6 @@ use pharos_model::statements::{DetailSet, OwnStatements, StatementDelta, Stateme
 
 use self::extension::{Extension, Names, View};
 use self::texts::Texts;
-use super::need_all_stats;
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{MARK, Session};
 
@@ -79,7 +78,6 @@ impl Statements {
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        need_all_stats(session)?;
         let extension = Extension::find(session).await?;
         let View { read, left_out, dropped, .. } = self.read(session, &extension).await?;
         let stats_reset = read.info.and_then(|info| info.stats_reset);

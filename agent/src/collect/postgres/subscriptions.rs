@@ -10,11 +10,10 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
-use tokio_postgres::Row;
 
 use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::{Row, Session, Versioned};
 
 pub const NAME: &str = "subscriptions";
 

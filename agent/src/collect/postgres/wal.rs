@@ -11,7 +11,7 @@ use pharos_model::archive::Archive;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
-use super::need_all_stats;
+use super::rights::{self, Right};
 use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{Session, Versioned};
@@ -57,8 +57,7 @@ impl Wal {
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
-        need_all_stats(session)?;
-        let wal = query_planned(session, NAME, WAL.sql(session.major())).await?;
+        let wal = rights::query_planned(session, NAME, Right::Stats, WAL.sql(session.major())).await?;
         let archive = query_planned(session, NAME, include_str!("sql/archiver.sql")).await?;
         let (mut families, mut tables, mut resets) = (Vec::new(), Vec::new(), Vec::new());
         for row in wal.iter().map(|row| Fields::new(NAME, row)) {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
-use tokio_postgres::Row;
 
 use super::super::row::Fields;
 use super::{NAME, WAITS};
 use crate::collect::CollectError;
+use crate::postgres::Row;
 
 /// The groups summed up in the ways that are asked for.
 #[derive(Default)]
@@ -15,6 +15,8 @@ pub struct Totals {
     connections: BTreeMap<(String, String), f64>,
     waiting: BTreeMap<String, f64>,
     connections_max: Option<f64>,
+    /// Whether the server knows what sessions do (track_activities).
+    pub tracks_activities: bool,
     query_age: f64,
     transaction_age: f64,
     idle_in_transaction_age: f64,
@@ -31,6 +33,7 @@ impl Totals {
         for row in rows {
             let row = Fields::new(NAME, row);
             totals.connections_max = row.number("connections_max")?;
+            totals.tracks_activities = row.field("tracks_activities")?;
             let Some(datname) = row.field::<Option<String>>("datname")? else { continue };
             let connections = row.number("connections")?.unwrap_or(0.0);
             *totals.connections.entry((datname, row.text("state")?.to_owned())).or_default() += connections;

@@ -8,12 +8,12 @@ use pharos_model::active_sessions::{ActiveSession, ActivityWindow, Identity, Not
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::top::{Seen, Top};
-use tokio_postgres::Row;
 
-use super::super::row::{Fields, query_planned};
+use super::super::rights::{Right, query_planned};
+use super::super::row::Fields;
 use super::{NAME, WAITS};
 use crate::collect::CollectError;
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 /// Rows of `activity_waits`; the rest is one row more.
 const LISTED_MAX: usize = 200;
@@ -41,7 +41,7 @@ impl History {
         }
         let sql =
             if self.working < MANY { include_str!("../sql/active_sessions_each.sql") } else { include_str!("../sql/active_sessions.sql") };
-        let rows = query_planned(session, NAME, sql).await?;
+        let rows = query_planned(session, NAME, Right::Stats, sql).await?;
         let sessions = rows.iter().map(active_session).collect::<Result<Vec<_>, _>>()?;
         let active = rows.first().map(|row| Fields::new(NAME, row).field::<i64>("active")).transpose()?.unwrap_or(0);
         self.working = sessions.len();

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use pharos_model::lock_tree::{self, Blocker, Lock, LockForest, LockSession, Remedy, Root, Waiting};
 use pharos_model::snapshot::{Column, Family, Table};
-use tokio_postgres::Row;
 
 use super::super::row::Fields;
 use super::NAME;
 use crate::collect::CollectError;
+use crate::postgres::Row;
 
 /// A backend that waits, or for which others wait.
 struct Backend {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use pharos_model::lsn_history::LsnHistory;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
-use tokio_postgres::Row;
 
 use super::super::row::Fields;
 use super::NAME;
 use crate::collect::CollectError;
+use crate::postgres::Row;
 
 const METRICS: [&str; 7] = [
     "pharos_postgres_replication_lag_bytes",

@@ -6,6 +6,7 @@ use pharos_model::lsn_history::Course;
 use pharos_model::replay_lag::{Place, ReplayLag};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
+use super::super::rights::{self, Right};
 use super::super::row::{Fields, query};
 use super::NAME;
 use crate::collect::CollectError;
@@ -23,7 +24,7 @@ impl Standby {
         let mut families = Vec::new();
         let mut table = None;
         // Promoted since it was asked, it has no row.
-        for row in &query(session, NAME, include_str!("../sql/standby.sql")).await? {
+        for row in &rights::query(session, NAME, Right::Stats, include_str!("../sql/standby.sql")).await? {
             let row = Fields::new(NAME, row);
             families.extend(self.families(&row, course, now)?);
             table = Some(receiver(&row)?);

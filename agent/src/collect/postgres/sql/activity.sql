@@ -8,6 +8,7 @@ SELECT coalesce(a.datname, '') AS datname,
        max(extract(epoch FROM clock_timestamp() - a.state_change)) FILTER (WHERE a.state LIKE 'idle in transaction%')::float8
            AS idle_in_transaction_age,
        max(age(a.backend_xmin))::float8 AS xmin_age,
+       current_setting('track_activities')::bool AS tracks_activities,
        (current_setting('max_connections')::int4
         - current_setting('superuser_reserved_connections')::int4
         - coalesce(current_setting('reserved_connections', true)::int4, 0))::float8 AS connections_max
@@ -17,7 +18,7 @@ WHERE a.backend_type = 'client backend'
 GROUP BY 1, 2, 3
 UNION ALL
 -- A row without backends, so that an idle server has its limit too.
-SELECT NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL,
+SELECT NULL, NULL, NULL, 0, NULL, NULL, NULL, NULL, current_setting('track_activities')::bool,
        (current_setting('max_connections')::int4
         - current_setting('superuser_reserved_connections')::int4
         - coalesce(current_setting('reserved_connections', true)::int4, 0))::float8

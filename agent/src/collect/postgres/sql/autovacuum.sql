@@ -20,16 +20,15 @@ WITH settings AS (
 ), workers AS (
     SELECT a.pid::int8 AS pid,
            (SELECT d.datname::text FROM pg_database d WHERE d.oid = a.datid) AS datname,
-           substring(a.query FROM '^autovacuum: (?:VACUUM ANALYZE|VACUUM|ANALYZE|BRIN summarize) (.*?)(?: \(to prevent wraparound\))?$')
-               AS relation,
-           a.query LIKE '%(to prevent wraparound)' AS is_wraparound,
+           -- Taken apart by the agent: a name in it may be in another encoding, which functions of texts refuse.
+           a.query,
            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::float8 AS seconds
     FROM pg_stat_get_activity(NULL) a
     WHERE a.backend_type = 'autovacuum worker'
     LIMIT 1000
 )
 SELECT s.enabled, s.track_counts, s.workers_max, s.cost_delay, s.cost_limit, s.freeze_max_age, s.multixact_freeze_max_age,
-       s.failsafe_age, s.multixact_failsafe_age, w.pid, w.datname, w.relation, w.is_wraparound, w.seconds
+       s.failsafe_age, s.multixact_failsafe_age, w.pid, w.datname, w.query, w.seconds
 FROM settings s
 LEFT JOIN workers w ON true
 ORDER BY w.seconds DESC NULLS LAST

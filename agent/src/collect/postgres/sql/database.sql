@@ -29,6 +29,7 @@ SELECT d.oid,
        extract(epoch FROM s.stats_reset)::float8 AS stats_reset,
        age(d.datfrozenxid)::float8 AS xid_age,
        mxid_age(d.datminmxid)::float8 AS multixact_age,
+       current_setting('track_counts')::bool AS tracks_counts,
        current_setting('data_checksums')::bool::int4::float8 AS checksums
 FROM pg_database d
 JOIN pg_stat_database s ON s.datid = d.oid

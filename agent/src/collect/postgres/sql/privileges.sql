@@ -14,6 +14,7 @@ SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stat
        EXISTS (SELECT FROM pg_settings s WHERE s.name = 'pg_stat_statements.max') AS statements_loaded,
        EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = 'pg_stat_statements') AS statements_available,
        e.extversion AS statements_version,
+       to_regnamespace('public') IS NOT NULL AS has_public,
        n.nspname::text AS statements_schema,
        has_schema_privilege(n.oid, 'USAGE') AS uses_statements_schema
 FROM pg_roles r

@@ -10,6 +10,6 @@ SELECT s.name AS setting,
        s.reset_val IS NOT DISTINCT FROM s.boot_val AS is_default
 FROM pg_settings s
 WHERE s.source <> 'client'
-  AND s.name NOT IN ('in_hot_standby', 'transaction_deferrable', 'transaction_isolation', 'transaction_read_only')
+  AND s.name NOT IN ('client_encoding', 'in_hot_standby', 'transaction_deferrable', 'transaction_isolation', 'transaction_read_only')
 ORDER BY 1
 LIMIT 2000

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use pharos_model::statements::{Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead};
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::super::row::{Fields, query, query_with};
+use super::super::rights::{self, Right};
+use super::super::row::{Fields, query};
 use super::NAME;
 use crate::collect::CollectError;
-use crate::postgres::{Session, Versioned};
+use crate::postgres::{Row, Session, Versioned};
 
 /// By the server version whose extension brought the columns; chosen by the extension's own version, which can lag behind.
 const STATEMENTS: Versioned = Versioned::new(&[
@@ -106,6 +106,12 @@ impl Extension {
                 "role `{role}` may not use the schema of pg_stat_statements; run: GRANT USAGE ON SCHEMA {schema} TO \"{role}\""
             )));
         }
+        if row.is_escaped("schema") || (session.is_encoded() && !schema.is_ascii()) {
+            return Err(CollectError::Unsupported(
+                "the name of the schema of pg_stat_statements is not UTF-8; run: ALTER EXTENSION pg_stat_statements SET SCHEMA public"
+                    .to_owned(),
+            ));
+        }
         let version = row.text("version")?;
         let major = match parse_version(version) {
             Some(version) if version >= (1, 11) => 17,
@@ -149,7 +155,7 @@ impl Extension {
         let foremost = || format!("(SELECT * FROM {ALL} e ORDER BY e.total_exec_time DESC LIMIT {READ_MAX})");
         let entries = if self.has_room() { ALL.to_owned() } else { foremost() };
         let sql = self.sql(&STATEMENTS.sql(self.major).replace("{entries}", &entries));
-        query_with(session, NAME, &sql, &[(&states, Type::INT8_ARRAY)]).await
+        rights::query_with(session, NAME, Right::Stats, &sql, &[(&states, Type::INT8_ARRAY)]).await
     }
 
     async fn left_out(&self, session: &Session, read: usize) -> Result<u64, CollectError> {

@@ -7,7 +7,7 @@ use pharos_model::alert::Now;
 use pharos_model::statements::text::shown;
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::super::row::Fields;
 use super::NAME;
@@ -35,11 +35,13 @@ pub struct Texts {
     asked_at: Option<Duration>,
     pause: Duration,
     pub failures: u64,
+    /// Whether it is logged that the server cannot convert them.
+    is_logged: bool,
 }
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { known: BTreeMap::new(), known_bytes: 0, asked_at: None, pause: PAUSE_MIN, failures: 0 }
+        Self { known: BTreeMap::new(), known_bytes: 0, asked_at: None, pause: PAUSE_MIN, failures: 0, is_logged: false }
     }
 }
 
@@ -66,10 +68,18 @@ impl Texts {
             }
             Err(source) => {
                 self.fail();
+                if source.reason() == "encoding" && !std::mem::replace(&mut self.is_logged, true) {
+                    warn!(
+                        error = chain(&source),
+                        "the server shows no texts of statements in this datname, since it cannot convert one of them into its encoding; \
+                         a URL with a datname whose encoding is SQL_ASCII shows all of them"
+                    );
+                }
                 debug!(error = chain(&source), next_in = ?self.pause, "the texts of statements could not be read");
                 return Ok(());
             }
         };
+        self.is_logged = false;
         self.pause = (asked.elapsed() * PAUSE_PER_WORK).clamp(PAUSE_MIN, PAUSE_MAX);
         if self.known_bytes > KEPT_BYTES_MAX {
             self.known.retain(|queryid, _| wanted.contains(queryid));

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use pharos_model::bloat::{Bloat, Btree, ColumnStatistics, Heap};
 use pharos_model::privilege::STATISTIC_COLUMNS;
+use pharos_model::privilege::sql::identifier;
 use pharos_model::vacuum::VacuumSettings;
 use tokio_postgres::types::Type;
 
@@ -53,10 +54,10 @@ impl Estimate {
 
 /// What would let the role estimate.
 pub fn cure(role: &str) -> String {
-    let role = role.replace('"', "\"\"");
     let columns = STATISTIC_COLUMNS.join(", ");
     format!(
-        "in this datname: GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO \"{role}\"; `pharos doctor` writes that for all of them"
+        "in this datname: GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO {}; `pharos doctor` writes that for all of them",
+        identifier(role)
     )
 }
 

@@ -26,7 +26,6 @@ use self::facts::{IndexFact, SchemaFact};
 use super::bloat::{self, Estimates};
 use super::relations::{IndexRow, Relations, SharedRelations};
 use super::{Round, SERIES_MAX, Visit};
-use crate::collect::postgres::need_all_stats;
 use crate::collect::{CollectError, Facts, Notebook};
 use crate::postgres::Session;
 
@@ -83,7 +82,6 @@ impl Indexes {
     }
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
-        need_all_stats(session)?;
         session.role().clone_into(&mut self.role);
         let relations = self.relations.of(session, NAME, now).await?;
         let surroundings = &relations.surroundings;

@@ -14,7 +14,8 @@ use tokio_postgres::types::Type;
 
 pub use self::rows::{IndexRow, LockedRelation, TableRow};
 use crate::collect::CollectError;
-use crate::collect::postgres::row::{Fields, query, query_with};
+use crate::collect::postgres::rights::{self, Right};
+use crate::collect::postgres::row::{Fields, query_with};
 use crate::postgres::{Session, Versioned};
 
 const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../sql/indexes.sql")), (16, include_str!("../sql/indexes.16.sql"))]);
@@ -90,7 +91,7 @@ impl SharedRelations {
 }
 
 async fn surroundings(session: &Session, collector: &'static str) -> Result<Surroundings, CollectError> {
-    let rows = query(session, collector, include_str!("../sql/relation_settings.sql")).await?;
+    let rows = rights::query(session, collector, Right::Stats, include_str!("../sql/relation_settings.sql")).await?;
     let Some(row) = rows.first().map(|row| Fields::new(collector, row)) else {
         return Err(CollectError::Unsupported("the datname was dropped or renamed meanwhile".to_owned()));
     };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
+use pharos_model::privilege::sql::identifier;
 use pharos_model::visits::{Patience, resume};
 use tokio::time::Instant;
 
@@ -96,6 +97,8 @@ pub struct Itinerary {
 #[derive(Debug, Clone)]
 struct Other {
     datname: String,
+    /// Whether the name holds bytes that are no text, and is shown in another way.
+    is_escaped: bool,
     may_connect: bool,
     is_invalid: bool,
 }
@@ -156,18 +159,20 @@ impl Going {
             let failure = failure.clone();
             return self.fail_rest(&failure);
         }
-        let Some(Other { datname, may_connect, is_invalid }) = self.left.pop_front() else { return };
+        let Some(Other { datname, is_escaped, may_connect, is_invalid }) = self.left.pop_front() else { return };
         if is_invalid {
             let invalid = RefusalReason::DatnameInvalid;
             return self.fail(&datname, &Failure { why: invalid.meaning().to_owned(), reason: invalid.as_str() });
         }
+        if is_escaped {
+            let why = "its name is not UTF-8, so no session can ask for it; from a datname of the encoding in which the name was made, \
+                       run: ALTER DATABASE ... RENAME TO ...";
+            return self.fail(&datname, &Failure { why: why.to_owned(), reason: RefusalReason::Encoding.as_str() });
+        }
         if !may_connect {
-            let role = connector.address.user.replace('"', "\"\"");
-            let why = format!(
-                "role `{}` may not connect to it; run: GRANT CONNECT ON DATABASE \"{}\" TO \"{role}\"",
-                connector.address.user,
-                datname.replace('"', "\"\"")
-            );
+            let role = &connector.address.user;
+            let (name, grantee) = (identifier(&datname), identifier(role));
+            let why = format!("role `{role}` may not connect to it; run: GRANT CONNECT ON DATABASE {name} TO {grantee}");
             return self.fail(&datname, &Failure { why, reason: "unsupported" });
         }
         let connector = connector.to(&datname);
@@ -227,7 +232,8 @@ async fn list(session: &Session, home: &str) -> Result<(Vec<Other>, BTreeSet<u32
         let datname = fields.text("datname")?;
         if datname != home {
             let [may_connect, is_invalid] = [fields.field("may_connect")?, fields.field("is_invalid")?];
-            others.push(Other { datname: datname.to_owned(), may_connect, is_invalid });
+            let is_escaped = fields.is_escaped("datname");
+            others.push(Other { datname: datname.to_owned(), is_escaped, may_connect, is_invalid });
         }
     }
     others.sort_by(|a, b| a.datname.cmp(&b.datname));

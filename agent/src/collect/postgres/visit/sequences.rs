@@ -8,13 +8,12 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::sequences::{Askable, Bounds, Turns};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "sequences";
 

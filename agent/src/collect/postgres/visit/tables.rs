@@ -15,7 +15,6 @@ use pharos_model::visits::Kept;
 use super::bloat::{self, Estimates};
 use super::relations::{Relations, SharedRelations, Surroundings, TableRow};
 use super::{Round, SERIES_MAX, Visit};
-use crate::collect::postgres::need_all_stats;
 use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
 
@@ -70,7 +69,6 @@ impl Tables {
     }
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
-        need_all_stats(session)?;
         session.role().clone_into(&mut self.role);
         let relations = self.relations.of(session, NAME, now).await?;
         let (estimates, looks) = self.kept.enter(relations.surroundings.datname_oid, relations.surroundings.reset_at);

@@ -3,13 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, without_locations};
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::{IndexRow, Relations, Surroundings};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::{Row, Session, Versioned};
 
 const DEFINITIONS: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/index_definitions.sql")), (15, include_str!("../../sql/index_definitions.15.sql"))]);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use pharos_model::vacuum::{VacuumDistance, VacuumSettings};
-use tokio_postgres::Row;
 
 use super::Surroundings;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::Fields;
+use crate::postgres::Row;
 
 /// Objects below this number came with the server.
 const FIRST_OF_USERS: u32 = 16_384;

@@ -1,0 +1,156 @@
+//! Rows whose texts are read one by one: a text that is not UTF-8 is shown escaped and costs no other one.
+//!
+//! Sessions speak SQL_ASCII, so that the server neither converts nor checks what it sends. With UTF8 it would refuse a whole answer for one
+//! name in another encoding, and the library would refuse the row.
+
+use std::error::Error;
+
+use pharos_model::server_text::{Encoding, Use, shown};
+use tokio_postgres::types::{FromSql, Kind, Type};
+
+use super::odd_names::OddNames;
+
+/// Texts that people read and nothing is told apart by.
+const READING: [&str; 2] = ["query", "value"];
+/// Names that are made inside a datname and have its encoding. All others may come from any datname of the server.
+const INSIDE: [&str; 9] =
+    ["schema", "relation", "index", "sequence", "column_name", "column_names", "column_type", "constraint", "statements_schema"];
+
+/// A row as collectors read it.
+#[derive(Debug)]
+pub struct Row {
+    row: tokio_postgres::Row,
+    /// The texts that are not shown as they came, by the place of their column. Nearly always empty.
+    shown: Vec<(usize, Texts)>,
+}
+
+#[derive(Debug)]
+enum Texts {
+    One { text: String, is_escaped: bool },
+    Many(Vec<Option<String>>),
+}
+
+impl Row {
+    pub(super) fn new(row: tokio_postgres::Row, encoding: Option<Encoding>, odd: &OddNames) -> Self {
+        let mut mended = Vec::new();
+        for (place, column) in row.columns().iter().enumerate() {
+            let name = column.name();
+            let encoding = encoding.filter(|_| INSIDE.contains(&name));
+            let used = if READING.contains(&name) { Use::Reading } else { Use::Name };
+            if is_text(column.type_()) {
+                let Ok(Some(Bytes(bytes))) = row.try_get::<_, Option<Bytes<'_>>>(place) else { continue };
+                mended.extend(mend(bytes, encoding, used, name, odd).map(|(text, is_escaped)| (place, Texts::One { text, is_escaped })));
+            } else if let Kind::Array(member) = column.type_().kind()
+                && is_text(member)
+            {
+                let Ok(Some(texts)) = row.try_get::<_, Option<Vec<Option<Bytes<'_>>>>>(place) else { continue };
+                let each = |bytes: &Bytes<'_>| shown(bytes.0, encoding, used).text.into_owned();
+                if texts.iter().flatten().any(|bytes| mend(bytes.0, encoding, used, name, odd).is_some()) {
+                    mended.push((place, Texts::Many(texts.iter().map(|bytes| bytes.as_ref().map(each)).collect())));
+                }
+            }
+        }
+        Self { row, shown: mended }
+    }
+
+    pub fn get<'a, T: Value<'a>>(&'a self, column: &str) -> Result<T, tokio_postgres::Error> {
+        T::read(self, column)
+    }
+
+    /// Whether the text in this column is not the server's own, so that SQL with it would not find the thing.
+    pub fn is_escaped(&self, column: &str) -> bool {
+        matches!(self.shown(column), Some(Texts::One { is_escaped: true, .. }))
+    }
+
+    fn shown(&self, column: &str) -> Option<&Texts> {
+        if self.shown.is_empty() {
+            return None;
+        }
+        let place = self.row.columns().iter().position(|known| known.name() == column)?;
+        self.shown.iter().find(|(at, _)| *at == place).map(|(_, texts)| texts)
+    }
+
+    fn text(&self, column: &str) -> Option<&str> {
+        match self.shown(column)? {
+            Texts::One { text, .. } => Some(text),
+            Texts::Many(_) => None,
+        }
+    }
+}
+
+/// What differs from the bytes as UTF-8, and whether escapes are what differs.
+fn mend(bytes: &[u8], encoding: Option<Encoding>, used: Use, column: &str, odd: &OddNames) -> Option<(String, bool)> {
+    let shown = shown(bytes, encoding, used);
+    if shown.is_escaped {
+        odd.note(column, &shown.text);
+    }
+    (shown.text.as_bytes() != bytes).then(|| (shown.text.into_owned(), shown.is_escaped))
+}
+
+fn is_text(of: &Type) -> bool {
+    [Type::TEXT, Type::NAME, Type::VARCHAR, Type::BPCHAR, Type::UNKNOWN].contains(of)
+}
+
+/// A text before it is looked at.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Bytes<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        is_text(of)
+    }
+}
+
+/// What a column can be read as.
+pub trait Value<'a>: Sized {
+    fn read(row: &'a Row, column: &str) -> Result<Self, tokio_postgres::Error>;
+}
+
+macro_rules! no_texts {
+    ($($type:ty),*) => {$(
+        impl<'a> Value<'a> for $type {
+            fn read(row: &'a Row, column: &str) -> Result<Self, tokio_postgres::Error> {
+                row.row.try_get(column)
+            }
+        }
+    )*};
+}
+
+no_texts!(bool, i32, i64, u32, f64, Option<bool>, Option<i32>, Option<i64>, Option<u32>, Option<f64>);
+no_texts!(Vec<i16>, Vec<i32>, Vec<u32>, Vec<Option<i32>>, Vec<Option<f64>>);
+
+impl<'a> Value<'a> for Option<&'a str> {
+    fn read(row: &'a Row, column: &str) -> Result<Self, tokio_postgres::Error> {
+        row.text(column).map_or_else(|| row.row.try_get(column), |text| Ok(Some(text)))
+    }
+}
+
+impl<'a> Value<'a> for &'a str {
+    fn read(row: &'a Row, column: &str) -> Result<Self, tokio_postgres::Error> {
+        row.text(column).map_or_else(|| row.row.try_get(column), Ok)
+    }
+}
+
+impl Value<'_> for String {
+    fn read(row: &Row, column: &str) -> Result<Self, tokio_postgres::Error> {
+        <&str>::read(row, column).map(ToOwned::to_owned)
+    }
+}
+
+impl Value<'_> for Option<String> {
+    fn read(row: &Row, column: &str) -> Result<Self, tokio_postgres::Error> {
+        <Option<&str>>::read(row, column).map(|text| text.map(ToOwned::to_owned))
+    }
+}
+
+impl<'a> Value<'a> for Option<Vec<&'a str>> {
+    fn read(row: &'a Row, column: &str) -> Result<Self, tokio_postgres::Error> {
+        match row.shown(column) {
+            Some(Texts::Many(texts)) => Ok(Some(texts.iter().flatten().map(String::as_str).collect())),
+            _ => row.row.try_get(column),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Names and texts in other encodings: each costs itself alone, is shown so that no other one is shown alike, and is said.
+
+use std::process::Stdio;
+
+use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+
+use crate::fixture::program::output;
+use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks, server_id};
+
+/// Feeds bytes to psql as a client of this encoding.
+fn psql(server: &PostgresServer, datname: &str, encoding: &str) -> Child {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", SUPERUSER, "-d", datname, "-h"]).arg(server.socket_dir());
+    command.args(["-p", &server.port().to_string()]).env("PGCLIENTENCODING", encoding);
+    command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true).spawn().expect("psql is installed")
+}
+
+async fn run(server: &PostgresServer, datname: &str, encoding: &str, sql: &[u8]) {
+    let mut psql = psql(server, datname, encoding);
+    psql.stdin.take().unwrap().write_all(sql).await.unwrap();
+    let ended = psql.wait_with_output().await.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// A session that stays, as a role and an application whose names are not UTF-8.
+async fn stay(server: &PostgresServer) -> Child {
+    let mut psql = psql(server, "ascii", "SQL_ASCII");
+    let role = b"SET SESSION AUTHORIZATION \"caf\xe9\"; SET application_name = 'x'; BEGIN; SELECT 'caf\xe9', pg_sleep(600);\n";
+    psql.stdin.as_mut().unwrap().write_all(role).await.unwrap();
+    psql
+}
+
+/// A cluster in UTF-8 with a datname in LATIN1 and one that takes any bytes, each with names of its own.
+async fn furnish(server: &PostgresServer) {
+    let admin = server.connect(SUPERUSER, "postgres").await.unwrap();
+    for (datname, encoding) in [("latin", "LATIN1"), ("ascii", "SQL_ASCII")] {
+        let create = format!("CREATE DATABASE {datname} ENCODING {encoding} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+        admin.run(&create).await.unwrap();
+    }
+    let inside = b"CREATE SCHEMA \"sch\xe9ma\"; CREATE TABLE \"sch\xe9ma\".\"caf\xe9\" AS SELECT i AS \"num\xe9ro\" FROM generate_series(1, 50000) i;
+        CREATE INDEX \"ind\xe9x\" ON \"sch\xe9ma\".\"caf\xe9\" (\"num\xe9ro\");
+        CREATE SEQUENCE \"sch\xe9ma\".\"s\xe9q\" MAXVALUE 10; SELECT setval('\"sch\xe9ma\".\"s\xe9q\"', 9);
+        GRANT SELECT ON ALL SEQUENCES IN SCHEMA \"sch\xe9ma\" TO pharos;
+        ANALYZE;\n";
+    run(server, "latin", "LATIN1", inside).await;
+    run(server, "ascii", "SQL_ASCII", inside).await;
+    run(server, "latin", "LATIN1", b"CREATE ROLE \"caf\xe9\" LOGIN CONNECTION LIMIT 7; CREATE DATABASE \"na\xefve\";\n").await;
+    // These hold the characters of an escape.
+    admin.run("CREATE ROLE \"caf\\xe9\" CONNECTION LIMIT 8").await.unwrap();
+    admin.run("CREATE DATABASE \"na\\xefve\"").await.unwrap();
+}
+
+/// Every collector that can say something.
+fn failing(parts: &Value) -> Vec<String> {
+    let parts = parts.as_object().unwrap();
+    parts.iter().filter(|(_, part)| part["state"] != "present").map(|(name, part)| format!("{name}: {part}")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_in_other_encodings_cost_nothing_but_themselves_and_no_two_are_shown_alike() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    furnish(&server).await;
+    let _session = stay(&server).await;
+    let agent = TestAgent::watch(&server).await;
+    let parts = agent
+        .wait_facts(&server_id(server.port()), |parts| {
+            parts["subscription_tables"]["state"] == "present" && parts["visits"]["state"] == "present"
+        })
+        .await;
+    assert_eq!(failing(&parts), Vec::<String>::new());
+    // Of the whole server: escaped, since nobody knows where the name was made. The format escapes the backslash once more.
+    for series in [
+        r#"pharos_postgres_commits_total{database="app",server="S",datname="na\\xefve"}"#,
+        r#"pharos_postgres_commits_total{database="app",server="S",datname="na\\x5cxefve"}"#,
+        r#"pharos_postgres_datname_size_bytes{database="app",server="S",datname="na\\xefve"}"#,
+        r#"pharos_postgres_role_connections_limit{database="app",server="S",user="caf\\xe9"} 7"#,
+        r#"pharos_postgres_role_connections_limit{database="app",server="S",user="caf\\x5cxe9"} 8"#,
+        r#"pharos_postgres_datname_visited{database="app",server="S",datname="na\\xefve"} 0"#,
+        r#"pharos_postgres_datname_visited{database="app",server="S",datname="na\\x5cxefve"} 0"#,
+        // Of a datname: as it is written there.
+        r#"pharos_postgres_table_size_bytes{database="app",server="S",datname="latin",schema="schéma",relation="café"}"#,
+        r#"pharos_postgres_index_size_bytes{database="app",server="S",datname="latin",schema="schéma",relation="café",index="indéx"}"#,
+        r#"pharos_postgres_sequence_used_ratio{database="app",server="S",datname="latin",schema="schéma",sequence="séq"}"#,
+        r#"pharos_postgres_table_size_bytes{database="app",server="S",datname="ascii",schema="sch\\xe9ma",relation="caf\\xe9"}"#,
+        r#"pharos_postgres_sequence_used_ratio{database="app",server="S",datname="ascii",schema="sch\\xe9ma",sequence="s\\xe9q"}"#,
+    ] {
+        let series = series.replace("\"S\"", &format!("\"{}\"", server_id(server.port())));
+        agent.wait_metrics(|metrics| metrics.contains(&series)).await;
+    }
+    let sessions = agent.json("/api/database/metrics").await.to_string();
+    assert!(!sessions.contains('\u{fffd}'), "a character that stands for none is in the place of a name");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_names_what_it_cannot_name_in_sql_and_its_script_mends_the_rest() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    furnish(&server).await;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("pharos.toml");
+    std::fs::write(&config, format!("[agent]\ndata_dir = \"data\"\n{}", postgres_config("app", &server))).unwrap();
+    let admin = server.connect(SUPERUSER, "postgres").await.unwrap();
+    admin.run(&format!("REVOKE pg_monitor FROM {MONITORING_ROLE}")).await.unwrap();
+    let report = async || {
+        let (_, stdout, stderr) = output(&["doctor", "--config", config.to_str().unwrap(), "--json"]).await;
+        serde_json::from_str::<Value>(&stdout).unwrap_or_else(|err| panic!("{err}: {stdout}{stderr}"))["servers"][0].clone()
+    };
+    let before = report().await;
+    let script = before["script"].as_str().unwrap().to_owned();
+    assert!(!script.contains("na\\x") && script.contains("\\connect latin\n"), "{script}");
+    let parts = before["parts"].as_array().unwrap();
+    for datname in ["na\\xefve", "na\\x5cxefve"] {
+        let found: Vec<&Value> = parts.iter().filter(|part| part["datname"] == datname).collect();
+        assert!(!found.is_empty() && found.iter().all(|part| part["why"].to_string().contains("no session can ask for it")), "{found:#?}");
+    }
+    run(&server, "postgres", "UTF8", script.as_bytes()).await;
+    let after = report().await;
+    assert_eq!(after["script"], Value::Null, "{after:#}");
+}
