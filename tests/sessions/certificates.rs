@@ -155,7 +155,7 @@ async fn check(server: &PostgresServer, case: &Case, mode: TlsMode, ca: &Path, e
         Ok(session) => {
             assert_eq!(expected, OK, "{what} was accepted");
             let rows = session.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", &[]).await.unwrap();
-            assert!(rows[0].get::<_, bool>("ssl"), "{what}");
+            assert!(rows[0].get::<bool>("ssl").unwrap(), "{what}");
         }
         Err(err) => {
             let text = err.to_string();
