@@ -52,6 +52,12 @@ async fn code_that_was_exchanged_or_damaged_is_made_anew_and_never_run() {
     // Another plugin's code, with the mark that belongs to it.
     std::fs::copy(&of_other, &of_one).unwrap();
     std::fs::copy(of_other.with_extension("mark"), of_one.with_extension("mark")).unwrap();
+    // What an agent left that was killed at work, long ago and just now.
+    let (old, fresh) = (compiled(folder.path()).join("old.draft"), compiled(folder.path()).join("fresh.draft"));
+    for draft in [&old, &fresh] {
+        std::fs::write(draft, b"half").unwrap();
+    }
+    std::fs::File::options().write(true).open(&old).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
     // And a bit that a disk lost, in the middle of the code.
     let mut bytes = std::fs::read(&of_other).unwrap();
     let middle = bytes.len() / 2;
@@ -64,6 +70,7 @@ async fn code_that_was_exchanged_or_damaged_is_made_anew_and_never_run() {
     }
     let folder = agent.stop().await;
     assert_ne!(std::fs::read(&of_other).unwrap(), bytes, "it was compiled again");
+    assert!(!old.exists() && fresh.exists());
 
     // A mark that is missing, and a link to code that bears the right one.
     std::fs::remove_file(of_one.with_extension("mark")).unwrap();

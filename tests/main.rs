@@ -15,7 +15,7 @@
 //! - `lifecycle`: how everything ends.
 //! - `access`, `connections`, `hostile`: strangers at the API and behind the addresses of servers.
 //! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
-//! - `findings`: troubles of real servers, and what the shipped plugins make of them.
+//! - `findings`, `fixes`: troubles of real servers, what the shipped plugins make of them, and the cures that they print.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
@@ -47,6 +47,7 @@ mod egress;
 mod encodings;
 mod faults;
 mod findings;
+mod fixes;
 mod flood;
 mod full_disk;
 mod health;

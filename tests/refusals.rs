@@ -43,9 +43,9 @@ async fn plugins_that_do_not_start_well_are_refused_at_the_stage_where_they_fail
         ("misnamed", String::new(), "describe", &["\"somebody-else\"", "\"misnamed\""]),
         ("unfit", format!("schema={schema}"), "settings", &["plugin.unfit.settings.limits.above", "number"]),
         ("no-schema", "schema=no JSON".to_owned(), "settings", &["is not a JSON Schema"]),
-        ("never-starts", "start=loop".to_owned(), "describe", &["1s of CPU time"]),
+        ("never-starts", "start=loop".to_owned(), "describe", &["1s of CPU time|longer than 5s"]),
         ("traps-early", "describe=trap".to_owned(), "describe", &["trapped"]),
-        ("loops-early", "describe=loop".to_owned(), "describe", &["1s of CPU time"]),
+        ("loops-early", "describe=loop".to_owned(), "describe", &["1s of CPU time|longer than 5s"]),
         ("sleeps-early", "init=sleep:600000".to_owned(), "init", &["longer than 5s"]),
         ("grows-early", "init=grow".to_owned(), "init", &["64.0 MiB"]),
         ("many-rules", "rules=many:600".to_owned(), "init", &["more than 500"]),
@@ -71,7 +71,8 @@ async fn a_schema_that_leads_back_to_itself_ends() {
     zoo.agent.stop().await;
 }
 
-/// Starts an agent with these files beside a good one, which must serve.
+/// Starts an agent with these files beside a good one, which must serve. Of fragments with `|` between them one is enough: on a busy
+/// machine the wall time may be over first.
 async fn refused(mut files: Vec<(String, Vec<u8>)>, config: &str, expected: Vec<(&str, &str, &[&str])>) {
     files.push(named("steady", ""));
     let zoo = Zoo::start(config, files, Vec::new()).await;
@@ -81,7 +82,8 @@ async fn refused(mut files: Vec<(String, Vec<u8>)>, config: &str, expected: Vec<
         let error = &plugin["last_error"];
         assert_eq!(error["stage"], stage, "{plugin:#}");
         for fragment in fragments {
-            assert!(error["message"].as_str().expect("it says why").contains(fragment), "`{fragment}` is missing: {plugin:#}");
+            let message = error["message"].as_str().expect("it says why");
+            assert!(fragment.split('|').any(|fragment| message.contains(fragment)), "`{fragment}` is missing: {plugin:#}");
         }
         assert_eq!((&plugin["generation"], plugin["enabled"].as_bool()), (&0.into(), Some(true)), "{plugin:#}");
     }

@@ -46,7 +46,10 @@ async fn what_failing_plugins_say_is_bounded_and_clean_in_log_answers_and_store(
         ("liar".to_owned(), guest("id=rant:5000")),
         named("steady", ""),
     ];
-    let mut config = String::new();
+    // What ships is not what this is about, and takes its time to compile.
+    let shipped = ["agent-essentials", "email", "postgres-essentials", "postgres-maintenance", "postgres-replication", "redis-essentials"];
+    let off = shipped.iter().chain(&["threshold", "webhook"]).map(|id| format!("[plugin.{id}]\nenabled = false\n"));
+    let mut config: String = off.collect();
     // Each with an outcome of its own.
     for (outcome, rants) in [("retries", 2_000), ("rejects", 2_000), ("refuses", 1), ("gone", 2_000)] {
         files.push((outcome.to_owned(), guest_of(Build::Notifier, &format!("id={outcome};{outcome}=rant:{rants}"))));

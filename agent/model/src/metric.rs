@@ -56,6 +56,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("postgres", "indexes"),
     ("postgres", "lock_waits"),
     ("postgres", "locked_relations"),
+    ("postgres", "oldest_relations"),
     ("postgres", "own_statements"),
     ("postgres", "progress"),
     ("postgres", "receiver"),

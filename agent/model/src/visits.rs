@@ -39,10 +39,10 @@ impl<T: Default> Kept<T> {
         (&mut datname.kept, datname.visits.is_none())
     }
 
-    /// The look was taken. One that should be taken again soon is not counted.
-    pub fn looked(&mut self, datname_oid: u32, again: bool) {
+    /// The look was taken.
+    pub fn looked(&mut self, datname_oid: u32) {
         if let Some(datname) = self.datnames.get_mut(&datname_oid) {
-            datname.visits = (!again).then_some(0);
+            datname.visits = Some(0);
         }
     }
 
@@ -107,7 +107,7 @@ mod tests {
             .map(|_| {
                 let (_, looks) = kept.enter(APP, None);
                 if looks {
-                    kept.looked(APP, false);
+                    kept.looked(APP);
                 }
                 kept.leave(0, None);
                 looks
@@ -118,13 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_failed_or_found_something_in_the_making_is_taken_again() {
+    fn a_look_that_failed_is_taken_again() {
         let mut kept = Kept::<()>::default();
         assert!(kept.enter(APP, None).1);
         assert!(kept.enter(APP, None).1);
-        kept.looked(APP, true);
-        assert!(kept.enter(APP, None).1);
-        kept.looked(APP, false);
+        kept.looked(APP);
         assert!(!kept.enter(APP, None).1);
     }
 

@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
@@ -24,6 +25,9 @@ const KEY_BYTES: usize = 32;
 /// What ends the names of code, and of the marks beside it.
 const CODE: &str = "cwasm";
 const MARK: &str = "mark";
+const DRAFT: &str = "draft";
+/// Far longer than compiling a plugin may take.
+const DRAFT_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -104,7 +108,7 @@ impl CodeCache {
 
     /// A new file beside the code that is kept.
     pub fn draft(&self) -> Result<Draft, CacheError> {
-        let path = self.folder.join(format!("{:016x}.tmp", fastrand::u64(..)));
+        let path = self.folder.join(format!("{:016x}.{DRAFT}", fastrand::u64(..)));
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         Ok(Draft { file: file.map_err(|source| CacheError::File { path: path.clone(), source })?, path: Some(path) })
     }
@@ -153,14 +157,22 @@ impl CodeCache {
         }
     }
 
+    /// Forgets the code that was made longest ago, and what an agent left that was killed at work.
     fn prune(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let code = entries.filter_map(Result::ok).filter(|entry| entry.path().extension().is_some_and(|ending| ending == CODE));
-        let mut files: Vec<_> = code.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+        let dated = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
+        let mut files: Vec<_> = entries.filter_map(|entry| dated(entry.ok()?)).collect();
         files.sort();
-        for (_, path) in files.iter().rev().skip(KEPT_MAX) {
+        let ends = |path: &Path, ending: &str| path.extension().is_some_and(|own| own == ending);
+        let code = files.iter().rev().filter(|(_, path)| ends(path, CODE)).skip(KEPT_MAX);
+        for (_, path) in code {
             debug!(path = %path.display(), "forgetting a compiled plugin");
             let _ = fs::remove_file(path.with_extension(MARK));
+            let _ = fs::remove_file(path);
+        }
+        let Some((newest, _)) = files.last() else { return };
+        let is_left = |made: &SystemTime| newest.duration_since(*made).is_ok_and(|age| age > DRAFT_AGE_MAX);
+        for (_, path) in files.iter().filter(|(made, path)| ends(path, DRAFT) && is_left(made)) {
             let _ = fs::remove_file(path);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pharos_plugin::checks::{
     Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_rate, each_value, each_zero, evidence, top,
 };
-use pharos_plugin::{Reading, Severity, SkipReason, Snapshot, text};
+use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, Table, sql, text};
 
 const UP: &str = "pharos_postgres_up";
 const ACCEPTING: &str = "pharos_postgres_accepting_connections";
@@ -139,7 +139,7 @@ fn connections_used(case: &Case) -> Explanation {
         cause: "Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up \
                 behind a slow one."
             .to_owned(),
-        fix: "Make the pools smaller, or put PgBouncer or the pool of Pharos in front. End forgotten sessions with `ALTER SYSTEM \
+        fix: "Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM \
               SET idle_session_timeout = '30min'; SELECT pg_reload_conf();`. Raise max_connections last: it needs a restart and memory."
             .to_owned(),
         evidence: top(case.snapshot, CONNECTIONS, Reading::Value, 5, text::count),
@@ -148,37 +148,113 @@ fn connections_used(case: &Case) -> Explanation {
 
 fn idle_in_transaction(case: &Case) -> Explanation {
     let age = text::duration(case.value);
+    let session = Session::longest(case.snapshot, "state_seconds", Session::is_idle_in_transaction);
+    let who = session.as_ref().map(|session| format!(" It is {}.", session.name())).unwrap_or_default();
     Explanation {
         title: format!("session idle in transaction for {age}"),
         detail: format!(
-            "The longest idle transaction has done nothing for {age}. It keeps its locks, and vacuum cannot remove what it may still see."
+            "The longest idle transaction has done nothing for {age}. It keeps its locks, and vacuum cannot remove what it may still see.{who}"
         ),
         cause: "The application began a transaction and waits for something else: a call to another service, a person, or a \
                 connection that was never given back to its pool."
             .to_owned(),
-        fix: "Find it: `SELECT pid, usename, application_name, state_change FROM pg_stat_activity WHERE state LIKE 'idle in \
-              transaction%' ORDER BY state_change;` end it with `SELECT pg_terminate_backend(pid);` and prevent the next with `ALTER \
-              ROLE app SET idle_in_transaction_session_timeout = '5min';`."
-            .to_owned(),
-        evidence: held_back(case),
+        fix: match &session {
+            Some(session) => format!("End it: `{}`. {}", session.terminate(), session.bound("idle_in_transaction_session_timeout", "5min")),
+            None => "Find it: `SELECT pid, usename, application_name, state_change FROM pg_stat_activity WHERE state LIKE 'idle in \
+                     transaction%' ORDER BY state_change;`, end it with `SELECT pg_terminate_backend(<pid>);` and prevent the next with \
+                     `ALTER ROLE <role> SET idle_in_transaction_session_timeout = '5min';`."
+                .to_owned(),
+        },
+        evidence: held_back(case).into_iter().chain(session.map(|session| session.line())).collect(),
     }
 }
 
 fn long_transaction(case: &Case) -> Explanation {
     let age = text::duration(case.value);
+    let session = Session::longest(case.snapshot, "transaction_seconds", |_| true);
+    let who = session.as_ref().map(|session| format!(" It is that of {}.", session.name())).unwrap_or_default();
+    const SPREAD: &str = "Run reports on a standby, and split batches.";
     Explanation {
         title: format!("transaction open for {age}"),
-        detail: format!("The oldest transaction of a client has been open for {age}, and vacuum cannot remove what it may still see."),
+        detail: format!("The oldest transaction of a client has been open for {age}, and vacuum cannot remove what it may still see.{who}"),
         cause: "A report or export in one statement, a batch in one transaction, or a session that forgot to commit.".to_owned(),
-        fix: "Find it: `SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity WHERE xact_start IS NOT NULL \
-              ORDER BY xact_start;`. Run reports on a standby, split batches, or bound them: `ALTER ROLE app SET statement_timeout = \
-              '10min';`."
-            .to_owned(),
-        evidence: held_back(case),
+        fix: match &session {
+            Some(session) if session.is_idle_in_transaction() => format!(
+                "It does nothing, so end it: `{}`. {}",
+                session.terminate(),
+                session.bound("idle_in_transaction_session_timeout", "5min")
+            ),
+            Some(session) => {
+                format!("Let it finish, or end it: `{}`. {SPREAD} {}", session.terminate(), session.bound("statement_timeout", "10min"))
+            }
+            None => format!(
+                "Find it: `SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY \
+                 xact_start;`, and end it with `SELECT pg_terminate_backend(<pid>);`. {SPREAD} Bound the next one: `ALTER ROLE <role> SET \
+                 statement_timeout = '10min';`."
+            ),
+        },
+        evidence: held_back(case).into_iter().chain(session.map(|session| session.line())).collect(),
     }
 }
 
-fn held_back(case: &Case) -> Vec<pharos_plugin::Label> {
+/// A client whose transaction is open.
+struct Session {
+    pid: i64,
+    started_at: Option<f64>,
+    user: Option<String>,
+    application: Option<String>,
+    datname: Option<String>,
+    state: String,
+}
+
+impl Session {
+    /// The one of these with the largest number of seconds in a column.
+    fn longest(snapshot: &Snapshot, column: &str, counts: impl Fn(&Self) -> bool) -> Option<Self> {
+        let table = snapshot.table("sessions")?;
+        let sessions = (0..table.row_count()).filter_map(|row| Some((table.number(column, row)?, Self::read(&table, row)?)));
+        sessions.filter(|(_, session)| counts(session)).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, session)| session)
+    }
+
+    fn read(table: &Table, row: usize) -> Option<Self> {
+        let cell = |column: &str| table.text(column, row).filter(|text| !text.is_empty());
+        Some(Self {
+            pid: table.integers("pid").get(row).copied().flatten()?,
+            started_at: table.number("backend_start", row),
+            user: cell("user"),
+            application: cell("application"),
+            datname: cell("datname"),
+            state: cell("state").unwrap_or_default(),
+        })
+    }
+
+    /// Aborted or not.
+    fn is_idle_in_transaction(&self) -> bool {
+        self.state.starts_with("idle in transaction")
+    }
+
+    fn name(&self) -> String {
+        self.user.as_ref().map_or_else(|| format!("process {}", self.pid), |user| format!("process {} ({user})", self.pid))
+    }
+
+    fn line(&self) -> Label {
+        let application = self.application.as_ref().map(|application| format!("application {application}"));
+        let datname = self.datname.as_ref().map(|datname| format!("in {datname}"));
+        let facts: Vec<String> = [Some(self.state.clone()), application, datname].into_iter().flatten().collect();
+        evidence(&self.name(), facts.join(", "))
+    }
+
+    /// Also of one that is busy: to cancel its statement leaves the transaction open.
+    fn terminate(&self) -> String {
+        sql::terminate(self.pid, self.started_at)
+    }
+
+    fn bound(&self, setting: &str, value: &str) -> String {
+        let role = self.user.as_deref().map_or_else(|| "<role>".to_owned(), sql::identifier);
+        format!("Bound the next one: `ALTER ROLE {role} SET {setting} = '{value}';`.")
+    }
+}
+
+fn held_back(case: &Case) -> Vec<Label> {
     let age = case.related(XMIN_AGE);
     age.map(|age| evidence("transactions since the oldest snapshot", text::count(age))).into_iter().collect()
 }
@@ -192,7 +268,7 @@ fn sessions_abandoned(case: &Case) -> Explanation {
         cause: "Clients that crash or are killed, a load balancer or firewall that drops idle connections, or a pool without a clean \
                 shutdown."
             .to_owned(),
-        fix: "Set the firewall's idle timeout above `tcp_keepalives_idle` (`ALTER SYSTEM SET tcp_keepalives_idle = 60;`), and close \
+        fix: "Set the firewall's idle timeout above `tcp_keepalives_idle` (`ALTER SYSTEM SET tcp_keepalives_idle = 60; SELECT pg_reload_conf();`), and close \
               the pool when the application stops."
             .to_owned(),
         evidence: Vec::new(),

@@ -90,7 +90,7 @@ fn datname_connections_used(case: &Case) -> Explanation {
 
 /// Half as much again.
 fn raised(limit: Option<f64>) -> String {
-    limit.map_or_else(|| "100".to_owned(), |limit| (limit * 1.5).ceil().to_string())
+    limit.map_or_else(|| "<limit>".to_owned(), |limit| (limit * 1.5).ceil().to_string())
 }
 
 fn sessions_unencrypted(case: &Case) -> Explanation {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Thresholds, each_increase, each_value, evidence, top};
 use pharos_plugin::{Label, Reading, Snapshot, Table, sql, text};
 
+use crate::wal::setting;
+
 const WAIT_AGE: &str = "pharos_postgres_lock_wait_age_max_seconds";
 const WAITERS: &str = "pharos_postgres_lock_waiters";
 const TREE_DEPTH: &str = "pharos_postgres_lock_tree_depth_max";
@@ -136,9 +138,11 @@ fn lock_table_filling(case: &Case) -> Explanation {
             "Transactions that touch thousands of relations: a dump, a query over all partitions without a filter on their key, a schema \
                 change of many tables at once."
                 .to_owned(),
-        fix: "`SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` names who takes it. More room \
-              needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = 256;`."
-            .to_owned(),
+        fix: format!(
+            "`SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` names who takes it. More room needs \
+             a restart: `ALTER SYSTEM SET max_locks_per_transaction = {};`.",
+            sql::raised(setting(case.snapshot, "max_locks_per_transaction"), 256.0)
+        ),
         evidence: top(case.snapshot, LOCKS_HELD, Reading::Value, 3, text::count),
     }
 }
@@ -150,8 +154,8 @@ fn prepared_transaction_forgotten(case: &Case) -> Explanation {
         Some(prepared) => (format!("Prepared transaction {}", prepared.gid), prepared.statement()),
         None => (
             "A prepared transaction".to_owned(),
-            "`SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then `COMMIT PREPARED` or `ROLLBACK PREPARED` \
-             with its gid"
+            "`SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then `COMMIT PREPARED <gid>;` or \
+             `ROLLBACK PREPARED <gid>;`"
                 .to_owned(),
         ),
     };
@@ -270,21 +274,19 @@ fn capital(text: &str) -> String {
 /// The remedy is the agent's, by what is held and by whom; without one, what mostly helps.
 fn fix(roots: &[Root]) -> String {
     const NEXT_TIME: &str = "Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.";
+    const STOP: &str = "cancel what it runs with `SELECT pg_cancel_backend(<pid>);`, or end it with `SELECT pg_terminate_backend(<pid>);` if it \
+                        is idle in transaction, where to cancel does nothing";
     let Some(root) = roots.first() else {
         return format!(
             "Find who blocks: `SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE \
-             cardinality(pg_blocking_pids(pid)) > 0;` then stop it with `SELECT pg_cancel_backend(pid);`, or `SELECT \
-             pg_terminate_backend(pid);` if it is idle in transaction. {NEXT_TIME}"
+             cardinality(pg_blocking_pids(pid)) > 0;`, then {STOP}. {NEXT_TIME}"
         );
     };
     let stop = match (&root.remedy, root.pid) {
         (Some(remedy), _) => format!("{}.", capital(remedy.trim_end_matches('.'))),
-        (None, Some(pid)) => format!(
-            "See what it does in pg_stat_activity, then stop it: `SELECT pg_cancel_backend({pid});`, or `SELECT \
-             pg_terminate_backend({pid});` if it is idle in transaction."
-        ),
+        (None, Some(pid)) => format!("See what it does: `SELECT state, query FROM pg_stat_activity WHERE pid = {pid};`, then {STOP}."),
         (None, None) => "Find it: `SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then end it from its \
-                         database with `COMMIT PREPARED` or `ROLLBACK PREPARED`."
+                         database with `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`."
             .to_owned(),
     };
     format!("{stop} {NEXT_TIME}")

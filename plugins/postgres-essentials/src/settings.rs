@@ -123,7 +123,7 @@ fn fsync_off(_: &Case) -> Explanation {
         detail: "PostgreSQL does not wait until what it writes is on disk. After a crash of the host the cluster may not start again."
             .to_owned(),
         cause: "Somebody wanted a load to be fast and did not turn it on again.".to_owned(),
-        fix: "`ALTER SYSTEM RESET fsync; SELECT pg_reload_conf();`, then `CHECKPOINT;`.".to_owned(),
+        fix: "`ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();`, then `CHECKPOINT;`.".to_owned(),
         evidence: Vec::new(),
     }
 }
@@ -134,7 +134,7 @@ fn full_page_writes_off(_: &Case) -> Explanation {
         detail: "Pages of which a crash wrote only a half cannot be mended from WAL.".to_owned(),
         cause: "Somebody wanted less WAL. It is safe only where the file system writes pages as a whole, as ZFS does.".to_owned(),
         fix:
-            "`ALTER SYSTEM RESET full_page_writes; SELECT pg_reload_conf();`. For less WAL: `ALTER SYSTEM SET wal_compression = on;` and a \
+            "`ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();`. For less WAL: `ALTER SYSTEM SET wal_compression = on;` and a \
               larger max_wal_size."
                 .to_owned(),
         evidence: Vec::new(),
@@ -148,7 +148,7 @@ fn autovacuum_off(_: &Case) -> Explanation {
                  ids run out it is started all the same."
             .to_owned(),
         cause: "Somebody stopped it for a load or during an incident and did not start it again.".to_owned(),
-        fix: "`ALTER SYSTEM RESET autovacuum; SELECT pg_reload_conf();`. If it is in the way, slow it down instead: \
+        fix: "`ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf();`. If it is in the way, slow it down instead: \
               autovacuum_vacuum_cost_delay."
             .to_owned(),
         evidence: Vec::new(),
@@ -160,7 +160,7 @@ fn track_counts_off(_: &Case) -> Explanation {
         title: "track_counts is off".to_owned(),
         detail: "Tables are not counted, so autovacuum sees nothing to do anywhere.".to_owned(),
         cause: "Somebody wanted to spare the cost of counting, which is small.".to_owned(),
-        fix: "`ALTER SYSTEM RESET track_counts; SELECT pg_reload_conf();`.".to_owned(),
+        fix: "`ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf();`.".to_owned(),
         evidence: Vec::new(),
     }
 }

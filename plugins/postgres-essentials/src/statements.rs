@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, evidence};
-use pharos_plugin::{Row, SkipReason, Snapshot, text};
+use pharos_plugin::{Row, SkipReason, Snapshot, sql, text};
 
 const MEAN_TIME: &str = "pharos_postgres_statement_mean_time_seconds";
 const CALLS: &str = "pharos_postgres_statement_calls_total";
@@ -91,9 +91,11 @@ fn statement_evictions(case: &Case) -> Explanation {
         cause: "More different statements than it can hold, often because values are written into the text: lists of varying length, \
                 or temporary tables with names of their own."
             .to_owned(),
-        fix: "Pass values as parameters (`= ANY($1)` instead of a list), or `ALTER SYSTEM SET pg_stat_statements.max = 10000;`, which \
-              needs a restart."
-            .to_owned(),
+        fix: format!(
+            "Pass values as parameters (`= ANY($1)` instead of a list), or `ALTER SYSTEM SET pg_stat_statements.max = {};`, which needs a \
+             restart.",
+            sql::raised(case.related(TRACKED_MAX), 10_000.0)
+        ),
         evidence: [tracked, max].into_iter().flatten().collect(),
     }
 }

@@ -101,7 +101,7 @@ fn cache_hit_low(case: &Case) -> Explanation {
         detail: format!("Only {ratio} of the blocks that {datname} asked for were in shared buffers; the rest came from outside."),
         cause: "The data in use is larger than shared_buffers, or statements scan whole tables for want of an index.".to_owned(),
         fix: "First the scans: `SELECT relname, seq_scan, seq_tup_read FROM pg_stat_user_tables ORDER BY 3 DESC LIMIT 10;` and index what \
-              they filter by. Then `ALTER SYSTEM SET shared_buffers = …` towards a quarter of the memory, which needs a restart."
+              they filter by. Then `ALTER SYSTEM SET shared_buffers = <more>;` towards a quarter of the memory, which needs a restart."
             .to_owned(),
         evidence: top(case.snapshot, BLOCKS_READ, Reading::Rate, 3, |rate| format!("{} blocks/s read", text::count(rate))),
     }
@@ -132,7 +132,7 @@ fn temp_file_spill(case: &Case) -> Explanation {
         detail: format!("Sorts, hashes and the like in {datname} do not fit into work_mem and write {rate} a second to disk."),
         cause: "work_mem is too small for what the statements sort or hash, or an index that would spare the sort is missing.".to_owned(),
         fix: "Let the server name them: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_reload_conf();`. Then raise it where it is \
-              needed, not for all: `ALTER ROLE report SET work_mem = '256MB';`."
+              needed, not for all: `ALTER ROLE <role> SET work_mem = '256MB';`."
             .to_owned(),
         evidence: top(case.snapshot, STATEMENT_TEMP_BLOCKS, Reading::Rate, 3, |rate| format!("{} blocks/s", text::count(rate))),
     }
@@ -158,7 +158,7 @@ fn checksums_off(_: &Case) -> Explanation {
         detail: "A page that the disk returns damaged is read as if it were sound, and the damage goes on into backups and standbys."
             .to_owned(),
         cause: "The cluster was made by `initdb` before PostgreSQL 18, which left checksums off unless it was asked for them.".to_owned(),
-        fix: "Stop the server cleanly, run `pg_checksums --enable --progress -D DATA_DIRECTORY`, and start it again; standbys likewise, \
+        fix: "Stop the server cleanly, run `pg_checksums --enable --progress -D <data_directory>`, and start it again; standbys likewise, \
               each before it streams again."
             .to_owned(),
         evidence: Vec::new(),

@@ -59,7 +59,7 @@ fn remedy(kind: &str, event: &str) -> (&'static str, &'static str) {
     match (kind, event) {
         ("IO", "WALSync" | "WalSync" | "WALWrite" | "WalWrite") | ("LWLock", "WALWrite") => (
             "Commits wait until the disk has their WAL.",
-            "Put more changes into one transaction, give pg_wal a faster disk, or, where the last moments may be lost, `ALTER ROLE app SET \
+            "Put more changes into one transaction, give pg_wal a faster disk, or, where the last moments may be lost, `ALTER ROLE <role> SET \
              synchronous_commit = off;`.",
         ),
         ("IO", "DataFileRead") => (
@@ -68,7 +68,7 @@ fn remedy(kind: &str, event: &str) -> (&'static str, &'static str) {
         ),
         ("IO", "BufFileRead" | "BufFileWrite" | "BuffileRead" | "BuffileWrite") => (
             "Sorts and hashes do not fit into work_mem and go through temporary files.",
-            "Raise it for the role that needs it: `ALTER ROLE report SET work_mem = '256MB';`.",
+            "Raise it for the role that needs it: `ALTER ROLE <role> SET work_mem = '256MB';`.",
         ),
         ("IO", _) => ("The disk is slower than what is asked of it.", "Look at the host's disk: `iostat -x 5`."),
         ("LWLock", "LockManager") => (

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_value, evidence};
-use pharos_plugin::{Row, SkipReason, Snapshot, text};
+use pharos_plugin::{Row, SkipReason, Snapshot, sql, text};
 
 const CHECKPOINTS: &str = "pharos_postgres_checkpoints_total";
 const CHECKPOINT_AGE: &str = "pharos_postgres_checkpoint_age_seconds";
@@ -112,7 +112,7 @@ fn wal_directory_share(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReas
     Ok(if size >= WAL_DIRECTORY_MIN { vec![Observation::new(Vec::new(), size / planned)] } else { Vec::new() })
 }
 
-fn setting(snapshot: &Snapshot, name: &str) -> Option<f64> {
+pub fn setting(snapshot: &Snapshot, name: &str) -> Option<f64> {
     snapshot.values(SETTING).ok()?.rows().find(|row| row.label("setting") == Some(name)).map(Row::value)
 }
 
@@ -127,9 +127,11 @@ fn checkpoints_requested(case: &Case) -> Explanation {
         ),
         cause: "max_wal_size is small for what is written, or something asks for checkpoints: backups, `CREATE DATABASE`, `CHECKPOINT`."
             .to_owned(),
-        fix: "`ALTER SYSTEM SET max_wal_size = '8GB'; SELECT pg_reload_conf();`, as far as the disk allows, so that checkpoint_timeout \
-              decides; `ALTER SYSTEM SET log_checkpoints = on; SELECT pg_reload_conf();` names the reason of each."
-            .to_owned(),
+        fix: format!(
+            "`ALTER SYSTEM SET max_wal_size = {}; SELECT pg_reload_conf();`, as far as the disk allows, so that checkpoint_timeout decides; \
+             `ALTER SYSTEM SET log_checkpoints = on; SELECT pg_reload_conf();` names the reason of each.",
+            sql::raised_size(setting(case.snapshot, "max_wal_size"), 8.0 * 1_073_741_824.0)
+        ),
         evidence: size.into_iter().collect(),
     }
 }

@@ -114,11 +114,18 @@ fn table_bloat(case: &Case) -> Explanation {
         cause: "Rows were deleted or updated faster than vacuum came by, or while something held it back; vacuum gives the space to new \
                 rows, but not back to the disk."
             .to_owned(),
-        fix: format!(
-            "If the table will not grow into it: with the extension pg_repack, `pg_repack --table={name} {datname}`, while everybody works; \
-             or, in an hour in which nobody needs the table, `VACUUM (FULL, ANALYZE) {relation};`. Let vacuum come sooner: `ALTER TABLE \
-             {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`."
-        ),
+        fix: if is_system(case) {
+            // Its options are not to be changed, and tools that copy a table leave it alone.
+            format!("In {datname}, in an hour in which nobody needs the database: `VACUUM (FULL, ANALYZE) {relation};`.")
+        } else {
+            format!(
+                "If the table will not grow into it: with the extension pg_repack, `pg_repack --table={} {}`, while everybody works; or, in an \
+                 hour in which nobody needs the table, in {datname}: `VACUUM (FULL, ANALYZE) {relation};`. Let vacuum come sooner: `ALTER TABLE \
+                 {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`.",
+                sql::shell(&relation),
+                sql::shell(datname)
+            )
+        },
         evidence: crate::vacuum::cells(case, &[("empty", "bloat_bytes", text::bytes), ("size", "size_bytes", text::bytes)]),
     }
 }
@@ -136,10 +143,16 @@ fn index_bloat(case: &Case) -> Explanation {
         ),
         cause: "Many entries were removed, or its keys were changed, in no order; pages that are not wholly empty are not given back."
             .to_owned(),
-        fix: format!(
-            "In {datname}: `REINDEX INDEX CONCURRENTLY {};`, which needs its size on disk once more.",
-            sql::relation(schema, index)
-        ),
+        fix: if is_system(case) {
+            format!("In {datname}, where its table may be locked for a moment: `REINDEX INDEX {};`.", sql::relation(schema, index))
+        } else {
+            format!("In {datname}: `REINDEX INDEX CONCURRENTLY {};`, which needs its size on disk once more.", sql::relation(schema, index))
+        },
         evidence: [cell("empty", "bloat_bytes"), cell("size", "size_bytes")].into_iter().flatten().collect(),
     }
+}
+
+/// PostgreSQL allows less with what is its own.
+fn is_system(case: &Case) -> bool {
+    matches!(case.label("schema"), "pg_catalog" | "pg_toast")
 }

@@ -12,6 +12,7 @@ const WORKERS: &str = "pharos_postgres_autovacuum_workers";
 const WORKERS_MAX: &str = "pharos_postgres_autovacuum_workers_max";
 const COST_DELAY: &str = "pharos_postgres_autovacuum_cost_delay_seconds";
 const COST_LIMIT: &str = "pharos_postgres_autovacuum_cost_limit";
+const SETTING: &str = "pharos_postgres_setting";
 
 /// A vacuum this short ago that left dead rows could not remove them.
 const JUST_VACUUMED_SECONDS: f64 = 900.0;
@@ -23,6 +24,7 @@ const HOLDER_AGE_ALWAYS: f64 = 10_000_000.0;
 /// What vacuum_cost_page_dirty is by default, and the size of a block.
 const DIRTY_PAGE_COST: f64 = 20.0;
 const BLOCK_BYTES: f64 = 8_192.0;
+const GIB: f64 = 1_073_741_824.0;
 
 /// A table as the tree looks at it.
 pub struct Subject {
@@ -61,12 +63,12 @@ pub fn of(snapshot: &Snapshot, table: &Subject) -> Cause {
     let workers = value(WORKERS).zip(value(WORKERS_MAX));
     match runs_for(snapshot, table) {
         None => match workers {
-            Some((workers, max)) if workers >= max && max > 0.0 => saturated(workers),
+            Some((workers, max)) if workers >= max && max > 0.0 => saturated(workers, &more_workers(snapshot)),
             _ => not_started(table),
         },
         Some(seconds) => match value(COST_DELAY).zip(value(COST_LIMIT)) {
             Some((delay, limit)) if delay > 0.0 && limit > 0.0 => throttled(seconds, delay, limit, workers.map_or(1.0, |(now, _)| now)),
-            _ => slow(seconds, table),
+            _ => slow(seconds, table, snapshot),
         },
     }
 }
@@ -92,7 +94,7 @@ fn off_everywhere() -> Cause {
     Cause::of(
         "autovacuum is off",
         "Autovacuum is off on the whole server, or does not learn what there is to do (track_counts).",
-        "`ALTER SYSTEM RESET autovacuum; ALTER SYSTEM RESET track_counts; SELECT pg_reload_conf();`.",
+        "`ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf();`.",
     )
 }
 
@@ -115,20 +117,36 @@ fn held_back(holder: Holder) -> Cause {
     Cause { evidence: lines(std::slice::from_ref(&holder)), ..Cause::of("horizon held", cause, holder.fix()) }
 }
 
-fn saturated(workers: f64) -> Cause {
+fn saturated(workers: f64, fix: &str) -> Cause {
     let workers = text::counted(workers, "worker is", "workers are");
-    Cause::of(
-        "workers saturated",
-        format!("All {workers} busy with other tables."),
-        "`ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18. They share one budget, so raise it as \
-         well: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 2000; SELECT pg_reload_conf();`.",
-    )
+    Cause::of("workers saturated", format!("All {workers} busy with other tables."), fix)
+}
+
+/// Faster ones first, since all of them share one budget, and a restart is not needed for that.
+pub fn more_workers(snapshot: &Snapshot) -> String {
+    let value = |metric: &str| snapshot.value(metric).ok().flatten();
+    let faster = match value(COST_DELAY).zip(value(COST_LIMIT)) {
+        Some((delay, limit)) if delay > 0.0 => format!("First let them go faster: `{}`. Then more of them", faster(limit)),
+        _ => "More of them".to_owned(),
+    };
+    let workers = sql::raised(value(WORKERS_MAX), 6.0);
+    format!("{faster}: `ALTER SYSTEM SET autovacuum_max_workers = {workers};`, which needs a restart before PostgreSQL 18.")
+}
+
+/// The limit ends at 10000, the delay does not.
+fn faster(limit: f64) -> String {
+    const LIMIT_MAX: f64 = 10_000.0;
+    let setting = if limit >= LIMIT_MAX {
+        "autovacuum_vacuum_cost_delay = 0".to_owned()
+    } else {
+        format!("autovacuum_vacuum_cost_limit = {}", (limit * 5.0).clamp(1_000.0, LIMIT_MAX))
+    };
+    format!("ALTER SYSTEM SET {setting}; SELECT pg_reload_conf();")
 }
 
 fn throttled(seconds: f64, delay: f64, limit: f64, workers: f64) -> Cause {
     let bytes_per_second = limit / DIRTY_PAGE_COST / delay * BLOCK_BYTES / workers.max(1.0);
     let allowed = evidence("allowed to write", format!("about {}/s a worker", text::bytes(bytes_per_second)));
-    let raised = (limit * 5.0).clamp(1_000.0, 10_000.0);
     Cause {
         evidence: vec![allowed],
         ..Cause::of(
@@ -137,12 +155,13 @@ fn throttled(seconds: f64, delay: f64, limit: f64, workers: f64) -> Cause {
                 "A worker has been at it for {}, and may do little at a time: autovacuum_vacuum_cost_limit, which all workers share.",
                 text::duration(seconds)
             ),
-            format!("`ALTER SYSTEM SET autovacuum_vacuum_cost_limit = {raised}; SELECT pg_reload_conf();`."),
+            format!("`{}`.", faster(limit)),
         )
     }
 }
 
-fn slow(seconds: f64, table: &Subject) -> Cause {
+fn slow(seconds: f64, table: &Subject, snapshot: &Snapshot) -> Cause {
+    let memory = sql::raised_size(memory_of_workers(snapshot), GIB);
     Cause::of(
         "running, but slow",
         format!(
@@ -151,11 +170,18 @@ fn slow(seconds: f64, table: &Subject) -> Cause {
         ),
         format!(
             "Let it finish. `SELECT phase, heap_blks_scanned, heap_blks_total, index_vacuum_count FROM pg_stat_progress_vacuum;`: more than \
-             one round over the indexes calls for `ALTER SYSTEM SET autovacuum_work_mem = '1GB'; SELECT pg_reload_conf();`. Start earlier \
+             one round over the indexes calls for `ALTER SYSTEM SET autovacuum_work_mem = {memory}; SELECT pg_reload_conf();`. Start earlier \
              next time: `ALTER TABLE {} SET (autovacuum_vacuum_scale_factor = 0.02);`.",
             sql::relation(&table.schema, &table.relation)
         ),
     )
+}
+
+/// autovacuum_work_mem, or what it stands for while it is -1.
+fn memory_of_workers(snapshot: &Snapshot) -> Option<f64> {
+    let settings = snapshot.values(SETTING).ok()?;
+    let setting = |name: &str| settings.rows().find(|row| row.label("setting") == Some(name)).map(|row| row.value());
+    setting("autovacuum_work_mem").filter(|bytes| *bytes > 0.0).or_else(|| setting("maintenance_work_mem"))
 }
 
 fn not_started(table: &Subject) -> Cause {

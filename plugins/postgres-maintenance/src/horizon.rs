@@ -31,6 +31,8 @@ pub struct Holder {
     state: Option<String>,
     pub age: f64,
     pub seconds: Option<f64>,
+    /// When its session began, in seconds since 1970.
+    started_at: Option<f64>,
 }
 
 impl Holder {
@@ -46,12 +48,24 @@ impl Holder {
             state: cell("state"),
             age: table.number("age_transactions", row).unwrap_or_default(),
             seconds: table.number("seconds", row),
+            started_at: table.number("backend_start", row),
         }
     }
 
     /// Known by its kind alone.
     fn unnamed(kind: &str, age: f64) -> Self {
-        Self { kind: kind.to_owned(), name: None, pid: None, datname: None, user: None, application: None, state: None, age, seconds: None }
+        Self {
+            kind: kind.to_owned(),
+            name: None,
+            pid: None,
+            datname: None,
+            user: None,
+            application: None,
+            state: None,
+            age,
+            seconds: None,
+            started_at: None,
+        }
     }
 
     /// `process 4711 (app)`, `prepared transaction x`.
@@ -104,7 +118,13 @@ impl Holder {
                 let drop = name.map_or_else(
                     || "`SELECT slot_name, active, age(xmin), age(catalog_xmin) FROM pg_replication_slots ORDER BY 3 DESC NULLS LAST;` names it"
                         .to_owned(),
-                    |slot| format!("`SELECT pg_drop_replication_slot({});`", sql::literal(slot)),
+                    // A consumer that came back keeps its slot.
+                    |slot| {
+                        let slot = sql::literal(slot);
+                        format!(
+                            "`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {slot} AND NOT active;`"
+                        )
+                    },
                 );
                 format!("Start the consumer or let it catch up; if it is gone for good: {drop}.")
             }
@@ -118,27 +138,24 @@ impl Holder {
             }
             "standby" => {
                 "On the standby: `SELECT pid, usename, state, age(backend_xmin) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL \
-                          ORDER BY 4 DESC LIMIT 5;` and end the first with `SELECT pg_terminate_backend(pid);`. If reports there may be \
+                          ORDER BY 4 DESC LIMIT 5;` and end the first with `SELECT pg_terminate_backend(<pid>);`. If reports there may be \
                           cancelled instead: `ALTER SYSTEM SET hot_standby_feedback = off; SELECT pg_reload_conf();`."
                     .to_owned()
             }
             // A process of the server itself has a name and no user.
             _ if self.user.is_none() && name.is_some() => match self.pid {
-                Some(pid) => format!("Let it finish; if it hangs, `SELECT pg_terminate_backend({pid});`."),
+                Some(pid) => format!("Let it finish; if it hangs, `{}`.", sql::terminate(pid, self.started_at)),
                 None => "Let it finish.".to_owned(),
             },
             _ => {
                 let end = self.pid.map_or_else(
                     || "`SELECT pid, usename, application_name, state, age(backend_xmin) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL \
-                        ORDER BY 5 DESC LIMIT 5;` and end the first with `SELECT pg_terminate_backend(pid);`"
+                        ORDER BY 5 DESC LIMIT 5;` and end the first with `SELECT pg_terminate_backend(<pid>);`"
                         .to_owned(),
-                    |pid| format!("`SELECT pg_terminate_backend({pid});`"),
+                    |pid| format!("`{}`", sql::terminate(pid, self.started_at)),
                 );
-                let role = self.user.as_deref().unwrap_or("app");
-                format!(
-                    "{end}. Bound the next one: `ALTER ROLE {} SET idle_in_transaction_session_timeout = '5min';`.",
-                    sql::identifier(role)
-                )
+                let role = self.user.as_deref().map_or_else(|| "<role>".to_owned(), sql::identifier);
+                format!("{end}. Bound the next one: `ALTER ROLE {role} SET idle_in_transaction_session_timeout = '5min';`.")
             }
         }
     }

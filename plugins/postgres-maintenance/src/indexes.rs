@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, label, unvisited};
-use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, sql, text};
 
 use crate::bloat::{INDEX, INDEXES};
 
@@ -25,7 +25,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::from_mins(15),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
-        observe: |snapshot| facts(snapshot, "invalid"),
+        observe: |snapshot| facts(snapshot, "invalid", |_, _| true),
         explain: index_invalid,
     },
     Check {
@@ -37,7 +37,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::rising_info(MIB, 0.5 * MIB),
-        observe: |snapshot| facts(snapshot, "duplicate"),
+        observe: |snapshot| facts(snapshot, "duplicate", may_go),
         explain: index_duplicate,
     },
     Check {
@@ -49,7 +49,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::rising_info(10.0 * MIB, 8.0 * MIB),
-        observe: |snapshot| facts(snapshot, "redundant"),
+        observe: |snapshot| facts(snapshot, "redundant", may_go),
         explain: index_redundant,
     },
 ];
@@ -68,12 +68,17 @@ pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     explain: index_unused,
 }];
 
-/// Indexes of which this is true, by their size. A guard says why it must be kept all the same.
-fn facts(snapshot: &Snapshot, fact: &str) -> Result<Vec<Observation>, SkipReason> {
+/// A guard says why an index must be kept all the same.
+fn may_go(table: &Table, row: usize) -> bool {
+    table.text("guard", row).is_none()
+}
+
+/// Indexes of which this is true, by their size.
+fn facts(snapshot: &Snapshot, fact: &str, counts: fn(&Table, usize) -> bool) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "indexes");
     if let Some(table) = snapshot.table("index_facts") {
         let size = |row: usize| {
-            let is_so = table.has("fact", row, fact) && table.text("guard", row).is_none();
+            let is_so = table.has("fact", row, fact) && counts(&table, row);
             is_so.then(|| table.number("size_bytes", row).unwrap_or_default())
         };
         all.extend(each_row(&table, &INDEX, size));
@@ -109,25 +114,61 @@ fn said(case: &Case) -> (Option<String>, Vec<Label>) {
     (cells.text("other"), lines.into_iter().flatten().collect())
 }
 
+/// That of a partitioned table has no size of its own, and goes with those of all partitions at once.
 fn drop_statement(case: &Case) -> String {
-    let (datname, schema, index) = (case.label("datname"), case.label("schema"), case.label("index"));
-    format!("In {datname}: `DROP INDEX CONCURRENTLY {};`", sql::relation(schema, index))
+    let (datname, name) = (case.label("datname"), sql::relation(case.label("schema"), case.label("index")));
+    if case.cells("index_facts").is_some_and(|cells| cells.number("size_bytes").is_none()) {
+        return format!("In {datname}, where all partitions may be locked for a moment: `SET lock_timeout = '2s'; DROP INDEX {name};`");
+    }
+    format!("In {datname}: `DROP INDEX CONCURRENTLY {name};`")
 }
 
 fn index_invalid(case: &Case) -> Explanation {
-    let (datname, schema, index) = (case.label("datname"), case.label("schema"), case.label("index"));
+    let (datname, index) = (case.label("datname"), case.label("index"));
+    let (cause, fix) = cause_and_fix_of_invalid(case);
     Explanation {
         title: format!("index {index} of {datname} is invalid"),
         detail: format!(
             "Index {index} on {} of {datname} is kept up to date by every write, and no query may use it.",
             case.label("relation")
         ),
-        cause: "`CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.".to_owned(),
-        fix: format!(
-            "In {datname}: `REINDEX INDEX CONCURRENTLY {0};` if it is wanted, else `DROP INDEX CONCURRENTLY {0};`.",
-            sql::relation(schema, index)
-        ),
+        cause,
+        fix: format!("In {datname}{fix}"),
         evidence: said(case).1,
+    }
+}
+
+fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
+    let cells = case.cells("index_facts");
+    let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
+    let schema = cell("index_schema").unwrap_or_else(|| case.label("schema").to_owned());
+    let name = sql::relation(&schema, case.label("index"));
+    let is_exclusion = cells.as_ref().is_some_and(|cells| cells.number("is_exclusion") == Some(1.0));
+    let reindex = if is_exclusion { format!("`REINDEX INDEX {name};`") } else { format!("`REINDEX INDEX CONCURRENTLY {name};`") };
+    let drop = format!("`DROP INDEX CONCURRENTLY {name};`");
+    const FAILED: &str = "`CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.";
+    if let Some(needed_by) = cell("guard") {
+        return (FAILED.to_owned(), format!(": {reindex}. It cannot be dropped: {needed_by}."));
+    }
+    if let Some(other) = cell("other") {
+        return (
+            format!("`REINDEX CONCURRENTLY` of {other} failed or was cancelled and left this copy behind."),
+            format!(": {drop}. {other} itself stays."),
+        );
+    }
+    match cell("key_columns") {
+        Some(keys) => {
+            let relation = sql::relation(case.label("schema"), case.label("relation"));
+            let condition = cell("duplicates_where").map(|condition| format!(" WHERE {condition}")).unwrap_or_default();
+            (
+                format!("{FAILED} It is unique: the usual reason is that rows have the same key."),
+                format!(
+                    ", see which keys are there more than once: `SELECT {keys}, count(*) FROM {relation}{condition} GROUP BY {keys} HAVING \
+                     count(*) > 1 LIMIT 20;`. Once there is none: {reindex}. Without need of it: {drop}."
+                ),
+            )
+        }
+        None => (FAILED.to_owned(), format!(": {reindex} if it is wanted, else {drop}.")),
     }
 }
 
@@ -178,9 +219,9 @@ fn index_unused(case: &Case) -> Explanation {
         ),
         cause: "The query that needed it is gone, or never used it.".to_owned(),
         fix: format!(
-            "{}, if no yearly report needs it; keep its definition: `SELECT pg_get_indexdef({}::regclass);`.",
-            drop_statement(case),
-            sql::literal(&sql::relation(case.label("schema"), index))
+            "Keep its definition: in {datname}, `SELECT pg_get_indexdef({}::regclass);`. {}, if no yearly report needs it.",
+            sql::literal(&sql::relation(case.label("schema"), index)),
+            drop_statement(case)
         ),
         evidence: [
             cell("scans", "scans", text::count),

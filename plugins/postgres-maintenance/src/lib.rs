@@ -3,6 +3,7 @@
 
 mod bloat;
 mod cause;
+mod freezing;
 mod horizon;
 mod indexes;
 mod schema;

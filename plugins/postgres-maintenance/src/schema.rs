@@ -59,19 +59,23 @@ fn facts(snapshot: &Snapshot, fact: &str, labels: &[&str]) -> Result<Vec<Observa
     Ok(all)
 }
 
-/// The columns that it is about, and the numbers behind the fact.
-fn said(case: &Case) -> (Option<String>, Vec<Label>) {
-    let Some(cells) = case.cells("schema_facts") else { return (None, Vec::new()) };
+/// The numbers behind the fact.
+fn said(case: &Case) -> Vec<Label> {
+    let Some(cells) = case.cells("schema_facts") else { return Vec::new() };
     let why = cells.text("evidence").map(|why| evidence("why", why));
     let lines = [why, cells.line("size", "size_bytes", text::bytes), cells.line("rows", "rows", text::count)];
-    (cells.text("columns"), lines.into_iter().flatten().collect())
+    lines.into_iter().flatten().collect()
 }
 
 fn foreign_key_without_index(case: &Case) -> Explanation {
     let (name, datname, key) = (name_of(case), case.label("datname"), case.label("name"));
-    let (columns, evidence) = said(case);
+    let cells = case.cells("schema_facts");
+    let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
     let relation = sql::relation(case.label("schema"), case.label("relation"));
-    let list: Vec<_> = columns.as_deref().unwrap_or_default().split(',').map(|column| sql::identifier(column.trim())).collect();
+    let columns = cell("column_list").unwrap_or_else(|| "<columns of the key>".to_owned());
+    // One of a partitioned table is made in all partitions at once, or not at all.
+    let is_partitioned = cell("kind").as_deref() == Some("partitioned");
+    let (place, concurrently) = if is_partitioned { (", where it may not be written for a while", "") } else { ("", " CONCURRENTLY") };
     Explanation {
         title: format!("foreign key {key} of {name} has no index"),
         detail: format!(
@@ -79,18 +83,13 @@ fn foreign_key_without_index(case: &Case) -> Explanation {
              refers to reads all of {name}, with locks held."
         ),
         cause: "PostgreSQL makes an index for a primary key, but not for a foreign key.".to_owned(),
-        fix: if columns.is_some() {
-            format!("In {datname}: `CREATE INDEX CONCURRENTLY ON {relation} ({});`.", list.join(", "))
-        } else {
-            format!("In {datname}, on the columns of the key: `CREATE INDEX CONCURRENTLY ON {relation} (…);`.")
-        },
-        evidence,
+        fix: format!("In {datname}{place}: `CREATE INDEX{concurrently} ON {relation} ({columns});`."),
+        evidence: said(case),
     }
 }
 
 fn no_primary_key(case: &Case) -> Explanation {
     let (name, datname) = (name_of(case), case.label("datname"));
-    let relation = sql::relation(case.label("schema"), case.label("relation"));
     Explanation {
         title: format!("{name} of {datname} has no primary key"),
         detail: format!(
@@ -98,11 +97,58 @@ fn no_primary_key(case: &Case) -> Explanation {
              table while it is used cannot either."
         ),
         cause: "The table was made without one.".to_owned(),
-        fix: format!(
-            "In {datname}, if no column will do: `ALTER TABLE {relation} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, \
-             which rewrites the table under a lock. With a column that is unique already, name that instead."
+        fix: format!("In {datname}{}", primary_key(case)),
+        evidence: said(case),
+    }
+}
+
+/// The statements that give the table a key, by what it has already.
+fn primary_key(case: &Case) -> String {
+    let relation = sql::relation(case.label("schema"), case.label("relation"));
+    let cells = case.cells("schema_facts");
+    let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
+    if let Some(obstacle) = cell("obstacle") {
+        return format!(
+            ", {relation} can have no primary key as it is: {obstacle}. Where that is meant so, leave it out: `except` of this check."
+        );
+    }
+    let kind = cell("kind").unwrap_or_default();
+    let new = new_key(&relation, &kind, &cell("free_column").unwrap_or_else(|| "row_id".to_owned()), cell("partition_key"));
+    let Some(columns) = cell("column_list") else { return format!(", if no column will do: {new}") };
+    let is_nullable = cells.as_ref().is_some_and(|cells| cells.number("is_nullable") == Some(1.0));
+    let (statement, remark) = match cell("unique_index") {
+        Some(index) => (format!("`ALTER TABLE {relation} ADD PRIMARY KEY USING INDEX {};`", sql::identifier(&index)), ""),
+        None => (format!("`ALTER TABLE {relation} ADD PRIMARY KEY ({columns});`"), ", which builds its index while the table is locked"),
+    };
+    if is_nullable {
+        format!(
+            ", {columns} are unique and may be null: if `SELECT count(*) FROM {relation} WHERE NOT ROW({columns}) IS NOT NULL;` is 0, \
+             {statement}{remark}. Else {new}"
+        )
+    } else {
+        format!(", {columns} are unique already: {statement}{remark}.")
+    }
+}
+
+/// An identity column reaches neither partitions nor heirs before PostgreSQL 17, what `bigserial` is short for does.
+fn new_key(relation: &str, kind: &str, column: &str, partition_key: Option<String>) -> String {
+    let column = sql::identifier(column);
+    match (kind, partition_key) {
+        ("partitioned", key) => {
+            let columns = [Some(column.clone()), key].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            format!(
+                "`ALTER TABLE {relation} ADD COLUMN {column} bigserial;`, which rewrites all partitions under a lock, and `ALTER TABLE \
+                 {relation} ADD PRIMARY KEY ({columns});`: a key holds what divides the partitions."
+            )
+        }
+        ("parent", _) => format!(
+            "`ALTER TABLE {relation} ADD COLUMN {column} bigserial PRIMARY KEY;`, which rewrites it and its heirs under a lock; each heir needs \
+             a key of its own."
         ),
-        evidence: said(case).1,
+        _ => format!(
+            "`ALTER TABLE {relation} ADD COLUMN {column} bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a \
+             lock."
+        ),
     }
 }
 
@@ -117,6 +163,6 @@ fn sequential_scans(case: &Case) -> Explanation {
             "In {datname}, see which statements: `SELECT queryid, calls, rows, shared_blks_read FROM pg_stat_statements ORDER BY \
              shared_blks_read DESC LIMIT 10;`, then `EXPLAIN` those on {name} and index what they filter by."
         ),
-        evidence: said(case).1,
+        evidence: said(case),
     }
 }

@@ -49,47 +49,82 @@ fn sequence_exhausted(case: &Case) -> Explanation {
     let (datname, sequence) = (case.label("datname"), case.label("sequence"));
     let used = text::percent(case.value);
     let cells = case.cells("sequences");
-    let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
     let number = |name: &str, column: &str| cells.as_ref().and_then(|cells| cells.line(name, column, |value| value.to_string()));
-    let kind = cell("column_type").unwrap_or_default();
-    let place = match (cell("relation"), cell("column")) {
-        (Some(relation), Some(column)) => Some((relation, column)),
-        _ => None,
-    };
-    let is_narrow = matches!(kind.as_str(), "integer" | "smallint" | "int4" | "int2");
-    let fix = match &place {
-        Some((relation, column)) if is_narrow => format!(
-            "In {datname}, in an hour in which the table may be locked while it is rewritten: `ALTER TABLE {} ALTER COLUMN {} TYPE bigint;` \
-             and `ALTER SEQUENCE {} AS bigint;`. Without that hour: a new bigint column, filled in batches by a trigger, then swapped.",
-            table_name(case, relation),
-            sql::identifier(column),
-            sql::relation(case.label("schema"), sequence)
+    let place = Place::read(case);
+    let (cause, fix) = match place.as_ref().and_then(|place| Some((place, place.end?))) {
+        Some((place, end)) => (
+            format!(
+                "Column {}.{} is of type {}, which ends at {end}, however far the sequence can count.",
+                place.relation, place.column, place.kind
+            ),
+            widen_column(case, place),
         ),
-        _ => format!("In {datname}, if its type allows: `ALTER SEQUENCE {} NO MAXVALUE;`.", sql::relation(case.label("schema"), sequence)),
+        None => (
+            "Its own limit is low, or numbers are taken and not used: rolled back inserts, `ON CONFLICT`, caches.".to_owned(),
+            widen_sequence(case, place.as_ref()),
+        ),
     };
     Explanation {
         title: format!("sequence {sequence} of {datname} has used {used}"),
         detail: format!(
             "{used} of the numbers that sequence {sequence} of {datname} can give{} are used. After the last one every insert fails.",
-            into(&place)
+            place.map(|place| format!(" {}.{}", place.relation, place.column)).unwrap_or_default()
         ),
-        cause: match is_narrow {
-            true => format!("The column is of type {kind}, which ends at a few billion at most, however far the sequence can count."),
-            false => "Its maximum is low, or numbers are taken and not used: rolled back inserts, `ON CONFLICT`, caches.".to_owned(),
-        },
-        fix,
-        evidence: [number("last value", "last_value"), number("maximum", "max_value")].into_iter().flatten().collect(),
+        cause,
+        fix: format!("In {datname}{fix}"),
+        evidence: [number("last value", "last_value"), number("last possible", "max_value")].into_iter().flatten().collect(),
     }
 }
 
-fn into(place: &Option<(String, String)>) -> String {
-    place.as_ref().map(|(relation, column)| format!(" {relation}.{column}")).unwrap_or_default()
+/// The column that takes the numbers.
+struct Place {
+    schema: String,
+    relation: String,
+    column: String,
+    kind: String,
+    /// Where its type ends, if that is before the sequence does.
+    end: Option<f64>,
 }
 
-/// The collector may name it with its schema.
-fn table_name(case: &Case, relation: &str) -> String {
-    match relation.split_once('.') {
-        Some((schema, name)) => sql::relation(schema, name),
-        None => sql::relation(case.label("schema"), relation),
+impl Place {
+    fn read(case: &Case) -> Option<Self> {
+        let cells = case.cells("sequences")?;
+        Some(Self {
+            schema: cells.text("relation_schema").unwrap_or_else(|| case.label("schema").to_owned()),
+            relation: cells.text("relation")?,
+            column: cells.text("column")?,
+            kind: cells.text("column_type").unwrap_or_else(|| "an integer".to_owned()),
+            end: cells.number("max_value").filter(|last| {
+                let max = cells.number("column_max").unwrap_or(f64::INFINITY);
+                *last >= max || *last <= -max - 1.0
+            }),
+        })
     }
+}
+
+/// The column first: a sequence that counts on meanwhile gives nothing that does not fit.
+fn widen_column(case: &Case, place: &Place) -> String {
+    format!(
+        ", in an hour in which the table may be locked while it is rewritten: `ALTER TABLE {} ALTER COLUMN {} TYPE bigint;` and `{}`. Columns \
+         that refer to it end as early and need the same; views that read it have to be dropped before and made again. Without that hour: a \
+         new bigint column, filled in batches by a trigger, then swapped.",
+        sql::relation(&place.schema, &place.relation),
+        sql::identifier(&place.column),
+        without_limit(case)
+    )
+}
+
+fn widen_sequence(case: &Case, place: Option<&Place>) -> String {
+    let statement = without_limit(case);
+    match place {
+        Some(_) => format!(": `{statement}`."),
+        None => format!(", if what takes its numbers is wide enough: `{statement}`."),
+    }
+}
+
+/// A narrow type bounds a sequence, whatever its limit.
+fn without_limit(case: &Case) -> String {
+    let falls = case.cells("sequences").is_some_and(|cells| cells.number("rises") == Some(0.0));
+    let limit = if falls { "MINVALUE" } else { "MAXVALUE" };
+    format!("ALTER SEQUENCE {} AS bigint NO {limit};", sql::relation(case.label("schema"), case.label("sequence")))
 }

@@ -1,6 +1,7 @@
 //! Each check with facts that raise it, and the tables against the files that describe them.
 
 mod bloat;
+mod cures;
 mod schema;
 mod vacuum;
 mod wraparound;

@@ -181,9 +181,7 @@ fn autovacuum_saturated(case: &Case) -> Explanation {
         title: "all autovacuum workers are busy".to_owned(),
         detail: format!("{workers} autovacuum workers have been busy for long, so tables wait for their turn while they bloat."),
         cause: "Few workers for many tables, workers throttled by autovacuum_vacuum_cost_limit, or one very large table each.".to_owned(),
-        fix: "First let them go faster: `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 2000; SELECT pg_reload_conf();`. Then more of \
-              them: `ALTER SYSTEM SET autovacuum_max_workers = 6;`, which needs a restart before PostgreSQL 18."
-            .to_owned(),
+        fix: cause::more_workers(case.snapshot),
         evidence: workers_at_work(case.snapshot),
     }
 }

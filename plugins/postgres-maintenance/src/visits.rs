@@ -38,15 +38,16 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// A relation may be locked by several at once.
+/// A table may be locked with its indexes, each by another one: who holds a lock is told before who waits for it.
 fn locked_relations(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "tables");
     let Some(table) = snapshot.table("locked_relations") else { return Ok(all) };
     let mut seen = BTreeSet::new();
-    for row in 0..table.row_count() {
+    let (held, waiting): (Vec<usize>, Vec<usize>) = (0..table.row_count()).partition(|row| table.has("state", *row, "held"));
+    for row in held.into_iter().chain(waiting) {
         let labels = table.labels(&RELATION, row);
         if seen.insert(labels.iter().map(|label| label.value.clone()).collect::<Vec<_>>()) {
-            all.push(Observation::new(labels, 1.0));
+            all.push(Observation::new(labels, 1.0).of_row(row));
         }
     }
     Ok(all)
@@ -79,21 +80,87 @@ fn reasons(snapshot: &Snapshot, datname: &str) -> Vec<Label> {
 
 fn relation_locked(case: &Case) -> Explanation {
     let (name, datname) = (name_of(case), case.label("datname"));
-    let relation = sql::literal(&sql::relation(case.label("schema"), case.label("relation")));
+    let locker = Locker::read(case);
+    let who = locker.as_ref().map(|locker| format!(" {}.", locker.sentence())).unwrap_or_default();
+    let free = locker.as_ref().map_or_else(|| find_locker(case), |locker| locker.free(datname));
     Explanation {
         title: format!("{name} of {datname} is locked"),
         detail: format!(
             "An AccessExclusiveLock on {name} of {datname} was held or waited for at each visit, so nobody can use the table, and its exact size \
-             is not read."
+             is not read.{who}"
         ),
         cause: "A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query."
             .to_owned(),
-        fix: format!(
-            "In {datname}: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = {relation}::regclass;`, then \
-             `SELECT pg_cancel_backend(pid);` of who holds or asks for it. Give schema changes `SET lock_timeout = '2s';`."
-        ),
-        evidence: modes(case),
+        fix: format!("{free} Give schema changes `SET lock_timeout = '2s';`."),
+        evidence: modes(case).into_iter().chain(locker.map(|locker| evidence("by", locker.name()))).collect(),
     }
+}
+
+/// Who holds the lock, or waits for it in front of everybody.
+enum Locker {
+    Session { pid: i64, user: Option<String>, state: Option<String>, started_at: Option<f64>, holds: bool },
+    Prepared(String),
+}
+
+impl Locker {
+    fn read(case: &Case) -> Option<Self> {
+        let cells = case.cells("locked_relations")?;
+        if let Some(gid) = cells.text("prepared") {
+            return Some(Self::Prepared(gid));
+        }
+        Some(Self::Session {
+            pid: cells.number("pid")? as i64,
+            user: cells.text("user"),
+            state: cells.text("session_state"),
+            started_at: cells.number("backend_start"),
+            holds: cells.text("state").as_deref() == Some("held"),
+        })
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Session { pid, user: Some(user), .. } => format!("process {pid} ({user})"),
+            Self::Session { pid, .. } => format!("process {pid}"),
+            Self::Prepared(gid) => format!("prepared transaction {gid}"),
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::Session { holds: false, .. } => format!("The first to wait for it was {}", self.name()),
+            Self::Session { state: Some(state), .. } => format!("It was held by {}, {state}", self.name()),
+            _ => format!("It was held by {}", self.name()),
+        }
+    }
+
+    /// To cancel does nothing to who is idle in transaction.
+    fn free(&self, datname: &str) -> String {
+        match self {
+            Self::Prepared(gid) => format!(
+                "Ask the transaction manager how {gid} ended; if it knows nothing of it: in {datname}, `ROLLBACK PREPARED {};`.",
+                sql::literal(gid)
+            ),
+            Self::Session { pid, state, started_at, .. }
+                if state.as_deref().is_some_and(|state| state.starts_with("idle in transaction")) =>
+            {
+                format!("End who holds it and does nothing: `{}`.", sql::terminate(*pid, *started_at))
+            }
+            Self::Session { pid, started_at, .. } => format!(
+                "Let it finish, or cancel it: `{}`. If it is idle in transaction by now: `{}`.",
+                sql::cancel(*pid, *started_at),
+                sql::terminate(*pid, *started_at)
+            ),
+        }
+    }
+}
+
+fn find_locker(case: &Case) -> String {
+    let relation = sql::literal(&sql::relation(case.label("schema"), case.label("relation")));
+    format!(
+        "In {}: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = {relation}::regclass;`, then \
+         `SELECT pg_terminate_backend(<pid>);` of who holds it.",
+        case.label("datname")
+    )
 }
 
 fn modes(case: &Case) -> Vec<Label> {

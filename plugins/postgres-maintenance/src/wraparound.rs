@@ -8,7 +8,7 @@ use std::time::Duration;
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value, evidence, label};
 use pharos_plugin::{Label, SkipReason, Snapshot, sql, text};
 
-use crate::horizon::oldest_in;
+use crate::freezing::{self, Freezing};
 use crate::vacuum::{TABLES, name_of, of_tables};
 
 const XID_AGE: &str = "pharos_postgres_xid_age_transactions";
@@ -26,10 +26,8 @@ const FAILSAFE: f64 = 1.6e9;
 const AT_WORK_MAX: f64 = 1.5;
 /// Tables that are told apart, the oldest first; the age of a datname is that of its oldest table.
 const TABLES_MAX: usize = 20;
-/// Holders younger than this are in nobody's way.
-const HOLDER_AGE_MIN: f64 = 1e6;
 
-struct Counter {
+pub struct Counter {
     name: &'static str,
     /// As people call it.
     what: &'static str,
@@ -37,9 +35,10 @@ struct Counter {
     freeze_max: &'static str,
     /// What freeze_max is where nobody could read it.
     freeze_max_default: f64,
-    column: &'static str,
+    /// Of tables of relations.
+    pub column: &'static str,
     /// How SQL asks for the age of a relation.
-    relation_age: &'static str,
+    pub relation_age: &'static str,
 }
 
 const COUNTERS: [Counter; 2] = [
@@ -109,8 +108,12 @@ impl Counter {
         COUNTERS.iter().find(|counter| counter.name == name).unwrap_or(&COUNTERS[0])
     }
 
-    fn freeze_max(&self, snapshot: &Snapshot) -> f64 {
+    pub fn freeze_max(&self, snapshot: &Snapshot) -> f64 {
         snapshot.value(self.freeze_max).ok().flatten().unwrap_or(self.freeze_max_default)
+    }
+
+    pub fn counts_transactions(&self) -> bool {
+        self.name == COUNTERS[0].name
     }
 
     fn label(&self) -> Label {
@@ -165,7 +168,7 @@ fn table_ages(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
         old.sort_by(|a, b| b.value.total_cmp(&a.value));
         old.truncate(TABLES_MAX);
         observations.extend(old.into_iter().map(|age| Observation::new([age.labels, vec![counter.label()]].concat(), age.value)));
-        if counter.name == COUNTERS[0].name {
+        if counter.counts_transactions() {
             observations.extend(unknown);
         }
     }
@@ -182,8 +185,7 @@ fn wraparound_risk(case: &Case) -> Explanation {
     } else {
         ""
     };
-    let (cause, in_the_way) = in_the_way(case.snapshot, datname);
-    let tables = oldest_tables(case.snapshot, datname, counter);
+    let Freezing { cause, fix, evidence: oldest } = freezing::of_datname(case.snapshot, datname, counter);
     Explanation {
         title: format!("oldest {what} in {datname} is {age} old"),
         detail: format!(
@@ -191,87 +193,32 @@ fn wraparound_risk(case: &Case) -> Explanation {
              the end PostgreSQL refuses all writes.{urgency}"
         ),
         cause,
-        fix: format!("{in_the_way}{}", freeze(datname, counter, &tables)),
-        evidence: [vec![evidence("used of the id space", used)], lines(&tables)].concat(),
+        fix,
+        evidence: [vec![evidence("used of the id space", used)], oldest].concat(),
     }
 }
 
 fn freeze_overdue(case: &Case) -> Explanation {
     let (counter, datname) = (Counter::of(case), case.label("datname"));
     let (what, times) = (counter.what, text::number(case.value));
-    let (cause, in_the_way) = in_the_way(case.snapshot, datname);
-    let tables = oldest_tables(case.snapshot, datname, counter);
+    let Freezing { cause, fix, evidence: oldest } = freezing::of_datname(case.snapshot, datname, counter);
     Explanation {
         title: format!("freezing {what}s of {datname} is overdue"),
         detail: format!(
             "The oldest {what} in {datname} is {times} times as old as {} allows, and no vacuum has made it younger. Nothing is wrong for \
              its users yet.",
-            if counter.name == "xid" { "autovacuum_freeze_max_age" } else { "autovacuum_multixact_freeze_max_age" }
+            if counter.counts_transactions() { "autovacuum_freeze_max_age" } else { "autovacuum_multixact_freeze_max_age" }
         ),
         cause,
-        fix: format!("{in_the_way}{}", freeze(datname, counter, &tables)),
-        evidence: lines(&tables),
-    }
-}
-
-/// Why freezing does not get on: somebody who holds the horizon, or else too slow a vacuum; and what to do about it first.
-fn in_the_way(snapshot: &Snapshot, datname: &str) -> (String, String) {
-    match oldest_in(snapshot, datname).filter(|holder| holder.age >= HOLDER_AGE_MIN) {
-        Some(holder) => (
-            format!(
-                "Vacuum cannot freeze what {} may still see, from {} transactions ago. {}",
-                holder.title(),
-                text::count(holder.age),
-                holder.cause()
-            ),
-            format!("First: {} ", holder.fix()),
-        ),
-        None => (
-            "Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that lock the \
-             table."
-                .to_owned(),
-            String::new(),
-        ),
-    }
-}
-
-struct Old {
-    schema: String,
-    relation: String,
-    age: f64,
-}
-
-fn oldest_tables(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Vec<Old> {
-    let Some(table) = snapshot.table("tables") else { return Vec::new() };
-    let cell = |column: &str, row: usize| table.text(column, row).unwrap_or_default();
-    let in_datname = (0..table.row_count()).filter(|row| table.has("datname", *row, datname));
-    let mut rows: Vec<_> = in_datname.filter_map(|row| Some((table.number(counter.column, row)?, row))).collect();
-    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let old = |(age, row): (f64, usize)| Old { schema: cell("schema", row), relation: cell("relation", row), age };
-    rows.into_iter().take(3).map(old).collect()
-}
-
-fn lines(tables: &[Old]) -> Vec<Label> {
-    tables.iter().map(|old| evidence(&format!("{}.{}", old.schema, old.relation), text::count(old.age))).collect()
-}
-
-fn freeze(datname: &str, counter: &Counter, tables: &[Old]) -> String {
-    let relation_age = counter.relation_age;
-    match tables.first() {
-        Some(Old { schema, relation, .. }) => {
-            format!("In {datname}, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) {};`.", sql::relation(schema, relation))
-        }
-        None => format!(
-            "In {datname}: `SELECT oid::regclass, {relation_age} FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 2 DESC LIMIT 10;` \
-             and `VACUUM (FREEZE, VERBOSE)` the first."
-        ),
+        fix,
+        evidence: oldest,
     }
 }
 
 fn table_wraparound_risk(case: &Case) -> Explanation {
     let (counter, datname, name) = (Counter::of(case), case.label("datname"), name_of(case));
     let age = text::count(case.value);
-    let (cause, in_the_way) = in_the_way(case.snapshot, datname);
+    let (cause, first) = freezing::held_by_horizon(case.snapshot, datname, counter).unwrap_or_else(freezing::too_slow);
     Explanation {
         title: format!("oldest {} in {name} of {datname} is {age} old", counter.what),
         detail: format!(
@@ -279,10 +226,7 @@ fn table_wraparound_risk(case: &Case) -> Explanation {
             text::count(WRAPAROUND)
         ),
         cause,
-        fix: format!(
-            "{in_the_way}In {datname}: `VACUUM (FREEZE, VERBOSE) {};`.",
-            sql::relation(case.label("schema"), case.label("relation"))
-        ),
+        fix: format!("{first}In {datname}: `VACUUM (FREEZE, VERBOSE) {};`.", sql::relation(case.label("schema"), case.label("relation"))),
         evidence: vec![evidence("used of the id space", text::percent(case.value / WRAPAROUND))],
     }
 }

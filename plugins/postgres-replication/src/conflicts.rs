@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Thresholds, each_increase};
-use pharos_plugin::text;
+use pharos_plugin::{sql, text};
 
 const CONFLICTS: &str = "pharos_postgres_standby_conflicts_total";
 
@@ -30,25 +30,33 @@ fn standby_conflicts(case: &Case) -> Explanation {
         ),
         "lock" => (
             "A schema change on the primary took a lock that the query was in the way of.",
-            "Change the schema when no reports run, or give them time: `ALTER SYSTEM SET max_standby_streaming_delay = '5min'; SELECT \
+            "Change the schema when no reports run, or give them time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT \
              pg_reload_conf();`; replay then waits.",
         ),
         "bufferpin" | "buffer_pin" => (
             "The query held a page that replay had to clean up.",
-            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = '5min'; SELECT pg_reload_conf();`; replay then waits.",
+            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT pg_reload_conf();`; replay then waits.",
         ),
         "tablespace" => ("A tablespace that held its temporary files was dropped.", "Set temp_tablespaces of the role to one that stays."),
         "deadlock" => ("Replay and the query waited for each other.", "Repeat the query; keep transactions on the standby short."),
         _ => (
             "What the query read was changed or removed on the primary.",
-            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = '5min'; SELECT pg_reload_conf();`; replay then waits.",
+            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT pg_reload_conf();`; replay then waits.",
         ),
     };
     Explanation {
         title: format!("replay cancelled {queries} in {datname} ({reason})"),
         detail: format!("Since the previous collection replay cancelled {queries} in {datname} on this standby, for reason {reason}."),
         cause: cause.to_owned(),
-        fix: fix.to_owned(),
+        fix: fix.replace("DELAY", &longer_delay(case)),
         evidence: Vec::new(),
     }
+}
+
+/// More than it is set to now, and at least five minutes.
+fn longer_delay(case: &Case) -> String {
+    let settings = case.snapshot.values("pharos_postgres_setting").ok();
+    let rows = settings.iter().flat_map(|settings| settings.rows());
+    let now = rows.filter(|row| row.label("setting") == Some("max_standby_streaming_delay")).map(|row| row.value()).next();
+    format!("'{}s'", now.map_or_else(|| "<more>".to_owned(), |now| sql::raised(Some(now), 300.0)))
 }

@@ -171,11 +171,20 @@ fn slot_losing_wal(case: &Case) -> Explanation {
         detail: format!("Replication slot {slot}: {detail}"),
         cause: "The consumer is too slow or away for longer than max_slot_wal_keep_size allows.".to_owned(),
         fix: format!(
-            "While WAL is only unreserved: raise the limit at once, `ALTER SYSTEM SET max_slot_wal_keep_size = '200GB'; SELECT \
-             pg_reload_conf();`. Once it is lost: `SELECT pg_drop_replication_slot({literal});` and build the consumer anew."
+            "While WAL is only unreserved: raise the limit at once, `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT pg_reload_conf();`. \
+             Once it is lost: `SELECT pg_drop_replication_slot({literal});` and build the consumer anew.",
+            raised_limit(case)
         ),
         evidence: slot_facts(case),
     }
+}
+
+/// A limit that is lower than the one in force would cost WAL that is still there.
+fn raised_limit(case: &Case) -> String {
+    let settings = case.snapshot.values("pharos_postgres_setting").ok();
+    let rows = settings.iter().flat_map(|settings| settings.rows());
+    let now = rows.filter(|row| row.label("setting") == Some("max_slot_wal_keep_size")).map(|row| row.value()).next();
+    sql::raised_size(now, 10.0 * GIB)
 }
 
 fn slot_facts(case: &Case) -> Vec<Label> {
@@ -253,9 +262,11 @@ fn slot_soon_losing_wal(case: &Case) -> Explanation {
              to begin anew."
         ),
         cause: "Its consumer is away, or slower than the server writes.".to_owned(),
-        fix: "Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = '200GB'; SELECT \
-              pg_reload_conf();`."
-            .to_owned(),
+        fix: format!(
+            "Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT \
+             pg_reload_conf();`.",
+            raised_limit(case)
+        ),
         evidence: slot_facts(case),
     }
 }

@@ -120,7 +120,7 @@ fn subscription_down(case: &Case) -> Explanation {
             .to_owned(),
         fix: format!(
             "The server's log says why. In {datname}: `SELECT subname, pid, received_lsn, latest_end_time FROM pg_stat_subscription WHERE \
-             subname = {};`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = 16;`, which needs a restart.",
+             subname = {};`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = <more>;`, which needs a restart.",
             sql::literal(&subscription)
         ),
         evidence: Vec::new(),
@@ -174,7 +174,7 @@ fn subscription_errors(case: &Case) -> Explanation {
             .to_owned(),
         fix: format!(
             "The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, \
-             in {datname}: `ALTER SUBSCRIPTION {} SKIP (lsn = '0/12345678');` with the LSN of the log.",
+             in {datname}: `ALTER SUBSCRIPTION {} SKIP (lsn = <lsn>);` with the LSN of the log.",
             sql::identifier(&subscription)
         ),
         evidence: total.into_iter().collect(),

@@ -206,8 +206,8 @@ fn split_brain(case: &Case) -> Explanation {
         ),
         cause: "A standby was promoted while the primary went on or came back: nobody kept it from starting.".to_owned(),
         fix: format!(
-            "At once, on {whom}: stop it, `pg_ctl stop -m fast -D DATA_DIRECTORY`, and keep it from being started again. Save what only it \
-             has, then `pg_rewind --target-pgdata=DATA_DIRECTORY --source-server='host=NEW_PRIMARY user=postgres dbname=postgres'` and start \
+            "At once, on {whom}: stop it, `pg_ctl stop -m fast -D <data_directory>`, and keep it from being started again. Save what only it \
+             has, then `pg_rewind --target-pgdata=<data_directory> --source-server='host=<new_primary> user=postgres dbname=postgres'` and start \
              it as a standby."
         ),
         evidence: primaries().map(Member::line).collect(),

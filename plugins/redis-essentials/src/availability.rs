@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, each_increase, each_value, each_zero, evidence};
-use pharos_plugin::{Severity, text};
+use pharos_plugin::{Severity, sql, text};
 
 const UP: &str = "pharos_redis_up";
 const CLIENTS: &str = "pharos_redis_clients";
@@ -75,10 +75,11 @@ fn clients_used(case: &Case) -> Explanation {
         title: format!("{used} of clients are connected"),
         detail: format!("Clients hold {used}{of_max} connections. At maxclients every new one is turned away."),
         cause: "Pools that together are larger than maxclients, or connections that are opened and never closed.".to_owned(),
-        fix:
-            "See who holds them: `redis-cli client list | awk '{print $2}' | cut -d: -f1 | sort | uniq -c`. Make the pools smaller, close \
-              what is forgotten (`CONFIG SET timeout 300`), or `CONFIG SET maxclients 20000` with a file limit to match."
-                .to_owned(),
+        fix: format!(
+            "See who holds them: `redis-cli client list | awk '{{print $2}}' | cut -d: -f1 | sort | uniq -c`. Make the pools smaller, close what \
+             is forgotten (`CONFIG SET timeout 300`), or `CONFIG SET maxclients {}` with a file limit to match.",
+            sql::raised(case.related(CLIENTS_MAX), 1_000.0)
+        ),
         evidence: [clients, blocked].into_iter().flatten().collect(),
     }
 }

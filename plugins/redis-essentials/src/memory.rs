@@ -67,10 +67,11 @@ fn memory_used(case: &Case) -> Explanation {
         detail: format!("The data takes {used} of maxmemory. At the limit keys are evicted, or writes fail under `noeviction`."),
         cause: "Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown."
             .to_owned(),
-        fix:
+        fix: format!(
             "Look for what is large: `redis-cli --bigkeys` and `redis-cli --memkeys`. Give keys an expiry, choose what may go (`CONFIG SET \
-              maxmemory-policy allkeys-lru`), or raise the limit: `CONFIG SET maxmemory 4gb`."
-                .to_owned(),
+             maxmemory-policy allkeys-lru`), or raise the limit as far as the host's memory goes: `CONFIG SET maxmemory {}`.",
+            raised_limit(case)
+        ),
         evidence: sizes(case),
     }
 }
@@ -94,11 +95,19 @@ fn evictions(case: &Case) -> Explanation {
         title: format!("{rate} keys evicted a second"),
         detail: format!("The server evicts {rate} keys a second to stay below maxmemory. Each will have to be made again."),
         cause: "The data in use no longer fits into maxmemory.".to_owned(),
-        fix: "Raise the limit (`CONFIG SET maxmemory 4gb`), shorten expiries, or store less. Where keys must not be lost, `CONFIG SET \
-              maxmemory-policy volatile-lru` spares those without an expiry."
-            .to_owned(),
+        fix: format!(
+            "Raise the limit as far as the host's memory goes (`CONFIG SET maxmemory {}`), shorten expiries, or store less. Where keys must not \
+             be lost, `CONFIG SET maxmemory-policy volatile-lru` spares those without an expiry.",
+            raised_limit(case)
+        ),
         evidence: sizes(case),
     }
+}
+
+/// Half as much again: a limit below what is stored would evict it.
+fn raised_limit(case: &Case) -> String {
+    let limit = case.related(MAX_BYTES).filter(|limit| *limit > 0.0);
+    limit.map_or_else(|| "<bytes>".to_owned(), |limit| (limit * 1.5).ceil().to_string())
 }
 
 fn sizes(case: &Case) -> Vec<Label> {

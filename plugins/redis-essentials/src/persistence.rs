@@ -125,7 +125,7 @@ fn replica_link_down(_case: &Case) -> Explanation {
         detail: "The replica's link to its master is down: it serves data that gets older, and cannot take over without loss.".to_owned(),
         cause: "The master or the network is down, it refuses `masterauth`, or its output buffer for replicas overflowed.".to_owned(),
         fix: "On the replica: `INFO replication` (master_link_down_since_seconds) and its log. If full syncs repeat, raise on the master \
-              `CONFIG SET repl-backlog-size 256mb` and `CONFIG SET client-output-buffer-limit \"replica 1gb 512mb 120\"`."
+              `CONFIG SET repl-backlog-size <more>` and `CONFIG SET client-output-buffer-limit \"replica <hard> <soft> 120\"`."
             .to_owned(),
         evidence: Vec::new(),
     }

@@ -114,7 +114,7 @@ fn memory_is_graded_by_the_share_of_its_limit() {
             96 % of maxmemory is used
             The data takes 96 % of maxmemory. At the limit keys are evicted, or writes fail under `noeviction`.
             > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
-            > Look for what is large: `redis-cli --bigkeys` and `redis-cli --memkeys`. Give keys an expiry, choose what may go (`CONFIG SET maxmemory-policy allkeys-lru`), or raise the limit: `CONFIG SET maxmemory 4gb`.
+            > Look for what is large: `redis-cli --bigkeys` and `redis-cli --memkeys`. Give keys an expiry, choose what may go (`CONFIG SET maxmemory-policy allkeys-lru`), or raise the limit as far as the host's memory goes: `CONFIG SET maxmemory 1610612736`.
             - used: 983 MiB
             - limit: 1 GiB
         "#]],

@@ -20,7 +20,7 @@ pub fn without_index<'a>(keys: &'a [ForeignKey], indexes: &[IndexShape]) -> Vec<
 }
 
 /// Whether it is the only index that serves one of these keys.
-pub fn only_one_for<'a>(index: &IndexShape, keys: &'a [ForeignKey], indexes: &[IndexShape]) -> Option<&'a ForeignKey> {
+pub fn only_one_for<'a>(index: &IndexShape, keys: &'a [ForeignKey], indexes: &[&IndexShape]) -> Option<&'a ForeignKey> {
     let alone = |key: &&ForeignKey| serves(index, key) && !indexes.iter().any(|other| other.oid != index.oid && serves(other, key));
     keys.iter().find(alone)
 }

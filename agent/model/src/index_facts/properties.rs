@@ -1,8 +1,10 @@
 //! Random sets of indexes against what the words mean, spelt out.
 
+use std::collections::BTreeSet;
+
 use proptest::{collection::vec, prelude::*};
 
-use super::tests::{index, key};
+use super::tests::{counted, index, key};
 use super::*;
 
 prop_compose! {
@@ -134,10 +136,26 @@ proptest! {
 
     #[test]
     fn unused_indexes_have_no_scan_and_keep_no_promise(indexes in any_indexes(), age in proptest::option::of(0.0..1e7_f64)) {
-        for found in unused(&indexes, &[], age, |_| None, &UsageSettings::default()) {
+        for found in unused(&indexes, &[], &[], &counted(age), &UsageSettings::default()) {
             prop_assert!(found.index.scans == 0 && !found.index.is_unique && !found.index.is_attached);
             prop_assert_eq!(found.guard.is_none(), age.is_some_and(|age| age >= 7.0 * 86_400.0));
         }
+    }
+
+    #[test]
+    fn whoever_drops_all_that_is_told_loses_nothing(indexes in any_indexes(), wanted in vec((1..3_u32, vec(1..4_i16, 1..3)), 0..4)) {
+        let keys: Vec<ForeignKey> =
+            wanted.into_iter().map(|(table, columns)| ForeignKey { name: "fk".to_owned(), table, columns }).collect();
+        let superfluous = redundant(&indexes);
+        let unused = unused(&indexes, &superfluous, &keys, &counted(Some(1e7)), &UsageSettings::default());
+        let dropped = superfluous.iter().filter(|(index, ..)| index.guard().is_none()).map(|(index, ..)| index.oid);
+        let dropped: BTreeSet<u32> = dropped.chain(unused.iter().filter(|found| found.guard.is_none()).map(|found| found.index.oid)).collect();
+        let rest: Vec<IndexShape> = indexes.iter().filter(|index| !dropped.contains(&index.oid)).cloned().collect();
+        for used in indexes.iter().filter(|index| index.is_valid && (index.scans > 0 || index.is_unique)) {
+            let is_served = rest.iter().any(|other| other.oid == used.oid || answers_all(used, other));
+            prop_assert!(is_served, "nothing is left for {}", used.name);
+        }
+        prop_assert_eq!(without_index(&keys, &rest), without_index(&keys, &indexes), "a foreign key lost its index");
     }
 
     #[test]

@@ -52,29 +52,33 @@ fn promises(other: &IndexShape, index: &IndexShape) -> bool {
     !index.is_unique || (other.is_unique && same_nulls && (other.is_immediate || !index.is_immediate))
 }
 
-/// Those that another index makes superfluous, each with the one that stays. Of duplicates the one stays that something needs, else the
-/// oldest; of several that would do, the smallest.
+/// Those that another index makes superfluous, each with one that stays when all of them are gone. Of duplicates the one stays that
+/// something needs, else the oldest; of several that would do, the smallest.
 pub fn redundant(indexes: &[IndexShape]) -> Vec<(&IndexShape, &IndexShape, Kinship)> {
     let mut by_table: BTreeMap<u32, Vec<&IndexShape>> = BTreeMap::new();
     // What cannot go is nobody's to drop; what is not valid is told as that.
     for index in indexes.iter().filter(|index| index.is_valid) {
         by_table.entry(index.table).or_default().push(index);
     }
-    by_table.values().flat_map(|of_table| of_table.iter().filter_map(|index| stays_instead(index, of_table))).collect()
+    by_table.values().flat_map(|of_table| redundant_of(of_table)).collect()
 }
 
-fn stays_instead<'a>(index: &'a IndexShape, of_table: &[&'a IndexShape]) -> Option<(&'a IndexShape, &'a IndexShape, Kinship)> {
-    if index.is_attached {
-        return None;
-    }
-    let better = |other: &&'a IndexShape| match kinship(index, other)? {
-        Kinship::Duplicate if rank(other) < rank(index) => Some((*other, Kinship::Duplicate)),
-        Kinship::Duplicate => None,
-        Kinship::Redundant => Some((*other, Kinship::Redundant)),
-    };
-    let candidates = of_table.iter().filter_map(better);
+fn redundant_of<'a>(of_table: &[&'a IndexShape]) -> Vec<(&'a IndexShape, &'a IndexShape, Kinship)> {
+    let goes = |index: &IndexShape| of_table.iter().any(|other| gives_way(index, other).is_some());
+    let (going, staying): (Vec<&IndexShape>, Vec<&IndexShape>) = of_table.iter().partition(|index| goes(index));
+    going.into_iter().filter_map(|index| stays_instead(index, &staying)).collect()
+}
+
+fn stays_instead<'a>(index: &'a IndexShape, staying: &[&'a IndexShape]) -> Option<(&'a IndexShape, &'a IndexShape, Kinship)> {
+    let candidates = staying.iter().filter_map(|other| Some((*other, gives_way(index, other)?)));
     let best = candidates.min_by_key(|(other, kinship)| (*kinship == Kinship::Redundant, other.keys.len(), rank(other)));
     best.map(|(other, kinship)| (index, other, kinship))
+}
+
+/// Whether `index` is the one of the two that goes.
+fn gives_way(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
+    let kinship = kinship(index, other).filter(|_| !index.is_attached)?;
+    (kinship == Kinship::Redundant || rank(other) < rank(index)).then_some(kinship)
 }
 
 /// The lowest stays.

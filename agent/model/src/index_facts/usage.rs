@@ -1,7 +1,9 @@
 //! What counters say: indexes that nobody used, tables that are read from one end to the other.
 
-use super::IndexShape;
+use std::cmp::Reverse;
+
 use super::foreign_keys::{ForeignKey, only_one_for};
+use super::{IndexShape, Kinship};
 use crate::bloat::Bloat;
 
 /// From when on counters mean something.
@@ -42,31 +44,60 @@ pub struct Unused<'a> {
     pub guard: Option<String>,
 }
 
-/// Those that nobody used and that keep no promise. `age_seconds` is how long scans were counted; `seen_seconds` for how long the index is
-/// known, none if nobody knows: statistics can be older than an index, so both count.
-pub fn unused<'a>(
+/// Since when scans of indexes are counted.
+pub struct Counted<F> {
+    /// None if nobody knows.
+    pub age_seconds: Option<f64>,
+    /// For how long an index is known: statistics can be older than an index, so both count.
+    pub seen_seconds: F,
+}
+
+/// Those that nobody used and that keep no promise. All that have no guard may go together with all `superfluous` ones: an index that
+/// does the work of a superfluous one is guarded, and so is the last index behind a foreign key.
+pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     indexes: &'a [IndexShape],
+    superfluous: &[(&IndexShape, &IndexShape, Kinship)],
     keys: &[ForeignKey],
-    age_seconds: Option<f64>,
-    seen_seconds: impl Fn(u32) -> Option<f64>,
+    counted: &Counted<F>,
     settings: &UsageSettings,
 ) -> Vec<Unused<'a>> {
+    let goes = |oid: u32| superfluous.iter().any(|(index, ..)| index.oid == oid && index.guard().is_none());
+    let mut staying: Vec<&IndexShape> = indexes.iter().filter(|index| !goes(index.oid)).collect();
     let candidate = |index: &&IndexShape| index.scans == 0 && !index.keeps_a_promise() && !index.is_attached && index.is_valid;
-    let judge = |index: &'a IndexShape| {
-        let known = [age_seconds, seen_seconds(index.oid)].into_iter().flatten().reduce(f64::min);
+    let mut candidates: Vec<&IndexShape> = indexes.iter().filter(candidate).collect();
+    // Servers of one database decide alike, so nothing that they may differ in counts: the widest go first, then the newest.
+    candidates.sort_by_key(|index| Reverse((index.keys.len(), index.oid)));
+    let mut judge = |index: &'a IndexShape| {
+        let seen_seconds = (counted.seen_seconds)(index.oid);
+        let known = [counted.age_seconds, seen_seconds].into_iter().flatten().reduce(f64::min);
         let evidence = format!("no scan in {}, {} on disk", known.map_or("an unknown time".to_owned(), days), size_text(index.size_bytes));
-        let min = settings.statistics_age_min_seconds;
-        let guard = match (age_seconds, seen_seconds(index.oid)) {
-            (None, _) => Some("statistics too young: nobody knows since when scans are counted".to_owned()),
-            (Some(age), _) if age < min => {
-                Some(format!("statistics too young: scans are counted for {}, wanted are {}", days(age), days(min)))
-            }
-            (_, Some(seen)) if seen < min => Some(format!("the index is new: known for {}, wanted are {}", days(seen), days(min))),
-            _ => only_one_for(index, keys, indexes).map(|key| format!("it is the only index behind the foreign key {}", key.name)),
-        };
+        let guard = stands_in_for(index, superfluous)
+            .or_else(|| too_young(counted.age_seconds, seen_seconds, settings.statistics_age_min_seconds))
+            .or_else(|| Some(format!("it is the only index behind the foreign key {}", only_one_for(index, keys, &staying)?.name)));
+        if guard.is_none() {
+            staying.retain(|staying| staying.oid != index.oid);
+        }
         Unused { index, evidence, guard }
     };
-    indexes.iter().filter(candidate).map(judge).collect()
+    candidates.into_iter().map(&mut judge).collect()
+}
+
+/// Its own queries begin when the superfluous one is dropped.
+fn stands_in_for(index: &IndexShape, superfluous: &[(&IndexShape, &IndexShape, Kinship)]) -> Option<String> {
+    let (gone, ..) = superfluous.iter().find(|(gone, stays, _)| stays.oid == index.oid && gone.guard().is_none())?;
+    Some(format!(
+        "it does the work of {} as well, which is superfluous: drop that one, and see in a while whether this one is used",
+        gone.name
+    ))
+}
+
+fn too_young(age_seconds: Option<f64>, seen_seconds: Option<f64>, min: f64) -> Option<String> {
+    match (age_seconds, seen_seconds) {
+        (None, _) => Some("statistics too young: nobody knows since when scans are counted".to_owned()),
+        (Some(age), _) if age < min => Some(format!("statistics too young: scans are counted for {}, wanted are {}", days(age), days(min))),
+        (_, Some(seen)) if seen < min => Some(format!("the index is new: known for {}, wanted are {}", days(seen), days(min))),
+        _ => None,
+    }
 }
 
 /// How a table was read.

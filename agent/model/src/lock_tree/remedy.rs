@@ -39,6 +39,8 @@ pub struct LockSession {
     pub holds: Option<Lock>,
     /// Names of the prepared transactions that it waits for.
     pub prepared: Option<String>,
+    /// When it began, as SQL writes it: its number may belong to another session by the time somebody acts.
+    pub started_at: Option<String>,
 }
 
 impl LockSession {
@@ -104,7 +106,7 @@ pub fn remedy(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, Lock
     let root = forest.gravest_root(waiter)?;
     let kind_and_text = if root.deadlock.is_empty() {
         match (queue_head(forest, waiter, sessions), root.blocker) {
-            (Some(ddl), _) => behind_ddl(ddl, root),
+            (Some(ddl), _) => behind_ddl(ddl, root, sessions),
             (None, Blocker::Prepared) => behind_prepared(forest, sessions),
             (None, Blocker::Session(pid)) => behind_session(pid, waiter, sessions),
         }
@@ -139,14 +141,22 @@ fn queue_head(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, Lock
     None
 }
 
-fn behind_ddl(ddl: i32, root: &Root) -> (RemedyKind, String) {
+/// Sent to the session that is meant, and to no later one with its number.
+fn signal(function: &str, pid: i32, sessions: &HashMap<i32, LockSession>) -> String {
+    let started_at = sessions.get(&pid).and_then(|session| session.started_at.as_ref());
+    let same = started_at.map(|started_at| format!(" AND backend_start = '{started_at}'")).unwrap_or_default();
+    format!("`SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{same};`")
+}
+
+fn behind_ddl(ddl: i32, root: &Root, sessions: &HashMap<i32, LockSession>) -> (RemedyKind, String) {
     let root = match root.blocker {
         Blocker::Session(pid) => format!("session {pid}"),
         Blocker::Prepared => "a prepared transaction".to_owned(),
     };
+    let cancel = signal("pg_cancel_backend", ddl, sessions);
     let text = format!(
-        "session {ddl} waits for a strong lock and everybody behind it queues: SELECT pg_cancel_backend({ddl}) lets them go on, and it \
-         should be tried again with lock_timeout set; what it waits for itself is {root}"
+        "session {ddl} waits for a strong lock and everybody behind it queues: {cancel} lets them go on, and it should be tried again with \
+         lock_timeout set; what it waits for itself is {root}"
     );
     (RemedyKind::DdlQueue, text)
 }
@@ -169,43 +179,46 @@ fn behind_session(pid: i32, waiter: &Waiter, sessions: &HashMap<i32, LockSession
     let holds = root.and_then(|root| root.holds.as_ref());
     let kind = kind_of(root, holds.or(wants), wants);
     let mode = holds.map_or("a lock", |lock| lock.mode.as_str());
+    let [cancel, terminate] = ["pg_cancel_backend", "pg_terminate_backend"].map(|function| signal(function, pid, sessions));
     let text = match kind {
         RemedyKind::AutovacuumWraparound => format!(
             "autovacuum {pid} prevents transaction id wraparound: let it finish, since it begins again when it is cancelled, and try \
              what waits for it again later with lock_timeout set"
         ),
         RemedyKind::Autovacuum => format!(
-            "autovacuum {pid} gives way by itself after deadlock_timeout; where it does not, SELECT pg_cancel_backend({pid}), and it comes \
+            "autovacuum {pid} gives way by itself after deadlock_timeout; where it does not, {cancel}, and it comes \
              back later"
         ),
         RemedyKind::RelationExtension => {
             "many sessions make one relation longer at once: there is nobody to end, but bulk loads in fewer sessions are faster".to_owned()
         }
         RemedyKind::IdleInTransaction => format!(
-            "session {pid} holds {mode} and does nothing: its application should commit; SELECT pg_terminate_backend({pid}) ends it, and \
+            "session {pid} holds {mode} and does nothing: its application should commit; {terminate} ends it, as \
              idle_in_transaction_session_timeout would"
         ),
         RemedyKind::OldTransaction => format!(
             "what waits needs all older transactions to end, as CREATE INDEX CONCURRENTLY does, and that of session {pid} is open: wait \
-             for it, or SELECT pg_terminate_backend({pid})"
+             for it, or {terminate}"
         ),
-        RemedyKind::AdvisoryLock => format!(
-            "session {pid} holds an advisory lock of the application: it should unlock it; SELECT pg_terminate_backend({pid}) releases it"
-        ),
+        RemedyKind::AdvisoryLock => {
+            format!("session {pid} holds an advisory lock of the application: it should unlock it; {terminate} releases it")
+        }
         RemedyKind::Ddl => format!(
-            "session {pid} holds {mode}, which lets nobody else in: let its DDL finish, or SELECT pg_cancel_backend({pid}) and look for a \
+            "session {pid} holds {mode}, which lets nobody else in: let its DDL finish, or {cancel} and look for a \
              way that locks less"
         ),
         RemedyKind::RelationLock => format!(
-            "session {pid} holds {mode} on the relation until its transaction ends: let it, or SELECT pg_cancel_backend({pid}); LOCK TABLE \
+            "session {pid} holds {mode} on the relation until its transaction ends: let it, or {cancel}; LOCK TABLE \
              and CREATE INDEX without CONCURRENTLY are the usual causes"
         ),
         RemedyKind::RowLock => format!(
-            "session {pid} changed the same rows and has not committed: let it, or SELECT pg_cancel_backend({pid}) where it is stuck; short \
+            "session {pid} changed the same rows and has not committed: let it, or {cancel} where it is stuck; short \
              transactions that lock rows in one order do not pile up"
         ),
         RemedyKind::Deadlock | RemedyKind::DdlQueue | RemedyKind::PreparedTransaction | RemedyKind::Other => {
-            format!("session {pid} is in the way: see what it does, and SELECT pg_cancel_backend({pid}) where it should not")
+            format!(
+                "session {pid} is in the way: `SELECT state, query FROM pg_stat_activity WHERE pid = {pid};` tells what it does, {cancel} ends that"
+            )
         }
     };
     (kind, text)

@@ -52,5 +52,6 @@ fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
     }
     columns.push(rows.integer("age_transactions")?);
     columns.push(rows.float("seconds", "seconds")?);
+    columns.push(rows.float("backend_start", "seconds")?);
     Ok(Table::new("horizon", columns))
 }

@@ -82,7 +82,7 @@ fn connections_are_graded_by_the_share_in_use() {
             92 % of connections are used
             Client backends hold 92 % of 97 connections open to ordinary roles. When none is left, every new session fails.
             > Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up behind a slow one.
-            > Make the pools smaller, or put PgBouncer or the pool of Pharos in front. End forgotten sessions with `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_reload_conf();`. Raise max_connections last: it needs a restart and memory.
+            > Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_reload_conf();`. Raise max_connections last: it needs a restart and memory.
             - app, idle: 80
             - app, active: 9
         "#]],
@@ -114,6 +114,58 @@ fn open_transactions_are_graded_by_age() {
         facts,
         expect![[r#"
         long-transaction: raise critical: transaction open for 4 h
+    "#]],
+    );
+}
+
+#[test]
+fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_same() {
+    let sessions = |state: &str| {
+        format!(
+            "activity present
+        pharos_postgres_idle_in_transaction_age_max_seconds 400
+        pharos_postgres_transaction_age_max_seconds 14400
+        pharos_postgres_xmin_age_max_transactions 20000000
+        table sessions
+        | pid integer | datname text | user text | application text | state text | transaction_seconds float | state_seconds float | backend_start float |
+        | 11 | app | report | psql | {state} | 14400 | 20 | 1700000000.123456 |
+        | 12 | app | Web \"shop\" | - | idle in transaction (aborted) | 500 | 400 | 1700000001 |"
+        )
+    };
+    check_words(
+        "idle-in-transaction",
+        &sessions("active"),
+        expect![[r#"
+        session idle in transaction for 6 min 40 s
+        The longest idle transaction has done nothing for 6 min 40 s. It keeps its locks, and vacuum cannot remove what it may still see. It is process 12 (Web "shop").
+        > The application began a transaction and waits for something else: a call to another service, a person, or a connection that was never given back to its pool.
+        > End it: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:21.000000+00';`. Bound the next one: `ALTER ROLE "Web ""shop""" SET idle_in_transaction_session_timeout = '5min';`.
+        - transactions since the oldest snapshot: 20 M
+        - process 12 (Web "shop"): idle in transaction (aborted), in app
+    "#]],
+    );
+    check_words(
+        "long-transaction",
+        &sessions("active"),
+        expect![[r#"
+        transaction open for 4 h
+        The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
+        > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
+        > Let it finish, or end it: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Run reports on a standby, and split batches. Bound the next one: `ALTER ROLE "report" SET statement_timeout = '10min';`.
+        - transactions since the oldest snapshot: 20 M
+        - process 11 (report): active, application psql, in app
+    "#]],
+    );
+    check_words(
+        "long-transaction",
+        &sessions("idle in transaction"),
+        expect![[r#"
+        transaction open for 4 h
+        The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
+        > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
+        > It does nothing, so end it: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`.
+        - transactions since the oldest snapshot: 20 M
+        - process 11 (report): idle in transaction, application psql, in app
     "#]],
     );
 }

@@ -23,11 +23,11 @@ const FACTS: &str = "
     | app | public | orders | orders_a | redundant | orders_a_b | 90000000 | 7 | (a) begins (a, b) | - |
     | app | public | orders | orders_u | redundant | orders_u_v | 90000000 | 7 | (u) begins (u, v) | it is unique |
     table schema_facts
-    | datname text | schema text | relation text | fact text | name text | columns text | size_bytes integer | rows float | evidence text |
-    | app | public | orders | foreign-key-without-index | orders_user_fkey | user_id, Region | 90000000 | 100000 | no index begins with (user_id, Region) | 
-    | app | public | tags | foreign-key-without-index | tags_fkey | tag | 9000 | 10 | no index begins with (tag) |
-    | app | public | log | no-primary-key | - | - | 90000000 | 100000 | no primary key |
-    | app | public | events | sequential-scans | - | - | 9000000000 | 9000000 | 900 of 910 scans |
+    | datname text | schema text | relation text | fact text | name text | columns text | column_list text | size_bytes integer | rows float | evidence text | free_column text |
+    | app | public | orders | foreign-key-without-index | orders_user_fkey | user_id, Region | user_id, \"Region\" | 90000000 | 100000 | no index begins with (user_id, Region) | - |
+    | app | public | tags | foreign-key-without-index | tags_fkey | tag | tag | 9000 | 10 | no index begins with (tag) | - |
+    | app | public | log | no-primary-key | - | - | - | 90000000 | 100000 | no primary key | id |
+    | app | public | events | sequential-scans | - | - | - | 9000000000 | 9000000 | 900 of 910 scans | - |
 ";
 
 #[test]
@@ -127,7 +127,7 @@ fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
         index orders_note of app is not used by any server
         Index orders_note on orders of app takes 85.8 MiB and was not scanned on any server since its statistics began. Every write pays for it.
         > The query that needed it is gone, or never used it.
-        > In app: `DROP INDEX CONCURRENTLY "public"."orders_note";`, if no yearly report needs it; keep its definition: `SELECT pg_get_indexdef('"public"."orders_note"'::regclass);`.
+        > Keep its definition: in app, `SELECT pg_get_indexdef('"public"."orders_note"'::regclass);`. In app: `DROP INDEX CONCURRENTLY "public"."orders_note";`, if no yearly report needs it.
         - scans: 0
         - servers asked: 2
         - statistics since: 10 d 10 h ago
@@ -148,14 +148,14 @@ fn what_a_schema_lacks_is_an_info() {
         "foreign-key-without-index",
         FACTS,
         expect![[r#"
-        foreign key orders_user_fkey of public.orders has no index
-        No index of public.orders of app begins with the columns of foreign key orders_user_fkey. Each delete or change of a key in the table it refers to reads all of public.orders, with locks held.
-        > PostgreSQL makes an index for a primary key, but not for a foreign key.
-        > In app: `CREATE INDEX CONCURRENTLY ON "public"."orders" ("user_id", "Region");`.
-        - why: no index begins with (user_id, Region)
-        - size: 85.8 MiB
-        - rows: 100 k
-    "#]],
+            foreign key orders_user_fkey of public.orders has no index
+            No index of public.orders of app begins with the columns of foreign key orders_user_fkey. Each delete or change of a key in the table it refers to reads all of public.orders, with locks held.
+            > PostgreSQL makes an index for a primary key, but not for a foreign key.
+            > In app: `CREATE INDEX CONCURRENTLY ON "public"."orders" (user_id, "Region");`.
+            - why: no index begins with (user_id, Region)
+            - size: 85.8 MiB
+            - rows: 100 k
+        "#]],
     );
     check(
         "no-primary-key",
@@ -169,14 +169,14 @@ fn what_a_schema_lacks_is_an_info() {
         "no-primary-key",
         FACTS,
         expect![[r#"
-        public.log of app has no primary key
-        Rows of public.log cannot be told apart: logical replication cannot carry their updates and deletes, and tools that rewrite the table while it is used cannot either.
-        > The table was made without one.
-        > In app, if no column will do: `ALTER TABLE "public"."log" ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock. With a column that is unique already, name that instead.
-        - why: no primary key
-        - size: 85.8 MiB
-        - rows: 100 k
-    "#]],
+            public.log of app has no primary key
+            Rows of public.log cannot be told apart: logical replication cannot carry their updates and deletes, and tools that rewrite the table while it is used cannot either.
+            > The table was made without one.
+            > In app, if no column will do: `ALTER TABLE "public"."log" ADD COLUMN "id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock.
+            - why: no primary key
+            - size: 85.8 MiB
+            - rows: 100 k
+        "#]],
     );
     check(
         "sequential-scans",
@@ -233,13 +233,13 @@ fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
         "sequence-exhausted",
         SEQUENCES,
         expect![[r#"
-        sequence orders_id_seq of app has used 97 %
-        97 % of the numbers that sequence orders_id_seq of app can give orders.id are used. After the last one every insert fails.
-        > The column is of type int4, which ends at a few billion at most, however far the sequence can count.
-        > In app, in an hour in which the table may be locked while it is rewritten: `ALTER TABLE "public"."orders" ALTER COLUMN "id" TYPE bigint;` and `ALTER SEQUENCE "public"."orders_id_seq" AS bigint;`. Without that hour: a new bigint column, filled in batches by a trigger, then swapped.
-        - last value: 2080374784
-        - maximum: 2147483647
-    "#]],
+            sequence orders_id_seq of app has used 97 %
+            97 % of the numbers that sequence orders_id_seq of app can give orders.id are used. After the last one every insert fails.
+            > Its own limit is low, or numbers are taken and not used: rolled back inserts, `ON CONFLICT`, caches.
+            > In app: `ALTER SEQUENCE "public"."orders_id_seq" AS bigint NO MAXVALUE;`.
+            - last value: 2080374784
+            - last possible: 2147483647
+        "#]],
     );
 }
 
@@ -282,12 +282,12 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
         "relation-locked",
         locked,
         expect![[r#"
-        public.orders of app is locked
-        An AccessExclusiveLock on public.orders of app was held or waited for at each visit, so nobody can use the table, and its exact size is not read.
-        > A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query.
-        > In app: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass;`, then `SELECT pg_cancel_backend(pid);` of who holds or asks for it. Give schema changes `SET lock_timeout = '2s';`.
-        - AccessExclusiveLock: held
-        - AccessExclusiveLock: waiting
-    "#]],
+            public.orders of app is locked
+            An AccessExclusiveLock on public.orders of app was held or waited for at each visit, so nobody can use the table, and its exact size is not read.
+            > A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query.
+            > In app: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass;`, then `SELECT pg_terminate_backend(<pid>);` of who holds it. Give schema changes `SET lock_timeout = '2s';`.
+            - AccessExclusiveLock: held
+            - AccessExclusiveLock: waiting
+        "#]],
     );
 }

@@ -139,14 +139,14 @@ fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
         "slot-soon-losing-wal",
         FAR_BEHIND,
         expect![[r#"
-        slot away loses WAL in 4 h 28 min
-        At the present rate of writing, replication slot away is past max_slot_wal_keep_size in 4 h 28 min. After that its consumer has to begin anew.
-        > Its consumer is away, or slower than the server writes.
-        > Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = '200GB'; SELECT pg_reload_conf();`.
-        - WAL kept: 20 GiB
-        - WAL until loss: 30 GiB
-        - inactive for: 2 h
-    "#]],
+            slot away loses WAL in 4 h 28 min
+            At the present rate of writing, replication slot away is past max_slot_wal_keep_size in 4 h 28 min. After that its consumer has to begin anew.
+            > Its consumer is away, or slower than the server writes.
+            > Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = <more>; SELECT pg_reload_conf();`.
+            - WAL kept: 20 GiB
+            - WAL until loss: 30 GiB
+            - inactive for: 2 h
+        "#]],
     );
     check("slot-soon-losing-wal", &FAR_BEHIND.replace("rate 2000000", "rate 0"), expect![[""]]);
 }

@@ -33,11 +33,11 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
         "subscription-down",
         SUBSCRIPTIONS,
         expect![[r#"
-        subscription from_shop of app is down
-        Subscription from_shop of app is enabled and no worker runs for it. Its tables grow old, and its slot on the publisher keeps WAL there.
-        > The publisher is away or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use.
-        > The server's log says why. In app: `SELECT subname, pid, received_lsn, latest_end_time FROM pg_stat_subscription WHERE subname = 'from_shop';`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = 16;`, which needs a restart.
-    "#]],
+            subscription from_shop of app is down
+            Subscription from_shop of app is enabled and no worker runs for it. Its tables grow old, and its slot on the publisher keeps WAL there.
+            > The publisher is away or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use.
+            > The server's log says why. In app: `SELECT subname, pid, received_lsn, latest_end_time FROM pg_stat_subscription WHERE subname = 'from_shop';`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = <more>;`, which needs a restart.
+        "#]],
     );
     check(
         "subscription-disabled",
@@ -91,7 +91,7 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
             subscription from_shop of app fails
             Subscription from_shop of app had 3 errors since the previous collection and does not get on.
             > A change does not fit: a row that is already there, a column or table that is missing, a constraint of the subscriber.
-            > The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, in app: `ALTER SUBSCRIPTION "from_shop" SKIP (lsn = '0/12345678');` with the LSN of the log.
+            > The server's log names the change and where it ended. Mend the row or the table; to leave the change out, from PostgreSQL 15 on, in app: `ALTER SUBSCRIPTION "from_shop" SKIP (lsn = <lsn>);` with the LSN of the log.
             - errors while applying: 9
         "#]],
     );

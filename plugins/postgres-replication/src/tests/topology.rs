@@ -82,13 +82,13 @@ fn two_primaries_are_both_named_and_the_old_one_is_to_be_stopped() {
         "split-brain",
         &split,
         expect![[r#"
-        split brain: db1:5432 and db2:5432 are primaries
-        db1:5432 and db2:5432 are primaries of one cluster and both take writes. What one of them took is lost when it is made a standby.
-        > A standby was promoted while the primary went on or came back: nobody kept it from starting.
-        > At once, on db1:5432: stop it, `pg_ctl stop -m fast -D DATA_DIRECTORY`, and keep it from being started again. Save what only it has, then `pg_rewind --target-pgdata=DATA_DIRECTORY --source-server='host=NEW_PRIMARY user=postgres dbname=postgres'` and start it as a standby.
-        - db1:5432: primary, timeline 3
-        - db2:5432: primary, timeline 4
-    "#]],
+            split brain: db1:5432 and db2:5432 are primaries
+            db1:5432 and db2:5432 are primaries of one cluster and both take writes. What one of them took is lost when it is made a standby.
+            > A standby was promoted while the primary went on or came back: nobody kept it from starting.
+            > At once, on db1:5432: stop it, `pg_ctl stop -m fast -D <data_directory>`, and keep it from being started again. Save what only it has, then `pg_rewind --target-pgdata=<data_directory> --source-server='host=<new_primary> user=postgres dbname=postgres'` and start it as a standby.
+            - db1:5432: primary, timeline 3
+            - db2:5432: primary, timeline 4
+        "#]],
     );
 }
 

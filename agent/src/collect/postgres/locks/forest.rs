@@ -52,6 +52,7 @@ impl Backend {
                 wants: lock("lock_type", "mode")?,
                 holds: lock("held_type", "held_mode")?,
                 prepared: text("prepared")?,
+                started_at: text("started_at")?,
             },
         })
     }

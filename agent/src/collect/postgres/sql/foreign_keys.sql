@@ -8,6 +8,11 @@ SELECT k.conname::text AS name,
        (SELECT string_agg(a.attname::text, ', ' ORDER BY x.position)
         FROM unnest(k.conkey) WITH ORDINALITY x (number, position)
         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.number) AS column_names,
+       -- As SQL writes them: a name may hold a comma.
+       (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY x.position)
+        FROM unnest(k.conkey) WITH ORDINALITY x (number, position)
+        JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.number) AS column_list,
+       CASE c.relkind WHEN 'p' THEN 'partitioned' ELSE 'table' END AS kind,
        c.relpages::int8 AS pages,
        greatest(c.reltuples, 0)::float8 AS rows
 FROM pg_constraint k

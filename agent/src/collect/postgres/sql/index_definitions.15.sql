@@ -1,5 +1,5 @@
 -- Indexes of this datname with all that makes them answer queries or keep promises, the largest first, at most $1. Those of partitioned
--- tables are among them. One that is not valid yet may be in the making: whoever makes or drops it has its table locked.
+-- tables are among them.
 SELECT i.indexrelid AS oid,
        i.indrelid AS table_oid,
        n.nspname::text AS schema,
@@ -22,13 +22,7 @@ SELECT i.indexrelid AS oid,
        i.indnullsnotdistinct AS nulls_not_distinct,
        c.relispartition AS is_attached,
        c.relkind = 'I' AS is_partitioned,
-       k.name AS "constraint",
-       CASE WHEN NOT i.indisvalid THEN i.indrelid IN (
-           SELECT l.relation
-           FROM pg_locks l
-           WHERE l.locktype = 'relation' AND l.mode = 'ShareUpdateExclusiveLock'
-             AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-             AND l.pid NOT IN (SELECT v.pid FROM pg_stat_progress_vacuum v)) ELSE false END AS is_in_the_making
+       k.name AS "constraint"
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_class t ON t.oid = i.indrelid

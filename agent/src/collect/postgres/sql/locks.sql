@@ -53,6 +53,7 @@ SELECT a.pid,
        a.usename::text AS "user",
        a.application_name AS application,
        a.state,
+       to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') AS started_at,
        -- The one thing in its text that matters here.
        coalesce(a.backend_type = 'autovacuum worker' AND a.query LIKE '%(to prevent wraparound)', false) AS prevents_wraparound,
        l.locktype AS lock_type,

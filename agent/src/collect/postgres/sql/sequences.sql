@@ -1,7 +1,7 @@
 -- Every sequence with its limits and those of the column that it fills, narrow columns first, at most $1. No last value is read: that
 -- takes a lock on each. It needs SELECT or USAGE, waits for whoever changes the sequence, and cannot be had of unlogged ones on a
 -- standby, so those are told apart. A datname without sequences gives one row without a name.
-WITH locked AS MATERIALIZED (
+WITH RECURSIVE locked AS MATERIALIZED (
     SELECT l.relation
     FROM pg_locks l
     WHERE l.locktype = 'relation'
@@ -17,19 +17,29 @@ WITH locked AS MATERIALIZED (
     FROM pg_depend d
     JOIN pg_attrdef f ON f.oid = d.objid
     WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'n'
+), domains AS (
+    SELECT y.oid AS domain, y.typbasetype AS base FROM pg_type y WHERE y.typtype = 'd'
+    UNION ALL
+    -- A domain may stand on another one.
+    SELECT d.domain, y.typbasetype FROM domains d JOIN pg_type y ON y.oid = d.base AND y.typtype = 'd'
+), bases AS MATERIALIZED (
+    SELECT d.domain, d.base FROM domains d JOIN pg_type y ON y.oid = d.base AND y.typtype <> 'd'
 ), filled AS (
-    -- The narrowest column of each sequence.
+    -- The narrowest column of each sequence. One that is inherited is changed where it is declared.
     SELECT DISTINCT ON (w.sequence)
            w.sequence,
            t.relname::text AS relation,
+           o.nspname::text AS relation_schema,
            a.attname::text AS column_name,
            y.typname::text AS column_type,
-           CASE coalesce(nullif(y.typbasetype, 0), y.oid) WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END::int8 AS column_max
+           CASE coalesce(z.base, y.oid) WHEN 'int2'::regtype THEN 32767 WHEN 'int4'::regtype THEN 2147483647 END::int8 AS column_max
     FROM owners w
     JOIN pg_class t ON t.oid = w.relation
     JOIN pg_attribute a ON a.attrelid = w.relation AND a.attnum = w.number
+    JOIN pg_namespace o ON o.oid = t.relnamespace
     JOIN pg_type y ON y.oid = a.atttypid
-    ORDER BY w.sequence, column_max NULLS LAST, w.relation, w.number
+    LEFT JOIN bases z ON z.domain = y.oid
+    ORDER BY w.sequence, column_max NULLS LAST, a.attinhcount, w.relation, w.number
 ), described AS (
     SELECT q.seqrelid AS oid,
            n.nspname::text AS schema,
@@ -38,7 +48,9 @@ WITH locked AS MATERIALIZED (
            q.seqmin AS value_min,
            q.seqmax AS value_max,
            q.seqcycle AS cycles,
+           q.seqtypid::regtype::text AS data_type,
            f.relation,
+           f.relation_schema,
            f.column_name,
            f.column_type,
            f.column_max,
@@ -59,6 +71,8 @@ SELECT current_database()::text AS datname,
        d.schema,
        d.sequence,
        d.relation,
+       d.relation_schema,
+       d.data_type,
        d.column_name,
        d.column_type,
        d.column_max,

@@ -1,13 +1,14 @@
 //! Every index: how large, how used, and what the catalogue says against it or for one that is missing.
 //!
-//! Counters are read in every visit. Definitions, foreign keys and bloat are looked at in every sixth, and at once when an index came,
+//! Counters and what is invalid are read in every visit. Definitions, foreign keys and bloat are looked at in every sixth, and at once when an index came,
 //! went or became valid; what was found is judged by the counters of the day.
 
 mod definitions;
 mod facts;
+mod invalid;
 mod listing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::index_facts::{FirstSeen, UsageSettings};
+use pharos_model::index_facts::{FirstSeen, UsageSettings, redundant};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use pharos_model::visits::Kept;
@@ -62,7 +63,7 @@ struct Known {
     is_recalled: bool,
     /// Whether what was first seen is stored as it is.
     is_noted: bool,
-    /// Changes when an index came, went or became valid.
+    /// Changes when an index came, went, became valid or that of a primary key.
     mark: u64,
 }
 
@@ -94,13 +95,17 @@ impl Indexes {
             known.estimates = Arc::new(bloat::of_indexes(session, NAME, &relations).await?);
             known.mark = mark;
         }
-        known.meet(&relations, &self.notebook, now).await;
         let indexes = known.definitions.with_counters(&relations);
-        let (index_facts, schema_facts) = facts::judge(&relations, &indexes, known, &self.usage);
+        let superfluous = redundant(&indexes);
+        let stand_ins = superfluous.iter().map(|(_, stays, _)| stays.oid).collect();
+        known.meet(&relations, &stand_ins, &self.notebook, now).await;
+        let invalid = invalid::read(session, NAME, &relations).await?;
+        let index_facts = facts::of_indexes(&relations, &indexes, &superfluous, invalid, known, &self.usage);
+        let schema_facts = facts::of_schema(&relations, &indexes, known, &self.usage);
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
-        let (estimates, again) = (Arc::clone(&known.estimates), known.definitions.has_one_in_the_making());
+        let estimates = Arc::clone(&known.estimates);
         if looks {
-            self.kept.looked(surroundings.datname_oid, again);
+            self.kept.looked(surroundings.datname_oid);
         }
         self.read.push(Look { estimates, constraints, index_facts, schema_facts, relations });
         Ok(())
@@ -115,10 +120,12 @@ impl Known {
         }
     }
 
-    /// Remembers since when each unused index is known. Of one that is read, the server's own statistics say enough.
-    async fn meet(&mut self, relations: &Relations, notebook: &Notebook, now: Now) {
+    /// Remembers since when each unused index is known. Of one that is read, the server's own statistics say enough; the time of one that
+    /// stands in for another begins when that is gone.
+    async fn meet(&mut self, relations: &Relations, stand_ins: &HashSet<u32>, notebook: &Notebook, now: Now) {
         let surroundings = &relations.surroundings;
-        let unused = relations.indexes.iter().filter(|index| index.scans == 0 && index.is_users()).map(|index| index.oid);
+        let is_unused = |index: &&IndexRow| index.scans == 0 && index.is_users() && !stand_ins.contains(&index.oid);
+        let unused = relations.indexes.iter().filter(is_unused).map(|index| index.oid);
         self.is_noted &= !self.first_seen.meet(unused, surroundings.asked_at);
         let topic = surroundings.datname_oid.to_string();
         if !self.is_recalled
@@ -135,8 +142,9 @@ impl Known {
     }
 }
 
+/// A unique index may become that of a primary key.
 fn mark(relations: &Relations) -> u64 {
-    let mut indexes: Vec<(u32, bool)> = relations.indexes.iter().map(|index| (index.oid, index.is_valid)).collect();
+    let mut indexes: Vec<(u32, bool, bool)> = relations.indexes.iter().map(|index| (index.oid, index.is_valid, index.is_primary)).collect();
     indexes.sort_unstable();
     let mut hasher = DefaultHasher::new();
     indexes.hash(&mut hasher);

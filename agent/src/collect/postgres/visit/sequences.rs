@@ -53,6 +53,9 @@ struct Sequence {
     schema: String,
     sequence: String,
     relation: Option<String>,
+    relation_schema: Option<String>,
+    /// Its own, which bounds it as well.
+    data_type: Option<String>,
     column: Option<String>,
     column_type: Option<String>,
     bounds: Bounds,
@@ -141,6 +144,8 @@ impl Sequence {
             schema: row.text("schema")?.to_owned(),
             sequence: row.text("sequence")?.to_owned(),
             relation: row.field("relation")?,
+            relation_schema: row.field("relation_schema")?,
+            data_type: row.field("data_type")?,
             column: row.field("column_name")?,
             column_type: row.field("column_type")?,
             bounds: Bounds {
@@ -238,6 +243,10 @@ fn table(rows: &[Sequence]) -> Table {
             Column::float("used_ratio", "ratio", rows.iter().map(|row| row.used_ratio)),
             Column::boolean("cycles", rows.iter().map(|row| Some(row.cycles))),
             Column::text("state", texts(|row| Some(&row.state))),
+            Column::text("relation_schema", texts(|row| row.relation_schema.as_deref())),
+            Column::text("data_type", texts(|row| row.data_type.as_deref())),
+            Column::boolean("rises", rows.iter().map(|row| Some(row.bounds.rises))),
+            Column::integer("column_max", rows.iter().map(|row| row.bounds.column_max)),
         ],
     )
 }

@@ -1,6 +1,7 @@
 //! Every table and materialised view: how large, how dead, how old, how it is read and written, how far from its next vacuum.
 
 mod listing;
+mod oldest;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use pharos_model::visits::Kept;
 
+use self::oldest::OldRelation;
 use super::bloat::{self, Estimates};
 use super::relations::{Relations, SharedRelations, Surroundings, TableRow};
 use super::{Round, SERIES_MAX, Visit};
@@ -60,6 +62,7 @@ pub struct Tables {
 struct Look {
     relations: Arc<Relations>,
     estimates: Arc<Estimates>,
+    oldest: Vec<OldRelation>,
 }
 
 impl Tables {
@@ -77,9 +80,10 @@ impl Tables {
         }
         let estimates = Arc::clone(estimates);
         if looks {
-            self.kept.looked(relations.surroundings.datname_oid, false);
+            self.kept.looked(relations.surroundings.datname_oid);
         }
-        self.read.push(Look { relations, estimates });
+        let oldest = oldest::read(session, NAME).await?;
+        self.read.push(Look { relations, estimates, oldest });
         Ok(())
     }
 }
@@ -113,7 +117,11 @@ impl Visit for Tables {
         Facts {
             epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
             families,
-            tables: vec![listing::tables(&looks, &bloat::cure(&self.role)), listing::locked_relations(&looks)],
+            tables: vec![
+                listing::tables(&looks, &bloat::cure(&self.role)),
+                listing::locked_relations(&looks),
+                oldest::table(looks.iter().flat_map(|look| &look.oldest)),
+            ],
             folded: ranked.folded as u64,
             ..Facts::default()
         }

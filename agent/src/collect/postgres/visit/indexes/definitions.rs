@@ -26,7 +26,6 @@ pub struct Definitions {
     pub tables: HashMap<u32, TableName>,
     /// Of partitioned tables: without a size or scans of their own.
     pub partitioned: HashSet<u32>,
-    in_the_making: HashSet<u32>,
     pub foreign_keys: Vec<ForeignKey>,
     /// Of each foreign key, in the same order.
     pub referring: Vec<Referring>,
@@ -44,6 +43,9 @@ pub struct TableName {
 pub struct Referring {
     pub table: TableName,
     pub columns: String,
+    /// The same as SQL writes them.
+    pub column_list: String,
+    pub kind: String,
     pub size_bytes: i64,
     pub rows: f64,
 }
@@ -55,6 +57,26 @@ pub struct WithoutKey {
     pub size_bytes: i64,
     pub rows: f64,
     pub replica_identity: String,
+    pub candidate: KeyCandidate,
+}
+
+/// What could become the primary key of a table without one.
+#[derive(Debug, Clone)]
+pub struct KeyCandidate {
+    /// `table`, `partitioned`, or `parent`: others inherit from it.
+    pub kind: String,
+    /// The columns of a unique index, as SQL writes them.
+    pub column_list: Option<String>,
+    /// Whether one of these may be null.
+    pub is_nullable: bool,
+    /// That index, where it can be made the key's.
+    pub unique_index: Option<String>,
+    /// Columns that a key must hold.
+    pub partition_key: Option<String>,
+    /// A name that no column has.
+    pub free_column: String,
+    /// Why the table can have no key as it is.
+    pub obstacle: Option<String>,
 }
 
 impl Definitions {
@@ -74,6 +96,8 @@ impl Definitions {
             read.referring.push(Referring {
                 table: table_name(&row)?,
                 columns: row.text("column_names")?.to_owned(),
+                column_list: row.text("column_list")?.to_owned(),
+                kind: row.text("kind")?.to_owned(),
                 size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
                 rows: row.number("rows")?.unwrap_or(0.0),
             });
@@ -90,20 +114,8 @@ impl Definitions {
         if row.field("is_partitioned")? {
             self.partitioned.insert(shape.oid);
         }
-        if row.field("is_in_the_making")? {
-            self.in_the_making.insert(shape.oid);
-        }
         self.indexes.push(shape);
         Ok(())
-    }
-
-    pub fn has_one_in_the_making(&self) -> bool {
-        !self.in_the_making.is_empty()
-    }
-
-    /// Whether somebody makes or drops it just now.
-    pub fn is_in_the_making(&self, index: u32) -> bool {
-        self.in_the_making.contains(&index)
     }
 
     /// The indexes that are still there, with what the counters say now.
@@ -128,6 +140,15 @@ fn without_key(collector: &'static str, row: &Row, surroundings: &Surroundings) 
         size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
         rows: row.number("rows")?.unwrap_or(0.0),
         replica_identity: row.text("replica_identity")?.to_owned(),
+        candidate: KeyCandidate {
+            kind: row.text("kind")?.to_owned(),
+            column_list: row.field("column_list")?,
+            is_nullable: row.field::<Option<bool>>("is_nullable")?.unwrap_or_default(),
+            unique_index: row.field("unique_index")?,
+            partition_key: row.field("partition_key")?,
+            free_column: row.text("free_column")?.to_owned(),
+            obstacle: row.field("obstacle")?,
+        },
     })
 }
 

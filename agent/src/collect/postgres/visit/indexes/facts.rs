@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use pharos_model::index_facts::{
-    IndexShape, Kinship, SequentialScans, UsageSettings, bloated, redundant, sequential_scans, size_text, unused, without_index,
+    Counted, IndexShape, Kinship, SequentialScans, UsageSettings, bloated, sequential_scans, unused, without_index,
 };
 
 use super::Known;
-use super::definitions::TableName;
+use super::definitions::{KeyCandidate, TableName};
 use crate::collect::postgres::visit::relations::Relations;
 
 /// Facts of one kind in one datname; the largest relations first.
@@ -18,8 +18,10 @@ const EACH_MAX: usize = 200;
 pub struct IndexFact {
     pub table: TableName,
     pub index: String,
+    /// That of its table, but for an index of a TOAST relation.
+    pub index_schema: String,
     pub fact: &'static str,
-    /// The index that makes it superfluous.
+    /// The index that makes it superfluous, or that it was made to replace.
     pub other: Option<String>,
     /// None for the index of a partitioned table.
     pub size_bytes: Option<i64>,
@@ -27,6 +29,11 @@ pub struct IndexFact {
     pub evidence: String,
     /// What speaks against acting on it.
     pub guard: Option<String>,
+    /// Of a unique index that is not valid: the columns and expressions of its key, and where rows count that have the same.
+    pub key_columns: Option<String>,
+    pub duplicates_where: Option<String>,
+    /// It cannot be made anew while others write.
+    pub is_exclusion: bool,
 }
 
 /// Something against a table.
@@ -37,52 +44,65 @@ pub struct SchemaFact {
     /// Of the constraint.
     pub name: Option<String>,
     pub columns: Option<String>,
+    /// The same as SQL writes them.
+    pub column_list: Option<String>,
+    /// `table`, `partitioned` or `parent`.
+    pub kind: String,
     pub size_bytes: i64,
     pub rows: f64,
     pub evidence: String,
+    pub candidate: Option<KeyCandidate>,
 }
 
-pub fn judge(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> (Vec<IndexFact>, Vec<SchemaFact>) {
-    (index_facts(relations, indexes, known, usage), schema_facts(relations, indexes, known, usage))
-}
+/// An index, one that stays in its place, and how they are related.
+type Superfluous<'a> = (&'a IndexShape, &'a IndexShape, Kinship);
 
-fn index_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> Vec<IndexFact> {
+pub fn of_indexes(
+    relations: &Relations,
+    indexes: &[IndexShape],
+    superfluous: &[Superfluous<'_>],
+    invalid: Vec<IndexFact>,
+    known: &Known,
+    usage: &UsageSettings,
+) -> Vec<IndexFact> {
     let definitions = &known.definitions;
     let fact = |index: &IndexShape, fact, other: Option<&IndexShape>, evidence, guard| {
         let has_storage = !definitions.partitioned.contains(&index.oid);
+        let table = definitions.tables.get(&index.table)?.clone();
         Some(IndexFact {
-            table: definitions.tables.get(&index.table)?.clone(),
             index: index.name.clone(),
+            index_schema: table.schema.clone(),
+            table,
             fact,
             other: other.map(|other| other.name.clone()),
             size_bytes: has_storage.then_some(index.size_bytes),
             scans: has_storage.then_some(index.scans),
             evidence,
             guard,
+            key_columns: None,
+            duplicates_where: None,
+            is_exclusion: index.is_exclusion,
         })
     };
     let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains(&index.oid)).cloned().collect();
     let asked_at = relations.surroundings.asked_at;
     let seen_seconds = |index: u32| known.first_seen.seconds(index, asked_at);
-    let found = unused(&with_storage, &definitions.foreign_keys, relations.surroundings.statistics_age, seen_seconds, usage);
+    let counted = Counted { age_seconds: relations.surroundings.statistics_age, seen_seconds };
+    let found = unused(&with_storage, superfluous, &definitions.foreign_keys, &counted, usage);
     let unused = found.into_iter().filter_map(|found| fact(found.index, "unused", None, found.evidence, found.guard));
-    let superfluous = redundant(indexes).into_iter().filter_map(|(index, other, kinship)| {
+    let superfluous = superfluous.iter().filter_map(|(index, other, kinship)| {
         let name = match kinship {
             Kinship::Duplicate => "duplicate",
             Kinship::Redundant => "redundant",
         };
-        fact(index, name, Some(other), superfluous_evidence(index, other, kinship), index.guard())
-    });
-    let invalid = with_storage.iter().filter(|index| !index.is_valid && !definitions.is_in_the_making(index.oid)).filter_map(|index| {
-        let evidence = format!("it is not valid: no query uses it, writes may maintain it; {} on disk", size_text(index.size_bytes));
-        fact(index, "invalid", None, evidence, index.guard())
+        fact(index, name, Some(other), superfluous_evidence(index, other, *kinship), index.guard())
     });
     let bloated = with_storage.iter().filter_map(|index| {
         let bloat = known.estimates.get(&index.oid)?.bloat()?;
         fact(index, "bloated", None, bloated(index.size_bytes, &bloat, usage)?, None)
     });
     let mut facts: Vec<IndexFact> = Vec::new();
-    for each in [unused.collect::<Vec<_>>(), superfluous.collect(), invalid.collect(), bloated.collect()] {
+    for each in [unused.collect::<Vec<_>>(), superfluous.collect(), invalid, bloated.collect()] {
         facts.extend(largest(each, |fact| fact.size_bytes.unwrap_or(i64::MAX)));
     }
     facts
@@ -99,7 +119,7 @@ fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship
     }
 }
 
-fn schema_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> Vec<SchemaFact> {
+pub fn of_schema(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> Vec<SchemaFact> {
     let definitions = &known.definitions;
     let names: HashMap<(u32, &str), usize> =
         definitions.foreign_keys.iter().enumerate().map(|(place, key)| ((key.table, key.name.as_str()), place)).collect();
@@ -110,6 +130,9 @@ fn schema_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, us
             fact: "foreign-key-without-index",
             name: Some(key.name.clone()),
             columns: Some(referring.columns.clone()),
+            column_list: Some(referring.column_list.clone()),
+            kind: referring.kind.clone(),
+            candidate: None,
             size_bytes: referring.size_bytes,
             rows: referring.rows,
             evidence: format!("no index begins with {}; each delete of a referenced row reads {} rows", referring.columns, referring.rows),
@@ -120,6 +143,9 @@ fn schema_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, us
         fact: "no-primary-key",
         name: None,
         columns: None,
+        column_list: table.candidate.column_list.clone(),
+        kind: table.candidate.kind.clone(),
+        candidate: Some(table.candidate.clone()),
         size_bytes: table.size_bytes,
         rows: table.rows,
         evidence: format!("no primary key, {} rows; its replica identity is {}", table.rows, table.replica_identity),
@@ -136,6 +162,9 @@ fn schema_facts(relations: &Relations, indexes: &[IndexShape], known: &Known, us
             fact: "sequential-scans",
             name: None,
             columns: None,
+            column_list: None,
+            kind: "table".to_owned(),
+            candidate: None,
             size_bytes: table.size_bytes,
             rows: table.rows(),
             evidence: sequential_scans(&scans, usage)?,

@@ -5,6 +5,7 @@ use pharos_model::snapshot::{Column, Table};
 use pharos_model::unused_indexes::CANDIDATES_MAX;
 
 use super::Look;
+use super::definitions::KeyCandidate;
 use super::facts::{IndexFact, SchemaFact};
 use crate::collect::postgres::visit::bloat::Estimate;
 use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
@@ -102,6 +103,10 @@ pub(super) fn index_facts(looks: &[Look]) -> Table {
             Column::float("stats_age_seconds", "seconds", rows.iter().map(|(surroundings, _)| surroundings.statistics_age)),
             Column::text("evidence", texts(|fact| Some(&fact.evidence))),
             Column::text("guard", texts(|fact| fact.guard.as_deref())),
+            Column::text("index_schema", texts(|fact| Some(&fact.index_schema))),
+            Column::text("key_columns", texts(|fact| fact.key_columns.as_deref())),
+            Column::text("duplicates_where", texts(|fact| fact.duplicates_where.as_deref())),
+            Column::boolean("is_exclusion", rows.iter().map(|(_, fact)| Some(fact.is_exclusion))),
         ],
     )
 }
@@ -110,6 +115,7 @@ pub(super) fn schema_facts(looks: &[Look]) -> Table {
     let facts = looks.iter().flat_map(|look| look.schema_facts.iter().map(|fact| (look.relations.surroundings.datname.as_str(), fact)));
     let rows: Vec<(&str, &SchemaFact)> = facts.take(FACTS_MAX).collect();
     let texts = |value: fn(&SchemaFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
+    let keys = |value: fn(&KeyCandidate) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact.candidate.as_ref()?));
     Table::new(
         "schema_facts",
         vec![
@@ -122,6 +128,13 @@ pub(super) fn schema_facts(looks: &[Look]) -> Table {
             Column::integer("size_bytes", rows.iter().map(|(_, fact)| Some(fact.size_bytes))),
             Column::float("rows", "rows", rows.iter().map(|(_, fact)| Some(fact.rows))),
             Column::text("evidence", texts(|fact| Some(&fact.evidence))),
+            Column::text("kind", texts(|fact| Some(&fact.kind))),
+            Column::text("column_list", texts(|fact| fact.column_list.as_deref())),
+            Column::boolean("is_nullable", rows.iter().map(|(_, fact)| Some(fact.candidate.as_ref()?.is_nullable))),
+            Column::text("unique_index", keys(|key| key.unique_index.as_deref())),
+            Column::text("partition_key", keys(|key| key.partition_key.as_deref())),
+            Column::text("free_column", keys(|key| Some(&key.free_column))),
+            Column::text("obstacle", keys(|key| key.obstacle.as_deref())),
         ],
     )
 }

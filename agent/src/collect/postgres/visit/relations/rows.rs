@@ -150,13 +150,27 @@ impl IndexRow {
 #[derive(Debug, Clone)]
 pub struct LockedRelation {
     pub oid: u32,
-    /// The table that an index or a TOAST relation belongs to.
+    /// The table that an index or a TOAST relation belongs to; the names are its.
     pub owner: u32,
-    pub schema: Option<String>,
-    /// None of one that nobody else sees yet.
-    pub relation: Option<String>,
+    pub schema: String,
+    pub relation: String,
     pub mode: String,
     pub state: String,
+    pub locker: Locker,
+}
+
+/// Who holds the lock, or is the first that waits for it.
+#[derive(Debug, Clone)]
+pub struct Locker {
+    /// None of a prepared transaction.
+    pub pid: Option<i64>,
+    pub user: Option<String>,
+    pub application: Option<String>,
+    pub session_state: Option<String>,
+    /// By the server's clock, seconds since 1970.
+    pub backend_start: Option<f64>,
+    /// The name of a prepared transaction.
+    pub prepared: Option<String>,
 }
 
 impl LockedRelation {
@@ -165,10 +179,18 @@ impl LockedRelation {
         Ok(Self {
             oid: row.field("oid")?,
             owner: row.field("owner")?,
-            schema: row.field("schema")?,
-            relation: row.field("relation")?,
+            schema: row.text("schema")?.to_owned(),
+            relation: row.text("relation")?.to_owned(),
             mode: row.text("mode")?.to_owned(),
             state: row.text("state")?.to_owned(),
+            locker: Locker {
+                pid: row.field("pid")?,
+                user: row.field("user")?,
+                application: row.field("application")?,
+                session_state: row.field("session_state")?,
+                backend_start: row.number("backend_start")?,
+                prepared: row.field("prepared")?,
+            },
         })
     }
 }

@@ -90,14 +90,21 @@ pub(super) fn locked_relations(looks: &[Look]) -> Table {
     let locked =
         looks.iter().flat_map(|look| look.relations.locked.iter().map(|locked| (look.relations.surroundings.datname.as_str(), locked)));
     let rows: Vec<(&str, &LockedRelation)> = locked.take(LOCKED_MAX).collect();
+    let texts = |value: fn(&LockedRelation) -> Option<&str>| rows.iter().map(move |(_, locked)| value(locked));
     Table::new(
         "locked_relations",
         vec![
             Column::text("datname", rows.iter().map(|(datname, _)| Some(*datname))),
-            Column::text("schema", rows.iter().map(|(_, locked)| locked.schema.as_deref())),
-            Column::text("relation", rows.iter().map(|(_, locked)| locked.relation.as_deref())),
-            Column::text("mode", rows.iter().map(|(_, locked)| Some(locked.mode.as_str()))),
-            Column::text("state", rows.iter().map(|(_, locked)| Some(locked.state.as_str()))),
+            Column::text("schema", texts(|locked| Some(&locked.schema))),
+            Column::text("relation", texts(|locked| Some(&locked.relation))),
+            Column::text("mode", texts(|locked| Some(&locked.mode))),
+            Column::text("state", texts(|locked| Some(&locked.state))),
+            Column::integer("pid", rows.iter().map(|(_, locked)| locked.locker.pid)),
+            Column::text("user", texts(|locked| locked.locker.user.as_deref())),
+            Column::text("application", texts(|locked| locked.locker.application.as_deref())),
+            Column::text("session_state", texts(|locked| locked.locker.session_state.as_deref())),
+            Column::float("backend_start", "seconds", rows.iter().map(|(_, locked)| locked.locker.backend_start)),
+            Column::text("prepared", texts(|locked| locked.locker.prepared.as_deref())),
         ],
     )
 }

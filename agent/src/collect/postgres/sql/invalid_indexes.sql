@@ -1,0 +1,54 @@
+-- Indexes of this datname that no query may use, the largest first, at most $1; those of TOAST relations are named with their table. Not told
+-- are those that somebody makes, makes anew or drops just now, and those of partitioned tables, which are invalid until each partition has
+-- one. `key_columns` and `condition` say what a unique one wants to be unique.
+WITH locks AS MATERIALIZED (
+    SELECT l.relation, l.mode, l.pid
+    FROM pg_locks l
+    WHERE l.locktype = 'relation' AND l.granted AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'AccessExclusiveLock')
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+), makers AS MATERIALIZED (
+    SELECT p.pid FROM pg_stat_get_progress_info('CREATE INDEX') p
+), invalid AS MATERIALIZED (
+    SELECT i.*, c.relname, c.relpages, c.relispartition, c.relnamespace,
+           coalesce(o.oid, t.oid) AS table_oid,
+           -- What REINDEX CONCURRENTLY makes and leaves behind; a long name is cut off before its ending.
+           substring(c.relname::text FROM '^(.*)_cc(?:new|old)[0-9]*$') AS base
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indexrelid
+    JOIN pg_class t ON t.oid = i.indrelid
+    LEFT JOIN pg_class o ON t.relkind = 't' AND o.reltoastrelid = t.oid
+    WHERE NOT i.indisvalid AND c.relkind = 'i' AND c.oid >= 16384 AND c.relpersistence <> 't'
+)
+SELECT i.indexrelid AS oid,
+       n.nspname::text AS schema,
+       t.relname::text AS relation,
+       i.relname::text AS index,
+       x.nspname::text AS index_schema,
+       i.relpages::int8 AS pages,
+       i.relispartition AS is_attached,
+       i.indisexclusion AS is_exclusion,
+       (SELECT min(k.conname::text) FROM pg_constraint k WHERE k.conindid = i.indexrelid) AS "constraint",
+       (SELECT min(b.relname::text)
+        FROM pg_index j
+        JOIN pg_class b ON b.oid = j.indexrelid
+        WHERE j.indrelid = i.indrelid AND j.indexrelid <> i.indexrelid AND i.base <> '' AND starts_with(b.relname::text, i.base)
+          AND b.relname::text !~ '_cc(new|old)[0-9]*$') AS leftover_of,
+       -- Of an expression, its text. Nothing is asked of a table that somebody keeps everybody from.
+       CASE WHEN i.indisunique AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
+            THEN (SELECT array_agg(pg_get_indexdef(i.indexrelid, k.number, false) ORDER BY k.number)
+                  FROM generate_series(1, i.indnkeyatts::int4) k (number)) END AS key_columns,
+       CASE WHEN i.indisunique AND i.indpred IS NOT NULL
+                 AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
+            THEN pg_get_expr(i.indpred, i.indrelid) END AS condition,
+       -- From PostgreSQL 15 on.
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_not_distinct
+FROM invalid i
+JOIN pg_class t ON t.oid = i.table_oid
+JOIN pg_namespace n ON n.oid = t.relnamespace
+JOIN pg_namespace x ON x.oid = i.relnamespace
+WHERE NOT EXISTS (
+    SELECT FROM locks l
+    WHERE l.relation = i.indexrelid AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
+       OR l.relation = i.indrelid AND l.pid IN (SELECT m.pid FROM makers m))
+ORDER BY i.relpages DESC, i.indexrelid
+LIMIT $1

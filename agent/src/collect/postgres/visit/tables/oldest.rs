@@ -1,0 +1,79 @@
+//! The relations whose ids are oldest: temporary tables and shared catalogues among them, which are no rows of the table `tables`.
+
+use pharos_model::snapshot::{Column, Table};
+use tokio_postgres::Row;
+
+use crate::collect::CollectError;
+use crate::collect::postgres::row::{Fields, query};
+use crate::postgres::{Session, Versioned};
+
+const OLDEST: Versioned =
+    Versioned::new(&[(14, include_str!("../../sql/oldest_relations.sql")), (16, include_str!("../../sql/oldest_relations.16.sql"))]);
+
+/// Of all datnames together, each of which gives six at most.
+const LISTED_MAX: usize = 600;
+
+/// A relation that is past the age at which it is frozen in any case.
+#[derive(Debug)]
+pub struct OldRelation {
+    datname: String,
+    schema: String,
+    relation: String,
+    /// `table`, `shared` or `temporary`.
+    kind: String,
+    xid_age: i64,
+    multixact_age: i64,
+    /// Temporary, and nobody's any more.
+    is_orphaned: bool,
+    /// The session whose temporary table it is, as far as that can be told.
+    pid: Option<i64>,
+    user: Option<String>,
+    application: Option<String>,
+    /// By the server's clock, seconds since 1970.
+    backend_start: Option<f64>,
+}
+
+pub async fn read(session: &Session, collector: &'static str) -> Result<Vec<OldRelation>, CollectError> {
+    let rows = query(session, collector, OLDEST.sql(session.major())).await?;
+    rows.iter().map(|row| OldRelation::read(collector, row)).collect()
+}
+
+impl OldRelation {
+    fn read(collector: &'static str, row: &Row) -> Result<Self, CollectError> {
+        let row = Fields::new(collector, row);
+        Ok(Self {
+            datname: row.text("datname")?.to_owned(),
+            schema: row.text("schema")?.to_owned(),
+            relation: row.text("relation")?.to_owned(),
+            kind: row.text("kind")?.to_owned(),
+            xid_age: row.field("xid_age")?,
+            multixact_age: row.field("multixact_age")?,
+            is_orphaned: row.field("is_orphaned")?,
+            pid: row.field("pid")?,
+            user: row.field("user")?,
+            application: row.field("application")?,
+            backend_start: row.number("backend_start")?,
+        })
+    }
+}
+
+pub fn table<'a>(relations: impl Iterator<Item = &'a OldRelation>) -> Table {
+    let rows: Vec<&OldRelation> = relations.take(LISTED_MAX).collect();
+    let texts = |value: fn(&OldRelation) -> Option<&str>| rows.iter().map(move |row| value(row));
+    Table::new(
+        "oldest_relations",
+        vec![
+            Column::text("datname", texts(|row| Some(&row.datname))),
+            Column::text("schema", texts(|row| Some(&row.schema))),
+            Column::text("relation", texts(|row| Some(&row.relation))),
+            Column::text("kind", texts(|row| Some(&row.kind))),
+            Column::integer("xid_age", rows.iter().map(|row| Some(row.xid_age))),
+            Column::integer("multixact_age", rows.iter().map(|row| Some(row.multixact_age))),
+            Column::boolean("is_orphaned", rows.iter().map(|row| Some(row.is_orphaned))),
+            Column::integer("pid", rows.iter().map(|row| row.pid)),
+            Column::text("user", texts(|row| row.user.as_deref())),
+            Column::text("application", texts(|row| row.application.as_deref())),
+            Column::float("backend_start", "seconds", rows.iter().map(|row| row.backend_start)),
+        ],
+    )
+}

@@ -1,0 +1,143 @@
+//! What keeps the age of a datname from falling: who holds the horizon, else the relation whose ids are oldest, and what frees it.
+//!
+//! Only what is as old as the alert counts: whoever ends a younger session, or freezes a younger table, changes nothing.
+
+use pharos_plugin::checks::evidence;
+use pharos_plugin::{Label, Snapshot, Table, sql, text};
+
+use crate::horizon::oldest_in;
+use crate::wraparound::Counter;
+
+/// Relations that are named.
+const NAMED_MAX: usize = 3;
+/// Ages of the horizon are told in transactions, which says little of multixacts; holders younger than this are in nobody's way.
+const HOLDER_AGE_MIN: f64 = 1e6;
+
+pub struct Freezing {
+    pub cause: String,
+    pub fix: String,
+    /// The oldest relations.
+    pub evidence: Vec<Label>,
+}
+
+pub fn of_datname(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Freezing {
+    let oldest = oldest(snapshot, datname, counter);
+    let evidence = oldest.iter().map(|old| evidence(&format!("{}.{}", old.schema, old.relation), text::count(old.age))).collect();
+    let (cause, fix) = match (held_by_horizon(snapshot, datname, counter), oldest.first()) {
+        (Some((cause, first)), Some(old)) => (cause, format!("{first}{}", old.free(datname))),
+        (Some((cause, first)), None) => (cause, format!("{first}{}", find(datname, counter))),
+        (None, Some(old)) => (old.cause(), old.free(datname)),
+        (None, None) => (too_slow().0, find(datname, counter)),
+    };
+    Freezing { cause, fix, evidence }
+}
+
+/// A horizon that is younger than what has to be frozen keeps nothing from being frozen.
+pub fn held_by_horizon(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Option<(String, String)> {
+    let freeze_max = counter.freeze_max(snapshot);
+    let age_min = if counter.counts_transactions() { freeze_max } else { freeze_max.min(HOLDER_AGE_MIN) };
+    let holder = oldest_in(snapshot, datname).filter(|holder| holder.age >= age_min)?;
+    let cause = format!(
+        "Vacuum cannot freeze what {} may still see, from {} transactions ago. {}",
+        holder.title(),
+        text::count(holder.age),
+        holder.cause()
+    );
+    Some((cause, format!("First: {} ", holder.fix())))
+}
+
+/// What it is where nothing else is in the way; there is nothing to do about it first.
+pub fn too_slow() -> (String, String) {
+    const CAUSE: &str = "Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that \
+                         lock the table.";
+    (CAUSE.to_owned(), String::new())
+}
+
+/// A relation that is past the age at which it is frozen in any case.
+struct Old {
+    schema: String,
+    relation: String,
+    age: f64,
+    kind: Kind,
+}
+
+enum Kind {
+    /// Any vacuum can freeze it.
+    Table,
+    /// A temporary table of this session, which alone can vacuum it.
+    OfSession { pid: i64, user: Option<String>, started_at: Option<f64> },
+    /// A temporary table whose session nobody can tell.
+    OfSomebody,
+    /// A temporary table whose session is gone.
+    Orphaned,
+}
+
+fn oldest(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Vec<Old> {
+    let freeze_max = counter.freeze_max(snapshot);
+    // What was not asked for temporary tables has no rows of them.
+    let Some(table) = snapshot.table("oldest_relations").or_else(|| snapshot.table("tables")) else { return Vec::new() };
+    let in_datname = (0..table.row_count()).filter(|row| table.has("datname", *row, datname));
+    let aged = in_datname.filter_map(|row| Some((table.number(counter.column, row)?, row)));
+    let mut rows: Vec<_> = aged.filter(|(age, _)| *age >= freeze_max).collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    rows.into_iter().take(NAMED_MAX).map(|(age, row)| Old::read(&table, row, age)).collect()
+}
+
+impl Old {
+    fn read(table: &Table, row: usize, age: f64) -> Self {
+        let cell = |column: &str| table.text(column, row).unwrap_or_default();
+        let kind = match table.integers("pid").get(row).copied().flatten() {
+            _ if !table.has("kind", row, "temporary") => Kind::Table,
+            Some(pid) => Kind::OfSession { pid, user: table.text("user", row), started_at: table.number("backend_start", row) },
+            None if table.is("is_orphaned", row) => Kind::Orphaned,
+            None => Kind::OfSomebody,
+        };
+        Self { schema: cell("schema"), relation: cell("relation"), age, kind }
+    }
+
+    fn cause(&self) -> String {
+        let name = format!("Temporary table {}.{}", self.schema, self.relation);
+        match &self.kind {
+            Kind::Table => too_slow().0,
+            Kind::OfSession { pid, user, .. } => {
+                let whose = user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
+                format!("{name} belongs to process {pid}{whose}, and no vacuum but that session's own can freeze it.")
+            }
+            Kind::OfSomebody => {
+                format!("{name} belongs to a session that has been open for long, and no vacuum but its own can freeze it.")
+            }
+            Kind::Orphaned => format!("{name} was left behind by a session that crashed, and no vacuum can freeze it."),
+        }
+    }
+
+    /// The age of the datname follows at the next vacuum of any of its tables, which is due.
+    fn free(&self, datname: &str) -> String {
+        let name = sql::relation(&self.schema, &self.relation);
+        match &self.kind {
+            Kind::Table => format!("In {datname}, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) {name};`."),
+            Kind::OfSession { pid, started_at, .. } => format!(
+                "Let its application drop {name}, or end the session: `{}`. The next vacuum in {datname} tells the new age.",
+                sql::terminate(*pid, *started_at)
+            ),
+            Kind::OfSomebody => format!(
+                "Close the session that made {name}; it is one of the oldest: `SELECT pid, usename, application_name, backend_start FROM \
+                 pg_stat_activity WHERE datname = {} ORDER BY backend_start;`. The next vacuum in {datname} tells the new age.",
+                sql::literal(datname)
+            ),
+            Kind::Orphaned => format!("As superuser, in {datname}: `DROP TABLE {name};`. The next vacuum there tells the new age."),
+        }
+    }
+}
+
+fn find(datname: &str, counter: &Counter) -> String {
+    let relation_age = counter.relation_age;
+    let open = if datname == "template0" {
+        "Open it, `ALTER DATABASE template0 ALLOW_CONNECTIONS true;`, and close it again afterwards. "
+    } else {
+        ""
+    };
+    format!(
+        "{open}In {datname}: `SELECT oid::regclass, relkind, {relation_age} FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT \
+         10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`."
+    )
+}

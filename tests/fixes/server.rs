@@ -1,0 +1,46 @@
+//! Settings, slots and statistics.
+
+use super::{cure, fires, session, watch};
+use crate::fixture::{postgres, runtime_tasks};
+
+const SETTINGS: &str = r#"
+    [plugin.postgres-essentials.settings.checks]
+    full-page-writes-off = { for = "0s" }
+    autovacuum-off = { for = "0s" }
+    track-counts-off = { for = "0s" }
+    fsync-off = { enabled = false }
+    checksums-off = { enabled = false }
+    [plugin.postgres-maintenance.settings.checks]
+    statistics-stale = { for = "0s" }
+    [plugin.postgres-replication.settings.checks]
+    slot-inactive = { for = "0s" }
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_turned_off_or_left_behind_is_put_right_by_what_is_printed() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server).await;
+    setup
+        .run("CREATE TABLE loaded (id int) WITH (autovacuum_enabled = off); INSERT INTO loaded SELECT generate_series(1, 150000)")
+        .await
+        .unwrap();
+    setup.run("SELECT pg_stat_force_next_flush()").await.unwrap();
+    setup.run("SELECT pg_create_physical_replication_slot('it_is_gone', true)").await.unwrap();
+    // In the file, where to reset a setting would change nothing.
+    let file = server.data_dir().join("postgresql.conf");
+    let mut text = std::fs::read_to_string(&file).unwrap();
+    text.push_str("\nautovacuum = off\ntrack_counts = off\nfull_page_writes = off\n");
+    std::fs::write(&file, text).unwrap();
+    let agent = watch(&server, SETTINGS, &["postgres-essentials", "postgres-maintenance", "postgres-replication"]).await;
+    let alert = fires(&agent, "statistics-stale", &[("relation", "loaded")], "").await;
+    cure(&agent, &setup, &alert, &["ANALYZE"]).await;
+    let alert = fires(&agent, "slot-inactive", &[("slot", "it_is_gone")], "").await;
+    cure(&agent, &setup, &alert, &["SELECT pg_drop_replication_slot"]).await;
+    setup.run("SELECT pg_reload_conf()").await.unwrap();
+    for rule in ["autovacuum-off", "track-counts-off", "full-page-writes-off"] {
+        let alert = fires(&agent, rule, &[], "").await;
+        cure(&agent, &setup, &alert, &["ALTER SYSTEM SET", "SELECT pg_reload_conf"]).await;
+    }
+    agent.stop().await;
+}
