@@ -13,8 +13,21 @@ use super::odd_names::OddNames;
 /// Texts that people read and nothing is told apart by.
 const READING: [&str; 2] = ["query", "value"];
 /// Names that are made inside a datname and have its encoding. All others may come from any datname of the server.
-const INSIDE: [&str; 9] =
-    ["schema", "relation", "index", "sequence", "column_name", "column_names", "column_type", "constraint", "statements_schema"];
+const INSIDE: [&str; 13] = [
+    "schema",
+    "relation",
+    "index",
+    "index_schema",
+    "leftover_of",
+    "key_columns",
+    "condition",
+    "sequence",
+    "column_name",
+    "column_names",
+    "column_type",
+    "constraint",
+    "statements_schema",
+];
 
 /// A row as collectors read it.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 //! fact.
 
 use pharos_model::index_facts::size_text;
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::definitions::TableName;
@@ -10,7 +9,7 @@ use super::facts::IndexFact;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::Relations;
-use crate::postgres::Session;
+use crate::postgres::{Row, Session};
 
 /// Invalid indexes of one datname. More are told when these are gone.
 const INVALID_MAX: i64 = 200;
@@ -26,7 +25,7 @@ fn fact(collector: &'static str, row: &Row, relations: &Relations) -> Result<Ind
     let counted = relations.indexes.iter().find(|index| index.oid == oid);
     let pages_bytes = row.field::<i64>("pages")?.saturating_mul(relations.surroundings.block_size);
     let size_bytes = counted.map_or(pages_bytes, |index| index.size_bytes);
-    let keys: Option<Vec<String>> = row.field("key_columns")?;
+    let keys: Option<Vec<&str>> = row.field("key_columns")?;
     let keys = keys.map(|keys| keys.join(", "));
     Ok(IndexFact {
         table: TableName { schema: row.text("schema")?.to_owned(), relation: row.text("relation")?.to_owned() },

@@ -1,11 +1,10 @@
 //! The relations whose ids are oldest: temporary tables and shared catalogues among them, which are no rows of the table `tables`.
 
 use pharos_model::snapshot::{Column, Table};
-use tokio_postgres::Row;
 
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::{Row, Session, Versioned};
 
 const OLDEST: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/oldest_relations.sql")), (16, include_str!("../../sql/oldest_relations.16.sql"))]);
