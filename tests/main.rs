@@ -58,6 +58,7 @@ mod reload;
 mod routing;
 mod rules;
 mod sessions;
+mod silences;
 mod smoke;
 mod statements;
 mod store;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::matcher::{Matcher, Matchers, label_of};
+use super::{Matcher, Matchers, label_of};
 use crate::alert::{Alert, Fingerprint};
 
 /// The rule by which plugins say that a server cannot be reached.
