@@ -77,8 +77,8 @@ impl Client {
             None => address(reach)?,
         };
         let token = match &reach.token_file {
-            Some(path) => Some(SecretSource::File(path.clone()).read()?),
-            None => SecretSource::Env("PHAROS_TOKEN".to_owned()).read().ok(),
+            Some(path) => Some(SecretSource::read_once(path)?),
+            None => SecretSource::Env("PHAROS_TOKEN".to_owned()).read_now().ok(),
         };
         Ok(Self { base, token })
     }

@@ -9,7 +9,7 @@ mod grants;
 mod sign;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,9 +73,9 @@ impl EgressPolicy {
     }
 
     async fn exchange(&self, request: wit::Request, sent: &mut bool) -> Result<wit::Response, wit::EgressError> {
-        let url = self.url(&request.url)?;
+        let url = self.url(&request.url).await?;
         let addresses = self.checked_addresses(&url).await?;
-        let prepared = self.prepare(&url, request)?;
+        let prepared = self.prepare(&url, request).await?;
         let stream = connect(&addresses).await?;
         if url.scheme() == "https" {
             let stream = tls::encrypt(stream, url.host_str().unwrap_or_default(), None).await.map_err(wit::EgressError::NotSent)?;
@@ -85,27 +85,30 @@ impl EgressPolicy {
         }
     }
 
-    fn text(&self, parts: &[wit::Text]) -> Result<String, wit::EgressError> {
-        let part = |part: &wit::Text| match part {
-            wit::Text::Plain(text) => Ok(text.clone()),
-            wit::Text::Secret(name) => self.secret(name),
-        };
-        parts.iter().map(part).collect()
+    async fn text(&self, parts: &[wit::Text]) -> Result<String, wit::EgressError> {
+        let mut text = String::new();
+        for part in parts {
+            match part {
+                wit::Text::Plain(plain) => text.push_str(plain),
+                wit::Text::Secret(name) => text.push_str(&self.secret(name).await?),
+            }
+        }
+        Ok(text)
     }
 
-    fn secret(&self, name: &str) -> Result<String, wit::EgressError> {
+    async fn secret(&self, name: &str) -> Result<String, wit::EgressError> {
         let Some(source) = self.secrets.get(name) else {
             let plugin = &self.plugin;
             return Err(wit::EgressError::Denied(format!(
                 "the secret \"{name}\" is not granted; define it under [secret] and add to [plugin.{plugin}]: grants = {{ secrets = [\"{name}\"] }}"
             )));
         };
-        let secret = source.read().map_err(|err| wit::EgressError::NotSent(chain(&err)))?;
+        let secret = source.read().await.map_err(|err| wit::EgressError::NotSent(chain(&err)))?;
         Ok(secret.expose().to_owned())
     }
 
-    fn url(&self, parts: &[wit::Text]) -> Result<Url, wit::EgressError> {
-        let text = self.text(parts)?;
+    async fn url(&self, parts: &[wit::Text]) -> Result<Url, wit::EgressError> {
+        let text = self.text(parts).await?;
         // The text may hold a secret, so no error repeats it.
         let url = Url::parse(&text).map_err(|err| wit::EgressError::Denied(format!("the URL is not valid: {err}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -115,6 +118,33 @@ impl EgressPolicy {
             return Err(wit::EgressError::Denied("the URL holds a user or password; use a header with a secret instead".to_owned()));
         }
         Ok(url)
+    }
+
+    /// Why a URL is refused, as far as it can be told before its host is looked up. What is no URL is for others to refuse.
+    pub fn refusal(&self, url: &str) -> Option<String> {
+        let url = Url::parse(url).ok()?;
+        let port = url.port_or_known_default()?;
+        let is_clear_text = url.scheme() == "http";
+        let why = match url.host()? {
+            Host::Domain(name) if self.hosts.iter().any(|grant| grant.covers_name(name, port, is_clear_text)) => return None,
+            Host::Domain(name) if is_clear_text => self.denied(
+                &format!("host `{name}` is not granted in clear text on port {port}; use https://, or"),
+                &format!("http://{name}:{port}"),
+            ),
+            Host::Domain(name) => self.denied(&format!("host `{name}` is not granted on port {port};"), name),
+            Host::Ipv4(ip) => self.literal(ip.into(), port)?,
+            Host::Ipv6(ip) => self.literal(ip.into(), port)?,
+        };
+        match why {
+            wit::EgressError::Denied(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn literal(&self, ip: IpAddr, port: u16) -> Option<wit::EgressError> {
+        let address = SocketAddr::new(ip, port);
+        let granted = self.hosts.iter().any(|grant| grant.covers_address(ip, port));
+        (!granted).then(|| self.denied(&format!("the address {address} is not granted;"), &address.to_string()))
     }
 
     /// The addresses to connect to: granted by name and public, or granted as addresses. One that is neither spoils them all, since a name
@@ -157,7 +187,7 @@ impl EgressPolicy {
         wit::EgressError::Denied(format!("{why} to allow it, add to [plugin.{plugin}]: grants = {{ egress = [\"{grant}\"] }}"))
     }
 
-    fn prepare(&self, url: &Url, request: wit::Request) -> Result<hyper::Request<Full<Bytes>>, wit::EgressError> {
+    async fn prepare(&self, url: &Url, request: wit::Request) -> Result<hyper::Request<Full<Bytes>>, wit::EgressError> {
         let invalid = |what: &str| wit::EgressError::Denied(format!("the request's {what} is not valid HTTP"));
         let target = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
@@ -174,11 +204,11 @@ impl EgressPolicy {
             if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade") {
                 return Err(wit::EgressError::Denied(format!("the header `{name}` is the host's to set")));
             }
-            let value = HeaderValue::try_from(self.text(&header.value)?).map_err(|_| invalid("header value"))?;
+            let value = HeaderValue::try_from(self.text(&header.value).await?).map_err(|_| invalid("header value"))?;
             builder = builder.header(name, value);
         }
         if let Some(signing) = &request.signing {
-            for (name, value) in self.signature(signing, &request)? {
+            for (name, value) in self.signature(signing, &request).await? {
                 builder = builder.header(name, value);
             }
         }

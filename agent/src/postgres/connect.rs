@@ -196,7 +196,7 @@ impl Connector {
 
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Session, ConnectError> {
         let mode = self.tls.mode_towards(&self.address);
-        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).map_err(|source| ConnectError::Tls { source })? {
+        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).await.map_err(|source| ConnectError::Tls { source })? {
             Some(rustls) => Encryption::Rustls(Box::new(rustls)),
             None => Encryption::Plain,
         };
@@ -207,7 +207,7 @@ impl Connector {
 
     async fn client(&self, encryption: &Encryption, sign: &str, place: OwnedSemaphorePermit) -> Result<(Client, DropGuard), ConnectError> {
         let refused = |source| pooler_or(source, |source| ConnectError::Refused { source });
-        let config = self.config(encryption, sign)?;
+        let config = self.config(encryption, sign).await?;
         match encryption {
             Encryption::Plain => {
                 let (client, connection) = config.connect(NoTls).await.map_err(refused)?;
@@ -245,7 +245,7 @@ impl Connector {
         open
     }
 
-    fn config(&self, encryption: &Encryption, sign: &str) -> Result<tokio_postgres::Config, ConnectError> {
+    async fn config(&self, encryption: &Encryption, sign: &str) -> Result<tokio_postgres::Config, ConnectError> {
         let mut config = tokio_postgres::Config::new();
         match &self.address.host {
             tokio_postgres::config::Host::Tcp(host) => config.host(host),
@@ -268,7 +268,7 @@ impl Connector {
             Encryption::Rustls(_) => SslMode::Require,
         });
         if let Some(password) = &self.password {
-            config.password(password.read().map_err(|source| ConnectError::Password { source })?.expose());
+            config.password(password.read().await.map_err(|source| ConnectError::Password { source })?.expose());
         }
         Ok(config)
     }

@@ -9,19 +9,23 @@ use super::{EgressPolicy, wit};
 
 impl EgressPolicy {
     /// The headers of a signature.
-    pub(super) fn signature(&self, signing: &wit::Signing, request: &wit::Request) -> Result<Vec<(String, String)>, wit::EgressError> {
+    pub(super) async fn signature(
+        &self,
+        signing: &wit::Signing,
+        request: &wit::Request,
+    ) -> Result<Vec<(String, String)>, wit::EgressError> {
         match signing {
             wit::Signing::HmacSha256((header, secret)) => {
-                let digest = hmac(self.secret(secret)?.as_bytes(), &[&request.body]);
+                let digest = hmac(self.secret(secret).await?.as_bytes(), &[&request.body]);
                 Ok(vec![(header.clone(), hex(&digest))])
             }
-            wit::Signing::StandardWebhooks(secrets) => self.standard_webhooks(secrets, request),
+            wit::Signing::StandardWebhooks(secrets) => self.standard_webhooks(secrets, request).await,
         }
     }
 
     /// Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, with the id that the plugin set as `webhook-id`; one signature
     /// per key, since receivers may still have the one before or already the one after.
-    fn standard_webhooks(&self, secrets: &[String], request: &wit::Request) -> Result<Vec<(String, String)>, wit::EgressError> {
+    async fn standard_webhooks(&self, secrets: &[String], request: &wit::Request) -> Result<Vec<(String, String)>, wit::EgressError> {
         let id = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("webhook-id"));
         let Some([wit::Text::Plain(id)]) = id.map(|header| header.value.as_slice()) else {
             return Err(wit::EgressError::Denied("a Standard Webhooks signature needs a plain header `webhook-id`".to_owned()));
@@ -29,7 +33,7 @@ impl EgressPolicy {
         let timestamp = (self.clock.wall_ms() / 1_000).to_string();
         let mut signatures = Vec::new();
         for secret in secrets {
-            let key = self.secret(secret)?;
+            let key = self.secret(secret).await?;
             let key = STANDARD.decode(key.strip_prefix("whsec_").unwrap_or(&key)).map_err(|_| {
                 wit::EgressError::Denied(format!("the secret \"{secret}\" is not base64 (`whsec_...`), as Standard Webhooks asks for"))
             })?;

@@ -101,7 +101,7 @@ async fn converse(
     left: &mut Option<AsyncSmtpConnection>,
     stage: &mut Stage,
 ) -> Result<Vec<RecipientResult>, MailError> {
-    let credentials = credentials(relay)?;
+    let credentials = credentials(relay).await?;
     let opened = tokio::time::timeout(relay.connect_timeout, wire::open(relay)).await;
     let transient = |why: String| MailError::Transient(format!("{}: {why}", Stage::Connecting));
     let opened = opened.map_err(|_| transient(format!("no greeting and hello within {:?}", relay.connect_timeout)))?;
@@ -112,9 +112,9 @@ async fn converse(
     dialogue::hand_over(connection, mail, stage).await
 }
 
-fn credentials(relay: &RelayConfig) -> Result<Option<Credentials>, MailError> {
+async fn credentials(relay: &RelayConfig) -> Result<Option<Credentials>, MailError> {
     let (Some(username), Some(password)) = (&relay.username, relay.password()) else { return Ok(None) };
-    let password = password.read().map_err(|err| MailError::Transient(chain(&err)))?;
+    let password = password.read().await.map_err(|err| MailError::Transient(chain(&err)))?;
     Ok(Some(Credentials::new(username.clone(), password.expose().to_owned())))
 }
 
