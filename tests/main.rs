@@ -4,7 +4,7 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
+//! - `config`, `mistakes`, `settings`, `files`, `relays`, `cli`, `doctor`, `rules`: what users type.
 //! - `collect`, `activity`, `statements`, `sessions`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `catalogue`: the facts of a whole server, each brought about.
 //! - `visits`: what is read inside every datname.
@@ -12,7 +12,7 @@
 //! - `contract`: what was released of `wit/` stands, and what was built for it is served.
 //! - `plugins`, `hosting`, `health`, `refusals`, `egress`, `reload`, `javascript`: the sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
-//! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
+//! - `alerting`, `routing`, `silences`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`: troubles of real servers, and what the shipped plugins make of them.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
@@ -60,7 +60,7 @@ mod reload;
 mod routing;
 mod rules;
 mod sessions;
-mod silences;
+mod settings;
 mod silences;
 mod smoke;
 mod statements;

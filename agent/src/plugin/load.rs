@@ -24,6 +24,7 @@ use super::instance::CallError;
 use super::mail::MailPolicy;
 use super::settings::{self, SettingsError};
 use super::state::StateAccess;
+use super::trial::Refused;
 use super::validate::{self, ValidateError, World};
 use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
@@ -112,6 +113,16 @@ pub fn digest(bytes: &[u8]) -> String {
 impl Loader {
     /// Loads a plugin file and tries it on `latest` snapshots; an empty one stands in for a kind that was not collected yet.
     pub async fn load(&self, id: &str, bytes: &Bytes, digest: String, latest: &[Arc<Change>]) -> Result<Generation, LoadError> {
+        let (mut generation, own) = self.prepare(id, bytes, digest).await?;
+        match generation.world {
+            World::AlertRule => self.try_alert_rule(id, &mut generation, &own, latest).await?,
+            World::Notifier => self.try_notifier(id, &mut generation, &own).await?,
+        }
+        Ok(generation)
+    }
+
+    /// A generation that said what it is, and the plugin's own settings, which it has not seen yet.
+    pub(super) async fn prepare(&self, id: &str, bytes: &Bytes, digest: String) -> Result<(Generation, Value), LoadError> {
         let looked_at = bytes.clone();
         let inspection = aside(&self.tasks, move || validate::inspect(&looked_at)).await?;
         let component = self.compiler.component(&self.engine, bytes, &digest).await?;
@@ -136,17 +147,14 @@ impl Loader {
             return Err(LoadError::Version);
         }
         self.say_ungranted(id, &config, &description.wants);
-        let mut generation = Generation::new(digest, inspection.world, description, budgets, context, settings, pre);
-        match inspection.world {
-            World::AlertRule => self.try_alert_rule(id, &mut generation, &own, latest).await?,
-            World::Notifier => self.try_notifier(id, &generation, &own).await?,
-        }
-        Ok(generation)
+        Ok((Generation::new(digest, inspection.world, description, budgets, context, settings, pre), own))
     }
 
     async fn try_alert_rule(&self, id: &str, generation: &mut Generation, own: &Value, latest: &[Arc<Change>]) -> Result<(), LoadError> {
-        settings::check(&format!("plugin.{id}.settings"), &generation.description.settings_schema, own)?;
-        generation.rules = generation.declare(Arc::clone(&generation.settings)).await.map_err(LoadError::Init)?;
+        let section = format!("plugin.{id}.settings");
+        let taken = self.try_settings(generation, own).await.map_err(|refused| refused.into_error(&section))?;
+        generation.rules = taken.rules;
+        generation.ignored = taken.ignored.iter().map(|wrong| wrong.within(&section)).collect();
         generation.warnings = unmet(&generation.rules).iter().map(with_hint).collect();
         for change in canaries(generation, latest) {
             let (_, judged) = generation.evaluate(change).await;
@@ -159,13 +167,26 @@ impl Loader {
         Ok(())
     }
 
-    /// A notifier runs with each of its receivers' settings, so each of them is tried.
-    async fn try_notifier(&self, id: &str, generation: &Generation, own: &Value) -> Result<(), LoadError> {
-        for receiver in self.receivers.iter().filter(|receiver| receiver.plugin == id) {
-            let merged = settings::overlay(own.clone(), settings::to_json(&receiver.settings));
+    /// A notifier runs with each of its receivers' settings, so each of them is tried. One that is wrong keeps its messages until it is
+    /// right, and the others get theirs; only where none is right the file is refused.
+    async fn try_notifier(&self, id: &str, generation: &mut Generation, own: &Value) -> Result<(), LoadError> {
+        let mut refused = Vec::new();
+        let receivers: Vec<_> = self.receivers.iter().filter(|receiver| receiver.plugin == id).collect();
+        for receiver in &receivers {
             let section = format!("receiver \"{}\" settings", receiver.name);
-            settings::check(&section, &generation.description.settings_schema, &merged)?;
-            generation.declare(merged.to_string().into()).await.map_err(LoadError::Init)?;
+            let merged = settings::overlay(own.clone(), settings::to_json(&receiver.settings));
+            match self.try_settings(generation, &merged).await {
+                Ok(taken) => generation.ignored.extend(taken.ignored.iter().map(|wrong| wrong.within(&section))),
+                Err(Refused::Init(err)) if err.is_offence() => return Err(LoadError::Init(err)),
+                Err(err) => refused.push((merged, err.into_error(&section))),
+            }
+        }
+        if refused.len() == receivers.len() && !refused.is_empty() {
+            return Err(refused.remove(0).1);
+        }
+        for (settings, err) in refused {
+            generation.ignored.push(err.text());
+            generation.unusable.push((settings.to_string(), err.text()));
         }
         Ok(())
     }
@@ -184,7 +205,7 @@ impl Loader {
 }
 
 /// What a rule needs in vain, and what it may have meant.
-fn with_hint(unmet: &Unmet) -> String {
+pub(super) fn with_hint(unmet: &Unmet) -> String {
     let hint = match &unmet.need {
         Some(need) => did_you_mean(need, collected(&unmet.kind)),
         None => did_you_mean(&unmet.kind, KINDS.into_iter()),

@@ -22,7 +22,7 @@ use tracing::{debug, info, warn};
 use super::load::{Loader, aside, digest};
 use super::slot::Origin;
 use super::validate::{FILE_BYTES_MAX, World, inspect};
-use super::{PluginHost, Slot};
+use super::{PluginHost, SETTINGS_IGNORED, Slot};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginsConfig;
 use crate::config::shape::did_you_mean;
@@ -244,7 +244,14 @@ impl Reloader {
         }
         let latest = self.host.latest();
         match self.loader.load(id, &bytes, digest, &latest).await {
-            Ok(generation) => self.host.publish(id, generation, origin).await,
+            Ok(generation) => match self.host.loses_settings(id, &generation) {
+                Some(lost) => {
+                    self.host
+                        .refuse(id, "settings", format!("the version before took all settings, this one leaves some out: {lost}"))
+                        .await
+                }
+                None => self.host.publish(id, generation, origin).await,
+            },
             Err(err) => {
                 self.host.refuse(id, err.stage(), err.text()).await;
                 if origin == Origin::File {
@@ -283,7 +290,7 @@ impl Reloader {
             Some(active) if active.generation.digest == digest => {
                 active.origin = origin;
                 // What was refused or taken back is no longer there.
-                slot.last_error = slot.last_error.take_if(|err| err.stage == "call");
+                slot.last_error = slot.last_error.take_if(|err| err.stage == "call" || err.stage == SETTINGS_IGNORED);
                 true
             }
             _ => false,
@@ -300,7 +307,7 @@ impl Reloader {
 }
 
 /// Ids appear in metrics, paths and TOML keys.
-fn is_id(id: &str) -> bool {
+pub(super) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
@@ -329,7 +336,7 @@ async fn settled(path: &Path, mut stamp: Stamp) -> std::io::Result<Stamp> {
     }
 }
 
-fn read(path: &Path) -> Result<Bytes, String> {
+pub(super) fn read(path: &Path) -> Result<Bytes, String> {
     let unreadable = |err: std::io::Error| format!("{} cannot be read: {err}", path.display());
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;

@@ -1,6 +1,10 @@
 //! A plugin's settings: from TOML to JSON, a receiver's laid over its plugin's, checked against the plugin's own schema.
 
+use std::time::Duration;
+
 use serde_json::Value;
+
+use super::explain;
 
 /// Problems that are shown of one set of settings; more would only repeat themselves.
 const PROBLEMS_MAX: usize = 20;
@@ -11,6 +15,28 @@ pub enum SettingsError {
     Schema(String),
     #[error("{}", .0.join("; "))]
     Invalid(Vec<String>),
+    #[error("the settings were not checked within {0:?}")]
+    DeadlineExceeded(Duration),
+}
+
+/// How long a check of settings may take.
+pub(super) const CHECK_MAX: Duration = Duration::from_secs(30);
+
+/// One setting that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// Where it stands, as a JSON pointer.
+    pub pointer: String,
+    /// The key that the schema does not know, if that is the problem.
+    pub unknown_key: Option<String>,
+    pub text: String,
+}
+
+/// What in the settings does not fit a plugin's JSON Schema.
+pub fn problems(schema: &str, settings: &Value) -> Result<Vec<SettingsProblem>, SettingsError> {
+    let schema: Value = serde_json::from_str(schema).map_err(|err| SettingsError::Schema(err.to_string()))?;
+    let validator = jsonschema::validator_for(&schema).map_err(|err| SettingsError::Schema(err.to_string()))?;
+    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| explain::problem(&schema, &err)).collect())
 }
 
 /// TOML settings as the JSON object that plugins see.
@@ -36,20 +62,8 @@ pub fn overlay(under: Value, over: Value) -> Value {
     }
 }
 
-/// Checks settings against a plugin's JSON Schema. `section` names where they stand in the TOML.
-pub fn check(section: &str, schema: &str, settings: &Value) -> Result<(), SettingsError> {
-    let schema: Value = serde_json::from_str(schema).map_err(|err| SettingsError::Schema(err.to_string()))?;
-    let validator = jsonschema::validator_for(&schema).map_err(|err| SettingsError::Schema(err.to_string()))?;
-    let problems: Vec<String> = validator
-        .iter_errors(settings)
-        .take(PROBLEMS_MAX)
-        .map(|err| format!("{section}{}: {err}", dotted(&err.instance_path().to_string())))
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(problems)) }
-}
-
 /// `/rules/0/above` as `.rules[0].above`
-fn dotted(pointer: &str) -> String {
+pub(super) fn dotted(pointer: &str) -> String {
     let step = |step: &str| if step.parse::<usize>().is_ok() { format!("[{step}]") } else { format!(".{step}") };
     pointer.split('/').skip(1).map(step).collect()
 }
