@@ -201,7 +201,7 @@ impl Connector {
 
     async fn open(&self, place: OwnedSemaphorePermit) -> Result<Session, ConnectError> {
         let mode = self.tls.mode_towards(&self.address);
-        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).map_err(|source| ConnectError::Tls { source })? {
+        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).await.map_err(|source| ConnectError::Tls { source })? {
             Some(rustls) => Encryption::Rustls(Box::new(rustls)),
             None => Encryption::Plain,
         };
@@ -226,7 +226,7 @@ impl Connector {
     ) -> Result<(Client, DropGuard), ConnectError> {
         let refused = |source| pooler_or(source, |source| ConnectError::Refused { source });
         let unreached = |source| ConnectError::Unreached { source };
-        let config = self.config(encryption, sign)?;
+        let config = self.config(encryption, sign).await?;
         let socket = wire::dial(&self.address).await.map_err(unreached)?;
         match encryption {
             Encryption::Plain => {
@@ -267,7 +267,7 @@ impl Connector {
         open
     }
 
-    fn config(&self, encryption: &Encryption, sign: &str) -> Result<tokio_postgres::Config, ConnectError> {
+    async fn config(&self, encryption: &Encryption, sign: &str) -> Result<tokio_postgres::Config, ConnectError> {
         let mut config = tokio_postgres::Config::new();
         config.user(&self.address.user).dbname(&self.address.datname).application_name(&self.application_name).options(options(sign));
         config.ssl_mode(match encryption {
@@ -275,7 +275,7 @@ impl Connector {
             Encryption::Rustls(_) => SslMode::Require,
         });
         if let Some(password) = &self.password {
-            config.password(password.read().map_err(|source| ConnectError::Password { source })?.expose());
+            config.password(password.read().await.map_err(|source| ConnectError::Password { source })?.expose());
         }
         Ok(config)
     }

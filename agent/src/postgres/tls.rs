@@ -12,11 +12,14 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::database::TlsMode;
+use crate::config::file::{self, CERTIFICATES_BYTES_MAX, FileError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("reading the certificates in {}", path.display())]
     Certificates { path: PathBuf, source: rustls_pki_types::pem::Error },
+    #[error("reading the certificates in {}", path.display())]
+    Unreadable { path: PathBuf, source: FileError },
     #[error("{} holds no certificate", path.display())]
     NoCertificate { path: PathBuf },
     #[error("the operating system trusts no certificate; name a file with tls.ca")]
@@ -28,12 +31,12 @@ pub enum TlsError {
 }
 
 /// How to encrypt, or none for plain sessions. Reads the files anew at each call, so that renewed certificates count.
-pub fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsConnect>, TlsError> {
+pub async fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsConnect>, TlsError> {
     if mode == TlsMode::Disable {
         return Ok(None);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(mode, ca, &provider)?;
+    let verifier = verifier(mode, ca, &provider).await?;
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Setup { source })?
@@ -43,23 +46,25 @@ pub fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsCo
     Ok(Some(MakeRustlsConnect::new(client)))
 }
 
-fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
+async fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
     let inner = match mode {
         TlsMode::Disable | TlsMode::Require => None,
         TlsMode::VerifyCa | TlsMode::VerifyFull => {
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca)?), Arc::clone(provider)).build();
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(ca).await?), Arc::clone(provider)).build();
             Some(verifier.map_err(|source| TlsError::Verifier { source })?)
         }
     };
     Ok(Verifier { mode, inner, provider: Arc::clone(provider) })
 }
 
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
+async fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
+            let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
+            let certificates = CertificateDer::pem_slice_iter(&pem)
+                .collect::<Result<Vec<_>, _>>()
                 .map_err(|source| TlsError::Certificates { path: path.to_owned(), source })?;
             roots.add_parsable_certificates(certificates);
             if roots.is_empty() {
