@@ -285,7 +285,12 @@ async fn errors_are_json_with_a_way_out() {
     assert_eq!(error(&agent, "/api/database/slow-queries?limit=-1").await.0, 400);
     let (status, body) = error(&agent, "/nowhere").await;
     assert_eq!((status, &body["code"]), (404, &json!("not_found")));
-    let (status, content_type, body) = ask(&agent, "POST /api/plugins", &format!("content-type: application/json\r\ncontent-length: 0\r\nauthorization: {}\r\n", agent.operator())).await;
+    let (status, content_type, body) = ask(
+        &agent,
+        "POST /api/plugins",
+        &format!("content-type: application/json\r\ncontent-length: 0\r\nauthorization: {}\r\n", agent.operator()),
+    )
+    .await;
     assert_eq!((status, content_type.as_str()), (405, "application/json"), "{body}");
 
     // A server that is down: degraded, and ready all the same.

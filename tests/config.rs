@@ -364,6 +364,7 @@ fn every_error_of_a_file_is_told_at_once_in_its_order() {
         expect![[r#"
             2:1: unknown key `nmae` in `agent`; did you mean `name`?
             4:10: `http.listen`: `0.0.0.0:1` is reachable from other machines but no token protects it; listen on 127.0.0.1 or add [[access.token]]
+            6:9: `route[0].match`: `b`: an empty list of values matches nothing; name a value, or remove the line
             7:12: `route[0].receiver`: no [[receiver]] is named "nobody"
             9:9: `collect.interval.locks`: 1ms is below the minimum of 100ms
         "#]],

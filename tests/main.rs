@@ -4,7 +4,7 @@
 //! built program, plugins are the shipped ones or small guests under `tests/plugins`.
 //!
 //! - `tidy`: rules of the source tree.
-//! - `config`, `relays`, `cli`, `doctor`, `rules`: what users type.
+//! - `config`, `mistakes`, `settings`, `files`, `relays`, `cli`, `doctor`, `rules`: what users type.
 //! - `collect`, `activity`, `statements`, `sessions`, `privileges`, `encodings`, `pooler`, `faults`, `versions`: facts from real servers, how they are asked, and what happens when they misbehave.
 //! - `catalogue`: the facts of a whole server, each brought about.
 //! - `visits`: what is read inside every datname.
@@ -14,7 +14,7 @@
 //!   sandbox, what it stands on, and live reload.
 //! - `lifecycle`: how everything ends.
 //! - `access`, `connections`, `hostile`: strangers at the API and behind the addresses of servers.
-//! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
+//! - `alerting`, `routing`, `silences`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`, `fixes`: troubles of real servers, what the shipped plugins make of them, and the cures that they print.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
@@ -46,6 +46,7 @@ mod durability;
 mod egress;
 mod encodings;
 mod faults;
+mod files;
 mod findings;
 mod fixes;
 mod flood;
@@ -57,6 +58,7 @@ mod javascript;
 mod lifecycle;
 mod mail;
 mod migration;
+mod mistakes;
 mod plugin_files;
 mod plugins;
 mod pooler;
@@ -70,6 +72,8 @@ mod rules;
 mod schemas;
 mod secrets;
 mod sessions;
+mod settings;
+mod silences;
 mod smoke;
 mod statements;
 mod store;

@@ -164,7 +164,7 @@ async fn what_a_label_holds_stays_in_the_body_and_out_of_the_headers() {
 async fn a_template_that_cannot_work_is_refused_at_load_with_its_line() {
     let config = |template: &str| {
         let settings = format!("settings = {{ url = \"http://127.0.0.1:9/\", template = {template:?} }}");
-        format!("{GRANTED}[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\n{settings}\n")
+        format!("{GRANTED}[[receiver]]\nname = \"ops\"\nplugin = \"webhook\"\n{settings}\n[[route]]\nreceiver = \"ops\"\n")
     };
     let refusals = [
         ("{\"a\":\n{{ id }", "settings.template: line 2: "),

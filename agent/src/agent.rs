@@ -25,15 +25,15 @@ use crate::board::{Board, PartHealth};
 use crate::clock::Clock;
 use crate::collect::agent::{self, AgentTask, PluginFact, PluginFacts};
 use crate::collect::database::DatabasesTask;
-use crate::config::Config;
 use crate::config::secret::Secret;
+use crate::config::{Config, Mistake};
 use crate::http::{self, Access, Api, ListenError};
 use crate::lifecycle::Lifecycle;
 use crate::notify::{Deliver, Means, Notify, Signature, Tester};
 use crate::pipeline::unmatched::Unmatched;
 use crate::pipeline::{Desk, Pipeline, upkeep};
 use crate::plugin::compile::Compiler;
-use crate::plugin::{Linkers, Loader, PluginHost, PluginStatus, Reloader, Shipped, StateAccess, Ticker, engine};
+use crate::plugin::{Examination, Linkers, Loader, PluginHost, PluginStatus, Reloader, Shipped, StateAccess, Ticker, engine};
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -41,6 +41,9 @@ use crate::telemetry::metrics::SelfMetrics;
 const QUEUED_SNAPSHOTS_MAX: usize = 64;
 /// Plugin events that wait to be recorded.
 const QUEUED_EVENTS_MAX: usize = 256;
+
+/// The longest that a start looks for wrong settings of the shipped plugins. Compiled before, they take a fraction of a second.
+const SETTINGS_CHECK_MAX: Duration = Duration::from_secs(30);
 
 /// What a start needs that is not in the config file.
 pub struct Options {
@@ -58,6 +61,13 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("starting the plugin engine: {0}")]
     Engine(String),
+    #[error("{}", texts(.0))]
+    Config(Vec<Mistake>),
+}
+
+fn texts(mistakes: &[Mistake]) -> String {
+    let text = |mistake: &Mistake| format!("`{}`: {}", mistake.paths.first().map_or("", String::as_str), mistake.message);
+    mistakes.iter().map(text).collect::<Vec<_>>().join("\n")
 }
 
 /// A running agent.
@@ -88,6 +98,7 @@ impl Agent {
         let ticker = Ticker::start(&engine, clock).map_err(|err| StartError::Engine(err.to_string()))?;
         let plugins = PluginHost::new(ticker, clock, Arc::clone(&metrics), plugin_events, config.plugins.probation);
         let loader = loader(&config, &options, engine, &store, &metrics, clock, lifecycle)?;
+        check_settings(&loader, &config, &options.shipped, lifecycle).await?;
         let means = Means {
             notifiers: Arc::new(plugins.clone()),
             signature: Arc::new(Signature { agent: config.agent.name.clone(), external_url: config.agent.external_url.clone() }),
@@ -105,6 +116,9 @@ impl Agent {
         let unrouted = dispatcher.restore(store.dispatch().await?, &alerts, clock.now());
         for withheld in &unrouted {
             warn!(receiver = withheld.receiver, fingerprint = %withheld.key.0, "`{}` does not hear of an alert: {}", withheld.receiver, withheld.why);
+        }
+        for (silence, why) in dispatcher.silences().filter_map(|silence| Some((silence, silence.matchers.problem()?))) {
+            warn!(silence = silence.id, "the silence `{}` hides nothing: {why}", silence.id);
         }
         let unmatched = Unmatched::restore(&config.alerts, &store, Arc::clone(&metrics)).await?;
         let mut pipeline = Pipeline {
@@ -267,6 +281,24 @@ fn operator(data_dir: &Path) -> Option<Secret> {
             warn!(error = %err, "{path} cannot be written; commands that change something need a [[access.token]]");
         })
         .ok()
+}
+
+/// Refuses what the file and this binary decide to be wrong. What else may be wrong degrades the agent and nothing more, and so does a machine
+/// that is too busy to find out: watching late is worse.
+async fn check_settings(loader: &Loader, config: &Config, shipped: &Shipped, lifecycle: &Lifecycle) -> Result<(), StartError> {
+    let examination = Examination { loader, shipped, dir: &config.plugins.dir };
+    let examined = tokio::select! {
+        () = lifecycle.soft().cancelled() => return Ok(()),
+        examined = tokio::time::timeout(SETTINGS_CHECK_MAX, examination.of_shipped()) => examined,
+    };
+    match examined {
+        Ok(mistakes) if mistakes.is_empty() => Ok(()),
+        Ok(mistakes) => Err(StartError::Config(mistakes)),
+        Err(_) => {
+            warn!("the settings of plugins were not checked within {SETTINGS_CHECK_MAX:?}; a wrong one costs its plugin alone");
+            Ok(())
+        }
+    }
 }
 
 /// The routes, inhibitions and silences of the config, which was checked.

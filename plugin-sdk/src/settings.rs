@@ -1,6 +1,7 @@
 //! Settings: the host's JSON becomes the plugin's type, or an error that names the key and what was probably meant.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::Failure;
 
@@ -17,6 +18,69 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .filter(|(distance, _)| *distance <= tolerance)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// A setting that makes no sense and was left out, so that it costs nothing but itself.
+///
+/// The host shows it in its log, at `/api/plugins`, as a metric and as an alert. A plugin whose schema says
+/// `"x-pharos-wrong-settings": "ignored"` is loaded with settings that do not fit, and leaves out what it cannot use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// Where it stands: `settings.rules[0].above`.
+    pub place: String,
+    pub why: String,
+}
+
+impl Ignored {
+    pub fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { place: place.into(), why: why.into() }
+    }
+
+    /// From what a refusal says: the place, a colon, the reason.
+    pub fn of(failure: Failure) -> Self {
+        let text = match failure {
+            Failure::InvalidConfig(text) | Failure::Internal(text) | Failure::Denied(text) | Failure::Unsupported(text) => text,
+            Failure::Transient(failure) => failure.reason,
+        };
+        match text.split_once(": ") {
+            Some((place, why)) if place.starts_with("settings") => Self::new(place, why),
+            _ => Self::new("settings", text),
+        }
+    }
+
+    /// The same under the table in which it stands.
+    #[must_use]
+    pub fn under(self, place: &str) -> Self {
+        let below = self.place.strip_prefix("settings").unwrap_or(&self.place);
+        Self { place: format!("{place}{below}"), ..self }
+    }
+
+    /// Reports it to the host. Outside a component there is none.
+    pub fn report(&self) {
+        #[cfg(target_arch = "wasm32")]
+        crate::log::warn(&self.why, &[("setting", &self.place)]);
+    }
+}
+
+/// The keys of a table that can be read, each by itself; what is wrong with the others goes into `ignored`.
+pub fn parse_leniently<S: DeserializeOwned>(value: Value, place: &str, ignored: &mut Vec<Ignored>) -> Option<S> {
+    let Value::Object(table) = value else {
+        ignored.push(Ignored::new(place, "must be a table"));
+        return None;
+    };
+    let mut right = serde_json::Map::new();
+    for (key, value) in table {
+        let alone = Value::Object([(key.clone(), value.clone())].into_iter().collect());
+        match parse::<S>(&alone.to_string()) {
+            Ok(_) => drop(right.insert(key, value)),
+            Err(failure) => {
+                let wrong = Ignored::of(failure).under(place);
+                let place = if wrong.place == place { format!("{place}.{key}") } else { wrong.place };
+                ignored.push(Ignored { place, why: wrong.why });
+            }
+        }
+    }
+    parse(&Value::Object(right).to_string()).map_err(|failure| ignored.push(Ignored::of(failure).under(place))).ok()
 }
 
 fn explain(json: &str, error: &serde_json::Error) -> String {

@@ -82,8 +82,8 @@ impl Client {
             }
         };
         let token = match &reach.token_file {
-            Some(path) => Some(SecretSource::File(path.clone()).read()?),
-            None => SecretSource::Env("PHAROS_TOKEN".to_owned()).read().ok().or(own),
+            Some(path) => Some(SecretSource::read_once(path)?),
+            None => SecretSource::Env("PHAROS_TOKEN".to_owned()).read_now().ok().or(own),
         };
         Ok(Self { base, token })
     }

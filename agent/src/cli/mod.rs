@@ -29,7 +29,7 @@ use crate::agent::Options;
 use crate::config::LoadError;
 use crate::lifecycle::Ending;
 use crate::plugin::engine::Places;
-use crate::plugin::{compile, embedded, helper};
+use crate::plugin::{Shipped, compile, embedded, helper};
 use crate::telemetry::logs;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap), 78 the configuration cannot be used (sysexits' EX_CONFIG).
@@ -62,6 +62,9 @@ enum Command {
         /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
         #[arg(long)]
         config: Option<PathBuf>,
+        /// Leave out the files and variables that the config names: for a machine that is not the agent's
+        #[arg(long)]
+        no_files: bool,
     },
     /// What the agent's role sees of each server, what it does not, and the grants that mend it
     Doctor(doctor::DoctorArguments),
@@ -119,7 +122,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Run { config } => with_runtime(run::run(config)),
-        Command::Check { config } => check::check(config.as_deref()),
+        Command::Check { config, no_files } => with_runtime(check::check(config, no_files)),
         Command::Doctor(arguments) => with_runtime(doctor::run(arguments)),
         Command::Alerts(command) => with_runtime(alerts::run(command)),
         Command::Silence(command) => with_runtime(silence::run(command)),
@@ -158,8 +161,12 @@ fn with_runtime(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyh
 
 /// What `pharos run` and `pharos demo` start the agent with.
 fn options() -> anyhow::Result<Options> {
-    let shipped = embedded::SHIPPED.iter().map(|(id, bytes)| ((*id).to_owned(), (*bytes).into())).collect();
-    Ok(Options { compile_helper: std::env::current_exe()?, shipped })
+    Ok(Options { compile_helper: std::env::current_exe()?, shipped: shipped() })
+}
+
+/// The plugins inside this binary.
+fn shipped() -> Shipped {
+    embedded::SHIPPED.iter().map(|(id, bytes)| ((*id).to_owned(), (*bytes).into())).collect()
 }
 
 fn ending(ending: Ending) -> ExitCode {

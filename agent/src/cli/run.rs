@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use tracing::info;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, StartError};
 use crate::lifecycle::{Lifecycle, raise_descriptors};
 use crate::{config, telemetry};
 
 pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let path = config::find(named.as_deref())?;
-    let config = config::load(&path)?;
+    let (config, source) = config::open(&path)?;
     telemetry::logs::start(&config.log);
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -24,7 +24,10 @@ pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::default();
     lifecycle.catch_signals();
     raise_descriptors();
-    Agent::start(config, super::options()?, &lifecycle).await?;
+    Agent::start(config, super::options()?, &lifecycle).await.map_err(|err| match err {
+        StartError::Config(mistakes) => anyhow::Error::from(source.refuse(&mistakes)),
+        err => err.into(),
+    })?;
     let ending = lifecycle.run().await;
     info!("pharos ended: {ending:?}");
     Ok(super::ending(ending))

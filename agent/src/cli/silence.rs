@@ -69,7 +69,8 @@ pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
                 let matchers: Vec<String> = silence["matchers"].as_array().into_iter().flatten().map(shown).collect();
                 let [id, state, starts, ends, author, comment] =
                     ["id", "state", "starts_at", "ends_at", "author", "comment"].map(|key| shown(&silence[key]));
-                print(format_args!("{id}  {state:7}  {starts} to {ends}  {{{}}}  {author}: {comment}", matchers.join(",")));
+                let problem = silence["problem"].as_str().map(|why| format!("  hides nothing: {why}")).unwrap_or_default();
+                print(format_args!("{id}  {state:7}  {starts} to {ends}  {{{}}}  {author}: {comment}{problem}", matchers.join(",")));
             }
         }
         SilenceCommand::Expire { id, reach } => {

@@ -12,9 +12,10 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
-use crate::config::plugins::{LimitsConfig, PluginConfig, PluginsConfig};
+use crate::config::Config;
+use crate::config::plugins::{LimitsConfig, PluginConfig};
 use crate::plugin::compile::Compiler;
-use crate::plugin::{Linkers, LoadError, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine, folder, validate};
+use crate::plugin::{Linkers, LoadError, LoadedPlugin, Loader, SettingsError, StateAccess, Ticker, digest, engine, folder, validate};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// The longest that one call of a plugin may last.
@@ -30,19 +31,24 @@ pub struct Workbench {
 
 impl Workbench {
     pub fn open() -> anyhow::Result<Self> {
+        Self::of(&Config::default())
+    }
+
+    /// With the plugins, receivers, secrets and relays of a config.
+    pub fn of(config: &Config) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let folder = tempfile::tempdir()?;
         // Pooled as in an agent, so that a call costs here what it costs there.
         let engine = engine::running(true).map_err(|err| anyhow::anyhow!("{err:#}"))?;
         let ticker = Ticker::start(&engine, clock)?;
         let loader = Loader {
-            compiler: Compiler::new(std::env::current_exe()?, folder.path(), &PluginsConfig::default(), &engine),
+            compiler: Compiler::new(std::env::current_exe()?, folder.path(), &config.plugins, &engine),
             linkers: Linkers::new(&engine).map_err(|err| anyhow::anyhow!("{err:#}"))?,
             engine,
-            plugins: BTreeMap::new(),
-            receivers: Vec::new(),
-            secrets: BTreeMap::new(),
-            relays: BTreeMap::new(),
+            plugins: config.plugin.clone(),
+            receivers: config.receiver.clone(),
+            secrets: config.secret.clone(),
+            relays: config.relay.clone(),
             state: StateAccess { store: None, clock },
             metrics: Arc::new(SelfMetrics::default()),
             clock,
@@ -51,11 +57,19 @@ impl Workbench {
         Ok(Self { loader, ticker, _folder: folder })
     }
 
+    pub fn loader(&self) -> &Loader {
+        &self.loader
+    }
+
+    /// Loads a plugin with these settings, all of which must be right.
     pub async fn load(&mut self, id: &str, bytes: &Bytes, settings: toml::Table) -> Result<LoadedPlugin, LoadError> {
         // What it costs is its CPU time; the author's machine may be busy with other things.
         let limits = LimitsConfig { wall: Some(CALL_WALL), ..LimitsConfig::default() };
         self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]);
         let generation = self.loader.load(id, bytes, digest(bytes), &[]).await?;
+        if !generation.ignored.is_empty() {
+            return Err(SettingsError::Invalid(generation.ignored.clone()).into());
+        }
         Ok(LoadedPlugin::new(generation, self.ticker.clone()))
     }
 }

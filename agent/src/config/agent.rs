@@ -25,6 +25,29 @@ impl Default for AgentConfig {
     }
 }
 
+impl AgentConfig {
+    pub fn validate(&self, mut report: impl FnMut(String, String)) {
+        if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
+            report("agent.name".to_owned(), "is empty, or has control characters; give the agent a name".to_owned());
+        }
+        let Some(url) = &self.external_url else { return };
+        let parsed = url::Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+        match parsed {
+            None => report(
+                "agent.external_url".to_owned(),
+                "is no address of a web page; write it like \"https://pharos.example.com\"".to_owned(),
+            ),
+            Some(url) if !url.username().is_empty() || url.password().is_some() => {
+                report(
+                    "agent.external_url".to_owned(),
+                    "holds a user or a password, and goes into every notification; remove them".to_owned(),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {

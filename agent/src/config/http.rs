@@ -1,8 +1,10 @@
 //! `[http]` and `[[access.token]]`: where the API listens and who may ask.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::shape::{Key, Shape, key, required};
 
@@ -72,7 +74,24 @@ pub fn validate(http: &HttpConfig, access: &AccessConfig, mut report: impl FnMut
         ),
         Ok(_) => {}
     }
+    for (index, host) in http.hosts.iter().enumerate().filter(|(_, host)| !is_host_name(host)) {
+        report(
+            format!("http.hosts[{index}]"),
+            format!("\"{host}\" is no host name like \"pharos.example.com\"; leave out scheme, port and path"),
+        );
+    }
+    let mut seen = BTreeMap::new();
     for (index, token) in access.token.iter().enumerate() {
+        let digest = token.sha256.to_ascii_lowercase();
+        if let Some(word) = GUESSED.iter().find(|word| sha256(word) == digest) {
+            report(
+                format!("access.token[{index}].sha256"),
+                format!("is the digest of \"{word}\", which others guess; make a token with `openssl rand -hex 32`"),
+            );
+        }
+        if let Some(first) = seen.insert(digest, &token.name) {
+            report(format!("access.token[{index}].sha256"), format!("is the token of \"{first}\" as well; give each its own"));
+        }
         if token.sha256.len() != 64 || !token.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             report(
                 format!("access.token[{index}].sha256"),
@@ -80,4 +99,17 @@ pub fn validate(http: &HttpConfig, access: &AccessConfig, mut report: impl FnMut
             );
         }
     }
+}
+
+/// Tokens that everybody tries first: those of examples among them.
+const GUESSED: [&str; 10] = ["", "TOKEN", "admin", "changeme", "grafana", "password", "pharos", "secret", "test", "token"];
+
+fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a text can be the name in a Host header, without its port.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| !label.is_empty() && label.chars().all(|char| char.is_alphanumeric() || "-_".contains(char));
+    text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_label) || text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }

@@ -1,13 +1,12 @@
 //! From a file to a [`Config`], or to everything that is wrong with it.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
-use super::problem::{LoadError, Located, Problem, position};
+use super::file::{self, FileError};
+use super::problem::{LoadError, Located, Problem, locate, position};
 use super::shape::{Places, Shape, Walk};
 use super::{Config, SHAPE, shape};
 
@@ -15,7 +14,7 @@ use super::{Config, SHAPE, shape};
 const DEFAULT_PATHS: [&str; 2] = ["pharos.toml", "/etc/pharos/pharos.toml"];
 
 /// A config file is written by people; more than this is not one.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The named file, or the first default that exists.
 pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
@@ -31,20 +30,87 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
 
 /// Reads and checks a file. Relative paths in it count from its folder.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
+    open(path).map(|(config, _)| config)
+}
+
+/// The same, with the text, for what only others can find to be wrong with it.
+pub fn open(path: &Path) -> Result<(Config, Source), LoadError> {
+    match look(path)? {
+        (Some(config), source) if source.problems.is_empty() => Ok((config, source)),
+        (_, source) => Err(source.refuse(&[])),
+    }
+}
+
+/// Reads a file whatever is wrong with it. What is left of it can be looked at further, so that no mistake hides another one.
+pub fn look(path: &Path) -> Result<(Option<Config>, Source), LoadError> {
     let text = read(path)?;
-    parse(&text, folder_of(path)).map_err(|problems| LoadError::Invalid { path: path.to_owned(), problems })
+    let (config, places, problems) = check(&text, folder_of(path));
+    Ok((config, Source { path: path.to_owned(), text, places, problems }))
+}
+
+/// A file that was read, and where its values stand.
+#[derive(Debug)]
+pub struct Source {
+    path: PathBuf,
+    text: String,
+    places: Places,
+    /// What the file alone shows to be wrong.
+    problems: Vec<Problem>,
+}
+
+/// A mistake that the file alone does not show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Paths of the file that it may be about. The first that the file spells out is meant.
+    pub paths: Vec<String>,
+    pub message: String,
+}
+
+impl Mistake {
+    pub fn at(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { paths: vec![path.into()], message: message.into() }
+    }
+
+    /// The path that the file spells out, or the nearest to it.
+    fn path<'a>(&'a self, places: &Places) -> &'a str {
+        let spelled = self.paths.iter().find(|path| places.has(path));
+        spelled.or(self.paths.first()).map_or("", String::as_str)
+    }
+}
+
+impl Source {
+    /// Mistakes with their places, in the order of the file.
+    pub fn locate(&self, mistakes: &[Mistake]) -> Vec<Located> {
+        locate(&self.text, mistakes.iter().map(|mistake| self.problem(mistake)).collect())
+    }
+
+    /// Whether nothing is wrong with the file alone.
+    pub fn is_right(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Everything that is wrong: what the file alone shows, and these mistakes.
+    pub fn refuse(&self, mistakes: &[Mistake]) -> LoadError {
+        let problems = self.problems.iter().cloned().chain(mistakes.iter().map(|mistake| self.problem(mistake))).collect();
+        LoadError::Invalid { path: self.path.clone(), problems: locate(&self.text, problems) }
+    }
+
+    fn problem(&self, mistake: &Mistake) -> Problem {
+        let path = mistake.path(&self.places);
+        Problem { place: self.places.find(path), message: format!("`{path}`: {}", mistake.message) }
+    }
 }
 
 /// What people wrote into a file.
 pub fn read(path: &Path) -> Result<String, LoadError> {
     let unreadable = |why: String| LoadError::Unreadable { path: path.to_owned(), why };
-    let mut bytes = Vec::new();
-    // Bounded while reading, since a pipe or a device does not say how long it is.
-    let read = File::open(path).and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    read.map_err(|err| unreadable(err.to_string()))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable(format!("is longer than {FILE_BYTES_MAX} bytes, which no config file needs")));
-    }
+    let bytes = file::read_once(path, FILE_BYTES_MAX).map_err(|err| {
+        unreadable(match err {
+            FileError::TooLong(_) => format!("is longer than {FILE_BYTES_MAX} bytes, which no config file needs"),
+            FileError::DeadlineExceeded(_) => format!("{err}; nothing writes into the pipe, or the file system does not answer"),
+            err => err.to_string(),
+        })
+    })?;
     String::from_utf8(bytes).map_err(|err| not_utf8(path, &err))
 }
 
@@ -55,27 +121,23 @@ pub fn folder_of(path: &Path) -> &Path {
 
 /// Checks a text. Relative paths in it count from `base`.
 pub fn parse(text: &str, base: &Path) -> Result<Config, Vec<Located>> {
-    let problems = match check(text, base) {
-        Ok(config) => return Ok(config),
-        Err(problems) => problems,
-    };
-    Err(problems.into_iter().map(|problem| Located::new(text, problem)).collect())
+    match check(text, base) {
+        (Some(config), _, problems) if problems.is_empty() => Ok(config),
+        (_, _, problems) => Err(locate(text, problems)),
+    }
 }
 
-fn check(text: &str, base: &Path) -> Result<Config, Vec<Problem>> {
-    let Document { value, places, mut problems } = document::<Config>(text, &SHAPE);
-    if let Some(mut config) = value {
+/// The config, if what is left of the text without what nobody knows can be read as one, and everything that is wrong.
+fn check(text: &str, base: &Path) -> (Option<Config>, Places, Vec<Problem>) {
+    let Document { mut value, places, mut problems } = document::<Config>(text, &SHAPE);
+    if let Some(config) = &mut value {
         config.resolve_paths(base);
         let mut report = |path: String, message| {
             problems.push(Problem { place: places.find(&path), message: format!("`{path}`: {message}") });
         };
         config.validate(&mut report);
-        if problems.is_empty() {
-            return Ok(config);
-        }
     }
-    problems.sort_by_key(|problem| problem.place.start);
-    Err(problems)
+    (value, places, problems)
 }
 
 /// A text read as a value of some type.

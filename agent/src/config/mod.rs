@@ -6,7 +6,11 @@ pub mod agent;
 pub mod alerts;
 pub mod collect;
 pub mod database;
+pub mod file;
+pub mod files;
 pub mod http;
+pub mod labels;
+mod links;
 pub mod load;
 pub mod notify;
 pub mod plugins;
@@ -15,12 +19,12 @@ pub mod relay;
 pub mod secret;
 pub mod shape;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
-pub use load::{find, load, parse};
+pub use load::{Mistake, Source, find, load, look, open, parse};
 pub use problem::LoadError;
 
 use agent::{AgentConfig, LogConfig};
@@ -28,11 +32,11 @@ use alerts::AlertsConfig;
 use collect::CollectConfig;
 use database::{DatabaseConfig, RedisConfig};
 use http::{AccessConfig, HttpConfig};
-use notify::{InhibitConfig, ReceiverConfig, RouteConfig, SilenceConfig};
+use notify::{InhibitConfig, Patterns, ReceiverConfig, RouteConfig, SilenceConfig};
 use plugins::{PluginConfig, PluginsConfig};
 use relay::RelayConfig;
 use secret::SecretSource;
-use shape::{Shape, did_you_mean, key};
+use shape::{Shape, key};
 
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -89,12 +93,14 @@ impl Config {
 
     /// Checks what no single value shows; `report(path, message)` takes each problem.
     fn validate(&self, report: &mut impl FnMut(String, String)) {
+        self.agent.validate(&mut *report);
         http::validate(&self.http, &self.access, &mut *report);
         self.collect.validate(&mut *report);
         self.plugins.validate(&mut *report);
         self.alerts.validate(&mut *report);
-        notify::validate(&self.receiver, &self.route, &mut *report);
-        notify::validate_holds(&self.inhibit, &self.silence, &mut *report);
+        let mut patterns = Patterns::default();
+        notify::validate(&self.receiver, &self.route, &mut patterns, &mut *report);
+        notify::validate_holds(&self.inhibit, &self.silence, &mut patterns, &mut *report);
         for (index, database) in self.database.iter().enumerate() {
             database.validate(&format!("database[{index}]"), &mut *report);
         }
@@ -107,42 +113,6 @@ impl Config {
         for (name, relay) in &self.relay {
             relay.validate(&format!("relay.{name}"), &mut *report);
         }
-        unique("database", self.database.iter().map(|database| &database.name), report);
-        unique("redis", self.redis.iter().map(|redis| &redis.name), report);
-        unique("receiver", self.receiver.iter().map(|receiver| &receiver.name), report);
-        unique("inhibit", self.inhibit.iter().map(|inhibition| &inhibition.name), report);
-        unique("silence", self.silence.iter().map(|silence| &silence.name), report);
-        self.unique_servers(report);
-        self.known_relays(report);
-    }
-
-    fn known_relays(&self, report: &mut impl FnMut(String, String)) {
-        for (id, plugin) in &self.plugin {
-            for (index, name) in plugin.grants.mail.iter().enumerate().filter(|(_, name)| !self.relay.contains_key(*name)) {
-                let hint = did_you_mean(name, self.relay.keys().map(String::as_str));
-                report(format!("plugin.{id}.grants.mail[{index}]"), format!("there is no [relay.{name}]{hint}"));
-            }
-        }
-    }
-
-    /// A server watched twice would have every series and alert twice.
-    fn unique_servers(&self, report: &mut impl FnMut(String, String)) {
-        let mut seen = BTreeSet::new();
-        let postgres = self.database.iter().enumerate().flat_map(|(index, database)| database.servers(&format!("database[{index}]")));
-        let redis = self.redis.iter().enumerate().flat_map(|(index, redis)| redis.servers(&format!("redis[{index}]")));
-        for (path, id) in postgres.chain(redis) {
-            if !seen.insert(id.clone()) {
-                report(path, format!("the server {id} is listed twice"));
-            }
-        }
-    }
-}
-
-fn unique<'a>(section: &str, names: impl Iterator<Item = &'a String>, report: &mut impl FnMut(String, String)) {
-    let mut seen = BTreeSet::new();
-    for (index, name) in names.enumerate() {
-        if !seen.insert(name) {
-            report(format!("{section}[{index}].name"), format!("another [[{section}]] is named \"{name}\" already"));
-        }
+        links::validate(self, report);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_model::dispatch::{Inhibition, Matcher, MatcherError, Matchers, Route, Silence};
+use pharos_model::dispatch::{Inhibition, Matcher, MatcherError, Matchers, Route, SILENCES_BYTES_MAX, Silence};
 use serde::Deserialize;
 
 use super::shape::{Key, Shape, did_you_mean, key, required};
@@ -66,13 +66,12 @@ fn repeat_interval() -> Duration {
 impl RouteConfig {
     /// What the model decides by.
     pub fn route(&self) -> Result<Route, MatcherError> {
-        let mut matchers = Vec::new();
+        let mut matchers = parsed(&self.matchers)?;
         for (name, wanted) in &self.matches {
-            matchers.push(Matcher::any_of(name, &wanted.0)?);
+            matchers.push(Matcher::any_of(name, &wanted.0)?)?;
         }
-        matchers.extend(parsed(&self.matchers)?.0);
         Ok(Route {
-            matchers: Matchers(matchers),
+            matchers,
             receiver: self.receiver.clone(),
             continues: self.continues,
             group_by: self.group_by.clone(),
@@ -139,7 +138,7 @@ fn instant(text: &str) -> Result<u64, String> {
 }
 
 fn parsed(texts: &[String]) -> Result<Matchers, MatcherError> {
-    texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map(Matchers)
+    Matchers::parse(texts)
 }
 
 /// A text or a list of texts of which one must fit.
@@ -200,7 +199,7 @@ pub const SILENCE_KEYS: &[Key] = &[
 ];
 
 /// Checks that every route leads to a receiver, and every matcher.
-pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], mut report: impl FnMut(String, String)) {
+pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], patterns: &mut Patterns, mut report: impl FnMut(String, String)) {
     let mut closed_by = None;
     for (index, route) in routes.iter().enumerate() {
         let path = format!("route[{index}]");
@@ -208,9 +207,10 @@ pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], mut report
             let hint = did_you_mean(&route.receiver, receivers.iter().map(|receiver| receiver.name.as_str()));
             report(format!("{path}.receiver"), format!("no [[receiver]] is named \"{}\"{hint}", route.receiver));
         }
-        if let Err(err) = route.route() {
-            let key = if route.matchers.is_empty() { "match" } else { "matchers" };
-            report(format!("{path}.{key}"), err.to_string());
+        let key = if route.matchers.is_empty() { "match" } else { "matchers" };
+        match route.route() {
+            Err(err) => report(format!("{path}.{key}"), err.to_string()),
+            Ok(route) => patterns.take(&route.matchers, &format!("{path}.{key}"), &mut report),
         }
         if let Some(first) = closed_by {
             report(path, format!("it is never asked, because route[{first}] takes every alert; move it up, or let that one `continue`"));
@@ -224,20 +224,61 @@ pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], mut report
 }
 
 /// Checks what keeps alerts from being told.
-pub fn validate_holds(inhibitions: &[InhibitConfig], silences: &[SilenceConfig], mut report: impl FnMut(String, String)) {
+pub fn validate_holds(
+    inhibitions: &[InhibitConfig],
+    silences: &[SilenceConfig],
+    patterns: &mut Patterns,
+    mut report: impl FnMut(String, String),
+) {
     for (index, inhibition) in inhibitions.iter().enumerate() {
         for (key, texts) in [("source", &inhibition.source), ("target", &inhibition.target)] {
-            if let Err(err) = parsed(texts) {
-                report(format!("inhibit[{index}].{key}"), err.to_string());
+            let path = format!("inhibit[{index}].{key}");
+            match parsed(texts) {
+                Err(err) => report(path, err.to_string()),
+                Ok(source) if key == "source" && source.take_all() => {
+                    report(path, "every alert would hide others; name the ones that explain them".to_owned());
+                }
+                Ok(matchers) => patterns.take(&matchers, &path, &mut report),
             }
-        }
-        if parsed(&inhibition.source).is_ok_and(|source| source.take_all()) {
-            report(format!("inhibit[{index}].source"), "every alert would hide others; name the ones that explain them".to_owned());
         }
     }
     for (index, silence) in silences.iter().enumerate() {
-        if let Err(why) = silence.silence() {
-            report(format!("silence[{index}]"), why);
+        match silence.silence() {
+            Err(why) => report(format!("silence[{index}]"), why),
+            Ok(silence) => patterns.take(&silence.matchers, &format!("silence[{index}].matchers"), &mut report),
+        }
+    }
+}
+
+/// Memory that the matchers of the file may still keep.
+#[derive(Debug)]
+pub struct Patterns {
+    left: usize,
+}
+
+impl Default for Patterns {
+    fn default() -> Self {
+        Self { left: SILENCES_BYTES_MAX }
+    }
+}
+
+impl Patterns {
+    /// Counts matchers, and checks whether an alert can fulfil them.
+    fn take(&mut self, matchers: &Matchers, path: &str, report: &mut impl FnMut(String, String)) {
+        if let Some(never) = matchers.never() {
+            let given = never.given.iter().filter(|given| !never.known.contains(&given.as_str()));
+            let hint = given.map(|given| did_you_mean(given, never.known.iter().copied())).find(|hint| !hint.is_empty());
+            report(path.to_owned(), format!("{never}{}", hint.unwrap_or_default()));
+        }
+        match self.left.checked_sub(matchers.bytes()) {
+            Some(left) => self.left = left,
+            None => report(
+                path.to_owned(),
+                format!(
+                    "the matchers of this file take more than {} MiB together; write simpler regular expressions",
+                    SILENCES_BYTES_MAX >> 20
+                ),
+            ),
         }
     }
 }

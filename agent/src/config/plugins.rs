@@ -108,6 +108,15 @@ impl Default for PluginConfig {
     }
 }
 
+/// Less does not hold the stack of a guest.
+const MEMORY_MIN: ByteSize = ByteSize::mib(2);
+/// WebAssembly's own limit: an address has 32 bits.
+const MEMORY_MAX: ByteSize = ByteSize::gib(4);
+/// The clock that interrupts plugins ticks so often.
+const CALL_MIN: Duration = Duration::from_millis(10);
+/// Less does not hold the compiler itself.
+const COMPILE_MEMORY_MIN: ByteSize = ByteSize::mib(16);
+
 impl PluginConfig {
     pub fn validate(&self, path: &str, mut report: impl FnMut(String, String)) {
         for (index, grant) in self.grants.egress.iter().enumerate().filter(|(_, grant)| !is_host(grant)) {
@@ -115,6 +124,15 @@ impl PluginConfig {
                 "\"{grant}\" grants nothing: write a host, host:port, *.example.com, http://host, an address or a network like 10.1.0.0/16"
             );
             report(format!("{path}.grants.egress[{index}]"), why);
+        }
+        let LimitsConfig { memory, cpu, wall } = self.limits;
+        if let Some(memory) = memory.filter(|memory| !(MEMORY_MIN..=MEMORY_MAX).contains(memory)) {
+            report(format!("{path}.limits.memory"), format!("is {memory}, but an instance takes between {MEMORY_MIN} and {MEMORY_MAX}"));
+        }
+        for (key, limit) in [("cpu", cpu), ("wall", wall)] {
+            if let Some(limit) = limit.filter(|limit| *limit < CALL_MIN) {
+                report(format!("{path}.limits.{key}"), format!("is {limit:?}, in which no call can end; give it at least {CALL_MIN:?}"));
+            }
         }
     }
 }
@@ -128,6 +146,10 @@ fn is_host(grant: &str) -> bool {
         Err(_) => false,
     });
     let name = host.strip_prefix("*.").unwrap_or(host);
+    let has_port = !name.ends_with(']') && name.matches(':').count() == 1 || name.contains("]:");
+    if has_port && !name.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return false;
+    }
     network || (!name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || "-._:[]".contains(char)))
 }
 
@@ -141,6 +163,13 @@ impl PluginsConfig {
             if value.is_zero() {
                 report(format!("plugins.{name}"), "must not be 0".to_owned());
             }
+        }
+        if self.compile_memory_max < COMPILE_MEMORY_MIN {
+            let size = self.compile_memory_max;
+            report(
+                "plugins.compile_memory_max".to_owned(),
+                format!("is {size}, in which nothing can be compiled; give it at least {COMPILE_MEMORY_MIN}"),
+            );
         }
         if self.dir.is_file() {
             report("plugins.dir".to_owned(), format!("{} is a file, not a folder", self.dir.display()));

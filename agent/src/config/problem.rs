@@ -28,11 +28,27 @@ pub struct Located {
     pub message: String,
 }
 
-impl Located {
-    pub fn new(text: &str, problem: Problem) -> Self {
-        let (line, column) = position(text, problem.place.start);
-        Self { line, column, message: problem.message }
+/// Problems that are shown of one file; more of them hide each other.
+const PROBLEMS_MAX: usize = 200;
+
+/// Finds the place of every problem in one walk through the text, in the order of the file.
+pub fn locate(text: &str, mut problems: Vec<Problem>) -> Vec<Located> {
+    problems.sort_by_key(|problem| problem.place.start);
+    let more = problems.len().saturating_sub(PROBLEMS_MAX);
+    problems.truncate(PROBLEMS_MAX);
+    let mut located = Vec::new();
+    let (mut offset, mut line, mut column) = (0, 1, 1);
+    for Problem { place, message } in problems {
+        for char in text.get(offset..place.start).unwrap_or_default().chars() {
+            (line, column) = if char == '\n' { (line + 1, 1) } else { (line, column + 1) };
+        }
+        offset = offset.max(place.start);
+        located.push(Located { line, column, message });
     }
+    if more > 0 {
+        located.push(Located { line, column, message: format!("and {more} more problems after this one") });
+    }
+    located
 }
 
 impl fmt::Display for Located {

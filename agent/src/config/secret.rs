@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::file::{self, FileError, SECRET_BYTES_MAX};
 use super::shape::{Key, Shape, key};
 
 /// A secret value. `Debug` and `Display` print `***`.
@@ -47,7 +48,7 @@ pub const SOURCE_KEYS: &[Key] = &[key("file", Shape::Text), key("env", Shape::Te
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     #[error("reading the secret file {}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
+    File { path: PathBuf, source: FileError },
     #[error("the environment variable {0} is not set or not UTF-8")]
     Env(String),
 }
@@ -59,13 +60,24 @@ impl SecretSource {
     }
 
     /// Reads the value; one line ending after it does not count.
-    pub fn read(&self) -> Result<Secret, SecretError> {
+    pub async fn read(&self) -> Result<Secret, SecretError> {
         match self {
-            Self::File(path) => std::fs::read_to_string(path)
-                .map(|text| Secret::new(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r')))
-                .map_err(|source| SecretError::File { path: path.clone(), source }),
-            Self::Env(name) => std::env::var(name).map(Secret::new).map_err(|_| SecretError::Env(name.clone())),
+            Self::File(path) => of_file(path, file::read_aside(path, SECRET_BYTES_MAX).await),
+            Self::Env(name) => of_environment(name),
         }
+    }
+
+    /// The same where nothing else waits: a command that looks whether the secret is there.
+    pub fn read_now(&self) -> Result<Secret, SecretError> {
+        match self {
+            Self::File(path) => of_file(path, file::read(path, SECRET_BYTES_MAX)),
+            Self::Env(name) => of_environment(name),
+        }
+    }
+
+    /// The secret in a file that a person names on the command line, which may be a pipe.
+    pub fn read_once(path: &Path) -> Result<Secret, SecretError> {
+        of_file(path, file::read_once(path, SECRET_BYTES_MAX))
     }
 
     pub fn resolve_path(&mut self, base: &Path) {
@@ -73,4 +85,14 @@ impl SecretSource {
             *path = base.join(&path);
         }
     }
+}
+
+fn of_file(path: &Path, read: Result<Vec<u8>, FileError>) -> Result<Secret, SecretError> {
+    let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| FileError::NotUtf8));
+    text.map(|text| Secret::new(text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r')))
+        .map_err(|source| SecretError::File { path: path.to_owned(), source })
+}
+
+fn of_environment(name: &str) -> Result<Secret, SecretError> {
+    std::env::var(name).map(Secret::new).map_err(|_| SecretError::Env(name.to_owned()))
 }

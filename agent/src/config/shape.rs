@@ -250,7 +250,16 @@ fn wanted(shape: &Shape) -> String {
 
 fn unknown_key(path: &str, name: &str, keys: &[Key]) -> String {
     let hint = did_you_mean(name, keys.iter().map(|key| key.name));
-    format!("unknown key `{name}` in {}{hint}", section(path))
+    format!("unknown key `{}` in {}{hint}", shortened(name), section(path))
+}
+
+/// A key as an error repeats it.
+fn shortened(name: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    match name.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
+    }
 }
 
 fn section(path: &str) -> String {
@@ -269,6 +278,11 @@ fn quoted(allowed: &[&str]) -> String {
 pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     /// Transposed or dropped letters of a short key stay above this.
     const NEAR: f64 = 0.8;
+    /// Comparing takes time with the length of both, and no name is so long.
+    const CHARS_MAX: usize = 200;
+    if name.len() > CHARS_MAX {
+        return String::new();
+    }
     let best = known.map(|known| (strsim::jaro_winkler(name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
         Some((score, known)) if score > NEAR => format!("; did you mean `{known}`?"),

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::plugin::egress::EgressPolicy;
 use crate::plugin::mail::MailPolicy;
 use crate::plugin::state::StateAccess;
+use crate::plugin::trial::Wrong;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Lines a plugin may log at once ...
@@ -17,6 +18,8 @@ const LOG_PER_SECOND: f64 = 5.0;
 /// Metrics of its own that a plugin may name.
 const METRIC_NAMES_MAX: usize = 200;
 const METRIC_NAME_BYTES_MAX: usize = 64;
+/// Wrong settings that are remembered of a plugin.
+const IGNORED_MAX: usize = 50;
 
 pub struct PluginContext {
     pub id: String,
@@ -27,6 +30,15 @@ pub struct PluginContext {
     clock: Clock,
     log_tokens: Mutex<Tokens>,
     metric_names: Mutex<BTreeSet<String>>,
+    ignored: Mutex<Ignored>,
+}
+
+/// Settings that the plugin leaves out.
+#[derive(Default)]
+struct Ignored {
+    known: BTreeSet<Wrong>,
+    /// Those since they were last taken.
+    fresh: Vec<Wrong>,
 }
 
 struct Tokens {
@@ -37,7 +49,22 @@ struct Tokens {
 impl PluginContext {
     pub fn new(id: String, metrics: Arc<SelfMetrics>, state: StateAccess, egress: EgressPolicy, mail: MailPolicy, clock: Clock) -> Self {
         let log_tokens = Mutex::new(Tokens { left: LOG_BURST, at: clock.monotonic() });
-        Self { id, metrics, state, egress, mail, clock, log_tokens, metric_names: Mutex::default() }
+        Self { id, metrics, state, egress, mail, clock, log_tokens, metric_names: Mutex::default(), ignored: Mutex::default() }
+    }
+
+    /// Notes that the plugin leaves a setting out. Whether it is the first time: each of its instances says it again.
+    pub fn ignores(&self, wrong: Wrong) -> bool {
+        let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        // Several receivers may have the same mistake, and each counts.
+        if ignored.fresh.len() < IGNORED_MAX && !ignored.fresh.contains(&wrong) {
+            ignored.fresh.push(wrong.clone());
+        }
+        ignored.known.len() < IGNORED_MAX && ignored.known.insert(wrong)
+    }
+
+    /// What it left out since this was last asked.
+    pub fn take_ignored(&self) -> Vec<Wrong> {
+        std::mem::take(&mut self.ignored.lock().unwrap_or_else(PoisonError::into_inner).fresh)
     }
 
     /// Takes a token for a line of the log; counts the line as suppressed where there is none.

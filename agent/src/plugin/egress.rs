@@ -11,7 +11,7 @@ mod target;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,9 +85,9 @@ impl EgressPolicy {
         sent: &mut bool,
         disclosure: &mut Disclosure,
     ) -> Result<wit::Response, wit::EgressError> {
-        let target = self.target(&request.url, disclosure)?;
+        let target = self.target(&request.url, disclosure).await?;
         let addresses = self.checked_addresses(&target).await?;
-        let prepared = self.prepare(&target.url, request, disclosure)?;
+        let prepared = self.prepare(&target.url, request, disclosure).await?;
         let stream = connect(&target, &addresses).await?;
         if target.url.scheme() == "https" {
             let stream = tls::encrypt(stream, target.host(), None).await.map_err(wit::EgressError::NotSent)?;
@@ -97,23 +97,26 @@ impl EgressPolicy {
         }
     }
 
-    fn text(&self, parts: &[wit::Text], disclosure: &mut Disclosure) -> Result<String, wit::EgressError> {
-        let part = |part: &wit::Text| match part {
-            wit::Text::Plain(text) => Ok(text.clone()),
-            wit::Text::Secret(name) => self.secret(name, disclosure),
-        };
-        parts.iter().map(part).collect()
+    async fn text(&self, parts: &[wit::Text], disclosure: &mut Disclosure) -> Result<String, wit::EgressError> {
+        let mut text = String::new();
+        for part in parts {
+            match part {
+                wit::Text::Plain(plain) => text.push_str(plain),
+                wit::Text::Secret(name) => text.push_str(&self.secret(name, disclosure).await?),
+            }
+        }
+        Ok(text)
     }
 
     /// The value of a granted secret. The plugin learns its name and no more, not even the path of its file.
-    fn secret(&self, name: &str, disclosure: &mut Disclosure) -> Result<String, wit::EgressError> {
+    async fn secret(&self, name: &str, disclosure: &mut Disclosure) -> Result<String, wit::EgressError> {
         let Some(source) = self.secrets.get(name) else {
             let plugin = &self.plugin;
             return Err(wit::EgressError::Denied(format!(
                 "the secret \"{name}\" is not granted; define it under [secret] and add to [plugin.{plugin}]: grants = {{ secrets = [\"{name}\"] }}"
             )));
         };
-        let secret = source.read().map_err(|err| {
+        let secret = source.read().await.map_err(|err| {
             warn!(plugin = self.plugin, secret = name, error = chain(&err), "the secret \"{name}\" cannot be read");
             let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             wit::EgressError::NotSent(format!("the secret \"{name}\" cannot be read{cause}"))
@@ -122,8 +125,8 @@ impl EgressPolicy {
         Ok(secret.expose().to_owned())
     }
 
-    fn target(&self, parts: &[wit::Text], disclosure: &mut Disclosure) -> Result<Target, wit::EgressError> {
-        let text = self.text(parts, disclosure)?;
+    async fn target(&self, parts: &[wit::Text], disclosure: &mut Disclosure) -> Result<Target, wit::EgressError> {
+        let text = self.text(parts, disclosure).await?;
         let secrets = names(parts);
         let (with, holds) = match secrets.is_empty() {
             true => (String::new(), String::new()),
@@ -141,6 +144,33 @@ impl EgressPolicy {
         let target = Target::new(url, parts);
         target.hide(disclosure);
         Ok(target)
+    }
+
+    /// Why a URL is refused, as far as it can be told before its host is looked up. What is no URL is for others to refuse.
+    pub fn refusal(&self, url: &str) -> Option<String> {
+        let url = Url::parse(url).ok()?;
+        let port = url.port_or_known_default()?;
+        let is_clear_text = url.scheme() == "http";
+        let why = match url.host()? {
+            Host::Domain(name) if self.hosts.iter().any(|grant| grant.covers_name(name, port, is_clear_text)) => return None,
+            Host::Domain(name) if is_clear_text => self.denied(
+                &format!("host `{name}` is not granted in clear text on port {port}; use https://, or"),
+                &format!("http://{name}:{port}"),
+            ),
+            Host::Domain(name) => self.denied(&format!("host `{name}` is not granted on port {port};"), name),
+            Host::Ipv4(ip) => self.literal(ip.into(), port)?,
+            Host::Ipv6(ip) => self.literal(ip.into(), port)?,
+        };
+        match why {
+            wit::EgressError::Denied(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn literal(&self, ip: IpAddr, port: u16) -> Option<wit::EgressError> {
+        let address = SocketAddr::new(ip, port);
+        let granted = self.hosts.iter().any(|grant| grant.covers_address(ip, port));
+        (!granted).then(|| self.denied(&format!("the address {address} is not granted;"), &address.to_string()))
     }
 
     /// The addresses to connect to: granted by name and public, or granted as addresses. One that is neither spoils them all, since a name
@@ -189,7 +219,7 @@ impl EgressPolicy {
         wit::EgressError::Denied(format!("{why} to allow it, add to [plugin.{plugin}]: grants = {{ egress = [\"{grant}\"] }}"))
     }
 
-    fn prepare(
+    async fn prepare(
         &self,
         url: &Url,
         request: wit::Request,
@@ -208,14 +238,15 @@ impl EgressPolicy {
         builder = builder.header(HOST, host);
         for header in &request.headers {
             let name = HeaderName::try_from(&header.name).map_err(|_| invalid("header name"))?;
-            let value = HeaderValue::try_from(self.text(&header.value, disclosure)?).map_err(|_| match names(&header.value) {
+            let text = self.text(&header.value, disclosure).await?;
+            let value = HeaderValue::try_from(text).map_err(|_| match names(&header.value) {
                 secrets if secrets.is_empty() => invalid("header value"),
                 secrets => invalid(&format!("header `{name}` with {secrets} in it")),
             })?;
             builder = builder.header(free(name)?, value);
         }
         if let Some(signing) = &request.signing {
-            for (name, value) in self.signature(signing, &request, disclosure)? {
+            for (name, value) in self.signature(signing, &request, disclosure).await? {
                 let name = HeaderName::try_from(&name).map_err(|_| invalid("signature's header name"))?;
                 builder = builder.header(free(name)?, value);
             }

@@ -109,6 +109,10 @@ pub struct Generation {
     pub rules: Vec<RuleSpec>,
     /// What of it can never work, in words.
     pub warnings: Vec<String>,
+    /// Settings that it leaves out, and receivers whose settings it refuses, in words.
+    pub ignored: Vec<String>,
+    /// Settings of receivers, as JSON, that it cannot deliver with, and why.
+    pub unusable: Vec<(String, String)>,
     pub budgets: Budgets,
     pub context: Arc<PluginContext>,
     pub settings: Arc<str>,
@@ -140,6 +144,8 @@ impl Generation {
             description,
             rules: Vec::new(),
             warnings: Vec::new(),
+            ignored: Vec::new(),
+            unusable: Vec::new(),
             budgets,
             context,
             settings,

@@ -15,6 +15,7 @@ use super::bindings::alert_rule::pharos::plugin::{config, log, state, telemetry,
 use super::budget::{CpuMeter, MemoryLimiter};
 use super::context::PluginContext;
 use super::snapshots::Handles;
+use super::trial::Wrong;
 
 /// Bytes a plugin may hand to the host in one call.
 pub const HOSTCALL_BYTES_MAX: usize = 4 << 20;
@@ -77,12 +78,19 @@ impl log::Host for HostState {
             log::Level::Trace => tracing::enabled!(tracing::Level::TRACE),
             log::Level::Debug => tracing::enabled!(tracing::Level::DEBUG),
             log::Level::Info => tracing::enabled!(tracing::Level::INFO),
-            log::Level::Warn => tracing::enabled!(tracing::Level::WARN),
-            log::Level::Error => tracing::enabled!(tracing::Level::ERROR),
+            // Always, since a warning about a setting is for more than the log: `pharos check` has none.
+            log::Level::Warn | log::Level::Error => true,
         })
     }
 
     fn emit(&mut self, level: log::Level, message: String, fields: Vec<log::Field>) -> wasmtime::Result<()> {
+        // What a plugin says so is about its settings: see `trial`.
+        if let (log::Level::Warn, Some(setting)) = (level, fields.iter().find(|field| field.name == "setting")) {
+            let wrong = Wrong::of_plugin(&setting.value, &message);
+            if !self.plugin.ignores(wrong) {
+                return Ok(());
+            }
+        }
         let fields: Vec<String> = fields.into_iter().map(|field| format!("{}={}", field.name, field.value)).collect();
         emit(&self.plugin, level, &message, &fields.join(" "));
         Ok(())

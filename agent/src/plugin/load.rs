@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use pharos_model::delta::Change;
@@ -21,12 +20,13 @@ use super::budget::Budgets;
 use super::compile::{CompileError, Compiler};
 use super::context::PluginContext;
 use super::egress::EgressPolicy;
-use super::generation::{self, Description, Generation, Linkers, warn_repairs};
+use super::generation::{self, Generation, Linkers, warn_repairs};
 use super::instance::CallError;
 use super::mail::MailPolicy;
 use super::schema::Schema;
 use super::settings::{self, SettingsError};
 use super::state::StateAccess;
+use super::trial::Refused;
 use super::validate::{self, ValidateError, World};
 use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
@@ -41,8 +41,6 @@ use crate::telemetry::metrics::SelfMetrics;
 const VERSION_BYTES_MAX: usize = 64;
 /// Warnings that are shown of one plugin; more would only repeat themselves.
 const WARNINGS_MAX: usize = 20;
-/// Far above what a schema within its bounds takes, on a busy machine.
-const SETTINGS_CHECK_MAX: Duration = Duration::from_secs(30);
 
 /// Everything that loading needs besides the file.
 pub struct Loader {
@@ -119,6 +117,16 @@ pub fn digest(bytes: &[u8]) -> String {
 impl Loader {
     /// Loads a plugin file and tries it on `latest` snapshots; an empty one stands in for a kind that was not collected yet.
     pub async fn load(&self, id: &str, bytes: &Bytes, digest: String, latest: &[Arc<Change>]) -> Result<Generation, LoadError> {
+        let (mut generation, own) = self.prepare(id, bytes, digest).await?;
+        match generation.world {
+            World::AlertRule => self.try_alert_rule(id, &mut generation, &own, latest).await?,
+            World::Notifier => self.try_notifier(id, &mut generation, &own).await?,
+        }
+        Ok(generation)
+    }
+
+    /// A generation that said what it is, and the plugin's own settings, which it has not seen yet.
+    pub(super) async fn prepare(&self, id: &str, bytes: &Bytes, digest: String) -> Result<(Generation, Value), LoadError> {
         let looked_at = bytes.clone();
         let inspection = aside(&self.tasks, move || validate::inspect(&looked_at)).await?;
         let component = self.compiler.component(&self.engine, bytes, &digest, &self.tasks).await?;
@@ -144,17 +152,14 @@ impl Loader {
             return Err(LoadError::Version);
         }
         self.say_ungranted(id, &config, &description.wants);
-        let mut generation = Generation::new(digest, inspection.world, description, budgets, context, settings, pre);
-        match inspection.world {
-            World::AlertRule => self.try_alert_rule(id, &mut generation, &own, latest).await?,
-            World::Notifier => self.try_notifier(id, &generation, &own).await?,
-        }
-        Ok(generation)
+        Ok((Generation::new(digest, inspection.world, description, budgets, context, settings, pre), own))
     }
 
     async fn try_alert_rule(&self, id: &str, generation: &mut Generation, own: &Value, latest: &[Arc<Change>]) -> Result<(), LoadError> {
-        self.check_settings(format!("plugin.{id}.settings"), &generation.description, own).await?;
-        generation.rules = generation.declare(Arc::clone(&generation.settings)).await.map_err(LoadError::Init)?;
+        let section = format!("plugin.{id}.settings");
+        let taken = self.try_settings(generation, own).await.map_err(|refused| refused.into_error(&section))?;
+        generation.rules = taken.rules;
+        generation.ignored = taken.ignored.iter().map(|wrong| wrong.within(&section)).collect();
         generation.warnings = warnings(&generation.rules);
         for change in canaries(generation, latest) {
             let (_, judged) = generation.evaluate(change).await;
@@ -167,25 +172,31 @@ impl Loader {
         Ok(())
     }
 
-    /// A notifier runs with each of its receivers' settings, so each of them is tried.
-    async fn try_notifier(&self, id: &str, generation: &Generation, own: &Value) -> Result<(), LoadError> {
-        for receiver in self.receivers.iter().filter(|receiver| receiver.plugin == id) {
-            let merged = settings::overlay(own.clone(), settings::to_json(&receiver.settings));
+    /// A notifier runs with each of its receivers' settings, so each of them is tried. One that is wrong keeps its messages until it is
+    /// right, and the others get theirs; only where none is right the file is refused.
+    async fn try_notifier(&self, id: &str, generation: &mut Generation, own: &Value) -> Result<(), LoadError> {
+        let mut refused = Vec::new();
+        let receivers: Vec<_> = self.receivers.iter().filter(|receiver| receiver.plugin == id).collect();
+        for receiver in &receivers {
             let section = format!("receiver \"{}\" settings", receiver.name);
-            self.check_settings(section, &generation.description, &merged).await?;
-            generation.declare(merged.to_string().into()).await.map_err(LoadError::Init)?;
+            let merged = settings::overlay(own.clone(), settings::to_json(&receiver.settings));
+            match self.try_settings(generation, &merged).await {
+                Ok(taken) => generation.ignored.extend(taken.ignored.iter().map(|wrong| wrong.within(&section))),
+                Err(Refused::Init(err)) if err.is_offence() => return Err(LoadError::Init(err)),
+                Err(err) => refused.push((merged, err.into_error(&section))),
+            }
+        }
+        if refused.len() == receivers.len() && !refused.is_empty() {
+            return Err(refused.remove(0).1);
+        }
+        for (settings, err) in refused {
+            generation.ignored.push(err.text());
+            generation.unusable.push((settings.to_string(), err.text()));
         }
         // Without a receiver there is nothing to check, but the schema is kept.
         let schema = generation.description.settings_schema.clone();
         aside(&self.tasks, move || Schema::parse(&schema).map(drop)).await.map_err(SettingsError::from)?;
         Ok(())
-    }
-
-    /// The schema is the plugin's own, so the runtime's few threads do not work through it.
-    async fn check_settings(&self, section: String, description: &Description, settings: &Value) -> Result<(), SettingsError> {
-        let (schema, settings) = (description.settings_schema.clone(), settings.clone());
-        let checking = aside(&self.tasks, move || settings::check(&section, &schema, &settings));
-        tokio::time::timeout(SETTINGS_CHECK_MAX, checking).await.unwrap_or(Err(SettingsError::DeadlineExceeded(SETTINGS_CHECK_MAX)))
     }
 
     fn say_ungranted(&self, id: &str, config: &PluginConfig, wants: &[(String, String)]) {
@@ -212,7 +223,7 @@ fn warnings(rules: &[RuleSpec]) -> Vec<String> {
 }
 
 /// What a rule needs in vain, and what it may have meant.
-fn with_hint(unmet: &Unmet) -> String {
+pub(super) fn with_hint(unmet: &Unmet) -> String {
     let hint = match &unmet.need {
         Some(need) => did_you_mean(need, collected(&unmet.kind)),
         None => did_you_mean(&unmet.kind, KINDS.into_iter()),

@@ -29,7 +29,11 @@ impl PluginHost {
             return Delivery::Unavailable(format!("no notifier plugin `{plugin}` serves"));
         };
         let generation = active.generation;
-        let delivering = generation.deliver(merged(&generation, receiver_settings), to_wit(message));
+        let settings = merged(&generation, receiver_settings);
+        if let Some((_, why)) = generation.unusable.iter().find(|(unusable, _)| **unusable == *settings) {
+            return Delivery::Unavailable(why.clone());
+        }
+        let delivering = generation.deliver(settings, to_wit(message));
         delivery(self.call(plugin, &generation, turn, delivering).await)
     }
 }

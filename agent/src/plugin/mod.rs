@@ -17,6 +17,8 @@ mod disclosure;
 pub mod egress;
 pub mod embedded;
 pub mod engine;
+mod examine;
+mod explain;
 pub mod folder;
 mod generation;
 pub mod health;
@@ -26,6 +28,7 @@ mod instance;
 mod load;
 mod mail;
 mod message;
+mod references;
 mod reload;
 pub mod schema;
 pub mod settings;
@@ -34,6 +37,7 @@ mod snapshots;
 mod state;
 mod status;
 mod tls;
+mod trial;
 mod turns;
 pub mod validate;
 
@@ -51,6 +55,7 @@ use tracing::{debug, error, info, warn};
 
 pub use alone::LoadedPlugin;
 pub use engine::Ticker;
+pub use examine::Examination;
 pub use generation::Linkers;
 pub use instance::CallError;
 pub use load::{LoadError, Loader, digest};
@@ -104,6 +109,9 @@ impl PluginEventKind {
         }
     }
 }
+
+/// The stage of an error that leaves out a part of the settings; the plugin serves with the rest.
+const SETTINGS_IGNORED: &str = "settings-ignored";
 
 /// What one plugin says about one snapshot.
 #[derive(Debug)]
@@ -270,16 +278,32 @@ impl PluginHost {
         for warning in &generation.warnings {
             warn!(plugin, "`{plugin}`: {warning}");
         }
+        for ignored in &generation.ignored {
+            warn!(plugin, "`{plugin}` leaves a wrong setting out: {ignored}");
+        }
         let generation = Arc::new(generation);
         let digest = generation.digest.clone();
         let version = generation.description.version.clone();
         let number = {
             let mut slots = lock(&self.shared.slots);
             let slot = slots.entry(plugin.to_owned()).or_default();
-            slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation)
+            let ignored = generation.ignored.join("; ");
+            let number = slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation);
+            if !ignored.is_empty() {
+                slot.last_error = Some(self.last_error(SETTINGS_IGNORED, ignored));
+            }
+            number
         };
         let text = format!("`{plugin}` {version} serves as generation {number} ({})", &digest[..12]);
         self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text }).await;
+    }
+
+    /// Settings that the generation in service takes and this one does not: a change for the worse.
+    fn loses_settings(&self, plugin: &str, next: &Generation) -> Option<String> {
+        let slots = lock(&self.shared.slots);
+        let active = &slots.get(plugin)?.active.as_ref()?.generation;
+        let lost: Vec<&str> = next.ignored.iter().filter(|ignored| !active.ignored.contains(ignored)).map(String::as_str).collect();
+        (!lost.is_empty()).then(|| lost.join("; "))
     }
 
     /// Notes a file that could not be loaded; what served before goes on.
@@ -297,7 +321,13 @@ impl PluginHost {
     /// Takes a plugin out of service.
     async fn remove(&self, plugin: &str) {
         let served = lock(&self.shared.slots).remove(plugin).is_some_and(|slot| slot.active.is_some());
-        for gauge in ["pharos_plugin_info", "pharos_plugin_state", "pharos_plugin_generation", "pharos_plugin_memory_max_bytes"] {
+        for gauge in [
+            "pharos_plugin_info",
+            "pharos_plugin_state",
+            "pharos_plugin_generation",
+            "pharos_plugin_memory_max_bytes",
+            "pharos_plugin_settings_ignored",
+        ] {
             self.shared.metrics.forget(gauge, &[plugin]);
         }
         if served {

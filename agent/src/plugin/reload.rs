@@ -26,7 +26,7 @@ use super::folder::{self, Entry, FileError, Stamp};
 use super::load::{Loader, aside, digest};
 use super::slot::Origin;
 use super::validate::{World, inspect};
-use super::{PluginHost, Slot};
+use super::{PluginHost, SETTINGS_IGNORED, Slot};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginsConfig;
 use crate::config::shape::did_you_mean;
@@ -35,7 +35,7 @@ use crate::telemetry::logs::chain;
 /// The longest that a folder in constant change is waited for.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
 /// The longest that a look at the folder, or reading one file, is waited for: a network file system may never answer.
-const DISK_MAX: Duration = Duration::from_secs(10);
+pub(super) const DISK_MAX: Duration = Duration::from_secs(10);
 /// A file that is replaced by some tools is missing for a moment.
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);
 
@@ -260,7 +260,14 @@ impl Reloader {
         }
         let latest = self.host.latest();
         match self.loader.load(id, &bytes, digest, &latest).await {
-            Ok(generation) => self.host.publish(id, generation, origin).await,
+            Ok(generation) => match self.host.loses_settings(id, &generation) {
+                Some(lost) => {
+                    self.host
+                        .refuse(id, "settings", format!("the version before took all settings, this one leaves some out: {lost}"))
+                        .await
+                }
+                None => self.host.publish(id, generation, origin).await,
+            },
             Err(err) => {
                 self.host.refuse(id, err.stage(), err.text()).await;
                 if origin == Origin::File {
@@ -299,7 +306,7 @@ impl Reloader {
             Some(active) if active.generation.digest == digest => {
                 active.origin = origin;
                 // What was refused or taken back is no longer there.
-                slot.last_error = slot.last_error.take_if(|err| err.stage == "call");
+                slot.last_error = slot.last_error.take_if(|err| err.stage == "call" || err.stage == SETTINGS_IGNORED);
                 true
             }
             _ => false,
@@ -316,7 +323,7 @@ impl Reloader {
 }
 
 /// Ids appear in metrics, paths and TOML keys.
-fn is_id(id: &str) -> bool {
+pub(super) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 

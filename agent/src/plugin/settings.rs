@@ -1,24 +1,29 @@
 //! A plugin's settings: from TOML to JSON, a receiver's laid over its plugin's, checked against the plugin's own schema.
 
+use std::time::Duration;
+
 use jsonschema::PatternOptions;
 use pharos_model::text;
 use serde_json::Value;
 
+use super::explain;
 use super::schema::{Schema, SchemaError};
 
 /// Problems that are shown of one set of settings; more would only repeat themselves.
 const PROBLEMS_MAX: usize = 20;
 /// Bytes of the automaton of one regular expression. Expressions are matched in linear time, so a schema cannot use look-around.
 pub(super) const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// How long a check of settings may take: far above what a schema within its bounds takes, on a busy machine.
+pub(super) const CHECK_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    #[error("its settings do not fit its schema: {}", .0.join("; "))]
+    #[error("{}", .0.join("; "))]
     Invalid(Vec<String>),
     #[error("its settings were not checked within {0:?}")]
-    DeadlineExceeded(std::time::Duration),
+    DeadlineExceeded(Duration),
 }
 
 /// One setting that does not fit.
@@ -64,27 +69,11 @@ pub fn problems(schema: &str, settings: &Value) -> Result<Vec<SettingsProblem>, 
     let invalid =
         |err: &jsonschema::ValidationError<'_>| SchemaError::Invalid(text::line(&err.to_string(), text::LINE_BYTES_MAX).into_owned());
     let validator = jsonschema::options().with_pattern_options(patterns).build(schema.json()).map_err(|err| invalid(&err))?;
-    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| problem(&err)).collect())
-}
-
-fn problem(err: &jsonschema::ValidationError<'_>) -> SettingsProblem {
-    let unknown_key = match err.kind() {
-        jsonschema::error::ValidationErrorKind::AdditionalProperties { unexpected } => unexpected.first().cloned(),
-        _ => None,
-    };
-    let text = text::line(&err.to_string(), text::LINE_BYTES_MAX).into_owned();
-    SettingsProblem { pointer: err.instance_path().to_string(), unknown_key, text }
-}
-
-/// Checks settings against a plugin's JSON Schema. `section` names where they stand in the TOML.
-pub fn check(section: &str, schema: &str, settings: &Value) -> Result<(), SettingsError> {
-    let problems = problems(schema, settings)?;
-    let shown = |problem: &SettingsProblem| format!("{section}{}: {}", dotted(&problem.pointer), problem.text);
-    if problems.is_empty() { Ok(()) } else { Err(SettingsError::Invalid(problems.iter().map(shown).collect())) }
+    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| explain::problem(schema.json(), &err)).collect())
 }
 
 /// `/rules/0/above` as `.rules[0].above`
-fn dotted(pointer: &str) -> String {
+pub(super) fn dotted(pointer: &str) -> String {
     let step = |step: &str| if step.parse::<usize>().is_ok() { format!("[{step}]") } else { format!(".{step}") };
     let steps: String = pointer.split('/').skip(1).map(step).collect();
     text::line(&steps, text::LINE_BYTES_MAX).into_owned()

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::TICKER_DEAD_AFTER;
 use super::slot::{LastError, Origin, Slot};
-use super::{PluginHost, lock};
+use super::{PluginHost, SETTINGS_IGNORED, lock};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginConfig;
 
@@ -36,6 +36,8 @@ pub struct PluginStatus {
     pub wants: Vec<String>,
     /// What of it can never work: rules that need what nobody collects.
     pub warnings: Vec<String>,
+    /// Settings that it leaves out, and receivers whose settings it refuses.
+    pub ignored_settings: Vec<String>,
     pub granted: Vec<String>,
 }
 
@@ -83,6 +85,7 @@ impl PluginHost {
             let labels = [plugin, generation.world.as_str(), &generation.description.version, &generation.digest[..12]];
             metrics.set("pharos_plugin_info", &labels, 1.0);
             metrics.set("pharos_plugin_generation", &[plugin], active.number as f64);
+            metrics.set("pharos_plugin_settings_ignored", &[plugin], active.generation.ignored.len() as f64);
         }
     }
 
@@ -106,6 +109,7 @@ fn trouble(id: &str, slot: &Slot) -> Option<String> {
         ("failed", Some((stage, message))) => Some(format!("`{id}` failed at {stage}: {message}")),
         ("failed", None) => Some(format!("`{id}` failed")),
         ("quarantined", Some((_, message))) => Some(format!("`{id}` is quarantined: it {message}")),
+        ("serving", Some((SETTINGS_IGNORED, message))) => Some(format!("`{id}` leaves wrong settings out: {message}")),
         ("quarantined", None) => Some(format!("`{id}` is quarantined")),
         _ => None,
     }
@@ -132,6 +136,7 @@ fn status(id: &str, slot: &Slot, config: Option<&PluginConfig>) -> PluginStatus 
         memory_bytes_max: slot.totals.memory_max_bytes,
         wants: generation.map(|generation| generation.description.wants.iter().map(|(want, _)| want.clone()).collect()).unwrap_or_default(),
         warnings: generation.map(|generation| generation.warnings.clone()).unwrap_or_default(),
+        ignored_settings: generation.map(|generation| generation.ignored.clone()).unwrap_or_default(),
         granted: egress.into_iter().flatten().chain(secrets.into_iter().flatten()).chain(mail.into_iter().flatten()).collect(),
     }
 }

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::config::file::{self, CERTIFICATES_BYTES_MAX};
+
 /// For the handshake alone.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
 
@@ -19,7 +21,7 @@ pub async fn encrypt(stream: TcpStream, host: &str, ca: Option<&Path>) -> Result
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|err| format!("TLS: {err}"))?
-        .with_root_certificates(roots(ca)?)
+        .with_root_certificates(roots(ca).await?)
         .with_no_client_auth();
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|err| format!("TLS: {err}"))?;
     let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
@@ -30,14 +32,16 @@ pub async fn encrypt(stream: TcpStream, host: &str, ca: Option<&Path>) -> Result
     }
 }
 
-fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
+async fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return Ok(roots);
     };
-    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    roots.add_parsable_certificates(certificates.map_err(|err| format!("reading the certificates in {}: {err}", path.display()))?);
+    let unreadable = |err: &dyn std::fmt::Display| format!("reading the certificates in {}: {err}", path.display());
+    let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(|err| unreadable(&err))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    roots.add_parsable_certificates(certificates.map_err(|err| unreadable(&err))?);
     match roots.is_empty() {
         true => Err(format!("{} holds no certificate", path.display())),
         false => Ok(roots),

@@ -238,7 +238,7 @@ impl Connector {
 
     async fn open_once(&self, place: OwnedSemaphorePermit, is_guarded: bool) -> Result<Session, ConnectError> {
         let mode = self.tls.mode_towards(&self.address);
-        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).map_err(|source| ConnectError::Tls { source })? {
+        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).await.map_err(|source| ConnectError::Tls { source })? {
             Some(rustls) => Encryption::Rustls(Box::new(rustls)),
             None => Encryption::Plain,
         };
@@ -263,7 +263,7 @@ impl Connector {
         place: OwnedSemaphorePermit,
         verdict: Verdict,
     ) -> Result<Opened, ConnectError> {
-        let config = self.config(&encryption, options)?;
+        let config = self.config(&encryption, options).await?;
         let contact = self.places.contact.clone();
         let socket = wire::dial(&self.address).await.map_err(|source| self.unreached(source))?;
         let (client, open, version) = match &encryption {
@@ -334,7 +334,7 @@ impl Connector {
         open
     }
 
-    fn config(&self, encryption: &Encryption, options: String) -> Result<tokio_postgres::Config, ConnectError> {
+    async fn config(&self, encryption: &Encryption, options: String) -> Result<tokio_postgres::Config, ConnectError> {
         let mut config = tokio_postgres::Config::new();
         config.user(&self.address.user).dbname(&self.address.datname).application_name(&self.application_name).options(options);
         config.ssl_mode(match encryption {
@@ -342,7 +342,7 @@ impl Connector {
             Encryption::Rustls(_) => SslMode::Require,
         });
         if let Some(password) = &self.password {
-            config.password(password.read().map_err(|source| ConnectError::Password { source })?.expose());
+            config.password(password.read().await.map_err(|source| ConnectError::Password { source })?.expose());
         }
         Ok(config)
     }

@@ -17,11 +17,14 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::certificate::Certificate;
 use crate::config::database::TlsMode;
+use crate::config::file::{self, CERTIFICATES_BYTES_MAX, FileError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("reading the certificates in {}", path.display())]
     Certificates { path: PathBuf, source: rustls_pki_types::pem::Error },
+    #[error("reading the certificates in {}", path.display())]
+    Unreadable { path: PathBuf, source: FileError },
     #[error("{} holds no certificate", path.display())]
     NoCertificate { path: PathBuf },
     #[error("the operating system trusts no certificate; name a file with tls.ca")]
@@ -33,12 +36,12 @@ pub enum TlsError {
 }
 
 /// How to encrypt, or none for plain sessions. Reads the files anew at each call, so that renewed certificates count.
-pub fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsConnect>, TlsError> {
+pub async fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsConnect>, TlsError> {
     if mode == TlsMode::Disable {
         return Ok(None);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(mode, ca, &provider)?;
+    let verifier = verifier(mode, ca, &provider).await?;
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Setup { source })?
@@ -48,11 +51,11 @@ pub fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsCo
     Ok(Some(MakeRustlsConnect::new(client)))
 }
 
-fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
+async fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
     let (inner, trusted) = match mode {
         TlsMode::Disable | TlsMode::Require => (None, Vec::new()),
         TlsMode::VerifyCa | TlsMode::VerifyFull => {
-            let (roots, trusted) = roots(ca)?;
+            let (roots, trusted) = roots(ca).await?;
             let build = |roots| WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
             let verifier = (!roots.is_empty()).then(|| build(roots)).transpose();
             (verifier.map_err(|source| TlsError::Verifier { source })?, trusted)
@@ -62,14 +65,16 @@ fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) ->
 }
 
 /// The authorities, and the certificates in `tls.ca` as they are: a server's own may be among them.
-fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
+async fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok((roots, Vec::new())) };
     };
-    let certificates = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
+    let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Certificates { path: path.to_owned(), source })?;
     if certificates.is_empty() {
         return Err(TlsError::NoCertificate { path: path.to_owned() });

@@ -90,7 +90,7 @@ impl Connector {
         let info = self.address.url.as_str().into_connection_info().map_err(refused)?;
         let mut settings = info.redis_settings().clone();
         if let Some(password) = &self.password {
-            settings = settings.set_password(password.read().map_err(|source| RedisError::Password { source })?.expose());
+            settings = settings.set_password(password.read().await.map_err(|source| RedisError::Password { source })?.expose());
         }
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(Some(self.deadline));

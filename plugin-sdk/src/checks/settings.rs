@@ -2,19 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::grade::{Direction, Grading, Thresholds};
 use super::selection::{Labels, Selection};
 use super::{Check, Severity};
-use crate::settings::nearest;
+use crate::settings::{Ignored, nearest, parse_leniently};
 use crate::{Failure, HumanDuration, Label};
 
-/// `[plugin.ID.settings]` of a plugin made of checks.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// `[plugin.ID.settings]` of a plugin made of checks. A wrong setting is left out, so that every check goes on.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
     pub checks: BTreeMap<String, Override>,
+    /// What was left out so far.
+    pub ignored: Vec<Ignored>,
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut settings = Self::default();
+        for (key, value) in BTreeMap::<String, Value>::deserialize(deserializer)? {
+            match (key.as_str(), value) {
+                ("checks", Value::Object(checks)) => {
+                    for (id, change) in checks {
+                        let change = parse_leniently(change, &format!("settings.checks.{id}"), &mut settings.ignored);
+                        settings.checks.insert(id, change.unwrap_or_default());
+                    }
+                }
+                ("checks", _) => settings.ignored.push(Ignored::new("settings.checks", "must be a table")),
+                (other, _) => {
+                    let hint = nearest(other, ["checks"]).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+                    settings.ignored.push(Ignored::new(format!("settings.{other}"), format!("unknown key{hint}")));
+                }
+            }
+        }
+        Ok(settings)
+    }
 }
 
 /// What differs from a check's defaults.
@@ -83,6 +107,14 @@ impl Gradings {
         Ok(Self { selection, exceptions, rest })
     }
 
+    /// The same, or the defaults where the changes make no sense together: a check with its defaults is better than none.
+    pub fn or_defaults(check: &Check, subject_kind: &str, change: &Override, ignored: &mut Vec<Ignored>) -> Self {
+        Self::of(check, subject_kind, change).unwrap_or_else(|failure| {
+            ignored.push(Ignored::of(failure));
+            Self { selection: Selection::default(), exceptions: Vec::new(), rest: check.grading }
+        })
+    }
+
     pub fn for_labels(&self, labels: &[&[Label]]) -> Grading {
         self.exceptions.iter().find(|(selection, _)| selection.takes(labels)).map_or(self.rest, |(_, grading)| *grading)
     }
@@ -102,14 +134,17 @@ fn refuse_strangers(selection: &Selection, check: &Check, subject_kind: &str, pl
     }
 }
 
-/// Refuses settings for checks that do not exist.
-pub fn refuse_unknown(settings: &Settings, known: &[&'static str]) -> Result<(), Failure> {
-    let Some(id) = settings.checks.keys().find(|id| !known.contains(&id.as_str())) else { return Ok(()) };
-    let hint = match nearest(id, known.iter().copied()) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("the checks are {}", known.join(", ")),
+/// Settings for checks that do not exist.
+pub fn unknown(settings: &Settings, known: &[&'static str]) -> Vec<Ignored> {
+    let unknown = settings.checks.keys().filter(|id| !known.contains(&id.as_str()));
+    let ignored = |id: &String| {
+        let hint = match nearest(id, known.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("the checks are {}", known.join(", ")),
+        };
+        Ignored::new(format!("settings.checks.{id}"), format!("no such check; {hint}"))
     };
-    Err(Failure::InvalidConfig(format!("settings.checks.{id}: no such check; {hint}")))
+    unknown.map(ignored).collect()
 }
 
 fn grading(defaults: Grading, levels: Levels, place: &str) -> Result<Grading, Failure> {

@@ -1,12 +1,14 @@
 //! A plugin's table of checks with the operator's settings applied: its rules, and its judgement of a snapshot.
 
-use super::settings::{Gradings, Override, Settings, refuse_unknown};
+use super::settings::{Gradings, Override, Settings, unknown};
 use super::{Case, Check, Explanation, Family, Observation};
 use crate::duration::millis;
+use crate::settings::Ignored;
 use crate::{Failure, Finding, Report, Rule, SkipReason, Snapshot};
 
 pub struct Suite {
     enabled: Vec<Enabled>,
+    ignored: Vec<Ignored>,
 }
 
 struct Enabled {
@@ -18,9 +20,10 @@ struct Enabled {
 }
 
 impl Suite {
-    /// Checks keep their order.
+    /// Checks keep their order. A setting that makes no sense is left out and reported; its check has its defaults, all others go on.
     pub fn new(families: &[Family], settings: &Settings) -> Result<Self, Failure> {
-        refuse_unknown(settings, &Family::all(families).map(|check| check.id).collect::<Vec<_>>())?;
+        let mut ignored = settings.ignored.clone();
+        ignored.extend(unknown(settings, &Family::all(families).map(|check| check.id).collect::<Vec<_>>()));
         let unchanged = Override::default();
         let mut enabled = Vec::new();
         for Family { subject_kind, checks } in families {
@@ -29,7 +32,7 @@ impl Suite {
                 let armed = Enabled {
                     check,
                     subject_kind,
-                    gradings: Gradings::of(check, subject_kind, change)?,
+                    gradings: Gradings::or_defaults(check, subject_kind, change, &mut ignored),
                     hold_off_ms: change.hold_off.map_or(millis(check.hold_off), |duration| duration.as_millis()),
                     keep_firing_ms: change.keep_firing_for.map_or(millis(check.keep_firing), |duration| duration.as_millis()),
                 };
@@ -38,7 +41,13 @@ impl Suite {
                 }
             }
         }
-        Ok(Self { enabled })
+        ignored.iter().for_each(Ignored::report);
+        Ok(Self { enabled, ignored })
+    }
+
+    /// Settings that were left out, and why.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
     }
 
     pub fn rules(&self) -> Vec<Rule> {
@@ -173,12 +182,13 @@ mod tests {
         expected.assert_eq(&render(&suite.evaluate(&Facts::redis(facts).snapshot())));
     }
 
+    /// A wrong setting is left out, and every check is there all the same.
     #[track_caller]
-    fn check_refused(settings: &str, expected: Expect) {
-        match suite(settings).map(|_| ()) {
-            Err(Failure::InvalidConfig(message)) => expected.assert_eq(&message),
-            other => panic!("expected a refusal, got {other:?}"),
-        }
+    fn check_ignored(settings: &str, expected: Expect) {
+        let suite = suite(settings).expect("wrong settings are left out");
+        assert_eq!(suite.rules().len(), CHECKS.len());
+        let ignored: Vec<String> = suite.ignored().iter().map(|ignored| format!("{}: {}", ignored.place, ignored.why)).collect();
+        expected.assert_eq(&ignored.join("\n"));
     }
 
     #[test]
@@ -299,49 +309,76 @@ mod tests {
 
     #[test]
     fn mistakes_say_how_to_mend_them() {
-        check_refused(
+        check_ignored(
             r#"{"checks":{"client-used":{}}}"#,
             expect!["settings.checks.client-used: no such check; did you mean `clients-used`?"],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"disk":{}}}"#,
             expect!["settings.checks.disk: no such check; the checks are server-down, clients-used"],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"clients-used":{"warnin":0.9}}}"#,
             expect![
-                "settings.checks.clients-used: unknown field `warnin`, expected one of `enabled`, `info`, `warning`, `critical`, `clear`, `severity`, `for`, `keep_firing_for`, `only`, `except`, `overrides`; did you mean `warning`?"
+                "settings.checks.clients-used.warnin: unknown field `warnin`, expected one of `enabled`, `info`, `warning`, `critical`, `clear`, `severity`, `for`, `keep_firing_for`, `only`, `except`, `overrides`; did you mean `warning`?"
             ],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"clients-used":{"warning":0.95}}}"#,
             expect![
                 "settings.checks.clients-used: `warning` (0.95) must be below `critical` (0.9); raise `critical` or move `warning` as well"
             ],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"clients-used":{"only":{"usr":["app"]}}}}"#,
             expect!["settings.checks.clients-used.only: `usr` is no label of this check; did you mean `user`?"],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"clients-used":{"overrides":[{"except":{"slot":["a"]},"warning":0.5}]}}}"#,
             expect!["settings.checks.clients-used.overrides[0].except: `slot` is no label of this check; it has database, server, user"],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"clients-used":{"overrides":[{"warning":0.95}]}}}"#,
             expect![
                 "settings.checks.clients-used.overrides[0]: `warning` (0.95) must be below `critical` (0.9); raise `critical` or move `warning` as well"
             ],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"clients-used":{"severity":"info"}}}"#,
             expect![
                 "settings.checks.clients-used: `severity` has no meaning here: it follows the value; set `info`, `warning` or `critical`"
             ],
         );
-        check_refused(
+        check_ignored(
             r#"{"checks":{"server-down":{"critical":1}}}"#,
             expect!["settings.checks.server-down: `critical` has no meaning here: it is wrong or it is not; set `severity`"],
         );
+    }
+
+    #[test]
+    fn a_wrong_setting_costs_nothing_but_itself() {
+        let wrong =
+            r#"{"rulez":1,"checks":{"clients-used":{"for":"10m","warning":"80%","critcal":1},"server-down":{"severity":"info"},"x":5}}"#;
+        check_ignored(
+            wrong,
+            expect![[r#"
+                settings.checks.clients-used.critcal: unknown field `critcal`, expected one of `enabled`, `info`, `warning`, `critical`, `clear`, `severity`, `for`, `keep_firing_for`, `only`, `except`, `overrides`; did you mean `critical`?
+                settings.checks.clients-used.warning: invalid type: string "80%", expected f64
+                settings.checks.x: must be a table
+                settings.rulez: unknown key
+                settings.checks.x: no such check; the checks are server-down, clients-used"#]],
+        );
+        let loaded = suite(wrong).expect("wrong settings are left out");
+        assert_eq!(loaded.rules().iter().map(|rule| rule.for_ms).collect::<Vec<_>>(), [5_000, 600_000], "what is right counts");
+        let facts = Facts::redis("up present\npharos_redis_up 0\ninfo present\npharos_redis_clients_used_ratio 0.85");
+        expect![[r#"
+            server-down: raise info: down
+            clients-used: raise warning: 85 %
+        "#]]
+        .assert_eq(&render(&loaded.evaluate(&facts.snapshot())));
+        // A check that was turned off stays off, whatever else is wrong with its settings.
+        let off = r#"{"checks":{"clients-used":{"enabled":false,"warning":0.95}}}"#;
+        assert_eq!(suite(off).expect("it is left out").rules().len(), 1);
+        check_ignored(r#"{"checks":[]}"#, expect!["settings.checks: must be a table"]);
     }
 }

@@ -8,6 +8,8 @@ use pharos_plugin::{Severity, SkipReason, Snapshot};
 use crate::label;
 
 const STATE: &str = "pharos_plugin_state";
+/// The stage of an error that costs a part of the settings and nothing else.
+const SETTINGS_IGNORED: &str = "settings-ignored";
 const NEVER_MATCHED: &str = "pharos_rule_never_matched";
 
 pub const CHECKS: &[Check] = &[
@@ -37,6 +39,18 @@ pub const CHECKS: &[Check] = &[
         explain: plugin_refused,
     },
     Check {
+        id: "plugin-settings-ignored",
+        summary: "a plugin leaves wrong settings out",
+        category: "plugins",
+        labels: &["plugin_id"],
+        needs: &[STATE],
+        hold_off: Duration::ZERO,
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.state == "serving" && plugin.ignored_settings().is_some()),
+        explain: plugin_settings_ignored,
+    },
+    Check {
         id: "rule-never-matches",
         summary: "a rule has never seen anything",
         category: "plugins",
@@ -62,7 +76,12 @@ struct Row {
 impl Row {
     /// What became of a file: a call that failed is another matter.
     fn refusal(&self) -> Option<&(String, String)> {
-        self.error.as_ref().filter(|(stage, _)| stage != "call")
+        self.error.as_ref().filter(|(stage, _)| stage != "call" && stage != SETTINGS_IGNORED)
+    }
+
+    /// What of its settings it serves without.
+    fn ignored_settings(&self) -> Option<&str> {
+        self.error.as_ref().filter(|(stage, _)| stage == SETTINGS_IGNORED).map(|(_, why)| why.as_str())
     }
 }
 
@@ -128,6 +147,19 @@ fn plugin_refused(case: &Case) -> Explanation {
         detail: format!("The version before it serves on.{}", refusal.unwrap_or_default()),
         cause: "The file is damaged, was built for another contract, does not fit its settings, or failed on trial.".to_owned(),
         fix: format!("`pharos plugin inspect {id}.wasm` says what is wrong. Replace the file in `plugins.dir`, or remove it."),
+        evidence: Vec::new(),
+    }
+}
+
+fn plugin_settings_ignored(case: &Case) -> Explanation {
+    let (id, row) = of_case(case);
+    let ignored = row.as_ref().and_then(Row::ignored_settings).unwrap_or_default();
+    Explanation {
+        title: format!("plugin {id} leaves wrong settings out"),
+        detail: format!("It serves without them: a check has its defaults, a rule or a receiver that is wrong is off. {ignored}."),
+        cause: "A key or a value is misspelt, or belongs to another version of the plugin.".to_owned(),
+        fix: "`pharos check` shows each wrong setting with its line in the config file. Correct them there and start the agent again."
+            .to_owned(),
         evidence: Vec::new(),
     }
 }

@@ -183,6 +183,7 @@ fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
         | d       | serving     | call       | trapped |
         | e       | loading     | -          | - |
         | f       | disabled    | -          | - |
+        | g       | serving     | settings-ignored | settings.checks.x: no such check |
     ";
     check(
         facts,
@@ -190,6 +191,7 @@ fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
             plugin-not-serving{plugin_id=a}: raise critical: plugin a is failed
             plugin-not-serving{plugin_id=b}: raise critical: plugin b is quarantined
             plugin-refused{plugin_id=c}: raise warning: new file of plugin c was refused
+            plugin-settings-ignored{plugin_id=g}: raise warning: plugin g leaves wrong settings out
         "#]],
     );
     check_words(

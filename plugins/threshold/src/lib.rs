@@ -6,6 +6,7 @@ mod summary;
 
 use std::collections::BTreeSet;
 
+use pharos_plugin::settings::Ignored;
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
 use crate::rule::ThresholdRule;
@@ -13,6 +14,7 @@ use crate::settings::Settings;
 
 pub struct Threshold {
     rules: Vec<ThresholdRule>,
+    ignored: Vec<Ignored>,
 }
 
 export_alert_rule!(Threshold);
@@ -29,15 +31,28 @@ impl Plugin for Threshold {
     };
 
     fn new(settings: Settings) -> Result<Self, Failure> {
+        let Settings { rules: wanted, mut ignored } = settings;
         let mut ids = BTreeSet::new();
         let mut rules = Vec::new();
-        for rule in settings.rules {
-            if !ids.insert(rule.id.clone()) {
-                return Err(rule.refuse("id", "another rule has this id; rename one of them"));
+        for (place, rule) in wanted {
+            let made = match ids.insert(rule.id.clone()) {
+                true => ThresholdRule::new(rule),
+                false => Err(rule.refuse("id", "another rule has this id; rename one of them")),
+            };
+            match made {
+                Ok(rule) => rules.push(rule),
+                Err(refusal) => ignored.push(Ignored::new(format!("{place}.{}", refusal.key), refusal.why)),
             }
-            rules.push(ThresholdRule::new(rule)?);
         }
-        Ok(Self { rules })
+        ignored.iter().for_each(Ignored::report);
+        Ok(Self { rules, ignored })
+    }
+}
+
+impl Threshold {
+    /// Rules that were left out, and why.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
     }
 }
 

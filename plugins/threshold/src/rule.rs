@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use pharos_plugin::{Failure, Finding, Label, Matcher, Reading, Report, Row, Rule, Samples, SkipReason, Snapshot, Strength, Subject, text};
+use pharos_plugin::{Finding, Label, Matcher, Reading, Report, Row, Rule, Samples, SkipReason, Snapshot, Strength, Subject, text};
 
-use crate::settings::RuleSettings;
+use crate::settings::{Refusal, RuleSettings};
 use crate::summary::Summary;
 
 pub struct ThresholdRule {
@@ -21,7 +21,7 @@ enum Limit {
 }
 
 impl ThresholdRule {
-    pub fn new(settings: RuleSettings) -> Result<Self, Failure> {
+    pub fn new(settings: RuleSettings) -> Result<Self, Refusal> {
         let limit = Limit::new(&settings)?;
         let summary = settings.summary.as_deref().unwrap_or(limit.default_summary());
         let summary = Summary::parse(summary).map_err(|why| settings.refuse("summary", &why))?;
@@ -167,8 +167,8 @@ fn identity(labels: Vec<Label>) -> Vec<(String, String)> {
 }
 
 impl Limit {
-    fn new(settings: &RuleSettings) -> Result<Self, Failure> {
-        let refuse = |key: &str, mend: &str| Err(settings.refuse(key, mend));
+    fn new(settings: &RuleSettings) -> Result<Self, Refusal> {
+        let refuse = |key: &'static str, mend: &str| Err(settings.refuse(key, mend));
         match (settings.above, settings.below) {
             (None, None) => refuse("above", "a rule needs one threshold; give `above` or `below`"),
             (Some(_), Some(_)) => refuse("below", "a rule has one threshold; drop `above` or `below`, or write two rules"),

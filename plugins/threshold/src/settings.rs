@@ -3,14 +3,44 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use pharos_plugin::{Failure, HumanDuration, Pattern, Reading, Severity};
+use pharos_plugin::settings::{Ignored, nearest, parse};
+use pharos_plugin::{HumanDuration, Pattern, Reading, Severity};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::Value;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// The rules that can be read, each with its place. One that cannot is left out, and the others go on.
+#[derive(Debug, Default)]
 pub struct Settings {
-    pub rules: Vec<RuleSettings>,
+    pub rules: Vec<(String, RuleSettings)>,
+    pub ignored: Vec<Ignored>,
+}
+
+impl<'de> Deserialize<'de> for Settings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut settings = Self::default();
+        for (key, value) in BTreeMap::<String, Value>::deserialize(deserializer)? {
+            match (key.as_str(), value) {
+                ("rules", Value::Array(rules)) => rules.into_iter().enumerate().for_each(|(index, rule)| settings.read(index, rule)),
+                ("rules", _) => settings.ignored.push(Ignored::new("settings.rules", "must be a list of rules")),
+                (other, _) => {
+                    let hint = nearest(other, ["rules"]).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
+                    settings.ignored.push(Ignored::new(format!("settings.{other}"), format!("unknown key{hint}")));
+                }
+            }
+        }
+        Ok(settings)
+    }
+}
+
+impl Settings {
+    fn read(&mut self, index: usize, rule: Value) {
+        let place = format!("settings.rules[{index}]");
+        match parse::<RuleSettings>(&rule.to_string()) {
+            Ok(rule) => self.rules.push((place, rule)),
+            Err(failure) => self.ignored.push(Ignored::of(failure).under(&place)),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -41,9 +71,17 @@ fn value() -> Reading {
 
 impl RuleSettings {
     /// An error the operator finds again: the rule, its key, what to do.
-    pub fn refuse(&self, key: &str, mend: &str) -> Failure {
-        Failure::InvalidConfig(format!("rule `{}`: `{key}`: {mend}", self.id))
+    pub fn refuse(&self, key: &'static str, mend: &str) -> Refusal {
+        Refusal { key, why: format!("rule `{}`: `{key}`: {mend}", self.id) }
     }
+}
+
+/// Why a rule makes no sense.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The key to mend.
+    pub key: &'static str,
+    pub why: String,
 }
 
 /// The value or values a label may have.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Acknowledgement, Dispatcher, Entry, SilenceState, Told, matcher::Matchers, route::Step};
+use super::{Acknowledgement, Dispatcher, Entry, Matchers, SilenceState, Told, route::Step};
 use crate::alert::{Alert, Fingerprint, Now};
 
 /// What is decided about an alert, and by what.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::matcher::{Matcher, Matchers, label_of};
+use super::{Matcher, Matchers, label_of};
 use crate::{
     alert::{Alert, AlertBook, AlertState, Fingerprint},
     snapshot::Snapshot,

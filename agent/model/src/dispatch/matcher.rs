@@ -2,17 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
+use super::pattern::{PATTERN_BYTES_MAX, Pattern};
+use super::{MATCHERS_BYTES_MAX, MATCHERS_MAX};
 use crate::alert::Alert;
 
-/// Matchers of one route, silence or inhibition.
-pub const MATCHERS_MAX: usize = 50;
 const NAME_BYTES_MAX: usize = 200;
 const VALUE_BYTES_MAX: usize = 2_000;
-/// A regular expression that compiles to more than this is refused.
-const REGEX_BYTES_MAX: usize = 1 << 18;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Operator {
@@ -37,8 +34,21 @@ pub struct Matcher {
     name: String,
     operator: Operator,
     value: String,
-    /// Of the two operators that need one; fits the whole value.
-    regex: Option<Regex>,
+    fit: Fit,
+}
+
+/// What a value is compared with.
+#[derive(Debug, Clone)]
+enum Fit {
+    /// The matcher's own text.
+    Value,
+    /// One of these.
+    AnyOf(Vec<String>),
+    Pattern(Pattern),
+    /// A pattern from the store. It was right when it was written, and is compiled when there is room for it.
+    Uncompiled,
+    /// A pattern that cannot be used, and why. It holds for no alert.
+    Unusable(String),
 }
 
 /// Why a matcher is refused.
@@ -54,25 +64,35 @@ pub enum MatcherError {
     TooLong(String),
     #[error("`{text}`: {why}")]
     Regex { text: String, why: String },
+    #[error("`{0}`: an empty list of values matches nothing; name a value, or remove the line")]
+    Empty(String),
+    #[error("there are more than {MATCHERS_MAX} matchers")]
+    TooMany,
+    #[error("the matchers take more than {} KiB together; write simpler regular expressions, without Unicode classes or counted repetitions", MATCHERS_BYTES_MAX >> 10)]
+    TooLarge,
+    #[error("`{0}`: there is no room for another regular expression; expire some silences")]
+    NoRoom(String),
 }
 
 impl Matcher {
     pub fn equals(name: &str, value: &str) -> Self {
-        Self { name: name.to_owned(), operator: Operator::Equals, value: value.to_owned(), regex: None }
+        Self { name: name.to_owned(), operator: Operator::Equals, value: value.to_owned(), fit: Fit::Value }
     }
 
     /// One of several values.
     pub fn any_of(name: &str, values: &[String]) -> Result<Self, MatcherError> {
         match values {
-            [value] => Ok(Self::equals(name, value)),
+            [] => Err(MatcherError::Empty(name.to_owned())),
+            [value] => Self::new(name, Operator::Equals, value.clone(), Reading::Whole),
             values => {
-                let alternatives: Vec<String> = values.iter().map(|value| regex::escape(value)).collect();
-                Self::new(name, Operator::Fits, alternatives.join("|"))
+                let alternatives: Vec<String> = values.iter().map(|value| regex_syntax::escape(value)).collect();
+                let shown = Self::new(name, Operator::Fits, alternatives.join("|"), Reading::Form)?;
+                Ok(Self { fit: Fit::AnyOf(values.to_vec()), ..shown })
             }
         }
     }
 
-    fn new(name: &str, operator: Operator, value: String) -> Result<Self, MatcherError> {
+    fn new(name: &str, operator: Operator, value: String, reading: Reading) -> Result<Self, MatcherError> {
         let text = || format!("{name}{}{value}", operator.as_str());
         if name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
             return Err(MatcherError::TooLong(text().chars().take(80).collect()));
@@ -80,45 +100,115 @@ impl Matcher {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c)) {
             return Err(MatcherError::Name(text()));
         }
-        let regex = match operator {
-            Operator::Equals | Operator::Differs => None,
-            Operator::Fits | Operator::FitsNot => {
-                let whole = RegexBuilder::new(&format!("^(?:{value})$")).size_limit(REGEX_BYTES_MAX).build();
-                Some(whole.map_err(|err| MatcherError::Regex { text: text(), why: last_line(&err) })?)
+        let fit = match (operator, reading) {
+            (Operator::Equals | Operator::Differs, _) => Fit::Value,
+            (Operator::Fits | Operator::FitsNot, Reading::Form) => Fit::Uncompiled,
+            (Operator::Fits | Operator::FitsNot, Reading::Whole) => {
+                Fit::Pattern(Pattern::new(&value).map_err(|why| MatcherError::Regex { text: text(), why })?)
             }
         };
-        Ok(Self { name: name.to_owned(), operator, value, regex })
+        Ok(Self { name: name.to_owned(), operator, value, fit })
+    }
+
+    fn parse(text: &str, reading: Reading) -> Result<Self, MatcherError> {
+        let at = text.find(['=', '!']).ok_or_else(|| MatcherError::Form(shortened(text)))?;
+        let (name, rest) = text.split_at(at);
+        let found = Operator::ALL.into_iter().find_map(|(operator, sign)| Some((operator, rest.strip_prefix(sign)?)));
+        let (operator, value) = found.ok_or_else(|| MatcherError::Form(shortened(text)))?;
+        let value = unquoted(value.trim()).ok_or_else(|| MatcherError::Quotes(shortened(text)))?;
+        Self::new(name.trim(), operator, value, reading)
     }
 
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
     pub fn holds(&self, alert: &Alert) -> bool {
-        let value = label_of(alert, &self.name).unwrap_or_default();
-        let fits = self.regex.as_ref().is_some_and(|regex| regex.is_match(value));
+        self.takes(label_of(alert, &self.name).unwrap_or_default())
+    }
+
+    /// Whether a label with this value is meant. What cannot be compared is not meant, whatever the operator: an alert too many is
+    /// better than one that is hidden by mistake.
+    pub fn takes(&self, value: &str) -> bool {
+        let fits = match &self.fit {
+            Fit::Value => value == self.value,
+            Fit::AnyOf(values) => values.iter().any(|wanted| wanted == value),
+            Fit::Pattern(pattern) => pattern.fits(value),
+            Fit::Uncompiled | Fit::Unusable(_) => return false,
+        };
         match self.operator {
-            Operator::Equals => value == self.value,
-            Operator::Differs => value != self.value,
-            Operator::Fits => fits,
-            Operator::FitsNot => !fits,
+            Operator::Equals | Operator::Fits => fits,
+            Operator::Differs | Operator::FitsNot => !fits,
         }
     }
 
-    /// Whether an alert without this label is meant too.
-    fn takes_nothing(&self) -> bool {
-        match self.operator {
-            Operator::Equals => self.value.is_empty(),
-            Operator::Differs => !self.value.is_empty(),
-            Operator::Fits => self.regex.as_ref().is_some_and(|regex| regex.is_match("")),
-            Operator::FitsNot => !self.regex.as_ref().is_some_and(|regex| regex.is_match("")),
+    /// Why it cannot be used.
+    pub fn problem(&self) -> Option<&str> {
+        match &self.fit {
+            Fit::Unusable(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Memory that the matcher keeps.
+    pub(super) fn bytes(&self) -> usize {
+        let fit = match &self.fit {
+            Fit::Value | Fit::Uncompiled => 0,
+            Fit::AnyOf(values) => values.iter().map(|value| size_of::<String>() + value.len()).sum(),
+            Fit::Pattern(pattern) => pattern.bytes(),
+            Fit::Unusable(why) => why.len(),
+        };
+        size_of::<Self>() + self.name.len() + self.value.len() + fit
+    }
+
+    /// Compiles a pattern from the store, if there is room. A failure counts as the work of the largest pattern, since it may have taken
+    /// as long.
+    pub(super) fn compile(&mut self, room: &mut Room) {
+        if !matches!(self.fit, Fit::Uncompiled) {
+            return;
+        }
+        let no_room = || MatcherError::NoRoom(self.to_string()).to_string();
+        let compiled = if room.work == 0 { Err(no_room()) } else { Pattern::new(&self.value) };
+        room.work = room.work.saturating_sub(compiled.as_ref().map_or(PATTERN_BYTES_MAX, Pattern::bytes));
+        let kept = compiled.and_then(|pattern| {
+            room.bytes = room.bytes.checked_sub(pattern.bytes()).ok_or_else(no_room)?;
+            Ok(pattern)
+        });
+        self.fit = kept.map_or_else(Fit::Unusable, Fit::Pattern);
+    }
+
+    /// Gives the memory of its pattern back.
+    pub(super) fn release(&mut self) {
+        if matches!(self.fit, Fit::Pattern(_)) {
+            self.fit = Fit::Uncompiled;
         }
     }
 }
 
-/// What a regular expression's error ends with is what went wrong; before that it is drawn.
-fn last_line(err: &regex::Error) -> String {
-    err.to_string().lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
+/// What compiling the patterns of a store may still take.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Memory that they keep.
+    pub bytes: usize,
+    /// Memory that was compiled on the way, also of patterns that are not kept: it stands for the time.
+    pub work: usize,
+}
+
+/// How much of a matcher is read.
+#[derive(Debug, Clone, Copy)]
+enum Reading {
+    Whole,
+    /// Without compiling a pattern.
+    Form,
+}
+
+/// The beginning of a text that an error repeats.
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 impl PartialEq for Matcher {
@@ -140,12 +230,7 @@ impl FromStr for Matcher {
     type Err = MatcherError;
 
     fn from_str(text: &str) -> Result<Self, MatcherError> {
-        let at = text.find(['=', '!']).ok_or_else(|| MatcherError::Form(text.to_owned()))?;
-        let (name, rest) = text.split_at(at);
-        let found = Operator::ALL.into_iter().find_map(|(operator, sign)| Some((operator, rest.strip_prefix(sign)?)));
-        let (operator, value) = found.ok_or_else(|| MatcherError::Form(text.to_owned()))?;
-        let value = unquoted(value.trim()).ok_or_else(|| MatcherError::Quotes(text.to_owned()))?;
-        Self::new(name.trim(), operator, value)
+        Self::parse(text, Reading::Whole)
     }
 }
 
@@ -174,41 +259,10 @@ impl Serialize for Matcher {
     }
 }
 
+/// As the store has it: its patterns wait for [`Matchers::compile`].
 impl<'de> Deserialize<'de> for Matcher {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-/// All of them must hold; none of them: everything is meant.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Matchers(pub Vec<Matcher>);
-
-impl Matchers {
-    pub fn hold(&self, alert: &Alert) -> bool {
-        self.0.iter().all(|matcher| matcher.holds(alert))
-    }
-
-    /// The first that does not hold, and what the label is instead.
-    pub fn objection(&self, alert: &Alert) -> Option<String> {
-        let matcher = self.0.iter().find(|matcher| !matcher.holds(alert))?;
-        Some(match label_of(alert, &matcher.name) {
-            Some(value) => format!("{matcher}, but {} is \"{value}\"", matcher.name),
-            None => format!("{matcher}, but there is no label {}", matcher.name),
-        })
-    }
-
-    /// Whether they mean every alert, because each of them also takes one without its label.
-    pub fn take_all(&self) -> bool {
-        self.0.iter().all(Matcher::takes_nothing)
-    }
-}
-
-impl fmt::Display for Matchers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<String> = self.0.iter().map(Matcher::to_string).collect();
-        write!(f, "{{{}}}", all.join(","))
+        Self::parse(&String::deserialize(deserializer)?, Reading::Form).map_err(D::Error::custom)
     }
 }
 
@@ -266,15 +320,11 @@ mod tests {
     }
 
     #[test]
-    fn matchers_that_mean_everything_are_known() {
-        let all = |texts: &[&str]| Matchers(texts.iter().map(|text| text.parse().expect("right")).collect()).take_all();
-        assert!(all(&[]) && all(&["rule=~.*"]) && all(&["rule!=x", "rule=~.*"]));
-        assert!(!all(&["rule=~.+"]) && !all(&["rule=~.*", "severity=info"]));
-    }
-
-    #[test]
     fn any_of_takes_each_and_no_other() {
         let matcher = Matcher::any_of("rule", &["l.g".to_owned(), "lag".to_owned()]).expect("right");
         assert!(matcher.holds(&alert("lag", "db1")) && matcher.holds(&alert("l.g", "db1")) && !matcher.holds(&alert("log", "db1")));
+        assert_eq!(matcher.to_string(), r#"rule=~"l\\.g|lag""#);
+        let nothing = Matcher::any_of("severity", &[]).expect_err("it matches nothing");
+        assert_eq!(nothing.to_string(), "`severity`: an empty list of values matches nothing; name a value, or remove the line");
     }
 }

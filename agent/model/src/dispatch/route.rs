@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::matcher::{Matchers, label_of};
+use super::{Matchers, label_of};
 use crate::{alert::Alert, subject::Label};
 
 /// Leads alerts that match to a receiver. The first that matches wins, unless it says that others may follow.

@@ -8,9 +8,13 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Quiet, Route, Silence, Touched, Withheld, tell::repeat_at,
+    Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Quiet, Route, SILENCES_BYTES_MAX, Silence, SilenceState,
+    Touched, Withheld, matcher::Room, tell::repeat_at,
 };
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
+
+/// Memory of patterns that a start compiles, kept or not: a second of work.
+const COMPILED_AT_START_MAX: usize = 32 << 20;
 
 /// Everything that a new process needs to go on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -75,9 +79,7 @@ impl Dispatcher {
 
     /// Goes on where another process stopped, with the routes of today. Says who will not hear of something because none leads there.
     pub fn restore(&mut self, saved: SavedDispatch, book: &AlertBook, now: Now) -> Vec<Withheld> {
-        for silence in saved.silences {
-            self.silences.entry(silence.id.clone()).or_insert(silence);
-        }
+        self.restore_silences(saved.silences, now.wall_ms);
         let open: Vec<&Alert> = book.alerts().filter(|alert| alert.state != AlertState::Pending).collect();
         let proven: BTreeSet<Fingerprint> = saved.entries.iter().filter_map(|entry| entry.hold.as_ref()?.by_unreachable()).collect();
         for alert in &open {
@@ -101,6 +103,20 @@ impl Dispatcher {
         open.into_iter().for_each(|alert| self.stands(alert, now));
         self.recheck = true;
         unrouted
+    }
+
+    /// Every silence stays. One whose patterns cannot be compiled, or find no room, hides nothing and says so.
+    fn restore_silences(&mut self, mut saved: Vec<Silence>, now_ms: u64) {
+        // The small ones first, so that a large one costs none of them their place.
+        saved.sort_by_key(Silence::bytes);
+        let kept: usize = self.silences.values().chain(&saved).map(Silence::bytes).sum();
+        let mut room = Room { bytes: SILENCES_BYTES_MAX.saturating_sub(kept), work: COMPILED_AT_START_MAX };
+        for mut silence in saved {
+            if silence.state(now_ms) != SilenceState::Expired {
+                silence.matchers.compile(&mut room);
+            }
+            self.silences.entry(silence.id.clone()).or_insert(silence);
+        }
     }
 
     fn restore_entry(&mut self, mut entry: Entry, now: Now) -> Option<Withheld> {

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::matcher::Matchers;
+use super::Matchers;
 use crate::{alert::Alert, finding::Severity};
 
 /// Silences that are kept, those that are over included.
 pub const SILENCES_MAX: usize = 1_000;
+/// Memory that all of them may keep: texts, and the compiled patterns of those that are not over.
+pub const SILENCES_BYTES_MAX: usize = 8 << 20;
 /// Longer is no silence but a rule that nobody wants.
 pub const SILENCE_MS_MAX: u64 = 366 * 24 * 3_600_000;
 /// An author or a comment.
@@ -66,6 +68,11 @@ pub enum SilenceError {
     TooMuchText,
     #[error("there are {SILENCES_MAX} silences already; expire some")]
     TooMany,
+    #[error(
+        "all silences together would take more than {} MiB; expire some, or write simpler regular expressions",
+        SILENCES_BYTES_MAX >> 20
+    )]
+    TooLarge,
     #[error("no silence has the id `{0}`")]
     Unknown(String),
     #[error("the silence `{0}` stands in the config file; remove it there")]
@@ -99,6 +106,11 @@ impl Silence {
 
     pub fn hides(&self, alert: &Alert, now_ms: u64) -> bool {
         self.state(now_ms) == SilenceState::Active && self.matchers.hold(alert)
+    }
+
+    /// Memory that it keeps.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.id.len() + self.author.len() + self.comment.len() + self.matchers.bytes()
     }
 
     /// The next instant at which it begins or ends.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Acknowledgement, Dispatcher, IncidentKey, SILENCES_MAX, Silence, SilenceError, SilenceState, silence::check_signed};
+use super::{
+    Acknowledgement, Dispatcher, IncidentKey, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState, silence::check_signed,
+};
 use crate::alert::{Fingerprint, Now};
 
 /// Silences that are over are kept so long, for the question why nobody was told.
@@ -33,6 +35,9 @@ impl Dispatcher {
         if self.silences.len() >= SILENCES_MAX && !self.silences.contains_key(&silence.id) {
             return Err(SilenceError::TooMany);
         }
+        if !self.has_room_for(&silence, now.wall_ms) {
+            return Err(SilenceError::TooLarge);
+        }
         self.touched.silences.insert(silence.id.clone());
         self.silences.insert(silence.id.clone(), silence);
         self.recheck = true;
@@ -46,6 +51,7 @@ impl Dispatcher {
             return Err(SilenceError::Configured(id.to_owned()));
         }
         silence.over = true;
+        silence.matchers.release();
         silence.ends_at_ms = silence.ends_at_ms.min(now.wall_ms);
         self.touched.silences.insert(id.to_owned());
         self.recheck = true;
@@ -102,6 +108,7 @@ impl Dispatcher {
         for silence in self.silences.values_mut() {
             if !silence.over && silence.state(now_ms) == SilenceState::Expired {
                 silence.over = true;
+                silence.matchers.release();
                 self.recheck = true;
                 if !silence.configured {
                     self.touched.silences.insert(silence.id.clone());
@@ -116,18 +123,37 @@ impl Dispatcher {
         }
     }
 
+    /// Whether all silences keep few enough bytes together. Those that are over leave for it, the one that ended first at first.
+    fn has_room_for(&mut self, silence: &Silence, now_ms: u64) -> bool {
+        let others = self.silences.values().filter(|known| known.id != silence.id);
+        let mut bytes = silence.bytes() + others.map(Silence::bytes).sum::<usize>();
+        for id in self.over(now_ms) {
+            if bytes <= SILENCES_BYTES_MAX {
+                break;
+            }
+            if let Some(gone) = self.silences.remove(&id) {
+                bytes = bytes.saturating_sub(gone.bytes());
+                self.touched.silences.insert(id);
+            }
+        }
+        bytes <= SILENCES_BYTES_MAX
+    }
+
+    /// Ids of the silences that are over, by their end.
+    fn over(&self, now_ms: u64) -> Vec<String> {
+        let over = self.silences.values().filter(|silence| !silence.configured && silence.state(now_ms) == SilenceState::Expired);
+        let mut over: Vec<(u64, String)> = over.map(|silence| (silence.ends_at_ms, silence.id.clone())).collect();
+        over.sort();
+        over.into_iter().map(|(_, id)| id).collect()
+    }
+
     /// Those that ended long ago leave, and while there is no room the one that ended first.
     fn forget_silences(&mut self, now_ms: u64) {
-        let mut over: Vec<(u64, String)> = self
-            .silences
-            .values()
-            .filter(|silence| !silence.configured && silence.state(now_ms) == SilenceState::Expired)
-            .map(|silence| (silence.ends_at_ms, silence.id.clone()))
-            .collect();
-        over.sort();
         let full = (self.silences.len() + 1).saturating_sub(SILENCES_MAX);
-        let old = over.iter().filter(|(ended_at_ms, _)| ended_at_ms.saturating_add(OVER_KEPT_MS) < now_ms).count();
-        let gone: BTreeSet<String> = over.into_iter().take(full.max(old)).map(|(_, id)| id).collect();
+        let is_old = |id: &String| self.silences.get(id).is_some_and(|silence| silence.ends_at_ms.saturating_add(OVER_KEPT_MS) < now_ms);
+        let over = self.over(now_ms);
+        let old = over.iter().filter(|id| is_old(id)).count();
+        let gone: BTreeSet<String> = over.into_iter().take(full.max(old)).collect();
         self.silences.retain(|id, _| !gone.contains(id));
         self.touched.silences.extend(gone);
     }

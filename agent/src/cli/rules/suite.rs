@@ -11,7 +11,7 @@ use super::facts;
 use super::file::{CaseTable, ExpectTable, SHAPE, SubjectTable, SuiteTable, TransitionTable};
 use crate::config::LoadError;
 use crate::config::load::{Document, document, folder_of, read};
-use crate::config::problem::{Located, Problem, position};
+use crate::config::problem::{Problem, locate, position};
 use crate::config::shape::{Places, did_you_mean};
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -104,10 +104,8 @@ impl Suite {
     }
 }
 
-fn invalid(path: &Path, text: &str, mut problems: Vec<Problem>) -> LoadError {
-    problems.sort_by_key(|problem| problem.place.start);
-    let problems = problems.into_iter().map(|problem| Located::new(text, problem)).collect();
-    LoadError::Invalid { path: path.to_owned(), problems }
+fn invalid(path: &Path, text: &str, problems: Vec<Problem>) -> LoadError {
+    LoadError::Invalid { path: path.to_owned(), problems: locate(text, problems) }
 }
 
 /// Collects what is wrong with a file.

@@ -35,7 +35,7 @@ fn refused(err: DeskError) -> ApiError {
         DeskError::Unknown(_) | DeskError::Acknowledge(AcknowledgeError::Unknown(_)) | DeskError::Silence(SilenceError::Unknown(_)) => {
             ApiError::not_found(message)
         }
-        DeskError::Silence(SilenceError::Configured(_) | SilenceError::TooMany) => ApiError::conflict(message),
+        DeskError::Silence(SilenceError::Configured(_) | SilenceError::TooMany | SilenceError::TooLarge) => ApiError::conflict(message),
         DeskError::Silence(_) | DeskError::Acknowledge(_) => ApiError::bad_request(message),
         DeskError::Store(_) | DeskError::Closed => ApiError::unavailable(message),
     }

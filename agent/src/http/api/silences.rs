@@ -6,7 +6,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use pharos_model::dispatch::{MATCHERS_MAX, Matchers, Silence};
+use pharos_model::dispatch::{Matchers, Silence};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -56,11 +56,7 @@ pub async fn expire(State(api): Shared, Extension(visitor): Extension<Visitor>, 
 }
 
 fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, ApiError> {
-    if new.matchers.len() > MATCHERS_MAX {
-        return Err(ApiError::bad_request(format!("`matchers`: at most {MATCHERS_MAX}")));
-    }
-    let matchers: Result<Vec<_>, _> = new.matchers.iter().map(|text| text.parse()).collect();
-    let matchers = matchers.map_err(|err: pharos_model::dispatch::MatcherError| ApiError::bad_request(format!("`matchers`: {err}")))?;
+    let matchers = Matchers::parse(&new.matchers).map_err(|err| ApiError::bad_request(format!("`matchers`: {err}")))?;
     let starts_at_ms = new.starts_at.as_deref().map_or(Ok(now_ms), |text| instant("starts_at", text))?;
     let ends_at_ms = match (&new.ends_at, &new.duration) {
         (Some(text), None) => instant("ends_at", text)?,
@@ -69,7 +65,7 @@ fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, A
     };
     Ok(Silence {
         id: format!("{now_ms:x}-{:04x}", fastrand::u16(..)),
-        matchers: Matchers(matchers),
+        matchers,
         starts_at_ms,
         ends_at_ms,
         author: visitor.author(new.author)?,
@@ -101,6 +97,8 @@ fn item(silence: &Silence, now_ms: u64) -> Value {
         "author": silence.author,
         "comment": silence.comment,
         "created_at": rfc3339(silence.created_at_ms),
+        // Why it hides nothing although its time is now.
+        "problem": silence.matchers.problem(),
         "source": if silence.configured { "config" } else { "api" },
     })
 }

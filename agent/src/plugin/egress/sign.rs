@@ -9,7 +9,7 @@ use super::{Disclosure, EgressPolicy, wit};
 
 impl EgressPolicy {
     /// The headers of a signature.
-    pub(super) fn signature(
+    pub(super) async fn signature(
         &self,
         signing: &wit::Signing,
         request: &wit::Request,
@@ -17,16 +17,16 @@ impl EgressPolicy {
     ) -> Result<Vec<(String, String)>, wit::EgressError> {
         match signing {
             wit::Signing::HmacSha256((header, secret)) => {
-                let digest = hmac(self.secret(secret, disclosure)?.as_bytes(), &[&request.body]);
+                let digest = hmac(self.secret(secret, disclosure).await?.as_bytes(), &[&request.body]);
                 Ok(vec![(header.clone(), hex(&digest))])
             }
-            wit::Signing::StandardWebhooks(secrets) => self.standard_webhooks(secrets, request, disclosure),
+            wit::Signing::StandardWebhooks(secrets) => self.standard_webhooks(secrets, request, disclosure).await,
         }
     }
 
     /// Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, with the id that the plugin set as `webhook-id`; one signature
     /// per key, since receivers may still have the one before or already the one after.
-    fn standard_webhooks(
+    async fn standard_webhooks(
         &self,
         secrets: &[String],
         request: &wit::Request,
@@ -39,7 +39,7 @@ impl EgressPolicy {
         let timestamp = (self.clock.wall_ms() / 1_000).to_string();
         let mut signatures = Vec::new();
         for secret in secrets {
-            let key = self.secret(secret, disclosure)?;
+            let key = self.secret(secret, disclosure).await?;
             let key = STANDARD.decode(key.strip_prefix("whsec_").unwrap_or(&key)).map_err(|_| {
                 wit::EgressError::Denied(format!("the secret \"{secret}\" is not base64 (`whsec_...`), as Standard Webhooks asks for"))
             })?;

@@ -16,6 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
+use tokio::time::Instant;
 use tracing::warn;
 
 use self::compose::{Composed, compose};
@@ -70,8 +71,9 @@ impl MailPolicy {
         let mut connection = None;
         let patience = relay.timeout.min(self.patience);
         let mut disclosure = Disclosure::default();
-        let credentials = self.credentials(name, relay, &mut disclosure)?;
-        let sent = tokio::time::timeout(patience, converse(relay, credentials, &composed, &mut connection, &mut stage)).await;
+        let deadline = Instant::now() + patience;
+        let credentials = self.credentials(name, relay, &mut disclosure).await?;
+        let sent = tokio::time::timeout_at(deadline, converse(relay, credentials, &composed, &mut connection, &mut stage)).await;
         let relay = format!("relay \"{name}\"");
         let result = match sent {
             Ok(result) => result,
@@ -88,9 +90,9 @@ impl MailPolicy {
     }
 
     /// What the relay is told of us. A plugin learns neither the password nor where it is kept.
-    fn credentials(&self, name: &str, relay: &RelayConfig, disclosure: &mut Disclosure) -> Result<Option<Credentials>, MailError> {
+    async fn credentials(&self, name: &str, relay: &RelayConfig, disclosure: &mut Disclosure) -> Result<Option<Credentials>, MailError> {
         let (Some(username), Some(password)) = (&relay.username, relay.password()) else { return Ok(None) };
-        let password = password.read().map_err(|err| {
+        let password = password.read().await.map_err(|err| {
             warn!(plugin = self.plugin, relay = name, error = chain(&err), "the password of relay \"{name}\" cannot be read");
             let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
             MailError::Transient(format!("the password of relay \"{name}\" cannot be read{cause}"))

@@ -206,3 +206,58 @@ fn silences_have_a_bound_and_the_oldest_that_is_over_makes_room() {
     town.dispatcher.silence(Silence { ends_at_ms: town.now.wall_ms + 1, ..one_more }, town.now).expect("there is room");
     assert!(town.dispatcher.silences().all(|silence| silence.id != "s0000"));
 }
+
+#[test]
+fn silences_take_only_so_much_memory_and_those_that_are_over_make_room() {
+    let mut town = Town::new(vec![]);
+    let large = format!("rule=~{}", r"[\w.-]+".repeat(3));
+    let mut number = 0;
+    let refused = loop {
+        let silence = Silence {
+            id: format!("s{number:04}"),
+            matchers: Matchers((0..4).map(|_| large.parse().expect("it is small enough alone")).collect()),
+            starts_at_ms: town.now.wall_ms,
+            ends_at_ms: town.now.wall_ms + 60_000,
+            author: "ann".to_owned(),
+            comment: "maintenance".to_owned(),
+            created_at_ms: town.now.wall_ms,
+            over: false,
+            configured: false,
+        };
+        match town.dispatcher.silence(silence, town.now) {
+            Ok(()) => number += 1,
+            Err(err) => break err,
+        }
+    };
+    assert_eq!(refused, crate::dispatch::SilenceError::TooLarge);
+    assert!(number > 3, "{number}");
+    // A restart compiles them again, within the same memory.
+    town.restart();
+    assert!(town.dispatcher.silences().all(|silence| silence.matchers.problem().is_none()));
+    town.pass(60);
+    town.told();
+    town.silence("one-more", &[&large], 60);
+}
+
+#[test]
+fn a_stored_silence_that_finds_no_room_hides_nothing_and_the_others_hold() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.silence("a", &["rule=lag"], 600);
+    town.silence("a2", &["rule=~disk"], 600);
+    let (book, mut saved) = town.export();
+    let large = serde_json::Value::from(vec![r"rule=~(\pL|\pN){3}"; 50]);
+    for number in 0..200 {
+        let mut silence = saved.silences[0].clone();
+        silence.id = format!("b{number:03}");
+        silence.matchers = serde_json::from_value(large.clone()).expect("its form is right");
+        saved.silences.push(silence);
+    }
+    saved.silences.sort_by(|a, b| a.id.cmp(&b.id));
+    town.restart_with((book, saved));
+    let problems = town.dispatcher.silences().filter(|silence| silence.matchers.problem().is_some()).count();
+    assert_eq!(problems, 200, "and the small one has its room");
+    assert_eq!(town.dispatcher.silences().count(), 202, "all are kept");
+    town.judge("db1", &[("lag", Warning), ("disk", Warning), ("a", Warning)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: a of db1 fires, warning"]);
+}

@@ -1,0 +1,191 @@
+//! Matchers that belong together: those of one route, silence or inhibition.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::matcher::{Matcher, MatcherError, Room, label_of};
+use crate::{alert::Alert, finding::Severity, metric::KINDS};
+
+/// Matchers of one route, silence or inhibition.
+pub const MATCHERS_MAX: usize = 50;
+/// Memory that they may keep together: their texts and compiled patterns.
+pub const MATCHERS_BYTES_MAX: usize = 1 << 20;
+
+/// All of them must hold; none of them: everything is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Matchers(pub Vec<Matcher>);
+
+impl Matchers {
+    /// Reads matchers one after the other, and stops where they are too many or too large.
+    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<Self, MatcherError> {
+        let mut matchers = Self::default();
+        for text in texts {
+            matchers.push(text.parse()?)?;
+        }
+        Ok(matchers)
+    }
+
+    pub fn push(&mut self, matcher: Matcher) -> Result<(), MatcherError> {
+        if self.0.len() >= MATCHERS_MAX {
+            return Err(MatcherError::TooMany);
+        }
+        self.0.push(matcher);
+        if self.bytes() > MATCHERS_BYTES_MAX { Err(MatcherError::TooLarge) } else { Ok(()) }
+    }
+
+    pub fn hold(&self, alert: &Alert) -> bool {
+        self.0.iter().all(|matcher| matcher.holds(alert))
+    }
+
+    /// The first that does not hold, and what the label is instead.
+    pub fn objection(&self, alert: &Alert) -> Option<String> {
+        let matcher = self.0.iter().find(|matcher| !matcher.holds(alert))?;
+        if let Some(why) = matcher.problem() {
+            return Some(format!("{matcher}, which cannot be used: {why}"));
+        }
+        Some(match label_of(alert, matcher.name()) {
+            Some(value) => format!("{matcher}, but {} is \"{value}\"", matcher.name()),
+            None => format!("{matcher}, but there is no label {}", matcher.name()),
+        })
+    }
+
+    /// Whether they mean every alert, because each of them also takes one without its label.
+    pub fn take_all(&self) -> bool {
+        self.0.iter().all(|matcher| matcher.takes(""))
+    }
+
+    /// Why no alert can ever match: a severity or a kind of subject that does not exist.
+    pub fn never(&self) -> Option<Never> {
+        let severities = [Severity::Info, Severity::Warning, Severity::Critical].map(Severity::as_str);
+        [("severity", severities.to_vec()), ("kind", KINDS.to_vec())].into_iter().find_map(|(label, known)| {
+            let about: Vec<&Matcher> = self.0.iter().filter(|matcher| matcher.name() == label).collect();
+            let possible = known.iter().any(|value| about.iter().all(|matcher| matcher.takes(value)));
+            let text = about.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            (!possible).then(|| Never { text, label, given: about.iter().map(|matcher| matcher.value().to_owned()).collect(), known })
+        })
+    }
+
+    /// Why they are not in force: a pattern from the store that cannot be compiled, or for which there was no room.
+    pub fn problem(&self) -> Option<&str> {
+        self.0.iter().find_map(Matcher::problem)
+    }
+
+    /// Memory that they keep.
+    pub fn bytes(&self) -> usize {
+        self.0.iter().map(Matcher::bytes).sum()
+    }
+
+    /// Compiles the patterns that came from a store. Where one cannot be used none of them is kept, and [`Self::problem`] says why.
+    pub fn compile(&mut self, room: &mut Room) {
+        let bytes = room.bytes.min(MATCHERS_BYTES_MAX);
+        let mut own = Room { bytes, work: room.work };
+        for matcher in &mut self.0 {
+            matcher.compile(&mut own);
+            // The rest would only be given back.
+            if matcher.problem().is_some() {
+                break;
+            }
+        }
+        room.work = own.work;
+        match self.problem() {
+            Some(_) => self.release(),
+            None => room.bytes -= bytes - own.bytes,
+        }
+    }
+
+    /// Gives the memory of patterns back; they hold for nothing until they are compiled again.
+    pub fn release(&mut self) {
+        self.0.iter_mut().for_each(Matcher::release);
+    }
+}
+
+/// Matchers that no alert can fulfil.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Never {
+    /// The matchers that are about this label.
+    pub text: String,
+    pub label: &'static str,
+    /// What they name.
+    pub given: Vec<String>,
+    pub known: Vec<&'static str>,
+}
+
+impl fmt::Display for Never {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` never matches: a {} is one of {}", self.text, self.label, self.known.join(", "))
+    }
+}
+
+impl fmt::Display for Matchers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(Matcher::to_string).collect();
+        write!(f, "{{{}}}", all.join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: Room = Room { bytes: 1 << 20, work: 1 << 20 };
+
+    fn parse(texts: &[&str]) -> Result<Matchers, MatcherError> {
+        Matchers::parse(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn matchers_that_mean_everything_are_known() {
+        let all = |texts: &[&str]| parse(texts).expect("right").take_all();
+        assert!(all(&[]) && all(&["rule=~.*"]) && all(&["rule!=x", "rule=~.*"]));
+        assert!(!all(&["rule=~.+"]) && !all(&["rule=~.*", "severity=info"]));
+    }
+
+    #[test]
+    fn they_are_few_and_small() {
+        assert_eq!(parse(&["rule=a"; MATCHERS_MAX + 1]), Err(MatcherError::TooMany));
+        let large = r"rule=~(\pL|\pN){3}";
+        if large.parse::<Matcher>().is_ok() {
+            assert_eq!(parse(&[large; MATCHERS_MAX]), Err(MatcherError::TooLarge));
+        }
+        assert!(parse(&[r"rule=~\w+"; 4]).expect("small").bytes() < MATCHERS_BYTES_MAX);
+    }
+
+    #[test]
+    fn matchers_that_no_alert_fulfils_are_known() {
+        let never = |texts: &[&str]| parse(texts).expect("right").never().map(|never| never.to_string());
+        assert_eq!(
+            never(&["severity=critcal"]).as_deref(),
+            Some("`severity=\"critcal\"` never matches: a severity is one of info, warning, critical")
+        );
+        assert_eq!(
+            never(&["severity=warning", "severity=critical"]).as_deref(),
+            Some("`severity=\"warning\",severity=\"critical\"` never matches: a severity is one of info, warning, critical")
+        );
+        assert!(never(&["kind=~postgresql"]).is_some() && never(&["severity="]).is_some());
+        assert_eq!([never(&["severity=~warn.*"]), never(&["severity!=info"]), never(&["rule=x"]), never(&[])], [None, None, None, None]);
+    }
+
+    #[test]
+    fn what_the_store_has_is_compiled_within_its_room_and_hides_nothing_until_then() {
+        let alert = crate::dispatch::stories::alert("lag", "db1");
+        let stored = serde_json::to_string(&parse(&["rule=~l.g", "rule!~x"]).expect("right")).expect("JSON");
+        let read = || serde_json::from_str::<Matchers>(&stored).expect("it was written so");
+        let mut matchers = read();
+        assert!(!matchers.hold(&alert), "a pattern that is not compiled holds for nothing");
+        matchers.compile(&mut ROOM.clone());
+        assert!(matchers.hold(&alert) && matchers.problem().is_none());
+        matchers.release();
+        assert!(!matchers.hold(&alert));
+        let mut without_room = read();
+        without_room.compile(&mut Room { bytes: 100, ..ROOM });
+        assert!(!without_room.hold(&alert));
+        assert!(without_room.problem().is_some_and(|why| why.contains("no room")), "{:?}", without_room.problem());
+        assert_eq!(without_room, read(), "it is kept as it was");
+        let broken: Matchers = serde_json::from_str(r#"["rule=~("]"#).expect("its form is right");
+        let mut broken = broken;
+        broken.compile(&mut ROOM.clone());
+        assert_eq!(broken.problem(), Some("unclosed group"));
+    }
+}

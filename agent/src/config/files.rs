@@ -1,0 +1,79 @@
+//! Every file and variable that the config names for a secret or a certificate, and whether it can be read now.
+//!
+//! A running agent reads them at each use: one that is not there degrades what needs it, and counts from the moment it appears. So only
+//! `pharos check` looks at them beforehand.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::file::{self, CERTIFICATES_BYTES_MAX, FileError};
+use super::secret::{SecretError, SecretSource};
+use super::{Config, Mistake};
+
+/// What `pharos check` found.
+#[derive(Debug, Default)]
+pub struct FilesCheck {
+    /// Files that are not there, or are none that the agent reads.
+    pub mistakes: Vec<Mistake>,
+    /// What only the agent's own user and environment can tell.
+    pub notes: Vec<Mistake>,
+}
+
+impl FilesCheck {
+    pub fn of(config: &Config) -> Self {
+        let mut check = Self::default();
+        for (index, database) in config.database.iter().enumerate() {
+            check.password(&format!("database[{index}]"), database.password());
+            check.certificates(&format!("database[{index}].tls.ca"), database.tls.ca.as_deref());
+        }
+        for (index, redis) in config.redis.iter().enumerate() {
+            check.password(&format!("redis[{index}]"), redis.password());
+        }
+        for (name, relay) in &config.relay {
+            check.password(&format!("relay.{name}"), relay.password());
+            check.certificates(&format!("relay.{name}.ca"), relay.ca.as_deref());
+        }
+        for (name, source) in &config.secret {
+            let key = match source {
+                SecretSource::File(_) => "file",
+                SecretSource::Env(_) => "env",
+            };
+            check.secret(&format!("secret.{name}.{key}"), source);
+        }
+        check
+    }
+
+    fn password(&mut self, section: &str, source: Option<SecretSource>) {
+        match &source {
+            Some(source @ SecretSource::File(_)) => self.secret(&format!("{section}.password_file"), source),
+            Some(source @ SecretSource::Env(_)) => self.secret(&format!("{section}.password_env"), source),
+            None => {}
+        }
+    }
+
+    fn secret(&mut self, path: &str, source: &SecretSource) {
+        match source.read_now() {
+            Ok(secret) if secret.expose().is_empty() => self.mistakes.push(Mistake::at(path, "is empty; the secret belongs there")),
+            Ok(_) => {}
+            Err(SecretError::File { path: file, source }) => self.unreadable(path, &file, &source),
+            Err(err @ SecretError::Env(_)) => self.notes.push(Mistake::at(path, format!("{err} here; the agent needs it"))),
+        }
+    }
+
+    fn certificates(&mut self, path: &str, file: Option<&Path>) {
+        let Some(file) = file else { return };
+        match file::read(file, CERTIFICATES_BYTES_MAX) {
+            Ok(_) => {}
+            Err(err) => self.unreadable(path, file, &err),
+        }
+    }
+
+    fn unreadable(&mut self, path: &str, file: &Path, err: &FileError) {
+        let is_forbidden = matches!(err, FileError::Io(err) if err.kind() == ErrorKind::PermissionDenied);
+        let message = format!("{} cannot be read: {err}", file.display());
+        match is_forbidden {
+            true => self.notes.push(Mistake::at(path, format!("{message}; check as the agent's own user"))),
+            false => self.mistakes.push(Mistake::at(path, message)),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What of the config is wrong as far as plugins know: their schemas, their `init`, and what their settings refer to.
+//!
+//! The start asks the plugins inside the binary, since the file and the binary decide alone what they answer. `pharos check` asks the files in
+//! `plugins.dir` as well: those may come and change while the agent runs, so there a mistake costs that plugin alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use pharos_model::finding::unmet;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::egress::EgressPolicy;
+use super::folder;
+use super::generation::Generation;
+use super::instance::CallError;
+use super::load::{LoadError, Loader, aside, digest, with_hint};
+use super::references::{self, Reference, Target};
+use super::reload::{DISK_MAX, Shipped, is_id};
+use super::settings::{self, dotted};
+use super::trial::{Refused, Wrong};
+use super::validate::{World, inspect};
+use crate::config::Mistake;
+use crate::config::plugins::Grants;
+use crate::config::shape::did_you_mean;
+use crate::telemetry::logs::chain;
+
+/// Looks for mistakes with the loader of an agent, or with one that is made for this.
+pub struct Examination<'a> {
+    pub loader: &'a Loader,
+    pub shipped: &'a Shipped,
+    /// `plugins.dir`.
+    pub dir: &'a Path,
+}
+
+impl Examination<'_> {
+    /// What the config file and this binary decide.
+    pub async fn of_shipped(&self) -> Vec<Mistake> {
+        // Where the folder does not answer, it is not known which plugins files stand in for.
+        let Ok(files) = self.files().await else { return Vec::new() };
+        let mut mistakes = Vec::new();
+        for (id, bytes) in self.shipped.iter().filter(|(id, _)| !files.contains_key(id)) {
+            mistakes.extend(self.of_plugin(id, bytes).await.unwrap_or_default());
+        }
+        mistakes
+    }
+
+    /// The same, and what the plugin files decide that are there now.
+    pub async fn of_everything(&self) -> Vec<Mistake> {
+        let files = match self.files().await {
+            Ok(files) => files,
+            Err(why) => return vec![Mistake::at("plugins.dir", why)],
+        };
+        let mut mistakes = self.unknown(&files);
+        for (id, bytes) in self.shipped.iter().filter(|(id, _)| !files.contains_key(id)) {
+            match self.of_plugin(id, bytes).await {
+                Ok(found) => mistakes.extend(found),
+                Err(err) => mistakes.push(Mistake::at(format!("plugin.{id}"), err.text())),
+            }
+        }
+        for (id, path) in &files {
+            let from = path.clone();
+            let found = match timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::read(&from))).await {
+                Ok(Ok(bytes)) => self.of_plugin(id, &bytes).await.map_err(|err| format!("{}: {}", path.display(), err.text())),
+                Ok(Err(err)) => Err(chain(&err)),
+                Err(_) => Err(format!("{} was not read within {DISK_MAX:?}", path.display())),
+            };
+            mistakes.extend(
+                found.unwrap_or_else(|why| vec![Mistake { paths: vec![format!("plugin.{id}"), "plugins.dir".to_owned()], message: why }]),
+            );
+        }
+        mistakes
+    }
+
+    /// Whether every plugin is one of the binary's, or a file in the place of one.
+    pub async fn only_shipped(&self) -> bool {
+        self.files().await.is_ok_and(|files| files.keys().all(|id| self.shipped.iter().any(|(shipped, _)| shipped == id)))
+    }
+
+    /// Plugin files that the agent would load, by id.
+    async fn files(&self) -> Result<BTreeMap<String, PathBuf>, String> {
+        let dir = self.dir.to_owned();
+        let entries = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::entries(&dir))).await;
+        let entries = entries.map_err(|_| format!("{} was not read within {DISK_MAX:?}", self.dir.display()))?;
+        Ok(entries.into_iter().filter(|entry| is_id(&entry.id)).map(|entry| (entry.id, entry.path)).collect())
+    }
+
+    /// Sections and receivers of plugins that are not there.
+    fn unknown(&self, files: &BTreeMap<String, PathBuf>) -> Vec<Mistake> {
+        let known: Vec<&str> = self.shipped.iter().map(|(id, _)| id.as_str()).chain(files.keys().map(String::as_str)).collect();
+        let sections = self.loader.plugins.keys().map(|id| (format!("plugin.{id}"), id));
+        let receivers =
+            self.loader.receivers.iter().enumerate().map(|(index, receiver)| (format!("receiver[{index}].plugin"), &receiver.plugin));
+        let missing = sections.chain(receivers).filter(|(_, id)| !known.contains(&id.as_str()));
+        let mistake = |(path, id): (String, &String)| {
+            let hint = did_you_mean(id, known.iter().copied());
+            Mistake::at(
+                path,
+                format!("there is no plugin `{id}`, neither shipped nor as {}{hint}", self.dir.join(format!("{id}.wasm")).display()),
+            )
+        };
+        missing.map(mistake).collect()
+    }
+
+    /// What is wrong with the settings of one plugin and of its receivers. A plugin without any was tried before it was shipped.
+    async fn of_plugin(&self, id: &str, bytes: &Bytes) -> Result<Vec<Mistake>, LoadError> {
+        let config = self.loader.plugins.get(id).cloned().unwrap_or_default();
+        let receivers: Vec<usize> = (0..self.loader.receivers.len()).filter(|index| self.loader.receivers[*index].plugin == id).collect();
+        let is_shipped = self.shipped.iter().any(|(shipped, known)| shipped == id && known == bytes);
+        if !config.enabled || (is_shipped && config.settings.is_empty() && receivers.is_empty()) {
+            return Ok(Vec::new());
+        }
+        let looked_at = bytes.clone();
+        let world = aside(&self.loader.tasks, move || inspect(&looked_at)).await?.world;
+        let mut mistakes = Vec::new();
+        if world != World::Notifier {
+            let why = format!("`{id}` is no notifier but an {}, and delivers no messages", world.as_str());
+            mistakes.extend(receivers.iter().map(|index| Mistake::at(format!("receiver[{index}].plugin"), why.clone())));
+        }
+        let (generation, own) = self.loader.prepare(id, bytes, digest(bytes)).await?;
+        if world == World::AlertRule {
+            let sections = [format!("plugin.{id}.settings")];
+            self.of_settings(&generation, &own, &config.grants, &sections, &mut mistakes).await?;
+        }
+        for index in receivers.into_iter().filter(|_| world == World::Notifier) {
+            let merged = settings::overlay(own.clone(), settings::to_json(&self.loader.receivers[index].settings));
+            let sections = [format!("receiver[{index}].settings"), format!("plugin.{id}.settings")];
+            self.of_settings(&generation, &merged, &config.grants, &sections, &mut mistakes).await?;
+        }
+        Ok(mistakes)
+    }
+
+    /// What is wrong with one set of settings, which may stand in several sections.
+    async fn of_settings(
+        &self,
+        generation: &Generation,
+        wanted: &Value,
+        grants: &Grants,
+        sections: &[String],
+        mistakes: &mut Vec<Mistake>,
+    ) -> Result<(), LoadError> {
+        let at =
+            |path: &str, message: String| Mistake { paths: sections.iter().map(|section| format!("{section}{path}")).collect(), message };
+        let wrong: Vec<Wrong> = match self.loader.try_settings(generation, wanted).await {
+            Ok(taken) => {
+                let needs = unmet(&taken.rules);
+                let place = |need: &Option<String>| need.as_ref().and_then(|need| place_of(wanted, need)).unwrap_or_default();
+                let never = needs.iter().map(|unmet| Wrong { path: place(&unmet.need), why: with_hint(unmet) });
+                taken.ignored.into_iter().chain(never).collect()
+            }
+            Err(Refused::Settings(wrong)) => wrong,
+            Err(refused @ Refused::Init(CallError::Refused(_))) => {
+                vec![Wrong { path: String::new(), why: refused.into_error("settings").text() }]
+            }
+            // No mistake of the settings: a machine that is too busy, or a plugin that fails.
+            Err(refused) => return Err(refused.into_error(&sections[0])),
+        };
+        let schema: Value = serde_json::from_str(&generation.description.settings_schema).unwrap_or_default();
+        let egress =
+            EgressPolicy::new(&generation.description.id, grants, &self.loader.secrets, self.loader.tasks.clone(), self.loader.clock);
+        let referred = references::find(&schema, wanted).into_iter().filter_map(|reference| {
+            let why = self.misses(&generation.description.id, &reference, grants, &egress)?;
+            Some(Wrong { path: dotted(&reference.pointer), why })
+        });
+        for found in wrong.into_iter().chain(referred) {
+            let mistake = at(&found.path, found.why);
+            // What stands in the plugin's own section is found once for each receiver.
+            if !mistakes.iter().any(|known| known.paths == mistake.paths) {
+                mistakes.push(mistake);
+            }
+        }
+        Ok(())
+    }
+
+    /// Why what a setting refers to is not there, or not granted.
+    fn misses(&self, plugin: &str, reference: &Reference, grants: &Grants, egress: &EgressPolicy) -> Option<String> {
+        let ungranted = |what: &str, key: &str, name: &str| {
+            format!("the {what} \"{name}\" is not granted; add to [plugin.{plugin}]: grants = {{ {key} = [\"{name}\"] }}")
+        };
+        match &reference.to {
+            Target::Secret(name) if !self.loader.secrets.contains_key(name) => {
+                let hint = did_you_mean(name, self.loader.secrets.keys().map(String::as_str));
+                Some(format!("there is no secret \"{name}\" under [secret]{hint}"))
+            }
+            Target::Secret(name) => (!grants.secrets.contains(name)).then(|| ungranted("secret", "secrets", name)),
+            Target::Relay(name) if !self.loader.relays.contains_key(name) => {
+                let hint = did_you_mean(name, self.loader.relays.keys().map(String::as_str));
+                Some(format!("there is no [relay.{name}]{hint}"))
+            }
+            Target::Relay(name) => (!grants.mail.contains(name)).then(|| ungranted("relay", "mail", name)),
+            Target::Url(url) => egress.refusal(url),
+            Target::Metric(metric) => references::unknown_metric(metric),
+            Target::Label { metric, label } => references::unknown_label(metric, label),
+        }
+    }
+}
+
+/// Where in the settings a text stands: `.rules[0].metric`.
+fn place_of(settings: &Value, text: &str) -> Option<String> {
+    match settings {
+        Value::String(found) if found == text => Some(String::new()),
+        Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| Some(format!("[{index}]{}", place_of(item, text)?))),
+        Value::Object(table) => table.iter().find_map(|(key, value)| Some(format!(".{key}{}", place_of(value, text)?))),
+        _ => None,
+    }
+}
