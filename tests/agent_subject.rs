@@ -334,15 +334,15 @@ async fn a_rule_that_needs_what_nobody_collects_is_named_at_load() {
 async fn trouble_of_a_receiver_that_every_matching_route_leads_to_is_told_to_another_one() {
     let stage = Stage::new().await;
     stage.ops.reply_otherwise(Reply::of(StatusCode::GONE));
-    let config = stage.config("").replace("[[route]]\nmatch = { plugin = \"agent-essentials\" }\nreceiver = \"pager\"\n", "")
-        + "[[route]]\nmatch = { rule = \"another\" }\nreceiver = \"pager\"\n";
+    let config = stage.config("").replace("match = { plugin = \"agent-essentials\" }", "match = { rule = \"another\" }");
     let agent = TestAgent::start_with(&config, plugins()).await;
     all_serve(&agent).await;
     stage.set_keys(6).await;
     heard(&stage.pager, "receiver-gone", FIRED).await;
     let gone = raised(&agent, "receiver-gone").await;
     let answer = agent.json(&format!("/api/alerts/{}", gone["fingerprint"].as_str().unwrap())).await;
-    assert_eq!(answer["decision"]["routes"][0]["why"], "the alert is about this receiver itself");
+    let routes = answer["decision"]["routes"].as_array().unwrap();
+    assert!(routes.iter().any(|route| route["why"] == "the alert is about this receiver itself"), "{answer}");
     assert_eq!(answer["decision"]["receivers"][0]["receiver"], "pager");
     agent.stop().await;
 }

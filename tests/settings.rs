@@ -195,8 +195,7 @@ async fn one_wrong_receiver_keeps_its_messages_and_takes_no_other_along() {
     assert!(ops.wait_until(PATIENCE, |received| received.count("right").firing == 1).await);
     agent
         .wait_json("/api/outbox", |outbox| {
-            let waits =
-                |row: &Value| row["receiver"] == "wrong" && row["why"].as_str().is_some_and(|why| why.contains("unknown key"));
+            let waits = |row: &Value| row["receiver"] == "wrong" && row["why"].as_str().is_some_and(|why| why.contains("unknown key"));
             outbox["items"].as_array().is_some_and(|rows| rows.iter().any(waits))
         })
         .await;
