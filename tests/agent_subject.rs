@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::{PATIENCE, TestAgent, item, redis, redis_config, runtime_tasks, set_keys, shipped};
+use crate::fixture::{PATIENCE, TestAgent, item, plugin_folder, redis, redis_config, runtime_tasks, set_keys, shipped};
 
 /// `ops` hears of everything but the agent's own troubles, which go to the pager.
 struct Stage {
@@ -316,7 +316,10 @@ async fn unmatched(directory: &Path) -> Vec<Unseen> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_needs_what_nobody_collects_is_named_at_load() {
     let rule = "[[plugin.threshold.settings.rules]]\nid = \"misspelt\"\nmetric = \"pharos_redis_memory_used_byte\"\nabove = 1\nseverity = \"info\"\n";
-    let agent = TestAgent::start_with(rule, only(&["agent-essentials", "threshold"])).await;
+    // As a file: an agent does not start where the config and its own plugin decide that a rule never matches.
+    let folder = plugin_folder(&["threshold"]);
+    let config = format!("[plugins]\ndir = \"{}\"\n{rule}", folder.path().display());
+    let agent = TestAgent::start_with(&config, only(&["agent-essentials"])).await;
     let plugin = agent.wait_plugin("threshold", |plugin| plugin["state"] == "serving").await;
     let warning = "rule `misspelt` needs `pharos_redis_memory_used_byte`, which nobody collects for a subject of kind `redis`, so it can never match; \
                    did you mean `pharos_redis_memory_used_bytes`?";
@@ -328,17 +331,18 @@ async fn a_rule_that_needs_what_nobody_collects_is_named_at_load() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn trouble_of_a_receiver_that_every_route_leads_to_is_told_to_another_one() {
+async fn trouble_of_a_receiver_that_every_matching_route_leads_to_is_told_to_another_one() {
     let stage = Stage::new().await;
     stage.ops.reply_otherwise(Reply::of(StatusCode::GONE));
-    let config = stage.config("").replace("[[route]]\nmatch = { plugin = \"agent-essentials\" }\nreceiver = \"pager\"\n", "");
+    let config = stage.config("").replace("match = { plugin = \"agent-essentials\" }", "match = { rule = \"another\" }");
     let agent = TestAgent::start_with(&config, plugins()).await;
     all_serve(&agent).await;
     stage.set_keys(6).await;
     heard(&stage.pager, "receiver-gone", FIRED).await;
     let gone = raised(&agent, "receiver-gone").await;
     let answer = agent.json(&format!("/api/alerts/{}", gone["fingerprint"].as_str().unwrap())).await;
-    assert_eq!(answer["decision"]["routes"][0]["why"], "the alert is about this receiver itself");
+    let routes = answer["decision"]["routes"].as_array().unwrap();
+    assert!(routes.iter().any(|route| route["why"] == "the alert is about this receiver itself"), "{answer}");
     assert_eq!(answer["decision"]["receivers"][0]["receiver"], "pager");
     agent.stop().await;
 }

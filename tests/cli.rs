@@ -265,7 +265,7 @@ async fn plugin_inspect_shows_what_a_file_is() {
     let (code, stdout, stderr) = output(&["plugin", "inspect", &plugin("threshold"), "--settings", settings.to_str().unwrap()]).await;
     assert!(code == Some(0) && stdout.contains("warning  rule `up` needs `pharos_redis_upp`, which nobody collects"), "{stdout}{stderr}");
     let (code, _, stderr) = output(&["plugin", "inspect", "Cargo.toml"]).await;
-    assert!(code == Some(1) && stderr.starts_with("pharos: reading Cargo.toml: No such file"), "{stderr}");
+    assert!(code == Some(1) && stderr.starts_with("pharos: Cargo.toml is not there"), "{stderr}");
     let garbage = folder.path().join("garbage.wasm");
     std::fs::write(&garbage, "no component").unwrap();
     let (code, _, stderr) = output(&["plugin", "inspect", garbage.to_str().unwrap()]).await;

@@ -94,6 +94,16 @@ pub fn shipped() -> Vec<(String, Vec<u8>)> {
         .clone()
 }
 
+/// A folder with some of the shipped plugins as files.
+pub fn plugin_folder(ids: &[&str]) -> tempfile::TempDir {
+    shipped();
+    let folder = tempfile::tempdir().unwrap();
+    for id in ids {
+        std::fs::copy(project().join(format!("target/plugins/{id}.wasm")), folder.path().join(format!("{id}.wasm"))).unwrap();
+    }
+    folder
+}
+
 /// A primary with the monitoring role `pharos` and pg_stat_statements in `postgres`.
 pub async fn postgres(tasks: &TaskTracker) -> PostgresServer {
     postgres_with(PostgresOptions::default(), tasks).await

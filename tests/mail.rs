@@ -214,7 +214,7 @@ async fn each_answer_of_a_relay_has_its_meaning() {
     expect![[r#"
         greeting Say("421 too busy"): Retry { after: None, why: "relay \"office\": connecting: saying hello: transient error (421): too busy" }
         greeting Say("554 no service for you"): Retry { after: None, why: "relay \"office\": connecting: saying hello: permanent error (554): no service for you" }
-        greeting Say("HTTP/1.1 400 Bad Request"): Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: error Tag at: HTTP/1.1 400 Bad Request\r\n" }
+        greeting Say("HTTP/1.1 400 Bad Request"): Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: error Tag at: HTTP/1.1 400 Bad Request  " }
         greeting Close: Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: incomplete response" }
         greeting Flood: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay said more than 262144 bytes" }
         sender Say("421 shutting down"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (421): shutting down" }

@@ -47,6 +47,7 @@ async fn shipped_plugins_serve_and_are_shown_as_documented() {
             "generation",
             "granted",
             "id",
+            "ignored_settings",
             "last_error",
             "memory_bytes_max",
             "source",

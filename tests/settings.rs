@@ -5,7 +5,7 @@ use pharos::demo::receiver::Receiver;
 use serde_json::Value;
 
 use crate::fixture::program::output;
-use crate::fixture::{PATIENCE, TestAgent, project, receiver_config, runtime_tasks, shipped};
+use crate::fixture::{PATIENCE, TestAgent, plugin_folder, receiver_config, runtime_tasks};
 
 /// What `pharos check` says, without the folder; and what `pharos run` says of the same file.
 async fn check(config: &str, expected: Expect) -> String {
@@ -141,19 +141,9 @@ async fn files_that_the_config_names_are_looked_at_and_can_be_left_out() {
     .await;
 }
 
-/// A folder with some of the shipped plugins as files.
-fn folder_of(ids: &[&str]) -> tempfile::TempDir {
-    shipped();
-    let folder = tempfile::tempdir().unwrap();
-    for id in ids {
-        std::fs::copy(project().join(format!("target/plugins/{id}.wasm")), folder.path().join(format!("{id}.wasm"))).unwrap();
-    }
-    folder
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_setting_of_a_plugin_file_costs_nothing_but_itself_and_is_reported() {
-    let folder = folder_of(&["threshold", "agent-essentials"]);
+    let folder = plugin_folder(&["threshold", "agent-essentials"]);
     let config = format!(
         "[plugins]\ndir = \"{}\"\n\
          [[plugin.threshold.settings.rules]]\nid = \"right\"\nmetric = \"pharos_start_timestamp_seconds\"\nabove = 0\nseverity = \"info\"\n\
@@ -187,7 +177,7 @@ async fn a_wrong_setting_of_a_plugin_file_costs_nothing_but_itself_and_is_report
 async fn one_wrong_receiver_keeps_its_messages_and_takes_no_other_along() {
     let (tasks, stop) = runtime_tasks();
     let ops = Receiver::start(None, &tasks, &stop).await.unwrap();
-    let folder = folder_of(&["threshold", "webhook"]);
+    let folder = plugin_folder(&["threshold", "webhook"]);
     let config = format!(
         "[plugins]\ndir = \"{}\"\n{}[[receiver]]\nname = \"wrong\"\nplugin = \"webhook\"\nsettings = {{ url = \"{}\", formt = \"generic\" }}\n\
          [[route]]\nreceiver = \"wrong\"\n\
@@ -205,8 +195,7 @@ async fn one_wrong_receiver_keeps_its_messages_and_takes_no_other_along() {
     assert!(ops.wait_until(PATIENCE, |received| received.count("right").firing == 1).await);
     agent
         .wait_json("/api/outbox", |outbox| {
-            let waits =
-                |row: &Value| row["receiver"] == "wrong" && row["last_error"].as_str().is_some_and(|why| why.contains("unknown key"));
+            let waits = |row: &Value| row["receiver"] == "wrong" && row["why"].as_str().is_some_and(|why| why.contains("unknown key"));
             outbox["items"].as_array().is_some_and(|rows| rows.iter().any(waits))
         })
         .await;

@@ -9,7 +9,9 @@ const BOMB: &str = r"rule=~(\pL|\pN){3}";
 
 async fn add(agent: &TestAgent, matchers: &Value) -> (u16, String) {
     let body = json!({ "matchers": matchers, "duration": "1h", "comment": "x" }).to_string();
-    send(agent.agent.address().port(), "POST", "/api/silences", &[("content-type", "application/json")], &body).await
+    let operator = agent.operator();
+    let headers = [("content-type", "application/json"), ("authorization", operator.as_str())];
+    send(agent.agent.address().port(), "POST", "/api/silences", &headers, &body).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

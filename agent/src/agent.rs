@@ -288,7 +288,7 @@ fn operator(data_dir: &Path) -> Option<Secret> {
 async fn check_settings(loader: &Loader, config: &Config, shipped: &Shipped, lifecycle: &Lifecycle) -> Result<(), StartError> {
     let examination = Examination { loader, shipped, dir: &config.plugins.dir };
     let examined = tokio::select! {
-        () = lifecycle.soft().cancelled() => return Ok(()),
+        () = lifecycle.interrupted() => return Ok(()),
         examined = tokio::time::timeout(SETTINGS_CHECK_MAX, examination.of_shipped()) => examined,
     };
     match examined {

@@ -4,6 +4,8 @@
 //! deadline, cancels the *hard* one, and whatever still runs is dropped. A task that ends unasked cancels the soft token too, since an
 //! agent with a part missing must not look alive. No other signal ends the agent, since an end without a drain looks like a clean one.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -93,6 +95,18 @@ impl Lifecycle {
     /// Catches signals from now on, so that one that comes while the parts start is not lost, nor ends the process half-started.
     pub fn catch_signals(&self) {
         *self.signals.lock().unwrap_or_else(PoisonError::into_inner) = Signals::catch();
+    }
+
+    /// Waits for a signal that comes while the parts start, and cancels the soft token: the start has no loop that would see the signal.
+    pub async fn interrupted(&self) {
+        let name = poll_fn(|context| {
+            // Locked for one look only: a start that ends first leaves the signals to `run`.
+            let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
+            pin!(next(&mut signals)).poll(context)
+        });
+        let name = name.await;
+        info!(signal = name, "stopping on {name}");
+        self.soft.cancel();
     }
 
     /// Waits for a signal or a failure, then for the drain.
