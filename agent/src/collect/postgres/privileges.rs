@@ -39,13 +39,20 @@ pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     })
 }
 
+/// Those that somebody can connect to, each with whether this role may.
 async fn datnames(session: &Session) -> Result<Vec<(String, bool)>, CollectError> {
     let rows = query(session, NAME, include_str!("sql/datnames.sql")).await?;
     let read = |row| {
         let row = Fields::new(NAME, row);
-        Ok((row.text("datname")?.to_owned(), row.field("may_connect")?))
+        // What nobody can connect to needs no privilege.
+        let may_connect = match row.field::<Option<&str>>("hindrance")? {
+            None => true,
+            Some("privilege") => false,
+            Some(_) => return Ok(None),
+        };
+        Ok(Some((row.text("datname")?.to_owned(), may_connect)))
     };
-    rows.iter().map(read).collect()
+    rows.iter().filter_map(|row| read(row).transpose()).collect()
 }
 
 /// Asks for what is lacking in the datname of this session.
