@@ -15,6 +15,7 @@
 //! - `lifecycle`: how everything ends.
 //! - `alerting`, `routing`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`, `fixes`: troubles of real servers, what the shipped plugins make of them, and the cures that they print.
+//! - `shared`: what is told once for a database, and what a server was told to be and is no trouble.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
 //! - `demo`: the throw-away servers themselves, and `pharos demo`.
@@ -64,6 +65,7 @@ mod rules;
 mod schemas;
 mod secrets;
 mod sessions;
+mod shared;
 mod smoke;
 mod statements;
 mod store;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value};
 use pharos_plugin::{Severity, SkipReason, Snapshot};
 
 use crate::label;
@@ -15,6 +15,7 @@ pub const CHECKS: &[Check] = &[
         id: "plugin-not-serving",
         summary: "a plugin does not serve",
         category: "plugins",
+        scope: Scope::Each,
         labels: &["plugin_id"],
         needs: &[STATE],
         // The first pauses of one that failed are shorter.
@@ -28,6 +29,7 @@ pub const CHECKS: &[Check] = &[
         id: "plugin-refused",
         summary: "a plugin file was refused; the version before serves",
         category: "plugins",
+        scope: Scope::Each,
         labels: &["plugin_id"],
         needs: &[STATE],
         hold_off: Duration::ZERO,
@@ -40,6 +42,7 @@ pub const CHECKS: &[Check] = &[
         id: "rule-never-matches",
         summary: "a rule has never seen anything",
         category: "plugins",
+        scope: Scope::Each,
         labels: &["plugin_id", "rule_id"],
         needs: &[NEVER_MATCHED],
         // The time is gathered before.
