@@ -2,9 +2,11 @@
 
 mod bloat;
 mod catalogue;
+mod datnames;
 mod locks;
 mod scale;
 mod sequences;
+mod sizes;
 
 use std::sync::Arc;
 

@@ -67,21 +67,53 @@ impl Facts {
         let labels = labels.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
         let subject = Subject { kind: kind.to_owned(), id: id.to_owned(), version: String::new(), labels };
         let mut facts = Self { subject, parts: Vec::new(), metrics: BTreeMap::new(), tables: BTreeMap::new(), members: Vec::new() };
+        facts.read(text);
+        facts
+    }
+
+    fn read(&mut self, text: &str) {
         let mut table = None;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             if let Some(name) = line.strip_prefix("table ") {
                 table = Some(name);
-                facts.tables.insert(name.to_owned(), TableFacts::default());
+                self.tables.insert(name.to_owned(), TableFacts::default());
             } else if line.starts_with('|') {
                 let name = table.expect("a row follows its `table` line");
-                facts.tables.get_mut(name).expect("just inserted").read_line(line);
+                self.tables.get_mut(name).expect("just inserted").read_line(line);
             } else if line.starts_with("pharos_") {
-                facts.read_series(line);
+                self.read_series(line);
             } else {
-                facts.parts.push(part(line));
+                self.parts.push(part(line));
             }
         }
-        facts
+    }
+
+    fn is_of_server(&self) -> bool {
+        self.subject.kind == "postgres"
+    }
+
+    /// The database `app` whose primary is this server.
+    fn of_database(self) -> Self {
+        let server = &self.subject.id;
+        let topology = format!(
+            "topology present
+            pharos_database_members 1
+            pharos_database_primary_info{{member=\"{server}\"}} 1
+            pharos_database_member_lag_seconds
+            pharos_database_member_lag_bytes
+            table members
+            | member text | role text | up boolean |
+            | {server} | primary | true |"
+        );
+        Self { members: vec![self], ..Self::database(&topology, &[]) }
+    }
+
+    /// Has the server say its role, where its facts do not.
+    fn in_recovery(mut self, is_standby: bool) -> Self {
+        if !self.metrics.contains_key("pharos_postgres_in_recovery") {
+            self.read(&format!("server present\npharos_postgres_in_recovery {}", u8::from(is_standby)));
+        }
+        self
     }
 
     pub fn snapshot(&self) -> Snapshot {

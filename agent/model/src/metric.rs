@@ -58,6 +58,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("postgres", "locked_relations"),
     ("postgres", "oldest_relations"),
     ("postgres", "own_statements"),
+    ("postgres", "own_role"),
     ("postgres", "progress"),
     ("postgres", "receiver"),
     ("postgres", "refusal"),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::family::{FamiliesBuilder, Family, LabelColumn, NULL_CODE, TextColumn, TextColumnBuilder};
+pub use self::family::{FamiliesBuilder, Family, LabelColumn, NULL_CODE, TextColumn, TextColumnBuilder, unite_twins};
 pub use self::table::{Column, ColumnValues, Table};
 use crate::delta::Change;
 use crate::subject::Subject;
@@ -146,6 +146,13 @@ impl Snapshot {
         for member in self.members.iter_mut().filter(|member| member.snapshot.is_stale(now)) {
             Arc::make_mut(member).snapshot.expire(now);
         }
+    }
+
+    /// The server of a database that is known to be its primary.
+    pub fn primary(&self) -> Option<&Arc<Change>> {
+        let known = self.family("pharos_database_primary_info")?;
+        let name = (0..known.values.len()).find_map(|row| known.label_texts(row).next())?;
+        self.members.iter().find(|member| member.snapshot.subject.id == name)
     }
 
     fn is_stale(&self, now: Duration) -> bool {

@@ -13,12 +13,15 @@ const CLEARLY_BETTER: f64 = 1.2;
 /// A member that is not read for more readings than this ends.
 const ABSENT_READINGS_MAX: u32 = 2;
 
+/// The score of what is in `other` however few there are.
+pub const NEVER: f64 = f64::NEG_INFINITY;
+
 /// One thing as one reading saw it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen<const C: usize, const G: usize> {
     /// The same from one reading to the next, and nothing else's.
     pub id: u64,
-    /// How much it deserves series of its own: size, traffic, time.
+    /// How much it deserves series of its own: size, traffic, time, or [`NEVER`].
     pub score: f64,
     pub counters: [f64; C],
     pub gauges: [Option<f64>; G],
@@ -108,11 +111,12 @@ impl<const C: usize, const G: usize> Top<C, G> {
     fn choose(&mut self, seen: &[Seen<C, G>]) {
         let scores: HashMap<u64, f64> = seen.iter().map(|row| (row.id, row.score)).collect();
         self.members.retain(|id, absent| {
-            *absent = if scores.contains_key(id) { 0 } else { *absent + 1 };
-            *absent <= ABSENT_READINGS_MAX
+            let score = scores.get(id);
+            *absent = if score.is_some() { 0 } else { *absent + 1 };
+            *absent <= ABSENT_READINGS_MAX && score != Some(&NEVER)
         });
         let mut candidates: Vec<(f64, u64)> =
-            seen.iter().filter(|row| !self.members.contains_key(&row.id)).map(|row| (row.score, row.id)).collect();
+            seen.iter().filter(|row| !self.members.contains_key(&row.id) && row.score > NEVER).map(|row| (row.score, row.id)).collect();
         candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut weakest: Vec<(f64, u64)> = self.members.keys().map(|id| (scores.get(id).copied().unwrap_or(0.0), *id)).collect();
         weakest.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)));
@@ -179,6 +183,16 @@ mod tests {
         let labels = |row| families[1].label_texts(row).collect::<Vec<_>>();
         assert_eq!((labels(0), labels(1)), (vec!["public", "orders"], vec!["", "other"]));
         assert_eq!((&families[0].values, &families[1].values), (&vec![100.0, 0.0], &vec![10.0, 5.0]));
+    }
+
+    #[test]
+    fn what_never_has_series_of_its_own_is_in_the_rest_whatever_room_there_is() {
+        let mut top = top(5);
+        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0)];
+        assert_eq!(ids(&rows, &top.rank(&rows)), [1, 2]);
+        let rows = [seen(1, 10.0, 110.0), Seen { gauges: [Some(5.0)], ..seen(2, NEVER, 53.0) }];
+        let ranked = top.rank(&rows);
+        assert_eq!((ids(&rows, &ranked), ranked.other, ranked.other_gauges), (vec![1], [3.0], [Some(5.0)]));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub struct CollectConfig {
     /// An index that nobody used is told as unused once scans are counted for that long.
     #[serde(with = "humantime_serde")]
     pub unused_after: Duration,
+    /// Whether tables and indexes of the server's own catalogue have series of their own: about 100 and 160 in every datname. Rules judge
+    /// them in any case.
+    pub catalog_series: bool,
 }
 
 /// Time between two runs of each collector, by its name: the defaults, and what the file says instead.
@@ -97,6 +100,7 @@ pub const COLLECT_KEYS: &[Key] = &[
     key("connect_timeout", Shape::Duration),
     key("budget", Shape::Number),
     key("unused_after", Shape::Duration),
+    key("catalog_series", Shape::Boolean),
 ];
 
 impl Default for Intervals {
@@ -124,6 +128,7 @@ impl Default for CollectConfig {
             connect_timeout: Duration::from_secs(3),
             budget: 0.005,
             unused_after: Duration::from_hours(7 * 24),
+            catalog_series: false,
         }
     }
 }

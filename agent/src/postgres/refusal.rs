@@ -160,9 +160,7 @@ impl RefusalReason {
             }
             Self::Unreachable => "nobody answers; the server must run, listen at this address, and no firewall may be in the way",
             Self::OwnLimit => "this machine has no room for a connection, so nothing is known of the server",
-            Self::CleartextPassword => {
-                "set tls.mode so that it is encrypted, or have pg_hba.conf ask for scram-sha-256; it was not sent"
-            }
+            Self::CleartextPassword => "set tls.mode so that it is encrypted, or have pg_hba.conf ask for scram-sha-256; it was not sent",
             Self::Protocol => "the address must be that of a PostgreSQL server",
             Self::TooMuch => "the session was ended to save memory; look at what answers at this address",
             Self::Timeout | Self::NoPlace | Self::Pooler | Self::Password | Self::Refused => "the server refused the session",
@@ -250,9 +248,9 @@ pub(super) fn unreached(error: &io::Error) -> Refusal {
             own("the agent may open no more files, so nothing is known of the server; raise its limit (LimitNOFILE= of systemd, ulimit -n)")
         }
         Some(Errno::NOMEM | Errno::NOBUFS) => own("this machine has no memory left for a connection, so nothing is known of the server"),
-        Some(Errno::ADDRNOTAVAIL) => {
-            own("this machine has no local port left, or no address from which the server could be reached, so nothing is known of the server")
-        }
+        Some(Errno::ADDRNOTAVAIL) => own(
+            "this machine has no local port left, or no address from which the server could be reached, so nothing is known of the server",
+        ),
         Some(Errno::ACCESS | Errno::PERM) => own(
             "this machine does not let the agent connect (a firewall, SELinux, or the permissions of the socket's folder), so nothing is known \
              of the server",

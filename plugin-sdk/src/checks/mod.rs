@@ -5,6 +5,7 @@
 
 mod grade;
 mod observe;
+mod scope;
 mod selection;
 mod settings;
 mod suite;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use grade::{Direction, Grading, Thresholds};
 pub use observe::{each_increase, each_one, each_rate, each_row, each_value, each_zero, top, unvisited};
+pub use scope::Scope;
 pub use settings::Settings;
 pub use suite::Suite;
 
@@ -43,6 +45,8 @@ pub struct Check {
     pub summary: &'static str,
     /// Groups findings for the health score: "connections", "locks", "storage", ...
     pub category: &'static str,
+    /// Which servers it judges, and whether its alerts are theirs or their database's.
+    pub scope: Scope,
     /// What tells one observation from another, beyond the labels of the subject. The operator may choose by them.
     pub labels: &'static [&'static str],
     /// Metrics and tables it cannot do without. Where one is not readable, the check is skipped before it observes.
@@ -92,6 +96,7 @@ impl Observation {
 
 /// A bad observation, to be explained.
 pub struct Case<'a> {
+    /// What was observed: of a check that servers share, the snapshot of the primary.
     pub snapshot: &'a Snapshot,
     pub labels: &'a [Label],
     pub value: f64,
@@ -172,7 +177,12 @@ pub fn label(name: &str, value: impl Into<String>) -> Label {
     Label { name: name.to_owned(), value: value.into() }
 }
 
-/// A line of evidence.
+/// A line of evidence. What servers say in several lines becomes one.
 pub fn evidence(name: &str, value: impl Into<String>) -> Label {
-    Label { name: name.to_owned(), value: value.into() }
+    Label { name: one_line(name.to_owned()), value: one_line(value.into()) }
+}
+
+/// The host takes control characters out of texts, and reports a plugin that has them.
+fn one_line(text: String) -> String {
+    if text.contains(char::is_control) { text.split(char::is_control).map(str::trim).collect::<Vec<_>>().join(" ") } else { text }
 }

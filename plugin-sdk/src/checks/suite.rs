@@ -1,7 +1,8 @@
 //! A plugin's table of checks with the operator's settings applied: its rules, and its judgement of a snapshot.
 
+use super::scope::{DATABASE, Scope, primary};
 use super::settings::{Gradings, Override, Settings, unknown};
-use super::{Case, Check, Explanation, Family, Observation};
+use super::{Case, Check, Explanation, Family, Observation, evidence, one_line};
 use crate::duration::millis;
 use crate::settings::Ignored;
 use crate::{Failure, Finding, Report, Rule, SkipReason, Snapshot};
@@ -13,6 +14,7 @@ pub struct Suite {
 
 struct Enabled {
     check: &'static Check,
+    /// What its alerts are about.
     subject_kind: &'static str,
     gradings: Gradings,
     hold_off_ms: u64,
@@ -31,7 +33,7 @@ impl Suite {
                 let change = settings.checks.get(check.id).unwrap_or(&unchanged);
                 let armed = Enabled {
                     check,
-                    subject_kind,
+                    subject_kind: check.scope.subject_kind(subject_kind),
                     gradings: Gradings::or_defaults(check, subject_kind, change, &mut ignored),
                     hold_off_ms: change.hold_off.map_or(millis(check.hold_off), |duration| duration.as_millis()),
                     keep_firing_ms: change.keep_firing_for.map_or(millis(check.keep_firing), |duration| duration.as_millis()),
@@ -57,10 +59,23 @@ impl Suite {
     pub fn evaluate(&self, snapshot: &Snapshot) -> Report {
         let mut report = Report::empty();
         let of_kind = self.enabled.iter().filter(|enabled| enabled.subject_kind == snapshot.subject().kind);
-        for enabled in of_kind.filter(|enabled| enabled.gradings.selection.may_take(&[&snapshot.subject().labels])) {
-            enabled.judge(snapshot, &mut report);
+        let (shared, own): (Vec<&Enabled>, Vec<&Enabled>) = of_kind.partition(|enabled| enabled.check.scope == Scope::Shared);
+        own.into_iter().for_each(|enabled| enabled.judge(snapshot, &mut report));
+        if !shared.is_empty() {
+            judge_shared(&shared, snapshot, &mut report);
         }
         report
+    }
+}
+
+/// Judges what the servers of a database have in common by its primary, which is asked for once.
+fn judge_shared(checks: &[&Enabled], database: &Snapshot, report: &mut Report) {
+    match primary(database) {
+        Ok(primary) => checks.iter().for_each(|enabled| enabled.judge(&primary, report)),
+        Err(reason) => {
+            let concerned = checks.iter().filter(|enabled| enabled.gradings.selection.may_take(&[&database.subject().labels]));
+            concerned.for_each(|enabled| report.skip(enabled.check.id, Vec::new(), reason.clone()));
+        }
     }
 }
 
@@ -79,8 +94,10 @@ impl Enabled {
     }
 
     fn judge(&self, snapshot: &Snapshot, report: &mut Report) {
-        let observed = self.check.needs.iter().try_for_each(|need| readable(snapshot, need));
-        match observed.and_then(|()| (self.check.observe)(snapshot)) {
+        if !self.gradings.selection.may_take(&[&snapshot.subject().labels]) {
+            return;
+        }
+        match self.observe(snapshot) {
             Err(reason) => report.skip(self.check.id, Vec::new(), reason),
             Ok(observations) => {
                 for observation in observations {
@@ -88,6 +105,15 @@ impl Enabled {
                 }
             }
         }
+    }
+
+    /// A server in another role than the check's has nothing to observe.
+    fn observe(&self, snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+        if !self.check.scope.takes(snapshot)? {
+            return Ok(Vec::new());
+        }
+        self.check.needs.iter().try_for_each(|need| readable(snapshot, need))?;
+        (self.check.observe)(snapshot)
     }
 
     fn judge_one(&self, snapshot: &Snapshot, observation: Observation, report: &mut Report) {
@@ -106,7 +132,12 @@ impl Enabled {
         let grading = self.gradings.for_labels(&every_label).at_most(severity_max);
         let Some(grade) = grading.grade(value) else { return };
         let case = Case { snapshot, labels: &labels, value, severity: grade.severity, row };
-        let Explanation { title, detail, cause, fix, evidence } = (self.check.explain)(&case);
+        let Explanation { title, detail, cause, fix, evidence: mut lines } = (self.check.explain)(&case);
+        if self.check.scope == Scope::Shared {
+            // The alert has no label of a server, and its fix needs one.
+            lines.push(evidence("primary", &snapshot.subject().id));
+        }
+        let [title, detail, cause, fix] = [title, detail, cause, fix].map(one_line);
         let mut finding = Finding::new(self.check.id, grade.severity, title)
             .strength(grade.strength)
             .labels(labels)
@@ -115,7 +146,7 @@ impl Enabled {
             .detail(detail)
             .cause(cause)
             .fix(fix);
-        finding.evidence = evidence;
+        finding.evidence = lines;
         if let Some((raise_at, clear_at)) = grade.thresholds {
             finding = finding.thresholds(raise_at, clear_at);
         }
@@ -123,8 +154,12 @@ impl Enabled {
     }
 }
 
-/// Names of metrics begin with those of the agent or of its process; any other is a table's.
+/// Names of metrics begin with those of the agent or of its process; any other is a table's. What the servers of a database have is read
+/// from each of them by the check itself.
 fn readable(snapshot: &Snapshot, need: &str) -> Result<(), SkipReason> {
+    if snapshot.subject().kind == DATABASE && need.starts_with("pharos_postgres_") {
+        return Ok(());
+    }
     if need.starts_with("pharos_") || need.starts_with("process_") {
         return snapshot.readable(need);
     }
@@ -150,6 +185,7 @@ mod tests {
             id: "server-down",
             summary: "the server does not answer",
             category: "availability",
+            scope: Scope::Each,
             labels: &[],
             needs: &["pharos_redis_up"],
             hold_off: Duration::from_secs(5),
@@ -162,6 +198,7 @@ mod tests {
             id: "clients-used",
             summary: "few clients more can connect",
             category: "connections",
+            scope: Scope::Each,
             labels: &["user"],
             needs: &["pharos_redis_clients_used_ratio"],
             hold_off: Duration::from_secs(60),

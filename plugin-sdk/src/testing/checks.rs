@@ -4,16 +4,26 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::Facts;
-use crate::checks::{Family, Settings};
+use crate::checks::{Family, Scope, Settings};
 use crate::{AlertRule, Finding, Plugin, Report};
 
-/// Everything one check of a plugin says about these facts; the others are turned off.
+/// Everything one check of a plugin says about these facts; the others are turned off. Facts of a server are those of the one that the
+/// check judges: a primary, a standby, or the primary of a database.
 #[track_caller]
 pub fn judge<P: Plugin<Settings = Settings> + AlertRule>(families: &[Family], check: &str, facts: &Facts) -> Report {
     let others = Family::all(families).filter(|other| other.id != check);
     let off: Vec<_> = others.map(|other| format!(r#""{}":{{"enabled":false}}"#, other.id)).collect();
     let settings = crate::settings::parse(&format!(r#"{{"checks":{{{}}}}}"#, off.join(","))).expect("well-formed");
     let plugin = P::new(settings).expect("every id exists");
+    let of_check = families.iter().find(|family| family.checks.iter().any(|one| one.id == check)).expect("the check exists");
+    let judged = Family::all(families).find(|one| one.id == check).expect("the check exists");
+    let facts = match judged.scope {
+        Scope::Each if of_check.subject_kind == "database" && facts.is_of_server() => facts.clone().of_database(),
+        Scope::Each => facts.clone(),
+        Scope::Primary => facts.clone().in_recovery(false),
+        Scope::Standby => facts.clone().in_recovery(true),
+        Scope::Shared => facts.clone().of_database(),
+    };
     plugin.evaluate(&facts.snapshot()).expect("judging cannot fail")
 }
 

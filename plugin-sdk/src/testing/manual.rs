@@ -54,13 +54,16 @@ fn tables(families: &[Family]) -> String {
     let mut text =
         "A value that reaches a threshold is past it. Where a severity says \"yes\", the check asks yes or no. `only`, `except` and\n\
                     `overrides` choose by the labels of the subject and those in the last column.\n\n\
-                    | check | what is wrong | info | warning | critical | clear | for | labels |\n|---|---|---|---|---|---|---|---|\n"
+                    | check | what is wrong | info | warning | critical | clear | for | judged | labels |\n|---|---|---|---|---|---|---|---|---|\n"
             .to_owned();
-    for check in Family::all(families) {
-        let [info, warning, critical, clear] = levels(check.grading);
-        let (id, summary, hold_off, labels) = (check.id, check.summary, duration(check.hold_off), check.labels.join(", "));
-        writeln!(text, "| `{id}` | {summary} | {info} | {warning} | {critical} | {clear} | {hold_off} | {labels} |")
-            .expect("a string takes all");
+    for Family { subject_kind, checks } in families {
+        for check in *checks {
+            let [info, warning, critical, clear] = levels(check.grading);
+            let (id, summary, hold_off, labels) = (check.id, check.summary, duration(check.hold_off), check.labels.join(", "));
+            let judged = check.scope.as_str(subject_kind);
+            writeln!(text, "| `{id}` | {summary} | {info} | {warning} | {critical} | {clear} | {hold_off} | {judged} | {labels} |")
+                .expect("a string takes all");
+        }
     }
     text.push_str(
         "\n## Causes and fixes\n\nAs an alert tells them where it knows nothing more; with names in the place of the labels.\n\n",

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, each_value, evidence};
+use pharos_plugin::checks::{
+    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_increase, each_value, evidence,
+};
 use pharos_plugin::{Reading, Severity, SkipReason, Snapshot, text};
 
 const COLLECT_UP: &str = "pharos_collect_up";
@@ -21,6 +23,7 @@ pub const CHECKS: &[Check] = &[
         id: "collector-failing",
         summary: "facts of a server cannot be read",
         category: "collection",
+        scope: Scope::Each,
         labels: &["server", "collector"],
         needs: &[COLLECT_UP],
         hold_off: Duration::from_mins(10),
@@ -33,6 +36,7 @@ pub const CHECKS: &[Check] = &[
         id: "agent-overloaded",
         summary: "snapshots are dropped because judgement is late",
         category: "load",
+        scope: Scope::Each,
         labels: &["server", "collector"],
         needs: &[SKIPPED],
         hold_off: Duration::ZERO,
@@ -45,6 +49,7 @@ pub const CHECKS: &[Check] = &[
         id: "own-limit",
         summary: "the agent's own system gives it no connections",
         category: "load",
+        scope: Scope::Each,
         labels: &["part"],
         needs: &[OWN_LIMIT],
         hold_off: Duration::ZERO,
@@ -57,6 +62,7 @@ pub const CHECKS: &[Check] = &[
         id: "clock-stepped",
         summary: "the wall clock was set",
         category: "clock",
+        scope: Scope::Each,
         labels: &[],
         needs: &[CLOCK_STEP],
         hold_off: Duration::ZERO,

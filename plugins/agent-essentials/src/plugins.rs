@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value};
 use pharos_plugin::{Severity, SkipReason, Snapshot};
 
 use crate::label;
@@ -17,6 +17,7 @@ pub const CHECKS: &[Check] = &[
         id: "plugin-not-serving",
         summary: "a plugin does not serve",
         category: "plugins",
+        scope: Scope::Each,
         labels: &["plugin_id"],
         needs: &[STATE],
         // The first pauses of one that failed are shorter.
@@ -30,6 +31,7 @@ pub const CHECKS: &[Check] = &[
         id: "plugin-refused",
         summary: "a plugin file was refused; the version before serves",
         category: "plugins",
+        scope: Scope::Each,
         labels: &["plugin_id"],
         needs: &[STATE],
         hold_off: Duration::ZERO,
@@ -42,6 +44,7 @@ pub const CHECKS: &[Check] = &[
         id: "plugin-settings-ignored",
         summary: "a plugin leaves wrong settings out",
         category: "plugins",
+        scope: Scope::Each,
         labels: &["plugin_id"],
         needs: &[STATE],
         hold_off: Duration::ZERO,
@@ -54,6 +57,7 @@ pub const CHECKS: &[Check] = &[
         id: "rule-never-matches",
         summary: "a rule has never seen anything",
         category: "plugins",
+        scope: Scope::Each,
         labels: &["plugin_id", "rule_id"],
         needs: &[NEVER_MATCHED],
         // The time is gathered before.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, each_value, evidence};
+use pharos_plugin::checks::{
+    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_increase, each_value, evidence,
+};
 use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, text};
 
 use crate::label;
@@ -18,6 +20,7 @@ pub const CHECKS: &[Check] = &[
         id: "receiver-failing",
         summary: "a receiver is not reached",
         category: "delivery",
+        scope: Scope::Each,
         labels: &["receiver"],
         needs: &[BREAKER],
         // One that is restarted is away for less.
@@ -31,6 +34,7 @@ pub const CHECKS: &[Check] = &[
         id: "receiver-gone",
         summary: "a receiver said that it is gone for good",
         category: "delivery",
+        scope: Scope::Each,
         labels: &["receiver"],
         needs: &[BREAKER],
         hold_off: Duration::ZERO,
@@ -43,6 +47,7 @@ pub const CHECKS: &[Check] = &[
         id: "dead-letters",
         summary: "notifications were given up",
         category: "delivery",
+        scope: Scope::Each,
         labels: &["receiver"],
         needs: &[DEAD],
         hold_off: Duration::ZERO,
@@ -56,6 +61,7 @@ pub const CHECKS: &[Check] = &[
         id: "notifications-late",
         summary: "a notification has waited long",
         category: "delivery",
+        scope: Scope::Each,
         labels: &["receiver"],
         needs: &[OLDEST],
         // The age itself is the delay.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope};
 use pharos_plugin::{Severity, SkipReason, Snapshot};
 
 use crate::label;
@@ -15,6 +15,7 @@ pub const CHECKS: &[Check] = &[
         id: "store-damaged",
         summary: "a damaged state store was set aside",
         category: "state",
+        scope: Scope::Each,
         labels: &["store"],
         needs: &[DAMAGED],
         hold_off: Duration::ZERO,
@@ -27,6 +28,7 @@ pub const CHECKS: &[Check] = &[
         id: "store-degraded",
         summary: "the state store cannot keep everything",
         category: "state",
+        scope: Scope::Each,
         labels: &["store"],
         needs: &[DEGRADED],
         hold_off: Duration::ZERO,

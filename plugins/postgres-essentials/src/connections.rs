@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{
-    Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_rate, each_value, each_zero, evidence, top,
+    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_rate, each_value, each_zero, evidence, top,
 };
 use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, Table, sql, text};
+
+use crate::limits::{OwnRole, own_role};
 
 const UP: &str = "pharos_postgres_up";
 const ACCEPTING: &str = "pharos_postgres_accepting_connections";
@@ -15,6 +17,8 @@ const CONNECTIONS_USED: &str = "pharos_postgres_connections_used_ratio";
 const IDLE_IN_TRANSACTION_AGE: &str = "pharos_postgres_idle_in_transaction_age_max_seconds";
 const TRANSACTION_AGE: &str = "pharos_postgres_transaction_age_max_seconds";
 const XMIN_AGE: &str = "pharos_postgres_xmin_age_max_transactions";
+/// The agent's word for a server, role or database that has no session left.
+const FULL: &str = "too-many-connections";
 const SESSIONS_ABANDONED: &str = "pharos_postgres_sessions_abandoned_total";
 
 pub const CHECKS: &[Check] = &[
@@ -22,6 +26,7 @@ pub const CHECKS: &[Check] = &[
         id: "server-down",
         summary: "the server does not answer",
         category: "availability",
+        scope: Scope::Each,
         labels: &[],
         needs: &[UP],
         // A second look: one lost packet is not an outage.
@@ -35,18 +40,20 @@ pub const CHECKS: &[Check] = &[
         id: "not-accepting-connections",
         summary: "open sessions go on, but new ones are refused",
         category: "availability",
+        scope: Scope::Each,
         labels: &[],
         needs: &[ACCEPTING],
         hold_off: Duration::from_secs(15),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
-        observe: |snapshot| each_zero(snapshot, ACCEPTING),
+        observe: refused,
         explain: not_accepting,
     },
     Check {
         id: "connections-used",
         summary: "few connections are left",
         category: "connections",
+        scope: Scope::Each,
         labels: &[],
         needs: &[CONNECTIONS_USED],
         hold_off: Duration::from_mins(1),
@@ -59,6 +66,7 @@ pub const CHECKS: &[Check] = &[
         id: "idle-in-transaction",
         summary: "a session sits idle with its transaction open",
         category: "connections",
+        scope: Scope::Each,
         labels: &[],
         needs: &[IDLE_IN_TRANSACTION_AGE],
         // The age itself is the delay.
@@ -72,6 +80,7 @@ pub const CHECKS: &[Check] = &[
         id: "long-transaction",
         summary: "a transaction has been open for long",
         category: "connections",
+        scope: Scope::Each,
         labels: &[],
         needs: &[TRANSACTION_AGE],
         hold_off: Duration::ZERO,
@@ -84,6 +93,7 @@ pub const CHECKS: &[Check] = &[
         id: "sessions-abandoned",
         summary: "clients vanish without closing their sessions",
         category: "connections",
+        scope: Scope::Each,
         labels: &["datname"],
         needs: &[SESSIONS_ABANDONED],
         hold_off: Duration::from_mins(5),
@@ -113,17 +123,111 @@ fn server_down(case: &Case) -> Explanation {
     }
 }
 
+/// Why a new session was refused: whose trouble it is, and what ends it.
+struct Refusal {
+    /// As the agent names it; empty where it does not say.
+    reason: String,
+    /// The server's own words, with what they mean.
+    why: Option<String>,
+    /// The agent's role, where that has a limit of sessions.
+    own_role: Option<OwnRole>,
+}
+
+impl Refusal {
+    fn of(snapshot: &Snapshot) -> Self {
+        let table = snapshot.table("refusal");
+        let cell = |column: &str| table.as_ref().and_then(|table| table.text(column, 0));
+        let reason = cell("reason").unwrap_or_default();
+        Self { reason, why: cell("why"), own_role: own_role(snapshot) }
+    }
+
+    /// Whether it is the limit of the agent's own role. Before the server says which limit it is, the role's own tells.
+    fn is_own_limit(&self) -> bool {
+        self.reason == "role-limit" || self.reason == FULL && self.own_role.as_ref().is_some_and(OwnRole::is_short)
+    }
+
+    /// Where others are let in, nobody is waiting but Pharos.
+    fn severity_max(&self) -> Severity {
+        match self.reason.as_str() {
+            _ if self.is_own_limit() => Severity::Info,
+            "authentication" | "pg-hba" | "password" | "privilege" | "datname" | "datname-invalid" | "tls" | "setting" | "encoding" => {
+                Severity::Warning
+            }
+            _ => Severity::Critical,
+        }
+    }
+
+    fn cause(&self) -> String {
+        let cause = match self.reason.as_str() {
+            _ if self.is_own_limit() => {
+                "The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in."
+            }
+            FULL => "All connections of the server that ordinary roles may have are taken.",
+            "datname-limit" => "All connections are taken that the CONNECTION LIMIT of the database in the URL of Pharos allows.",
+            "starting" => "The server is starting or recovers.",
+            "stopping" => "The server is shutting down, and waits for the sessions that are left.",
+            "authentication" | "password" => "The server does not take the role of Pharos with the password that Pharos has.",
+            "pg-hba" => "pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.",
+            "privilege" => "The role of Pharos may no longer connect to the database in its URL.",
+            "datname" | "datname-invalid" => "The database in the URL of Pharos takes no sessions, or is gone.",
+            "tls" => "The encrypted session could not be begun: the certificate, or what Pharos asks of it, has changed.",
+            "setting" => "A setting that is preset for the sessions of Pharos is one that the server does not take.",
+            "encoding" => "A text that the session begins with is not in the encoding that the server says.",
+            "" | "unreachable" | "timeout" => "The server does not answer new sessions: it hangs, or its host or the network does.",
+            _ => "The server refuses the session; the detail has its own words.",
+        };
+        cause.to_owned()
+    }
+
+    fn fix(&self) -> String {
+        if self.is_own_limit() {
+            let fix = self.own_role.as_ref().map_or_else(|| "`ALTER ROLE ... CONNECTION LIMIT 3`".to_owned(), OwnRole::fix);
+            return format!("Pharos needs two sessions. On the primary, for its role: {fix}.");
+        }
+        let fix = match self.reason.as_str() {
+            FULL | "datname-limit" => {
+                "See who holds them: `SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = \
+                 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one \
+                 application that are idle: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = \
+                 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server."
+            }
+            "starting" => "Wait for it: the server's log says how far the recovery is.",
+            "stopping" => "If nobody stopped it on purpose, ask who did; it is down once the last session has left.",
+            "authentication" | "password" => {
+                "Give Pharos the password that holds: `password_file` or `password_env`, which is read anew for each session. The role must \
+                 exist and have LOGIN."
+            }
+            "pg-hba" => {
+                "See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for the role of Pharos \
+                 before it, then `SELECT pg_reload_conf();`."
+            }
+            "privilege" => "As superuser: `GRANT CONNECT ON DATABASE` to the role of Pharos; `pharos doctor` writes the statement.",
+            "datname" | "datname-invalid" => {
+                "Name a database that takes sessions in the URL of Pharos, or `ALTER DATABASE ... ALLOW_CONNECTIONS true`."
+            }
+            "tls" => "See `tls.mode` and `tls.ca` of the database in the config, and the certificate that the server has now.",
+            "setting" => "`SELECT * FROM pg_db_role_setting;` has what is preset by `ALTER ROLE ... SET` and `ALTER DATABASE ... SET`.",
+            _ => "On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log.",
+        };
+        fix.to_owned()
+    }
+}
+
+fn refused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let severity_max = Refusal::of(snapshot).severity_max();
+    Ok(each_zero(snapshot, ACCEPTING)?.into_iter().map(|refused| refused.at_most(severity_max)).collect())
+}
+
 fn not_accepting(case: &Case) -> Explanation {
     let used = case.related(CONNECTIONS_USED).map(|used| evidence("connections used", text::percent(used)));
-    let refusal = case.snapshot.table("refusal").and_then(|table| table.texts("why").into_iter().next().flatten());
-    let why = refusal.map(|why| format!(": {why}")).unwrap_or_default();
+    let refusal = Refusal::of(case.snapshot);
+    let is_of_pharos = refusal.severity_max() != Severity::Critical;
+    let why = refusal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     Explanation {
-        title: "new sessions are refused".to_owned(),
+        title: if is_of_pharos { "Pharos is refused a new session" } else { "new sessions are refused" }.to_owned(),
         detail: format!("The probe could not open a new session, while the monitoring session opened earlier still works{why}."),
-        cause: "All connections are taken, the server is starting or shutting down, or pg_hba.conf has changed.".to_owned(),
-        fix: "Free connections: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND state_change < \
-              now() - interval '10 min';` then put a pool between the application and the server."
-            .to_owned(),
+        cause: refusal.cause(),
+        fix: refusal.fix(),
         evidence: used.into_iter().collect(),
     }
 }

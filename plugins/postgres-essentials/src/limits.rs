@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value, evidence};
-use pharos_plugin::{SkipReason, Snapshot, sql, text};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value, evidence, label};
+use pharos_plugin::{Severity, SkipReason, Snapshot, sql, text};
 
 const ROLE_USED: &str = "pharos_postgres_role_connections_used_ratio";
 const ROLE_LIMIT: &str = "pharos_postgres_role_connections_limit";
@@ -16,18 +16,33 @@ pub const CHECKS: &[Check] = &[
         id: "role-connections-used",
         summary: "a role has few connections left of its own limit",
         category: "connections",
+        scope: Scope::Each,
         labels: &["user"],
         needs: &[ROLE_USED],
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(2),
         grading: Grading::rising(0.8, 0.95, 0.7),
-        observe: |snapshot| each_value(snapshot, ROLE_USED),
+        observe: roles_of_others,
         explain: role_connections_used,
+    },
+    Check {
+        id: "own-role-limited",
+        summary: "the role that Pharos uses may have too few sessions",
+        category: "connections",
+        scope: Scope::Shared,
+        labels: &["user"],
+        needs: &[ROLE_LIMIT, "own_role"],
+        hold_off: Duration::from_mins(2),
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::Fact(Severity::Info),
+        observe: |snapshot| Ok(own_role(snapshot).filter(OwnRole::is_short).map(OwnRole::observation).into_iter().collect()),
+        explain: own_role_limited,
     },
     Check {
         id: "datname-connections-used",
         summary: "a database has few connections left of its own limit",
         category: "connections",
+        scope: Scope::Each,
         labels: &["datname"],
         needs: &[DATNAME_USED],
         hold_off: Duration::from_mins(1),
@@ -40,6 +55,7 @@ pub const CHECKS: &[Check] = &[
         id: "sessions-unencrypted",
         summary: "sessions come over the network without TLS",
         category: "security",
+        scope: Scope::Each,
         labels: &[],
         needs: &[ENCRYPTED],
         hold_off: Duration::from_mins(5),
@@ -49,6 +65,65 @@ pub const CHECKS: &[Check] = &[
         explain: sessions_unencrypted,
     },
 ];
+
+/// The sessions that Pharos may have at once on a server.
+const OWN_SESSIONS: f64 = 2.0;
+
+/// The role that Pharos uses, where it has a limit of sessions.
+pub struct OwnRole {
+    pub user: String,
+    limit: f64,
+    sessions: f64,
+}
+
+pub fn own_role(snapshot: &Snapshot) -> Option<OwnRole> {
+    let table = snapshot.table("own_role").filter(|table| table.row_count() > 0)?;
+    let number = |column: &str| table.number(column, 0).unwrap_or_default();
+    Some(OwnRole { user: table.text("user", 0)?, limit: number("connections_limit"), sessions: number("connections") })
+}
+
+impl OwnRole {
+    /// Whether Pharos cannot always have both of its sessions: the limit is lower, or others use the role as well.
+    pub fn is_short(&self) -> bool {
+        self.limit < OWN_SESSIONS || (self.sessions >= self.limit && self.sessions > OWN_SESSIONS)
+    }
+
+    fn observation(self) -> Observation {
+        Observation::new(vec![label("user", self.user)], self.limit)
+    }
+
+    /// The statement that makes room for both sessions, beside those that there are.
+    pub fn fix(&self) -> String {
+        let enough = (self.sessions + OWN_SESSIONS).max(OWN_SESSIONS + 1.0);
+        format!("`ALTER ROLE {} CONNECTION LIMIT {enough};`", sql::identifier(&self.user))
+    }
+}
+
+/// What the agent's own role uses is no trouble of those who use the server.
+fn roles_of_others(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let own = own_role(snapshot).map(|own| label("user", own.user));
+    let mut roles = each_value(snapshot, ROLE_USED)?;
+    roles.retain(|role| !own.as_ref().is_some_and(|own| role.labels.contains(own)));
+    Ok(roles)
+}
+
+fn own_role_limited(case: &Case) -> Explanation {
+    let user = case.label("user");
+    let own = own_role(case.snapshot);
+    let fix = own.as_ref().map_or_else(|| format!("`ALTER ROLE {} CONNECTION LIMIT 3;`", sql::identifier(user)), OwnRole::fix);
+    let shared = own.as_ref().is_some_and(|own| own.sessions > OWN_SESSIONS);
+    Explanation {
+        title: format!("role {user}, which Pharos uses, has too few sessions"),
+        detail: format!(
+            "Role {user} may have {} at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the \
+             server accepts sessions. Without the second, databases are not watched. Other roles are not concerned.",
+            text::counted(case.value, "session", "sessions")
+        ),
+        cause: if shared { "Others use the role of Pharos as well." } else { "The role has a CONNECTION LIMIT below two." }.to_owned(),
+        fix: if shared { format!("Give them a role of their own, or: {fix}.") } else { format!("On the primary: {fix}.") },
+        evidence: own.map(|own| evidence("sessions of the role", text::count(own.sessions))).into_iter().collect(),
+    }
+}
 
 fn in_clear_over_the_network(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let sessions = snapshot.values(ENCRYPTED)?;

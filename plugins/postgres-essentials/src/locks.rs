@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Thresholds, each_increase, each_value, evidence, top};
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Scope, Thresholds, each_increase, each_value, evidence, top};
 use pharos_plugin::{Label, Reading, Snapshot, Table, sql, text};
 
 use crate::wal::setting;
@@ -21,6 +21,7 @@ pub const CHECKS: &[Check] = &[
         id: "lock-wait",
         summary: "a session waits long for a lock",
         category: "locks",
+        scope: Scope::Each,
         labels: &[],
         needs: &[WAIT_AGE],
         // The age itself is the delay.
@@ -34,6 +35,7 @@ pub const CHECKS: &[Check] = &[
         id: "lock-pile-up",
         summary: "many sessions wait for locks",
         category: "locks",
+        scope: Scope::Each,
         labels: &[],
         needs: &[WAITERS],
         // Short queues form and dissolve all the time.
@@ -47,6 +49,7 @@ pub const CHECKS: &[Check] = &[
         id: "deadlocks",
         summary: "transactions deadlock",
         category: "locks",
+        scope: Scope::Each,
         labels: &["datname"],
         needs: &[DEADLOCKS],
         hold_off: Duration::ZERO,
@@ -59,6 +62,7 @@ pub const CHECKS: &[Check] = &[
         id: "lock-table-filling",
         summary: "the table of locks is nearly full",
         category: "locks",
+        scope: Scope::Each,
         labels: &[],
         needs: &[LOCK_TABLE_USED],
         hold_off: Duration::from_secs(30),
@@ -71,6 +75,7 @@ pub const CHECKS: &[Check] = &[
         id: "prepared-transaction-forgotten",
         summary: "a prepared transaction is neither committed nor rolled back",
         category: "locks",
+        scope: Scope::Shared,
         labels: &[],
         needs: &[PREPARED_AGE],
         // The age itself is the delay.

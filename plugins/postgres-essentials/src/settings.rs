@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase, each_value, each_zero, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_increase, each_value, each_zero, evidence};
 use pharos_plugin::{Label, Row, Severity, SkipReason, Snapshot, civil_date, sql, text};
 
 const SETTING: &str = "pharos_postgres_setting";
@@ -20,6 +20,7 @@ pub const CHECKS: &[Check] = &[
         id: "fsync-off",
         summary: "a crash may destroy the cluster",
         category: "storage",
+        scope: Scope::Each,
         labels: &[],
         needs: &[SETTING],
         hold_off: Duration::ZERO,
@@ -32,6 +33,7 @@ pub const CHECKS: &[Check] = &[
         id: "full-page-writes-off",
         summary: "a crash may tear pages",
         category: "storage",
+        scope: Scope::Primary,
         labels: &[],
         needs: &[SETTING],
         hold_off: Duration::ZERO,
@@ -44,6 +46,7 @@ pub const CHECKS: &[Check] = &[
         id: "autovacuum-off",
         summary: "nobody vacuums",
         category: "maintenance",
+        scope: Scope::Primary,
         labels: &[],
         needs: &[AUTOVACUUM],
         hold_off: Duration::from_mins(5),
@@ -56,6 +59,7 @@ pub const CHECKS: &[Check] = &[
         id: "track-counts-off",
         summary: "autovacuum does not learn what there is to do",
         category: "maintenance",
+        scope: Scope::Primary,
         labels: &[],
         needs: &[TRACK_COUNTS],
         hold_off: Duration::from_mins(5),
@@ -68,6 +72,7 @@ pub const CHECKS: &[Check] = &[
         id: "settings-pending-restart",
         summary: "settings wait for a restart",
         category: "settings",
+        scope: Scope::Each,
         labels: &[],
         needs: &[PENDING_RESTART],
         hold_off: Duration::from_mins(15),
@@ -80,6 +85,7 @@ pub const CHECKS: &[Check] = &[
         id: "settings-changed",
         summary: "settings are no longer what they were",
         category: "settings",
+        scope: Scope::Each,
         labels: &[],
         needs: &[CHANGES],
         hold_off: Duration::ZERO,
@@ -92,6 +98,7 @@ pub const CHECKS: &[Check] = &[
         id: "extensions-outdated",
         summary: "extensions are older than their files",
         category: "settings",
+        scope: Scope::Shared,
         labels: &["datname"],
         needs: &[EXTENSIONS_OUTDATED],
         hold_off: Duration::ZERO,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, evidence};
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_increase, evidence};
 use pharos_plugin::{Row, SkipReason, Snapshot, sql, text};
 
 const MEAN_TIME: &str = "pharos_postgres_statement_mean_time_seconds";
@@ -21,6 +21,7 @@ pub const CHECKS: &[Check] = &[
         id: "statement-slow",
         summary: "a statement takes long on average",
         category: "performance",
+        scope: Scope::Each,
         labels: &["datname", "user", "fingerprint", "toplevel"],
         needs: &[MEAN_TIME, CALLS],
         hold_off: Duration::from_mins(5),
@@ -33,6 +34,7 @@ pub const CHECKS: &[Check] = &[
         id: "statement-evictions",
         summary: "pg_stat_statements forgets statements",
         category: "performance",
+        scope: Scope::Each,
         labels: &[],
         needs: &[EVICTIONS],
         hold_off: Duration::ZERO,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_rate, each_value, each_zero, top};
+use pharos_plugin::checks::{
+    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_rate, each_value, each_zero, top,
+};
 use pharos_plugin::{Reading, Severity, SkipReason, Snapshot, text};
 
 const BLOCKS_HIT: &str = "pharos_postgres_blocks_hit_total";
@@ -24,6 +26,7 @@ pub const CHECKS: &[Check] = &[
         id: "cache-hit-low",
         summary: "many blocks are read from outside shared buffers",
         category: "performance",
+        scope: Scope::Each,
         labels: &["datname"],
         needs: &[BLOCKS_HIT, BLOCKS_READ],
         // A cold start and a nightly dump pass.
@@ -37,6 +40,7 @@ pub const CHECKS: &[Check] = &[
         id: "checksum-failure",
         summary: "data pages are corrupt",
         category: "storage",
+        scope: Scope::Each,
         labels: &["datname"],
         needs: &[CHECKSUM_FAILURES],
         hold_off: Duration::ZERO,
@@ -49,6 +53,7 @@ pub const CHECKS: &[Check] = &[
         id: "temp-file-spill",
         summary: "statements spill to temporary files",
         category: "performance",
+        scope: Scope::Each,
         labels: &["datname"],
         needs: &[TEMP_BYTES],
         hold_off: Duration::from_mins(5),
@@ -61,6 +66,7 @@ pub const CHECKS: &[Check] = &[
         id: "temporary-files-large",
         summary: "temporary files take much of the disk",
         category: "storage",
+        scope: Scope::Each,
         labels: &[],
         needs: &[TEMPORARY_FILES],
         hold_off: Duration::ZERO,
@@ -73,6 +79,7 @@ pub const CHECKS: &[Check] = &[
         id: "checksums-off",
         summary: "data pages have no checksums",
         category: "storage",
+        scope: Scope::Shared,
         labels: &[],
         needs: &[CHECKSUMS_ENABLED],
         hold_off: Duration::ZERO,

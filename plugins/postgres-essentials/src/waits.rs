@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_rate, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_rate, evidence};
 use pharos_plugin::{Label, SkipReason, Snapshot, text};
 
 const WAIT_SECONDS: &str = "pharos_postgres_wait_seconds_total";
@@ -21,6 +21,7 @@ pub const CHECKS: &[Check] = &[Check {
     id: "wait-dominates",
     summary: "active sessions wait for one thing most of the time",
     category: "performance",
+    scope: Scope::Each,
     labels: &["wait_event_type", "wait_event"],
     needs: &[WAIT_SECONDS, ACTIVE],
     hold_off: Duration::from_mins(5),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_value, evidence};
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_value, evidence};
 use pharos_plugin::{Row, SkipReason, Snapshot, sql, text};
 
 const CHECKPOINTS: &str = "pharos_postgres_checkpoints_total";
@@ -30,6 +30,7 @@ pub const CHECKS: &[Check] = &[
         id: "checkpoints-requested",
         summary: "checkpoints come because WAL is full, not because it is time",
         category: "wal",
+        scope: Scope::Primary,
         labels: &[],
         needs: &[CHECKPOINTS],
         hold_off: Duration::ZERO,
@@ -43,6 +44,7 @@ pub const CHECKS: &[Check] = &[
         id: "checkpoint-overdue",
         summary: "the last checkpoint is long ago, although there is something to write",
         category: "wal",
+        scope: Scope::Primary,
         labels: &[],
         needs: &[CHECKPOINT_AGE, CHECKPOINT_TIMEOUT, WAL_BYTES],
         hold_off: Duration::from_mins(2),
@@ -55,6 +57,7 @@ pub const CHECKS: &[Check] = &[
         id: "archive-failing",
         summary: "WAL is not archived",
         category: "wal",
+        scope: Scope::Each,
         labels: &[],
         needs: &[ARCHIVE_FAILING, ARCHIVE_FAILING_SECONDS],
         // One failed attempt is repeated at once.
@@ -68,6 +71,7 @@ pub const CHECKS: &[Check] = &[
         id: "wal-directory-large",
         summary: "WAL takes far more disk than its settings plan for",
         category: "wal",
+        scope: Scope::Each,
         labels: &[],
         needs: &[WAL_DIRECTORY, SETTING],
         hold_off: Duration::ZERO,

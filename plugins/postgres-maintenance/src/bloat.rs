@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, label, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, label, unvisited};
 use pharos_plugin::{Severity, SkipReason, Snapshot, Table, checks, sql, text};
 
 use crate::vacuum::{RELATION, TABLES, name_of};
@@ -29,6 +29,7 @@ pub const CHECKS: &[Check] = &[
         id: "table-bloat",
         summary: "a table takes far more space than its rows need",
         category: "storage",
+        scope: Scope::Shared,
         labels: &RELATION,
         needs: &[TABLES, "tables"],
         hold_off: Duration::from_mins(15),
@@ -41,6 +42,7 @@ pub const CHECKS: &[Check] = &[
         id: "index-bloat",
         summary: "an index takes far more space than its entries need",
         category: "storage",
+        scope: Scope::Shared,
         labels: &INDEX,
         needs: &[INDEXES, "indexes"],
         hold_off: Duration::from_mins(15),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, each_value, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Scope, each_value, evidence};
 use pharos_plugin::{Label, Snapshot, Table, sql, text};
 
 const HORIZON_AGE: &str = "pharos_postgres_horizon_age_transactions";
@@ -11,6 +11,7 @@ pub const CHECKS: &[Check] = &[Check {
     id: "vacuum-held-back",
     summary: "an old snapshot keeps vacuum from cleaning",
     category: "maintenance",
+    scope: Scope::Primary,
     labels: &["holder"],
     needs: &[HORIZON_AGE],
     hold_off: Duration::from_mins(10),

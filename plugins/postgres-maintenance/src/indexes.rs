@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, label, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, label, unvisited};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, sql, text};
 
 use crate::bloat::{INDEX, INDEXES};
@@ -20,6 +20,7 @@ pub const CHECKS: &[Check] = &[
         id: "index-invalid",
         summary: "an index is written and never read",
         category: "schema",
+        scope: Scope::Shared,
         labels: &INDEX,
         needs: &[INDEXES, "index_facts"],
         hold_off: Duration::from_mins(15),
@@ -32,6 +33,7 @@ pub const CHECKS: &[Check] = &[
         id: "index-duplicate",
         summary: "an index is the same as another one",
         category: "schema",
+        scope: Scope::Shared,
         labels: &INDEX,
         needs: &[INDEXES, "index_facts"],
         hold_off: Duration::ZERO,
@@ -44,6 +46,7 @@ pub const CHECKS: &[Check] = &[
         id: "index-redundant",
         summary: "another index does what an index does, and more",
         category: "schema",
+        scope: Scope::Shared,
         labels: &INDEX,
         needs: &[INDEXES, "index_facts"],
         hold_off: Duration::ZERO,
@@ -59,6 +62,7 @@ pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     id: "index-unused",
     summary: "no server uses an index",
     category: "schema",
+    scope: Scope::Each,
     labels: &INDEX,
     needs: &[UNUSED, "unused_indexes"],
     hold_off: Duration::ZERO,

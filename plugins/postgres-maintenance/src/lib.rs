@@ -15,7 +15,7 @@ mod wraparound;
 use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [Family; 9] = [
+static FAMILIES: [Family; 10] = [
     Family::of("postgres", wraparound::CHECKS),
     Family::of("postgres", vacuum::CHECKS),
     Family::of("postgres", horizon::CHECKS),
@@ -24,6 +24,7 @@ static FAMILIES: [Family; 9] = [
     Family::of("database", indexes::CHECKS_OF_ALL_MEMBERS),
     Family::of("postgres", schema::CHECKS),
     Family::of("postgres", sequences::CHECKS),
+    Family::of("database", visits::CHECKS_OF_ALL_MEMBERS),
     Family::of("postgres", visits::CHECKS),
 ];
 

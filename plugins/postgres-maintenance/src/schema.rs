@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, unvisited};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
 use crate::bloat::INDEXES;
@@ -15,6 +15,7 @@ pub const CHECKS: &[Check] = &[
         id: "foreign-key-without-index",
         summary: "deletes have to search a whole table for who refers to them",
         category: "schema",
+        scope: Scope::Shared,
         labels: &["datname", "schema", "relation", "name"],
         needs: &[INDEXES, "schema_facts"],
         hold_off: Duration::ZERO,
@@ -27,6 +28,7 @@ pub const CHECKS: &[Check] = &[
         id: "no-primary-key",
         summary: "rows of a table cannot be told apart",
         category: "schema",
+        scope: Scope::Shared,
         labels: &RELATION,
         needs: &[INDEXES, "schema_facts"],
         hold_off: Duration::ZERO,
@@ -39,6 +41,7 @@ pub const CHECKS: &[Check] = &[
         id: "sequential-scans",
         summary: "a large table is mostly read as a whole",
         category: "performance",
+        scope: Scope::Shared,
         labels: &RELATION,
         needs: &[INDEXES, "schema_facts"],
         hold_off: Duration::ZERO,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, unvisited};
 use pharos_plugin::{SkipReason, Snapshot, sql, text};
 
 const SEQUENCES: &str = "pharos_postgres_sequences";
@@ -12,6 +12,7 @@ pub const CHECKS: &[Check] = &[Check {
     id: "sequence-exhausted",
     summary: "a sequence has few numbers left",
     category: "schema",
+    scope: Scope::Shared,
     labels: &SEQUENCE,
     needs: &[SEQUENCES, "sequences"],
     hold_off: Duration::ZERO,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_row, evidence, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, unvisited};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
 use crate::cause::{self, Cause, Subject};
@@ -28,6 +28,7 @@ pub const CHECKS: &[Check] = &[
         id: "vacuum-pressure",
         summary: "a table has far more dead rows than vacuum should let it have",
         category: "maintenance",
+        scope: Scope::Shared,
         labels: &RELATION,
         needs: &[TABLES, "tables"],
         // Three readings of tables.
@@ -41,6 +42,7 @@ pub const CHECKS: &[Check] = &[
         id: "statistics-stale",
         summary: "the planner's statistics of a table are old",
         category: "maintenance",
+        scope: Scope::Shared,
         labels: &RELATION,
         needs: &[TABLES, "tables"],
         hold_off: Duration::from_mins(30),
@@ -53,6 +55,7 @@ pub const CHECKS: &[Check] = &[
         id: "autovacuum-saturated",
         summary: "all autovacuum workers are busy for long",
         category: "maintenance",
+        scope: Scope::Primary,
         labels: &[],
         needs: &[WORKERS, WORKERS_MAX],
         hold_off: Duration::from_mins(30),
@@ -65,6 +68,7 @@ pub const CHECKS: &[Check] = &[
         id: "autovacuum-disabled",
         summary: "a large table is left out of autovacuum",
         category: "maintenance",
+        scope: Scope::Shared,
         labels: &RELATION,
         needs: &[TABLES, "tables"],
         hold_off: Duration::ZERO,

@@ -1,42 +1,48 @@
 //! What nobody could look at, since no alert must be taken for calm.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_zero, evidence, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_zero, evidence, label, unvisited};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
 use crate::vacuum::{RELATION, TABLES, name_of};
 
+const MEMBERS: &str = "pharos_database_members";
+const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
+/// Reasons beyond these rarely differ.
+const FAILURES_TOLD_MAX: usize = 6;
 const VISITED: &str = "pharos_postgres_datname_visited";
 
-pub const CHECKS: &[Check] = &[
-    Check {
-        id: "datname-not-visited",
-        summary: "tables and indexes of a database cannot be watched",
-        category: "maintenance",
-        labels: &["datname"],
-        needs: &[VISITED],
-        hold_off: Duration::from_mins(15),
-        keep_firing: Duration::ZERO,
-        grading: Grading::Fact(Severity::Info),
-        observe: |snapshot| each_zero(snapshot, VISITED),
-        explain: datname_not_visited,
-    },
-    Check {
-        id: "relation-locked",
-        summary: "a table is locked for so long that it cannot be read",
-        category: "locks",
-        labels: &RELATION,
-        needs: &[TABLES, "locked_relations"],
-        // It was locked at two visits.
-        hold_off: Duration::from_mins(6),
-        keep_firing: Duration::ZERO,
-        grading: Grading::Fact(Severity::Info),
-        observe: locked_relations,
-        explain: relation_locked,
-    },
-];
+/// What is asked of all servers of a database: each is visited, and one that could not be leaves its share unknown.
+pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
+    id: "datname-not-visited",
+    summary: "tables and indexes of a database cannot be watched",
+    category: "maintenance",
+    scope: Scope::Each,
+    labels: &["datname"],
+    needs: &[MEMBERS, VISITED],
+    hold_off: Duration::from_mins(15),
+    keep_firing: Duration::ZERO,
+    grading: Grading::Fact(Severity::Info),
+    observe: not_visited,
+    explain: datname_not_visited,
+}];
+
+pub const CHECKS: &[Check] = &[Check {
+    id: "relation-locked",
+    summary: "a table is locked for so long that it cannot be read",
+    category: "locks",
+    scope: Scope::Shared,
+    labels: &RELATION,
+    needs: &[TABLES, "locked_relations"],
+    // It was locked at two visits.
+    hold_off: Duration::from_mins(6),
+    keep_firing: Duration::ZERO,
+    grading: Grading::Fact(Severity::Info),
+    observe: locked_relations,
+    explain: relation_locked,
+}];
 
 /// A table may be locked with its indexes, each by another one: who holds a lock is told before who waits for it.
 fn locked_relations(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
@@ -53,29 +59,152 @@ fn locked_relations(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason>
     Ok(all)
 }
 
+/// A datname that one server at least could not look into, unless nobody is meant to.
+fn not_visited(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = BTreeMap::new();
+    let mut unknown = None;
+    for member in members(database) {
+        match each_zero(&member, VISITED) {
+            Err(reason) => unknown = Some(reason),
+            Ok(unvisited) => {
+                for one in unvisited.into_iter().filter(|one| !is_closed(&member, &one.labels)) {
+                    *all.entry(one.labels.first().map(|label| label.value.clone()).unwrap_or_default()).or_insert(0.0) += 1.0;
+                }
+            }
+        }
+    }
+    let mut observations: Vec<_> =
+        all.into_iter().map(|(datname, servers)| Observation::new(vec![label("datname", datname)], servers)).collect();
+    observations.extend(unknown.map(|reason| Observation::unknown(Vec::new(), reason)));
+    Ok(observations)
+}
+
+/// The primary first: it has the reasons that all share.
+fn members(database: &Snapshot) -> Vec<Snapshot> {
+    let mut members: Vec<_> = database.members().iter().filter_map(|member| database.member(&member.id)).collect();
+    members.sort_by_key(|member| member.value(IN_RECOVERY).ok().flatten() != Some(0.0));
+    members
+}
+
+/// Whether its owner wants no sessions at all in it.
+fn is_closed(member: &Snapshot, labels: &[Label]) -> bool {
+    let Some(visits) = member.table("visits") else { return false };
+    let of_datname = |row: &usize| labels.iter().all(|label| visits.has(&label.name, *row, &label.value));
+    let mut failed = (0..visits.row_count()).filter(of_datname).filter(|row| !visits.has("state", *row, "ok")).peekable();
+    failed.peek().is_some() && failed.all(|row| visits.has("reason", row, "datname-closed"))
+}
+
+/// Why a server could not look into a datname.
+struct Failed {
+    server: String,
+    collector: String,
+    reason: String,
+    why: String,
+    /// The agent's role, where that has a limit of sessions.
+    own_role: Option<String>,
+    own_role_is_short: bool,
+}
+
+fn failures(database: &Snapshot, datname: &str) -> Vec<Failed> {
+    let of_member = |member: Snapshot| {
+        let Some(visits) = member.table("visits") else { return Vec::new() };
+        let limited = member.table("own_role").filter(|table| table.row_count() > 0);
+        let own_role = limited.as_ref().and_then(|table| table.text("user", 0));
+        let own_role_is_short = limited.is_some_and(|table| table.number("connections_limit", 0).is_some_and(|limit| limit < 2.0));
+        let failed = |row: &usize| visits.has("datname", *row, datname) && !visits.has("state", *row, "ok");
+        let cell = |column: &str, row: usize| visits.text(column, row).unwrap_or_default();
+        let read = |row: usize| Failed {
+            server: member.subject().id.clone(),
+            collector: cell("collector", row),
+            reason: cell("reason", row),
+            why: cell("why", row),
+            own_role: own_role.clone(),
+            own_role_is_short,
+        };
+        (0..visits.row_count()).filter(failed).map(read).collect()
+    };
+    members(database).into_iter().flat_map(of_member).collect()
+}
+
 fn datname_not_visited(case: &Case) -> Explanation {
     let datname = case.label("datname");
-    let why = reasons(case.snapshot, datname);
+    let failures = failures(case.snapshot, datname);
+    let (cause, fix) = cause_and_fix(failures.first(), datname);
+    let mut lines: Vec<Label> = Vec::new();
+    for Failed { server, collector, why, .. } in &failures {
+        // One reason for all that is read there is said once.
+        if !lines.iter().any(|line| line.value == *why && line.name.starts_with(server.as_str())) {
+            lines.push(evidence(&format!("{server}, {collector}"), why));
+        }
+    }
+    lines.truncate(FAILURES_TOLD_MAX);
     Explanation {
         title: format!("tables and indexes of {datname} are not watched"),
         detail: format!(
             "Pharos could not look into database {datname}. Nothing is known of its tables, indexes, sequences and extensions."
         ),
-        cause: "The role may not connect to it, pg_hba.conf refuses it, or no connection was left.".to_owned(),
-        fix: format!(
-            "As superuser: `GRANT CONNECT ON DATABASE {} TO` the role that Pharos uses; if it is meant so, `except = {{ datname = [\"{datname}\"] }}` \
-             of this check.",
-            sql::identifier(datname)
-        ),
-        evidence: why,
+        cause,
+        fix,
+        evidence: lines,
     }
 }
 
-fn reasons(snapshot: &Snapshot, datname: &str) -> Vec<Label> {
-    let Some(visits) = snapshot.table("visits") else { return Vec::new() };
-    let failed = |row: &usize| visits.has("datname", *row, datname) && !visits.has("state", *row, "ok");
-    let cell = |column: &str, row: usize| visits.text(column, row).unwrap_or_default();
-    (0..visits.row_count()).filter(failed).take(4).map(|row| evidence(&cell("collector", row), cell("why", row))).collect()
+/// By the agent's word for the reason. What the owner means to be so can be left out of the check.
+fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
+    let name = sql::identifier(datname);
+    let unless_meant = format!("if it is meant so, `except = {{ datname = [\"{datname}\"] }}` of this check");
+    let reason = match failed.map_or("", |failed| failed.reason.as_str()) {
+        // A role that may have one session can never have two.
+        "too-many-connections" if failed.is_some_and(|failed| failed.own_role_is_short) => "role-limit",
+        reason => reason,
+    };
+    let own_role = failed.and_then(|failed| failed.own_role.as_deref());
+    let (cause, fix) = match reason {
+        "datname-invalid" => (
+            "An interrupted DROP DATABASE left it behind. Its data is gone, and nobody can connect to it.",
+            format!("On the primary: `DROP DATABASE {name};`."),
+        ),
+        "datname-limit" => (
+            "All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.",
+            format!("To have it watched, with room for two more: `ALTER DATABASE {name} CONNECTION LIMIT`; {unless_meant}."),
+        ),
+        "privilege" => (
+            "The role of Pharos has no privilege to connect to it.",
+            format!("As superuser: `GRANT CONNECT ON DATABASE {name} TO` the role that Pharos uses; {unless_meant}."),
+        ),
+        "pg-hba" => (
+            "pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.",
+            format!(
+                "See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for {name} and the role \
+                 of Pharos before it, then `SELECT pg_reload_conf();`; {unless_meant}."
+            ),
+        ),
+        "role-limit" => (
+            "The role of Pharos has reached its own CONNECTION LIMIT; whoever else uses the server is let in.",
+            format!("Pharos needs two sessions: `ALTER ROLE {} CONNECTION LIMIT 3;`.", sql::identifier(own_role.unwrap_or("pharos"))),
+        ),
+        "too-many-connections" => (
+            "No session was left for Pharos: the server, the database or the role of Pharos has reached its limit.",
+            "`SELECT datname, usename, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;` names who has them.".to_owned(),
+        ),
+        "encoding" => (
+            "A name in it is not in the encoding that the server says, so the server does not hand it out.",
+            format!("Rename it in a session whose `client_encoding` is SQL_ASCII; {unless_meant}."),
+        ),
+        "not-reached" => (
+            "There are more databases than one round of visits has time for; the next round begins with those that it did not reach.",
+            "Let Pharos go round more seldom, so that less is due at once: `tables` and `indexes` of `[collect.interval]`.".to_owned(),
+        ),
+        "timeout" | "statement-timeout" | "lock-timeout" => (
+            "The server did not answer in time when it was asked there.",
+            "Give it more time in `[collect.deadlines]`, or look at what the server is busy with.".to_owned(),
+        ),
+        _ => (
+            "What is read there fails; the evidence has the server's words.",
+            format!("`pharos doctor` says what is missing; {unless_meant}."),
+        ),
+    };
+    (cause.to_owned(), fix)
 }
 
 fn relation_locked(case: &Case) -> Explanation {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_value, evidence, label};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value, evidence, label};
 use pharos_plugin::{Label, SkipReason, Snapshot, sql, text};
 
 use crate::freezing::{self, Freezing};
@@ -67,6 +67,7 @@ pub const CHECKS: &[Check] = &[
         id: "wraparound-risk",
         summary: "transaction ids run out",
         category: "maintenance",
+        scope: Scope::Shared,
         labels: &["datname", "counter"],
         needs: &[XID_AGE, MULTIXACT_AGE],
         hold_off: Duration::from_mins(10),
@@ -79,6 +80,7 @@ pub const CHECKS: &[Check] = &[
         id: "freeze-overdue",
         summary: "ids are past the age at which they should be frozen, and it gets no better",
         category: "maintenance",
+        scope: Scope::Shared,
         labels: &["datname", "counter"],
         needs: &[XID_AGE, MULTIXACT_AGE, FREEZE_MAX, MULTIXACT_FREEZE_MAX],
         // A vacuum begins within a minute and mostly ends within the hour.
@@ -92,6 +94,7 @@ pub const CHECKS: &[Check] = &[
         id: "table-wraparound-risk",
         summary: "a table is not frozen in time",
         category: "maintenance",
+        scope: Scope::Shared,
         labels: &["datname", "schema", "relation", "counter"],
         needs: &[TABLES, "tables"],
         hold_off: Duration::from_mins(10),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Thresholds, each_increase};
+use pharos_plugin::checks::{Case, Check, Direction, Explanation, Grading, Scope, Thresholds, each_increase};
 use pharos_plugin::{sql, text};
 
 const CONFLICTS: &str = "pharos_postgres_standby_conflicts_total";
@@ -11,6 +11,7 @@ pub const CHECKS: &[Check] = &[Check {
     id: "standby-conflicts",
     summary: "replay cancels queries on a standby",
     category: "replication",
+    scope: Scope::Standby,
     labels: &["datname", "reason"],
     needs: &[CONFLICTS],
     hold_off: Duration::ZERO,

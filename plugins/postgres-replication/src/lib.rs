@@ -2,6 +2,7 @@
 //! its own: a new check is one entry.
 
 mod conflicts;
+mod lag;
 mod slots;
 mod standbys;
 mod subscriptions;
@@ -10,8 +11,9 @@ mod topology;
 use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [Family; 5] = [
+static FAMILIES: [Family; 6] = [
     Family::of("database", topology::CHECKS),
+    Family::of("database", lag::CHECKS),
     Family::of("postgres", standbys::CHECKS),
     Family::of("postgres", conflicts::CHECKS),
     Family::of("postgres", slots::CHECKS),

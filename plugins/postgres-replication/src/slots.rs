@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{
-    Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_one, each_value, each_zero, evidence,
+    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_one, each_value, each_zero, evidence,
 };
-use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, sql, text};
 
 const SLOT_ACTIVE: &str = "pharos_postgres_slot_active";
 const SLOT_RETAINED_BYTES: &str = "pharos_postgres_slot_retained_bytes";
@@ -18,6 +18,9 @@ const WAL_DIRECTORY: &str = "pharos_postgres_wal_directory_size_bytes";
 
 const GIB: f64 = 1_073_741_824.0;
 
+/// A consumer that comes more often than this is there; managers of failovers come every few seconds.
+const ADVANCED_WITHIN_SECONDS: f64 = 600.0;
+
 /// What invalidates a slot by taking its WAL; that has a check of its own.
 const WAL_REMOVED: &str = "wal_removed";
 
@@ -26,6 +29,7 @@ pub const CHECKS: &[Check] = &[
         id: "slot-inactive",
         summary: "nobody consumes a replication slot",
         category: "replication",
+        scope: Scope::Each,
         labels: &["slot", "slot_type"],
         needs: &[SLOT_ACTIVE],
         // A consumer may restart, or be a batch job.
@@ -39,6 +43,7 @@ pub const CHECKS: &[Check] = &[
         id: "slot-losing-wal",
         summary: "a replication slot loses the WAL it needs",
         category: "replication",
+        scope: Scope::Each,
         labels: &["slot", "slot_type"],
         needs: &[SLOT_WAL_LOST],
         hold_off: Duration::ZERO,
@@ -52,6 +57,7 @@ pub const CHECKS: &[Check] = &[
         id: "slot-invalidated",
         summary: "a replication slot can never be used again",
         category: "replication",
+        scope: Scope::Each,
         labels: &["slot", "slot_type"],
         needs: &[SLOT_INVALIDATED, "slots"],
         hold_off: Duration::ZERO,
@@ -64,6 +70,7 @@ pub const CHECKS: &[Check] = &[
         id: "slot-retains-much",
         summary: "a replication slot keeps much WAL",
         category: "replication",
+        scope: Scope::Each,
         labels: &["slot", "slot_type"],
         needs: &[SLOT_RETAINED_BYTES],
         hold_off: Duration::from_mins(5),
@@ -76,6 +83,7 @@ pub const CHECKS: &[Check] = &[
         id: "slot-soon-losing-wal",
         summary: "a replication slot will lose WAL within hours",
         category: "replication",
+        scope: Scope::Each,
         labels: &["slot", "slot_type"],
         needs: &[SLOT_SAFE_BYTES, SLOT_RETAINED_BYTES, SLOT_ACTIVE, WAL_BYTES],
         // The rate of writing goes up and down.
@@ -97,14 +105,19 @@ fn inactive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(all)
 }
 
-/// A slot that a standby keeps in step with its primary's has no consumer by nature, one that never kept WAL keeps none now, and one that
-/// is invalid keeps none any more, which has a check of its own.
+/// A slot that a standby keeps in step with its primary's has no consumer by nature, and one that is advanced by a function has one that is
+/// never connected. One that keeps no WAL waits for nothing. One that is invalid keeps none any more, which has a check of its own.
 fn waits_for_a_consumer(snapshot: &Snapshot, slot: &Observation) -> bool {
     let Some(table) = snapshot.table("slots") else { return true };
     table.find(&slot.labels).is_none_or(|row| {
-        let keeps_wal = table.number("retained_bytes", row).is_some();
-        keeps_wal && !table.is("synced", row) && table.text("invalidation_reason", row).is_none()
+        let keeps_wal = table.number("retained_bytes", row).is_some_and(|bytes| bytes > 0.0);
+        keeps_wal && !is_advanced(&table, row) && !table.is("synced", row) && table.text("invalidation_reason", row).is_none()
     })
+}
+
+/// Whether somebody moves its position, connected or not. Managers of failovers do on every server, so that a slot is there afterwards.
+fn is_advanced(table: &Table, row: usize) -> bool {
+    table.number("seconds_since_move", row).is_some_and(|seconds| seconds < ADVANCED_WITHIN_SECONDS)
 }
 
 /// What a check of WAL sees: not what was invalidated for another reason.
@@ -229,14 +242,15 @@ fn of_reason(reason: &str) -> String {
 
 fn slot_retains_much(case: &Case) -> Explanation {
     let (slot, retained) = (case.label("slot"), text::bytes(case.value));
-    let is_away = case.related_series(SLOT_ACTIVE) == Some(0.0);
+    let is_advanced = case.snapshot.table("slots").is_some_and(|table| table.find(case.labels).is_some_and(|row| is_advanced(&table, row)));
+    let is_away = case.related_series(SLOT_ACTIVE) == Some(0.0) && !is_advanced;
     let directory = case.related(WAL_DIRECTORY).map(|size| evidence("pg_wal", text::bytes(size)));
     Explanation {
         title: format!("slot {slot} keeps {retained} of WAL"),
         detail: format!(
             "Replication slot {slot} keeps {retained} of WAL on disk for its consumer. When the disk is full, the server stops."
         ),
-        cause: if is_away { "Its consumer is away." } else { "Its consumer is connected and slower than the server writes." }.to_owned(),
+        cause: if is_away { "Its consumer is away." } else { "Its consumer takes WAL more slowly than the server writes it." }.to_owned(),
         fix: format!(
             "{}. Bound what slots keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`.",
             if is_away {

@@ -1,12 +1,10 @@
-//! Standbys that fall behind, receive nothing, stand still or are missing. A standby that others replicate from is judged like any sender.
+//! Standbys that receive nothing, stand still or are missing. How far they are behind is told by `lag`.
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_one, each_value, each_zero, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_one, each_zero, evidence};
 use pharos_plugin::{Severity, SkipReason, Snapshot, sql, text};
 
-const LAG_SECONDS: &str = "pharos_postgres_replication_lag_seconds";
-const LAG_BYTES: &str = "pharos_postgres_replication_lag_bytes";
 const STANDBY_LAG_SECONDS: &str = "pharos_postgres_standby_replay_lag_seconds";
 const STANDBY_LAG_BYTES: &str = "pharos_postgres_standby_replay_lag_bytes";
 const STANDBY_RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
@@ -14,49 +12,25 @@ const STANDBY_RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
 const REPLAY_PAUSED: &str = "pharos_postgres_standby_replay_paused";
 const SYNC_WANTED: &str = "pharos_postgres_synchronous_standbys_wanted";
 
-const MIB: f64 = 1_048_576.0;
-
 pub const CHECKS: &[Check] = &[
-    Check {
-        id: "replication-lag",
-        summary: "a standby is behind in time",
-        category: "replication",
-        labels: &["standby", "client"],
-        needs: &[LAG_SECONDS, STANDBY_LAG_SECONDS],
-        hold_off: Duration::from_mins(1),
-        keep_firing: Duration::from_mins(1),
-        grading: Grading::rising(30.0, 300.0, 15.0),
-        observe: |snapshot| both_views(snapshot, LAG_SECONDS, STANDBY_LAG_SECONDS),
-        explain: |case| replication_lag(case, &text::duration(case.value)),
-    },
-    Check {
-        id: "replication-lag-bytes",
-        summary: "a standby is behind in WAL",
-        category: "replication",
-        labels: &["standby", "client"],
-        needs: &[LAG_BYTES, STANDBY_LAG_BYTES],
-        hold_off: Duration::from_mins(1),
-        keep_firing: Duration::from_mins(1),
-        grading: Grading::rising(100.0 * MIB, 1_024.0 * MIB, 50.0 * MIB),
-        observe: |snapshot| both_views(snapshot, LAG_BYTES, STANDBY_LAG_BYTES),
-        explain: |case| replication_lag(case, &text::bytes(case.value)),
-    },
     Check {
         id: "standby-receiver-down",
         summary: "a standby receives no WAL",
         category: "replication",
+        scope: Scope::Standby,
         labels: &[],
         needs: &[STANDBY_RECEIVER_UP],
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
-        observe: |snapshot| each_zero(snapshot, STANDBY_RECEIVER_UP),
+        observe: without_receiver,
         explain: standby_receiver_down,
     },
     Check {
         id: "standby-replay-paused",
         summary: "a standby receives changes and does not apply them",
         category: "replication",
+        scope: Scope::Standby,
         labels: &[],
         needs: &[REPLAY_PAUSED],
         // Somebody may look at the past for a moment.
@@ -70,6 +44,7 @@ pub const CHECKS: &[Check] = &[
         id: "sync-standby-missing",
         summary: "commits wait for a synchronous standby that is not there",
         category: "replication",
+        scope: Scope::Primary,
         labels: &[],
         needs: &[SYNC_WANTED, "standbys"],
         hold_off: Duration::from_secs(30),
@@ -80,11 +55,10 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// The sender knows each standby by name; a standby knows only itself.
-fn both_views(snapshot: &Snapshot, sender: &str, standby: &str) -> Result<Vec<Observation>, SkipReason> {
-    let mut observations = each_value(snapshot, sender)?;
-    observations.extend(each_value(snapshot, standby)?);
-    Ok(observations)
+/// A standby without primary_conninfo is fed from an archive and is meant so.
+fn without_receiver(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let is_meant = snapshot.table("receiver").is_some_and(|receiver| receiver.number("is_to_receive", 0) == Some(0.0));
+    if is_meant { Ok(Vec::new()) } else { each_zero(snapshot, STANDBY_RECEIVER_UP) }
 }
 
 /// How many standbys too few are synchronous, of those that commits wait for. Several may have one name: each is a row.
@@ -101,31 +75,6 @@ fn setting(snapshot: &Snapshot, name: &str) -> Option<String> {
     let table = snapshot.table("settings")?;
     let row = (0..table.row_count()).find(|row| table.has("setting", *row, name))?;
     table.text("value", row)
-}
-
-fn replication_lag(case: &Case, behind: &str) -> Explanation {
-    let who = match (case.label("standby"), case.label("client")) {
-        ("", _) => "this standby".to_owned(),
-        (standby, "") => format!("standby {standby}"),
-        (standby, client) => format!("standby {standby} ({client})"),
-    };
-    let lag = |name: &str, metric: &str, show: fn(f64) -> String| case.related_series(metric).map(|value| evidence(name, show(value)));
-    let (seconds, bytes) =
-        if case.label("standby").is_empty() { (STANDBY_LAG_SECONDS, STANDBY_LAG_BYTES) } else { (LAG_SECONDS, LAG_BYTES) };
-    Explanation {
-        title: format!("{who} is {behind} behind"),
-        detail: format!(
-            "Changes of {behind} wait to be replayed by {who}. Reads from it are that old, and a failover to it loses as much or waits."
-        ),
-        cause: "More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby \
-                that was away."
-            .to_owned(),
-        fix: "On the sender: `SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;` the \
-              first that lags is the bottleneck. If only replay lags: `SELECT pg_get_wal_replay_pause_state();` and queries older than \
-              max_standby_streaming_delay on the standby."
-            .to_owned(),
-        evidence: [lag("lag in time", seconds, text::duration), lag("lag in WAL", bytes, text::bytes)].into_iter().flatten().collect(),
-    }
 }
 
 fn standby_receiver_down(case: &Case) -> Explanation {

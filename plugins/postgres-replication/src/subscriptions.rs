@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_increase, each_value, each_zero, evidence, unvisited};
+use pharos_plugin::checks::{
+    Case, Check, Explanation, Grading, Observation, Scope, each_increase, each_value, each_zero, evidence, unvisited,
+};
 use pharos_plugin::{Severity, SkipReason, Snapshot, sql, text};
 
 const UP: &str = "pharos_postgres_subscription_up";
@@ -19,6 +21,7 @@ pub const CHECKS: &[Check] = &[
         id: "subscription-down",
         summary: "an enabled subscription has no worker",
         category: "replication",
+        scope: Scope::Shared,
         labels: &SUBSCRIPTION,
         needs: &[UP, ENABLED],
         // A worker that failed is started again after five seconds.
@@ -32,6 +35,7 @@ pub const CHECKS: &[Check] = &[
         id: "subscription-disabled",
         summary: "a subscription is disabled",
         category: "replication",
+        scope: Scope::Shared,
         labels: &SUBSCRIPTION,
         needs: &[ENABLED],
         hold_off: Duration::from_mins(10),
@@ -44,6 +48,7 @@ pub const CHECKS: &[Check] = &[
         id: "subscription-silent",
         summary: "a subscription heard nothing from its publisher for long",
         category: "replication",
+        scope: Scope::Shared,
         labels: &SUBSCRIPTION,
         needs: &[MESSAGE_AGE],
         hold_off: Duration::from_mins(1),
@@ -56,6 +61,7 @@ pub const CHECKS: &[Check] = &[
         id: "subscription-errors",
         summary: "a subscription cannot apply what it receives",
         category: "replication",
+        scope: Scope::Primary,
         labels: &SUBSCRIPTION,
         needs: &[APPLY_ERRORS],
         hold_off: Duration::ZERO,
@@ -69,6 +75,7 @@ pub const CHECKS: &[Check] = &[
         id: "subscription-not-ready",
         summary: "tables of a subscription are not copied yet",
         category: "replication",
+        scope: Scope::Shared,
         labels: &SUBSCRIPTION,
         needs: &[NOT_READY],
         hold_off: Duration::from_hours(1),

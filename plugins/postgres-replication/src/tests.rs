@@ -1,5 +1,6 @@
 //! Each check with facts that raise it, and the tables against the files that describe them.
 
+mod lag;
 mod slots;
 mod standbys;
 mod subscriptions;

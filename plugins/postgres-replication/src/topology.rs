@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{
-    Case, Check, Direction, Explanation, Grading, Observation, Thresholds, each_increase, each_one, each_value, evidence,
+    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_increase, each_one, each_value, evidence,
 };
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, text};
 
 const PRIMARIES: &str = "pharos_database_primaries";
-const MEMBERS: &str = "pharos_database_members";
+pub const MEMBERS: &str = "pharos_database_members";
 const SPLIT_BRAIN: &str = "pharos_database_split_brain";
 const CLUSTERS: &str = "pharos_database_clusters";
 const PRIMARY_CHANGES: &str = "pharos_database_primary_changes_total";
-const LAG_SECONDS: &str = "pharos_database_member_lag_seconds";
-const LAG_BYTES: &str = "pharos_database_member_lag_bytes";
 const SENDERS: &str = "pharos_postgres_replication_lag_bytes";
 const RECEIVER_UP: &str = "pharos_postgres_standby_receiver_up";
 
@@ -22,6 +20,7 @@ pub const CHECKS: &[Check] = &[
         id: "split-brain",
         summary: "two primaries take writes",
         category: "replication",
+        scope: Scope::Each,
         labels: &[],
         needs: &[SPLIT_BRAIN],
         hold_off: Duration::ZERO,
@@ -34,6 +33,7 @@ pub const CHECKS: &[Check] = &[
         id: "no-primary",
         summary: "no server takes writes",
         category: "replication",
+        scope: Scope::Each,
         labels: &[],
         needs: &[PRIMARIES, "members"],
         // A failover by hand takes a moment.
@@ -47,6 +47,7 @@ pub const CHECKS: &[Check] = &[
         id: "clusters-differ",
         summary: "servers of one database are of different clusters",
         category: "replication",
+        scope: Scope::Each,
         labels: &[],
         needs: &[CLUSTERS],
         hold_off: Duration::from_mins(1),
@@ -59,6 +60,7 @@ pub const CHECKS: &[Check] = &[
         id: "primary-changed",
         summary: "another server became the primary",
         category: "replication",
+        scope: Scope::Each,
         labels: &[],
         needs: &[PRIMARY_CHANGES],
         hold_off: Duration::ZERO,
@@ -68,21 +70,10 @@ pub const CHECKS: &[Check] = &[
         explain: primary_changed,
     },
     Check {
-        id: "member-lag",
-        summary: "a configured standby is behind, connected or not",
-        category: "replication",
-        labels: &["member"],
-        needs: &[LAG_SECONDS],
-        hold_off: Duration::from_mins(1),
-        keep_firing: Duration::from_mins(1),
-        grading: Grading::rising(30.0, 300.0, 15.0),
-        observe: |snapshot| each_value(snapshot, LAG_SECONDS),
-        explain: member_lag,
-    },
-    Check {
         id: "standby-not-connected",
-        summary: "a standby is up, and nobody sends to it",
+        summary: "a standby says that it receives, and no server sends to it",
         category: "replication",
+        scope: Scope::Each,
         labels: &[],
         needs: &[MEMBERS, "members"],
         hold_off: Duration::from_mins(2),
@@ -93,17 +84,17 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-struct Member {
-    server: String,
+pub struct Member {
+    pub server: String,
     role: String,
-    is_up: bool,
+    pub is_up: bool,
     timeline: Option<f64>,
     system: Option<String>,
     was_primary: bool,
 }
 
 /// Each server once, by the first of its names.
-fn members(snapshot: &Snapshot) -> Vec<Member> {
+pub fn members(snapshot: &Snapshot) -> Vec<Member> {
     let Some(table) = snapshot.table("members") else { return Vec::new() };
     let member = |row: usize| Member {
         server: table.text("member", row).unwrap_or_default(),
@@ -119,6 +110,10 @@ fn members(snapshot: &Snapshot) -> Vec<Member> {
 impl Member {
     fn is_primary(&self) -> bool {
         self.role == "primary"
+    }
+
+    pub fn is_standby(&self) -> bool {
+        self.role == "standby"
     }
 
     fn line(&self) -> Label {
@@ -156,7 +151,7 @@ fn is_site_of_standbys(snapshot: &Snapshot, members: &[Member]) -> bool {
     !members.iter().any(|member| member.is_primary() || member.was_primary) && fed_from_elsewhere(snapshot, members)
 }
 
-fn receives(snapshot: &Snapshot, member: &Member) -> bool {
+pub fn receives(snapshot: &Snapshot, member: &Member) -> bool {
     member.is_up && snapshot.member(&member.server).is_some_and(|facts| facts.value(RECEIVER_UP).ok().flatten() == Some(1.0))
 }
 
@@ -169,9 +164,12 @@ fn fed_from_elsewhere(snapshot: &Snapshot, members: &[Member]) -> bool {
 }
 
 /// By counting: senders know standbys by names and addresses that need not be those of the configuration. A cascade's sender is a standby.
+/// A standby that says itself that it receives nothing is the other end of the same link, and has an alert of its own.
 fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let members = members(snapshot);
-    let standbys = members.iter().filter(|member| member.role == "standby" && member.is_up).count();
+    let says_so =
+        |member: &Member| snapshot.member(&member.server).is_some_and(|facts| facts.value(RECEIVER_UP).ok().flatten() == Some(0.0));
+    let standbys = members.iter().filter(|member| member.is_standby() && member.is_up && !says_so(member)).count();
     if standbys == 0 || is_site_of_standbys(snapshot, &members) {
         return Ok(Vec::new());
     }
@@ -183,7 +181,7 @@ fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, Skip
 }
 
 /// Each sender is a row, whatever its standby calls itself. A subscriber is no standby, and neither is a backup, which replays nothing.
-fn senders_of(member: &Snapshot) -> Result<usize, SkipReason> {
+pub fn senders_of(member: &Snapshot) -> Result<usize, SkipReason> {
     member.readable(SENDERS)?;
     let table = member.table("standbys").ok_or(SkipReason::NoData)?;
     let sends = |row: &usize| table.has("state", *row, "streaming") || table.has("state", *row, "catchup");
@@ -275,31 +273,20 @@ fn primary_changed(case: &Case) -> Explanation {
     }
 }
 
-fn member_lag(case: &Case) -> Explanation {
-    let (member, lag) = (case.label("member"), text::duration(case.value));
-    let bytes = case.related_series(LAG_BYTES).map(|bytes| evidence("lag in WAL", text::bytes(bytes)));
-    Explanation {
-        title: format!("{member} is {lag} behind its primary"),
-        detail: format!("Changes of {lag} are not yet replayed by {member}. Reads from it are that old, and a failover to it loses as much or waits."),
-        cause: "More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing."
-            .to_owned(),
-        fix: "On the primary: `SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM \
-              pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_get_wal_replay_pause_state();` and \
-              `SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`."
-            .to_owned(),
-        evidence: bytes.into_iter().collect(),
-    }
-}
-
 fn standby_not_connected(case: &Case) -> Explanation {
     let members = members(case.snapshot);
     let standbys = text::counted(case.value, "standby is", "standbys are");
     Explanation {
         title: format!("{standbys} sent nothing"),
-        detail: format!("{standbys} up, but no server of the database sends WAL to as many: reads from it grow older, and it cannot take over."),
-        cause: "The standby cannot reach its primary or is refused by it, or its primary_conninfo leads elsewhere.".to_owned(),
-        fix: "On each standby: `SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. A \
-              standby that is fed from an archive alone is meant so: `standby-not-connected = { enabled = false }`."
+        detail: format!(
+            "{standbys} up and does not say that it lacks a sender, but no server of the database sends WAL to as many: reads from it grow \
+             older, and it cannot take over."
+        ),
+        cause: "The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in \
+                `[[database]]`."
+            .to_owned(),
+        fix: "On each standby: `SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. If it is \
+              fed by a server that is not listed, add that to `replicas`, or: `standby-not-connected = { enabled = false }`."
             .to_owned(),
         evidence: members.iter().map(Member::line).collect(),
     }

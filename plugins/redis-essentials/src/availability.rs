@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, each_increase, each_value, each_zero, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Scope, each_increase, each_value, each_zero, evidence};
 use pharos_plugin::{Severity, sql, text};
 
 const UP: &str = "pharos_redis_up";
@@ -17,6 +17,7 @@ pub const CHECKS: &[Check] = &[
         id: "server-down",
         summary: "the server does not answer",
         category: "availability",
+        scope: Scope::Each,
         labels: &[],
         needs: &[UP],
         // A second look: one lost packet is not an outage.
@@ -30,6 +31,7 @@ pub const CHECKS: &[Check] = &[
         id: "clients-used",
         summary: "few more clients can connect",
         category: "connections",
+        scope: Scope::Each,
         labels: &[],
         needs: &[CLIENTS_USED],
         hold_off: Duration::from_mins(1),
@@ -42,6 +44,7 @@ pub const CHECKS: &[Check] = &[
         id: "rejected-connections",
         summary: "clients are turned away",
         category: "connections",
+        scope: Scope::Each,
         labels: &[],
         needs: &[REJECTED],
         hold_off: Duration::ZERO,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, each_rate, each_value, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_rate, each_value, evidence};
 use pharos_plugin::{Label, SkipReason, Snapshot, text};
 
 const USED_RATIO: &str = "pharos_redis_memory_used_ratio";
@@ -20,6 +20,7 @@ pub const CHECKS: &[Check] = &[
         id: "memory-used",
         summary: "memory is nearly at its limit",
         category: "memory",
+        scope: Scope::Each,
         labels: &[],
         needs: &[USED_RATIO],
         hold_off: Duration::from_mins(1),
@@ -32,6 +33,7 @@ pub const CHECKS: &[Check] = &[
         id: "memory-fragmented",
         summary: "the process holds far more memory than its data",
         category: "memory",
+        scope: Scope::Each,
         labels: &[],
         needs: &[FRAGMENTATION, USED_BYTES],
         hold_off: Duration::from_mins(30),
@@ -44,6 +46,7 @@ pub const CHECKS: &[Check] = &[
         id: "evictions",
         summary: "keys are evicted to stay below the limit",
         category: "memory",
+        scope: Scope::Each,
         labels: &[],
         needs: &[EVICTED],
         // A cache at its limit evicts now and then; it is too small when it does not stop.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, each_value, each_zero, evidence};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Scope, each_value, each_zero, evidence};
 use pharos_plugin::{Severity, text};
 
 const RDB_OK: &str = "pharos_redis_rdb_last_save_ok";
@@ -19,6 +19,7 @@ pub const CHECKS: &[Check] = &[
         id: "rdb-save-failed",
         summary: "the last background save failed",
         category: "persistence",
+        scope: Scope::Each,
         labels: &[],
         needs: &[RDB_OK],
         hold_off: Duration::ZERO,
@@ -31,6 +32,7 @@ pub const CHECKS: &[Check] = &[
         id: "rdb-save-slow",
         summary: "a background save takes long",
         category: "persistence",
+        scope: Scope::Each,
         labels: &[],
         needs: &[RDB_SAVE_AGE],
         // The age itself is the delay.
@@ -44,6 +46,7 @@ pub const CHECKS: &[Check] = &[
         id: "aof-write-failed",
         summary: "the append-only file cannot be written",
         category: "persistence",
+        scope: Scope::Each,
         labels: &[],
         needs: &[AOF_OK],
         hold_off: Duration::ZERO,
@@ -56,6 +59,7 @@ pub const CHECKS: &[Check] = &[
         id: "replica-link-down",
         summary: "a replica has lost its master",
         category: "replication",
+        scope: Scope::Each,
         labels: &[],
         needs: &[REPLICA_LINK_UP],
         // A second look: the link is down for a moment in every failover.
@@ -69,6 +73,7 @@ pub const CHECKS: &[Check] = &[
         id: "replication-lag",
         summary: "a replica is behind",
         category: "replication",
+        scope: Scope::Each,
         labels: &["replica"],
         needs: &[REPLICA_LAG_BYTES],
         hold_off: Duration::from_mins(1),

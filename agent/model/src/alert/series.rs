@@ -27,12 +27,12 @@ pub(super) enum Series {
 
 impl Series {
     pub fn of(rule: &RuleSpec, labels: &[Label], snapshot: &Snapshot) -> Self {
-        let metrics: Vec<Metric<'_>> = rule.needs.iter().filter_map(|need| Metric::find(need, snapshot)).collect();
-        let carriers: Vec<&Metric<'_>> = metrics.iter().filter(|metric| metric.may_carry(labels, &snapshot.subject)).collect();
+        let metrics: Vec<Metric<'_>> = rule.needs.iter().flat_map(|need| Metric::find_all(need, labels, snapshot)).collect();
+        let carriers: Vec<&Metric<'_>> = metrics.iter().filter(|metric| metric.may_carry(labels)).collect();
         if carriers.is_empty() {
             return Self::Untold { read_at: newest(metrics.iter()) };
         }
-        if carriers.iter().any(|metric| metric.has(labels, &snapshot.subject)) {
+        if carriers.iter().any(|metric| metric.has(labels)) {
             return Self::There;
         }
         match newest(carriers.iter().copied()) {
@@ -50,6 +50,7 @@ fn newest<'a>(metrics: impl Iterator<Item = &'a Metric<'a>>) -> Option<Duration>
 
 /// A metric that a rule needs, in a snapshot that should have it.
 struct Metric<'a> {
+    subject: &'a Subject,
     part_name: &'a str,
     part: &'a Part,
     labels: Vec<&'a str>,
@@ -58,6 +59,20 @@ struct Metric<'a> {
 }
 
 impl<'a> Metric<'a> {
+    /// In a database, what its servers have is read from the one that the labels name, else from the primary, or from whichever there is
+    /// while none is known.
+    fn find_all(name: &str, labels: &[Label], snapshot: &'a Snapshot) -> Vec<Self> {
+        let own = Self::find(name, snapshot);
+        if own.is_some() || snapshot.members.is_empty() {
+            return own.into_iter().collect();
+        }
+        let named = labels.iter().find(|label| label.name == "server").map(|label| label.value.as_str());
+        let primary = || snapshot.primary().map(|primary| primary.snapshot.subject.id.as_str());
+        let one = named.or_else(primary);
+        let members = snapshot.members.iter().map(|member| &member.snapshot);
+        members.filter(|member| one.is_none_or(|one| member.subject.id == one)).filter_map(|member| Self::find(name, member)).collect()
+    }
+
     /// None where nobody collects it for this kind of subject, or where it is a table.
     fn find(name: &str, snapshot: &'a Snapshot) -> Option<Self> {
         let family_in = |part: &'a Part| part.reading.as_ref()?.families.iter().find(|family| family.metric == name);
@@ -65,27 +80,27 @@ impl<'a> Metric<'a> {
             let part_name = Catalogue::shipped().part_of(name, &snapshot.subject.kind)?;
             let (part_name, part) = snapshot.parts.get_key_value(part_name)?;
             let labels = spec.labels.iter().map(String::as_str).collect();
-            return Some(Self { part_name, part, labels, family: family_in(part) });
+            return Some(Self { subject: &snapshot.subject, part_name, part, labels, family: family_in(part) });
         }
         // A metric of the user's own is known while it has samples, or at least its columns.
         snapshot.parts.iter().find_map(|(part_name, part)| {
             let family = family_in(part)?;
             let labels = family.labels.iter().map(|column| column.name.as_str()).collect();
-            Some(Self { part_name, part, labels, family: Some(family) })
+            Some(Self { subject: &snapshot.subject, part_name, part, labels, family: Some(family) })
         })
     }
 
-    fn may_carry(&self, labels: &[Label], subject: &Subject) -> bool {
-        labels.iter().all(|label| self.labels.contains(&label.name.as_str()) || of_subject(subject, &label.name).is_some())
+    fn may_carry(&self, labels: &[Label]) -> bool {
+        labels.iter().all(|label| self.labels.contains(&label.name.as_str()) || of_subject(self.subject, &label.name).is_some())
     }
 
     /// Whether a sample has these labels, perhaps among others. A label that a series does not have is the empty text.
-    fn has(&self, labels: &[Label], subject: &Subject) -> bool {
+    fn has(&self, labels: &[Label]) -> bool {
         let Some(family) = self.family else { return false };
         let mut columns = Vec::new();
         for label in labels {
             let Some(column) = family.labels.iter().find(|column| column.name == label.name) else {
-                if of_subject(subject, &label.name).unwrap_or_default() != label.value {
+                if of_subject(self.subject, &label.name).unwrap_or_default() != label.value {
                     return false;
                 }
                 continue;
@@ -125,6 +140,7 @@ mod tests {
     use super::*;
     use crate::{
         alert::stories::{SLOT_ACTIVE, rule, slots, snapshot},
+        delta::Change,
         snapshot::{FamiliesBuilder, Reading},
     };
 
@@ -165,6 +181,23 @@ mod tests {
         let snapshot = snapshot([("replication", slots(&["a"], READ_AT))]);
         assert_eq!(of(&["lock_waits", "pharos_redis_keys"], &[], &snapshot), Series::Untold { read_at: None });
         assert_eq!(of(&["lock_waits", SLOT_ACTIVE], &label("kind", "odd"), &snapshot), Series::Untold { read_at: Some(READ_AT) });
+    }
+
+    #[test]
+    fn what_the_servers_of_a_database_have_is_read_from_its_primary() {
+        let server = |id: &str, slot: &str| {
+            let mut server = snapshot([("replication", slots(&[slot], READ_AT))]);
+            id.clone_into(&mut server.subject.id);
+            Arc::new(Change::first(server))
+        };
+        let mut primary = FamiliesBuilder::new(&["member"], &["pharos_database_primary_info"]);
+        primary.push(&["db2:5432"], &[Some(1.0)]);
+        let topology = Reading { families: primary.finish(), ..Reading::default() };
+        let mut database = Snapshot { members: vec![server("db1:5432", "a"), server("db2:5432", "b")], ..Snapshot::empty("database") };
+        let slot = |name: &str, database: &Snapshot| of(&[SLOT_ACTIVE], &label("slot", name), database);
+        assert_eq!((slot("a", &database), slot("b", &database), slot("c", &database)), (Series::There, Series::There, MISSING));
+        database.parts.insert("topology".to_owned(), Part::present(Arc::new(topology)));
+        assert_eq!((slot("a", &database), slot("b", &database)), (MISSING, Series::There));
     }
 
     #[test]

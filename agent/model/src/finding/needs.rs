@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::RuleSpec;
-use crate::metric::{Catalogue, KINDS, TABLES};
+use crate::metric::{Catalogue, DATABASE, KINDS, TABLES};
 
 /// Something a rule needs that no collector gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,11 +40,14 @@ fn of_rule(rule: &RuleSpec) -> Vec<Unmet> {
     missing.map(|need| unmet(Some(need))).collect()
 }
 
-/// Names of everything that is collected for subjects of this kind: metrics, then tables.
-pub fn collected(kind: &str) -> impl Iterator<Item = &'static str> {
+/// Names of everything that is collected for subjects of this kind: metrics, then tables. A database has what its servers have as well.
+pub fn collected(kind: &str) -> impl Iterator<Item = &'static str> + use<'_> {
+    let kinds = if kind == DATABASE { vec![DATABASE, "postgres"] } else { vec![kind] };
     let catalogue = Catalogue::shipped();
-    let metrics = catalogue.iter().map(|(metric, _)| metric).filter(move |metric| catalogue.part_of(metric, kind).is_some());
-    metrics.chain(TABLES.iter().filter(move |(of, _)| *of == kind).map(|(_, table)| *table))
+    let of = kinds.clone();
+    let metrics = catalogue.iter().map(|(metric, _)| metric);
+    let metrics = metrics.filter(move |metric| of.iter().any(|kind| catalogue.part_of(metric, kind).is_some()));
+    metrics.chain(TABLES.iter().filter(move |(of, _)| kinds.contains(of)).map(|(_, table)| *table))
 }
 
 #[cfg(test)]
@@ -74,6 +77,15 @@ mod tests {
         check("postgres", &["pharos_postgres_up", "lock_waits"], &[]);
         check("agent", &["pharos_store_errors_total", "process_open_fds", "receivers"], &[]);
         check("redis", &[], &[]);
+    }
+
+    #[test]
+    fn a_rule_about_a_database_may_need_what_its_servers_have() {
+        check("database", &["pharos_database_members", "members", "pharos_postgres_tables", "tables"], &[]);
+        let why = "rule `r` needs `pharos_redis_up`, which nobody collects for a subject of kind `database`";
+        check("database", &["pharos_redis_up"], &[why]);
+        let why = "rule `r` needs `members`, which nobody collects for a subject of kind `postgres`";
+        check("postgres", &["members"], &[why]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Series in columns: one row per series, texts as a dictionary.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,13 @@ impl TextColumnBuilder {
     }
 }
 
+impl From<TextColumn> for TextColumnBuilder {
+    fn from(column: TextColumn) -> Self {
+        let code_of = (0..).zip(&column.words).map(|(code, word)| (word.clone(), code)).collect();
+        Self { column, code_of }
+    }
+}
+
 /// All series of one metric: one row per series, one column per label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Family {
@@ -79,6 +86,13 @@ impl Family {
     pub fn label_texts(&self, row: usize) -> impl Iterator<Item = &str> {
         self.labels.iter().map(move |label| label.values.text(row).unwrap_or_default())
     }
+
+    /// As people write it: `metric{label="value"}`.
+    fn series_name(&self, row: usize) -> String {
+        let pairs: Vec<String> =
+            self.labels.iter().zip(self.label_texts(row)).map(|(label, value)| format!("{}={value:?}", label.name)).collect();
+        format!("{}{{{}}}", self.metric, pairs.join(","))
+    }
 }
 
 /// Bytes of a label's value; names of PostgreSQL have 63.
@@ -91,6 +105,57 @@ fn label_value(text: &str) -> Cow<'_, str> {
     }
     let cut = text.floor_char_boundary(LABEL_BYTES_MAX);
     Cow::Owned(format!("{}…{}", &text[..cut], digest(text)))
+}
+
+/// Makes every series of these families one: two of the same metric with the same labels cannot both be true, and whoever scrapes them
+/// keeps one by chance. The greatest value stays, which for a lag or an age is the worst. Returns the names of those that were there twice.
+pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
+    let mut twins = Vec::new();
+    unite_families(families);
+    for family in families {
+        let mut first: HashMap<Vec<u32>, usize> = HashMap::with_capacity(family.values.len());
+        let mut later = Vec::new();
+        for row in 0..family.values.len() {
+            let codes = family.labels.iter().map(|label| label.values.codes.get(row).copied().unwrap_or(NULL_CODE)).collect();
+            let place = *first.entry(codes).or_insert(row);
+            if place != row {
+                twins.push(family.series_name(row));
+                family.values[place] = family.values[place].max(family.values[row]);
+                later.push(row);
+            }
+        }
+        for row in later.into_iter().rev() {
+            family.values.remove(row);
+            for label in &mut family.labels {
+                label.values.codes.remove(row);
+            }
+        }
+    }
+    twins
+}
+
+/// Puts the rows of families of one metric into the first of them, where their labels have the same names.
+fn unite_families(families: &mut Vec<Family>) {
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
+    let mut united: Vec<Family> = Vec::with_capacity(families.len());
+    for family in families.drain(..) {
+        let place = first.get(&family.metric).copied();
+        let Some(place) =
+            place.filter(|place| united[*place].labels.iter().map(|label| &label.name).eq(family.labels.iter().map(|label| &label.name)))
+        else {
+            first.entry(family.metric.clone()).or_insert(united.len());
+            united.push(family);
+            continue;
+        };
+        let into = &mut united[place];
+        into.values.extend(&family.values);
+        for (label, other) in into.labels.iter_mut().zip(family.labels) {
+            let mut column = TextColumnBuilder::from(std::mem::take(&mut label.values));
+            (0..other.values.codes.len()).for_each(|row| column.push(other.values.text(row)));
+            label.values = column.finish();
+        }
+    }
+    *families = united;
 }
 
 /// Collects rows into families that share their labels: each row gives one value (or none) per metric.
@@ -147,7 +212,54 @@ impl FamiliesBuilder {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn two_series_of_one_name_are_one_with_the_greater_value_and_are_named() {
+        let mut rows = FamiliesBuilder::new(&["replica"], &["lag"]);
+        rows.push(&["10.0.0.9"], &[Some(0.0)]);
+        rows.push(&["10.0.0.8"], &[Some(1.0)]);
+        rows.push(&["10.0.0.9"], &[Some(24.0)]);
+        let mut families = rows.finish();
+        families.extend([Family::scalar("up", 1.0), Family::scalar("up", 0.0)]);
+        assert_eq!(unite_twins(&mut families), ["lag{replica=\"10.0.0.9\"}", "up{}"]);
+        assert_eq!((&families[0].values, &families[1].values, families.len()), (&vec![24.0, 1.0], &vec![1.0], 2));
+        assert_eq!((0..2).flat_map(|row| families[0].label_texts(row)).collect::<Vec<_>>(), ["10.0.0.9", "10.0.0.8"]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_pushed_each_series_is_there_once_with_its_greatest_value(
+            pushed in prop::collection::vec((0usize..3, "[ab]{0,2}", "[ab]{0,2}", 0u8..20), 0..40),
+        ) {
+            const METRICS: [&str; 2] = ["a", "b"];
+            let mut expected: BTreeMap<(&str, String, String), f64> = BTreeMap::new();
+            let mut families = Vec::new();
+            for (metric, one, other, value) in &pushed {
+                // One builder for all of a kind, and one for each: a metric may come from several.
+                let mut rows = FamiliesBuilder::new(&["one", "other"], &METRICS);
+                let values = std::array::from_fn::<_, 2, _>(|place| (place == *metric % 2).then_some(f64::from(*value)));
+                rows.push(&[one, other], &values);
+                families.extend(rows.finish());
+                let greatest = expected.entry((METRICS[metric % 2], one.clone(), other.clone())).or_insert(0.0);
+                *greatest = greatest.max(f64::from(*value));
+            }
+            let twins = unite_twins(&mut families);
+            prop_assert_eq!(twins.len(), pushed.len() - expected.len());
+            let mut found = BTreeMap::new();
+            for family in &families {
+                for row in 0..family.values.len() {
+                    let texts: Vec<&str> = family.label_texts(row).collect();
+                    let before = found.insert((family.metric.as_str(), texts[0].to_owned(), texts[1].to_owned()), family.values[row]);
+                    prop_assert_eq!(before, None);
+                }
+            }
+            prop_assert_eq!(found, expected);
+            prop_assert!(unite_twins(&mut families).is_empty());
+        }
+    }
 
     #[test]
     fn a_missing_value_leaves_out_the_series_and_its_labels() {

@@ -1,5 +1,7 @@
 //! One server: connect, run every collector once, visit every datname, and ask what the role lacks.
 
+use std::collections::BTreeSet;
+
 use pharos_model::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script, without};
 use pharos_model::snapshot::{Family, Table};
 
@@ -65,6 +67,9 @@ async fn visit_all(source: &PostgresSource, server: &ServerLacks, visits: &Visit
             Err(err) => report.parts.push(failed(privileges::NAME, Some(name), &err)),
         }
     }
+    for closed in visits.others(&server.datnames) {
+        report.parts.extend(visits.parts(closed, &[]));
+    }
     datnames
 }
 
@@ -98,6 +103,12 @@ impl Visits {
 
     fn include(&self, part: &str) -> bool {
         self.rows.iter().any(|visit| visit.part == part)
+    }
+
+    /// Datnames that were to be visited and are none of these.
+    fn others(&self, datnames: &[KnownDatname]) -> BTreeSet<&str> {
+        let names = self.rows.iter().map(|visit| visit.datname.as_str());
+        names.filter(|name| !datnames.iter().any(|datname| datname.name == *name)).collect()
     }
 
     /// The parts in one datname: those that were visited, and those that would lack something.

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::FamiliesBuilder;
+use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 
 use super::rights::{Right, query_planned};
 use super::row::Fields;
@@ -25,14 +25,32 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
         &["datname"],
         &["pharos_postgres_datname_connections_limit", "pharos_postgres_datname_connections_used_ratio"],
     );
+    let mut own = Vec::new();
     for row in rows.iter().map(|row| Fields::new(NAME, row)) {
         let (name, allowed, ratio) = (row.text("name")?, row.number("allowed")?, row.number("ratio")?);
         match row.text("kind")? {
-            "user" => users.push(&[name], &[row.number("used")?, allowed, ratio]),
+            "user" => {
+                users.push(&[name], &[row.number("used")?, allowed, ratio]);
+                if row.field("is_own")? {
+                    own.push((name, allowed, row.number("used")?));
+                }
+            }
             // How many sessions a datname has is told by `activity`.
             _ => datnames.push(&[name], &[allowed, ratio]),
         }
     }
     let families = users.finish().into_iter().chain(datnames.finish()).collect();
-    Ok(Facts { epoch: session.epoch(), families, ..Facts::default() })
+    Ok(Facts { epoch: session.epoch(), families, tables: vec![own_role(&own)], ..Facts::default() })
+}
+
+/// The agent's role, if it has a limit: what reaches that limit is no trouble of the server.
+fn own_role(own: &[(&str, Option<f64>, Option<f64>)]) -> Table {
+    Table::new(
+        "own_role",
+        vec![
+            Column::text("user", own.iter().map(|(name, ..)| Some(*name))),
+            Column::float("connections_limit", "", own.iter().map(|(_, allowed, _)| *allowed)),
+            Column::float("connections", "", own.iter().map(|(.., used)| *used)),
+        ],
+    )
 }

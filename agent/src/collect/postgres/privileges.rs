@@ -40,14 +40,21 @@ pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     })
 }
 
+/// Those that somebody can connect to, each with whether this role may.
 async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> {
     let rows = query(session, NAME, include_str!("sql/datnames.sql")).await?;
     let read = |row| {
         let row = Fields::new(NAME, row);
+        // What nobody can connect to needs no privilege.
+        let may_connect = match row.field::<Option<&str>>("hindrance")? {
+            None => true,
+            Some("privilege") => false,
+            Some(_) => return Ok(None),
+        };
         let name = row.text("datname")?.to_owned();
-        Ok(KnownDatname { name, is_escaped: row.is_escaped("datname"), may_connect: row.field("may_connect")? })
+        Ok(Some(KnownDatname { name, is_escaped: row.is_escaped("datname"), may_connect }))
     };
-    rows.iter().map(read).collect()
+    rows.iter().filter_map(|row| read(row).transpose()).collect()
 }
 
 /// Asks for what is lacking in the datname of this session.

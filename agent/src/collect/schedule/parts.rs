@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::snapshot::{Part, Reading};
+use pharos_model::snapshot::{Part, Reading, unite_twins};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -15,6 +15,8 @@ pub struct Parts {
     server: String,
     by_name: BTreeMap<String, Part>,
     failing: BTreeSet<&'static str>,
+    /// Those whose latest reading had a series twice.
+    with_twins: BTreeSet<String>,
     /// How long a reading outlives its interval before it is stale.
     grace: Duration,
     clock: Clock,
@@ -23,7 +25,15 @@ pub struct Parts {
 
 impl Parts {
     pub fn new(server: &str, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>) -> Self {
-        Self { server: server.to_owned(), by_name: BTreeMap::new(), failing: BTreeSet::new(), grace, clock, metrics }
+        Self {
+            server: server.to_owned(),
+            by_name: BTreeMap::new(),
+            failing: BTreeSet::new(),
+            with_twins: BTreeSet::new(),
+            grace,
+            clock,
+            metrics,
+        }
     }
 
     /// All of them, for a snapshot.
@@ -80,9 +90,23 @@ impl Parts {
     /// A part that no collector fills.
     pub fn show(&mut self, name: &str, facts: Facts, interval: Duration) {
         let at = self.clock.monotonic();
-        let Facts { epoch, families, tables, urgent: _, folded: _ } = facts;
+        let Facts { epoch, mut families, tables, urgent: _, folded: _ } = facts;
+        self.report_twins(name, &unite_twins(&mut families));
         let fresh_until = at + interval * 2 + self.grace;
         self.insert(name, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables })));
+    }
+
+    /// Says so in the log where it began.
+    fn report_twins(&mut self, name: &str, twins: &[String]) {
+        let server = &self.server;
+        let Some(first) = twins.first() else {
+            self.with_twins.remove(name);
+            return;
+        };
+        self.metrics.add("pharos_collect_series_united_total", &[server, name], twins.len() as f64);
+        if self.with_twins.insert(name.to_owned()) {
+            warn!(server, collector = name, series = first, "`{name}` of `{server}` has a series twice; the greater value is shown");
+        }
     }
 
     pub fn count_failure(&self, collector: &str, reason: &str) {

@@ -1,8 +1,9 @@
 //! Who is connected, and who can.
 
 use expect_test::expect;
+use pharos_plugin::testing::Facts;
 
-use super::{check, check_words};
+use super::{check, check_words, judge};
 
 #[test]
 fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
@@ -53,8 +54,8 @@ fn a_server_may_refuse_new_sessions_only() {
         expect![[r#"
             new sessions are refused
             The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
-            > All connections are taken, the server is starting or shutting down, or pg_hba.conf has changed.
-            > Free connections: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND state_change < now() - interval '10 min';` then put a pool between the application and the server.
+            > All connections of the server that ordinary roles may have are taken.
+            > See who holds them: `SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
         "#]],
     );
 }
@@ -184,4 +185,69 @@ fn abandoned_sessions_are_counted_per_minute() {
         sessions-abandoned{datname=app}: raise warning: 90 sessions a minute abandoned in app
     "#]],
     );
+}
+
+/// What is said where a new session is refused for this reason, in a line for severity and title, and one each for cause and fix.
+fn refused(reason: &str, own_limit: Option<(u32, u32)>) -> String {
+    let own = own_limit.map(|(limit, sessions)| format!("| pharos | {limit} | {sessions} |")).unwrap_or_default();
+    let facts = format!(
+        "accept present
+        pharos_postgres_accepting_connections 0
+        table refusal
+        | reason text | why text |
+        | {reason} | the server's words |
+        limits present
+        table own_role
+        | user text | connections_limit float | connections float |
+        {own}"
+    );
+    let report = judge("not-accepting-connections", &Facts::postgres(&facts));
+    let finding = &report.findings[0];
+    let line = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!("{:?}: {}\n> {}\n> {}\n", finding.severity, finding.title, line(&finding.cause), line(&finding.fix))
+}
+
+#[test]
+fn why_pharos_is_refused_says_whose_trouble_it_is() {
+    // Other roles connect freely.
+    expect![[r#"
+        Severity::Info: Pharos is refused a new session
+        > The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in.
+        > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
+    "#]]
+    .assert_eq(&refused("role-limit", Some((1, 1))));
+    expect![[r#"
+        Severity::Info: Pharos is refused a new session
+        > The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in.
+        > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
+    "#]]
+    .assert_eq(&refused("too-many-connections", Some((1, 1))));
+    expect![[r#"
+        Severity::Warning: Pharos is refused a new session
+        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
+        > See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_reload_conf();`.
+    "#]].assert_eq(&refused("pg-hba", None));
+    expect![[r#"
+        Severity::Warning: Pharos is refused a new session
+        > The server does not take the role of Pharos with the password that Pharos has.
+        > Give Pharos the password that holds: `password_file` or `password_env`, which is read anew for each session. The role must exist and have LOGIN.
+    "#]].assert_eq(&refused("authentication", None));
+    // Everybody waits.
+    expect![[r#"
+        Severity::Critical: new sessions are refused
+        > All connections of the server that ordinary roles may have are taken.
+        > See who holds them: `SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
+    "#]].assert_eq(&refused("too-many-connections", Some((2, 2))));
+    expect![[r#"
+        Severity::Critical: new sessions are refused
+        > The server is starting or recovers.
+        > Wait for it: the server's log says how far the recovery is.
+    "#]]
+    .assert_eq(&refused("starting", None));
+    expect![[r#"
+        Severity::Critical: new sessions are refused
+        > The server does not answer new sessions: it hangs, or its host or the network does.
+        > On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log.
+    "#]]
+    .assert_eq(&refused("timeout", None));
 }

@@ -78,3 +78,55 @@ fn only_clear_text_over_the_network_counts() {
     );
     check("sessions-unencrypted", &facts(0), expect![[""]]);
 }
+
+#[test]
+fn the_role_of_pharos_is_told_as_advice_to_its_owner() {
+    let facts = |limit: u32, sessions: u32| {
+        format!(
+            r#"
+            limits present
+            pharos_postgres_role_connections_used_ratio{{user="pharos"}} 1
+            pharos_postgres_role_connections_limit{{user="pharos"}} {limit}
+            pharos_postgres_role_connections_used_ratio{{user="app"}} 0.96
+            pharos_postgres_role_connections_limit{{user="app"}} 50
+            table own_role
+            | user text | connections_limit float | connections float |
+            | pharos | {limit} | {sessions} |
+        "#
+        )
+    };
+    check(
+        "role-connections-used",
+        &facts(1, 1),
+        expect![[r#"
+        role-connections-used{user=app}: raise critical: role app uses 96 % of its connections
+    "#]],
+    );
+    check_words(
+        "own-role-limited",
+        &facts(1, 1),
+        expect![[r#"
+        role pharos, which Pharos uses, has too few sessions
+        Role pharos may have 1 session at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the server accepts sessions. Without the second, databases are not watched. Other roles are not concerned.
+        > The role has a CONNECTION LIMIT below two.
+        > On the primary: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
+        - sessions of the role: 1
+        - primary: db1:5432
+    "#]],
+    );
+    check_words(
+        "own-role-limited",
+        &facts(5, 5),
+        expect![[r#"
+        role pharos, which Pharos uses, has too few sessions
+        Role pharos may have 5 sessions at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the server accepts sessions. Without the second, databases are not watched. Other roles are not concerned.
+        > Others use the role of Pharos as well.
+        > Give them a role of their own, or: `ALTER ROLE "pharos" CONNECTION LIMIT 7;`.
+        - sessions of the role: 5
+        - primary: db1:5432
+    "#]],
+    );
+    // Two are what it needs.
+    check("own-role-limited", &facts(2, 2), expect![[""]]);
+    check("own-role-limited", &facts(5, 2), expect![[""]]);
+}

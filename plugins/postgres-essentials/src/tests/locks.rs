@@ -176,12 +176,13 @@ fn a_forgotten_prepared_transaction_is_named_with_its_end() {
         "prepared-transaction-forgotten",
         &facts(4000.0),
         expect![[r#"
-        prepared transaction waits for 1 h 6 min
-        Prepared transaction o'brien has been prepared for 1 h 6 min. Until somebody ends it, also over restarts, it keeps its locks, and vacuum cannot remove what it may still see.
-        > The transaction manager that prepared it is gone or forgot it.
-        > Ask the transaction manager how it ended; if it knows nothing of it: in shop, `ROLLBACK PREPARED 'o''brien';`.
-        - o'brien: by app in shop
-    "#]],
+            prepared transaction waits for 1 h 6 min
+            Prepared transaction o'brien has been prepared for 1 h 6 min. Until somebody ends it, also over restarts, it keeps its locks, and vacuum cannot remove what it may still see.
+            > The transaction manager that prepared it is gone or forgot it.
+            > Ask the transaction manager how it ended; if it knows nothing of it: in shop, `ROLLBACK PREPARED 'o''brien';`.
+            - o'brien: by app in shop
+            - primary: db1:5432
+        "#]],
     );
     check(
         "prepared-transaction-forgotten",

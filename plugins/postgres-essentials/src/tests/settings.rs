@@ -129,11 +129,12 @@ fn outdated_extensions_come_with_their_statements_and_a_datname_nobody_saw_is_sk
         "extensions-outdated",
         facts,
         expect![[r#"
-        1 extension of app can be updated
-        The server has newer files of 1 extension than app uses, so its functions and views are the old ones.
-        > Packages or the server were upgraded, which leaves every database as it was.
-        > In app, after a look at its release notes: `ALTER EXTENSION "pg_stat_statements" UPDATE;`.
-        - pg_stat_statements: 1.9 → 1.11
-    "#]],
+            1 extension of app can be updated
+            The server has newer files of 1 extension than app uses, so its functions and views are the old ones.
+            > Packages or the server were upgraded, which leaves every database as it was.
+            > In app, after a look at its release notes: `ALTER EXTENSION "pg_stat_statements" UPDATE;`.
+            - pg_stat_statements: 1.9 → 1.11
+            - primary: db1:5432
+        "#]],
     );
 }

@@ -45,6 +45,7 @@ fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said(
             > If the table will not grow into it: with the extension pg_repack, `pg_repack --table='"public"."orders"' 'app'`, while everybody works; or, in an hour in which nobody needs the table, in app: `VACUUM (FULL, ANALYZE) "public"."orders";`. Let vacuum come sooner: `ALTER TABLE "public"."orders" SET (autovacuum_vacuum_scale_factor = 0.02);`.
             - empty: 11.2 GiB
             - size: 18.6 GiB
+            - primary: db1:5432
         "#]],
     );
 }
@@ -72,12 +73,13 @@ fn an_index_is_bloated_by_share_and_by_size() {
         "index-bloat",
         facts,
         expect![[r#"
-        62 % of index orders_pkey of app is empty
-        About 62 % of index orders_pkey on orders of app holds no entries, by an estimate from statistics.
-        > Many entries were removed, or its keys were changed, in no order; pages that are not wholly empty are not given back.
-        > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_pkey";`, which needs its size on disk once more.
-        - empty: 477 MiB
-        - size: 763 MiB
-    "#]],
+            62 % of index orders_pkey of app is empty
+            About 62 % of index orders_pkey on orders of app holds no entries, by an estimate from statistics.
+            > Many entries were removed, or its keys were changed, in no order; pages that are not wholly empty are not given back.
+            > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_pkey";`, which needs its size on disk once more.
+            - empty: 477 MiB
+            - size: 763 MiB
+            - primary: db1:5432
+        "#]],
     );
 }

@@ -44,14 +44,15 @@ fn an_index_that_failed_to_build_is_a_warning() {
         "index-invalid",
         FACTS,
         expect![[r#"
-        index orders_bad of app is invalid
-        Index orders_bad on orders of app is kept up to date by every write, and no query may use it.
-        > `CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.
-        > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_bad";` if it is wanted, else `DROP INDEX CONCURRENTLY "public"."orders_bad";`.
-        - why: indisvalid is false
-        - size: 85.8 MiB
-        - scans: 0
-    "#]],
+            index orders_bad of app is invalid
+            Index orders_bad on orders of app is kept up to date by every write, and no query may use it.
+            > `CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.
+            > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_bad";` if it is wanted, else `DROP INDEX CONCURRENTLY "public"."orders_bad";`.
+            - why: indisvalid is false
+            - size: 85.8 MiB
+            - scans: 0
+            - primary: db1:5432
+        "#]],
     );
 }
 
@@ -69,14 +70,15 @@ fn indexes_that_others_replace_are_told_unless_something_guards_them() {
         "index-duplicate",
         FACTS,
         expect![[r#"
-        index orders_a2 of app is the same as orders_a
-        Index orders_a2 on orders has the same columns, order and condition as orders_a. Every write pays for both.
-        > It was created twice, or once by hand and once by a constraint.
-        > In app: `DROP INDEX CONCURRENTLY "public"."orders_a2";`.
-        - why: the same columns (a)
-        - size: 85.8 MiB
-        - scans: 5
-    "#]],
+            index orders_a2 of app is the same as orders_a
+            Index orders_a2 on orders has the same columns, order and condition as orders_a. Every write pays for both.
+            > It was created twice, or once by hand and once by a constraint.
+            > In app: `DROP INDEX CONCURRENTLY "public"."orders_a2";`.
+            - why: the same columns (a)
+            - size: 85.8 MiB
+            - scans: 5
+            - primary: db1:5432
+        "#]],
     );
     check(
         "index-redundant",
@@ -90,14 +92,15 @@ fn indexes_that_others_replace_are_told_unless_something_guards_them() {
         "index-redundant",
         FACTS,
         expect![[r#"
-        index orders_a of app is covered by orders_a_b
-        Index orders_a_b on orders begins with all columns of orders_a, so it answers the same queries. orders_a is smaller, and costs every write.
-        > An index with more columns was added later and the shorter one stayed.
-        > In app: `DROP INDEX CONCURRENTLY "public"."orders_a";`, unless queries that must be fast read orders_a alone.
-        - why: (a) begins (a, b)
-        - size: 85.8 MiB
-        - scans: 7
-    "#]],
+            index orders_a of app is covered by orders_a_b
+            Index orders_a_b on orders begins with all columns of orders_a, so it answers the same queries. orders_a is smaller, and costs every write.
+            > An index with more columns was added later and the shorter one stayed.
+            > In app: `DROP INDEX CONCURRENTLY "public"."orders_a";`, unless queries that must be fast read orders_a alone.
+            - why: (a) begins (a, b)
+            - size: 85.8 MiB
+            - scans: 7
+            - primary: db1:5432
+        "#]],
     );
 }
 
@@ -155,6 +158,7 @@ fn what_a_schema_lacks_is_an_info() {
             - why: no index begins with (user_id, Region)
             - size: 85.8 MiB
             - rows: 100 k
+            - primary: db1:5432
         "#]],
     );
     check(
@@ -176,6 +180,7 @@ fn what_a_schema_lacks_is_an_info() {
             - why: no primary key
             - size: 85.8 MiB
             - rows: 100 k
+            - primary: db1:5432
         "#]],
     );
     check(
@@ -190,14 +195,15 @@ fn what_a_schema_lacks_is_an_info() {
         "sequential-scans",
         FACTS,
         expect![[r#"
-        public.events of app is mostly read as a whole
-        Most reads of public.events of app go over all of its rows, and it is large.
-        > An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type.
-        > In app, see which statements: `SELECT queryid, calls, rows, shared_blks_read FROM pg_stat_statements ORDER BY shared_blks_read DESC LIMIT 10;`, then `EXPLAIN` those on public.events and index what they filter by.
-        - why: 900 of 910 scans
-        - size: 8.38 GiB
-        - rows: 9 M
-    "#]],
+            public.events of app is mostly read as a whole
+            Most reads of public.events of app go over all of its rows, and it is large.
+            > An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type.
+            > In app, see which statements: `SELECT queryid, calls, rows, shared_blks_read FROM pg_stat_statements ORDER BY shared_blks_read DESC LIMIT 10;`, then `EXPLAIN` those on public.events and index what they filter by.
+            - why: 900 of 910 scans
+            - size: 8.38 GiB
+            - rows: 9 M
+            - primary: db1:5432
+        "#]],
     );
 }
 
@@ -239,6 +245,7 @@ fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
             > In app: `ALTER SEQUENCE "public"."orders_id_seq" AS bigint NO MAXVALUE;`.
             - last value: 2080374784
             - last possible: 2147483647
+            - primary: db1:5432
         "#]],
     );
 }
@@ -256,13 +263,12 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
         "datname-not-visited",
         FACTS,
         expect![[r#"
-        tables and indexes of secret are not watched
-        Pharos could not look into database secret. Nothing is known of its tables, indexes, sequences and extensions.
-        > The role may not connect to it, pg_hba.conf refuses it, or no connection was left.
-        > As superuser: `GRANT CONNECT ON DATABASE "secret" TO` the role that Pharos uses; if it is meant so, `except = { datname = ["secret"] }` of this check.
-        - indexes: permission denied for database
-        - tables: permission denied for database
-    "#]],
+            tables and indexes of secret are not watched
+            Pharos could not look into database secret. Nothing is known of its tables, indexes, sequences and extensions.
+            > What is read there fails; the evidence has the server's words.
+            > `pharos doctor` says what is missing; if it is meant so, `except = { datname = ["secret"] }` of this check.
+            - db1:5432, indexes: permission denied for database
+        "#]],
     );
     let locked = "
         tables present
@@ -288,6 +294,80 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
             > In app: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass;`, then `SELECT pg_terminate_backend(<pid>);` of who holds it. Give schema changes `SET lock_timeout = '2s';`.
             - AccessExclusiveLock: held
             - AccessExclusiveLock: waiting
+            - primary: db1:5432
         "#]],
     );
+}
+
+/// A datname that a primary and its standby, or one of them, could not look into.
+fn unvisited(reason: &str, why: &str) -> Facts {
+    let server = |visited: u8, role: u8| {
+        let failed = format!("| tables | broken | unsupported | {reason} | {why} |\n| indexes | broken | unsupported | {reason} | {why} |");
+        format!(
+            "server present
+            pharos_postgres_in_recovery {role}
+            visits present
+            pharos_postgres_datname_visited{{datname=\"broken\"}} {visited}
+            pharos_postgres_datname_visited{{datname=\"app\"}} 1
+            table visits
+            | collector text | datname text | state text | reason text | why text |
+            | tables | app | ok | - | - |
+            {}",
+            if visited == 0 { failed.as_str() } else { "" }
+        )
+    };
+    let topology = "topology present\npharos_database_members 2";
+    Facts::database(topology, &[("db2:5432", &server(1, 1)), ("db1:5432", &server(0, 0))])
+}
+
+#[test]
+fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
+    let told = |reason: &str, why: &str| words(&judge("datname-not-visited", &unvisited(reason, why)).findings[0]);
+    expect![[r#"
+        tables and indexes of broken are not watched
+        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
+        > An interrupted DROP DATABASE left it behind. Its data is gone, and nobody can connect to it.
+        > On the primary: `DROP DATABASE "broken";`.
+        - db1:5432, tables: an interrupted DROP DATABASE left it behind
+    "#]]
+    .assert_eq(&told("datname-invalid", "an interrupted DROP DATABASE left it behind"));
+    expect![[r#"
+        tables and indexes of broken are not watched
+        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
+        > pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.
+        > See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for "broken" and the role of Pharos before it, then `SELECT pg_reload_conf();`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        - db1:5432, tables: pg_hba.conf rejects connection
+    "#]].assert_eq(&told("pg-hba", "pg_hba.conf rejects connection"));
+    expect![[r#"
+        tables and indexes of broken are not watched
+        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
+        > All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.
+        > To have it watched, with room for two more: `ALTER DATABASE "broken" CONNECTION LIMIT`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        - db1:5432, tables: its CONNECTION LIMIT is 0
+    "#]].assert_eq(&told("datname-limit", "its CONNECTION LIMIT is 0"));
+    expect![[r#"
+        tables and indexes of broken are not watched
+        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
+        > The role of Pharos has no privilege to connect to it.
+        > As superuser: `GRANT CONNECT ON DATABASE "broken" TO` the role that Pharos uses; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        - db1:5432, tables: may not connect
+    "#]].assert_eq(&told("privilege", "may not connect"));
+    expect![[r#"
+        tables and indexes of broken are not watched
+        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
+        > The role of Pharos has reached its own CONNECTION LIMIT; whoever else uses the server is let in.
+        > Pharos needs two sessions: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
+        - db1:5432, tables: too many connections for role
+    "#]]
+    .assert_eq(&told("role-limit", "too many connections for role"));
+    expect![[r#"
+        tables and indexes of broken are not watched
+        Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
+        > A name in it is not in the encoding that the server says, so the server does not hand it out.
+        > Rename it in a session whose `client_encoding` is SQL_ASCII; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        - db1:5432, tables: invalid byte sequence
+    "#]]
+    .assert_eq(&told("encoding", "invalid byte sequence"));
+    // Its owner wants it so.
+    assert_eq!(judge("datname-not-visited", &unvisited("datname-closed", "it takes no sessions")).findings, []);
 }

@@ -111,22 +111,24 @@ fn each_cause_comes_with_its_own_fix() {
             - dead: 1 GiB
             - dead rows: 5 M
             - last vacuum: 2 h ago
+            - primary: db1:5432
         "#]],
     );
     check_words(
         "vacuum-pressure",
         &format!("{TABLES}{at_it}"),
         expect![[r#"
-        public.orders of app is 6 times past its vacuum trigger
-        Table public.orders of app has 6 times as many dead rows as autovacuum should let it have. Scans read them, and the table grows.
-        > A worker has been at it for 15 min, and may do little at a time: autovacuum_vacuum_cost_limit, which all workers share.
-        > `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 1000; SELECT pg_reload_conf();`.
-        - decided: throttled by cost
-        - allowed to write: about 13 MiB/s a worker
-        - dead: 1 GiB
-        - dead rows: 5 M
-        - last vacuum: 2 h ago
-    "#]],
+            public.orders of app is 6 times past its vacuum trigger
+            Table public.orders of app has 6 times as many dead rows as autovacuum should let it have. Scans read them, and the table grows.
+            > A worker has been at it for 15 min, and may do little at a time: autovacuum_vacuum_cost_limit, which all workers share.
+            > `ALTER SYSTEM SET autovacuum_vacuum_cost_limit = 1000; SELECT pg_reload_conf();`.
+            - decided: throttled by cost
+            - allowed to write: about 13 MiB/s a worker
+            - dead: 1 GiB
+            - dead rows: 5 M
+            - last vacuum: 2 h ago
+            - primary: db1:5432
+        "#]],
     );
     check_words(
         "vacuum-pressure",
@@ -140,6 +142,7 @@ fn each_cause_comes_with_its_own_fix() {
             - dead: 1 GiB
             - dead rows: 5 M
             - last vacuum: 2 h ago
+            - primary: db1:5432
         "#]],
     );
 }
@@ -158,12 +161,13 @@ fn old_statistics_matter_in_tables_with_many_rows() {
         "statistics-stale",
         TABLES,
         expect![[r#"
-        statistics of public.events of app are old
-        3 times as many rows of public.events changed since it was last analysed as autovacuum should let change. Plans are made for a table that is no more.
-        > Autovacuum is off or has no worker left, the table was just loaded, or it is locked whenever its turn comes.
-        > In app: `ANALYZE "public"."events";`.
-        - rows: 9 M
-    "#]],
+            statistics of public.events of app are old
+            3 times as many rows of public.events changed since it was last analysed as autovacuum should let change. Plans are made for a table that is no more.
+            > Autovacuum is off or has no worker left, the table was just loaded, or it is locked whenever its turn comes.
+            > In app: `ANALYZE "public"."events";`.
+            - rows: 9 M
+            - primary: db1:5432
+        "#]],
     );
 }
 
@@ -197,13 +201,14 @@ fn a_large_table_without_autovacuum_is_an_info() {
         "autovacuum-disabled",
         TABLES,
         expect![[r#"
-        autovacuum is off for public.archive of app
-        Table public.archive of app is neither vacuumed nor analysed, except to save transaction ids, and then all at once.
-        > Somebody turned it off for a load, or because it was in the way, and did not turn it on again.
-        > In app: `ALTER TABLE "public"."archive" RESET (autovacuum_enabled);`.
-        - size: 8 GiB
-        - dead: 0 B
-    "#]],
+            autovacuum is off for public.archive of app
+            Table public.archive of app is neither vacuumed nor analysed, except to save transaction ids, and then all at once.
+            > Somebody turned it off for a load, or because it was in the way, and did not turn it on again.
+            > In app: `ALTER TABLE "public"."archive" RESET (autovacuum_enabled);`.
+            - size: 8 GiB
+            - dead: 0 B
+            - primary: db1:5432
+        "#]],
     );
 }
 

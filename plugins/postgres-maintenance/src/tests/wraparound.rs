@@ -58,6 +58,7 @@ fn both_id_counters_are_watched_for_wraparound() {
             - used of the id space: 55.9 %
             - public.orders: 1.2 G
             - public.Users: 600 M
+            - primary: db1:5432
         "#]],
     );
     check_words(
@@ -69,6 +70,7 @@ fn both_id_counters_are_watched_for_wraparound() {
             > Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that lock the table.
             > In app: `SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
             - used of the id space: 79.2 %
+            - primary: db1:5432
         "#]],
     );
 }
@@ -130,6 +132,7 @@ fn tables_that_are_not_frozen_in_time_are_told_apart() {
             > Vacuum cannot freeze what replication slot standby2 may still see, from 900 M transactions ago. The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
             > First: Start the consumer or let it catch up; if it is gone for good: `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'standby2' AND NOT active;`. In app: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
             - used of the id space: 55.9 %
+            - primary: db1:5432
         "#]],
     );
 }

@@ -188,3 +188,28 @@ fn a_slot_that_has_no_consumer_by_nature_or_keeps_nothing_is_not_told() {
     "#]],
     );
 }
+
+#[test]
+fn a_slot_that_somebody_advances_is_consumed_and_one_that_keeps_nothing_waits_for_nobody() {
+    let facts = |moved: &str, retained: u64| {
+        format!(
+            r#"
+            replication present
+            pharos_postgres_slot_active{{slot="node3",slot_type="physical"}} 0
+            pharos_postgres_slot_retained_bytes{{slot="node3",slot_type="physical"}} {retained}
+            table slots
+            | slot text | slot_type text | retained_bytes integer | seconds_since_move float |
+            | node3 | physical | {retained} | {moved} |
+        "#
+        )
+    };
+    let told = || {
+        expect![[r#"
+        slot-inactive{slot=node3,slot_type=physical}: raise warning: slot node3 has no consumer
+    "#]]
+    };
+    check("slot-inactive", &facts("2", 4096), expect![[""]]);
+    check("slot-inactive", &facts("-", 0), expect![[""]]);
+    check("slot-inactive", &facts("-", 4096), told());
+    check("slot-inactive", &facts("86400", 4096), told());
+}

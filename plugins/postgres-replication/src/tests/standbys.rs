@@ -4,64 +4,48 @@ use expect_test::expect;
 
 use super::{check, check_words};
 
-const SENDER: &str = r#"
-    replication present
-    pharos_postgres_replication_lag_seconds{standby="db2",client="10.0.0.2"} 45
-    pharos_postgres_replication_lag_bytes{standby="db2",client="10.0.0.2"} 2147483648
-    pharos_postgres_standby_replay_lag_seconds
-    pharos_postgres_standby_replay_lag_bytes
-"#;
-
 #[test]
-fn a_sender_tells_which_standby_lags() {
-    check(
-        "replication-lag",
-        SENDER,
+fn a_standby_that_receives_nothing_is_told_unless_it_is_fed_from_an_archive() {
+    let facts = |is_to_receive: &str| {
+        format!(
+            "replication present
+            pharos_postgres_standby_receiver_up 0
+            table receiver
+            | status text | is_to_receive boolean |
+            | - | {is_to_receive} |"
+        )
+    };
+    let told = || {
         expect![[r#"
-        replication-lag{standby=db2,client=10.0.0.2}: raise warning: standby db2 (10.0.0.2) is 45 s behind
-    "#]],
-    );
-    check(
-        "replication-lag-bytes",
-        SENDER,
-        expect![[r#"
-        replication-lag-bytes{standby=db2,client=10.0.0.2}: raise critical: standby db2 (10.0.0.2) is 2 GiB behind
-    "#]],
-    );
-    check_words(
-        "replication-lag",
-        SENDER,
-        expect![[r#"
-            standby db2 (10.0.0.2) is 45 s behind
-            Changes of 45 s wait to be replayed by standby db2 (10.0.0.2). Reads from it are that old, and a failover to it loses as much or waits.
-            > More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was away.
-            > On the sender: `SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;` the first that lags is the bottleneck. If only replay lags: `SELECT pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby.
-            - lag in time: 45 s
-            - lag in WAL: 2 GiB
-        "#]],
-    );
+        standby-receiver-down: raise warning: standby receives no WAL
+    "#]]
+    };
+    check("standby-receiver-down", &facts("true"), told());
+    // Not everybody may ask.
+    check("standby-receiver-down", &facts("-"), told());
+    check("standby-receiver-down", &facts("false"), expect![[""]]);
 }
 
 #[test]
-fn a_standby_tells_its_own_lag() {
-    let facts = "
-        replication present
-        pharos_postgres_replication_lag_seconds
-        pharos_postgres_standby_replay_lag_seconds 600
-        pharos_postgres_standby_receiver_up 0
-    ";
+fn a_primary_is_not_judged_as_a_standby_nor_the_other_way_round() {
+    let facts = |in_recovery: u8| {
+        format!(
+            "server present
+            pharos_postgres_in_recovery {in_recovery}
+            replication present
+            pharos_postgres_standby_receiver_up 0
+            pharos_postgres_synchronous_standbys_wanted 1
+            table standbys
+            | standby text | sync_state text |"
+        )
+    };
+    check("standby-receiver-down", &facts(0), expect![[""]]);
+    check("sync-standby-missing", &facts(1), expect![[""]]);
     check(
-        "replication-lag",
-        facts,
+        "sync-standby-missing",
+        &facts(0),
         expect![[r#"
-        replication-lag: raise critical: this standby is 10 min behind
-    "#]],
-    );
-    check(
-        "standby-receiver-down",
-        facts,
-        expect![[r#"
-        standby-receiver-down: raise warning: standby receives no WAL
+        sync-standby-missing: raise critical: 1 synchronous standby is missing
     "#]],
     );
 }
@@ -86,18 +70,6 @@ fn a_standby_that_does_not_replay_is_told() {
     "#]],
     );
     check("standby-replay-paused", &facts.replace("paused 1", "paused 0"), expect![[""]]);
-}
-
-#[test]
-fn a_standby_that_others_replicate_from_is_judged_as_sender() {
-    let cascade = format!("server present\npharos_postgres_in_recovery 1\n{SENDER}");
-    check(
-        "replication-lag",
-        &cascade,
-        expect![[r#"
-        replication-lag{standby=db2,client=10.0.0.2}: raise warning: standby db2 (10.0.0.2) is 45 s behind
-    "#]],
-    );
 }
 
 #[test]

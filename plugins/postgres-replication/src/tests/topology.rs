@@ -205,14 +205,14 @@ fn standbys_without_a_sender_are_counted_over_all_servers() {
         "standby-not-connected",
         &third,
         expect![[r#"
-        1 standby is sent nothing
-        1 standby is up, but no server of the database sends WAL to as many: reads from it grow older, and it cannot take over.
-        > The standby cannot reach its primary or is refused by it, or its primary_conninfo leads elsewhere.
-        > On each standby: `SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. A standby that is fed from an archive alone is meant so: `standby-not-connected = { enabled = false }`.
-        - db1:5432: primary, timeline 3
-        - db3:5432: standby, timeline 3
-        - db2:5432: standby, timeline 3
-    "#]],
+            1 standby is sent nothing
+            1 standby is up and does not say that it lacks a sender, but no server of the database sends WAL to as many: reads from it grow older, and it cannot take over.
+            > The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in `[[database]]`.
+            > On each standby: `SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. If it is fed by a server that is not listed, add that to `replicas`, or: `standby-not-connected = { enabled = false }`.
+            - db1:5432: primary, timeline 3
+            - db3:5432: standby, timeline 3
+            - db2:5432: standby, timeline 3
+        "#]],
     );
     let facts = Facts::database(
         "topology present\npharos_database_members 2\ntable members\n| member text | role text | up boolean |\n| db2:5432 | standby | true |",

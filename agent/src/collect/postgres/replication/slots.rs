@@ -31,9 +31,18 @@ const METRICS: [&str; 9] = [
 
 #[derive(Default)]
 pub struct Slots {
-    /// Since when each was seen without a consumer, for servers that do not say so.
-    inactive_since: BTreeMap<String, Duration>,
+    /// What is known of each from reading to reading.
+    known: BTreeMap<String, Known>,
     resets: Resets,
+}
+
+struct Known {
+    /// Since when it was seen without a consumer, for servers that do not say so.
+    inactive_since: Option<Duration>,
+    /// Up to where its WAL was taken.
+    position: Option<i64>,
+    /// When that was seen to move last.
+    moved_at: Option<Duration>,
 }
 
 struct Slot<'a> {
@@ -48,6 +57,8 @@ struct Slot<'a> {
     safe_bytes: Option<i64>,
     confirmed_lag_bytes: Option<f64>,
     inactive_seconds: f64,
+    /// None where it was not seen to move.
+    seconds_since_move: Option<f64>,
     invalidation_reason: Option<&'a str>,
     failover: Option<bool>,
     synced: Option<bool>,
@@ -64,7 +75,7 @@ impl Slots {
         for row in &rows {
             slots.push(self.slot(&Fields::new(NAME, row), now)?);
         }
-        self.inactive_since.retain(|name, _| slots.iter().any(|slot| slot.name == name && !slot.active));
+        self.known.retain(|name, _| slots.iter().any(|slot| slot.name == name));
         let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
         Ok((families(&slots), table(&slots), epoch))
@@ -73,6 +84,10 @@ impl Slots {
     fn slot<'a>(&mut self, row: &Fields<'a>, now: Duration) -> Result<Slot<'a>, CollectError> {
         let name = row.text("slot")?;
         let active = row.field("active")?;
+        let known = self.known.entry(name.to_owned()).or_insert(Known { inactive_since: None, position: None, moved_at: None });
+        known.meet(active, row.field("position_bytes")?, now);
+        let inactive_seconds = known.inactive_seconds(row.number("inactive_seconds")?, now);
+        let seconds_since_move = known.moved_at.map(|moved_at| now.saturating_sub(moved_at).as_secs_f64());
         Ok(Slot {
             name,
             slot_type: row.text("slot_type")?,
@@ -84,7 +99,8 @@ impl Slots {
             retained_bytes: row.field::<Option<i64>>("retained_bytes")?.map(|bytes| bytes.max(0)),
             safe_bytes: row.field("safe_bytes")?,
             confirmed_lag_bytes: row.number("confirmed_lag_bytes")?.map(|bytes| bytes.max(0.0)),
-            inactive_seconds: if active { 0.0 } else { self.inactive_seconds(name, row.number("inactive_seconds")?, now) },
+            inactive_seconds,
+            seconds_since_move,
             invalidation_reason: row.field("invalidation_reason")?,
             failover: row.field("failover")?,
             synced: row.field("synced")?,
@@ -93,10 +109,26 @@ impl Slots {
             stats_reset: row.number("stats_reset")?,
         })
     }
+}
 
-    /// As the server says, or since the agent saw it first.
-    fn inactive_seconds(&mut self, name: &str, said: Option<f64>, now: Duration) -> f64 {
-        let since = *self.inactive_since.entry(name.to_owned()).or_insert(now);
+impl Known {
+    /// A position that moves shows a consumer, even one that is never seen connected: a manager of failovers advances slots by a function.
+    fn meet(&mut self, active: bool, position: Option<i64>, now: Duration) {
+        let before = std::mem::replace(&mut self.position, position);
+        let has_moved = before.zip(position).is_some_and(|(before, position)| before != position);
+        if has_moved {
+            self.moved_at = Some(now);
+        }
+        self.inactive_since = match self.inactive_since {
+            _ if active => None,
+            Some(since) if !has_moved => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    /// As the server says, or since the agent saw it first; none of it before somebody came for it.
+    fn inactive_seconds(&self, said: Option<f64>, now: Duration) -> f64 {
+        let Some(since) = self.inactive_since else { return 0.0 };
         said.unwrap_or_else(|| now.saturating_sub(since).as_secs_f64()).max(0.0)
     }
 }
@@ -139,10 +171,32 @@ fn table(slots: &[Slot<'_>]) -> Table {
             Column::integer("retained_bytes", slots.iter().map(|slot| slot.retained_bytes)),
             Column::integer("safe_bytes", slots.iter().map(|slot| slot.safe_bytes)),
             Column::float("inactive_seconds", "seconds", slots.iter().map(|slot| Some(slot.inactive_seconds))),
+            Column::float("seconds_since_move", "seconds", slots.iter().map(|slot| slot.seconds_since_move)),
             Column::text("invalidation_reason", slots.iter().map(|slot| slot.invalidation_reason)),
             Column::boolean("temporary", slots.iter().map(|slot| Some(slot.temporary))),
             Column::boolean("failover", slots.iter().map(|slot| slot.failover)),
             Column::boolean("synced", slots.iter().map(|slot| slot.synced)),
         ],
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_that_moves_is_inactive_since_its_last_move_and_one_that_stands_since_it_was_seen() {
+        let mut known = Known { inactive_since: None, position: None, moved_at: None };
+        let seen = |known: &mut Known, at: u64, position: i64| {
+            let now = Duration::from_secs(at);
+            known.meet(false, Some(position), now);
+            (known.inactive_seconds(None, now), known.moved_at.map(|at| at.as_secs()))
+        };
+        assert_eq!(seen(&mut known, 10, 100), (0.0, None));
+        assert_eq!(seen(&mut known, 20, 100), (10.0, None));
+        assert_eq!(seen(&mut known, 30, 150), (0.0, Some(30)));
+        assert_eq!(seen(&mut known, 50, 150), (20.0, Some(30)));
+        known.meet(true, Some(150), Duration::from_secs(60));
+        assert_eq!(known.inactive_seconds(Some(7.0), Duration::from_secs(60)), 0.0);
+    }
 }

@@ -49,6 +49,7 @@ impl Standby {
         let values = [
             ("pharos_postgres_standby_receiver_up", Some(receiver_up)),
             ("pharos_postgres_standby_receiver_message_age_seconds", not_negative(row.number("message_age")?)),
+            ("pharos_postgres_standby_apply_delay_seconds", row.number("apply_delay")?),
             ("pharos_postgres_standby_replay_paused", row.number("replay_paused")?),
             ("pharos_postgres_standby_shipping_lag_bytes", not_negative(row.number("shipping_lag_bytes")?)),
             ("pharos_postgres_standby_replay_lag_bytes", bytes),
@@ -67,6 +68,8 @@ fn receiver(row: &Fields<'_>) -> Result<Table, CollectError> {
             Column::text("sender_host", [row.field("sender_host")?]),
             Column::integer("sender_port", [row.field::<Option<i32>>("sender_port")?.map(i64::from)]),
             Column::text("slot", [row.field("receiver_slot")?]),
+            // None where nobody may ask. A standby that is fed from an archive alone has no primary_conninfo.
+            Column::boolean("is_to_receive", [row.field("is_to_receive")?]),
         ],
     ))
 }

@@ -1,11 +1,16 @@
--- Databases inside the server that can be visited, and the one that is asked, each with whether the role that logs in may.
+-- Databases inside the server, the one that is asked first, each with what keeps the role that logs in from connecting to it, if anything does: the
+-- first of these is the one that counts. template0 and template1 are nobody's; another template is somebody's. What an interrupted DROP
+-- DATABASE left behind has a limit of -2. `total` is how many there are, of which 1,000 come.
 SELECT d.oid,
        d.datname::text AS datname,
-       has_database_privilege(session_user, d.oid, 'CONNECT') AS may_connect,
-       -- Left behind by a DROP DATABASE that was interrupted.
-       d.datconnlimit = -2 AS is_invalid
+       CASE WHEN d.datconnlimit = -2 THEN 'invalid'
+            WHEN NOT d.datallowconn THEN 'closed'
+            WHEN d.datconnlimit = 0 AND NOT r.rolsuper THEN 'limit'
+            WHEN NOT has_database_privilege(session_user, d.oid, 'CONNECT') THEN 'privilege' END AS hindrance,
+       count(*) OVER () AS total
 FROM pg_database d
-WHERE (d.datallowconn AND NOT d.datistemplate)
+CROSS JOIN (SELECT coalesce(bool_or(r.rolsuper), false) AS rolsuper FROM pg_roles r WHERE r.rolname = session_user) r
+WHERE d.datname NOT IN ('template0', 'template1')
    OR d.datname = current_database()
 ORDER BY d.datname <> current_database(), d.datname
 LIMIT 1000

@@ -1,4 +1,5 @@
--- Roles and datnames with a limit of sessions, the fullest first. Superusers have none, whatever their role says.
+-- Roles and datnames with a limit of sessions, the agent's own role first, then the fullest. Superusers have none, whatever their role
+-- says.
 WITH sessions AS MATERIALIZED (
     SELECT a.usesysid, a.datid, count(*) AS sessions
     FROM pg_stat_get_activity(NULL) a
@@ -6,12 +7,14 @@ WITH sessions AS MATERIALIZED (
     GROUP BY 1, 2
 ), used AS (
     SELECT 'user' AS kind, r.rolname::text AS name, r.rolconnlimit AS allowed,
-           (SELECT coalesce(sum(s.sessions), 0) FROM sessions s WHERE s.usesysid = r.oid) AS used
+           (SELECT coalesce(sum(s.sessions), 0) FROM sessions s WHERE s.usesysid = r.oid) AS used,
+           r.rolname = session_user AS is_own
     FROM pg_roles r
     WHERE r.rolconnlimit >= 0 AND NOT r.rolsuper
     UNION ALL
     SELECT 'datname', d.datname::text, d.datconnlimit,
-           (SELECT coalesce(sum(s.sessions), 0) FROM sessions s WHERE s.datid = d.oid)
+           (SELECT coalesce(sum(s.sessions), 0) FROM sessions s WHERE s.datid = d.oid),
+           false
     FROM pg_database d
     WHERE d.datconnlimit >= 0
 )
@@ -19,7 +22,8 @@ SELECT u.kind,
        u.name,
        u.allowed::float8 AS allowed,
        u.used::float8 AS used,
-       (u.used / nullif(u.allowed, 0))::float8 AS ratio
+       (u.used / nullif(u.allowed, 0))::float8 AS ratio,
+       u.is_own
 FROM used u
-ORDER BY u.used / nullif(u.allowed, 0) DESC NULLS LAST, 1, 2
+ORDER BY u.is_own DESC, u.used / nullif(u.allowed, 0) DESC NULLS LAST, 1, 2
 LIMIT 200

@@ -10,7 +10,10 @@ SELECT pg_wal_lsn_diff(p.received, '0/0')::int8 AS received_lsn_bytes,
        w.status AS receiver_status,
        w.sender_host,
        w.sender_port,
-       w.slot_name AS receiver_slot
+       w.slot_name AS receiver_slot,
+       -- The one says how late this standby is meant to be, the other whether it is meant to receive at all; not everybody may read it.
+       extract(epoch FROM current_setting('recovery_min_apply_delay')::interval)::float8 AS apply_delay,
+       CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('primary_conninfo') <> '' END AS is_to_receive
 FROM (SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS received, pg_last_wal_replay_lsn() AS replayed) p
 LEFT JOIN pg_stat_wal_receiver w ON true
 WHERE pg_is_in_recovery()

@@ -19,13 +19,13 @@ use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::index_facts::{FirstSeen, UsageSettings, redundant};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
-use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::top::{Fold, NEVER, Seen, Top};
 use pharos_model::visits::Kept;
 
 use self::definitions::Definitions;
 use self::facts::{IndexFact, SchemaFact};
 use super::bloat::{self, Estimates};
-use super::relations::{IndexRow, Relations, SharedRelations};
+use super::relations::{IndexRow, Relations, SharedRelations, is_catalog};
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::{CollectError, Facts, Notebook};
 use crate::postgres::Session;
@@ -45,6 +45,8 @@ pub struct Indexes {
     relations: SharedRelations,
     usage: UsageSettings,
     notebook: Notebook,
+    /// Whether indexes of the server's own tables have series of their own.
+    catalog_series: bool,
     top: Top<3, 2>,
     kept: Kept<Known>,
     /// Of the round that is under way.
@@ -77,9 +79,9 @@ struct Look {
 }
 
 impl Indexes {
-    pub fn new(interval: Duration, relations: SharedRelations, usage: UsageSettings, notebook: Notebook) -> Self {
+    pub fn new(interval: Duration, relations: SharedRelations, usage: UsageSettings, notebook: Notebook, catalog_series: bool) -> Self {
         let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
-        Self { interval, relations, usage, notebook, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+        Self { interval, relations, usage, notebook, catalog_series, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
     }
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
@@ -168,7 +170,7 @@ impl Visit for Indexes {
         let looks = std::mem::take(&mut self.read);
         let rows: Vec<(&Look, &IndexRow)> =
             looks.iter().flat_map(|look| look.relations.indexes.iter().map(move |index| (look, index))).collect();
-        let seen: Vec<Seen<3, 2>> = rows.iter().map(|(look, index)| seen(look, index)).collect();
+        let seen: Vec<Seen<3, 2>> = rows.iter().map(|(look, index)| seen(look, index, self.catalog_series)).collect();
         let ranked = self.top.rank(&seen);
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
         let label_values = |place: usize| {
@@ -188,14 +190,17 @@ impl Visit for Indexes {
     }
 }
 
-fn seen(look: &Look, index: &IndexRow) -> Seen<3, 2> {
+fn seen(look: &Look, index: &IndexRow, catalog_series: bool) -> Seen<3, 2> {
     let bloat = look.estimates.get(&index.oid).and_then(|estimate| estimate.bloat());
     Seen {
         id: look.relations.surroundings.id(index.oid),
         // What is large, or read as if it were: eight bytes an entry.
-        score: index.size_bytes as f64 + 8.0 * index.rows_read as f64,
+        score: match is_catalog(&index.schema) && !catalog_series {
+            true => NEVER,
+            false => index.size_bytes as f64 + 8.0 * index.rows_read as f64,
+        },
         counters: [index.scans as f64, index.rows_read as f64, index.rows_fetched as f64],
-        gauges: [Some(index.size_bytes as f64), bloat.map(|bloat| bloat.bytes)],
+        gauges: [index.known_size().map(|size| size as f64), bloat.map(|bloat| bloat.bytes)],
     }
 }
 

@@ -52,11 +52,12 @@ pub trait Visit: Send {
 /// Every visit, in the order in which they are made in a datname.
 fn visits(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
     let interval = &connector.collect.interval;
+    let catalog_series = connector.collect.catalog_series;
     let relations = SharedRelations::default();
     let usage = UsageSettings { statistics_age_min_seconds: connector.collect.unused_after.as_secs_f64(), ..UsageSettings::default() };
     vec![
-        Box::new(tables::Tables::new(interval.of(tables::NAME), relations.clone())),
-        Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage, notebook.clone())),
+        Box::new(tables::Tables::new(interval.of(tables::NAME), relations.clone(), catalog_series)),
+        Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage, notebook.clone(), catalog_series)),
         Box::new(sequences::Sequences::new(interval.of(sequences::NAME))),
         Box::new(extensions::Extensions::new(interval.of(extensions::NAME))),
         Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::NAME))),
@@ -72,6 +73,8 @@ pub struct Visitor {
     itinerary: Itinerary,
     /// By visit: whom it saw in its latest round.
     visited: BTreeMap<&'static str, Vec<Visited>>,
+    /// Datnames beyond those that the latest round could list.
+    unlisted: u64,
     clock: Clock,
     spending: Spending,
 }
@@ -93,6 +96,7 @@ impl Visitor {
             going: None,
             itinerary: Itinerary::default(),
             visited: BTreeMap::new(),
+            unlisted: 0,
             clock,
             spending,
         }
@@ -140,6 +144,7 @@ impl Visitor {
             planned.due = going.started + self.spending.interval(name, interval);
             let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, going.now)), Err);
             self.visited.insert(name, made.round.visited.clone());
+            self.unlisted = made.round.unlisted;
             reads.push(Read { collector: name, outcome, interval, took: made.took });
         }
         reads.push(self.report(going.started.elapsed()));
@@ -155,7 +160,7 @@ impl Visitor {
         for (_, visited) in &rows {
             *seen.entry(&visited.datname).or_insert(true) &= visited.failure.is_none();
         }
-        let folded = seen.len().saturating_sub(SERIES_MAX) as u64;
+        let folded = seen.len().saturating_sub(SERIES_MAX) as u64 + self.unlisted;
         let mut families = FamiliesBuilder::new(&["datname"], &["pharos_postgres_datname_visited"]);
         for (datname, is_visited) in seen.into_iter().take(SERIES_MAX) {
             families.push(&[datname], &[Some(if is_visited { 1.0 } else { 0.0 })]);

@@ -1,7 +1,8 @@
 //! The tables and indexes of one datname, read together: `tables` and `indexes` both need both.
 //!
-//! Whichever of the two comes first in a visit reads; the other one finds it here. Only exact sizes wait for locks, so they are asked for a
-//! few large relations that nobody locks; where somebody is faster, all sizes of that visit are pages of the last vacuum or analyze.
+//! Whichever of the two comes first in a visit reads; the other one finds it here. Only exact sizes wait for locks, so they are asked for
+//! relations that nobody locks, one by one; where somebody is faster, all sizes of that visit are pages of the last vacuum or analyze, and
+//! say that they are not exact. What no vacuum or analyze has counted yet has no such pages, so it is asked for first.
 
 mod rows;
 
@@ -12,7 +13,7 @@ use pharos_model::alert::Now;
 use pharos_model::vacuum::VacuumSettings;
 use tokio_postgres::types::Type;
 
-pub use self::rows::{IndexRow, LockedRelation, TableRow};
+pub use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
 use crate::collect::CollectError;
 use crate::collect::postgres::rights::{self, Right};
 use crate::collect::postgres::row::{Fields, query_with};
@@ -24,12 +25,14 @@ const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../sql/indexes.sq
 const TABLES_MAX: i64 = 20_000;
 const INDEXES_MAX: i64 = 60_000;
 const LOCKED_MAX: i64 = 1_000;
-/// Tables, and indexes, whose exact size is asked for: the largest. The rest are known by the pages of the last vacuum or analyze.
-const EXACT_MAX: usize = 50;
-/// A smaller relation is not worth asking.
+/// Tables, and indexes, whose exact size is asked for: all that have series of their own, and as many again. A size costs the server some
+/// ten microseconds. The rest are known by the pages of the last vacuum or analyze.
+const EXACT_MAX: usize = 400;
+/// A smaller relation is not worth asking, unless nobody has counted its pages.
 const EXACT_BYTES_MIN: i64 = 1 << 20;
 /// Until the first vacuum or analyze nobody has counted pages; this is good enough to choose whose size to ask for.
 const ROW_BYTES_GUESS: i64 = 100;
+const ENTRY_BYTES_GUESS: i64 = 20;
 
 /// What applies to all relations of a datname.
 #[derive(Debug, Clone)]
@@ -143,9 +146,20 @@ async fn measure(
         return Ok(());
     }
     let locked: BTreeSet<u32> = locked.iter().flat_map(|relation| [relation.oid, relation.owner]).collect();
-    let guess = |table: &TableRow| table.size_bytes.max((table.live_rows + table.dead_rows).saturating_mul(ROW_BYTES_GUESS));
-    let mut wanted = largest(tables.iter().map(|table| (guess(table), table.oid)), &locked);
-    wanted.extend(largest(indexes.iter().map(|index| (index.size_bytes, index.oid)), &locked));
+    let rows = |table: &TableRow| table.live_rows.saturating_add(table.dead_rows).max(table.planned_rows as i64);
+    let of_tables = tables.iter().filter(|table| !locked.contains(&table.oid)).map(|table| {
+        let guess = table.size_bytes.max(rows(table).saturating_mul(ROW_BYTES_GUESS));
+        Candidate { oid: table.oid, guess, is_counted: table.is_counted() }
+    });
+    let mut wanted = worth_asking(of_tables);
+    let by_oid: HashMap<u32, &TableRow> = tables.iter().map(|table| (table.oid, table)).collect();
+    let of_indexes = indexes.iter().filter(|index| !locked.contains(&index.oid)).filter_map(|index| {
+        let table = by_oid.get(&index.table_oid)?;
+        // Who locks the table is about to lock its indexes.
+        let guess = index.size_bytes.max(rows(table).saturating_mul(ENTRY_BYTES_GUESS));
+        (!locked.contains(&table.oid)).then_some(Candidate { oid: index.oid, guess, is_counted: table.is_counted() })
+    });
+    wanted.extend(worth_asking(of_indexes));
     if wanted.is_empty() {
         return Ok(());
     }
@@ -171,16 +185,26 @@ async fn measure(
     }
     for index in indexes {
         if let Some((main, _)) = sizes.get(&index.oid) {
-            index.size_bytes = *main;
+            (index.size_bytes, index.size_is_exact) = (*main, true);
         }
     }
     Ok(())
 }
 
-fn largest(sizes: impl Iterator<Item = (i64, u32)>, locked: &BTreeSet<u32>) -> Vec<u32> {
-    let mut sizes: Vec<(i64, u32)> = sizes.filter(|(bytes, oid)| *bytes >= EXACT_BYTES_MIN && !locked.contains(oid)).collect();
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
-    sizes.into_iter().take(EXACT_MAX).map(|(_, oid)| oid).collect()
+/// A relation whose size may be asked for.
+struct Candidate {
+    oid: u32,
+    /// Bytes, as far as its pages and rows tell.
+    guess: i64,
+    /// Whether its pages are those of a vacuum or analyze.
+    is_counted: bool,
+}
+
+/// The largest; of equals those that nobody has counted.
+fn worth_asking(candidates: impl Iterator<Item = Candidate>) -> Vec<u32> {
+    let mut worth: Vec<Candidate> = candidates.filter(|one| one.guess >= EXACT_BYTES_MIN || !one.is_counted).collect();
+    worth.sort_unstable_by_key(|one| (std::cmp::Reverse(one.guess), one.is_counted, one.oid));
+    worth.into_iter().take(EXACT_MAX).map(|one| one.oid).collect()
 }
 
 /// A table's scans by index are those of its indexes; an index is named with its table.
@@ -190,6 +214,7 @@ fn add_indexes_to_tables(tables: &mut [TableRow], indexes: &mut Vec<IndexRow>) {
         let Some(table) = places.get(&index.table_oid).map(|place| &mut tables[*place]) else { continue };
         table.indexes_bytes = table.indexes_bytes.saturating_add(index.size_bytes);
         table.index_scans = table.index_scans.saturating_add(index.scans);
+        index.is_counted = table.is_counted();
         (index.schema, index.relation) = (Arc::clone(&table.schema), Arc::clone(&table.relation));
     }
     // Its table came into being after the tables were read; the next visit sees both.

@@ -28,6 +28,8 @@ pub struct Round {
     pub epoch: u64,
     /// Numbers of all datnames that are there; none where nobody knows.
     pub listed: Option<BTreeSet<u32>>,
+    /// Datnames beyond those that are listed, which are not visited.
+    pub unlisted: u64,
     pub visited: Vec<Visited>,
 }
 
@@ -41,19 +43,33 @@ pub struct Visited {
 /// Why a datname gave nothing.
 #[derive(Debug, Clone)]
 pub struct Failure {
+    /// One line.
     pub why: String,
-    /// One of a closed set: for a session that was refused, [`RefusalReason`](crate::postgres::RefusalReason).
+    /// One of a closed set, for those who know a cure: for a session that was refused, [`RefusalReason`](crate::postgres::RefusalReason).
     pub reason: &'static str,
+    /// Whether the datname does not offer it, so that asking again is no use.
+    is_unsupported: bool,
 }
 
 impl Failure {
+    fn new(reason: &'static str, why: &str) -> Self {
+        // A server answers in several lines.
+        let why = why.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
+        Self { why, reason, is_unsupported: reason == "unsupported" }
+    }
+
+    fn unsupported(reason: &'static str, why: &str) -> Self {
+        Self { is_unsupported: true, ..Self::new(reason, why) }
+    }
+
     fn of(err: &CollectError) -> Self {
-        Self { why: err.text(), reason: err.reason() }
+        Self::new(err.reason(), &err.text())
     }
 
     pub fn state(&self) -> &'static str {
         match self.reason {
-            "unsupported" | "not-reached" => self.reason,
+            "not-reached" => self.reason,
+            _ if self.is_unsupported => "unsupported",
             _ => "failed",
         }
     }
@@ -67,8 +83,7 @@ impl Round {
         }
         let first = self.visited.first();
         let failure = first.and_then(|visited| visited.failure.clone());
-        let failure =
-            failure.unwrap_or_else(|| Failure { why: "the server has no datname that can be visited".to_owned(), reason: "unsupported" });
+        let failure = failure.unwrap_or_else(|| Failure::new("unsupported", "the server has no datname that can be visited"));
         let datname = first.map(|visited| visited.datname.clone()).unwrap_or_default();
         Some(match failure.state() {
             "unsupported" => CollectError::Unsupported(failure.why),
@@ -99,8 +114,47 @@ struct Other {
     datname: String,
     /// Whether the name holds bytes that are no text, and is shown in another way.
     is_escaped: bool,
-    may_connect: bool,
-    is_invalid: bool,
+    hindrance: Option<Hindrance>,
+}
+
+/// Why nobody, or not this role, can connect to a datname. It is known from the catalogue, so nobody knocks in vain.
+#[derive(Debug, Clone, Copy)]
+enum Hindrance {
+    Invalid,
+    Closed,
+    Limit,
+    Privilege,
+}
+
+impl Hindrance {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "invalid" => Self::Invalid,
+            "closed" => Self::Closed,
+            "limit" => Self::Limit,
+            "privilege" => Self::Privilege,
+            _ => return None,
+        })
+    }
+
+    fn failure(self, datname: &str, role: &str) -> Failure {
+        let (datname, grantee) = (identifier(datname), identifier(role));
+        match self {
+            Self::Invalid => {
+                let why = format!("an interrupted DROP DATABASE left it behind, and its data is gone; run: DROP DATABASE {datname}");
+                Failure::unsupported(RefusalReason::DatnameInvalid.as_str(), &why)
+            }
+            Self::Closed => Failure::unsupported("datname-closed", "it takes no sessions at all: ALLOW_CONNECTIONS is false"),
+            Self::Limit => Failure::unsupported(
+                RefusalReason::DatnameLimit.as_str(),
+                "its CONNECTION LIMIT is 0, so none but superusers can connect to it",
+            ),
+            Self::Privilege => {
+                let why = format!("role `{role}` may not connect to it; run: GRANT CONNECT ON DATABASE {datname} TO {grantee}");
+                Failure::unsupported(RefusalReason::Privilege.as_str(), &why)
+            }
+        }
+    }
 }
 
 /// A round that is under way.
@@ -123,7 +177,7 @@ impl Going {
         let mut first = connector.connect().await;
         let listed = match &first {
             Ok(session) => list(session, home).await.map_err(|err| (err.ends_session(), Failure::of(&err))),
-            Err(err) => Err((false, Failure { why: chain(err), reason: err.reason().as_str() })),
+            Err(err) => Err((false, Failure::new(err.reason().as_str(), &chain(err)))),
         };
         if let Err((true, _)) = &listed {
             // It leaves its place before another one is opened.
@@ -132,8 +186,11 @@ impl Going {
         }
         going.visit(connector, home, first, visits).await;
         match listed {
-            Ok((others, numbers)) => {
-                going.made.iter_mut().for_each(|made| made.round.listed = Some(numbers.clone()));
+            Ok(Listed { others, numbers, unlisted }) => {
+                for made in &mut going.made {
+                    made.round.listed = Some(numbers.clone());
+                    made.round.unlisted = unlisted;
+                }
                 itinerary.others = others;
                 let others = itinerary.others.clone();
                 going.left = resume(others, itinerary.resume_at.as_deref(), |other| &other.datname).into();
@@ -153,27 +210,20 @@ impl Going {
         if self.started.elapsed() >= ROUND_MAX {
             itinerary.resume_at = self.left.front().map(|other| other.datname.clone());
             let why = format!("a round takes {ROUND_MAX:?} at most and did not come here; the next one begins here");
-            return self.fail_rest(&Failure { why, reason: "not-reached" });
+            return self.fail_rest(&Failure::new("not-reached", &why));
         }
         if let Some(failure) = self.patience.lost() {
             let failure = failure.clone();
             return self.fail_rest(&failure);
         }
-        let Some(Other { datname, is_escaped, may_connect, is_invalid }) = self.left.pop_front() else { return };
-        if is_invalid {
-            let invalid = RefusalReason::DatnameInvalid;
-            return self.fail(&datname, &Failure { why: invalid.meaning().to_owned(), reason: invalid.as_str() });
+        let Some(Other { datname, is_escaped, hindrance }) = self.left.pop_front() else { return };
+        if let Some(hindrance) = hindrance {
+            return self.fail(&datname, &hindrance.failure(&datname, &connector.address.user));
         }
         if is_escaped {
             let why = "its name is not UTF-8, so no session can ask for it; from a datname of the encoding in which the name was made, \
                        run: ALTER DATABASE ... RENAME TO ...";
-            return self.fail(&datname, &Failure { why: why.to_owned(), reason: RefusalReason::Encoding.as_str() });
-        }
-        if !may_connect {
-            let role = &connector.address.user;
-            let (name, grantee) = (identifier(&datname), identifier(role));
-            let why = format!("role `{role}` may not connect to it; run: GRANT CONNECT ON DATABASE {name} TO {grantee}");
-            return self.fail(&datname, &Failure { why, reason: "unsupported" });
+            return self.fail(&datname, &Failure::unsupported(RefusalReason::Encoding.as_str(), why));
         }
         let connector = connector.to(&datname);
         let session = connector.connect().await;
@@ -222,22 +272,31 @@ impl Going {
     }
 }
 
-/// The datnames besides the monitor's own, in the order of their names, and the numbers of all.
-async fn list(session: &Session, home: &str) -> Result<(Vec<Other>, BTreeSet<u32>), CollectError> {
+struct Listed {
+    /// Besides the monitor's own, in the order of their names.
+    others: Vec<Other>,
+    /// Of all.
+    numbers: BTreeSet<u32>,
+    unlisted: u64,
+}
+
+async fn list(session: &Session, home: &str) -> Result<Listed, CollectError> {
     let rows = query(session, "datnames", include_str!("../sql/datnames.sql")).await?;
-    let (mut others, mut numbers) = (Vec::new(), BTreeSet::new());
+    let (mut others, mut numbers, mut total) = (Vec::new(), BTreeSet::new(), 0);
     for row in &rows {
         let fields = Fields::new("datnames", row);
         numbers.insert(fields.field("oid")?);
+        total = fields.field::<i64>("total")?.unsigned_abs();
         let datname = fields.text("datname")?;
         if datname != home {
-            let [may_connect, is_invalid] = [fields.field("may_connect")?, fields.field("is_invalid")?];
             let is_escaped = fields.is_escaped("datname");
-            others.push(Other { datname: datname.to_owned(), is_escaped, may_connect, is_invalid });
+            let hindrance = fields.field::<Option<&str>>("hindrance")?.and_then(Hindrance::named);
+            others.push(Other { datname: datname.to_owned(), is_escaped, hindrance });
         }
     }
     others.sort_by(|a, b| a.datname.cmp(&b.datname));
-    Ok((others, numbers))
+    let unlisted = total.saturating_sub(rows.len() as u64);
+    Ok(Listed { others, numbers, unlisted })
 }
 
 /// Makes one visit in the session, or in a new one where it ended.

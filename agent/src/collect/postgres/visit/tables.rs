@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
-use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::top::{Fold, NEVER, Seen, Top};
 use pharos_model::visits::Kept;
 
 use self::oldest::OldRelation;
 use super::bloat::{self, Estimates};
-use super::relations::{Relations, SharedRelations, Surroundings, TableRow};
+use super::relations::{Relations, SharedRelations, Surroundings, TableRow, is_catalog};
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::Session;
@@ -50,6 +50,8 @@ const GAUGES: [(&str, Fold); 9] = [
 pub struct Tables {
     interval: Duration,
     relations: SharedRelations,
+    /// Whether the server's own tables have series of their own.
+    catalog_series: bool,
     top: Top<7, 9>,
     kept: Kept<Arc<Estimates>>,
     /// Of the round that is under way.
@@ -66,9 +68,9 @@ struct Look {
 }
 
 impl Tables {
-    pub fn new(interval: Duration, relations: SharedRelations) -> Self {
+    pub fn new(interval: Duration, relations: SharedRelations, catalog_series: bool) -> Self {
         let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
-        Self { interval, relations, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+        Self { interval, relations, catalog_series, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
     }
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
@@ -105,7 +107,7 @@ impl Visit for Tables {
         let looks = std::mem::take(&mut self.read);
         let rows: Vec<(&Surroundings, &TableRow)> =
             looks.iter().flat_map(|look| look.relations.tables.iter().map(|table| (&look.relations.surroundings, table))).collect();
-        let seen: Vec<Seen<7, 9>> = rows.iter().map(|(surroundings, table)| seen(surroundings, table)).collect();
+        let seen: Vec<Seen<7, 9>> = rows.iter().map(|(surroundings, table)| seen(surroundings, table, self.catalog_series)).collect();
         let ranked = self.top.rank(&seen);
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
         let label_values = |index: usize| {
@@ -128,14 +130,17 @@ impl Visit for Tables {
     }
 }
 
-fn seen(surroundings: &Surroundings, table: &TableRow) -> Seen<7, 9> {
+fn seen(surroundings: &Surroundings, table: &TableRow, catalog_series: bool) -> Seen<7, 9> {
     let written = [table.rows_inserted, table.rows_updated, table.rows_deleted].map(|rows| rows as f64);
     let [inserted, updated, deleted] = written;
     let size = (table.size_bytes + table.indexes_bytes) as f64;
     Seen {
         id: surroundings.id(table.oid),
         // What is large, or written or read as if it were: a hundred bytes a row.
-        score: size + 100.0 * (table.dead_rows as f64 + inserted + updated + deleted) + table.sequential_rows as f64,
+        score: match is_catalog(&table.schema) && !catalog_series {
+            true => NEVER,
+            false => size + 100.0 * (table.dead_rows as f64 + inserted + updated + deleted) + table.sequential_rows as f64,
+        },
         counters: [
             table.sequential_scans as f64,
             table.sequential_rows as f64,
@@ -146,7 +151,7 @@ fn seen(surroundings: &Surroundings, table: &TableRow) -> Seen<7, 9> {
             table.hot_updates as f64,
         ],
         gauges: [
-            Some(table.size_bytes as f64),
+            table.known_size().map(|size| size as f64),
             Some(table.indexes_bytes as f64),
             Some(table.live_rows as f64),
             Some(table.dead_rows as f64),

@@ -12,6 +12,11 @@ use crate::postgres::Row;
 /// Objects below this number came with the server.
 const FIRST_OF_USERS: u32 = 16_384;
 
+/// Schemas of the server itself. What users make there is counted as the server's.
+pub fn is_catalog(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema" | "pg_toast")
+}
+
 /// A table or materialised view with its TOAST relation.
 #[derive(Debug, Clone)]
 pub struct TableRow {
@@ -94,6 +99,16 @@ impl TableRow {
         if is_planned && (!is_counted || self.changes_since_analyze == 0) { self.planned_rows } else { self.live_rows as f64 }
     }
 
+    /// Whether a vacuum or analyze has counted its pages since the server last lost its statistics. Before, nobody knows how many there are.
+    pub fn is_counted(&self) -> bool {
+        self.planned_rows >= 0.0 && (self.vacuumed_at.is_some() || self.analyzed_at.is_some())
+    }
+
+    /// None where it was neither asked for nor counted.
+    pub fn known_size(&self) -> Option<i64> {
+        (self.size_is_exact || self.is_counted()).then_some(self.size_bytes)
+    }
+
     /// What dead rows take, if they are as wide as the others.
     pub fn dead_bytes(&self) -> i64 {
         let all = (self.live_rows + self.dead_rows).max(1);
@@ -110,6 +125,9 @@ pub struct IndexRow {
     pub relation: Arc<str>,
     pub index: Arc<str>,
     pub size_bytes: i64,
+    pub size_is_exact: bool,
+    /// Whether a vacuum or analyze has counted the pages of its table.
+    pub is_counted: bool,
     pub is_unique: bool,
     pub is_primary: bool,
     pub is_valid: bool,
@@ -131,6 +149,8 @@ impl IndexRow {
             relation: "".into(),
             index: row.text("index")?.into(),
             size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
+            size_is_exact: false,
+            is_counted: false,
             is_unique: row.field("is_unique")?,
             is_primary: row.field("is_primary")?,
             is_valid: row.field("is_valid")?,
@@ -139,6 +159,11 @@ impl IndexRow {
             rows_fetched: row.field("rows_fetched")?,
             last_scan_at: row.number("last_scan_at")?,
         })
+    }
+
+    /// None where it was neither asked for nor counted.
+    pub fn known_size(&self) -> Option<i64> {
+        (self.size_is_exact || self.is_counted).then_some(self.size_bytes)
     }
 
     pub fn is_users(&self) -> bool {

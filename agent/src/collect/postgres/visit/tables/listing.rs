@@ -59,7 +59,7 @@ pub(super) fn tables(looks: &[Look], cure: &str) -> Table {
             Column::text("datname", listed.iter().map(|row| Some(row.surroundings.datname.as_str()))),
             Column::text("schema", listed.iter().map(|row| Some(&*row.table.schema))),
             Column::text("relation", listed.iter().map(|row| Some(&*row.table.relation))),
-            Column::integer("size_bytes", integers(|table| table.size_bytes)),
+            Column::integer("size_bytes", listed.iter().map(|row| row.table.known_size())),
             Column::integer("indexes_size_bytes", integers(|table| table.indexes_bytes)),
             Column::boolean("size_is_exact", listed.iter().map(|row| Some(row.table.size_is_exact))),
             Column::integer("live_rows", integers(|table| table.live_rows)),

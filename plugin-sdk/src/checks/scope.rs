@@ -1,0 +1,195 @@
+//! Which servers a check judges, and whether its alerts are theirs or their database's.
+//!
+//! A standby is a copy: what is wrong with a table of the primary is wrong with the same table of every standby, and can be mended on the
+//! primary alone. Such a thing is one alert of the database, which outlives a failover, and not one alert of every server.
+
+use crate::{SkipReason, Snapshot};
+
+pub(super) const DATABASE: &str = "database";
+const PRIMARY_INFO: &str = "pharos_database_primary_info";
+const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
+
+/// Whose trouble a check reports. Every check has to say so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every subject by itself, whatever its role.
+    Each,
+    /// A server while it is the primary: a standby does not do this work, or does it only as its primary tells it to.
+    Primary,
+    /// A server while it is a standby.
+    Standby,
+    /// What the servers of a database have in common. It is read from the primary, and the alert is the database's.
+    Shared,
+}
+
+/// The role that a check is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Primary,
+    Standby,
+}
+
+impl Scope {
+    /// The kind of subject that the alerts are about, of a check in a family of this kind.
+    pub fn subject_kind(self, family: &'static str) -> &'static str {
+        match self {
+            Self::Shared => DATABASE,
+            Self::Each | Self::Primary | Self::Standby => family,
+        }
+    }
+
+    /// As the README of a plugin says it.
+    pub fn as_str(self, family: &str) -> &'static str {
+        match (self, family) {
+            (Self::Each, DATABASE) => "all servers together",
+            (Self::Each, "agent") => "the agent",
+            (Self::Each, _) => "each server",
+            (Self::Primary, _) => "the primary",
+            (Self::Standby, _) => "each standby",
+            (Self::Shared, _) => "the database, as its primary shows it",
+        }
+    }
+
+    /// Whether a check of this scope judges a subject now. A server that does not say its role is not judged for having one.
+    pub fn takes(self, snapshot: &Snapshot) -> Result<bool, SkipReason> {
+        match self {
+            Self::Each | Self::Shared => Ok(true),
+            Self::Primary => Ok(role(snapshot)? == Role::Primary),
+            Self::Standby => Ok(role(snapshot)? == Role::Standby),
+        }
+    }
+}
+
+fn role(snapshot: &Snapshot) -> Result<Role, SkipReason> {
+    match snapshot.value(IN_RECOVERY)? {
+        Some(0.0) => Ok(Role::Primary),
+        Some(_) => Ok(Role::Standby),
+        None => Err(SkipReason::NoData),
+    }
+}
+
+/// The snapshot of a database's primary. Between two primaries there is none, and what was shared stands still.
+pub(super) fn primary(database: &Snapshot) -> Result<Snapshot, SkipReason> {
+    let known = database.values(PRIMARY_INFO)?;
+    let unknown = || SkipReason::PartFailed("no server of the database is known to be its primary".to_owned());
+    let primary = known.rows().find_map(|row| row.label("member")).ok_or_else(unknown)?;
+    database.member(primary).ok_or_else(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use expect_test::{Expect, expect};
+
+    use crate::checks::{Check, Explanation, Family, Grading, Settings, Suite, each_value};
+    use crate::testing::{Facts, render};
+    use crate::{Severity, settings};
+
+    use super::*;
+
+    const fn check_of(id: &'static str, scope: Scope) -> Check {
+        Check {
+            id,
+            summary: "a test",
+            category: "tests",
+            scope,
+            labels: &["datname"],
+            needs: &["pharos_postgres_tables"],
+            hold_off: Duration::ZERO,
+            keep_firing: Duration::ZERO,
+            grading: Grading::Fact(Severity::Warning),
+            observe: |snapshot| each_value(snapshot, "pharos_postgres_tables"),
+            explain: |case| Explanation { title: format!("{} on {}", case.value, case.snapshot.subject().id), ..Explanation::default() },
+        }
+    }
+
+    static CHECKS: &[Check] = &[
+        check_of("each", Scope::Each),
+        check_of("primary", Scope::Primary),
+        check_of("standby", Scope::Standby),
+        check_of("shared", Scope::Shared),
+    ];
+
+    fn server(in_recovery: &str, tables: u32) -> String {
+        format!(
+            "server present\npharos_postgres_in_recovery{in_recovery}\ntables present\npharos_postgres_tables{{datname=\"app\"}} {tables}"
+        )
+    }
+
+    fn suite(settings: &str) -> Suite {
+        let settings: Settings = settings::parse(settings).expect("well-formed");
+        Suite::new(&[Family::of("postgres", CHECKS)], &settings).expect("the settings are right")
+    }
+
+    #[track_caller]
+    fn check(facts: &Facts, expected: Expect) {
+        expected.assert_eq(&render(&suite("{}").evaluate(&facts.snapshot())));
+    }
+
+    #[test]
+    fn a_server_is_judged_by_its_role() {
+        check(
+            &Facts::postgres(&server(" 0", 3)),
+            expect![[r#"
+                each{datname=app}: raise warning: 3 on db1:5432
+                primary{datname=app}: raise warning: 3 on db1:5432
+            "#]],
+        );
+        check(
+            &Facts::postgres(&server(" 1", 3)),
+            expect![[r#"
+                each{datname=app}: raise warning: 3 on db1:5432
+                standby{datname=app}: raise warning: 3 on db1:5432
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_server_that_does_not_say_its_role_is_judged_as_none() {
+        check(
+            &Facts::postgres(&server("", 3)),
+            expect![[r#"
+                each{datname=app}: raise warning: 3 on db1:5432
+                primary: skipped: no data
+                standby: skipped: no data
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_servers_share_is_judged_once_by_the_primary() {
+        let (one, other) = (server(" 1", 3), server(" 0", 4));
+        let database = |info: &str| {
+            Facts::database(&format!("topology present\npharos_database_primary_info{info}"), &[("db1:5432", &one), ("db2:5432", &other)])
+        };
+        check(
+            &database("{member=\"db2:5432\"} 1"),
+            expect![[r#"
+                shared{datname=app}: raise warning: 4 on db2:5432
+            "#]],
+        );
+        check(
+            &database(""),
+            expect![[r#"
+                shared: skipped: no server of the database is known to be its primary
+            "#]],
+        );
+        let report = suite("{}").evaluate(&database("{member=\"db2:5432\"} 1").snapshot());
+        let evidence: Vec<_> = report.findings[0].evidence.iter().map(|line| (line.name.as_str(), line.value.as_str())).collect();
+        assert_eq!(evidence, [("primary", "db2:5432")]);
+        assert_eq!(
+            suite("{}").rules().iter().map(|rule| rule.subject_kind.as_str()).collect::<Vec<_>>(),
+            ["postgres", "postgres", "postgres", "database"]
+        );
+    }
+
+    #[test]
+    fn what_is_shared_may_be_chosen_by_the_server_it_is_read_from() {
+        let one = server(" 0", 3);
+        let database = Facts::database("topology present\npharos_database_primary_info{member=\"db1:5432\"} 1", &[("db1:5432", &one)]);
+        let settings = |server: &str| format!(r#"{{"checks":{{"shared":{{"except":{{"server":["{server}"]}}}}}}}}"#);
+        let count = |server: &str| suite(&settings(server)).evaluate(&database.snapshot()).findings.len();
+        assert_eq!((count("db1:5432"), count("db2:5432")), (0, 1));
+    }
+}

@@ -1,0 +1,264 @@
+//! How far standbys are behind, each told once.
+//!
+//! Three servers can tell of one lag: the primary that knows how far it has written, the server that sends, and the standby itself. The
+//! database knows all of them. It judges a standby of its own by what the primary wrote; a standby that is not in the configuration by
+//! what its sender sees; and one whose primary nobody knows by what it received.
+//!
+//! What a standby was told to be is no lag: the delay of `recovery_min_apply_delay` is taken off, and one whose replay is paused, which
+//! has an alert of its own, is judged by what it received.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value, evidence, label};
+use pharos_plugin::{Label, Matcher, Pattern, Reading, SkipReason, Snapshot, text};
+
+use crate::topology::{MEMBERS, Member, members, receives, senders_of};
+
+const MEMBER_LAG_SECONDS: &str = "pharos_database_member_lag_seconds";
+const MEMBER_LAG_BYTES: &str = "pharos_database_member_lag_bytes";
+const SENDER_LAG_SECONDS: &str = "pharos_postgres_replication_lag_seconds";
+const SENDER_LAG_BYTES: &str = "pharos_postgres_replication_lag_bytes";
+const OWN_LAG_SECONDS: &str = "pharos_postgres_standby_replay_lag_seconds";
+const OWN_LAG_BYTES: &str = "pharos_postgres_standby_replay_lag_bytes";
+const APPLY_DELAY: &str = "pharos_postgres_standby_apply_delay_seconds";
+const REPLAY_PAUSED: &str = "pharos_postgres_standby_replay_paused";
+
+const MIB: f64 = 1_048_576.0;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "member-lag",
+        summary: "a configured standby is behind, connected or not",
+        category: "replication",
+        scope: Scope::Each,
+        labels: &["member"],
+        needs: &[MEMBER_LAG_SECONDS],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::from_mins(1),
+        grading: Grading::rising(30.0, 300.0, 15.0),
+        observe: members_behind,
+        explain: member_lag,
+    },
+    Check {
+        id: "replication-lag",
+        summary: "a standby that is not configured, or whose primary is not, is behind in time",
+        category: "replication",
+        scope: Scope::Each,
+        labels: &["server", "standby", "client"],
+        needs: &[MEMBERS, SENDER_LAG_SECONDS, OWN_LAG_SECONDS],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::from_mins(1),
+        grading: Grading::rising(30.0, 300.0, 15.0),
+        observe: |database| others_behind(database, &SECONDS),
+        explain: |case| replication_lag(case, &text::duration(case.value)),
+    },
+    Check {
+        id: "replication-lag-bytes",
+        summary: "a standby is behind in WAL",
+        category: "replication",
+        scope: Scope::Each,
+        labels: &["server", "standby", "client"],
+        needs: &[MEMBERS, SENDER_LAG_BYTES, OWN_LAG_BYTES],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::from_mins(1),
+        grading: Grading::rising(100.0 * MIB, 1_024.0 * MIB, 50.0 * MIB),
+        observe: all_behind_in_bytes,
+        explain: |case| replication_lag(case, &text::bytes(case.value)),
+    },
+];
+
+/// A lag in one unit, as each of the three tells it.
+struct Unit {
+    of_member: &'static str,
+    /// What of it has not arrived: a column of the table `members`.
+    shipping: &'static str,
+    of_sender: &'static str,
+    own: &'static str,
+    /// Whether a delay can be taken off.
+    is_time: bool,
+}
+
+const SECONDS: Unit = Unit {
+    of_member: MEMBER_LAG_SECONDS,
+    shipping: "shipping_lag_seconds",
+    of_sender: SENDER_LAG_SECONDS,
+    own: OWN_LAG_SECONDS,
+    is_time: true,
+};
+const BYTES: Unit =
+    Unit { of_member: MEMBER_LAG_BYTES, shipping: "shipping_lag_bytes", of_sender: SENDER_LAG_BYTES, own: OWN_LAG_BYTES, is_time: false };
+
+/// What a standby was told to be.
+#[derive(Debug, Clone, Copy, Default)]
+struct Orders {
+    delay_seconds: f64,
+    is_paused: bool,
+}
+
+impl Orders {
+    fn of(standby: Option<&Snapshot>) -> Self {
+        let value = |metric: &str| standby.and_then(|standby| standby.value(metric).ok().flatten());
+        Self { delay_seconds: value(APPLY_DELAY).unwrap_or_default(), is_paused: value(REPLAY_PAUSED) == Some(1.0) }
+    }
+
+    /// What is left of a lag that nobody ordered. `shipping` is what has not arrived, which no order is about.
+    fn beyond(self, lag: f64, shipping: Option<f64>, unit: &Unit) -> f64 {
+        // Nobody can tell how many bytes a delay is.
+        let is_ordered = self.is_paused || (!unit.is_time && self.delay_seconds > 0.0);
+        let replay = if is_ordered { 0.0 } else { lag - if unit.is_time { self.delay_seconds } else { 0.0 } };
+        replay.max(shipping.unwrap_or_default()).max(0.0)
+    }
+}
+
+/// Standbys whose lag behind the primary is known.
+fn configured(database: &Snapshot, unit: &Unit) -> Result<Vec<(String, f64)>, SkipReason> {
+    let table = database.table("members");
+    let shipping = |member: &str| {
+        let table = table.as_ref()?;
+        table.number(unit.shipping, table.find(&[label("member", member)])?)
+    };
+    let lags = database.values(unit.of_member)?;
+    let behind = lags.rows().filter_map(|row| {
+        let member = row.label("member")?;
+        let orders = Orders::of(database.member(member).as_ref());
+        Some((member.to_owned(), orders.beyond(row.value(), shipping(member), unit)))
+    });
+    Ok(behind.collect())
+}
+
+fn members_behind(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let behind = configured(database, &SECONDS)?;
+    Ok(behind.into_iter().map(|(member, lag)| Observation::new(vec![label("member", member)], lag)).collect())
+}
+
+/// Bytes have no check for members alone, so each standby is told here.
+fn all_behind_in_bytes(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let behind = configured(database, &BYTES)?;
+    let mut all: Vec<_> = behind.into_iter().map(|(member, lag)| Observation::new(vec![label("server", member)], lag)).collect();
+    all.extend(others_behind(database, &BYTES)?);
+    Ok(all)
+}
+
+/// Standbys that the database cannot measure against its primary: as their senders see them, and as they see themselves.
+fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, SkipReason> {
+    let known = configured(database, unit)?;
+    let members = members(database);
+    let mut all = Vec::new();
+    let mut senders = 0;
+    for member in &members {
+        let Some(facts) = database.member(&member.server) else { continue };
+        let server = label("server", &member.server);
+        if let Err(reason) = facts.readable(unit.of_sender) {
+            all.push(Observation::unknown(vec![server], reason));
+            continue;
+        }
+        senders += senders_of(&facts).unwrap_or_default();
+        if member.is_standby() && !known.iter().any(|(known, _)| *known == member.server) {
+            let orders = Orders::of(Some(&facts));
+            let own = each_value(&facts, unit.own)?;
+            all.extend(own.into_iter().map(|own| Observation::new(vec![server.clone()], orders.beyond(own.value, None, unit))));
+        }
+    }
+    // As many as are sent to are configured: then each of them is told by what the primary wrote.
+    if senders <= members.iter().filter(|member| receives(database, member)).count() {
+        return Ok(all);
+    }
+    let names = names_of_standbys(&members);
+    for member in &members {
+        let Some(facts) = database.member(&member.server) else { continue };
+        let Ok(strangers) = each_value(&facts, unit.of_sender) else { continue };
+        let strangers = strangers.into_iter().filter(|stranger| !is_named(&names, &stranger.labels));
+        let labels = |own: Vec<Label>| [vec![label("server", &member.server)], own].concat();
+        all.extend(strangers.map(|stranger| Observation::new(labels(stranger.labels), stranger.value)));
+    }
+    Ok(all)
+}
+
+/// Names by which a sender may know a configured standby: its address, its host, and the first word of that.
+fn names_of_standbys(members: &[Member]) -> Vec<String> {
+    let standbys = members.iter().filter(|member| member.is_standby());
+    let names = standbys.flat_map(|member| {
+        let host = member.server.rsplit_once(':').map_or(member.server.as_str(), |(host, _)| host);
+        [member.server.as_str(), host, host.split('.').next().unwrap_or(host)]
+    });
+    names.map(str::to_owned).collect()
+}
+
+/// By its name alone: many standbys may have one address.
+fn is_named(names: &[String], labels: &[Label]) -> bool {
+    labels.iter().any(|label| label.name == "standby" && names.contains(&label.value))
+}
+
+fn member_lag(case: &Case) -> Explanation {
+    let (member, lag) = (case.label("member"), text::duration(case.value));
+    let orders = Orders::of(case.snapshot.member(member).as_ref());
+    let bytes = case.related_series(MEMBER_LAG_BYTES).map(|bytes| evidence("lag in WAL", text::bytes(bytes)));
+    Explanation {
+        title: format!("{member} is {lag} behind its primary{}", than_ordered(orders)),
+        detail: format!(
+            "Changes of {lag} are not yet replayed by {member}{}. Reads from it are that old, and a failover to it loses as much or waits.",
+            than_ordered(orders)
+        ),
+        cause: "More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing."
+            .to_owned(),
+        fix: "On the primary: `SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM \
+              pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_get_wal_replay_pause_state();` and \
+              `SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`."
+            .to_owned(),
+        evidence: bytes.into_iter().chain(ordered(orders)).collect(),
+    }
+}
+
+fn than_ordered(orders: Orders) -> String {
+    match orders {
+        Orders { is_paused: true, .. } => ", beside that its replay is paused".to_owned(),
+        Orders { delay_seconds, .. } if delay_seconds > 0.0 => format!(", beyond its delay of {}", text::duration(delay_seconds)),
+        _ => String::new(),
+    }
+}
+
+fn ordered(orders: Orders) -> Option<Label> {
+    (orders.delay_seconds > 0.0).then(|| evidence("recovery_min_apply_delay", text::duration(orders.delay_seconds)))
+}
+
+fn replication_lag(case: &Case, behind: &str) -> Explanation {
+    let server = case.label("server");
+    let who = match (case.label("standby"), case.label("client")) {
+        ("", _) => server.to_owned(),
+        (standby, "") => format!("standby {standby} of {server}"),
+        (standby, client) => format!("standby {standby} ({client}) of {server}"),
+    };
+    let facts = case.snapshot.member(server);
+    let is_stranger = !case.label("standby").is_empty();
+    let orders = if is_stranger { Orders::default() } else { Orders::of(facts.as_ref()) };
+    let (seconds, bytes) = if is_stranger { (SENDER_LAG_SECONDS, SENDER_LAG_BYTES) } else { (OWN_LAG_SECONDS, OWN_LAG_BYTES) };
+    let lag = |name: &str, metric: &str, show: fn(f64) -> String| Some(evidence(name, show(series(facts.as_ref()?, metric, case)?)));
+    let or_ordered = if is_stranger { ", or one that was given a delay: recovery_min_apply_delay" } else { "" };
+    Explanation {
+        title: format!("{who} is {behind} behind"),
+        detail: format!(
+            "Changes of {behind} wait to be replayed by {who}{}. Reads from it are that old, and a failover to it loses as much or waits.",
+            than_ordered(orders)
+        ),
+        cause: format!(
+            "More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was \
+             away{or_ordered}."
+        ),
+        fix: "On the sender: `SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;` the \
+              first that lags is the bottleneck. If only replay lags: `SELECT pg_get_wal_replay_pause_state();` and queries older than \
+              max_standby_streaming_delay on the standby."
+            .to_owned(),
+        evidence: [lag("lag in time", seconds, text::duration), lag("lag in WAL", bytes, text::bytes), ordered(orders)]
+            .into_iter()
+            .flatten()
+            .collect(),
+    }
+}
+
+/// Of the series of a server that has the labels of the case.
+fn series(facts: &Snapshot, metric: &str, case: &Case) -> Option<f64> {
+    facts.readable(metric).ok()?;
+    let equals = |name: &str| Matcher { label: name.to_owned(), pattern: Pattern::Equals(case.label(name).to_owned()) };
+    let matching: Vec<_> = if case.label("standby").is_empty() { Vec::new() } else { vec![equals("standby"), equals("client")] };
+    facts.samples(metric, &matching, Reading::Value).values.first().copied()
+}

@@ -1,0 +1,141 @@
+//! Lags: each told once, and none of what was ordered.
+
+use expect_test::{Expect, expect};
+use pharos_plugin::testing::{Facts, render};
+
+use super::{judge, words};
+
+/// A primary that sends to these, and a standby of its database with such facts. What the database knows of the lag comes first.
+fn database(known: &str, sent_to: &[&str], standby: &str) -> Facts {
+    let topology = format!(
+        "topology present
+        pharos_database_members 2
+        {known}
+        table members
+        | member text | role text | up boolean | shipping_lag_seconds float | shipping_lag_bytes integer |
+        | db1:5432 | primary | true | - | - |
+        | db2.example.com:5432 | standby | true | 1 | 1024 |"
+    );
+    let rows: String = sent_to.iter().map(|standby| format!("| {standby} | streaming | false | 0 |\n")).collect();
+    let series: String = sent_to
+        .iter()
+        .map(|standby| {
+            format!(
+                "pharos_postgres_replication_lag_seconds{{standby=\"{standby}\",client=\"10.0.0.2\"}} 45
+                pharos_postgres_replication_lag_bytes{{standby=\"{standby}\",client=\"10.0.0.2\"}} 2147483648\n"
+            )
+        })
+        .collect();
+    let primary = format!(
+        "replication present
+        pharos_postgres_replication_lag_seconds
+        pharos_postgres_replication_lag_bytes
+        {series}
+        pharos_postgres_standby_replay_lag_seconds
+        table standbys
+        | standby text | state text | logical boolean | lag_bytes integer |
+        {rows}"
+    );
+    let standby = format!(
+        "replication present
+        pharos_postgres_replication_lag_seconds
+        pharos_postgres_replication_lag_bytes
+        {standby}
+        table standbys
+        | standby text | state text | logical boolean | lag_bytes integer |"
+    );
+    Facts::database(&topology, &[("db1:5432", &primary), ("db2.example.com:5432", &standby)])
+}
+
+const KNOWN: &str = r#"pharos_database_member_lag_seconds{member="db2.example.com:5432"} 400
+    pharos_database_member_lag_bytes{member="db2.example.com:5432"} 2147483648"#;
+const UNKNOWN: &str = "pharos_database_member_lag_seconds\npharos_database_member_lag_bytes";
+const STREAMS: &str = "pharos_postgres_standby_receiver_up 1
+    pharos_postgres_standby_replay_lag_seconds 390
+    pharos_postgres_standby_replay_lag_bytes 1073741824";
+
+/// What the three checks of lags say together.
+#[track_caller]
+fn check(facts: &Facts, expected: Expect) {
+    let all: String = ["member-lag", "replication-lag", "replication-lag-bytes"].into_iter().map(|id| render(&judge(id, facts))).collect();
+    expected.assert_eq(&all);
+}
+
+#[test]
+fn a_lag_that_three_servers_see_is_told_once_in_each_unit() {
+    let facts = database(KNOWN, &["walreceiver"], STREAMS);
+    check(
+        &facts,
+        expect![[r#"
+        member-lag{member=db2.example.com:5432}: raise critical: db2.example.com:5432 is 6 min 40 s behind its primary
+        replication-lag-bytes{server=db2.example.com:5432}: raise critical: db2.example.com:5432 is 2 GiB behind
+    "#]],
+    );
+    expect![[r#"
+        db2.example.com:5432 is 6 min 40 s behind its primary
+        Changes of 6 min 40 s are not yet replayed by db2.example.com:5432. Reads from it are that old, and a failover to it loses as much or waits.
+        > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
+        > On the primary: `SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_get_wal_replay_pause_state();` and `SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`.
+        - lag in WAL: 2 GiB
+    "#]].assert_eq(&words(&judge("member-lag", &facts).findings[0]));
+}
+
+#[test]
+fn a_standby_beyond_the_configured_ones_is_told_by_its_sender() {
+    let facts = database(KNOWN, &["db2", "walreceiver"], STREAMS);
+    check(
+        &facts,
+        expect![[r#"
+        member-lag{member=db2.example.com:5432}: raise critical: db2.example.com:5432 is 6 min 40 s behind its primary
+        replication-lag{server=db1:5432,standby=walreceiver,client=10.0.0.2}: raise warning: standby walreceiver (10.0.0.2) of db1:5432 is 45 s behind
+        replication-lag-bytes{server=db2.example.com:5432}: raise critical: db2.example.com:5432 is 2 GiB behind
+        replication-lag-bytes{server=db1:5432,standby=walreceiver,client=10.0.0.2}: raise critical: standby walreceiver (10.0.0.2) of db1:5432 is 2 GiB behind
+    "#]],
+    );
+    expect![[r#"
+        standby walreceiver (10.0.0.2) of db1:5432 is 45 s behind
+        Changes of 45 s wait to be replayed by standby walreceiver (10.0.0.2) of db1:5432. Reads from it are that old, and a failover to it loses as much or waits.
+        > More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was away, or one that was given a delay: recovery_min_apply_delay.
+        > On the sender: `SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;` the first that lags is the bottleneck. If only replay lags: `SELECT pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby.
+        - lag in time: 45 s
+        - lag in WAL: 2 GiB
+    "#]].assert_eq(&words(&judge("replication-lag", &facts).findings[0]));
+}
+
+#[test]
+fn a_standby_whose_primary_is_not_known_is_told_by_itself() {
+    check(
+        &database(UNKNOWN, &[], STREAMS),
+        expect![[r#"
+        replication-lag{server=db2.example.com:5432}: raise critical: db2.example.com:5432 is 6 min 30 s behind
+        replication-lag-bytes{server=db2.example.com:5432}: raise critical: db2.example.com:5432 is 1 GiB behind
+    "#]],
+    );
+}
+
+#[test]
+fn what_is_within_a_delay_is_no_lag_and_what_has_not_arrived_is() {
+    let delayed = |seconds: u32| database(KNOWN, &["db2"], &format!("{STREAMS}\npharos_postgres_standby_apply_delay_seconds {seconds}"));
+    check(&delayed(3_600), expect![[""]]);
+    check(
+        &delayed(360),
+        expect![[r#"
+        member-lag{member=db2.example.com:5432}: raise warning: db2.example.com:5432 is 40 s behind its primary, beyond its delay of 6 min
+    "#]],
+    );
+    expect![[r#"
+        db2.example.com:5432 is 40 s behind its primary, beyond its delay of 6 min
+        Changes of 40 s are not yet replayed by db2.example.com:5432, beyond its delay of 6 min. Reads from it are that old, and a failover to it loses as much or waits.
+        > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
+        > On the primary: `SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_get_wal_replay_pause_state();` and `SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`.
+        - lag in WAL: 2 GiB
+        - recovery_min_apply_delay: 6 min
+    "#]].assert_eq(&words(&judge("member-lag", &delayed(360)).findings[0]));
+    let unknown = database(UNKNOWN, &[], &format!("{STREAMS}\npharos_postgres_standby_apply_delay_seconds 3600"));
+    check(&unknown, expect![[""]]);
+}
+
+#[test]
+fn a_replay_that_is_paused_has_an_alert_of_its_own() {
+    check(&database(KNOWN, &["db2"], &format!("{STREAMS}\npharos_postgres_standby_replay_paused 1")), expect![[""]]);
+}
