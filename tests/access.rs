@@ -39,12 +39,12 @@ async fn what_changes_something_is_guarded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_may_not_change_anything_and_an_operator_signs_with_its_name() {
     let token = |name: &str, role: &str| {
-        let digest: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = Sha256::digest(format!("the-token-of-{name}").as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         format!("[[access.token]]\nname = \"{name}\"\nrole = \"{role}\"\nsha256 = \"{digest}\"\n")
     };
     let tokens = token("grafana", "viewer") + &token("ann", "operator");
     let agent = TestAgent::start_with(&tokens, Vec::new()).await;
-    let (viewer, operator) = (("authorization", "Bearer grafana"), ("authorization", "Bearer ann"));
+    let (viewer, operator) = (("authorization", "Bearer the-token-of-grafana"), ("authorization", "Bearer the-token-of-ann"));
     let (status, body) = change(&agent, "POST", "/api/silences", &[JSON, viewer], SILENCE).await;
     assert_eq!((status, &body["error"]["message"]), (403, &json!("the token `grafana` may read and not change anything")));
     assert_eq!(change(&agent, "GET", "/api/silences", &[viewer], "").await.0, 200);
@@ -53,7 +53,7 @@ async fn a_viewer_may_not_change_anything_and_an_operator_signs_with_its_name() 
 
     // Another name is a claim, which is shown as one; the audit log has who it was.
     let claims = r#"{"matchers":["rule=x"],"duration":"1h","comment":"c","author":"agent"}"#;
-    let lower_case = ("authorization", "bearer ann");
+    let lower_case = ("authorization", "bearer the-token-of-ann");
     let (status, body) = change(&agent, "POST", "/api/silences", &[JSON, lower_case], claims).await;
     assert_eq!((status, &body["author"]), (201, &json!("agent (with the token `ann`)")));
     let (_, log) = change(&agent, "GET", "/api/audit?limit=1", &[operator], "").await;

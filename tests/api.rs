@@ -117,12 +117,12 @@ async fn answers_have_the_promised_shapes() {
     for time in ["since", "started_at"] {
         assert!(humantime::parse_rfc3339(alert[time].take().as_str().unwrap()).is_ok());
     }
-    assert!(alert["detail"].take().is_string());
+    assert!(alert["detail"].take().is_string() && alert["incident"].take().is_u64());
     assert_eq!(alert["fingerprint"].take().as_str().map(str::len), Some(16));
     let expected = json!({
-        "fingerprint": null, "rule": "always", "plugin": "threshold", "subject": { "kind": "redis", "id": redis_id },
+        "fingerprint": null, "incident": null, "rule": "always", "plugin": "threshold", "subject": { "kind": "redis", "id": redis_id },
         "labels": { "database": "cache", "server": redis_id }, "severity": "warning", "state": "firing", "since": null, "started_at": null,
-        "value": 1.0, "raise_at": 0.5, "clear_at": 0.25, "title": format!("{redis_id} is up"), "detail": null, "cause": null, "fix": null,
+        "value": 1.0, "raise_at": 0.5, "clear_at": 0.25, "title": format!("{redis_id} is up"), "detail": null, "cause": null, "fix": null, "runbook": null,
         "frozen": null, "frozen_since": null, "frozen_evaluations": 0, "flapping_since": null,
         "acknowledgement": null,
     });

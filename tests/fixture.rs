@@ -95,7 +95,7 @@ pub fn shipped() -> Vec<(String, Vec<u8>)> {
 }
 
 /// A folder with some of the shipped plugins as files.
-pub fn plugin_folder(ids: &[&str]) -> tempfile::TempDir {
+pub fn plugin_folder(ids: &[&str]) -> TempDir {
     shipped();
     let folder = tempfile::tempdir().unwrap();
     for id in ids {

@@ -7,6 +7,7 @@ use pharos::demo::session::Session;
 use pharos_model::privilege::{NEEDS, Need};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
 use crate::fixture::{PATIENCE, TestAgent, part_name, postgres, postgres_config, runtime_tasks, server_id, shipped};
 
@@ -89,7 +90,7 @@ struct Trouble {
     admin: Session,
 }
 
-async fn trouble(server: &PostgresServer) -> Trouble {
+async fn trouble(server: &PostgresServer, tasks: &TaskTracker) -> Trouble {
     let admin = server.connect(SUPERUSER, "postgres").await.unwrap();
     for statement in [
         "REVOKE pg_monitor FROM pharos; GRANT pg_read_all_stats, pg_read_all_settings TO pharos",
@@ -121,7 +122,7 @@ async fn trouble(server: &PostgresServer) -> Trouble {
     let waiter = server.connect("app", "postgres").await.unwrap();
     waiter.run("SET statement_timeout = 0").await.unwrap();
     let waits = server.connect("app", "postgres").await.unwrap();
-    tokio::spawn(async move {
+    tasks.spawn(async move {
         let _ = waiter.batch_execute("UPDATE held SET id = 3").await;
     });
     Trouble { _sessions: vec![holder, waits], admin }
@@ -181,7 +182,7 @@ fn runs(metrics: &str, server: &PostgresServer, collector: &str) -> f64 {
 async fn whatever_right_is_lost_no_alert_resolves_no_number_shrinks_and_all_comes_back() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
-    let trouble = trouble(&server).await;
+    let trouble = trouble(&server, &tasks).await;
     let plugins = shipped().into_iter().filter(|(id, _)| id == "threshold" || id.starts_with("postgres-")).collect();
     let agent = TestAgent::start_with(&config(&server), plugins).await;
     let started = Instant::now();

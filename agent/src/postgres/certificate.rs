@@ -110,8 +110,8 @@ impl Certificate {
     }
 
     fn common_name(&self) -> Option<String> {
-        let attributes = self.0.tbs_certificate.subject.0.iter().flat_map(|name| name.0.iter());
-        let name = attributes.filter(|attribute| attribute.oid == COMMON_NAME).last()?;
+        let mut attributes = self.0.tbs_certificate.subject.0.iter().flat_map(|name| name.0.iter());
+        let name = attributes.rfind(|attribute| attribute.oid == COMMON_NAME)?;
         std::str::from_utf8(name.value.value()).ok().map(ToOwned::to_owned)
     }
 
@@ -224,8 +224,8 @@ impl Certificate {
         // The content of a short sequence, as the algorithms name their keys.
         let algorithm = algorithm.get(2..)?;
         let of_scheme = |scheme: SignatureScheme| algorithms.mapping.iter().filter(move |(mapped, _)| *mapped == scheme);
-        let fitting = of_scheme(signature.scheme).flat_map(|(_, algorithms)| algorithms.iter());
-        let fitting = fitting.filter(|candidate| candidate.public_key_alg_id().as_ref() == algorithm).next()?;
+        let mut fitting = of_scheme(signature.scheme).flat_map(|(_, algorithms)| algorithms.iter());
+        let fitting = fitting.find(|candidate| candidate.public_key_alg_id().as_ref() == algorithm)?;
         let verified = fitting.verify_signature(info.subject_public_key.raw_bytes(), message, signature.signature());
         Some(verified.map_err(|_| CertificateError::BadSignature.into()))
     }

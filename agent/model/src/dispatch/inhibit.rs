@@ -102,7 +102,11 @@ impl Inhibitions {
         for plugin in contradicted.iter().map(|alert| alert.plugin.as_str()).chain([plugin]) {
             self.unreachable.remove(&(plugin.to_owned(), subject.clone()));
         }
-        contradicted.into_iter().fold(false, |explains_less, alert| self.fires(alert) || explains_less)
+        let mut explains_less = false;
+        for alert in contradicted {
+            explains_less |= self.fires(alert);
+        }
+        explains_less
     }
 
     /// A process before this one held alerts back because of this one, as the server could not be reached.

@@ -73,7 +73,7 @@ mod tests {
         check("a|ab", &["a", "ab"], &["abc", ""]);
         check("", &[""], &["a"]);
         check(".*", &["", "ü"], &["a\nb"]);
-        check("(?i)größe", &["GRÖSSE".to_lowercase().as_str(), "GRÖßE"][1..].as_ref(), &["groesse"]);
+        check("(?i)größe", &["GRÖßE"], &["groesse"]);
         check(r"\w+-\d{2}", &["straße-12"], &["straße-1"]);
     }
 
