@@ -272,7 +272,7 @@ fn leaves_nothing(folder: &Path) -> Result<()> {
 async fn the_demo_tells_of_each_trouble_until_it_is_over_and_ends_by_itself() -> Result<()> {
     shipped();
     let (folder, log) = (folder()?, tempfile::NamedTempFile::new()?);
-    let mut demo = demo(folder.path(), "40s", log.path())?;
+    let mut demo = demo(folder.path(), "52s", log.path())?;
     let introduction = demo.lines_to("Ctrl-C ends everything").await;
     let urls: Vec<&str> = introduction.iter().filter_map(|line| line.trim().strip_prefix("http://127.0.0.1:")).collect();
     ensure!(urls.len() == 5, "{introduction:#?}");

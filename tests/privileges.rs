@@ -47,14 +47,18 @@ fn loss(need: Need) -> Option<(&'static str, &'static str)> {
 }
 
 /// A series that is there while a need is had and is gone without it, where parts go on with less.
-fn missing_without(need: Need) -> Option<&'static str> {
+fn missing_without(need: Need) -> Option<(&'static str, &'static str)> {
     match need {
-        Need::Counts => Some("pharos_postgres_commits_total{"),
-        Need::Connect => Some("datname=\"shop\",schema=\"public\",sequence=\"numbers\"} "),
-        Need::Sequences => Some("datname=\"postgres\",schema=\"public\",sequence=\"numbers\"} "),
-        Need::Statistic => Some("pharos_postgres_index_bloat_bytes{"),
+        Need::Counts => Some(("pharos_postgres_commits_total{", "")),
+        Need::Connect => Some(("pharos_postgres_sequence", "datname=\"shop\",schema=\"public\",sequence=\"numbers\"} ")),
+        Need::Sequences => Some(("pharos_postgres_sequence", "datname=\"postgres\",schema=\"public\",sequence=\"numbers\"} ")),
+        Need::Statistic => Some(("pharos_postgres_index_bloat_bytes{", "datname=\"postgres\"")),
         _ => None,
     }
+}
+
+fn is_shown(metrics: &str, (metric, labels): (&str, &str)) -> bool {
+    metrics.lines().any(|line| line.starts_with(metric) && line.contains(labels))
 }
 
 /// Patient with a slow machine: a size that was not read in time is not one that the role may not read.
@@ -205,8 +209,8 @@ async fn whatever_right_is_lost_no_alert_resolves_no_number_shrinks_and_all_come
             parts.iter().all(|part| metrics.lines().any(|known| known == line(part)))
         };
         let is_whole = missing_without(need).is_none();
-        let is_lost = |metrics: &str| missing_without(need).map_or_else(|| up(metrics, 0), |series| !metrics.contains(series));
-        let is_there = |metrics: &str| up(metrics, 1) && missing_without(need).is_none_or(|series| metrics.contains(series));
+        let is_lost = |metrics: &str| missing_without(need).map_or_else(|| up(metrics, 0), |series| !is_shown(metrics, series));
+        let is_there = |metrics: &str| up(metrics, 1) && missing_without(need).is_none_or(|series| is_shown(metrics, series));
         wait_watching(&agent, &format!("before {need:?} is lost"), is_there).await;
         trouble.admin.run(take).await.unwrap();
         trouble.admin.run("SELECT pg_reload_conf()").await.unwrap();

@@ -279,9 +279,9 @@ async fn a_test_message_says_whether_it_arrived() {
     let told = stage.deliveries();
     assert_eq!((told.len(), told[0].alerts[0].status.as_str()), (1, "resolved"), "nothing shall look as if it fires");
     stage.ops.reply_next([Reply::of(StatusCode::UNAUTHORIZED)]);
-    let (code, out, _) = output(&["notify", "test", "ops", "--url", &url(&agent)]).await;
+    let (code, out, _) = output(&["notify", "test", "ops", "--url", &url(&agent), "--token-file", &agent.token_file()]).await;
     assert_eq!((code, out.as_str()), (Some(1), "`ops` did not accept a test message (unauthorised): status 401\n"));
-    let (code, _, err) = output(&["notify", "test", "pos", "--url", &url(&agent)]).await;
+    let (code, _, err) = output(&["notify", "test", "pos", "--url", &url(&agent), "--token-file", &agent.token_file()]).await;
     assert_eq!((code, err.as_str()), (Some(1), "pharos: no receiver is named \"pos\"; there are ops\n"));
     agent.stop().await;
 }

@@ -181,9 +181,9 @@ async fn a_datname_that_cannot_be_visited_is_named_and_one_that_is_renamed_or_dr
     let agent = TestAgent::watch(&server).await;
     let visit = |datname: &'static str| [("collector", "tables"), ("datname", datname)];
     let closed = wait_row(&agent, &server, "visits", &visit("closed"), |_| true).await;
-    assert_eq!((&closed["state"], &closed["reason"]), (&"unsupported".into(), &"unsupported".into()));
+    assert_eq!((&closed["state"], &closed["reason"]), (&"unsupported".into(), &"privilege".into()));
     let broken = wait_row(&agent, &server, "visits", &visit("broken"), |_| true).await;
-    assert_eq!((&broken["state"], &broken["reason"]), (&"failed".into(), &"datname-invalid".into()), "{broken:#}");
+    assert_eq!((&broken["state"], &broken["reason"]), (&"unsupported".into(), &"datname-invalid".into()), "{broken:#}");
     assert!(broken["why"].as_str().unwrap().contains("DROP DATABASE"), "{broken:#}");
     assert!(closed["why"].as_str().unwrap().contains("GRANT CONNECT ON DATABASE \"closed\" TO \"pharos\""), "{closed:#}");
     let answer = agent.wait_json("/api/database/indexes?datname=closed", |answer| answer["not_judged"][0].is_object()).await;

@@ -15,7 +15,8 @@ async fn detail_cause_fix_and_evidence_reach_people() {
     // The zoo brings a Redis of its own.
     let config = stage.config(&[], &second).replace(&redis_config("cache", &[&stage.redis]), "");
     let zoo = Zoo::start(&config, vec![named("z", "finds=always;explains=yes")], plugins()).await;
-    let alert = zoo.wait_alert("z", "always", "firing").await;
+    let list = zoo.wait_alert("z", "always", "firing").await;
+    let alert = list["items"].as_array().unwrap().iter().find(|alert| alert["plugin"] == "z").unwrap();
     let fingerprint = alert["fingerprint"].as_str().unwrap();
     assert_eq!((&alert["detail"], alert.get("evidence")), (&json!("Two lines\nof detail."), None), "a list has no evidence");
 

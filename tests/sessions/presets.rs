@@ -118,6 +118,7 @@ async fn a_tenant_who_owns_a_datname_cannot_make_its_server_look_down() {
     let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
     setup.run("CREATE ROLE tenant LOGIN").await.unwrap();
     setup.run("CREATE DATABASE owned OWNER tenant").await.unwrap();
+    server.connect(SUPERUSER, "owned").await.unwrap().run("CREATE EXTENSION pg_stat_statements").await.unwrap();
     let tenant = server.connect("tenant", "owned").await.unwrap();
     for preset in ["idle_session_timeout = '1ms'", "statement_timeout = '1ms'", "default_transaction_isolation = serializable"] {
         tenant.run(&format!("ALTER DATABASE owned SET {preset}")).await.unwrap();
