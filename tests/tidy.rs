@@ -266,6 +266,41 @@ fn files_say_what_they_hold() {
     none(&broken, "files");
 }
 
+/// Functions, views and types of PostgreSQL that a printed text leaves to the `search_path` of who pastes it.
+fn left_to_the_search_path(code: &str) -> Vec<&str> {
+    const BEFORE: [&str; 3] = ["FROM pg_", "JOIN pg_", "::reg"];
+    let is_call = |text: &str, start: usize| {
+        let name = text[start..].find(|char| !is_word(char)).map_or("", |end| &text[start + end..]);
+        name.starts_with('(') && !text[..start].ends_with(is_word) && !text[..start].ends_with("pg_catalog.")
+    };
+    let is_left = |text: &&str| {
+        BEFORE.iter().any(|before| text.contains(before) && !text.contains("FROM pg_catalog."))
+            || text.match_indices("pg_").any(|(start, _)| is_call(text, start))
+    };
+    let is_pinned = |text: &&str| text.contains("search_path = pg_catalog;") || text.contains("{PINNED}");
+    code.split(['`', '"']).filter(|text| is_left(text) && !is_pinned(text)).collect()
+}
+
+#[test]
+fn printed_sql_means_the_servers_own_functions_whatever_the_search_path_is() {
+    assert_eq!(left_to_the_search_path("`SELECT pg_promote();`"), ["SELECT pg_promote();"]);
+    assert_eq!(left_to_the_search_path("`SELECT a FROM pg_class;`, pg_stat_user(x)"), ["SELECT a FROM pg_class;", ", pg_stat_user(x)"]);
+    assert!(
+        left_to_the_search_path("`SELECT pg_catalog.pg_promote();` `SET search_path = pg_catalog; SELECT a FROM pg_class;`").is_empty()
+    );
+    let mut broken = Vec::new();
+    for source in
+        ["agent/model/src/", "plugins/", "plugin-sdk/src/"].into_iter().flat_map(sources).filter(|source| !source.path.contains("/tests"))
+    {
+        let code = source.code();
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        // A long string goes on in the next line.
+        let joined: String = code.split("\\\n").map(str::trim_start).collect();
+        broken.extend(left_to_the_search_path(&joined).into_iter().map(|text| format!("{}: {text}", source.path)));
+    }
+    none(&broken, "printed SQL is pinned to pg_catalog");
+}
+
 #[test]
 fn every_plugin_has_a_readme_and_a_settings_schema() {
     let mut broken = Vec::new();

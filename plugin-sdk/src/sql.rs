@@ -1,4 +1,8 @@
 //! Names, texts and sessions inside the statements of a fix, so that they run as they are written and meet nobody else.
+//!
+//! The owner of a datname can preset a `search_path` in which their functions and operators come before PostgreSQL's own, and a superuser
+//! who pastes `SELECT … FROM pg_stat_activity` runs them. A statement that reads therefore begins with [`PINNED`], and one that
+//! only calls a function names it with `pg_catalog.`.
 
 use crate::civil_date;
 
@@ -22,6 +26,14 @@ pub fn shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// What a printed `SELECT … FROM` begins with. It lasts for the session of who pastes it.
+pub const PINNED: &str = "SET search_path = pg_catalog;";
+
+/// Drops a replication slot. PostgreSQL refuses while a consumer uses it.
+pub fn drop_slot(slot: &str) -> String {
+    format!("SELECT pg_catalog.pg_drop_replication_slot({});", literal(slot))
+}
+
 /// Ends a session, unless its number belongs to another one by now.
 pub fn terminate(pid: i64, started_at: Option<f64>) -> String {
     of_session("pg_terminate_backend", pid, started_at)
@@ -35,7 +47,7 @@ pub fn cancel(pid: i64, started_at: Option<f64>) -> String {
 /// `started_at` is its `backend_start`, in seconds since 1970.
 fn of_session(function: &str, pid: i64, started_at: Option<f64>) -> String {
     let started = started_at.map(|seconds| format!(" AND backend_start = {}", timestamp(seconds))).unwrap_or_default();
-    format!("SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{started};")
+    format!("{PINNED} SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{started};")
 }
 
 /// Twice what a number is set to, and no less than `least`: a value that is written down here may be lower than the one in force.
@@ -82,9 +94,13 @@ mod tests {
     fn a_session_is_ended_only_while_it_is_the_same() {
         assert_eq!(
             terminate(4711, Some(1_700_000_000.123456)),
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711 AND backend_start = '2023-11-14 22:13:20.123456+00';"
+            "SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711 AND backend_start = \
+             '2023-11-14 22:13:20.123456+00';"
         );
-        assert_eq!(cancel(4711, None), "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 4711;");
+        assert_eq!(
+            cancel(4711, None),
+            "SET search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 4711;"
+        );
         assert_eq!(timestamp(1_700_000_000.000_001), "'2023-11-14 22:13:20.000001+00'");
     }
 }

@@ -36,11 +36,11 @@ async fn what_was_turned_off_or_left_behind_is_put_right_by_what_is_printed() {
     let alert = fires(&agent, "statistics-stale", &[("relation", "loaded")], "").await;
     cure(&agent, &setup, &alert, &["ANALYZE"]).await;
     let alert = fires(&agent, "slot-inactive", &[("slot", "it_is_gone")], "").await;
-    cure(&agent, &setup, &alert, &["SELECT pg_drop_replication_slot"]).await;
+    cure(&agent, &setup, &alert, &["SELECT pg_catalog.pg_drop_replication_slot"]).await;
     setup.run("SELECT pg_reload_conf()").await.unwrap();
     for rule in ["autovacuum-off", "track-counts-off", "full-page-writes-off"] {
         let alert = fires(&agent, rule, &[], "").await;
-        cure(&agent, &setup, &alert, &["ALTER SYSTEM SET", "SELECT pg_reload_conf"]).await;
+        cure(&agent, &setup, &alert, &["ALTER SYSTEM SET", "SELECT pg_catalog.pg_reload_conf"]).await;
     }
     agent.stop().await;
 }

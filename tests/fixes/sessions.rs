@@ -18,6 +18,13 @@ const SETTINGS: &str = r#"
     vacuum-held-back = { warning = 100, critical = 1000000000, clear = 50, for = "0s" }
 "#;
 
+/// Any use of it fails, which a superuser would not notice of a function that does more.
+const TRAP: &str = "CREATE SCHEMA trap;
+    CREATE FUNCTION trap.pg_terminate_backend(int, bigint DEFAULT 0) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''trapped''; END';
+    CREATE FUNCTION trap.equal(int, int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''trapped''; END';
+    CREATE OPERATOR trap.= (LEFTARG = int, RIGHTARG = int, FUNCTION = trap.equal);
+    SET search_path = trap, pg_catalog";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_holds_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     let (tasks, _stop) = runtime_tasks();
@@ -47,14 +54,21 @@ async fn who_holds_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     let long = fires(&agent, "long-transaction", &[], &format!("pid = {pid} AND backend_start = ")).await;
     for alert in [&locked, &waited, &idles, &long] {
         let statements = statements(alert);
-        assert!(statements[0].starts_with("SELECT pg_terminate_backend"), "to cancel does nothing to it: {alert:#}");
+        assert!(statements[1].starts_with("SELECT pg_terminate_backend"), "to cancel does nothing to it: {alert:#}");
         assert!(!alert["fix"].as_str().unwrap().contains("ALTER ROLE app"), "{alert:#}");
     }
     // Of another session with its number nothing is ended.
-    let other = statements(&locked)[0].replace("+00'", "+01'");
+    let other = statements(&locked)[1].replace("+00'", "+01'");
     setup.run(&other).await.unwrap();
     assert!(idle.ask::<bool>("SELECT true").await.unwrap());
-    cure(&agent, &setup, &locked, &["SELECT pg_terminate_backend"]).await;
+    // An owner of the datname put functions and operators of their own before PostgreSQL's.
+    let lured = session(&server).await;
+    lured.run(TRAP).await.unwrap();
+    cure(&agent, &lured, &locked, &["SET search_path", "SELECT pg_terminate_backend"]).await;
+    assert!(
+        lured.run("SET search_path = trap, pg_catalog; SELECT pid FROM pg_stat_activity WHERE pid = 1").await.is_err(),
+        "the trap is none"
+    );
     waits.await.unwrap().unwrap();
     cure(&agent, &setup, &idles, &["ALTER ROLE \"Web shop\" SET idle_in_transaction_session_timeout"]).await;
     ends(&agent, "lock-wait", &[]).await;

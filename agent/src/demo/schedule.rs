@@ -79,10 +79,11 @@ impl Schedule {
                 say(lines, format!("failed causing {}: {}", fault.name(), with_causes(&error))).await;
             }
             sleep_until(begin + slot.end).await;
+            // Said before it happens: healing may take longer than the agent takes to see its effect.
+            say(lines, format!("heal   {}", fault.name())).await;
             // A step that fails leaves the demo running: its watcher sees that as well.
-            match fault.heal().await {
-                Ok(()) => say(lines, format!("heal   {}", fault.name())).await,
-                Err(error) => say(lines, format!("failed healing {}: {}", fault.name(), with_causes(&error))).await,
+            if let Err(error) = fault.heal().await {
+                say(lines, format!("failed healing {}: {}", fault.name(), with_causes(&error))).await;
             }
         }
         sleep_until(begin + self.round).await;

@@ -186,10 +186,11 @@ impl Refusal {
         }
         let fix = match self.reason.as_str() {
             FULL | "datname-limit" => {
-                "See who holds them: `SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = \
-                 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one \
-                 application that are idle: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = \
-                 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server."
+                "See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM \
+                 pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest \
+                 pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT \
+                 pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < \
+                 now() - interval '10 min';`. Then put a pool between the application and the server."
             }
             "starting" => "Wait for it: the server's log says how far the recovery is.",
             "stopping" => "If nobody stopped it on purpose, ask who did; it is down once the last session has left.",
@@ -198,15 +199,18 @@ impl Refusal {
                  exist and have LOGIN."
             }
             "pg-hba" => {
-                "See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for the role of Pharos \
-                 before it, then `SELECT pg_reload_conf();`."
+                "See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits \
+                 counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`."
             }
             "privilege" => "As superuser: `GRANT CONNECT ON DATABASE` to the role of Pharos; `pharos doctor` writes the statement.",
             "datname" | "datname-invalid" => {
                 "Name a database that takes sessions in the URL of Pharos, or `ALTER DATABASE ... ALLOW_CONNECTIONS true`."
             }
             "tls" => "See `tls.mode` and `tls.ca` of the database in the config, and the certificate that the server has now.",
-            "setting" => "`SELECT * FROM pg_db_role_setting;` has what is preset by `ALTER ROLE ... SET` and `ALTER DATABASE ... SET`.",
+            "setting" => {
+                "`SET search_path = pg_catalog; SELECT * FROM pg_db_role_setting;` has what is preset by `ALTER ROLE ... SET` and `ALTER \
+                 DATABASE ... SET`."
+            }
             _ => "On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log.",
         };
         fix.to_owned()
@@ -243,8 +247,9 @@ fn connections_used(case: &Case) -> Explanation {
         cause: "Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up \
                 behind a slow one."
             .to_owned(),
-        fix: "Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM \
-              SET idle_session_timeout = '30min'; SELECT pg_reload_conf();`. Raise max_connections last: it needs a restart and memory."
+        fix: "Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM SET \
+              idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();`. Raise max_connections last: it needs a restart and \
+              memory."
             .to_owned(),
         evidence: top(case.snapshot, CONNECTIONS, Reading::Value, 5, text::count),
     }
@@ -264,9 +269,10 @@ fn idle_in_transaction(case: &Case) -> Explanation {
             .to_owned(),
         fix: match &session {
             Some(session) => format!("End it: `{}`. {}", session.terminate(), session.bound("idle_in_transaction_session_timeout", "5min")),
-            None => "Find it: `SELECT pid, usename, application_name, state_change FROM pg_stat_activity WHERE state LIKE 'idle in \
-                     transaction%' ORDER BY state_change;`, end it with `SELECT pg_terminate_backend(<pid>);` and prevent the next with \
-                     `ALTER ROLE <role> SET idle_in_transaction_session_timeout = '5min';`."
+            None => "Find it: `SET search_path = pg_catalog; SELECT pid, usename, application_name, state_change FROM pg_stat_activity \
+                     WHERE state LIKE 'idle in transaction%' ORDER BY state_change;`, end it with `SELECT \
+                     pg_catalog.pg_terminate_backend(<pid>);` and prevent the next with `ALTER ROLE <role> SET \
+                     idle_in_transaction_session_timeout = '5min';`."
                 .to_owned(),
         },
         evidence: held_back(case).into_iter().chain(session.map(|session| session.line())).collect(),
@@ -292,9 +298,9 @@ fn long_transaction(case: &Case) -> Explanation {
                 format!("Let it finish, or end it: `{}`. {SPREAD} {}", session.terminate(), session.bound("statement_timeout", "10min"))
             }
             None => format!(
-                "Find it: `SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY \
-                 xact_start;`, and end it with `SELECT pg_terminate_backend(<pid>);`. {SPREAD} Bound the next one: `ALTER ROLE <role> SET \
-                 statement_timeout = '10min';`."
+                "Find it: `SET search_path = pg_catalog; SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity \
+                 WHERE xact_start IS NOT NULL ORDER BY xact_start;`, and end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);`. \
+                 {SPREAD} Bound the next one: `ALTER ROLE <role> SET statement_timeout = '10min';`."
             ),
         },
         evidence: held_back(case).into_iter().chain(session.map(|session| session.line())).collect(),
@@ -372,8 +378,8 @@ fn sessions_abandoned(case: &Case) -> Explanation {
         cause: "Clients that crash or are killed, a load balancer or firewall that drops idle connections, or a pool without a clean \
                 shutdown."
             .to_owned(),
-        fix: "Set the firewall's idle timeout above `tcp_keepalives_idle` (`ALTER SYSTEM SET tcp_keepalives_idle = 60; SELECT pg_reload_conf();`), and close \
-              the pool when the application stops."
+        fix: "Set the firewall's idle timeout above `tcp_keepalives_idle` (`ALTER SYSTEM SET tcp_keepalives_idle = 60; SELECT \
+              pg_catalog.pg_reload_conf();`), and close the pool when the application stops."
             .to_owned(),
         evidence: Vec::new(),
     }

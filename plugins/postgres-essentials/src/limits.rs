@@ -174,9 +174,9 @@ fn sessions_unencrypted(case: &Case) -> Explanation {
         title: format!("{sessions} over the network in clear text"),
         detail: format!("{sessions} over the network without TLS or GSS. Passwords and data can be read and changed on the way."),
         cause: "Clients with sslmode=disable or prefer, and lines in pg_hba.conf that begin with `host`.".to_owned(),
-        fix: "`SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND client_addr IS \
-              NOT NULL GROUP BY 1, 2;` names them. Give them sslmode=verify-full, then replace `host` by `hostssl` in pg_hba.conf and \
-              `SELECT pg_reload_conf();`."
+        fix: "`SET search_path = pg_catalog; SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+              WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2;` names them. Give them sslmode=verify-full, then replace `host` by \
+              `hostssl` in pg_hba.conf and `SELECT pg_catalog.pg_reload_conf();`."
             .to_owned(),
         evidence: Vec::new(),
     }

@@ -144,8 +144,8 @@ fn lock_table_filling(case: &Case) -> Explanation {
                 change of many tables at once."
                 .to_owned(),
         fix: format!(
-            "`SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` names who takes it. More room needs \
-             a restart: `ALTER SYSTEM SET max_locks_per_transaction = {};`.",
+            "`SET search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` \
+             names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = {};`.",
             sql::raised(setting(case.snapshot, "max_locks_per_transaction"), 256.0)
         ),
         evidence: top(case.snapshot, LOCKS_HELD, Reading::Value, 3, text::count),
@@ -159,8 +159,8 @@ fn prepared_transaction_forgotten(case: &Case) -> Explanation {
         Some(prepared) => (format!("Prepared transaction {}", prepared.gid), prepared.statement()),
         None => (
             "A prepared transaction".to_owned(),
-            "`SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then `COMMIT PREPARED <gid>;` or \
-             `ROLLBACK PREPARED <gid>;`"
+            "`SET search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then \
+             `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`"
                 .to_owned(),
         ),
     };
@@ -279,19 +279,21 @@ fn capital(text: &str) -> String {
 /// The remedy is the agent's, by what is held and by whom; without one, what mostly helps.
 fn fix(roots: &[Root]) -> String {
     const NEXT_TIME: &str = "Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.";
-    const STOP: &str = "cancel what it runs with `SELECT pg_cancel_backend(<pid>);`, or end it with `SELECT pg_terminate_backend(<pid>);` if it \
-                        is idle in transaction, where to cancel does nothing";
+    const STOP: &str = "cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT \
+                        pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing";
     let Some(root) = roots.first() else {
         return format!(
-            "Find who blocks: `SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE \
-             cardinality(pg_blocking_pids(pid)) > 0;`, then {STOP}. {NEXT_TIME}"
+            "Find who blocks: `SET search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity \
+             WHERE cardinality(pg_blocking_pids(pid)) > 0;`, then {STOP}. {NEXT_TIME}"
         );
     };
     let stop = match (&root.remedy, root.pid) {
         (Some(remedy), _) => format!("{}.", capital(remedy.trim_end_matches('.'))),
-        (None, Some(pid)) => format!("See what it does: `SELECT state, query FROM pg_stat_activity WHERE pid = {pid};`, then {STOP}."),
-        (None, None) => "Find it: `SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then end it from its \
-                         database with `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`."
+        (None, Some(pid)) => format!(
+            "See what it does: `SET search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = {pid};`, then {STOP}."
+        ),
+        (None, None) => "Find it: `SET search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY \
+                         prepared;`, then end it from its database with `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`."
             .to_owned(),
     };
     format!("{stop} {NEXT_TIME}")

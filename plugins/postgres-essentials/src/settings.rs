@@ -130,7 +130,7 @@ fn fsync_off(_: &Case) -> Explanation {
         detail: "PostgreSQL does not wait until what it writes is on disk. After a crash of the host the cluster may not start again."
             .to_owned(),
         cause: "Somebody wanted a load to be fast and did not turn it on again.".to_owned(),
-        fix: "`ALTER SYSTEM SET fsync = on; SELECT pg_reload_conf();`, then `CHECKPOINT;`.".to_owned(),
+        fix: "`ALTER SYSTEM SET fsync = on; SELECT pg_catalog.pg_reload_conf();`, then `CHECKPOINT;`.".to_owned(),
         evidence: Vec::new(),
     }
 }
@@ -140,10 +140,9 @@ fn full_page_writes_off(_: &Case) -> Explanation {
         title: "full_page_writes is off".to_owned(),
         detail: "Pages of which a crash wrote only a half cannot be mended from WAL.".to_owned(),
         cause: "Somebody wanted less WAL. It is safe only where the file system writes pages as a whole, as ZFS does.".to_owned(),
-        fix:
-            "`ALTER SYSTEM SET full_page_writes = on; SELECT pg_reload_conf();`. For less WAL: `ALTER SYSTEM SET wal_compression = on;` and a \
-              larger max_wal_size."
-                .to_owned(),
+        fix: "`ALTER SYSTEM SET full_page_writes = on; SELECT pg_catalog.pg_reload_conf();`. For less WAL: `ALTER SYSTEM SET \
+              wal_compression = on;` and a larger max_wal_size."
+            .to_owned(),
         evidence: Vec::new(),
     }
 }
@@ -155,7 +154,7 @@ fn autovacuum_off(_: &Case) -> Explanation {
                  ids run out it is started all the same."
             .to_owned(),
         cause: "Somebody stopped it for a load or during an incident and did not start it again.".to_owned(),
-        fix: "`ALTER SYSTEM SET autovacuum = on; SELECT pg_reload_conf();`. If it is in the way, slow it down instead: \
+        fix: "`ALTER SYSTEM SET autovacuum = on; SELECT pg_catalog.pg_reload_conf();`. If it is in the way, slow it down instead: \
               autovacuum_vacuum_cost_delay."
             .to_owned(),
         evidence: Vec::new(),
@@ -167,7 +166,7 @@ fn track_counts_off(_: &Case) -> Explanation {
         title: "track_counts is off".to_owned(),
         detail: "Tables are not counted, so autovacuum sees nothing to do anywhere.".to_owned(),
         cause: "Somebody wanted to spare the cost of counting, which is small.".to_owned(),
-        fix: "`ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf();`.".to_owned(),
+        fix: "`ALTER SYSTEM SET track_counts = on; SELECT pg_catalog.pg_reload_conf();`.".to_owned(),
         evidence: Vec::new(),
     }
 }
@@ -178,7 +177,8 @@ fn pending_restart(case: &Case) -> Explanation {
         title: format!("{settings} for a restart"),
         detail: format!("{settings} for a restart of the server: what is in the files is not what is in force."),
         cause: "A setting that only a start reads was changed.".to_owned(),
-        fix: "`SELECT name, setting FROM pg_settings WHERE pending_restart;`, then restart at a quiet hour, or take the change back."
+        fix: "`SET search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart;`, then restart at a quiet hour, \
+              or take the change back."
             .to_owned(),
         evidence: pending(case.snapshot),
     }
@@ -200,10 +200,9 @@ fn settings_changed(case: &Case) -> Explanation {
         title,
         detail: format!("Since the previous collection {settings} another value."),
         cause: "`ALTER SYSTEM` or an edit of postgresql.conf, then a reload or a restart.".to_owned(),
-        fix:
-            "If nobody meant it: `SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE source = 'configuration file' ORDER \
-              BY name;` tells where each value comes from; `ALTER SYSTEM RESET` takes one back."
-                .to_owned(),
+        fix: "If nobody meant it: `SET search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE \
+              source = 'configuration file' ORDER BY name;` tells where each value comes from; `ALTER SYSTEM RESET` takes one back."
+            .to_owned(),
         evidence: changes,
     }
 }
@@ -233,7 +232,8 @@ fn extensions_outdated(case: &Case) -> Explanation {
         cause: "Packages or the server were upgraded, which leaves every database as it was.".to_owned(),
         fix: if statements.is_empty() {
             format!(
-                "In {datname}: `SELECT name, installed_version, default_version FROM pg_available_extensions WHERE installed_version <> default_version;`."
+                "In {datname}: `SET search_path = pg_catalog; SELECT name, installed_version, default_version FROM \
+                 pg_available_extensions WHERE installed_version <> default_version;`."
             )
         } else {
             format!("In {datname}, after a look at its release notes: `{}`.", statements.join(" "))

@@ -94,7 +94,7 @@ fn off_everywhere() -> Cause {
     Cause::of(
         "autovacuum is off",
         "Autovacuum is off on the whole server, or does not learn what there is to do (track_counts).",
-        "`ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf();`.",
+        "`ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_catalog.pg_reload_conf();`.",
     )
 }
 
@@ -141,7 +141,7 @@ fn faster(limit: f64) -> String {
     } else {
         format!("autovacuum_vacuum_cost_limit = {}", (limit * 5.0).clamp(1_000.0, LIMIT_MAX))
     };
-    format!("ALTER SYSTEM SET {setting}; SELECT pg_reload_conf();")
+    format!("ALTER SYSTEM SET {setting}; SELECT pg_catalog.pg_reload_conf();")
 }
 
 fn throttled(seconds: f64, delay: f64, limit: f64, workers: f64) -> Cause {
@@ -169,9 +169,9 @@ fn slow(seconds: f64, table: &Subject, snapshot: &Snapshot) -> Cause {
             text::duration(seconds)
         ),
         format!(
-            "Let it finish. `SELECT phase, heap_blks_scanned, heap_blks_total, index_vacuum_count FROM pg_stat_progress_vacuum;`: more than \
-             one round over the indexes calls for `ALTER SYSTEM SET autovacuum_work_mem = {memory}; SELECT pg_reload_conf();`. Start earlier \
-             next time: `ALTER TABLE {} SET (autovacuum_vacuum_scale_factor = 0.02);`.",
+            "Let it finish. `SET search_path = pg_catalog; SELECT phase, heap_blks_scanned, heap_blks_total, index_vacuum_count FROM \
+             pg_stat_progress_vacuum;`: more than one round over the indexes calls for `ALTER SYSTEM SET autovacuum_work_mem = {memory}; \
+             SELECT pg_catalog.pg_reload_conf();`. Start earlier next time: `ALTER TABLE {} SET (autovacuum_vacuum_scale_factor = 0.02);`.",
             sql::relation(&table.schema, &table.relation)
         ),
     )

@@ -117,30 +117,32 @@ impl Holder {
         match self.kind.as_str() {
             "slot" | "slot_catalog" => {
                 let drop = name.map_or_else(
-                    || "`SELECT slot_name, active, age(xmin), age(catalog_xmin) FROM pg_replication_slots ORDER BY 3 DESC NULLS LAST;` names it"
-                        .to_owned(),
-                    // A consumer that came back keeps its slot.
-                    |slot| {
-                        let slot = sql::literal(slot);
-                        format!(
-                            "`SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {slot} AND NOT active;`"
-                        )
+                    || {
+                        "`SET search_path = pg_catalog; SELECT slot_name, active, age(xmin), age(catalog_xmin) FROM pg_replication_slots \
+                         ORDER BY 3 DESC NULLS LAST;` names it"
+                            .to_owned()
                     },
+                    |slot| format!("`{}`", sql::drop_slot(slot)),
                 );
                 format!("Start the consumer or let it catch up; if it is gone for good: {drop}.")
             }
             "prepared" => {
                 let end = name.map_or_else(
-                    || "`SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY age(transaction) DESC;` names it".to_owned(),
+                    || {
+                        "`SET search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY \
+                         age(transaction) DESC;` names it"
+                            .to_owned()
+                    },
                     |gid| format!("`ROLLBACK PREPARED {};`", sql::literal(gid)),
                 );
                 let place = self.datname.as_ref().map(|datname| format!("in {datname}, ")).unwrap_or_default();
                 format!("Ask the transaction manager how it ended; if it knows nothing of it: {place}{end}.")
             }
             "standby" => {
-                "On the standby: `SELECT pid, usename, state, age(backend_xmin) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL \
-                          ORDER BY 4 DESC LIMIT 5;` and end the first with `SELECT pg_terminate_backend(<pid>);`. If reports there may be \
-                          cancelled instead: `ALTER SYSTEM SET hot_standby_feedback = off; SELECT pg_reload_conf();`."
+                "On the standby: `SET search_path = pg_catalog; SELECT pid, usename, state, age(backend_xmin) FROM pg_stat_activity WHERE \
+                 backend_xmin IS NOT NULL ORDER BY 4 DESC LIMIT 5;` and end the first with `SELECT \
+                 pg_catalog.pg_terminate_backend(<pid>);`. If reports there may be cancelled instead: `ALTER SYSTEM SET \
+                 hot_standby_feedback = off; SELECT pg_catalog.pg_reload_conf();`."
                     .to_owned()
             }
             // A process of the server itself has a name and no user.
@@ -150,9 +152,12 @@ impl Holder {
             },
             _ => {
                 let end = self.pid.map_or_else(
-                    || "`SELECT pid, usename, application_name, state, age(backend_xmin) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL \
-                        ORDER BY 5 DESC LIMIT 5;` and end the first with `SELECT pg_terminate_backend(<pid>);`"
-                        .to_owned(),
+                    || {
+                        "`SET search_path = pg_catalog; SELECT pid, usename, application_name, state, age(backend_xmin) FROM \
+                         pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 5 DESC LIMIT 5;` and end the first with `SELECT \
+                         pg_catalog.pg_terminate_backend(<pid>);`"
+                            .to_owned()
+                    },
                     |pid| format!("`{}`", sql::terminate(pid, self.started_at)),
                 );
                 let role = self.user.as_deref().map_or_else(|| "<role>".to_owned(), sql::identifier);

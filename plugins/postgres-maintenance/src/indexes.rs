@@ -167,8 +167,9 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
             (
                 format!("{FAILED} It is unique: the usual reason is that rows have the same key."),
                 format!(
-                    ", see which keys are there more than once: `SELECT {keys}, count(*) FROM {relation}{condition} GROUP BY {keys} HAVING \
-                     count(*) > 1 LIMIT 20;`. Once there is none: {reindex}. Without need of it: {drop}."
+                    ", see which keys are there more than once: `SET search_path = pg_catalog; SELECT {keys}, count(*) FROM \
+                     {relation}{condition} GROUP BY {keys} HAVING count(*) > 1 LIMIT 20;`. Once there is none: {reindex}. Without need of \
+                     it: {drop}."
                 ),
             )
         }
@@ -223,7 +224,7 @@ fn index_unused(case: &Case) -> Explanation {
         ),
         cause: "The query that needed it is gone, or never used it.".to_owned(),
         fix: format!(
-            "Keep its definition: in {datname}, `SELECT pg_get_indexdef({}::regclass);`. {}, if no yearly report needs it.",
+            "Keep its definition: in {datname}, `SELECT pg_catalog.pg_get_indexdef({}::pg_catalog.regclass);`. {}, if no yearly report needs it.",
             sql::literal(&sql::relation(case.label("schema"), index)),
             drop_statement(case)
         ),

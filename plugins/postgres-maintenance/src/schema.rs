@@ -125,8 +125,8 @@ fn primary_key(case: &Case) -> String {
     };
     if is_nullable {
         format!(
-            ", {columns} are unique and may be null: if `SELECT count(*) FROM {relation} WHERE NOT ROW({columns}) IS NOT NULL;` is 0, \
-             {statement}{remark}. Else {new}"
+            ", {columns} are unique and may be null: if `SET search_path = pg_catalog; SELECT count(*) FROM {relation} WHERE NOT \
+             ROW({columns}) IS NOT NULL;` is 0, {statement}{remark}. Else {new}"
         )
     } else {
         format!(", {columns} are unique already: {statement}{remark}.")
@@ -163,8 +163,8 @@ fn sequential_scans(case: &Case) -> Explanation {
         cause: "An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type."
             .to_owned(),
         fix: format!(
-            "In {datname}, see which statements: `SELECT queryid, calls, rows, shared_blks_read FROM pg_stat_statements ORDER BY \
-             shared_blks_read DESC LIMIT 10;`, then `EXPLAIN` those on {name} and index what they filter by."
+            "See which statements of {datname} read it, in `/api/database/slow-queries` or pg_stat_statements, then `EXPLAIN` those on \
+             {name} and index what they filter by."
         ),
         evidence: said(case),
     }

@@ -175,8 +175,8 @@ fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
         "pg-hba" => (
             "pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.",
             format!(
-                "See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for {name} and the role \
-                 of Pharos before it, then `SELECT pg_reload_conf();`; {unless_meant}."
+                "See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits \
+                 counts. Put one for {name} and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; {unless_meant}."
             ),
         ),
         "role-limit" => (
@@ -185,7 +185,9 @@ fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
         ),
         "too-many-connections" => (
             "No session was left for Pharos: the server, the database or the role of Pharos has reached its limit.",
-            "`SELECT datname, usename, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;` names who has them.".to_owned(),
+            "`SET search_path = pg_catalog; SELECT datname, usename, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;` names \
+             who has them."
+                .to_owned(),
         ),
         "encoding" => (
             "A name in it is not in the encoding that the server says, so the server does not hand it out.",
@@ -286,8 +288,8 @@ impl Locker {
 fn find_locker(case: &Case) -> String {
     let relation = sql::literal(&sql::relation(case.label("schema"), case.label("relation")));
     format!(
-        "In {}: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = {relation}::regclass;`, then \
-         `SELECT pg_terminate_backend(<pid>);` of who holds it.",
+        "In {}: `SET search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = \
+         {relation}::regclass;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it.",
         case.label("datname")
     )
 }

@@ -27,22 +27,25 @@ fn standby_conflicts(case: &Case) -> Explanation {
     let (cause, fix) = match reason {
         "snapshot" => (
             "Rows that the query could still see were vacuumed on the primary.",
-            "Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`; vacuum there then waits.",
+            "Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`; vacuum there \
+             then waits.",
         ),
         "lock" => (
             "A schema change on the primary took a lock that the query was in the way of.",
             "Change the schema when no reports run, or give them time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT \
-             pg_reload_conf();`; replay then waits.",
+             pg_catalog.pg_reload_conf();`; replay then waits.",
         ),
         "bufferpin" | "buffer_pin" => (
             "The query held a page that replay had to clean up.",
-            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT pg_reload_conf();`; replay then waits.",
+            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT pg_catalog.pg_reload_conf();`; replay then \
+             waits.",
         ),
         "tablespace" => ("A tablespace that held its temporary files was dropped.", "Set temp_tablespaces of the role to one that stays."),
         "deadlock" => ("Replay and the query waited for each other.", "Repeat the query; keep transactions on the standby short."),
         _ => (
             "What the query read was changed or removed on the primary.",
-            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT pg_reload_conf();`; replay then waits.",
+            "Give reports time: `ALTER SYSTEM SET max_standby_streaming_delay = DELAY; SELECT pg_catalog.pg_reload_conf();`; replay then \
+             waits.",
         ),
     };
     Explanation {

@@ -199,11 +199,13 @@ fn member_lag(case: &Case) -> Explanation {
             "Changes of {lag} are not yet replayed by {member}{}. Reads from it are that old, and a failover to it loses as much or waits.",
             than_ordered(orders)
         ),
-        cause: "More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing."
-            .to_owned(),
-        fix: "On the primary: `SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM \
-              pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_get_wal_replay_pause_state();` and \
-              `SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`."
+        cause:
+            "More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing."
+                .to_owned(),
+        fix: "On the primary: `SET search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, \
+              replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT \
+              pg_catalog.pg_get_wal_replay_pause_state();` and `SET search_path = pg_catalog; SELECT pid, query_start FROM \
+              pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`."
             .to_owned(),
         evidence: bytes.into_iter().chain(ordered(orders)).collect(),
     }
@@ -244,9 +246,9 @@ fn replication_lag(case: &Case, behind: &str) -> Explanation {
             "More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was \
              away{or_ordered}."
         ),
-        fix: "On the sender: `SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;` the \
-              first that lags is the bottleneck. If only replay lags: `SELECT pg_get_wal_replay_pause_state();` and queries older than \
-              max_standby_streaming_delay on the standby."
+        fix: "On the sender: `SET search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn \
+              FROM pg_stat_replication;` the first that lags is the bottleneck. If only replay lags: `SELECT \
+              pg_catalog.pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby."
             .to_owned(),
         evidence: [lag("lag in time", seconds, text::duration), lag("lag in WAL", bytes, text::bytes), ordered(orders)]
             .into_iter()

@@ -154,7 +154,6 @@ fn seconds_until_loss(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReaso
 
 fn slot_inactive(case: &Case) -> Explanation {
     let slot = case.label("slot");
-    let literal = sql::literal(slot);
     let retained =
         case.related_series(SLOT_RETAINED_BYTES).map_or_else(|| "WAL".to_owned(), |bytes| format!("{} of WAL", text::bytes(bytes)));
     Explanation {
@@ -163,17 +162,13 @@ fn slot_inactive(case: &Case) -> Explanation {
             "Nobody consumes replication slot {slot}, which keeps {retained} on disk, more with every write until the disk is full."
         ),
         cause: "Its standby or subscriber is down, or was removed without its slot.".to_owned(),
-        fix: format!(
-            "Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot({literal});`. Bound what slots keep: `ALTER \
-             SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`."
-        ),
+        fix: format!("Start the consumer, or, if it is gone for good, `{}`. {}", sql::drop_slot(slot), keep_bound(case)),
         evidence: slot_facts(case),
     }
 }
 
 fn slot_losing_wal(case: &Case) -> Explanation {
     let slot = case.label("slot");
-    let literal = sql::literal(slot);
     let (title, detail) = if case.severity == Severity::Critical {
         (format!("slot {slot} has lost WAL"), "WAL that its consumer needs has been removed: the consumer cannot go on.")
     } else {
@@ -184,20 +179,36 @@ fn slot_losing_wal(case: &Case) -> Explanation {
         detail: format!("Replication slot {slot}: {detail}"),
         cause: "The consumer is too slow or away for longer than max_slot_wal_keep_size allows.".to_owned(),
         fix: format!(
-            "While WAL is only unreserved: raise the limit at once, `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT pg_reload_conf();`. \
-             Once it is lost: `SELECT pg_drop_replication_slot({literal});` and build the consumer anew.",
-            raised_limit(case)
+            "While WAL is only unreserved: raise the limit at once, `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT \
+             pg_catalog.pg_reload_conf();`. Once it is lost: `{}` and build the consumer anew.",
+            raised_limit(case),
+            sql::drop_slot(slot)
         ),
         evidence: slot_facts(case),
     }
 }
 
+/// `max_slot_wal_keep_size` in bytes, -1 for none.
+fn keep_limit(case: &Case) -> Option<f64> {
+    let settings = case.snapshot.values("pharos_postgres_setting").ok()?;
+    settings.rows().find(|row| row.label("setting") == Some("max_slot_wal_keep_size")).map(|row| row.value())
+}
+
 /// A limit that is lower than the one in force would cost WAL that is still there.
 fn raised_limit(case: &Case) -> String {
-    let settings = case.snapshot.values("pharos_postgres_setting").ok();
-    let rows = settings.iter().flat_map(|settings| settings.rows());
-    let now = rows.filter(|row| row.label("setting") == Some("max_slot_wal_keep_size")).map(|row| row.value()).next();
-    sql::raised_size(now, 10.0 * GIB)
+    sql::raised_size(keep_limit(case), 10.0 * GIB)
+}
+
+/// How WAL that a slot keeps is prevented from filling the disk. The right size depends on the disk, which is not known here.
+fn keep_bound(case: &Case) -> String {
+    match keep_limit(case).filter(|limit| *limit >= 0.0) {
+        Some(limit) => format!("max_slot_wal_keep_size bounds what slots keep: {}.", text::bytes(limit)),
+        None => {
+            "Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; \
+                 SELECT pg_catalog.pg_reload_conf();`."
+                .to_owned()
+        }
+    }
 }
 
 fn slot_facts(case: &Case) -> Vec<Label> {
@@ -215,7 +226,7 @@ fn slot_invalidated(case: &Case) -> Explanation {
     let (cause, again) = match reason.as_str() {
         "rows_removed" => (
             "Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.",
-            "On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`",
+            "On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`",
         ),
         "wal_level_insufficient" => (
             "wal_level was lowered below `logical` on the primary.",
@@ -223,7 +234,8 @@ fn slot_invalidated(case: &Case) -> Explanation {
         ),
         "idle_timeout" => (
             "Its consumer was away for longer than idle_replication_slot_timeout.",
-            "For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_reload_conf();`",
+            "For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT \
+             pg_catalog.pg_reload_conf();`",
         ),
         _ => ("Its consumer can no longer get what it needs.", "The server's log has the reason"),
     };
@@ -231,7 +243,7 @@ fn slot_invalidated(case: &Case) -> Explanation {
         title: format!("slot {slot} is invalidated"),
         detail: format!("Replication slot {slot} can never be used again{}. Its consumer has to begin anew.", of_reason(&reason)),
         cause: cause.to_owned(),
-        fix: format!("`SELECT pg_drop_replication_slot({});`, then build the consumer anew. {again}.", sql::literal(slot)),
+        fix: format!("`{}`, then build the consumer anew. {again}.", sql::drop_slot(slot)),
         evidence: slot_facts(case),
     }
 }
@@ -252,16 +264,17 @@ fn slot_retains_much(case: &Case) -> Explanation {
         ),
         cause: if is_away { "Its consumer is away." } else { "Its consumer takes WAL more slowly than the server writes it." }.to_owned(),
         fix: format!(
-            "{}. Bound what slots keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`.",
+            "{}. {}",
             if is_away {
-                format!("Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot({});`", sql::literal(slot))
+                format!("Start the consumer, or, if it is gone for good, `{}`", sql::drop_slot(slot))
             } else {
                 format!(
-                    "See where it stands: `SELECT active_pid, restart_lsn, confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = {};`, \
-                     and what a logical consumer waits for in pg_stat_replication",
+                    "See where it stands: `SET search_path = pg_catalog; SELECT active_pid, restart_lsn, confirmed_flush_lsn FROM \
+                     pg_replication_slots WHERE slot_name = {};`, and what a logical consumer waits for in pg_stat_replication",
                     sql::literal(slot)
                 )
-            }
+            },
+            keep_bound(case)
         ),
         evidence: slot_facts(case).into_iter().chain(directory).collect(),
     }
@@ -278,7 +291,7 @@ fn slot_soon_losing_wal(case: &Case) -> Explanation {
         cause: "Its consumer is away, or slower than the server writes.".to_owned(),
         fix: format!(
             "Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = {}; SELECT \
-             pg_reload_conf();`.",
+             pg_catalog.pg_reload_conf();`.",
             raised_limit(case)
         ),
         evidence: slot_facts(case),

@@ -99,7 +99,8 @@ fn standby_replay_paused(case: &Case) -> Explanation {
                  replay all of it first."
             .to_owned(),
         cause: "Somebody paused it, or the primary has settings that are larger than the standby's, such as max_connections.".to_owned(),
-        fix: "`SELECT pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and restart it."
+        fix: "`SELECT pg_catalog.pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and \
+              restart it."
             .to_owned(),
         evidence: behind.into_iter().chain(bytes).collect(),
     }
@@ -114,8 +115,9 @@ fn sync_standby_missing(case: &Case) -> Explanation {
         detail: format!("{missing} missing of those that synchronous_standby_names asks for. Every commit waits until it is back."),
         cause: "The standby is down or cut off, or its application_name is none of the names.".to_owned(),
         fix: format!(
-            "`SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby back. To let commits go on without it: \
-             `ALTER SYSTEM SET synchronous_standby_names = {}; SELECT pg_reload_conf();`.",
+            "`SET search_path = pg_catalog; SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby \
+             back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = {}; SELECT \
+             pg_catalog.pg_reload_conf();`.",
             sql::literal("")
         ),
         evidence: names.into_iter().chain([evidence("standbys connected", connected.to_string())]).collect(),

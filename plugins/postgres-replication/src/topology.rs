@@ -227,12 +227,16 @@ fn no_primary(case: &Case) -> Explanation {
         cause: "The primary is down or cut off and no standby was promoted, or it was demoted by mistake.".to_owned(),
         fix: match (receiver.filter(|_| fed_from_elsewhere(case.snapshot, &members)), idle) {
             (Some(receiver), _) => format!(
-                "Promote nothing: {} still receives WAL, so a primary is there. `SELECT sender_host, sender_port FROM pg_stat_wal_receiver;` \
-                 on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.",
+                "Promote nothing: {} still receives WAL, so a primary is there. `SET search_path = pg_catalog; SELECT sender_host, \
+                 sender_port FROM pg_stat_wal_receiver;` on it names the server: let the agent reach it, or list it in `replicas` of \
+                 `[[database]]`.",
                 receiver.server
             ),
             (None, Some(standby)) => {
-                format!("Bring the primary back; or, once it is certain that it stays down, on {}: `SELECT pg_promote();`.", standby.server)
+                format!(
+                    "Bring the primary back; or, once it is certain that it stays down, on {}: `SELECT pg_catalog.pg_promote();`.",
+                    standby.server
+                )
             }
             (None, None) => {
                 "Bring the primary back: on its host, `systemctl status postgresql` and the end of the server's log.".to_owned()
@@ -247,12 +251,13 @@ fn clusters_differ(case: &Case) -> Explanation {
     let line = |member: &Member| evidence(&member.server, format!("system identifier {}", member.system.as_deref().unwrap_or("unknown")));
     Explanation {
         title: format!("servers of {} different clusters", text::count(case.value)),
-        detail: "Servers that the configuration calls one database were made by different runs of initdb. They do not replicate each other, \
+        detail:
+            "Servers that the configuration calls one database were made by different runs of initdb. They do not replicate each other, \
                  so none can take over for another."
-            .to_owned(),
+                .to_owned(),
         cause: "A wrong address in the configuration, or a server that was made anew behind the address of an old one.".to_owned(),
-        fix: "`SELECT system_identifier FROM pg_control_system();` on each. Mend `replicas` of `[[database]]`, or build the odd one anew with \
-              pg_basebackup from the primary."
+        fix: "`SET search_path = pg_catalog; SELECT system_identifier FROM pg_control_system();` on each. Mend `replicas` of \
+              `[[database]]`, or build the odd one anew with pg_basebackup from the primary."
             .to_owned(),
         evidence: members.iter().map(line).collect(),
     }
@@ -266,8 +271,8 @@ fn primary_changed(case: &Case) -> Explanation {
         detail: "Another server than before takes writes. What the old primary had not sent is lost.".to_owned(),
         cause: "A failover or switchover, by hand or by a manager such as Patroni.".to_owned(),
         fix: "If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with \
-              standby.signal. After an unplanned change, `SELECT count(*) FROM pg_replication_slots;`: slots do not move along before \
-              PostgreSQL 17."
+              standby.signal. After an unplanned change, `SET search_path = pg_catalog; SELECT count(*) FROM pg_replication_slots;`: \
+              slots do not move along before PostgreSQL 17."
             .to_owned(),
         evidence: members.iter().map(Member::line).collect(),
     }
@@ -282,11 +287,13 @@ fn standby_not_connected(case: &Case) -> Explanation {
             "{standbys} up and does not say that it lacks a sender, but no server of the database sends WAL to as many: reads from it grow \
              older, and it cannot take over."
         ),
-        cause: "The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in \
+        cause:
+            "The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in \
                 `[[database]]`."
-            .to_owned(),
-        fix: "On each standby: `SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. If it is \
-              fed by a server that is not listed, add that to `replicas`, or: `standby-not-connected = { enabled = false }`."
+                .to_owned(),
+        fix: "On each standby: `SET search_path = pg_catalog; SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where \
+              there is no row, its log says why. If it is fed by a server that is not listed, add that to `replicas`, or: \
+              `standby-not-connected = { enabled = false }`."
             .to_owned(),
         evidence: members.iter().map(Member::line).collect(),
     }

@@ -74,7 +74,7 @@ impl RustRule {
             Finding::new(RULE, Severity::Warning, format!("statement has run for {}", text::duration(age)))
                 .value(age)
                 .thresholds(self.settings.seconds, self.settings.seconds)
-                .fix("`SELECT pid, query FROM pg_stat_activity ORDER BY query_start LIMIT 1;`, then `SELECT pg_cancel_backend(pid);`")
+                .fix("`SELECT pid, query FROM pg_catalog.pg_stat_activity ORDER BY query_start LIMIT 1;`, then `SELECT pg_catalog.pg_cancel_backend(<pid>);`")
         };
         Ok(age.map(finding).into_iter().collect())
     }

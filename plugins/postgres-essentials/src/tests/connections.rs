@@ -55,7 +55,7 @@ fn a_server_may_refuse_new_sessions_only() {
             new sessions are refused
             The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
             > All connections of the server that ordinary roles may have are taken.
-            > See who holds them: `SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
+            > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
         "#]],
     );
 }
@@ -83,7 +83,7 @@ fn connections_are_graded_by_the_share_in_use() {
             92 % of connections are used
             Client backends hold 92 % of 97 connections open to ordinary roles. When none is left, every new session fails.
             > Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up behind a slow one.
-            > Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_reload_conf();`. Raise max_connections last: it needs a restart and memory.
+            > Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();`. Raise max_connections last: it needs a restart and memory.
             - app, idle: 80
             - app, active: 9
         "#]],
@@ -137,37 +137,37 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
         "idle-in-transaction",
         &sessions("active"),
         expect![[r#"
-        session idle in transaction for 6 min 40 s
-        The longest idle transaction has done nothing for 6 min 40 s. It keeps its locks, and vacuum cannot remove what it may still see. It is process 12 (Web "shop").
-        > The application began a transaction and waits for something else: a call to another service, a person, or a connection that was never given back to its pool.
-        > End it: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:21.000000+00';`. Bound the next one: `ALTER ROLE "Web ""shop""" SET idle_in_transaction_session_timeout = '5min';`.
-        - transactions since the oldest snapshot: 20 M
-        - process 12 (Web "shop"): idle in transaction (aborted), in app
-    "#]],
+            session idle in transaction for 6 min 40 s
+            The longest idle transaction has done nothing for 6 min 40 s. It keeps its locks, and vacuum cannot remove what it may still see. It is process 12 (Web "shop").
+            > The application began a transaction and waits for something else: a call to another service, a person, or a connection that was never given back to its pool.
+            > End it: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:21.000000+00';`. Bound the next one: `ALTER ROLE "Web ""shop""" SET idle_in_transaction_session_timeout = '5min';`.
+            - transactions since the oldest snapshot: 20 M
+            - process 12 (Web "shop"): idle in transaction (aborted), in app
+        "#]],
     );
     check_words(
         "long-transaction",
         &sessions("active"),
         expect![[r#"
-        transaction open for 4 h
-        The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
-        > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
-        > Let it finish, or end it: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Run reports on a standby, and split batches. Bound the next one: `ALTER ROLE "report" SET statement_timeout = '10min';`.
-        - transactions since the oldest snapshot: 20 M
-        - process 11 (report): active, application psql, in app
-    "#]],
+            transaction open for 4 h
+            The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
+            > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
+            > Let it finish, or end it: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Run reports on a standby, and split batches. Bound the next one: `ALTER ROLE "report" SET statement_timeout = '10min';`.
+            - transactions since the oldest snapshot: 20 M
+            - process 11 (report): active, application psql, in app
+        "#]],
     );
     check_words(
         "long-transaction",
         &sessions("idle in transaction"),
         expect![[r#"
-        transaction open for 4 h
-        The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
-        > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
-        > It does nothing, so end it: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`.
-        - transactions since the oldest snapshot: 20 M
-        - process 11 (report): idle in transaction, application psql, in app
-    "#]],
+            transaction open for 4 h
+            The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
+            > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
+            > It does nothing, so end it: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`.
+            - transactions since the oldest snapshot: 20 M
+            - process 11 (report): idle in transaction, application psql, in app
+        "#]],
     );
 }
 
@@ -225,7 +225,7 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     expect![[r#"
         Severity::Warning: Pharos is refused a new session
         > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
-        > See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_reload_conf();`.
+        > See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
     "#]].assert_eq(&refused("pg-hba", None));
     expect![[r#"
         Severity::Warning: Pharos is refused a new session
@@ -236,7 +236,7 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     expect![[r#"
         Severity::Critical: new sessions are refused
         > All connections of the server that ordinary roles may have are taken.
-        > See who holds them: `SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
+        > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
     "#]].assert_eq(&refused("too-many-connections", Some((2, 2))));
     expect![[r#"
         Severity::Critical: new sessions are refused

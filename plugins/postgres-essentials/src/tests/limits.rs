@@ -70,11 +70,11 @@ fn only_clear_text_over_the_network_counts() {
         "sessions-unencrypted",
         &facts(3),
         expect![[r#"
-        3 sessions come over the network in clear text
-        3 sessions come over the network without TLS or GSS. Passwords and data can be read and changed on the way.
-        > Clients with sslmode=disable or prefer, and lines in pg_hba.conf that begin with `host`.
-        > `SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2;` names them. Give them sslmode=verify-full, then replace `host` by `hostssl` in pg_hba.conf and `SELECT pg_reload_conf();`.
-    "#]],
+            3 sessions come over the network in clear text
+            3 sessions come over the network without TLS or GSS. Passwords and data can be read and changed on the way.
+            > Clients with sslmode=disable or prefer, and lines in pg_hba.conf that begin with `host`.
+            > `SET search_path = pg_catalog; SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2;` names them. Give them sslmode=verify-full, then replace `host` by `hostssl` in pg_hba.conf and `SELECT pg_catalog.pg_reload_conf();`.
+        "#]],
     );
     check("sessions-unencrypted", &facts(0), expect![[""]]);
 }

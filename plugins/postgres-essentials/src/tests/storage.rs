@@ -60,7 +60,7 @@ fn temporary_files_are_graded_by_bytes_a_second() {
             app spills 20 MiB/s to temporary files
             Sorts, hashes and the like in app do not fit into work_mem and write 20 MiB a second to disk.
             > work_mem is too small for what the statements sort or hash, or an index that would spare the sort is missing.
-            > Let the server name them: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_reload_conf();`. Then raise it where it is needed, not for all: `ALTER ROLE <role> SET work_mem = '256MB';`.
+            > Let the server name them: `ALTER SYSTEM SET log_temp_files = '10MB'; SELECT pg_catalog.pg_reload_conf();`. Then raise it where it is needed, not for all: `ALTER ROLE <role> SET work_mem = '256MB';`.
             - app, web, 1a2b: 2560 blocks/s
         "#]],
     );

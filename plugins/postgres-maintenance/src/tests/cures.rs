@@ -29,7 +29,7 @@ fn an_index_that_is_invalid_is_mended_or_dropped_by_what_it_is() {
         | app | public | plain | plain_a | public | invalid | - | 9 | - | - | - | false |",
         expect![[r#"
             In app: `DROP INDEX CONCURRENTLY "pg_toast"."pg_toast_1_index_ccold";`. pg_toast_1_index itself stays.
-            In app, see which keys are there more than once: `SELECT lower(mail), count(*) FROM "public"."users" WHERE (NOT gone) AND ROW(lower(mail)) IS NOT NULL GROUP BY lower(mail) HAVING count(*) > 1 LIMIT 20;`. Once there is none: `REINDEX INDEX CONCURRENTLY "public"."users_mail";`. Without need of it: `DROP INDEX CONCURRENTLY "public"."users_mail";`.
+            In app, see which keys are there more than once: `SET search_path = pg_catalog; SELECT lower(mail), count(*) FROM "public"."users" WHERE (NOT gone) AND ROW(lower(mail)) IS NOT NULL GROUP BY lower(mail) HAVING count(*) > 1 LIMIT 20;`. Once there is none: `REINDEX INDEX CONCURRENTLY "public"."users_mail";`. Without need of it: `DROP INDEX CONCURRENTLY "public"."users_mail";`.
             In app: `REINDEX INDEX "public"."rooms_excl";`. It cannot be dropped: the constraint rooms_excl needs it.
             In app: `REINDEX INDEX CONCURRENTLY "public"."parts_1_a";`. It cannot be dropped: it belongs to the index of a partitioned table.
             In app: `REINDEX INDEX CONCURRENTLY "public"."plain_a";` if it is wanted, else `DROP INDEX CONCURRENTLY "public"."plain_a";`.
@@ -56,7 +56,7 @@ fn a_primary_key_is_made_of_what_there_is() {
         expect![[r#"
             In app, if no column will do: `ALTER TABLE "public"."plain" ADD COLUMN "row_id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock.
             In app, a, "B" are unique already: `ALTER TABLE "public"."uniq" ADD PRIMARY KEY USING INDEX "Uniq";`.
-            In app, a are unique and may be null: if `SELECT count(*) FROM "public"."uniq_null" WHERE NOT ROW(a) IS NOT NULL;` is 0, `ALTER TABLE "public"."uniq_null" ADD PRIMARY KEY USING INDEX "uniq_a";`. Else `ALTER TABLE "public"."uniq_null" ADD COLUMN "row_id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock.
+            In app, a are unique and may be null: if `SET search_path = pg_catalog; SELECT count(*) FROM "public"."uniq_null" WHERE NOT ROW(a) IS NOT NULL;` is 0, `ALTER TABLE "public"."uniq_null" ADD PRIMARY KEY USING INDEX "uniq_a";`. Else `ALTER TABLE "public"."uniq_null" ADD COLUMN "row_id" bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;`, which rewrites the table under a lock.
             In app, a are unique already: `ALTER TABLE "public"."uniq_key" ADD PRIMARY KEY (a);`, which builds its index while the table is locked.
             In app, if no column will do: `ALTER TABLE "public"."parts" ADD COLUMN "id" bigserial;`, which rewrites all partitions under a lock, and `ALTER TABLE "public"."parts" ADD PRIMARY KEY ("id", day);`: a key holds what divides the partitions.
             In app, if no column will do: `ALTER TABLE "public"."heirs" ADD COLUMN "id" bigserial PRIMARY KEY;`, which rewrites it and its heirs under a lock; each heir needs a key of its own.
@@ -101,8 +101,8 @@ fn who_locks_a_table_is_ended_as_it_has_to_be() {
         | app | public | busy | AccessExclusiveLock | held | 12 | web | active | 1700000000.5 | - |
         | app | public | prepared | AccessExclusiveLock | held | - | - | - | - | it's mine |",
         expect![[r#"
-            End who holds it and does nothing: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00';`. Give schema changes `SET lock_timeout = '2s';`.
-            Let it finish, or cancel it: `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00';`. If it is idle in transaction by now: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00';`. Give schema changes `SET lock_timeout = '2s';`.
+            End who holds it and does nothing: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00';`. Give schema changes `SET lock_timeout = '2s';`.
+            Let it finish, or cancel it: `SET search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00';`. If it is idle in transaction by now: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00';`. Give schema changes `SET lock_timeout = '2s';`.
             Ask the transaction manager how it's mine ended; if it knows nothing of it: in app, `ROLLBACK PREPARED 'it''s mine';`. Give schema changes `SET lock_timeout = '2s';`.
         "#]],
     );
@@ -135,14 +135,14 @@ fn what_holds_back_freezing_is_named_and_nothing_that_is_younger() {
         (
             "| app | pg_temp_3 | basket | temporary | 230000000 | 1 | false | 11 | web | 1700000000.5 |",
             expect![[r#"
-            Let its application drop "pg_temp_3"."basket", or end the session: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00';`. The next vacuum in app tells the new age.
-        "#]],
+                Let its application drop "pg_temp_3"."basket", or end the session: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.500000+00';`. The next vacuum in app tells the new age.
+            "#]],
         ),
         (
             "| app | pg_temp_3 | basket | temporary | 230000000 | 1 | false | - | - | - |",
             expect![[r#"
-            Close the session that made "pg_temp_3"."basket"; it is one of the oldest: `SELECT pid, usename, application_name, backend_start FROM pg_stat_activity WHERE datname = 'app' ORDER BY backend_start;`. The next vacuum in app tells the new age.
-        "#]],
+                Close the session that made "pg_temp_3"."basket"; it is one of the oldest: `SET search_path = pg_catalog; SELECT pid, usename, application_name, backend_start FROM pg_stat_activity WHERE datname = 'app' ORDER BY backend_start;`. The next vacuum in app tells the new age.
+            "#]],
         ),
         (
             "| app | pg_temp_3 | basket | temporary | 230000000 | 1 | true | - | - | - |",
@@ -159,8 +159,8 @@ fn what_holds_back_freezing_is_named_and_nothing_that_is_younger() {
         (
             "",
             expect![[r#"
-            In app: `SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
-        "#]],
+                In app: `SET search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
+            "#]],
         ),
     ] {
         check_fixes("freeze-overdue", &oldest(row), expected);
@@ -186,8 +186,8 @@ fn what_holds_back_freezing_is_named_and_nothing_that_is_younger() {
         "freeze-overdue",
         &holder(229_000_000),
         expect![[r#"
-        First: `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00';`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`. In app, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
-    "#]],
+            First: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:20.500000+00';`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`. In app, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
+        "#]],
     );
     check(
         "freeze-overdue",

@@ -130,7 +130,7 @@ fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
         index orders_note of app is not used by any server
         Index orders_note on orders of app takes 85.8 MiB and was not scanned on any server since its statistics began. Every write pays for it.
         > The query that needed it is gone, or never used it.
-        > Keep its definition: in app, `SELECT pg_get_indexdef('"public"."orders_note"'::regclass);`. In app: `DROP INDEX CONCURRENTLY "public"."orders_note";`, if no yearly report needs it.
+        > Keep its definition: in app, `SELECT pg_catalog.pg_get_indexdef('"public"."orders_note"'::pg_catalog.regclass);`. In app: `DROP INDEX CONCURRENTLY "public"."orders_note";`, if no yearly report needs it.
         - scans: 0
         - servers asked: 2
         - statistics since: 10 d 10 h ago
@@ -198,7 +198,7 @@ fn what_a_schema_lacks_is_an_info() {
             public.events of app is mostly read as a whole
             Most reads of public.events of app go over all of its rows, and it is large.
             > An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type.
-            > In app, see which statements: `SELECT queryid, calls, rows, shared_blks_read FROM pg_stat_statements ORDER BY shared_blks_read DESC LIMIT 10;`, then `EXPLAIN` those on public.events and index what they filter by.
+            > See which statements of app read it, in `/api/database/slow-queries` or pg_stat_statements, then `EXPLAIN` those on public.events and index what they filter by.
             - why: 900 of 910 scans
             - size: 8.38 GiB
             - rows: 9 M
@@ -291,7 +291,7 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
             public.orders of app is locked
             An AccessExclusiveLock on public.orders of app was held or waited for at each visit, so nobody can use the table, and its exact size is not read.
             > A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query.
-            > In app: `SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass;`, then `SELECT pg_terminate_backend(<pid>);` of who holds it. Give schema changes `SET lock_timeout = '2s';`.
+            > In app: `SET search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it. Give schema changes `SET lock_timeout = '2s';`.
             - AccessExclusiveLock: held
             - AccessExclusiveLock: waiting
             - primary: db1:5432
@@ -335,7 +335,7 @@ fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.
-        > See `SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for "broken" and the role of Pharos before it, then `SELECT pg_reload_conf();`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        > See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for "broken" and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: pg_hba.conf rejects connection
     "#]].assert_eq(&told("pg-hba", "pg_hba.conf rejects connection"));
     expect![[r#"

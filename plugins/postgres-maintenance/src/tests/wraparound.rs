@@ -54,7 +54,7 @@ fn both_id_counters_are_watched_for_wraparound() {
             oldest transaction id in app is 1.2 G old
             Database app has not frozen its oldest transaction id for 1.2 G transactions, 55.9 % of what there is. Shortly before the end PostgreSQL refuses all writes.
             > Vacuum cannot freeze what replication slot standby2 may still see, from 900 M transactions ago. The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
-            > First: Start the consumer or let it catch up; if it is gone for good: `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'standby2' AND NOT active;`. In app, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
+            > First: Start the consumer or let it catch up; if it is gone for good: `SELECT pg_catalog.pg_drop_replication_slot('standby2');`. In app, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
             - used of the id space: 55.9 %
             - public.orders: 1.2 G
             - public.Users: 600 M
@@ -68,7 +68,7 @@ fn both_id_counters_are_watched_for_wraparound() {
             oldest transaction id in app is 1.7 G old
             Database app has not frozen its oldest transaction id for 1.7 G transactions, 79.2 % of what there is. Shortly before the end PostgreSQL refuses all writes. Vacuum is past its failsafe age: it skips indexes and all throttling, and may still be too late.
             > Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that lock the table.
-            > In app: `SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
+            > In app: `SET search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
             - used of the id space: 79.2 %
             - primary: db1:5432
         "#]],
@@ -130,7 +130,7 @@ fn tables_that_are_not_frozen_in_time_are_told_apart() {
             oldest transaction id in public.orders of app is 1.2 G old
             Table public.orders of app has not been frozen for 1.2 G transactions. Shortly before 2.15 G PostgreSQL refuses all writes.
             > Vacuum cannot freeze what replication slot standby2 may still see, from 900 M transactions ago. The consumer of the slot holds an old snapshot, or is gone and left its slot behind.
-            > First: Start the consumer or let it catch up; if it is gone for good: `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = 'standby2' AND NOT active;`. In app: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
+            > First: Start the consumer or let it catch up; if it is gone for good: `SELECT pg_catalog.pg_drop_replication_slot('standby2');`. In app: `VACUUM (FREEZE, VERBOSE) "public"."orders";`.
             - used of the id space: 55.9 %
             - primary: db1:5432
         "#]],

@@ -22,7 +22,7 @@ fn slots_are_watched_for_consumers_and_loss() {
             slot s1 has no consumer
             Nobody consumes replication slot s1, which keeps 5 GiB of WAL on disk, more with every write until the disk is full.
             > Its standby or subscriber is down, or was removed without its slot.
-            > Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot('s1');`. Bound what slots keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`.
+            > Start the consumer, or, if it is gone for good, `SELECT pg_catalog.pg_drop_replication_slot('s1');`. Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
             - WAL kept: 5 GiB
         "#]],
     );
@@ -67,7 +67,7 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
             slot s1 is invalidated
             Replication slot s1 can never be used again: idle_timeout. Its consumer has to begin anew.
             > Its consumer was away for longer than idle_replication_slot_timeout.
-            > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew. For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_reload_conf();`.
+            > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then build the consumer anew. For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_catalog.pg_reload_conf();`.
             - inactive for: 2 h
         "#]],
     );
@@ -78,7 +78,7 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
             slot s1 is invalidated
             Replication slot s1 can never be used again: rows_removed. Its consumer has to begin anew.
             > Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.
-            > `SELECT pg_drop_replication_slot('s1');`, then build the consumer anew. On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`.
+            > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then build the consumer anew. On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`.
             - inactive for: 2 h
         "#]],
     );
@@ -114,14 +114,14 @@ fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
         "slot-retains-much",
         FAR_BEHIND,
         expect![[r#"
-        slot away keeps 20 GiB of WAL
-        Replication slot away keeps 20 GiB of WAL on disk for its consumer. When the disk is full, the server stops.
-        > Its consumer is away.
-        > Start the consumer, or, if it is gone for good, `SELECT pg_drop_replication_slot('away');`. Bound what slots keep: `ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();`.
-        - WAL kept: 20 GiB
-        - WAL until loss: 30 GiB
-        - inactive for: 2 h
-    "#]],
+            slot away keeps 20 GiB of WAL
+            Replication slot away keeps 20 GiB of WAL on disk for its consumer. When the disk is full, the server stops.
+            > Its consumer is away.
+            > Start the consumer, or, if it is gone for good, `SELECT pg_catalog.pg_drop_replication_slot('away');`. Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
+            - WAL kept: 20 GiB
+            - WAL until loss: 30 GiB
+            - inactive for: 2 h
+        "#]],
     );
 }
 
@@ -142,7 +142,7 @@ fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
             slot away loses WAL in 4 h 28 min
             At the present rate of writing, replication slot away is past max_slot_wal_keep_size in 4 h 28 min. After that its consumer has to begin anew.
             > Its consumer is away, or slower than the server writes.
-            > Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = <more>; SELECT pg_reload_conf();`.
+            > Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = <more>; SELECT pg_catalog.pg_reload_conf();`.
             - WAL kept: 20 GiB
             - WAL until loss: 30 GiB
             - inactive for: 2 h

@@ -61,13 +61,13 @@ fn a_standby_that_does_not_replay_is_told() {
         "standby-replay-paused",
         facts,
         expect![[r#"
-        replay is paused on this standby
-        The standby receives changes and does not apply them: reads grow older, WAL fills its disk, and a failover to it has to replay all of it first.
-        > Somebody paused it, or the primary has settings that are larger than the standby's, such as max_connections.
-        > `SELECT pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and restart it.
-        - replay lag: 15 min
-        - WAL not replayed: 1 MiB
-    "#]],
+            replay is paused on this standby
+            The standby receives changes and does not apply them: reads grow older, WAL fills its disk, and a failover to it has to replay all of it first.
+            > Somebody paused it, or the primary has settings that are larger than the standby's, such as max_connections.
+            > `SELECT pg_catalog.pg_wal_replay_resume();`. If it pauses again, the log names the setting: raise it on the standby and restart it.
+            - replay lag: 15 min
+            - WAL not replayed: 1 MiB
+        "#]],
     );
     check("standby-replay-paused", &facts.replace("paused 1", "paused 0"), expect![[""]]);
 }
@@ -95,13 +95,13 @@ fn synchronous_standbys_are_counted_where_commits_wait_for_them() {
         "sync-standby-missing",
         &facts(1, "async", "potential"),
         expect![[r#"
-        1 synchronous standby is missing
-        1 synchronous standby is missing of those that synchronous_standby_names asks for. Every commit waits until it is back.
-        > The standby is down or cut off, or its application_name is none of the names.
-        > `SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_reload_conf();`.
-        - synchronous_standby_names: db2
-        - standbys connected: 2
-    "#]],
+            1 synchronous standby is missing
+            1 synchronous standby is missing of those that synchronous_standby_names asks for. Every commit waits until it is back.
+            > The standby is down or cut off, or its application_name is none of the names.
+            > `SET search_path = pg_catalog; SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_catalog.pg_reload_conf();`.
+            - synchronous_standby_names: db2
+            - standbys connected: 2
+        "#]],
     );
     check(
         "sync-standby-missing",
@@ -136,10 +136,10 @@ fn conflicts_are_told_with_their_reason() {
         "standby-conflicts",
         facts,
         expect![[r#"
-        replay cancelled 1 query in app (snapshot)
-        Since the previous collection replay cancelled 1 query in app on this standby, for reason snapshot.
-        > Rows that the query could still see were vacuumed on the primary.
-        > Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf();`; vacuum there then waits.
-    "#]],
+            replay cancelled 1 query in app (snapshot)
+            Since the previous collection replay cancelled 1 query in app on this standby, for reason snapshot.
+            > Rows that the query could still see were vacuumed on the primary.
+            > Let the primary know of it: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`; vacuum there then waits.
+        "#]],
     );
 }
