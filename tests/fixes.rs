@@ -1,6 +1,7 @@
 //! Cures: a trouble is brought about on a real server, the SQL of its alert is run as it is printed, and the alert ends.
 
 mod freezing;
+mod printed;
 mod schema;
 mod server;
 mod sessions;

@@ -189,7 +189,7 @@ impl Refusal {
                 "See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM \
                  pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest \
                  pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT \
-                 pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < \
+                 pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < \
                  now() - interval '10 min';`. Then put a pool between the application and the server."
             }
             "starting" => "Wait for it: the server's log says how far the recovery is.",

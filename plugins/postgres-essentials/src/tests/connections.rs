@@ -55,7 +55,7 @@ fn a_server_may_refuse_new_sessions_only() {
             new sessions are refused
             The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
             > All connections of the server that ordinary roles may have are taken.
-            > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
+            > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
         "#]],
     );
 }
@@ -236,7 +236,7 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     expect![[r#"
         Severity::Critical: new sessions are refused
         > All connections of the server that ordinary roles may have are taken.
-        > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = 'NAME' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
+        > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
     "#]].assert_eq(&refused("too-many-connections", Some((2, 2))));
     expect![[r#"
         Severity::Critical: new sessions are refused
