@@ -2,6 +2,8 @@
 
 mod freezing;
 mod printed;
+mod relations;
+mod replication;
 mod schema;
 mod server;
 mod sessions;
