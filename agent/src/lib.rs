@@ -24,3 +24,4 @@ pub mod postgres;
 pub mod redis;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

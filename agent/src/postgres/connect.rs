@@ -9,21 +9,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 use tokio_postgres::NoTls;
 use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::certificate::CertificateProblem;
 use super::contact::Contact;
 use super::odd_names::OddNames;
 use super::refusal::{Refusal, RefusalReason, excess, is_of_pooler, refusal_of, rustls_error, unreached};
 use super::session::{Opened, Session, Way};
 use super::setup;
-use super::tls::{self, TlsError};
 use super::wire::{self, Bounded, BoundedTls, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
-use crate::config::database::{PostgresAddress, TlsConfig};
+use crate::config::database::{PostgresAddress, TlsConfig, TlsMode};
 use crate::config::secret::{SecretError, SecretSource};
+use crate::tls::{self, CertificateProblem, TlsError};
 
 /// Sessions that the agent may have with one server, those included that hang and were given up.
 const SESSIONS_MAX: usize = 2;
@@ -238,9 +238,12 @@ impl Connector {
 
     async fn open_once(&self, place: OwnedSemaphorePermit, is_guarded: bool) -> Result<Session, ConnectError> {
         let mode = self.tls.mode_towards(&self.address);
-        let encryption = match tls::connector(mode, self.tls.ca.as_deref()).await.map_err(|source| ConnectError::Tls { source })? {
-            Some(rustls) => Encryption::Rustls(Box::new(rustls)),
-            None => Encryption::Plain,
+        let encryption = match mode {
+            TlsMode::Disable => Encryption::Plain,
+            TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
+                let client = tls::client(mode, self.tls.ca.as_deref()).await.map_err(|source| ConnectError::Tls { source })?;
+                Encryption::Rustls(Box::new(MakeRustlsConnect::new(client)))
+            }
         };
         let sign = format!("{:016x}", fastrand::u64(..));
         let verdict = Verdict::default();

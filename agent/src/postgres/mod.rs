@@ -2,7 +2,6 @@
 //!
 //! Nobody else in the crate opens a PostgreSQL connection.
 
-mod certificate;
 mod connect;
 mod contact;
 mod odd_names;
@@ -10,14 +9,11 @@ mod refusal;
 mod row;
 mod session;
 mod setup;
-mod tls;
 mod wire;
 
-pub use certificate::CertificateProblem;
 pub use connect::{ConnectError, Connector, Places};
 pub use odd_names::OddNames;
 pub use refusal::RefusalReason;
 pub use row::{Row, Value};
 pub use session::{QueryError, Session, Versioned};
 pub use setup::{GUARDS, MARK};
-pub use tls::TlsError;

@@ -62,7 +62,7 @@ pub enum CertificateProblem {
 
 impl CertificateProblem {
     /// The problem that a handshake failed with.
-    pub(super) fn of(error: &rustls::Error) -> Option<Self> {
+    pub fn of(error: &rustls::Error) -> Option<Self> {
         match error {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(problem))) => problem.downcast_ref::<Self>().cloned(),
             _ => None,

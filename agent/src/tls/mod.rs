@@ -1,8 +1,10 @@
-//! TLS towards PostgreSQL, by rustls: what libpq calls `require`, `verify-ca` and `verify-full`.
+//! TLS towards the servers that are watched, by rustls: what libpq calls `require`, `verify-ca` and `verify-full`.
 //!
 //! `require` asks nothing of the certificate, so none is refused there. In the other modes a certificate that is itself in `tls.ca` is
 //! trusted, and everything else needs a chain that rustls accepts. Keys that rustls cannot check are offered to the server all the same:
 //! without them it would end the handshake without a word, and nobody would learn which certificate it has.
+
+mod certificate;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +15,9 @@ use rustls::crypto::CryptoProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::certificate::Certificate;
+pub use self::certificate::CertificateProblem;
+use self::certificate::Certificate;
 use crate::config::database::TlsMode;
 use crate::config::file::{self, CERTIFICATES_BYTES_MAX, FileError};
 
@@ -35,11 +37,8 @@ pub enum TlsError {
     Verifier { source: rustls::server::VerifierBuilderError },
 }
 
-/// How to encrypt, or none for plain sessions. Reads the files anew at each call, so that renewed certificates count.
-pub async fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRustlsConnect>, TlsError> {
-    if mode == TlsMode::Disable {
-        return Ok(None);
-    }
+/// How to encrypt. Reads the files anew at each call, so that renewed certificates count.
+pub async fn client(mode: TlsMode, ca: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(mode, ca, &provider).await?;
     let client = ClientConfig::builder_with_provider(provider)
@@ -48,7 +47,7 @@ pub async fn connector(mode: TlsMode, ca: Option<&Path>) -> Result<Option<MakeRu
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    Ok(Some(MakeRustlsConnect::new(client)))
+    Ok(client)
 }
 
 async fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
