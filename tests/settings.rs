@@ -128,15 +128,19 @@ async fn an_agent_refuses_what_the_file_and_the_binary_decide_and_says_the_same(
 
 #[tokio::test]
 async fn files_that_the_config_names_are_looked_at_and_can_be_left_out() {
-    let config = "[secret]\na = { file = \"/dev/zero\" }\nb = { file = \"none\" }\nc = { env = \"PHAROS_NO_SUCH\" }\n[[redis]]\nname = \"r\"\nnodes = [\"redis://h\"]\npassword_file = \"/\"\n";
+    let config = "[secret]\na = { file = \"/dev/zero\" }\nb = { file = \"none\" }\nc = { env = \"PHAROS_NO_SUCH\" }\n[[redis]]\nname = \"r\"\nnodes = [\"rediss://h\"]\npassword_file = \"/\"\n\
+                  tls = { ca = \"none\", cert = \"/\", key = \"/dev/null\" }\n";
     check(
         config,
         expect![[r#"
-        pharos.toml:4:13: note: `secret.c.env`: the environment variable PHAROS_NO_SUCH is not set or not UTF-8 here; the agent needs it
-        pharos.toml:2:14: `secret.a.file`: /dev/zero cannot be read: it is a device, not a regular file
-        pharos.toml:3:14: `secret.b.file`: none cannot be read: No such file or directory (os error 2)
-        pharos.toml:8:17: `redis[0].password_file`: / cannot be read: it is a folder, not a regular file
-    "#]],
+            pharos.toml:4:13: note: `secret.c.env`: the environment variable PHAROS_NO_SUCH is not set or not UTF-8 here; the agent needs it
+            pharos.toml:2:14: `secret.a.file`: /dev/zero cannot be read: it is a device, not a regular file
+            pharos.toml:3:14: `secret.b.file`: none cannot be read: No such file or directory (os error 2)
+            pharos.toml:8:17: `redis[0].password_file`: / cannot be read: it is a folder, not a regular file
+            pharos.toml:9:14: `redis[0].tls.ca`: none cannot be read: No such file or directory (os error 2)
+            pharos.toml:9:29: `redis[0].tls.cert`: / cannot be read: it is a folder, not a regular file
+            pharos.toml:9:40: `redis[0].tls.key`: /dev/null cannot be read: it is a device, not a regular file
+        "#]],
     )
     .await;
 }

@@ -38,7 +38,7 @@ nodes = [
             10:3: `database[0].replicas[4]`: holds a `#`, which begins nothing here; inside a name write it as %23
             16:3: `redis[0].nodes[0]`: must name exactly one host; list further servers under nodes
             17:3: `redis[0].nodes[1]`: must end in the number of a database, such as redis://host:6379/0, or in nothing
-            18:3: `redis[0].nodes[2]`: ends in a `#`, which Pharos does not read; with rediss:// a certificate is always checked
+            18:3: `redis[0].nodes[2]`: ends in a `#`, which Pharos does not read; for a certificate that cannot be checked write `tls = { mode = "require" }` beside `nodes`
             19:3: `redis[0].nodes[3]`: has the option `protocol`, which Pharos does not read; remove it
         "#]],
     );
@@ -55,6 +55,49 @@ fn a_duration_below_a_millisecond_is_refused_where_it_stands() {
             4:19: `collect.connect_timeout` is "1ns" but must be at least a millisecond
             6:9: `collect.deadlines.sizes` is "999us" but must be at least a millisecond
             10:28: `database[0].slow_query.threshold` is "1us" but must be at least a millisecond
+        "#]],
+    );
+}
+
+#[test]
+fn tls_of_redis_is_for_encrypted_nodes_and_names_both_halves_of_an_identity() {
+    check(
+        r#"
+[[redis]]
+name = "a"
+nodes = ["rediss://a:6380", "redis://b:6379"]
+tls = { mode = "disable", ca = 3 }
+[[redis]]
+name = "b"
+nodes = ["rediss://d"]
+tls = { cert = "x.pem", sert = "x" }
+"#,
+        expect![[r#"
+            5:16: `redis[0].tls.mode` is "disable" but must be one of "require", "verify-ca", "verify-full"
+            5:32: `redis[0].tls.ca` is an integer but must be a text
+            9:25: unknown key `sert` in `redis[1].tls`; did you mean `cert`?
+        "#]],
+    );
+    check(
+        r#"
+[[redis]]
+name = "a"
+nodes = ["rediss://a:6380", "redis://b:6379"]
+tls = { ca = "x.pem" }
+[[redis]]
+name = "b"
+nodes = ["rediss://e"]
+tls = { cert = "x.pem" }
+[[redis]]
+name = "c"
+nodes = ["rediss://pharos%FF@f", "rediss://g"]
+tls = { key = "x.pem" }
+"#,
+        expect![[r#"
+            4:29: `redis[0].nodes[1]`: is not encrypted, so `tls` does not count; write rediss://
+            9:16: `redis[1].tls.cert`: needs the certificate's private key; name its file with `key`
+            12:10: `redis[2].nodes[0]`: holds a user that is not UTF-8
+            13:15: `redis[2].tls.key`: needs the key's certificate; name its file with `cert`
         "#]],
     );
 }

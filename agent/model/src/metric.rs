@@ -41,6 +41,7 @@ pub const KINDS: [&str; 4] = [AGENT, DATABASE, "postgres", "redis"];
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
 pub const TABLES: &[(&str, &str)] = &[
     (AGENT, "damaged_stores"),
+    (AGENT, "failing_collectors"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
@@ -74,6 +75,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("postgres", "tables"),
     ("postgres", "tls_sessions"),
     ("postgres", "visits"),
+    ("redis", "unreachable"),
 ];
 
 /// Every metric by its name.

@@ -63,6 +63,7 @@ impl Servers {
                 connector: crate::redis::Connector {
                     address,
                     password: deployment.password(),
+                    tls: deployment.tls.clone().unwrap_or_default(),
                     connect_timeout: config.collect.connect_timeout,
                     deadline: config.collect.deadline_max(),
                 },

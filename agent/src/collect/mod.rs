@@ -85,7 +85,7 @@ impl CollectError {
             Self::Row { .. } => "row",
             Self::Connect { source, .. } => source.reason().as_str(),
             Self::Visit { reason, .. } => reason,
-            Self::Redis { source, .. } => source.reason(),
+            Self::Redis { source, .. } => source.reason().as_str(),
         }
     }
 
@@ -95,7 +95,7 @@ impl CollectError {
             Self::Unsupported(_) | Self::Row { .. } | Self::Visit { .. } => false,
             Self::Connect { source, .. } => source.is_shutdown(),
             Self::Query { source, .. } => source.ends_session(),
-            Self::Redis { source, .. } => matches!(source.reason(), "timeout" | "closed" | "too-much"),
+            Self::Redis { source, .. } => source.ends_session(),
         }
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::delta::{Change, Deltas};
-use pharos_model::snapshot::{Family, Snapshot};
+use pharos_model::snapshot::{Family, Snapshot, Table};
 use pharos_model::subject::Subject;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
@@ -169,7 +169,7 @@ impl<S: Source> ServerTask<S> {
         if let Err(failure) = self.ensure_session().await {
             return self.unreachable(&failure);
         }
-        self.up(1.0);
+        self.up(1.0, Vec::new());
         if was_down {
             // Nothing is known of a server that is back, so all of it is read now.
             self.runs.iter_mut().for_each(|run| run.due = run.due.min(tick));
@@ -314,8 +314,8 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    fn up(&mut self, value: f64) {
-        let facts = Facts { families: vec![Family::scalar(self.source.up_metric(), value)], ..Facts::default() };
+    fn up(&mut self, value: f64, tables: Vec<Table>) {
+        let facts = Facts { families: vec![Family::scalar(self.source.up_metric(), value)], tables, ..Facts::default() };
         self.parts.show("up", facts, self.interval());
     }
 
@@ -339,7 +339,8 @@ impl<S: Source> ServerTask<S> {
             self.parts.count_own_limit();
             return self.parts.unknown("up", &failure.text);
         }
-        self.up(0.0);
+        let tables = self.source.tables_without_session(failure);
+        self.up(0.0, tables);
     }
 
     /// Moves every due time past now; whole intervals that passed meanwhile are skipped and counted.

@@ -1,6 +1,7 @@
-//! `[[database]]` and `[[redis]]`: what is watched.
+//! `[[database]]`, and in a file of its own `[[redis]]`: what is watched.
 
 mod options;
+pub mod redis;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -85,33 +86,6 @@ pub const DATABASE_KEYS: &[Key] = &[
     key("slow_query", Shape::Table(&[key("threshold", Shape::Duration)])),
 ];
 
-/// The servers of one Redis deployment. Sentinel and Cluster come later.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RedisConfig {
-    pub name: String,
-    #[serde(default)]
-    pub mode: RedisMode,
-    pub nodes: Vec<String>,
-    pub password_file: Option<PathBuf>,
-    pub password_env: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RedisMode {
-    #[default]
-    Standalone,
-}
-
-pub const REDIS_KEYS: &[Key] = &[
-    required("name", Shape::Text),
-    key("mode", Shape::OneOf(&["standalone"])),
-    required("nodes", Shape::List(&Shape::Text)),
-    key("password_file", Shape::Text),
-    key("password_env", Shape::Text),
-];
-
 /// Address and account of one PostgreSQL server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresAddress {
@@ -168,58 +142,6 @@ fn chain(err: &dyn std::error::Error) -> String {
     err.source().map_or_else(|| err.to_string(), |source| format!("{err}: {source}"))
 }
 
-/// Address of one Redis server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RedisAddress {
-    pub url: url::Url,
-}
-
-impl RedisAddress {
-    pub fn host(&self) -> &str {
-        self.url.host_str().unwrap_or("127.0.0.1")
-    }
-
-    pub fn port(&self) -> u16 {
-        self.url.port().unwrap_or(6379)
-    }
-
-    pub fn id(&self) -> String {
-        format!("{}:{}", self.host(), self.port())
-    }
-
-    pub fn tls(&self) -> bool {
-        self.url.scheme() == "rediss"
-    }
-}
-
-impl FromStr for RedisAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let url = url::Url::parse(text).map_err(|err| format!("is not a Redis URL: {err}"))?;
-        if !matches!(url.scheme(), "redis" | "rediss") || url.host_str().is_none() {
-            return Err("must look like redis://host:6379 or rediss://host:6379".to_owned());
-        }
-        if url.password().is_some() {
-            return Err("holds a password; move it to a file and name that with password_file".to_owned());
-        }
-        if url.host_str().is_some_and(|host| host.contains(',')) {
-            return Err("must name exactly one host; list further servers under nodes".to_owned());
-        }
-        if let Some(option) = url.query_pairs().next() {
-            return Err(format!("has the option `{}`, which Pharos does not read; remove it", option.0.escape_debug()));
-        }
-        if url.fragment().is_some() {
-            return Err("ends in a `#`, which Pharos does not read; with rediss:// a certificate is always checked".to_owned());
-        }
-        let index = url.path().trim_start_matches('/');
-        if !index.is_empty() && index.parse::<u16>().is_err() {
-            return Err("must end in the number of a database, such as redis://host:6379/0, or in nothing".to_owned());
-        }
-        Ok(Self { url })
-    }
-}
-
 /// Whether a name that somebody typed is that of the server with this id. An IPv6 address is typed with its brackets and without.
 pub fn is_named(id: &str, typed: &str) -> bool {
     let plain = |name: &str| name.replace(['[', ']'], "");
@@ -253,36 +175,6 @@ impl DatabaseConfig {
             if let Err(why) = url.parse::<PostgresAddress>() {
                 report(path, why);
             }
-        }
-        both_passwords(path, self.password_file.is_some() && self.password_env.is_some(), report);
-    }
-}
-
-impl RedisConfig {
-    /// Path and id of each server whose URL can be read.
-    pub fn servers(&self, path: &str) -> Vec<(String, String)> {
-        let nodes = self.nodes.iter().enumerate();
-        nodes.filter_map(|(index, url)| Some((format!("{path}.nodes[{index}]"), url.parse::<RedisAddress>().ok()?.id()))).collect()
-    }
-
-    pub fn password(&self) -> Option<SecretSource> {
-        SecretSource::from_keys(self.password_file.as_ref(), self.password_env.as_ref())
-    }
-
-    pub fn resolve_paths(&mut self, base: &Path) {
-        if let Some(path) = &mut self.password_file {
-            *path = base.join(&path);
-        }
-    }
-
-    pub fn validate(&self, path: &str, mut report: impl FnMut(String, String)) {
-        for (index, url) in self.nodes.iter().enumerate() {
-            if let Err(why) = url.parse::<RedisAddress>() {
-                report(format!("{path}.nodes[{index}]"), why);
-            }
-        }
-        if self.nodes.is_empty() {
-            report(format!("{path}.nodes"), "needs at least one node".to_owned());
         }
         both_passwords(path, self.password_file.is_some() && self.password_env.is_some(), report);
     }

@@ -4,8 +4,9 @@
 //! `pharos check` looks at them beforehand.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::database::redis::RedisTls;
 use super::file::{self, CERTIFICATES_BYTES_MAX, FileError};
 use super::secret::{SecretError, SecretSource};
 use super::{Config, Mistake};
@@ -28,6 +29,9 @@ impl FilesCheck {
         }
         for (index, redis) in config.redis.iter().enumerate() {
             check.password(&format!("redis[{index}]"), redis.password());
+            for (key, file) in redis.tls.iter().flat_map(RedisTls::files) {
+                check.certificates(&format!("redis[{index}].tls.{key}"), file.map(PathBuf::as_path));
+            }
         }
         for (name, relay) in &config.relay {
             check.password(&format!("relay.{name}"), relay.password());

@@ -30,7 +30,8 @@ pub use problem::LoadError;
 use agent::{AgentConfig, LogConfig};
 use alerts::AlertsConfig;
 use collect::CollectConfig;
-use database::{DatabaseConfig, RedisConfig};
+use database::DatabaseConfig;
+use database::redis::RedisConfig;
 use http::{AccessConfig, HttpConfig};
 use notify::{InhibitConfig, Patterns, ReceiverConfig, RouteConfig, SilenceConfig};
 use plugins::{PluginConfig, PluginsConfig};
@@ -67,7 +68,7 @@ pub const SHAPE: Shape = Shape::Table(&[
     key("http", Shape::Table(http::HTTP_KEYS)),
     key("access", Shape::Table(http::ACCESS_KEYS)),
     key("database", Shape::List(&Shape::Table(database::DATABASE_KEYS))),
-    key("redis", Shape::List(&Shape::Table(database::REDIS_KEYS))),
+    key("redis", Shape::List(&Shape::Table(database::redis::KEYS))),
     key("collect", Shape::Table(collect::COLLECT_KEYS)),
     key("plugins", Shape::Table(plugins::PLUGINS_KEYS)),
     key("alerts", Shape::Table(alerts::ALERTS_KEYS)),

@@ -241,7 +241,7 @@ impl Connector {
         let encryption = match mode {
             TlsMode::Disable => Encryption::Plain,
             TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                let client = tls::client(mode, self.tls.ca.as_deref()).await.map_err(|source| ConnectError::Tls { source })?;
+                let client = tls::client(mode, self.tls.ca.as_deref(), None).await.map_err(|source| ConnectError::Tls { source })?;
                 Encryption::Rustls(Box::new(MakeRustlsConnect::new(client)))
             }
         };

@@ -1,74 +1,85 @@
-//! Sessions with Redis. Nobody else in the crate opens a Redis connection.
+//! Sessions with Redis: how they are opened, encrypted, bounded and refused.
+//!
+//! Nobody else in the crate opens a Redis connection.
 
 mod bounded;
+mod connect;
+mod handshake;
+mod refusal;
 
 use std::io;
 use std::time::Duration;
 
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo};
 use rustix::io::Errno;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
-use self::bounded::{ANSWER_BYTES_MAX, Bounded, Received};
-use crate::config::database::RedisAddress;
-use crate::config::secret::{SecretError, SecretSource};
-
-/// Everything needed to open sessions with one server.
-#[derive(Debug, Clone)]
-pub struct Connector {
-    pub address: RedisAddress,
-    pub password: Option<SecretSource>,
-    pub connect_timeout: Duration,
-    /// How long the longest run of a collector may take.
-    pub deadline: Duration,
-}
+use self::bounded::{ANSWER_BYTES_MAX, Received};
+pub use self::connect::Connector;
+use self::refusal::{Answer, Asked, Refusal, RefusalReason};
+use crate::config::secret::SecretError;
+use crate::tls::{CertificateProblem, TlsError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
     #[error("no session within {0:?}")]
     ConnectDeadlineExceeded(Duration),
+    /// A server that speaks plain text waits for the end of what it takes for a line.
+    #[error("no encrypted session within {0:?}: the server hangs, or does not encrypt at this port (tls-port); then write redis://")]
+    EncryptionDeadlineExceeded(Duration),
     #[error("no answer within {0:?}")]
     DeadlineExceeded(Duration),
     #[error("reading the password")]
     Password { source: SecretError },
-    #[error("connecting")]
-    Connect { source: redis::RedisError },
+    #[error("preparing TLS")]
+    Tls { source: TlsError },
+    /// What the server has to show is in the text; the libraries' words for it would only follow.
+    #[error("{0}")]
+    Certificate(CertificateProblem),
+    #[error("no encrypted session; {meaning}")]
+    Encryption { meaning: &'static str, source: io::Error },
     #[error("{}", if is_own_limit(source) { "this machine does not let the agent connect, so nothing is known of the server" } else { "connecting" })]
     Unreached { source: io::Error },
+    #[error("the server answers `{words}`: {}", refusal.meaning)]
+    Refused { refusal: Refusal, words: String },
+    #[error("the server ended the connection and said: {words}")]
+    Ended { words: String, source: io::Error },
+    #[error("the server ended the connection before it said anything{}", if *is_encrypted { "" } else { "; where it encrypts at this port (tls-port), write rediss://" })]
+    EndedInSilence { is_encrypted: bool, source: io::Error },
+    #[error("the server ended the connection")]
+    Closed { source: redis::RedisError },
     #[error("the server sends more than {} KiB in one answer; look at what answers at this address", ANSWER_BYTES_MAX >> 10)]
     Excess,
-    #[error("the server answered with an error")]
-    Server { source: redis::RedisError },
+    #[error("{0}")]
+    Protocol(&'static str),
+    #[error("the answer of the server cannot be read")]
+    Unreadable { source: redis::RedisError },
 }
 
 impl RedisError {
-    /// A closed set, for metric labels.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> RefusalReason {
         match self {
-            Self::ConnectDeadlineExceeded(_) | Self::DeadlineExceeded(_) => "timeout",
-            Self::Password { .. } => "password",
-            Self::Unreached { source } if is_own_limit(source) => "own-limit",
-            Self::Unreached { .. } => "unreachable",
-            Self::Excess => "too-much",
-            Self::Connect { source } | Self::Server { source } => match source.kind() {
-                redis::ErrorKind::AuthenticationFailed => "authentication",
-                redis::ErrorKind::Io if matches!(self, Self::Server { .. }) => "closed",
-                redis::ErrorKind::Io => "unreachable",
-                _ if source.code() == Some("NOAUTH") || source.code() == Some("WRONGPASS") => "authentication",
-                _ if source.code() == Some("NOPERM") => "privilege",
-                _ => "query",
-            },
+            Self::ConnectDeadlineExceeded(_) | Self::EncryptionDeadlineExceeded(_) | Self::DeadlineExceeded(_) => RefusalReason::Timeout,
+            Self::Password { .. } => RefusalReason::Password,
+            Self::Tls { .. } | Self::Certificate(_) | Self::Encryption { .. } => RefusalReason::Tls,
+            Self::Unreached { source } if is_own_limit(source) => RefusalReason::OwnLimit,
+            Self::Unreached { .. } => RefusalReason::Unreachable,
+            Self::Refused { refusal, .. } => refusal.reason,
+            Self::Ended { .. } | Self::EndedInSilence { .. } | Self::Closed { .. } => RefusalReason::Closed,
+            Self::Excess => RefusalReason::TooMuch,
+            Self::Protocol(_) | Self::Unreadable { .. } => RefusalReason::Protocol,
         }
     }
-}
 
-impl RedisError {
     /// Whether our own operating system was in the way, so that nothing is known of the server.
     pub fn is_own_limit(&self) -> bool {
-        self.reason() == "own-limit"
+        self.reason() == RefusalReason::OwnLimit
+    }
+
+    /// Whether the session can no longer be used.
+    pub fn ends_session(&self) -> bool {
+        self.reason().ends_session()
     }
 }
 
@@ -78,45 +89,12 @@ fn is_own_limit(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL | Errno::ACCESS | Errno::PERM))
 }
 
-impl Connector {
-    pub async fn connect(&self) -> Result<Session, RedisError> {
-        let deadline = self.connect_timeout;
-        let connection = tokio::time::timeout(deadline, self.open()).await;
-        connection.unwrap_or(Err(RedisError::ConnectDeadlineExceeded(deadline)))
-    }
-
-    async fn open(&self) -> Result<Session, RedisError> {
-        let refused = |source| RedisError::Connect { source };
-        let info = self.address.url.as_str().into_connection_info().map_err(refused)?;
-        let mut settings = info.redis_settings().clone();
-        if let Some(password) = &self.password {
-            settings = settings.set_password(password.read().await.map_err(|source| RedisError::Password { source })?.expose());
-        }
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(self.connect_timeout)).set_response_timeout(Some(self.deadline));
-        let received = Received::default();
-        let connection = if self.address.tls() {
-            let client = Client::open(info.set_redis_settings(settings)).map_err(refused)?;
-            client.get_multiplexed_async_connection_with_config(&config).await.map_err(refused)?
-        } else {
-            let host = self.address.host().trim_matches(['[', ']']);
-            let stream = TcpStream::connect((host, self.address.port())).await.map_err(|source| RedisError::Unreached { source })?;
-            let stream = Bounded::new(stream, received.clone());
-            let opened = MultiplexedConnection::new_with_config(&settings, stream, config).await;
-            let (connection, driver) =
-                opened.map_err(|source| if received.is_too_much() { RedisError::Excess } else { refused(source) })?;
-            // It ends with the last handle of the connection.
-            TaskTracker::new().spawn(driver);
-            connection
-        };
-        Ok(Session { connection, received, until: Instant::now() + self.deadline, deadline: self.deadline })
-    }
-}
-
 /// One connection; dropped after an error of the connection itself.
 pub struct Session {
     connection: MultiplexedConnection,
     received: Received,
+    /// Whom the server takes the agent for.
+    user: String,
     /// The run of a collector that asks now: what it asks is answered until then or not at all.
     until: Instant,
     deadline: Duration,
@@ -128,7 +106,7 @@ impl Session {
         (self.until, self.deadline) = (Instant::now() + deadline, deadline);
     }
 
-    /// `INFO` of every default section.
+    /// `INFO` of every default section. Paths in it may be in any encoding.
     pub async fn info(&mut self) -> Result<String, RedisError> {
         let mut command = redis::cmd("INFO");
         command.arg("default");
@@ -137,7 +115,17 @@ impl Session {
         match answer {
             Err(_) => Err(RedisError::DeadlineExceeded(self.deadline)),
             Ok(Err(_)) if self.received.is_too_much() => Err(RedisError::Excess),
-            Ok(answer) => answer.map_err(|source| RedisError::Server { source }),
+            Ok(Err(source)) => Err(self.refused(source)),
+            Ok(Ok(Value::BulkString(text))) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            Ok(Ok(_)) => Err(RedisError::Protocol("the server answers INFO with what is no text; look at what answers at this address")),
+        }
+    }
+
+    fn refused(&self, source: redis::RedisError) -> RedisError {
+        match Answer::of(&source) {
+            Some(answer) => RedisError::Refused { refusal: Refusal::of(&answer, Asked::Info, &self.user), words: answer.words },
+            None if source.kind() == redis::ErrorKind::Io => RedisError::Closed { source },
+            None => RedisError::Unreadable { source },
         }
     }
 }

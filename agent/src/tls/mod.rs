@@ -6,6 +6,7 @@
 
 mod certificate;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,12 +15,12 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-pub use self::certificate::CertificateProblem;
 use self::certificate::Certificate;
+pub use self::certificate::CertificateProblem;
 use crate::config::database::TlsMode;
-use crate::config::file::{self, CERTIFICATES_BYTES_MAX, FileError};
+use crate::config::file::{self, CERTIFICATES_BYTES_MAX, FileError, SECRET_BYTES_MAX};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -31,23 +32,45 @@ pub enum TlsError {
     NoCertificate { path: PathBuf },
     #[error("the operating system trusts no certificate; name a file with tls.ca")]
     NoRoots,
+    #[error("reading the key in {}", path.display())]
+    UnreadableKey { path: PathBuf, source: FileError },
+    #[error("{} holds no private key in PEM that is not encrypted", path.display())]
+    NoKey { path: PathBuf },
+    #[error("{files} do not belong together, or are of a kind that Pharos cannot use")]
+    Identity { files: String, source: rustls::Error },
     #[error("setting up TLS")]
     Setup { source: rustls::Error },
     #[error("setting up the certificate check")]
     Verifier { source: rustls::server::VerifierBuilderError },
 }
 
+/// The files by which the agent shows a server who it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity<'a> {
+    pub certificate: &'a Path,
+    pub key: &'a Path,
+}
+
 /// How to encrypt. Reads the files anew at each call, so that renewed certificates count.
-pub async fn client(mode: TlsMode, ca: Option<&Path>) -> Result<ClientConfig, TlsError> {
+pub async fn client(mode: TlsMode, ca: Option<&Path>, identity: Option<Identity<'_>>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(mode, ca, &provider).await?;
-    let client = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|source| TlsError::Setup { source })?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    Ok(client)
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let Some(identity) = identity else { return Ok(builder.with_no_client_auth()) };
+    let (chain, key) = (certificates(identity.certificate).await?, key(identity.key).await?);
+    builder.with_client_auth_cert(chain, key).map_err(|source| {
+        let files = format!("the certificate in {} and the key in {}", identity.certificate.display(), identity.key.display());
+        TlsError::Identity { files, source }
+    })
+}
+
+/// What TLS failed at, where that is why a connection failed.
+pub fn error_of(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 async fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
@@ -70,17 +93,27 @@ async fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok((roots, Vec::new())) };
     };
+    let certificates = certificates(path).await?;
+    // One that cannot be an authority is still trusted as a server's own.
+    roots.add_parsable_certificates(certificates.iter().cloned());
+    Ok((roots, certificates))
+}
+
+/// The certificates of a file, one at least.
+async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
     let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|source| TlsError::Certificates { path: path.to_owned(), source })?;
-    if certificates.is_empty() {
-        return Err(TlsError::NoCertificate { path: path.to_owned() });
-    }
-    // One that cannot be an authority is still trusted as a server's own.
-    roots.add_parsable_certificates(certificates.iter().cloned());
-    Ok((roots, certificates))
+    if certificates.is_empty() { Err(TlsError::NoCertificate { path: path.to_owned() }) } else { Ok(certificates) }
+}
+
+async fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let unreadable = |source| TlsError::UnreadableKey { path: path.to_owned(), source };
+    let pem = file::read_aside(path, SECRET_BYTES_MAX).await.map_err(unreadable)?;
+    // The library's own words could only repeat what stands in the file.
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey { path: path.to_owned() })
 }
 
 /// The usual check, less what the mode leaves out.

@@ -100,6 +100,7 @@ impl AgentTask {
             tables::receivers(&families, &parts),
             tables::plugins(&self.plugins.plugins()),
             tables::damaged_stores(&damaged),
+            tables::failing_collectors(&self.board, &families),
         ];
         let fresh_until = monotonic + self.interval * 2 + GRACE;
         let reading = Reading { at: monotonic, fresh_until, epoch: 0, families, tables };

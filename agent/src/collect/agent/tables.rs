@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use pharos_model::snapshot::{Column, Family, Table};
+use pharos_model::snapshot::{Column, Family, PartState, Table};
+use pharos_model::subject::SubjectKey;
 
 use super::PluginFact;
-use crate::board::{PartHealth, PartStatus};
+use crate::board::{Board, PartHealth, PartStatus};
 
 /// Every part as `/api/services/status` shows it.
 pub fn parts(parts: &[PartStatus]) -> Table {
@@ -72,6 +73,33 @@ pub fn damaged_stores(paths: &[PathBuf]) -> Table {
         vec![
             Column::text("name", texts.iter().map(|(name, _)| Some(name.as_str()))),
             Column::text("path", texts.iter().map(|(_, path)| Some(path.as_str()))),
+        ],
+    )
+}
+
+/// Collectors whose last run failed, and why; and whether their server was reached, since only then it is they who fail. What a server
+/// does not offer is no failure.
+pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
+    let picture = board.picture();
+    let mut failing: Vec<(&SubjectKey, bool, &str, &str)> = Vec::new();
+    for (server, change) in picture.servers() {
+        let is_reached = change.snapshot.scalar(&format!("pharos_{}_up", server.kind)) == Some(1.0);
+        failing.extend(change.snapshot.parts.iter().filter_map(|(name, part)| match &part.state {
+            PartState::Failed(why) => Some((server, is_reached, name.as_str(), why.as_str())),
+            PartState::Present | PartState::Unsupported(_) | PartState::Stale(_) => None,
+        }));
+    }
+    let reasons: Vec<Vec<&str>> = rows(families, "pharos_collect_failing").map(|(labels, _)| labels).collect();
+    let reason = |server: &str, collector: &str| reasons.iter().find(|labels| labels[..2] == [server, collector]).map(|labels| labels[2]);
+    Table::new(
+        "failing_collectors",
+        vec![
+            Column::text("server", failing.iter().map(|(server, ..)| Some(server.id.as_str()))),
+            Column::text("kind", failing.iter().map(|(server, ..)| Some(server.kind.as_str()))),
+            Column::boolean("is_reached", failing.iter().map(|(_, is_reached, ..)| Some(*is_reached))),
+            Column::text("collector", failing.iter().map(|(.., name, _)| Some(*name))),
+            Column::text("reason", failing.iter().map(|(server, _, name, _)| reason(&server.id, name))),
+            Column::text("why", failing.iter().map(|(.., why)| Some(*why))),
         ],
     )
 }

@@ -1,6 +1,5 @@
 //! What `INFO` tells. Fields that a version or fork does not have give no series.
 
-use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
@@ -9,13 +8,15 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
+use super::fields::Fields;
+use super::rows::{Keyspace, replicas};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::redis::Session;
+use crate::redis::{RedisError, Session};
 
 pub const NAME: &str = "info";
 
 /// Metric and the INFO field that holds its value as it is.
-const PLAIN: [(&str, &str); 20] = [
+const PLAIN: [(&str, &str); 21] = [
     ("pharos_redis_clients", "connected_clients"),
     ("pharos_redis_clients_blocked", "blocked_clients"),
     ("pharos_redis_clients_max", "maxclients"),
@@ -34,19 +35,19 @@ const PLAIN: [(&str, &str); 20] = [
     ("pharos_redis_loading", "loading"),
     ("pharos_redis_replicas", "connected_slaves"),
     ("pharos_redis_memory_max_bytes", "maxmemory"),
+    ("pharos_redis_memory_host_bytes", "total_system_memory"),
     ("pharos_redis_fork_seconds", "latest_fork_usec"),
     ("pharos_redis_rdb_save_age_seconds", "rdb_current_bgsave_time_sec"),
 ];
 
 pub struct Info {
     interval: Duration,
-    /// Those that had keys once: the server names only those that have some now.
-    databases: BTreeSet<String>,
+    keyspace: Keyspace,
 }
 
 impl Info {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, databases: BTreeSet::from(["db0".to_owned()]) }
+        Self { interval, keyspace: Keyspace::default() }
     }
 }
 
@@ -61,17 +62,25 @@ impl Collector<Session> for Info {
 
     fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
         async move {
-            let text = session.info().await.map_err(|source| CollectError::Redis { collector: NAME, source })?;
-            Ok(read(&text, now, &mut self.databases))
+            let failed = |source| CollectError::Redis { collector: NAME, source };
+            let text = session.info().await.map_err(failed)?;
+            read(&text, now, &mut self.keyspace).ok_or_else(|| failed(NO_FACTS))
         }
         .boxed()
     }
 }
 
-/// Turns the text of `INFO` into families.
-fn read(text: &str, now: Now, databases: &mut BTreeSet<String>) -> Facts {
+/// A server whose `INFO` holds nothing is not one of which nothing is wrong.
+const NO_FACTS: RedisError =
+    RedisError::Protocol("the answer to INFO has none of the fields that Redis has; the address must be that of a Redis server");
+
+/// Turns the text of `INFO` into families; none where nothing in it is known.
+fn read(text: &str, now: Now, known: &mut Keyspace) -> Option<Facts> {
     let info = Fields::parse(text);
     let mut families: Vec<Family> = PLAIN.iter().filter_map(|(metric, field)| Some(Family::scalar(metric, plain(&info, field)?))).collect();
+    if families.is_empty() {
+        return None;
+    }
     let mut scalar = |metric, value: Option<f64>| families.extend(value.map(|value| Family::scalar(metric, value)));
     let ratio = |part: &str, whole: &str| Some(info.number(part)? / info.number(whole).filter(|whole| *whole > 0.0)?);
     let ok = |field: &str| info.text(field).map(|status| f64::from(u8::from(status == "ok")));
@@ -86,10 +95,15 @@ fn read(text: &str, now: Now, databases: &mut BTreeSet<String>) -> Facts {
     scalar("pharos_redis_aof_last_write_ok", ok("aof_last_write_status").filter(|_| aof_on));
     let link = info.text("master_link_status").map(|status| f64::from(u8::from(status == "up")));
     scalar("pharos_redis_replica_link_up", link);
-    families.extend(identity(&info));
-    families.extend(keyspace(&info, databases));
-    families.extend(replicas(&info));
-    Facts { epoch: epoch(&info), families, ..Facts::default() }
+    families.extend(words(&info, &["version", "role"], "pharos_redis_info", &["redis_version", "role"]));
+    if info.text("maxmemory_policy").is_some() {
+        families.extend(words(&info, &["policy"], "pharos_redis_memory_policy", &["maxmemory_policy"]));
+    }
+    let (keyspace, databases_folded) = known.read(&info);
+    let (replicas, replicas_folded) = replicas(&info);
+    families.extend(keyspace);
+    families.extend(replicas);
+    Some(Facts { epoch: epoch(&info), families, folded: databases_folded + replicas_folded, ..Facts::default() })
 }
 
 /// A field's value in the metric's unit; none where the server does not tell or the value means "none".
@@ -105,42 +119,12 @@ fn plain(info: &Fields<'_>, field: &str) -> Option<f64> {
     }
 }
 
-fn identity(info: &Fields<'_>) -> Vec<Family> {
-    let mut rows = FamiliesBuilder::new(&["version", "role"], &["pharos_redis_info"]);
-    rows.push(&[info.text("redis_version").unwrap_or("unknown"), info.text("role").unwrap_or("unknown")], &[Some(1.0)]);
+/// A series that says words of the server in its labels.
+fn words(info: &Fields<'_>, labels: &[&str], metric: &'static str, fields: &[&str]) -> Vec<Family> {
+    let mut rows = FamiliesBuilder::new(labels, &[metric]);
+    let words: Vec<&str> = fields.iter().map(|field| info.word(field).unwrap_or("unknown")).collect();
+    rows.push(&words, &[Some(1.0)]);
     rows.finish()
-}
-
-/// `db0:keys=3,expires=1,avg_ttl=0`
-fn keyspace(info: &Fields<'_>, databases: &mut BTreeSet<String>) -> Vec<Family> {
-    let mut rows = FamiliesBuilder::new(&["db"], &["pharos_redis_keys", "pharos_redis_keys_expiring"]);
-    let named: HashMap<&str, &str> = info.numbered("db").into_iter().collect();
-    databases.extend(named.keys().map(|name| (*name).to_owned()));
-    for name in databases.iter() {
-        let of = |key: &str| named.get(name.as_str()).map_or(Some(0.0), |value| pair(value, key));
-        rows.push(&[name], &[of("keys"), of("expires")]);
-    }
-    rows.finish()
-}
-
-/// `slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=1`
-fn replicas(info: &Fields<'_>) -> Vec<Family> {
-    let mut rows = FamiliesBuilder::new(&["replica"], &["pharos_redis_replica_lag_bytes"]);
-    let master = info.number("master_repl_offset");
-    for (_, value) in info.numbered("slave") {
-        let address = format!("{}:{}", pair_text(value, "ip").unwrap_or("unknown"), pair_text(value, "port").unwrap_or("0"));
-        let lag = master.zip(pair(value, "offset")).map(|(master, replica)| (master - replica).max(0.0));
-        rows.push(&[&address], &[lag]);
-    }
-    rows.finish()
-}
-
-fn pair_text<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    value.split(',').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
-}
-
-fn pair(value: &str, name: &str) -> Option<f64> {
-    pair_text(value, name)?.parse().ok()
 }
 
 /// A restart gives the server a new run id; everything it counts begins anew.
@@ -148,28 +132,4 @@ fn epoch(info: &Fields<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     info.text("run_id").hash(&mut hasher);
     hasher.finish()
-}
-
-struct Fields<'a>(HashMap<&'a str, &'a str>);
-
-impl<'a> Fields<'a> {
-    fn parse(text: &'a str) -> Self {
-        Self(text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':')).collect())
-    }
-
-    fn text(&self, field: &str) -> Option<&'a str> {
-        self.0.get(field).copied()
-    }
-
-    fn number(&self, field: &str) -> Option<f64> {
-        self.text(field)?.parse().ok().filter(|value: &f64| value.is_finite())
-    }
-
-    /// Fields like `db0`, `db1`, sorted by name.
-    fn numbered(&self, prefix: &str) -> Vec<(&'a str, &'a str)> {
-        let is_numbered = |name: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.parse::<u32>().is_ok());
-        let mut fields: Vec<_> = self.0.iter().filter(|(name, _)| is_numbered(name)).map(|(name, value)| (*name, *value)).collect();
-        fields.sort_unstable();
-        fields
-    }
 }

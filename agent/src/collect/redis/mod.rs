@@ -1,9 +1,12 @@
 //! Facts of one Redis server.
 
+mod fields;
 mod info;
+mod rows;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use pharos_model::snapshot::{Column, Table};
 use pharos_model::subject::{Label, Subject};
 
 use super::schedule::{ConnectFailure, Source};
@@ -48,7 +51,7 @@ impl Source for RedisSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        let failure = |err: RedisError| ConnectFailure { reason: err.reason(), text: chain(&err), is_ours: err.is_own_limit() };
+        let failure = |err: RedisError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), is_ours: err.is_own_limit() };
         async move { self.connector.connect().await.map_err(failure) }.boxed()
     }
 
@@ -69,6 +72,11 @@ impl Source for RedisSource {
 
     fn collectors(&self) -> Vec<Box<dyn Collector<Session>>> {
         collectors(&self.collect)
+    }
+
+    fn tables_without_session(&self, failure: &ConnectFailure) -> Vec<Table> {
+        let (reason, why) = (Column::text("reason", [Some(failure.reason)]), Column::text("why", [Some(failure.text.as_str())]));
+        vec![Table::new("unreachable", vec![reason, why])]
     }
 
     fn budget(&self) -> f64 {

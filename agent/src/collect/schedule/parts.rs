@@ -49,6 +49,7 @@ impl Parts {
         }
         self.metrics.set("pharos_collect_series_folded", &[server, collector], facts.folded as f64);
         self.mark(collector, 1.0);
+        self.metrics.forget("pharos_collect_failing", &[server, collector]);
         self.show(collector, facts, interval);
     }
 
@@ -62,7 +63,7 @@ impl Parts {
             CollectError::Unsupported(why) => Part::unsupported(why.clone()),
             _ => Part::failed(err.text()),
         };
-        self.count_failure(collector, err.reason());
+        self.note_failure(collector, err.reason());
         if err.is_own_limit() {
             self.count_own_limit();
         }
@@ -77,7 +78,7 @@ impl Parts {
 
     /// Nobody could ask, for want of a session.
     pub fn unreachable(&mut self, collector: &str, reason: &str, why: &str) {
-        self.count_failure(collector, reason);
+        self.note_failure(collector, reason);
         self.mark(collector, 0.0);
         self.insert(collector, Part::failed(format!("cannot reach the server: {why}")));
     }
@@ -111,6 +112,13 @@ impl Parts {
 
     pub fn count_failure(&self, collector: &str, reason: &str) {
         self.metrics.add("pharos_collect_failures_total", &[&self.server, collector, reason], 1.0);
+    }
+
+    /// The latest run failed, for this reason and no other.
+    fn note_failure(&self, collector: &str, reason: &str) {
+        self.count_failure(collector, reason);
+        self.metrics.forget("pharos_collect_failing", &[&self.server, collector]);
+        self.metrics.set("pharos_collect_failing", &[&self.server, collector, reason], 1.0);
     }
 
     fn mark(&self, collector: &str, up: f64) {

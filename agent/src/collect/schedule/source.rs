@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 use pharos_model::budget::Cost;
+use pharos_model::snapshot::Table;
 use pharos_model::subject::Subject;
 
 use super::{Aside, Spending};
@@ -35,6 +36,10 @@ pub trait Source: Send + 'static {
     }
     /// Takes from fresh facts what the server itself says our statements cost it.
     fn account(_: &Facts, _: &Spending) {}
+    /// What is known while there is no session, for rules that say what to do about it.
+    fn tables_without_session(&self, _failure: &ConnectFailure) -> Vec<Table> {
+        Vec::new()
+    }
     /// What is read beside the session.
     fn aside(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Aside>> {
         None

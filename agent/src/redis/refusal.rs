@@ -1,0 +1,218 @@
+//! Why a server refused, and what people can do about it.
+//!
+//! The word that begins an error decides (`NOPERM`, `LOADING`, ...): it is the same in every version and fork. The words after it are shown
+//! and never read.
+
+use pharos_model::text::{LINE_BYTES_MAX, line};
+
+/// Why there is no session, or no answer: a closed set, for metric labels and for the table `unreachable`, which rules read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalReason {
+    /// Nothing answered in time.
+    Timeout,
+    /// The agent could not read its own password.
+    Password,
+    /// The agent's own operating system refuses what a connection needs, so nothing is known of the server.
+    OwnLimit,
+    /// Nothing listens at the address.
+    Unreachable,
+    /// The server ended the connection.
+    Closed,
+    /// The server sent more than a server has to send.
+    TooMuch,
+    /// No encrypted session, or a certificate that is not trusted.
+    Tls,
+    /// No password where one is needed, or a wrong one.
+    Authentication,
+    /// The server lets in only its own host while it has no password.
+    ProtectedMode,
+    /// The user may not run what the agent runs.
+    Privilege,
+    Loading,
+    /// A script runs that lets nothing else run.
+    Busy,
+    MasterDown,
+    ReadOnly,
+    /// What answers does not speak Redis' protocol.
+    Protocol,
+    /// Any other word; the server's own message says it.
+    Query,
+}
+
+impl RefusalReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Password => "password",
+            Self::OwnLimit => "own-limit",
+            Self::Unreachable => "unreachable",
+            Self::Closed => "closed",
+            Self::TooMuch => "too-much",
+            Self::Tls => "tls",
+            Self::Authentication => "authentication",
+            Self::ProtectedMode => "protected-mode",
+            Self::Privilege => "privilege",
+            Self::Loading => "loading",
+            Self::Busy => "busy",
+            Self::MasterDown => "master-down",
+            Self::ReadOnly => "read-only",
+            Self::Protocol => "protocol",
+            Self::Query => "query",
+        }
+    }
+
+    /// Whether the session is of no use any more: another one says what is so, or is let in.
+    pub const fn ends_session(self) -> bool {
+        matches!(self, Self::Timeout | Self::Closed | Self::TooMuch | Self::Authentication | Self::Busy | Self::Protocol)
+    }
+}
+
+/// An error that a server answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub code: String,
+    /// All of it on one line of bounded length, for people.
+    pub words: String,
+}
+
+impl Answer {
+    /// Reads what follows the minus sign of an error.
+    pub fn read(words: &str) -> Self {
+        let code = words.split(' ').next().unwrap_or_default();
+        Self::new(code, words)
+    }
+
+    /// The error of a command, as the client library has it; none where no server said anything.
+    pub fn of(error: &redis::RedisError) -> Option<Self> {
+        let code = error.code()?;
+        let words = [code, error.detail().unwrap_or_default()].join(" ");
+        Some(Self::new(code, words.trim_end()))
+    }
+
+    /// The words are a stranger's, and ours follow them.
+    fn new(code: &str, words: &str) -> Self {
+        Self { code: code.to_owned(), words: line(words, LINE_BYTES_MAX).into_owned() }
+    }
+
+    pub fn reason(&self) -> RefusalReason {
+        match self.code.as_str() {
+            "NOAUTH" | "WRONGPASS" => RefusalReason::Authentication,
+            "DENIED" => RefusalReason::ProtectedMode,
+            "NOPERM" => RefusalReason::Privilege,
+            "LOADING" => RefusalReason::Loading,
+            "BUSY" => RefusalReason::Busy,
+            "MASTERDOWN" => RefusalReason::MasterDown,
+            "READONLY" => RefusalReason::ReadOnly,
+            _ => RefusalReason::Query,
+        }
+    }
+}
+
+/// What the agent asked when it was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Whether it is let in.
+    Hello,
+    /// To be logged in, with the password it has.
+    Login,
+    Info,
+}
+
+/// Why the agent was refused, what is so, and how to mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: RefusalReason,
+    pub meaning: String,
+}
+
+impl Refusal {
+    /// Reads an answer to this user.
+    pub fn of(answer: &Answer, asked: Asked, user: &str) -> Self {
+        let reason = match asked {
+            // Servers older than 6 have no word for it.
+            Asked::Login if answer.reason() == RefusalReason::Query => RefusalReason::Authentication,
+            _ => answer.reason(),
+        };
+        Self { reason, meaning: meaning(reason, asked, user) }
+    }
+}
+
+fn meaning(reason: RefusalReason, asked: Asked, user: &str) -> String {
+    let name = acl_name(user);
+    match (reason, asked) {
+        (RefusalReason::Authentication, Asked::Login) => format!(
+            "the server does not let the user `{user}` in with the password that Pharos has; mend password_file or password_env, which is read \
+             anew for each session, and see `ACL GETUSER {name}`: the user must be on"
+        ),
+        (RefusalReason::Authentication, _) => "the server wants a password and Pharos has none for it; name it with password_file or \
+                                               password_env. A user of its own in nodes = [\"redis://pharos@...\"] needs no more than \
+                                               ACL SETUSER pharos on ... +info, with > and the password in the place of the dots"
+            .to_owned(),
+        (RefusalReason::ProtectedMode, _) => {
+            "the server has no password and lets in only its own host; give it one (requirepass) and Pharos \
+                                              the same with password_file, or run Pharos on that host"
+                .to_owned()
+        }
+        (RefusalReason::Privilege, _) => format!("the user `{user}` may not run INFO; run: ACL SETUSER {name} +info"),
+        (RefusalReason::Loading, _) => "the server loads its data and answers nobody before that is done".to_owned(),
+        (RefusalReason::Busy, _) => {
+            "a script or function keeps the server from answering anybody; SCRIPT KILL or FUNCTION KILL ends one that \
+                                     has written nothing yet"
+                .to_owned()
+        }
+        (RefusalReason::MasterDown, _) => "the replica has lost its master and was told not to answer without one \
+                                           (replica-serve-stale-data no)"
+            .to_owned(),
+        (RefusalReason::Query, Asked::Info) => {
+            "the server does not take INFO; where redis.conf renames it (rename-command), give it its own \
+                                                name back, and where a proxy answers, point Pharos at the server itself"
+                .to_owned()
+        }
+        _ => "the server refuses it".to_owned(),
+    }
+}
+
+/// A user as redis-cli takes it.
+fn acl_name(user: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.@:".contains(char);
+    if !user.is_empty() && user.chars().all(is_plain) { user.to_owned() } else { format!("{user:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every word that decides, as servers send it.
+    #[test]
+    fn the_word_that_begins_an_error_decides() {
+        for (words, reason) in [
+            ("NOAUTH Authentication required.", RefusalReason::Authentication),
+            ("WRONGPASS invalid username-password pair or user is disabled.", RefusalReason::Authentication),
+            ("NOPERM this user has no permissions to run the 'info' command", RefusalReason::Privilege),
+            ("DENIED Redis is running in protected mode", RefusalReason::ProtectedMode),
+            ("LOADING Redis is loading the dataset in memory", RefusalReason::Loading),
+            ("BUSY Redis is busy running a script.", RefusalReason::Busy),
+            ("MASTERDOWN Link with MASTER is down", RefusalReason::MasterDown),
+            ("READONLY You can't write against a read only replica.", RefusalReason::ReadOnly),
+            ("ERR unknown command 'INFO', with args beginning with: 'default'", RefusalReason::Query),
+            ("ERR NOAUTH LOADING BUSY", RefusalReason::Query),
+            ("", RefusalReason::Query),
+        ] {
+            assert_eq!(Answer::read(words).reason(), reason, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_an_old_server_refuses_without_a_word_for_it_is_a_refused_login() {
+        let answer = Answer::read("ERR invalid password");
+        assert_eq!(Refusal::of(&answer, Asked::Login, "default").reason, RefusalReason::Authentication);
+        assert_eq!(Refusal::of(&answer, Asked::Info, "default").reason, RefusalReason::Query);
+    }
+
+    #[test]
+    fn the_acl_line_names_the_user_so_that_redis_cli_takes_it() {
+        let line = |user| Refusal::of(&Answer::read("NOPERM no"), Asked::Info, user).meaning;
+        assert!(line("pharos").ends_with("run: ACL SETUSER pharos +info"));
+        assert!(line("p\"x").ends_with(r#"run: ACL SETUSER "p\"x" +info"#));
+    }
+}

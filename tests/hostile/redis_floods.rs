@@ -1,0 +1,88 @@
+//! The same of Redis, in clear text and behind encryption.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
+use tokio_rustls::TlsAcceptor;
+
+use super::{Act, Stranger, WORDS_MAX, reason};
+use crate::fixture::{TestAgent, server_id};
+
+/// What would be kept of one answer, and what may be under way.
+const TAKEN_MAX: u64 = 24 << 20;
+
+fn floods() -> [(&'static str, Act); 5] {
+    let megabyte = vec![b'a'; 1 << 20];
+    let keys: String = (0..300_000).map(|key| format!("db{key}:keys={key},expires=1,avg_ttl=1\r\n")).collect();
+    let keys = format!("${}\r\n{keys}\r\n", keys.len()).into_bytes();
+    [
+        ("a text of 1 GB", Act::FloodInfo(b"$1000000000\r\n".to_vec(), megabyte.clone())),
+        ("a line without end", Act::FloodInfo(b"+".to_vec(), megabyte.clone())),
+        ("an array without end", Act::FloodInfo(b"*1000000000\r\n".to_vec(), b":1\r\n".repeat(100_000))),
+        ("an error without end", Act::FloodInfo(b"-ERR ".to_vec(), megabyte.clone())),
+        ("keys without end", Act::FloodInfo(keys, megabyte)),
+    ]
+}
+
+/// Only so much of each flood is taken, and the part says why it has nothing.
+async fn is_hung_up_on(name: &str, stranger: Stranger, config: &str) {
+    let agent = TestAgent::start_with(config, Vec::new()).await;
+    reason(&agent, stranger.port, "info", "too-much").await;
+    let says = |parts: &Value| parts["info"].to_string().contains("more than 256 KiB in one answer");
+    let why = agent.wait_facts(&server_id(stranger.port), says).await["info"].to_string();
+    assert!(why.len() < WORDS_MAX, "{name}: {why}");
+    agent.stop().await;
+    let taken = stranger.taken.load(Ordering::Relaxed);
+    assert!(taken < TAKEN_MAX, "{name}: {taken} bytes were taken");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_sends_without_end_is_hung_up_on() {
+    for (name, act) in floods() {
+        let stranger = Stranger::start(act).await;
+        let config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"redis://127.0.0.1:{}\"]\n", stranger.port);
+        is_hung_up_on(name, stranger, &config).await;
+    }
+}
+
+/// A certificate that nobody checks.
+fn encryption(folder: &Path) -> TlsAcceptor {
+    let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=x -keyout key -out crt";
+    let made = Command::new("sh").args(["-c", make]).current_dir(folder).output().expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    let certificate = CertificateDer::from_pem_file(folder.join("crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(folder.join("key")).unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate], key).unwrap()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_out_of_the_encryption_is_bounded_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let encryption = encryption(folder.path());
+    for (name, act) in floods() {
+        let stranger = Stranger::start_behind(Some(encryption.clone()), act).await;
+        let config =
+            format!("[[redis]]\nname = \"cache\"\nnodes = [\"rediss://127.0.0.1:{}\"]\ntls = {{ mode = \"require\" }}\n", stranger.port);
+        is_hung_up_on(name, stranger, &config).await;
+    }
+}
+
+/// Before a session begins there is nothing to say but a line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_words_without_end_are_no_redis() {
+    for act in [Act::Flood(b"+".to_vec(), vec![b'a'; 1 << 20]), Act::Flood(b"$1000000000\r\n".to_vec(), vec![b'a'; 1 << 20])] {
+        let stranger = Stranger::start(act).await;
+        let config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"redis://127.0.0.1:{}\"]\n", stranger.port);
+        let agent = TestAgent::start_with(&config, Vec::new()).await;
+        reason(&agent, stranger.port, "info", "protocol").await;
+        agent.stop().await;
+        assert!(stranger.taken.load(Ordering::Relaxed) < TAKEN_MAX);
+    }
+}
