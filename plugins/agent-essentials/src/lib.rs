@@ -1,5 +1,6 @@
 //! What the agent should be watched for by itself. Each family of checks is a table in a file of its own: a new check is one entry.
 
+mod collectors;
 mod load;
 mod plugins;
 mod receivers;
@@ -8,10 +9,11 @@ mod store;
 use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [Family; 4] = [
+static FAMILIES: [Family; 5] = [
     Family::of("agent", receivers::CHECKS),
     Family::of("agent", store::CHECKS),
     Family::of("agent", plugins::CHECKS),
+    Family::of("agent", collectors::CHECKS),
     Family::of("agent", load::CHECKS),
 ];
 

@@ -1,15 +1,12 @@
 //! Whether the agent keeps up, and whether its clock does.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_plugin::checks::{
     Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_increase, each_value, evidence,
 };
-use pharos_plugin::{Reading, Severity, SkipReason, Snapshot, text};
+use pharos_plugin::{Reading, SkipReason, Snapshot, text};
 
-const COLLECT_UP: &str = "pharos_collect_up";
-const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
 const SKIPPED: &str = "pharos_collect_skipped_total";
 const PLUGIN_FAILURES: &str = "pharos_plugin_failures_total";
 const OWN_LIMIT: &str = "pharos_own_limit_total";
@@ -19,19 +16,6 @@ const CLOCK_STEP: &str = "pharos_clock_step_seconds";
 const CPU: &str = "process_cpu_seconds_total";
 
 pub const CHECKS: &[Check] = &[
-    Check {
-        id: "collector-failing",
-        summary: "facts of a server cannot be read",
-        category: "collection",
-        scope: Scope::Each,
-        labels: &["server", "collector"],
-        needs: &[COLLECT_UP],
-        hold_off: Duration::from_mins(10),
-        keep_firing: Duration::ZERO,
-        grading: Grading::Fact(Severity::Warning),
-        observe: failing_collectors,
-        explain: collector_failing,
-    },
     Check {
         id: "agent-overloaded",
         summary: "snapshots are dropped because judgement is late",
@@ -73,54 +57,6 @@ pub const CHECKS: &[Check] = &[
         explain: clock_stepped,
     },
 ];
-
-/// Collectors that fail while others of their server work: where all fail the server is down, and rules about the server say so. What
-/// a server does not offer is no failure.
-fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let up = each_value(snapshot, COLLECT_UP)?;
-    let name = |observation: &Observation, wanted: &str| {
-        observation.labels.iter().find(|label| label.name == wanted).map(|label| label.value.clone()).unwrap_or_default()
-    };
-    let mut works: BTreeMap<String, bool> = BTreeMap::new();
-    for observation in &up {
-        *works.entry(name(observation, "server")).or_default() |= observation.value == 1.0;
-    }
-    let failures = snapshot.samples(COLLECT_FAILURES, &[], Reading::Value);
-    let is_unsupported = |server: &str, collector: &str| {
-        let of_collector = |label, wanted| move |row: &pharos_plugin::Row<'_>| row.label(label) == Some(wanted);
-        failures
-            .rows()
-            .filter(of_collector("server", server))
-            .filter(of_collector("collector", collector))
-            .any(|row| row.label("reason") == Some("unsupported"))
-    };
-    let is_failing = |observation: &Observation| {
-        let server = name(observation, "server");
-        observation.value == 0.0 && works.get(&server) == Some(&true) && !is_unsupported(&server, &name(observation, "collector"))
-    };
-    Ok(up.into_iter().filter(is_failing).collect())
-}
-
-fn collector_failing(case: &Case) -> Explanation {
-    let (server, collector) = (case.label("server"), case.label("collector"));
-    Explanation {
-        title: format!("{collector} of {server} cannot be read"),
-        detail: format!("The server answers, but `{collector}` fails. Rules that need it are not judged, and their alerts stand still."),
-        cause: "A privilege is missing, a statement takes longer than it may, or a lock is in its way.".to_owned(),
-        fix: format!(
-            "`curl -s http://127.0.0.1:9465/readyz` says why under \"{server}\". `GRANT pg_monitor TO` the agent's role, or give it more time: \
-             `[collect] deadlines = {{ {collector} = \"10s\" }}`."
-        ),
-        evidence: reasons(case.snapshot, server, collector),
-    }
-}
-
-/// How often the collector failed since the agent started, by reason.
-fn reasons(snapshot: &Snapshot, server: &str, collector: &str) -> Vec<pharos_plugin::Label> {
-    let failures = snapshot.samples(COLLECT_FAILURES, &[], Reading::Value);
-    let of_collector = failures.rows().filter(|row| row.label("server") == Some(server) && row.label("collector") == Some(collector));
-    of_collector.map(|row| evidence(row.label("reason").unwrap_or_default(), text::count(row.value()))).collect()
-}
 
 /// Snapshots that nobody had time to judge, by server.
 fn dropped_snapshots(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {

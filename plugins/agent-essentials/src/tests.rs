@@ -219,33 +219,87 @@ fn a_rule_that_never_matched_is_named_apart_from_the_one_that_finds_it() {
     );
 }
 
+const FAILING: &str = r#"
+    agent present
+    pharos_collect_up{server="db1:5432",collector="locks"} 0
+    pharos_collect_failures_total{server="db1:5432",collector="locks",reason="timeout"} 12
+    table failing_collectors
+    | server text | kind text | is_reached boolean | collector text | reason text | why text |
+"#;
+
 #[test]
-fn a_collector_fails_only_where_its_server_answers_and_offers_it() {
-    let facts = r#"
-        agent present
-        pharos_collect_up{server="db1:5432",collector="locks"} 0
-        pharos_collect_up{server="db1:5432",collector="server"} 1
-        pharos_collect_up{server="db1:5432",collector="statements"} 0
-        pharos_collect_up{server="db2:5432",collector="locks"} 0
-        pharos_collect_up{server="db2:5432",collector="server"} 0
-        pharos_collect_failures_total{server="db1:5432",collector="locks",reason="timeout"} 12
-        pharos_collect_failures_total{server="db1:5432",collector="statements",reason="unsupported"} 4
-    "#;
+fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
+    let facts = format!(
+        "{FAILING}
+        | db1:5432 | postgres | true | locks | timeout | querying locks: no answer within 4s |
+        | db2:5432 | postgres | false | locks | unreachable | cannot reach the server |
+        | db2:5432 | postgres | false | server | unreachable | cannot reach the server |
+        | cache:6379 | redis | true | info | privilege | asking for info: the user `pharos` may not run INFO; run: ACL SETUSER pharos +info |"
+    );
     check(
-        facts,
+        &facts,
         expect![[r#"
             collector-failing{server=db1:5432,collector=locks}: raise warning: locks of db1:5432 cannot be read
+            collector-failing{server=cache:6379,collector=info}: raise warning: info of cache:6379 cannot be read
         "#]],
     );
+    let frozen: Vec<String> = judge(&facts).skipped.iter().map(|skipped| format!("{skipped:?}")).collect();
+    assert_eq!(frozen.iter().filter(|skipped| skipped.contains("db2:5432") && skipped.contains("not reached")).count(), 1, "{frozen:?}");
     check_words(
-        facts,
+        &facts,
         expect![[r#"
             locks of db1:5432 cannot be read
-            The server answers, but `locks` fails. Rules that need it are not judged, and their alerts stand still.
-            > A privilege is missing, a statement takes longer than it may, or a lock is in its way.
-            > `curl -s http://127.0.0.1:9465/readyz` says why under "db1:5432". `GRANT pg_monitor TO` the agent's role, or give it more time: `[collect] deadlines = { locks = "10s" }`.
+            The server answers, but `locks` fails: querying locks: no answer within 4s. Rules that need it are not judged, and their alerts stand still.
+            > The server is slow, or the statement takes longer than it may.
+            > If the server is well otherwise, give it more time: `[collect] deadlines = { locks = "10s" }`.
             - timeout: 12
         "#]],
+    );
+}
+
+/// The words of a failure for this row of the table.
+#[track_caller]
+fn check_cure(row: &str, expected: Expect) {
+    check_words(&format!("{FAILING}{row}"), expected);
+}
+
+#[test]
+fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
+    check_cure(
+        "| c:1 | redis | true | info | privilege | the user `x` may not run INFO; run: ACL SETUSER x +info |",
+        expect![[r#"
+        info of c:1 cannot be read
+        The server answers, but `info` fails: the user `x` may not run INFO; run: ACL SETUSER x +info. Rules that need it are not judged, and their alerts stand still.
+        > The user that Pharos logs in as may not run a command.
+        > On the server, as one who may: `ACL SETUSER x +info`.
+    "#]],
+    );
+    check_cure(
+        "| c:1 | redis | true | info | query | the server does not take INFO |",
+        expect![[r#"
+        info of c:1 cannot be read
+        The server answers, but `info` fails: the server does not take INFO. Rules that need it are not judged, and their alerts stand still.
+        > The command has another name or is switched off, or what answers is a proxy.
+        > Remove the line `rename-command INFO` from redis.conf and restart the server, or put the address of the server itself in the place of the proxy's in `nodes`.
+    "#]],
+    );
+    check_cure(
+        "| d:1 | postgres | true | tables | role-limit | the role has reached its own CONNECTION LIMIT |",
+        expect![[r#"
+        tables of d:1 cannot be read
+        The server answers, but `tables` fails: the role has reached its own CONNECTION LIMIT. Rules that need it are not judged, and their alerts stand still.
+        > A limit of connections leaves no room for the second session that Pharos needs.
+        > Raise the limit that the detail names, or end sessions that count towards it. `pharos doctor --server d:1` asks the server itself, and says why and what mends it.
+    "#]],
+    );
+    check_cure(
+        "| d:1 | postgres | true | wal | privilege | permission denied |",
+        expect![[r#"
+        wal of d:1 cannot be read
+        The server answers, but `wal` fails: permission denied. Rules that need it are not judged, and their alerts stand still.
+        > The role of Pharos lacks a privilege.
+        > `pharos doctor --server d:1` asks the server itself, and says why and what mends it.
+    "#]],
     );
 }
 

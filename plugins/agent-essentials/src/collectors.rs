@@ -1,0 +1,96 @@
+//! Whether what is to be known of servers can be read.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, evidence, label};
+use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, text};
+
+const COLLECT_UP: &str = "pharos_collect_up";
+const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
+/// The agent's table of collectors that fail.
+const FAILING: &str = "failing_collectors";
+/// What stands before a statement that mends a failure, in every text of the agent that has one.
+const RUN: &str = "run: ";
+
+pub const CHECKS: &[Check] = &[Check {
+    id: "collector-failing",
+    summary: "facts of a server cannot be read",
+    category: "collection",
+    scope: Scope::Each,
+    labels: &["server", "collector"],
+    needs: &[COLLECT_UP],
+    hold_off: Duration::from_mins(10),
+    keep_firing: Duration::ZERO,
+    grading: Grading::Fact(Severity::Warning),
+    observe: failing_collectors,
+    explain: collector_failing,
+}];
+
+/// Collectors that fail although their server answers, be it all of them. Where it does not, the rules about servers say so, and what
+/// failed before stands still.
+fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let Some(failing) = snapshot.table(FAILING) else { return Ok(Vec::new()) };
+    let observe = |row| match failing.is("is_reached", row) {
+        true => Observation::new(failing.labels(&["server", "collector"], row), 1.0).of_row(row),
+        false => {
+            let server = failing.text("server", row).unwrap_or_default();
+            Observation::unknown(vec![label("server", server)], SkipReason::PartFailed("the server is not reached".to_owned()))
+        }
+    };
+    let mut observed: Vec<Observation> = (0..failing.row_count()).map(observe).collect();
+    // A server that is not reached is said once.
+    observed.dedup_by(|one, other| one.unknown.is_some() && other.unknown.is_some() && one.labels == other.labels);
+    Ok(observed)
+}
+
+fn collector_failing(case: &Case) -> Explanation {
+    let (server, collector) = (case.label("server"), case.label("collector"));
+    let cells = case.cells(FAILING);
+    let cell = |column| cells.as_ref().and_then(|cells| cells.text(column));
+    let (kind, reason) = (cell("kind").unwrap_or_default(), cell("reason").unwrap_or_default());
+    let why = cell("why").map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
+    let (cause, fix) = cure(&kind, &reason, &why, server, collector);
+    Explanation {
+        title: format!("{collector} of {server} cannot be read"),
+        detail: format!(
+            "The server answers, but `{collector}` fails{why}. Rules that need it are not judged, and their alerts stand still."
+        ),
+        cause: cause.to_owned(),
+        fix,
+        evidence: reasons(case.snapshot, server, collector),
+    }
+}
+
+/// The cause and the cure of a failure. A text of the agent that says what to run is the best of them.
+fn cure(kind: &str, reason: &str, why: &str, server: &str, collector: &str) -> (&'static str, String) {
+    let doctor = format!("`pharos doctor --server {server}` asks the server itself, and says why and what mends it.");
+    let run = why.rsplit_once(RUN).map(|(_, statement)| format!("On the server, as one who may: `{statement}`."));
+    match (kind, reason) {
+        ("redis", "privilege") => ("The user that Pharos logs in as may not run a command.", run.unwrap_or(doctor)),
+        ("redis", "query") => (
+            "The command has another name or is switched off, or what answers is a proxy.",
+            "Remove the line `rename-command INFO` from redis.conf and restart the server, or put the address of the server itself in the place \
+             of the proxy's in `nodes`."
+                .to_owned(),
+        ),
+        (_, "timeout" | "statement-timeout") => (
+            "The server is slow, or the statement takes longer than it may.",
+            format!("If the server is well otherwise, give it more time: `[collect] deadlines = {{ {collector} = \"10s\" }}`."),
+        ),
+        (_, "lock-timeout") => ("A lock is in the way of a statement of Pharos.", doctor),
+        (_, "role-limit" | "datname-limit" | "too-many-connections" | "no-place") => (
+            "A limit of connections leaves no room for the second session that Pharos needs.",
+            format!("Raise the limit that the detail names, or end sessions that count towards it. {doctor}"),
+        ),
+        (_, "own-limit") => ("The machine of the agent has no room for a connection.", "See the alert `own-limit`.".to_owned()),
+        (_, "privilege" | "authentication" | "pg-hba") => ("The role of Pharos lacks a privilege.", run.unwrap_or(doctor)),
+        _ => ("The detail has what the server said.", run.unwrap_or(doctor)),
+    }
+}
+
+/// How often the collector failed since the agent started, by reason.
+fn reasons(snapshot: &Snapshot, server: &str, collector: &str) -> Vec<Label> {
+    let failures = snapshot.samples(COLLECT_FAILURES, &[], Reading::Value);
+    let of_collector = failures.rows().filter(|row| row.label("server") == Some(server) && row.label("collector") == Some(collector));
+    of_collector.map(|row| evidence(row.label("reason").unwrap_or_default(), text::count(row.value()))).collect()
+}
