@@ -16,6 +16,7 @@
 //! - `access`, `connections`, `hostile`: strangers at the API and behind the addresses of servers.
 //! - `alerting`, `routing`, `silences`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`, `fixes`: troubles of real servers, what the shipped plugins make of them, and the cures that they print.
+//! - `redis_server`: Redis servers that refuse, encrypt, or are full: what is said of each, and the cures that are printed.
 //! - `shared`: what is told once for a database, and what a server was told to be and is no trouble.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
 //! - `mail`, `receivers`: what notifiers send, read by real servers, and every trouble that those can make.
@@ -65,6 +66,7 @@ mod plugins;
 mod pooler;
 mod privileges;
 mod receivers;
+mod redis_server;
 mod refusals;
 mod relays;
 mod reload;

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Scope, each_increase, each_value, each_zero, evidence};
-use pharos_plugin::{Severity, sql, text};
+use pharos_plugin::{Severity, text};
+
+use crate::server::cli;
 
 const UP: &str = "pharos_redis_up";
 const CLIENTS: &str = "pharos_redis_clients";
@@ -56,32 +58,101 @@ pub const CHECKS: &[Check] = &[
 ];
 
 fn server_down(case: &Case) -> Explanation {
-    let why = case.failure().unwrap_or_else(|| "no reason was given".to_owned());
+    let table = case.snapshot.table("unreachable");
+    let cell = |column| table.as_ref().and_then(|table| table.text(column, 0));
+    let why = cell("why").or_else(|| case.failure()).unwrap_or_else(|| "no reason was given".to_owned());
+    let Refused { title, cause, fix } = refused(&cell("reason").unwrap_or_default(), &cli(case.snapshot));
     Explanation {
-        title: "server does not answer".to_owned(),
-        detail: format!("The last collection could not reach the server: {why}."),
-        cause: "The process is gone or was killed for its memory, a slow command or a fork holds it up, or Pharos can no longer log in."
-            .to_owned(),
-        fix: "On the host: `redis-cli ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers but late, \
-              `redis-cli slowlog get 10`. If only Pharos is refused, `ACL LIST`."
-            .to_owned(),
+        title: title.to_owned(),
+        detail: format!("The last collection could not reach the server: {}.", why.trim_end_matches('.')),
+        cause: cause.to_owned(),
+        fix,
         evidence: Vec::new(),
+    }
+}
+
+/// What is so while there is no session, and what ends it.
+struct Refused {
+    title: &'static str,
+    cause: &'static str,
+    fix: String,
+}
+
+/// By the agent's word for the reason.
+fn refused(reason: &str, cli: &str) -> Refused {
+    let refused = |title, cause, fix: &str| Refused { title, cause, fix: fix.to_owned() };
+    match reason {
+        "authentication" | "password" => refused(
+            "Pharos cannot log in to the server",
+            "The password of Pharos is missing, wrong or out of date, or its user is off.",
+            "Mend `password_file` or `password_env` of the [[redis]]: it is read anew at each try. `ACL LIST` on the server shows which users are on, \
+             and `pharos doctor` tries it.",
+        ),
+        "protected-mode" => refused(
+            "Pharos is kept out by protected mode",
+            "The server has no password, and then lets in only programs of its own host.",
+            "Give the server a password (`requirepass` in redis.conf) and Pharos the same with `password_file`, or run Pharos on that host.",
+        ),
+        "tls" => refused(
+            "no encrypted session with the server",
+            "The certificate of one side is not trusted by the other, has expired, or one of them does not encrypt.",
+            "The detail says which certificate, and what to make. `tls = { ca, cert, key }` of the [[redis]] names the files of Pharos, which are read \
+             anew at each try.",
+        ),
+        "protocol" | "too-much" => refused(
+            "what answers is no Redis",
+            "Another program has the address, or the server encrypts there.",
+            "Compare the address in `nodes` of the [[redis]] with `port` and `tls-port` of the server: rediss:// is for the second.",
+        ),
+        "busy" => Refused {
+            title: "server is kept busy by a script",
+            cause: "A script or function runs that lets nothing else run.",
+            fix: format!(
+                "`{cli} SCRIPT KILL` ends a script, `{cli} FUNCTION KILL` a function. One that has written cannot be ended: it has to be waited \
+                 for. Then make it shorter."
+            ),
+        },
+        "closed" => Refused {
+            title: "server ends connections at once",
+            cause: "All connections that maxclients allows are taken, a proxy in between has no server, or the server is going down.",
+            fix: format!(
+                "On the host: `{cli} INFO clients`; if that is turned away too, end clients that are not needed, and see `maxclients` in \
+                 redis.conf. Then `systemctl status redis`."
+            ),
+        },
+        _ => Refused {
+            title: "server does not answer",
+            cause: "The process is gone or was killed for its memory, a slow command or a fork holds it up, or the network is.",
+            fix: format!(
+                "On the host: `{cli} ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers but late, `{cli} \
+                 slowlog get 10`."
+            ),
+        },
     }
 }
 
 fn clients_used(case: &Case) -> Explanation {
     let used = text::percent(case.value);
+    let cli = cli(case.snapshot);
     let of_max = case.related(CLIENTS_MAX).map(|max| format!(" of {}", text::count(max))).unwrap_or_default();
     let clients = case.related(CLIENTS).map(|clients| evidence("clients", text::count(clients)));
     let blocked = case.related(CLIENTS_BLOCKED).map(|blocked| evidence("blocked in a command", text::count(blocked)));
+    // More than that is rarely a matter of the limit.
+    let raise = case.related(CLIENTS_MAX).map(|max| {
+        format!(
+            " Last of all `CONFIG SET maxclients {}`; where the file limit of the process is lower, the server says how far it can go.",
+            (max * 1.5).ceil()
+        )
+    });
     Explanation {
         title: format!("{used} of clients are connected"),
         detail: format!("Clients hold {used}{of_max} connections. At maxclients every new one is turned away."),
         cause: "Pools that together are larger than maxclients, or connections that are opened and never closed.".to_owned(),
         fix: format!(
-            "See who holds them: `redis-cli client list | awk '{{print $2}}' | cut -d: -f1 | sort | uniq -c`. Make the pools smaller, close what \
-             is forgotten (`CONFIG SET timeout 300`), or `CONFIG SET maxclients {}` with a file limit to match.",
-            sql::raised(case.related(CLIENTS_MAX), 1_000.0)
+            "See who holds them: `{cli} CLIENT LIST | grep -o ' addr=[^ ]*' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -rn | head`. Make the pools \
+             smaller. Where `CONFIG GET timeout` says 0, connections that clients forgot stay for ever: `CONFIG SET timeout 3600` closes those that \
+             were idle for an hour.{}",
+            raise.unwrap_or_default()
         ),
         evidence: [clients, blocked].into_iter().flatten().collect(),
     }
@@ -95,8 +166,8 @@ fn rejected_connections(case: &Case) -> Explanation {
         title: format!("{connections} turned away"),
         detail: format!("In the last {interval} the server turned away {connections}, because maxclients was reached."),
         cause: "More clients than maxclients, or than the process may have open files.".to_owned(),
-        fix: "Compare `CONFIG GET maxclients` with the file limit of the process (`LimitNOFILE` of its unit), and raise the smaller, or make \
-              the pools of the clients smaller."
+        fix: "Make the pools of the clients smaller, or raise the limit: `CONFIG GET maxclients` is what holds, and the server lowers it at its \
+              start to what the file limit of its process allows (`LimitNOFILE` of its unit)."
             .to_owned(),
         evidence: max.into_iter().collect(),
     }

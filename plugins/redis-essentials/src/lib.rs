@@ -3,6 +3,7 @@
 mod availability;
 mod memory;
 mod persistence;
+mod server;
 
 use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};

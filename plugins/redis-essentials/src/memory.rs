@@ -5,9 +5,12 @@ use std::time::Duration;
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_rate, each_value, evidence};
 use pharos_plugin::{Label, SkipReason, Snapshot, text};
 
+use crate::server::{Eviction, cli};
+
 const USED_RATIO: &str = "pharos_redis_memory_used_ratio";
 const USED_BYTES: &str = "pharos_redis_memory_used_bytes";
 const MAX_BYTES: &str = "pharos_redis_memory_max_bytes";
+const HOST_BYTES: &str = "pharos_redis_memory_host_bytes";
 const RSS_BYTES: &str = "pharos_redis_memory_rss_bytes";
 const FRAGMENTATION: &str = "pharos_redis_memory_fragmentation_ratio";
 const EVICTED: &str = "pharos_redis_keys_evicted_total";
@@ -26,7 +29,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(2),
         grading: Grading::rising(0.8, 0.95, 0.75),
-        observe: |snapshot| each_value(snapshot, USED_RATIO),
+        observe: used,
         explain: memory_used,
     },
     Check {
@@ -63,17 +66,35 @@ fn fragmentation(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     if used < FRAGMENTATION_BYTES_MIN { Ok(Vec::new()) } else { each_value(snapshot, FRAGMENTATION) }
 }
 
+/// A cache that may evict is full most of the time, and `evictions` says when that is too much.
+fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    if Eviction::of(snapshot).makes_room() { Ok(Vec::new()) } else { each_value(snapshot, USED_RATIO) }
+}
+
 fn memory_used(case: &Case) -> Explanation {
-    let used = text::percent(case.value);
+    let (used, cli) = (text::percent(case.value), cli(case.snapshot));
+    let eviction = Eviction::of(case.snapshot);
+    let at_the_limit = match &eviction {
+        Eviction::NothingExpires(policy) => {
+            format!("`{policy}` evicts keys that have an expiry, and none has one, so at the limit every write that needs memory fails.")
+        }
+        Eviction::Never => "Nothing is evicted (`noeviction`), so at the limit every write that needs memory fails.".to_owned(),
+        _ => "At the limit keys are evicted, or writes fail under `noeviction`.".to_owned(),
+    };
+    let evict = match &eviction {
+        Eviction::Never | Eviction::NothingExpires(_) => {
+            " Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`."
+        }
+        _ => "",
+    };
     Explanation {
         title: format!("{used} of maxmemory is used"),
-        detail: format!("The data takes {used} of maxmemory. At the limit keys are evicted, or writes fail under `noeviction`."),
+        detail: format!("The data takes {used} of maxmemory. {at_the_limit}"),
         cause: "Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown."
             .to_owned(),
         fix: format!(
-            "Look for what is large: `redis-cli --bigkeys` and `redis-cli --memkeys`. Give keys an expiry, choose what may go (`CONFIG SET \
-             maxmemory-policy allkeys-lru`), or raise the limit as far as the host's memory goes: `CONFIG SET maxmemory {}`.",
-            raised_limit(case)
+            "{} Look for what is large: `{cli} --bigkeys` and `{cli} --memkeys`. Remove what nobody needs, and give keys an expiry.{evict}",
+            raise_limit(case)
         ),
         evidence: sizes(case),
     }
@@ -85,8 +106,8 @@ fn memory_fragmented(case: &Case) -> Explanation {
         title: format!("memory is fragmented {ratio} to 1"),
         detail: format!("The operating system gave the process {ratio} times the memory that its data takes."),
         cause: "Many keys of changing sizes were deleted, or the data was once much larger.".to_owned(),
-        fix: "`CONFIG SET activedefrag yes` where the allocator is jemalloc (`INFO memory`: mem_allocator), or `MEMORY PURGE`; otherwise fail \
-              over and restart."
+        fix: "`MEMORY PURGE` gives back what is free. If that is not enough, let the server move its data while it runs: `CONFIG SET activedefrag \
+              yes`. A server that was not built for it refuses that, as those of Debian do: then fail over to a replica and restart."
             .to_owned(),
         evidence: sizes(case),
     }
@@ -94,23 +115,36 @@ fn memory_fragmented(case: &Case) -> Explanation {
 
 fn evictions(case: &Case) -> Explanation {
     let rate = text::count(case.value);
+    let spare = match Eviction::of(case.snapshot) {
+        Eviction::Any => {
+            " If keys without an expiry must not be lost, `CONFIG SET maxmemory-policy volatile-lru` spares them; once no other key is left, \
+             writes fail."
+        }
+        _ => "",
+    };
     Explanation {
         title: format!("{rate} keys evicted a second"),
         detail: format!("The server evicts {rate} keys a second to stay below maxmemory. Each will have to be made again."),
         cause: "The data in use no longer fits into maxmemory.".to_owned(),
-        fix: format!(
-            "Raise the limit as far as the host's memory goes (`CONFIG SET maxmemory {}`), shorten expiries, or store less. Where keys must not \
-             be lost, `CONFIG SET maxmemory-policy volatile-lru` spares those without an expiry.",
-            raised_limit(case)
-        ),
+        fix: format!("{} Else shorten expiries, or store less.{spare}", raise_limit(case)),
         evidence: sizes(case),
     }
 }
 
-/// Half as much again: a limit below what is stored would evict it.
-fn raised_limit(case: &Case) -> String {
+/// A higher limit as a command, where the host has the memory for it. Past that the kernel would kill the server.
+fn raise_limit(case: &Case) -> String {
+    /// What a server may take of its host: a background save copies pages, and others live there too.
+    const SHARE_OF_HOST_MAX: f64 = 0.75;
     let limit = case.related(MAX_BYTES).filter(|limit| *limit > 0.0);
-    limit.map_or_else(|| "<bytes>".to_owned(), |limit| (limit * 1.5).ceil().to_string())
+    match (limit.map(|limit| (limit * 1.5).ceil()), case.related(HOST_BYTES)) {
+        (Some(raised), Some(host)) if raised <= host * SHARE_OF_HOST_MAX => {
+            format!("Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory {raised}`.")
+        }
+        (_, Some(host)) => {
+            format!("The host has {} of memory, too little for a much higher limit; move the server to a larger one.", text::bytes(host))
+        }
+        _ => "Raise `maxmemory` as far as the memory of the host goes.".to_owned(),
+    }
 }
 
 fn sizes(case: &Case) -> Vec<Label> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Scope, each_value, each_zero, evidence};
 use pharos_plugin::{Severity, text};
 
+use crate::server::cli;
+
 const RDB_OK: &str = "pharos_redis_rdb_last_save_ok";
 const RDB_SAVE_AGE: &str = "pharos_redis_rdb_save_age_seconds";
 const FORK: &str = "pharos_redis_fork_seconds";
@@ -92,7 +94,8 @@ fn rdb_save_failed(_case: &Case) -> Explanation {
                  a restart loads an old file."
                 .to_owned(),
         cause: "The disk is full or read-only, or there was no memory for the fork.".to_owned(),
-        fix: "The server's log says which. Make room in the folder of `CONFIG GET dir`, or `sysctl vm.overcommit_memory=1`, then `BGSAVE`."
+        fix: "The server's log says which. If it names the disk, make room in the folder of `CONFIG GET dir`. If it says `Can't save in background: \
+              fork`, the kernel refused the memory: `sysctl vm.overcommit_memory=1` on the host. Then `BGSAVE`, which ends this alert."
             .to_owned(),
         evidence: Vec::new(),
     }
@@ -105,8 +108,8 @@ fn rdb_save_slow(case: &Case) -> Explanation {
         title: format!("background save has run for {age}"),
         detail: format!("The running background save began {age} ago. While it runs, every changed page of memory is held twice."),
         cause: "A slow or shared disk, or a data set too large for it.".to_owned(),
-        fix: "See the disk (`iostat -x 5`). Save less often (`CONFIG SET save \"3600 1\"`), save on a replica instead, or move `dir` to a \
-              faster disk."
+        fix: "See the disk (`iostat -x 5`). Save on a replica instead, give the server a faster disk, or save less often: `CONFIG GET save` has after \
+              how many seconds and changes it saves."
             .to_owned(),
         evidence: fork.into_iter().collect(),
     }
@@ -117,21 +120,25 @@ fn aof_write_failed(_case: &Case) -> Explanation {
         title: "append-only file cannot be written".to_owned(),
         detail: "The last write to the append-only file failed. The server refuses writes until one succeeds.".to_owned(),
         cause: "The disk is full, failing or read-only.".to_owned(),
-        fix: "Make room in the folder of `CONFIG GET dir`: the server goes on by itself. If the file was cut off, `redis-check-aof --fix` \
-              before the next start."
+        fix: "Make room in the folder of `CONFIG GET dir`: the server tries again every second and goes on by itself. Do not restart it before, since \
+              what is not in the file yet would be lost."
             .to_owned(),
         evidence: Vec::new(),
     }
 }
 
-fn replica_link_down(_case: &Case) -> Explanation {
+fn replica_link_down(case: &Case) -> Explanation {
     Explanation {
         title: "replica has lost its master".to_owned(),
         detail: "The replica's link to its master is down: it serves data that gets older, and cannot take over without loss.".to_owned(),
-        cause: "The master or the network is down, it refuses `masterauth`, or its output buffer for replicas overflowed.".to_owned(),
-        fix: "On the replica: `INFO replication` (master_link_down_since_seconds) and its log. If full syncs repeat, raise on the master \
-              `CONFIG SET repl-backlog-size <more>` and `CONFIG SET client-output-buffer-limit \"replica <hard> <soft> 120\"`."
+        cause: "The master or the network is down, the master refuses `masterauth`, or its output buffer for replicas overflowed."
             .to_owned(),
+        fix: format!(
+            "On the replica: `{} INFO replication` has the master's address, and the end of the log says what fails. If the master refuses the \
+             replica, set `masterauth` there to the master's password. If full syncs repeat, `repl-backlog-size` and `client-output-buffer-limit` \
+             of the master are smaller than what it writes meanwhile.",
+            cli(case.snapshot)
+        ),
         evidence: Vec::new(),
     }
 }
@@ -142,9 +149,11 @@ fn replication_lag(case: &Case) -> Explanation {
         title: format!("replica {replica} is {behind} behind"),
         detail: format!("Replica {replica} has not acknowledged the last {behind}. A failover to it loses them."),
         cause: "More writes than the network or the replica takes, or a slow command on the replica.".to_owned(),
-        fix: "On the replica: `SLOWLOG GET 10` and `INFO commandstats`; on both: the network's throughput. Where it must not happen: `CONFIG \
-              SET min-replicas-to-write 1`."
-            .to_owned(),
+        fix: format!(
+            "`{} INFO replication` has a line for each replica, also where several announce one address. On the replica: `SLOWLOG GET 10` and the \
+             disk, if it is loading a full copy; on both: the network's throughput.",
+            cli(case.snapshot)
+        ),
         evidence: Vec::new(),
     }
 }

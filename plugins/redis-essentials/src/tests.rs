@@ -40,8 +40,8 @@ fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
         expect![[r#"
             server does not answer
             The last collection could not reach the server: connection refused.
-            > The process is gone or was killed for its memory, a slow command or a fork holds it up, or Pharos can no longer log in.
-            > On the host: `redis-cli ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers but late, `redis-cli slowlog get 10`. If only Pharos is refused, `ACL LIST`.
+            > The process is gone or was killed for its memory, a slow command or a fork holds it up, or the network is.
+            > On the host: `redis-cli -h cache1 -p 6379 ping`, then `systemctl status redis` and `journalctl -k | grep -i oom`. If it answers but late, `redis-cli -h cache1 -p 6379 slowlog get 10`.
         "#]],
     );
     let report = judge(facts);
@@ -70,7 +70,7 @@ fn clients_are_graded_by_the_share_connected() {
             85 % of clients are connected
             Clients hold 85 % of 10 k connections. At maxclients every new one is turned away.
             > Pools that together are larger than maxclients, or connections that are opened and never closed.
-            > See who holds them: `redis-cli client list | awk '{print $2}' | cut -d: -f1 | sort | uniq -c`. Make the pools smaller, close what is forgotten (`CONFIG SET timeout 300`), or `CONFIG SET maxclients 20000` with a file limit to match.
+            > See who holds them: `redis-cli -h cache1 -p 6379 CLIENT LIST | grep -o ' addr=[^ ]*' | sed 's/:[0-9]*$//' | sort | uniq -c | sort -rn | head`. Make the pools smaller. Where `CONFIG GET timeout` says 0, connections that clients forgot stay for ever: `CONFIG SET timeout 3600` closes those that were idle for an hour. Last of all `CONFIG SET maxclients 15000`; where the file limit of the process is lower, the server says how far it can go.
             - clients: 8500
             - blocked in a command: 12
         "#]],
@@ -114,12 +114,121 @@ fn memory_is_graded_by_the_share_of_its_limit() {
             96 % of maxmemory is used
             The data takes 96 % of maxmemory. At the limit keys are evicted, or writes fail under `noeviction`.
             > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
-            > Look for what is large: `redis-cli --bigkeys` and `redis-cli --memkeys`. Give keys an expiry, choose what may go (`CONFIG SET maxmemory-policy allkeys-lru`), or raise the limit as far as the host's memory goes: `CONFIG SET maxmemory 1610612736`.
+            > Raise `maxmemory` as far as the memory of the host goes. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry.
             - used: 983 MiB
             - limit: 1 GiB
         "#]],
     );
     check("info present\npharos_redis_memory_used_ratio", expect![""]);
+}
+
+/// A server of a GiB that is full, under this policy and with so many keys that expire.
+fn full(policy: &str, expiring: u32) -> String {
+    format!(
+        "
+        info present
+        pharos_redis_memory_used_ratio 1
+        pharos_redis_memory_used_bytes 1073741824
+        pharos_redis_memory_max_bytes 1073741824
+        pharos_redis_memory_host_bytes 8589934592
+        pharos_redis_memory_policy{{policy=\"{policy}\"}} 1
+        pharos_redis_keys{{db=\"db0\"}} 1000
+        pharos_redis_keys_expiring{{db=\"db0\"}} {expiring}
+        "
+    )
+}
+
+#[test]
+fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
+    for (policy, expiring) in [("allkeys-lru", 0), ("allkeys-random", 5), ("volatile-lru", 1), ("volatile-ttl", 900)] {
+        check(&full(policy, expiring), expect![""]);
+    }
+    for (policy, expiring) in [("noeviction", 0), ("noeviction", 900), ("volatile-lru", 0), ("volatile-ttl", 0), ("unknown", 9)] {
+        let findings = judge(&full(policy, expiring)).findings;
+        assert_eq!(findings.iter().map(|finding| finding.rule.as_str()).collect::<Vec<_>>(), ["memory-used"], "{policy} {expiring}");
+    }
+    check_words(
+        &full("noeviction", 900),
+        expect![[r#"
+        100 % of maxmemory is used
+        The data takes 100 % of maxmemory. Nothing is evicted (`noeviction`), so at the limit every write that needs memory fails.
+        > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
+        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry. Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
+        - used: 1 GiB
+        - limit: 1 GiB
+    "#]],
+    );
+    check_words(
+        &full("volatile-lru", 0),
+        expect![[r#"
+        100 % of maxmemory is used
+        The data takes 100 % of maxmemory. `volatile-lru` evicts keys that have an expiry, and none has one, so at the limit every write that needs memory fails.
+        > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
+        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry. Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
+        - used: 1 GiB
+        - limit: 1 GiB
+    "#]],
+    );
+}
+
+#[test]
+fn no_fix_advises_what_is_set_or_more_memory_than_the_host_has() {
+    for policy in ["noeviction", "allkeys-lru", "volatile-lru", "volatile-ttl", "unknown"] {
+        for expiring in [0, 9] {
+            let facts = full(policy, expiring) + "pharos_redis_keys_evicted_total 7 rate 25000";
+            for finding in judge(&facts).findings {
+                let fix = finding.fix.unwrap_or_default();
+                assert!(!fix.contains(&format!("maxmemory-policy {policy}")), "{policy} {expiring}: {fix}");
+                assert!(!fix.contains('<'), "{fix}");
+            }
+        }
+    }
+    let small = full("noeviction", 0).replace("8589934592", "2000000000");
+    let fix = judge(&small).findings[0].fix.clone().unwrap_or_default();
+    assert!(fix.starts_with("The host has 1.86 GiB of memory") && !fix.contains("CONFIG SET maxmemory 1"), "{fix}");
+}
+
+/// The words about a server to which there is no session for this reason.
+#[track_caller]
+fn check_unreachable(reason: &str, why: &str, expected: Expect) {
+    let facts = format!(
+        "up present\npharos_redis_up 0\ninfo failed {why}\npharos_redis_clients\ntable unreachable\n| reason text | why text |\n| {reason} | {why} |"
+    );
+    check_words(&facts, expected);
+}
+
+#[test]
+fn a_server_that_refuses_pharos_is_down_with_the_cure_of_that() {
+    check_unreachable(
+        "authentication",
+        "the server wants a password",
+        expect![[r#"
+        Pharos cannot log in to the server
+        The last collection could not reach the server: the server wants a password.
+        > The password of Pharos is missing, wrong or out of date, or its user is off.
+        > Mend `password_file` or `password_env` of the [[redis]]: it is read anew at each try. `ACL LIST` on the server shows which users are on, and `pharos doctor` tries it.
+    "#]],
+    );
+    check_unreachable(
+        "busy",
+        "a script keeps the server from answering anybody",
+        expect![[r#"
+        server is kept busy by a script
+        The last collection could not reach the server: a script keeps the server from answering anybody.
+        > A script or function runs that lets nothing else run.
+        > `redis-cli -h cache1 -p 6379 SCRIPT KILL` ends a script, `redis-cli -h cache1 -p 6379 FUNCTION KILL` a function. One that has written cannot be ended: it has to be waited for. Then make it shorter.
+    "#]],
+    );
+    check_unreachable(
+        "tls",
+        "the certificate expired",
+        expect![[r#"
+        no encrypted session with the server
+        The last collection could not reach the server: the certificate expired.
+        > The certificate of one side is not trusted by the other, has expired, or one of them does not encrypt.
+        > The detail says which certificate, and what to make. `tls = { ca, cert, key }` of the [[redis]] names the files of Pharos, which are read anew at each try.
+    "#]],
+    );
 }
 
 #[test]
