@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use pharos::config::plugins::PluginsConfig;
-use pharos::plugin::digest;
+use pharos::plugin::{digest, engine, validate};
 use serde_json::Value;
 
-use crate::fixture::guests::{guest, with_memories};
+use crate::fixture::guests::{guest, with_instances, with_memories};
 use crate::fixture::zoo::{Zoo, named};
 use crate::fixture::zoo_program::ZooProgram;
 use crate::fixture::{item, loader, runtime_tasks};
@@ -83,6 +83,31 @@ async fn memory_is_limited_over_all_memories_of_a_plugin() {
         }
         zoo.agent.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_of_as_many_modules_as_it_may_have_serves() {
+    let (id, plain) = named("large", "");
+    let own = validate::inspect(&plain).unwrap().demand.core_instances;
+    let left = u8::try_from(engine::CORE_INSTANCES_MAX).unwrap() - u8::try_from(own).unwrap();
+    let large = with_instances(&plain, &[left]);
+    assert_eq!(validate::inspect(&large).unwrap().demand.core_instances, u64::from(engine::CORE_INSTANCES_MAX));
+    for pooling in ["true", "false"] {
+        let config = format!("[plugins]\ndir = \"plugins\"\ndebounce = \"50ms\"\npooling = {pooling}\n");
+        let zoo = Zoo::start(&config, vec![(id.clone(), large.clone())], Vec::new()).await;
+        zoo.wait_alert(&id, "always", "firing").await;
+        zoo.agent.stop().await;
+    }
+}
+
+#[test]
+fn instances_in_components_inside_components_are_counted_as_often_as_they_are_made() {
+    let plain = named("plain", "").1;
+    let counted = |levels: &[u8]| validate::Demand::of(&with_instances(&plain, levels)).unwrap().core_instances;
+    let own = validate::Demand::of(&plain).unwrap().core_instances;
+    assert_eq!(counted(&[7]), own + 7);
+    assert_eq!(counted(&[3, 4, 5]), own + 60);
+    assert_eq!(counted(&[100; 20]), u64::MAX, "more than there are numbers for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::fixture::guests::{Build, guest, guest_of, patched};
+use crate::fixture::guests::{guest, patched, with_instances, with_memories};
 use crate::fixture::zoo::{Zoo, named, state};
 use crate::fixture::{TestAgent, item, rounds, seeded, shipped};
 use pharos::plugin::validate;
@@ -28,8 +28,22 @@ async fn files_that_are_no_plugins_are_refused_with_the_reason() {
             &["exports no world of Pharos"],
         ),
         ("other-version", patched(&plain, "@0.1.0", "@0.2.0"), "validate", &["@0.2.0", "version 0.1 of the contract"]),
-        ("files", guest_of(Build::Files, "id=files"), "validate", &["wasi:filesystem/", "alert-rule-plugin"]),
-        ("sockets", guest_of(Build::Sockets, "id=sockets"), "validate", &["wasi:sockets/"]),
+        (
+            "other-import",
+            patched(&plain, "wasi:cli/environment", "wasi:http/requesting"),
+            "validate",
+            &["imports wasi:http/requesting@0.2.", "which no alert-rule-plugin may have", "`egress`"],
+        ),
+        (
+            "other-wasi",
+            patched(&plain, "wasi:cli/environment@0.2.", "wasi:cli/environment@0.3."),
+            "validate",
+            &["imports wasi:cli/environment@0.3."],
+        ),
+        // Found before the compiler sees it: each would cost it seconds, or all the memory it may have.
+        ("many-instances", with_instances(&plain, &[80]), "validate", &["core module instances, but a plugin may have 64"]),
+        ("endless-instances", with_instances(&plain, &[10; 12]), "validate", &["core module instances, but a plugin may have 64"]),
+        ("many-memories", with_memories(&plain, &[&[1, 1], &[1, 1]]), "validate", &["has 5 memories, but a plugin may have 4"]),
     ];
     let files = cases.iter().map(|(id, bytes, ..)| ((*id).to_owned(), bytes.clone())).collect();
     refused(files, "", cases.iter().map(|(id, _, stage, fragments)| (*id, *stage, *fragments)).collect()).await;

@@ -198,6 +198,16 @@ pub(crate) fn print(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text::block(&line.to_string(), usize::MAX));
 }
 
+/// Prints what a plugin wrote to standard error before it was stopped, with its lines, so that an author sees a traceback as it was.
+pub(crate) fn print_last_words(last_words: Option<&str>) {
+    let Some(words) = last_words else { return };
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "the plugin wrote to standard error:");
+    for line in text::block(words, usize::MAX).lines() {
+        let _ = writeln!(out, "    {line}");
+    }
+}
+
 fn complain(err: &anyhow::Error) {
     let mut out = std::io::stderr().lock();
     let _ = match err.downcast_ref::<LoadError>() {

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use clap::Subcommand;
 use pharos_model::finding::{Finding, Skipped};
 
-use super::print;
 use super::workbench::{Workbench, plugin_id, read_plugin, read_snapshot};
-use crate::plugin::{LoadedPlugin, digest, validate};
+use super::{print, print_last_words};
+use crate::plugin::validate::Demand;
+use crate::plugin::{CallError, LoadError, LoadedPlugin, digest, validate};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -46,8 +47,16 @@ async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCod
     print(format_args!("file     {} ({}, sha256 {})", file.display(), bytesize::ByteSize::b(bytes.len() as u64), digest(&bytes)));
     print(format_args!("world    {}, contract {}", inspection.world.as_str(), inspection.contract));
     for import in &inspection.imports {
-        print(format_args!("import   {import}"));
+        let is_inert = validate::INERT.iter().any(|(package, _)| validate::is_of(import, package));
+        print(format_args!("import   {import}{}", if is_inert { " (inert)" } else { "" }));
     }
+    for (package, why) in validate::INERT {
+        if inspection.imports.iter().any(|import| validate::is_of(import, package)) {
+            print(format_args!("inert    imports {package}: inert, since {why}"));
+        }
+    }
+    let Demand { core_instances, memories, tables } = inspection.demand;
+    print(format_args!("size     {core_instances} core module instances, {memories} memories, {tables} tables in each instance"));
     let plugin = load(file, &bytes, settings).await?;
     let description = plugin.description();
     print(format_args!("plugin   {} {}: {}", description.id, description.version, description.summary));
@@ -81,6 +90,7 @@ async fn test(file: &Path, snapshot: &Path, settings: Option<&Path>) -> anyhow::
     let subject = change.snapshot.subject.key();
     let plugin = load(file, &bytes, settings).await?;
     let (usage, judged) = plugin.evaluate(Arc::new(change)).await;
+    print_last_words(judged.as_ref().err().and_then(CallError::last_words));
     let report = judged.with_context(|| format!("`{}` failed on {subject}", plugin.description().id))?;
     for finding in &report.report.findings {
         print(finding_line(finding));
@@ -132,5 +142,7 @@ async fn load(file: &Path, bytes: &Bytes, settings: Option<&Path>) -> anyhow::Re
         }
         None => toml::Table::new(),
     };
-    Workbench::open()?.load(plugin_id(file)?, bytes, settings).await.with_context(|| file.display().to_string())
+    let loaded = Workbench::open()?.load(plugin_id(file)?, bytes, settings).await;
+    print_last_words(loaded.as_ref().err().and_then(LoadError::last_words));
+    loaded.with_context(|| file.display().to_string())
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use pharos_model::delta::Change;
 use pharos_model::finding::{CheckedReport, RuleSpec};
 
+use super::call_error::CallError;
 use super::engine::Ticker;
 use super::generation::{Description, Generation};
-use super::instance::{CallError, Usage};
+use super::instance::Usage;
 
 /// A loaded plugin that nobody else calls.
 pub struct LoadedPlugin {

@@ -21,6 +21,12 @@ pub const TICKER_DEAD_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of stack a plugin's own calls may take.
 const WASM_STACK_BYTES: usize = 512 << 10;
 
+/// Core modules that one component may instantiate. An interpreter brings many: Python has 38, one for each of its libraries.
+pub const CORE_INSTANCES_MAX: u32 = 64;
+/// Memories and tables of one component.
+pub const MEMORIES_MAX: u32 = 4;
+pub const TABLES_MAX: u32 = 8;
+
 /// What decides whether compiled code fits: the same here and in the compile helper.
 fn base_config() -> Config {
     let mut config = Config::new();
@@ -80,14 +86,15 @@ fn pool() -> PoolingAllocationConfig {
     const INSTANCES: u32 = (SHARE * SHARES) as u32 + 8;
     let mut pool = PoolingAllocationConfig::default();
     pool.total_component_instances(INSTANCES)
-        .total_core_instances(8 * INSTANCES)
+        // A number that is counted up to, and nothing that is reserved.
+        .total_core_instances(CORE_INSTANCES_MAX * INSTANCES)
         .total_memories(2 * INSTANCES)
         .total_tables(4 * INSTANCES)
         .total_stacks(INSTANCES)
-        .max_core_instances_per_component(16)
-        .max_memories_per_component(4)
-        .max_memories_per_module(4)
-        .max_tables_per_component(8)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .table_elements(20_000)

@@ -11,10 +11,10 @@ use pharos_model::finding::unmet;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::call_error::CallError;
 use super::egress::EgressPolicy;
 use super::folder;
 use super::generation::Generation;
-use super::instance::CallError;
 use super::load::{LoadError, Loader, aside, digest, with_hint};
 use super::references::{self, Reference, Target};
 use super::reload::{DISK_MAX, Shipped, is_id};

@@ -16,10 +16,11 @@ use super::bindings::alert_rule::{AlertRulePlugin, AlertRulePluginPre};
 use super::bindings::notifier::exports::pharos::plugin::notifier as wit_notifier;
 use super::bindings::notifier::{NotifierPlugin, NotifierPluginPre};
 use super::budget::Budgets;
+use super::call_error::{CallError, Export};
 use super::context::PluginContext;
 use super::convert;
 use super::host::{Data, HostState};
-use super::instance::{CallError, Exports, Instance, Usage};
+use super::instance::{Exports, Instance, Usage};
 use super::lock;
 use super::validate::World;
 
@@ -163,7 +164,7 @@ impl Generation {
     async fn start(&self, settings: Arc<str>, usage: &mut Usage) -> Result<Instance, CallError> {
         let instance = instantiate(&self.pre, &self.context, settings, self.budgets, usage).await?;
         let (answer, instance) = instance
-            .call(self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
+            .call(Export::Init, self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     match exports {
                         Exports::AlertRule(exports) => exports.pharos_plugin_plugin().call_init(store).await,
@@ -188,7 +189,7 @@ impl Generation {
             return Ok(Vec::new());
         }
         let (answer, instance) = instance
-            .call(self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
+            .call(Export::Rules, self.budgets.start, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     match exports {
                         Exports::AlertRule(exports) => exports.pharos_plugin_alert_rule().call_rules(store).await,
@@ -213,7 +214,7 @@ impl Generation {
     async fn evaluated(&self, change: Arc<Change>, usage: &mut Usage) -> Result<CheckedReport, CallError> {
         let instance = self.take(usage).await?;
         let (answer, instance) = instance
-            .call(self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
+            .call(Export::Evaluate, self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     let Exports::AlertRule(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
                     let snapshot = store.data_mut().handles.snapshot(change)?;
@@ -242,7 +243,7 @@ impl Generation {
     ) -> Result<wit_notifier::Outcome, CallError> {
         let instance = self.start(settings, usage).await?;
         let (answer, _) = instance
-            .call(self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
+            .call(Export::Deliver, self.budgets.call, self.budgets.memory_bytes, usage, |store, exports| {
                 async move {
                     let Exports::Notifier(exports) = exports else { return Err(wasmtime::Error::msg("exports another world")) };
                     exports.pharos_plugin_notifier().call_deliver(store, &message).await
@@ -296,7 +297,7 @@ pub async fn describe(pre: &Pre, context: &Arc<PluginContext>, settings: Arc<str
     let usage = &mut Usage::default();
     let instance = instantiate(pre, context, settings, budgets, usage).await?;
     let (description, _) = instance
-        .call(budgets.start, budgets.memory_bytes, usage, |store, exports| {
+        .call(Export::Describe, budgets.start, budgets.memory_bytes, usage, |store, exports| {
             async move {
                 Ok(match exports {
                     Exports::AlertRule(exports) => {

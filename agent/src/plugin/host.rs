@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pharos_model::text;
-use tokio::io::AsyncWrite;
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::{HasSelf, ResourceTable};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::alert_rule::pharos::plugin::{config, log, state, telemetry, types};
 use super::budget::{CpuMeter, MemoryLimiter};
 use super::context::PluginContext;
 use super::snapshots::Handles;
+use super::stdio::{LastWords, LogStream};
 use super::trial::Wrong;
 
 /// Bytes a plugin may hand to the host in one call.
@@ -24,7 +21,7 @@ pub const HANDLES_MAX: usize = 4_096;
 /// Resources an instance may hold: streams and pollables; and, counted apart, snapshots and tables.
 pub const RESOURCES_MAX: usize = 1_024;
 /// Bytes of a line that a plugin logs, and of the fields beside it.
-const LINE_BYTES_MAX: usize = 4_096;
+pub const LINE_BYTES_MAX: usize = 4_096;
 /// Random bytes of one request.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
@@ -37,6 +34,7 @@ pub struct HostState {
     pub handles: Handles,
     pub limiter: MemoryLimiter,
     pub meter: Arc<CpuMeter>,
+    pub words: LastWords,
     /// A JSON object; a notifier sees its plugin's settings overlaid by its receiver's.
     settings: Arc<str>,
     wasi: WasiCtx,
@@ -49,14 +47,23 @@ impl HostState {
     pub fn new(plugin: Arc<PluginContext>, settings: Arc<str>, memory_bytes: u64) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let stream = |level| LogStream { plugin: Arc::clone(&plugin), level, line: Vec::new() };
-        let wasi =
-            WasiCtx::builder().stdout(stream(log::Level::Info)).stderr(stream(log::Level::Warn)).max_random_size(RANDOM_BYTES_MAX).build();
+        let words = LastWords::default();
+        let wasi = WasiCtx::builder()
+            .stdout(LogStream::output(&plugin))
+            .stderr(LogStream::error(&plugin, &words))
+            .max_random_size(RANDOM_BYTES_MAX)
+            // No folder is opened, and nothing leads out: these are the defaults, on which the sandbox stands.
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .socket_addr_check(|_, _| Box::pin(async { false }))
+            .build();
         Self {
             table,
             handles: Handles::default(),
             limiter: MemoryLimiter::new(memory_bytes),
             meter: Arc::default(),
+            words,
             settings,
             wasi,
             plugin,
@@ -98,7 +105,7 @@ impl log::Host for HostState {
 }
 
 /// Writes a plugin's line into the agent's log, if its rate limit allows.
-fn emit(plugin: &PluginContext, level: log::Level, message: &str, fields: &str) {
+pub fn emit(plugin: &PluginContext, level: log::Level, message: &str, fields: &str) {
     if !plugin.may_log() {
         return;
     }
@@ -155,72 +162,5 @@ impl state::Host for HostState {
 
     async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), state::StateError>> {
         Ok(self.plugin.state.delete(&self.plugin.id, key).await)
-    }
-}
-
-/// Standard output and error of a language's runtime, line by line into the plugin's log.
-struct LogStream {
-    plugin: Arc<PluginContext>,
-    level: log::Level,
-    line: Vec<u8>,
-}
-
-impl StdoutStream for LogStream {
-    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        // Only WASI 0.3 asks for this one, and that is not linked.
-        Box::new(tokio::io::sink())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Self { plugin: Arc::clone(&self.plugin), level: self.level, line: Vec::new() })
-    }
-}
-
-impl IsTerminal for LogStream {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for LogStream {
-    async fn ready(&mut self) {}
-}
-
-#[wasmtime_wasi::async_trait]
-impl OutputStream for LogStream {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        for byte in bytes {
-            if byte == b'\n' || self.line.len() >= LINE_BYTES_MAX {
-                self.end_line();
-            }
-            if byte != b'\n' {
-                self.line.push(byte);
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(LINE_BYTES_MAX)
-    }
-}
-
-impl LogStream {
-    fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        if !line.is_empty() {
-            emit(&self.plugin, self.level, &String::from_utf8_lossy(&line), "");
-        }
-    }
-}
-
-impl Drop for LogStream {
-    fn drop(&mut self) {
-        self.end_line();
     }
 }

@@ -13,6 +13,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use super::bindings::alert_rule::AlertRulePlugin;
 use super::bindings::notifier::NotifierPlugin;
 use super::budget::{Budget, Metered};
+use super::call_error::{CallError, Export, Stop, Stopped};
 use super::convert;
 use super::generation::Pre;
 use super::host::{HANDLES_MAX, HOSTCALL_BYTES_MAX, HostState};
@@ -32,71 +33,6 @@ pub struct Instance {
     exports: Exports,
     calls: u32,
     born: Instant,
-}
-
-/// Why a call did not return.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CallError {
-    #[error("trapped: {0}")]
-    Trap(String),
-    #[error("used more than {0:?} of CPU time")]
-    CpuExceeded(Duration),
-    #[error("took longer than {0:?}")]
-    DeadlineExceeded(Duration),
-    #[error("asked for {wanted} of memory in all but may hold {limit}")]
-    MemoryExceeded { wanted: bytesize::ByteSize, limit: bytesize::ByteSize },
-    #[error("failed: {0}")]
-    Failed(String),
-    /// It could not do its work for a reason outside of it; counts as healthy.
-    #[error("{0}")]
-    Excused(String),
-    /// It cannot do its work before the operator changes its settings or grants; counts as healthy.
-    #[error("{0}")]
-    Refused(String),
-    #[error("is quarantined: {0}")]
-    Quarantined(String),
-    #[error("waited {waited:?} for its turn behind {behind}")]
-    Busy { waited: Duration, behind: &'static str },
-    #[error("found no place for another instance: {0}")]
-    NoPlace(String),
-    #[error("the plugin clock stands still, so nothing could interrupt it")]
-    NoClock,
-    #[error("exports another world")]
-    OtherWorld,
-}
-
-impl CallError {
-    /// A closed set, for metric labels.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Trap(_) => "trap",
-            Self::CpuExceeded(_) => "cpu",
-            Self::DeadlineExceeded(_) => "timeout",
-            Self::MemoryExceeded { .. } => "memory",
-            Self::Failed(_) => "failed",
-            Self::Excused(_) => "excused",
-            Self::Refused(_) => "refused",
-            Self::Quarantined(_) => "quarantined",
-            Self::Busy { .. } => "busy",
-            Self::NoPlace(_) => "no-place",
-            Self::NoClock => "no-clock",
-            Self::OtherWorld => "other-world",
-        }
-    }
-
-    /// Whether it counts against the plugin's error budget.
-    pub fn is_offence(&self) -> bool {
-        match self {
-            Self::Trap(_) | Self::CpuExceeded(_) | Self::DeadlineExceeded(_) | Self::MemoryExceeded { .. } | Self::Failed(_) => true,
-            Self::Excused(_)
-            | Self::Refused(_)
-            | Self::Quarantined(_)
-            | Self::Busy { .. }
-            | Self::NoPlace(_)
-            | Self::NoClock
-            | Self::OtherWorld => false,
-        }
-    }
 }
 
 /// What a call used, with the instance that was made for it.
@@ -131,14 +67,15 @@ impl Instance {
         usage.add(&store, started.elapsed());
         match exports {
             Ok(Ok(exports)) => Ok(Self { store, exports, calls: 0, born: Instant::now() }),
-            Ok(Err(err)) => Err(explain(&err, store.data(), budget, memory_bytes)),
-            Err(_) => Err(CallError::DeadlineExceeded(budget.wall)),
+            Ok(Err(err)) => Err(explain(Export::Start, &err, store.data(), budget, memory_bytes)),
+            Err(_) => Err(stopped(Export::Start, Stop::DeadlineExceeded(budget.wall), store.data())),
         }
     }
 
     /// Calls into the plugin within a budget.
     pub async fn call<T>(
         mut self,
+        export: Export,
         budget: Budget,
         memory_bytes: u64,
         usage: &mut Usage,
@@ -146,6 +83,7 @@ impl Instance {
     ) -> Result<(T, Self), CallError> {
         let meter = Arc::clone(&self.store.data().meter);
         let started = Instant::now();
+        self.store.data().words.clear();
         meter.arm(budget.cpu);
         self.store.set_epoch_deadline(1);
         let called = {
@@ -159,8 +97,8 @@ impl Instance {
                 self.store.data_mut().handles.expire();
                 Ok((value, self))
             }
-            Ok(Err(err)) => Err(explain(&err, self.store.data(), budget, memory_bytes)),
-            Err(_) => Err(CallError::DeadlineExceeded(budget.wall)),
+            Ok(Err(err)) => Err(explain(export, &err, self.store.data(), budget, memory_bytes)),
+            Err(_) => Err(stopped(export, Stop::DeadlineExceeded(budget.wall), self.store.data())),
         }
     }
 
@@ -183,19 +121,24 @@ fn guard(store: &mut Store<HostState>) {
 }
 
 /// Why the guest stopped, in the terms of its limits where one was the reason.
-fn explain(err: &wasmtime::Error, state: &HostState, budget: Budget, memory_bytes: u64) -> CallError {
+fn explain(export: Export, err: &wasmtime::Error, state: &HostState, budget: Budget, memory_bytes: u64) -> CallError {
     if state.meter.was_exceeded() {
-        return CallError::CpuExceeded(budget.cpu);
+        return stopped(export, Stop::CpuExceeded(budget.cpu), state);
     }
     if let Some(wanted) = state.limiter.denied_bytes() {
         let (wanted, limit) = (bytesize::ByteSize::b(wanted), bytesize::ByteSize::b(memory_bytes));
-        return CallError::MemoryExceeded { wanted, limit };
+        return stopped(export, Stop::MemoryExceeded { wanted, limit }, state);
     }
     if let Some(full) = err.downcast_ref::<PoolConcurrencyLimitError>() {
         return CallError::NoPlace(full.to_string());
     }
-    match err.downcast_ref::<Trap>() {
-        Some(trap) => CallError::Trap(trap.to_string()),
-        None => CallError::Trap(convert::reason(&err.root_cause().to_string())),
-    }
+    let why = match err.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => convert::reason(&err.root_cause().to_string()),
+    };
+    stopped(export, Stop::Trap(why), state)
+}
+
+fn stopped(export: Export, stop: Stop, state: &HostState) -> CallError {
+    CallError::Stopped(Box::new(Stopped { export, stop, last_words: state.words.text() }))
 }

@@ -17,11 +17,11 @@ use tracing::info;
 use wasmtime::Engine;
 
 use super::budget::Budgets;
+use super::call_error::CallError;
 use super::compile::{CompileError, Compiler};
 use super::context::PluginContext;
 use super::egress::EgressPolicy;
 use super::generation::{self, Generation, Linkers, warn_repairs};
-use super::instance::CallError;
 use super::mail::MailPolicy;
 use super::schema::Schema;
 use super::settings::{self, SettingsError};
@@ -74,7 +74,7 @@ pub enum LoadError {
     Version,
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("its init with the present settings {0}")]
+    #[error("its start with the present settings: {0}")]
     Init(CallError),
     #[error("the trial run on the latest snapshot {0}")]
     Canary(CallError),
@@ -96,6 +96,14 @@ impl LoadError {
 
     pub fn text(&self) -> String {
         chain(self)
+    }
+
+    /// What the plugin wrote to standard error before it was stopped: text of several lines.
+    pub fn last_words(&self) -> Option<&str> {
+        match self {
+            Self::Describe(err) | Self::Init(err) | Self::Canary(err) => err.last_words(),
+            _ => None,
+        }
     }
 }
 

@@ -8,9 +8,10 @@ use pharos_model::subject::Label;
 use serde_json::Value;
 
 use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
+use super::call_error::CallError;
 use super::convert;
 use super::generation::Generation;
-use super::instance::{CallError, Usage};
+use super::instance::Usage;
 use super::settings::overlay;
 use super::{LoadedPlugin, PluginHost, World, lock};
 

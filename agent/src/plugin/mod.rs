@@ -9,10 +9,12 @@
 mod alone;
 mod bindings;
 mod budget;
+mod call_error;
 mod code_cache;
 pub mod compile;
 mod context;
 mod convert;
+mod demand;
 mod disclosure;
 pub mod egress;
 pub mod embedded;
@@ -36,6 +38,7 @@ mod slot;
 mod snapshots;
 mod state;
 mod status;
+mod stdio;
 mod tls;
 mod trial;
 mod turns;
@@ -54,10 +57,10 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 pub use alone::LoadedPlugin;
+pub use call_error::CallError;
 pub use engine::Ticker;
 pub use examine::Examination;
 pub use generation::Linkers;
-pub use instance::CallError;
 pub use load::{LoadError, Loader, digest};
 pub use reload::{Reloader, Shipped};
 pub use settings::SettingsError;
@@ -65,6 +68,7 @@ pub use slot::Origin;
 pub use state::StateAccess;
 pub use status::PluginStatus;
 
+use self::call_error::and_wrote;
 use self::generation::{Generation, warn_repairs};
 use self::health::Verdict;
 use self::instance::Usage;
@@ -260,11 +264,15 @@ impl PluginHost {
             return if recovered { event(PluginEventKind::Recovered, format!("`{plugin}` works again")) } else { None };
         };
         slot.totals.traps += 1;
-        slot.last_error = Some(self.last_error("call", err.to_string()));
-        warn!(plugin, reason = err.reason(), "a call of `{plugin}` {err}");
+        let last_error = self.last_error("call", err.to_string(), err.last_words());
+        // The same crash again needs no second copy of its words in the log.
+        let is_known = slot.last_error.as_ref().is_some_and(|before| before.last_words == last_error.last_words);
+        let wrote = if is_known { String::new() } else { and_wrote(err.last_words()) };
+        slot.last_error = Some(last_error);
+        warn!(plugin, reason = err.reason(), "a call of `{plugin}` {err}{wrote}");
         let Verdict::Quarantined(pause) = slot.health.offended(now, fastrand::f64()) else { return None };
         if let Some(failed) = slot.roll_back(now) {
-            slot.last_error = Some(self.last_error("probation", format!("the new version was taken back: it {err}")));
+            slot.last_error = Some(self.last_error("probation", format!("the new version was taken back: it {err}"), err.last_words()));
             return event(
                 PluginEventKind::RolledBack,
                 format!("`{plugin}` {} failed on probation ({err}); the version before serves again", &failed[..12]),
@@ -290,7 +298,7 @@ impl PluginHost {
             let ignored = generation.ignored.join("; ");
             let number = slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation);
             if !ignored.is_empty() {
-                slot.last_error = Some(self.last_error(SETTINGS_IGNORED, ignored));
+                slot.last_error = Some(self.last_error(SETTINGS_IGNORED, ignored, None));
             }
             number
         };
@@ -307,13 +315,13 @@ impl PluginHost {
     }
 
     /// Notes a file that could not be loaded; what served before goes on.
-    async fn refuse(&self, plugin: &str, stage: &str, message: String) {
-        let text = format!("`{plugin}` refused at {stage}: {message}");
+    async fn refuse(&self, plugin: &str, stage: &str, message: String, last_words: Option<&str>) {
+        let text = format!("`{plugin}` refused at {stage}: {message}{}", and_wrote(last_words));
         {
             let mut slots = lock(&self.shared.slots);
             let slot = slots.entry(plugin.to_owned()).or_insert_with(|| Slot { enabled: true, ..Slot::default() });
             slot.loading = false;
-            slot.last_error = Some(self.last_error(stage, message));
+            slot.last_error = Some(self.last_error(stage, message, last_words));
         }
         self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Refused, text }).await;
     }
@@ -362,9 +370,11 @@ impl PluginHost {
         lock(&self.shared.latest).values().cloned().collect()
     }
 
-    fn last_error(&self, stage: &str, message: String) -> LastError {
+    fn last_error(&self, stage: &str, message: String, last_words: Option<&str>) -> LastError {
         let message = text::line(&message, EVENT_BYTES_MAX).into_owned();
-        LastError { at: rfc3339(self.shared.clock.wall_ms()), stage: stage.to_owned(), message }
+        // One line as well, as every text of an answer.
+        let last_words = last_words.map(|words| text::line(words, EVENT_BYTES_MAX).into_owned());
+        LastError { at: rfc3339(self.shared.clock.wall_ms()), stage: stage.to_owned(), message, last_words }
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {

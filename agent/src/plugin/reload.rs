@@ -200,7 +200,7 @@ impl Reloader {
                 debug!(path = %path.display(), error = %err, "a plugin file went away");
                 let is_promised = self.host.slots().get(&id).is_some_and(|slot| slot.loading);
                 if is_promised {
-                    self.host.refuse(&id, "read", chain(&err)).await;
+                    self.host.refuse(&id, "read", chain(&err), None).await;
                 }
             }
             Err(err) => self.unreadable(&id, chain(&err)).await,
@@ -231,7 +231,7 @@ impl Reloader {
     }
 
     async fn refuse_file(&self, id: &str, why: String) {
-        self.host.refuse(id, "read", why).await;
+        self.host.refuse(id, "read", why, None).await;
         self.stand_in(id, &self.host.latest()).await;
     }
 
@@ -262,14 +262,13 @@ impl Reloader {
         match self.loader.load(id, &bytes, digest, &latest).await {
             Ok(generation) => match self.host.loses_settings(id, &generation) {
                 Some(lost) => {
-                    self.host
-                        .refuse(id, "settings", format!("the version before took all settings, this one leaves some out: {lost}"))
-                        .await
+                    let why = format!("the version before took all settings, this one leaves some out: {lost}");
+                    self.host.refuse(id, "settings", why, None).await;
                 }
                 None => self.host.publish(id, generation, origin).await,
             },
             Err(err) => {
-                self.host.refuse(id, err.stage(), err.text()).await;
+                self.host.refuse(id, err.stage(), err.text(), err.last_words()).await;
                 if origin == Origin::File {
                     self.stand_in(id, &latest).await;
                 }

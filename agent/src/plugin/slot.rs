@@ -36,6 +36,8 @@ pub struct LastError {
     /// Where: `validate`, `compile`, ..., `call`.
     pub stage: String,
     pub message: String,
+    /// What the plugin wrote to standard error before it was stopped: a panic, a traceback.
+    pub last_words: Option<String>,
 }
 
 /// Sums over all generations of one id.

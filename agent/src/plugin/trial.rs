@@ -7,8 +7,8 @@ use pharos_model::finding::RuleSpec;
 use pharos_model::text;
 use serde_json::Value;
 
+use super::call_error::CallError;
 use super::generation::{Description, Generation};
-use super::instance::CallError;
 use super::load::{LoadError, Loader, aside};
 use super::settings::{self, SettingsError, dotted};
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::instance::CallError;
+use super::call_error::CallError;
 use super::lock;
 use super::validate::World;
 

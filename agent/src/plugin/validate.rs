@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use pharos_model::text;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
+pub use super::demand::Demand;
+
 /// Files above this are not read; a JavaScript plugin with its engine has about a tenth.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
@@ -12,8 +14,9 @@ const PACKAGE: &str = "pharos:plugin/";
 /// The contract's version that this host speaks.
 const CONTRACT: (u64, u64) = (0, 1);
 
-/// What a WASI plugin may import: language runtimes ask for these although plugins do not use them. No files, no sockets, no HTTP.
-const WASI_ALLOWED: [&str; 19] = [
+/// What a plugin may import of WASI 0.2: language runtimes ask for these although plugins do not use them. Files and sockets are inert, and
+/// there is no HTTP.
+const WASI_ALLOWED: [&str; 28] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
     "wasi:cli/stdin",
@@ -27,12 +30,28 @@ const WASI_ALLOWED: [&str; 19] = [
     "wasi:clocks/monotonic-clock",
     "wasi:clocks/wall-clock",
     "wasi:clocks/timezone",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
     "wasi:io/error",
     "wasi:io/poll",
     "wasi:io/streams",
     "wasi:random/random",
     "wasi:random/insecure",
     "wasi:random/insecure-seed",
+    "wasi:sockets/instance-network",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/network",
+    "wasi:sockets/tcp",
+    "wasi:sockets/tcp-create-socket",
+    "wasi:sockets/udp",
+    "wasi:sockets/udp-create-socket",
+];
+
+/// Packages that are linked and do nothing, and what becomes of their calls. Interpreters import them, and without them their errors have
+/// no text.
+pub const INERT: [(&str, &str); 2] = [
+    ("wasi:filesystem", "no folder is open to a plugin, so there is no file that it could read or write"),
+    ("wasi:sockets", "every socket and every look-up of a name is refused"),
 ];
 
 /// What a plugin decides.
@@ -75,6 +94,8 @@ pub struct Inspection {
     pub contract: String,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
+    /// What each instance takes from the pool.
+    pub demand: Demand,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +112,10 @@ pub enum ValidateError {
     NoWorld { found: Vec<String> },
     #[error("was built for {found}, but this agent speaks version {}.{} of the contract; rebuild it against this agent's wit/", CONTRACT.0, CONTRACT.1)]
     OtherVersion { found: String },
-    #[error("imports {}, which no {} may have; remove what needs it (files, sockets and HTTP are not there for plugins)", list(imports), world.as_str())]
+    #[error("imports {}, which no {} may have; remove what needs it (plugins have no HTTP but `egress`, and of WASI only what a runtime needs, in version 0.2)", list(imports), world.as_str())]
     ForbiddenImports { imports: Vec<String>, world: World },
+    #[error("has {found} {what}, but a plugin may have {max}; build it of fewer libraries or components")]
+    TooMany { found: u64, what: &'static str, max: u32 },
 }
 
 /// Names of the component in an error: those that come first, each as one line.
@@ -123,7 +146,11 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, ValidateError> {
     let (imports, exports) = names(bytes)?;
     let (world, contract) = world(&exports)?;
     check_imports(&imports, world)?;
-    Ok(Inspection { world, contract, imports, exports })
+    let demand = Demand::of(bytes).map_err(|err| damaged(&err.to_string()))?;
+    match demand.excess() {
+        Some((found, what, max)) => Err(ValidateError::TooMany { found, what, max }),
+        None => Ok(Inspection { world, contract, imports, exports, demand }),
+    }
 }
 
 /// Validates everything: a truncated file must be an error here, not a surprise later.
@@ -198,6 +225,11 @@ fn check_imports(imports: &[String], world: World) -> Result<(), ValidateError> 
         }
     }
     if forbidden.is_empty() { Ok(()) } else { Err(ValidateError::ForbiddenImports { imports: forbidden.into_iter().collect(), world }) }
+}
+
+/// Whether an import belongs to a package.
+pub fn is_of(import: &str, package: &str) -> bool {
+    import.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A name without its version.

@@ -18,7 +18,7 @@ use clap::Subcommand;
 use self::play::{Played, play};
 use self::suite::{Case, Suite};
 use super::workbench::{Workbench, plugin_id, read_plugin};
-use super::{EXIT_CONFIG, EXIT_FAILED, complain};
+use super::{EXIT_CONFIG, EXIT_FAILED, complain, print_last_words};
 use crate::config;
 use crate::config::shape::did_you_mean;
 use crate::plugin::validate::World;
@@ -109,6 +109,7 @@ impl<'a> Player<'a> {
         let settings = case.settings.to_string();
         if !self.loaded.contains_key(&settings) {
             let loaded = self.workbench.load(&self.id, &self.bytes, case.settings.clone()).await;
+            print_last_words(loaded.as_ref().err().and_then(LoadError::last_words));
             let loaded = loaded.map_err(|err| refusal(self.suite, index, &self.id, err))?;
             self.loaded.insert(settings.clone(), loaded);
         }

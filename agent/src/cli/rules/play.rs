@@ -76,6 +76,10 @@ async fn judge(plugin: &LoadedPlugin, change: &Arc<Change>, now: Now, played: &m
         Err(err) => {
             let list = if err.is_offence() { &mut played.failures } else { &mut played.notes };
             list.push(format!("at {at} the plugin {err}"));
+            // A plugin that crashes on every snapshot writes the same each time.
+            if let Some(words) = err.last_words().filter(|words| !list.iter().any(|known| known.ends_with(words))) {
+                list.push(format!("it wrote to standard error:\n{words}"));
+            }
             (Outcome::Failed(err.to_string()), Vec::new())
         }
     }

@@ -27,7 +27,7 @@ pub fn text(result: &Result<'_>) {
         }
     }
     for said in played.failures.iter().chain(&played.notes) {
-        print(format_args!("      {said}"));
+        print(format_args!("      {}", said.replace('\n', "\n          ")));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Everything that a guest should not do.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pharos_plugin::{log, state, telemetry};
@@ -13,6 +14,15 @@ pub fn act(order: &str) {
     let (deed, number) = counted(order);
     match deed {
         "trap" => panic!("ordered to trap"),
+        // Every so many calls of an instance.
+        "sometimes" => {
+            static CALLS: AtomicU64 = AtomicU64::new(0);
+            assert!((CALLS.fetch_add(1, Ordering::Relaxed) + 1) % number != 0, "ordered to trap in every call of {number}");
+        }
+        "babble" => {
+            eprintln!("first words\u{1b}[31m\n{}\nlast words", "x".repeat(number as usize));
+            panic!("ordered to babble");
+        }
         "loop" => spin(),
         "burn" => (0..number * 1_000_000).for_each(|round| {
             black_box(round);
@@ -31,6 +41,7 @@ pub fn act(order: &str) {
         "shout" => log::error(&"x".repeat((number << 20) as usize), &[]),
         "chatter" => (0..number).for_each(|line| log::warn("chatter\u{1b}[31m\nforged line", &[("line", &line)])),
         "print" => println!("printed"),
+        "complain" => eprintln!("complained"),
         "name" => (0..number).for_each(|name| telemetry::counter_add(&format!("name_{name}"), 1)),
         "hoard" => hoard(number),
         _ => {}

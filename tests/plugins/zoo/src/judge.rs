@@ -25,7 +25,8 @@ impl alert_rule::exports::pharos::plugin::alert_rule::Guest for Zoo {
         deeds::act(&text("evaluate", ""));
         let armed: f64 = at.samples("pharos_redis_keys", &[], Reading::Value).values.iter().sum();
         let mut findings: Vec<Finding> = text("finds", "always").split(',').filter(|rule| !rule.is_empty()).map(finding).collect();
-        let order = if armed > 0.0 { text("armed", "") } else { String::new() };
+        let is_meant = at.subject().id.starts_with(&text("armed-for", ""));
+        let order = if armed > 0.0 && is_meant { text("armed", "") } else { String::new() };
         deeds::act(&order);
         match counted(&order) {
             ("rant", _) => return Err(Failure::Internal(rants::ordered("armed").unwrap_or_default())),
@@ -40,6 +41,8 @@ impl alert_rule::exports::pharos::plugin::alert_rule::Guest for Zoo {
             ("forget", _) => std::mem::forget(at),
             _ => {}
         }
+        #[cfg(feature = "outside")]
+        findings.extend(crate::outside::attempts().into_iter().map(attempt));
         Ok(Report { findings, skipped: Vec::new() })
     }
 }
@@ -68,6 +71,11 @@ fn finding(rule: &str) -> Finding {
 
 fn numbered(number: u64) -> Finding {
     finding("other").labels(vec![Label { name: "number".to_owned(), value: number.to_string() }])
+}
+
+#[cfg(feature = "outside")]
+fn attempt((what, outcome): (&str, String)) -> Finding {
+    Finding::new("other", Severity::Warning, outcome).labels(vec![Label { name: "attempt".to_owned(), value: what.to_owned() }])
 }
 
 fn garbage() -> Vec<Finding> {

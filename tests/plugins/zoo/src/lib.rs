@@ -1,11 +1,14 @@
 //! The zoo: one guest that can be any bad plugin. Tests write its orders into its bytes (see `orders`), so that a test names what it
 //! wants: `id=looper; armed=loop`.
 //!
-//! Orders: `id`, `version`, `summary`, `schema`, `wants`; a deed at `start`, `describe`, `init`, `rules` and `evaluate`; a deed at `armed`, done only while
-//! the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `finds`, the rules it finds something for.
+//! Orders: `id`, `version`, `summary`, `schema`, `wants`; a deed at `start`, `describe`, `init`, `rules` and `evaluate`; a deed at `armed`,
+//! done only while the watched Redis holds a key, so that a test can let a plugin misbehave and mend its ways; `armed-for`, how the subjects
+//! begin for which it is; `finds`, the rules it finds something for; `folder`, `tcp` and `udp`, what is there to be reached (`outside`).
 
 mod deeds;
 mod orders;
+#[cfg(feature = "outside")]
+mod outside;
 mod rants;
 mod schemas;
 
@@ -37,10 +40,6 @@ impl Guest for Zoo {
         if let Some(rant) = rants::ordered("init") {
             return Err(Failure::InvalidConfig(rant));
         }
-        #[cfg(feature = "files")]
-        drop(std::fs::read("/etc/passwd"));
-        #[cfg(feature = "sockets")]
-        drop(std::net::TcpStream::connect("127.0.0.1:9465"));
         Ok(())
     }
 }
