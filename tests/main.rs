@@ -47,6 +47,7 @@ mod doctor;
 mod durability;
 mod egress;
 mod encodings;
+mod failing;
 mod faults;
 mod files;
 mod findings;

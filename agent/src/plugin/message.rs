@@ -35,7 +35,8 @@ impl PluginHost {
             return Delivery::Unavailable(why.clone());
         }
         let delivering = generation.deliver(settings, to_wit(message));
-        delivery(self.call(plugin, &generation, turn, delivering).await)
+        let about = format!("receiver {}", message.receiver);
+        delivery(self.call(plugin, &about, &generation, turn, delivering).await)
     }
 }
 

@@ -68,6 +68,7 @@ impl Slot {
         match &self.active {
             _ if !self.enabled => "disabled",
             Some(_) if self.health.is_quarantined() => "quarantined",
+            Some(_) if self.health.is_failing() => "failing",
             Some(_) => "serving",
             None if self.loading => "loading",
             None => "failed",

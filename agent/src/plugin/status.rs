@@ -15,7 +15,7 @@ use crate::config::plugins::PluginConfig;
 /// How often the parts are looked at: less than the shortest quarantine, so that none is missed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-const STATES: [&str; 5] = ["serving", "loading", "quarantined", "failed", "disabled"];
+const STATES: [&str; 6] = ["serving", "failing", "loading", "quarantined", "failed", "disabled"];
 
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginStatus {
@@ -109,6 +109,10 @@ fn trouble(id: &str, slot: &Slot) -> Option<String> {
         ("failed", Some((stage, message))) => Some(format!("`{id}` failed at {stage}: {message}")),
         ("failed", None) => Some(format!("`{id}` failed")),
         ("quarantined", Some((_, message))) => Some(format!("`{id}` is quarantined: it {message}")),
+        ("failing", last) => {
+            let failings = slot.health.failings().unwrap_or_default();
+            Some(format!("`{id}` {failings}{}", last.map(|(_, message)| format!("; the last time it {message}")).unwrap_or_default()))
+        }
         ("serving", Some((SETTINGS_IGNORED, message))) => Some(format!("`{id}` leaves wrong settings out: {message}")),
         ("quarantined", None) => Some(format!("`{id}` is quarantined")),
         _ => None,

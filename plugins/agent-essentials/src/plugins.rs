@@ -28,6 +28,20 @@ pub const CHECKS: &[Check] = &[
         explain: plugin_not_serving,
     },
     Check {
+        id: "plugin-failing",
+        summary: "a plugin serves and fails again and again",
+        category: "plugins",
+        scope: Scope::Each,
+        labels: &["plugin_id"],
+        needs: &[STATE],
+        hold_off: Duration::from_secs(30),
+        // Longer than the longest pause of a quarantine, in which it is not called and cannot fail.
+        keep_firing: Duration::from_mins(10),
+        grading: Grading::Fact(Severity::Warning),
+        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.state == "failing"),
+        explain: plugin_failing,
+    },
+    Check {
         id: "plugin-refused",
         summary: "a plugin file was refused; the version before serves",
         category: "plugins",
@@ -37,7 +51,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
-        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.state == "serving" && plugin.refusal().is_some()),
+        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.serves() && plugin.refusal().is_some()),
         explain: plugin_refused,
     },
     Check {
@@ -50,7 +64,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
-        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.state == "serving" && plugin.ignored_settings().is_some()),
+        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.serves() && plugin.ignored_settings().is_some()),
         explain: plugin_settings_ignored,
     },
     Check {
@@ -78,6 +92,10 @@ struct Row {
 }
 
 impl Row {
+    fn serves(&self) -> bool {
+        matches!(self.state.as_str(), "serving" | "failing")
+    }
+
     /// What became of a file: a call that failed is another matter.
     fn refusal(&self) -> Option<&(String, String)> {
         self.error.as_ref().filter(|(stage, _)| stage != "call" && stage != SETTINGS_IGNORED)
@@ -138,6 +156,25 @@ fn plugin_not_serving(case: &Case) -> Explanation {
         fix: format!(
             "`pharos plugin inspect FILE` says what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it only needs \
              more, raise [plugin.{id}.limits]; else put a version that works into `plugins.dir`."
+        ),
+        evidence: Vec::new(),
+    }
+}
+
+fn plugin_failing(case: &Case) -> Explanation {
+    let (id, row) = of_case(case);
+    let why = row.as_ref().and_then(|row| row.error.as_ref()).map(|(_, why)| format!(" The last time it {why}."));
+    Explanation {
+        title: format!("plugin {id} fails again and again"),
+        detail: format!(
+            "A fifth of its last calls failed, or all about one server or receiver. What failed was not judged or not delivered, and is tried \
+             again less and less often; alerts about it stand still.{}",
+            why.unwrap_or_default()
+        ),
+        cause: "A mistake in the plugin that some servers, messages or moments bring about, or limits that it only just keeps.".to_owned(),
+        fix: format!(
+            "`curl -s http://127.0.0.1:9465/readyz` says how it fails, and `last_error` in /api/plugins has its last words. `pharos plugin test` \
+             runs it on a snapshot of that server. If it only needs more, raise [plugin.{id}.limits]; else mend it or go back to the version before."
         ),
         evidence: Vec::new(),
     }

@@ -184,13 +184,18 @@ fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
         | e       | loading     | -          | - |
         | f       | disabled    | -          | - |
         | g       | serving     | settings-ignored | settings.checks.x: no such check |
+        | h       | failing     | call       | trapped in `evaluate` |
+        | i       | failing     | validate   | the file is not WebAssembly |
     ";
     check(
         facts,
         expect![[r#"
             plugin-not-serving{plugin_id=a}: raise critical: plugin a is failed
             plugin-not-serving{plugin_id=b}: raise critical: plugin b is quarantined
+            plugin-failing{plugin_id=h}: raise warning: plugin h fails again and again
+            plugin-failing{plugin_id=i}: raise warning: plugin i fails again and again
             plugin-refused{plugin_id=c}: raise warning: new file of plugin c was refused
+            plugin-refused{plugin_id=i}: raise warning: new file of plugin i was refused
             plugin-settings-ignored{plugin_id=g}: raise warning: plugin g leaves wrong settings out
         "#]],
     );
