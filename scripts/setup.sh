@@ -26,6 +26,8 @@ need python3-aiosmtpd /usr/lib/python3/dist-packages/aiosmtpd/smtp.py
 need nodejs node
 # A node from elsewhere brings its own npm.
 need npm npm
+# A python from elsewhere brings its own venv.
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3 python3-venv); fi
 if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then packages+=(postgresql); fi
 if ! compgen -G '/usr/lib/postgresql/*/lib/pg_stat_statements.so' >/dev/null; then packages+=(postgresql-contrib); fi
 
@@ -51,4 +53,14 @@ sysroot=$(rustc --print sysroot)
 if [ ! -d "$sysroot/lib/rustlib/wasm32-wasip2" ]; then
     echo "setup: adding the Rust target wasm32-wasip2"
     rustup target add wasm32-wasip2
+fi
+
+# The Python example is built by componentize-py, in the version that it names.
+cd "$(dirname "$0")/.."
+wanted=plugins/examples/python-rule/requirements.txt
+if [ ! -x target/python/bin/componentize-py ] || ! cmp -s "$wanted" target/python/requirements.txt; then
+    echo "setup: installing componentize-py into target/python"
+    python3 -m venv --clear target/python
+    target/python/bin/pip install --quiet --disable-pip-version-check --requirement "$wanted"
+    cp "$wanted" target/python/requirements.txt
 fi

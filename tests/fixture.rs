@@ -2,6 +2,7 @@
 
 pub mod delivery;
 pub mod disk;
+pub mod examples;
 pub mod guests;
 pub mod http;
 pub mod pooler;

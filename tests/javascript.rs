@@ -1,31 +1,10 @@
 //! The contract speaks no Rust: the JavaScript examples, built as their READMEs say.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use pharos::demo::receiver::Receiver;
 use serde_json::Value;
 
-use crate::fixture::{PATIENCE, TestAgent, item, project, redis, redis_config, runtime_tasks, shipped};
-
-/// A copy of an example under `target/`, as deep in the tree as the original, whose scripts look for `wit/`.
-fn copied(name: &str) -> PathBuf {
-    let (from, to) = (project().join("plugins/examples").join(name), project().join("target/examples").join(name));
-    std::fs::create_dir_all(&to).expect("target/ can be written");
-    for entry in std::fs::read_dir(from).expect("the example is there") {
-        let file = entry.expect("it can be listed").path();
-        if file.extension().is_some_and(|extension| extension == "js" || extension == "json") || file.ends_with(".npmrc") {
-            std::fs::copy(&file, to.join(file.file_name().expect("it was listed"))).expect("it can be copied");
-        }
-    }
-    to
-}
-
-fn run(folder: &Path, program: &str, arguments: &[&str]) {
-    let output =
-        Command::new(program).args(arguments).current_dir(folder).output().expect("node and npm are installed: run scripts/setup.sh");
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
+use crate::fixture::examples::{copied, run};
+use crate::fixture::{PATIENCE, TestAgent, item, redis, redis_config, runtime_tasks, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {

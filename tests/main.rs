@@ -67,6 +67,7 @@ mod plugin_files;
 mod plugins;
 mod pooler;
 mod privileges;
+mod python;
 mod receivers;
 mod redis_server;
 mod refusals;

@@ -311,7 +311,7 @@ fn every_plugin_has_a_readme_and_a_settings_schema() {
                 continue;
             }
             let has = |names: &[&str]| names.iter().any(|name| folder.join(name).is_file());
-            if !has(&["README.md"]) || !has(&["schema.json", "schema.js"]) {
+            if !has(&["README.md"]) || !has(&["schema.json", "schema.js", "schema.py"]) {
                 broken.push(relative(&folder));
             }
         }

@@ -1,0 +1,64 @@
+"""The judgement, free of the host, so that `python3 -m unittest` runs it anywhere."""
+
+import json
+from dataclasses import dataclass, fields
+
+RULE = "idle-sessions"
+CONNECTIONS = "pharos_postgres_connections"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator writes under `[plugin.python-rule.settings]`."""
+
+    share: float = 0.8
+    clear: float = 0.7
+    min_sessions: float = 20
+
+    @classmethod
+    def read(cls, text: str) -> "Settings":
+        """The settings with defaults filled in. A mistake is a ValueError that names the key and how to mend it."""
+        given = json.loads(text)
+        known = [field.name for field in fields(cls)]
+        for key, value in given.items():
+            if key not in known:
+                raise ValueError(f"settings.{key}: unknown key; the keys are {', '.join(known)}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"settings.{key}: give a number")
+        settings = cls(**given)
+        if settings.clear > settings.share:
+            raise ValueError(f"settings.clear: {settings.clear} is above `share` ({settings.share}); give at most that")
+        return settings
+
+
+@dataclass(frozen=True)
+class Idle:
+    """A datname in which many sessions do nothing."""
+
+    datname: str
+    idle: int
+    sessions: int
+    share: float
+    raises: bool
+
+    @property
+    def title(self) -> str:
+        return f"{self.share:.0%} of the sessions in {self.datname} are idle"
+
+    @property
+    def detail(self) -> str:
+        return f"{self.idle} of {self.sessions} sessions in {self.datname} wait for their clients and keep connections from others."
+
+
+def judge(sessions: list[tuple[dict[str, str], float]], settings: Settings) -> list[Idle]:
+    """What is wrong, given labels and number of the sessions of each datname and state."""
+    counts: dict[str, dict[str, float]] = {}
+    for labels, count in sessions:
+        counts.setdefault(labels["datname"], {})[labels["state"]] = count
+    found = []
+    for datname, states in sorted(counts.items()):
+        total, idle = sum(states.values()), states.get("idle", 0)
+        if total >= max(settings.min_sessions, 1) and idle / total > settings.clear:
+            share = idle / total
+            found.append(Idle(datname, round(idle), round(total), share, share > settings.share))
+    return found

@@ -1,0 +1,25 @@
+"""JSON Schema of the settings, which the host checks before the plugin sees them."""
+
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Settings of the plugin python-rule",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "share": {
+            "description": "Raise when a greater share of the sessions than this is idle.",
+            "type": "number",
+            "default": 0.8,
+        },
+        "clear": {
+            "description": "Once raised, hold until the share is back at this one.",
+            "type": "number",
+            "default": 0.7,
+        },
+        "min_sessions": {
+            "description": "Pass over datnames with fewer sessions than this.",
+            "type": "number",
+            "default": 20,
+        },
+    },
+}
