@@ -89,8 +89,7 @@ impl Inhibitions {
         let Some(is_reachable) = snapshot.is_reachable() else { return false };
         let subject = snapshot.subject.key();
         if !is_reachable {
-            self.unreachable.insert((plugin.to_owned(), subject));
-            return false;
+            return self.proves(plugin, subject, book);
         }
         if !self.unreachable.iter().any(|(_, unreachable)| *unreachable == subject) {
             return false;
@@ -104,6 +103,18 @@ impl Inhibitions {
         }
         let mut explains_less = false;
         for alert in contradicted {
+            explains_less |= self.fires(alert);
+        }
+        explains_less
+    }
+
+    /// The proof is here. After a restart it comes later than the alert that needs it, which does not change any more.
+    fn proves(&mut self, plugin: &str, subject: SubjectKey, book: &AlertBook) -> bool {
+        let is_new = self.unreachable.insert((plugin.to_owned(), subject.clone()));
+        let stands = |alert: &&Alert| matches!(alert.state, AlertState::Firing | AlertState::Recovering);
+        let of_plugin = |alert: &&Alert| is_new && alert.plugin == plugin && alert.subject.key() == subject;
+        let mut explains_less = false;
+        for alert in book.alerts().filter(of_plugin).filter(stands) {
             explains_less |= self.fires(alert);
         }
         explains_less

@@ -15,6 +15,9 @@ use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 
 /// Memory of patterns that a start compiles, kept or not: a second of work.
 const COMPILED_AT_START_MAX: usize = 32 << 20;
+/// Time after a start without reminders, at most one interval of them: the agent must look at its servers first. Otherwise a reminder that
+/// is due reports alerts of a server that is down, which `server-down` explains.
+const FIRST_LOOKS_MAX: Duration = Duration::from_mins(2);
 
 /// Everything that a new process needs to go on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -146,7 +149,8 @@ impl Dispatcher {
         group.members.insert(key);
         if let Some(told) = &mut entry.told {
             let elapsed = Duration::from_millis(now.wall_ms.saturating_sub(told.at_ms));
-            told.repeat_at = repeat_at(now.monotonic, group.repeat, elapsed);
+            let soonest = now.monotonic + group.repeat.min(FIRST_LOOKS_MAX);
+            told.repeat_at = repeat_at(now.monotonic, group.repeat, elapsed).map(|at| at.max(soonest));
             // A message of the future was sent before the clock was set back: nobody knows when, so it keeps nothing grave waiting.
             let gravest = (told.at_ms <= now.wall_ms).then_some(told.severity);
             group.quiet.told(gravest, now.monotonic + group.interval.saturating_sub(elapsed));

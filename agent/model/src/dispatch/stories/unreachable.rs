@@ -55,6 +55,65 @@ fn a_restart_while_a_server_is_down_tells_nothing_that_it_explains() {
 }
 
 #[test]
+fn what_a_server_that_is_down_explains_is_not_repeated_after_a_restart_either() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    let down = [("server-down", Critical), ("disk", Warning)];
+    town.judge("db1", &[("disk", Warning)]);
+    town.pass(30);
+    assert_eq!(town.told(), ["ops: disk of db1 fires, warning"]);
+    town.judge("db1", &down);
+    town.pass(300);
+    assert_eq!(town.told(), ["ops: server-down of db1 fires, critical (and 1 more)"]);
+    town.restart();
+    town.judge("db1", &down);
+    town.pass(4 * 3_600);
+    assert_eq!(town.told(), ["ops: server-down of db1 still fires, critical (and 1 more)"], "`disk` was told, and never held back");
+    town.pass(3 * 3_600);
+    town.restart();
+    town.pass(3_600);
+    town.judge("db1", &down);
+    assert_eq!(town.told(), ["ops: server-down of db1 still fires, critical (and 1 more)"]);
+}
+
+#[test]
+fn reminders_that_are_due_at_a_start_wait_for_the_first_look_at_the_server() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    let down = [("server-down", Critical), ("disk", Warning)];
+    town.judge("db1", &[("disk", Warning)]);
+    town.judge("db2", &[("disk", Warning)]);
+    town.pass(30);
+    town.told();
+    town.judge("db1", &down);
+    town.pass(300);
+    assert_eq!(town.told(), ["ops: server-down of db1 fires, critical (and 1 more)"]);
+    town.pass(5 * 3_600);
+    town.restart();
+    assert!(town.told().is_empty(), "no server was looked at yet");
+    town.judge("db1", &down);
+    town.judge("db2", &[("disk", Warning)]);
+    town.pass(120);
+    let mut told = town.told();
+    told.sort();
+    assert_eq!(told, ["ops: disk of db2 still fires, warning", "ops: server-down of db1 still fires, critical (and 1 more)"]);
+}
+
+#[test]
+fn a_proof_after_a_restart_mutes_no_other_server_and_ends_as_it_does_without_one() {
+    let mut town = Town::new(vec![route(&[], "ops")]);
+    town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
+    town.judge("db2", &[("disk", Warning)]);
+    town.pass(30);
+    town.told();
+    town.restart();
+    town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
+    town.judge("db2", &[("disk", Warning)]);
+    town.pass(4 * 3_600);
+    assert_eq!(town.told(), ["ops: server-down of db1 still fires, critical", "ops: disk of db2 still fires, warning"]);
+    town.judge("db1", &[("disk", Warning)]);
+    assert_eq!(town.told(), ["ops: server-down of db1 resolved, critical", "ops: disk of db1 fires, warning"]);
+}
+
+#[test]
 fn a_source_that_does_not_match_any_more_explains_nothing() {
     let matchers = |text: &str| Matchers(vec![text.parse().expect("right")]);
     let (source, target) = (matchers("severity=critical"), matchers("rule=lag"));
