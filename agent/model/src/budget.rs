@@ -235,6 +235,24 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_stands_still_while_the_collector_runs_is_no_cost_of_zero() {
+        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        said(&mut budget, &mut at, [0.5]);
+        let mut changed = Vec::new();
+        for _ in 0..5 {
+            budget.counted("tables", 70.0, at);
+            changed.extend(said(&mut budget, &mut at, [0.5, 0.5]));
+        }
+        assert_eq!(changed, [(20, true)], "half a second, as seen from here");
+        assert!(budget.factor("tables") > 9.0);
+        budget.counted("tables", 70.004, at);
+        assert_eq!(budget.factor("tables"), 1.0, "it counts again: 2 ms each");
+        said(&mut budget, &mut at, [0.5, 0.5]);
+        budget.counted("tables", 70.004, at);
+        assert!(budget.factor("tables") > 9.0, "and stopped once more");
+    }
+
+    #[test]
     fn whoever_is_not_charged_yet_runs_as_configured() {
         assert_eq!(Budget::new(0.005, &[]).factor("tables"), 1.0);
     }

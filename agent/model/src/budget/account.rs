@@ -59,6 +59,8 @@ impl Account {
         let per_run = match self.counted {
             // The server forgot: what it counts from now on is new.
             Some(before) if total_seconds < before.total_seconds => before.per_run,
+            // It ran and cost nothing: the server stopped to count, or it threw away what it had counted. That is no cost of zero.
+            Some(before) if self.runs - before.at_run >= COUNTED_RUNS_MIN && total_seconds <= before.total_seconds => None,
             Some(before) if self.runs - before.at_run >= COUNTED_RUNS_MIN => {
                 Some(((total_seconds - before.total_seconds) / (self.runs - before.at_run) as f64, now))
             }
