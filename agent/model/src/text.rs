@@ -31,7 +31,16 @@ pub fn identity(text: &str, bytes_max: usize) -> Cow<'_, str> {
 
 /// Tells a text that had to be changed from others that were changed to the same; the same in every release.
 pub(crate) fn digest(text: &str) -> String {
-    Sha256::digest(text)[..DIGEST_BYTES].iter().fold(String::new(), |mut digits, byte| {
+    hex(&Sha256::digest(text)[..DIGEST_BYTES])
+}
+
+/// The SHA-256 of a content in hex digits, as `sha256sum` prints it.
+pub fn sha256(content: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(content))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
         write!(digits, "{byte:02x}").expect("writing to a string does not fail");
         digits
     })
@@ -39,11 +48,11 @@ pub(crate) fn digest(text: &str) -> String {
 
 /// Borrowed exactly when nothing had to change.
 fn clean(text: &str, bytes_max: usize, control: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
-    if text.len() <= bytes_max && text.chars().all(|c| !is_hostile(c) || control(c) == Some(c)) {
+    if text.len() <= bytes_max && text.chars().all(|c| !steers(c) || control(c) == Some(c)) {
         return Cow::Borrowed(text);
     }
     let mut cleaned = String::with_capacity(text.len().min(bytes_max));
-    let visible = text.chars().filter_map(|c| if is_hostile(c) { control(c) } else { Some(c) });
+    let visible = text.chars().filter_map(|c| if steers(c) { control(c) } else { Some(c) });
     for c in visible {
         if cleaned.len() + c.len_utf8() > bytes_max {
             while cleaned.len() + CUT.len() > bytes_max && cleaned.pop().is_some() {}
@@ -55,8 +64,47 @@ fn clean(text: &str, bytes_max: usize, control: impl Fn(char) -> Option<char>) -
     Cow::Owned(cleaned)
 }
 
-/// Controls, and the marks that reorder or hide what stands around them.
-fn is_hostile(c: char) -> bool {
+/// Whether a character steers a terminal or a reader: controls, and the marks that reorder or hide what stands around them.
+pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether a name must not show a character as it is: what steers, and what takes no room, by which two names look the same. Texts keep
+/// the latter, since words of some languages need them. All these characters are below 0x10000.
+pub fn hides(c: char) -> bool {
+    steers(c) || matches!(c, '\u{ad}' | '\u{180e}' | '\u{200c}' | '\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no reader sees, or what the terminal obeys.
+    const STEERING: [char; 12] =
+        ['\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2066}', '\u{feff}'];
+
+    #[test]
+    fn what_steers_is_in_no_line_and_in_no_name() {
+        for character in STEERING {
+            let text = format!("a{character}b");
+            assert!(steers(character) && hides(character), "{character:?}");
+            assert_eq!((line(&text, 100), block(&text, 100)), ("ab".into(), "ab".into()), "{character:?}");
+            let escaped = format!("U&\"a\\{:04X}b\"", u32::from(character));
+            assert_eq!(crate::privilege::sql::identifier(&text), escaped);
+        }
+    }
+
+    #[test]
+    fn what_takes_no_room_stays_in_texts_and_not_in_names() {
+        let text = "می\u{200c}خواهم";
+        assert_eq!(line(text, 100), text);
+        assert!(crate::privilege::sql::identifier(text).contains(r"\200C"));
+    }
+
+    #[test]
+    fn digests_are_those_of_sha256sum() {
+        assert_eq!(sha256("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(digest("abc"), "ba7816bf8f01");
+    }
 }

@@ -11,6 +11,7 @@ use hyper::Method;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper_util::rt::TokioIo;
+use pharos_model::text::steers;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
@@ -172,11 +173,4 @@ pub fn shown(value: &Value) -> String {
         other => other.to_string(),
     };
     text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
-}
-
-/// Controls, and the marks by which a text reorders or hides what stands around it.
-fn steers(char: char) -> bool {
-    let marks =
-        matches!(char, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    char.is_control() || marks
 }

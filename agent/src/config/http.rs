@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use pharos_model::text::sha256;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::shape::{Key, Shape, key, required};
 
@@ -103,10 +103,6 @@ pub fn validate(http: &HttpConfig, access: &AccessConfig, mut report: impl FnMut
 
 /// Tokens that everybody tries first: those of examples among them.
 const GUESSED: [&str; 10] = ["", "TOKEN", "admin", "changeme", "grafana", "password", "pharos", "secret", "test", "token"];
-
-fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// Whether a text can be the name in a Host header, without its port.
 fn is_host_name(text: &str) -> bool {

@@ -13,7 +13,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
+use pharos_model::text::sha256;
 use url::Url;
 
 use super::Api;
@@ -62,13 +62,13 @@ impl Access {
     pub fn new(access: &AccessConfig, http: &HttpConfig, external_url: Option<&str>, operator: Option<&Secret>) -> Self {
         let external = external_url.and_then(|url| Url::parse(url).ok()).and_then(|url| url.host_str().map(str::to_owned));
         let hosts = http.hosts.iter().cloned().chain(external).map(|host| host.to_ascii_lowercase()).collect();
-        let local = operator.map(|token| TokenConfig { name: LOCAL.to_owned(), role: Role::Operator, sha256: digest(token.expose()) });
+        let local = operator.map(|token| TokenConfig { name: LOCAL.to_owned(), role: Role::Operator, sha256: sha256(token.expose()) });
         Self { tokens: access.token.iter().cloned().chain(local).collect(), open: access.token.is_empty(), hosts }
     }
 
     fn visitor(&self, headers: &HeaderMap) -> Result<Visitor, ApiError> {
         if let Some(token) = bearer(headers) {
-            let digest = digest(token);
+            let digest = sha256(token);
             // Digests are compared, so the time taken tells nothing of the token.
             let known = self.tokens.iter().find(|known| known.sha256.eq_ignore_ascii_case(&digest));
             let known = known.ok_or_else(|| ApiError::unauthorised("this agent does not know the token"))?;
@@ -131,10 +131,6 @@ fn host(headers: &HeaderMap) -> &str {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text(headers, AUTHORIZATION).trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn digest(token: &str) -> String {
-    Sha256::digest(token.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Lets a request in or says why not. Alive is for anybody to know.

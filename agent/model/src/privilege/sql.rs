@@ -4,17 +4,19 @@
 
 use std::fmt::Write as _;
 
+use crate::text::hides;
+
 /// Quoted, and with escapes where a terminal or a reader would take a character for something else.
 pub fn identifier(name: &str) -> String {
     let quoted = name.replace('"', "\"\"");
-    if !name.chars().any(is_hidden) {
+    if !name.chars().any(hides) {
         return format!("\"{quoted}\"");
     }
     let mut text = String::from("U&\"");
     for char in quoted.chars() {
         match char {
             '\\' => text.push_str("\\\\"),
-            char if is_hidden(char) => {
+            char if hides(char) => {
                 let _ = write!(text, "\\{:04X}", u32::from(char));
             }
             char => text.push(char),
@@ -31,7 +33,7 @@ pub fn literal(value: &str) -> String {
         match char {
             '\\' => text.push_str("\\\\"),
             '\'' => text.push_str("''"),
-            char if is_hidden(char) => {
+            char if hides(char) => {
                 let _ = write!(text, "\\u{:04X}", u32::from(char));
             }
             char => text.push(char),
@@ -39,11 +41,6 @@ pub fn literal(value: &str) -> String {
     }
     text.push('\'');
     text
-}
-
-/// Control characters, and those that turn the direction of a text or take no room; all of them are below 0x10000.
-fn is_hidden(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]
