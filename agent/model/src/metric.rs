@@ -26,6 +26,9 @@ pub struct MetricSpec {
     pub part: Option<String>,
     /// Label names after the subject's own.
     pub labels: Vec<String>,
+    /// Whether a low value is the bad one. Of two values of one series the worse is shown.
+    #[serde(default)]
+    pub low_is_bad: bool,
     pub help: String,
 }
 
@@ -108,6 +111,11 @@ impl Catalogue {
         }
     }
 
+    /// The worse of two values of one metric: the greater, which for a lag or an age is the worse, unless the catalogue says otherwise.
+    pub fn worse(&self, metric: &str, one: f64, other: f64) -> f64 {
+        if self.spec(metric).is_some_and(|spec| spec.low_is_bad) { one.min(other) } else { one.max(other) }
+    }
+
     /// All metrics, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &MetricSpec)> {
         self.0.iter().map(|(name, spec)| (name.as_str(), spec))
@@ -139,6 +147,14 @@ mod tests {
         assert_eq!(part("process_open_fds", "postgres"), None);
         assert_eq!(part("pharos_redis_up", AGENT), None);
         assert_eq!(part("pharos_rediss_up", "rediss"), None);
+    }
+
+    #[test]
+    fn a_gauge_that_says_that_something_is_up_is_bad_when_it_is_low() {
+        for (name, spec) in Catalogue::shipped().iter() {
+            let is_fine_at_one = ["_up", "_ok", "_enabled", "_active", "_streaming"].iter().any(|end| name.ends_with(end));
+            assert!(spec.part.is_none() || !is_fine_at_one || spec.low_is_bad, "{name}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
+use crate::metric::Catalogue;
 use crate::text::digest;
 
 /// The code of a text that is null.
@@ -108,7 +109,7 @@ fn label_value(text: &str) -> Cow<'_, str> {
 }
 
 /// Makes every series of these families one: two of the same metric with the same labels cannot both be true, and whoever scrapes them
-/// keeps one by chance. The greatest value stays, which for a lag or an age is the worst. Returns the names of those that were there twice.
+/// keeps one by chance. The worse value stays, as the metric's entry in the catalogue says. Returns the names of those that were there twice.
 pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
     let mut twins = Vec::new();
     unite_families(families);
@@ -120,7 +121,7 @@ pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
             let place = *first.entry(codes).or_insert(row);
             if place != row {
                 twins.push(family.series_name(row));
-                family.values[place] = family.values[place].max(family.values[row]);
+                family.values[place] = Catalogue::shipped().worse(&family.metric, family.values[place], family.values[row]);
                 later.push(row);
             }
         }
@@ -223,10 +224,19 @@ mod tests {
         rows.push(&["10.0.0.8"], &[Some(1.0)]);
         rows.push(&["10.0.0.9"], &[Some(24.0)]);
         let mut families = rows.finish();
-        families.extend([Family::scalar("up", 1.0), Family::scalar("up", 0.0)]);
-        assert_eq!(unite_twins(&mut families), ["lag{replica=\"10.0.0.9\"}", "up{}"]);
+        families.extend([Family::scalar("age", 1.0), Family::scalar("age", 0.0)]);
+        assert_eq!(unite_twins(&mut families), ["lag{replica=\"10.0.0.9\"}", "age{}"]);
         assert_eq!((&families[0].values, &families[1].values, families.len()), (&vec![24.0, 1.0], &vec![1.0], 2));
         assert_eq!((0..2).flat_map(|row| families[0].label_texts(row)).collect::<Vec<_>>(), ["10.0.0.9", "10.0.0.8"]);
+    }
+
+    #[test]
+    fn of_two_series_of_one_name_that_say_up_and_down_the_one_that_says_down_stays() {
+        for metric in ["pharos_postgres_standby_receiver_up", "pharos_postgres_slot_safe_bytes", "pharos_redis_rdb_last_save_ok"] {
+            let mut families = vec![Family::scalar(metric, 0.0), Family::scalar(metric, 1.0)];
+            assert_eq!(unite_twins(&mut families), [format!("{metric}{{}}")]);
+            assert_eq!(families[0].values, [0.0], "{metric}");
+        }
     }
 
     proptest! {

@@ -106,7 +106,7 @@ impl Parts {
         };
         self.metrics.add("pharos_collect_series_united_total", &[server, name], twins.len() as f64);
         if self.with_twins.insert(name.to_owned()) {
-            warn!(server, collector = name, series = first, "`{name}` of `{server}` has a series twice; the greater value is shown");
+            warn!(server, collector = name, series = first, "`{name}` of `{server}` has a series twice; the worse value is shown");
         }
     }
 
