@@ -1,13 +1,13 @@
 //! Connections of the API: how many there are, how long each may take, and which one makes room.
 //!
 //! A connection without a whole request holds nobody else up: when all places are taken, the one that has been without longest makes room
-//! for the next visitor, so half requests shut nobody out. Only while every place is busy with an answer is a visitor turned away.
+//! for the next visitor, so half requests shut nobody out. Only while every place is busy with an answer is a visitor turned away. An
+//! answer is not cut before it has had half a minute.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,6 +24,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::answer::{Flushes, Progress};
 use crate::lifecycle::descriptors_max;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -113,16 +114,16 @@ impl Crowd {
             }
             return None;
         }
-        let place = Arc::new(Place { peer: peer.ip(), leave: CancellationToken::new(), busy: AtomicBool::new(false) });
+        let place = Arc::new(Place { peer: peer.ip(), leave: CancellationToken::new(), progress: Progress::new() });
         self.next += 1;
         self.places.insert(self.next, Arc::clone(&place));
         self.show();
         Some((self.next, place))
     }
 
-    /// Ends the oldest connection without a whole request, of the address that has most of them.
+    /// Ends the oldest connection without a whole request, or whose answer takes too long, of the address that has most of them.
     fn make_room(&mut self) -> bool {
-        let idle = || self.places.iter().filter(|(_, place)| !place.busy.load(Ordering::Acquire));
+        let idle = || self.places.iter().filter(|(_, place)| !place.progress.is_undisturbed());
         let mut by_peer: BTreeMap<IpAddr, usize> = BTreeMap::new();
         idle().for_each(|(_, place)| *by_peer.entry(place.peer).or_default() += 1);
         let Some(crowded) = by_peer.into_iter().max_by_key(|(_, count)| *count).map(|(peer, _)| peer) else { return false };
@@ -172,8 +173,8 @@ struct Place {
     peer: IpAddr,
     /// Cancelled when it has to make room.
     leave: CancellationToken,
-    /// Whether it carries a whole request that is not answered yet.
-    busy: AtomicBool,
+    /// How far its answer is.
+    progress: Arc<Progress>,
 }
 
 impl Place {
@@ -182,19 +183,16 @@ impl Place {
         let _ = stream.set_nodelay(true);
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(STALL_MAX));
+        let stream = Flushes::new(stream, Arc::clone(&self.progress));
         let router = TowerToHyperService::new(router);
         let service = service_fn(|request: hyper::Request<Incoming>| {
-            self.busy.store(true, Ordering::Release);
+            self.progress.begin();
             let answer = router.call(request.map(Body::new));
-            async {
-                let answer = answer.await;
-                self.busy.store(false, Ordering::Release);
-                answer
-            }
+            async { answer.await.map(|answer| answer.map(|body| self.progress.watch(body))) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
-        let connection = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let over_at = Instant::now() + LIFE_MAX;
         // A visitor who breaks off, or takes too long, is no news.
@@ -205,7 +203,7 @@ impl Place {
             () = stop.cancelled() => {}
         }
         connection.as_mut().graceful_shutdown();
-        let is_answering = self.busy.load(Ordering::Acquire);
+        let is_answering = self.progress.is_answering();
         let _ = timeout(if is_answering { LAST_ANSWER_MAX } else { LAST_HEAD_MAX }, connection).await;
     }
 }

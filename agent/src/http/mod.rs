@@ -1,6 +1,7 @@
 //! The outside surface: API, health, metrics. Handlers read the board or ask a narrow handle; none of them touches a database.
 
 mod access;
+mod answer;
 mod api;
 mod connections;
 mod error;
