@@ -1,12 +1,12 @@
 //! The state store on its own: what it keeps, what it bounds, whom it refuses.
 
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use pharos::store::{Entry, Event, NoteKey, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
 use pharos_model::outbox::{NewRow, Settlement, Tells};
 use serde_json::json;
 
-use crate::fixture::program::output;
+use crate::fixture::program::{Running, command, output};
 use crate::fixture::saved::begins;
 
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 2, bytes: 20 };
@@ -239,12 +239,15 @@ async fn a_directory_that_others_may_write_becomes_ours_alone_and_one_of_somebod
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("data");
     std::fs::create_dir(&directory).unwrap();
-    for mode in [0o777, 0o775, 0o2770, 0o1777] {
+    for mode in [0o777, 0o775, 0o2770] {
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(mode)).unwrap();
         drop(Store::open(&directory).unwrap());
         let left = std::fs::metadata(&directory).unwrap().permissions().mode() & 0o7777;
         assert_eq!(left, mode & !0o022, "{mode:o}");
     }
+    // Where all users have files nobody's files are the agent's to guard, even if it made some there before.
+    stays_as_it_is(&directory, 0o1777);
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
     let refused = |path: &std::path::Path| {
         let err = Store::open(&directory).expect_err("it is somebody else's");
         let StoreError::Owner(err) = &err else { panic!("{err:?}") };
@@ -275,4 +278,61 @@ async fn a_directory_that_others_may_write_becomes_ours_alone_and_one_of_somebod
     std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
     let (code, _, stderr) = output(&["run", "--config", config.to_str().unwrap()]).await;
     assert!(code == Some(78) && stderr.contains("data belongs to user 65534, not to user 0"), "{code:?}: {stderr}");
+}
+
+/// A folder of this mode is refused and not changed.
+#[track_caller]
+fn stays_as_it_is(directory: &std::path::Path, mode: u32) {
+    std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode)).unwrap();
+    let err = Store::open(directory).expect_err("others write there");
+    let StoreError::Owner(err) = &err else { panic!("{err:?}") };
+    let expected = format!("{} can be written by other users; run `chmod go-w", directory.display());
+    assert!(err.to_string().starts_with(&expected), "{err}");
+    assert_eq!(std::fs::metadata(directory).unwrap().permissions().mode() & 0o7777, mode, "it is not the agent's to change");
+}
+
+#[test]
+fn a_folder_that_others_use_is_refused_and_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("shared");
+    std::fs::create_dir(&directory).unwrap();
+    stays_as_it_is(&directory, 0o1777);
+    std::fs::write(directory.join("somebody's"), "").unwrap();
+    for mode in [0o777, 0o2775, 0o1777] {
+        stays_as_it_is(&directory, mode);
+    }
+    assert!(!directory.join("pharos.db").exists());
+}
+
+/// As Kubernetes gives a volume to a container that does not run as root (`fsGroup`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_of_root_and_our_group_is_used_and_one_of_another_group_or_of_everybody_is_not() {
+    const NOBODY: u32 = 65_534;
+    const GROUP: u32 = 4_711;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let config = folder.path().join("pharos.toml");
+    std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let start = || {
+        let mut command = command(&["run", "--config", config.to_str().unwrap()]);
+        command.uid(NOBODY).gid(GROUP);
+        Running::logging(command)
+    };
+    for (group, mode) in [(GROUP, 0o2777), (GROUP + 1, 0o2770), (GROUP + 1, 0o2775)] {
+        chown(&data, Some(0), Some(group)).unwrap();
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(mode)).unwrap();
+        let (code, log) = start().end().await;
+        assert_eq!(code, Some(78), "{mode:o} {log:#?}");
+    }
+    chown(&data, Some(0), Some(GROUP)).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o2775)).unwrap();
+    let mut agent = start();
+    agent.line("can be written by group 4711").await;
+    agent.port().await;
+    agent.signal(rustix::process::Signal::TERM);
+    assert_eq!(agent.end().await.0, Some(0));
+    let found = std::fs::metadata(data.join("pharos.db")).unwrap();
+    assert_eq!((found.uid(), found.permissions().mode() & 0o777), (NOBODY, 0o600), "what is in it is the agent's alone");
 }

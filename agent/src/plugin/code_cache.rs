@@ -81,7 +81,7 @@ impl CodeCache {
     pub fn open(folder: &Path) -> Result<Self, CacheError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|source| CacheError::Folder { path: folder.to_owned(), source })?;
-        check_folder(folder)?;
+        check_folder(folder, KEY_FILE)?;
         let path = folder.join(KEY_FILE);
         let key = match read_key(&path)? {
             Some(key) => key,

@@ -192,7 +192,7 @@ impl Store {
 fn own_directory(directory: &Path) -> Result<(), StoreError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     created.map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;
-    owner::check_folder(directory)?;
+    owner::check_folder(directory, DATABASE_FILE)?;
     let database = directory.join(DATABASE_FILE);
     let files =
         [database.clone(), file::with_suffix(&database, "-wal"), file::with_suffix(&database, "-shm"), directory.join(lock::LOCK_FILE)];

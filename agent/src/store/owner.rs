@@ -7,11 +7,13 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
+use rustix::process::{getegid, geteuid, getgroups};
 use tracing::warn;
 
 /// What a group and others need to write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// The mark of a folder in which all users have files.
+const STICKY: u32 = 0o1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OwnerError {
@@ -31,13 +33,42 @@ pub enum OwnerError {
     Unknown { path: PathBuf, source: io::Error },
 }
 
-/// Makes sure that nobody else decides what is in a folder. One of our own that others may write becomes ours alone.
-pub fn check_folder(path: &Path) -> Result<(), OwnerError> {
-    let found = fs::metadata(path).map_err(|source| OwnerError::Unknown { path: path.to_owned(), source })?;
+/// Makes sure that nobody else decides what is in a folder. A folder of the agent that others may write becomes the agent's alone: one
+/// that is empty, or holds a file that only the agent makes there. Any other folder is shared, such as `/tmp`, and stays as it is.
+pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
+    let unknown = |source| OwnerError::Unknown { path: path.to_owned(), source };
+    let found = fs::metadata(path).map_err(unknown)?;
     if !found.is_dir() {
         return Err(OwnerError::Kind { path: path.to_owned(), expected: "a folder" });
     }
+    if is_volume_of_group(&found) {
+        check_owner(path, &found)?;
+        let group = found.gid();
+        warn!(
+            path = %path.display(),
+            "{} can be written by group {group}: programs of that group can remove or exchange the agent's files, which they cannot read",
+            path.display()
+        );
+        return Ok(());
+    }
+    let is_shared = || -> io::Result<bool> {
+        let is_sticky = found.mode() & STICKY != 0;
+        Ok(is_sticky || (fs::symlink_metadata(path.join(own_file)).is_err() && fs::read_dir(path)?.next().is_some()))
+    };
+    if found.mode() & WRITABLE_BY_OTHERS != 0 && is_shared().map_err(unknown)? {
+        check_owner(path, &found)?;
+        return Err(OwnerError::Writable { path: path.to_owned() });
+    }
     check(path, &found)
+}
+
+/// Whether a folder is a volume that a container got for its group, as Kubernetes gives them (`fsGroup`): of root, writable by a group of
+/// this process and by no other user. The agent cannot change its mode, and no folder in it would be safer.
+fn is_volume_of_group(found: &Metadata) -> bool {
+    const WRITABLE_BY_GROUP: u32 = 0o020;
+    let is_ours =
+        || getegid().as_raw() == found.gid() || getgroups().is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == found.gid()));
+    found.uid() == 0 && !geteuid().is_root() && found.mode() & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_GROUP && is_ours()
 }
 
 /// The same for a file in such a folder, if it is there. A link counts as what it is: whoever made it decides where it leads.
