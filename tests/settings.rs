@@ -4,8 +4,10 @@ use expect_test::{Expect, expect};
 use pharos::demo::receiver::Receiver;
 use serde_json::Value;
 
+use crate::fixture::guests::guest;
 use crate::fixture::program::output;
-use crate::fixture::{PATIENCE, TestAgent, plugin_folder, receiver_config, runtime_tasks};
+use crate::fixture::zoo::{Zoo, named};
+use crate::fixture::{PATIENCE, TestAgent, item, plugin_folder, receiver_config, runtime_tasks};
 
 /// What `pharos check` says, without the folder; and what `pharos run` says of the same file.
 async fn check(config: &str, expected: Expect) -> String {
@@ -175,6 +177,36 @@ async fn a_wrong_setting_of_a_plugin_file_costs_nothing_but_itself_and_is_report
     let both = |list: &Value| ["threshold", "agent-essentials"].iter().all(|id| fires("plugin-settings-ignored", id, list));
     agent.wait_json("/api/database/alerts", |list| fires("right", "", list) && both(list)).await;
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_with_another_reason_for_the_same_setting_serves_and_one_that_takes_less_does_not() {
+    // Each lists the keys that it knows, so no two give the same reason.
+    let build = |version: &str, known: &str| {
+        let schema =
+            format!(r#"{{"type":"object","x-pharos-wrong-settings":"ignored","additionalProperties":false,"properties":{{{known}}}}}"#);
+        guest(&format!("id=judge;version={version};schema={schema}"))
+    };
+    let config = "[plugin.judge.settings]\nunknown = 1\nb = 2\n";
+    let zoo = Zoo::start(config, vec![named("judge", "version=0.0.0")], Vec::new()).await;
+    zoo.wait_version("judge", "0.0.0").await;
+    zoo.put("judge", &build("1.0.0", r#""b":{}"#));
+    // It takes `b`; the one in the folder before took everything.
+    let refused = zoo.agent.wait_plugin("judge", |plugin| plugin["last_error"]["stage"] == "settings").await;
+    assert!(refused["last_error"]["message"].as_str().unwrap().contains("leaves out settings that the version before takes"), "{refused}");
+    std::fs::remove_file(zoo.file("judge")).unwrap();
+    zoo.agent.wait_json("/api/plugins", |list| item(list, "id", "judge").is_none()).await;
+    zoo.put("judge", &build("1.0.0", r#""b":{}"#));
+    let first = zoo.wait_version("judge", "1.0.0").await;
+    let reason = |plugin: &Value| plugin["ignored_settings"][0].as_str().unwrap().to_owned();
+    zoo.put("judge", &build("2.0.0", r#""b":{},"c":{}"#));
+    let second = zoo.wait_version("judge", "2.0.0").await;
+    assert!(reason(&first) != reason(&second) && reason(&second).starts_with("plugin.judge.settings.unknown: "), "{second}");
+    zoo.put("judge", &build("3.0.0", r#""c":{}"#));
+    let kept = zoo.agent.wait_plugin("judge", |plugin| plugin["last_error"]["stage"] == "settings").await;
+    assert_eq!(kept["version"], "2.0.0", "it takes `b`");
+    assert!(kept["last_error"]["message"].as_str().unwrap().contains("plugin.judge.settings.b: "), "{kept}");
+    zoo.agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,7 +68,7 @@ impl Workbench {
         self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]);
         let generation = self.loader.load(id, bytes, digest(bytes), &[]).await?;
         if !generation.ignored.is_empty() {
-            return Err(SettingsError::Invalid(generation.ignored.clone()).into());
+            return Err(SettingsError::Invalid(generation.ignored.into_iter().map(|ignored| ignored.text).collect()).into());
         }
         Ok(LoadedPlugin::new(generation, self.ticker.clone()))
     }

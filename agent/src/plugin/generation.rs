@@ -22,6 +22,7 @@ use super::convert;
 use super::host::{Data, HostState};
 use super::instance::{Exports, Instance, Usage};
 use super::lock;
+use super::trial::Ignored;
 use super::validate::World;
 
 /// Idle instances that are kept. A call takes one of them before it makes another, so a plugin never has more than it has turns.
@@ -110,8 +111,8 @@ pub struct Generation {
     pub rules: Vec<RuleSpec>,
     /// What of it can never work, in words.
     pub warnings: Vec<String>,
-    /// Settings that it leaves out, and receivers whose settings it refuses, in words.
-    pub ignored: Vec<String>,
+    /// Settings that it leaves out, and receivers whose settings it refuses, with their places in the config.
+    pub ignored: Vec<Ignored>,
     /// Settings of receivers, as JSON, that it cannot deliver with, and why.
     pub unusable: Vec<(String, String)>,
     pub budgets: Budgets,

@@ -10,7 +10,6 @@ use pharos_model::metric::KINDS;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::text;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -26,7 +25,7 @@ use super::mail::MailPolicy;
 use super::schema::Schema;
 use super::settings::{self, SettingsError};
 use super::state::StateAccess;
-use super::trial::Refused;
+use super::trial::{Ignored, Refused};
 use super::validate::{self, ValidateError, World};
 use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
@@ -119,7 +118,7 @@ pub async fn aside<T: Send + 'static>(tasks: &TaskTracker, work: impl FnOnce() -
 
 /// Names a content: hex SHA-256.
 pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    text::sha256(bytes)
 }
 
 impl Loader {
@@ -167,7 +166,7 @@ impl Loader {
         let section = format!("plugin.{id}.settings");
         let taken = self.try_settings(generation, own).await.map_err(|refused| refused.into_error(&section))?;
         generation.rules = taken.rules;
-        generation.ignored = taken.ignored.iter().map(|wrong| wrong.within(&section)).collect();
+        generation.ignored = taken.ignored.iter().map(|wrong| Ignored::of(wrong, &section)).collect();
         generation.warnings = warnings(&generation.rules);
         for change in canaries(generation, latest) {
             let (_, judged) = generation.evaluate(change).await;
@@ -189,16 +188,16 @@ impl Loader {
             let section = format!("receiver \"{}\" settings", receiver.name);
             let merged = settings::overlay(own.clone(), settings::to_json(&receiver.settings));
             match self.try_settings(generation, &merged).await {
-                Ok(taken) => generation.ignored.extend(taken.ignored.iter().map(|wrong| wrong.within(&section))),
+                Ok(taken) => generation.ignored.extend(taken.ignored.iter().map(|wrong| Ignored::of(wrong, &section))),
                 Err(Refused::Init(err)) if err.is_offence() => return Err(LoadError::Init(err)),
-                Err(err) => refused.push((merged, err.into_error(&section))),
+                Err(err) => refused.push((merged, section.clone(), err.into_error(&section))),
             }
         }
         if refused.len() == receivers.len() && !refused.is_empty() {
-            return Err(refused.remove(0).1);
+            return Err(refused.remove(0).2);
         }
-        for (settings, err) in refused {
-            generation.ignored.push(err.text());
+        for (settings, place, err) in refused {
+            generation.ignored.push(Ignored { place, text: err.text() });
             generation.unusable.push((settings.to_string(), err.text()));
         }
         // Without a receiver there is nothing to check, but the schema is kept.

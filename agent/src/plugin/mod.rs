@@ -73,6 +73,7 @@ use self::generation::{Generation, warn_repairs};
 use self::health::Verdict;
 use self::instance::Usage;
 use self::slot::{LastError, Loaded, Slot};
+use self::trial::Ignored;
 use self::turns::{Turn, Turns};
 use self::validate::World;
 use crate::clock::{Clock, rfc3339};
@@ -294,7 +295,7 @@ impl PluginHost {
             warn!(plugin, "`{plugin}`: {warning}");
         }
         for ignored in &generation.ignored {
-            warn!(plugin, "`{plugin}` leaves a wrong setting out: {ignored}");
+            warn!(plugin, "`{plugin}` leaves a wrong setting out: {}", ignored.text);
         }
         let generation = Arc::new(generation);
         let digest = generation.digest.clone();
@@ -302,7 +303,7 @@ impl PluginHost {
         let number = {
             let mut slots = lock(&self.shared.slots);
             let slot = slots.entry(plugin.to_owned()).or_default();
-            let ignored = generation.ignored.join("; ");
+            let ignored = texts(&generation.ignored).join("; ");
             let number = slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation);
             if !ignored.is_empty() {
                 slot.last_error = Some(self.last_error(SETTINGS_IGNORED, ignored, None));
@@ -313,12 +314,14 @@ impl PluginHost {
         self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text }).await;
     }
 
-    /// Settings that the generation in service takes and this one does not: a change for the worse.
+    /// Settings that the generation in service takes and this one does not: a change for the worse. Another reason for the same setting
+    /// is none.
     fn loses_settings(&self, plugin: &str, next: &Generation) -> Option<String> {
         let slots = lock(&self.shared.slots);
         let active = &slots.get(plugin)?.active.as_ref()?.generation;
-        let lost: Vec<&str> = next.ignored.iter().filter(|ignored| !active.ignored.contains(ignored)).map(String::as_str).collect();
-        (!lost.is_empty()).then(|| lost.join("; "))
+        let is_lost = |ignored: &&Ignored| !active.ignored.iter().any(|before| ignored.is_part_of(before));
+        let lost: Vec<Ignored> = next.ignored.iter().filter(is_lost).cloned().collect();
+        (!lost.is_empty()).then(|| texts(&lost).join("; "))
     }
 
     /// Notes a file that could not be loaded; what served before goes on.
@@ -387,6 +390,10 @@ impl PluginHost {
     fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
         lock(&self.shared.slots)
     }
+}
+
+fn texts(ignored: &[Ignored]) -> Vec<String> {
+    ignored.iter().map(|ignored| ignored.text.clone()).collect()
 }
 
 /// Whether a generation judges subjects of this kind.

@@ -140,7 +140,7 @@ fn status(id: &str, slot: &Slot, config: Option<&PluginConfig>) -> PluginStatus 
         memory_bytes_max: slot.totals.memory_max_bytes,
         wants: generation.map(|generation| generation.description.wants.iter().map(|(want, _)| want.clone()).collect()).unwrap_or_default(),
         warnings: generation.map(|generation| generation.warnings.clone()).unwrap_or_default(),
-        ignored_settings: generation.map(|generation| generation.ignored.clone()).unwrap_or_default(),
+        ignored_settings: generation.map(|generation| super::texts(&generation.ignored)).unwrap_or_default(),
         granted: egress.into_iter().flatten().chain(secrets.into_iter().flatten()).chain(mail.into_iter().flatten()).collect(),
     }
 }

@@ -33,6 +33,27 @@ impl Wrong {
     }
 }
 
+/// A setting that a generation in service leaves out, or a receiver whose settings it refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ignored {
+    /// Where it stands in the config: `plugin.threshold.settings.rules[0].above`.
+    pub place: String,
+    /// The place and the reason, in words that may differ from version to version.
+    pub text: String,
+}
+
+impl Ignored {
+    /// A wrong setting below a section of the config.
+    pub fn of(wrong: &Wrong, section: &str) -> Self {
+        Self { place: format!("{section}{}", wrong.path), text: wrong.within(section) }
+    }
+
+    /// Whether this setting is the other one, or a part of it.
+    pub fn is_part_of(&self, other: &Self) -> bool {
+        self.place.strip_prefix(other.place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+}
+
 /// What came of settings that a plugin took.
 pub(super) struct Taken {
     pub rules: Vec<RuleSpec>,
