@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::fixture::disk::hanging;
 use crate::fixture::guests::guest;
 use crate::fixture::item;
+use crate::fixture::program::{Running, command};
 use crate::fixture::zoo::{Zoo, named, state};
 
 /// Id, how it is made, and what is said of it.
@@ -112,4 +114,21 @@ async fn thousands_of_files_cost_neither_the_plugins_nor_the_watch_over_the_agen
     let own = zoo.agent.plugin("agent-essentials").await;
     assert_eq!((&own["state"], &own["traps"]), (&"serving".into(), &0.into()), "{own:#}");
     zoo.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_folder_that_never_answers_keeps_no_agent_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    let (_library, environment) = hanging(&plugins);
+    let config = folder.path().join("pharos.toml");
+    let text = format!("[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[plugins]\ndir = \"{}\"\n", plugins.display());
+    std::fs::write(&config, text).unwrap();
+    let mut program = command(&["run", "--config", config.to_str().unwrap()]);
+    program.envs(environment);
+    let mut agent = Running::logging(program);
+    let log = agent.lines_to("listening").await;
+    assert!(log.iter().any(|line| line.contains("was not read within") && line.contains("are started without it")), "{log:#?}");
+    agent.line("`webhook` ").await;
 }

@@ -147,8 +147,8 @@ impl Agent {
         lifecycle.supervise("store", looked_after);
 
         // 4. The sources of the flow: files and servers.
-        let reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);
-        reloader.announce();
+        let mut reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);
+        reloader.announce().await;
         board.set("plugin reload", PartHealth::Starting, None);
         lifecycle.supervise("plugin reload", reloader.run(Arc::clone(&board), lifecycle.soft().clone()));
         lifecycle.supervise("plugins", plugins.clone().follow(Arc::clone(&board), lifecycle.soft().clone()));

@@ -153,6 +153,16 @@ fn is_host(grant: &str) -> bool {
     network || (!name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || "-._:[]".contains(char)))
 }
 
+/// Whether a path leads to a file. A file system that does not answer leaves that open: the folder is read with patience later.
+fn is_file(path: &Path) -> bool {
+    const ANSWER_MAX: Duration = Duration::from_secs(3);
+    let (answer, answered) = std::sync::mpsc::sync_channel(1);
+    let path = path.to_owned();
+    // The thread of a look that hangs ends with it, or with the process.
+    let looking = std::thread::Builder::new().name("plugin folder".to_owned()).spawn(move || answer.send(path.is_file()));
+    looking.is_ok() && answered.recv_timeout(ANSWER_MAX).unwrap_or(false)
+}
+
 impl PluginsConfig {
     pub fn resolve_paths(&mut self, base: &Path) {
         self.dir = base.join(&self.dir);
@@ -171,7 +181,7 @@ impl PluginsConfig {
                 format!("is {size}, in which nothing can be compiled; give it at least {COMPILE_MEMORY_MIN}"),
             );
         }
-        if self.dir.is_file() {
+        if is_file(&self.dir) {
             report("plugins.dir".to_owned(), format!("{} is a file, not a folder", self.dir.display()));
         }
     }

@@ -56,7 +56,12 @@ pub struct Reloader {
     missing: BTreeMap<String, Instant>,
     misnamed: BTreeSet<PathBuf>,
     watch: Option<(RecommendedWatcher, FolderId)>,
+    /// An attempt to watch the folder that has not answered yet.
+    attaching: Option<JoinHandle<Attached>>,
 }
+
+/// What came of an attempt to watch the folder: a new watch, an error, or nothing to do.
+type Attached = Result<Option<(RecommendedWatcher, FolderId)>, notify::Error>;
 
 /// Which folder a watch is on. The number of a deleted folder is given to the next one at once, so its birth counts as well.
 type FolderId = (u64, Option<SystemTime>);
@@ -74,6 +79,7 @@ impl Reloader {
             missing: BTreeMap::new(),
             misnamed: BTreeSet::new(),
             watch: None,
+            attaching: None,
         }
     }
 
@@ -81,7 +87,7 @@ impl Reloader {
     pub async fn run(mut self, board: Arc<Board>, stop: CancellationToken) {
         // One token is enough: whatever happened, the whole folder is looked at.
         let (changed, mut changes) = mpsc::channel(1);
-        let mut unwatched = self.watch(&changed);
+        let mut unwatched = tokio::select! { () = stop.cancelled() => return, unwatched = self.watch(&changed) => unwatched };
         tokio::select! { () = stop.cancelled() => return, () = self.load_shipped() => {} }
         loop {
             let left_out = tokio::select! { () = stop.cancelled() => return, left_out = self.scan() => left_out };
@@ -96,14 +102,20 @@ impl Reloader {
                 Some(()) = changes.recv() => debounce(&mut changes, self.config.debounce).await,
             }
             // What does not answer is not asked for a watch either.
-            unwatched = if self.looking.is_none() { self.watch(&changed) } else { None };
+            unwatched = match self.looking {
+                Some(_) => None,
+                None => tokio::select! { () = stop.cancelled() => return, unwatched = self.watch(&changed) => unwatched },
+            };
         }
     }
 
-    /// Shows every plugin that will be loaded, before the first one is.
-    pub fn announce(&self) {
-        let mut entries = folder::entries(&self.config.dir);
-        entries.retain(|entry| is_id(&entry.id));
+    /// Shows every plugin that will be loaded, before the first one is. Of a folder that does not answer the shipped ones.
+    pub async fn announce(&mut self) {
+        let listed = self.listed().await;
+        let entries = listed.unwrap_or_else(|why| {
+            warn!("{why}; the plugins inside this binary are started without it");
+            Vec::new()
+        });
         let files = self.chosen(entries).0.into_iter().map(|entry| entry.id);
         let ids: BTreeSet<String> = self.shipped.iter().map(|(id, _)| id.clone()).chain(files).collect();
         self.warn_unknown(&ids);
@@ -129,32 +141,27 @@ impl Reloader {
     }
 
     /// Watches the folder, again after it was replaced. Says why one that is there cannot be watched.
-    fn watch(&mut self, changed: &mpsc::Sender<()>) -> Option<String> {
-        let dir = &self.config.dir;
-        if let Err(err) = std::fs::create_dir_all(dir) {
-            debug!(dir = %dir.display(), error = %err, "the plugin folder cannot be created");
-        }
-        let Ok(folder) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return None };
-        if self.watch.as_ref().is_some_and(|(_, watched)| *watched == folder) {
-            return None;
-        }
-        let changed = changed.clone();
-        let watcher = notify::recommended_watcher(move |_| {
-            // A full channel already says that something changed.
-            let _ = changed.try_send(());
+    async fn watch(&mut self, changed: &mpsc::Sender<()>) -> Option<String> {
+        let (dir, rescan) = (self.config.dir.clone(), self.config.rescan);
+        let attaching = self.attaching.get_or_insert_with(|| {
+            let (dir, changed, watched) = (dir.clone(), changed.clone(), self.watch.as_ref().map(|(_, watched)| *watched));
+            self.loader.tasks.spawn_blocking(move || attach(&dir, watched, changed))
         });
-        let watching = watcher.and_then(|mut watcher| watcher.watch(dir, RecursiveMode::NonRecursive).map(|()| watcher));
-        match watching {
-            Ok(watcher) => {
-                self.watch = Some((watcher, folder));
-                None
+        let why = match timeout(DISK_MAX, attaching).await {
+            Ok(attached) => {
+                self.attaching = None;
+                match attached.unwrap_or_else(|err| Err(notify::Error::generic(&err.to_string()))) {
+                    Ok(attached) => {
+                        self.watch = attached.or(self.watch.take());
+                        return None;
+                    }
+                    Err(err) => err.to_string(),
+                }
             }
-            Err(err) => {
-                let rescan = self.config.rescan;
-                warn!(dir = %dir.display(), error = %err, "the plugin folder is not watched, looking every {rescan:?}");
-                Some(format!("{} is not watched, looking every {rescan:?}: {err}", dir.display()))
-            }
-        }
+            Err(_) => format!("it did not answer within {DISK_MAX:?}"),
+        };
+        warn!(dir = %dir.display(), error = why, "the plugin folder is not watched, looking every {rescan:?}");
+        Some(format!("{} is not watched, looking every {rescan:?}: {why}", dir.display()))
     }
 
     /// Notifiers come first: whoever finds something at once should find somebody to tell.
@@ -262,7 +269,7 @@ impl Reloader {
         match self.loader.load(id, &bytes, digest, &latest).await {
             Ok(generation) => match self.host.loses_settings(id, &generation) {
                 Some(lost) => {
-                    let why = format!("the version before took all settings, this one leaves some out: {lost}");
+                    let why = format!("this version leaves out settings that the version before takes: {lost}");
                     self.host.refuse(id, "settings", why, None).await;
                 }
                 None => self.host.publish(id, generation, origin).await,
@@ -324,6 +331,24 @@ impl Reloader {
 /// Ids appear in metrics, paths and TOML keys.
 pub(super) fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+/// Makes the folder if it is not there and watches it, unless it is the one that is watched already. It takes as long as a disk or a
+/// network takes.
+fn attach(dir: &Path, watched: Option<FolderId>, changed: mpsc::Sender<()>) -> Attached {
+    if let Err(err) = std::fs::create_dir_all(dir) {
+        debug!(dir = %dir.display(), error = %err, "the plugin folder cannot be created");
+    }
+    let Ok(found) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return Ok(None) };
+    if watched == Some(found) {
+        return Ok(None);
+    }
+    let mut watcher = notify::recommended_watcher(move |_| {
+        // A full channel already says that something changed.
+        let _ = changed.try_send(());
+    })?;
+    watcher.watch(dir, RecursiveMode::NonRecursive)?;
+    Ok(Some((watcher, found)))
 }
 
 /// Waits until nothing has changed for `quiet`.
