@@ -1,5 +1,7 @@
 //! Sizes are what the server says, or none; and which relations have series.
 
+use serde_json::Value;
+
 use super::{latest, rows, session, wait_row};
 use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks};
 
@@ -24,6 +26,32 @@ async fn an_index_that_no_vacuum_ever_counted_is_as_large_as_it_is() {
         let size: i64 = truth.ask(&format!("SELECT pg_relation_size('{index}')")).await.unwrap();
         assert_eq!(row["size_bytes"], size, "{row:#}");
     }
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indexes_of_a_table_have_no_size_while_one_of_them_has_none() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let truth = session(&server, "postgres").await;
+    truth
+        .run(
+            "CREATE TABLE locked (id bigint PRIMARY KEY, small int) WITH (autovacuum_enabled = off);
+             CREATE INDEX locked_small ON locked (small);
+             INSERT INTO locked SELECT g, g FROM generate_series(1, 200000) g",
+        )
+        .await
+        .unwrap();
+    let holder = session(&server, "postgres").await;
+    holder.run("BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    let of_table = [("relation", "locked")];
+    let row = wait_row(&agent, &server, "tables", &of_table, |_| true).await;
+    assert_eq!((&row["size_bytes"], &row["indexes_size_bytes"]), (&Value::Null, &Value::Null), "nobody counted them: {row:#}");
+    holder.run("ROLLBACK").await.unwrap();
+    let row = wait_row(&agent, &server, "tables", &of_table, |row| !row["indexes_size_bytes"].is_null()).await;
+    let size: i64 = truth.ask("SELECT pg_indexes_size('locked')").await.unwrap();
+    assert_eq!(row["indexes_size_bytes"], size, "{row:#}");
     agent.stop().await;
 }
 

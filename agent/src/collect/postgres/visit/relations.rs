@@ -209,12 +209,17 @@ fn worth_asking(candidates: impl Iterator<Item = Candidate>) -> Vec<u32> {
 
 /// A table's scans by index are those of its indexes; an index is named with its table.
 fn add_indexes_to_tables(tables: &mut [TableRow], indexes: &mut Vec<IndexRow>) {
+    // What is past the limit may be an index of any table.
+    if indexes.len() as i64 >= INDEXES_MAX {
+        tables.iter_mut().for_each(|table| table.knows_indexes = false);
+    }
     let places: HashMap<u32, usize> = tables.iter().enumerate().map(|(place, table)| (table.oid, place)).collect();
     for index in indexes.iter_mut() {
         let Some(table) = places.get(&index.table_oid).map(|place| &mut tables[*place]) else { continue };
         table.indexes_bytes = table.indexes_bytes.saturating_add(index.size_bytes);
         table.index_scans = table.index_scans.saturating_add(index.scans);
         index.is_counted = table.is_counted();
+        table.knows_indexes &= index.known_size().is_some();
         (index.schema, index.relation) = (Arc::clone(&table.schema), Arc::clone(&table.relation));
     }
     // Its table came into being after the tables were read; the next visit sees both.

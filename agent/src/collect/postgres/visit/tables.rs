@@ -152,7 +152,7 @@ fn seen(surroundings: &Surroundings, table: &TableRow, catalog_series: bool) -> 
         ],
         gauges: [
             table.known_size().map(|size| size as f64),
-            Some(table.indexes_bytes as f64),
+            table.known_indexes_size().map(|size| size as f64),
             Some(table.live_rows as f64),
             Some(table.dead_rows as f64),
             table.xid_age.map(|age| age as f64),

@@ -27,7 +27,10 @@ pub struct TableRow {
     pub heap_bytes: i64,
     pub size_bytes: i64,
     pub size_is_exact: bool,
+    /// As far as they are known: for choosing what is large.
     pub indexes_bytes: i64,
+    /// Whether the size of every index was asked for or counted.
+    pub knows_indexes: bool,
     /// As of the last vacuum or analyze; negative before the first.
     pub planned_rows: f64,
     pub live_rows: i64,
@@ -67,6 +70,7 @@ impl TableRow {
             size_bytes: heap_bytes.saturating_add(toast_bytes),
             size_is_exact: false,
             indexes_bytes: 0,
+            knows_indexes: true,
             planned_rows,
             live_rows: row.field("live_rows")?,
             dead_rows,
@@ -107,6 +111,11 @@ impl TableRow {
     /// None where it was neither asked for nor counted.
     pub fn known_size(&self) -> Option<i64> {
         (self.size_is_exact || self.is_counted()).then_some(self.size_bytes)
+    }
+
+    /// None where the size of an index is not known: the sum of the others would be none of the table.
+    pub fn known_indexes_size(&self) -> Option<i64> {
+        self.knows_indexes.then_some(self.indexes_bytes)
     }
 
     /// What dead rows take, if they are as wide as the others.

@@ -60,7 +60,7 @@ pub(super) fn tables(looks: &[Look], cure: &str) -> Table {
             Column::text("schema", listed.iter().map(|row| Some(&*row.table.schema))),
             Column::text("relation", listed.iter().map(|row| Some(&*row.table.relation))),
             Column::integer("size_bytes", listed.iter().map(|row| row.table.known_size())),
-            Column::integer("indexes_size_bytes", integers(|table| table.indexes_bytes)),
+            Column::integer("indexes_size_bytes", listed.iter().map(|row| row.table.known_indexes_size())),
             Column::boolean("size_is_exact", listed.iter().map(|row| Some(row.table.size_is_exact))),
             Column::integer("live_rows", integers(|table| table.live_rows)),
             Column::integer("dead_rows", integers(|table| table.dead_rows)),
