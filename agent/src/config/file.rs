@@ -1,17 +1,20 @@
 //! Files that a config names, read whole: few bytes, in bounded time, and never from something that can block for ever.
 //!
 //! A password file is read at each connection by a thread of the runtime. A pipe, a device or a network file system that hangs there would
-//! take the agent with it, so only regular files are read, aside, and a read that hangs is given up and counted.
+//! take the agent with it, so only regular files are read, aside, and a read that hangs is given up and counted. Of each path one read is
+//! under way at a time: a file that hangs takes one place, however many servers name it, and leaves the others to the other files.
 
+use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
-use std::sync::mpsc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::time::Duration;
 
 use rustix::fs::OFlags;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// A password or another secret.
 pub const SECRET_BYTES_MAX: usize = 64 << 10;
@@ -21,13 +24,45 @@ pub const CERTIFICATES_BYTES_MAX: usize = 8 << 20;
 const READ_MAX: Duration = Duration::from_secs(2);
 /// How long a pipe may take. Its other end may be a program that asks a vault.
 const PIPE_MAX: Duration = Duration::from_secs(30);
-/// Reads at the same time. Those that hang keep their place, so that they cannot take every thread.
-const READS_MAX: usize = 8;
+/// Reads at the same time. Those that hang keep their place, so that they cannot take every thread; there are that many only where so many
+/// different files hang, since each has one at most.
+const READS_MAX: usize = 64;
 
 /// Opening a pipe waits for its other end, and opening a terminal may make it ours.
 const WITHOUT_WAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 static READS: Semaphore = Semaphore::const_new(READS_MAX);
+
+/// Those who read or wait to, by path.
+static QUEUES: Mutex<BTreeMap<PathBuf, Weak<Queue>>> = Mutex::new(BTreeMap::new());
+
+/// The readers of one path.
+struct Queue {
+    turn: Arc<Semaphore>,
+    /// Since when the read under way goes on.
+    reading_since: Mutex<Option<Instant>>,
+}
+
+impl Queue {
+    fn of(path: &Path) -> Arc<Self> {
+        let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queues.get(path).and_then(Weak::upgrade) {
+            return queue;
+        }
+        queues.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::new(Self { turn: Arc::new(Semaphore::new(1)), reading_since: Mutex::default() });
+        queues.insert(path.to_owned(), Arc::downgrade(&queue));
+        queue
+    }
+
+    fn hangs(&self) -> bool {
+        self.reading_since().is_some_and(|since| since.elapsed() >= READ_MAX)
+    }
+
+    fn reading_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.reading_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -39,7 +74,9 @@ pub enum FileError {
     TooLong(usize),
     #[error("it could not be read within {0:?}")]
     DeadlineExceeded(Duration),
-    #[error("{READS_MAX} earlier reads of files still hang")]
+    #[error("an earlier read of it still hangs")]
+    Hangs,
+    #[error("reads of {READS_MAX} other files hang")]
     Busy,
     #[error("it is not UTF-8")]
     NotUtf8,
@@ -56,12 +93,25 @@ pub fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
 
 /// The same for the runtime's threads: read aside, and given up when it hangs.
 pub async fn read_aside(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
+    let named = path.to_owned();
+    aside(path, move || read(&named, bytes_max)).await
+}
+
+/// Does what reads this path on a thread of its own, once no other read of the path is under way.
+async fn aside(path: &Path, read: impl FnOnce() -> Result<Vec<u8>, FileError> + Send + 'static) -> Result<Vec<u8>, FileError> {
+    let queue = Queue::of(path);
+    if queue.hangs() {
+        return Err(FileError::Hangs);
+    }
+    let turn = tokio::time::timeout(READ_MAX, Arc::clone(&queue.turn).acquire_owned()).await;
+    let Ok(Ok(turn)) = turn else { return Err(FileError::Hangs) };
     let place = tokio::time::timeout(READ_MAX, READS.acquire()).await;
     let Ok(Ok(place)) = place else { return Err(FileError::Busy) };
-    let path = path.to_owned();
+    *queue.reading_since() = Some(Instant::now());
     let reading = tokio::task::spawn_blocking(move || {
-        let read = read(&path, bytes_max);
-        drop(place);
+        let read = read();
+        *queue.reading_since() = None;
+        drop((place, turn));
         read
     });
     match tokio::time::timeout(READ_MAX, reading).await {
@@ -101,4 +151,38 @@ fn bounded(file: File, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > bytes_max { Err(FileError::TooLong(bytes_max)) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_file_that_hangs_takes_one_place_and_costs_itself_alone() {
+        let hanging = Path::new("/mounted/elsewhere/password");
+        let (release, held) = mpsc::channel::<()>();
+        let first = aside(hanging, move || {
+            let _ = held.recv();
+            Ok(Vec::new())
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let healthy = folder.path().join("password");
+        std::fs::write(&healthy, "abc").expect("it is written");
+        let others = futures_util::future::join_all((0..READS_MAX + 1).map(|_| aside(hanging, || panic!("a second read of it began"))));
+        let (first, others) = tokio::join!(first, others);
+        assert!(matches!(first, Err(FileError::DeadlineExceeded(_))), "{first:?}");
+        assert!(others.iter().all(|other| matches!(other, Err(FileError::Hangs))), "{others:?}");
+        assert!(READS.available_permits() > READS_MAX / 2, "the file that hangs has one place");
+        assert_eq!(read_aside(&healthy, 3).await.expect("other files are read"), b"abc");
+        let again = tokio::time::timeout(READ_MAX, aside(hanging, || panic!("a second read of it began"))).await;
+        assert!(matches!(again, Ok(Err(FileError::Hangs))), "it is refused at once, without a wait of its own: {again:?}");
+        release.send(()).expect("the first read waits");
+        loop {
+            match aside(hanging, || Ok(b"back".to_vec())).await {
+                Ok(bytes) => break assert_eq!(bytes, b"back"),
+                Err(err) => assert!(matches!(err, FileError::Hangs), "{err}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
 }
