@@ -5,6 +5,8 @@ use std::path::Path;
 
 use pharos::config::file::{FileError, read_aside, read_once};
 
+use crate::fixture::program::output;
+
 #[tokio::test]
 async fn only_regular_files_are_read_and_only_so_much_of_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -45,4 +47,38 @@ fn a_pipe_on_the_command_line_is_read_to_its_end() {
     assert_eq!(read_once(&pipe, 100).unwrap(), b"[agent]\n");
     writer.join().unwrap();
     assert!(matches!(read_once(Path::new("/dev/zero"), 100), Err(FileError::TooLong(100))));
+}
+
+#[tokio::test]
+async fn check_looks_into_certificates_and_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let made = std::process::Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ed25519", "-nodes", "-subj", "/CN=a", "-keyout", "key.pem", "-out", "ca.pem"])
+        .current_dir(folder.path())
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{made:?}");
+    std::fs::write(at("empty.pem"), "").unwrap();
+    std::fs::write(at("broken.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let config = at("pharos.toml");
+    for (ca, key, expected) in [
+        ("ca.pem", "key.pem", None),
+        ("key.pem", "key.pem", Some("key.pem holds no certificate in PEM; certificates belong there, not their key")),
+        ("empty.pem", "key.pem", Some("empty.pem holds no certificate in PEM")),
+        ("broken.pem", "key.pem", Some("broken.pem holds a certificate that cannot be read, the one at place 1")),
+        ("ca.pem", "ca.pem", Some("ca.pem holds no private key in PEM that is not encrypted")),
+    ] {
+        let [ca, key] = [ca, key].map(at);
+        let text = format!(
+            "[[database]]\nname = \"app\"\nprimary = \"postgresql://a@b/c\"\ntls = {{ ca = {ca:?} }}\n\
+             [[redis]]\nname = \"r\"\nnodes = [\"rediss://b\"]\ntls = {{ cert = {ca:?}, key = {key:?} }}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let (code, stdout, stderr) = output(&["check", "--config", config.to_str().unwrap()]).await;
+        match expected {
+            None => assert_eq!(code, Some(0), "{stdout}{stderr}"),
+            Some(expected) => assert!(code == Some(78) && (stdout.clone() + &stderr).contains(expected), "{code:?}: {stdout}{stderr}"),
+        }
+    }
 }

@@ -6,8 +6,12 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::der::Decode;
+
 use super::database::redis::RedisTls;
-use super::file::{self, CERTIFICATES_BYTES_MAX, FileError};
+use super::file::{self, CERTIFICATES_BYTES_MAX, FileError, SECRET_BYTES_MAX};
 use super::secret::{SecretError, SecretSource};
 use super::{Config, Mistake};
 
@@ -30,7 +34,8 @@ impl FilesCheck {
         for (index, redis) in config.redis.iter().enumerate() {
             check.password(&format!("redis[{index}]"), redis.password());
             for (key, file) in redis.tls.iter().flat_map(RedisTls::files) {
-                check.certificates(&format!("redis[{index}].tls.{key}"), file.map(PathBuf::as_path));
+                let (path, file) = (format!("redis[{index}].tls.{key}"), file.map(PathBuf::as_path));
+                if key == "key" { check.key(&path, file) } else { check.certificates(&path, file) }
             }
         }
         for (name, relay) in &config.relay {
@@ -66,8 +71,22 @@ impl FilesCheck {
 
     fn certificates(&mut self, path: &str, file: Option<&Path>) {
         let Some(file) = file else { return };
-        match file::read(file, CERTIFICATES_BYTES_MAX) {
-            Ok(_) => {}
+        let problem = match file::read(file, CERTIFICATES_BYTES_MAX) {
+            Ok(pem) => problem_of_certificates(&pem),
+            Err(err) => return self.unreadable(path, file, &err),
+        };
+        self.mistakes.extend(problem.map(|problem| Mistake::at(path, format!("{} {problem}", file.display()))));
+    }
+
+    fn key(&mut self, path: &str, file: Option<&Path>) {
+        let Some(file) = file else { return };
+        match file::read(file, SECRET_BYTES_MAX) {
+            Ok(pem) if PrivateKeyDer::from_pem_slice(&pem).is_ok() => {}
+            // The library's own words could only repeat what stands in the file.
+            Ok(_) => {
+                let message = format!("{} holds no private key in PEM that is not encrypted", file.display());
+                self.mistakes.push(Mistake::at(path, message));
+            }
             Err(err) => self.unreadable(path, file, &err),
         }
     }
@@ -79,5 +98,19 @@ impl FilesCheck {
             true => self.notes.push(Mistake::at(path, format!("{message}; check as the agent's own user"))),
             false => self.mistakes.push(Mistake::at(path, message)),
         }
+    }
+}
+
+/// Why no session would begin with these certificates: the agent reads them in the same way.
+fn problem_of_certificates(pem: &[u8]) -> Option<String> {
+    let certificates = match CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>() {
+        Ok(certificates) => certificates,
+        Err(err) => return Some(format!("is no file of certificates in PEM: {err}")),
+    };
+    let unreadable = certificates.iter().position(|certificate| x509_cert::Certificate::from_der(certificate).is_err());
+    match unreadable {
+        _ if certificates.is_empty() => Some("holds no certificate in PEM; certificates belong there, not their key".to_owned()),
+        Some(place) => Some(format!("holds a certificate that cannot be read, the one at place {}", place + 1)),
+        None => None,
     }
 }
