@@ -251,9 +251,13 @@ async fn descriptors_that_we_are_short_of_are_not_the_servers_trouble() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let folder = tempfile::tempdir().unwrap();
+    // It is read before the socket is opened, so the lack of descriptors shows there first.
+    let password = folder.path().join("password");
+    std::fs::write(&password, "of no use").unwrap();
     let config = format!(
-        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[collect.interval]\naccept = \"300ms\"\nserver = \"300ms\"\nagent = \"300ms\"\n{}",
-        postgres_config("app", &server)
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[collect.interval]\naccept = \"300ms\"\nserver = \"300ms\"\nagent = \"300ms\"\n{}password_file = \"{}\"\n",
+        postgres_config("app", &server),
+        password.display()
     );
     std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
     let path = folder.path().join("pharos.toml").display().to_string();

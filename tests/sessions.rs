@@ -2,6 +2,7 @@
 
 mod certificates;
 mod presets;
+mod ways;
 
 use std::path::Path;
 use std::process::Command;

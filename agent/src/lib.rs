@@ -15,6 +15,7 @@ pub mod clock;
 pub mod collect;
 pub mod config;
 pub mod demo;
+pub mod dial;
 pub mod http;
 pub mod lifecycle;
 pub mod notify;

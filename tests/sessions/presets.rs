@@ -159,6 +159,22 @@ async fn what_is_preset_is_shown_as_the_servers_and_not_what_the_session_made_of
     assert!(changes.is_some_and(|changes| changes <= 1.0), "{changes:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_change_are_seen_while_presets_hide_some_of_them() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} SET idle_session_timeout = '1ms'")).await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    agent.wait_metrics(|metrics| metrics.contains("setting=\"work_mem\"") && !metrics.contains("setting=\"statement_timeout\"")).await;
+    let changes = series("pharos_postgres_setting_changes_total", server.port(), &[]);
+    let before = agent.wait_series(&changes, |_| true).await;
+    setup.run("ALTER SYSTEM SET work_mem = '5MB'").await.unwrap();
+    setup.run("ALTER SYSTEM SET lock_timeout = '5s'").await.unwrap();
+    setup.run("SELECT pg_reload_conf()").await.unwrap();
+    agent.wait_series(&changes, |changes| changes == before + 1.0).await;
+}
+
 async fn roles(server: &PostgresServer) {
     let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
     for statement in [

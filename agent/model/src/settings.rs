@@ -1,7 +1,7 @@
 //! A server's settings: what changed between two readings, what may be shown of them, and their values as numbers.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
@@ -37,6 +37,9 @@ pub struct SettingChange {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SettingHistory {
     known: Option<BTreeMap<String, Known>>,
+    /// Settings that were never read, because the session hid them: their first value is no change.
+    #[serde(default)]
+    hidden: BTreeSet<String>,
     changes: VecDeque<SettingChange>,
     #[serde(skip)]
     changes_total: u64,
@@ -51,16 +54,26 @@ struct Known {
 }
 
 impl SettingHistory {
-    /// Compares a reading of all settings with the one before; returns how many of the latest changes are new.
-    pub fn observe(&mut self, read: impl IntoIterator<Item = SettingRead>, now_ms: u64) -> usize {
-        let read: BTreeMap<String, Known> = read.into_iter().map(Known::new).collect();
+    /// Compares a reading with the one before; returns how many of the latest changes are new. Of what the reading `hides` nothing is known
+    /// but what was read earlier.
+    pub fn observe(&mut self, read: impl IntoIterator<Item = SettingRead>, hides: &[&str], now_ms: u64) -> usize {
+        let mut read: BTreeMap<String, Known> =
+            read.into_iter().filter(|read| !hides.contains(&read.name.as_str())).map(Known::new).collect();
+        for name in hides {
+            match self.known.as_ref().and_then(|known| known.get(*name)) {
+                Some(before) => drop(read.insert((*name).to_owned(), before.clone())),
+                None => drop(self.hidden.insert((*name).to_owned())),
+            }
+        }
+        let first: BTreeSet<String> = self.hidden.iter().filter(|name| read.contains_key(*name)).cloned().collect();
+        self.hidden.retain(|name| !first.contains(name));
         let Some(known) = self.known.replace(read) else { return 0 };
         let read = self.known.iter().flatten();
         let mut new: Vec<SettingChange> = read
             .filter_map(|(name, after)| match known.get(name) {
                 Some(before) => before.differs(after).then(|| change(name, Some(before), Some(after), now_ms)),
                 // A library that was loaded meanwhile brings settings that nobody changed.
-                None => (!after.is_default).then(|| change(name, None, Some(after), now_ms)),
+                None => (!after.is_default && !first.contains(name)).then(|| change(name, None, Some(after), now_ms)),
             })
             .collect();
         let is_gone = |name: &str| self.known.as_ref().is_some_and(|read| !read.contains_key(name));
@@ -203,29 +216,45 @@ mod tests {
     #[test]
     fn the_first_reading_changes_nothing_and_the_next_ones_tell_what_did() {
         let mut history = SettingHistory::default();
-        assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), 1), 0);
-        assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), 2), 0);
-        assert_eq!(history.observe(read(&[("work_mem", "8192"), ("jit", "off")]), 3), 2);
+        assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), &[], 1), 0);
+        assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), &[], 2), 0);
+        assert_eq!(history.observe(read(&[("work_mem", "8192"), ("jit", "off")]), &[], 3), 2);
         assert_eq!(told(&history), ["jit: default -> off", "work_mem: 4096 -> 8192"]);
         assert_eq!((history.changes_total(), history.changes().next().unwrap().seen_at_ms), (2, 3));
     }
 
     #[test]
+    fn what_a_reading_hides_keeps_its_value_and_the_others_are_compared_all_the_same() {
+        let hides = ["lock_timeout", "statement_timeout"];
+        let mut history = SettingHistory::default();
+        history.observe(read(&[("lock_timeout", "5000"), ("work_mem", "4096")]), &[], 1);
+        assert_eq!(history.observe(read(&[("lock_timeout", "200"), ("work_mem", "8192")]), &hides, 2), 1);
+        assert_eq!(history.observe(read(&[("work_mem", "8192")]), &hides, 3), 0);
+        let stored = serde_json::to_value(&history).unwrap();
+        let mut history: SettingHistory = serde_json::from_value(stored).unwrap();
+        // One was read before, of the other this is the first that is known.
+        let shown = [("lock_timeout", "6000"), ("statement_timeout", "7000"), ("work_mem", "8192")];
+        assert_eq!(history.observe(read(&shown), &[], 4), 1);
+        assert_eq!(told(&history), ["work_mem: 4096 -> 8192", "lock_timeout: 5000 -> 6000"]);
+        assert_eq!(history.observe(read(&[("lock_timeout", "6000"), ("work_mem", "8192")]), &[], 5), 1);
+    }
+
+    #[test]
     fn a_library_that_is_loaded_changes_nothing_and_what_is_configured_for_one_does() {
         let mut history = SettingHistory::default();
-        history.observe(read(&[]), 1);
-        assert_eq!(history.observe(read(&[("pg_stat_statements.max", "default")]), 2), 0);
-        assert_eq!(history.observe(read(&[]), 3), 0);
-        assert_eq!(history.observe(read(&[("auto_explain.log_min_duration", "100")]), 4), 1);
-        assert_eq!(history.observe(read(&[]), 5), 1);
+        history.observe(read(&[]), &[], 1);
+        assert_eq!(history.observe(read(&[("pg_stat_statements.max", "default")]), &[], 2), 0);
+        assert_eq!(history.observe(read(&[]), &[], 3), 0);
+        assert_eq!(history.observe(read(&[("auto_explain.log_min_duration", "100")]), &[], 4), 1);
+        assert_eq!(history.observe(read(&[]), &[], 5), 1);
         assert_eq!(told(&history), ["auto_explain.log_min_duration: nothing -> 100", "auto_explain.log_min_duration: 100 -> nothing"]);
     }
 
     #[test]
     fn a_secret_that_changes_is_told_and_not_shown() {
         let mut history = SettingHistory::default();
-        history.observe(read(&[("primary_conninfo", "host=a password=one")]), 1);
-        history.observe(read(&[("primary_conninfo", "host=a password=two")]), 2);
+        history.observe(read(&[("primary_conninfo", "host=a password=one")]), &[], 1);
+        history.observe(read(&[("primary_conninfo", "host=a password=two")]), &[], 2);
         assert_eq!(told(&history), ["primary_conninfo: (hidden) -> (hidden)"]);
         assert!(!format!("{history:?}").contains("password"));
     }
@@ -233,22 +262,22 @@ mod tests {
     #[test]
     fn what_was_stored_goes_on_and_holds_nothing_of_a_secret() {
         let mut history = SettingHistory::default();
-        history.observe(read(&[("work_mem", "4096"), ("primary_conninfo", "password=one")]), 1);
-        history.observe(read(&[("work_mem", "8192"), ("primary_conninfo", "password=one")]), 2);
+        history.observe(read(&[("work_mem", "4096"), ("primary_conninfo", "password=one")]), &[], 1);
+        history.observe(read(&[("work_mem", "8192"), ("primary_conninfo", "password=one")]), &[], 2);
         let stored = serde_json::to_value(&history).unwrap();
         assert_eq!(stored["known"]["primary_conninfo"], serde_json::json!({ "shown": "(hidden)", "is_default": false }));
         let mut history: SettingHistory = serde_json::from_value(stored).unwrap();
-        let news = history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=two")]), 3);
+        let news = history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=two")]), &[], 3);
         assert_eq!((news, history.changes_total(), history.latest(1).count()), (1, 1, 1));
         assert_eq!(told(&history), ["work_mem: 4096 -> 8192", "work_mem: 8192 -> 1024"]);
-        assert_eq!(history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=three")]), 4), 1);
+        assert_eq!(history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=three")]), &[], 4), 1);
     }
 
     #[test]
     fn a_hundred_changes_are_kept_and_all_are_counted() {
         let mut history = SettingHistory::default();
         for round in 0..=150 {
-            history.observe(read(&[("work_mem", &round.to_string())]), round);
+            history.observe(read(&[("work_mem", &round.to_string())]), &[], round);
         }
         assert_eq!((history.changes().count(), history.changes_total()), (100, 150));
         assert_eq!(told(&history)[99], "work_mem: 149 -> 150");

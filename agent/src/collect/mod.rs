@@ -24,6 +24,7 @@ use pharos_model::snapshot::{Family, Table};
 pub use notebook::Notebook;
 pub use schedule::{ConnectFailure, ServerTask, Source};
 
+use crate::dial::Trouble;
 use crate::postgres::{ConnectError, QueryError};
 use crate::redis::RedisError;
 use crate::telemetry::logs::chain;
@@ -99,9 +100,12 @@ impl CollectError {
         }
     }
 
-    /// Whether our own operating system was in the way.
-    pub fn is_own_limit(&self) -> bool {
-        matches!(self, Self::Connect { source, .. } if source.is_own_limit())
+    /// Whose trouble a session was that did not begin; none where there was one.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Connect { source, .. } => Some(source.trouble()),
+            _ => None,
+        }
     }
 
     /// The whole chain, for people.

@@ -324,7 +324,7 @@ impl<S: Source> ServerTask<S> {
         self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default()
     }
 
-    /// Every part fails with the server; only `up` says something, and that is 0. Where our own system is in the way nobody knows that either.
+    /// Every part fails with the server; only `up` says something, and that is 0. Where the server was never asked, `up` is not known either.
     fn unreachable(&mut self, failure: &ConnectFailure) {
         let server = &self.subject.id;
         if self.last_failure.as_ref() != Some(failure) {
@@ -335,8 +335,8 @@ impl<S: Source> ServerTask<S> {
             self.parts.unreachable(name, failure.reason, &failure.text);
         }
         self.last_failure = Some(failure.clone());
-        if failure.is_ours {
-            self.parts.count_own_limit();
+        self.parts.count_trouble(failure.trouble);
+        if failure.trouble.is_own() {
             return self.parts.unknown("up", &failure.text);
         }
         let tables = self.source.tables_without_session(failure);

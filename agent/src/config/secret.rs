@@ -53,6 +53,16 @@ pub enum SecretError {
     Env(String),
 }
 
+impl SecretError {
+    /// What is wrong with the file, where the secret is in one.
+    pub fn of_file(&self) -> Option<&FileError> {
+        match self {
+            Self::File { source, .. } => Some(source),
+            Self::Env(_) => None,
+        }
+    }
+}
+
 impl SecretSource {
     /// The source that a `*_file` and a `*_env` key name together; both at once is checked by the section.
     pub fn from_keys(file: Option<&PathBuf>, env: Option<&String>) -> Option<Self> {

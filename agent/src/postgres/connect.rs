@@ -1,6 +1,7 @@
 //! Opening a session, within a deadline, with a reason when it fails.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::contact::Contact;
 use super::odd_names::OddNames;
@@ -23,13 +24,14 @@ use super::wire::{self, Bounded, BoundedTls, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
 use crate::config::database::{PostgresAddress, TlsConfig, TlsMode};
 use crate::config::secret::{SecretError, SecretSource};
+use crate::dial::{DialError, Obstacle, Trouble, limit_of_file};
 use crate::tls::{self, CertificateProblem, TlsError};
 
 /// Sessions that the agent may have with one server, those included that hang and were given up.
 const SESSIONS_MAX: usize = 2;
 /// How long a session that just ended may take to leave.
 const PLACE_MAX: Duration = Duration::from_millis(200);
-/// How long an attempt that the server does not answer keeps its place: behind it a backend may wait for a lock on the catalogue, which
+/// How long an attempt that the server does not answer keeps its place once its socket is open: behind it a backend may wait for a lock on the catalogue, which
 /// nothing can end from here. Past this the connection is given up, whatever it was.
 const ATTEMPT_MAX: Duration = Duration::from_mins(15);
 /// How long no other attempt is made to a datname where one hangs; then one more, if there is a place: it may have been the connection's
@@ -65,9 +67,12 @@ pub struct Places {
 /// By datname: the latest attempt that nobody waits for any more, while it lasts, and since when nobody does.
 type Hanging = HashMap<String, (Weak<Attempt>, Instant)>;
 
-/// Lives as long as somebody tries to open a session.
-#[derive(Debug)]
-struct Attempt;
+/// Lives as long as an attempt to open a session goes on.
+#[derive(Debug, Default)]
+struct Attempt {
+    /// Whether it got as far as the server: before that nothing of it can hang there.
+    has_socket: AtomicBool,
+}
 
 impl Default for Places {
     fn default() -> Self {
@@ -106,8 +111,8 @@ pub enum ConnectError {
     NoPlace,
     #[error("{}", refusal.meaning)]
     Refused { refusal: Refusal, source: tokio_postgres::Error },
-    #[error("{}", unreached(source).meaning)]
-    Unreached { source: std::io::Error },
+    #[error("{}", unreached(*obstacle).meaning)]
+    Unreached { obstacle: Obstacle, source: std::io::Error },
     #[error("{source}; {}", excess(*source).meaning)]
     Excess { source: Excess },
     /// Settings of a session would reach other people's through it, and their numbers would be anybody's.
@@ -124,7 +129,12 @@ pub enum ConnectError {
     #[error("{0}")]
     Certificate(CertificateProblem),
     #[error("beginning the session: {}", refusal.meaning)]
-    Limits { refusal: Refusal, source: tokio_postgres::Error },
+    Limits {
+        refusal: Refusal,
+        /// Whether the session had the agent's own time limits by then.
+        are_own: bool,
+        source: tokio_postgres::Error,
+    },
     #[error("PostgreSQL {0} is too old; Pharos supports 14 and newer")]
     TooOld(String),
 }
@@ -139,14 +149,18 @@ impl ConnectError {
             Self::TooOld(_) => RefusalReason::Unsupported,
             Self::Pooler { .. } => RefusalReason::Pooler,
             Self::Refused { refusal, .. } | Self::Limits { refusal, .. } => refusal.reason,
-            Self::Unreached { source } => unreached(source).reason,
+            Self::Unreached { obstacle, .. } => unreached(*obstacle).reason,
             Self::Excess { source } => excess(*source).reason,
         }
     }
 
-    /// Whether our own operating system was in the way, so that nothing is known of the server.
-    pub fn is_own_limit(&self) -> bool {
-        self.reason() == RefusalReason::OwnLimit
+    /// Whose trouble it is. What is read before the server is asked says nothing of the server.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::OfMachine,
+            Self::Password { .. } | Self::Tls { .. } => Trouble::OfFiles,
+            _ => Trouble::OfServer,
+        }
     }
 
     /// Whether the server waits for its sessions to leave.
@@ -154,9 +168,23 @@ impl ConnectError {
         self.reason() == RefusalReason::Stopping
     }
 
+    fn of_password(source: SecretError) -> Self {
+        match source.of_file().and_then(limit_of_file) {
+            Some(obstacle) => Self::Unreached { obstacle, source: std::io::Error::other(source) },
+            None => Self::Password { source },
+        }
+    }
+
+    fn of_tls(source: TlsError) -> Self {
+        match source.of_file().and_then(limit_of_file) {
+            Some(obstacle) => Self::Unreached { obstacle, source: std::io::Error::other(source) },
+            None => Self::Tls { source },
+        }
+    }
+
     /// What kept the first statements of a session from being answered.
     pub(super) fn of_setup(source: tokio_postgres::Error) -> Self {
-        Self::of_pooler(source).unwrap_or_else(|source| Self::Limits { refusal: refusal_of(&source), source })
+        Self::of_pooler(source).unwrap_or_else(|source| Self::Limits { refusal: refusal_of(&source), are_own: false, source })
     }
 
     fn of_pooler(source: tokio_postgres::Error) -> Result<Self, tokio_postgres::Error> {
@@ -166,14 +194,28 @@ impl ConnectError {
         }
     }
 
+    /// The same for a session that has the agent's own time limits already.
+    pub(super) fn within_own_limits(self) -> Self {
+        match self {
+            Self::Limits { refusal, source, .. } => Self::Limits { refusal, are_own: true, source },
+            other => other,
+        }
+    }
+
     /// Whether time limits that are preset for the session may be why it ended before it could set its own.
     fn may_be_preset(&self) -> bool {
-        use RefusalReason::{Closed, LockTimeout, StatementTimeout};
-        let (Self::Refused { refusal, source } | Self::Limits { refusal, source }) = self else { return false };
-        // A session that ends between two statements ends without an answer.
-        let is_unanswered = matches!(self, Self::Limits { .. }) && source.code().is_none();
-        is_unanswered || matches!(refusal.reason, Closed | LockTimeout | StatementTimeout)
+        match self {
+            Self::Refused { source, .. } => source.code().is_some_and(|code| is_time_limit(code.code())),
+            // A session that ends between two statements ends without an answer.
+            Self::Limits { are_own: false, source, .. } => source.code().is_none_or(|code| is_time_limit(code.code())),
+            _ => false,
+        }
     }
+}
+
+/// What ends a statement or a session because of a preset: limits of statements, locks, idle sessions, idle and whole transactions.
+fn is_time_limit(code: &str) -> bool {
+    matches!(code, "57014" | "55P03" | "57P05" | "25P03" | "25P04")
 }
 
 impl Connector {
@@ -193,14 +235,16 @@ impl Connector {
         }
         let place = self.places.take().await?;
         let (opened, session) = oneshot::channel();
-        let attempt = Arc::new(Attempt);
+        let attempt = Arc::new(Attempt::default());
         let hanging = Arc::downgrade(&attempt);
         self.tasks.spawn(self.clone().attempt(place, attempt, opened));
         match tokio::time::timeout(deadline, session).await {
             Ok(Ok(session)) => session,
             Ok(Err(_)) => Err(ConnectError::DeadlineExceeded(deadline)),
             Err(_) => {
-                self.places.leave_hanging(datname, hanging);
+                if hanging.upgrade().is_some_and(|attempt| attempt.has_socket.load(Ordering::Relaxed)) {
+                    self.places.leave_hanging(datname, hanging);
+                }
                 Err(ConnectError::DeadlineExceeded(deadline))
             }
         }
@@ -209,7 +253,7 @@ impl Connector {
     /// Opens a session for whoever waits for it; where nobody does any more it is closed.
     async fn attempt(self, place: OwnedSemaphorePermit, attempt: Arc<Attempt>, mut opened: oneshot::Sender<Result<Session, ConnectError>>) {
         tokio::select! {
-            session = self.open(place) => drop(opened.send(session)),
+            session = self.open(place, &attempt) => drop(opened.send(session)),
             () = async {
                 opened.closed().await;
                 self.stop.cancelled().await;
@@ -222,26 +266,32 @@ impl Connector {
 
     /// A session that presets of its datname or role end at once is opened once more, with time limits of its own from its start. The
     /// others set them later, since the server then still shows what is preset.
-    async fn open(&self, place: OwnedSemaphorePermit) -> Result<Session, ConnectError> {
+    async fn open(&self, place: OwnedSemaphorePermit, attempt: &Attempt) -> Result<Session, ConnectError> {
         let (datname, contact) = (&self.address.datname, &self.places.contact);
         let is_guarded = contact.is_guarded(datname);
-        match self.open_once(place, is_guarded).await {
+        match self.open_once(place, attempt, is_guarded).await {
             Err(err) if !is_guarded && err.may_be_preset() => {
                 debug!(server = self.address.id(), datname, reason = err.reason().as_str(), "a session is opened once more, guarded");
-                let session = self.open_once(self.places.take().await?, true).await?;
+                let session = self.open_once(self.places.take().await?, attempt, true).await?;
                 contact.guard(datname);
+                info!(
+                    server = self.address.id(),
+                    datname,
+                    "presets end sessions at once; those of the agent bring their own limits along, so {} are not known for an hour",
+                    setup::GUARDS.join(", ")
+                );
                 Ok(session)
             }
             outcome => outcome,
         }
     }
 
-    async fn open_once(&self, place: OwnedSemaphorePermit, is_guarded: bool) -> Result<Session, ConnectError> {
+    async fn open_once(&self, place: OwnedSemaphorePermit, attempt: &Attempt, is_guarded: bool) -> Result<Session, ConnectError> {
         let mode = self.tls.mode_towards(&self.address);
         let encryption = match mode {
             TlsMode::Disable => Encryption::Plain,
             TlsMode::Require | TlsMode::VerifyCa | TlsMode::VerifyFull => {
-                let client = tls::client(mode, self.tls.ca.as_deref(), None).await.map_err(|source| ConnectError::Tls { source })?;
+                let client = tls::client(mode, self.tls.ca.as_deref(), None).await.map_err(ConnectError::of_tls)?;
                 Encryption::Rustls(Box::new(MakeRustlsConnect::new(client)))
             }
         };
@@ -250,7 +300,7 @@ impl Connector {
         let guard = is_guarded.then(|| setup::guard(&self.collect, self.places.contact.major()));
         let options = setup::options(&sign, guard.as_deref());
         let begun = async {
-            let opened = self.client(encryption, options, place, verdict.clone()).await?;
+            let opened = self.client(encryption, options, place, attempt, verdict.clone()).await?;
             let session = Session::start(opened, &self.collect, self.tasks.clone(), &sign, is_guarded).await?;
             Ok(session.with_odd_names(self.odd_names.clone()))
         };
@@ -264,11 +314,14 @@ impl Connector {
         encryption: Encryption,
         options: String,
         place: OwnedSemaphorePermit,
+        attempt: &Attempt,
         verdict: Verdict,
     ) -> Result<Opened, ConnectError> {
         let config = self.config(&encryption, options).await?;
         let contact = self.places.contact.clone();
-        let socket = wire::dial(&self.address).await.map_err(|source| self.unreached(source))?;
+        // What hangs on the way to the server has no backend behind it, so it is not worth a place.
+        let socket = wire::dial(&self.address, self.collect.connect_timeout).await.map_err(|source| self.unreached(source))?;
+        attempt.has_socket.store(true, Ordering::Relaxed);
         let (client, open, version) = match &encryption {
             Encryption::Plain => {
                 let socket = Bounded::new(socket, wire::may_send_password(&self.address), verdict.clone());
@@ -277,7 +330,7 @@ impl Connector {
                 (client, self.drive(connection, place), version)
             }
             Encryption::Rustls(rustls) => {
-                let tls = wire::tls(&mut rustls.clone(), &self.address).map_err(|source| self.unreached(source))?;
+                let tls = wire::tls(&mut rustls.clone(), &self.address);
                 let tls = BoundedTls { tls, verdict: verdict.clone() };
                 let (client, connection) = config.connect_raw(socket, tls).await.map_err(|source| self.refused(source))?;
                 let version = connection.parameter("server_version").unwrap_or_default().to_owned();
@@ -289,10 +342,20 @@ impl Connector {
         Ok(Opened { client, open, way, contact, version })
     }
 
-    /// No connection to the server was made, so no session of it is known any more.
-    fn unreached(&self, source: std::io::Error) -> ConnectError {
-        self.places.contact.gone();
-        ConnectError::Unreached { source }
+    /// Where nothing listens any more, no session of the server is known any more.
+    fn unreached(&self, error: DialError) -> ConnectError {
+        match error {
+            DialError::DeadlineExceeded(within) => {
+                self.places.contact.gone();
+                ConnectError::DeadlineExceeded(within)
+            }
+            DialError::Refused { obstacle, source } => {
+                if !obstacle.is_own() {
+                    self.places.contact.gone();
+                }
+                ConnectError::Unreached { obstacle, source }
+            }
+        }
     }
 
     /// What kept a session from being opened.
@@ -345,7 +408,7 @@ impl Connector {
             Encryption::Rustls(_) => SslMode::Require,
         });
         if let Some(password) = &self.password {
-            config.password(password.read().await.map_err(|source| ConnectError::Password { source })?.expose());
+            config.password(password.read().await.map_err(ConnectError::of_password)?.expose());
         }
         Ok(config)
     }

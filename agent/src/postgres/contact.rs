@@ -4,7 +4,7 @@
 //! decide nothing. But a server that starts, or recovers from a crash, has no sessions: where one of ours stands, or was just dismissed, the
 //! server is stopping. A session that stays then would keep a smart shutdown waiting for ever.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,10 @@ use tokio_postgres::error::{DbError, SqlState};
 
 /// Datnames that are remembered; past this they are forgotten, and cost one refused session each.
 const GUARDED_MAX: usize = 1_000;
+
+/// How long sessions of a datname bring their time limits along, before one without them is tried again: presets go, and what looked like
+/// one may have been something else.
+pub(super) const GUARDED_FOR: Duration = Duration::from_hours(1);
 
 /// How long after the end of a session a refusal says that the server stops: past it, the server may well be starting again.
 const DISMISSAL_MAX: Duration = Duration::from_secs(3);
@@ -29,8 +33,10 @@ struct Known {
     dismissed: Option<Instant>,
     /// Where in the server's source its refusals came from when it was known to be stopping. One that starts again refuses from elsewhere.
     stopping: Option<Place>,
-    /// Datnames where presets end a session before it has settings of its own.
-    guarded: BTreeSet<String>,
+    /// Datnames where presets end a session before it has settings of its own, and since when that is known.
+    guarded: BTreeMap<String, Instant>,
+    /// Of the server that answered last.
+    epoch: Option<u64>,
     major: u32,
 }
 
@@ -117,7 +123,7 @@ impl Contact {
 
     /// Whether a session of this datname must bring its time limits with it.
     pub fn is_guarded(&self, datname: &str) -> bool {
-        self.known().guarded.contains(datname)
+        self.known().guarded.get(datname).is_some_and(|since| since.elapsed() < GUARDED_FOR)
     }
 
     pub fn guard(&self, datname: &str) {
@@ -125,10 +131,38 @@ impl Contact {
         if known.guarded.len() >= GUARDED_MAX {
             known.guarded.clear();
         }
-        known.guarded.insert(datname.to_owned());
+        known.guarded.insert(datname.to_owned(), Instant::now());
+    }
+
+    /// Which server answers. Presets of another one are not known yet.
+    pub fn learn_epoch(&self, epoch: u64) {
+        let mut known = self.known();
+        if known.epoch.replace(epoch).is_some_and(|before| before != epoch) {
+            known.guarded.clear();
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_datname_is_guarded_for_a_while_and_not_under_another_server() {
+        let contact = Contact::default();
+        contact.learn_epoch(1);
+        contact.guard("app");
+        contact.learn_epoch(1);
+        assert!(contact.is_guarded("app") && !contact.is_guarded("other"));
+        contact.learn_epoch(2);
+        assert!(!contact.is_guarded("app"));
+        contact.guard("app");
+        let long_ago = Instant::now().checked_sub(GUARDED_FOR).expect("the clock goes back that far");
+        contact.known().guarded.insert("app".to_owned(), long_ago);
+        assert!(!contact.is_guarded("app"));
     }
 }

@@ -7,8 +7,9 @@
 use std::io;
 
 use pharos_model::intake::Excess;
-use rustix::io::Errno;
 use tokio_postgres::error::DbError;
+
+use crate::dial::Obstacle;
 
 /// Why there is no session: a closed set, for metric labels and for the tables `refusal` and `visits`, which rules read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub enum RefusalReason {
     Unreachable,
     /// A connection pooler answers in the server's place.
     Pooler,
-    /// The agent could not read its own password.
+    /// The agent could not read its own password, so nothing is known of the server.
     Password,
     /// No encrypted session, or a certificate that is not trusted.
     Tls,
@@ -240,23 +241,10 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     }
 }
 
-/// Reads the error of a socket that was to be opened. What our own operating system has no room for is not the server's trouble.
-pub(super) fn unreached(error: &io::Error) -> Refusal {
-    let own = |meaning| Refusal { reason: RefusalReason::OwnLimit, meaning };
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::MFILE | Errno::NFILE) => {
-            own("the agent may open no more files, so nothing is known of the server; raise its limit (LimitNOFILE= of systemd, ulimit -n)")
-        }
-        Some(Errno::NOMEM | Errno::NOBUFS) => own("this machine has no memory left for a connection, so nothing is known of the server"),
-        Some(Errno::ADDRNOTAVAIL) => own(
-            "this machine has no local port left, or no address from which the server could be reached, so nothing is known of the server",
-        ),
-        Some(Errno::ACCESS | Errno::PERM) => own(
-            "this machine does not let the agent connect (a firewall, SELinux, or the permissions of the socket's folder), so nothing is known \
-             of the server",
-        ),
-        _ => RefusalReason::Unreachable.into(),
-    }
+/// Reads why no socket was opened.
+pub(super) fn unreached(obstacle: Obstacle) -> Refusal {
+    let reason = if obstacle.is_own() { RefusalReason::OwnLimit } else { RefusalReason::Unreachable };
+    Refusal { reason, meaning: obstacle.meaning().unwrap_or(reason.meaning()) }
 }
 
 /// A server that sent what it may not.

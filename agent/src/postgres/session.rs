@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connect::ConnectError;
-use super::contact::Contact;
+use super::contact::{Contact, GUARDED_FOR};
 use super::odd_names::OddNames;
 use super::refusal::excess;
 use super::row::Row;
@@ -57,7 +57,8 @@ pub struct Session {
     client: Client,
     contact: Contact,
     /// Its time limits came with it, so the server does not show what is preset.
-    is_guarded: bool,
+    /// Until when a session lasts that brought its time limits along; none for any other.
+    guarded_until: Option<Instant>,
     /// Tells the connection that nobody waits for it any more.
     _open: DropGuard,
     cancel: CancelToken,
@@ -170,20 +171,24 @@ impl Session {
             return Err(ConnectError::TooOld(version));
         }
         client.batch_execute(&setup::settings(collect, major)).await.map_err(ConnectError::of_setup)?;
-        let answer = setup::introduce(&client).await?;
+        // From here on the limits are the agent's own.
+        let answer = setup::introduce(&client).await.map_err(ConnectError::within_own_limits)?;
         if answer.version_num / 10_000 < MAJOR_MIN {
             return Err(ConnectError::TooOld(answer.version));
         }
+        let cluster = answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok());
+        let epoch = answer.started_at_us ^ cluster.unwrap_or_default();
+        contact.learn_epoch(epoch);
         Ok(Self {
             version_num: answer.version_num,
             version: answer.version,
             role: answer.role,
             login: answer.login,
-            epoch: answer.started_at_us ^ answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok()).unwrap_or_default(),
+            epoch,
             system_identifier: answer.system_identifier,
             client,
             contact,
-            is_guarded,
+            guarded_until: is_guarded.then(|| Instant::now() + GUARDED_FOR),
             _open: open,
             cancel,
             way,
@@ -233,7 +238,7 @@ impl Session {
 
     /// Whether the settings in [`GUARDS`](setup::GUARDS) are the session's own from its start, so that the server's are not known.
     pub fn is_guarded(&self) -> bool {
-        self.is_guarded
+        self.guarded_until.is_some()
     }
 
     /// Whether names in this datname have an encoding of their own, so that SQL with a name of other letters does not find the thing.
@@ -250,8 +255,9 @@ impl Session {
         self.epoch
     }
 
+    /// Whether another session is due: the server ended this one, or one that hides settings has lasted long enough.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.guarded_until.is_some_and(|until| until <= Instant::now())
     }
 
     /// Begins a run of a collector: everything it asks is answered within `deadline`, each statement within `statement_timeout` on the
@@ -344,7 +350,7 @@ impl Session {
     fn cancel(&self) {
         let (cancel, address, encryption) = (self.cancel.clone(), self.way.address.clone(), self.way.encryption.clone());
         self.tasks.spawn(async move {
-            let request = wire::cancel(&address, encryption, &cancel);
+            let request = wire::cancel(&address, encryption, &cancel, CANCEL_MAX);
             match tokio::time::timeout(CANCEL_MAX, request).await {
                 Ok(Ok(())) => {}
                 Ok(Err(err)) => debug!(error = %err, "a statement could not be cancelled"),

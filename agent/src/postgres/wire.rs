@@ -20,6 +20,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
 
 use crate::config::database::PostgresAddress;
+use crate::dial::{self, DialError, Obstacle};
 
 /// A peer that vanished is noticed within this time, whether we read or write. Both are needed: one frees a reader, the other a writer.
 const VANISHED_AFTER: Duration = Duration::from_secs(10);
@@ -37,19 +38,24 @@ pub enum Encryption {
 pub type Socket = Either<TcpStream, UnixStream>;
 
 /// Opens a socket to a server.
-pub async fn dial(address: &PostgresAddress) -> io::Result<Socket> {
+pub async fn dial(address: &PostgresAddress, within: Duration) -> Result<Socket, DialError> {
     match &address.host {
         Host::Tcp(host) => {
-            let stream = TcpStream::connect((host.as_str(), address.port)).await?;
-            stream.set_nodelay(true)?;
-            let socket = SockRef::from(&stream);
-            socket.set_tcp_user_timeout(Some(VANISHED_AFTER))?;
-            let keepalive = TcpKeepalive::new().with_time(VANISHED_AFTER);
-            socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES))?;
+            let stream = dial::tcp(host, address.port, within).await?;
+            watch(&stream).map_err(|source| DialError::Refused { obstacle: Obstacle::Server, source })?;
             Ok(Either::Left(stream))
         }
-        Host::Unix(folder) => Ok(Either::Right(UnixStream::connect(folder.join(format!(".s.PGSQL.{}", address.port))).await?)),
+        Host::Unix(folder) => Ok(Either::Right(dial::unix(&folder.join(format!(".s.PGSQL.{}", address.port)), within).await?)),
     }
+}
+
+/// Has the operating system notice a peer that vanished.
+fn watch(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    socket.set_tcp_user_timeout(Some(VANISHED_AFTER))?;
+    let keepalive = TcpKeepalive::new().with_time(VANISHED_AFTER);
+    socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES))
 }
 
 /// Whether a password may go to whoever answers at this address, as it is and not encrypted: only where nobody else could answer. On a port
@@ -62,25 +68,28 @@ pub fn may_send_password(address: &PostgresAddress) -> bool {
 }
 
 /// Asks a server to stop what a session runs.
-pub async fn cancel(address: &PostgresAddress, encryption: Encryption, token: &CancelToken) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let socket = dial(address).await?;
+pub async fn cancel(
+    address: &PostgresAddress,
+    encryption: Encryption,
+    token: &CancelToken,
+    within: Duration,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let socket = dial(address, within).await?;
     match encryption {
         Encryption::Plain => token.cancel_query_raw(socket, NoTls).await?,
-        Encryption::Rustls(mut rustls) => token.cancel_query_raw(socket, tls(&mut rustls, address)?).await?,
+        Encryption::Rustls(mut rustls) => token.cancel_query_raw(socket, tls(&mut rustls, address)).await?,
     }
     Ok(())
 }
 
 /// What encrypts one connection.
-pub fn tls(
-    rustls: &mut MakeRustlsConnect,
-    address: &PostgresAddress,
-) -> io::Result<<MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect> {
+pub fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect {
     let host = match &address.host {
         Host::Tcp(host) => host.as_str(),
         Host::Unix(_) => "",
     };
-    MakeTlsConnect::<Socket>::make_tls_connect(rustls, host).map_err(|never| match never {})
+    let Ok(connect) = MakeTlsConnect::<Socket>::make_tls_connect(rustls, host);
+    connect
 }
 
 /// Why a server is not listened to any more, if that is so. The client library only says that the session ended.

@@ -22,6 +22,7 @@ use super::{RedisError, Session};
 use crate::config::database::TlsMode;
 use crate::config::database::redis::{RedisAddress, RedisTls};
 use crate::config::secret::SecretSource;
+use crate::dial::{self, Obstacle};
 use crate::tls::{self, CertificateProblem, Identity};
 
 /// The user of sessions that name none.
@@ -54,7 +55,7 @@ impl Connector {
 
     async fn open(&self) -> Result<Session, RedisError> {
         let password = match &self.password {
-            Some(password) => Some(password.read().await.map_err(|source| RedisError::Password { source })?),
+            Some(password) => Some(password.read().await.map_err(RedisError::of_password)?),
             None => None,
         };
         let user = self.address.user();
@@ -75,15 +76,14 @@ impl Connector {
 
     async fn dial(&self) -> Result<Stream, RedisError> {
         let host = self.address.host().trim_matches(['[', ']']);
-        let unreached = |source| RedisError::Unreached { source };
-        let stream = TcpStream::connect((host, self.address.port())).await.map_err(unreached)?;
-        stream.set_nodelay(true).map_err(unreached)?;
+        let stream = dial::tcp(host, self.address.port(), self.connect_timeout).await.map_err(RedisError::of_dial)?;
+        stream.set_nodelay(true).map_err(|source| RedisError::Unreached { obstacle: Obstacle::Server, source })?;
         if !self.address.tls() {
             return Ok(Either::Left(stream));
         }
         let mode = self.tls.mode.unwrap_or(TlsMode::VerifyFull);
         let identity = self.tls.identity().map(|(certificate, key)| Identity { certificate, key });
-        let client = tls::client(mode, self.tls.ca.as_deref(), identity).await.map_err(|source| RedisError::Tls { source })?;
+        let client = tls::client(mode, self.tls.ca.as_deref(), identity).await.map_err(RedisError::of_tls)?;
         let name = ServerName::try_from(host.to_owned()).map_err(|err| encryption(io::Error::other(err)))?;
         let encrypted = TlsConnector::from(Arc::new(client)).connect(name, stream).await.map_err(encryption)?;
         Ok(Either::Right(Box::new(encrypted)))

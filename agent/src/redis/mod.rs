@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use redis::Value;
 use redis::aio::MultiplexedConnection;
-use rustix::io::Errno;
 use tokio::time::Instant;
 
 use self::bounded::{ANSWER_BYTES_MAX, Received};
 pub use self::connect::Connector;
 use self::refusal::{Answer, Asked, Refusal, RefusalReason};
 use crate::config::secret::SecretError;
+use crate::dial::{DialError, Obstacle, Trouble, limit_of_file};
 use crate::tls::{CertificateProblem, TlsError};
 
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +39,8 @@ pub enum RedisError {
     Certificate(CertificateProblem),
     #[error("no encrypted session; {meaning}")]
     Encryption { meaning: &'static str, source: io::Error },
-    #[error("{}", if is_own_limit(source) { "this machine does not let the agent connect, so nothing is known of the server" } else { "connecting" })]
-    Unreached { source: io::Error },
+    #[error("{}", obstacle.meaning().unwrap_or("connecting"))]
+    Unreached { obstacle: Obstacle, source: io::Error },
     #[error("the server answers `{words}`: {}", refusal.meaning)]
     Refused { refusal: Refusal, words: String },
     #[error("the server ended the connection and said: {words}")]
@@ -63,7 +63,7 @@ impl RedisError {
             Self::ConnectDeadlineExceeded(_) | Self::EncryptionDeadlineExceeded(_) | Self::DeadlineExceeded(_) => RefusalReason::Timeout,
             Self::Password { .. } => RefusalReason::Password,
             Self::Tls { .. } | Self::Certificate(_) | Self::Encryption { .. } => RefusalReason::Tls,
-            Self::Unreached { source } if is_own_limit(source) => RefusalReason::OwnLimit,
+            Self::Unreached { obstacle, .. } if obstacle.is_own() => RefusalReason::OwnLimit,
             Self::Unreached { .. } => RefusalReason::Unreachable,
             Self::Refused { refusal, .. } => refusal.reason,
             Self::Ended { .. } | Self::EndedInSilence { .. } | Self::Closed { .. } => RefusalReason::Closed,
@@ -72,21 +72,40 @@ impl RedisError {
         }
     }
 
-    /// Whether our own operating system was in the way, so that nothing is known of the server.
-    pub fn is_own_limit(&self) -> bool {
-        self.reason() == RefusalReason::OwnLimit
+    /// Whose trouble it is. What is read before the server is asked says nothing of the server.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::OfMachine,
+            Self::Password { .. } | Self::Tls { .. } => Trouble::OfFiles,
+            _ => Trouble::OfServer,
+        }
+    }
+
+    fn of_dial(error: DialError) -> Self {
+        match error {
+            DialError::DeadlineExceeded(within) => Self::ConnectDeadlineExceeded(within),
+            DialError::Refused { obstacle, source } => Self::Unreached { obstacle, source },
+        }
+    }
+
+    fn of_password(source: SecretError) -> Self {
+        match source.of_file().and_then(limit_of_file) {
+            Some(obstacle) => Self::Unreached { obstacle, source: io::Error::other(source) },
+            None => Self::Password { source },
+        }
+    }
+
+    fn of_tls(source: TlsError) -> Self {
+        match source.of_file().and_then(limit_of_file) {
+            Some(obstacle) => Self::Unreached { obstacle, source: io::Error::other(source) },
+            None => Self::Tls { source },
+        }
     }
 
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
         self.reason().ends_session()
     }
-}
-
-/// Out of file descriptors, memory or local ports, or not allowed to connect.
-fn is_own_limit(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::ADDRNOTAVAIL | Errno::ACCESS | Errno::PERM))
 }
 
 /// One connection; dropped after an error of the connection itself.

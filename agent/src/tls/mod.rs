@@ -44,6 +44,16 @@ pub enum TlsError {
     Verifier { source: rustls::server::VerifierBuilderError },
 }
 
+impl TlsError {
+    /// The failure of the read, where a file could not be read.
+    pub fn of_file(&self) -> Option<&FileError> {
+        match self {
+            Self::Unreadable { source, .. } | Self::UnreadableKey { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
 /// The files by which the agent shows a server who it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {

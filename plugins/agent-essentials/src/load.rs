@@ -86,7 +86,7 @@ fn agent_overloaded(case: &Case) -> Explanation {
     }
 }
 
-/// Connections that this machine did not give the agent, by who wanted them.
+/// Connections that did not come about for want of something on the agent's side, by what wanted them.
 fn own_limits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     each_increase(snapshot, OWN_LIMIT)
 }
@@ -97,6 +97,7 @@ fn own_limit(case: &Case) -> Explanation {
         "http" => {
             ("the API takes no connections", "Who asks the API is not answered. What the agent watches is not affected by that alone.")
         }
+        "files" => return unreadable_files(case),
         _ => (
             "servers are not watched: no connections",
             "Nothing is known of the servers that the agent wanted to ask. They are not said to be down, and their alerts stand still.",
@@ -107,12 +108,27 @@ fn own_limit(case: &Case) -> Explanation {
     Explanation {
         title: title.to_owned(),
         detail: format!("The agent's own operating system refused it {times} since the previous look. {detail}"),
-        cause: "The limit of open files is reached, memory or local ports are used up, or a firewall of this machine forbids it."
-            .to_owned(),
+        cause: "The limit of open files is reached, or memory or local ports are used up.".to_owned(),
         fix:
             "The log says which. For open files raise the limit of the agent's process: `LimitNOFILE=` in its systemd unit, or `ulimit -n`."
                 .to_owned(),
         evidence: files.into_iter().collect(),
+    }
+}
+
+/// A password, a certificate or a key that the agent needs for a session.
+fn unreadable_files(case: &Case) -> Explanation {
+    let times = text::counted(case.value, "session", "sessions");
+    Explanation {
+        title: "servers are not watched: a password or certificate cannot be read".to_owned(),
+        detail: format!(
+            "For {times} since the previous look the agent could not read or use a password, a certificate or a key of its own, so the servers \
+             were not asked. They are not said to be down, and their alerts stand still."
+        ),
+        cause: "A file was moved, its permissions changed, it is on a disk that hangs, or a variable of the environment is not set."
+            .to_owned(),
+        fix: "The log names the server and the file. `pharos check --config ...`, run as the agent's user, reads all of them.".to_owned(),
+        evidence: Vec::new(),
     }
 }
 

@@ -335,6 +335,23 @@ fn snapshots_that_nobody_judged_are_the_agent_s_trouble_and_slow_collectors_are_
 }
 
 #[test]
+fn a_password_that_cannot_be_read_is_the_agents_trouble() {
+    let facts = r#"
+        agent present
+        pharos_own_limit_total{part="files"} 4 rate 0.2
+    "#;
+    check_words(
+        facts,
+        expect![[r#"
+        servers are not watched: a password or certificate cannot be read
+        For 2 sessions since the previous look the agent could not read or use a password, a certificate or a key of its own, so the servers were not asked. They are not said to be down, and their alerts stand still.
+        > A file was moved, its permissions changed, it is on a disk that hangs, or a variable of the environment is not set.
+        > The log names the server and the file. `pharos check --config ...`, run as the agent's user, reads all of them.
+    "#]],
+    );
+}
+
+#[test]
 fn what_the_agents_own_system_denies_it_is_the_agents_trouble() {
     let facts = r#"
         agent present
@@ -352,7 +369,7 @@ fn what_the_agents_own_system_denies_it_is_the_agents_trouble() {
         expect![[r#"
             servers are not watched: no connections
             The agent's own operating system refused it 2 connections since the previous look. Nothing is known of the servers that the agent wanted to ask. They are not said to be down, and their alerts stand still.
-            > The limit of open files is reached, memory or local ports are used up, or a firewall of this machine forbids it.
+            > The limit of open files is reached, or memory or local ports are used up.
             > The log says which. For open files raise the limit of the agent's process: `LimitNOFILE=` in its systemd unit, or `ulimit -n`.
         "#]],
     );

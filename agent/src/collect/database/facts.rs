@@ -25,6 +25,14 @@ pub fn report(snapshot: &Snapshot, now: Duration) -> Report {
     Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity) }
 }
 
+/// What is taken for true of a member that could not be asked: what it said last. A standby without a place in the log has no lag. None
+/// where it never said anything.
+pub fn report_before(looked_at: &[Report], member: &str) -> Option<Report> {
+    let before = looked_at.iter().find(|report| report.member == member)?;
+    let identity = before.identity.clone().filter(|identity| !identity.in_recovery);
+    Some(Report { member: before.member.clone(), up: before.up, identity })
+}
+
 fn identity(reading: &Reading) -> Option<Identity> {
     let table = reading.tables.iter().find(|table| table.name == "identity")?;
     let lsn = |column: &str| table.integer(column, 0).map(i64::unsigned_abs);

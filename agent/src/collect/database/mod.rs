@@ -102,12 +102,13 @@ impl DatabasesTask {
     async fn look(&self, watched: &mut Watched, picture: &Picture, is_tick: bool) {
         let members: Option<Vec<&Arc<Change>>> = watched.database.members.iter().map(|key| picture.subjects.get(key)).collect();
         let Some(members) = members else { return };
-        // Our own system is in the way, and who cannot look says nothing.
-        if members.iter().any(|member| facts::is_unknown(&member.snapshot)) {
-            return;
-        }
         let now = self.clock.now();
-        let reports: Vec<Report> = members.iter().map(|member| facts::report(&member.snapshot, now.monotonic)).collect();
+        let report = |member: &&Arc<Change>| match facts::is_unknown(&member.snapshot) {
+            // The agent itself is in the way. Who could not be asked is neither down nor no primary any more.
+            true => facts::report_before(&watched.looked_at, &member.snapshot.subject.id),
+            false => Some(facts::report(&member.snapshot, now.monotonic)),
+        };
+        let Some(reports) = members.iter().map(report).collect::<Option<Vec<Report>>>() else { return };
         if !is_tick && reports == watched.looked_at {
             return;
         }

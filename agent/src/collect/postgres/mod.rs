@@ -121,7 +121,7 @@ impl Source for PostgresSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        let failure = |err: ConnectError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), is_ours: err.is_own_limit() };
+        let failure = |err: ConnectError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), trouble: err.trouble() };
         async move { self.connector.connect().await.map_err(failure) }.boxed()
     }
 

@@ -129,13 +129,10 @@ impl Settings {
             value: setting.value.map(str::to_owned),
             is_default: setting.is_default,
         });
-        if !session.is_guarded() {
-            self.observe(read, &Cluster::new(session.system_identifier()), now).await;
-        }
         // What the session brought along hides the server's own values, so they are neither shown nor compared.
-        if session.is_guarded() {
-            settings.retain(|setting| !GUARDS.contains(&setting.name));
-        }
+        let hides: &[&str] = if session.is_guarded() { &GUARDS } else { &[] };
+        self.observe(read, hides, &Cluster::new(session.system_identifier()), now).await;
+        settings.retain(|setting| !hides.contains(&setting.name));
         let changes_total = if self.is_count_told { self.history.changes_total() } else { 0 };
         self.is_count_told = true;
         let pending = settings.iter().filter(|setting| setting.pending_restart).count();
@@ -159,7 +156,7 @@ impl Settings {
 
     /// Compares with what was read before, by an earlier run of the agent as well, and tells what changed. Another cluster is configured
     /// by somebody else.
-    async fn observe(&mut self, read: impl Iterator<Item = SettingRead>, cluster: &Cluster, now: Now) {
+    async fn observe(&mut self, read: impl Iterator<Item = SettingRead>, hides: &[&str], cluster: &Cluster, now: Now) {
         if !self.is_recalled {
             self.recall(now).await;
         }
@@ -167,7 +164,7 @@ impl Settings {
             (self.cluster, self.history, self.is_noted, self.untold) = (cluster.clone(), SettingHistory::default(), false, 0);
         }
         self.cluster.learn(cluster);
-        let new = self.history.observe(read, now.wall_ms);
+        let new = self.history.observe(read, hides, now.wall_ms);
         for change in self.history.latest(new) {
             let [before, after] = [&change.before, &change.after].map(|value| value.as_deref().unwrap_or("not there"));
             info!(setting = change.setting, before, after, "a setting was changed: {} is now `{after}`", change.setting);

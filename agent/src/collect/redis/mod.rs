@@ -51,7 +51,7 @@ impl Source for RedisSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        let failure = |err: RedisError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), is_ours: err.is_own_limit() };
+        let failure = |err: RedisError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), trouble: err.trouble() };
         async move { self.connector.connect().await.map_err(failure) }.boxed()
     }
 

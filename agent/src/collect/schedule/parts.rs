@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::collect::{CollectError, Facts};
+use crate::dial::Trouble;
 use crate::telemetry::metrics::SelfMetrics;
 
 pub struct Parts {
@@ -64,16 +65,21 @@ impl Parts {
             _ => Part::failed(err.text()),
         };
         self.note_failure(collector, err.reason());
-        if err.is_own_limit() {
-            self.count_own_limit();
+        if let Some(trouble) = err.trouble() {
+            self.count_trouble(trouble);
         }
         self.mark(collector, 0.0);
         self.insert(collector, part);
     }
 
-    /// Our own operating system did not let us ask.
-    pub fn count_own_limit(&self) {
-        self.metrics.add("pharos_own_limit_total", &["collect"], 1.0);
+    /// Counts what kept the agent from asking, where that is not the server.
+    pub fn count_trouble(&self, trouble: Trouble) {
+        let part = match trouble {
+            Trouble::OfServer => return,
+            Trouble::OfMachine => "collect",
+            Trouble::OfFiles => "files",
+        };
+        self.metrics.add("pharos_own_limit_total", &[part], 1.0);
     }
 
     /// Nobody could ask, for want of a session.

@@ -8,6 +8,7 @@ use pharos_model::subject::Subject;
 use super::{Aside, Spending};
 use crate::clock::Clock;
 use crate::collect::{CollectError, Collector, Facts};
+use crate::dial::Trouble;
 
 /// A server as the schedule sees it.
 pub trait Source: Send + 'static {
@@ -51,6 +52,5 @@ pub trait Source: Send + 'static {
 pub struct ConnectFailure {
     pub reason: &'static str,
     pub text: String,
-    /// Whether our own operating system was in the way: then nothing is known of the server.
-    pub is_ours: bool,
+    pub trouble: Trouble,
 }

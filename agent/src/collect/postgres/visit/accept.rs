@@ -26,8 +26,8 @@ impl Accept {
     pub async fn knock(&mut self) -> Result<Facts, CollectError> {
         let refusal = match self.connector.connect().await {
             Ok(_) => None,
-            // Ours is the hindrance, so nothing is known.
-            Err(source) if source.is_own_limit() || matches!(source, ConnectError::NoPlace) => {
+            // The server was not asked, so nothing is known.
+            Err(source) if source.trouble().is_own() || matches!(source, ConnectError::NoPlace) => {
                 return Err(CollectError::Connect { collector: NAME, source });
             }
             // It may wait for every session to leave, so both of ours do.

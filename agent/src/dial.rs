@@ -1,0 +1,256 @@
+//! Opening a socket to a server, address by address, and what a failure says of the server.
+//!
+//! A name may stand for several addresses. The failure at one of them is often this machine's own (no IPv6 here), while another address says
+//! what is true of the server. So each address is tried in its share of the time, and the failure that says most of the server counts.
+
+use std::fs::File;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::file::FileError;
+
+/// Addresses that are tried of one name. More are no server's, and each takes from the others' time.
+const ADDRESSES_MAX: usize = 16;
+
+/// What kept a socket from opening. Those that say most of the server come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// The server refuses, or the network does.
+    Server,
+    /// A firewall on the way or of this machine, SELinux, or the permissions of a Unix socket.
+    Forbidden,
+    /// This machine has no route to the address, or no address of its own of that kind.
+    NoWay,
+    /// Every local port towards the address is taken.
+    OwnPorts,
+    OwnMemory,
+    OwnFiles,
+}
+
+impl Obstacle {
+    /// Whether this machine lacks what any connection needs, so that nothing is known of the server.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::OwnPorts | Self::OwnMemory | Self::OwnFiles)
+    }
+
+    /// What is so, and how to mend it. None where only the server's kind knows.
+    pub const fn meaning(self) -> Option<&'static str> {
+        match self {
+            Self::Server => None,
+            Self::Forbidden => Some(
+                "a firewall here or on the way, SELinux, or the permissions of the socket's file do not let the agent connect; they must \
+                 allow the agent's user, from this host",
+            ),
+            Self::NoWay => Some(
+                "this machine has no route to the address; mend its network, or name the server by an address that this machine reaches",
+            ),
+            Self::OwnPorts => Some("this machine has no local port left for a connection to the server, so nothing is known of the server"),
+            Self::OwnMemory => Some("this machine has no memory left for a connection, so nothing is known of the server"),
+            Self::OwnFiles => Some(
+                "the agent may open no more files, so nothing is known of the server; raise its limit (LimitNOFILE= of systemd, ulimit -n)",
+            ),
+        }
+    }
+
+    /// Whether an error is a limit of this machine that concerns whatever is opened: a file or a socket.
+    pub fn of_machine(error: &io::Error) -> Option<Self> {
+        match Errno::from_io_error(error)? {
+            Errno::MFILE | Errno::NFILE => Some(Self::OwnFiles),
+            Errno::NOMEM | Errno::NOBUFS => Some(Self::OwnMemory),
+            _ => None,
+        }
+    }
+
+    /// The obstacle at this address; none for a Unix socket.
+    fn of(error: &io::Error, address: Option<SocketAddr>) -> Self {
+        if let Some(own) = Self::of_machine(error) {
+            return own;
+        }
+        match Errno::from_io_error(error) {
+            // With IPv4 that is a lack of ports. With IPv6 it is what a machine without IPv6 says.
+            Some(Errno::ADDRNOTAVAIL) if address.is_some_and(|address| address.is_ipv4()) => Self::OwnPorts,
+            Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::NETUNREACH) => Self::NoWay,
+            // Another host may say so as well: a router that forbids answers with it.
+            Some(Errno::ACCESS | Errno::PERM) => Self::Forbidden,
+            _ => Self::Server,
+        }
+    }
+}
+
+/// Whose trouble it is that there is no session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    OfServer,
+    /// The agent's machine lacks what a connection needs.
+    OfMachine,
+    /// A password, certificate or key of the agent's own cannot be read or used.
+    OfFiles,
+}
+
+impl Trouble {
+    /// Whether the server was never asked, so that nothing is known of it.
+    pub const fn is_own(self) -> bool {
+        !matches!(self, Self::OfServer)
+    }
+}
+
+/// The limit of this machine that kept a file from being read, if one did.
+pub fn limit_of_file(error: &FileError) -> Option<Obstacle> {
+    match error {
+        FileError::Io(err) => Obstacle::of_machine(err),
+        _ => None,
+    }
+}
+
+/// Why no socket opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    #[error("no answer within {0:?}")]
+    DeadlineExceeded(Duration),
+    #[error("connecting")]
+    Refused { obstacle: Obstacle, source: io::Error },
+}
+
+impl DialError {
+    fn refused(source: io::Error) -> Self {
+        Self::Refused { obstacle: Obstacle::of(&source, None), source }
+    }
+
+    /// The less, the more it says of the server.
+    fn rank(&self) -> (Obstacle, bool) {
+        match self {
+            Self::Refused { obstacle, .. } => (*obstacle, false),
+            // Silence says as much of the server, but less of what to do.
+            Self::DeadlineExceeded(_) => (Obstacle::Server, true),
+        }
+    }
+}
+
+/// Connects to the first address of a name that lets it.
+pub async fn tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, DialError> {
+    let until = Instant::now() + within;
+    let addresses = match timeout_at(until, lookup_host((host, port))).await {
+        Ok(Ok(addresses)) => addresses.take(ADDRESSES_MAX).collect::<Vec<_>>(),
+        Ok(Err(err)) => return Err(DialError::refused(why_unnamed(err))),
+        Err(_) => return Err(DialError::DeadlineExceeded(within)),
+    };
+    first_of(&addresses, within, until).await
+}
+
+/// Connects to a Unix socket.
+pub async fn unix(path: &Path, within: Duration) -> Result<UnixStream, DialError> {
+    match tokio::time::timeout(within, UnixStream::connect(path)).await {
+        Ok(stream) => stream.map_err(DialError::refused),
+        Err(_) => Err(DialError::DeadlineExceeded(within)),
+    }
+}
+
+/// A resolver that may open no file only says that it does not know the name.
+fn why_unnamed(error: io::Error) -> io::Error {
+    match File::open("/dev/null") {
+        Err(own) if Obstacle::of_machine(&own).is_some() => own,
+        _ => error,
+    }
+}
+
+/// An address that swallows packets leaves the others their share of the time.
+async fn first_of(addresses: &[SocketAddr], within: Duration, until: Instant) -> Result<TcpStream, DialError> {
+    let mut failures = Vec::with_capacity(addresses.len());
+    for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
+        let now = Instant::now();
+        let share = until.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX);
+        match timeout_at(now + share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(err)) => failures.push((*address, Some(err))),
+            Err(_) => failures.push((*address, None)),
+        }
+    }
+    Err(most_telling(failures, within))
+}
+
+/// What all addresses together say. An address without an error did not answer in time.
+fn most_telling(failures: Vec<(SocketAddr, Option<io::Error>)>, within: Duration) -> DialError {
+    let are_several = failures.len() > 1;
+    let failures = failures.into_iter().map(|(address, error)| match error {
+        None => DialError::DeadlineExceeded(within),
+        Some(err) => {
+            let obstacle = Obstacle::of(&err, Some(address));
+            let source = if are_several { io::Error::new(err.kind(), format!("{address}: {err}")) } else { err };
+            DialError::Refused { obstacle, source }
+        }
+    });
+    let best = failures.min_by_key(DialError::rank);
+    best.unwrap_or_else(|| DialError::refused(io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::dial::*;
+
+    const V4: &str = "127.0.0.1:5432";
+    const V6: &str = "[::1]:5432";
+
+    fn check(failures: &[(&str, Option<Errno>)], expected: Option<Obstacle>) {
+        let failures = failures.iter().map(|(address, errno)| (address.parse().expect("an address"), errno.map(io::Error::from)));
+        let obstacle = match most_telling(failures.collect(), Duration::from_secs(1)) {
+            DialError::DeadlineExceeded(_) => None,
+            DialError::Refused { obstacle, .. } => Some(obstacle),
+        };
+        assert_eq!(obstacle, expected);
+    }
+
+    #[test]
+    fn the_address_that_says_most_of_the_server_counts_in_whatever_order() {
+        let refused = (V4, Some(Errno::CONNREFUSED));
+        for other in [
+            (V6, Some(Errno::ADDRNOTAVAIL)),
+            (V6, Some(Errno::NETUNREACH)),
+            (V6, Some(Errno::MFILE)),
+            (V4, Some(Errno::ADDRNOTAVAIL)),
+            (V4, Some(Errno::ACCESS)),
+            (V4, None),
+        ] {
+            check(&[refused, other], Some(Obstacle::Server));
+            check(&[other, refused], Some(Obstacle::Server));
+        }
+        check(&[(V6, Some(Errno::ADDRNOTAVAIL)), (V4, None)], None);
+        check(&[(V6, Some(Errno::MFILE)), (V4, Some(Errno::ACCESS))], Some(Obstacle::Forbidden));
+        check(&[(V6, Some(Errno::ADDRNOTAVAIL)), (V4, Some(Errno::MFILE))], Some(Obstacle::NoWay));
+    }
+
+    #[test]
+    fn only_where_every_address_lacks_something_of_this_machine_nothing_is_known_of_the_server() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS] {
+            for failures in [vec![(V4, Some(errno))], vec![(V6, Some(errno)), (V4, Some(errno))]] {
+                let failures = failures.into_iter().map(|(address, errno)| (address.parse().expect("one"), errno.map(io::Error::from)));
+                let failure = most_telling(failures.collect(), Duration::from_secs(1));
+                assert!(matches!(failure, DialError::Refused { obstacle, .. } if obstacle.is_own()), "{failure:?}");
+            }
+        }
+        check(&[(V4, Some(Errno::ADDRNOTAVAIL))], Some(Obstacle::OwnPorts));
+        check(&[(V6, Some(Errno::ADDRNOTAVAIL))], Some(Obstacle::NoWay));
+        for forbidden in [Errno::ACCESS, Errno::PERM] {
+            check(&[(V4, Some(forbidden))], Some(Obstacle::Forbidden));
+        }
+        check(&[], Some(Obstacle::Server));
+    }
+
+    #[tokio::test]
+    async fn a_name_of_several_addresses_leads_to_the_one_that_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let open = listener.local_addr().expect("it is bound");
+        let closed = std::net::TcpListener::bind("127.0.0.2:0").expect("a port").local_addr().expect("it was bound");
+        let within = Duration::from_secs(5);
+        let stream = first_of(&[closed, open], within, Instant::now() + within).await.expect("one of them listens");
+        assert_eq!(stream.peer_addr().expect("it is connected"), open);
+        drop((stream, listener));
+        let failure = first_of(&[closed, open], within, Instant::now() + within).await.expect_err("none of them listens");
+        assert!(matches!(&failure, DialError::Refused { obstacle: Obstacle::Server, source } if source.to_string().contains("127.0.0.2")));
+    }
+}
