@@ -3,11 +3,12 @@
 use std::process::Stdio;
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
+use pharos_model::subject::SubjectKey;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-use crate::fixture::program::output;
+use crate::fixture::program::{Running, command, output};
 use crate::fixture::{TestAgent, postgres, postgres_config, runtime_tasks, server_id};
 
 /// Feeds bytes to psql as a client of this encoding.
@@ -120,4 +121,73 @@ async fn doctor_names_what_it_cannot_name_in_sql_and_its_script_mends_the_rest()
     run(&server, "postgres", "UTF8", script.as_bytes()).await;
     let after = report().await;
     assert_eq!(after["script"], Value::Null, "{after:#}");
+}
+
+/// A statement and a setting with a password in them, and a byte that is not UTF-8.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_may_hold_a_password_is_not_logged_as_it_came() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    furnish(&server).await;
+    let admin = server.connect(SUPERUSER, "ascii").await.unwrap();
+    admin.run("CREATE EXTENSION pg_stat_statements").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = server.url(MONITORING_ROLE, "ascii");
+    let config = format!(
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n[collect.interval]\nsettings = \"300ms\"\nstatements = \"300ms\"\n\
+         [[database]]\nname = \"app\"\nprimary = \"{url}\"\n"
+    );
+    let path = folder.path().join("pharos.toml");
+    std::fs::write(&path, config).unwrap();
+    let secret = b"ALTER ROLE \"caf\xe9\" PASSWORD 'S3cret-\xe9'; ALTER SYSTEM SET primary_conninfo = 'host=a password=S3cret-\xe9'; \
+        SELECT pg_reload_conf();\n";
+    run(&server, "ascii", "SQL_ASCII", secret).await;
+    let mut agent = Running::logging(command(&["run", "--config", path.to_str().unwrap()]));
+    let mut seen = agent.lines_to("a text of the column value").await;
+    // Texts are learnt of statements that run, and rarely.
+    let again = async {
+        loop {
+            run(&server, "ascii", "SQL_ASCII", b"ALTER ROLE \"caf\xe9\" PASSWORD 'S3cret-\xe9';\n").await;
+        }
+    };
+    tokio::select! {
+        lines = agent.lines_to("a text of the column query") => seen.extend(lines),
+        () = again => unreachable!("it goes on"),
+    }
+    agent.signal(rustix::process::Signal::TERM);
+    let (_, rest) = agent.end().await;
+    seen.extend(rest);
+    let told: Vec<&String> = seen.iter().filter(|line| line.contains("S3cret")).collect();
+    assert!(told.is_empty(), "{told:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_name_inside_a_datname_is_shown_as_it_is_written_there() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    furnish(&server).await;
+    let inside = b"CREATE TABLE \"sch\xe9ma\".\"parent\xe9\" (\"cl\xe9\" int CONSTRAINT \"premi\xe8re\" PRIMARY KEY);
+        CREATE TABLE \"sch\xe9ma\".\"enfant\xe9\" (\"\xe9tranger\" int CONSTRAINT \"li\xe9\" REFERENCES \"sch\xe9ma\".\"parent\xe9\", \"libell\xe9\" int);
+        CREATE UNIQUE INDEX \"uniqu\xe9\" ON \"sch\xe9ma\".\"enfant\xe9\" (\"libell\xe9\");
+        CREATE TABLE \"sch\xe9ma\".\"parti\xe9\" (\"ann\xe9e\" int) PARTITION BY RANGE (\"ann\xe9e\");
+        CREATE TABLE \"sch\xe9ma\".\"compt\xe9\" (\"n\xb0\" smallserial);
+        INSERT INTO \"sch\xe9ma\".\"parent\xe9\" SELECT generate_series(1, 30000);
+        INSERT INTO \"sch\xe9ma\".\"enfant\xe9\" SELECT i, i FROM generate_series(1, 30000) i; ANALYZE;\n";
+    run(&server, "latin", "LATIN1", inside).await;
+    let agent = TestAgent::watch(&server).await;
+    let key = SubjectKey { kind: "postgres".to_owned(), id: server_id(server.port()) };
+    let texts_of_latin = || {
+        let picture = agent.agent.board().picture();
+        let Some(change) = picture.subjects.get(&key) else { return String::new() };
+        let parts = change.snapshot.parts.values().filter_map(|part| part.reading.as_ref());
+        let tables: Vec<_> = parts.flat_map(|reading| reading.tables.iter().cloned()).collect();
+        let rows = tables.iter().flat_map(|table| (0..table.row_count as usize).map(move |row| (table, row)));
+        let rows = rows.filter(|(table, row)| table.text("datname", *row) == Some("latin"));
+        let texts = rows.flat_map(|(table, row)| table.columns.iter().filter_map(move |column| table.text(&column.name, row)));
+        texts.map(|text| format!("{text}\n")).collect()
+    };
+    for name in ["libellé", "uniqué", "lié", "étranger", "année", "n°", "schéma"] {
+        agent.wait_metrics(|_| texts_of_latin().contains(name)).await;
+    }
+    assert!(!texts_of_latin().contains("\\x"), "{}", texts_of_latin());
 }

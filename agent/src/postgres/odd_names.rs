@@ -1,8 +1,12 @@
-//! Names of a server that are not text: each is logged once, and there is an end to it.
+//! Texts of a server that are not UTF-8: each is logged once, and there is an end to it.
+//!
+//! A name is logged as it is shown. Of what people read, a statement or the value of a setting, only the column is logged: a password may be
+//! in it, and what may be shown of it is decided later.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pharos_model::server_text::Use;
 use tracing::warn;
 
 /// Names that are logged of one server. Whoever makes names could fill a log with them.
@@ -15,12 +19,15 @@ const LOGGED_CHARS_MAX: usize = 200;
 pub struct OddNames(Arc<Mutex<BTreeSet<String>>>);
 
 impl OddNames {
-    pub(super) fn note(&self, column: &str, shown: &str) {
+    pub(super) fn note(&self, column: &str, shown: &str, used: Use) {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.len() > LOGGED_MAX {
             return;
         }
-        let name: String = shown.chars().take(LOGGED_CHARS_MAX).collect();
+        let name: String = match used {
+            Use::Name => shown.chars().take(LOGGED_CHARS_MAX).collect(),
+            Use::Reading => format!("a text of the column {column}"),
+        };
         if logged.contains(&name) {
             return;
         }

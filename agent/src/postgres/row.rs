@@ -12,22 +12,28 @@ use super::odd_names::OddNames;
 
 /// Texts that people read and nothing is told apart by.
 const READING: [&str; 2] = ["query", "value"];
-/// Names that are made inside a datname and have its encoding. All others may come from any datname of the server.
-const INSIDE: [&str; 13] = [
-    "schema",
-    "relation",
-    "index",
-    "index_schema",
-    "leftover_of",
-    "key_columns",
-    "condition",
-    "sequence",
-    "column_name",
-    "column_names",
-    "column_type",
-    "constraint",
-    "statements_schema",
-];
+/// Names of the whole server: they were made in any datname and have its encoding.
+const OF_SERVER: [&str; 9] = ["datname", "user", "owner", "role", "application", "prepared", "subscription", "tablespace", "publication"];
+/// Names in answers about the whole server that are made inside the datname that is asked.
+const OF_DATNAME: [&str; 4] = ["schema", "relation", "index", "statements_schema"];
+
+/// Where the texts of an answer were made, as far as their column does not say otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Origin {
+    #[default]
+    Server,
+    /// The datname of the session, whose encoding they have: a visit asks for nothing else.
+    Datname,
+}
+
+impl Origin {
+    fn is_datname(self, column: &str) -> bool {
+        match self {
+            Self::Server => OF_DATNAME.contains(&column),
+            Self::Datname => !OF_SERVER.contains(&column),
+        }
+    }
+}
 
 /// A row as collectors read it.
 #[derive(Debug)]
@@ -44,12 +50,12 @@ enum Texts {
 }
 
 impl Row {
-    pub(super) fn new(row: tokio_postgres::Row, encoding: Option<Encoding>, odd: &OddNames) -> Self {
+    pub(super) fn new(row: tokio_postgres::Row, encoding: Option<Encoding>, origin: Origin, odd: &OddNames) -> Self {
         let mut mended = Vec::new();
         for (place, column) in row.columns().iter().enumerate() {
             let name = column.name();
-            let encoding = encoding.filter(|_| INSIDE.contains(&name));
             let used = if READING.contains(&name) { Use::Reading } else { Use::Name };
+            let encoding = encoding.filter(|_| used == Use::Name && origin.is_datname(name));
             if is_text(column.type_()) {
                 let Ok(Some(Bytes(bytes))) = row.try_get::<_, Option<Bytes<'_>>>(place) else { continue };
                 mended.extend(mend(bytes, encoding, used, name, odd).map(|(text, is_escaped)| (place, Texts::One { text, is_escaped })));
@@ -95,7 +101,7 @@ impl Row {
 fn mend(bytes: &[u8], encoding: Option<Encoding>, used: Use, column: &str, odd: &OddNames) -> Option<(String, bool)> {
     let shown = shown(bytes, encoding, used);
     if shown.is_escaped {
-        odd.note(column, &shown.text);
+        odd.note(column, &shown.text, used);
     }
     (shown.text.as_bytes() != bytes).then(|| (shown.text.into_owned(), shown.is_escaped))
 }

@@ -22,7 +22,7 @@ use super::connect::ConnectError;
 use super::contact::{Contact, GUARDED_FOR};
 use super::odd_names::OddNames;
 use super::refusal::excess;
-use super::row::Row;
+use super::row::{Origin, Row};
 use super::setup::{self, marked, set_statement_timeout};
 use super::wire::{self, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
@@ -84,6 +84,7 @@ pub struct Session {
     /// Of the texts inside this datname; none for UTF-8, and where bytes are any.
     encoding: Option<Encoding>,
     odd_names: OddNames,
+    origin: Origin,
     meter: Mutex<Meter>,
     /// Statements that the server keeps planned, by their SQL.
     planned: Mutex<HashMap<String, Statement>>,
@@ -196,6 +197,7 @@ impl Session {
             collector: "session",
             encoding: answer.encoding,
             odd_names: OddNames::default(),
+            origin: Origin::default(),
             until: Instant::now() + collect.deadline,
             deadline: collect.deadline,
             statement_timeout: collect.statement_timeout,
@@ -208,6 +210,11 @@ impl Session {
     pub(super) fn with_odd_names(mut self, odd_names: OddNames) -> Self {
         self.odd_names = odd_names;
         self
+    }
+
+    /// From now on the texts of answers are those of the datname, but for the names that the whole server shares.
+    pub fn ask_inside(&mut self) {
+        self.origin = Origin::Datname;
     }
 
     /// The server's major version: 17.
@@ -302,7 +309,7 @@ impl Session {
     }
 
     fn read(&self, rows: Vec<tokio_postgres::Row>) -> Vec<Row> {
-        rows.into_iter().map(|row| Row::new(row, self.encoding, &self.odd_names)).collect()
+        rows.into_iter().map(|row| Row::new(row, self.encoding, self.origin, &self.odd_names)).collect()
     }
 
     fn planned(&self) -> MutexGuard<'_, HashMap<String, Statement>> {

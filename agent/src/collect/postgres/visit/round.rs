@@ -326,5 +326,6 @@ async fn read(connector: &Connector, session: &mut Session, visit: &mut dyn Visi
     let deadline = connector.collect.deadline_of(collector);
     let begun = session.begin(collector, deadline, connector.collect.statement_timeout_within(deadline)).await;
     begun.map_err(|source| CollectError::Query { collector, source })?;
+    session.ask_inside();
     visit.visit(session, now).await
 }
