@@ -179,7 +179,11 @@ fn full() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
 
 #[tokio::test]
 async fn a_log_that_nobody_reads_holds_nothing_up_and_one_that_is_closed_ends_nothing() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Kept free for the agent, which may bind it beside a socket that does not listen.
+    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
+    reserved.set_reuseaddr(true).unwrap();
+    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = reserved.local_addr().unwrap().port();
     for is_closed in [false, true] {
         let setup = Setup::new("");
         let config = std::fs::read_to_string(setup.config()).unwrap().replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));

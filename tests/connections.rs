@@ -33,7 +33,13 @@ async fn half_requests_shut_nobody_out_and_end_by_themselves() {
         held.push(half(&agent).await);
     }
     assert_eq!(agent.request("/healthz", &[]).await.0, 200);
-    agent.wait_series("pharos_http_connections_ended_total{reason=\"made-room\"}", |ended| ended >= 136.0).await;
+    // On a busy machine the first ones may have had their time before they have to make room.
+    agent
+        .wait_metrics(|metrics| {
+            let ended = metrics.lines().filter(|line| line.starts_with("pharos_http_connections_ended_total{"));
+            ended.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum::<f64>() >= 136.0
+        })
+        .await;
     assert!(agent.series("pharos_http_connections").await.unwrap() <= 64.0);
     // The last one is among those that were let in; nobody waits for its end.
     let mut last = held.pop().unwrap();

@@ -229,6 +229,7 @@ impl PluginFacts for PluginHost {
             id: plugin.id,
             state: plugin.state,
             last_error: plugin.last_error.map(|err| (err.stage, err.message)),
+            ignored_settings: (!plugin.ignored_settings.is_empty()).then(|| plugin.ignored_settings.join("; ")),
         };
         self.status(&BTreeMap::new()).into_iter().map(fact).collect()
     }

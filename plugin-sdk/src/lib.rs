@@ -19,6 +19,7 @@ pub mod civil_date;
 mod duration;
 pub mod log;
 mod notifier;
+pub mod own_role;
 mod plugin;
 pub mod settings;
 mod snapshot;

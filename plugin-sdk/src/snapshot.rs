@@ -39,6 +39,8 @@ pub struct Snapshot {
     subject: Subject,
     /// Those that were asked for: several rules read one table, which crosses the sandbox once.
     tables: RefCell<BTreeMap<String, Option<Rc<Table>>>>,
+    /// Likewise, so that their tables cross once as well.
+    opened: RefCell<BTreeMap<String, Option<Rc<Snapshot>>>>,
 }
 
 impl Snapshot {
@@ -48,7 +50,7 @@ impl Snapshot {
 
     fn from_box(source: Box<dyn Source>) -> Self {
         let subject = source.subject();
-        Self { source, subject, tables: RefCell::default() }
+        Self { source, subject, tables: RefCell::default(), opened: RefCell::default() }
     }
 
     pub fn subject(&self) -> &Subject {
@@ -132,8 +134,13 @@ impl Snapshot {
         self.source.members()
     }
 
-    pub fn member(&self, id: &str) -> Option<Self> {
-        self.source.member(id).map(Self::from_box)
+    pub fn member(&self, id: &str) -> Option<Rc<Self>> {
+        if let Some(known) = self.opened.borrow().get(id) {
+            return known.clone();
+        }
+        let member = self.source.member(id).map(|source| Rc::new(Self::from_box(source)));
+        self.opened.borrow_mut().insert(id.to_owned(), member.clone());
+        member
     }
 }
 

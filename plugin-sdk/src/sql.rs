@@ -1,14 +1,22 @@
 //! Names, texts and sessions inside the statements of a fix, so that they run as they are written and meet nobody else.
 //!
 //! The owner of a datname can preset a `search_path` in which their functions and operators come before PostgreSQL's own, and a superuser
-//! who pastes `SELECT … FROM pg_stat_activity` runs them. A statement that reads therefore begins with [`PINNED`], and one that
-//! only calls a function names it with `pg_catalog.`.
+//! who pastes `SELECT … FROM pg_stat_activity` runs them. A query therefore sets the `search_path` for its transaction, and one that only calls a function
+//! names it with `pg_catalog.`. A statement over somebody's table runs the functions of its expressions and constraints in any case: a fix
+//! says to run it as the table's owner.
+
+use std::fmt::Write as _;
 
 use crate::civil_date;
 
-/// A name, quoted: without quotes `Order` would be folded and `user` is a keyword.
+/// A name, quoted: without quotes `Order` would be folded and `user` is a keyword. A name that is shown with escapes is not the server's
+/// own, so it becomes a placeholder, with which no statement runs.
 pub fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+    if is_escaped(name) {
+        return format!("<{name}>");
+    }
+    let quoted = name.replace('"', "\"\"");
+    if name.chars().any(is_hidden) { format!("U&\"{}\"", escaped(&quoted, "\\")) } else { format!("\"{quoted}\"") }
 }
 
 /// A relation or index in its schema.
@@ -16,9 +24,38 @@ pub fn relation(schema: &str, name: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(name))
 }
 
-/// A text.
+/// A text, or a placeholder as [`identifier`] has it.
 pub fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+    if is_escaped(text) {
+        return format!("<{text}>");
+    }
+    let quoted = text.replace('\'', "''");
+    let is_plain = !text.chars().any(|char| char == '\\' || is_hidden(char));
+    if is_plain { format!("'{quoted}'") } else { format!("E'{}'", escaped(&quoted, "\\u")) }
+}
+
+/// `mark` begins a character by its number; all that are hidden are below 0x10000.
+fn escaped(text: &str, mark: &str) -> String {
+    let mut escaped = String::new();
+    for char in text.chars() {
+        // Writing to a text does not fail.
+        let _ = match char {
+            '\\' => escaped.write_str("\\\\"),
+            char if is_hidden(char) => write!(escaped, "{mark}{:04X}", u32::from(char)),
+            char => escaped.write_char(char),
+        };
+    }
+    escaped
+}
+
+/// A byte that is no text is shown as `\xe9`, and a backslash before such letters as `\x5c`.
+fn is_escaped(name: &str) -> bool {
+    name.split("\\x").skip(1).any(|rest| rest.get(..2).is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit())))
+}
+
+/// Control characters, which the host takes out of texts, and those that turn the direction of a text or take no room.
+fn is_hidden(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A word of a command line: whoever names a table shall not run commands in the shell of who repairs it.
@@ -26,8 +63,13 @@ pub fn shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// What a printed `SELECT … FROM` begins with. It lasts for the session of who pastes it.
-pub const PINNED: &str = "SET search_path = pg_catalog;";
+/// A datname for the tools of PostgreSQL, which take one that holds `=` for a connection string.
+pub fn shell_datname(name: &str) -> String {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return name.to_owned();
+    }
+    shell(&format!("dbname='{}'", name.replace('\\', "\\\\").replace('\'', "\\'")))
+}
 
 /// Drops a replication slot. PostgreSQL refuses while a consumer uses it.
 pub fn drop_slot(slot: &str) -> String {
@@ -47,7 +89,7 @@ pub fn cancel(pid: i64, started_at: Option<f64>) -> String {
 /// `started_at` is its `backend_start`, in seconds since 1970.
 fn of_session(function: &str, pid: i64, started_at: Option<f64>) -> String {
     let started = started_at.map(|seconds| format!(" AND backend_start = {}", timestamp(seconds))).unwrap_or_default();
-    format!("{PINNED} SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{started};")
+    format!("BEGIN; SET LOCAL search_path = pg_catalog; SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{started}; COMMIT;")
 }
 
 /// Twice what a number is set to, and no less than `least`: a value that is written down here may be lower than the one in force.
@@ -76,6 +118,20 @@ mod tests {
     fn names_and_texts_stay_inside_their_quotes() {
         assert_eq!(relation("public", r#"odd"name"#), r#""public"."odd""name""#);
         assert_eq!(literal("o'hara"), "'o''hara'");
+        assert_eq!(identifier("a\\b\n\"c"), r#"U&"a\\b\000A""c""#);
+        assert_eq!(literal("a\\'\n"), r"E'a\\''\u000A'");
+    }
+
+    #[test]
+    fn a_name_that_is_shown_with_escapes_is_a_placeholder() {
+        assert_eq!([identifier(r"caf\xe9"), literal(r"a\x5cxe9")], [r"<caf\xe9>", r"<a\x5cxe9>"]);
+        assert_eq!(identifier(r"c:\xylophone"), r#""c:\xylophone""#);
+    }
+
+    #[test]
+    fn a_datname_is_no_connection_string() {
+        assert_eq!(shell_datname("shop_1"), "shop_1");
+        assert_eq!(shell_datname("host=evil user=me"), r"'dbname='\''host=evil user=me'\'''");
     }
 
     #[test]
@@ -94,12 +150,12 @@ mod tests {
     fn a_session_is_ended_only_while_it_is_the_same() {
         assert_eq!(
             terminate(4711, Some(1_700_000_000.123456)),
-            "SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711 AND backend_start = \
-             '2023-11-14 22:13:20.123456+00';"
+            "BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711 AND \
+             backend_start = '2023-11-14 22:13:20.123456+00'; COMMIT;"
         );
         assert_eq!(
             cancel(4711, None),
-            "SET search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 4711;"
+            "BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;"
         );
         assert_eq!(timestamp(1_700_000_000.000_001), "'2023-11-14 22:13:20.000001+00'");
     }

@@ -1,4 +1,4 @@
-//! Every statement that the PostgreSQL plugins print in their own tests, on every supported major version: PostgreSQL understands it.
+//! Every whole statement that the PostgreSQL plugins print in their own tests, on every supported major version: PostgreSQL understands it.
 //!
 //! The objects do not exist here, so what a statement does is the business of the other tests. What is held here is that nobody pastes
 //! a statement at night that PostgreSQL cannot read.
@@ -53,7 +53,7 @@ async fn what_is_printed_is_understood_by_every_supported_version() {
     printed.insert("SELECT pg_catalog.no_such_function();".to_owned());
 
     let folder = versions();
-    let mut broken: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut broken: BTreeMap<&str, BTreeMap<u32, String>> = BTreeMap::new();
     for major in MAJORS {
         let (tasks, _stop) = runtime_tasks();
         let server = start(&folder, major, &tasks).await;
@@ -64,7 +64,7 @@ async fn what_is_printed_is_understood_by_every_supported_version() {
                 if let Err(err) = session.simple_query(part).await
                     && is_misunderstood(part, err.code())
                 {
-                    broken.entry(statement).or_default().push(format!("{major}: {err:?}"));
+                    broken.entry(statement).or_default().insert(major, format!("{err:?}"));
                 }
             }
             session.simple_query("RESET search_path").await.unwrap();

@@ -68,6 +68,16 @@ async fn an_index_that_failed_to_build_is_mended_or_dropped_by_what_it_is() {
         .unwrap();
     setup.run("CREATE UNIQUE INDEX CONCURRENTLY reviews_unique ON reviews (product, lower(\"Mail\")) WHERE NOT hidden").await.unwrap_err();
     setup.run("REINDEX INDEX CONCURRENTLY reviews_unique").await.unwrap_err();
+    // The owner of a table made these functions; whoever looks for duplicates would run them.
+    setup.run("CREATE FUNCTION lure(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT lower($1)'").await.unwrap();
+    setup.run("CREATE DOMAIN lured AS text CHECK (lure(value) <> '')").await.unwrap();
+    for (name, key) in [
+        ("lured_key", "(lure(\"Mail\"))"),
+        ("lured_where", "(lower(\"Mail\")) WHERE lure(\"Mail\") = 'a'"),
+        ("lured_type", "((\"Mail\"::lured))"),
+    ] {
+        setup.run(&format!("CREATE UNIQUE INDEX CONCURRENTLY {name} ON reviews {key}")).await.unwrap_err();
+    }
     // A reader keeps the copies from being dropped.
     let reader = session(&server).await;
     reader.run("BEGIN; SELECT count(*) FROM docs").await.unwrap();
@@ -84,6 +94,12 @@ async fn an_index_that_failed_to_build_is_mended_or_dropped_by_what_it_is() {
         let alert = fires(&agent, "index-invalid", &[("index", index)], "").await;
         assert!(!alert["fix"].as_str().unwrap().contains("REINDEX"), "{alert:#}");
         assert_eq!(alert["labels"]["relation"], if index.starts_with("reviews") { "reviews" } else { "docs" }, "{alert:#}");
+        cure(&agent, &setup, &alert, &["DROP INDEX"]).await;
+    }
+
+    for index in ["lured_key", "lured_where", "lured_type"] {
+        let alert = fires(&agent, "index-invalid", &[("index", index)], "as no superuser").await;
+        assert!(!statements(&alert).iter().any(|statement| statement.contains("lure(") || statement.starts_with("SELECT")), "{alert:#}");
         cure(&agent, &setup, &alert, &["DROP INDEX"]).await;
     }
 

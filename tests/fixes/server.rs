@@ -1,7 +1,7 @@
 //! Settings, slots and statistics.
 
 use super::{cure, fires, session, watch};
-use crate::fixture::{postgres, runtime_tasks};
+use crate::fixture::{postgres, runtime_tasks, server_id};
 
 const SETTINGS: &str = r#"
     [plugin.postgres-essentials.settings.checks]
@@ -42,5 +42,19 @@ async fn what_was_turned_off_or_left_behind_is_put_right_by_what_is_printed() {
         let alert = fires(&agent, rule, &[], "").await;
         cure(&agent, &setup, &alert, &["ALTER SYSTEM SET", "SELECT pg_catalog.pg_reload_conf"]).await;
     }
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_was_taken_is_told_and_given_back() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server).await;
+    let settings = "[plugin.agent-essentials.settings.checks]\nrights-missing = { for = \"0s\" }\n";
+    let agent = watch(&server, settings, &["agent-essentials"]).await;
+    agent.wait_facts(&server_id(server.port()), |parts| parts["activity"]["state"] == "present").await;
+    setup.run("REVOKE pg_monitor FROM pharos").await.unwrap();
+    let alert = fires(&agent, "rights-missing", &[], "").await;
+    cure(&agent, &setup, &alert, &["GRANT pg_monitor"]).await;
     agent.stop().await;
 }

@@ -54,17 +54,17 @@ async fn who_holds_a_lock_a_snapshot_or_a_transaction_is_ended_by_name() {
     let long = fires(&agent, "long-transaction", &[], &format!("pid = {pid} AND backend_start = ")).await;
     for alert in [&locked, &waited, &idles, &long] {
         let statements = statements(alert);
-        assert!(statements[1].starts_with("SELECT pg_terminate_backend"), "to cancel does nothing to it: {alert:#}");
+        assert!(statements[2].starts_with("SELECT pg_terminate_backend"), "to cancel does nothing to it: {alert:#}");
         assert!(!alert["fix"].as_str().unwrap().contains("ALTER ROLE app"), "{alert:#}");
     }
     // Of another session with its number nothing is ended.
-    let other = statements(&locked)[1].replace("+00'", "+01'");
+    let other = statements(&locked)[2].replace("+00'", "+01'");
     setup.run(&other).await.unwrap();
     assert!(idle.ask::<bool>("SELECT true").await.unwrap());
     // An owner of the datname put functions and operators of their own before PostgreSQL's.
     let lured = session(&server).await;
     lured.run(TRAP).await.unwrap();
-    cure(&agent, &lured, &locked, &["SET search_path", "SELECT pg_terminate_backend"]).await;
+    cure(&agent, &lured, &locked, &["BEGIN", "SET LOCAL search_path", "SELECT pg_terminate_backend", "COMMIT"]).await;
     assert!(
         lured.run("SET search_path = trap, pg_catalog; SELECT pid FROM pg_stat_activity WHERE pid = 1").await.is_err(),
         "the trap is none"

@@ -64,6 +64,9 @@ pub enum CollectError {
     /// Not an error of ours or the server's: it does not offer this. The text says how it would.
     #[error("{0}")]
     Unsupported(String),
+    /// The server would offer it to a role with more rights. The text says which, and ends with the statement that grants them.
+    #[error("{0}")]
+    Privilege(String),
     #[error("querying {collector}")]
     Query { collector: &'static str, source: QueryError },
     #[error("reading a row of {collector}")]
@@ -82,6 +85,7 @@ impl CollectError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unsupported(_) => "unsupported",
+            Self::Privilege(_) => "privilege",
             Self::Query { source, .. } => source.reason(),
             Self::Row { .. } => "row",
             Self::Connect { source, .. } => source.reason().as_str(),
@@ -93,7 +97,7 @@ impl CollectError {
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
         match self {
-            Self::Unsupported(_) | Self::Row { .. } | Self::Visit { .. } => false,
+            Self::Unsupported(_) | Self::Privilege(_) | Self::Row { .. } | Self::Visit { .. } => false,
             Self::Connect { source, .. } => source.is_shutdown(),
             Self::Query { source, .. } => source.ends_session(),
             Self::Redis { source, .. } => source.ends_session(),

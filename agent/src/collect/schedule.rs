@@ -348,8 +348,11 @@ impl<S: Source> ServerTask<S> {
         let now = Instant::now();
         for run in &mut self.runs {
             let name = run.collector.name();
-            if run.due <= tick {
-                let skipped = run.plan(self.spending.interval(name, run.collector.interval()), now);
+            let interval = self.spending.interval(name, run.collector.interval());
+            if run.due > tick {
+                run.hasten(interval);
+            } else {
+                let skipped = run.plan(interval, now);
                 if skipped > 0 {
                     self.metrics.add("pharos_collect_skipped_total", &[&self.subject.id, name], f64::from(skipped));
                 }

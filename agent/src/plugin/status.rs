@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::engine::TICKER_DEAD_AFTER;
 use super::slot::{LastError, Origin, Slot};
-use super::{PluginHost, SETTINGS_IGNORED, lock};
+use super::{PluginHost, lock};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginConfig;
 
@@ -113,8 +113,11 @@ fn trouble(id: &str, slot: &Slot) -> Option<String> {
             let failings = slot.health.failings().unwrap_or_default();
             Some(format!("`{id}` {failings}{}", last.map(|(_, message)| format!("; the last time it {message}")).unwrap_or_default()))
         }
-        ("serving", Some((SETTINGS_IGNORED, message))) => Some(format!("`{id}` leaves wrong settings out: {message}")),
         ("quarantined", None) => Some(format!("`{id}` is quarantined")),
+        ("serving", _) => {
+            let ignored = &slot.active.as_ref()?.generation.ignored;
+            (!ignored.is_empty()).then(|| format!("`{id}` leaves wrong settings out: {}", super::texts(ignored).join("; ")))
+        }
         _ => None,
     }
 }

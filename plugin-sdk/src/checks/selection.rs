@@ -24,6 +24,11 @@ impl Selection {
         Self { only, except }
     }
 
+    /// What both of them choose.
+    pub fn both(first: Self, second: Self) -> Self {
+        Self { only: first.only.or(second.only), except: first.except.or(second.except) }
+    }
+
     /// Whether something with these labels may be chosen: what is not known of it yet speaks for it.
     pub fn may_take(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, true));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::grade::{Direction, Grading, Thresholds};
+use super::scope::Scope;
 use super::selection::{Labels, Selection};
 use super::{Check, Severity};
 use crate::settings::{Ignored, nearest, parse_leniently};
@@ -90,29 +91,30 @@ pub struct Gradings {
 }
 
 impl Gradings {
-    pub fn of(check: &Check, subject_kind: &str, change: &Override) -> Result<Self, Failure> {
+    /// What is wrong is left out and reported, and nothing else: thresholds that make no sense are the defaults again, a selection by labels
+    /// that the check does not have selects everything, and an override that is wrong changes nothing.
+    pub fn new(check: &Check, subject_kind: &str, change: &Override, ignored: &mut Vec<Ignored>) -> Self {
         let Override { info, warning, critical, clear, severity, .. } = *change;
         let place = format!("settings.checks.{}", check.id);
-        let rest = grading(check.grading, Levels { info, warning, critical, clear, severity }, &place)?;
-        let selection = Selection::new(change.only.clone(), change.except.clone());
-        refuse_strangers(&selection, check, subject_kind, &place)?;
-        let mut exceptions = Vec::new();
-        for (index, exception) in change.overrides.iter().enumerate() {
+        let own = own_labels(check, subject_kind);
+        let rest = or_ignored(grading(check.grading, Levels { info, warning, critical, clear, severity }, &place), ignored);
+        let rest = rest.unwrap_or(check.grading);
+        let mut known = |only: Option<Labels>, except: Option<Labels>| {
+            let selection = Selection::new(only, except);
+            or_ignored(refuse_strangers(&selection, own.as_deref(), &place), ignored).map(|()| selection)
+        };
+        let (only, except) = (known(change.only.clone(), None), known(None, change.except.clone()));
+        let selection = Selection::both(only.unwrap_or_default(), except.unwrap_or_default());
+        let exception = |(index, exception): (usize, &Exception)| {
             let Exception { info, warning, critical, clear, severity, .. } = *exception;
             let place = format!("{place}.overrides[{index}]");
             let selection = Selection::new(exception.only.clone(), exception.except.clone());
-            refuse_strangers(&selection, check, subject_kind, &place)?;
-            exceptions.push((selection, grading(rest, Levels { info, warning, critical, clear, severity }, &place)?));
-        }
-        Ok(Self { selection, exceptions, rest })
-    }
-
-    /// The same, or the defaults where the changes make no sense together: a check with its defaults is better than none.
-    pub fn or_defaults(check: &Check, subject_kind: &str, change: &Override, ignored: &mut Vec<Ignored>) -> Self {
-        Self::of(check, subject_kind, change).unwrap_or_else(|failure| {
-            ignored.push(Ignored::of(failure));
-            Self { selection: Selection::default(), exceptions: Vec::new(), rest: check.grading }
-        })
+            let read = refuse_strangers(&selection, own.as_deref(), &place)
+                .and_then(|()| grading(rest, Levels { info, warning, critical, clear, severity }, &place));
+            Some((selection, or_ignored(read, ignored)?))
+        };
+        let exceptions = change.overrides.iter().enumerate().filter_map(exception).collect();
+        Self { selection, exceptions, rest }
     }
 
     pub fn for_labels(&self, labels: &[&[Label]]) -> Grading {
@@ -120,15 +122,26 @@ impl Gradings {
     }
 }
 
-/// Refuses labels that the check does not have. Of a kind of subject that is not known here, nobody can tell.
-fn refuse_strangers(selection: &Selection, check: &Check, subject_kind: &str, place: &str) -> Result<(), Failure> {
-    let own: &[&str] = match subject_kind {
+fn or_ignored<T>(read: Result<T, Failure>, ignored: &mut Vec<Ignored>) -> Option<T> {
+    read.map_err(|failure| ignored.push(Ignored::of(failure))).ok()
+}
+
+/// The labels by which a check may be chosen; none where the kind of subject is not known here, so that nobody can tell. What servers share
+/// has no label of a server: it would not be judged once that server is the primary.
+fn own_labels(check: &Check, subject_kind: &str) -> Option<Vec<&'static str>> {
+    let of_subject: &[&str] = match subject_kind {
         "agent" => &["agent"],
         "database" => &["database"],
+        "postgres" | "redis" if check.scope == Scope::Shared => &["database"],
         "postgres" | "redis" => &["database", "server"],
-        _ => return Ok(()),
+        _ => return None,
     };
-    match selection.stranger(&[own, check.labels].concat()) {
+    Some([of_subject, check.labels].concat())
+}
+
+/// Refuses labels that the check does not have.
+fn refuse_strangers(selection: &Selection, own: Option<&[&str]>, place: &str) -> Result<(), Failure> {
+    match own.and_then(|own| selection.stranger(own)) {
         None => Ok(()),
         Some((key, why)) => Err(Failure::InvalidConfig(format!("{place}.{key}: {why}"))),
     }

@@ -34,7 +34,7 @@ impl Suite {
                 let armed = Enabled {
                     check,
                     subject_kind: check.scope.subject_kind(subject_kind),
-                    gradings: Gradings::or_defaults(check, subject_kind, change, &mut ignored),
+                    gradings: Gradings::new(check, subject_kind, change, &mut ignored),
                     hold_off_ms: change.hold_off.map_or(millis(check.hold_off), |duration| duration.as_millis()),
                     keep_firing_ms: change.keep_firing_for.map_or(millis(check.keep_firing), |duration| duration.as_millis()),
                 };

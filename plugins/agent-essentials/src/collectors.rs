@@ -1,9 +1,10 @@
 //! Whether what is to be known of servers can be read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, evidence, label};
-use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, text};
+use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, Table, text};
 
 const COLLECT_UP: &str = "pharos_collect_up";
 const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
@@ -11,20 +12,88 @@ const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
 const FAILING: &str = "failing_collectors";
 /// What stands before a statement that mends a failure, in every text of the agent that has one.
 const RUN: &str = "run: ";
+const NOT_REACHED: &str = "the server is not reached";
+/// More parts help nobody to decide.
+const PARTS_TOLD_MAX: usize = 6;
+const STATEMENTS_MAX: usize = 4;
 
-pub const CHECKS: &[Check] = &[Check {
-    id: "collector-failing",
-    summary: "facts of a server cannot be read",
-    category: "collection",
-    scope: Scope::Each,
-    labels: &["server", "collector"],
-    needs: &[COLLECT_UP],
-    hold_off: Duration::from_mins(10),
-    keep_firing: Duration::ZERO,
-    grading: Grading::Fact(Severity::Warning),
-    observe: failing_collectors,
-    explain: collector_failing,
-}];
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "collector-failing",
+        summary: "facts of a server cannot be read",
+        category: "collection",
+        scope: Scope::Each,
+        labels: &["server", "collector"],
+        needs: &[COLLECT_UP],
+        hold_off: Duration::from_mins(10),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: failing_collectors,
+        explain: collector_failing,
+    },
+    Check {
+        id: "rights-missing",
+        summary: "the role of Pharos may not read what it watches",
+        category: "collection",
+        scope: Scope::Each,
+        labels: &["server"],
+        needs: &[COLLECT_UP],
+        // Two readings of most parts.
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: rights_missing,
+        explain: explain_rights_missing,
+    },
+];
+
+/// Whether a row is told by `rights-missing`: one right more brings many parts back.
+fn lacks_right(failing: &Table, row: usize) -> bool {
+    failing.has("kind", row, "postgres") && failing.has("reason", row, "privilege")
+}
+
+/// How many parts of each server are not read for want of a right.
+fn rights_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let Some(failing) = snapshot.table(FAILING) else { return Ok(Vec::new()) };
+    let mut servers: BTreeMap<String, (bool, f64)> = BTreeMap::new();
+    for row in 0..failing.row_count() {
+        let server = servers.entry(failing.text("server", row).unwrap_or_default()).or_insert((true, 0.0));
+        server.0 &= failing.is("is_reached", row);
+        server.1 += f64::from(u8::from(lacks_right(&failing, row)));
+    }
+    let observe = |(server, (is_reached, parts)): (String, (bool, f64))| match is_reached {
+        true => (parts > 0.0).then(|| Observation::new(vec![label("server", server)], parts)),
+        false => Some(Observation::unknown(vec![label("server", server)], SkipReason::PartFailed(NOT_REACHED.to_owned()))),
+    };
+    Ok(servers.into_iter().filter_map(observe).collect())
+}
+
+fn explain_rights_missing(case: &Case) -> Explanation {
+    let server = case.label("server");
+    let mut parts = Vec::new();
+    let mut statements = BTreeSet::new();
+    if let Some(failing) = case.snapshot.table(FAILING) {
+        for row in (0..failing.row_count()).filter(|row| failing.has("server", *row, server) && lacks_right(&failing, *row)) {
+            let why = failing.text("why", row).unwrap_or_default();
+            statements.extend(why.rsplit_once(RUN).map(|(_, statement)| format!("`{};`", statement.trim_end_matches(['.', ';']))));
+            parts.push(evidence(&failing.text("collector", row).unwrap_or_default(), why));
+        }
+    }
+    let count = text::counted(case.value, "part is", "parts are");
+    let statements: Vec<String> = statements.into_iter().take(STATEMENTS_MAX).collect();
+    Explanation {
+        title: format!("the role of Pharos may not read all of {server}"),
+        detail: format!(
+            "{count} not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news."
+        ),
+        cause: "A right was taken from the role, or was never granted.".to_owned(),
+        fix: format!(
+            "As superuser: {}. `pharos doctor --server {server}` prints all that is missing.",
+            if statements.is_empty() { "grant what the evidence names".to_owned() } else { statements.join(" and ") }
+        ),
+        evidence: parts.into_iter().take(PARTS_TOLD_MAX).collect(),
+    }
+}
 
 /// Collectors that fail although their server answers, be it all of them. Where it does not, the rules about servers say so, and what
 /// failed before stands still.
@@ -34,10 +103,11 @@ fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReaso
         true => Observation::new(failing.labels(&["server", "collector"], row), 1.0).of_row(row),
         false => {
             let server = failing.text("server", row).unwrap_or_default();
-            Observation::unknown(vec![label("server", server)], SkipReason::PartFailed("the server is not reached".to_owned()))
+            Observation::unknown(vec![label("server", server)], SkipReason::PartFailed(NOT_REACHED.to_owned()))
         }
     };
-    let mut observed: Vec<Observation> = (0..failing.row_count()).map(observe).collect();
+    let others = (0..failing.row_count()).filter(|row| !failing.is("is_reached", *row) || !lacks_right(&failing, *row));
+    let mut observed: Vec<Observation> = others.map(observe).collect();
     // A server that is not reached is said once.
     observed.dedup_by(|one, other| one.unknown.is_some() && other.unknown.is_some() && one.labels == other.labels);
     Ok(observed)

@@ -8,7 +8,7 @@ use pharos_plugin::{Severity, SkipReason, Snapshot};
 use crate::label;
 
 const STATE: &str = "pharos_plugin_state";
-/// The stage of an error that costs a part of the settings and nothing else.
+/// The stage of an error that is no refusal of a file.
 const SETTINGS_IGNORED: &str = "settings-ignored";
 const NEVER_MATCHED: &str = "pharos_rule_never_matched";
 
@@ -64,7 +64,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
-        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.serves() && plugin.ignored_settings().is_some()),
+        observe: |snapshot| where_plugin(snapshot, |plugin| plugin.serves() && plugin.ignored_settings.is_some()),
         explain: plugin_settings_ignored,
     },
     Check {
@@ -89,6 +89,8 @@ struct Row {
     state: String,
     /// What went wrong last: where, and why.
     error: Option<(String, String)>,
+    /// Settings that it serves without.
+    ignored_settings: Option<String>,
 }
 
 impl Row {
@@ -100,22 +102,18 @@ impl Row {
     fn refusal(&self) -> Option<&(String, String)> {
         self.error.as_ref().filter(|(stage, _)| stage != "call" && stage != SETTINGS_IGNORED)
     }
-
-    /// What of its settings it serves without.
-    fn ignored_settings(&self) -> Option<&str> {
-        self.error.as_ref().filter(|(stage, _)| stage == SETTINGS_IGNORED).map(|(_, why)| why.as_str())
-    }
 }
 
 fn rows(snapshot: &Snapshot) -> Vec<Row> {
     let Some(table) = snapshot.table("plugins") else { return Vec::new() };
     let (ids, states) = (table.texts("id"), table.texts("state"));
-    let (stages, errors) = (table.texts("stage"), table.texts("error"));
+    let (stages, errors, ignored) = (table.texts("stage"), table.texts("error"), table.texts("ignored_settings"));
     let row = |row: usize| {
         Some(Row {
             id: ids[row].clone()?,
             state: states[row].clone().unwrap_or_default(),
             error: stages[row].clone().zip(errors[row].clone()),
+            ignored_settings: ignored.get(row).cloned().flatten(),
         })
     };
     (0..table.row_count()).filter_map(row).collect()
@@ -194,7 +192,7 @@ fn plugin_refused(case: &Case) -> Explanation {
 
 fn plugin_settings_ignored(case: &Case) -> Explanation {
     let (id, row) = of_case(case);
-    let ignored = row.as_ref().and_then(Row::ignored_settings).unwrap_or_default();
+    let ignored = row.as_ref().and_then(|row| row.ignored_settings.as_deref()).unwrap_or_default();
     Explanation {
         title: format!("plugin {id} leaves wrong settings out"),
         detail: format!("It serves without them: a check has its defaults, a rule or a receiver that is wrong is off. {ignored}."),

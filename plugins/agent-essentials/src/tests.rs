@@ -176,16 +176,16 @@ fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
         agent present
         pharos_plugin_state{plugin=\"a\",state=\"failed\"} 1
         table plugins
-        | id text | state text  | stage text | error text |
-        | a       | failed      | validate   | the file is not WebAssembly |
-        | b       | quarantined | call       | trapped |
-        | c       | serving     | describe   | it says its id is \"d\" |
-        | d       | serving     | call       | trapped |
-        | e       | loading     | -          | - |
-        | f       | disabled    | -          | - |
-        | g       | serving     | settings-ignored | settings.checks.x: no such check |
-        | h       | failing     | call       | trapped in `evaluate` |
-        | i       | failing     | validate   | the file is not WebAssembly |
+        | id text | state text  | stage text | error text | ignored_settings text |
+        | a       | failed      | validate   | the file is not WebAssembly | - |
+        | b       | quarantined | call       | trapped | - |
+        | c       | serving     | describe   | it says its id is \"d\" | - |
+        | d       | serving     | call       | trapped | - |
+        | e       | loading     | -          | - | - |
+        | f       | disabled    | -          | - | - |
+        | g       | serving     | call       | trapped | settings.checks.x: no such check |
+        | h       | failing     | call       | trapped in `evaluate` | - |
+        | i       | failing     | validate   | the file is not WebAssembly | - |
     ";
     check(
         facts,
@@ -233,6 +233,35 @@ const FAILING: &str = r#"
 "#;
 
 #[test]
+fn a_right_that_the_role_lacks_is_told_once_for_a_server_with_what_grants_it() {
+    let facts = format!(
+        "{FAILING}
+        | db1:5432 | postgres | true | activity | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" |
+        | db1:5432 | postgres | true | locks | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" |
+        | db1:5432 | postgres | true | wal | timeout | no answer within 4s |
+        | db2:5432 | postgres | false | activity | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" |"
+    );
+    check(
+        &facts,
+        expect![[r#"
+        collector-failing{server=db1:5432,collector=wal}: raise warning: wal of db1:5432 cannot be read
+        rights-missing{server=db1:5432}: raise warning: the role of Pharos may not read all of db1:5432
+    "#]],
+    );
+    let lost = "| db1:5432 | postgres | true | locks | privilege | role `pharos` does not see it; run: GRANT pg_monitor TO \"pharos\" |";
+    check_words(
+        &format!("{FAILING}{lost}"),
+        expect![[r#"
+        the role of Pharos may not read all of db1:5432
+        1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news.
+        > A right was taken from the role, or was never granted.
+        > As superuser: `GRANT pg_monitor TO "pharos";`. `pharos doctor --server db1:5432` prints all that is missing.
+        - locks: role `pharos` does not see it; run: GRANT pg_monitor TO "pharos"
+    "#]],
+    );
+}
+
+#[test]
 fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
     let facts = format!(
         "{FAILING}
@@ -249,7 +278,7 @@ fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
         "#]],
     );
     let frozen: Vec<String> = judge(&facts).skipped.iter().map(|skipped| format!("{skipped:?}")).collect();
-    assert_eq!(frozen.iter().filter(|skipped| skipped.contains("db2:5432") && skipped.contains("not reached")).count(), 1, "{frozen:?}");
+    assert_eq!(frozen.iter().filter(|skipped| skipped.contains("db2:5432") && skipped.contains("not reached")).count(), 2, "{frozen:?}");
     check_words(
         &facts,
         expect![[r#"
@@ -300,11 +329,12 @@ fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
     check_cure(
         "| d:1 | postgres | true | wal | privilege | permission denied |",
         expect![[r#"
-        wal of d:1 cannot be read
-        The server answers, but `wal` fails: permission denied. Rules that need it are not judged, and their alerts stand still.
-        > The role of Pharos lacks a privilege.
-        > `pharos doctor --server d:1` asks the server itself, and says why and what mends it.
-    "#]],
+            the role of Pharos may not read all of d:1
+            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news.
+            > A right was taken from the role, or was never granted.
+            > As superuser: grant what the evidence names. `pharos doctor --server d:1` prints all that is missing.
+            - wal: permission denied
+        "#]],
     );
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use pharos_plugin::checks::{
     Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_rate, each_value, each_zero, evidence, top,
 };
+use pharos_plugin::own_role::{OwnRole, more_sessions};
 use pharos_plugin::{Label, Reading, Severity, SkipReason, Snapshot, Table, sql, text};
-
-use crate::limits::{OwnRole, own_role};
 
 const UP: &str = "pharos_postgres_up";
 const ACCEPTING: &str = "pharos_postgres_accepting_connections";
@@ -19,6 +18,7 @@ const TRANSACTION_AGE: &str = "pharos_postgres_transaction_age_max_seconds";
 const XMIN_AGE: &str = "pharos_postgres_xmin_age_max_transactions";
 /// The agent's word for a server, role or database that has no session left.
 const FULL: &str = "too-many-connections";
+const SESSIONS: &str = "pharos_postgres_sessions_total";
 const SESSIONS_ABANDONED: &str = "pharos_postgres_sessions_abandoned_total";
 
 pub const CHECKS: &[Check] = &[
@@ -131,34 +131,69 @@ struct Refusal {
     why: Option<String>,
     /// The agent's role, where that has a limit of sessions.
     own_role: Option<OwnRole>,
+    /// Whether the server has room for sessions of other roles.
+    has_room: bool,
+    /// Sessions that began per second since the last look, the agent's aside, which fail.
+    begun: Option<f64>,
 }
 
 impl Refusal {
     fn of(snapshot: &Snapshot) -> Self {
         let table = snapshot.table("refusal");
         let cell = |column: &str| table.as_ref().and_then(|table| table.text(column, 0));
-        let reason = cell("reason").unwrap_or_default();
-        Self { reason, why: cell("why"), own_role: own_role(snapshot) }
+        let used = snapshot.value(CONNECTIONS_USED).ok().flatten();
+        let begun = each_rate(snapshot, SESSIONS).ok().map(|datnames| datnames.iter().map(|datname| datname.value).sum());
+        Self {
+            reason: cell("reason").unwrap_or_default(),
+            why: cell("why"),
+            own_role: OwnRole::of(snapshot),
+            has_room: used.is_some_and(|used| used < 0.95),
+            begun,
+        }
     }
 
-    /// Whether it is the limit of the agent's own role. Before the server says which limit it is, the role's own tells.
+    /// Whether it is the limit of the agent's own role. A server that does not say which limit was reached, and has room, means that one.
     fn is_own_limit(&self) -> bool {
-        self.reason == "role-limit" || self.reason == FULL && self.own_role.as_ref().is_some_and(OwnRole::is_short)
+        self.reason == "role-limit" || self.reason == FULL && self.has_room && self.own_role.as_ref().is_some_and(OwnRole::is_short)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.own_role.as_ref().is_some_and(OwnRole::is_shared)
+    }
+
+    /// What may concern others as well as Pharos: they are let in where sessions began meanwhile.
+    fn may_concern_all(&self) -> bool {
+        matches!(self.reason.as_str(), "authentication" | "pg-hba" | "tls")
     }
 
     /// Where others are let in, nobody is waiting but Pharos.
     fn severity_max(&self) -> Severity {
         match self.reason.as_str() {
-            _ if self.is_own_limit() => Severity::Info,
-            "authentication" | "pg-hba" | "password" | "privilege" | "datname" | "datname-invalid" | "tls" | "setting" | "encoding" => {
-                Severity::Warning
+            _ if self.is_own_limit() => {
+                if self.is_shared() {
+                    Severity::Warning
+                } else {
+                    Severity::Info
+                }
             }
+            _ if self.may_concern_all() => {
+                if self.begun.is_some_and(|begun| begun > 0.0) {
+                    Severity::Warning
+                } else {
+                    Severity::Critical
+                }
+            }
+            "password" | "privilege" | "datname" | "datname-invalid" | "setting" | "encoding" | "cleartext-password" | "too-much"
+            | "protocol" | "unsupported" | "pooler" => Severity::Warning,
             _ => Severity::Critical,
         }
     }
 
     fn cause(&self) -> String {
         let cause = match self.reason.as_str() {
+            _ if self.is_own_limit() && self.is_shared() => {
+                "The role that Pharos and others use has reached its own CONNECTION LIMIT. Other roles are let in."
+            }
             _ if self.is_own_limit() => {
                 "The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in."
             }
@@ -173,24 +208,28 @@ impl Refusal {
             "tls" => "The encrypted session could not be begun: the certificate, or what Pharos asks of it, has changed.",
             "setting" => "A setting that is preset for the sessions of Pharos is one that the server does not take.",
             "encoding" => "A text that the session begins with is not in the encoding that the server says.",
+            "cleartext-password" => "The server asks for the password in clear text, which Pharos does not send.",
+            "pooler" => "A connection pooler answers at the address of the server.",
+            "too-much" | "protocol" => "What answers at the address of the server does not speak as PostgreSQL does.",
+            "unsupported" => "The server does not offer what a session of Pharos needs.",
             "" | "unreachable" | "timeout" => "The server does not answer new sessions: it hangs, or its host or the network does.",
             _ => "The server refuses the session; the detail has its own words.",
         };
-        cause.to_owned()
+        let is_calm = self.may_concern_all() && self.begun == Some(0.0);
+        if is_calm { format!("{cause} No other session began meanwhile, so others may be refused as well.") } else { cause.to_owned() }
     }
 
     fn fix(&self) -> String {
         if self.is_own_limit() {
-            let fix = self.own_role.as_ref().map_or_else(|| "`ALTER ROLE ... CONNECTION LIMIT 3`".to_owned(), OwnRole::fix);
-            return format!("Pharos needs two sessions. On the primary, for its role: {fix}.");
+            return format!("Pharos needs two sessions. On the primary, for its role: `{}`.", more_sessions(self.own_role.as_ref()));
         }
         let fix = match self.reason.as_str() {
             FULL | "datname-limit" => {
-                "See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM \
-                 pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest \
-                 pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT \
-                 pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < \
-                 now() - interval '10 min';`. Then put a pool between the application and the server."
+                "See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, \
+                 count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; \
+                 COMMIT;`. Make the largest pool smaller, or end sessions of one application that are idle: `BEGIN; SET LOCAL search_path \
+                 = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = \
+                 '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Then put a pool between the application and the server."
             }
             "starting" => "Wait for it: the server's log says how far the recovery is.",
             "stopping" => "If nobody stopped it on purpose, ask who did; it is down once the last session has left.",
@@ -199,17 +238,20 @@ impl Refusal {
                  exist and have LOGIN."
             }
             "pg-hba" => {
-                "See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits \
-                 counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`."
+                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the \
+                 first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`."
             }
             "privilege" => "As superuser: `GRANT CONNECT ON DATABASE` to the role of Pharos; `pharos doctor` writes the statement.",
             "datname" | "datname-invalid" => {
                 "Name a database that takes sessions in the URL of Pharos, or `ALTER DATABASE ... ALLOW_CONNECTIONS true`."
             }
+            "cleartext-password" => "Have pg_hba.conf ask for `scram-sha-256`, or set `tls.mode` so that the session is encrypted.",
+            "pooler" | "too-much" | "protocol" => "Let the URL of Pharos lead to the server itself, and look at what answers there.",
+            "unsupported" => "Pharos supports PostgreSQL 14 and newer.",
             "tls" => "See `tls.mode` and `tls.ca` of the database in the config, and the certificate that the server has now.",
             "setting" => {
-                "`SET search_path = pg_catalog; SELECT * FROM pg_db_role_setting;` has what is preset by `ALTER ROLE ... SET` and `ALTER \
-                 DATABASE ... SET`."
+                "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_db_role_setting; COMMIT;` has what is preset by `ALTER ROLE \
+                 ... SET` and `ALTER DATABASE ... SET`."
             }
             _ => "On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log.",
         };
@@ -225,7 +267,7 @@ fn refused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 fn not_accepting(case: &Case) -> Explanation {
     let used = case.related(CONNECTIONS_USED).map(|used| evidence("connections used", text::percent(used)));
     let refusal = Refusal::of(case.snapshot);
-    let is_of_pharos = refusal.severity_max() != Severity::Critical;
+    let is_of_pharos = refusal.may_concern_all() || refusal.severity_max() != Severity::Critical;
     let why = refusal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     Explanation {
         title: if is_of_pharos { "Pharos is refused a new session" } else { "new sessions are refused" }.to_owned(),
@@ -269,8 +311,8 @@ fn idle_in_transaction(case: &Case) -> Explanation {
             .to_owned(),
         fix: match &session {
             Some(session) => format!("End it: `{}`. {}", session.terminate(), session.bound("idle_in_transaction_session_timeout", "5min")),
-            None => "Find it: `SET search_path = pg_catalog; SELECT pid, usename, application_name, state_change FROM pg_stat_activity \
-                     WHERE state LIKE 'idle in transaction%' ORDER BY state_change;`, end it with `SELECT \
+            None => "Find it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, application_name, state_change FROM \
+                     pg_stat_activity WHERE state LIKE 'idle in transaction%' ORDER BY state_change; COMMIT;`, end it with `SELECT \
                      pg_catalog.pg_terminate_backend(<pid>);` and prevent the next with `ALTER ROLE <role> SET \
                      idle_in_transaction_session_timeout = '5min';`."
                 .to_owned(),
@@ -298,9 +340,10 @@ fn long_transaction(case: &Case) -> Explanation {
                 format!("Let it finish, or end it: `{}`. {SPREAD} {}", session.terminate(), session.bound("statement_timeout", "10min"))
             }
             None => format!(
-                "Find it: `SET search_path = pg_catalog; SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity \
-                 WHERE xact_start IS NOT NULL ORDER BY xact_start;`, and end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);`. \
-                 {SPREAD} Bound the next one: `ALTER ROLE <role> SET statement_timeout = '10min';`."
+                "Find it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, application_name, state, xact_start FROM \
+                 pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start; COMMIT;`, and end it with `SELECT \
+                 pg_catalog.pg_terminate_backend(<pid>);`. {SPREAD} Bound the next one: `ALTER ROLE <role> SET statement_timeout = \
+                 '10min';`."
             ),
         },
         evidence: held_back(case).into_iter().chain(session.map(|session| session.line())).collect(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value, evidence, label};
+use pharos_plugin::own_role::{OwnRole, more_sessions};
 use pharos_plugin::{Severity, SkipReason, Snapshot, sql, text};
 
 const ROLE_USED: &str = "pharos_postgres_role_connections_used_ratio";
@@ -35,7 +36,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::from_mins(2),
         keep_firing: Duration::from_mins(10),
         grading: Grading::Fact(Severity::Info),
-        observe: |snapshot| Ok(own_role(snapshot).filter(OwnRole::is_short).map(OwnRole::observation).into_iter().collect()),
+        observe: |snapshot| Ok(own_role_short(snapshot)),
         explain: own_role_limited,
     },
     Check {
@@ -66,42 +67,14 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// The sessions that Pharos may have at once on a server.
-const OWN_SESSIONS: f64 = 2.0;
-
-/// The role that Pharos uses, where it has a limit of sessions.
-pub struct OwnRole {
-    pub user: String,
-    limit: f64,
-    sessions: f64,
+fn own_role_short(snapshot: &Snapshot) -> Vec<Observation> {
+    let own = OwnRole::of(snapshot).filter(OwnRole::is_short);
+    own.map(|own| Observation::new(vec![label("user", own.user)], own.limit)).into_iter().collect()
 }
 
-pub fn own_role(snapshot: &Snapshot) -> Option<OwnRole> {
-    let table = snapshot.table("own_role").filter(|table| table.row_count() > 0)?;
-    let number = |column: &str| table.number(column, 0).unwrap_or_default();
-    Some(OwnRole { user: table.text("user", 0)?, limit: number("connections_limit"), sessions: number("connections") })
-}
-
-impl OwnRole {
-    /// Whether Pharos cannot always have both of its sessions: the limit is lower, or others use the role as well.
-    pub fn is_short(&self) -> bool {
-        self.limit < OWN_SESSIONS || (self.sessions >= self.limit && self.sessions > OWN_SESSIONS)
-    }
-
-    fn observation(self) -> Observation {
-        Observation::new(vec![label("user", self.user)], self.limit)
-    }
-
-    /// The statement that makes room for both sessions, beside those that there are.
-    pub fn fix(&self) -> String {
-        let enough = (self.sessions + OWN_SESSIONS).max(OWN_SESSIONS + 1.0);
-        format!("`ALTER ROLE {} CONNECTION LIMIT {enough};`", sql::identifier(&self.user))
-    }
-}
-
-/// What the agent's own role uses is no trouble of those who use the server.
+/// What the agent alone uses of its role is no trouble of those who use the server.
 fn roles_of_others(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let own = own_role(snapshot).map(|own| label("user", own.user));
+    let own = OwnRole::of(snapshot).filter(|own| !own.is_shared()).map(|own| label("user", own.user));
     let mut roles = each_value(snapshot, ROLE_USED)?;
     roles.retain(|role| !own.as_ref().is_some_and(|own| role.labels.contains(own)));
     Ok(roles)
@@ -109,18 +82,19 @@ fn roles_of_others(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> 
 
 fn own_role_limited(case: &Case) -> Explanation {
     let user = case.label("user");
-    let own = own_role(case.snapshot);
-    let fix = own.as_ref().map_or_else(|| format!("`ALTER ROLE {} CONNECTION LIMIT 3;`", sql::identifier(user)), OwnRole::fix);
-    let shared = own.as_ref().is_some_and(|own| own.sessions > OWN_SESSIONS);
+    let own = OwnRole::of(case.snapshot);
+    let fix = more_sessions(own.as_ref());
+    let is_shared = own.as_ref().is_some_and(OwnRole::is_shared);
+    let others = if is_shared { "Others use the role as well, and may be refused." } else { "Other roles are not concerned." };
     Explanation {
         title: format!("role {user}, which Pharos uses, has too few sessions"),
         detail: format!(
             "Role {user} may have {} at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the \
-             server accepts sessions. Without the second, databases are not watched. Other roles are not concerned.",
+             server accepts sessions. Without the second, databases are not watched. {others}",
             text::counted(case.value, "session", "sessions")
         ),
-        cause: if shared { "Others use the role of Pharos as well." } else { "The role has a CONNECTION LIMIT below two." }.to_owned(),
-        fix: if shared { format!("Give them a role of their own, or: {fix}.") } else { format!("On the primary: {fix}.") },
+        cause: if is_shared { "Others use the role of Pharos as well." } else { "The role has a CONNECTION LIMIT below two." }.to_owned(),
+        fix: if is_shared { format!("Give Pharos a role of its own, or: `{fix}`.") } else { format!("On the primary: `{fix}`.") },
         evidence: own.map(|own| evidence("sessions of the role", text::count(own.sessions))).into_iter().collect(),
     }
 }
@@ -174,9 +148,9 @@ fn sessions_unencrypted(case: &Case) -> Explanation {
         title: format!("{sessions} over the network in clear text"),
         detail: format!("{sessions} over the network without TLS or GSS. Passwords and data can be read and changed on the way."),
         cause: "Clients with sslmode=disable or prefer, and lines in pg_hba.conf that begin with `host`.".to_owned(),
-        fix: "`SET search_path = pg_catalog; SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
-              WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2;` names them. Give them sslmode=verify-full, then replace `host` by \
-              `hostssl` in pg_hba.conf and `SELECT pg_catalog.pg_reload_conf();`."
+        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity \
+              USING (pid) WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2; COMMIT;` names them. Give them sslmode=verify-full, \
+              then replace `host` by `hostssl` in pg_hba.conf and `SELECT pg_catalog.pg_reload_conf();`."
             .to_owned(),
         evidence: Vec::new(),
     }

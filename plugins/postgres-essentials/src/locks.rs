@@ -89,8 +89,10 @@ pub const CHECKS: &[Check] = &[
 
 fn lock_wait(case: &Case) -> Explanation {
     let age = text::duration(case.value);
-    let waiters = case.related(WAITERS).map(|waiters| format!(" {} sessions wait in all.", text::count(waiters)));
-    let roots = roots(case.snapshot);
+    let waiters = case.related(WAITERS).map(|waiters| format!(" {} in all.", text::counted(waiters, "session waits", "sessions wait")));
+    // Whoever blocks the one that waits longest, be it that one alone.
+    let mut roots = roots(case.snapshot);
+    roots.sort_by(|a, b| b.longest_seconds.total_cmp(&a.longest_seconds));
     Explanation {
         title: format!("session has waited {age} for a lock"),
         detail: format!("The longest wait for a lock has lasted {age}.{}{}", waiters.unwrap_or_default(), sentence(&roots)),
@@ -144,8 +146,8 @@ fn lock_table_filling(case: &Case) -> Explanation {
                 change of many tables at once."
                 .to_owned(),
         fix: format!(
-            "`SET search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` \
-             names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = {};`.",
+            "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 \
+             DESC LIMIT 5; COMMIT;` names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = {};`.",
             sql::raised(setting(case.snapshot, "max_locks_per_transaction"), 256.0)
         ),
         evidence: top(case.snapshot, LOCKS_HELD, Reading::Value, 3, text::count),
@@ -159,8 +161,8 @@ fn prepared_transaction_forgotten(case: &Case) -> Explanation {
         Some(prepared) => (format!("Prepared transaction {}", prepared.gid), prepared.statement()),
         None => (
             "A prepared transaction".to_owned(),
-            "`SET search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then \
-             `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`"
+            "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared; \
+             COMMIT;`, then `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`"
                 .to_owned(),
         ),
     };
@@ -283,17 +285,19 @@ fn fix(roots: &[Root]) -> String {
                         pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing";
     let Some(root) = roots.first() else {
         return format!(
-            "Find who blocks: `SET search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity \
-             WHERE cardinality(pg_blocking_pids(pid)) > 0;`, then {STOP}. {NEXT_TIME}"
+            "Find who blocks: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM \
+             pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; COMMIT;`, then {STOP}. {NEXT_TIME}"
         );
     };
     let stop = match (&root.remedy, root.pid) {
         (Some(remedy), _) => format!("{}.", capital(remedy.trim_end_matches('.'))),
         (None, Some(pid)) => format!(
-            "See what it does: `SET search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = {pid};`, then {STOP}."
+            "See what it does: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = {pid}; \
+             COMMIT;`, then {STOP}."
         ),
-        (None, None) => "Find it: `SET search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY \
-                         prepared;`, then end it from its database with `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`."
+        (None, None) => "Find it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT gid, prepared, owner, database FROM \
+                         pg_prepared_xacts ORDER BY prepared; COMMIT;`, then end it from its database with `COMMIT PREPARED <gid>;` or \
+                         `ROLLBACK PREPARED <gid>;`."
             .to_owned(),
     };
     format!("{stop} {NEXT_TIME}")

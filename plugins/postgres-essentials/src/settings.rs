@@ -177,8 +177,8 @@ fn pending_restart(case: &Case) -> Explanation {
         title: format!("{settings} for a restart"),
         detail: format!("{settings} for a restart of the server: what is in the files is not what is in force."),
         cause: "A setting that only a start reads was changed.".to_owned(),
-        fix: "`SET search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart;`, then restart at a quiet hour, \
-              or take the change back."
+        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart; COMMIT;`, then \
+              restart at a quiet hour, or take the change back."
             .to_owned(),
         evidence: pending(case.snapshot),
     }
@@ -200,8 +200,9 @@ fn settings_changed(case: &Case) -> Explanation {
         title,
         detail: format!("Since the previous collection {settings} another value."),
         cause: "`ALTER SYSTEM` or an edit of postgresql.conf, then a reload or a restart.".to_owned(),
-        fix: "If nobody meant it: `SET search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE \
-              source = 'configuration file' ORDER BY name;` tells where each value comes from; `ALTER SYSTEM RESET` takes one back."
+        fix: "If nobody meant it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM \
+              pg_settings WHERE source = 'configuration file' ORDER BY name; COMMIT;` tells where each value comes from; `ALTER SYSTEM \
+              RESET` takes one back."
             .to_owned(),
         evidence: changes,
     }
@@ -232,8 +233,8 @@ fn extensions_outdated(case: &Case) -> Explanation {
         cause: "Packages or the server were upgraded, which leaves every database as it was.".to_owned(),
         fix: if statements.is_empty() {
             format!(
-                "In {datname}: `SET search_path = pg_catalog; SELECT name, installed_version, default_version FROM \
-                 pg_available_extensions WHERE installed_version <> default_version;`."
+                "In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, installed_version, default_version FROM \
+                 pg_available_extensions WHERE installed_version <> default_version; COMMIT;`."
             )
         } else {
             format!("In {datname}, after a look at its release notes: `{}`.", statements.join(" "))

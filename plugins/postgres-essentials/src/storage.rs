@@ -107,9 +107,9 @@ fn cache_hit_low(case: &Case) -> Explanation {
         title: format!("cache hit ratio of {datname} is {ratio}"),
         detail: format!("Only {ratio} of the blocks that {datname} asked for were in shared buffers; the rest came from outside."),
         cause: "The data in use is larger than shared_buffers, or statements scan whole tables for want of an index.".to_owned(),
-        fix: "First the scans: `SET search_path = pg_catalog; SELECT relname, seq_scan, seq_tup_read FROM pg_stat_user_tables ORDER BY 3 \
-              DESC LIMIT 10;` and index what they filter by. Then `ALTER SYSTEM SET shared_buffers = <more>;` towards a quarter of the \
-              memory, which needs a restart."
+        fix: "First the scans: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT relname, seq_scan, seq_tup_read FROM \
+              pg_stat_user_tables ORDER BY 3 DESC LIMIT 10; COMMIT;` and index what they filter by. Then `ALTER SYSTEM SET shared_buffers \
+              = <more>;` towards a quarter of the memory, which needs a restart."
             .to_owned(),
         evidence: top(case.snapshot, BLOCKS_READ, Reading::Rate, 3, |rate| format!("{} blocks/s read", text::count(rate))),
     }
@@ -125,8 +125,8 @@ fn checksum_failure(case: &Case) -> Explanation {
         ),
         cause: "A failing disk, controller or memory, or storage that does not keep its word about fsync.".to_owned(),
         fix: "Fail over to a standby whose disks are sound, keep the broken data directory, and restore what is lost from a backup. The \
-              server's log names file and block; `SET search_path = pg_catalog; SELECT * FROM pg_stat_database;` the time of the last \
-              failure. After the repair, `SELECT pg_catalog.pg_stat_reset();` in the database ends this alert."
+              server's log names file and block; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_stat_database; COMMIT;` the \
+              time of the last failure. After the repair, `SELECT pg_catalog.pg_stat_reset();` in the database ends this alert."
             .to_owned(),
         evidence: Vec::new(),
     }
@@ -152,9 +152,9 @@ fn temporary_files_large(case: &Case) -> Explanation {
         title: format!("temporary files take {size}"),
         detail: format!("Sorts, hashes and held cursors of running statements keep {size} on disk. When it is full, every writer fails."),
         cause: "A statement that joins or sorts far more rows than it was written for, or many of them at once.".to_owned(),
-        fix: "Find who waits for them: `SET search_path = pg_catalog; SELECT pid, usename, wait_event, query_start FROM pg_stat_activity \
-              WHERE wait_event IN ('BuffileRead', 'BuffileWrite', 'BufFileRead', 'BufFileWrite');` and bound what one session may take: \
-              `ALTER SYSTEM SET temp_file_limit = '<size>'; SELECT pg_catalog.pg_reload_conf();`."
+        fix: "Find who waits for them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, wait_event, query_start FROM \
+              pg_stat_activity WHERE wait_event IN ('BuffileRead', 'BuffileWrite', 'BufFileRead', 'BufFileWrite'); COMMIT;` and bound \
+              what one session may take: `ALTER SYSTEM SET temp_file_limit = '<size>'; SELECT pg_catalog.pg_reload_conf();`."
             .to_owned(),
         evidence: top(case.snapshot, TEMP_BYTES, Reading::Rate, 3, |rate| format!("{}/s", text::bytes(rate))),
     }

@@ -52,8 +52,8 @@ fn wait_dominates(case: &Case) -> Explanation {
         detail: format!("On average {sessions} for {event} ({kind}), at least half of all the time that sessions are active."),
         cause: cause.to_owned(),
         fix: format!(
-            "{fix} Who waits: `SET search_path = pg_catalog; SELECT pid, usename, query_start, query FROM pg_stat_activity WHERE \
-             wait_event = '{event}';`."
+            "{fix} Who waits: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, query_start, query FROM pg_stat_activity \
+             WHERE wait_event = '{event}'; COMMIT;`."
         ),
         evidence: statements(case.snapshot, event),
     }
@@ -88,8 +88,8 @@ fn remedy(kind: &str, event: &str) -> (&'static str, &'static str) {
         }
         ("IPC", "SyncRep") => (
             "Commits wait for a synchronous standby.",
-            "`SET search_path = pg_catalog; SELECT application_name, sync_state, flush_lag FROM pg_stat_replication;` shows which one is \
-             slow.",
+            "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, sync_state, flush_lag FROM pg_stat_replication; \
+             COMMIT;` shows which one is slow.",
         ),
         ("IPC", _) => (
             "Processes wait for each other: parallel workers, or a standby.",

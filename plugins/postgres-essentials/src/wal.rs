@@ -152,9 +152,9 @@ fn checkpoint_overdue(case: &Case) -> Explanation {
             text::number(case.value)
         ),
         cause: "The disk cannot take the changed pages as fast as they come, or the checkpointer is stuck in a slow fsync.".to_owned(),
-        fix: "`SET search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = \
-              'checkpointer';` tells what it waits for: an event of type IO is the disk. Then give it less at once: `ALTER SYSTEM SET \
-              checkpoint_completion_target = 0.9; SELECT pg_catalog.pg_reload_conf();`."
+        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE \
+              backend_type = 'checkpointer'; COMMIT;` tells what it waits for: an event of type IO is the disk. Then give it less at \
+              once: `ALTER SYSTEM SET checkpoint_completion_target = 0.9; SELECT pg_catalog.pg_reload_conf();`."
             .to_owned(),
         evidence: timeout.into_iter().collect(),
     }
@@ -171,9 +171,9 @@ fn archive_failing(case: &Case) -> Explanation {
              on disk until it is archived."
         ),
         cause: "The archive is full, away or refuses the server, or archive_command is wrong.".to_owned(),
-        fix: "The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. `SET \
-              search_path = pg_catalog; SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver;` shows when \
-              it goes on."
+        fix: "The server's log has the output of the command: `SHOW archive_command;`, and run it by hand as the server's user. `BEGIN; \
+              SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time, last_archived_time FROM pg_stat_archiver; \
+              COMMIT;` shows when it goes on."
             .to_owned(),
         evidence: file.map(|file| evidence("last failed", file)).into_iter().chain(failures).collect(),
     }
@@ -193,12 +193,11 @@ fn wal_directory_large(case: &Case) -> Explanation {
         title: format!("WAL takes {size} on disk"),
         detail: format!("pg_wal holds {size}, {} times what max_wal_size and wal_keep_size plan for.", text::number(case.value)),
         cause,
-        fix: "`SET search_path = pg_catalog; SELECT slot_name, active, wal_status, pg_size_pretty(pg_wal_lsn_diff(CASE WHEN \
+        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT slot_name, active, wal_status, pg_size_pretty(pg_wal_lsn_diff(CASE WHEN \
               pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)) FROM pg_replication_slots \
-              ORDER BY restart_lsn;` and `SET search_path = pg_catalog; SELECT last_failed_wal, last_failed_time FROM pg_stat_archiver;`. \
-              Never remove files of pg_wal by hand. Bound what slots \
-              keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT \
-              pg_catalog.pg_reload_conf();`."
+              ORDER BY restart_lsn; COMMIT;` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT last_failed_wal, last_failed_time \
+              FROM pg_stat_archiver; COMMIT;`. Never remove files of pg_wal by hand. Bound what slots keep; a slot that keeps more at \
+              that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`."
             .to_owned(),
         evidence: retained.map(|bytes| evidence("kept by a slot", text::bytes(bytes))).into_iter().collect(),
     }

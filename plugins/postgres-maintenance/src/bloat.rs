@@ -121,11 +121,11 @@ fn table_bloat(case: &Case) -> Explanation {
             format!("In {datname}, in an hour in which nobody needs the database: `VACUUM (FULL, ANALYZE) {relation};`.")
         } else {
             format!(
-                "If the table will not grow into it: with the extension pg_repack, `pg_repack --table={} {}`, while everybody works; or, in an \
+                "If the table will not grow into it: with the extension pg_repack, `pg_repack --table={} -d {}`, while everybody works; or, in an \
                  hour in which nobody needs the table, in {datname}: `VACUUM (FULL, ANALYZE) {relation};`. Let vacuum come sooner: `ALTER TABLE \
                  {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`.",
                 sql::shell(&relation),
-                sql::shell(datname)
+                sql::shell_datname(datname)
             )
         },
         evidence: crate::vacuum::cells(case, &[("empty", "bloat_bytes", text::bytes), ("size", "size_bytes", text::bytes)]),

@@ -169,9 +169,10 @@ fn slow(seconds: f64, table: &Subject, snapshot: &Snapshot) -> Cause {
             text::duration(seconds)
         ),
         format!(
-            "Let it finish. `SET search_path = pg_catalog; SELECT phase, heap_blks_scanned, heap_blks_total, index_vacuum_count FROM \
-             pg_stat_progress_vacuum;`: more than one round over the indexes calls for `ALTER SYSTEM SET autovacuum_work_mem = {memory}; \
-             SELECT pg_catalog.pg_reload_conf();`. Start earlier next time: `ALTER TABLE {} SET (autovacuum_vacuum_scale_factor = 0.02);`.",
+            "Let it finish. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT phase, heap_blks_scanned, heap_blks_total, \
+             index_vacuum_count FROM pg_stat_progress_vacuum; COMMIT;`: more than one round over the indexes calls for `ALTER SYSTEM SET \
+             autovacuum_work_mem = {memory}; SELECT pg_catalog.pg_reload_conf();`. Start earlier next time: `ALTER TABLE {} SET \
+             (autovacuum_vacuum_scale_factor = 0.02);`.",
             sql::relation(&table.schema, &table.relation)
         ),
     )

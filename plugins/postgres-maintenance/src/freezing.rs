@@ -120,9 +120,9 @@ impl Old {
                 sql::terminate(*pid, *started_at)
             ),
             Kind::OfSomebody => format!(
-                "Close the session that made {name}; it is one of the oldest: `SET search_path = pg_catalog; SELECT pid, usename, \
-                 application_name, backend_start FROM pg_stat_activity WHERE datname = {} ORDER BY backend_start;`. The next vacuum in \
-                 {datname} tells the new age.",
+                "Close the session that made {name}; it is one of the oldest: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, \
+                 usename, application_name, backend_start FROM pg_stat_activity WHERE datname = {} ORDER BY backend_start; COMMIT;`. The \
+                 next vacuum in {datname} tells the new age.",
                 sql::literal(datname)
             ),
             Kind::Orphaned => format!("As superuser, in {datname}: `DROP TABLE {name};`. The next vacuum there tells the new age."),
@@ -138,8 +138,8 @@ fn find(datname: &str, counter: &Counter) -> String {
         ""
     };
     format!(
-        "{open}In {datname}: `SET search_path = pg_catalog; SELECT oid::regclass, relkind, {relation_age} FROM pg_class WHERE relkind IN \
-         ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM \
-         (FREEZE, VERBOSE) <table>;`."
+        "{open}In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, {relation_age} FROM pg_class \
+         WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` names the oldest. One of pg_temp is its session's to drop; \
+         the others take `VACUUM (FREEZE, VERBOSE) <table>;`."
     )
 }

@@ -118,8 +118,8 @@ impl Holder {
             "slot" | "slot_catalog" => {
                 let drop = name.map_or_else(
                     || {
-                        "`SET search_path = pg_catalog; SELECT slot_name, active, age(xmin), age(catalog_xmin) FROM pg_replication_slots \
-                         ORDER BY 3 DESC NULLS LAST;` names it"
+                        "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT slot_name, active, age(xmin), age(catalog_xmin) FROM \
+                         pg_replication_slots ORDER BY 3 DESC NULLS LAST; COMMIT;` names it"
                             .to_owned()
                     },
                     |slot| format!("`{}`", sql::drop_slot(slot)),
@@ -129,8 +129,8 @@ impl Holder {
             "prepared" => {
                 let end = name.map_or_else(
                     || {
-                        "`SET search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY \
-                         age(transaction) DESC;` names it"
+                        "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER \
+                         BY age(transaction) DESC; COMMIT;` names it"
                             .to_owned()
                     },
                     |gid| format!("`ROLLBACK PREPARED {};`", sql::literal(gid)),
@@ -138,13 +138,11 @@ impl Holder {
                 let place = self.datname.as_ref().map(|datname| format!("in {datname}, ")).unwrap_or_default();
                 format!("Ask the transaction manager how it ended; if it knows nothing of it: {place}{end}.")
             }
-            "standby" => {
-                "On the standby: `SET search_path = pg_catalog; SELECT pid, usename, state, age(backend_xmin) FROM pg_stat_activity WHERE \
-                 backend_xmin IS NOT NULL ORDER BY 4 DESC LIMIT 5;` and end the first with `SELECT \
-                 pg_catalog.pg_terminate_backend(<pid>);`. If reports there may be cancelled instead: `ALTER SYSTEM SET \
-                 hot_standby_feedback = off; SELECT pg_catalog.pg_reload_conf();`."
-                    .to_owned()
-            }
+            "standby" => "On the standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, age(backend_xmin) FROM \
+                          pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 4 DESC LIMIT 5; COMMIT;` and end the first with \
+                          `SELECT pg_catalog.pg_terminate_backend(<pid>);`. If reports there may be cancelled instead: `ALTER SYSTEM SET \
+                          hot_standby_feedback = off; SELECT pg_catalog.pg_reload_conf();`."
+                .to_owned(),
             // A process of the server itself has a name and no user.
             _ if self.user.is_none() && name.is_some() => match self.pid {
                 Some(pid) => format!("Let it finish; if it hangs, `{}`.", sql::terminate(pid, self.started_at)),
@@ -153,8 +151,8 @@ impl Holder {
             _ => {
                 let end = self.pid.map_or_else(
                     || {
-                        "`SET search_path = pg_catalog; SELECT pid, usename, application_name, state, age(backend_xmin) FROM \
-                         pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 5 DESC LIMIT 5;` and end the first with `SELECT \
+                        "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, application_name, state, age(backend_xmin) FROM \
+                         pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 5 DESC LIMIT 5; COMMIT;` and end the first with `SELECT \
                          pg_catalog.pg_terminate_backend(<pid>);`"
                             .to_owned()
                     },

@@ -132,10 +132,7 @@ fn index_invalid(case: &Case) -> Explanation {
     let (cause, fix) = cause_and_fix_of_invalid(case);
     Explanation {
         title: format!("index {index} of {datname} is invalid"),
-        detail: format!(
-            "Index {index} on {} of {datname} is kept up to date by every write, and no query may use it.",
-            case.label("relation")
-        ),
+        detail: format!("No query may use index {index} on {} of {datname}, while writes may keep it up to date.", case.label("relation")),
         cause,
         fix: format!("In {datname}{fix}"),
         evidence: said(case).1,
@@ -147,8 +144,9 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
     let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
     let schema = cell("index_schema").unwrap_or_else(|| case.label("schema").to_owned());
     let name = sql::relation(&schema, case.label("index"));
-    let is_exclusion = cells.as_ref().is_some_and(|cells| cells.number("is_exclusion") == Some(1.0));
-    let reindex = if is_exclusion { format!("`REINDEX INDEX {name};`") } else { format!("`REINDEX INDEX CONCURRENTLY {name};`") };
+    let is_true = |column: &str| cells.as_ref().is_some_and(|cells| cells.number(column) == Some(1.0));
+    let reindex =
+        if is_true("is_exclusion") { format!("`REINDEX INDEX {name};`") } else { format!("`REINDEX INDEX CONCURRENTLY {name};`") };
     let drop = format!("`DROP INDEX CONCURRENTLY {name};`");
     const FAILED: &str = "`CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.";
     if let Some(needed_by) = cell("guard") {
@@ -167,12 +165,20 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
             (
                 format!("{FAILED} It is unique: the usual reason is that rows have the same key."),
                 format!(
-                    ", see which keys are there more than once: `SET search_path = pg_catalog; SELECT {keys}, count(*) FROM \
-                     {relation}{condition} GROUP BY {keys} HAVING count(*) > 1 LIMIT 20;`. Once there is none: {reindex}. Without need of \
-                     it: {drop}."
+                    ", as the owner of the table, see which keys are there more than once: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT {keys}, count(*) FROM \
+                     {relation}{condition} GROUP BY {keys} HAVING count(*) > 1 LIMIT 20; COMMIT;`. Once there is none: {reindex}. Without \
+                     need of it: {drop}."
                 ),
             )
         }
+        // Its key calls functions that somebody made. They would run as whoever looks for duplicates.
+        None if is_true("is_unique") => (
+            format!("{FAILED} It is unique: the usual reason is that rows have the same key."),
+            format!(
+                ", as the owner of the table and as no superuser, look for rows with the same key: the key calls functions that somebody \
+                 made. Once there are none: {reindex}. Without need of it: {drop}."
+            ),
+        ),
         None => (FAILED.to_owned(), format!(": {reindex} if it is wanted, else {drop}.")),
     }
 }

@@ -125,8 +125,8 @@ fn primary_key(case: &Case) -> String {
     };
     if is_nullable {
         format!(
-            ", {columns} are unique and may be null: if `SET search_path = pg_catalog; SELECT count(*) FROM {relation} WHERE NOT \
-             ROW({columns}) IS NOT NULL;` is 0, {statement}{remark}. Else {new}"
+            ", as the owner of the table: {columns} are unique and may be null: if `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM {relation} WHERE \
+             NOT ROW({columns}) IS NOT NULL; COMMIT;` is 0, {statement}{remark}. Else {new}"
         )
     } else {
         format!(", {columns} are unique already: {statement}{remark}.")

@@ -60,6 +60,14 @@ fn sequence_exhausted(case: &Case) -> Explanation {
             ),
             widen_column(case, place),
         ),
+        None if is_at_the_end_of_bigint(case) => (
+            "All numbers that PostgreSQL's widest integer has are taken, or somebody set the sequence to the end of them.".to_owned(),
+            format!(
+                ", no integer type is wider. If few numbers are in use, go on behind them: `ALTER SEQUENCE {} RESTART WITH <number>;`; else \
+                 give the column another type, such as numeric or uuid.",
+                sql::relation(case.label("schema"), case.label("sequence"))
+            ),
+        ),
         None => (
             "Its own limit is low, or numbers are taken and not used: rolled back inserts, `ON CONFLICT`, caches.".to_owned(),
             widen_sequence(case, place.as_ref()),
@@ -75,6 +83,11 @@ fn sequence_exhausted(case: &Case) -> Explanation {
         fix: format!("In {datname}{fix}"),
         evidence: [number("last value", "last_value"), number("last possible", "max_value")].into_iter().flatten().collect(),
     }
+}
+
+fn is_at_the_end_of_bigint(case: &Case) -> bool {
+    let last = case.cells("sequences").and_then(|cells| cells.number("max_value"));
+    last.is_some_and(|last| last.abs() >= i64::MAX as f64)
 }
 
 /// The column that takes the numbers.
@@ -106,7 +119,7 @@ impl Place {
 /// The column first: a sequence that counts on meanwhile gives nothing that does not fit.
 fn widen_column(case: &Case, place: &Place) -> String {
     format!(
-        ", in an hour in which the table may be locked while it is rewritten: `ALTER TABLE {} ALTER COLUMN {} TYPE bigint;` and `{}`. Columns \
+        ", as the owner of the table, in an hour in which it may be locked while it is rewritten: `ALTER TABLE {} ALTER COLUMN {} TYPE bigint;` and `{}`. Columns \
          that refer to it end as early and need the same; views that read it have to be dropped before and made again. Without that hour: a \
          new bigint column, filled in batches by a trigger, then swapped.",
         sql::relation(&place.schema, &place.relation),

@@ -1,9 +1,11 @@
 //! What nobody could look at, since no alert must be taken for calm.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_zero, evidence, label, unvisited};
+use pharos_plugin::own_role::{OwnRole, more_sessions};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
 use crate::vacuum::{RELATION, TABLES, name_of};
@@ -67,9 +69,9 @@ fn not_visited(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
         match each_zero(&member, VISITED) {
             Err(reason) => unknown = Some(reason),
             Ok(unvisited) => {
-                for one in unvisited.into_iter().filter(|one| !is_closed(&member, &one.labels)) {
-                    *all.entry(one.labels.first().map(|label| label.value.clone()).unwrap_or_default()).or_insert(0.0) += 1.0;
-                }
+                let closed = closed(&member);
+                let datnames = unvisited.iter().filter_map(|one| one.labels.first()).filter(|label| !closed.contains(&label.value));
+                datnames.for_each(|datname| *all.entry(datname.value.clone()).or_insert(0.0) += 1.0);
             }
         }
     }
@@ -80,18 +82,19 @@ fn not_visited(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 }
 
 /// The primary first: it has the reasons that all share.
-fn members(database: &Snapshot) -> Vec<Snapshot> {
+fn members(database: &Snapshot) -> Vec<Rc<Snapshot>> {
     let mut members: Vec<_> = database.members().iter().filter_map(|member| database.member(&member.id)).collect();
     members.sort_by_key(|member| member.value(IN_RECOVERY).ok().flatten() != Some(0.0));
     members
 }
 
-/// Whether its owner wants no sessions at all in it.
-fn is_closed(member: &Snapshot, labels: &[Label]) -> bool {
-    let Some(visits) = member.table("visits") else { return false };
-    let of_datname = |row: &usize| labels.iter().all(|label| visits.has(&label.name, *row, &label.value));
-    let mut failed = (0..visits.row_count()).filter(of_datname).filter(|row| !visits.has("state", *row, "ok")).peekable();
-    failed.peek().is_some() && failed.all(|row| visits.has("reason", row, "datname-closed"))
+/// Datnames of a server whose owners want no sessions at all in them.
+fn closed(member: &Snapshot) -> BTreeSet<String> {
+    let Some(visits) = member.table("visits") else { return BTreeSet::new() };
+    let failed = (0..visits.row_count()).filter(|row| !visits.has("state", *row, "ok"));
+    let (closed, others): (Vec<usize>, Vec<usize>) = failed.partition(|row| visits.has("reason", *row, "datname-closed"));
+    let names = |rows: Vec<usize>| -> BTreeSet<String> { rows.into_iter().filter_map(|row| visits.text("datname", row)).collect() };
+    &names(closed) - &names(others)
 }
 
 /// Why a server could not look into a datname.
@@ -101,16 +104,13 @@ struct Failed {
     reason: String,
     why: String,
     /// The agent's role, where that has a limit of sessions.
-    own_role: Option<String>,
-    own_role_is_short: bool,
+    own_role: Option<OwnRole>,
 }
 
 fn failures(database: &Snapshot, datname: &str) -> Vec<Failed> {
-    let of_member = |member: Snapshot| {
+    let of_member = |member: Rc<Snapshot>| {
         let Some(visits) = member.table("visits") else { return Vec::new() };
-        let limited = member.table("own_role").filter(|table| table.row_count() > 0);
-        let own_role = limited.as_ref().and_then(|table| table.text("user", 0));
-        let own_role_is_short = limited.is_some_and(|table| table.number("connections_limit", 0).is_some_and(|limit| limit < 2.0));
+        let own_role = OwnRole::of(&member);
         let failed = |row: &usize| visits.has("datname", *row, datname) && !visits.has("state", *row, "ok");
         let cell = |column: &str, row: usize| visits.text(column, row).unwrap_or_default();
         let read = |row: usize| Failed {
@@ -119,7 +119,6 @@ fn failures(database: &Snapshot, datname: &str) -> Vec<Failed> {
             reason: cell("reason", row),
             why: cell("why", row),
             own_role: own_role.clone(),
-            own_role_is_short,
         };
         (0..visits.row_count()).filter(failed).map(read).collect()
     };
@@ -153,40 +152,40 @@ fn datname_not_visited(case: &Case) -> Explanation {
 fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
     let name = sql::identifier(datname);
     let unless_meant = format!("if it is meant so, `except = {{ datname = [\"{datname}\"] }}` of this check");
-    let reason = match failed.map_or("", |failed| failed.reason.as_str()) {
-        // A role that may have one session can never have two.
-        "too-many-connections" if failed.is_some_and(|failed| failed.own_role_is_short) => "role-limit",
-        reason => reason,
-    };
-    let own_role = failed.and_then(|failed| failed.own_role.as_deref());
-    let (cause, fix) = match reason {
+    let own_role = failed.and_then(|failed| failed.own_role.as_ref());
+    let (cause, fix) = match failed.map_or("", |failed| failed.reason.as_str()) {
         "datname-invalid" => (
             "An interrupted DROP DATABASE left it behind. Its data is gone, and nobody can connect to it.",
             format!("On the primary: `DROP DATABASE {name};`."),
         ),
         "datname-limit" => (
             "All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.",
-            format!("To have it watched, with room for two more: `ALTER DATABASE {name} CONNECTION LIMIT`; {unless_meant}."),
+            format!("To have it watched, with room for two more: `ALTER DATABASE {name} CONNECTION LIMIT <more>;`; {unless_meant}."),
         ),
         "privilege" => (
             "The role of Pharos has no privilege to connect to it.",
-            format!("As superuser: `GRANT CONNECT ON DATABASE {name} TO` the role that Pharos uses; {unless_meant}."),
+            format!("As superuser, for the role that Pharos uses: `GRANT CONNECT ON DATABASE {name} TO <role>;`; {unless_meant}."),
         ),
         "pg-hba" => (
             "pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.",
             format!(
-                "See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits \
-                 counts. Put one for {name} and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; {unless_meant}."
+                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the \
+                 first line that fits counts. Put one for {name} and the role of Pharos before it, then `SELECT \
+                 pg_catalog.pg_reload_conf();`; {unless_meant}."
             ),
         ),
         "role-limit" => (
-            "The role of Pharos has reached its own CONNECTION LIMIT; whoever else uses the server is let in.",
-            format!("Pharos needs two sessions: `ALTER ROLE {} CONNECTION LIMIT 3;`.", sql::identifier(own_role.unwrap_or("pharos"))),
+            if own_role.is_some_and(OwnRole::is_shared) {
+                "The role that Pharos and others use has reached its own CONNECTION LIMIT."
+            } else {
+                "The role of Pharos has reached its own CONNECTION LIMIT; whoever else uses the server is let in."
+            },
+            format!("Pharos needs two sessions: `{}`.", more_sessions(own_role)),
         ),
         "too-many-connections" => (
             "No session was left for Pharos: the server, the database or the role of Pharos has reached its limit.",
-            "`SET search_path = pg_catalog; SELECT datname, usename, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;` names \
-             who has them."
+            "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 \
+             DESC; COMMIT;` names who has them."
                 .to_owned(),
         ),
         "encoding" => (
@@ -288,8 +287,8 @@ impl Locker {
 fn find_locker(case: &Case) -> String {
     let relation = sql::literal(&sql::relation(case.label("schema"), case.label("relation")));
     format!(
-        "In {}: `SET search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = \
-         {relation}::regclass;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it.",
+        "In {}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation \
+         = {relation}::regclass; COMMIT;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it.",
         case.label("datname")
     )
 }

@@ -120,7 +120,7 @@ fn configured(database: &Snapshot, unit: &Unit) -> Result<Vec<(String, f64)>, Sk
     let lags = database.values(unit.of_member)?;
     let behind = lags.rows().filter_map(|row| {
         let member = row.label("member")?;
-        let orders = Orders::of(database.member(member).as_ref());
+        let orders = Orders::of(database.member(member).as_deref());
         Some((member.to_owned(), orders.beyond(row.value(), shipping(member), unit)))
     });
     Ok(behind.collect())
@@ -164,12 +164,20 @@ fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, S
         return Ok(all);
     }
     let names = names_of_standbys(&members);
+    // One that is not reached from here may go on receiving under a name that its sender gave it, with a delay that nobody knows now.
+    let missing = members.iter().find(|member| member.is_standby() && !member.is_up);
     for member in &members {
         let Some(facts) = database.member(&member.server) else { continue };
         let Ok(strangers) = each_value(&facts, unit.of_sender) else { continue };
         let strangers = strangers.into_iter().filter(|stranger| !is_named(&names, &stranger.labels));
         let labels = |own: Vec<Label>| [vec![label("server", &member.server)], own].concat();
-        all.extend(strangers.map(|stranger| Observation::new(labels(stranger.labels), stranger.value)));
+        all.extend(strangers.map(|stranger| match missing {
+            None => Observation::new(labels(stranger.labels), stranger.value),
+            Some(missing) => {
+                let why = format!("{} is not reached, and may be this standby", missing.server);
+                Observation::unknown(labels(stranger.labels), SkipReason::PartFailed(why))
+            }
+        }));
     }
     Ok(all)
 }
@@ -191,7 +199,7 @@ fn is_named(names: &[String], labels: &[Label]) -> bool {
 
 fn member_lag(case: &Case) -> Explanation {
     let (member, lag) = (case.label("member"), text::duration(case.value));
-    let orders = Orders::of(case.snapshot.member(member).as_ref());
+    let orders = Orders::of(case.snapshot.member(member).as_deref());
     let bytes = case.related_series(MEMBER_LAG_BYTES).map(|bytes| evidence("lag in WAL", text::bytes(bytes)));
     Explanation {
         title: format!("{member} is {lag} behind its primary{}", than_ordered(orders)),
@@ -202,10 +210,10 @@ fn member_lag(case: &Case) -> Explanation {
         cause:
             "More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing."
                 .to_owned(),
-        fix: "On the primary: `SET search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, \
-              replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT \
-              pg_catalog.pg_get_wal_replay_pause_state();` and `SET search_path = pg_catalog; SELECT pid, query_start FROM \
-              pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`."
+        fix: "On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, \
+              write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the \
+              standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, \
+              query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`."
             .to_owned(),
         evidence: bytes.into_iter().chain(ordered(orders)).collect(),
     }
@@ -232,7 +240,7 @@ fn replication_lag(case: &Case, behind: &str) -> Explanation {
     };
     let facts = case.snapshot.member(server);
     let is_stranger = !case.label("standby").is_empty();
-    let orders = if is_stranger { Orders::default() } else { Orders::of(facts.as_ref()) };
+    let orders = if is_stranger { Orders::default() } else { Orders::of(facts.as_deref()) };
     let (seconds, bytes) = if is_stranger { (SENDER_LAG_SECONDS, SENDER_LAG_BYTES) } else { (OWN_LAG_SECONDS, OWN_LAG_BYTES) };
     let lag = |name: &str, metric: &str, show: fn(f64) -> String| Some(evidence(name, show(series(facts.as_ref()?, metric, case)?)));
     let or_ordered = if is_stranger { ", or one that was given a delay: recovery_min_apply_delay" } else { "" };
@@ -246,8 +254,8 @@ fn replication_lag(case: &Case, behind: &str) -> Explanation {
             "More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was \
              away{or_ordered}."
         ),
-        fix: "On the sender: `SET search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn \
-              FROM pg_stat_replication;` the first that lags is the bottleneck. If only replay lags: `SELECT \
+        fix: "On the sender: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, \
+              replay_lsn FROM pg_stat_replication; COMMIT;` the first that lags is the bottleneck. If only replay lags: `SELECT \
               pg_catalog.pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby."
             .to_owned(),
         evidence: [lag("lag in time", seconds, text::duration), lag("lag in WAL", bytes, text::bytes), ordered(orders)]

@@ -205,7 +205,7 @@ fn keep_bound(case: &Case) -> String {
         Some(limit) => format!("max_slot_wal_keep_size bounds what slots keep: {}.", text::bytes(limit)),
         None => {
             "Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; \
-                 SELECT pg_catalog.pg_reload_conf();`."
+             SELECT pg_catalog.pg_reload_conf();`."
                 .to_owned()
         }
     }
@@ -269,8 +269,9 @@ fn slot_retains_much(case: &Case) -> Explanation {
                 format!("Start the consumer, or, if it is gone for good, `{}`", sql::drop_slot(slot))
             } else {
                 format!(
-                    "See where it stands: `SET search_path = pg_catalog; SELECT active_pid, restart_lsn, confirmed_flush_lsn FROM \
-                     pg_replication_slots WHERE slot_name = {};`, and what a logical consumer waits for in pg_stat_replication",
+                    "See where it stands: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT active_pid, restart_lsn, confirmed_flush_lsn \
+                     FROM pg_replication_slots WHERE slot_name = {}; COMMIT;`, and what a logical consumer waits for in \
+                     pg_stat_replication",
                     sql::literal(slot)
                 )
             },

@@ -115,8 +115,8 @@ fn sync_standby_missing(case: &Case) -> Explanation {
         detail: format!("{missing} missing of those that synchronous_standby_names asks for. Every commit waits until it is back."),
         cause: "The standby is down or cut off, or its application_name is none of the names.".to_owned(),
         fix: format!(
-            "`SET search_path = pg_catalog; SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby \
-             back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = {}; SELECT \
+            "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, state, sync_state FROM pg_stat_replication; COMMIT;`: \
+             bring the standby back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = {}; SELECT \
              pg_catalog.pg_reload_conf();`.",
             sql::literal("")
         ),

@@ -126,9 +126,9 @@ fn subscription_down(case: &Case) -> Explanation {
         cause: "The publisher is away or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use."
             .to_owned(),
         fix: format!(
-            "The server's log says why. In {datname}: `SET search_path = pg_catalog; SELECT subname, pid, received_lsn, latest_end_time \
-             FROM pg_stat_subscription WHERE subname = {};`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers \
-             = <more>;`, which needs a restart.",
+            "The server's log says why. In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT subname, pid, received_lsn, \
+             latest_end_time FROM pg_stat_subscription WHERE subname = {}; COMMIT;`. If all workers are in use: `ALTER SYSTEM SET \
+             max_logical_replication_workers = <more>;`, which needs a restart.",
             sql::literal(&subscription)
         ),
         evidence: Vec::new(),
@@ -163,9 +163,9 @@ fn subscription_silent(case: &Case) -> Explanation {
         ),
         cause: "The network between them drops what it carries, the publisher hangs, or the worker waits for a lock.".to_owned(),
         fix: format!(
-            "In {datname}: `SET search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE \
-             backend_type = 'logical replication worker';` tells a lock; else let it connect anew: `ALTER SUBSCRIPTION {0} DISABLE;` and \
-             `ALTER SUBSCRIPTION {0} ENABLE;`.",
+            "In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity \
+             WHERE backend_type = 'logical replication worker'; COMMIT;` tells a lock; else let it connect anew: `ALTER SUBSCRIPTION {0} \
+             DISABLE;` and `ALTER SUBSCRIPTION {0} ENABLE;`.",
             sql::identifier(&subscription)
         ),
         evidence: Vec::new(),
@@ -198,8 +198,9 @@ fn subscription_not_ready(case: &Case) -> Explanation {
         detail: format!("{tables} of subscription {subscription} of {datname} are not copied yet, so changes of them are not applied."),
         cause: "The copy is large, fails and is begun again, or has no worker: max_sync_workers_per_subscription.".to_owned(),
         fix: format!(
-            "In {datname}: `SET search_path = pg_catalog; SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel WHERE srsubstate \
-             <> 'r';`, and the server's log. A table that was added later needs `ALTER SUBSCRIPTION {} REFRESH PUBLICATION;`.",
+            "In {datname}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel \
+             WHERE srsubstate <> 'r'; COMMIT;`, and the server's log. A table that was added later needs `ALTER SUBSCRIPTION {} REFRESH \
+             PUBLICATION;`.",
             sql::identifier(&subscription)
         ),
         evidence: Vec::new(),

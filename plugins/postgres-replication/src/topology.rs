@@ -159,7 +159,7 @@ pub fn receives(snapshot: &Snapshot, member: &Member) -> bool {
 fn fed_from_elsewhere(snapshot: &Snapshot, members: &[Member]) -> bool {
     let receivers = members.iter().filter(|member| receives(snapshot, member)).count();
     let up = members.iter().filter(|member| member.is_up);
-    let senders: usize = up.filter_map(|member| senders_of(&snapshot.member(&member.server)?).ok()).sum();
+    let senders: usize = up.filter_map(|member| senders_of(snapshot.member(&member.server)?.as_ref()).ok()).sum();
     receivers > senders
 }
 
@@ -175,7 +175,7 @@ fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, Skip
     }
     let mut senders = 0;
     for member in &members {
-        senders += senders_of(&snapshot.member(&member.server).ok_or(SkipReason::NoData)?)?;
+        senders += senders_of(snapshot.member(&member.server).ok_or(SkipReason::NoData)?.as_ref())?;
     }
     Ok(vec![Observation::new(Vec::new(), standbys.saturating_sub(senders) as f64)])
 }
@@ -227,9 +227,9 @@ fn no_primary(case: &Case) -> Explanation {
         cause: "The primary is down or cut off and no standby was promoted, or it was demoted by mistake.".to_owned(),
         fix: match (receiver.filter(|_| fed_from_elsewhere(case.snapshot, &members)), idle) {
             (Some(receiver), _) => format!(
-                "Promote nothing: {} still receives WAL, so a primary is there. `SET search_path = pg_catalog; SELECT sender_host, \
-                 sender_port FROM pg_stat_wal_receiver;` on it names the server: let the agent reach it, or list it in `replicas` of \
-                 `[[database]]`.",
+                "Promote nothing: {} still receives WAL, so a primary is there. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT \
+                 sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;` on it names the server: let the agent reach it, or list it \
+                 in `replicas` of `[[database]]`.",
                 receiver.server
             ),
             (None, Some(standby)) => {
@@ -256,8 +256,8 @@ fn clusters_differ(case: &Case) -> Explanation {
                  so none can take over for another."
                 .to_owned(),
         cause: "A wrong address in the configuration, or a server that was made anew behind the address of an old one.".to_owned(),
-        fix: "`SET search_path = pg_catalog; SELECT system_identifier FROM pg_control_system();` on each. Mend `replicas` of \
-              `[[database]]`, or build the odd one anew with pg_basebackup from the primary."
+        fix: "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT system_identifier FROM pg_control_system(); COMMIT;` on each. Mend \
+              `replicas` of `[[database]]`, or build the odd one anew with pg_basebackup from the primary."
             .to_owned(),
         evidence: members.iter().map(line).collect(),
     }
@@ -271,8 +271,8 @@ fn primary_changed(case: &Case) -> Explanation {
         detail: "Another server than before takes writes. What the old primary had not sent is lost.".to_owned(),
         cause: "A failover or switchover, by hand or by a manager such as Patroni.".to_owned(),
         fix: "If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with \
-              standby.signal. After an unplanned change, `SET search_path = pg_catalog; SELECT count(*) FROM pg_replication_slots;`: \
-              slots do not move along before PostgreSQL 17."
+              standby.signal. After an unplanned change, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM \
+              pg_replication_slots; COMMIT;`: slots do not move along before PostgreSQL 17."
             .to_owned(),
         evidence: members.iter().map(Member::line).collect(),
     }
@@ -291,9 +291,9 @@ fn standby_not_connected(case: &Case) -> Explanation {
             "The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in \
                 `[[database]]`."
                 .to_owned(),
-        fix: "On each standby: `SET search_path = pg_catalog; SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where \
-              there is no row, its log says why. If it is fed by a server that is not listed, add that to `replicas`, or: \
-              `standby-not-connected = { enabled = false }`."
+        fix: "On each standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT status, sender_host, sender_port FROM \
+              pg_stat_wal_receiver; COMMIT;`; where there is no row, its log says why. If it is fed by a server that is not listed, add \
+              that to `replicas`, or: `standby-not-connected = { enabled = false }`."
             .to_owned(),
         evidence: members.iter().map(Member::line).collect(),
     }

@@ -35,12 +35,16 @@ impl Plugin for Threshold {
         let mut ids = BTreeSet::new();
         let mut rules = Vec::new();
         for (place, rule) in wanted {
-            let made = match ids.insert(rule.id.clone()) {
-                true => ThresholdRule::new(rule),
-                false => Err(rule.refuse("id", "another rule has this id; rename one of them")),
+            let id = rule.id.clone();
+            let made = match ids.contains(&id) {
+                false => ThresholdRule::new(rule),
+                true => Err(rule.refuse("id", "another rule has this id; rename one of them")),
             };
             match made {
-                Ok(rule) => rules.push(rule),
+                Ok(rule) => {
+                    ids.insert(id);
+                    rules.push(rule);
+                }
                 Err(refusal) => ignored.push(Ignored::new(format!("{place}.{}", refusal.key), refusal.why)),
             }
         }

@@ -145,7 +145,7 @@ fn queue_head(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, Lock
 fn signal(function: &str, pid: i32, sessions: &HashMap<i32, LockSession>) -> String {
     let started_at = sessions.get(&pid).and_then(|session| session.started_at.as_ref());
     let same = started_at.map(|started_at| format!(" AND backend_start = '{started_at}'")).unwrap_or_default();
-    format!("`SET search_path = pg_catalog; SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{same};`")
+    format!("`BEGIN; SET LOCAL search_path = pg_catalog; SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{same}; COMMIT;`")
 }
 
 fn behind_ddl(ddl: i32, root: &Root, sessions: &HashMap<i32, LockSession>) -> (RemedyKind, String) {
@@ -217,8 +217,8 @@ fn behind_session(pid: i32, waiter: &Waiter, sessions: &HashMap<i32, LockSession
         ),
         RemedyKind::Deadlock | RemedyKind::DdlQueue | RemedyKind::PreparedTransaction | RemedyKind::Other => {
             format!(
-                "session {pid} is in the way: `SET search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = {pid};` \
-                 tells what it does, {cancel} ends that"
+                "session {pid} is in the way: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE \
+                 pid = {pid}; COMMIT;` tells what it does, {cancel} ends that"
             )
         }
     };

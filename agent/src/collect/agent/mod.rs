@@ -38,6 +38,8 @@ pub struct PluginFact {
     pub state: &'static str,
     /// What went wrong last: where, and why.
     pub last_error: Option<(String, String)>,
+    /// Settings that it serves without, and why.
+    pub ignored_settings: Option<String>,
 }
 
 /// What the snapshot asks of the plugin host: the seam at which the agent connects the two.

@@ -58,6 +58,7 @@ pub fn plugins(plugins: &[PluginFact]) -> Table {
             Column::text("state", plugins.iter().map(|plugin| Some(plugin.state))),
             Column::text("stage", plugins.iter().map(|plugin| plugin.last_error.as_ref().map(|(stage, _)| stage.as_str()))),
             Column::text("error", plugins.iter().map(|plugin| plugin.last_error.as_ref().map(|(_, why)| why.as_str()))),
+            Column::text("ignored_settings", plugins.iter().map(|plugin| plugin.ignored_settings.as_deref())),
         ],
     )
 }
@@ -78,19 +79,22 @@ pub fn damaged_stores(paths: &[PathBuf]) -> Table {
 }
 
 /// Collectors whose last run failed, and why; and whether their server was reached, since only then it is they who fail. What a server
-/// does not offer is no failure.
+/// does not offer is no failure; what it does not offer to the role of the agent is.
 pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
     let picture = board.picture();
+    let reasons: Vec<Vec<&str>> = rows(families, "pharos_collect_failing").map(|(labels, _)| labels).collect();
+    let reason = |server: &str, collector: &str| reasons.iter().find(|labels| labels[..2] == [server, collector]).map(|labels| labels[2]);
     let mut failing: Vec<(&SubjectKey, bool, &str, &str)> = Vec::new();
     for (server, change) in picture.servers() {
         let is_reached = change.snapshot.scalar(&format!("pharos_{}_up", server.kind)) == Some(1.0);
         failing.extend(change.snapshot.parts.iter().filter_map(|(name, part)| match &part.state {
             PartState::Failed(why) => Some((server, is_reached, name.as_str(), why.as_str())),
+            PartState::Unsupported(why) if reason(&server.id, name) == Some("privilege") => {
+                Some((server, is_reached, name.as_str(), why.as_str()))
+            }
             PartState::Present | PartState::Unsupported(_) | PartState::Stale(_) => None,
         }));
     }
-    let reasons: Vec<Vec<&str>> = rows(families, "pharos_collect_failing").map(|(labels, _)| labels).collect();
-    let reason = |server: &str, collector: &str| reasons.iter().find(|labels| labels[..2] == [server, collector]).map(|labels| labels[2]);
     Table::new(
         "failing_collectors",
         vec![

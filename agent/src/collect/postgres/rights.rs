@@ -58,7 +58,7 @@ impl Right {
         let rows = session.query(include_str!("sql/inherits.sql"), &[]).await.unwrap_or_default();
         let inherits = rows.first().and_then(|row| row.get::<bool>("inherits").ok()).unwrap_or(true);
         let grants = membership(session.role(), session.major(), inherits).join("; ");
-        CollectError::Unsupported(format!("role `{}` does not see {}; run: {grants}", session.role(), self.covers()))
+        CollectError::Privilege(format!("role `{}` does not see {}; run: {grants}", session.role(), self.covers()))
     }
 }
 

@@ -112,5 +112,5 @@ fn failure(session: &Session, collector: &'static str, source: QueryError) -> Co
     }
     let role = session.role();
     let grant = membership(role, session.major(), true).join("; ");
-    CollectError::Unsupported(format!("role `{role}` may not read {collector} ({}); run: {grant}", chain(&source)))
+    CollectError::Privilege(format!("role `{role}` may not read {collector} ({}); run: {grant}", chain(&source)))
 }

@@ -61,7 +61,7 @@ impl Parts {
             warn!(server, collector, reason = err.reason(), error = err.text(), "skipping `{collector}` of `{server}`");
         }
         let part = match err {
-            CollectError::Unsupported(why) => Part::unsupported(why.clone()),
+            CollectError::Unsupported(why) | CollectError::Privilege(why) => Part::unsupported(why.clone()),
             _ => Part::failed(err.text()),
         };
         self.note_failure(collector, err.reason());

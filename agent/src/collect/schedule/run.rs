@@ -36,6 +36,13 @@ impl<S> Run<S> {
         self.last = Some(at);
     }
 
+    /// It waits no longer than the interval that is in force now: it was planned with another one, while it was thought to be expensive.
+    pub fn hasten(&mut self, interval: Duration) {
+        if let Some(last) = self.last {
+            self.due = self.due.min(last + interval);
+        }
+    }
+
     /// Moves the due time past now by whole intervals; says how many passed unused.
     pub fn plan(&mut self, interval: Duration, now: Instant) -> u32 {
         let (due, skipped) = next(self.due, interval, now);

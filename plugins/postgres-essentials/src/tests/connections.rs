@@ -55,7 +55,7 @@ fn a_server_may_refuse_new_sessions_only() {
             new sessions are refused
             The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
             > All connections of the server that ordinary roles may have are taken.
-            > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
+            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. Make the largest pool smaller, or end sessions of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Then put a pool between the application and the server.
         "#]],
     );
 }
@@ -140,7 +140,7 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
             session idle in transaction for 6 min 40 s
             The longest idle transaction has done nothing for 6 min 40 s. It keeps its locks, and vacuum cannot remove what it may still see. It is process 12 (Web "shop").
             > The application began a transaction and waits for something else: a call to another service, a person, or a connection that was never given back to its pool.
-            > End it: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:21.000000+00';`. Bound the next one: `ALTER ROLE "Web ""shop""" SET idle_in_transaction_session_timeout = '5min';`.
+            > End it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:21.000000+00'; COMMIT;`. Bound the next one: `ALTER ROLE "Web ""shop""" SET idle_in_transaction_session_timeout = '5min';`.
             - transactions since the oldest snapshot: 20 M
             - process 12 (Web "shop"): idle in transaction (aborted), in app
         "#]],
@@ -152,7 +152,7 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
             transaction open for 4 h
             The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
             > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
-            > Let it finish, or end it: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Run reports on a standby, and split batches. Bound the next one: `ALTER ROLE "report" SET statement_timeout = '10min';`.
+            > Let it finish, or end it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00'; COMMIT;`. Run reports on a standby, and split batches. Bound the next one: `ALTER ROLE "report" SET statement_timeout = '10min';`.
             - transactions since the oldest snapshot: 20 M
             - process 11 (report): active, application psql, in app
         "#]],
@@ -164,7 +164,7 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
             transaction open for 4 h
             The oldest transaction of a client has been open for 4 h, and vacuum cannot remove what it may still see. It is that of process 11 (report).
             > A report or export in one statement, a batch in one transaction, or a session that forgot to commit.
-            > It does nothing, so end it: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00';`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`.
+            > It does nothing, so end it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 11 AND backend_start = '2023-11-14 22:13:20.123456+00'; COMMIT;`. Bound the next one: `ALTER ROLE "report" SET idle_in_transaction_session_timeout = '5min';`.
             - transactions since the oldest snapshot: 20 M
             - process 11 (report): idle in transaction, application psql, in app
         "#]],
@@ -187,11 +187,19 @@ fn abandoned_sessions_are_counted_per_minute() {
     );
 }
 
-/// What is said where a new session is refused for this reason, in a line for severity and title, and one each for cause and fix.
+/// What is said where a new session is refused for this reason, in a line for severity and title, and one each for cause and fix. After the
+/// reason may stand how many sessions of others begin in a second; half of the server's connections are free.
 fn refused(reason: &str, own_limit: Option<(u32, u32)>) -> String {
+    let (reason, begun) = reason.split_once(' ').unwrap_or((reason, ""));
+    let begun =
+        if begun.is_empty() { String::new() } else { format!("pharos_postgres_sessions_total{{datname=\"app\"}} 900 rate {begun}") };
     let own = own_limit.map(|(limit, sessions)| format!("| pharos | {limit} | {sessions} |")).unwrap_or_default();
     let facts = format!(
-        "accept present
+        "database present
+        {begun}
+        activity present
+        pharos_postgres_connections_used_ratio 0.5
+        accept present
         pharos_postgres_accepting_connections 0
         table refusal
         | reason text | why text |
@@ -209,6 +217,37 @@ fn refused(reason: &str, own_limit: Option<(u32, u32)>) -> String {
 
 #[test]
 fn why_pharos_is_refused_says_whose_trouble_it_is() {
+    // The role is an application's as well.
+    expect![[r#"
+        Severity::Warning: Pharos is refused a new session
+        > The role that Pharos and others use has reached its own CONNECTION LIMIT. Other roles are let in.
+        > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 22;`.
+    "#]]
+    .assert_eq(&refused("role-limit", Some((20, 20))));
+    // Sessions of others began, or none did.
+    expect![[r#"
+        Severity::Warning: Pharos is refused a new session
+        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
+        > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
+    "#]].assert_eq(&refused("pg-hba 3", None));
+    expect![[r#"
+        Severity::Critical: Pharos is refused a new session
+        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it. No other session began meanwhile, so others may be refused as well.
+        > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
+    "#]].assert_eq(&refused("pg-hba 0", None));
+    expect![[r#"
+        Severity::Warning: Pharos is refused a new session
+        > The server asks for the password in clear text, which Pharos does not send.
+        > Have pg_hba.conf ask for `scram-sha-256`, or set `tls.mode` so that the session is encrypted.
+    "#]]
+    .assert_eq(&refused("cleartext-password", None));
+    // A server that does not say which limit it is, and has room.
+    expect![[r#"
+        Severity::Info: Pharos is refused a new session
+        > The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in.
+        > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
+    "#]]
+    .assert_eq(&refused("too-many-connections", Some((1, 1))));
     // Other roles connect freely.
     expect![[r#"
         Severity::Info: Pharos is refused a new session
@@ -223,12 +262,12 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     "#]]
     .assert_eq(&refused("too-many-connections", Some((1, 1))));
     expect![[r#"
-        Severity::Warning: Pharos is refused a new session
+        Severity::Critical: Pharos is refused a new session
         > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
-        > See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
+        > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
     "#]].assert_eq(&refused("pg-hba", None));
     expect![[r#"
-        Severity::Warning: Pharos is refused a new session
+        Severity::Critical: Pharos is refused a new session
         > The server does not take the role of Pharos with the password that Pharos has.
         > Give Pharos the password that holds: `password_file` or `password_env`, which is read anew for each session. The role must exist and have LOGIN.
     "#]].assert_eq(&refused("authentication", None));
@@ -236,7 +275,7 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     expect![[r#"
         Severity::Critical: new sessions are refused
         > All connections of the server that ordinary roles may have are taken.
-        > See who holds them: `SET search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10;`. Make the largest pool smaller, or end sessions of one application that are idle: `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min';`. Then put a pool between the application and the server.
+        > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. Make the largest pool smaller, or end sessions of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Then put a pool between the application and the server.
     "#]].assert_eq(&refused("too-many-connections", Some((2, 2))));
     expect![[r#"
         Severity::Critical: new sessions are refused

@@ -73,7 +73,7 @@ fn only_clear_text_over_the_network_counts() {
             3 sessions come over the network in clear text
             3 sessions come over the network without TLS or GSS. Passwords and data can be read and changed on the way.
             > Clients with sslmode=disable or prefer, and lines in pg_hba.conf that begin with `host`.
-            > `SET search_path = pg_catalog; SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2;` names them. Give them sslmode=verify-full, then replace `host` by `hostssl` in pg_hba.conf and `SELECT pg_catalog.pg_reload_conf();`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT usename, client_addr, count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE NOT ssl AND client_addr IS NOT NULL GROUP BY 1, 2; COMMIT;` names them. Give them sslmode=verify-full, then replace `host` by `hostssl` in pg_hba.conf and `SELECT pg_catalog.pg_reload_conf();`.
         "#]],
     );
     check("sessions-unencrypted", &facts(0), expect![[""]]);
@@ -118,12 +118,21 @@ fn the_role_of_pharos_is_told_as_advice_to_its_owner() {
         "own-role-limited",
         &facts(5, 5),
         expect![[r#"
-        role pharos, which Pharos uses, has too few sessions
-        Role pharos may have 5 sessions at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the server accepts sessions. Without the second, databases are not watched. Other roles are not concerned.
-        > Others use the role of Pharos as well.
-        > Give them a role of their own, or: `ALTER ROLE "pharos" CONNECTION LIMIT 7;`.
-        - sessions of the role: 5
-        - primary: db1:5432
+            role pharos, which Pharos uses, has too few sessions
+            Role pharos may have 5 sessions at once. Pharos uses two: one that stays, and one that looks into each database and tries whether the server accepts sessions. Without the second, databases are not watched. Others use the role as well, and may be refused.
+            > Others use the role of Pharos as well.
+            > Give Pharos a role of its own, or: `ALTER ROLE "pharos" CONNECTION LIMIT 7;`.
+            - sessions of the role: 5
+            - primary: db1:5432
+        "#]],
+    );
+    // The limit of those who share the role is theirs, too.
+    check(
+        "role-connections-used",
+        &facts(20, 20),
+        expect![[r#"
+        role-connections-used{user=pharos}: raise critical: role pharos uses 100 % of its connections
+        role-connections-used{user=app}: raise critical: role app uses 96 % of its connections
     "#]],
     );
     // Two are what it needs.

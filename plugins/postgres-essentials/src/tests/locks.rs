@@ -36,7 +36,7 @@ fn a_long_wait_for_a_lock_names_who_blocks() {
             session has waited 32 s for a lock
             The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
             > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
-            > See what it does: `SET search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            > See what it does: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
             - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
             - process 200: blocks 1 session, longest 1.5 s, for ShareLock
         "#]],
@@ -48,7 +48,7 @@ fn a_long_wait_for_a_lock_names_who_blocks() {
             3 sessions wait for locks
             3 sessions wait for locks held or queued for by others. The longest chain is 2 deep. Process 100 blocks 2 sessions, for AccessExclusiveLock on public.orders.
             > A lock that everyone needs is held or queued for: most often a schema change (`ALTER TABLE`, `CREATE INDEX` without `CONCURRENTLY`) or one row that every transaction updates.
-            > See what it does: `SET search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            > See what it does: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT state, query FROM pg_stat_activity WHERE pid = 100; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
             - process 100: blocks 2 sessions, longest 32 s, for AccessExclusiveLock on public.orders
             - process 200: blocks 1 session, longest 1.5 s, for ShareLock
         "#]],
@@ -64,7 +64,7 @@ fn a_long_wait_is_told_without_the_table_as_well() {
             session has waited 32 s for a lock
             The longest wait for a lock has lasted 32 s. 3 sessions wait in all.
             > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
-            > Find who blocks: `SET search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            > Find who blocks: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, pg_blocking_pids(pid), wait_event, query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0; COMMIT;`, then cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT pg_catalog.pg_terminate_backend(<pid>);` if it is idle in transaction, where to cancel does nothing. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
         "#]],
     );
 }
@@ -131,7 +131,7 @@ fn a_prepared_transaction_that_blocks_is_named_by_its_gid() {
             session has waited 32 s for a lock
             The longest wait for a lock has lasted 32 s. 3 sessions wait in all. Prepared transaction tx1 blocks 1 session, for ShareLock.
             > A transaction that holds a lock longer than others can wait: a schema change behind a long query, an update left uncommitted, or a batch that locks many rows.
-            > Find it: `SET search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;`, then end it from its database with `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
+            > Find it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared; COMMIT;`, then end it from its database with `COMMIT PREPARED <gid>;` or `ROLLBACK PREPARED <gid>;`. Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.
             - prepared transaction tx1: blocks 1 session, longest 32 s, for ShareLock
         "#]],
     );
@@ -151,7 +151,7 @@ fn a_full_table_of_locks_names_what_is_held_most() {
             83 % of the table of locks is used
             83 % of the room for locks is taken. When it is full, statements fail with `out of shared memory`, whoever runs them.
             > Transactions that touch thousands of relations: a dump, a query over all partitions without a filter on their key, a schema change of many tables at once.
-            > `SET search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5;` names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = <more>;`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, count(*) FROM pg_locks WHERE NOT fastpath GROUP BY pid ORDER BY 2 DESC LIMIT 5; COMMIT;` names who takes it. More room needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = <more>;`.
             - AccessShareLock: 5000
             - RowExclusiveLock: 100
         "#]],

@@ -82,7 +82,7 @@ fn changed_settings_and_those_that_wait_are_named() {
             1 setting waits for a restart
             1 setting waits for a restart of the server: what is in the files is not what is in force.
             > A setting that only a start reads was changed.
-            > `SET search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart;`, then restart at a quiet hour, or take the change back.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting FROM pg_settings WHERE pending_restart; COMMIT;`, then restart at a quiet hour, or take the change back.
             - shared_buffers: in force: 1GB
         "#]],
     );
@@ -93,7 +93,7 @@ fn changed_settings_and_those_that_wait_are_named() {
             changed: jit, work_mem
             Since the previous collection 2 settings have another value.
             > `ALTER SYSTEM` or an edit of postgresql.conf, then a reload or a restart.
-            > If nobody meant it: `SET search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE source = 'configuration file' ORDER BY name;` tells where each value comes from; `ALTER SYSTEM RESET` takes one back.
+            > If nobody meant it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT name, setting, sourcefile, sourceline FROM pg_settings WHERE source = 'configuration file' ORDER BY name; COMMIT;` tells where each value comes from; `ALTER SYSTEM RESET` takes one back.
             - jit: on → off, seen 2023-11-14 22:13:30 UTC
             - work_mem: 4MB → 64MB, seen 2023-11-14 22:13:20 UTC
         "#]],

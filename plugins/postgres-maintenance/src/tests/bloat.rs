@@ -42,7 +42,7 @@ fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said(
             60 % of public.orders of app is empty
             About 60 % of table public.orders of app holds no rows, by an estimate from statistics. It is read and cached all the same.
             > Rows were deleted or updated faster than vacuum came by, or while something held it back; vacuum gives the space to new rows, but not back to the disk.
-            > If the table will not grow into it: with the extension pg_repack, `pg_repack --table='"public"."orders"' 'app'`, while everybody works; or, in an hour in which nobody needs the table, in app: `VACUUM (FULL, ANALYZE) "public"."orders";`. Let vacuum come sooner: `ALTER TABLE "public"."orders" SET (autovacuum_vacuum_scale_factor = 0.02);`.
+            > If the table will not grow into it: with the extension pg_repack, `pg_repack --table='"public"."orders"' -d app`, while everybody works; or, in an hour in which nobody needs the table, in app: `VACUUM (FULL, ANALYZE) "public"."orders";`. Let vacuum come sooner: `ALTER TABLE "public"."orders" SET (autovacuum_vacuum_scale_factor = 0.02);`.
             - empty: 11.2 GiB
             - size: 18.6 GiB
             - primary: db1:5432

@@ -45,7 +45,7 @@ fn an_index_that_failed_to_build_is_a_warning() {
         FACTS,
         expect![[r#"
             index orders_bad of app is invalid
-            Index orders_bad on orders of app is kept up to date by every write, and no query may use it.
+            No query may use index orders_bad on orders of app, while writes may keep it up to date.
             > `CREATE INDEX CONCURRENTLY` or `REINDEX CONCURRENTLY` failed or was cancelled and left it behind.
             > In app: `REINDEX INDEX CONCURRENTLY "public"."orders_bad";` if it is wanted, else `DROP INDEX CONCURRENTLY "public"."orders_bad";`.
             - why: indisvalid is false
@@ -291,7 +291,7 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
             public.orders of app is locked
             An AccessExclusiveLock on public.orders of app was held or waited for at each visit, so nobody can use the table, and its exact size is not read.
             > A schema change, `VACUUM FULL`, `CLUSTER` or `TRUNCATE` in a transaction that stays open, or one that waits behind a long query.
-            > In app: `SET search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it. Give schema changes `SET lock_timeout = '2s';`.
+            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation = '"public"."orders"'::regclass; COMMIT;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it. Give schema changes `SET lock_timeout = '2s';`.
             - AccessExclusiveLock: held
             - AccessExclusiveLock: waiting
             - primary: db1:5432
@@ -335,28 +335,28 @@ fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.
-        > See `SET search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number;`: the first line that fits counts. Put one for "broken" and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for "broken" and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: pg_hba.conf rejects connection
     "#]].assert_eq(&told("pg-hba", "pg_hba.conf rejects connection"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.
-        > To have it watched, with room for two more: `ALTER DATABASE "broken" CONNECTION LIMIT`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        > To have it watched, with room for two more: `ALTER DATABASE "broken" CONNECTION LIMIT <more>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: its CONNECTION LIMIT is 0
     "#]].assert_eq(&told("datname-limit", "its CONNECTION LIMIT is 0"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > The role of Pharos has no privilege to connect to it.
-        > As superuser: `GRANT CONNECT ON DATABASE "broken" TO` the role that Pharos uses; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        > As superuser, for the role that Pharos uses: `GRANT CONNECT ON DATABASE "broken" TO <role>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: may not connect
     "#]].assert_eq(&told("privilege", "may not connect"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > The role of Pharos has reached its own CONNECTION LIMIT; whoever else uses the server is let in.
-        > Pharos needs two sessions: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
+        > Pharos needs two sessions: `ALTER ROLE <role> CONNECTION LIMIT <more>;`.
         - db1:5432, tables: too many connections for role
     "#]]
     .assert_eq(&told("role-limit", "too many connections for role"));

@@ -105,7 +105,7 @@ fn each_cause_comes_with_its_own_fix() {
             public.orders of app is 6 times past its vacuum trigger
             Table public.orders of app has 6 times as many dead rows as autovacuum should let it have. Scans read them, and the table grows.
             > Vacuum may not remove the rows: process 4711 (etl) may still see them, from 20 M transactions ago. A transaction left open, or a very long query.
-            > `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711;`. Bound the next one: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`. Bound the next one: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
             - decided: horizon held
             - process 4711 (etl): 20 M transactions, for 2 h 30 min, idle in transaction, application nightly, in app
             - dead: 1 GiB
@@ -221,7 +221,7 @@ fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
             process 4711 (etl) holds vacuum back by 20 M transactions
             What process 4711 (etl) may still see is from 20 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
             > A transaction left open, or a very long query.
-            > `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711;`. Bound the next one: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`. Bound the next one: `ALTER ROLE "etl" SET idle_in_transaction_session_timeout = '5min';`.
             - process 4711 (etl): 20 M transactions, for 2 h 30 min, idle in transaction, application nightly, in app
         "#]],
     );
@@ -264,7 +264,7 @@ fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
             standby db2 holds vacuum back by 200 M transactions
             What standby db2 may still see is from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
             > A long query on a standby with hot_standby_feedback.
-            > On the standby: `SET search_path = pg_catalog; SELECT pid, usename, state, age(backend_xmin) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 4 DESC LIMIT 5;` and end the first with `SELECT pg_catalog.pg_terminate_backend(<pid>);`. If reports there may be cancelled instead: `ALTER SYSTEM SET hot_standby_feedback = off; SELECT pg_catalog.pg_reload_conf();`.
+            > On the standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, age(backend_xmin) FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY 4 DESC LIMIT 5; COMMIT;` and end the first with `SELECT pg_catalog.pg_terminate_backend(<pid>);`. If reports there may be cancelled instead: `ALTER SYSTEM SET hot_standby_feedback = off; SELECT pg_catalog.pg_reload_conf();`.
             - standby db2: 200 M transactions, for 5 s
         "#]],
     );
@@ -275,7 +275,7 @@ fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
             process 99 (autovacuum worker) holds vacuum back by 200 M transactions
             What process 99 (autovacuum worker) may still see is from 200 M transactions ago. Rows deleted since then stay, so tables and indexes bloat, and transaction ids cannot be frozen.
             > A transaction left open, or a very long query.
-            > Let it finish; if it hangs, `SET search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 99;`.
+            > Let it finish; if it hangs, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 99; COMMIT;`.
             - process 99 (autovacuum worker): 200 M transactions, for 5 s, in app
         "#]],
     );

@@ -68,7 +68,7 @@ fn both_id_counters_are_watched_for_wraparound() {
             oldest transaction id in app is 1.7 G old
             Database app has not frozen its oldest transaction id for 1.7 G transactions, 79.2 % of what there is. Shortly before the end PostgreSQL refuses all writes. Vacuum is past its failsafe age: it skips indexes and all throttling, and may still be too late.
             > Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that lock the table.
-            > In app: `SET search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
+            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT oid::regclass, relkind, age(relfrozenxid) FROM pg_class WHERE relkind IN ('r', 'm', 't') ORDER BY 3 DESC LIMIT 10; COMMIT;` names the oldest. One of pg_temp is its session's to drop; the others take `VACUUM (FREEZE, VERBOSE) <table>;`.
             - used of the id space: 79.2 %
             - primary: db1:5432
         "#]],

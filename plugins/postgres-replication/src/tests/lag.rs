@@ -75,7 +75,7 @@ fn a_lag_that_three_servers_see_is_told_once_in_each_unit() {
         db2.example.com:5432 is 6 min 40 s behind its primary
         Changes of 6 min 40 s are not yet replayed by db2.example.com:5432. Reads from it are that old, and a failover to it loses as much or waits.
         > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
-        > On the primary: `SET search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `SET search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`.
+        > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
         - lag in WAL: 2 GiB
     "#]].assert_eq(&words(&judge("member-lag", &facts).findings[0]));
 }
@@ -96,7 +96,7 @@ fn a_standby_beyond_the_configured_ones_is_told_by_its_sender() {
         standby walreceiver (10.0.0.2) of db1:5432 is 45 s behind
         Changes of 45 s wait to be replayed by standby walreceiver (10.0.0.2) of db1:5432. Reads from it are that old, and a failover to it loses as much or waits.
         > More writes than the network or the standby's disk takes, a replay paused by a long query on the standby, or a standby that was away, or one that was given a delay: recovery_min_apply_delay.
-        > On the sender: `SET search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;` the first that lags is the bottleneck. If only replay lags: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby.
+        > On the sender: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;` the first that lags is the bottleneck. If only replay lags: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby.
         - lag in time: 45 s
         - lag in WAL: 2 GiB
     "#]].assert_eq(&words(&judge("replication-lag", &facts).findings[0]));
@@ -127,7 +127,7 @@ fn what_is_within_a_delay_is_no_lag_and_what_has_not_arrived_is() {
         db2.example.com:5432 is 40 s behind its primary, beyond its delay of 6 min
         Changes of 40 s are not yet replayed by db2.example.com:5432, beyond its delay of 6 min. Reads from it are that old, and a failover to it loses as much or waits.
         > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
-        > On the primary: `SET search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `SET search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`.
+        > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
         - lag in WAL: 2 GiB
         - recovery_min_apply_delay: 6 min
     "#]].assert_eq(&words(&judge("member-lag", &delayed(360)).findings[0]));

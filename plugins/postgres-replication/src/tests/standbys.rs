@@ -98,7 +98,7 @@ fn synchronous_standbys_are_counted_where_commits_wait_for_them() {
             1 synchronous standby is missing
             1 synchronous standby is missing of those that synchronous_standby_names asks for. Every commit waits until it is back.
             > The standby is down or cut off, or its application_name is none of the names.
-            > `SET search_path = pg_catalog; SELECT application_name, state, sync_state FROM pg_stat_replication;`: bring the standby back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_catalog.pg_reload_conf();`.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, state, sync_state FROM pg_stat_replication; COMMIT;`: bring the standby back. To let commits go on without it: `ALTER SYSTEM SET synchronous_standby_names = ''; SELECT pg_catalog.pg_reload_conf();`.
             - synchronous_standby_names: db2
             - standbys connected: 2
         "#]],

@@ -36,7 +36,7 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
             subscription from_shop of app is down
             Subscription from_shop of app is enabled and no worker runs for it. Its tables grow old, and its slot on the publisher keeps WAL there.
             > The publisher is away or refuses it, a change cannot be applied, or all of max_logical_replication_workers are in use.
-            > The server's log says why. In app: `SET search_path = pg_catalog; SELECT subname, pid, received_lsn, latest_end_time FROM pg_stat_subscription WHERE subname = 'from_shop';`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = <more>;`, which needs a restart.
+            > The server's log says why. In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT subname, pid, received_lsn, latest_end_time FROM pg_stat_subscription WHERE subname = 'from_shop'; COMMIT;`. If all workers are in use: `ALTER SYSTEM SET max_logical_replication_workers = <more>;`, which needs a restart.
             - primary: db1:5432
         "#]],
     );
@@ -69,7 +69,7 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
             subscription good of app heard nothing for 3 min 20 s
             The publisher last sent something to subscription good of app 3 min 20 s ago. It says at least that it is alive more often than that.
             > The network between them drops what it carries, the publisher hangs, or the worker waits for a lock.
-            > In app: `SET search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'logical replication worker';` tells a lock; else let it connect anew: `ALTER SUBSCRIPTION "good" DISABLE;` and `ALTER SUBSCRIPTION "good" ENABLE;`.
+            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, wait_event_type, wait_event FROM pg_stat_activity WHERE backend_type = 'logical replication worker'; COMMIT;` tells a lock; else let it connect anew: `ALTER SUBSCRIPTION "good" DISABLE;` and `ALTER SUBSCRIPTION "good" ENABLE;`.
             - primary: db1:5432
         "#]],
     );
@@ -112,7 +112,7 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
             3 tables of subscription from_shop not copied
             3 tables of subscription from_shop of app are not copied yet, so changes of them are not applied.
             > The copy is large, fails and is begun again, or has no worker: max_sync_workers_per_subscription.
-            > In app: `SET search_path = pg_catalog; SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel WHERE srsubstate <> 'r';`, and the server's log. A table that was added later needs `ALTER SUBSCRIPTION "from_shop" REFRESH PUBLICATION;`.
+            > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT srrelid::regclass, srsubstate FROM pg_subscription_rel WHERE srsubstate <> 'r'; COMMIT;`, and the server's log. A table that was added later needs `ALTER SUBSCRIPTION "from_shop" REFRESH PUBLICATION;`.
             - primary: db1:5432
         "#]],
     );

@@ -146,7 +146,7 @@ fn servers_of_different_clusters_are_told_apart() {
             servers of 2 different clusters
             Servers that the configuration calls one database were made by different runs of initdb. They do not replicate each other, so none can take over for another.
             > A wrong address in the configuration, or a server that was made anew behind the address of an old one.
-            > `SET search_path = pg_catalog; SELECT system_identifier FROM pg_control_system();` on each. Mend `replicas` of `[[database]]`, or build the odd one anew with pg_basebackup from the primary.
+            > `BEGIN; SET LOCAL search_path = pg_catalog; SELECT system_identifier FROM pg_control_system(); COMMIT;` on each. Mend `replicas` of `[[database]]`, or build the odd one anew with pg_basebackup from the primary.
             - db1:5432: system identifier 7300000000000000001
             - db2:5432: system identifier 7300000000000000002
         "#]],
@@ -162,7 +162,7 @@ fn a_change_of_the_primary_is_an_info() {
             db1:5432 is the primary now
             Another server than before takes writes. What the old primary had not sent is lost.
             > A failover or switchover, by hand or by a manager such as Patroni.
-            > If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with standby.signal. After an unplanned change, `SET search_path = pg_catalog; SELECT count(*) FROM pg_replication_slots;`: slots do not move along before PostgreSQL 17.
+            > If nobody meant it, ask the manager of failovers why. Make the old primary a standby: `pg_rewind`, then start it with standby.signal. After an unplanned change, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT count(*) FROM pg_replication_slots; COMMIT;`: slots do not move along before PostgreSQL 17.
             - db1:5432: primary, timeline 3
             - db2:5432: standby, timeline 3
         "#]],
@@ -185,7 +185,7 @@ fn a_standby_is_behind_whether_it_is_connected_or_not() {
             db2:5432 is 10 min behind its primary
             Changes of 10 min are not yet replayed by db2:5432. Reads from it are that old, and a failover to it loses as much or waits.
             > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
-            > On the primary: `SET search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `SET search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5;`.
+            > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
             - lag in WAL: 1 MiB
         "#]],
     );
@@ -208,7 +208,7 @@ fn standbys_without_a_sender_are_counted_over_all_servers() {
             1 standby is sent nothing
             1 standby is up and does not say that it lacks a sender, but no server of the database sends WAL to as many: reads from it grow older, and it cannot take over.
             > The connection between them is broken without either end knowing, or its primary_conninfo leads to a server that is not in `[[database]]`.
-            > On each standby: `SET search_path = pg_catalog; SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver;`; where there is no row, its log says why. If it is fed by a server that is not listed, add that to `replicas`, or: `standby-not-connected = { enabled = false }`.
+            > On each standby: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT status, sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;`; where there is no row, its log says why. If it is fed by a server that is not listed, add that to `replicas`, or: `standby-not-connected = { enabled = false }`.
             - db1:5432: primary, timeline 3
             - db3:5432: standby, timeline 3
             - db2:5432: standby, timeline 3
@@ -279,7 +279,7 @@ fn a_site_of_standbys_alone_needs_no_primary_while_it_is_fed_from_elsewhere() {
         no server takes writes
         None of the 2 servers is a primary that can be reached, so every write fails.
         > The primary is down or cut off and no standby was promoted, or it was demoted by mistake.
-        > Promote nothing: db1:5432 still receives WAL, so a primary is there. `SET search_path = pg_catalog; SELECT sender_host, sender_port FROM pg_stat_wal_receiver;` on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.
+        > Promote nothing: db1:5432 still receives WAL, so a primary is there. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;` on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.
         - db1:5432: standby
         - db2:5432: standby
     "#]].assert_eq(&words(&judge("no-primary", &demoted).findings[0]));

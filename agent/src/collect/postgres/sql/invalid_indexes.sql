@@ -1,6 +1,7 @@
 -- Indexes of this datname that no query may use, the largest first, at most $1; those of TOAST relations are named with their table. Not told
 -- are those that somebody makes, makes anew or drops just now, and those of partitioned tables, which are invalid until each partition has
--- one. `key_columns` and `condition` say what a unique one wants to be unique.
+-- one. `key_columns` and `condition` say what a unique one wants to be unique, where that calls nothing but functions of PostgreSQL: somebody
+-- will run a query with them, and functions that the owner of the table made would run with it.
 WITH locks AS MATERIALIZED (
     SELECT l.relation, l.mode, l.pid
     FROM pg_locks l
@@ -12,7 +13,11 @@ WITH locks AS MATERIALIZED (
     SELECT i.*, c.relname, c.relpages, c.relispartition, c.relnamespace,
            coalesce(o.oid, t.oid) AS table_oid,
            -- What REINDEX CONCURRENTLY makes and leaves behind; a long name is cut off before its ending.
-           substring(c.relname::text FROM '^(.*)_cc(?:new|old)[0-9]*$') AS base
+           substring(c.relname::text FROM '^(.*)_cc(?:new|old)[0-9]*$') AS base,
+           i.indisunique AND NOT EXISTS (
+               SELECT FROM pg_depend d
+               WHERE d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refobjid >= 16384
+                 AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass)) AS is_askable
     FROM pg_index i
     JOIN pg_class c ON c.oid = i.indexrelid
     JOIN pg_class t ON t.oid = i.indrelid
@@ -27,6 +32,7 @@ SELECT i.indexrelid AS oid,
        i.relpages::int8 AS pages,
        i.relispartition AS is_attached,
        i.indisexclusion AS is_exclusion,
+       i.indisunique AS is_unique,
        (SELECT min(k.conname::text) FROM pg_constraint k WHERE k.conindid = i.indexrelid) AS "constraint",
        (SELECT min(b.relname::text)
         FROM pg_index j
@@ -34,10 +40,10 @@ SELECT i.indexrelid AS oid,
         WHERE j.indrelid = i.indrelid AND j.indexrelid <> i.indexrelid AND i.base <> '' AND starts_with(b.relname::text, i.base)
           AND b.relname::text !~ '_cc(new|old)[0-9]*$') AS leftover_of,
        -- Of an expression, its text. Nothing is asked of a table that somebody keeps everybody from.
-       CASE WHEN i.indisunique AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
+       CASE WHEN i.is_askable AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
             THEN (SELECT array_agg(pg_get_indexdef(i.indexrelid, k.number, false) ORDER BY k.number)
                   FROM generate_series(1, i.indnkeyatts::int4) k (number)) END AS key_columns,
-       CASE WHEN i.indisunique AND i.indpred IS NOT NULL
+       CASE WHEN i.is_askable AND i.indpred IS NOT NULL
                  AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
             THEN pg_get_expr(i.indpred, i.indrelid) END AS condition,
        -- From PostgreSQL 15 on.

@@ -81,13 +81,25 @@ pub struct Visitor {
 
 struct Planned {
     visit: Box<dyn Visit>,
-    due: Instant,
+    /// When the latest round began that made it; none: it is due.
+    begun: Option<Instant>,
+}
+
+impl Planned {
+    /// By the interval that is in force now: it may have been thought to be expensive when it was made.
+    fn due(&self, spending: &Spending) -> Option<Instant> {
+        Some(self.begun? + spending.interval(self.visit.name(), self.visit.interval()))
+    }
+
+    fn is_due(&self, spending: &Spending, now: Instant) -> bool {
+        self.due(spending).is_none_or(|due| due <= now)
+    }
 }
 
 impl Visitor {
     pub fn new(connector: Connector, notebook: &Notebook, clock: Clock, spending: Spending) -> Self {
         let now = Instant::now();
-        let planned = visits(&connector, notebook).into_iter().map(|visit| Planned { visit, due: now }).collect();
+        let planned = visits(&connector, notebook).into_iter().map(|visit| Planned { visit, begun: None }).collect();
         Self {
             accept: Accept::new(connector.clone()),
             connector,
@@ -115,8 +127,12 @@ impl Visitor {
         let going = match self.going.take() {
             None => {
                 let now = Instant::now();
-                let mut due: Vec<&mut dyn Visit> =
-                    self.planned.iter_mut().filter(|planned| planned.due <= now).map(|planned| &mut *planned.visit as _).collect();
+                let mut due: Vec<&mut dyn Visit> = self
+                    .planned
+                    .iter_mut()
+                    .filter(|planned| planned.is_due(&self.spending, now))
+                    .map(|planned| &mut *planned.visit as _)
+                    .collect();
                 Going::begin(&self.connector, &mut due, &mut self.itinerary, self.clock.now()).await
             }
             Some(mut going) => {
@@ -141,7 +157,7 @@ impl Visitor {
             let (name, interval) = (planned.visit.name(), planned.visit.interval());
             let Some(made) = going.made.iter().find(|made| made.name == name) else { continue };
             self.spending.charge(name, made.cost, interval);
-            planned.due = going.started + self.spending.interval(name, interval);
+            planned.begun = Some(going.started);
             let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, going.now)), Err);
             self.visited.insert(name, made.round.visited.clone());
             self.unlisted = made.round.unlisted;
@@ -162,6 +178,9 @@ impl Visitor {
         }
         let folded = seen.len().saturating_sub(SERIES_MAX) as u64 + self.unlisted;
         let mut families = FamiliesBuilder::new(&["datname"], &["pharos_postgres_datname_visited"]);
+        // Those that were not visited first, of which an alert is made.
+        let mut seen: Vec<(&str, bool)> = seen.into_iter().collect();
+        seen.sort_by_key(|(_, is_visited)| *is_visited);
         for (datname, is_visited) in seen.into_iter().take(SERIES_MAX) {
             families.push(&[datname], &[Some(if is_visited { 1.0 } else { 0.0 })]);
         }
@@ -201,7 +220,9 @@ impl Aside for Visitor {
         if let Some(going) = &self.going {
             return going.started;
         }
-        self.planned.iter().map(|planned| planned.due).chain([self.accept_due]).min().unwrap_or(self.accept_due)
+        let now = Instant::now();
+        let planned = self.planned.iter().map(|planned| planned.due(&self.spending).unwrap_or(now));
+        planned.chain([self.accept_due]).min().unwrap_or(self.accept_due)
     }
 
     fn read(&mut self) -> BoxFuture<'_, Vec<Read>> {
@@ -212,7 +233,7 @@ impl Aside for Visitor {
                 reads.push(self.knock().await);
             }
             // What was heard at the door is not kept back for as long as it takes to go further.
-            if reads.is_empty() && (self.going.is_some() || self.planned.iter().any(|planned| planned.due <= now)) {
+            if reads.is_empty() && (self.going.is_some() || self.planned.iter().any(|planned| planned.is_due(&self.spending, now))) {
                 reads.extend(self.go_on().await);
             }
             reads
@@ -223,6 +244,6 @@ impl Aside for Visitor {
     fn hurry(&mut self) {
         let now = Instant::now();
         self.accept_due = now;
-        self.planned.iter_mut().for_each(|planned| planned.due = now);
+        self.planned.iter_mut().for_each(|planned| planned.begun = None);
     }
 }

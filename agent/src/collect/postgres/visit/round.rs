@@ -63,7 +63,10 @@ impl Failure {
     }
 
     fn of(err: &CollectError) -> Self {
-        Self::new(err.reason(), &err.text())
+        Self {
+            is_unsupported: matches!(err, CollectError::Unsupported(_) | CollectError::Privilege(_)),
+            ..Self::new(err.reason(), &err.text())
+        }
     }
 
     pub fn state(&self) -> &'static str {
@@ -86,6 +89,7 @@ impl Round {
         let failure = failure.unwrap_or_else(|| Failure::new("unsupported", "the server has no datname that can be visited"));
         let datname = first.map(|visited| visited.datname.clone()).unwrap_or_default();
         Some(match failure.state() {
+            "unsupported" if failure.reason == RefusalReason::Privilege.as_str() => CollectError::Privilege(failure.why),
             "unsupported" => CollectError::Unsupported(failure.why),
             _ => CollectError::Visit { datname, why: failure.why, reason: failure.reason },
         })

@@ -29,7 +29,9 @@ pub struct IndexFact {
     pub evidence: String,
     /// What speaks against acting on it.
     pub guard: Option<String>,
-    /// Of a unique index that is not valid: the columns and expressions of its key, and where rows count that have the same.
+    pub is_unique: bool,
+    /// Of a unique index that is not valid: the columns and expressions of its key, and where rows count that have the same. None where
+    /// they call functions that somebody made.
     pub key_columns: Option<String>,
     pub duplicates_where: Option<String>,
     /// It cannot be made anew while others write.
@@ -79,6 +81,7 @@ pub fn of_indexes(
             scans: has_storage.then_some(index.scans),
             evidence,
             guard,
+            is_unique: index.is_unique,
             key_columns: None,
             duplicates_where: None,
             is_exclusion: index.is_exclusion,

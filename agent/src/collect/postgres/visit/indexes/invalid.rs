@@ -37,6 +37,7 @@ fn fact(collector: &'static str, row: &Row, relations: &Relations) -> Result<Ind
         scans: counted.map(|index| index.scans),
         evidence: format!("it is not valid: no query uses it, writes may maintain it; {} on disk", size_text(size_bytes)),
         guard: needed_by(&row)?,
+        is_unique: row.field("is_unique")?,
         duplicates_where: keys.as_deref().map(|keys| where_duplicates(&row, keys)).transpose()?,
         key_columns: keys,
         is_exclusion: row.field("is_exclusion")?,

@@ -108,6 +108,7 @@ pub(super) fn index_facts(looks: &[Look]) -> Table {
             Column::text("key_columns", texts(|fact| fact.key_columns.as_deref())),
             Column::text("duplicates_where", texts(|fact| fact.duplicates_where.as_deref())),
             Column::boolean("is_exclusion", rows.iter().map(|(_, fact)| Some(fact.is_exclusion))),
+            Column::boolean("is_unique", rows.iter().map(|(_, fact)| Some(fact.is_unique))),
         ],
     )
 }
