@@ -85,6 +85,38 @@ async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conditions_of_any_length_end_no_look_at_indexes() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    // Each long tree has some seventy kilobytes, so all of them together are more than one answer may have.
+    setup
+        .run(
+            "CREATE TABLE busy (id int, code text);
+             DO $$ DECLARE
+                 long text := (SELECT string_agg('id <> ' || g, ' AND ') FROM generate_series(1001, 1200) g);
+                 short text := (SELECT string_agg('id <> ' || g, ' AND ') FROM generate_series(1001, 1015) g);
+             BEGIN
+                 FOR i IN 1..700 LOOP EXECUTE format('CREATE INDEX long_%s ON busy (id) WHERE id <> 1 AND %s', i, long); END LOOP;
+                 EXECUTE format('CREATE INDEX part_one ON busy (id) WHERE (id <> 1) AND %s', short);
+                 EXECUTE format('CREATE INDEX part_same ON busy (id) WHERE id <> 1 AND %s', short);
+                 EXECUTE format('CREATE INDEX part_other ON busy (id) WHERE id <> 2 AND %s', short);
+                 EXECUTE format('CREATE INDEX term_one ON busy ((id <> 1 AND %s), code, (id + 1))', short);
+                 EXECUTE format('CREATE INDEX term_same ON busy ((id <> 1 AND %s), code, (id + 1))', short);
+                 EXECUTE format('CREATE INDEX term_other ON busy ((id <> 1 AND %s), code, (id + 2))', short);
+             END $$",
+        )
+        .await
+        .unwrap();
+    let bytes: i64 = setup.ask("SELECT sum(length(indpred::text)) FROM pg_index WHERE indpred IS NOT NULL").await.unwrap();
+    assert!(bytes > 40 << 20, "{bytes}");
+    let agent = TestAgent::watch(&server).await;
+    let facts = wait_rows(&agent, &server, "index_facts", |rows| of(rows, "duplicate").len() > 1).await;
+    assert_eq!(of(&facts, "duplicate"), ["part_same", "term_same"], "{facts:#?}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_read_from_end_to_end_and_an_index_that_is_mostly_empty_are_told() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;

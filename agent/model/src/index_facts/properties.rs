@@ -161,7 +161,7 @@ proptest! {
     #[test]
     fn any_text_is_a_parse_tree_without_a_panic(text in ".{0,200}") {
         let _ = expressions(&text);
-        let _ = tree::only_wants_not_null(&text);
+        let _ = only_wants_not_null(&text);
         let _ = without_locations(&text);
     }
 }

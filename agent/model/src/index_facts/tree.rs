@@ -49,7 +49,7 @@ pub fn expressions(list: &str) -> Vec<&str> {
 }
 
 /// The columns that a condition wants not to be null, if it wants nothing else.
-pub(super) fn only_wants_not_null(condition: &str) -> Option<Vec<i16>> {
+pub fn only_wants_not_null(condition: &str) -> Option<Vec<i16>> {
     let condition = condition.trim();
     let tests = match condition.strip_prefix(AND) {
         Some(arguments) => expressions(arguments),

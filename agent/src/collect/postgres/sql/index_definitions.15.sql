@@ -1,5 +1,5 @@
--- Indexes of this datname with all that makes them answer queries or keep promises, the largest first, at most $1. Those of partitioned
--- tables are among them.
+-- Indexes of this datname with all that makes them answer queries or keep promises, the largest first, at most $1 after $2. Those of
+-- partitioned tables are among them. In place of a parse tree that is too long to send comes a word that no other index has.
 SELECT i.indexrelid AS oid,
        i.indrelid AS table_oid,
        n.nspname::text AS schema,
@@ -11,8 +11,8 @@ SELECT i.indexrelid AS oid,
        i.indclass::oid[] AS operator_classes,
        i.indcollation::oid[] AS collations,
        i.indoption::int2[] AS options,
-       i.indexprs::text AS expressions,
-       i.indpred::text AS predicate,
+       CASE WHEN octet_length(i.indexprs::text) > 8000 THEN '#' || i.indexrelid ELSE i.indexprs::text END AS expressions,
+       CASE WHEN octet_length(i.indpred::text) > 8000 THEN '#' || i.indexrelid ELSE i.indpred::text END AS predicate,
        i.indisunique AS is_unique,
        i.indimmediate AS is_immediate,
        i.indisprimary AS is_primary,
@@ -31,4 +31,4 @@ JOIN pg_am m ON m.oid = c.relam
 LEFT JOIN (SELECT conindid, min(conname::text) AS name FROM pg_constraint WHERE conindid <> 0 GROUP BY conindid) k ON k.conindid = c.oid
 WHERE c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relpersistence <> 't'
 ORDER BY c.relpages DESC, c.oid
-LIMIT $1
+LIMIT $1 OFFSET $2

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, without_locations};
+use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_locations};
+use pharos_model::text;
 use tokio_postgres::types::Type;
 
 use crate::collect::CollectError;
@@ -15,6 +16,11 @@ const DEFINITIONS: Versioned =
 
 /// Of one datname, the largest first; the rest is not judged.
 const DEFINITIONS_MAX: i64 = 20_000;
+/// Indexes in one answer, each with two parse trees of up to 8,000 bytes: less than one answer may weigh. An index with a longer tree is not
+/// compared with others.
+const DEFINITIONS_EACH: i64 = 2_000;
+/// Bytes of a parse tree that are kept; of a longer one its digest, since it is only compared.
+const TREE_BYTES_MAX: usize = 400;
 const FOREIGN_KEYS_MAX: i64 = 10_000;
 const WITHOUT_KEY_MAX: i64 = 200;
 
@@ -82,9 +88,19 @@ pub struct KeyCandidate {
 impl Definitions {
     pub async fn read(session: &Session, collector: &'static str, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let mut read = Self::default();
-        for row in &query_with(session, collector, DEFINITIONS.sql(session.major()), &[(&DEFINITIONS_MAX, Type::INT8)]).await? {
-            read.add_index(&Fields::new(collector, row))?;
+        for skipped in (0..DEFINITIONS_MAX).step_by(DEFINITIONS_EACH as usize) {
+            let page = [(&DEFINITIONS_EACH as _, Type::INT8), (&skipped as _, Type::INT8)];
+            let rows = query_with(session, collector, DEFINITIONS.sql(session.major()), &page).await?;
+            for row in &rows {
+                read.add_index(&Fields::new(collector, row))?;
+            }
+            if (rows.len() as i64) < DEFINITIONS_EACH {
+                break;
+            }
         }
+        // One that grew or shrank meanwhile may be in two answers.
+        let mut seen = HashSet::new();
+        read.indexes.retain(|index| seen.insert(index.oid));
         let sql = include_str!("../../sql/foreign_keys.sql");
         for row in &query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await? {
             let row = Fields::new(collector, row);
@@ -157,6 +173,7 @@ fn shape(row: &Fields<'_>) -> Result<IndexShape, CollectError> {
     let key_count = usize::try_from(row.field::<i32>("key_count")?).unwrap_or(0).min(columns.len());
     let included = columns[key_count..].to_vec();
     let tree = |column: &str| row.field::<Option<&str>>(column).map(|tree| tree.map(without_locations));
+    let predicate = tree("predicate")?.map(|tree| if only_wants_not_null(&tree).is_some() { tree } else { bounded(&tree) });
     Ok(IndexShape {
         oid: row.field("oid")?,
         table: row.field("table_oid")?,
@@ -164,7 +181,7 @@ fn shape(row: &Fields<'_>) -> Result<IndexShape, CollectError> {
         access_method: row.text("access_method")?.to_owned(),
         keys: keys(row, &columns[..key_count], tree("expressions")?.as_deref().unwrap_or_default())?,
         included,
-        predicate: tree("predicate")?,
+        predicate,
         is_unique: row.field("is_unique")?,
         nulls_not_distinct: row.field("nulls_not_distinct")?,
         is_immediate: row.field("is_immediate")?,
@@ -179,15 +196,23 @@ fn shape(row: &Fields<'_>) -> Result<IndexShape, CollectError> {
     })
 }
 
+/// A tree that is only compared, or its digest.
+fn bounded(tree: &str) -> String {
+    if tree.len() <= TREE_BYTES_MAX { tree.to_owned() } else { format!("#{}", text::sha256(tree)) }
+}
+
 /// Expressions stand in a list of their own, in the order of the columns that they are in place of.
 fn keys(row: &Fields<'_>, columns: &[i16], trees: &str) -> Result<Vec<IndexKey>, CollectError> {
     let operator_classes: Vec<u32> = row.field("operator_classes")?;
     let collations: Vec<u32> = row.field("collations")?;
     let options: Vec<i16> = row.field("options")?;
+    let whole = trees;
     let mut trees = expressions(trees).into_iter();
+    // A list that was too long to send is like no other.
+    let mut next = |place: usize| trees.next().map_or_else(|| bounded(&format!("{place} of {whole}")), bounded);
     let key = |(place, attribute): (usize, &i16)| IndexKey {
         attribute: *attribute,
-        expression: if *attribute == 0 { trees.next().unwrap_or_default().to_owned() } else { String::new() },
+        expression: if *attribute == 0 { next(place) } else { String::new() },
         operator_class: operator_classes.get(place).copied().unwrap_or(0),
         collation: collations.get(place).copied().unwrap_or(0),
         option: options.get(place).copied().unwrap_or(0),
