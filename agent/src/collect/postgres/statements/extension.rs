@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pharos_model::privilege::sql::identifier;
 use pharos_model::statements::{Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead};
 use tokio_postgres::types::Type;
 
@@ -102,8 +103,9 @@ impl Extension {
         }
         let (schema, role) = (row.text("schema")?, session.role());
         if !row.field::<bool>("may_use")? {
-            return Err(CollectError::Unsupported(format!(
-                "role `{role}` may not use the schema of pg_stat_statements; run: GRANT USAGE ON SCHEMA {schema} TO \"{role}\""
+            return Err(CollectError::Privilege(format!(
+                "role `{role}` may not use the schema of pg_stat_statements; run: GRANT USAGE ON SCHEMA {schema} TO {}",
+                identifier(role)
             )));
         }
         if row.is_escaped("schema") || (session.is_encoded() && !schema.is_ascii()) {
