@@ -116,7 +116,10 @@ async fn doctor_names_what_it_cannot_name_in_sql_and_its_script_mends_the_rest()
     let parts = before["parts"].as_array().unwrap();
     for datname in ["na\\xefve", "na\\x5cxefve"] {
         let found: Vec<&Value> = parts.iter().filter(|part| part["datname"] == datname).collect();
-        assert!(!found.is_empty() && found.iter().all(|part| part["why"].to_string().contains("no session can ask for it")), "{found:#?}");
+        assert!(
+            !found.is_empty() && found.iter().all(|part| part["why"].to_string().contains("no session can ask for it")),
+            "{datname}: {before:#}"
+        );
     }
     run(&server, "postgres", "UTF8", script.as_bytes()).await;
     let after = report().await;

@@ -51,15 +51,24 @@ pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
         );
         return Ok(());
     }
-    let is_shared = || -> io::Result<bool> {
-        let is_sticky = found.mode() & STICKY != 0;
-        Ok(is_sticky || (fs::symlink_metadata(path.join(own_file)).is_err() && fs::read_dir(path)?.next().is_some()))
-    };
-    if found.mode() & WRITABLE_BY_OTHERS != 0 && is_shared().map_err(unknown)? {
+    if found.mode() & WRITABLE_BY_OTHERS != 0 && is_shared(path, &found, own_file).map_err(unknown)? {
         check_owner(path, &found)?;
         return Err(OwnerError::Writable { path: path.to_owned() });
     }
     check(path, &found)
+}
+
+/// Whether others have files in a folder as well. One in which all users may have some, such as `/tmp` or a fresh tmpfs, is the agent's only
+/// where it holds nobody else's.
+fn is_shared(path: &Path, found: &Metadata, own_file: &str) -> io::Result<bool> {
+    let is_known = fs::symlink_metadata(path.join(own_file)).is_ok();
+    let is_sticky = found.mode() & STICKY != 0;
+    for entry in fs::read_dir(path)? {
+        if !is_known || (is_sticky && entry?.metadata()?.uid() != geteuid().as_raw()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether a folder is a volume that a container got for its group, as Kubernetes gives them (`fsGroup`): of root, writable by a group of

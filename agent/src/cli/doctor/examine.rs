@@ -148,7 +148,7 @@ fn missing(part: &str, lacking: &[Need]) -> Vec<String> {
 fn part(name: &str, outcome: &Result<Facts, CollectError>, lacking: &[Need]) -> PartReport {
     let (state, why) = match outcome {
         Ok(_) => (State::Ok, Vec::new()),
-        Err(CollectError::Unsupported(why)) => (State::Unsupported, vec![why.clone()]),
+        Err(CollectError::Unsupported(why) | CollectError::Privilege(why)) => (State::Unsupported, vec![why.clone()]),
         Err(err) => (State::Failed, vec![err.text()]),
     };
     PartReport::new(name, None, state, why, missing(name, lacking))
