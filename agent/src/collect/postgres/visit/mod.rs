@@ -67,6 +67,8 @@ fn visits(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
 pub struct Visitor {
     connector: Connector,
     accept: Accept,
+    /// What was never made is due since then.
+    since: Instant,
     accept_due: Instant,
     planned: Vec<Planned>,
     going: Option<Going>,
@@ -103,6 +105,7 @@ impl Visitor {
         Self {
             accept: Accept::new(connector.clone()),
             connector,
+            since: now,
             accept_due: now,
             planned,
             going: None,
@@ -220,8 +223,7 @@ impl Aside for Visitor {
         if let Some(going) = &self.going {
             return going.started;
         }
-        let now = Instant::now();
-        let planned = self.planned.iter().map(|planned| planned.due(&self.spending).unwrap_or(now));
+        let planned = self.planned.iter().map(|planned| planned.due(&self.spending).unwrap_or(self.since));
         planned.chain([self.accept_due]).min().unwrap_or(self.accept_due)
     }
 
