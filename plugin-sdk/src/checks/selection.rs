@@ -24,9 +24,9 @@ impl Selection {
         Self { only, except }
     }
 
-    /// What both of them choose.
-    pub fn both(first: Self, second: Self) -> Self {
-        Self { only: first.only.or(second.only), except: first.except.or(second.except) }
+    /// The same, where what stands under one of its keys is left out.
+    pub fn without(self, key: &str) -> Self {
+        Self { only: self.only.filter(|_| key != "only"), except: self.except.filter(|_| key != "except") }
     }
 
     /// Whether something with these labels may be chosen: what is not known of it yet speaks for it.

@@ -99,12 +99,11 @@ impl Gradings {
         let own = own_labels(check, subject_kind);
         let rest = or_ignored(grading(check.grading, Levels { info, warning, critical, clear, severity }, &place), ignored);
         let rest = rest.unwrap_or(check.grading);
-        let mut known = |only: Option<Labels>, except: Option<Labels>| {
-            let selection = Selection::new(only, except);
-            or_ignored(refuse_strangers(&selection, own.as_deref(), &place), ignored).map(|()| selection)
-        };
-        let (only, except) = (known(change.only.clone(), None), known(None, change.except.clone()));
-        let selection = Selection::both(only.unwrap_or_default(), except.unwrap_or_default());
+        let mut selection = Selection::new(change.only.clone(), change.except.clone());
+        while let Some((key, why)) = own.as_deref().and_then(|own| selection.stranger(own)) {
+            ignored.push(Ignored::new(format!("{place}.{key}"), why));
+            selection = selection.without(key);
+        }
         let exception = |(index, exception): (usize, &Exception)| {
             let Exception { info, warning, critical, clear, severity, .. } = *exception;
             let place = format!("{place}.overrides[{index}]");

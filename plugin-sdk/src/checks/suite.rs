@@ -316,6 +316,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_check_takes_nothing_else_of_it_along() {
+        let one = || {
+            expect![[r#"
+                clients-used{user=app}: raise warning: 85 %
+            "#]]
+        };
+        // A threshold, the other selection, an override: what is left goes on to choose.
+        for wrong in [r#""warning":0.95"#, r#""only":{"usr":["app"]}"#, r#""overrides":[{"warning":0.95}]"#] {
+            check(&format!(r#"{{"checks":{{"clients-used":{{"except":{{"user":["etl"]}},{wrong}}}}}}}"#), TWO_USERS, one());
+        }
+        // The override that is right.
+        check(
+            r#"{"checks":{"clients-used":{"overrides":[{"except":{"slot":["a"]},"warning":0.5},{"only":{"user":["etl"]},"warning":0.86}]}}}"#,
+            TWO_USERS,
+            expect![[r#"
+                clients-used{user=app}: raise warning: 85 %
+                clients-used{user=etl}: hold warning: 85 %
+            "#]],
+        );
+    }
+
+    #[test]
     fn some_series_have_thresholds_of_their_own() {
         check(
             r#"{"checks":{"clients-used":{"overrides":[{"only":{"user":["etl"]},"warning":0.7,"critical":0.8}]}}}"#,

@@ -221,6 +221,13 @@ fn no_rules_are_fine() {
 }
 
 #[test]
+fn a_rule_that_is_wrong_takes_its_id_from_no_other() {
+    let settings = r#"{"rules":[{"id":"r","metric":"m","severity":"info"},{"id":"r","metric":"m","above":2,"severity":"info"}]}"#;
+    let plugin = plugin(settings).expect("the wrong one is left out");
+    assert_eq!((plugin.rules().len(), plugin.ignored().len()), (1, 1));
+}
+
+#[test]
 fn mistakes_name_rule_and_key_and_how_to_mend() {
     let twice = r#"{"rules":[{"id":"r","metric":"m","above":1,"severity":"info"},{"id":"r","metric":"m","above":2,"severity":"info"}]}"#;
     check_ignored(twice, expect!["settings.rules[1].id: rule `r`: `id`: another rule has this id; rename one of them"]);

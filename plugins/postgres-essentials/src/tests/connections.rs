@@ -256,12 +256,6 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     "#]]
     .assert_eq(&refused("role-limit", Some((1, 1))));
     expect![[r#"
-        Severity::Info: Pharos is refused a new session
-        > The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in.
-        > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
-    "#]]
-    .assert_eq(&refused("too-many-connections", Some((1, 1))));
-    expect![[r#"
         Severity::Critical: Pharos is refused a new session
         > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
