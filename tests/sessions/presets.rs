@@ -134,6 +134,24 @@ async fn a_tenant_who_owns_a_datname_cannot_make_its_server_look_down() {
     assert!(!rules.iter().any(|rule| ["server-down", "not-accepting-connections"].contains(rule)), "{rules:?}");
 }
 
+/// Ends nearly every session of the agent before it is set up.
+const HASTY: &str = "ALTER ROLE pharos SET idle_session_timeout = '1ms'";
+
+/// Until the agent's session is one that brings its limits along: one that was set up within its millisecond lives without, so it is ended
+/// until another was too slow.
+async fn until_presets_hide(agent: &TestAgent, server: &PostgresServer, setup: &pharos::demo::session::Session) {
+    let hidden = |metrics: &str| metrics.contains("setting=\"work_mem\"") && !metrics.contains("setting=\"statement_timeout\"");
+    let runs = format!("pharos_collect_runs_total{{server=\"127.0.0.1:{}\",collector=\"settings\"}}", server.port());
+    agent.wait_series(&runs, |runs| runs >= 1.0).await;
+    let started = Instant::now();
+    while !hidden(&agent.text("/metrics").await) {
+        assert!(started.elapsed() < PATIENCE, "no session was ever too slow");
+        let before = agent.series(&runs).await.unwrap_or_default();
+        setup.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
+        agent.wait_series(&runs, |runs| runs >= before + 2.0).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_preset_is_shown_as_the_servers_and_not_what_the_session_made_of_it() {
     let (tasks, _stop) = runtime_tasks();
@@ -152,17 +170,8 @@ async fn what_is_preset_is_shown_as_the_servers_and_not_what_the_session_made_of
         agent.wait_series(&series("pharos_postgres_setting", server.port(), &[("setting", name)]), |value| value == seconds).await;
     }
     // Where the session must bring its limits along, nothing is shown in their place.
-    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} SET idle_session_timeout = '1ms'")).await.unwrap();
-    // One that is set up within its millisecond lives without, so it is ended until another was too slow.
-    let hidden = |metrics: &str| !metrics.contains("setting=\"statement_timeout\"") && metrics.contains("setting=\"work_mem\"");
-    let started = Instant::now();
-    while !hidden(&agent.text("/metrics").await) {
-        assert!(started.elapsed() < PATIENCE, "no session was ever too slow");
-        setup.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
-        let runs = format!("pharos_collect_runs_total{{server=\"127.0.0.1:{}\",collector=\"settings\"}}", server.port());
-        let before = agent.series(&runs).await.unwrap_or_default();
-        agent.wait_series(&runs, |runs| runs >= before + 2.0).await;
-    }
+    setup.run(HASTY).await.unwrap();
+    until_presets_hide(&agent, &server, &setup).await;
     // A session that asked before its millisecond was over saw what is preset now; the other two have not changed.
     let changes = agent.series(&series("pharos_postgres_setting_changes_total", server.port(), &[])).await;
     assert!(changes.is_some_and(|changes| changes <= 1.0), "{changes:?}");
@@ -173,9 +182,9 @@ async fn settings_that_change_are_seen_while_presets_hide_some_of_them() {
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
-    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} SET idle_session_timeout = '1ms'")).await.unwrap();
+    setup.run(HASTY).await.unwrap();
     let agent = TestAgent::watch(&server).await;
-    agent.wait_metrics(|metrics| metrics.contains("setting=\"work_mem\"") && !metrics.contains("setting=\"statement_timeout\"")).await;
+    until_presets_hide(&agent, &server, &setup).await;
     let changes = series("pharos_postgres_setting_changes_total", server.port(), &[]);
     let before = agent.wait_series(&changes, |_| true).await;
     setup.run("ALTER SYSTEM SET work_mem = '5MB'").await.unwrap();
