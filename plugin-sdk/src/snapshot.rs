@@ -67,6 +67,17 @@ impl Snapshot {
         self.source.interval_ms() as f64 / 1_000.0
     }
 
+    /// Time between the two readings that a metric's rates come from. Parts are read less often than their subject is judged, and a rate
+    /// stands until its part is read again. An agent that does not say so is taken at its interval.
+    pub fn reading_seconds(&self, metric: &str) -> f64 {
+        let of_part = || {
+            let (readings, part) = (self.table("readings")?, self.part_of(metric)?);
+            let row = (0..readings.row_count()).find(|row| readings.has("part", *row, &part.name))?;
+            readings.number("seconds", row)
+        };
+        of_part().unwrap_or_else(|| self.interval_seconds())
+    }
+
     pub fn parts(&self) -> Vec<Part> {
         self.source.parts()
     }

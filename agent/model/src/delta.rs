@@ -10,7 +10,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Catalogue;
-use crate::snapshot::{Family, LabelColumn, NULL_CODE, Reading, Snapshot, TextColumn};
+use crate::snapshot::{Column, Family, LabelColumn, NULL_CODE, Reading, Snapshot, Table, TextColumn};
+
+/// The table of every change that says what its rates span: `part`, and the `seconds` between its last two good readings.
+pub const READINGS: &str = "readings";
 
 /// A snapshot with what changed since the one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +21,9 @@ pub struct Change {
     pub snapshot: Snapshot,
     /// By metric: one rate per series of the family, in its order.
     rates: BTreeMap<String, Vec<Option<f64>>>,
+    /// [`READINGS`]; none before the second reading, nor in what was recorded before the table was kept.
+    #[serde(default)]
+    readings: Option<Table>,
 }
 
 /// How to read a metric.
@@ -62,7 +68,11 @@ pub struct Samples {
 impl Change {
     /// A snapshot with nothing to compare it to.
     pub fn first(snapshot: Snapshot) -> Self {
-        Self { snapshot, rates: BTreeMap::new() }
+        Self { snapshot, rates: BTreeMap::new(), readings: None }
+    }
+
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        if name == READINGS { self.readings.as_ref() } else { self.snapshot.table(name) }
     }
 
     /// The series of a metric that fit every matcher. A label that a series does not have is the empty text.
@@ -150,6 +160,8 @@ pub struct Deltas {
 #[derive(Debug)]
 struct Previous {
     reading: Arc<Reading>,
+    /// Since the reading before it.
+    elapsed: Option<Duration>,
     rates: Vec<(String, Vec<Option<f64>>)>,
 }
 
@@ -159,23 +171,35 @@ impl Deltas {
         let key = (snapshot.subject.kind.clone(), snapshot.subject.id.clone());
         let previous = self.previous.entry(key).or_default();
         let mut rates = BTreeMap::new();
+        let mut spans = Vec::new();
         for (name, part) in &snapshot.parts {
             let Some(reading) = &part.reading else { continue };
             let current = match previous.remove(name) {
                 Some(same) if same.reading.at == reading.at => same,
-                Some(older) => Previous { reading: Arc::clone(reading), rates: rates_between(&older.reading, reading) },
-                None => Previous { reading: Arc::clone(reading), rates: Vec::new() },
+                Some(older) => Previous {
+                    reading: Arc::clone(reading),
+                    elapsed: Some(reading.at.saturating_sub(older.reading.at)),
+                    rates: rates_between(&older.reading, reading),
+                },
+                None => Previous { reading: Arc::clone(reading), elapsed: None, rates: Vec::new() },
             };
             rates.extend(current.rates.iter().cloned());
+            spans.extend(current.elapsed.map(|elapsed| (name.clone(), elapsed)));
             previous.insert(name.clone(), current);
         }
-        Change { snapshot, rates }
+        Change { snapshot, rates, readings: readings_table(&spans) }
     }
 
     /// Forgets a subject that is no longer observed.
     pub fn forget(&mut self, kind: &str, id: &str) {
         self.previous.remove(&(kind.to_owned(), id.to_owned()));
     }
+}
+
+fn readings_table(spans: &[(String, Duration)]) -> Option<Table> {
+    let part = Column::text("part", spans.iter().map(|(part, _)| Some(part.as_str())));
+    let seconds = Column::float("seconds", "seconds", spans.iter().map(|(_, elapsed)| Some(elapsed.as_secs_f64())));
+    (!spans.is_empty()).then(|| Table::new(READINGS, vec![part, seconds]))
 }
 
 fn rates_between(older: &Reading, newer: &Reading) -> Vec<(String, Vec<Option<f64>>)> {
@@ -250,6 +274,23 @@ mod tests {
         deltas.push(snapshot(0, 1, &[("app", 10.0)]));
         deltas.push(snapshot(10, 1, &[("app", 30.0)]));
         assert_eq!(rates(&deltas.push(snapshot(10, 1, &[("app", 30.0)]))), [2.0]);
+    }
+
+    #[test]
+    fn how_long_a_rate_spans_is_told_of_each_part_and_kept_with_it() {
+        let mut deltas = Deltas::default();
+        let span = |change: &Change| {
+            let table = change.table(READINGS)?;
+            Some((table.text("part", 0)?.to_owned(), table.number("seconds", 0)?))
+        };
+        let database = |seconds: f64| Some(("database".to_owned(), seconds));
+        assert_eq!(span(&deltas.push(snapshot(0, 1, &[("app", 10.0)]))), None);
+        assert_eq!(span(&deltas.push(snapshot(10, 1, &[("app", 30.0)]))), database(10.0));
+        assert_eq!(span(&deltas.push(snapshot(10, 1, &[("app", 30.0)]))), database(10.0), "not read again");
+        let mut failed = snapshot(20, 1, &[]);
+        failed.parts.insert("database".into(), Part::failed("connection refused"));
+        assert_eq!(span(&deltas.push(failed)), None);
+        assert_eq!(span(&deltas.push(snapshot(30, 1, &[("app", 50.0)]))), database(20.0), "over the gap");
     }
 
     #[test]

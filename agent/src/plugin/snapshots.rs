@@ -80,7 +80,7 @@ fn gone() -> wasmtime::Error {
 
 impl TableHandle {
     fn table(&self) -> wasmtime::Result<&snapshot::Table> {
-        self.change.snapshot.table(&self.name).ok_or_else(|| wasmtime::Error::msg("the table is no longer there"))
+        self.change.table(&self.name).ok_or_else(|| wasmtime::Error::msg("the table is no longer there"))
     }
 
     fn column(&self, index: u32) -> wasmtime::Result<&snapshot::Column> {
@@ -135,7 +135,7 @@ impl wit::HostSnapshot for HostState {
 
     fn table(&mut self, this: Resource<SnapshotHandle>, name: String) -> wasmtime::Result<Option<Resource<TableHandle>>> {
         let change = Arc::clone(self.handles.change(&this)?);
-        if change.snapshot.table(&name).is_none() {
+        if change.table(&name).is_none() {
             return Ok(None);
         }
         Ok(Some(self.handles.table(TableHandle { change, name })?))

@@ -8,10 +8,10 @@ pub fn each_value(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>,
     Ok(observations(snapshot, &snapshot.values(metric)?, |value| value))
 }
 
-/// How many events each series counted since the previous tick. A part may be read less often than its subject is judged, so the
-/// number is an estimate; but where a rate is, there was one event at least.
+/// How many events each series counted between the last two readings of its part ([`Snapshot::reading_seconds`]). Where a rate is, there
+/// was one at least.
 pub fn each_increase(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
-    let seconds = snapshot.interval_seconds();
+    let seconds = snapshot.reading_seconds(metric);
     let events = |rate: f64| if rate > 0.0 { (rate * seconds).round().max(1.0) } else { rate };
     Ok(observations(snapshot, &snapshot.rates(metric)?, events))
 }
@@ -116,6 +116,24 @@ mod tests {
         let failed = SkipReason::PartFailed("tables of shop could not be read: permission denied for database".to_owned());
         let unsupported = SkipReason::Unsupported("tables of old could not be read: a template".to_owned());
         assert_eq!(not_judged, [("shop".to_owned(), Some(failed)), ("old".to_owned(), Some(unsupported))]);
+    }
+
+    #[test]
+    fn events_are_counted_from_one_reading_of_their_part_to_the_next() {
+        let counted = |facts: &str| -> Vec<f64> {
+            let all = each_increase(&Facts::postgres(facts).snapshot(), "pharos_postgres_deadlocks_total");
+            all.expect("the part is present").iter().map(|one| one.value).collect()
+        };
+        let facts = "
+            database present
+            pharos_postgres_deadlocks_total{datname=app} 40 rate 0.4
+            table readings
+            | part text | seconds float |
+            | activity | 1 |
+            | database | 20 |";
+        assert_eq!(counted(facts), [8.0]);
+        let (without, _) = facts.split_once("table").expect("written above");
+        assert_eq!(counted(without), [4.0], "of an agent that does not say, in the interval of a snapshot");
     }
 
     #[test]

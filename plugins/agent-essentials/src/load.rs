@@ -70,7 +70,7 @@ fn dropped_snapshots(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason
 fn agent_overloaded(case: &Case) -> Explanation {
     let server = case.label("server");
     let snapshots = text::counted(case.value, "snapshot", "snapshots");
-    let interval = text::duration(case.snapshot.interval_seconds());
+    let interval = text::duration(case.snapshot.reading_seconds(SKIPPED));
     let busy = case.snapshot.samples(PLUGIN_FAILURES, &[], Reading::Value);
     let busy = busy.rows().filter(|row| row.label("reason") == Some("busy"));
     let cpu = case.snapshot.samples(CPU, &[], Reading::Rate).values.first().map(|cpu| evidence("CPU", text::percent(*cpu)));

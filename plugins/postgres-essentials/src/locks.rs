@@ -122,7 +122,7 @@ fn lock_pile_up(case: &Case) -> Explanation {
 fn deadlocks(case: &Case) -> Explanation {
     let datname = case.label("datname");
     let deadlocks = text::counted(case.value, "deadlock", "deadlocks");
-    let interval = text::duration(case.snapshot.interval_seconds());
+    let interval = text::duration(case.snapshot.reading_seconds(DEADLOCKS));
     Explanation {
         title: format!("{deadlocks} in {datname}"),
         detail: format!("In the last {interval} the server resolved {deadlocks} in {datname}, each by aborting a transaction."),

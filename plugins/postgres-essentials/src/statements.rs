@@ -88,7 +88,7 @@ fn statement_evictions(case: &Case) -> Explanation {
         detail: format!(
             "It dropped its least used entries {} times in the last {}, so rates and sums of statements are too low.",
             text::count(case.value),
-            text::duration(case.snapshot.interval_seconds())
+            text::duration(case.snapshot.reading_seconds(EVICTIONS))
         ),
         cause: "More different statements than it can hold, often because values are written into the text: lists of varying length, \
                 or temporary tables with names of their own."

@@ -160,7 +160,7 @@ fn clients_used(case: &Case) -> Explanation {
 
 fn rejected_connections(case: &Case) -> Explanation {
     let connections = text::counted(case.value, "connection", "connections");
-    let interval = text::duration(case.snapshot.interval_seconds());
+    let interval = text::duration(case.snapshot.reading_seconds(REJECTED));
     let max = case.related(CLIENTS_MAX).map(|max| evidence("maxclients", text::count(max)));
     Explanation {
         title: format!("{connections} turned away"),
