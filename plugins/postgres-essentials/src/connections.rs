@@ -123,6 +123,12 @@ fn server_down(case: &Case) -> Explanation {
     }
 }
 
+/// What makes room at once.
+const FREE_CONNECTIONS: &str = "See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, \
+    state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. \
+    End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM \
+    pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`.";
+
 /// Why a new session was refused: whose trouble it is, and what ends it.
 struct Refusal {
     /// As the agent names it; empty where it does not say.
@@ -225,11 +231,9 @@ impl Refusal {
         }
         let fix = match self.reason.as_str() {
             FULL | "datname-limit" => {
-                "See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, \
-                 count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; \
-                 COMMIT;`. Make the largest pool smaller, or end sessions of one application that are idle: `BEGIN; SET LOCAL search_path \
-                 = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = \
-                 '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Then put a pool between the application and the server."
+                return format!(
+                    "{FREE_CONNECTIONS} Make the largest pool smaller, then put a pool between the application and the server."
+                );
             }
             "starting" => "Wait for it: the server's log says how far the recovery is.",
             "stopping" => "If nobody stopped it on purpose, ask who did; it is down once the last session has left.",
@@ -289,10 +293,11 @@ fn connections_used(case: &Case) -> Explanation {
         cause: "Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up \
                 behind a slow one."
             .to_owned(),
-        fix: "Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM SET \
-              idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();`. Raise max_connections last: it needs a restart and \
-              memory."
-            .to_owned(),
+        fix: format!(
+            "{FREE_CONNECTIONS} Make the pools smaller, or put a pooler such as PgBouncer in front. `ALTER SYSTEM SET idle_session_timeout \
+             = '30min'; SELECT pg_catalog.pg_reload_conf();` ends what is forgotten from then on: not the sessions that are idle already. \
+             Raise max_connections last: it needs a restart and memory."
+        ),
         evidence: top(case.snapshot, CONNECTIONS, Reading::Value, 5, text::count),
     }
 }

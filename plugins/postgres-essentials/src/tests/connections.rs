@@ -55,7 +55,7 @@ fn a_server_may_refuse_new_sessions_only() {
             new sessions are refused
             The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
             > All connections of the server that ordinary roles may have are taken.
-            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. Make the largest pool smaller, or end sessions of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Then put a pool between the application and the server.
+            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Make the largest pool smaller, then put a pool between the application and the server.
         "#]],
     );
 }
@@ -83,7 +83,7 @@ fn connections_are_graded_by_the_share_in_use() {
             92 % of connections are used
             Client backends hold 92 % of 97 connections open to ordinary roles. When none is left, every new session fails.
             > Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up behind a slow one.
-            > Make the pools smaller, or put a pooler such as PgBouncer in front. End forgotten sessions with `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();`. Raise max_connections last: it needs a restart and memory.
+            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Make the pools smaller, or put a pooler such as PgBouncer in front. `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();` ends what is forgotten from then on: not the sessions that are idle already. Raise max_connections last: it needs a restart and memory.
             - app, idle: 80
             - app, active: 9
         "#]],
@@ -269,7 +269,7 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     expect![[r#"
         Severity::Critical: new sessions are refused
         > All connections of the server that ordinary roles may have are taken.
-        > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. Make the largest pool smaller, or end sessions of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Then put a pool between the application and the server.
+        > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Make the largest pool smaller, then put a pool between the application and the server.
     "#]].assert_eq(&refused("too-many-connections", Some((2, 2))));
     expect![[r#"
         Severity::Critical: new sessions are refused
