@@ -19,7 +19,7 @@ const CALLS_PER_SECOND_MIN: f64 = 0.1;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "statement-slow",
-        summary: "a statement takes long on average",
+        summary: "a statement that runs six times a minute or more takes long on average",
         category: "performance",
         scope: Scope::Each,
         labels: &["datname", "user", "fingerprint", "toplevel"],

@@ -24,7 +24,7 @@ const CACHE_TRAFFIC_MIN: f64 = 5_000.0;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "cache-hit-low",
-        summary: "many blocks are read from outside shared buffers",
+        summary: "many blocks are read from outside shared buffers, of 5,000 a second or more",
         category: "performance",
         scope: Scope::Each,
         labels: &["datname"],

@@ -69,7 +69,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "wal-directory-large",
-        summary: "WAL takes far more disk than its settings plan for",
+        summary: "WAL takes far more disk than its settings plan for, 4 GiB or more",
         category: "wal",
         scope: Scope::Each,
         labels: &[],

@@ -27,7 +27,7 @@ const NOT_ESTIMABLE: &str = "not-estimable";
 pub const CHECKS: &[Check] = &[
     Check {
         id: "table-bloat",
-        summary: "a table takes far more space than its rows need",
+        summary: "a table takes far more space than its rows need, by 1 GiB or more; critical from 5 GiB on",
         category: "storage",
         scope: Scope::Shared,
         labels: &RELATION,
@@ -40,7 +40,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "index-bloat",
-        summary: "an index takes far more space than its entries need",
+        summary: "an index takes far more space than its entries need, by 256 MiB or more",
         category: "storage",
         scope: Scope::Shared,
         labels: &INDEX,

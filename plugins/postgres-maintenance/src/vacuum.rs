@@ -26,7 +26,7 @@ const SIZE_MIN: f64 = 100.0 * MIB;
 pub const CHECKS: &[Check] = &[
     Check {
         id: "vacuum-pressure",
-        summary: "a table has far more dead rows than vacuum should let it have",
+        summary: "dead rows of a table, 512 MiB or more, are far more than vacuum should let it have",
         category: "maintenance",
         scope: Scope::Shared,
         labels: &RELATION,
@@ -40,7 +40,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "statistics-stale",
-        summary: "the planner's statistics of a table are old",
+        summary: "the planner's statistics of a table of 100,000 rows or more are old",
         category: "maintenance",
         scope: Scope::Shared,
         labels: &RELATION,
@@ -66,7 +66,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "autovacuum-disabled",
-        summary: "a large table is left out of autovacuum",
+        summary: "a table of 100 MiB or more is left out of autovacuum",
         category: "maintenance",
         scope: Scope::Shared,
         labels: &RELATION,

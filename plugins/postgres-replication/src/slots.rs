@@ -215,7 +215,10 @@ fn slot_facts(case: &Case) -> Vec<Label> {
     let retained = case.related_series(SLOT_RETAINED_BYTES).map(|bytes| evidence("WAL kept", text::bytes(bytes)));
     let safe = case.related_series(SLOT_SAFE_BYTES).map(|bytes| evidence("WAL until loss", text::bytes(bytes)));
     let away = case.related_series(SLOT_INACTIVE_SECONDS).filter(|seconds| *seconds > 0.0);
-    let away = away.map(|seconds| evidence("inactive for", text::duration(seconds)));
+    // Before 17 the server does not say, so it is counted since the agent first saw the slot.
+    let is_told =
+        case.snapshot.subject().version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 17);
+    let away = away.map(|seconds| evidence(if is_told { "inactive for" } else { "inactive for at least" }, text::duration(seconds)));
     [retained, safe, away].into_iter().flatten().collect()
 }
 

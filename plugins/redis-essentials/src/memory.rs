@@ -34,7 +34,7 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         id: "memory-fragmented",
-        summary: "the process holds far more memory than its data",
+        summary: "the process holds far more memory than its data, which takes 100 MB or more",
         category: "memory",
         scope: Scope::Each,
         labels: &[],

@@ -68,7 +68,7 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
             Replication slot s1 can never be used again: idle_timeout. Its consumer has to begin anew.
             > Its consumer was away for longer than idle_replication_slot_timeout.
             > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then build the consumer anew. For a consumer that comes seldom: `ALTER SYSTEM SET idle_replication_slot_timeout = '7d'; SELECT pg_catalog.pg_reload_conf();`.
-            - inactive for: 2 h
+            - inactive for at least: 2 h
         "#]],
     );
     check_words(
@@ -79,7 +79,7 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
             Replication slot s1 can never be used again: rows_removed. Its consumer has to begin anew.
             > Rows of the catalogue that its consumer needs were vacuumed: on a standby, hot_standby_feedback was off or its slot was gone.
             > `SELECT pg_catalog.pg_drop_replication_slot('s1');`, then build the consumer anew. On the standby: `ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_catalog.pg_reload_conf();`.
-            - inactive for: 2 h
+            - inactive for at least: 2 h
         "#]],
     );
 }
@@ -120,7 +120,7 @@ fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
             > Start the consumer, or, if it is gone for good, `SELECT pg_catalog.pg_drop_replication_slot('away');`. Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; SELECT pg_catalog.pg_reload_conf();`.
             - WAL kept: 20 GiB
             - WAL until loss: 30 GiB
-            - inactive for: 2 h
+            - inactive for at least: 2 h
         "#]],
     );
 }
@@ -145,7 +145,7 @@ fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
             > Bring the consumer back, or give it time as far as the disk allows: `ALTER SYSTEM SET max_slot_wal_keep_size = <more>; SELECT pg_catalog.pg_reload_conf();`.
             - WAL kept: 20 GiB
             - WAL until loss: 30 GiB
-            - inactive for: 2 h
+            - inactive for at least: 2 h
         "#]],
     );
     check("slot-soon-losing-wal", &FAR_BEHIND.replace("rate 2000000", "rate 0"), expect![[""]]);
