@@ -25,6 +25,8 @@ enum Act {
     FloodAnswers(Vec<u8>, Vec<u8>),
     /// Sends this and reads what comes.
     Ask(Vec<u8>),
+    /// Sends this and hangs up.
+    Leave(Vec<u8>),
     /// Answers as Redis does, but floods whoever asks for INFO.
     FloodInfo(Vec<u8>, Vec<u8>),
 }
@@ -94,6 +96,10 @@ async fn meet(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: Act, most: A
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
                 heard.lock().unwrap().extend_from_slice(&buffer[..count]);
             }
+            return;
+        }
+        Act::Leave(words) => {
+            let _ = stream.write_all(&words).await;
             return;
         }
         Act::Flood(head, chunk) => (head, chunk),
@@ -168,6 +174,23 @@ async fn a_postgresql_that_sends_without_end_is_hung_up_on() {
         agent.stop().await;
         let taken = stranger.taken.load(Ordering::Relaxed);
         assert!(taken < most, "{name}: {taken} bytes were taken");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_speaks_otherwise_is_told_from_who_hangs_up() {
+    let http = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".to_vec();
+    for (act, why, words) in [
+        (Act::Leave(http), "protocol", "the address must be that of a PostgreSQL server"),
+        (Act::Ask(message(b'2', b"")), "protocol", "the address must be that of a PostgreSQL server"),
+        (Act::Leave(Vec::new()), "unreachable", "broken off without an answer"),
+    ] {
+        let stranger = Stranger::start(act).await;
+        let agent = TestAgent::start_with(&stranger.config(""), Vec::new()).await;
+        let cause = cause(&agent, "postgres", stranger.port).await;
+        assert!(cause.contains(words), "{cause}");
+        reason(&agent, stranger.port, "server", why).await;
+        agent.stop().await;
     }
 }
 

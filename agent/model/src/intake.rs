@@ -22,6 +22,9 @@ const COLUMN_WEIGHT: u64 = 24;
 const PEEK_MAX: usize = 512;
 
 const AUTHENTICATION: u8 = b'R';
+/// What a server may send before a session begins: authentication, parameters, the key to cancel with, errors, notices, the version of the
+/// protocol that it speaks, and that it is ready.
+const BEFORE_BEGIN: [u8; 7] = [AUTHENTICATION, b'S', b'K', b'E', b'N', b'v', b'Z'];
 const CLEARTEXT_PASSWORD: u32 = 3;
 const SASL_CONTINUE: u32 = 11;
 
@@ -102,6 +105,9 @@ impl Intake {
     /// A message is announced, with its length.
     fn announced(&mut self) -> Result<(), Excess> {
         let tag = self.header[0];
+        if !self.has_begun && !BEFORE_BEGIN.contains(&tag) {
+            return Err(Excess::Protocol);
+        }
         let length = u64::from(u32::from_be_bytes([self.header[1], self.header[2], self.header[3], self.header[4]]));
         self.left = length.checked_sub(4).ok_or(Excess::Protocol)?;
         self.peeked.clear();
@@ -183,6 +189,14 @@ mod tests {
         [&[tag][..], &length.to_be_bytes()].concat()
     }
 
+    #[test]
+    fn who_begins_with_other_words_does_not_speak_the_protocol() {
+        for words in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"220 mail ESMTP\r\n", b"-ERR unknown command\r\n", &message(b'2', b"")] {
+            assert_eq!(Intake::new(false).take(words), Err(Excess::Protocol), "{words:?}");
+        }
+        assert_eq!(Intake::new(false).take(&message(b'v', &[0; 8])), Ok(()));
+    }
+
     /// Ready for questions.
     fn begun() -> Intake {
         let mut intake = Intake::new(false);
@@ -211,7 +225,6 @@ mod tests {
         assert_eq!(begun().take(&announcement(b'D', 0x7fff_fff0)), Err(Excess::Answer));
         assert_eq!(begun().take(&announcement(b'E', 50 << 20)), Err(Excess::Words));
         assert_eq!(begun().take(&announcement(b'Z', 3)), Err(Excess::Protocol));
-        assert_eq!(Intake::new(false).take(b"HTTP/1.1 400 Bad Request\r\n"), Err(Excess::Start), "a length of letters is a large one");
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl RefusalReason {
             Self::Starting => "the server is starting, recovers, or shuts down; it is asked again until it accepts sessions",
             Self::TooManyConnections => "the server has no connection left for ordinary roles; end idle sessions, or raise max_connections",
             Self::RoleLimit => {
-                "the role that Pharos logs in as has reached its own CONNECTION LIMIT; Pharos needs two: ALTER ROLE ... CONNECTION LIMIT 2"
+                "the role that Pharos logs in as has reached its own CONNECTION LIMIT; Pharos needs two sessions beside what others hold with it: \
+                 raise it by ALTER ROLE ... CONNECTION LIMIT"
             }
             Self::DatnameLimit => {
                 "the datname has reached its CONNECTION LIMIT; end idle sessions there, or run ALTER DATABASE ... CONNECTION LIMIT"
@@ -163,7 +164,10 @@ impl RefusalReason {
             Self::OwnLimit => "this machine has no room for a connection, so nothing is known of the server",
             Self::CleartextPassword => "set tls.mode so that it is encrypted, or have pg_hba.conf ask for scram-sha-256; it was not sent",
             Self::Protocol => "the address must be that of a PostgreSQL server",
-            Self::TooMuch => "the session was ended to save memory; look at what answers at this address",
+            Self::TooMuch => {
+                "the session was ended to save memory, since no PostgreSQL server has to send that much; look at what answers at this address, and \
+                 if it is the server itself, please report it"
+            }
             Self::Timeout | Self::NoPlace | Self::Pooler | Self::Password | Self::Refused => "the server refused the session",
         }
     }
@@ -236,9 +240,22 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     } else if kind.starts_with("authentication error") {
         let meaning = "the server and Pharos found no common way to log in; pg_hba.conf must ask for scram-sha-256, md5, password or trust";
         Refusal { reason: RefusalReason::Authentication, meaning }
+    } else if kind.starts_with("unexpected message from server") || kind.starts_with("error parsing response from server") {
+        RefusalReason::Protocol.into()
+    } else if kind.starts_with("connection closed") || was_broken_off(error) {
+        let meaning = "the connection was broken off without an answer; the server starts, stops or crashes, or what listens at this address \
+                       is something else";
+        Refusal { reason: RefusalReason::Unreachable, meaning }
     } else {
         RefusalReason::Unreachable.into()
     }
+}
+
+fn was_broken_off(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| {
+        matches!(cause.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
+    })
 }
 
 /// Reads why no socket was opened.

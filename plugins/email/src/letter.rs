@@ -154,7 +154,7 @@ fn note(alert: &Alert) -> Option<String> {
         (Reason::Test, _) => "Somebody asked whether messages arrive here. They do.".to_owned(),
         (Reason::Summary, None) => "It fired and ended before you could be told.".to_owned(),
         (Reason::Flapping, _) => "It comes and goes. Nothing more is said of it until it is calm.".to_owned(),
-        (_, Some("gone")) => "What it was about is not there any more. Nobody saw that it is fine.".to_owned(),
+        (_, Some("gone")) => "What it was about is not there any more.".to_owned(),
         (_, Some("rule-removed")) => "Its rule was removed. Nobody saw that it is fine.".to_owned(),
         (_, Some("plugin-removed")) => "Its plugin was removed. Nobody saw that it is fine.".to_owned(),
         (_, Some("subject-removed")) => "The server is not watched any more. Nobody saw that it is fine.".to_owned(),
