@@ -69,6 +69,30 @@ async fn our_backends(truth: &Session) -> i64 {
     truth.ask("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.expect("PostgreSQL answers")
 }
 
+/// While one server is down, the agent asks it as often as it reads one that is up, and no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_down_is_asked_at_the_pace_of_one_that_is_up() {
+    let (tasks, _stop) = runtime_tasks();
+    let [mut down, up] = [postgres(&tasks).await, postgres(&tasks).await];
+    let agent = TestAgent::start_with(&format!("{}{}", postgres_config("down", &down), postgres_config("up", &up)), Vec::new()).await;
+    let runs_of =
+        |server: &PostgresServer| format!("pharos_collect_runs_total{{server=\"{}\",collector=\"server\"}}", server_id(server.port()));
+    for server in [&down, &up] {
+        agent.wait_part(&part_name(server), |part| part["state"] == "ok").await;
+        agent.wait_series(&runs_of(server), |runs| runs >= 2.0).await;
+    }
+    down.stop(ShutdownMode::Immediate).await.unwrap();
+    let attempts =
+        format!("pharos_collect_failures_total{{server=\"{}\",collector=\"server\",reason=\"unreachable\"}}", server_id(down.port()));
+    let runs = runs_of(&up);
+    let first = agent.wait_series(&attempts, |attempts| attempts >= 2.0).await;
+    let before = agent.wait_series(&runs, |_| true).await;
+    agent.wait_series(&runs, |runs| runs >= before + 10.0).await;
+    let made = agent.wait_series(&attempts, |_| true).await - first;
+    // Collectors with other intervals make attempts of their own.
+    assert!(made < 100.0, "{made} attempts during 10 runs");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_refuses_is_down_until_it_is_back() {
     // What is read once an hour is read at once when the server is back, too.

@@ -350,7 +350,7 @@ impl<S: Source> ServerTask<S> {
             let name = run.collector.name();
             let interval = self.spending.interval(name, run.collector.interval());
             if run.due > tick {
-                run.hasten(interval);
+                run.hasten(interval, now);
             } else {
                 let skipped = run.plan(interval, now);
                 if skipped > 0 {

@@ -14,6 +14,8 @@ pub struct Run<S> {
     /// Of the next look, if it looks between its runs.
     pub look_due: Option<Instant>,
     last: Option<Instant>,
+    /// The interval that its due time was planned with.
+    planned_with: Duration,
     /// What its looks cost since its last run.
     pub spent: Cost,
 }
@@ -21,7 +23,7 @@ pub struct Run<S> {
 impl<S> Run<S> {
     pub fn new(collector: Box<dyn Collector<S>>, due: Instant) -> Self {
         let look_due = collector.sampling().map(|every| due + every);
-        Self { collector, due, look_due, last: None, spent: Cost::default() }
+        Self { collector, due, look_due, last: None, planned_with: Duration::ZERO, spent: Cost::default() }
     }
 
     /// Makes it due now, unless it ran a moment ago: while there is trouble everybody would ask for it.
@@ -36,10 +38,12 @@ impl<S> Run<S> {
         self.last = Some(at);
     }
 
-    /// It waits no longer than the interval that is in force now: it was planned with another one, while it was thought to be expensive.
-    pub fn hasten(&mut self, interval: Duration) {
-        if let Some(last) = self.last {
-            self.due = self.due.min(last + interval);
+    /// Takes the due time back where the interval in force became shorter since it was planned: the collector was thought to be expensive.
+    /// Never into the past, and once for each change, so that runs without a session do not pull each other back for ever.
+    pub fn hasten(&mut self, interval: Duration, now: Instant) {
+        if let Some(gain) = self.planned_with.checked_sub(interval).filter(|gain| !gain.is_zero()) {
+            self.planned_with = interval;
+            self.due = self.due.checked_sub(gain).unwrap_or(now).max(now);
         }
     }
 
@@ -47,6 +51,7 @@ impl<S> Run<S> {
     pub fn plan(&mut self, interval: Duration, now: Instant) -> u32 {
         let (due, skipped) = next(self.due, interval, now);
         self.due = due;
+        self.planned_with = interval;
         skipped
     }
 
