@@ -44,7 +44,7 @@ pub async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
     if has_login {
         let password = password.map_or("", Secret::expose);
         let login: Vec<&str> = ["AUTH"].into_iter().chain(user).chain([password]).collect();
-        if let Err(answer) = talk.ask(&login).await? {
+        if let Err(answer) = talk.ask_in_secret(&login).await? {
             return Err(Failure::Refused { asked: Asked::Login, answer });
         }
         talk.greet(false).await?;
@@ -75,6 +75,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 
     /// Sends a command, and reads the one line that answers it.
     async fn ask(&mut self, words: &[&str]) -> Result<Result<(), Answer>, Failure> {
+        self.exchange(words, false).await
+    }
+
+    /// The same for a command whose words are secret. A server that does not know `AUTH` repeats its arguments.
+    async fn ask_in_secret(&mut self, words: &[&str]) -> Result<Result<(), Answer>, Failure> {
+        self.exchange(words, true).await
+    }
+
+    async fn exchange(&mut self, words: &[&str], holds_secret: bool) -> Result<Result<(), Answer>, Failure> {
         let mut command = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             command.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
@@ -89,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         match line.split_at_checked(1) {
             Some(("+", _)) => Ok(Ok(())),
             Some(("-", words)) => {
-                let answer = Answer::read(words);
+                let answer = if holds_secret { Answer::without_words(words) } else { Answer::read(words) };
                 self.last_words = Some(answer.words.clone());
                 Ok(Err(answer))
             }

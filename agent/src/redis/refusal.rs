@@ -67,6 +67,9 @@ impl RefusalReason {
     }
 }
 
+/// The words that begin the errors which a server answers `AUTH` with.
+const CODES: [&str; 9] = ["ERR", "NOAUTH", "WRONGPASS", "DENIED", "NOPERM", "LOADING", "BUSY", "MASTERDOWN", "READONLY"];
+
 /// An error that a server answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -80,6 +83,12 @@ impl Answer {
     pub fn read(words: &str) -> Self {
         let code = words.split(' ').next().unwrap_or_default();
         Self::new(code, words)
+    }
+
+    /// The same, but of the words only the one that decides is kept, and only if it is one that servers have.
+    pub fn without_words(words: &str) -> Self {
+        let code = words.split(' ').next().filter(|code| CODES.contains(code)).unwrap_or_default();
+        Self { code: code.to_owned(), words: if code.is_empty() { "an error".to_owned() } else { format!("{code} ...") } }
     }
 
     /// The error of a command, as the client library has it; none where no server said anything.
@@ -142,7 +151,8 @@ fn meaning(reason: RefusalReason, asked: Asked, user: &str) -> String {
     match (reason, asked) {
         (RefusalReason::Authentication, Asked::Login) => format!(
             "the server does not let the user `{user}` in with the password that Pharos has; mend password_file or password_env, which is read \
-             anew for each session, and see `ACL GETUSER {name}`: the user must be on"
+             anew for each session, and see `ACL GETUSER {name}`: the user must be on. After ERR the server may not know AUTH at all: a \
+             redis.conf that renames it (rename-command), or a proxy in the server's place"
         ),
         (RefusalReason::Authentication, _) => "the server wants a password and Pharos has none for it; name it with password_file or \
                                                password_env. A user of its own in nodes = [\"redis://pharos@...\"] needs no more than \
@@ -207,6 +217,17 @@ mod tests {
         let answer = Answer::read("ERR invalid password");
         assert_eq!(Refusal::of(&answer, Asked::Login, "default").reason, RefusalReason::Authentication);
         assert_eq!(Refusal::of(&answer, Asked::Info, "default").reason, RefusalReason::Query);
+    }
+
+    #[test]
+    fn what_answers_a_login_is_shown_without_the_secret_that_it_repeats() {
+        for words in ["ERR unknown command 'AUTH', with args beginning with: 'pharos' 's3cret'", "WRONGPASS s3cret", "s3cret", "s3cret no"]
+        {
+            let answer = Answer::without_words(words);
+            assert!(!format!("{answer:?}").contains("s3cret"), "{answer:?}");
+            assert_eq!(Refusal::of(&answer, Asked::Login, "pharos").reason, RefusalReason::Authentication, "{words}");
+        }
+        assert_eq!(Answer::without_words("LOADING Redis is loading the dataset in memory").reason(), RefusalReason::Loading);
     }
 
     #[test]
