@@ -61,6 +61,8 @@ pub struct Report {
     pub up: bool,
     /// None while it cannot be read.
     pub identity: Option<Identity>,
+    /// Whether the agent could ask. If not, this is what the member said last, and its place in the log is not known any more.
+    pub is_asked: bool,
 }
 
 /// Behind, in bytes and in time; none where it cannot be known.
@@ -172,6 +174,7 @@ struct Known {
     identity: Option<Identity>,
     /// Whether that still holds.
     is_current: bool,
+    is_asked: bool,
     /// When it first said so of its role, without a break.
     role_from: Duration,
     role_since_ms: u64,
@@ -222,12 +225,13 @@ impl Topology {
     }
 
     fn note(&mut self, report: &Report, now: Now) -> Option<News> {
-        let Report { member, up, identity } = report;
+        let Report { member, up, identity, is_asked } = report;
         let (role_from, role_since_ms) = (now.monotonic, now.wall_ms);
-        let fresh = Known { up: *up, identity: None, is_current: false, role_from, role_since_ms, was_primary: false };
+        let fresh = Known { up: *up, identity: None, is_current: false, is_asked: false, role_from, role_since_ms, was_primary: false };
         let known = self.known.entry(member.clone()).or_insert(fresh);
         known.up = *up;
         known.is_current = *up && identity.is_some();
+        known.is_asked = *is_asked;
         let identity = identity.as_ref().filter(|_| *up)?;
         let before = known.identity.replace(identity.clone());
         let is_replaced = before.as_ref().is_some_and(|before| differ(before, identity));
@@ -315,9 +319,8 @@ impl Topology {
     fn member(&self, name: &str) -> Member {
         let known = self.known.get(name);
         let identity = known.and_then(|known| known.identity.as_ref());
-        let current = identity.filter(|_| known.is_some_and(|known| known.is_current));
-        let lag_of =
-            |lsn: fn(&Identity) -> Option<u64>| current.map(|identity| self.lag(name, identity, lsn(identity))).unwrap_or_default();
+        let read = identity.filter(|_| known.is_some_and(|known| known.is_current && known.is_asked));
+        let lag_of = |lsn: fn(&Identity) -> Option<u64>| read.map(|identity| self.lag(name, identity, lsn(identity))).unwrap_or_default();
         Member {
             name: name.to_owned(),
             role: identity.map_or(Role::Unknown, Identity::role),
@@ -334,10 +337,11 @@ impl Topology {
     }
 
     /// How far `lsn` of a standby is behind the primary, as of when the standby said so. While the primary is away nothing new can be
-    /// missed, so the lag is what it was when the primary was last seen.
+    /// missed, so the lag is what it was when the primary was last seen. One that could not be asked may write on, so no lag is known.
     fn lag(&self, name: &str, identity: &Identity, lsn: Option<u64>) -> Lag {
         let primary = self.primary.as_ref().filter(|primary| primary.member != name && identity.in_recovery);
-        let leader = primary.and_then(|primary| self.known.get(&primary.member)?.identity.as_ref());
+        let leader = primary.and_then(|primary| self.known.get(&primary.member)).filter(|leader| leader.is_asked);
+        let leader = leader.and_then(|leader| leader.identity.as_ref());
         let (Some(leader), Some(lsn), Some(last_at)) = (leader, lsn, self.history.last_at()) else { return Lag::default() };
         let is_elsewhere = differ(leader, identity);
         // On another timeline than the primary, and further than it: that is not ahead, it went another way.

@@ -128,7 +128,30 @@ fn configured(database: &Snapshot, unit: &Unit) -> Result<Vec<(String, f64)>, Sk
 
 fn members_behind(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let behind = configured(database, &SECONDS)?;
-    Ok(behind.into_iter().map(|(member, lag)| Observation::new(vec![label("member", member)], lag)).collect())
+    let members = members(database);
+    let unknown = standbys(&members, &behind).filter_map(|standby| {
+        let why = unmeasured(database, &members, standby, &SECONDS)?;
+        Some(Observation::unknown(vec![label("member", standby.server.clone())], why))
+    });
+    let unknown: Vec<_> = unknown.collect();
+    let known = behind.into_iter().map(|(member, lag)| Observation::new(vec![label("member", member)], lag));
+    Ok(known.chain(unknown).collect())
+}
+
+/// Standbys whose lag behind the primary is not known.
+fn standbys<'a>(members: &'a [Member], known: &'a [(String, f64)]) -> impl Iterator<Item = &'a Member> {
+    members.iter().filter(|member| member.is_standby() && !known.iter().any(|(known, _)| *known == member.server))
+}
+
+/// Why the lag of a standby is not known, where it or its primary could not be read. What the standby itself says is then no lag: it has
+/// all that arrived, which may be little.
+fn unmeasured(database: &Snapshot, members: &[Member], standby: &Member, unit: &Unit) -> Option<SkipReason> {
+    let primary = members.iter().find(|member| member.is_primary());
+    let unread = |member: &Member| match database.member(&member.server) {
+        Some(facts) => facts.readable(unit.of_sender).err(),
+        None => Some(SkipReason::NoData),
+    };
+    [Some(standby), primary].into_iter().flatten().find_map(unread)
 }
 
 /// Bytes have no check for members alone, so each standby is told here.
@@ -153,7 +176,11 @@ fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, S
             continue;
         }
         senders += senders_of(&facts).unwrap_or_default();
-        if member.is_standby() && !known.iter().any(|(known, _)| *known == member.server) {
+        if standbys(&members, &known).any(|standby| standby.server == member.server) {
+            if let Some(why) = unmeasured(database, &members, member, unit) {
+                all.push(Observation::unknown(vec![server], why));
+                continue;
+            }
             let orders = Orders::of(Some(&facts));
             let own = each_value(&facts, unit.own)?;
             all.extend(own.into_iter().map(|own| Observation::new(vec![server.clone()], orders.beyond(own.value, None, unit))));

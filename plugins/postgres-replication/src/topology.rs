@@ -108,7 +108,7 @@ pub fn members(snapshot: &Snapshot) -> Vec<Member> {
 }
 
 impl Member {
-    fn is_primary(&self) -> bool {
+    pub fn is_primary(&self) -> bool {
         self.role == "primary"
     }
 

@@ -53,7 +53,7 @@ impl World {
         // No two servers ever have an epoch in common, however often they are started.
         let server = |in_recovery, epoch| Server { up: true, in_recovery, timeline: 1, lsn: 1_000, epoch };
         let servers = [server(false, 1_000), server(true, 2_000), server(true, 3_000)];
-        let report = |member: &&str| Report { member: (*member).to_owned(), up: false, identity: None };
+        let report = |member: &&str| Report { member: (*member).to_owned(), up: false, identity: None, is_asked: true };
         Self { servers, timelines: 1, seconds: 0, reports: MEMBERS.iter().map(report).collect() }
     }
 

@@ -36,7 +36,7 @@ fn report(text: &str, at: Duration) -> Report {
             received_lsn: (role == "standby").then(|| received.parse().unwrap()),
         }
     });
-    Report { member: member.to_owned(), up, identity }
+    Report { member: member.to_owned(), up, identity, is_asked: true }
 }
 
 fn shown(picture: &Picture) -> String {
@@ -63,16 +63,21 @@ fn check(looks: &str, expected: Expect) {
     let mut topology = Topology::default();
     let mut text = String::new();
     let mut last: BTreeMap<String, (String, Duration)> = BTreeMap::new();
+    let mut unasked = BTreeSet::new();
     for (index, line) in looks.trim().lines().enumerate() {
         let begin = Duration::from_secs(index as u64 * 10);
         for (place, word) in line.split_whitespace().enumerate() {
             let name = word.split_once(':').unwrap().0.to_owned();
-            // `a:.` was not asked again: what it said last still stands.
-            if !word.ends_with(":.") {
+            // `a:.` was not asked again: what it said last still stands. `a:?` could not be asked.
+            if word.ends_with(":?") {
+                unasked.insert(name);
+            } else if !word.ends_with(":.") {
+                unasked.remove(&name);
                 last.insert(name, (word.to_owned(), begin + Duration::from_secs(place as u64)));
             }
         }
-        let reports: Vec<Report> = last.values().map(|(word, at)| report(word, *at)).collect();
+        let is_asked = |name: &String| !unasked.contains(name);
+        let reports: Vec<Report> = last.iter().map(|(name, (word, at))| Report { is_asked: is_asked(name), ..report(word, *at) }).collect();
         let now = begin + Duration::from_secs(5);
         text.push_str(&shown(&topology.look(&reports, Now { monotonic: now, wall_ms: now.as_millis() as u64 })));
     }
@@ -175,6 +180,46 @@ fn while_the_primary_is_away_no_lag_grows() {
             a of 1, 0 changes | a primary, b standby -500 6s
             nobody of 1, 0 changes | a primary (down), b standby -500 5s
             nobody of 1, 0 changes | a primary (down), b standby -500 5s
+        "#]],
+    );
+}
+
+#[test]
+fn no_lag_is_known_while_one_of_the_two_cannot_be_asked() {
+    check(
+        "
+        a:primary/1@1000 b:standby/1@1000
+        a:primary/1@9000 b:standby/1@2000
+        a:? b:standby/1@8000
+        a:? b:standby/1@9000
+        a:primary/1@19000 b:standby/1@10000
+        a:primary/1@19000 b:?
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary, b standby -0 0s
+            a of 1, 0 changes | a primary, b standby -7000 9.75s
+            a of 1, 0 changes | a primary, b standby
+            a of 1, 0 changes | a primary, b standby
+            a of 1, 0 changes | a primary, b standby -9000 28s
+            a of 1, 0 changes | a primary, b standby
+        "#]],
+    );
+}
+
+#[test]
+fn a_primary_that_could_not_be_asked_is_no_split_brain_with_the_one_that_followed_it() {
+    check(
+        "
+        a:primary/1@1000 b:standby/1@1000
+        a:? b:standby/1@1000
+        a:? b:primary/2@1100
+        a:? b:primary/2@1200
+        ",
+        expect![[r#"
+            a of 1, 0 changes | a primary, b standby -0 0s
+            a of 1, 0 changes | a primary, b standby
+            b of 1, 1 changes | a primary, b primary 2 write ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a primary, b primary 2 write
         "#]],
     );
 }

@@ -22,15 +22,13 @@ pub fn is_unknown(snapshot: &Snapshot) -> bool {
 pub fn report(snapshot: &Snapshot, now: Duration) -> Report {
     let up = snapshot.scalar("pharos_postgres_up") == Some(1.0);
     let reading = snapshot.parts.get(SERVER).and_then(|part| part.reading.as_deref()).filter(|reading| reading.fresh_until >= now);
-    Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity) }
+    Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity), is_asked: true }
 }
 
-/// What is taken for true of a member that could not be asked: what it said last. A standby without a place in the log has no lag. None
-/// where it never said anything.
+/// What is taken for true of a member that could not be asked: what it said last. None where it never said anything.
 pub fn report_before(looked_at: &[Report], member: &str) -> Option<Report> {
     let before = looked_at.iter().find(|report| report.member == member)?;
-    let identity = before.identity.clone().filter(|identity| !identity.in_recovery);
-    Some(Report { member: before.member.clone(), up: before.up, identity })
+    Some(Report { is_asked: false, ..before.clone() })
 }
 
 fn identity(reading: &Reading) -> Option<Identity> {

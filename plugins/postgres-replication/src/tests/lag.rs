@@ -7,6 +7,11 @@ use super::{judge, words};
 
 /// A primary that sends to these, and a standby of its database with such facts. What the database knows of the lag comes first.
 fn database(known: &str, sent_to: &[&str], standby: &str) -> Facts {
+    database_of("present", known, sent_to, standby)
+}
+
+/// The same, with the state of what the primary says of replication.
+fn database_of(state: &str, known: &str, sent_to: &[&str], standby: &str) -> Facts {
     let topology = format!(
         "topology present
         pharos_database_members 2
@@ -27,7 +32,7 @@ fn database(known: &str, sent_to: &[&str], standby: &str) -> Facts {
         })
         .collect();
     let primary = format!(
-        "replication present
+        "replication {state}
         pharos_postgres_replication_lag_seconds
         pharos_postgres_replication_lag_bytes
         {series}
@@ -111,6 +116,17 @@ fn a_standby_whose_primary_is_not_known_is_told_by_itself() {
         replication-lag-bytes{server=db2.example.com:5432}: raise critical: db2.example.com:5432 is 1 GiB behind
     "#]],
     );
+}
+
+#[test]
+fn while_the_primary_cannot_be_read_what_a_standby_says_of_itself_is_no_lag() {
+    check(&database_of("failed the password cannot be read", UNKNOWN, &[], STREAMS), expect![[r#"
+        member-lag{member=db2.example.com:5432}: skipped: part `replication` failed: the password cannot be read
+        replication-lag{server=db1:5432}: skipped: part `replication` failed: the password cannot be read
+        replication-lag{server=db2.example.com:5432}: skipped: part `replication` failed: the password cannot be read
+        replication-lag-bytes{server=db1:5432}: skipped: part `replication` failed: the password cannot be read
+        replication-lag-bytes{server=db2.example.com:5432}: skipped: part `replication` failed: the password cannot be read
+    "#]]);
 }
 
 #[test]
