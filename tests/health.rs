@@ -54,6 +54,30 @@ fn each_probe_that_fails_doubles_the_pause_up_to_five_minutes() {
 }
 
 #[test]
+fn a_probe_of_the_plugin_and_of_one_server_at_once_keeps_neither_waiting_for_ever() {
+    let mut health = Health::default();
+    // Kept from one, since others work meanwhile.
+    loop {
+        let verdict = health.offended(ONE, s(0), 0.0);
+        if verdict != Verdict::Tolerated {
+            assert_eq!(verdict, Verdict::KeptFrom(s(1)), "{health:?}");
+            break;
+        }
+        assert!(!health.worked(OTHER, s(0)));
+    }
+    // Then the others fail, and all of it is quarantined.
+    let third = "redis third:6379";
+    while health.offended(if health.is_failing() { third } else { OTHER }, s(0), 0.0) == Verdict::Tolerated {}
+    assert!(health.is_quarantined());
+    // The first call after both pauses is about the one.
+    assert_eq!(health.may_call(ONE, s(10)), Ok(()));
+    assert_eq!(health.offended(ONE, s(10), 0.0), Verdict::Quarantined(s(2)));
+    assert_eq!(health.may_call(OTHER, s(20)), Ok(()));
+    assert!(health.worked(OTHER, s(20)));
+    assert_eq!(health.may_call(ONE, s(20)), Ok(()), "it is probed as well");
+}
+
+#[test]
 fn nobody_is_called_in_a_pause_and_after_it_one_probe_at_a_time() {
     let mut health = Health::default();
     assert_eq!(quarantine(&mut health, s(10)), s(1));

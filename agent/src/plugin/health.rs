@@ -88,6 +88,10 @@ impl Health {
     pub fn offended(&mut self, about: &str, now: Duration, jitter: f64) -> Verdict {
         self.forget(now);
         if self.plugin.is_probing {
+            // The call may have been the probe of both.
+            if let Some(streak) = self.about.get_mut(about).filter(|streak| streak.is_probing) {
+                streak.pause(now, jitter);
+            }
             return Verdict::Quarantined(self.plugin.pause(now, jitter));
         }
         let streak = self.about.entry(about.to_owned()).or_default();
