@@ -25,12 +25,13 @@ pub enum Obstacle {
     Server,
     /// A firewall on the way or of this machine, SELinux, or the permissions of a Unix socket.
     Forbidden,
-    /// This machine has no route to the address, or no address of its own of that kind.
-    NoWay,
     /// Every local port towards the address is taken.
     OwnPorts,
     OwnMemory,
     OwnFiles,
+    /// This machine has no route to the address, or no address of its own of that kind. It says least: so it is with every address of IPv6
+    /// where IPv6 is off, whatever keeps the agent from the others.
+    NoWay,
 }
 
 impl Obstacle {
@@ -221,7 +222,8 @@ mod tests {
         }
         check(&[(V6, Some(Errno::ADDRNOTAVAIL)), (V4, None)], None);
         check(&[(V6, Some(Errno::MFILE)), (V4, Some(Errno::ACCESS))], Some(Obstacle::Forbidden));
-        check(&[(V6, Some(Errno::ADDRNOTAVAIL)), (V4, Some(Errno::MFILE))], Some(Obstacle::NoWay));
+        check(&[(V6, Some(Errno::ADDRNOTAVAIL)), (V4, Some(Errno::MFILE))], Some(Obstacle::OwnFiles));
+        check(&[(V6, Some(Errno::ADDRNOTAVAIL)), (V4, Some(Errno::ADDRNOTAVAIL))], Some(Obstacle::OwnPorts));
     }
 
     #[test]

@@ -120,13 +120,16 @@ fn a_standby_whose_primary_is_not_known_is_told_by_itself() {
 
 #[test]
 fn while_the_primary_cannot_be_read_what_a_standby_says_of_itself_is_no_lag() {
-    check(&database_of("failed the password cannot be read", UNKNOWN, &[], STREAMS), expect![[r#"
+    check(
+        &database_of("failed the password cannot be read", UNKNOWN, &[], STREAMS),
+        expect![[r#"
         member-lag{member=db2.example.com:5432}: skipped: part `replication` failed: the password cannot be read
         replication-lag{server=db1:5432}: skipped: part `replication` failed: the password cannot be read
         replication-lag{server=db2.example.com:5432}: skipped: part `replication` failed: the password cannot be read
         replication-lag-bytes{server=db1:5432}: skipped: part `replication` failed: the password cannot be read
         replication-lag-bytes{server=db2.example.com:5432}: skipped: part `replication` failed: the password cannot be read
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
