@@ -16,12 +16,18 @@ pub fn identifier(name: &str) -> String {
         return format!("<{name}>");
     }
     let quoted = name.replace('"', "\"\"");
-    if name.chars().any(is_hidden) { format!("U&\"{}\"", escaped(&quoted, "\\")) } else { format!("\"{quoted}\"") }
+    if has_hidden(name) { format!("U&\"{}\"", escaped(&quoted, ["\\", "\\+"])) } else { format!("\"{quoted}\"") }
 }
 
 /// A relation or index in its schema.
 pub fn relation(schema: &str, name: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(name))
+}
+
+/// A relation or index as `regclass` reads it, which knows no names with escapes. The text around the name has the escapes.
+pub fn relation_text(schema: &str, name: &str) -> String {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    literal(&format!("{}.{}", quoted(schema), quoted(name)))
 }
 
 /// A text, or a placeholder as [`identifier`] has it.
@@ -30,22 +36,41 @@ pub fn literal(text: &str) -> String {
         return format!("<{text}>");
     }
     let quoted = text.replace('\'', "''");
-    let is_plain = !text.chars().any(|char| char == '\\' || is_hidden(char));
-    if is_plain { format!("'{quoted}'") } else { format!("E'{}'", escaped(&quoted, "\\u")) }
+    let is_plain = !text.contains('\\') && !has_hidden(text);
+    if is_plain { format!("'{quoted}'") } else { format!("E'{}'", escaped(&quoted, ["\\u", "\\U00"])) }
 }
 
-/// `mark` begins a character by its number; all that are hidden are below 0x10000.
-fn escaped(text: &str, mark: &str) -> String {
+/// The marks begin a character by its number: of four digits, or of six.
+fn escaped(text: &str, [short, long]: [&str; 2]) -> String {
     let mut escaped = String::new();
     for char in text.chars() {
         // Writing to a text does not fail.
-        let _ = match char {
-            '\\' => escaped.write_str("\\\\"),
-            char if is_hidden(char) => write!(escaped, "{mark}{:04X}", u32::from(char)),
-            char => escaped.write_char(char),
+        let _ = match (char, u32::from(char)) {
+            ('\\', _) => escaped.write_str("\\\\"),
+            (char, number @ ..=0xFFFF) if is_hidden(char) => write!(escaped, "{short}{number:04X}"),
+            (char, number) if is_hidden(char) => write!(escaped, "{long}{number:06X}"),
+            (char, _) => escaped.write_char(char),
         };
     }
     escaped
+}
+
+/// Whether a name is the server's own and shows all its characters, so that a command for a shell may hold the name.
+pub fn is_shown_whole(name: &str) -> bool {
+    !is_escaped(name) && !has_hidden(name)
+}
+
+fn has_hidden(text: &str) -> bool {
+    text.chars().any(is_hidden)
+}
+
+/// A text with marks such as `<U+061C>` for what no reader sees, so that no name in the text looks like another name.
+pub(crate) fn marked(text: String) -> String {
+    if !has_hidden(&text) {
+        return text;
+    }
+    let mark = |char: char| if is_hidden(char) { format!("<U+{:04X}>", u32::from(char)) } else { char.to_string() };
+    text.chars().map(mark).collect()
 }
 
 /// A byte that is no text is shown as `\xe9`, and a backslash before such letters as `\x5c`.
@@ -53,22 +78,19 @@ fn is_escaped(name: &str) -> bool {
     name.split("\\x").skip(1).any(|rest| rest.get(..2).is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit())))
 }
 
-/// Control characters, which the host takes out of texts, and those that turn the direction of a text or take no room.
+/// Control characters, those that turn the direction of a text, and those that take no room: of two names that differ in such characters
+/// alone, one looks like the other. The host has the same list (`pharos_model::text::hides`).
 fn is_hidden(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    char.is_control()
+        || matches!(char,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// A word of a command line: whoever names a table shall not run commands in the shell of who repairs it.
 pub fn shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// A datname for the tools of PostgreSQL, which take one that holds `=` for a connection string.
-pub fn shell_datname(name: &str) -> String {
-    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return name.to_owned();
-    }
-    shell(&format!("dbname='{}'", name.replace('\\', "\\\\").replace('\'', "\\'")))
 }
 
 /// Drops a replication slot. PostgreSQL refuses while a consumer uses it.
@@ -128,10 +150,27 @@ mod tests {
         assert_eq!(identifier(r"c:\xylophone"), r#""c:\xylophone""#);
     }
 
+    /// Names that differ in what nobody sees, and what the host would take out of a text, must differ in a statement.
     #[test]
-    fn a_datname_is_no_connection_string() {
-        assert_eq!(shell_datname("shop_1"), "shop_1");
-        assert_eq!(shell_datname("host=evil user=me"), r"'dbname='\''host=evil user=me'\'''");
+    fn every_character_that_the_host_hides_is_escaped_as_the_host_escapes_it() {
+        for char in '\0'..=char::MAX {
+            assert_eq!(is_hidden(char), pharos_model::text::hides(char), "{char:?}");
+            if !is_hidden(char) {
+                continue;
+            }
+            let name = format!("a{char}b");
+            assert_eq!(identifier(&name), pharos_model::privilege::sql::identifier(&name), "{char:?}");
+            assert_eq!(literal(&name), pharos_model::privilege::sql::literal(&name), "{char:?}");
+            let printed = [identifier(&name), relation("public", &name), literal(&name), relation_text("public", &name), marked(name)];
+            assert!(!printed.iter().any(|text| has_hidden(text)), "{char:?}: {printed:?}");
+        }
+    }
+
+    #[test]
+    fn regclass_reads_a_relation_whose_escapes_are_in_the_text_around() {
+        assert_eq!(relation_text("public", "it's"), r#"'"public"."it''s"'"#);
+        assert_eq!(relation_text("public", "a\u{61c}\"b"), r#"E'"public"."a\u061C""b"'"#);
+        assert_eq!(relation_text("public", r"caf\xe9"), r#"<"public"."caf\xe9">"#);
     }
 
     #[test]

@@ -20,6 +20,24 @@ pub fn block(text: &str, bytes_max: usize) -> Cow<'_, str> {
     clean(text, bytes_max, |c| matches!(c, '\n' | '\t').then_some(c))
 }
 
+/// Text of several lines that people copy commands from. What would be taken out is shown as a mark such as `<U+061C>`: a name without one
+/// of its characters could be the name of another thing.
+pub fn marked_block(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    let is_taken_out = |c: char| steers(c) && !matches!(c, '\n' | '\t');
+    if !text.contains(is_taken_out) {
+        return block(text, bytes_max);
+    }
+    let mut marked = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_taken_out(c) {
+            write!(marked, "<U+{:04X}>", u32::from(c)).expect("writing to a string does not fail");
+        } else {
+            marked.push(c);
+        }
+    }
+    Cow::Owned(block(&marked, bytes_max).into_owned())
+}
+
 /// One line that differs where the original differs: what was changed gets a digest of the original.
 pub fn identity(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if let Cow::Borrowed(unchanged) = line(text, bytes_max) {
@@ -70,10 +88,16 @@ pub fn steers(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether a name must not show a character as it is: what steers, and what takes no room, by which two names look the same. Texts keep
-/// the latter, since words of some languages need them. All these characters are below 0x10000.
+/// Whether a name must not show a character as it is: what steers, and what takes no room, by which two names look the same. The latter are
+/// those that Unicode calls ignorable (`Default_Ignorable_Code_Point`). Texts keep them, since words of some languages need them.
+///
+/// `pharos_plugin::sql` has the same list for guests; a test there compares both.
 pub fn hides(c: char) -> bool {
-    steers(c) || matches!(c, '\u{ad}' | '\u{180e}' | '\u{200c}' | '\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}')
+    steers(c)
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200c}' | '\u{200d}'
+            | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -93,6 +117,13 @@ mod tests {
             let escaped = format!("U&\"a\\{:04X}b\"", u32::from(character));
             assert_eq!(crate::privilege::sql::identifier(&text), escaped);
         }
+    }
+
+    #[test]
+    fn a_text_to_copy_from_shows_what_other_texts_leave_out() {
+        assert_eq!(marked_block("In a\u{61c}b:\n\t\u{1b}x", 100), "In a<U+061C>b:\n\t<U+001B>x");
+        assert_eq!(marked_block("aaa\u{61c}", 8), "aaa<U…");
+        assert!(matches!(marked_block("In ab:\n", 100), Cow::Borrowed("In ab:\n")));
     }
 
     #[test]

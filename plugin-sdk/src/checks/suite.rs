@@ -5,6 +5,7 @@ use super::settings::{Gradings, Override, Settings, unknown};
 use super::{Case, Check, Explanation, Family, Observation, evidence, one_line};
 use crate::duration::millis;
 use crate::settings::Ignored;
+use crate::sql::marked;
 use crate::{Failure, Finding, Report, Rule, SkipReason, Snapshot};
 
 pub struct Suite {
@@ -137,7 +138,7 @@ impl Enabled {
             // The alert has no label of a server, and its fix needs one.
             lines.push(evidence("primary", &snapshot.subject().id));
         }
-        let [title, detail, cause, fix] = [title, detail, cause, fix].map(one_line);
+        let [title, detail, cause, fix] = [title, detail, cause, marked(fix)].map(one_line);
         let mut finding = Finding::new(self.check.id, grade.severity, title)
             .strength(grade.strength)
             .labels(labels)

@@ -231,7 +231,7 @@ fn index_unused(case: &Case) -> Explanation {
         cause: "The query that needed it is gone, or never used it.".to_owned(),
         fix: format!(
             "Keep its definition: in {datname}, `SELECT pg_catalog.pg_get_indexdef({}::pg_catalog.regclass);`. {}, if no yearly report needs it.",
-            sql::literal(&sql::relation(case.label("schema"), index)),
+            sql::relation_text(case.label("schema"), index),
             drop_statement(case)
         ),
         evidence: [

@@ -285,7 +285,7 @@ impl Locker {
 }
 
 fn find_locker(case: &Case) -> String {
-    let relation = sql::literal(&sql::relation(case.label("schema"), case.label("relation")));
+    let relation = sql::relation_text(case.label("schema"), case.label("relation"));
     format!(
         "In {}: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, mode, granted, pg_blocking_pids(pid) FROM pg_locks WHERE relation \
          = {relation}::regclass; COMMIT;`, then `SELECT pg_catalog.pg_terminate_backend(<pid>);` of who holds it.",

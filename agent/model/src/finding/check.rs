@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{Cut, Finding, Label, Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
-use crate::text::{LINE_BYTES_MAX, block, identity, line};
+use crate::text::{LINE_BYTES_MAX, block, identity, line, marked_block};
 
 /// Findings of one rule about one subject. The gravest are kept, and the rule's other alerts freeze.
 pub const FINDINGS_PER_RULE_MAX: usize = 1_000;
@@ -122,8 +122,11 @@ fn repaired(mut finding: Finding, repairs: &mut Repairs) -> Finding {
     };
     text(&mut finding.title, line, LINE_BYTES_MAX);
     text(&mut finding.detail, block, BLOCK_BYTES_MAX);
-    for optional in [&mut finding.cause, &mut finding.fix].into_iter().flatten() {
-        text(optional, block, BLOCK_BYTES_MAX);
+    if let Some(cause) = &mut finding.cause {
+        text(cause, block, BLOCK_BYTES_MAX);
+    }
+    if let Some(fix) = &mut finding.fix {
+        text(fix, marked_block, BLOCK_BYTES_MAX);
     }
     if finding.title.is_empty() {
         finding.title.clone_from(&rule);

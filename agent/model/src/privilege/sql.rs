@@ -17,13 +17,24 @@ pub fn identifier(name: &str) -> String {
         match char {
             '\\' => text.push_str("\\\\"),
             char if hides(char) => {
-                let _ = write!(text, "\\{:04X}", u32::from(char));
+                let number = u32::from(char);
+                let _ = if number <= 0xFFFF { write!(text, "\\{number:04X}") } else { write!(text, "\\+{number:06X}") };
             }
             char => text.push(char),
         }
     }
     text.push('"');
     text
+}
+
+/// The identifier that `quote_ident` made of a name. A server that answers with anything else gets its words back as one name.
+pub fn requoted(quoted: &str) -> String {
+    let is_plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_';
+    if quoted.starts_with(|char: char| !char.is_ascii_digit()) && quoted.chars().all(is_plain) {
+        return quoted.to_owned();
+    }
+    let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    identifier(&inside.unwrap_or(quoted).replace("\"\"", "\""))
 }
 
 /// Holds whatever standard_conforming_strings says.
@@ -34,7 +45,8 @@ pub fn literal(value: &str) -> String {
             '\\' => text.push_str("\\\\"),
             '\'' => text.push_str("''"),
             char if hides(char) => {
-                let _ = write!(text, "\\u{:04X}", u32::from(char));
+                let number = u32::from(char);
+                let _ = if number <= 0xFFFF { write!(text, "\\u{number:04X}") } else { write!(text, "\\U{number:08X}") };
             }
             char => text.push(char),
         }
@@ -48,10 +60,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_quote_ident_made_stays_and_anything_else_is_one_name() {
+        for (quoted, name) in [
+            ("stats", "stats"),
+            (r#""Odd ""name""#, r#""Odd ""name""#),
+            ("\"a\n\"", r#"U&"a\000A""#),
+            ("public TO evil; --", r#""public TO evil; --""#),
+            (r#""a" TO evil; --"#, r#""""a"" TO evil; --""#),
+            (r#""a" TO "evil""#, r#""a"" TO ""evil""#),
+            ("", r#""""#),
+        ] {
+            assert_eq!(requoted(quoted), name, "{quoted}");
+        }
+    }
+
+    #[test]
     fn what_a_terminal_would_obey_is_written_as_an_escape() {
         assert_eq!(identifier("a\"b\\c"), r#""a""b\c""#);
         assert_eq!(identifier("a\\\"\n\u{3}"), r#"U&"a\\""\000A\0003""#);
         assert_eq!(identifier("a\u{202e}b"), r#"U&"a\202Eb""#);
+        assert_eq!(identifier("a\u{e0061}b"), r#"U&"a\+0E0061b""#);
+        assert_eq!(literal("a\u{e0061}b"), r"E'a\U000E0061b'");
         assert_eq!(literal("it's \\ \r\n"), r"E'it''s \\ \u000D\u000A'");
     }
 }

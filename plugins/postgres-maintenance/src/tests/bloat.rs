@@ -1,8 +1,9 @@
 //! Space without rows.
 
 use expect_test::expect;
+use pharos_plugin::testing::Facts;
 
-use super::{check, check_words};
+use super::{check, check_words, judge};
 
 const TABLES: &str = "
     visits present
@@ -48,6 +49,38 @@ fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said(
             - primary: db1:5432
         "#]],
     );
+}
+
+/// As pg_repack 1.4.8 reads the datname. Where a shell cannot be given a name, no command is printed that repacks another one.
+#[test]
+fn the_command_for_pg_repack_leads_to_the_datname_of_the_table() {
+    let command = |datname: &str, relation: &str| {
+        let facts =
+            TABLES.replace("| app | public | orders |", &format!("| {datname} | public | {relation} |")).replace("\"app\"", "\"x\"");
+        let fix = judge("table-bloat", &Facts::postgres(&facts)).findings[0].fix.clone().unwrap_or_default();
+        fix.split('`').find(|part| part.contains("pg_repack -")).map(ToOwned::to_owned)
+    };
+    for (datname, printed) in [
+        ("my-db", r#"pg_repack --table='"public"."orders"' -d my-db"#),
+        ("my db", r#"PGDATABASE='my db' pg_repack --table='"public"."orders"' -d ''"#),
+        ("a=b", r#"PGDATABASE='a=b' pg_repack --table='"public"."orders"' -d ''"#),
+        ("o'db", r#"PGDATABASE='o'\''db' pg_repack --table='"public"."orders"' -d ''"#),
+        ("$(id)", r#"PGDATABASE='$(id)' pg_repack --table='"public"."orders"' -d ''"#),
+    ] {
+        assert_eq!(command(datname, "orders").as_deref(), Some(printed), "{datname}");
+    }
+    for (datname, relation) in [("sh\u{61c}op", "orders"), ("shop", "or\u{200c}ders"), (r"caf\xe9", "orders")] {
+        assert_eq!(command(datname, relation), None, "{datname} {relation}");
+    }
+}
+
+/// The statements of a fix are for the name that was read, and so are the words around it.
+#[test]
+fn a_name_with_characters_that_nobody_sees_is_not_printed_as_another_name() {
+    let facts = TABLES.replace("| app | public | orders |", "| sh\u{61c}op | public | or\u{61c}ders |");
+    let fix = judge("table-bloat", &Facts::postgres(&facts)).findings[0].fix.clone().unwrap_or_default();
+    assert!(fix.contains(r#"VACUUM (FULL, ANALYZE) "public".U&"or\061Cders";"#), "{fix}");
+    assert!(fix.contains("in sh<U+061C>op") && !fix.contains('\u{61c}'), "{fix}");
 }
 
 #[test]
