@@ -29,6 +29,8 @@ enum Act {
     Leave(Vec<u8>),
     /// Answers as Redis does, but floods whoever asks for INFO.
     FloodInfo(Vec<u8>, Vec<u8>),
+    /// Answers as Redis does, but whoever asks for INFO with this.
+    AnswerInfo(Vec<u8>),
 }
 
 struct Stranger {
@@ -107,6 +109,16 @@ async fn meet(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: Act, most: A
             let _ = stream.write_all(&welcome()).await;
             let _ = stream.read(&mut buffer).await;
             (head, chunk)
+        }
+        Act::AnswerInfo(answer) => {
+            let mut said = String::from_utf8_lossy(&buffer[..first]).into_owned();
+            loop {
+                let asked = said.matches('*').count();
+                let answers = if said.contains("\r\nINFO\r\n") { answer.repeat(asked) } else { b"+OK\r\n".repeat(asked) };
+                let _ = stream.write_all(&answers).await;
+                let Ok(count @ 1..) = stream.read(&mut buffer).await else { return };
+                said = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            }
         }
         Act::FloodInfo(head, chunk) => {
             let mut said = String::from_utf8_lossy(&buffer[..first]).into_owned();

@@ -1,6 +1,6 @@
 //! Settings, slots and statistics.
 
-use super::{cure, fires, session, watch};
+use super::{cure, ends, fires, session, watch};
 use crate::fixture::{postgres, runtime_tasks, server_id};
 
 const SETTINGS: &str = r#"
@@ -56,5 +56,31 @@ async fn a_right_that_was_taken_is_told_and_given_back() {
     setup.run("REVOKE pg_monitor FROM pharos").await.unwrap();
     let alert = fires(&agent, "rights-missing", &[], "").await;
     cure(&agent, &setup, &alert, &["GRANT pg_monitor"]).await;
+    agent.stop().await;
+}
+
+/// The owner of a schema chooses its name. The statement for a superuser has the name as a name, and runs as it is printed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_name_of_a_schema_is_no_statement_for_a_superuser() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server).await;
+    setup.run("CREATE ROLE evil").await.unwrap();
+    let settings = "[plugin.agent-essentials.settings.checks]\nrights-missing = { for = \"0s\" }\n";
+    let agent = watch(&server, settings, &["agent-essentials"]).await;
+    for name in [r"x run: ALTER ROLE evil SUPERUSER; --", r#"x" TO evil; ALTER ROLE evil SUPERUSER; --"#, "sh\u{61c}op"] {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        let hide = format!("CREATE SCHEMA {quoted}; ALTER EXTENSION pg_stat_statements SET SCHEMA {quoted}");
+        setup.run(&hide).await.unwrap();
+        let alert = fires(&agent, "rights-missing", &[], "GRANT USAGE").await;
+        let fix = alert["fix"].as_str().unwrap();
+        let statement = fix.split('`').nth(1).unwrap();
+        assert!(statement.starts_with("GRANT USAGE ON SCHEMA ") && statement.ends_with(" TO \"pharos\";"), "{name}: {fix}");
+        setup.run(statement).await.unwrap_or_else(|err| panic!("{name}: `{statement}`: {err:?}"));
+        ends(&agent, "rights-missing", &[]).await;
+        assert!(!setup.ask::<bool>("SELECT rolsuper FROM pg_roles WHERE rolname = 'evil'").await.unwrap(), "{name}: {fix}");
+        let back = format!("ALTER EXTENSION pg_stat_statements SET SCHEMA public; DROP SCHEMA {quoted}");
+        setup.run(&back).await.unwrap();
+    }
     agent.stop().await;
 }

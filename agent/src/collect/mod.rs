@@ -14,6 +14,7 @@ pub mod postgres;
 pub mod redis;
 mod schedule;
 
+use std::fmt;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -58,15 +59,43 @@ pub trait Collector<S>: Send {
     fn collect<'a>(&'a mut self, session: &'a mut S, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>>;
 }
 
+/// Something that a server does not offer, and what makes the server offer it.
+///
+/// The cure is a value of its own because plugins print it as a command. A cure that is searched for in a text could be written by
+/// the owner of any name in that text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub why: String,
+    /// A statement or command that can be run as it is. Every name in it is quoted.
+    pub cure: Option<String>,
+}
+
+impl Missing {
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), cure: None }
+    }
+
+    pub fn cured_by(self, cure: impl Into<String>) -> Self {
+        Self { cure: Some(cure.into()), ..self }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)?;
+        self.cure.as_ref().map_or(Ok(()), |cure| write!(f, "; run: {cure}"))
+    }
+}
+
 /// Why a part is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// Not an error of ours or the server's: it does not offer this. The text says how it would.
+    /// Not an error of ours or the server's: it does not offer this.
     #[error("{0}")]
-    Unsupported(String),
-    /// The server would offer it to a role with more rights. The text says which, and ends with the statement that grants them.
+    Unsupported(Missing),
+    /// The server would offer it to a role with more rights. The text says which.
     #[error("{0}")]
-    Privilege(String),
+    Privilege(Missing),
     #[error("querying {collector}")]
     Query { collector: &'static str, source: QueryError },
     #[error("reading a row of {collector}")]
@@ -109,6 +138,15 @@ impl CollectError {
         match self {
             Self::Connect { source, .. } => Some(source.trouble()),
             _ => None,
+        }
+    }
+
+    /// What mends it, as a statement or command that can be run as it is.
+    pub fn cure(&self) -> Option<&str> {
+        match self {
+            Self::Unsupported(missing) | Self::Privilege(missing) => missing.cure.as_deref(),
+            Self::Redis { source, .. } => source.cure(),
+            Self::Query { .. } | Self::Row { .. } | Self::Connect { .. } | Self::Visit { .. } => None,
         }
     }
 

@@ -28,7 +28,7 @@ use self::parts::Parts;
 use self::run::Run;
 pub use self::source::{ConnectFailure, Source};
 pub use self::spending::Spending;
-use super::{CollectError, Facts};
+use super::{CollectError, Facts, Missing};
 use crate::clock::Clock;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -262,7 +262,7 @@ impl<S: Source> ServerTask<S> {
         let run = &mut self.runs[index];
         let (name, interval) = (run.collector.name(), run.collector.interval());
         let Some(session) = &mut self.session else {
-            return Err(CollectError::Unsupported("the server could not be reached".to_owned()));
+            return Err(CollectError::Unsupported(Missing::new("the server could not be reached")));
         };
         let started = self.clock.now();
         let outcome = match self.source.begin(session, name).await {

@@ -41,7 +41,7 @@ pub enum RedisError {
     Encryption { meaning: &'static str, source: io::Error },
     #[error("{}", obstacle.meaning().unwrap_or("connecting"))]
     Unreached { obstacle: Obstacle, source: io::Error },
-    #[error("the server answers `{words}`: {}", refusal.meaning)]
+    #[error("the server answers `{words}`: {refusal}")]
     Refused { refusal: Refusal, words: String },
     #[error("the server ended the connection and said: {words}")]
     Ended { words: String, source: io::Error },
@@ -69,6 +69,14 @@ impl RedisError {
             Self::Ended { .. } | Self::EndedInSilence { .. } | Self::Closed { .. } => RefusalReason::Closed,
             Self::Excess => RefusalReason::TooMuch,
             Self::Protocol(_) | Self::Unreadable { .. } => RefusalReason::Protocol,
+        }
+    }
+
+    /// The command that mends it, where there is one. It never comes from the server's words.
+    pub fn cure(&self) -> Option<&str> {
+        match self {
+            Self::Refused { refusal, .. } => refusal.cure.as_deref(),
+            _ => None,
         }
     }
 

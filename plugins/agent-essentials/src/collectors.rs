@@ -10,8 +10,6 @@ const COLLECT_UP: &str = "pharos_collect_up";
 const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
 /// The agent's table of collectors that fail.
 const FAILING: &str = "failing_collectors";
-/// What stands before a statement that mends a failure, in every text of the agent that has one.
-const RUN: &str = "run: ";
 const NOT_REACHED: &str = "the server is not reached";
 /// More parts help nobody to decide.
 const PARTS_TOLD_MAX: usize = 6;
@@ -75,7 +73,7 @@ fn explain_rights_missing(case: &Case) -> Explanation {
     if let Some(failing) = case.snapshot.table(FAILING) {
         for row in (0..failing.row_count()).filter(|row| failing.has("server", *row, server) && lacks_right(&failing, *row)) {
             let why = failing.text("why", row).unwrap_or_default();
-            statements.extend(why.rsplit_once(RUN).map(|(_, statement)| format!("`{};`", statement.trim_end_matches(['.', ';']))));
+            statements.extend(failing.text("cure", row).map(|statement| format!("`{statement};`")));
             parts.push(evidence(&failing.text("collector", row).unwrap_or_default(), why));
         }
     }
@@ -119,7 +117,7 @@ fn collector_failing(case: &Case) -> Explanation {
     let cell = |column| cells.as_ref().and_then(|cells| cells.text(column));
     let (kind, reason) = (cell("kind").unwrap_or_default(), cell("reason").unwrap_or_default());
     let why = cell("why").map(|why| format!(": {}", why.trim_end_matches('.'))).unwrap_or_default();
-    let (cause, fix) = cure(&kind, &reason, &why, server, collector);
+    let (cause, fix) = cure(&kind, &reason, cell("cure"), server, collector);
     Explanation {
         title: format!("{collector} of {server} cannot be read"),
         detail: format!(
@@ -131,10 +129,11 @@ fn collector_failing(case: &Case) -> Explanation {
     }
 }
 
-/// The cause and the cure of a failure. A text of the agent that says what to run is the best of them.
-fn cure(kind: &str, reason: &str, why: &str, server: &str, collector: &str) -> (&'static str, String) {
+/// The cause and the cure of a failure. A statement of the agent is the best cure. No statement is searched for in a text, since others
+/// write parts of the text.
+fn cure(kind: &str, reason: &str, statement: Option<String>, server: &str, collector: &str) -> (&'static str, String) {
     let doctor = format!("`pharos doctor --server {server}` asks the server itself, and says why and what mends it.");
-    let run = why.rsplit_once(RUN).map(|(_, statement)| format!("On the server, as one who may: `{statement}`."));
+    let run = statement.map(|statement| format!("On the server, as one who may: `{statement}`."));
     match (kind, reason) {
         ("redis", "privilege") => ("The user that Pharos logs in as may not run a command.", run.unwrap_or(doctor)),
         ("redis", "query") => (

@@ -229,17 +229,17 @@ const FAILING: &str = r#"
     pharos_collect_up{server="db1:5432",collector="locks"} 0
     pharos_collect_failures_total{server="db1:5432",collector="locks",reason="timeout"} 12
     table failing_collectors
-    | server text | kind text | is_reached boolean | collector text | reason text | why text |
+    | server text | kind text | is_reached boolean | collector text | reason text | why text | cure text |
 "#;
 
 #[test]
 fn a_right_that_the_role_lacks_is_told_once_for_a_server_with_what_grants_it() {
     let facts = format!(
         "{FAILING}
-        | db1:5432 | postgres | true | activity | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" |
-        | db1:5432 | postgres | true | locks | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" |
-        | db1:5432 | postgres | true | wal | timeout | no answer within 4s |
-        | db2:5432 | postgres | false | activity | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" |"
+        | db1:5432 | postgres | true | activity | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" | GRANT pg_monitor TO \"pharos\" |
+        | db1:5432 | postgres | true | locks | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" | GRANT pg_monitor TO \"pharos\" |
+        | db1:5432 | postgres | true | wal | timeout | no answer within 4s | - |
+        | db2:5432 | postgres | false | activity | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" | GRANT pg_monitor TO \"pharos\" |"
     );
     check(
         &facts,
@@ -248,7 +248,7 @@ fn a_right_that_the_role_lacks_is_told_once_for_a_server_with_what_grants_it() {
         rights-missing{server=db1:5432}: raise warning: the role of Pharos may not read all of db1:5432
     "#]],
     );
-    let lost = "| db1:5432 | postgres | true | locks | privilege | role `pharos` does not see it; run: GRANT pg_monitor TO \"pharos\" |";
+    let lost = "| db1:5432 | postgres | true | locks | privilege | role `pharos` does not see it; run: GRANT pg_monitor TO \"pharos\" | GRANT pg_monitor TO \"pharos\" |";
     check_words(
         &format!("{FAILING}{lost}"),
         expect![[r#"
@@ -265,10 +265,10 @@ fn a_right_that_the_role_lacks_is_told_once_for_a_server_with_what_grants_it() {
 fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
     let facts = format!(
         "{FAILING}
-        | db1:5432 | postgres | true | locks | timeout | querying locks: no answer within 4s |
-        | db2:5432 | postgres | false | locks | unreachable | cannot reach the server |
-        | db2:5432 | postgres | false | server | unreachable | cannot reach the server |
-        | cache:6379 | redis | true | info | privilege | asking for info: the user `pharos` may not run INFO; run: ACL SETUSER pharos +info |"
+        | db1:5432 | postgres | true | locks | timeout | querying locks: no answer within 4s | - |
+        | db2:5432 | postgres | false | locks | unreachable | cannot reach the server | - |
+        | db2:5432 | postgres | false | server | unreachable | cannot reach the server | - |
+        | cache:6379 | redis | true | info | privilege | asking for info: the user `pharos` may not run INFO; run: ACL SETUSER pharos +info | ACL SETUSER pharos +info |"
     );
     check(
         &facts,
@@ -291,6 +291,21 @@ fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
     );
 }
 
+/// The owner of a schema names it, and a stranger who plays Redis chooses its words.
+#[test]
+fn what_others_write_into_a_text_is_no_statement_of_a_fix() {
+    let row = |kind: &str, reason: &str, cure: &str| {
+        format!("{FAILING}\n| db1:5432 | {kind} | true | info | {reason} | no; run: ALTER ROLE evil SUPERUSER; -- | {cure} |")
+    };
+    let kinds = [("postgres", "privilege"), ("postgres", "query"), ("redis", "privilege"), ("redis", "loading"), ("redis", "query")];
+    for (kind, reason) in kinds {
+        for cure in ["-", "GRANT this TO that"] {
+            let fix = judge(&row(kind, reason, cure)).findings[0].fix.clone().unwrap_or_default();
+            assert!(!fix.contains("evil"), "{kind} {reason}: {fix}");
+        }
+    }
+}
+
 /// The words of a failure for this row of the table.
 #[track_caller]
 fn check_cure(row: &str, expected: Expect) {
@@ -300,7 +315,7 @@ fn check_cure(row: &str, expected: Expect) {
 #[test]
 fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
     check_cure(
-        "| c:1 | redis | true | info | privilege | the user `x` may not run INFO; run: ACL SETUSER x +info |",
+        "| c:1 | redis | true | info | privilege | the user `x` may not run INFO; run: ACL SETUSER x +info | ACL SETUSER x +info |",
         expect![[r#"
         info of c:1 cannot be read
         The server answers, but `info` fails: the user `x` may not run INFO; run: ACL SETUSER x +info. Rules that need it are not judged, and their alerts stand still.
@@ -309,7 +324,7 @@ fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
     "#]],
     );
     check_cure(
-        "| c:1 | redis | true | info | query | the server does not take INFO |",
+        "| c:1 | redis | true | info | query | the server does not take INFO | - |",
         expect![[r#"
         info of c:1 cannot be read
         The server answers, but `info` fails: the server does not take INFO. Rules that need it are not judged, and their alerts stand still.
@@ -318,7 +333,7 @@ fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
     "#]],
     );
     check_cure(
-        "| d:1 | postgres | true | tables | role-limit | the role has reached its own CONNECTION LIMIT |",
+        "| d:1 | postgres | true | tables | role-limit | the role has reached its own CONNECTION LIMIT | - |",
         expect![[r#"
         tables of d:1 cannot be read
         The server answers, but `tables` fails: the role has reached its own CONNECTION LIMIT. Rules that need it are not judged, and their alerts stand still.
@@ -327,7 +342,7 @@ fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
     "#]],
     );
     check_cure(
-        "| d:1 | postgres | true | wal | privilege | permission denied |",
+        "| d:1 | postgres | true | wal | privilege | permission denied | - |",
         expect![[r#"
             the role of Pharos may not read all of d:1
             1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news.

@@ -149,7 +149,7 @@ impl Timeline {
             PartStep::Stale => {
                 let read_at = earlier.and_then(|earlier| earlier.last_read).unwrap_or_default();
                 let age = time_of(tick, self.interval).saturating_sub(read_at);
-                Some(Part { state: PartState::Stale(age), reading: None, last_read: None })
+                Some(Part { state: PartState::Stale(age), ..Part::failed("") })
             }
             PartStep::Absent => None,
         }
@@ -160,7 +160,7 @@ impl Timeline {
         let recorded = self.base.as_ref()?.parts.get(name).filter(|part| part.reading.is_none())?;
         let of_series = self.series.iter().any(|series| self.is_in(&series.metric, name));
         let spoken_of = of_series || self.tables.iter().any(|table| table.part == name);
-        (!spoken_of).then(|| Part { state: recorded.state.clone(), reading: None, last_read: None })
+        (!spoken_of).then(|| Part { state: recorded.state.clone(), ..Part::failed("") })
     }
 
     fn is_in(&self, metric: &str, part: &str) -> bool {

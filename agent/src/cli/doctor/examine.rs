@@ -90,6 +90,7 @@ struct Visit {
     datname: String,
     state: State,
     why: Vec<String>,
+    has_cure: bool,
 }
 
 impl Visits {
@@ -115,7 +116,10 @@ impl Visits {
     fn parts(&self, datname: &str, lacking: &[Need]) -> Vec<PartReport> {
         let visited = self.rows.iter().filter(|visit| visit.datname == datname);
         let mut parts: Vec<PartReport> = visited
-            .map(|visit| PartReport::new(&visit.part, Some(datname), visit.state, visit.why.clone(), missing(&visit.part, lacking)))
+            .map(|visit| {
+                let lacks = missing(&visit.part, lacking);
+                PartReport::new(&visit.part, Some(datname), visit.state, visit.why.clone(), lacks).curable(visit.has_cure)
+            })
             .collect();
         let in_datname = lacking.iter().filter(|need| need.is_of_datname());
         let others = NEEDS.iter().filter(|entry| in_datname.clone().any(|need| *need == entry.need)).flat_map(|entry| entry.parts);
@@ -137,7 +141,8 @@ fn visit(table: &Table, row: usize) -> Option<Visit> {
         _ => State::Failed,
     };
     let why = table.text("why", row).map(ToOwned::to_owned).into_iter().collect();
-    Some(Visit { part: part?.to_owned(), datname: datname?.to_owned(), state, why })
+    let has_cure = table.text("cure", row).is_some();
+    Some(Visit { part: part?.to_owned(), datname: datname?.to_owned(), state, why, has_cure })
 }
 
 fn missing(part: &str, lacking: &[Need]) -> Vec<String> {
@@ -148,10 +153,11 @@ fn missing(part: &str, lacking: &[Need]) -> Vec<String> {
 fn part(name: &str, outcome: &Result<Facts, CollectError>, lacking: &[Need]) -> PartReport {
     let (state, why) = match outcome {
         Ok(_) => (State::Ok, Vec::new()),
-        Err(CollectError::Unsupported(why) | CollectError::Privilege(why)) => (State::Unsupported, vec![why.clone()]),
+        Err(CollectError::Unsupported(missing) | CollectError::Privilege(missing)) => (State::Unsupported, vec![missing.to_string()]),
         Err(err) => (State::Failed, vec![err.text()]),
     };
-    PartReport::new(name, None, state, why, missing(name, lacking))
+    let has_cure = outcome.as_ref().is_err_and(|err| err.cure().is_some());
+    PartReport::new(name, None, state, why, missing(name, lacking)).curable(has_cure)
 }
 
 fn failed(name: &str, datname: Option<&str>, err: &CollectError) -> PartReport {

@@ -58,15 +58,21 @@ impl PartReport {
     /// `missing` is what the role does not see of it.
     pub fn new(part: &str, datname: Option<&str>, state: State, why: Vec<String>, missing: Vec<String>) -> Self {
         let state = if state == State::Ok && !missing.is_empty() { State::Reduced } else { state };
-        // What a version does not offer is nobody's to mend; else the text says what is to be run.
+        // What a version does not offer is nobody's to mend.
         let is_missing = match state {
             State::Ok => false,
             State::Reduced | State::Failed => true,
-            State::Unsupported => !missing.is_empty() || why.iter().any(|why| why.contains("run: ")),
+            State::Unsupported => !missing.is_empty(),
         };
         // A part that gives nothing has said why.
         let why = if why.is_empty() { missing } else { why };
         Self { part: part.to_owned(), datname: datname.map(ToOwned::to_owned), state, why, is_missing }
+    }
+
+    /// What can be cured is missing, even where the role lacks nothing.
+    pub fn curable(mut self, has_cure: bool) -> Self {
+        self.is_missing |= has_cure;
+        self
     }
 }
 

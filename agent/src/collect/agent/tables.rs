@@ -84,13 +84,13 @@ pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
     let picture = board.picture();
     let reasons: Vec<Vec<&str>> = rows(families, "pharos_collect_failing").map(|(labels, _)| labels).collect();
     let reason = |server: &str, collector: &str| reasons.iter().find(|labels| labels[..2] == [server, collector]).map(|labels| labels[2]);
-    let mut failing: Vec<(&SubjectKey, bool, &str, &str)> = Vec::new();
+    let mut failing: Vec<(&SubjectKey, bool, &str, &str, Option<&str>)> = Vec::new();
     for (server, change) in picture.servers() {
         let is_reached = change.snapshot.scalar(&format!("pharos_{}_up", server.kind)) == Some(1.0);
         failing.extend(change.snapshot.parts.iter().filter_map(|(name, part)| match &part.state {
-            PartState::Failed(why) => Some((server, is_reached, name.as_str(), why.as_str())),
+            PartState::Failed(why) => Some((server, is_reached, name.as_str(), why.as_str(), part.cure.as_deref())),
             PartState::Unsupported(why) if reason(&server.id, name) == Some("privilege") => {
-                Some((server, is_reached, name.as_str(), why.as_str()))
+                Some((server, is_reached, name.as_str(), why.as_str(), part.cure.as_deref()))
             }
             PartState::Present | PartState::Unsupported(_) | PartState::Stale(_) => None,
         }));
@@ -101,9 +101,10 @@ pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
             Column::text("server", failing.iter().map(|(server, ..)| Some(server.id.as_str()))),
             Column::text("kind", failing.iter().map(|(server, ..)| Some(server.kind.as_str()))),
             Column::boolean("is_reached", failing.iter().map(|(_, is_reached, ..)| Some(*is_reached))),
-            Column::text("collector", failing.iter().map(|(.., name, _)| Some(*name))),
-            Column::text("reason", failing.iter().map(|(server, _, name, _)| reason(&server.id, name))),
-            Column::text("why", failing.iter().map(|(.., why)| Some(*why))),
+            Column::text("collector", failing.iter().map(|(_, _, name, ..)| Some(*name))),
+            Column::text("reason", failing.iter().map(|(server, _, name, ..)| reason(&server.id, name))),
+            Column::text("why", failing.iter().map(|(.., why, _)| Some(*why))),
+            Column::text("cure", failing.iter().map(|(.., cure)| *cure)),
         ],
     )
 }

@@ -13,7 +13,7 @@ use pharos_model::alert::Now;
 use self::connections::Totals;
 use self::history::History;
 use super::rights::{Right, query};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Collector, Facts, Missing};
 use crate::postgres::Session;
 
 pub const NAME: &str = "activity";
@@ -40,9 +40,8 @@ impl Activity {
         let (history, waits, folded) = self.history.report();
         if !totals.tracks_activities {
             return Err(CollectError::Unsupported(
-                "track_activities is off, so the server does not know what sessions do; \
-                 run: ALTER SYSTEM SET track_activities = on; SELECT pg_catalog.pg_reload_conf()"
-                    .to_owned(),
+                Missing::new("track_activities is off, so the server does not know what sessions do")
+                    .cured_by("ALTER SYSTEM SET track_activities = on; SELECT pg_catalog.pg_reload_conf()"),
             ));
         }
         let mut families = totals.families();

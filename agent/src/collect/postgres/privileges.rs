@@ -4,7 +4,7 @@ use pharos_model::privilege::{DatnameLacks, KnownDatname, Need, STATISTIC_COLUMN
 use tokio_postgres::types::Type;
 
 use super::row::{Fields, query};
-use crate::collect::CollectError;
+use crate::collect::{CollectError, Missing};
 use crate::postgres::Session;
 
 /// What its questions are charged to.
@@ -13,7 +13,8 @@ pub const NAME: &str = "privileges";
 /// Asks for what is lacking in the whole server.
 pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     let rows = query(session, NAME, include_str!("sql/privileges.sql")).await?;
-    let row = rows.first().ok_or_else(|| CollectError::Unsupported("the server does not know the role of its own session".to_owned()))?;
+    let row =
+        rows.first().ok_or_else(|| CollectError::Unsupported(Missing::new("the server does not know the role of its own session")))?;
     let row = Fields::new(NAME, row);
     let has = |column: &str| row.field::<bool>(column);
     let statements = row.field::<Option<&str>>("statements_version")?.is_some();

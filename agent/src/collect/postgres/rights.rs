@@ -8,7 +8,7 @@ use pharos_model::privilege::membership;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::row::{self, Fields};
-use crate::collect::CollectError;
+use crate::collect::{CollectError, Missing};
 use crate::postgres::{Row, Session};
 
 /// What a statement's rows depend on.
@@ -58,7 +58,7 @@ impl Right {
         let rows = session.query(include_str!("sql/inherits.sql"), &[]).await.unwrap_or_default();
         let inherits = rows.first().and_then(|row| row.get::<bool>("inherits").ok()).unwrap_or(true);
         let grants = membership(session.role(), session.major(), inherits).join("; ");
-        CollectError::Privilege(format!("role `{}` does not see {}; run: {grants}", session.role(), self.covers()))
+        CollectError::Privilege(Missing::new(format!("role `{}` does not see {}", session.role(), self.covers())).cured_by(grants))
     }
 }
 

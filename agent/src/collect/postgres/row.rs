@@ -4,7 +4,7 @@ use pharos_model::privilege::membership;
 use pharos_model::snapshot::{Column, Family};
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::collect::CollectError;
+use crate::collect::{CollectError, Missing};
 use crate::postgres::{QueryError, Row, Session, Value};
 use crate::telemetry::logs::chain;
 
@@ -112,5 +112,5 @@ fn failure(session: &Session, collector: &'static str, source: QueryError) -> Co
     }
     let role = session.role();
     let grant = membership(role, session.major(), true).join("; ");
-    CollectError::Privilege(format!("role `{role}` may not read {collector} ({}); run: {grant}", chain(&source)))
+    CollectError::Privilege(Missing::new(format!("role `{role}` may not read {collector} ({})", chain(&source))).cured_by(grant))
 }

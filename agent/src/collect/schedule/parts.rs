@@ -61,7 +61,7 @@ impl Parts {
             warn!(server, collector, reason = err.reason(), error = err.text(), "skipping `{collector}` of `{server}`");
         }
         let part = match err {
-            CollectError::Unsupported(why) | CollectError::Privilege(why) => Part::unsupported(why.clone()),
+            CollectError::Unsupported(missing) | CollectError::Privilege(missing) => Part::unsupported(missing.to_string()),
             _ => Part::failed(err.text()),
         };
         self.note_failure(collector, err.reason());
@@ -69,7 +69,7 @@ impl Parts {
             self.count_trouble(trouble);
         }
         self.mark(collector, 0.0);
-        self.insert(collector, part);
+        self.insert(collector, part.cured_by(err.cure()));
     }
 
     /// Counts what kept the agent from asking, where that is not the server.

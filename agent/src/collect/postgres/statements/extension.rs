@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use pharos_model::privilege::sql::identifier;
+use pharos_model::privilege::sql::{identifier, requoted};
 use pharos_model::statements::{Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead};
 use tokio_postgres::types::Type;
 
 use super::super::rights::{self, Right};
 use super::super::row::{Fields, query};
 use super::NAME;
-use crate::collect::CollectError;
+use crate::collect::{CollectError, Missing};
 use crate::postgres::{Row, Session, Versioned};
 
 /// By the server version whose extension brought the columns; chosen by the extension's own version, which can lag behind.
@@ -93,25 +93,25 @@ impl Extension {
         let rows = query(session, NAME, include_str!("../sql/extension.sql")).await?;
         let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else {
             return Err(CollectError::Unsupported(
-                "the extension pg_stat_statements is not installed in this database; run: CREATE EXTENSION pg_stat_statements".to_owned(),
+                Missing::new("the extension pg_stat_statements is not installed in this database")
+                    .cured_by("CREATE EXTENSION pg_stat_statements"),
             ));
         };
         if !row.field::<bool>("preloaded")? {
-            return Err(CollectError::Unsupported(
-                "pg_stat_statements is not loaded; add it to shared_preload_libraries and restart the server".to_owned(),
-            ));
+            let why = "pg_stat_statements is not loaded; add it to shared_preload_libraries and restart the server";
+            return Err(CollectError::Unsupported(Missing::new(why)));
         }
         let (schema, role) = (row.text("schema")?, session.role());
         if !row.field::<bool>("may_use")? {
-            return Err(CollectError::Privilege(format!(
-                "role `{role}` may not use the schema of pg_stat_statements; run: GRANT USAGE ON SCHEMA {schema} TO {}",
-                identifier(role)
-            )));
+            let schema = if row.is_escaped("schema") { "<the schema of pg_stat_statements>".to_owned() } else { requoted(schema) };
+            let why = format!("role `{role}` may not use the schema of pg_stat_statements");
+            let cure = format!("GRANT USAGE ON SCHEMA {schema} TO {}", identifier(role));
+            return Err(CollectError::Privilege(Missing::new(why).cured_by(cure)));
         }
         if row.is_escaped("schema") || (session.is_encoded() && !schema.is_ascii()) {
             return Err(CollectError::Unsupported(
-                "the name of the schema of pg_stat_statements is not UTF-8; run: ALTER EXTENSION pg_stat_statements SET SCHEMA public"
-                    .to_owned(),
+                Missing::new("the name of the schema of pg_stat_statements is not UTF-8")
+                    .cured_by("ALTER EXTENSION pg_stat_statements SET SCHEMA public"),
             ));
         }
         let version = row.text("version")?;
@@ -120,9 +120,8 @@ impl Extension {
             Some(version) if version >= (1, 10) => 15,
             Some(version) if version >= (1, 9) => 14,
             _ => {
-                return Err(CollectError::Unsupported(format!(
-                    "pg_stat_statements is still at version {version}; run: ALTER EXTENSION pg_stat_statements UPDATE"
-                )));
+                let why = format!("pg_stat_statements is still at version {version}");
+                return Err(CollectError::Unsupported(Missing::new(why).cured_by("ALTER EXTENSION pg_stat_statements UPDATE")));
             }
         };
         Ok(Self {
@@ -174,7 +173,7 @@ impl Extension {
     async fn info(&self, session: &Session) -> Result<(StatementsInfo, f64), CollectError> {
         let rows = query(session, NAME, &self.sql(include_str!("../sql/statements_info.sql"))).await?;
         let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else {
-            return Err(CollectError::Unsupported("pg_stat_statements_info is empty".to_owned()));
+            return Err(CollectError::Unsupported(Missing::new("pg_stat_statements_info is empty")));
         };
         let info = StatementsInfo { dealloc: row.field::<i64>("dealloc")?.unsigned_abs(), stats_reset: row.number("stats_reset")? };
         Ok((info, row.number("taken_at")?.unwrap_or(0.0)))

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::accept::Accept;
 use self::relations::SharedRelations;
-use self::round::{Going, Itinerary};
+use self::round::{Failure, Going, Itinerary};
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::schedule::{Aside, Read, Spending};
@@ -188,6 +188,7 @@ impl Visitor {
             families.push(&[datname], &[Some(if is_visited { 1.0 } else { 0.0 })]);
         }
         rows.truncate(LISTED_MAX);
+        let whys: Vec<Option<String>> = rows.iter().map(|(_, visited)| visited.failure.as_ref().map(Failure::text)).collect();
         let state = |visited: &Visited| visited.failure.as_ref().map_or("ok", |failure| failure.state());
         let table = Table::new(
             "visits",
@@ -196,7 +197,8 @@ impl Visitor {
                 Column::text("datname", rows.iter().map(|(_, visited)| Some(visited.datname.as_str()))),
                 Column::text("state", rows.iter().map(|(_, visited)| Some(state(visited)))),
                 Column::text("reason", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.reason))),
-                Column::text("why", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.why.as_str()))),
+                Column::text("why", whys.iter().map(Option::as_deref)),
+                Column::text("cure", rows.iter().map(|(_, visited)| visited.failure.as_ref()?.cure.as_deref())),
             ],
         );
         let facts = Facts { families: families.finish(), tables: vec![table], folded, ..Facts::default() };

@@ -14,9 +14,9 @@ use pharos_model::vacuum::VacuumSettings;
 use tokio_postgres::types::Type;
 
 pub use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
-use crate::collect::CollectError;
 use crate::collect::postgres::rights::{self, Right};
 use crate::collect::postgres::row::{Fields, query_with};
+use crate::collect::{CollectError, Missing};
 use crate::postgres::{Session, Versioned};
 
 const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../sql/indexes.sql")), (16, include_str!("../sql/indexes.16.sql"))]);
@@ -96,7 +96,7 @@ impl SharedRelations {
 async fn surroundings(session: &Session, collector: &'static str) -> Result<Surroundings, CollectError> {
     let rows = rights::query(session, collector, Right::Stats, include_str!("../sql/relation_settings.sql")).await?;
     let Some(row) = rows.first().map(|row| Fields::new(collector, row)) else {
-        return Err(CollectError::Unsupported("the datname was dropped or renamed meanwhile".to_owned()));
+        return Err(CollectError::Unsupported(Missing::new("the datname was dropped or renamed meanwhile")));
     };
     let number = |column: &str| row.number(column).map(|number| number.unwrap_or(0.0));
     let vacuum = VacuumSettings {

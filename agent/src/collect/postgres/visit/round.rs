@@ -13,8 +13,8 @@ use pharos_model::visits::{Patience, resume};
 use tokio::time::Instant;
 
 use super::Visit;
-use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query};
+use crate::collect::{CollectError, Missing};
 use crate::postgres::{ConnectError, Connector, RefusalReason, Session};
 use crate::telemetry::logs::chain;
 
@@ -47,6 +47,8 @@ pub struct Failure {
     pub why: String,
     /// One of a closed set, for those who know a cure: for a session that was refused, [`RefusalReason`](crate::postgres::RefusalReason).
     pub reason: &'static str,
+    /// The statement that mends it, where there is one.
+    pub cure: Option<String>,
     /// Whether the datname does not offer it, so that asking again is no use.
     is_unsupported: bool,
 }
@@ -55,17 +57,30 @@ impl Failure {
     fn new(reason: &'static str, why: &str) -> Self {
         // A server answers in several lines.
         let why = why.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
-        Self { why, reason, is_unsupported: reason == "unsupported" }
+        Self { why, reason, cure: None, is_unsupported: reason == "unsupported" }
     }
 
-    fn unsupported(reason: &'static str, why: &str) -> Self {
-        Self { is_unsupported: true, ..Self::new(reason, why) }
+    fn unsupported(reason: &'static str, missing: Missing) -> Self {
+        Self { is_unsupported: true, ..Self::new(reason, &missing.why) }.cured_by(missing.cure)
+    }
+
+    fn cured_by(self, cure: Option<String>) -> Self {
+        Self { cure, ..self }
+    }
+
+    /// Why and with what cure, in one text.
+    pub fn text(&self) -> String {
+        self.missing().to_string()
+    }
+
+    fn missing(&self) -> Missing {
+        Missing { why: self.why.clone(), cure: self.cure.clone() }
     }
 
     fn of(err: &CollectError) -> Self {
-        Self {
-            is_unsupported: matches!(err, CollectError::Unsupported(_) | CollectError::Privilege(_)),
-            ..Self::new(err.reason(), &err.text())
+        match err {
+            CollectError::Unsupported(missing) | CollectError::Privilege(missing) => Self::unsupported(err.reason(), missing.clone()),
+            _ => Self::new(err.reason(), &err.text()),
         }
     }
 
@@ -89,8 +104,8 @@ impl Round {
         let failure = failure.unwrap_or_else(|| Failure::new("unsupported", "the server has no datname that can be visited"));
         let datname = first.map(|visited| visited.datname.clone()).unwrap_or_default();
         Some(match failure.state() {
-            "unsupported" if failure.reason == RefusalReason::Privilege.as_str() => CollectError::Privilege(failure.why),
-            "unsupported" => CollectError::Unsupported(failure.why),
+            "unsupported" if failure.reason == RefusalReason::Privilege.as_str() => CollectError::Privilege(failure.missing()),
+            "unsupported" => CollectError::Unsupported(failure.missing()),
             _ => CollectError::Visit { datname, why: failure.why, reason: failure.reason },
         })
     }
@@ -141,23 +156,25 @@ impl Hindrance {
         })
     }
 
-    fn failure(self, datname: &str, role: &str) -> Failure {
-        let (datname, grantee) = (identifier(datname), identifier(role));
-        match self {
-            Self::Invalid => {
-                let why = format!("an interrupted DROP DATABASE left it behind, and its data is gone; run: DROP DATABASE {datname}");
-                Failure::unsupported(RefusalReason::DatnameInvalid.as_str(), &why)
-            }
-            Self::Closed => Failure::unsupported("datname-closed", "it takes no sessions at all: ALLOW_CONNECTIONS is false"),
-            Self::Limit => Failure::unsupported(
-                RefusalReason::DatnameLimit.as_str(),
-                "its CONNECTION LIMIT is 0, so none but superusers can connect to it",
+    fn failure(self, datname: &str, is_escaped: bool, role: &str) -> Failure {
+        // A name that is shown with escapes is not the server's own, and may be another datname's.
+        let name = if is_escaped { format!("<{datname}>") } else { identifier(datname) };
+        let (reason, missing) = match self {
+            Self::Invalid => (
+                RefusalReason::DatnameInvalid.as_str(),
+                Missing::new("an interrupted DROP DATABASE left it behind, and its data is gone").cured_by(format!("DROP DATABASE {name}")),
             ),
-            Self::Privilege => {
-                let why = format!("role `{role}` may not connect to it; run: GRANT CONNECT ON DATABASE {datname} TO {grantee}");
-                Failure::unsupported(RefusalReason::Privilege.as_str(), &why)
+            Self::Closed => ("datname-closed", Missing::new("it takes no sessions at all: ALLOW_CONNECTIONS is false")),
+            Self::Limit => {
+                (RefusalReason::DatnameLimit.as_str(), Missing::new("its CONNECTION LIMIT is 0, so none but superusers can connect to it"))
             }
-        }
+            Self::Privilege => (
+                RefusalReason::Privilege.as_str(),
+                Missing::new(format!("role `{role}` may not connect to it"))
+                    .cured_by(format!("GRANT CONNECT ON DATABASE {name} TO {}", identifier(role))),
+            ),
+        };
+        Failure::unsupported(reason, missing)
     }
 }
 
@@ -222,12 +239,13 @@ impl Going {
         }
         let Some(Other { datname, is_escaped, hindrance }) = self.left.pop_front() else { return };
         if let Some(hindrance) = hindrance {
-            return self.fail(&datname, &hindrance.failure(&datname, &connector.address.user));
+            return self.fail(&datname, &hindrance.failure(&datname, is_escaped, &connector.address.user));
         }
         if is_escaped {
-            let why = "its name is not UTF-8, so no session can ask for it; from a datname of the encoding in which the name was made, \
-                       run: ALTER DATABASE ... RENAME TO ...";
-            return self.fail(&datname, &Failure::unsupported(RefusalReason::Encoding.as_str(), why));
+            let why = "its name is not UTF-8, so no session can ask for it; rename it from a datname of the encoding in which the name was \
+                       made";
+            let missing = Missing::new(why).cured_by(format!("ALTER DATABASE <{datname}> RENAME TO <new name>"));
+            return self.fail(&datname, &Failure::unsupported(RefusalReason::Encoding.as_str(), missing));
         }
         let connector = connector.to(&datname);
         let session = connector.connect().await;

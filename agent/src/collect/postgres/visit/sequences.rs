@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::row::{Fields, query_with};
-use crate::collect::{CollectError, Facts};
+use crate::collect::{CollectError, Facts, Missing};
 use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "sequences";
@@ -74,7 +74,7 @@ impl Sequences {
     async fn visit(&mut self, session: &Session) -> Result<(), CollectError> {
         let rows = query_with(session, NAME, include_str!("../sql/sequences.sql"), &[(&READ_MAX, Type::INT8)]).await?;
         let Some(first) = rows.first().map(|row| Fields::new(NAME, row)) else {
-            return Err(CollectError::Unsupported("the datname was dropped or renamed meanwhile".to_owned()));
+            return Err(CollectError::Unsupported(Missing::new("the datname was dropped or renamed meanwhile")));
         };
         let (datname, datname_oid) = (first.text("datname")?.to_owned(), first.field("datname_oid")?);
         let total: i64 = first.field("total")?;
