@@ -68,7 +68,8 @@ fn fragmentation(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 
 /// A cache that may evict is full most of the time, and `evictions` says when that is too much.
 fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    if Eviction::of(snapshot).makes_room() { Ok(Vec::new()) } else { each_value(snapshot, USED_RATIO) }
+    let Some(severity_max) = Eviction::of(snapshot).severity_max() else { return Ok(Vec::new()) };
+    Ok(each_value(snapshot, USED_RATIO)?.into_iter().map(|used| used.at_most(severity_max)).collect())
 }
 
 fn memory_used(case: &Case) -> Explanation {
@@ -78,11 +79,16 @@ fn memory_used(case: &Case) -> Explanation {
         Eviction::NothingExpires(policy) => {
             format!("`{policy}` evicts keys that have an expiry, and none has one, so at the limit every write that needs memory fails.")
         }
+        Eviction::FewExpire(policy, share) => format!(
+            "`{policy}` evicts keys that have an expiry, and only {} of all keys have one. Once these are gone, every write that needs \
+             memory fails.",
+            text::percent(*share)
+        ),
         Eviction::Never => "Nothing is evicted (`noeviction`), so at the limit every write that needs memory fails.".to_owned(),
         _ => "At the limit keys are evicted, or writes fail under `noeviction`.".to_owned(),
     };
     let evict = match &eviction {
-        Eviction::Never | Eviction::NothingExpires(_) => {
+        Eviction::Never | Eviction::NothingExpires(_) | Eviction::FewExpire(..) => {
             " Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`."
         }
         _ => "",

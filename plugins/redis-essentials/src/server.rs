@@ -1,8 +1,9 @@
 //! The server that a fix is for: what to type so that a command reaches it, and what it is set to.
 
-use pharos_plugin::{Reading, Snapshot};
+use pharos_plugin::{Reading, Severity, Snapshot};
 
 const POLICY: &str = "pharos_redis_memory_policy";
+const KEYS: &str = "pharos_redis_keys";
 const KEYS_EXPIRING: &str = "pharos_redis_keys_expiring";
 
 /// `redis-cli` towards the server of a snapshot.
@@ -13,15 +14,23 @@ pub fn cli(snapshot: &Snapshot) -> String {
     }
 }
 
+/// From this share of keys with an expiry on, a server whose policy evicts only these is taken for a cache, whose memory is full by design.
+/// Below it, most keys stay for good, and what they leave to the others shrinks as they grow in number.
+const EXPIRING_SHARE_OF_CACHE: f64 = 0.5;
+/// Below this share, what may go is soon gone, and writes fail.
+const EXPIRING_SHARE_MIN: f64 = 0.1;
+
 /// What goes when the memory is full.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Eviction {
     /// Nothing: writes fail (`noeviction`).
     Never,
     /// Any key.
     Any,
-    /// Keys that have an expiry, of which there are some.
+    /// Keys that have an expiry, as half of all or more have.
     Expiring,
+    /// Keys that have an expiry, under this policy; only this share of all has one.
+    FewExpire(String, f64),
     /// Keys that have an expiry, under this policy; none has one, so writes fail.
     NothingExpires(String),
     /// The server does not say.
@@ -32,18 +41,24 @@ impl Eviction {
     pub fn of(snapshot: &Snapshot) -> Self {
         let policies = snapshot.samples(POLICY, &[], Reading::Value);
         let policy = policies.rows().find_map(|row| row.label("policy").map(ToOwned::to_owned)).unwrap_or_default();
-        let expiring: f64 = snapshot.samples(KEYS_EXPIRING, &[], Reading::Value).values.iter().sum();
+        let count = |metric| -> f64 { snapshot.samples(metric, &[], Reading::Value).values.iter().sum() };
+        let (keys, expiring) = (count(KEYS), count(KEYS_EXPIRING));
         match policy.as_str() {
             "noeviction" => Self::Never,
             policy if policy.starts_with("allkeys-") => Self::Any,
-            policy if policy.starts_with("volatile-") && expiring > 0.0 => Self::Expiring,
-            policy if policy.starts_with("volatile-") => Self::NothingExpires(policy.to_owned()),
+            policy if policy.starts_with("volatile-") && expiring <= 0.0 => Self::NothingExpires(policy.to_owned()),
+            policy if policy.starts_with("volatile-") && expiring >= keys * EXPIRING_SHARE_OF_CACHE => Self::Expiring,
+            policy if policy.starts_with("volatile-") => Self::FewExpire(policy.to_owned(), expiring / keys),
             _ => Self::Unknown,
         }
     }
 
-    /// Whether a full memory is what was asked for: keys make room for keys.
-    pub fn makes_room(&self) -> bool {
-        matches!(self, Self::Any | Self::Expiring)
+    /// How grave a full memory may be; none where it is what was asked for: keys make room for keys.
+    pub fn severity_max(&self) -> Option<Severity> {
+        match self {
+            Self::Any | Self::Expiring => None,
+            Self::FewExpire(_, share) if *share >= EXPIRING_SHARE_MIN => Some(Severity::Warning),
+            Self::FewExpire(..) | Self::Never | Self::NothingExpires(_) | Self::Unknown => Some(Severity::Critical),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
+use pharos_plugin::Severity;
 use pharos_plugin::testing::checks::words;
 use pharos_plugin::testing::{Facts, render};
 
@@ -140,13 +141,27 @@ fn full(policy: &str, expiring: u32) -> String {
 
 #[test]
 fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
-    for (policy, expiring) in [("allkeys-lru", 0), ("allkeys-random", 5), ("volatile-lru", 1), ("volatile-ttl", 900)] {
+    for (policy, expiring) in [("allkeys-lru", 0), ("allkeys-random", 5), ("volatile-lru", 500), ("volatile-ttl", 900)] {
         check(&full(policy, expiring), expect![""]);
     }
     for (policy, expiring) in [("noeviction", 0), ("noeviction", 900), ("volatile-lru", 0), ("volatile-ttl", 0), ("unknown", 9)] {
         let findings = judge(&full(policy, expiring)).findings;
         assert_eq!(findings.iter().map(|finding| finding.rule.as_str()).collect::<Vec<_>>(), ["memory-used"], "{policy} {expiring}");
     }
+    let severity = |expiring| judge(&full("volatile-lru", expiring)).findings[0].severity;
+    assert_eq!([0, 1, 99].map(severity), [Severity::Critical; 3], "what may go is as good as gone");
+    assert_eq!([100, 499].map(severity), [Severity::Warning; 2], "writes go on, at the cost of a share that shrinks");
+    check_words(
+        &full("volatile-lru", 1),
+        expect![[r#"
+        100 % of maxmemory is used
+        The data takes 100 % of maxmemory. `volatile-lru` evicts keys that have an expiry, and only 0.1 % of all keys have one. Once these are gone, every write that needs memory fails.
+        > Keys without an expiry that only grow in number, values larger than planned, or a limit that the data has outgrown.
+        > Raise the limit, if the other programs of the host leave the memory for it: `CONFIG SET maxmemory 1610612736`. Look for what is large: `redis-cli -h cache1 -p 6379 --bigkeys` and `redis-cli -h cache1 -p 6379 --memkeys`. Remove what nobody needs, and give keys an expiry. Only where every key is a copy that can be made again, let the server evict: `CONFIG SET maxmemory-policy allkeys-lru`.
+        - used: 1 GiB
+        - limit: 1 GiB
+    "#]],
+    );
     check_words(
         &full("noeviction", 900),
         expect![[r#"
