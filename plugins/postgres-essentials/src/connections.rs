@@ -18,7 +18,9 @@ const TRANSACTION_AGE: &str = "pharos_postgres_transaction_age_max_seconds";
 const XMIN_AGE: &str = "pharos_postgres_xmin_age_max_transactions";
 /// The agent's word for a server, role or database that has no session left.
 const FULL: &str = "too-many-connections";
-const SESSIONS: &str = "pharos_postgres_sessions_total";
+const SESSION_BEGUN_AGE: &str = "pharos_postgres_session_begun_age_seconds";
+/// A server on which no session began for so long may refuse everybody. Pools renew some of their sessions within minutes.
+const QUIET_SECONDS: f64 = 300.0;
 const SESSIONS_ABANDONED: &str = "pharos_postgres_sessions_abandoned_total";
 
 pub const CHECKS: &[Check] = &[
@@ -139,8 +141,8 @@ struct Refusal {
     own_role: Option<OwnRole>,
     /// Whether the server has room for sessions of other roles.
     has_room: bool,
-    /// Sessions that began per second since the last look, the agent's aside, which fail.
-    begun: Option<f64>,
+    /// How long no session began, those of Pharos included until they were refused.
+    quiet_seconds: Option<f64>,
 }
 
 impl Refusal {
@@ -148,13 +150,12 @@ impl Refusal {
         let table = snapshot.table("refusal");
         let cell = |column: &str| table.as_ref().and_then(|table| table.text(column, 0));
         let used = snapshot.value(CONNECTIONS_USED).ok().flatten();
-        let begun = each_rate(snapshot, SESSIONS).ok().map(|datnames| datnames.iter().map(|datname| datname.value).sum());
         Self {
             reason: cell("reason").unwrap_or_default(),
             why: cell("why"),
             own_role: OwnRole::of(snapshot),
             has_room: used.is_some_and(|used| used < 0.95),
-            begun,
+            quiet_seconds: snapshot.value(SESSION_BEGUN_AGE).ok().flatten(),
         }
     }
 
@@ -167,9 +168,14 @@ impl Refusal {
         self.own_role.as_ref().is_some_and(OwnRole::is_shared)
     }
 
-    /// What may concern others as well as Pharos: they are let in where sessions began meanwhile.
+    /// What may concern others as well as Pharos: they are let in where sessions began meanwhile. A wrong password concerns one role.
     fn may_concern_all(&self) -> bool {
-        matches!(self.reason.as_str(), "authentication" | "pg-hba" | "tls")
+        matches!(self.reason.as_str(), "pg-hba" | "tls")
+    }
+
+    /// Judged by minutes: whether a session began between two readings would change from one to the next.
+    fn is_quiet(&self) -> bool {
+        self.quiet_seconds.is_none_or(|seconds| seconds >= QUIET_SECONDS)
     }
 
     /// Where others are let in, nobody is waiting but Pharos.
@@ -183,14 +189,14 @@ impl Refusal {
                 }
             }
             _ if self.may_concern_all() => {
-                if self.begun.is_some_and(|begun| begun > 0.0) {
-                    Severity::Warning
-                } else {
+                if self.is_quiet() {
                     Severity::Critical
+                } else {
+                    Severity::Warning
                 }
             }
-            "password" | "privilege" | "datname" | "datname-invalid" | "setting" | "encoding" | "cleartext-password" | "too-much"
-            | "protocol" | "unsupported" | "pooler" => Severity::Warning,
+            "authentication" | "password" | "privilege" | "datname" | "datname-invalid" | "setting" | "encoding" | "cleartext-password"
+            | "too-much" | "protocol" | "unsupported" | "pooler" => Severity::Warning,
             _ => Severity::Critical,
         }
     }
@@ -221,8 +227,12 @@ impl Refusal {
             "" | "unreachable" | "timeout" => "The server does not answer new sessions: it hangs, or its host or the network does.",
             _ => "The server refuses the session; the detail has its own words.",
         };
-        let is_calm = self.may_concern_all() && self.begun == Some(0.0);
-        if is_calm { format!("{cause} No other session began meanwhile, so others may be refused as well.") } else { cause.to_owned() }
+        match self.quiet_seconds {
+            Some(seconds) if self.may_concern_all() && self.is_quiet() => {
+                format!("{cause} No session began for {}, so others may be refused as well.", text::duration(seconds))
+            }
+            _ => cause.to_owned(),
+        }
     }
 
     fn fix(&self) -> String {

@@ -21,6 +21,8 @@ const SERIES_MAX: usize = 100;
 /// What a score keeps from one reading to the next: half of it after 23, or 4 minutes at the default interval.
 const SCORE_KEPT: f64 = 0.97;
 
+const SESSION_BEGUN_AGE: &str = "pharos_postgres_session_begun_age_seconds";
+
 /// Metric and the column that feeds it.
 const COUNTERS: [(&str, &str); 22] = [
     ("pharos_postgres_commits_total", "commits"),
@@ -59,14 +61,41 @@ pub struct Database {
     top: Top<{ COUNTERS.len() }, { GAUGES.len() }>,
     /// By datname: transactions so far, and those of late.
     scores: HashMap<u64, (f64, f64)>,
+    begun: Begun,
+}
+
+/// When the server was last seen to begin a session.
+#[derive(Debug, Default)]
+struct Begun {
+    /// Sessions so far, and the time since which there were no more of them.
+    last: Option<(f64, Duration)>,
+}
+
+impl Begun {
+    /// Seconds since a session began, as far as the agent knows. A counter that started anew counts those that began since.
+    fn age(&mut self, sessions: Option<f64>, now: Duration) -> Option<f64> {
+        let Some(sessions) = sessions else {
+            self.last = None;
+            return None;
+        };
+        let since = self.last.filter(|(before, _)| sessions == *before).map_or(now, |(_, since)| since);
+        self.last = Some((sessions, since));
+        Some(now.saturating_sub(since).as_secs_f64())
+    }
 }
 
 impl Database {
     pub fn new(interval: Duration) -> Self {
-        Self { interval, resets: Resets::default(), top: Top::new(SERIES_MAX, GAUGES.map(|(_, _, fold)| fold)), scores: HashMap::new() }
+        Self {
+            interval,
+            resets: Resets::default(),
+            top: Top::new(SERIES_MAX, GAUGES.map(|(_, _, fold)| fold)),
+            scores: HashMap::new(),
+            begun: Begun::default(),
+        }
     }
 
-    async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
+    async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         let rows = query_planned(session, NAME, include_str!("sql/database.sql")).await?;
         let read = rows.iter().map(Datname::read).collect::<Result<Vec<_>, _>>()?;
         let resets = read.iter().map(|datname| (datname.name.to_owned(), datname.gauges[STATS_RESET]));
@@ -79,6 +108,8 @@ impl Database {
                 .transpose()?
                 .unwrap_or_default(),
         );
+        let sessions = read.iter().filter_map(|datname| datname.counters[SESSIONS]).reduce(|sum, sessions| sum + sessions);
+        families.extend(self.begun.age(sessions, now.monotonic).map(|age| Family::scalar(SESSION_BEGUN_AGE, age)));
         Ok(Facts { epoch, families, folded, ..Facts::default() })
     }
 
@@ -114,6 +145,7 @@ impl Database {
 
 const COMMITS: usize = 0;
 const ROLLBACKS: usize = 1;
+const SESSIONS: usize = 18;
 const STATS_RESET: usize = 3;
 
 /// One database inside the server, as one reading saw it.
@@ -159,7 +191,23 @@ impl Collector<Session> for Database {
         self.interval
     }
 
-    fn collect<'a>(&'a mut self, session: &'a mut Session, _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        self.read(session).boxed()
+    fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.read(session, now).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_since_a_session_began_is_that_since_the_counter_grew() {
+        assert_eq!(COUNTERS[SESSIONS].1, "sessions");
+        let mut begun = Begun::default();
+        let mut age = |sessions: Option<f64>, seconds| begun.age(sessions, Duration::from_secs(seconds));
+        assert_eq!([age(Some(900.0), 100), age(Some(900.0), 110)], [Some(0.0), Some(10.0)]);
+        assert_eq!([age(Some(901.0), 120), age(Some(901.0), 500)], [Some(0.0), Some(380.0)]);
+        assert_eq!([age(Some(3.0), 510), age(Some(3.0), 520)], [Some(0.0), Some(10.0)], "the counter started anew");
+        assert_eq!([age(None, 530), age(Some(4.0), 540)], [None, Some(0.0)], "nothing is counted");
     }
 }

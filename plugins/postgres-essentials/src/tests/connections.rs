@@ -188,15 +188,14 @@ fn abandoned_sessions_are_counted_per_minute() {
 }
 
 /// What is said where a new session is refused for this reason, in a line for severity and title, and one each for cause and fix. After the
-/// reason may stand how many sessions of others begin in a second; half of the server's connections are free.
+/// reason may stand for how many seconds no session began; half of the server's connections are free.
 fn refused(reason: &str, own_limit: Option<(u32, u32)>) -> String {
-    let (reason, begun) = reason.split_once(' ').unwrap_or((reason, ""));
-    let begun =
-        if begun.is_empty() { String::new() } else { format!("pharos_postgres_sessions_total{{datname=\"app\"}} 900 rate {begun}") };
+    let (reason, quiet) = reason.split_once(' ').unwrap_or((reason, ""));
+    let quiet = if quiet.is_empty() { String::new() } else { format!("pharos_postgres_session_begun_age_seconds {quiet}") };
     let own = own_limit.map(|(limit, sessions)| format!("| pharos | {limit} | {sessions} |")).unwrap_or_default();
     let facts = format!(
         "database present
-        {begun}
+        {quiet}
         activity present
         pharos_postgres_connections_used_ratio 0.5
         accept present
@@ -224,17 +223,17 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
         > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 22;`.
     "#]]
     .assert_eq(&refused("role-limit", Some((20, 20))));
-    // Sessions of others began, or none did.
+    // Sessions of others began of late, or none did for minutes.
     expect![[r#"
         Severity::Warning: Pharos is refused a new session
         > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
-    "#]].assert_eq(&refused("pg-hba 3", None));
+    "#]].assert_eq(&refused("pg-hba 299", None));
     expect![[r#"
         Severity::Critical: Pharos is refused a new session
-        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it. No other session began meanwhile, so others may be refused as well.
+        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it. No session began for 5 min, so others may be refused as well.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
-    "#]].assert_eq(&refused("pg-hba 0", None));
+    "#]].assert_eq(&refused("pg-hba 300", None));
     expect![[r#"
         Severity::Warning: Pharos is refused a new session
         > The server asks for the password in clear text, which Pharos does not send.
@@ -261,10 +260,12 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
     "#]].assert_eq(&refused("pg-hba", None));
     expect![[r#"
-        Severity::Critical: Pharos is refused a new session
+        Severity::Warning: Pharos is refused a new session
         > The server does not take the role of Pharos with the password that Pharos has.
         > Give Pharos the password that holds: `password_file` or `password_env`, which is read anew for each session. The role must exist and have LOGIN.
     "#]].assert_eq(&refused("authentication", None));
+    // A password is one role's, however quiet the server is.
+    assert_eq!(refused("authentication 9000", None), refused("authentication", None));
     // Everybody waits.
     expect![[r#"
         Severity::Critical: new sessions are refused
