@@ -8,9 +8,10 @@ use std::process::Command;
 
 use pharos::demo::binaries::PostgresBinaries;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER};
+use serde_json::Value;
 
 use super::{find, latest, rows, session, wait_row, wait_rows};
-use crate::fixture::{TestAgent, eventually, postgres_config, postgres_with, project, runtime_tasks, server_id};
+use crate::fixture::{TestAgent, eventually, postgres, postgres_config, postgres_with, project, runtime_tasks, server_id};
 
 /// As it ships, but for the waiting.
 const SHIPPED_DEADLINES: &str = r#"
@@ -127,4 +128,38 @@ async fn every_major_version_is_read_by_a_role_with_pg_monitor_alone_on_a_primar
     }
     std::io::stderr().write_all(matrix.as_bytes()).unwrap();
     assert_eq!(matrix.lines().count(), 10);
+}
+
+/// An order by size moves while indexes grow. What the catalogue says of indexes is more than one answer holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_grows_while_definitions_are_read_is_not_missed() {
+    const KEYS: usize = 200;
+    let (tasks, stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server, "postgres").await;
+    setup.run("CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE bare (parent int REFERENCES parent)").await.unwrap();
+    for tables in 0..KEYS / 20 {
+        let make = format!(
+            "DO $$ BEGIN FOR i IN {tables} * 20 + 1 .. {tables} * 20 + 20 LOOP
+             EXECUTE format('CREATE TABLE child%s (parent int REFERENCES parent); CREATE INDEX ON child%1$s (parent)', i);
+             EXECUTE format('CREATE TABLE filler%s (a int)', i);
+             FOR j IN 1..10 LOOP EXECUTE format('CREATE INDEX ON filler%s (a)', i); END LOOP; END LOOP; END $$"
+        );
+        setup.run(&make).await.unwrap();
+    }
+    // Their sizes change all the time, as the catalogue has them.
+    let grow = session(&server, "postgres").await;
+    let guard = stop.clone().drop_guard();
+    tasks.spawn(stop.run_until_cancelled_owned(async move {
+        loop {
+            grow.run("UPDATE pg_class SET relpages = random() * 1000 WHERE relkind = 'i' AND oid >= 16384").await.unwrap();
+        }
+    }));
+    let agent = TestAgent::watch(&server).await;
+    let is_one = |row: &&Value| row["fact"] == "foreign-key-without-index";
+    let facts = wait_rows(&agent, &server, "schema_facts", |rows| rows.iter().any(|row| is_one(&row))).await;
+    let without: Vec<&Value> = facts.iter().filter(is_one).collect();
+    assert_eq!(without.iter().map(|row| row["relation"].as_str().unwrap()).collect::<Vec<_>>(), ["bare"]);
+    agent.stop().await;
+    drop(guard);
 }

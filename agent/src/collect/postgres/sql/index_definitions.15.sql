@@ -1,5 +1,5 @@
--- Indexes of this datname with all that makes them answer queries or keep promises, the largest first, at most $1 after $2. Those of
--- partitioned tables are among them. In place of a parse tree that is too long to send comes a word that no other index has.
+-- Indexes of the tables $1 with all that makes them answer queries or keep promises, at most $2. Those of partitioned tables are among
+-- them. In place of a parse tree that is too long to send comes a word that no other index has.
 SELECT i.indexrelid AS oid,
        i.indrelid AS table_oid,
        n.nspname::text AS schema,
@@ -29,6 +29,6 @@ JOIN pg_class t ON t.oid = i.indrelid
 JOIN pg_namespace n ON n.oid = t.relnamespace
 JOIN pg_am m ON m.oid = c.relam
 LEFT JOIN (SELECT conindid, min(conname::text) AS name FROM pg_constraint WHERE conindid <> 0 GROUP BY conindid) k ON k.conindid = c.oid
-WHERE c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relpersistence <> 't'
-ORDER BY c.relpages DESC, c.oid
-LIMIT $1 OFFSET $2
+WHERE i.indrelid = ANY($1) AND c.oid >= 16384 AND c.relnamespace <> 'pg_toast'::regnamespace AND c.relpersistence <> 't'
+ORDER BY c.oid
+LIMIT $2

@@ -3,6 +3,7 @@
 //! Counters and what is invalid are read in every visit. Definitions, foreign keys and bloat are looked at in every sixth, and at once when an index came,
 //! went or became valid; what was found is judged by the counters of the day.
 
+mod batches;
 mod definitions;
 mod facts;
 mod invalid;
@@ -21,6 +22,7 @@ use pharos_model::index_facts::{FirstSeen, UsageSettings, redundant};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
 use pharos_model::visits::Kept;
+use tracing::warn;
 
 use self::definitions::Definitions;
 use self::facts::{IndexFact, SchemaFact};
@@ -93,7 +95,12 @@ impl Indexes {
         let mark = mark(&relations);
         let looks = is_time || known.mark != mark;
         if looks {
-            known.definitions = Definitions::read(session, NAME, surroundings).await?;
+            let definitions = Definitions::read(session, NAME, surroundings).await?;
+            let (datname, tables) = (&surroundings.datname, definitions.unread_tables);
+            if tables > known.definitions.unread_tables {
+                warn!(datname, tables, "`{datname}` has more indexes than are compared: {tables} tables are not judged by their indexes");
+            }
+            known.definitions = definitions;
             known.estimates = Arc::new(bloat::of_indexes(session, NAME, &relations).await?);
             known.mark = mark;
         }
@@ -103,7 +110,7 @@ impl Indexes {
         known.meet(&relations, &stand_ins, &self.notebook, now).await;
         let invalid = invalid::read(session, NAME, &relations).await?;
         let index_facts = facts::of_indexes(&relations, &indexes, &superfluous, invalid, known, &self.usage);
-        let schema_facts = facts::of_schema(&relations, &indexes, known, &self.usage);
+        let schema_facts = facts::of_schema(&relations, known, &self.usage);
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
         let estimates = Arc::clone(&known.estimates);
         if looks {

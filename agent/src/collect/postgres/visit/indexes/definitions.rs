@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_locations};
+use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_index, without_locations};
 use pharos_model::text;
 use tokio_postgres::types::Type;
 
+use super::batches::{Batches, Bounds};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::{IndexRow, Relations, Surroundings};
@@ -14,11 +15,9 @@ use crate::postgres::{Row, Session, Versioned};
 const DEFINITIONS: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/index_definitions.sql")), (15, include_str!("../../sql/index_definitions.15.sql"))]);
 
-/// Of one datname, the largest first; the rest is not judged.
-const DEFINITIONS_MAX: i64 = 20_000;
-/// Indexes in one answer, each with two parse trees of up to 8,000 bytes: less than one answer may weigh. An index with a longer tree is not
-/// compared with others.
-const DEFINITIONS_EACH: i64 = 2_000;
+/// Indexes that are read in one datname and in one answer, each with two parse trees of up to 8,000 bytes: less than one answer may weigh. An
+/// index with a longer tree is not compared with others. A table whose indexes find no room is not judged.
+const BOUNDS: Bounds = Bounds { in_datname: 20_000, in_answer: 2_000 };
 /// Bytes of a parse tree that are kept; of a longer one its digest, since it is only compared.
 const TREE_BYTES_MAX: usize = 400;
 const FOREIGN_KEYS_MAX: i64 = 10_000;
@@ -36,6 +35,8 @@ pub struct Definitions {
     /// Of each foreign key, in the same order.
     pub referring: Vec<Referring>,
     pub without_key: Vec<WithoutKey>,
+    /// Tables whose indexes found no room.
+    pub unread_tables: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -88,27 +89,18 @@ pub struct KeyCandidate {
 impl Definitions {
     pub async fn read(session: &Session, collector: &'static str, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let mut read = Self::default();
-        for skipped in (0..DEFINITIONS_MAX).step_by(DEFINITIONS_EACH as usize) {
-            let page = [(&DEFINITIONS_EACH as _, Type::INT8), (&skipped as _, Type::INT8)];
-            let rows = query_with(session, collector, DEFINITIONS.sql(session.major()), &page).await?;
-            for row in &rows {
-                read.add_index(&Fields::new(collector, row))?;
-            }
-            if (rows.len() as i64) < DEFINITIONS_EACH {
-                break;
-            }
-        }
-        // One that grew or shrank meanwhile may be in two answers.
-        let mut seen = HashSet::new();
-        read.indexes.retain(|index| seen.insert(index.oid));
+        // Keys come before indexes: an index that was made together with a key is there when the indexes are read.
         let sql = include_str!("../../sql/foreign_keys.sql");
-        for row in &query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await? {
+        let keys = query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await?;
+        let batches = read.read_indexes(session, collector).await?;
+        read.unread_tables = batches.left_out();
+        for row in &keys {
             let row = Fields::new(collector, row);
-            read.foreign_keys.push(ForeignKey {
-                name: row.text("name")?.to_owned(),
-                table: row.field("table_oid")?,
-                columns: row.field("columns")?,
-            });
+            let table = row.field("table_oid")?;
+            if !batches.knows(table) {
+                continue;
+            }
+            read.foreign_keys.push(ForeignKey { name: row.text("name")?.to_owned(), table, columns: row.field("columns")? });
             read.referring.push(Referring {
                 table: table_name(&row)?,
                 columns: row.text("column_names")?.to_owned(),
@@ -124,6 +116,24 @@ impl Definitions {
         Ok(read)
     }
 
+    async fn read_indexes(&mut self, session: &Session, collector: &'static str) -> Result<Batches, CollectError> {
+        let mut listed = Batches::list(session, collector, BOUNDS).await?;
+        for tables in std::mem::take(&mut listed.batches) {
+            // One more than there is room for shows that indexes came meanwhile.
+            let room = BOUNDS.in_answer + 1;
+            let page = [(&tables as _, Type::OID_ARRAY), (&room as _, Type::INT8)];
+            let rows = query_with(session, collector, DEFINITIONS.sql(session.major()), &page).await?;
+            if rows.len() as i64 == room {
+                listed.leave_out(&tables);
+                continue;
+            }
+            for row in &rows {
+                self.add_index(&Fields::new(collector, row))?;
+            }
+        }
+        Ok(listed)
+    }
+
     fn add_index(&mut self, row: &Fields<'_>) -> Result<(), CollectError> {
         let shape = shape(row)?;
         self.tables.insert(shape.table, table_name(row)?);
@@ -132,6 +142,11 @@ impl Definitions {
         }
         self.indexes.push(shape);
         Ok(())
+    }
+
+    /// The foreign keys for which no index will do. An index counts that the catalogue had, be it too new or too small for the counters.
+    pub fn keys_without_index(&self) -> Vec<&ForeignKey> {
+        without_index(&self.foreign_keys, &self.indexes)
     }
 
     /// The indexes that are still there, with what the counters say now.

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use pharos_model::index_facts::{
-    Counted, IndexShape, Kinship, SequentialScans, UsageSettings, bloated, sequential_scans, unused, without_index,
-};
+use pharos_model::index_facts::{Counted, IndexShape, Kinship, SequentialScans, UsageSettings, bloated, sequential_scans, unused};
 
 use super::Known;
 use super::definitions::{KeyCandidate, TableName};
@@ -122,11 +120,11 @@ fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship
     }
 }
 
-pub fn of_schema(relations: &Relations, indexes: &[IndexShape], known: &Known, usage: &UsageSettings) -> Vec<SchemaFact> {
+pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) -> Vec<SchemaFact> {
     let definitions = &known.definitions;
     let names: HashMap<(u32, &str), usize> =
         definitions.foreign_keys.iter().enumerate().map(|(place, key)| ((key.table, key.name.as_str()), place)).collect();
-    let keys = without_index(&definitions.foreign_keys, indexes).into_iter().filter_map(|key| {
+    let keys = definitions.keys_without_index().into_iter().filter_map(|key| {
         let referring = definitions.referring.get(*names.get(&(key.table, key.name.as_str()))?)?;
         Some(SchemaFact {
             table: referring.table.clone(),

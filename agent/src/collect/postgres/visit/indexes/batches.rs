@@ -1,0 +1,110 @@
+//! Which tables' indexes are asked for together, within the bounds of an answer and of a datname.
+//!
+//! All indexes of a table come in one answer. Indexes grow and are made anew while the agent asks: an order by size moves between two
+//! statements, and an index that moves over the border of two answers would be in neither. A foreign key would look as if it had no index.
+
+use std::collections::HashSet;
+
+use tokio_postgres::types::Type;
+
+use crate::collect::CollectError;
+use crate::collect::postgres::row::{Fields, query_with};
+use crate::postgres::Session;
+
+/// How many indexes are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub in_datname: i64,
+    pub in_answer: i64,
+}
+
+/// Tables with indexes, and which of them are not read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batches {
+    /// The tables of one answer each.
+    pub batches: Vec<Vec<u32>>,
+    listed: HashSet<u32>,
+    left_out: HashSet<u32>,
+    /// Whether there are no other tables with indexes.
+    is_whole: bool,
+}
+
+impl Batches {
+    pub async fn list(session: &Session, collector: &'static str, bounds: Bounds) -> Result<Self, CollectError> {
+        // Each table has one index at least, so no more of them are read.
+        let tables_max = bounds.in_datname + 1;
+        let rows = query_with(session, collector, include_str!("../../sql/indexed_tables.sql"), &[(&tables_max, Type::INT8)]).await?;
+        let table = |row| {
+            let row = Fields::new(collector, row);
+            Ok((row.field("table_oid")?, row.field("indexes")?))
+        };
+        let tables: Vec<(u32, i64)> = rows.iter().map(table).collect::<Result<_, CollectError>>()?;
+        Ok(Self::of(&tables, bounds))
+    }
+
+    /// Takes tables in their order while there is room for all their indexes.
+    fn of(tables: &[(u32, i64)], bounds: Bounds) -> Self {
+        let mut made = Self { is_whole: tables.len() as i64 <= bounds.in_datname, ..Self::default() };
+        let (mut in_datname, mut in_answer) = (0, bounds.in_answer);
+        for (table, indexes) in tables {
+            made.listed.insert(*table);
+            if *indexes > bounds.in_answer || in_datname + indexes > bounds.in_datname {
+                made.left_out.insert(*table);
+                continue;
+            }
+            in_datname += indexes;
+            if in_answer + indexes > bounds.in_answer {
+                made.batches.push(Vec::new());
+                in_answer = 0;
+            }
+            in_answer += indexes;
+            made.batches.last_mut().expect("a batch was begun when the answer was full").push(*table);
+        }
+        made
+    }
+
+    /// Notes that the answer about these tables was not whole: they got more indexes meanwhile.
+    pub fn leave_out(&mut self, tables: &[u32]) {
+        self.left_out.extend(tables);
+    }
+
+    pub fn left_out(&self) -> usize {
+        self.left_out.len()
+    }
+
+    /// Whether all indexes of a table are known, be it that the table has none.
+    pub fn knows(&self, table: u32) -> bool {
+        !self.left_out.contains(&table) && (self.is_whole || self.listed.contains(&table))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { in_datname: 10, in_answer: 4 };
+
+    #[test]
+    fn all_indexes_of_a_table_are_in_one_answer() {
+        let made = Batches::of(&[(1, 3), (2, 2), (3, 2), (4, 1)], BOUNDS);
+        assert_eq!(made.batches, [vec![1], vec![2, 3], vec![4]]);
+        assert!((1..=5).all(|table| made.knows(table)), "a table without indexes is known to have none");
+    }
+
+    #[test]
+    fn nothing_is_known_of_a_table_that_finds_no_room() {
+        let made = Batches::of(&[(1, 5), (2, 4), (3, 4), (4, 3), (5, 2)], BOUNDS);
+        assert_eq!(made.batches, [vec![2], vec![3], vec![5]]);
+        assert_eq!([1, 2, 3, 4, 5, 6].map(|table| made.knows(table)), [false, true, true, false, true, true]);
+        assert_eq!(made.left_out(), 2);
+    }
+
+    #[test]
+    fn where_not_all_tables_are_listed_the_others_may_have_indexes() {
+        let tables: Vec<(u32, i64)> = (1..=11).map(|table| (table, 1)).collect();
+        let mut made = Batches::of(&tables, BOUNDS);
+        assert_eq!([1, 10, 11, 12].map(|table| made.knows(table)), [true, true, false, false]);
+        made.leave_out(&[1, 2]);
+        assert!(!made.knows(1) && made.knows(3));
+    }
+}
