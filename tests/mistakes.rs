@@ -1,6 +1,7 @@
 //! Mistakes in a config that once were called ok: each is reported with its place, and with what was probably meant.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use expect_test::expect;
 use pharos::config::parse;
@@ -178,31 +179,49 @@ fn thirty_thousand_mistakes_are_found_in_one_walk_and_the_first_are_shown() {
     assert_eq!((problems[1].line, problems[1].column), (1, 15));
 }
 
-#[test]
-fn every_label_of_a_shipped_check_is_known() {
-    let known = pharos::config::labels::known();
+/// Source files of the shipped plugins.
+fn plugin_sources() -> Vec<(PathBuf, String)> {
     let mut folders = vec![project().join("plugins")];
-    let mut labels = 0;
+    let mut sources = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("examples") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let code = std::fs::read_to_string(&path).unwrap();
-                // In place, or as a constant that several checks have.
-                let in_place = code.split("labels: &[").skip(1);
-                let named = code.split("const ").skip(1).filter(|rest| {
-                    let name = rest.split(':').next().unwrap_or_default();
-                    code.contains(&format!("labels: &{name},"))
-                });
-                let named = named.filter_map(|rest| rest.split_once("= [").map(|(_, list)| list));
-                for list in in_place.chain(named).filter_map(|rest| rest.split_once(']')) {
-                    for label in list.0.split('"').skip(1).step_by(2) {
-                        labels += 1;
-                        assert!(known.contains(label), "{label} of {}", path.display());
-                    }
-                }
+                sources.push((path, code));
+            }
+        }
+    }
+    sources
+}
+
+#[test]
+fn every_rule_of_a_shipped_check_is_known() {
+    let sources = plugin_sources();
+    let checks = sources.iter().flat_map(|(_, code)| code.split("Check {").skip(1));
+    let rules: BTreeSet<&str> = checks.filter_map(|check| check.trim_start().strip_prefix("id: \"")?.split('"').next()).collect();
+    let known: Vec<&str> = include_str!("../config/rules.txt").lines().collect();
+    assert_eq!(known, Vec::from_iter(rules));
+}
+
+#[test]
+fn every_label_of_a_shipped_check_is_known() {
+    let known = pharos::config::labels::known();
+    let mut labels = 0;
+    for (path, code) in plugin_sources() {
+        // In place, or as a constant that several checks have.
+        let in_place = code.split("labels: &[").skip(1);
+        let named = code.split("const ").skip(1).filter(|rest| {
+            let name = rest.split(':').next().unwrap_or_default();
+            code.contains(&format!("labels: &{name},"))
+        });
+        let named = named.filter_map(|rest| rest.split_once("= [").map(|(_, list)| list));
+        for list in in_place.chain(named).filter_map(|rest| rest.split_once(']')) {
+            for label in list.0.split('"').skip(1).step_by(2) {
+                labels += 1;
+                assert!(known.contains(label), "{label} of {}", path.display());
             }
         }
     }

@@ -109,6 +109,55 @@ async fn every_mistake_that_plugins_know_of_is_found_at_its_place() {
     "#]]).await;
 }
 
+/// A plugin that comes later may have such a rule, so that the file is right.
+#[tokio::test]
+async fn values_that_no_alert_has_are_noted_with_what_was_meant() {
+    let config = r#"[[database]]
+name = "app"
+primary = "postgresql://p@127.0.0.1:1/x"
+[[plugin.threshold.settings.rules]]
+id = "too-many"
+metric = "pharos_postgres_connections"
+above = 1
+severity = "warning"
+[plugin.webhook]
+grants = { egress = ["127.0.0.1:28080"] }
+[[receiver]]
+name = "ops"
+plugin = "webhook"
+settings = { url = "http://127.0.0.1:28080/x" }
+[[route]]
+match = { rule = ["lock-wiat", "split-brian"] }
+receiver = "ops"
+[[route]]
+matchers = ["database=ap", "rule!=locks", "plugin=~postgres-.*"]
+receiver = "ops"
+[[route]]
+match = { rule = ["too-many", "lock-wait"], database = "app", server = "anything" }
+receiver = "ops"
+[[silence]]
+name = "s"
+matchers = ["plugin=postgres-esentials", "database=~xyz.*"]
+starts = "2026-01-01T00:00:00Z"
+ends = "2026-01-02T00:00:00Z"
+author = "me"
+comment = "c"
+[[inhibit]]
+name = "i"
+source = ["rule=server-dwn"]
+target = ["rule=\"\""]
+"#;
+    check(config, expect![[r#"
+        pharos.toml: ok
+        pharos.toml:16:9: note: `route[0].match`: no rule that is known here fits `rule="lock-wiat"`; did you mean `lock-wait`?
+        pharos.toml:16:9: note: `route[0].match`: no rule that is known here fits `rule="split-brian"`; did you mean `split-brain`?
+        pharos.toml:19:12: note: `route[1].matchers`: no database that is known here fits `database="ap"`; did you mean `app`?
+        pharos.toml:26:12: note: `silence[0].matchers`: no plugin that is known here fits `plugin="postgres-esentials"`; did you mean `postgres-essentials`?
+        pharos.toml:26:12: note: `silence[0].matchers`: no database that is known here fits `database=~"xyz.*"`
+        pharos.toml:33:10: note: `inhibit[0].source`: no rule that is known here fits `rule="server-dwn"`; did you mean `server-down`?
+    "#]]).await;
+}
+
 #[tokio::test]
 async fn an_agent_refuses_what_the_file_and_the_binary_decide_and_says_the_same() {
     let config = "[plugin.postgres-essentials.settings.checks]\nlock-weit = { warning = 3 }\n";

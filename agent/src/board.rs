@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::delta::Change;
-use pharos_model::dispatch::Acknowledgement;
+use pharos_model::dispatch::{Acknowledgement, Silence};
 use pharos_model::metric::{AGENT, DATABASE};
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::SubjectKey;
@@ -24,6 +24,8 @@ pub struct Picture {
     pub alerts: Arc<Vec<Arc<Alert>>>,
     /// Who takes care of which alert.
     pub acknowledgements: Arc<BTreeMap<Fingerprint, Acknowledgement>>,
+    /// Those that are not over.
+    pub silences: Arc<Vec<Silence>>,
 }
 
 impl Picture {
@@ -119,12 +121,14 @@ impl Board {
         &self,
         alerts: impl Iterator<Item = &'a Arc<Alert>>,
         acknowledgements: impl Iterator<Item = (Fingerprint, &'a Acknowledgement)>,
+        silences: impl Iterator<Item = &'a Silence>,
     ) {
         let mut alerts: Vec<Arc<Alert>> = alerts.cloned().collect();
         alerts.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.started_at_ms.cmp(&b.started_at_ms)));
         let mut picture = Picture::clone(&self.picture.load());
         picture.alerts = Arc::new(alerts);
         picture.acknowledgements = Arc::new(acknowledgements.map(|(fingerprint, words)| (fingerprint, words.clone())).collect());
+        picture.silences = Arc::new(silences.filter(|silence| !silence.over).cloned().collect());
         self.picture.store(Arc::new(picture));
     }
 

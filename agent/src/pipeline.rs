@@ -73,7 +73,7 @@ impl Pipeline {
         let release = self.dispatcher.release(&self.alerts, |receiver| self.notify.has_room(receiver), now); // who hears of what
         let told = self.notify.number(release.rows);
         self.keep(&transitions, &release.withheld, &told).await; // durable before anyone does
-        self.board.show_alerts(self.alerts.shared(), self.dispatcher.acknowledgements());
+        self.board.show_alerts(self.alerts.shared(), self.dispatcher.acknowledgements(), self.dispatcher.silences());
         self.count(&transitions, &release.withheld);
         self.notify.send(told); // bounded; never delays collection
     }

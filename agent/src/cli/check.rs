@@ -18,11 +18,16 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     let shipped = super::shipped();
     let examination = Examination { loader: workbench.loader(), shipped: &shipped, dir: &config.plugins.dir };
     let mut mistakes = examination.of_everything().await;
-    if examination.only_shipped().await {
-        mistakes.extend(config::labels::unknown(&config));
-    }
-    let FilesCheck { mistakes: files, notes } = if no_files { FilesCheck::default() } else { FilesCheck::of(&config) };
+    let FilesCheck { mistakes: files, mut notes } = if no_files { FilesCheck::default() } else { FilesCheck::of(&config) };
     mistakes.extend(files);
+    // A plugin of the user's own may have labels and rules of its own, so with one of them these are guesses.
+    let unknown = config::labels::unknown(&config);
+    if examination.only_shipped().await {
+        mistakes.extend(unknown)
+    } else {
+        notes.extend(unknown)
+    }
+    notes.extend(config::labels::strange_values(&config, &examination.ids().await));
     for note in source.locate(&notes) {
         // A closed pipe is no reason to fail.
         let _ = writeln!(std::io::stderr().lock(), "{}:{}:{}: note: {}", path.display(), note.line, note.column, note.message);

@@ -12,7 +12,8 @@ use super::outbox;
 pub fn line(alert: &Value) -> String {
     let [fingerprint, state, severity, since, title] = ["fingerprint", "state", "severity", "since", "title"].map(|key| shown(&alert[key]));
     let notes = [("frozen", "stands still"), ("flapping_since", "flaps"), ("acknowledgement", "acknowledged")];
-    let notes: Vec<&str> = notes.iter().filter(|(key, _)| !alert[*key].is_null()).map(|(_, note)| *note).collect();
+    let mut notes: Vec<&str> = notes.iter().filter(|(key, _)| !alert[*key].is_null()).map(|(_, note)| *note).collect();
+    notes.extend(alert["silenced_by"].as_array().filter(|silences| !silences.is_empty()).map(|_| "silenced"));
     let notes = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
     format!("{fingerprint}  {severity:8}  {state:10}  since {since}  {}: {title}{notes}", subject(alert))
 }

@@ -49,6 +49,7 @@ fn facts(alert: &Value) -> Vec<(&'static str, String)> {
     let word = &alert["acknowledgement"];
     let acknowledged =
         (!word.is_null()).then(|| format!("by {} at {}: {}", shown(&word["author"]), shown(&word["at"]), shown(&word["comment"])));
+    let silences: Vec<String> = alert["silenced_by"].as_array().into_iter().flatten().map(shown).collect();
     let all = [
         ("State", Some(format!("{}, {} since {}", shown(&alert["severity"]), shown(&alert["state"]), shown(&alert["since"])))),
         ("Began", text("started_at")),
@@ -57,6 +58,7 @@ fn facts(alert: &Value) -> Vec<(&'static str, String)> {
         ("Labels", Some(labels.collect::<Vec<_>>().join("  ")).filter(|labels| !labels.is_empty())),
         ("Value", value),
         ("Not judged", text("frozen").map(|why| format!("since {}: {why}", shown(&alert["frozen_since"])))),
+        ("Silenced", (!silences.is_empty()).then(|| format!("by {}: pharos silence list", silences.join(", ")))),
         ("Flaps", text("flapping_since").map(|since| format!("since {since}"))),
         ("Acknowledged", acknowledged),
         ("Fingerprint", Some(format!("{} (incident {})", shown(&alert["fingerprint"]), alert["incident"]))),

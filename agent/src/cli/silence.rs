@@ -1,5 +1,6 @@
 //! `pharos silence add|list|expire`: alerts that nobody shall hear of for a while.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
@@ -17,7 +18,7 @@ pub enum SilenceCommand {
         #[arg(required = true)]
         matchers: Vec<String>,
         /// How long, like 2h
-        #[arg(long = "for")]
+        #[arg(long = "for", value_parser = duration, required_unless_present = "ends", conflicts_with = "ends")]
         duration: Option<String>,
         /// From when on, like 2026-11-25T22:00:00Z [default: now]
         #[arg(long)]
@@ -49,6 +50,11 @@ pub enum SilenceCommand {
     },
 }
 
+/// Checked here, so that the error names the option.
+fn duration(text: &str) -> Result<String, humantime::DurationError> {
+    humantime::parse_duration(text).map(|_| text.to_owned())
+}
+
 pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
     match command {
         SilenceCommand::Add { matchers, duration, starts, ends, comment, author: named, reach } => {
@@ -56,7 +62,16 @@ pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
                 "matchers": matchers, "duration": duration, "starts_at": starts, "ends_at": ends, "comment": comment, "author": author(named),
             });
             let silence = Client::new(&reach)?.change(Method::POST, "/api/silences", &body).await?;
-            print(format_args!("silence {} until {}", shown(&silence["id"]), shown(&silence["ends_at"])));
+            let hidden = match silence["open_alerts_that_match"].as_u64() {
+                Some(0) => "no open alert matches".to_owned(),
+                Some(1) => "1 open alert matches".to_owned(),
+                count => format!("{} open alerts match", count.unwrap_or_default()),
+            };
+            print(format_args!("silence {} until {}; {hidden}", shown(&silence["id"]), shown(&silence["ends_at"])));
+            for note in silence["notes"].as_array().into_iter().flatten() {
+                // A closed pipe is no reason to fail.
+                let _ = writeln!(std::io::stderr().lock(), "note: {}", shown(note));
+            }
         }
         SilenceCommand::List { json, reach } => {
             let answer = Client::new(&reach)?.get("/api/silences", &[]).await?;

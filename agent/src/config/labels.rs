@@ -1,8 +1,8 @@
 //! Labels that routes, inhibitions and silences ask for, and that no alert of the shipped plugins has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pharos_model::dispatch::Matchers;
+use pharos_model::dispatch::{Matcher, Matchers};
 use pharos_model::metric::Catalogue;
 
 use super::shape::did_you_mean;
@@ -17,6 +17,51 @@ const OF_CHECKS: [&str; 4] = ["counter", "plugin_id", "rule_id", "store"];
 pub fn known() -> BTreeSet<&'static str> {
     let of_metrics = Catalogue::shipped().iter().flat_map(|(_, spec)| spec.labels.iter().map(String::as_str));
     of_metrics.chain(OF_EVERY_ALERT).chain(OF_CHECKS).collect()
+}
+
+/// Rules of the shipped plugins with checks, one a line. `mistakes::every_rule_of_a_shipped_check_is_known` compares them with the checks.
+const SHIPPED_RULES: &str = include_str!("../../../config/rules.txt");
+
+/// Values that matchers ask for and no alert of this config has, where all values are known. A plugin file that comes later may bring
+/// more, so each is worth a note and no more. `plugins` are the plugins that are there.
+pub fn strange_values(config: &Config, plugins: &[String]) -> Vec<Mistake> {
+    let mut asked: Vec<(String, Vec<Matcher>)> = Vec::new();
+    for (index, route) in config.route.iter().enumerate() {
+        let plain = route.matches.iter().flat_map(|(name, values)| values.0.iter().map(|value| Matcher::equals(name, value)));
+        asked.push((format!("route[{index}].match"), plain.collect()));
+        asked.extend(Matchers::parse(&route.matchers).ok().map(|matchers| (format!("route[{index}].matchers"), matchers.0)));
+    }
+    for (index, inhibition) in config.inhibit.iter().enumerate() {
+        if let Ok(inhibition) = inhibition.inhibition() {
+            asked.push((format!("inhibit[{index}].source"), inhibition.source.0));
+            asked.push((format!("inhibit[{index}].target"), inhibition.target.0));
+        }
+    }
+    for (index, silence) in config.silence.iter().enumerate() {
+        asked.extend(silence.silence().ok().map(|silence| (format!("silence[{index}].matchers"), silence.matchers.0)));
+    }
+    let known = known_values(config, plugins);
+    let strange = |path: &str, matcher: &Matcher| {
+        let values = known.get(matcher.name())?;
+        // A label that is not there is the empty text.
+        let is_possible = matcher.takes("") || values.iter().any(|value| matcher.takes(value));
+        let hint = did_you_mean(matcher.value(), values.iter().copied());
+        (!is_possible).then(|| Mistake::at(path, format!("no {} that is known here fits `{matcher}`{hint}", matcher.name())))
+    };
+    asked.iter().flat_map(|(path, matchers)| matchers.iter().filter_map(|matcher| strange(path, matcher))).collect()
+}
+
+/// Every value of a label, for those labels of which the config and the shipped plugins decide it.
+fn known_values<'a>(config: &'a Config, plugins: &'a [String]) -> BTreeMap<&'static str, BTreeSet<&'a str>> {
+    let databases =
+        config.database.iter().map(|database| database.name.as_str()).chain(config.redis.iter().map(|redis| redis.name.as_str()));
+    let thresholds = config.plugin.get("threshold").and_then(|plugin| plugin.settings.get("rules")?.as_array());
+    let thresholds = thresholds.into_iter().flatten().filter_map(|rule| rule.get("id")?.as_str());
+    BTreeMap::from([
+        ("database", databases.collect()),
+        ("plugin", plugins.iter().map(String::as_str).collect()),
+        ("rule", SHIPPED_RULES.lines().chain(thresholds).collect()),
+    ])
 }
 
 /// Labels that are asked for and do not exist. Plugins of the user's own have labels of their own, so with such it is only a guess.
@@ -42,10 +87,12 @@ pub fn unknown(config: &Config) -> Vec<Mistake> {
         }
     }
     let known = known();
-    let mistake = |(path, name): (String, String)| {
-        Mistake::at(path, format!("no alert has a label `{name}`{}", did_you_mean(&name, known.iter().copied())))
-    };
+    let mistake = |(path, name): (String, String)| Mistake::at(path, unknown_label(&name, &known));
     asked.into_iter().filter(|(_, name)| !known.contains(name.as_str())).map(mistake).collect()
+}
+
+pub fn unknown_label(name: &str, known: &BTreeSet<&'static str>) -> String {
+    format!("no alert has a label `{name}`{}", did_you_mean(name, known.iter().copied()))
 }
 
 fn names(path: &str, matchers: &Matchers) -> Vec<(String, String)> {

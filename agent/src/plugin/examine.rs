@@ -78,6 +78,12 @@ impl Examination<'_> {
         self.files().await.is_ok_and(|files| files.keys().all(|id| self.shipped.iter().any(|(shipped, _)| shipped == id)))
     }
 
+    /// Every plugin that the agent would load.
+    pub async fn ids(&self) -> Vec<String> {
+        let files = self.files().await.unwrap_or_default();
+        self.shipped.iter().map(|(id, _)| id.clone()).chain(files.into_keys()).collect()
+    }
+
     /// Plugin files that the agent would load, by id.
     async fn files(&self) -> Result<BTreeMap<String, PathBuf>, String> {
         let dir = self.dir.to_owned();

@@ -19,7 +19,7 @@ pub async fn explain(State(api): Shared, Path(fingerprint): Path<String>) -> Res
     let explanation = api.desk.explain(parsed(&fingerprint)?).await.map_err(refused)?;
     let Explanation { alert, trace, history, notifications } = explanation;
     Ok(Json(json!({
-        "alert": alerts::whole(&alert, trace.acknowledgement.as_ref()),
+        "alert": alerts::whole(&alert, &trace),
         "decision": decision(&trace),
         "history": history.iter().map(event).collect::<Vec<_>>(),
         "notifications": notifications.iter().map(outbox::item).collect::<Vec<_>>(),

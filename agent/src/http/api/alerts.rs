@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use pharos_model::alert::Alert;
-use pharos_model::dispatch::Acknowledgement;
+use pharos_model::dispatch::{Acknowledgement, Silence, SilenceState, Trace};
 use pharos_model::subject::Label;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -47,6 +47,8 @@ pub struct AlertItem<'a> {
     flapping_since: Option<String>,
     /// Who takes care of it.
     acknowledgement: Option<Value>,
+    /// Silences that hide it now.
+    silenced_by: Vec<String>,
 }
 
 pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryRejection>) -> Result<Json<Value>, ApiError> {
@@ -54,12 +56,18 @@ pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryReje
     let database = query.checked(&api)?;
     let picture = api.board.picture();
     let of_database = |alert: &&Alert| database.is_none_or(|name| label(&alert.subject.labels, "database") == Some(name));
-    let item = |alert| item(alert, picture.acknowledgements.get(&alert.fingerprint));
+    let now_ms = api.clock.wall_ms();
+    let item = |alert| item(alert, picture.acknowledgements.get(&alert.fingerprint), silenced_by(alert, &picture.silences, now_ms));
     let items: Vec<AlertItem<'_>> = picture.alerts.iter().map(Arc::as_ref).filter(of_database).map(item).collect();
     Ok(Json(json!({ "items": items })))
 }
 
-pub fn item<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>) -> AlertItem<'a> {
+fn silenced_by(alert: &Alert, silences: &[Silence], now_ms: u64) -> Vec<String> {
+    let hides = |silence: &&Silence| silence.state(now_ms) == SilenceState::Active && silence.matchers.hold(alert);
+    silences.iter().filter(hides).map(|silence| silence.id.clone()).collect()
+}
+
+pub fn item<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>, silenced_by: Vec<String>) -> AlertItem<'a> {
     AlertItem {
         fingerprint: alert.fingerprint.to_string(),
         incident: alert.incident,
@@ -85,12 +93,15 @@ pub fn item<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>) -> 
         frozen_evaluations: alert.frozen.as_ref().map_or(0, |frozen| frozen.evaluations),
         flapping_since: alert.flapping_since_ms.map(rfc3339),
         acknowledgement: acknowledgement.map(|word| json!({ "author": word.author, "comment": word.comment, "at": rfc3339(word.at_ms) })),
+        silenced_by,
     }
 }
 
 /// An alert with all that is known of it.
-pub fn whole<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>) -> AlertItem<'a> {
-    AlertItem { evidence: Some(&alert.evidence), ..item(alert, acknowledgement) }
+pub fn whole<'a>(alert: &'a Alert, trace: &Trace) -> AlertItem<'a> {
+    let active = trace.silences.iter().filter(|silence| silence.state == SilenceState::Active);
+    let silenced_by = active.map(|silence| silence.id.clone()).collect();
+    AlertItem { evidence: Some(&alert.evidence), ..item(alert, trace.acknowledgement.as_ref(), silenced_by) }
 }
 
 fn label<'a>(labels: &'a [Label], name: &str) -> Option<&'a str> {

@@ -6,7 +6,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
-use pharos_model::dispatch::{Matchers, Silence};
+use pharos_model::dispatch::{Matcher, Matchers, Silence};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use super::super::error::ApiError;
 use super::super::{Shared, Visitor};
 use super::{body, refused};
 use crate::clock::{parse_rfc3339, rfc3339};
+use crate::config::labels;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,7 +48,11 @@ pub async fn add(
     let now_ms = api.clock.wall_ms();
     let silence = silence(body(json)?, &visitor, now_ms)?;
     let silence = api.desk.silence(silence, &visitor.name).await.map_err(refused)?;
-    Ok((StatusCode::CREATED, Json(item(&silence, now_ms))))
+    let mut added = item(&silence, now_ms);
+    let picture = api.board.picture();
+    added["open_alerts_that_match"] = picture.alerts.iter().filter(|alert| silence.matchers.hold(alert)).count().into();
+    added["notes"] = unknown_labels(&silence).into();
+    Ok((StatusCode::CREATED, Json(added)))
 }
 
 pub async fn expire(State(api): Shared, Extension(visitor): Extension<Visitor>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
@@ -74,6 +79,13 @@ fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, A
         over: false,
         configured: false,
     })
+}
+
+/// Names that no shipped alert has, and that are probably misspelt. A plugin of the user's own may have them.
+fn unknown_labels(silence: &Silence) -> Vec<String> {
+    let known = labels::known();
+    let names = silence.matchers.0.iter().map(Matcher::name).filter(|name| !known.contains(name));
+    names.map(|name| labels::unknown_label(name, &known)).collect()
 }
 
 fn instant(key: &str, text: &str) -> Result<u64, ApiError> {
