@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod api;
 mod connections;
+mod crowd;
 mod error;
 mod exposition;
 mod metrics;
