@@ -1,15 +1,19 @@
 //! Answers that are taken slowly: which of them are cut, and which are finished.
 
+use std::net::Ipv4Addr;
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::half;
+use super::{half, halves, made_room};
 use crate::fixture::{PATIENCE, TestAgent, send};
 
-/// A visitor that asked for a large answer and has read the first bytes of it; and the agent, which has silences for two megabytes.
-async fn reading_slowly() -> (TestAgent, TcpStream) {
+/// Asks for all silences.
+const LARGE: &str = "GET /api/silences HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
+/// An agent that has silences for two megabytes.
+async fn talkative() -> TestAgent {
     let agent = TestAgent::start_with("", Vec::new()).await;
     let silence = json!({ "matchers": ["rule=x"], "duration": "1h", "comment": "x".repeat(2_000) }).to_string();
     let operator = agent.operator();
@@ -21,22 +25,29 @@ async fn reading_slowly() -> (TestAgent, TcpStream) {
         INSERT INTO silences (id, silence) SELECT 'copy-' || i, json_set(silence, '$.id', 'copy-' || i) FROM silences, n";
     assert_eq!(store.execute(copied, []).unwrap(), 900);
     drop(store);
+    TestAgent::start_in(folder, "", Vec::new()).await
+}
 
-    let agent = TestAgent::start_in(folder, "", Vec::new()).await;
-    // Little of the answer fits between the two.
+/// A connection from this address of the machine whose visitor has little room for what it did not read.
+async fn narrow(agent: &TestAgent, from: Ipv4Addr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4 << 10).unwrap();
-    let mut visitor = socket.connect(agent.agent.address()).await.unwrap();
-    visitor.write_all(b"GET /api/silences HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n").await.unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    socket.connect(agent.agent.address()).await.unwrap()
+}
+
+/// A visitor that asked for all silences and has read the first bytes of them.
+async fn reading_slowly(agent: &TestAgent) -> TcpStream {
+    let mut visitor = narrow(agent, Ipv4Addr::LOCALHOST).await;
+    visitor.write_all(LARGE.as_bytes()).await.unwrap();
     let mut begin = [0; 12];
     visitor.read_exact(&mut begin).await.unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200");
-    (agent, visitor)
+    visitor
 }
 
-/// Reads the rest of an answer and asserts that nothing of it is missing.
-async fn read_whole(mut visitor: TcpStream) {
-    let mut rest = Vec::new();
+/// Reads the rest of an answer, of which this much was read, and asserts that nothing of it is missing.
+async fn read_whole(mut visitor: TcpStream, mut rest: Vec<u8>) {
     timeout(PATIENCE, visitor.read_to_end(&mut rest)).await.expect("it ends").expect("it is not cut");
     let text = String::from_utf8(rest).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
@@ -47,26 +58,52 @@ async fn read_whole(mut visitor: TcpStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_under_way_makes_no_room_for_others() {
-    let (agent, visitor) = reading_slowly().await;
-    let mut held = Vec::new();
-    for _ in 0..200 {
-        held.push(half(&agent).await);
+    let agent = talkative().await;
+    let mut visitor = reading_slowly(&agent).await;
+    let (mut held, mut read) = (Vec::new(), Vec::new());
+    while made_room(&agent).await < 100.0 {
+        held.push(halves(&agent, 100).await);
+        // The visitor keeps up, and leaves enough for the end.
+        if read.len() < 1 << 20 {
+            let mut piece = vec![0; 64 << 10];
+            visitor.read_exact(&mut piece).await.expect("it is not cut");
+            read.extend(piece);
+        }
     }
-    agent.wait_series("pharos_http_connections_ended_total{reason=\"made-room\"}", |ended| ended >= 100.0).await;
-    read_whole(visitor).await;
+    read_whole(visitor, read).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn visitors_that_take_nothing_shut_nobody_out() {
+    let agent = talkative().await;
+    let mut held = Vec::new();
+    loop {
+        for last in 1..=64 {
+            let mut stranger = narrow(&agent, Ipv4Addr::new(127, 0, 0, last)).await;
+            stranger.write_all(LARGE.as_bytes()).await.unwrap();
+            held.push(stranger);
+        }
+        // The agent's user is at an address that has far more than its share.
+        assert_eq!(agent.request("/healthz", &[]).await.0, 200, "while others take nothing of what they asked for");
+        if made_room(&agent).await >= 100.0 {
+            break;
+        }
+    }
     agent.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_under_way_is_finished_at_the_end_of_the_agent() {
-    let (agent, visitor) = reading_slowly().await;
+    let agent = talkative().await;
+    let visitor = reading_slowly(&agent).await;
     let mut held = half(&agent).await;
     agent.wait_series("pharos_http_connections", |open| open >= 2.0).await;
     let read = async {
         // Those without a whole request are ended by now.
         let mut rest = Vec::new();
         timeout(PATIENCE, held.read_to_end(&mut rest)).await.expect("it is ended").ok();
-        read_whole(visitor).await;
+        read_whole(visitor, Vec::new()).await;
     };
     tokio::join!(agent.stop(), read);
 }

@@ -5,10 +5,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,41 +14,30 @@ use hyper::body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Time after which an answer under way makes room like a half request: visitors that take an answer in drops must not hold all places.
-const UNDISTURBED_MAX: Duration = Duration::from_secs(30);
-
-/// No request is being answered.
-const IDLE: u8 = 0;
-/// A whole request is here; its answer is being made, or its body follows.
-const ANSWERING: u8 = 1;
-/// The body has ended; its last bytes may still be in the connection's buffer.
-const FLUSHING: u8 = 2;
+use super::pace::{Pace, Standing};
 
 /// The answer of one connection, if there is one.
 #[derive(Debug)]
 pub struct Progress {
-    phase: AtomicU8,
-    began_at: Mutex<Instant>,
+    pace: Mutex<Pace>,
 }
 
 impl Progress {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { phase: AtomicU8::new(IDLE), began_at: Mutex::new(Instant::now()) })
+        Arc::new(Self { pace: Mutex::new(Pace::new(Instant::now())) })
     }
 
     /// A whole request is here.
     pub fn begin(&self) {
-        *self.began_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.phase.store(ANSWERING, Ordering::Release);
+        self.pace().begin(Instant::now());
     }
 
     pub fn is_answering(&self) -> bool {
-        self.phase.load(Ordering::Acquire) != IDLE
+        self.standing(Instant::now()).is_answering
     }
 
-    /// Whether the connection must not make room for another one now.
-    pub fn is_undisturbed(&self) -> bool {
-        self.is_answering() && self.began_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < UNDISTURBED_MAX
+    pub fn standing(&self, now: Instant) -> Standing {
+        self.pace().standing(now)
     }
 
     /// The body of an answer, which reports its end.
@@ -58,12 +45,17 @@ impl Progress {
         Watched { body, progress: Arc::clone(self) }
     }
 
-    fn body_ended(&self) {
-        let _ = self.phase.compare_exchange(ANSWERING, FLUSHING, Ordering::AcqRel, Ordering::Acquire);
+    /// Whether the visitor took bytes of the answer, and how many.
+    fn written(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Ready(Ok(bytes)) => self.pace().take(*bytes, Instant::now()),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.pace().wait(Instant::now()),
+        }
     }
 
-    fn flushed(&self) {
-        let _ = self.phase.compare_exchange(FLUSHING, IDLE, Ordering::AcqRel, Ordering::Acquire);
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,7 +84,7 @@ impl hyper::body::Body for Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.progress.body_ended();
+        self.progress.pace().body_ended();
     }
 }
 
@@ -116,15 +108,15 @@ impl<S: AsyncRead> AsyncRead for Flushes<S> {
 
 impl<S: AsyncWrite> AsyncWrite for Flushes<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write(context, bytes)
+        let written = self.stream.as_mut().poll_write(context, bytes);
+        self.progress.written(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = self.stream.as_mut().poll_flush(context);
-        if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.progress.flushed();
-        }
-        flushed
+        ready!(self.stream.as_mut().poll_flush(context))?;
+        self.progress.pace().flushed(Instant::now());
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -132,7 +124,9 @@ impl<S: AsyncWrite> AsyncWrite for Flushes<S> {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write_vectored(context, slices)
+        let written = self.stream.as_mut().poll_write_vectored(context, slices);
+        self.progress.written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

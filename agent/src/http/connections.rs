@@ -1,8 +1,7 @@
-//! Connections of the API: how many there are, how long each may take, and which one makes room.
+//! What is said on one connection of the API, and how long each part of it may take. `crowd` decides who has to leave.
 //!
-//! A connection without a whole request holds nobody else up: when all places are taken, the one that has been without longest makes room
-//! for the next visitor, so half requests shut nobody out. Only while every place is busy with an answer is a visitor turned away. An
-//! answer is not cut before it has had half a minute.
+//! A connection without a whole request holds nobody else up: it makes room for the next visitor, so half requests shut nobody out. An
+//! answer under way is not cut while its visitor keeps up, which `pace` measures.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -29,8 +29,10 @@ use crate::telemetry::metrics::SelfMetrics;
 const HEAD_MAX: Duration = Duration::from_secs(5);
 /// The longest head of a request.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// How long a visitor may take nothing of an answer.
-const STALL_MAX: Duration = Duration::from_secs(10);
+/// How long a visitor may take nothing of an answer. On a slow line, what the operating system has taken leaves in large pieces.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// Bytes that the operating system takes ahead of the line. With more, nothing would show for minutes whether a visitor takes an answer.
+const AHEAD_BYTES_MAX: u32 = 16 << 10;
 /// How long one connection is kept, whatever it asks.
 const LIFE_MAX: Duration = Duration::from_mins(10);
 /// At the end of the agent: how long an answer under way may take, and a connection without a whole request.
@@ -81,6 +83,7 @@ fn is_of_visitor(err: &io::Error) -> bool {
 async fn converse(place: &Place, stream: TcpStream, router: Router, stop: CancellationToken) {
     // An answer of a few lines must not wait for the visitor's acknowledgement.
     let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(AHEAD_BYTES_MAX);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(STALL_MAX));
     let stream = Flushes::new(stream, Arc::clone(&place.progress));

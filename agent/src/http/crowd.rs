@@ -1,19 +1,27 @@
 //! The connections of the API that there are, and which one makes room.
+//!
+//! When all places are taken, one makes room for the next visitor. An answer under way is safe while its visitor keeps up, but only a few
+//! of each address are: otherwise one stranger who takes many answers slowly would shut all others out. Among the connections that are not
+//! safe, those of the address that has most of them come first: it loses what it takes, and a visitor from elsewhere has time to ask.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::answer::Progress;
+use super::pace::Standing;
 use crate::lifecycle::descriptors_max;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Connections at the same time, as far as the limit of open files allows: three quarters of that are for everything else.
 const CONNECTIONS_MAX: usize = 64;
+/// One address has this part of all places for answers that are safe.
+const SAFE_SHARE: usize = 8;
 
 /// All connections there are, the oldest first.
 pub struct Crowd {
@@ -37,7 +45,7 @@ impl Crowd {
         crowd
     }
 
-    /// A place for a visitor, for which another one may have to leave; none while all of them are being answered.
+    /// A place for a visitor, for which another one may have to leave; none while all places have safe answers.
     pub fn admit(&mut self, peer: SocketAddr) -> Option<(u64, Arc<Place>)> {
         self.is_refused = false;
         if self.places.len() >= self.max && !self.make_room() {
@@ -47,23 +55,19 @@ impl Crowd {
             }
             return None;
         }
-        let place = Arc::new(Place { peer: peer.ip(), leave: CancellationToken::new(), progress: Progress::new() });
+        let place = Arc::new(Place { peer: neighbour(peer.ip()), leave: CancellationToken::new(), progress: Progress::new() });
         self.next += 1;
         self.places.insert(self.next, Arc::clone(&place));
         self.show();
         Some((self.next, place))
     }
 
-    /// Ends the oldest connection without a whole request, or whose answer takes too long, of the address that has most of them.
+    /// Ends one connection, if one may be ended.
     fn make_room(&mut self) -> bool {
-        let idle = || self.places.iter().filter(|(_, place)| !place.progress.is_undisturbed());
-        let mut by_peer: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        idle().for_each(|(_, place)| *by_peer.entry(place.peer).or_default() += 1);
-        let Some(crowded) = by_peer.into_iter().max_by_key(|(_, count)| *count).map(|(peer, _)| peer) else { return false };
-        let Some(id) = idle().find(|(_, place)| place.peer == crowded).map(|(id, _)| *id) else { return false };
-        if let Some(place) = self.places.remove(&id) {
-            place.leave.cancel();
-        }
+        let now = Instant::now();
+        let held = self.places.iter().map(|(id, place)| Held { id: *id, peer: place.peer, standing: place.progress.standing(now) });
+        let Some(place) = loser(held.collect(), self.max.div_ceil(SAFE_SHARE)).and_then(|id| self.places.remove(&id)) else { return false };
+        place.leave.cancel();
         self.count("made-room");
         true
     }
@@ -108,4 +112,108 @@ pub struct Place {
     pub leave: CancellationToken,
     /// How far its answer is.
     pub progress: Arc<Progress>,
+}
+
+/// The address by which a visitor is counted: all of this machine are one, and so are all of one IPv6 network, which one host may use.
+fn neighbour(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        address if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        address => address,
+    }
+}
+
+/// A connection as far as it matters for making room.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    id: u64,
+    peer: IpAddr,
+    standing: Standing,
+}
+
+/// The connection that makes room, while `safe_max` answers of each address are safe; none if all are safe.
+fn loser(mut held: Vec<Held>, safe_max: usize) -> Option<u64> {
+    held.sort_by_key(|held| (held.standing.since, held.id));
+    let mut safe: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    held.retain(|held| {
+        let is_under_way = held.standing.is_answering && held.standing.keeps_up;
+        let safe = safe.entry(held.peer).or_default();
+        *safe += usize::from(is_under_way);
+        !is_under_way || *safe > safe_max
+    });
+    let mut by_peer: BTreeMap<IpAddr, usize> = BTreeMap::new();
+    held.iter().for_each(|held| *by_peer.entry(held.peer).or_default() += 1);
+    let most = by_peer.values().copied().max()?;
+    // Visitors that do not keep up first, then those that have been here longest.
+    let crowded = held.iter().filter(|held| by_peer[&held.peer] == most);
+    crowded.min_by_key(|held| (held.standing.keeps_up, held.standing.since, held.id)).map(|held| held.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A crowd in which each connection is a second younger than the one before, and has its index as id.
+    fn crowd(connections: impl IntoIterator<Item = (u8, bool, bool)>) -> Vec<Held> {
+        let start = Instant::now();
+        let held = |(id, (peer, is_answering, keeps_up)): (usize, (u8, bool, bool))| Held {
+            id: id as u64,
+            peer: IpAddr::V4(Ipv4Addr::new(192, 0, 2, peer)),
+            standing: Standing { is_answering, keeps_up, since: start + Duration::from_secs(id as u64) },
+        };
+        connections.into_iter().enumerate().map(held).collect()
+    }
+
+    /// An answer under way whose visitor keeps up, one whose visitor does not, and a connection without a request.
+    const fn answer(peer: u8) -> (u8, bool, bool) {
+        (peer, true, true)
+    }
+    const fn slow(peer: u8) -> (u8, bool, bool) {
+        (peer, true, false)
+    }
+    const fn idle(peer: u8) -> (u8, bool, bool) {
+        (peer, false, true)
+    }
+
+    #[test]
+    fn the_oldest_without_a_request_makes_room_before_answers_under_way() {
+        assert_eq!(loser(crowd([answer(1), idle(1), idle(1), answer(1)]), 2), Some(1));
+        assert_eq!(loser(crowd([answer(1), answer(2)]), 1), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_taken_too_slowly_makes_room_first_of_its_address() {
+        assert_eq!(loser(crowd([idle(1), answer(1), slow(1)]), 2), Some(2));
+    }
+
+    #[test]
+    fn the_address_with_most_connections_that_are_not_safe_loses_one() {
+        assert_eq!(loser(crowd([idle(1), idle(2), idle(2), slow(3)]), 2), Some(1));
+        // Four answers that keep up, of which two are safe.
+        assert_eq!(loser(crowd([idle(1), answer(2), answer(2), answer(2), answer(2)]), 2), Some(3));
+    }
+
+    #[test]
+    fn one_address_cannot_hold_all_places_whatever_its_visitors_do() {
+        for connection in [answer(1), slow(1), idle(1)] {
+            let mut held = vec![connection; 63];
+            held.push(idle(2));
+            let lost = loser(crowd(held), 8).unwrap();
+            assert!(lost < 63, "{connection:?} shut another address out");
+        }
+        // A visitor of the same address has time to ask: all that are not safe leave before.
+        let mut held = vec![answer(1); 63];
+        held.push(idle(1));
+        assert_eq!(loser(crowd(held), 8), Some(8));
+    }
+
+    #[test]
+    fn addresses_that_one_host_may_choose_among_are_one() {
+        let same = |one: &str, other: &str| neighbour(one.parse().unwrap()) == neighbour(other.parse().unwrap());
+        assert!(same("127.0.0.1", "127.8.9.10") && same("127.0.0.1", "::1") && same("127.0.0.1", "::ffff:127.0.0.2"));
+        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:a:b:c:d") && !same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert!(same("192.0.2.1", "::ffff:192.0.2.1") && !same("192.0.2.1", "192.0.2.2"));
+    }
 }

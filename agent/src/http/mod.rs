@@ -9,6 +9,7 @@ mod error;
 mod exposition;
 mod metrics;
 pub mod operator;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
