@@ -10,6 +10,10 @@ pub const HOST: &str = "127.0.0.1";
 const PORTS: Range<u16> = 15_000..30_000;
 const ATTEMPTS: usize = 50;
 
+/// How often a server is started, since a port found free may be taken by the time the server binds it, and what its log says then.
+pub const TAKEN_MAX: usize = 3;
+pub const TAKEN: &str = "Address already in use";
+
 #[derive(Debug, thiserror::Error)]
 #[error("no free port found in {PORTS:?}")]
 pub struct NoFreePort;

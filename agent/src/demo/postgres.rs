@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::binaries::PostgresBinaries;
 use super::data_folder::{DataFolder, DataFolderError};
-use super::port::{HOST, NoFreePort, free_port};
+use super::port::{HOST, NoFreePort, TAKEN, TAKEN_MAX, free_port};
 use super::process::{ProcessError, ServerProcess};
 use super::session::{PostgresAddress, Session, SessionError, quote_identifier, quote_literal};
 
@@ -25,10 +25,6 @@ pub const MONITORING_ROLE: &str = "pharos";
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 const READY_POLL_INTERVAL: Duration = Duration::from_millis(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
-
-/// A port found free may be taken by the time the server binds it.
-const PORT_ATTEMPTS: usize = 3;
-const PORT_TAKEN: &str = "Address already in use";
 
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
@@ -148,7 +144,7 @@ impl PostgresServer {
             server.address = PostgresAddress::new(server.folder.root(), port, tasks);
             server.folder.append_settings([("port", port.to_string())])?;
             match server.launch().await {
-                Err(PostgresError::Ended { log }) if log.contains(PORT_TAKEN) && attempt < PORT_ATTEMPTS => attempt += 1,
+                Err(PostgresError::Ended { log }) if log.contains(TAKEN) && attempt < TAKEN_MAX => attempt += 1,
                 launched => return launched.map(|()| server),
             }
         }

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::account::{Account, AccountError};
-use super::port::{HOST, NoFreePort, free_port};
+use super::port::{HOST, NoFreePort, TAKEN, TAKEN_MAX, free_port};
 use super::process::{ProcessError, ServerProcess};
 
 const READY_DEADLINE: Duration = Duration::from_secs(30);
@@ -65,11 +65,16 @@ impl RedisServer {
     pub async fn start(program: &Path, options: RedisOptions) -> Result<Self, RedisServerError> {
         let account = Account::choose()?;
         let folder = account.folder("pharos-redis-")?;
-        let port = free_port().await?;
-        let mut server = Self { process: None, folder, account, program: program.to_owned(), port };
-        server.write_configuration(&options)?;
-        server.launch().await?;
-        Ok(server)
+        let mut server = Self { process: None, folder, account, program: program.to_owned(), port: 0 };
+        let mut attempt = 1;
+        loop {
+            server.port = free_port().await?;
+            server.write_configuration(&options)?;
+            match server.launch().await {
+                Err(RedisServerError::Ended { log }) if log.contains(TAKEN) && attempt < TAKEN_MAX => attempt += 1,
+                launched => return launched.map(|()| server),
+            }
+        }
     }
 
     /// Starts again on the same folder and port, stopping first where it runs.
