@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::fixture::program::{Running, command, output};
+use crate::fixture::reserved::ReservedPort;
 use crate::fixture::{PATIENCE, get, postgres, project, receiver_config, runtime_tasks, shipped};
 
 /// A config in a folder of its own.
@@ -179,11 +180,8 @@ fn full() -> (std::os::unix::net::UnixStream, std::os::unix::net::UnixStream) {
 
 #[tokio::test]
 async fn a_log_that_nobody_reads_holds_nothing_up_and_one_that_is_closed_ends_nothing() {
-    // Kept free for the agent, which may bind it beside a socket that does not listen.
-    let reserved = tokio::net::TcpSocket::new_v4().unwrap();
-    reserved.set_reuseaddr(true).unwrap();
-    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let port = reserved.local_addr().unwrap().port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     for is_closed in [false, true] {
         let setup = Setup::new("");
         let config = std::fs::read_to_string(setup.config()).unwrap().replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));

@@ -24,9 +24,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fixture::program::{Running, command};
-use crate::fixture::{get, shipped};
+use crate::fixture::{PATIENCE, get, shipped};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a frozen server is given to show that it is not frozen.
+const SILENCE: Duration = Duration::from_millis(500);
 
 async fn binaries() -> Result<PostgresBinaries> {
     let folder = std::env::var_os("PHAROS_TEST_POSTGRES").map(PathBuf::from);
@@ -42,9 +43,9 @@ async fn eventually(session: &Session, question: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the session answers in time.
-async fn answers(session: &Session) -> bool {
-    timeout(Duration::from_millis(500), session.run("SELECT 1")).await.is_ok_and(|answer| answer.is_ok())
+/// Whether the session answers in this time.
+async fn answers(session: &Session, within: Duration) -> bool {
+    timeout(within, session.run("SELECT 1")).await.is_ok_and(|answer| answer.is_ok())
 }
 
 /// Not so for a zombie, which only waits for init to hear of its end.
@@ -87,19 +88,19 @@ async fn a_server_freezes_as_a_whole_and_in_parts() -> Result<()> {
     let [one, other] = [server.connect(SUPERUSER, "postgres").await?, server.connect(SUPERUSER, "postgres").await?];
 
     server.freeze().await?;
-    ensure!(!answers(&one).await, "a frozen server answers");
+    ensure!(!answers(&one, SILENCE).await, "a frozen server answers");
     server.thaw()?;
-    ensure!(answers(&one).await, "a thawed server does not answer");
+    ensure!(answers(&one, PATIENCE).await, "a thawed server does not answer");
 
     server.freeze_postmaster().await?;
-    ensure!(answers(&one).await, "an open session does not go on");
-    ensure!(timeout(Duration::from_millis(500), server.connect(SUPERUSER, "postgres")).await.is_err(), "a new session came in");
+    ensure!(answers(&one, PATIENCE).await, "an open session does not go on");
+    ensure!(timeout(SILENCE, server.connect(SUPERUSER, "postgres")).await.is_err(), "a new session came in");
     server.thaw_postmaster()?;
 
     let backend: i32 = one.ask("SELECT pg_backend_pid()").await?;
     server.freeze_backend(backend.try_into()?).await?;
-    ensure!(!answers(&one).await, "a frozen backend answers");
-    ensure!(answers(&other).await, "another backend does not answer");
+    ensure!(!answers(&one, SILENCE).await, "a frozen backend answers");
+    ensure!(answers(&other, PATIENCE).await, "another backend does not answer");
     server.thaw_backend(backend.try_into()?)?;
     ensure!(server.freeze_backend(1).await.is_err(), "process 1 is none of the server");
     Ok(())

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::judge::{Recorded, hear, judge, repeated};
 use crate::fixture::disk::FailingDisk;
+use crate::fixture::reserved::ReservedPort;
 use crate::fixture::{PATIENCE, get, pharos, receiver_config, redis, redis_config, rounds, runtime_tasks, seeded, set_keys, shipped};
 
 /// Each holds from one key more on.
@@ -32,6 +33,7 @@ pub struct Victim {
     folder: tempfile::TempDir,
     data_dir: PathBuf,
     pub port: u16,
+    _reserved: ReservedPort,
     environment: Vec<(&'static str, PathBuf)>,
     process: Option<Child>,
 }
@@ -45,7 +47,8 @@ impl Victim {
         for (id, bytes) in shipped().into_iter().filter(|(id, _)| id == "threshold" || id == "webhook") {
             std::fs::write(plugins.join(format!("{id}.wasm")), bytes).unwrap();
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let reserved = ReservedPort::new();
+        let port = reserved.number();
         let rule = |above| {
             format!(
                 "[[plugin.threshold.settings.rules]]\nid = \"above-{above}\"\nmetric = \"pharos_redis_keys\"\nabove = {above}\nseverity = \"warning\"\n"
@@ -58,7 +61,7 @@ impl Victim {
             redis_config("cache", &[redis]),
         );
         std::fs::write(folder.path().join("pharos.toml"), config).unwrap();
-        Self { folder, data_dir, port, environment: Vec::new(), process: None }
+        Self { folder, data_dir, port, _reserved: reserved, environment: Vec::new(), process: None }
     }
 
     pub fn start(&mut self) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use pharos::demo::receiver::Receiver;
 use pharos::plugin::egress::address::is_public;
@@ -11,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::fixture::guests::{Build, guest_of};
 use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::{runtime_tasks, shipped};
+use crate::fixture::{PATIENCE, runtime_tasks, shipped};
 
 /// A server that answers by path, and remembers what was asked of it.
 async fn server() -> (u16, Arc<Mutex<BTreeSet<String>>>) {
@@ -99,8 +98,7 @@ async fn a_notifier_reaches_what_was_granted_and_is_told_how_to_get_the_rest() {
     let zoo = Zoo::start(&config, vec![probe, finder], Vec::new()).await;
     for (number, (url, _, expected)) in cases.iter().enumerate() {
         let path = format!("/{number}");
-        let arrived =
-            report.wait_until(Duration::from_secs(60), |received| received.deliveries().any(|delivery| delivery.path == path)).await;
+        let arrived = report.wait_until(PATIENCE, |received| received.deliveries().any(|delivery| delivery.path == path)).await;
         assert!(arrived, "no report about {url}");
         let said = report.received(|received| {
             let delivery = received.deliveries().find(|delivery| delivery.path == path).unwrap();

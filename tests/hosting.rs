@@ -11,15 +11,13 @@ use pharos::plugin::{digest, engine, validate};
 use serde_json::Value;
 
 use crate::fixture::guests::{guest, with_instances, with_memories};
-use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::zoo_program::ZooProgram;
+use crate::fixture::zoo::{Zoo, named, state};
+use crate::fixture::zoo_program::{ZooProgram, without_shipped};
 use crate::fixture::{item, loader, runtime_tasks};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plugins_serve_without_a_pool() {
-    // Memory that grows in pieces may cost more than 50 ms on a busy machine; its size is what is tested.
-    let limits = "[plugin.grower.limits]\ncpu = \"5s\"\nwall = \"20s\"\n";
-    let config = &format!("[plugins]\ndir = \"plugins\"\ndebounce = \"50ms\"\npooling = false\n{limits}");
+    let config = "[plugins]\ndir = \"plugins\"\ndebounce = \"50ms\"\npooling = false\n";
     let files = vec![named("steady", "armed=remember"), named("grower", "armed=grow")];
     let zoo = Zoo::start(config, files, Vec::new()).await;
     zoo.wait_alert("grower", "always", "firing").await;
@@ -37,16 +35,15 @@ async fn plugins_serve_without_a_pool() {
 async fn plugins_serve_where_there_is_no_address_space_for_a_pool() {
     const ADDRESS_SPACE_KIB: u64 = 1_500_000;
     let limit = format!("ulimit -v {ADDRESS_SPACE_KIB}");
-    let program = ZooProgram::start_under(&limit, "", vec![named("steady", "armed=remember")]).await;
-    let serving = |list: &Value| list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] == "serving");
-    program.wait_json("/api/plugins", |list| item(list, "id", "steady").is_some() && serving(list)).await;
+    let program = ZooProgram::start_under(&limit, &without_shipped(), vec![named("steady", "armed=remember")]).await;
+    program.wait_json("/api/plugins", |list| state(list, "steady") == "serving").await;
     program.arm().await;
     let called = |list: &Value| item(list, "id", "steady").is_some_and(|plugin| plugin["calls"].as_u64() >= Some(10));
     let list = program.wait_json("/api/plugins", called).await;
     assert_eq!(item(&list, "id", "steady").unwrap()["traps"], 0, "{list:#}");
     program.wait_json("/api/database/alerts", |list| item(list, "plugin", "steady").is_some()).await;
-    let said = program.log().matches("no address space for a pool of plugin instances").count();
-    assert_eq!(said, 1, "{}", program.log());
+    let log = program.wait_in_log("no address space for a pool of plugin instances", 1).await;
+    assert_eq!(log.matches("no address space for a pool of plugin instances").count(), 1, "{log}");
     let limits = std::fs::read_to_string(program.proc().join("limits")).unwrap();
     assert!(limits.contains(&format!("{}", ADDRESS_SPACE_KIB << 10)), "{limits}");
     program.kill().await;
@@ -112,7 +109,7 @@ fn instances_in_components_inside_components_are_counted_as_often_as_they_are_ma
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_plugin_clock_stands_still_nobody_is_called_and_alerts_stand_still() {
-    let program = ZooProgram::start("", vec![named("steady", "")]).await;
+    let program = ZooProgram::start(&without_shipped(), vec![named("steady", "")]).await;
     let alert = |list: &Value, fits: &dyn Fn(&Value) -> bool| item(list, "plugin", "steady").is_some_and(fits);
     program.wait_json("/api/database/alerts", |list| alert(list, &|alert| alert["state"] == "firing")).await;
 
@@ -129,13 +126,15 @@ async fn while_the_plugin_clock_stands_still_nobody_is_called_and_alerts_stand_s
     }
     let after = program.json("/api/plugins").await;
     assert_eq!(calls(&after), calls(&before), "snapshots came, and nobody was called");
-    assert_eq!(program.log().matches("the plugin clock stands still, calling no plugin").count(), 1, "{}", program.log());
+    let log = program.wait_in_log("the plugin clock stands still, calling no plugin", 1).await;
+    assert_eq!(log.matches("the plugin clock stands still, calling no plugin").count(), 1, "{log}");
 
     held.release();
     program.wait_json("/api/database/alerts", |list| alert(list, &|alert| alert["frozen"].is_null())).await;
     let again = program.wait_json("/api/plugins", |list| calls(list) >= calls(&after) + 3).await;
     assert_eq!(item(&again, "id", "steady").unwrap()["traps"], 0, "{again:#}");
-    assert_eq!(program.log().matches("the plugin clock ticks again, calling plugins").count(), 1, "{}", program.log());
+    let log = program.wait_in_log("the plugin clock ticks again, calling plugins", 1).await;
+    assert_eq!(log.matches("the plugin clock ticks again, calling plugins").count(), 1, "{log}");
     program.kill().await;
 }
 

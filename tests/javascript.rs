@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::fixture::examples::{copied, run};
 use crate::fixture::{PATIENCE, TestAgent, item, redis, redis_config, runtime_tasks, shipped};
+use crate::python::within_the_cpu_time_of_every_rule;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
@@ -21,7 +22,7 @@ async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
     let mut connection = server.connect().await.unwrap();
     let () = redis::AsyncCommands::set(&mut connection, "forever", "and a day").await.unwrap();
     let config = format!(
-        "[plugin.javascript-rule.settings]\nmin_keys = 1\n[plugin.javascript-rule.limits]\nwall = \"20s\"\n{}",
+        "[plugin.javascript-rule.settings]\nmin_keys = 1\n[plugin.javascript-rule.limits]\nwall = \"20s\"\ncpu = \"5s\"\n{}",
         redis_config("cache", &[&server])
     );
     let agent = TestAgent::start_with(&config, vec![("javascript-rule".to_owned(), built)]).await;
@@ -35,6 +36,7 @@ async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
     // Many calls into one instance: what its garbage collector drops late must not hurt.
     let plugin = agent.wait_plugin("javascript-rule", |plugin| plugin["calls"].as_u64() >= Some(20)).await;
     assert_eq!((&plugin["traps"], &plugin["state"]), (&0.into(), &"serving".into()), "{plugin:#}");
+    within_the_cpu_time_of_every_rule(&plugin);
 
     let refused = agent.wait_plugin("asynchronous", |plugin| plugin["state"] == "failed").await;
     assert!(refused["last_error"]["message"].as_str().unwrap().contains("--sync"), "{refused:#}");

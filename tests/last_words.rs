@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::fixture::guests::{guest, with_trap_at_start};
 use crate::fixture::program::output;
 use crate::fixture::zoo::{Zoo, named};
-use crate::fixture::zoo_program::ZooProgram;
+use crate::fixture::zoo_program::{ZooProgram, without_shipped};
 use crate::fixture::{item, redis, redis_config, runtime_tasks};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,14 +67,14 @@ async fn last_words_are_bounded_and_clean_and_those_of_calls_before_are_none() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_has_the_words_of_a_crash_once() {
-    let program = ZooProgram::start("", vec![named("trapper", "armed=trap")]).await;
+    let program = ZooProgram::start(&without_shipped(), vec![named("trapper", "armed=trap")]).await;
     program.wait_json("/api/database/alerts", |list| item(list, "plugin", "trapper").is_some()).await;
     program.arm().await;
     let traps = |list: &Value| item(list, "id", "trapper").and_then(|plugin| plugin["traps"].as_u64());
     program.wait_json("/api/plugins", |list| traps(list) >= Some(4)).await;
-    let log = program.log();
+    // The log is written by a thread of its own, and may come after.
+    let log = program.wait_in_log("a call of `trapper` trapped in `evaluate`: ", 4).await;
     let calls: Vec<&str> = log.lines().filter(|line| line.contains("a call of `trapper` trapped in `evaluate`: ")).collect();
-    assert!(calls.len() >= 4, "{log}");
     let with_words = calls.iter().filter(|line| line.contains("; it wrote: ") && line.contains("ordered to trap")).count();
     assert_eq!(with_words, 1, "{log}");
     program.kill().await;

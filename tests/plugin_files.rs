@@ -89,7 +89,7 @@ async fn what_is_no_file_is_refused_with_the_reason_and_the_others_are_followed(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_files_cost_neither_the_plugins_nor_the_watch_over_the_agent() {
     const FILES: usize = 3_000;
-    let named_in_config = "[plugin.wanted.settings]\n";
+    let named_in_config = "[plugin.wanted.settings]\n[plugin.agent-essentials.limits]\nwall = \"20s\"\ncpu = \"5s\"\n";
     let shipped = crate::fixture::shipped().into_iter().filter(|(id, _)| id == "agent-essentials").collect();
     let zoo = Zoo::start(named_in_config, vec![named("steady", "")], shipped).await;
     zoo.wait_alert("steady", "always", "firing").await;

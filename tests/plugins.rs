@@ -11,18 +11,16 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::guests::guest;
-use crate::fixture::zoo::{Zoo, named, state};
+use crate::fixture::zoo::{Zoo, named, state, strict};
 use crate::fixture::zoo_program::ZooProgram;
 use crate::fixture::{PATIENCE, TestAgent, item, shipped};
 
-/// Wall budgets that a busy machine does not break; who is tested for its wall time has none of it.
-fn patient(ids: &[&str]) -> String {
-    ids.iter().map(|id| format!("[plugin.{id}.limits]\nwall = \"20s\"\ncpu = \"5s\"\n")).collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shipped_plugins_serve_and_are_shown_as_documented() {
-    let agent = TestAgent::start("").await;
+    // What eight plugins at once take on a busy machine is no offence.
+    let ids = shipped().into_iter().map(|(id, _)| id);
+    let patient: String = ids.map(|id| format!("[plugin.{id}.limits]\nwall = \"20s\"\ncpu = \"5s\"\n")).collect();
+    let agent = TestAgent::start(&patient).await;
     let settled = |list: &Value| list["items"].as_array().is_some_and(|items| items.iter().all(|plugin| plugin["state"] == "serving"));
     let list = agent.wait_json("/api/plugins", settled).await;
     let ids: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|plugin| plugin["id"].as_str()).collect();
@@ -122,9 +120,8 @@ const OFFENDERS: [(&str, &str, &[&str], &str); 13] = [
 async fn whoever_misbehaves_is_quarantined_alone_keeps_its_alerts_and_may_come_back() {
     let mut files: Vec<_> = OFFENDERS.iter().map(|(id, order, ..)| named(id, order)).collect();
     files.push(named("steady", "armed=remember"));
-    // On a busy machine any of them could be ended by another of its limits than the one it is here for.
-    let looper = "[plugin.looper.limits]\nwall = \"20s\"\n";
-    let config = patient(&["steady", "trapper", "grower", "swamper", "recurser", "exiter", "gambler", "failer"]) + looper;
+    // On a busy machine the looper could be ended by another of its limits than the one it is here for.
+    let config = strict(&["caller", "sleeper", "flooder", "holder", "shouter", "looper"]) + "wall = \"20s\"\n";
     let zoo = Zoo::start(&config, files, Vec::new()).await;
     for (id, ..) in OFFENDERS {
         zoo.wait_alert(id, "always", "firing").await;
@@ -198,8 +195,8 @@ async fn a_plugin_that_goes_on_failing_is_called_less_and_less_often() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_plugin_does_not_keep_others_from_judging() {
     let sleeper = named("sleeper", "armed=sleep:600000");
-    let config = format!("{}[plugin.sleeper.limits]\nwall = \"10m\"\n", patient(&["steady"]));
-    let zoo = Zoo::start(&config, vec![sleeper, named("steady", "armed=remember")], Vec::new()).await;
+    let config = "[plugin.sleeper.limits]\nwall = \"10m\"\n";
+    let zoo = Zoo::start(config, vec![sleeper, named("steady", "armed=remember")], Vec::new()).await;
     zoo.wait_alert("sleeper", "always", "firing").await;
     zoo.arm().await;
     zoo.agent.wait_metrics(|metrics| metrics.contains("name=\"remembered\"")).await;
@@ -214,7 +211,7 @@ async fn a_slow_plugin_does_not_keep_others_from_judging() {
 async fn a_slow_plugin_with_many_subjects_waits_behind_itself_alone() {
     const SUBJECTS: u8 = 60;
     let quiet = "[collect]\n[collect.interval]\ninfo = \"1s\"\n";
-    let config = format!("{quiet}{}[plugin.sleeper.limits]\nwall = \"10m\"\n", patient(&["steady"]));
+    let config = format!("{quiet}[plugin.sleeper.limits]\nwall = \"10m\"\n");
     let files = vec![named("sleeper", "armed=sleep:600000"), named("steady", "armed=remember")];
     let zoo = Zoo::start_wide(&config, files, SUBJECTS).await;
     let of = |list: &Value, id: &str, fits: &dyn Fn(&Value) -> bool| {
@@ -247,8 +244,7 @@ async fn what_an_instance_uses_before_its_first_call_is_counted() {
     // Each trap costs an instance, and each new one is busy at its start and in its `init`. The other plugin is like the first and idle
     // there, so whatever a call costs on this machine, what the first one uses beyond that is what its instances are busy with.
     let files = vec![named("busy", "start=burn:100;init=burn:100;armed=trap"), named("idle", "armed=trap")];
-    // A busy machine lets calls wait, and waiting too long would be an offence that makes no instance.
-    let zoo = Zoo::start(&patient(&["busy", "idle"]), files, Vec::new()).await;
+    let zoo = Zoo::start("", files, Vec::new()).await;
     let cpu = async |id: &str, traps: u64| {
         let plugin = zoo.agent.wait_plugin(id, |plugin| plugin["traps"].as_u64() >= Some(traps)).await;
         plugin["cpu_seconds"].as_f64().unwrap()
@@ -278,7 +274,7 @@ async fn what_an_unruly_plugin_says_is_bounded_and_made_clean() {
         ("forgetful", "armed=forget"),
     ];
     let files = unruly.iter().map(|(id, order)| named(id, order)).collect();
-    let zoo = Zoo::start(&patient(&unruly.map(|(id, _)| id)), files, Vec::new()).await;
+    let zoo = Zoo::start("", files, Vec::new()).await;
     for (id, _) in unruly {
         zoo.wait_alert(id, "always", "firing").await;
     }
@@ -337,7 +333,8 @@ async fn a_plugin_that_is_turned_off_is_shown_and_not_called() {
 async fn whatever_plugins_ask_for_the_program_stays_small() {
     let greedy =
         [("swamper", "many:1000000"), ("flooder", "many:30000"), ("many", "many:3000"), ("grower", "grow"), ("shouter", "shout:5")];
-    let program = ZooProgram::start("", greedy.iter().map(|(id, deed)| named(id, &format!("armed={deed}"))).collect()).await;
+    let strict = strict(&greedy.map(|(id, _)| id));
+    let program = ZooProgram::start(&strict, greedy.iter().map(|(id, deed)| named(id, &format!("armed={deed}"))).collect()).await;
     // Only then, past the canaries.
     let serving = |list: &Value| list["items"].as_array().unwrap().iter().all(|plugin| plugin["state"] == "serving");
     program.wait_json("/api/plugins", |list| item(list, "id", "many").is_some() && serving(list)).await;

@@ -5,7 +5,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use expect_test::expect;
-use pharos::demo::port::free_port;
 use pharos::demo::process::ServerProcess;
 use pharos::demo::receiver::Receiver;
 use pharos_model::notification::{Delivery, MessageReason};
@@ -16,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::fixture::delivery::{Notifier, again, message};
 use crate::fixture::http::{Answer, ScriptedHttp};
+use crate::fixture::reserved::ReservedPort;
 use crate::fixture::{PATIENCE, get, runtime_tasks};
 
 const GRANTED: &str = "[plugin.webhook]\ngrants = { egress = [\"127.0.0.1\"] }\n";
@@ -244,7 +244,8 @@ async fn what_we_send_is_what_a_real_alertmanager_sends() {
     let (tasks, stop) = runtime_tasks();
     let receiver = Receiver::start(None, &tasks, &stop).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port().await.unwrap();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let url = receiver.url();
     let config = format!(
         "route:\n  receiver: ops\n  group_by: [rule]\n  group_wait: 0s\n  group_interval: 1s\nreceivers:\n- name: ops\n  webhook_configs:\n  - url: {url}\n    send_resolved: true\n"

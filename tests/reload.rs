@@ -24,7 +24,7 @@ fn webhook() -> Vec<(String, Vec<u8>)> {
 
 async fn wait_count(receiver: &Receiver, rule: &str, firing: usize, resolved: usize) {
     let wanted = Count { firing, resolved };
-    let came = receiver.wait_until(Duration::from_secs(60), |received| received.count(rule) == wanted).await;
+    let came = receiver.wait_until(PATIENCE, |received| received.count(rule) == wanted).await;
     assert!(came, "{rule}: {:?}", receiver.received(|received| received.count(rule)));
 }
 

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::fixture::delivery::{Notifier, message};
 use crate::fixture::guests::{Build, guest_of};
+use crate::fixture::reserved::ReservedPort;
 use crate::fixture::runtime_tasks;
 
 /// The value of a secret, and what is in it that no text may hold.
@@ -36,10 +37,6 @@ async fn parrot() -> u16 {
     port
 }
 
-async fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-}
-
 /// A guest with these secrets, all of them granted.
 async fn probe(folder: &Path, secrets: &[(&str, String)], egress: &[String]) -> Notifier {
     let mut config = format!("[plugin.probe.limits]\ncpu = \"5s\"\nwall = \"30s\"\n[plugin.probe.grants]\negress = {egress:?}\n");
@@ -65,7 +62,9 @@ async fn said(probe: &Notifier, settings: Value) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_becomes_of_a_request_the_plugin_learns_the_name_of_the_secret_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
-    let (port, closed) = (parrot().await, closed_port().await);
+    // Nothing listens there.
+    let reserved = ReservedPort::new();
+    let (port, closed) = (parrot().await, reserved.number());
     let secrets = [
         ("key", KEY.to_owned()),
         ("name", format!("{KEY}.invalid")),

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{POLL, states};
 use crate::fixture::program::command;
+use crate::fixture::reserved::ReservedPort;
 use crate::fixture::{PATIENCE, get, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, server_id, set_keys};
 use crate::topology::standby_of;
 
@@ -65,10 +66,6 @@ fn start(folder: &Path, clock: &Path) -> Child {
     program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_said() {
     let (tasks, stop) = runtime_tasks();
@@ -78,7 +75,8 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_sai
     let folder = tempfile::tempdir().unwrap();
     let clock = folder.path().join("clock");
     set_clock(&clock, 0);
-    let port = free_port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let rule = |id: &str, above: u32, waits: &str| {
         format!(
             "[[plugin.threshold.settings.rules]]\nid = \"{id}\"\nmetric = \"pharos_redis_keys\"\nabove = {above}\nseverity = \"warning\"\n{waits}\n"
@@ -146,7 +144,8 @@ async fn a_clock_that_is_set_makes_no_lag_no_age_and_no_rate() {
     let folder = tempfile::tempdir().unwrap();
     let clock = folder.path().join("clock");
     set_clock(&clock, 0);
-    let port = free_port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let replicas = [standby.url(MONITORING_ROLE, "postgres")];
     let intervals = ["server", "activity", "locks", "replication", "topology", "horizon", "tables", "agent"];
     // A backend tells its transactions once a second.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use pharos::config::database::TlsMode;
 use pharos::config::database::redis::RedisTls;
-use pharos::demo::port::free_port;
 use pharos::demo::redis::RedisServer;
 use pharos::redis::{Connector, RedisError};
 use tempfile::TempDir;
 
 use super::{judged, start};
+use crate::fixture::reserved::ReservedPort;
 use crate::fixture::{PATIENCE, server_id};
 
 /// An authority, a server's certificate for 127.0.0.1 and one for another name, and a client's.
@@ -43,7 +43,8 @@ fn certificates() -> TempDir {
 
 /// A server that speaks TLS with this certificate at the port, and plain text at its other one.
 async fn encrypted(folder: &Path, certificate: &str, settings: &[(&str, &str)]) -> (RedisServer, u16) {
-    let port = free_port().await.unwrap();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let file = |name: &str| folder.join(name).display().to_string();
     let (certificate, key) = (file(&format!("{certificate}.crt")), file(&format!("{certificate}.key")));
     let (port_text, ca) = (port.to_string(), file("ca.crt"));
@@ -136,7 +137,7 @@ async fn a_scheme_that_is_not_that_of_the_port_is_told_as_that() {
     let folder = certificates();
     let (server, port) = encrypted(folder.path(), "server", &[("tls-auth-clients", "no")]).await;
     // A server that does not encrypt waits for the end of a line, and hung up on it would never say more.
-    let plain = Connector { connect_timeout: Duration::from_secs(1), ..connector("rediss", server.port(), RedisTls::default()) };
+    let plain = Connector { connect_timeout: Duration::from_secs(3), ..connector("rediss", server.port(), RedisTls::default()) };
     let err = facts(&plain).await.unwrap_err();
     assert!(err.reason().as_str() == "timeout" && err.to_string().contains("then write redis://"), "{err:?}");
     let err = facts(&connector("redis", port, RedisTls::default())).await.unwrap_err();

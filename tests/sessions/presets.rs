@@ -1,12 +1,14 @@
 //! Whatever server, datname and role preset for a session: the agent's own are what they must be, and the facts are the server's.
 
+use std::time::Duration;
+
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
 use pharos::postgres::{Connector, Session};
-use tokio::time::Instant;
 
 use super::{config, connector, setting};
-use crate::fixture::{PATIENCE, TestAgent, eventually, part_name, postgres, postgres_config, runtime_tasks, series, shipped};
+use crate::fixture::slow_line::slow_line;
+use crate::fixture::{TestAgent, eventually, part_name, postgres, postgres_config, runtime_tasks, series, shipped};
 use crate::topology::standby_of;
 
 /// Each by itself would end a session, refuse its first statement, or change what its statements mean.
@@ -134,22 +136,22 @@ async fn a_tenant_who_owns_a_datname_cannot_make_its_server_look_down() {
     assert!(!rules.iter().any(|rule| ["server-down", "not-accepting-connections"].contains(rule)), "{rules:?}");
 }
 
-/// Ends nearly every session of the agent before it is set up.
+/// Ends every session that waits longer than that for its first statement.
 const HASTY: &str = "ALTER ROLE pharos SET idle_session_timeout = '1ms'";
+/// What a statement takes to the server, so that none is there in time.
+const LATE: Duration = Duration::from_millis(30);
 
-/// Until the agent's session is one that brings its limits along: one that was set up within its millisecond lives without, so it is ended
-/// until another was too slow.
-async fn until_presets_hide(agent: &TestAgent, server: &PostgresServer, setup: &pharos::demo::session::Session) {
+/// An agent that watches a server over a slow line, and the port where that begins.
+async fn watch_late(server: &PostgresServer) -> (TestAgent, u16) {
+    let port = slow_line(server.port(), LATE).await;
+    let config = format!("[[database]]\nname = \"app\"\nprimary = \"postgresql://{MONITORING_ROLE}@127.0.0.1:{port}/postgres\"\n");
+    (TestAgent::start_with(&config, Vec::new()).await, port)
+}
+
+/// Until the agent's session is one that brings its limits along, because without them it was ended before its first statement.
+async fn until_presets_hide(agent: &TestAgent) {
     let hidden = |metrics: &str| metrics.contains("setting=\"work_mem\"") && !metrics.contains("setting=\"statement_timeout\"");
-    let runs = format!("pharos_collect_runs_total{{server=\"127.0.0.1:{}\",collector=\"settings\"}}", server.port());
-    agent.wait_series(&runs, |runs| runs >= 1.0).await;
-    let started = Instant::now();
-    while !hidden(&agent.text("/metrics").await) {
-        assert!(started.elapsed() < PATIENCE, "no session was ever too slow");
-        let before = agent.series(&runs).await.unwrap_or_default();
-        setup.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
-        agent.wait_series(&runs, |runs| runs >= before + 2.0).await;
-    }
+    agent.wait_metrics(hidden).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -165,16 +167,15 @@ async fn what_is_preset_is_shown_as_the_servers_and_not_what_the_session_made_of
     let read =
         "SELECT count(*) = 3 FROM pg_settings WHERE source = 'configuration file' AND name ~ '^(statement|lock|idle_session)_timeout$'";
     eventually(&setup, read).await;
-    let agent = TestAgent::watch(&server).await;
+    let (agent, port) = watch_late(&server).await;
     for (name, seconds) in [("statement_timeout", 7.0), ("lock_timeout", 5.0), ("idle_session_timeout", 540.0)] {
-        agent.wait_series(&series("pharos_postgres_setting", server.port(), &[("setting", name)]), |value| value == seconds).await;
+        agent.wait_series(&series("pharos_postgres_setting", port, &[("setting", name)]), |value| value == seconds).await;
     }
     // Where the session must bring its limits along, nothing is shown in their place.
     setup.run(HASTY).await.unwrap();
-    until_presets_hide(&agent, &server, &setup).await;
-    // A session that asked before its millisecond was over saw what is preset now; the other two have not changed.
-    let changes = agent.series(&series("pharos_postgres_setting_changes_total", server.port(), &[])).await;
-    assert!(changes.is_some_and(|changes| changes <= 1.0), "{changes:?}");
+    setup.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
+    until_presets_hide(&agent).await;
+    assert_eq!(agent.series(&series("pharos_postgres_setting_changes_total", port, &[])).await, Some(0.0), "nothing that is seen changed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,9 +184,9 @@ async fn settings_that_change_are_seen_while_presets_hide_some_of_them() {
     let server = postgres(&tasks).await;
     let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
     setup.run(HASTY).await.unwrap();
-    let agent = TestAgent::watch(&server).await;
-    until_presets_hide(&agent, &server, &setup).await;
-    let changes = series("pharos_postgres_setting_changes_total", server.port(), &[]);
+    let (agent, port) = watch_late(&server).await;
+    until_presets_hide(&agent).await;
+    let changes = series("pharos_postgres_setting_changes_total", port, &[]);
     let before = agent.wait_series(&changes, |_| true).await;
     setup.run("ALTER SYSTEM SET work_mem = '5MB'").await.unwrap();
     setup.run("ALTER SYSTEM SET lock_timeout = '5s'").await.unwrap();
