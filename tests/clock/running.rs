@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::{POLL, states};
 use crate::fixture::program::command;
 use crate::fixture::reserved::ReservedPort;
+use crate::fixture::zoo_program::with_only;
 use crate::fixture::{PATIENCE, get, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, server_id, set_keys};
 use crate::topology::standby_of;
 
@@ -83,7 +84,8 @@ async fn a_clock_that_is_set_under_the_running_agent_changes_no_alert_and_is_sai
         )
     };
     let config = format!(
-        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"200ms\"\nagent = \"200ms\"\n{}{}{}{}{}",
+        "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:{port}\"\n[collect.interval]\ninfo = \"200ms\"\nagent = \"200ms\"\n{}{}{}{}{}{}",
+        with_only(&["threshold", "webhook", "agent-essentials"]),
         redis_config("cache", &[&redis]),
         rule("fires", 0, ""),
         rule("waits", 0, "for = \"30m\""),
