@@ -59,6 +59,26 @@ async fn a_right_that_was_taken_is_told_and_given_back() {
     agent.stop().await;
 }
 
+/// The server says nothing of what it hides. What somebody makes later is found as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_role_sees_in_part_is_an_alert_that_ends_with_the_rights() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server).await;
+    let settings = "[plugin.agent-essentials.settings.checks]\nrights-partial = { for = \"0s\" }\n";
+    let agent = watch(&server, settings, &["agent-essentials"]).await;
+    let alert = fires(&agent, "rights-partial", &[], "pg_statistic").await;
+    assert_eq!(alert["severity"], "info", "{alert:#}");
+    setup.run("CREATE SEQUENCE hidden").await.unwrap();
+    let alert = fires(&agent, "rights-partial", &[], "such as \"public\".\"hidden\"").await;
+    assert_eq!(alert["severity"], "warning", "{alert:#}");
+    let columns = pharos_model::privilege::STATISTIC_COLUMNS.join(", ");
+    let grant = format!("GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO pharos; GRANT SELECT ON SEQUENCE hidden TO pharos");
+    setup.run(&grant).await.unwrap();
+    ends(&agent, "rights-partial", &[]).await;
+    agent.stop().await;
+}
+
 /// The owner of a schema chooses its name. The statement for a superuser has the name as a name, and runs as it is printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_name_of_a_schema_is_no_statement_for_a_superuser() {

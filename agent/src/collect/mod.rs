@@ -41,6 +41,18 @@ pub struct Facts {
     pub urgent: Option<&'static str>,
     /// How many things have no series of their own and are in `other`.
     pub folded: u64,
+    /// What a datname keeps from the role, where the rest of it was read.
+    pub hidden: Vec<Hidden>,
+}
+
+/// Facts of one datname that are missing for want of a right, without an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hidden {
+    pub datname: String,
+    /// One line: what is not known, and of how much.
+    pub why: String,
+    /// Whether people are warned of nothing meanwhile, and not only told less.
+    pub is_grave: bool,
 }
 
 /// Reads one family of facts over a session.

@@ -10,6 +10,8 @@ const COLLECT_UP: &str = "pharos_collect_up";
 const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
 /// The agent's table of collectors that fail.
 const FAILING: &str = "failing_collectors";
+/// The agent's table of what is read in part, for want of a right.
+const HIDDEN: &str = "hidden_facts";
 const NOT_REACHED: &str = "the server is not reached";
 /// More parts help nobody to decide.
 const PARTS_TOLD_MAX: usize = 6;
@@ -42,6 +44,19 @@ pub const CHECKS: &[Check] = &[
         grading: Grading::Fact(Severity::Warning),
         observe: rights_missing,
         explain: explain_rights_missing,
+    },
+    Check {
+        id: "rights-partial",
+        summary: "the role of Pharos reads facts of a server in part; a warning where something may go wrong unseen",
+        category: "collection",
+        scope: Scope::Each,
+        labels: &["server"],
+        needs: &[COLLECT_UP],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: rights_partial,
+        explain: explain_rights_partial,
     },
 ];
 
@@ -89,7 +104,65 @@ fn explain_rights_missing(case: &Case) -> Explanation {
             "As superuser: {}. `pharos doctor --server {server}` prints all that is missing.",
             if statements.is_empty() { "grant what the evidence names".to_owned() } else { statements.join(" and ") }
         ),
-        evidence: parts.into_iter().take(PARTS_TOLD_MAX).collect(),
+        evidence: first_of(parts),
+    }
+}
+
+/// Not all of them; how many were left out is said.
+fn first_of(mut parts: Vec<Label>) -> Vec<Label> {
+    let left_out = parts.len().saturating_sub(PARTS_TOLD_MAX);
+    parts.truncate(PARTS_TOLD_MAX);
+    parts.extend((left_out > 0).then(|| evidence("and", format!("{left_out} more"))));
+    parts
+}
+
+/// How many facts of each server are read in part, for want of a right.
+fn rights_partial(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let Some(hidden) = snapshot.table(HIDDEN) else { return Ok(Vec::new()) };
+    let mut servers: BTreeMap<String, (f64, bool)> = BTreeMap::new();
+    for row in 0..hidden.row_count() {
+        let server = servers.entry(hidden.text("server", row).unwrap_or_default()).or_default();
+        server.0 += 1.0;
+        server.1 |= hidden.is("is_grave", row);
+    }
+    let mut all: Vec<Observation> = servers
+        .into_iter()
+        .map(|(server, (facts, is_grave))| {
+            let severity_max = if is_grave { Severity::Warning } else { Severity::Info };
+            Observation::new(vec![label("server", server)], facts).at_most(severity_max)
+        })
+        .collect();
+    // Of a server that is not reached nothing is known.
+    let Some(failing) = snapshot.table(FAILING) else { return Ok(all) };
+    let unreached: BTreeSet<String> =
+        (0..failing.row_count()).filter(|row| !failing.is("is_reached", *row)).filter_map(|row| failing.text("server", row)).collect();
+    let unknown = |server| Observation::unknown(vec![label("server", server)], SkipReason::PartFailed(NOT_REACHED.to_owned()));
+    all.extend(unreached.into_iter().map(unknown));
+    Ok(all)
+}
+
+fn explain_rights_partial(case: &Case) -> Explanation {
+    let server = case.label("server");
+    let mut facts = Vec::new();
+    if let Some(hidden) = case.snapshot.table(HIDDEN) {
+        let mut rows: Vec<usize> = (0..hidden.row_count()).filter(|row| hidden.has("server", *row, server)).collect();
+        rows.sort_by_key(|row| !hidden.is("is_grave", *row));
+        for row in rows {
+            let cell = |column: &str| hidden.text(column, row).unwrap_or_default();
+            facts.push(evidence(&format!("{} of {}", cell("collector"), cell("datname")), cell("why")));
+        }
+    }
+    let gravest = facts.first().map(|fact| format!(" {}: {}.", fact.name, fact.value)).unwrap_or_default();
+    Explanation {
+        title: format!("the role of Pharos sees some of {server} in part"),
+        detail: format!("The server answers with less than there is, and without an error. What is hidden is not judged.{gravest}"),
+        cause: "The role has pg_monitor alone, or something was made since by an owner whose default privileges leave the role out."
+            .to_owned(),
+        fix: format!(
+            "`pharos doctor --server {server}` prints a script with what is missing. If it is meant so, turn the check off: \
+             `[plugin.agent-essentials.settings.checks]`, `rights-partial = {{ enabled = false }}`."
+        ),
+        evidence: first_of(facts),
     }
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, unvisited};
 use pharos_plugin::{SkipReason, Snapshot, sql, text};
 
+use crate::visits::visiting_role;
+
 const SEQUENCES: &str = "pharos_postgres_sequences";
 const SEQUENCE: [&str; 3] = ["datname", "schema", "sequence"];
 
@@ -27,6 +29,7 @@ fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "sequences");
     let Some(table) = snapshot.table("sequences") else { return Ok(all) };
     all.extend(each_row(&table, &SEQUENCE, |row| table.number("used_ratio", row).filter(|_| !table.is("cycles", row))));
+    let role = visiting_role(snapshot);
     // One that was never used has no value either, and is known to have none; an unlogged one has none on a standby.
     let is_hidden = |row: &usize| ["no-privilege", "locked", "not-asked"].iter().any(|state| table.has("state", *row, state));
     let hidden = |row: usize| {
@@ -36,7 +39,7 @@ fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
             Some("locked") => SkipReason::PartFailed("somebody is changing it, so its value was not read".to_owned()),
             Some("not-asked") => SkipReason::PartFailed("there are so many sequences that it was not asked yet".to_owned()),
             _ => SkipReason::Unsupported(format!(
-                "its value is hidden from the role: in {}, GRANT SELECT ON SEQUENCE {name} TO it",
+                "its value is hidden from the role: in {}, GRANT SELECT ON SEQUENCE {name} TO {role}",
                 cell("datname")
             )),
         };

@@ -105,12 +105,20 @@ struct Failed {
     why: String,
     /// The agent's role, where that has a limit of sessions.
     own_role: Option<OwnRole>,
+    /// The role that the agent logs in as, quoted.
+    user: String,
+}
+
+/// The role that visits datnames, quoted; a placeholder where the agent does not say.
+pub fn visiting_role(server: &Snapshot) -> String {
+    let visits = server.table("visits").filter(|visits| visits.row_count() > 0);
+    visits.and_then(|visits| visits.text("user", 0)).map_or_else(|| "<role>".to_owned(), |user| sql::identifier(&user))
 }
 
 fn failures(database: &Snapshot, datname: &str) -> Vec<Failed> {
     let of_member = |member: Rc<Snapshot>| {
         let Some(visits) = member.table("visits") else { return Vec::new() };
-        let own_role = OwnRole::of(&member);
+        let (own_role, user) = (OwnRole::of(&member), visiting_role(&member));
         let failed = |row: &usize| visits.has("datname", *row, datname) && !visits.has("state", *row, "ok");
         let cell = |column: &str, row: usize| visits.text(column, row).unwrap_or_default();
         let read = |row: usize| Failed {
@@ -119,6 +127,7 @@ fn failures(database: &Snapshot, datname: &str) -> Vec<Failed> {
             reason: cell("reason", row),
             why: cell("why", row),
             own_role: own_role.clone(),
+            user: user.clone(),
         };
         (0..visits.row_count()).filter(failed).map(read).collect()
     };
@@ -153,6 +162,7 @@ fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
     let name = sql::identifier(datname);
     let unless_meant = format!("if it is meant so, `except = {{ datname = [\"{datname}\"] }}` of this check");
     let own_role = failed.and_then(|failed| failed.own_role.as_ref());
+    let user = failed.map_or("<role>", |failed| failed.user.as_str());
     let (cause, fix) = match failed.map_or("", |failed| failed.reason.as_str()) {
         "datname-invalid" => (
             "An interrupted DROP DATABASE left it behind. Its data is gone, and nobody can connect to it.",
@@ -164,7 +174,7 @@ fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
         ),
         "privilege" => (
             "The role of Pharos has no privilege to connect to it.",
-            format!("As superuser, for the role that Pharos uses: `GRANT CONNECT ON DATABASE {name} TO <role>;`; {unless_meant}."),
+            format!("As superuser: `GRANT CONNECT ON DATABASE {name} TO {user};`; {unless_meant}."),
         ),
         "pg-hba" => (
             "pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.",

@@ -103,6 +103,7 @@ impl AgentTask {
             tables::plugins(&self.plugins.plugins()),
             tables::damaged_stores(&damaged),
             tables::failing_collectors(&self.board, &families),
+            tables::hidden_facts(&self.board),
         ];
         let fresh_until = monotonic + self.interval * 2 + GRACE;
         let reading = Reading { at: monotonic, fresh_until, epoch: 0, families, tables };

@@ -109,6 +109,33 @@ pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
     )
 }
 
+/// More rows help nobody to decide.
+const HIDDEN_MAX: usize = 500;
+
+/// What of each PostgreSQL server that is reached was read in part, for want of a right. A standby has the rights of its primary.
+pub fn hidden_facts(board: &Board) -> Table {
+    let picture = board.picture();
+    let mut rows: Vec<(&str, &Table, usize)> = Vec::new();
+    for (server, change) in picture.servers() {
+        let is = |metric: &str| change.snapshot.scalar(metric) == Some(1.0);
+        let is_asked = is("pharos_postgres_up") && !is("pharos_postgres_in_recovery");
+        let hidden = change.snapshot.table("hidden_facts").filter(|_| is_asked);
+        rows.extend(hidden.into_iter().flat_map(|table| (0..table.row_count as usize).map(move |row| (server.id.as_str(), table, row))));
+    }
+    rows.truncate(HIDDEN_MAX);
+    let text = |name: &str| Column::text(name, rows.iter().map(|(_, table, row)| table.text(name, *row)));
+    Table::new(
+        "hidden_facts",
+        vec![
+            Column::text("server", rows.iter().map(|(server, ..)| Some(*server))),
+            text("collector"),
+            text("datname"),
+            text("why"),
+            Column::boolean("is_grave", rows.iter().map(|(_, table, row)| table.boolean("is_grave", *row))),
+        ],
+    )
+}
+
 /// The series of a metric: the texts of their labels, and their values.
 fn rows<'a>(families: &'a [Family], metric: &str) -> impl Iterator<Item = (Vec<&'a str>, f64)> + use<'a> {
     let family = families.iter().find(|family| family.metric == metric);

@@ -48,7 +48,7 @@ impl Activity {
         families.extend(history);
         let tables = vec![connections::sessions(&oldest)?, waits];
         let urgent = (totals.waits_for_locks() && !noticed.is_crowded()).then_some("locks");
-        Ok(Facts { epoch: session.epoch(), families, tables, urgent, folded })
+        Ok(Facts { epoch: session.epoch(), families, tables, urgent, folded, ..Facts::default() })
     }
 
     async fn sample(&mut self, session: &Session, now: Now) -> Result<Option<&'static str>, CollectError> {

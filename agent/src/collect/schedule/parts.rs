@@ -97,7 +97,7 @@ impl Parts {
     /// A part that no collector fills.
     pub fn show(&mut self, name: &str, facts: Facts, interval: Duration) {
         let at = self.clock.monotonic();
-        let Facts { epoch, mut families, tables, urgent: _, folded: _ } = facts;
+        let Facts { epoch, mut families, tables, urgent: _, folded: _, hidden: _ } = facts;
         self.report_twins(name, &unite_twins(&mut families));
         let fresh_until = at + interval * 2 + self.grace;
         self.insert(name, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables })));

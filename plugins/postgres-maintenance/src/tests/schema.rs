@@ -228,12 +228,12 @@ fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
         "sequence-exhausted",
         SEQUENCES,
         expect![[r#"
-        sequence-exhausted{datname=app,schema=public,sequence=orders_id_seq}: raise critical: sequence orders_id_seq of app has used 97 %
-        sequence-exhausted{datname=app,schema=public,sequence=tickets}: raise warning: sequence tickets of app has used 85 %
-        sequence-exhausted{datname=app,schema=public,sequence=hidden}: skipped: its value is hidden from the role: in app, GRANT SELECT ON SEQUENCE "public"."hidden" TO it
-        sequence-exhausted{datname=app,schema=public,sequence=waiting}: skipped: there are so many sequences that it was not asked yet
-        sequence-exhausted{datname=app,schema=public,sequence=changing}: skipped: somebody is changing it, so its value was not read
-    "#]],
+            sequence-exhausted{datname=app,schema=public,sequence=orders_id_seq}: raise critical: sequence orders_id_seq of app has used 97 %
+            sequence-exhausted{datname=app,schema=public,sequence=tickets}: raise warning: sequence tickets of app has used 85 %
+            sequence-exhausted{datname=app,schema=public,sequence=hidden}: skipped: its value is hidden from the role: in app, GRANT SELECT ON SEQUENCE "public"."hidden" TO <role>
+            sequence-exhausted{datname=app,schema=public,sequence=waiting}: skipped: there are so many sequences that it was not asked yet
+            sequence-exhausted{datname=app,schema=public,sequence=changing}: skipped: somebody is changing it, so its value was not read
+        "#]],
     );
     check_words(
         "sequence-exhausted",
@@ -349,7 +349,7 @@ fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > The role of Pharos has no privilege to connect to it.
-        > As superuser, for the role that Pharos uses: `GRANT CONNECT ON DATABASE "broken" TO <role>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
+        > As superuser: `GRANT CONNECT ON DATABASE "broken" TO <role>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: may not connect
     "#]].assert_eq(&told("privilege", "may not connect"));
     expect![[r#"

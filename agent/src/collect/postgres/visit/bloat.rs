@@ -10,9 +10,9 @@ use pharos_model::privilege::sql::identifier;
 use pharos_model::vacuum::VacuumSettings;
 use tokio_postgres::types::Type;
 
-use super::relations::{IndexRow, Relations, TableRow};
-use crate::collect::CollectError;
+use super::relations::{IndexRow, Relations, Surroundings, TableRow};
 use crate::collect::postgres::row::{Fields, query_with};
+use crate::collect::{CollectError, Hidden};
 use crate::postgres::Session;
 
 /// Relations that are estimated in one datname: the largest.
@@ -50,6 +50,17 @@ impl Estimate {
             _ => None,
         }
     }
+}
+
+/// What is not known of these datnames, where the role may not read the statistics.
+pub fn hidden<'a>(surroundings: impl Iterator<Item = &'a Surroundings>, what: &str) -> Vec<Hidden> {
+    let unread = surroundings.filter(|surroundings| !surroundings.reads_statistics);
+    let hidden = |surroundings: &Surroundings| Hidden {
+        datname: surroundings.datname.clone(),
+        why: format!("the bloat of {what} cannot be estimated: the role may not read six columns of pg_statistic"),
+        is_grave: false,
+    };
+    unread.map(hidden).collect()
 }
 
 /// What would let the role estimate.

@@ -192,6 +192,7 @@ impl Visit for Indexes {
             families,
             tables,
             folded: ranked.folded as u64,
+            hidden: bloat::hidden(looks.iter().map(|look| &look.relations.surroundings), "indexes"),
             ..Facts::default()
         }
     }

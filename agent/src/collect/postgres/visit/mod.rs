@@ -30,7 +30,7 @@ use self::round::{Failure, Going, Itinerary};
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::schedule::{Aside, Read, Spending};
-use crate::collect::{CollectError, Facts, Notebook};
+use crate::collect::{CollectError, Facts, Hidden, Notebook};
 use crate::postgres::{Connector, Session};
 
 /// Rows of the table that says who was visited; the ones that were not come first.
@@ -75,6 +75,8 @@ pub struct Visitor {
     itinerary: Itinerary,
     /// By visit: whom it saw in its latest round.
     visited: BTreeMap<&'static str, Vec<Visited>>,
+    /// By visit: what was kept from the role in its latest round.
+    hidden: BTreeMap<&'static str, Vec<Hidden>>,
     /// Datnames beyond those that the latest round could list.
     unlisted: u64,
     clock: Clock,
@@ -111,6 +113,7 @@ impl Visitor {
             going: None,
             itinerary: Itinerary::default(),
             visited: BTreeMap::new(),
+            hidden: BTreeMap::new(),
             unlisted: 0,
             clock,
             spending,
@@ -162,6 +165,7 @@ impl Visitor {
             self.spending.charge(name, made.cost, interval);
             planned.begun = Some(going.started);
             let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, going.now)), Err);
+            self.hidden.insert(name, outcome.as_ref().map_or_else(|_| Vec::new(), |facts| facts.hidden.clone()));
             self.visited.insert(name, made.round.visited.clone());
             self.unlisted = made.round.unlisted;
             reads.push(Read { collector: name, outcome, interval, took: made.took });
@@ -199,11 +203,30 @@ impl Visitor {
                 Column::text("reason", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.reason))),
                 Column::text("why", whys.iter().map(Option::as_deref)),
                 Column::text("cure", rows.iter().map(|(_, visited)| visited.failure.as_ref()?.cure.as_deref())),
+                // Whom a right that is missing would be granted to.
+                Column::text("user", rows.iter().map(|_| Some(self.connector.address.user.as_str()))),
             ],
         );
-        let facts = Facts { families: families.finish(), tables: vec![table], folded, ..Facts::default() };
+        let facts = Facts { families: families.finish(), tables: vec![table, self.hidden_facts()], folded, ..Facts::default() };
         let interval = self.planned.iter().map(|planned| self.spending.interval(planned.visit.name(), planned.visit.interval())).max();
         Read { collector: VISITS, outcome: Ok(facts), interval: interval.unwrap_or_default(), took }
+    }
+}
+
+impl Visitor {
+    /// What was read in part, for want of a right.
+    fn hidden_facts(&self) -> Table {
+        let all = self.hidden.iter().flat_map(|(name, hidden)| hidden.iter().map(|hidden| (*name, hidden)));
+        let rows: Vec<(&str, &Hidden)> = all.take(LISTED_MAX).collect();
+        Table::new(
+            "hidden_facts",
+            vec![
+                Column::text("collector", rows.iter().map(|(name, _)| Some(*name))),
+                Column::text("datname", rows.iter().map(|(_, hidden)| Some(hidden.datname.as_str()))),
+                Column::text("why", rows.iter().map(|(_, hidden)| Some(hidden.why.as_str()))),
+                Column::boolean("is_grave", rows.iter().map(|(_, hidden)| Some(hidden.is_grave))),
+            ],
+        )
     }
 }
 

@@ -1,18 +1,19 @@
 //! How much of each sequence is used, up to its own limit or that of the column it fills.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::privilege::sql::identifier;
 use pharos_model::sequences::{Askable, Bounds, Turns};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use tokio_postgres::types::Type;
 
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::row::{Fields, query_with};
-use crate::collect::{CollectError, Facts, Missing};
+use crate::collect::{CollectError, Facts, Hidden, Missing};
 use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "sequences";
@@ -207,6 +208,7 @@ impl Visit for Sequences {
             self.turns.retain(|datname_oid, _| listed.contains(datname_oid));
         }
         let mut read = std::mem::take(&mut self.read);
+        let hidden = hidden(&read);
         read.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
         let datnames = std::mem::take(&mut self.datnames);
         let total: i64 = datnames.iter().map(|datname| datname.total).sum();
@@ -223,8 +225,26 @@ impl Visit for Sequences {
         let mut families = counts.finish();
         families.extend(series.finish());
         let folded = u64::try_from(total).unwrap_or(0).saturating_sub(full.len() as u64);
-        Facts { epoch: round.epoch, families, tables: vec![table(&read)], folded, ..Facts::default() }
+        Facts { epoch: round.epoch, families, tables: vec![table(&read)], folded, hidden, ..Facts::default() }
     }
+}
+
+/// How many sequences of each datname do not show the role their value, and one of them.
+fn hidden(read: &[Sequence]) -> Vec<Hidden> {
+    let mut by_datname: BTreeMap<&str, (usize, &Sequence)> = BTreeMap::new();
+    for sequence in read.iter().filter(|sequence| sequence.state == "no-privilege") {
+        by_datname.entry(&sequence.datname).or_insert((0, sequence)).0 += 1;
+    }
+    let hidden = |(datname, (count, first)): (&str, (usize, &Sequence))| Hidden {
+        datname: datname.to_owned(),
+        why: format!(
+            "{count} sequences may run out unseen, such as {}.{}: the role may not SELECT from them",
+            identifier(&first.schema),
+            identifier(&first.sequence)
+        ),
+        is_grave: true,
+    };
+    by_datname.into_iter().map(hidden).collect()
 }
 
 fn table(rows: &[Sequence]) -> Table {

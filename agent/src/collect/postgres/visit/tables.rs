@@ -125,6 +125,7 @@ impl Visit for Tables {
                 oldest::table(looks.iter().flat_map(|look| &look.oldest)),
             ],
             folded: ranked.folded as u64,
+            hidden: bloat::hidden(looks.iter().map(|look| &look.relations.surroundings), "tables"),
             ..Facts::default()
         }
     }
