@@ -5,10 +5,9 @@ use serde_json::Value;
 
 use crate::fixture::examples::{copied, run};
 use crate::fixture::{PATIENCE, TestAgent, item, redis, redis_config, runtime_tasks, shipped};
-use crate::python::within_the_cpu_time_of_every_rule;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
+async fn a_rule_in_javascript_judges_a_real_server() {
     let folder = copied("javascript-rule");
     run(&folder, "npm", &["ci", "--no-audit", "--no-fund"]);
     run(&folder, "npm", &["test"]);
@@ -36,7 +35,6 @@ async fn a_rule_in_javascript_judges_within_the_budget_of_every_rule() {
     // Many calls into one instance: what its garbage collector drops late must not hurt.
     let plugin = agent.wait_plugin("javascript-rule", |plugin| plugin["calls"].as_u64() >= Some(20)).await;
     assert_eq!((&plugin["traps"], &plugin["state"]), (&0.into(), &"serving".into()), "{plugin:#}");
-    within_the_cpu_time_of_every_rule(&plugin);
 
     let refused = agent.wait_plugin("asynchronous", |plugin| plugin["state"] == "failed").await;
     assert!(refused["last_error"]["message"].as_str().unwrap().contains("--sync"), "{refused:#}");
