@@ -228,6 +228,7 @@ impl PluginFacts for PluginHost {
         let fact = |plugin: PluginStatus| PluginFact {
             id: plugin.id,
             state: plugin.state,
+            last_words: plugin.last_error.as_ref().and_then(|err| err.last_words.clone()),
             last_error: plugin.last_error.map(|err| (err.stage, err.message)),
             ignored_settings: (!plugin.ignored_settings.is_empty()).then(|| plugin.ignored_settings.join("; ")),
         };

@@ -303,7 +303,7 @@ impl Reloader {
     /// Whether this content serves already, or failed in service. Touching a file changes nothing.
     fn is_known(&self, id: &str, digest: &str, origin: Origin) -> bool {
         let mut slots = self.host.slots();
-        let slot = slots.entry(id.to_owned()).or_insert_with(|| Slot { enabled: true, ..Slot::default() });
+        let slot = slots.entry(id.to_owned()).or_insert_with(|| Slot { enabled: true, loading: true, ..Slot::default() });
         if slot.known_bad.contains(digest) {
             info!(plugin = id, "not loading `{id}` {}: it failed in service before", &digest[..12]);
             return true;

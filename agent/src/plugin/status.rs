@@ -49,22 +49,25 @@ impl PluginHost {
 
     /// Shows on the board how the plugins and their clock are, until told to stop.
     pub async fn follow(self, board: Arc<Board>, stop: CancellationToken) {
+        let mut has_started = false;
         loop {
             let (state, cause) = clock_health(self.ticker_age());
             board.set("plugin clock", state, cause);
-            let (state, cause) = self.health();
+            let (state, cause) = self.health(has_started);
+            has_started |= state != PartHealth::Starting;
             board.set("plugins", state, cause);
             tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK_EVERY) => {} }
         }
     }
 
-    /// Starting until every enabled plugin has been tried. One that does not serve is its own trouble, and degrades the agent.
-    fn health(&self) -> (PartHealth, Option<String>) {
+    /// Starting until every enabled plugin has been tried. One that does not serve is its own trouble, and degrades the agent; one that is
+    /// loaded later does not.
+    fn health(&self, has_started: bool) -> (PartHealth, Option<String>) {
         let slots = self.slots();
         let troubles: Vec<String> = slots.iter().filter_map(|(id, slot)| trouble(id, slot)).collect();
         let cause = (!troubles.is_empty()).then(|| troubles.join("; "));
         match cause {
-            _ if slots.values().any(|slot| slot.loading) => (PartHealth::Starting, cause),
+            _ if !has_started && slots.values().any(|slot| slot.loading) => (PartHealth::Starting, cause),
             Some(_) => (PartHealth::Degraded, cause),
             None => (PartHealth::Ok, None),
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value};
-use pharos_plugin::{Severity, SkipReason, Snapshot};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value, evidence};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot};
 
 use crate::label;
 
@@ -89,6 +89,8 @@ struct Row {
     state: String,
     /// What went wrong last: where, and why.
     error: Option<(String, String)>,
+    /// What it wrote before it was stopped: a panic, a traceback.
+    last_words: Option<String>,
     /// Settings that it serves without.
     ignored_settings: Option<String>,
 }
@@ -108,15 +110,27 @@ fn rows(snapshot: &Snapshot) -> Vec<Row> {
     let Some(table) = snapshot.table("plugins") else { return Vec::new() };
     let (ids, states) = (table.texts("id"), table.texts("state"));
     let (stages, errors, ignored) = (table.texts("stage"), table.texts("error"), table.texts("ignored_settings"));
+    let last_words = table.texts("last_words");
     let row = |row: usize| {
         Some(Row {
             id: ids[row].clone()?,
             state: states[row].clone().unwrap_or_default(),
             error: stages[row].clone().zip(errors[row].clone()),
+            last_words: last_words.get(row).cloned().flatten(),
             ignored_settings: ignored.get(row).cloned().flatten(),
         })
     };
     (0..table.row_count()).filter_map(row).collect()
+}
+
+/// The end of its last words, where the reason stands.
+fn last_words(row: Option<&Row>) -> Vec<Label> {
+    const CHARS_MAX: usize = 400;
+    let words = row.and_then(|row| row.last_words.as_deref()).unwrap_or_default();
+    let skipped = words.chars().count().saturating_sub(CHARS_MAX);
+    let end: String = words.chars().skip(skipped).collect();
+    let end = if skipped > 0 { format!("...{end}") } else { end };
+    Vec::from_iter((!words.is_empty()).then(|| evidence("last words", end)))
 }
 
 fn where_plugin(snapshot: &Snapshot, is_wrong: fn(&Row) -> bool) -> Result<Vec<Observation>, SkipReason> {
@@ -155,7 +169,7 @@ fn plugin_not_serving(case: &Case) -> Explanation {
             "`pharos plugin inspect FILE` says what is wrong with the file, `pharos plugin test` runs it on a recorded snapshot. If it only needs \
              more, raise [plugin.{id}.limits]; else put a version that works into `plugins.dir`."
         ),
-        evidence: Vec::new(),
+        evidence: last_words(row.as_ref()),
     }
 }
 
@@ -174,7 +188,7 @@ fn plugin_failing(case: &Case) -> Explanation {
             "`curl -s http://127.0.0.1:9465/readyz` says how it fails, and `last_error` in /api/plugins has its last words. `pharos plugin test` \
              runs it on a snapshot of that server. If it only needs more, raise [plugin.{id}.limits]; else mend it or go back to the version before."
         ),
-        evidence: Vec::new(),
+        evidence: last_words(row.as_ref()),
     }
 }
 
@@ -185,8 +199,11 @@ fn plugin_refused(case: &Case) -> Explanation {
         title: format!("new file of plugin {id} was refused"),
         detail: format!("The version before it serves on.{}", refusal.unwrap_or_default()),
         cause: "The file is damaged, was built for another contract, does not fit its settings, or failed on trial.".to_owned(),
-        fix: format!("`pharos plugin inspect {id}.wasm` says what is wrong. Replace the file in `plugins.dir`, or remove it."),
-        evidence: Vec::new(),
+        fix: format!(
+            "`pharos plugin inspect {id}.wasm` looks at the file, `pharos plugin test {id}.wasm --snapshot FILE` runs it on facts. Replace the file in \
+             `plugins.dir`, or remove it."
+        ),
+        evidence: last_words(row.as_ref()),
     }
 }
 

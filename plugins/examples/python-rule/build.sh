@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds python-rule.wasm from rule.py and what that imports.
+# Builds python-rule.wasm from rule.py and what that imports. WIT is the folder `wit` of Pharos, where that is elsewhere.
 set -eu
 cd "$(dirname "$0")"
-componentize-py --quiet --wit-path ../../../wit --world alert-rule-plugin componentize rule --output python-rule.wasm
+componentize-py --quiet --wit-path "${WIT:-../../../wit}" --world alert-rule-plugin componentize rule --output python-rule.wasm

@@ -38,6 +38,8 @@ pub struct PluginFact {
     pub state: &'static str,
     /// What went wrong last: where, and why.
     pub last_error: Option<(String, String)>,
+    /// What it wrote to standard error before that.
+    pub last_words: Option<String>,
     /// Settings that it serves without, and why.
     pub ignored_settings: Option<String>,
 }

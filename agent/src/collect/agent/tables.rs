@@ -58,6 +58,7 @@ pub fn plugins(plugins: &[PluginFact]) -> Table {
             Column::text("state", plugins.iter().map(|plugin| Some(plugin.state))),
             Column::text("stage", plugins.iter().map(|plugin| plugin.last_error.as_ref().map(|(stage, _)| stage.as_str()))),
             Column::text("error", plugins.iter().map(|plugin| plugin.last_error.as_ref().map(|(_, why)| why.as_str()))),
+            Column::text("last_words", plugins.iter().map(|plugin| plugin.last_words.as_deref())),
             Column::text("ignored_settings", plugins.iter().map(|plugin| plugin.ignored_settings.as_deref())),
         ],
     )
