@@ -64,7 +64,7 @@ async fn loaded(agent: &TestAgent, id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rule_in_python_judges_within_the_budget_of_every_rule_and_an_exception_is_shown_with_its_traceback() {
+async fn a_rule_in_python_judges_a_real_server_and_an_exception_is_shown_with_its_traceback() {
     let folder = copied("python-rule");
     run(&folder, "python3", &["-m", "unittest"]);
     run(&folder, "./build.sh", &[]);

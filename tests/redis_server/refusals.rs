@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::{command, config, ends, fails, fires, is_up, judged, run, start, works};
 use crate::fixture::program::output;
 
-const AGENT_RULES: &str = "[plugin.agent-essentials.settings.checks]\ncollector-failing = { for = \"0s\" }\n";
+const AGENT_RULES: &str =
+    "[plugin.agent-essentials.settings.checks]\ncollector-failing = { for = \"0s\" }\nrights-missing = { for = \"0s\" }\n";
 const DOWN_AT_ONCE: &str = "[plugin.redis-essentials.settings.checks]\nserver-down = { for = \"0s\" }\n";
 const USER: &str = "pharos on >pw ~* +@all -@dangerous";
 
@@ -77,14 +78,14 @@ async fn a_user_that_may_not_run_info_is_told_with_the_line_that_lets_it() {
     assert!(why.contains("NOPERM") && why.ends_with("run: ACL SETUSER pharos +info"), "{why}");
 
     let agent = judged(&format!("{AGENT_RULES}{config}"), &["agent-essentials"]).await;
-    let alert = fires(&agent, "collector-failing", "may not run INFO").await;
+    let alert = fires(&agent, "rights-missing", "may not run INFO").await;
     assert!(!alert.to_string().contains("pg_monitor"), "{alert:#}");
     is_up(&agent, &server, 1.0).await;
     fails(&agent, &server, "privilege").await;
     let cure = command(&alert, "ACL SETUSER");
     run(&mut server.connect().await.unwrap(), &cure).await;
     works(&agent, &server).await;
-    ends(&agent, "collector-failing").await;
+    ends(&agent, "rights-missing").await;
     agent.stop().await;
 
     // Nothing more than that line is needed, the name of the user apart.
@@ -99,7 +100,7 @@ async fn a_user_that_may_not_run_info_is_told_with_the_line_that_lets_it() {
 async fn a_user_of_the_url_is_logged_in_without_a_password_as_well() {
     let server = start(&[("user", "pharos on nopass +ping")]).await;
     let agent = judged(&format!("{AGENT_RULES}{}", config(&server, "pharos", "")), &["agent-essentials"]).await;
-    fires(&agent, "collector-failing", "ACL SETUSER pharos +info").await;
+    fires(&agent, "rights-missing", "ACL SETUSER pharos +info").await;
     agent.stop().await;
 }
 

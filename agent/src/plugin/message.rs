@@ -118,7 +118,8 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
         title: alert.title.clone(),
         detail: detail(alert),
         cause: alert.cause.clone(),
-        fix: alert.fix.clone(),
+        // What helped while it lasted may do harm afterwards: after a failover, the promotion that was advised makes a split brain.
+        fix: alert.fix.clone().filter(|_| alert.ended_at_ms.is_none()),
         runbook: alert.runbook.clone(),
         value: alert.value,
         raise_at: alert.raise_at,
@@ -137,5 +138,25 @@ fn detail(alert: &MessageAlert) -> String {
         (_, true) => alert.detail.clone(),
         (true, false) => evidence.join("\n"),
         (false, false) => format!("{}\n\n{}", alert.detail, evidence.join("\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_over_goes_out_without_what_helped_against_it() {
+        let mut over = json!({
+            "fingerprint": "369416c7bc23060f", "reason": "firing", "severity": "critical", "labels": [], "title": "no server takes writes",
+            "detail": "", "cause": "none is a primary", "fix": "SELECT pg_promote();", "runbook": null, "value": null, "started_at_ms": 1,
+            "subject": { "kind": "database", "id": "app", "version": "", "labels": [] }, "ended_at_ms": null,
+        });
+        let told = |value: &serde_json::Value| alert(&serde_json::from_value(value.clone()).expect("an alert")).fix;
+        assert_eq!(told(&over).as_deref(), Some("SELECT pg_promote();"));
+        over["ended_at_ms"] = 2.into();
+        assert_eq!(told(&over), None);
     }
 }

@@ -60,9 +60,9 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Whether a row is told by `rights-missing`: one right more brings many parts back.
+/// Whether a row is told by `rights-missing`: one right more brings many parts back, and of a Redis server all of them.
 fn lacks_right(failing: &Table, row: usize) -> bool {
-    failing.has("kind", row, "postgres") && failing.has("reason", row, "privilege")
+    failing.has("reason", row, "privilege")
 }
 
 /// How many parts of each server are not read for want of a right.
@@ -85,23 +85,29 @@ fn explain_rights_missing(case: &Case) -> Explanation {
     let server = case.label("server");
     let mut parts = Vec::new();
     let mut statements = BTreeSet::new();
+    let mut is_redis = false;
     if let Some(failing) = case.snapshot.table(FAILING) {
         for row in (0..failing.row_count()).filter(|row| failing.has("server", *row, server) && lacks_right(&failing, *row)) {
             let why = failing.text("why", row).unwrap_or_default();
-            statements.extend(failing.text("cure", row).map(|statement| format!("`{statement};`")));
+            is_redis |= failing.has("kind", row, "redis");
+            let end = if is_redis { "" } else { ";" };
+            statements.extend(failing.text("cure", row).map(|statement| format!("`{statement}{end}`")));
             parts.push(evidence(&failing.text("collector", row).unwrap_or_default(), why));
         }
     }
     let count = text::counted(case.value, "part is", "parts are");
     let statements: Vec<String> = statements.into_iter().take(STATEMENTS_MAX).collect();
+    let first = parts.first().map(|part| format!(" {}: {}.", part.name, part.value.trim_end_matches('.'))).unwrap_or_default();
+    let (who, by) = if is_redis { ("user", "On the server, as one who may") } else { ("role", "On the primary, as superuser") };
     Explanation {
-        title: format!("the role of Pharos may not read all of {server}"),
+        title: format!("the {who} of Pharos may not read all of {server}"),
         detail: format!(
-            "{count} not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news."
+            "{count} not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good \
+             news.{first}"
         ),
-        cause: "A right was taken from the role, or was never granted.".to_owned(),
+        cause: format!("A right was taken from the {who}, or was never granted."),
         fix: format!(
-            "As superuser: {}. `pharos doctor --server {server}` prints all that is missing.",
+            "{by}: {}. `pharos doctor --server {server}` prints all that is missing.",
             if statements.is_empty() { "grant what the evidence names".to_owned() } else { statements.join(" and ") }
         ),
         evidence: first_of(parts),

@@ -252,12 +252,12 @@ fn a_right_that_the_role_lacks_is_told_once_for_a_server_with_what_grants_it() {
     check_words(
         &format!("{FAILING}{lost}"),
         expect![[r#"
-        the role of Pharos may not read all of db1:5432
-        1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news.
-        > A right was taken from the role, or was never granted.
-        > As superuser: `GRANT pg_monitor TO "pharos";`. `pharos doctor --server db1:5432` prints all that is missing.
-        - locks: role `pharos` does not see it; run: GRANT pg_monitor TO "pharos"
-    "#]],
+            the role of Pharos may not read all of db1:5432
+            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news. locks: role `pharos` does not see it; run: GRANT pg_monitor TO "pharos".
+            > A right was taken from the role, or was never granted.
+            > On the primary, as superuser: `GRANT pg_monitor TO "pharos";`. `pharos doctor --server db1:5432` prints all that is missing.
+            - locks: role `pharos` does not see it; run: GRANT pg_monitor TO "pharos"
+        "#]],
     );
 }
 
@@ -274,7 +274,7 @@ fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
         &facts,
         expect![[r#"
             collector-failing{server=db1:5432,collector=locks}: raise warning: locks of db1:5432 cannot be read
-            collector-failing{server=cache:6379,collector=info}: raise warning: info of cache:6379 cannot be read
+            rights-missing{server=cache:6379}: raise warning: the user of Pharos may not read all of cache:6379
         "#]],
     );
     let frozen: Vec<String> = judge(&facts).skipped.iter().map(|skipped| format!("{skipped:?}")).collect();
@@ -317,11 +317,12 @@ fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
     check_cure(
         "| c:1 | redis | true | info | privilege | the user `x` may not run INFO; run: ACL SETUSER x +info | ACL SETUSER x +info |",
         expect![[r#"
-        info of c:1 cannot be read
-        The server answers, but `info` fails: the user `x` may not run INFO; run: ACL SETUSER x +info. Rules that need it are not judged, and their alerts stand still.
-        > The user that Pharos logs in as may not run a command.
-        > On the server, as one who may: `ACL SETUSER x +info`.
-    "#]],
+            the user of Pharos may not read all of c:1
+            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news. info: the user `x` may not run INFO; run: ACL SETUSER x +info.
+            > A right was taken from the user, or was never granted.
+            > On the server, as one who may: `ACL SETUSER x +info`. `pharos doctor --server c:1` prints all that is missing.
+            - info: the user `x` may not run INFO; run: ACL SETUSER x +info
+        "#]],
     );
     check_cure(
         "| c:1 | redis | true | info | query | the server does not take INFO | - |",
@@ -345,9 +346,9 @@ fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
         "| d:1 | postgres | true | wal | privilege | permission denied | - |",
         expect![[r#"
             the role of Pharos may not read all of d:1
-            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news.
+            1 part is not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good news. wal: permission denied.
             > A right was taken from the role, or was never granted.
-            > As superuser: grant what the evidence names. `pharos doctor --server d:1` prints all that is missing.
+            > On the primary, as superuser: grant what the evidence names. `pharos doctor --server d:1` prints all that is missing.
             - wal: permission denied
         "#]],
     );

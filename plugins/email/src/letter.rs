@@ -159,6 +159,7 @@ fn note(alert: &Alert) -> Option<String> {
         (_, Some("plugin-removed")) => "Its plugin was removed. Nobody saw that it is fine.".to_owned(),
         (_, Some("subject-removed")) => "The server is not watched any more. Nobody saw that it is fine.".to_owned(),
         (_, Some(other)) => format!("It ended because of this: {other}."),
+        _ if alert.ended_at_ms.is_some() => "What follows was true while it lasted.".to_owned(),
         _ => return None,
     };
     Some(note)

@@ -173,6 +173,9 @@ fn the_text_says_everything() {
 
 #[test]
 fn an_end_that_nobody_saw_says_so() {
+    let over = message(vec![Alert { fix: None, ..resolved("slow") }]);
+    let (text, html) = Letters::new().write(&over).expect("it renders");
+    assert!(text.contains("What follows was true while it lasted.") && html.contains("What follows was true while it lasted."), "{text}");
     let gone = Alert { ended_because: Some("subject-removed".to_owned()), cause: None, fix: None, runbook: None, ..resolved("slow") };
     let (text, html) = Letters::new().write(&message(vec![gone])).expect("it renders");
     for said in [&text, &html] {

@@ -129,7 +129,7 @@ fn server_down(case: &Case) -> Explanation {
 const FREE_CONNECTIONS: &str = "See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, \
     state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. \
     End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM \
-    pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`.";
+    pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`.";
 
 /// Why a new session was refused: whose trouble it is, and what ends it.
 struct Refusal {
@@ -319,7 +319,8 @@ fn idle_in_transaction(case: &Case) -> Explanation {
     Explanation {
         title: format!("session idle in transaction for {age}"),
         detail: format!(
-            "The longest idle transaction has done nothing for {age}. It keeps its locks, and vacuum cannot remove what it may still see.{who}"
+            "The longest idle transaction has done nothing for {age}. It keeps its locks, and if it holds a \
+             snapshot, vacuum cannot remove what that may still see.{who}"
         ),
         cause: "The application began a transaction and waits for something else: a call to another service, a person, or a \
                 connection that was never given back to its pool."

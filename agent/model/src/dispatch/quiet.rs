@@ -1,4 +1,5 @@
-//! How long the news of a group wait after it was told: those that are graver than what it was told wait for nothing but their company.
+//! How long the news of a group wait after it was told: those that are graver than what it was told, and all that are critical, wait for
+//! nothing but their company.
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ pub(super) enum News {
 
 /// The interval of a group, for each severity: an alert waits only for messages that told of one as grave as itself.
 ///
-/// A message of ends alone tells of nothing that fires, so it keeps no new alert waiting.
+/// A message of ends alone tells of nothing that fires, so it keeps no new alert waiting. A new critical alert never waits: whoever was
+/// told that no server takes writes has to know of the two that write a minute later.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Quiet {
     /// Monotonic: when the interval ends that began with the latest message, whatever it told.
@@ -37,7 +39,8 @@ impl Quiet {
         }
     }
 
-    /// When news is told: with its company after `wait`, and not before the end of the interval unless it is graver than what was told in it.
+    /// When news is told: with its company after `wait`, and not before the end of the interval unless it is critical, or graver than what
+    /// was told in it.
     pub fn due(&self, news: News, wait: Duration, now: Duration) -> Duration {
         let Some(until) = self.until else { return now + wait };
         let calm = until.max(now);
@@ -45,7 +48,7 @@ impl Quiet {
         let soon = calm.min(now + wait);
         match news {
             News::Calm => calm,
-            News::Graver => soon,
+            News::Graver | News::New(Severity::Critical) => soon,
             News::New(severity) => self.as_grave_until[severity as usize].filter(|until| *until > now).unwrap_or(soon),
         }
     }
@@ -77,9 +80,15 @@ mod tests {
         check(&[(0, Some(Info))], News::New(Info), 10, 300);
         check(&[(0, Some(Info))], News::New(Warning), 10, 40);
         check(&[(0, Some(Warning))], News::New(Critical), 10, 40);
-        check(&[(0, Some(Critical))], News::New(Critical), 10, 300);
+        check(&[(0, Some(Critical))], News::New(Warning), 10, 300);
         check(&[(0, Some(Critical))], News::Graver, 10, 40);
         check(&[(0, Some(Critical))], News::Calm, 10, 300);
+    }
+
+    #[test]
+    fn a_new_critical_alert_waits_for_no_interval() {
+        check(&[(0, Some(Critical))], News::New(Critical), 10, 40);
+        check(&[(0, Some(Critical))], News::New(Critical), 290, 300);
     }
 
     #[test]
@@ -90,9 +99,9 @@ mod tests {
 
     #[test]
     fn calmer_messages_do_not_prolong_the_wait_of_what_is_graver() {
-        let told = [(0, Some(Critical)), (200, Some(Info))];
-        check(&told, News::New(Critical), 250, 300);
-        check(&told, News::New(Critical), 310, 340);
+        let told = [(0, Some(Warning)), (200, Some(Info))];
+        check(&told, News::New(Warning), 250, 300);
+        check(&told, News::New(Warning), 310, 340);
         check(&told, News::New(Info), 310, 500);
     }
 

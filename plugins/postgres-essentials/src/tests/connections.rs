@@ -55,7 +55,7 @@ fn a_server_may_refuse_new_sessions_only() {
             new sessions are refused
             The probe could not open a new session, while the monitoring session opened earlier still works: sorry, too many clients already.
             > All connections of the server that ordinary roles may have are taken.
-            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Make the largest pool smaller, then put a pool between the application and the server.
+            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`. Make the largest pool smaller, then put a pool between the application and the server.
         "#]],
     );
 }
@@ -83,7 +83,7 @@ fn connections_are_graded_by_the_share_in_use() {
             92 % of connections are used
             Client backends hold 92 % of 97 connections open to ordinary roles. When none is left, every new session fails.
             > Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up behind a slow one.
-            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Make the pools smaller, or put a pooler such as PgBouncer in front. `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();` ends what is forgotten from then on: not the sessions that are idle already. Raise max_connections last: it needs a restart and memory.
+            > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`. Make the pools smaller, or put a pooler such as PgBouncer in front. `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();` ends what is forgotten from then on: not the sessions that are idle already. Raise max_connections last: it needs a restart and memory.
             - app, idle: 80
             - app, active: 9
         "#]],
@@ -138,7 +138,7 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
         &sessions("active"),
         expect![[r#"
             session idle in transaction for 6 min 40 s
-            The longest idle transaction has done nothing for 6 min 40 s. It keeps its locks, and vacuum cannot remove what it may still see. It is process 12 (Web "shop").
+            The longest idle transaction has done nothing for 6 min 40 s. It keeps its locks, and if it holds a snapshot, vacuum cannot remove what that may still see. It is process 12 (Web "shop").
             > The application began a transaction and waits for something else: a call to another service, a person, or a connection that was never given back to its pool.
             > End it: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 12 AND backend_start = '2023-11-14 22:13:21.000000+00'; COMMIT;`. Bound the next one: `ALTER ROLE "Web ""shop""" SET idle_in_transaction_session_timeout = '5min';`.
             - transactions since the oldest snapshot: 20 M
@@ -270,7 +270,7 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     expect![[r#"
         Severity::Critical: new sessions are refused
         > All connections of the server that ordinary roles may have are taken.
-        > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '10 min'; COMMIT;`. Make the largest pool smaller, then put a pool between the application and the server.
+        > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`. Make the largest pool smaller, then put a pool between the application and the server.
     "#]].assert_eq(&refused("too-many-connections", Some((2, 2))));
     expect![[r#"
         Severity::Critical: new sessions are refused
