@@ -124,7 +124,7 @@ async fn answers_have_the_promised_shapes() {
         "labels": { "database": "cache", "server": redis_id }, "severity": "warning", "state": "firing", "since": null, "started_at": null,
         "value": 1.0, "raise_at": 0.5, "clear_at": 0.25, "title": format!("{redis_id} is up"), "detail": null, "cause": null, "fix": null, "runbook": null,
         "frozen": null, "frozen_since": null, "frozen_evaluations": 0, "flapping_since": null,
-        "acknowledgement": null,
+        "acknowledgement": null, "silenced_by": [],
     });
     assert_eq!(alert, expected);
     assert_eq!(agent.json("/api/database/alerts?database=app").await["items"], json!([]));

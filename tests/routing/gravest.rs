@@ -6,7 +6,7 @@ use super::*;
 const LONG_INTERVAL: &str = "group_wait = \"0s\"\ngroup_interval = \"1h\"\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_first_critical_does_not_wait_behind_calm_news_of_its_group() {
+async fn a_new_critical_does_not_wait_for_the_interval_of_its_group() {
     let mut stage = Stage::new().await;
     let critical = |id: &str, above: u32| {
         format!(
@@ -28,9 +28,8 @@ async fn a_first_critical_does_not_wait_behind_calm_news_of_its_group() {
     stage.heard("grave", 1, 0).await;
     stage.heard("calm-too", 1, 0).await;
     stage.set_keys(20).await;
-    let as_grave = fingerprint(&agent, "as-grave").await;
-    agent.wait_json(&format!("/api/alerts/{as_grave}"), waits).await;
-    assert_eq!(stage.ops.received(|received| received.count("as-grave")), Count::default(), "as grave was just told");
+    // A critical one was just told. That two servers write is worse than that none does.
+    stage.heard("as-grave", 1, 0).await;
     agent.stop().await;
 }
 

@@ -45,6 +45,7 @@ pub const KINDS: [&str; 4] = [AGENT, DATABASE, "postgres", "redis"];
 pub const TABLES: &[(&str, &str)] = &[
     (AGENT, "damaged_stores"),
     (AGENT, "failing_collectors"),
+    (AGENT, "hidden_facts"),
     (AGENT, "parts"),
     (AGENT, "plugins"),
     (AGENT, "receivers"),
@@ -54,6 +55,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("postgres", "archiver"),
     ("postgres", "autovacuum_workers"),
     ("postgres", "extensions"),
+    ("postgres", "hidden_facts"),
     ("postgres", "horizon"),
     ("postgres", "identity"),
     ("postgres", "index_facts"),
