@@ -154,7 +154,7 @@ mod tests {
             "detail": "", "cause": "none is a primary", "fix": "SELECT pg_promote();", "runbook": null, "value": null, "started_at_ms": 1,
             "subject": { "kind": "database", "id": "app", "version": "", "labels": [] }, "ended_at_ms": null,
         });
-        let told = |value: &serde_json::Value| alert(&serde_json::from_value(value.clone()).expect("an alert")).fix;
+        let told = |value: &Value| alert(&serde_json::from_value(value.clone()).expect("an alert")).fix;
         assert_eq!(told(&over).as_deref(), Some("SELECT pg_promote();"));
         over["ended_at_ms"] = 2.into();
         assert_eq!(told(&over), None);
