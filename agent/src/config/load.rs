@@ -1,5 +1,6 @@
 //! From a file to a [`Config`], or to everything that is wrong with it.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -22,10 +23,29 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
         return Ok(path.to_owned());
     }
     let found = DEFAULT_PATHS.iter().map(PathBuf::from).find(|path| path.exists());
-    found.ok_or_else(|| LoadError::Unreadable {
+    let path = found.ok_or_else(|| LoadError::Unreadable {
         path: PathBuf::from(DEFAULT_PATHS[0]),
         why: format!("no config file here nor at {}; name one with --config FILE", DEFAULT_PATHS[1]),
-    })
+    })?;
+    match strangers(&path) {
+        None => Ok(path),
+        Some(why) => Err(LoadError::Unreadable { why: format!("{why}; name it with --config FILE if it is meant"), path }),
+    }
+}
+
+/// Why a file that nobody named is not taken: others than the user and root could have written it. It says which files with secrets are
+/// read, and to whom they and the operator's token are sent.
+fn strangers(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let own = rustix::process::geteuid().as_raw();
+    let own_groups = [rustix::process::getegid().as_raw(), 0];
+    match metadata.uid() {
+        owner if owner != own && owner != 0 => Some(format!("it belongs to another user (uid {owner})")),
+        _ if metadata.mode() & 0o002 != 0 || (metadata.mode() & 0o020 != 0 && !own_groups.contains(&metadata.gid())) => {
+            Some(format!("others may write it (mode {:o})", metadata.mode() & 0o777))
+        }
+        _ => None,
+    }
 }
 
 /// Reads and checks a file. Relative paths in it count from its folder.

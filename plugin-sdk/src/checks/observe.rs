@@ -1,5 +1,7 @@
 //! From facts to observations: series of metrics and rows of tables.
 
+use std::collections::BTreeMap;
+
 use super::{Observation, label};
 use crate::{Label, Reading, Row, Samples, SkipReason, Snapshot, Table};
 
@@ -39,13 +41,24 @@ pub fn each_one(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, S
 const ROWS_MAX: usize = 100;
 
 /// Rows of a table, told apart by these columns. A row without a value has nothing to judge; whoever can tell so cheaply should, since
-/// there may be hundreds of rows and few that matter. Of too many the largest values are judged, and the others stand still.
+/// there may be hundreds of rows and few that matter. Of too many the largest values of each datname are judged, and the others stand still.
 pub fn each_row(table: &Table, labels: &[&str], value: impl Fn(usize) -> Option<f64>) -> Vec<Observation> {
     let mut rows: Vec<(f64, usize)> = (0..table.row_count()).filter_map(|row| Some((value(row)?, row))).collect();
     let left_out = rows.len().saturating_sub(ROWS_MAX);
     if left_out > 0 {
         rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-        rows.truncate(ROWS_MAX);
+        // Each datname in turn, so that the owner of one cannot crowd out what is wrong in another.
+        let mut turns: BTreeMap<Option<String>, usize> = BTreeMap::new();
+        let mut in_turn: Vec<(usize, (f64, usize))> = rows
+            .into_iter()
+            .map(|(value, row)| {
+                let turn = turns.entry(table.text("datname", row)).or_default();
+                *turn += 1;
+                (*turn, (value, row))
+            })
+            .collect();
+        in_turn.sort_by_key(|(turn, _)| *turn);
+        rows = in_turn.into_iter().take(ROWS_MAX).map(|(_, row)| row).collect();
     }
     let mut all: Vec<_> = rows.into_iter().map(|(value, row)| Observation::new(table.labels(labels, row), value).of_row(row)).collect();
     if left_out > 0 {
@@ -145,6 +158,17 @@ mod tests {
         let last = &observed[100];
         assert_eq!((observed.len(), observed[0].value, observed[99].value), (101, 129.0, 30.0));
         assert_eq!(last.unknown, Some(SkipReason::PartFailed("30 more than the 100 that are judged".to_owned())));
+    }
+
+    #[test]
+    fn one_datname_with_too_many_rows_does_not_crowd_out_another() {
+        let rows: String = (0..1_000).map(|row| format!("| tenant | q{row} | 1 |\n")).collect();
+        let facts = Facts::postgres(&format!(
+            "table sequences\n| datname text | sequence text | used_ratio float |\n{rows}| app | victim | 0.97 |\n"
+        ));
+        let table = facts.snapshot().table("sequences").expect("written above");
+        let observed = each_row(&table, &["datname", "sequence"], |row| table.number("used_ratio", row));
+        assert!(observed.iter().any(|one| one.labels.iter().any(|label| label.value == "victim")), "{} are judged", observed.len());
     }
 
     #[test]

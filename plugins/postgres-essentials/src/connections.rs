@@ -195,8 +195,8 @@ impl Refusal {
                     Severity::Warning
                 }
             }
-            "authentication" | "password" | "privilege" | "datname" | "datname-invalid" | "setting" | "encoding" | "cleartext-password"
-            | "too-much" | "protocol" | "unsupported" | "pooler" => Severity::Warning,
+            "authentication" | "password" | "privilege" | "datname" | "datname-limit" | "datname-invalid" | "setting" | "encoding"
+            | "cleartext-password" | "too-much" | "protocol" | "unsupported" | "pooler" => Severity::Warning,
             _ => Severity::Critical,
         }
     }

@@ -73,9 +73,11 @@ fn statement_slow(case: &Case) -> Explanation {
         cause: "A missing index, a plan that changed after statistics did, more rows than it was written for, or a wait for locks or \
                 disk."
             .to_owned(),
-        fix: "Its text is in `GET /api/database/slow-queries` under this fingerprint. Run it with `EXPLAIN (ANALYZE, BUFFERS)`, `ANALYZE` \
-              its tables, then index what it filters and joins by."
-            .to_owned(),
+        fix: format!(
+            "Its text is in `GET /api/database/slow-queries` under this fingerprint. Logged in as {user}, and never as superuser, since the text \
+             is its author's and even EXPLAIN runs functions of it: `EXPLAIN (ANALYZE, BUFFERS)` of the text, `ANALYZE` of its tables; then index \
+             what it filters and joins by."
+        ),
         evidence: p95.into_iter().collect(),
     }
 }

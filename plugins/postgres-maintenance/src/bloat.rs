@@ -120,32 +120,15 @@ fn table_bloat(case: &Case) -> Explanation {
             // Its options are not to be changed, and tools that copy a table leave it alone.
             format!("In {datname}, in an hour in which nobody needs the database: `VACUUM (FULL, ANALYZE) {relation};`.")
         } else {
-            let repack = repack(case.label("schema"), case.label("relation"), datname)
-                .map_or_else(String::new, |command| format!("with the extension pg_repack, `{command}`, while everybody works; or, "));
             format!(
-                "If the table will not grow into it: {repack}in an hour in which nobody needs the table, in {datname}: `VACUUM (FULL, \
-                 ANALYZE) {relation};`. Let vacuum come sooner: `ALTER TABLE {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`."
+                "If the table will not grow into it: in an hour in which nobody needs the table, in {datname}: `VACUUM (FULL, \
+                 ANALYZE) {relation};`. Let vacuum come sooner: `ALTER TABLE {relation} SET (autovacuum_vacuum_scale_factor = 0.02);`. \
+                 The extension pg_repack does it while everybody works, but runs functions of the owner's indexes as whoever starts it: not \
+                 as superuser where the owner is not trusted."
             )
         },
         evidence: crate::vacuum::cells(case, &[("empty", "bloat_bytes", text::bytes), ("size", "size_bytes", text::bytes)]),
     }
-}
-
-/// The command that rewrites a table while others use it; none where a shell cannot be given the names.
-///
-/// What follows `-d` is put into a connection string without quotes by pg_repack 1.4, and not by newer versions. All versions take a plain
-/// word in the same way. Any other datname is read by libpq itself, from the environment, where `-d` is empty.
-fn repack(schema: &str, relation: &str, datname: &str) -> Option<String> {
-    if ![schema, relation, datname].into_iter().all(sql::is_shown_whole) {
-        return None;
-    }
-    let table = sql::shell(&sql::relation(schema, relation));
-    let is_plain = datname.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    Some(if is_plain {
-        format!("pg_repack --table={table} -d {datname}")
-    } else {
-        format!("PGDATABASE={} pg_repack --table={table} -d ''", sql::shell(datname))
-    })
 }
 
 fn index_bloat(case: &Case) -> Explanation {

@@ -164,7 +164,8 @@ fn sequential_scans(case: &Case) -> Explanation {
             .to_owned(),
         fix: format!(
             "See which statements of {datname} read it, in `/api/database/slow-queries` or pg_stat_statements, then `EXPLAIN` those on \
-             {name} and index what they filter by."
+             {name}, as the role that runs them and never as superuser, since EXPLAIN runs functions of their authors; index what they \
+             filter by."
         ),
         evidence: said(case),
     }

@@ -49,13 +49,13 @@ impl Reloader {
         false
     }
 
-    /// The files that count: those of plugins that are known, then those that the config is about, then the others.
+    /// The files that count: those that the config or the binary is about, then those that are followed already, then the others.
     pub(super) fn chosen(&self, mut entries: Vec<Entry>) -> (Vec<Entry>, usize) {
         let rank = |id: &String| {
             let is_named = self.loader.plugins.contains_key(id) || self.loader.receivers.iter().any(|receiver| receiver.plugin == *id);
             match () {
-                () if self.files.contains_key(id) => 0,
-                () if is_named || self.shipped.iter().any(|(shipped, _)| shipped == id) => 1,
+                () if is_named || self.shipped.iter().any(|(shipped, _)| shipped == id) => 0,
+                () if self.files.contains_key(id) => 1,
                 () => 2,
             }
         };

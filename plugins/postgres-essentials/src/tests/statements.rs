@@ -32,7 +32,7 @@ fn only_statements_with_calls_enough_are_slow() {
             statement 1a2b takes 750 ms on average
             Statement 1a2b, run by web in app, took 750 ms on average since the previous collection.
             > A missing index, a plan that changed after statistics did, more rows than it was written for, or a wait for locks or disk.
-            > Its text is in `GET /api/database/slow-queries` under this fingerprint. Run it with `EXPLAIN (ANALYZE, BUFFERS)`, `ANALYZE` its tables, then index what it filters and joins by.
+            > Its text is in `GET /api/database/slow-queries` under this fingerprint. Logged in as web, and never as superuser, since the text is its author's and even EXPLAIN runs functions of it: `EXPLAIN (ANALYZE, BUFFERS)` of the text, `ANALYZE` of its tables; then index what it filters and joins by.
             - 95th percentile (estimated): 2 s
         "#]],
     );

@@ -210,6 +210,13 @@ impl Visit for Sequences {
         let mut read = std::mem::take(&mut self.read);
         let hidden = hidden(&read);
         read.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+        let mut turns: HashMap<String, usize> = HashMap::new();
+        // Each datname in turn, so that the owner of one cannot crowd out the sequences of another.
+        read.sort_by_cached_key(|sequence| {
+            let turn = turns.entry(sequence.datname.clone()).or_default();
+            *turn += 1;
+            *turn
+        });
         let datnames = std::mem::take(&mut self.datnames);
         let total: i64 = datnames.iter().map(|datname| datname.total).sum();
         read.truncate(LISTED_MAX);
