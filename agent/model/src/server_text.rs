@@ -79,6 +79,8 @@ impl Encoding {
 pub enum Use {
     /// It tells things apart.
     Name,
+    /// A name of a datname, which is asked for again. Who may give one is trusted with more than backticks.
+    Datname,
     /// People read it: a statement, the value of a setting.
     Reading,
 }
@@ -97,8 +99,8 @@ pub fn shown(bytes: &[u8], encoding: Option<Encoding>, used: Use) -> Shown<'_> {
         Some(encoding) => encoding.decode(bytes),
         None => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
     };
-    let is_odd = |text: &str| text.contains('`') || text.match_indices('\\').any(|(at, _)| is_escape(&text[at..]));
-    let looks_escaped = |text: &str| used == Use::Name && is_odd(text);
+    let has_escape = |text: &str| text.match_indices('\\').any(|(at, _)| is_escape(&text[at..]));
+    let looks_escaped = |text: &str| (used == Use::Name && text.contains('`')) || (used != Use::Reading && has_escape(text));
     match whole {
         Some(text) if looks_escaped(&text) => Shown { text: escaped(text.as_bytes(), true, used).into(), is_escaped: true },
         Some(text) => Shown { text, is_escaped: false },
@@ -113,7 +115,7 @@ fn escaped(bytes: &[u8], is_utf8: bool, used: Use) -> String {
         let valid = chunk.valid();
         for (at, char) in valid.char_indices() {
             match char {
-                '\\' if used == Use::Name && is_escape(&valid[at..]) => escape(&mut text, b'\\'),
+                '\\' if used != Use::Reading && is_escape(&valid[at..]) => escape(&mut text, b'\\'),
                 '`' if used == Use::Name => escape(&mut text, b'`'),
                 char if char.is_ascii() || is_utf8 => text.push(char),
                 char => char.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| escape(&mut text, byte)),

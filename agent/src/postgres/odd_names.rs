@@ -25,7 +25,7 @@ impl OddNames {
             return;
         }
         let name: String = match used {
-            Use::Name => shown.chars().take(LOGGED_CHARS_MAX).collect(),
+            Use::Name | Use::Datname => shown.chars().take(LOGGED_CHARS_MAX).collect(),
             Use::Reading => format!("a text of the column {column}"),
         };
         if logged.contains(&name) {

@@ -54,8 +54,12 @@ impl Row {
         let mut mended = Vec::new();
         for (place, column) in row.columns().iter().enumerate() {
             let name = column.name();
-            let used = if READING.contains(&name) { Use::Reading } else { Use::Name };
-            let encoding = encoding.filter(|_| used == Use::Name && origin.is_datname(name));
+            let used = match name {
+                "datname" => Use::Datname,
+                _ if READING.contains(&name) => Use::Reading,
+                _ => Use::Name,
+            };
+            let encoding = encoding.filter(|_| used != Use::Reading && origin.is_datname(name));
             if is_text(column.type_()) {
                 let Ok(Some(Bytes(bytes))) = row.try_get::<_, Option<Bytes<'_>>>(place) else { continue };
                 mended.extend(mend(bytes, encoding, used, name, odd).map(|(text, is_escaped)| (place, Texts::One { text, is_escaped })));

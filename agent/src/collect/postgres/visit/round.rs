@@ -242,7 +242,7 @@ impl Going {
             return self.fail(&datname, &hindrance.failure(&datname, is_escaped, &connector.address.user));
         }
         if is_escaped {
-            let why = "its name is not UTF-8, or holds a backtick or what looks like an escape, so no session can ask for it; rename it from a datname of the encoding in which the name was \
+            let why = "its name is not UTF-8, or holds what looks like an escape, so no session can ask for it; rename it from a datname of the encoding in which the name was \
                        made";
             let missing = Missing::new(why).cured_by(format!("ALTER DATABASE <{datname}> RENAME TO <new name>"));
             return self.fail(&datname, &Failure::unsupported(RefusalReason::Encoding.as_str(), missing));
