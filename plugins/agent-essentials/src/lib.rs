@@ -4,16 +4,18 @@ mod collectors;
 mod load;
 mod plugins;
 mod receivers;
+mod rights;
 mod store;
 
 use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [Family; 5] = [
+static FAMILIES: [Family; 6] = [
     Family::of("agent", receivers::CHECKS),
     Family::of("agent", store::CHECKS),
     Family::of("agent", plugins::CHECKS),
     Family::of("agent", collectors::CHECKS),
+    Family::of("agent", rights::CHECKS),
     Family::of("agent", load::CHECKS),
 ];
 

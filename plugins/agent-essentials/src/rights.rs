@@ -1,0 +1,150 @@
+//! Rights that the role of Pharos lacks: what it may not read at all, and what servers hide from it without an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, evidence};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, text};
+
+use crate::collectors::{FAILING, unreached};
+use crate::label;
+
+const COLLECT_UP: &str = "pharos_collect_up";
+/// The agent's table of what is read in part, for want of a right.
+const HIDDEN: &str = "hidden_facts";
+/// More parts help nobody to decide.
+const PARTS_TOLD_MAX: usize = 6;
+const STATEMENTS_MAX: usize = 4;
+
+pub const CHECKS: &[Check] = &[
+    Check {
+        id: "rights-missing",
+        summary: "the role of Pharos may not read what it watches",
+        category: "collection",
+        scope: Scope::Each,
+        labels: &["server"],
+        needs: &[COLLECT_UP],
+        // Two readings of most parts.
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: missing,
+        explain: explain_missing,
+    },
+    Check {
+        id: "rights-partial",
+        summary: "the role of Pharos reads facts of a server in part; a warning where something may go wrong unseen",
+        category: "collection",
+        scope: Scope::Each,
+        labels: &["server"],
+        needs: &[COLLECT_UP],
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Warning),
+        observe: partial,
+        explain: explain_partial,
+    },
+];
+
+/// Whether a row of failing collectors is told here: one right more brings many parts back, and of a Redis server all of them.
+pub fn is_missing(failing: &Table, row: usize) -> bool {
+    failing.has("reason", row, "privilege")
+}
+
+/// How many parts of each server are not read for want of a right.
+fn missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut servers: BTreeMap<String, f64> = BTreeMap::new();
+    if let Some(failing) = snapshot.table(FAILING) {
+        for row in (0..failing.row_count()).filter(|row| failing.is("is_reached", *row) && is_missing(&failing, *row)) {
+            *servers.entry(failing.text("server", row).unwrap_or_default()).or_default() += 1.0;
+        }
+    }
+    let mut all: Vec<Observation> = servers.into_iter().map(|(server, parts)| Observation::new(label("server", &server), parts)).collect();
+    all.extend(unreached(snapshot));
+    Ok(all)
+}
+
+fn explain_missing(case: &Case) -> Explanation {
+    let server = case.label("server");
+    let mut parts = Vec::new();
+    let mut statements = BTreeSet::new();
+    let mut is_redis = false;
+    if let Some(failing) = case.snapshot.table(FAILING) {
+        for row in (0..failing.row_count()).filter(|row| failing.has("server", *row, server) && is_missing(&failing, *row)) {
+            let why = failing.text("why", row).unwrap_or_default();
+            is_redis |= failing.has("kind", row, "redis");
+            let end = if is_redis { "" } else { ";" };
+            statements.extend(failing.text("cure", row).map(|statement| format!("`{statement}{end}`")));
+            parts.push(evidence(&failing.text("collector", row).unwrap_or_default(), why));
+        }
+    }
+    let count = text::counted(case.value, "part is", "parts are");
+    let statements: Vec<String> = statements.into_iter().take(STATEMENTS_MAX).collect();
+    let first = parts.first().map(|part| format!(" {}: {}.", part.name, part.value.trim_end_matches('.'))).unwrap_or_default();
+    let (who, by) = if is_redis { ("user", "On the server, as one who may") } else { ("role", "On the primary, as superuser") };
+    Explanation {
+        title: format!("the {who} of Pharos may not read all of {server}"),
+        detail: format!(
+            "{count} not read for want of a right. Rules that need them are not judged, and their alerts stand still: no news is no good \
+             news.{first}"
+        ),
+        cause: format!("A right was taken from the {who}, or was never granted."),
+        fix: format!(
+            "{by}: {}. `pharos doctor --server {server}` prints all that is missing.",
+            if statements.is_empty() { "grant what the evidence names".to_owned() } else { statements.join(" and ") }
+        ),
+        evidence: first_of(parts),
+    }
+}
+
+/// Not all of them; how many were left out is said.
+fn first_of(mut parts: Vec<Label>) -> Vec<Label> {
+    let left_out = parts.len().saturating_sub(PARTS_TOLD_MAX);
+    parts.truncate(PARTS_TOLD_MAX);
+    parts.extend((left_out > 0).then(|| evidence("and", format!("{left_out} more"))));
+    parts
+}
+
+/// How many facts of each server are read in part, for want of a right.
+fn partial(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut servers: BTreeMap<String, (f64, bool)> = BTreeMap::new();
+    if let Some(hidden) = snapshot.table(HIDDEN) {
+        for row in 0..hidden.row_count() {
+            let server = servers.entry(hidden.text("server", row).unwrap_or_default()).or_default();
+            server.0 += 1.0;
+            server.1 |= hidden.is("is_grave", row);
+        }
+    }
+    let observe = |(server, (facts, is_grave)): (String, (f64, bool))| {
+        let severity_max = if is_grave { Severity::Warning } else { Severity::Info };
+        Observation::new(label("server", &server), facts).at_most(severity_max)
+    };
+    let mut all: Vec<Observation> = servers.into_iter().map(observe).collect();
+    all.extend(unreached(snapshot));
+    Ok(all)
+}
+
+fn explain_partial(case: &Case) -> Explanation {
+    let server = case.label("server");
+    let mut facts = Vec::new();
+    if let Some(hidden) = case.snapshot.table(HIDDEN) {
+        let mut rows: Vec<usize> = (0..hidden.row_count()).filter(|row| hidden.has("server", *row, server)).collect();
+        rows.sort_by_key(|row| !hidden.is("is_grave", *row));
+        for row in rows {
+            let cell = |column: &str| hidden.text(column, row).unwrap_or_default();
+            facts.push(evidence(&format!("{} of {}", cell("collector"), cell("datname")), cell("why")));
+        }
+    }
+    let gravest = facts.first().map(|fact| format!(" {}: {}.", fact.name, fact.value)).unwrap_or_default();
+    Explanation {
+        title: format!("the role of Pharos sees some of {server} in part"),
+        detail: format!("The server answers with less than there is, and without an error. What is hidden is not judged.{gravest}"),
+        cause: "The role has pg_monitor alone, or something was made since by an owner whose default privileges leave the role out."
+            .to_owned(),
+        fix: format!(
+            "`pharos doctor --server {server}` prints a script with what is missing. If it is meant so, turn the check off: \
+             `[plugin.agent-essentials.settings.checks]`, `rights-partial = {{ enabled = false }}`."
+        ),
+        evidence: first_of(facts),
+    }
+}
