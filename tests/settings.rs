@@ -149,12 +149,12 @@ target = ["rule=\"\""]
 "#;
     check(config, expect![[r#"
         pharos.toml: ok
-        pharos.toml:16:9: note: `route[0].match`: no rule that is known here fits `rule="lock-wiat"`; did you mean `lock-wait`?
-        pharos.toml:16:9: note: `route[0].match`: no rule that is known here fits `rule="split-brian"`; did you mean `split-brain`?
-        pharos.toml:19:12: note: `route[1].matchers`: no database that is known here fits `database="ap"`; did you mean `app`?
-        pharos.toml:26:12: note: `silence[0].matchers`: no plugin that is known here fits `plugin="postgres-esentials"`; did you mean `postgres-essentials`?
-        pharos.toml:26:12: note: `silence[0].matchers`: no database that is known here fits `database=~"xyz.*"`
-        pharos.toml:33:10: note: `inhibit[0].source`: no rule that is known here fits `rule="server-dwn"`; did you mean `server-down`?
+        pharos.toml:16:18: note: `route[0].match.rule`: no rule that is known here fits `rule="lock-wiat"`; did you mean `lock-wait`?
+        pharos.toml:16:18: note: `route[0].match.rule`: no rule that is known here fits `rule="split-brian"`; did you mean `split-brain`?
+        pharos.toml:19:13: note: `route[1].matchers[0]`: no database that is known here fits `database="ap"`; did you mean `app`?
+        pharos.toml:26:13: note: `silence[0].matchers[0]`: no plugin that is known here fits `plugin="postgres-esentials"`; did you mean `postgres-essentials`?
+        pharos.toml:26:42: note: `silence[0].matchers[1]`: no database that is known here fits `database=~"xyz.*"`
+        pharos.toml:33:11: note: `inhibit[0].source[0]`: no rule that is known here fits `rule="server-dwn"`; did you mean `server-down`?
     "#]]).await;
 }
 

@@ -25,30 +25,16 @@ const SHIPPED_RULES: &str = include_str!("../../../config/rules.txt");
 /// Values that matchers ask for and no alert of this config has, where all values are known. A plugin file that comes later may bring
 /// more, so each is worth a note and no more. `plugins` are the plugins that are there.
 pub fn strange_values(config: &Config, plugins: &[String]) -> Vec<Mistake> {
-    let mut asked: Vec<(String, Vec<Matcher>)> = Vec::new();
-    for (index, route) in config.route.iter().enumerate() {
-        let plain = route.matches.iter().flat_map(|(name, values)| values.0.iter().map(|value| Matcher::equals(name, value)));
-        asked.push((format!("route[{index}].match"), plain.collect()));
-        asked.extend(Matchers::parse(&route.matchers).ok().map(|matchers| (format!("route[{index}].matchers"), matchers.0)));
-    }
-    for (index, inhibition) in config.inhibit.iter().enumerate() {
-        if let Ok(inhibition) = inhibition.inhibition() {
-            asked.push((format!("inhibit[{index}].source"), inhibition.source.0));
-            asked.push((format!("inhibit[{index}].target"), inhibition.target.0));
-        }
-    }
-    for (index, silence) in config.silence.iter().enumerate() {
-        asked.extend(silence.silence().ok().map(|silence| (format!("silence[{index}].matchers"), silence.matchers.0)));
-    }
     let known = known_values(config, plugins);
-    let strange = |path: &str, matcher: &Matcher| {
+    let strange = |Asked { path, by, .. }: Asked| {
+        let matcher = by?;
         let values = known.get(matcher.name())?;
         // A label that is not there is the empty text.
         let is_possible = matcher.takes("") || values.iter().any(|value| matcher.takes(value));
         let hint = did_you_mean(matcher.value(), values.iter().copied());
         (!is_possible).then(|| Mistake::at(path, format!("no {} that is known here fits `{matcher}`{hint}", matcher.name())))
     };
-    asked.iter().flat_map(|(path, matchers)| matchers.iter().filter_map(|matcher| strange(path, matcher))).collect()
+    asked(config).into_iter().filter_map(strange).collect()
 }
 
 /// Every value of a label, for those labels of which the config and the shipped plugins decide it.
@@ -66,39 +52,60 @@ fn known_values<'a>(config: &'a Config, plugins: &'a [String]) -> BTreeMap<&'sta
 
 /// Labels that are asked for and do not exist. Plugins of the user's own have labels of their own, so with such it is only a guess.
 pub fn unknown(config: &Config) -> Vec<Mistake> {
-    let mut asked = Vec::new();
-    for (index, route) in config.route.iter().enumerate() {
-        asked.extend(route.matches.keys().map(|name| (format!("route[{index}].match.{name}"), name.clone())));
-        if let Ok(matchers) = Matchers::parse(&route.matchers) {
-            asked.extend(names(&format!("route[{index}].matchers"), &matchers));
-        }
-        asked.extend(listed(&format!("route[{index}].group_by"), &route.group_by));
-    }
-    for (index, inhibition) in config.inhibit.iter().enumerate() {
-        if let Ok(inhibition) = inhibition.inhibition() {
-            asked.extend(names(&format!("inhibit[{index}].source"), &inhibition.source));
-            asked.extend(names(&format!("inhibit[{index}].target"), &inhibition.target));
-        }
-        asked.extend(listed(&format!("inhibit[{index}].equal"), &inhibition.equal));
-    }
-    for (index, silence) in config.silence.iter().enumerate() {
-        if let Ok(silence) = silence.silence() {
-            asked.extend(names(&format!("silence[{index}].matchers"), &silence.matchers));
-        }
-    }
     let known = known();
-    let mistake = |(path, name): (String, String)| Mistake::at(path, unknown_label(&name, &known));
-    asked.into_iter().filter(|(_, name)| !known.contains(name.as_str())).map(mistake).collect()
+    let mut unknown = asked(config);
+    unknown.retain(|asked| !known.contains(asked.label.as_str()));
+    // Of one label many values may be asked for.
+    unknown.dedup_by(|one, other| one.path == other.path);
+    unknown.into_iter().map(|asked| Mistake::at(asked.path, unknown_label(&asked.label, &known))).collect()
 }
 
 pub fn unknown_label(name: &str, known: &BTreeSet<&'static str>) -> String {
     format!("no alert has a label `{name}`{}", did_you_mean(name, known.iter().copied()))
 }
 
-fn names(path: &str, matchers: &Matchers) -> Vec<(String, String)> {
-    matchers.0.iter().enumerate().map(|(index, matcher)| (format!("{path}[{index}]"), matcher.name().to_owned())).collect()
+/// A label that the config asks for.
+struct Asked {
+    path: String,
+    label: String,
+    /// What its value is compared with; none where alerts are only put together by it.
+    by: Option<Matcher>,
 }
 
-fn listed(path: &str, names: &[String]) -> Vec<(String, String)> {
-    names.iter().enumerate().map(|(index, name)| (format!("{path}[{index}]"), name.clone())).collect()
+/// Every label that routes, inhibitions and silences ask for, where it stands. What cannot be read is reported elsewhere.
+fn asked(config: &Config) -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for (index, route) in config.route.iter().enumerate() {
+        for (label, values) in &route.matches {
+            let path = format!("route[{index}].match.{label}");
+            let by = |value: &String| Asked { path: path.clone(), label: label.clone(), by: Some(Matcher::equals(label, value)) };
+            asked.extend(values.0.iter().map(by));
+        }
+        if let Ok(matchers) = Matchers::parse(&route.matchers) {
+            asked.extend(matched(&format!("route[{index}].matchers"), matchers));
+        }
+        asked.extend(grouped(&format!("route[{index}].group_by"), &route.group_by));
+    }
+    for (index, inhibition) in config.inhibit.iter().enumerate() {
+        if let Ok(inhibition) = inhibition.inhibition() {
+            asked.extend(matched(&format!("inhibit[{index}].source"), inhibition.source));
+            asked.extend(matched(&format!("inhibit[{index}].target"), inhibition.target));
+        }
+        asked.extend(grouped(&format!("inhibit[{index}].equal"), &inhibition.equal));
+    }
+    for (index, silence) in config.silence.iter().enumerate() {
+        if let Ok(silence) = silence.silence() {
+            asked.extend(matched(&format!("silence[{index}].matchers"), silence.matchers));
+        }
+    }
+    asked
+}
+
+fn matched(path: &str, matchers: Matchers) -> impl Iterator<Item = Asked> {
+    let each = move |(index, by): (usize, Matcher)| Asked { path: format!("{path}[{index}]"), label: by.name().to_owned(), by: Some(by) };
+    matchers.0.into_iter().enumerate().map(each)
+}
+
+fn grouped(path: &str, labels: &[String]) -> impl Iterator<Item = Asked> {
+    labels.iter().enumerate().map(move |(index, label)| Asked { path: format!("{path}[{index}]"), label: label.clone(), by: None })
 }
