@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::agent::Place;
 
-/// Logical databases of each server: as many alerts as one rule may have about one subject.
-pub const DATABASES: usize = 1_000;
+/// Logical databases of each server: as many as have series of their own, each of which is an alert.
+pub const DATABASES: usize = 100;
 /// The longest that receivers are waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 
