@@ -112,7 +112,7 @@ async fn doctor_names_what_it_cannot_name_in_sql_and_its_script_mends_the_rest()
     };
     let before = report().await;
     let script = before["script"].as_str().unwrap().to_owned();
-    assert!(!script.contains("na\\x") && script.contains("\\connect latin\n"), "{script}");
+    assert!(!script.contains("na\\x") && script.contains("\\set pharos_datname 'dbname=latin'"), "{script}");
     let parts = before["parts"].as_array().unwrap();
     for datname in ["na\\xefve", "na\\x5cxefve"] {
         let found: Vec<&Value> = parts.iter().filter(|part| part["datname"] == datname).collect();

@@ -31,13 +31,17 @@ const TRAPS: &[&str] = &[
     "CREATE DOMAIN evil.text AS pg_catalog.text CHECK (evil.seize() IS NULL)",
     "GRANT USAGE ON SCHEMA evil TO PUBLIC",
 ];
-const PRESETS: [&str; 6] = [
+const PRESETS: [&str; 10] = [
     "search_path = evil, pg_catalog",
     "role = tenant",
     "client_encoding = 'SJIS'",
     "standard_conforming_strings = off",
     "default_transaction_read_only = on",
     "quote_all_identifiers = on",
+    "statement_timeout = '1ms'",
+    "lock_timeout = '1ms'",
+    "idle_session_timeout = '1ms'",
+    "idle_in_transaction_session_timeout = '1ms'",
 ];
 
 async fn furnish(server: &PostgresServer) {

@@ -18,9 +18,13 @@ pub struct Datname {
 
 /// Before anything is read: how psql and the server take the bytes of the script, and where names are looked up.
 const SETUP: &str = "\\encoding UTF8\nSET search_path = pg_catalog, pg_temp;\n";
+/// In the session that the script begins in, which somebody's presets may limit as well.
+const UNLIMITED: &str = "SET statement_timeout = 0;\nSET lock_timeout = 0;\n";
 /// The role that began, whatever role the datname presets. RESET ROLE would go back to that one.
 const ROLE: &str = "SELECT current_user AS pharos_runs_as \\gset\n";
-const AGAIN: &str = "SET ROLE :\"pharos_runs_as\";\nSET default_transaction_read_only = off;\n";
+const AGAIN: &str = "SET ROLE :\"pharos_runs_as\";\n";
+
+const CONNECT: &str = "\\connect -reuse-previous=on :\"pharos_datname\"";
 
 /// The script for a server where `role` lacks this, if it lacks anything.
 pub fn script(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname]) -> Option<String> {
@@ -40,6 +44,9 @@ pub fn script(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname]
             let _ = write!(body, "\n{}{SETUP}{AGAIN}{statements}", connect(&datname.name));
         }
     }
+    if body.contains(CONNECT) {
+        body = options(major) + &body;
+    }
     advice(&mut body, server);
     let place = if server.in_recovery {
         "-- This server is a standby: run it on its primary, from where it comes here by itself.\n"
@@ -47,7 +54,7 @@ pub fn script(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname]
         "-- Run it in psql as a superuser, more than once if you like.\n"
     };
     // Each grant is there before the next \connect, whatever a psqlrc says of transactions.
-    (!body.is_empty()).then(|| format!("{place}\\set ON_ERROR_STOP on\n\\set AUTOCOMMIT on\n{SETUP}{ROLE}{body}"))
+    (!body.is_empty()).then(|| format!("{place}\\set ON_ERROR_STOP on\n\\set AUTOCOMMIT on\n{SETUP}{UNLIMITED}{ROLE}{body}"))
 }
 
 /// What makes a role see statistics, settings and names of files of everybody, and no row of any table.
@@ -148,12 +155,28 @@ fn advice(body: &mut String, server: &ServerLacks) {
     }
 }
 
-/// The line that leads psql into a datname, with the host, port and user that it has already.
+/// The lines that lead psql into a datname, with the host, port and user that it has already.
 fn connect(datname: &str) -> String {
-    if !datname.is_empty() && datname.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return format!("\\connect {datname}\n");
-    }
-    // What psql reads there is a connection string if it looks like one, and ends with its line; a quoted variable is taken as it is.
-    let value: String = datname.chars().flat_map(|char| matches!(char, '\'' | '\\').then_some('\\').into_iter().chain([char])).collect();
-    format!("SELECT {} AS pharos_datname \\gset\n\\connect -reuse-previous=on :\"pharos_datname\"\n", literal(&format!("dbname='{value}'")))
+    let name = if !datname.is_empty() && datname.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        format!("\\set pharos_datname 'dbname={datname}'")
+    } else {
+        // A variable is taken as it is, whatever the name holds.
+        let value: String =
+            datname.chars().flat_map(|char| matches!(char, '\'' | '\\').then_some('\\').into_iter().chain([char])).collect();
+        let name = literal(&format!("dbname='{value}'"));
+        format!("SELECT {name} AS pharos_datname \\gset\n\\set pharos_datname :pharos_datname")
+    };
+    format!("{name} :pharos_options\n{CONNECT}\n")
+}
+
+/// What holds from the start of a session, before anything that the datname presets: its owner could end the session between two statements.
+fn options(major: u32) -> String {
+    let limits = ["statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"];
+    let since_17 = (major >= 17).then_some("transaction_timeout");
+    let limits = limits.into_iter().chain(since_17).map(|limit| format!("{limit}=0"));
+    let settings = ["search_path=pg_catalog,pg_temp", "default_transaction_read_only=off"].map(str::to_owned).into_iter().chain(limits);
+    let lines = settings.map(|setting| format!("\\set pharos_options :pharos_options ' -c {setting}'\n")).collect::<String>();
+    format!(
+        "-- Each session below begins with these, whatever its datname presets.\n\\set pharos_options ' options='''\n{lines}\\set pharos_options :pharos_options ''''\n"
+    )
 }

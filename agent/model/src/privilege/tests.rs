@@ -57,26 +57,38 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
             \set AUTOCOMMIT on
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
+            SET statement_timeout = 0;
+            SET lock_timeout = 0;
             SELECT current_user AS pharos_runs_as \gset
+            -- Each session below begins with these, whatever its datname presets.
+            \set pharos_options ' options='''
+            \set pharos_options :pharos_options ' -c search_path=pg_catalog,pg_temp'
+            \set pharos_options :pharos_options ' -c default_transaction_read_only=off'
+            \set pharos_options :pharos_options ' -c statement_timeout=0'
+            \set pharos_options :pharos_options ' -c lock_timeout=0'
+            \set pharos_options :pharos_options ' -c idle_session_timeout=0'
+            \set pharos_options :pharos_options ' -c idle_in_transaction_session_timeout=0'
+            \set pharos_options :pharos_options ' -c transaction_timeout=0'
+            \set pharos_options :pharos_options ''''
             GRANT pg_monitor TO "pharos";
             GRANT CONNECT ON DATABASE "hr" TO "pharos";
 
-            \connect postgres
+            \set pharos_datname 'dbname=postgres' :pharos_options
+            \connect -reuse-previous=on :"pharos_datname"
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
             SET ROLE :"pharos_runs_as";
-            SET default_transaction_read_only = off;
             CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "pharos";
 
-            \connect app
+            \set pharos_datname 'dbname=app' :pharos_options
+            \connect -reuse-previous=on :"pharos_datname"
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
             SET ROLE :"pharos_runs_as";
-            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
@@ -89,11 +101,11 @@ fn a_role_with_login_alone_gets_the_least_that_does() {
             ALTER DEFAULT PRIVILEGES FOR ROLE "bob" IN SCHEMA "sales"
               GRANT SELECT ON SEQUENCES TO "pharos";
 
-            \connect hr
+            \set pharos_datname 'dbname=hr' :pharos_options
+            \connect -reuse-previous=on :"pharos_datname"
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
             SET ROLE :"pharos_runs_as";
-            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
@@ -128,6 +140,8 @@ fn a_role_that_inherits_nothing_gets_more_than_a_membership() {
             \set AUTOCOMMIT on
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
+            SET statement_timeout = 0;
+            SET lock_timeout = 0;
             SELECT current_user AS pharos_runs_as \gset
             GRANT pg_monitor TO "pharos";
             ALTER ROLE "pharos" INHERIT;
@@ -144,6 +158,8 @@ fn a_role_that_inherits_nothing_gets_more_than_a_membership() {
             \set AUTOCOMMIT on
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
+            SET statement_timeout = 0;
+            SET lock_timeout = 0;
             SELECT current_user AS pharos_runs_as \gset
             GRANT pg_monitor TO "pharos" WITH INHERIT TRUE;
         "#]],
@@ -164,6 +180,8 @@ fn what_needs_a_restart_or_a_decision_is_said_and_not_done() {
             \set AUTOCOMMIT on
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
+            SET statement_timeout = 0;
+            SET lock_timeout = 0;
             SELECT current_user AS pharos_runs_as \gset
 
             -- For statements, which needs a restart: add pg_stat_statements to
@@ -194,6 +212,8 @@ fn a_standby_is_granted_nothing_itself() {
             \set AUTOCOMMIT on
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
+            SET statement_timeout = 0;
+            SET lock_timeout = 0;
             SELECT current_user AS pharos_runs_as \gset
             GRANT pg_monitor TO "pharos";
         "#]],
@@ -220,16 +240,28 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
             \set AUTOCOMMIT on
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
+            SET statement_timeout = 0;
+            SET lock_timeout = 0;
             SELECT current_user AS pharos_runs_as \gset
+            -- Each session below begins with these, whatever its datname presets.
+            \set pharos_options ' options='''
+            \set pharos_options :pharos_options ' -c search_path=pg_catalog,pg_temp'
+            \set pharos_options :pharos_options ' -c default_transaction_read_only=off'
+            \set pharos_options :pharos_options ' -c statement_timeout=0'
+            \set pharos_options :pharos_options ' -c lock_timeout=0'
+            \set pharos_options :pharos_options ' -c idle_session_timeout=0'
+            \set pharos_options :pharos_options ' -c idle_in_transaction_session_timeout=0'
+            \set pharos_options :pharos_options ' -c transaction_timeout=0'
+            \set pharos_options :pharos_options ''''
             GRANT pg_monitor TO "ph""aros'; DROP TABLE t; --";
             GRANT CONNECT ON DATABASE "it's\" TO "ph""aros'; DROP TABLE t; --";
 
             SELECT E'dbname=''two\u000A\\\\! rm -rf /''' AS pharos_datname \gset
+            \set pharos_datname :pharos_datname :pharos_options
             \connect -reuse-previous=on :"pharos_datname"
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
             SET ROLE :"pharos_runs_as";
-            SET default_transaction_read_only = off;
             GRANT USAGE ON SCHEMA "a""; DROP" TO "ph""aros'; DROP TABLE t; --";
             -- For sequences that run out: those there are, and those that are added later.
             GRANT SELECT ON ALL SEQUENCES IN SCHEMA U&"x""\000A-- y" TO "ph""aros'; DROP TABLE t; --";
@@ -237,22 +269,22 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
               GRANT SELECT ON SEQUENCES TO "ph""aros'; DROP TABLE t; --";
 
             SELECT E'dbname=''host=evil''' AS pharos_datname \gset
+            \set pharos_datname :pharos_datname :pharos_options
             \connect -reuse-previous=on :"pharos_datname"
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
             SET ROLE :"pharos_runs_as";
-            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
               ON pg_catalog.pg_statistic TO "ph""aros'; DROP TABLE t; --";
 
             SELECT E'dbname=''it\\''s\\\\''' AS pharos_datname \gset
+            \set pharos_datname :pharos_datname :pharos_options
             \connect -reuse-previous=on :"pharos_datname"
             \encoding UTF8
             SET search_path = pg_catalog, pg_temp;
             SET ROLE :"pharos_runs_as";
-            SET default_transaction_read_only = off;
             -- For bloat: how wide and how often null columns are, none of their values.
             GRANT SELECT (starelid, staattnum, stainherit,
                 stanullfrac, stawidth, stadistinct)
