@@ -1,6 +1,7 @@
 //! The agent's own sessions: what they may see, how they are encrypted, how few and how harmless they are.
 
 mod certificates;
+mod impostor;
 mod presets;
 mod ways;
 

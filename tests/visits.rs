@@ -3,6 +3,7 @@
 mod bloat;
 mod catalogue;
 mod datnames;
+mod entrance;
 mod locks;
 mod scale;
 mod sequences;

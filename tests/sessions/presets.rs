@@ -12,7 +12,7 @@ use crate::fixture::{TestAgent, eventually, part_name, postgres, postgres_config
 use crate::topology::standby_of;
 
 /// Each by itself would end a session, refuse its first statement, or change what its statements mean.
-const PRESETS: [(&str, &str); 16] = [
+const PRESETS: [(&str, &str); 26] = [
     ("default_transaction_isolation", "serializable"),
     ("default_transaction_isolation", "repeatable read"),
     ("default_transaction_read_only", "off"),
@@ -29,10 +29,20 @@ const PRESETS: [(&str, &str); 16] = [
     ("standard_conforming_strings", "off"),
     ("transform_null_equals", "on"),
     ("client_min_messages", "debug5"),
+    ("enable_hashjoin", "off"),
+    ("enable_indexscan", "off"),
+    ("work_mem", "64kB"),
+    ("from_collapse_limit", "1"),
+    ("join_collapse_limit", "1"),
+    ("random_page_cost", "1000"),
+    ("parallel_setup_cost", "0"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("exit_on_error", "on"),
+    ("client_connection_check_interval", "1ms"),
 ];
 
 /// What holds in every session of the agent.
-const OURS: [(&str, &str); 15] = [
+const OURS: [(&str, &str); 25] = [
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),
     ("default_transaction_read_only", "on"),
@@ -48,6 +58,17 @@ const OURS: [(&str, &str); 15] = [
     ("standard_conforming_strings", "on"),
     ("transform_null_equals", "off"),
     ("client_min_messages", "warning"),
+    // As they are shipped.
+    ("enable_hashjoin", "on"),
+    ("enable_indexscan", "on"),
+    ("work_mem", "4MB"),
+    ("from_collapse_limit", "8"),
+    ("join_collapse_limit", "8"),
+    ("random_page_cost", "4"),
+    ("parallel_setup_cost", "1000"),
+    ("plan_cache_mode", "auto"),
+    ("exit_on_error", "off"),
+    ("client_connection_check_interval", "0"),
 ];
 
 async fn open(connector: &Connector, what: &str) -> Session {

@@ -15,6 +15,9 @@ const PARAMETERS_BYTES_MAX: u64 = 1 << 20;
 /// Rounds of hashing that a server may ask for (PostgreSQL: 4,096); each one is our CPU time.
 const ITERATIONS_MAX: u64 = 600_000;
 
+/// Rounds of hashing that make a password hard to guess from an answer (RFC 7677, and what PostgreSQL ships).
+const ITERATIONS_MIN: u64 = 4_096;
+
 /// What is kept of a message and of a column beside its bytes.
 const MESSAGE_WEIGHT: u64 = 128;
 const COLUMN_WEIGHT: u64 = 24;
@@ -26,6 +29,7 @@ const AUTHENTICATION: u8 = b'R';
 /// protocol that it speaks, and that it is ready.
 const BEFORE_BEGIN: [u8; 7] = [AUTHENTICATION, b'S', b'K', b'E', b'N', b'v', b'Z'];
 const CLEARTEXT_PASSWORD: u32 = 3;
+const MD5_PASSWORD: u32 = 5;
 const SASL_CONTINUE: u32 = 11;
 
 /// Why a server is not listened to any more.
@@ -43,14 +47,32 @@ pub enum Excess {
     Protocol,
     #[error("the server asks for more than {ITERATIONS_MAX} rounds of hashing the password")]
     Iterations,
+    #[error("the server asks for fewer than {ITERATIONS_MIN} rounds of hashing the password, over a connection that is not encrypted")]
+    FewIterations,
     #[error("the server asks for the password in clear text, over a connection that is not encrypted")]
     ClearText,
+    #[error("the server asks for the password's MD5 hash, over a connection that is not encrypted, and asked for SCRAM before")]
+    Md5,
+}
+
+/// What may be answered to the question for the password. Anybody can listen on a port of this machine while its server is down, and guess
+/// the password from an answer that was cheap to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answers {
+    /// Whatever is asked for: the server is who it says, or the connection is encrypted.
+    Any,
+    /// What does not give the password away at once.
+    Hashed,
+    /// SCRAM alone, since the server has it.
+    Scram,
 }
 
 /// Follows what one server sends through one connection.
 #[derive(Debug)]
 pub struct Intake {
-    may_send_password: bool,
+    answers: Answers,
+    /// Whether the server asked for SCRAM, in which it proves that it knows the password as well.
+    is_scram: bool,
     has_begun: bool,
     /// Of the answer that arrives now.
     weight: u64,
@@ -63,10 +85,10 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// `may_send_password` says whether a password may be sent as it is.
-    pub fn new(may_send_password: bool) -> Self {
+    pub fn new(answers: Answers) -> Self {
         Self {
-            may_send_password,
+            answers,
+            is_scram: false,
             has_begun: false,
             weight: 0,
             parameters: 0,
@@ -156,11 +178,25 @@ impl Intake {
         Ok(())
     }
 
-    fn authenticates(&self) -> Result<(), Excess> {
+    /// Whether the server asked for SCRAM.
+    pub fn is_scram(&self) -> bool {
+        self.is_scram
+    }
+
+    fn authenticates(&mut self) -> Result<(), Excess> {
         let Some((code, body)) = self.peeked.split_first_chunk::<4>() else { return Err(Excess::Protocol) };
-        match u32::from_be_bytes(*code) {
-            CLEARTEXT_PASSWORD if !self.may_send_password => Err(Excess::ClearText),
-            SASL_CONTINUE if iterations(body) > ITERATIONS_MAX => Err(Excess::Iterations),
+        match (u32::from_be_bytes(*code), self.answers) {
+            (CLEARTEXT_PASSWORD, Answers::Hashed | Answers::Scram) => Err(Excess::ClearText),
+            (MD5_PASSWORD, Answers::Scram) => Err(Excess::Md5),
+            (SASL_CONTINUE, answers) => {
+                self.is_scram = true;
+                match iterations(body) {
+                    ITERATIONS_MIN..=ITERATIONS_MAX => Ok(()),
+                    0..ITERATIONS_MIN if answers == Answers::Any => Ok(()),
+                    0..ITERATIONS_MIN => Err(Excess::FewIterations),
+                    _ => Err(Excess::Iterations),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -192,14 +228,14 @@ mod tests {
     #[test]
     fn who_begins_with_other_words_does_not_speak_the_protocol() {
         for words in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"220 mail ESMTP\r\n", b"-ERR unknown command\r\n", &message(b'2', b"")] {
-            assert_eq!(Intake::new(false).take(words), Err(Excess::Protocol), "{words:?}");
+            assert_eq!(Intake::new(Answers::Hashed).take(words), Err(Excess::Protocol), "{words:?}");
         }
-        assert_eq!(Intake::new(false).take(&message(b'v', &[0; 8])), Ok(()));
+        assert_eq!(Intake::new(Answers::Hashed).take(&message(b'v', &[0; 8])), Ok(()));
     }
 
     /// Ready for questions.
     fn begun() -> Intake {
-        let mut intake = Intake::new(false);
+        let mut intake = Intake::new(Answers::Hashed);
         let start = [message(b'R', &[0; 4]), message(b'S', b"server_version\x0017.2\0"), message(b'K', &[0; 8]), message(b'Z', b"I")];
         intake.take(&start.concat()).unwrap();
         intake
@@ -221,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_message_is_refused_by_its_length_before_it_arrives() {
-        assert_eq!(Intake::new(false).take(&announcement(b'R', 0x7fff_ffff)), Err(Excess::Start));
+        assert_eq!(Intake::new(Answers::Hashed).take(&announcement(b'R', 0x7fff_ffff)), Err(Excess::Start));
         assert_eq!(begun().take(&announcement(b'D', 0x7fff_fff0)), Err(Excess::Answer));
         assert_eq!(begun().take(&announcement(b'E', 50 << 20)), Err(Excess::Words));
         assert_eq!(begun().take(&announcement(b'Z', 3)), Err(Excess::Protocol));
@@ -229,8 +265,8 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_refused_by_its_sum() {
-        assert_eq!(flood(Intake::new(false), &message(b'S', &[b'x'; 1_000])).0, Excess::Start);
-        assert_eq!(flood(Intake::new(false), &message(b'N', &[b'n'; 10_000])).0, Excess::Start);
+        assert_eq!(flood(Intake::new(Answers::Hashed), &message(b'S', &[b'x'; 1_000])).0, Excess::Start);
+        assert_eq!(flood(Intake::new(Answers::Hashed), &message(b'N', &[b'n'; 10_000])).0, Excess::Start);
         let (excess, bytes) = flood(begun(), &message(b'S', &[b'x'; 1_000]));
         assert!(excess == Excess::Parameters && bytes < 2 << 20, "{excess:?} after {bytes}");
         let (excess, bytes) = flood(begun(), &row(0));
@@ -253,17 +289,28 @@ mod tests {
     #[test]
     fn a_password_goes_out_in_clear_text_only_where_it_may() {
         let asks = message(b'R', &3_u32.to_be_bytes());
-        assert_eq!(Intake::new(false).take(&asks), Err(Excess::ClearText));
-        assert_eq!(Intake::new(true).take(&asks), Ok(()));
-        assert_eq!(Intake::new(false).take(&message(b'R', b"\0\0\0\x05salt")), Ok(()));
+        assert_eq!(Intake::new(Answers::Hashed).take(&asks), Err(Excess::ClearText));
+        assert_eq!(Intake::new(Answers::Any).take(&asks), Ok(()));
+    }
+
+    #[test]
+    fn what_is_easy_to_guess_from_goes_to_no_stranger() {
+        let md5 = message(b'R', b"\0\0\0\x05salt");
+        let [known, stranger, trusted] =
+            [Answers::Scram, Answers::Hashed, Answers::Any].map(Intake::new).map(|mut intake| intake.take(&md5));
+        assert_eq!((known, stranger, trusted), (Err(Excess::Md5), Ok(()), Ok(())));
+        let once = message(b'R', b"\0\0\0\x0br=abc,s=c2FsdA==,i=1");
+        let [known, stranger, trusted] =
+            [Answers::Scram, Answers::Hashed, Answers::Any].map(Intake::new).map(|mut intake| intake.take(&once));
+        assert_eq!((known, stranger, trusted), (Err(Excess::FewIterations), Err(Excess::FewIterations), Ok(())));
     }
 
     #[test]
     fn nobody_makes_us_hash_for_ever() {
         let challenge = |iterations: &str| message(b'R', format!("\0\0\0\x0br=abc,s=c2FsdA==,i={iterations}").as_bytes());
-        assert_eq!(Intake::new(false).take(&challenge("4096")), Ok(()));
+        assert_eq!(Intake::new(Answers::Hashed).take(&challenge("4096")), Ok(()));
         for iterations in ["4294967295", "99999999999999999999999"] {
-            assert_eq!(Intake::new(false).take(&challenge(iterations)), Err(Excess::Iterations), "{iterations}");
+            assert_eq!(Intake::new(Answers::Hashed).take(&challenge(iterations)), Err(Excess::Iterations), "{iterations}");
         }
     }
 
@@ -271,9 +318,9 @@ mod tests {
         #[test]
         fn it_does_not_matter_in_which_pieces_bytes_arrive(bytes in prop::collection::vec(any::<u8>(), 0..400), pieces in prop::collection::vec(1usize..20, 1..60)) {
             let answer = [message(b'R', &[0; 4]), message(b'Z', b"I"), row(3), message(b'C', b"SELECT 1\0"), message(b'Z', b"I"), bytes].concat();
-            let mut whole = Intake::new(false);
+            let mut whole = Intake::new(Answers::Hashed);
             let at_once = whole.take(&answer);
-            let mut pieced = Intake::new(false);
+            let mut pieced = Intake::new(Answers::Hashed);
             let mut rest = &answer[..];
             let mut outcome = Ok(());
             for size in pieces.iter().cycle() {

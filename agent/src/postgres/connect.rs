@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info};
 
 use super::contact::Contact;
+use super::entrance::Entrance;
 use super::odd_names::OddNames;
 use super::refusal::{Refusal, RefusalReason, excess, is_of_pooler, refusal_of, rustls_error, unreached};
 use super::session::{Opened, Session, Way};
@@ -62,6 +63,7 @@ pub struct Places {
     free: Arc<Semaphore>,
     hanging: Arc<Mutex<Hanging>>,
     contact: Contact,
+    entrance: Arc<Mutex<Entrance>>,
 }
 
 /// By datname: the latest attempt that nobody waits for any more, while it lasts, and since when nobody does.
@@ -76,7 +78,12 @@ struct Attempt {
 
 impl Default for Places {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(SESSIONS_MAX)), hanging: Arc::default(), contact: Contact::default() }
+        Self {
+            free: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            hanging: Arc::default(),
+            contact: Contact::default(),
+            entrance: Arc::default(),
+        }
     }
 }
 
@@ -96,6 +103,11 @@ impl Places {
         let mut hanging = self.hanging();
         hanging.retain(|_, (attempt, _)| attempt.strong_count() > 0);
         hanging.insert(datname.to_owned(), (attempt, Instant::now()));
+    }
+
+    /// What is known of the datnames that give sessions.
+    pub(super) fn entrance<T>(&self, ask: impl FnOnce(&mut Entrance) -> T) -> T {
+        ask(&mut self.entrance.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn hanging(&self) -> MutexGuard<'_, Hanging> {
@@ -302,6 +314,7 @@ impl Connector {
         let begun = async {
             let opened = self.client(encryption, options, place, attempt, verdict.clone()).await?;
             let session = Session::start(opened, &self.collect, self.tasks.clone(), &sign, is_guarded).await?;
+            self.places.entrance(|entrance| entrance.let_in(&self.address.datname));
             Ok(session.with_odd_names(self.odd_names.clone()))
         };
         // Of a server that sent too much, the library only knows that its session ended.
@@ -324,7 +337,7 @@ impl Connector {
         attempt.has_socket.store(true, Ordering::Relaxed);
         let (client, open, version) = match &encryption {
             Encryption::Plain => {
-                let socket = Bounded::new(socket, wire::may_send_password(&self.address), verdict.clone());
+                let socket = Bounded::new(socket, wire::answers(&self.address, contact.has_scram()), verdict.clone());
                 let (client, connection) = config.connect_raw(socket, NoTls).await.map_err(|source| self.refused(source))?;
                 let version = connection.parameter("server_version").unwrap_or_default().to_owned();
                 (client, self.drive(connection, place), version)
@@ -338,6 +351,9 @@ impl Connector {
             }
         };
         contact.learn_major(setup::major(&version));
+        if verdict.is_scram() {
+            contact.learn_scram();
+        }
         let way = Way { address: self.address.clone(), encryption, verdict };
         Ok(Opened { client, open, way, contact, version })
     }

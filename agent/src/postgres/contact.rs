@@ -38,6 +38,8 @@ struct Known {
     /// Of the server that answered last.
     epoch: Option<u64>,
     major: u32,
+    /// Whether a session began with SCRAM, in which the server proves that it knows the password.
+    has_scram: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +121,14 @@ impl Contact {
 
     pub fn learn_major(&self, major: u32) {
         self.known().major = major;
+    }
+
+    pub fn has_scram(&self) -> bool {
+        self.known().has_scram
+    }
+
+    pub fn learn_scram(&self) {
+        self.known().has_scram = true;
     }
 
     /// Whether a session of this datname must bring its time limits with it.

@@ -4,6 +4,7 @@
 
 mod connect;
 mod contact;
+mod entrance;
 mod odd_names;
 mod refusal;
 mod row;

@@ -122,6 +122,11 @@ impl RefusalReason {
         )
     }
 
+    /// Whether it says nothing of the server: somebody may have closed the datname, or a trigger of its own refuses each login.
+    pub const fn is_of_datname_alone(self) -> bool {
+        matches!(self, Self::Privilege | Self::Datname | Self::DatnameInvalid | Self::DatnameLimit | Self::Refused)
+    }
+
     /// What is so, and how to mend it.
     pub const fn meaning(self) -> &'static str {
         match self {
@@ -271,6 +276,16 @@ pub(super) fn excess(excess: Excess) -> Refusal {
         Excess::Iterations => {
             Refusal { reason: RefusalReason::Authentication, meaning: "lower scram_iterations and set the role's password anew" }
         }
+        Excess::FewIterations => Refusal {
+            reason: RefusalReason::Authentication,
+            meaning: "no answer was sent, since the password could be guessed from it; look at who listens at this address, and if it is the \
+                      server itself, raise scram_iterations and set the role's password anew, or set tls.mode",
+        },
+        Excess::Md5 => Refusal {
+            reason: RefusalReason::Authentication,
+            meaning: "no answer was sent, since the password could be guessed from it; look at who listens at this address, and if it is the \
+                      server itself, set the role's password anew with scram-sha-256 as password_encryption, set tls.mode, or start Pharos anew",
+        },
         Excess::Protocol => RefusalReason::Protocol.into(),
         Excess::Start | Excess::Answer | Excess::Words | Excess::Parameters => RefusalReason::TooMuch.into(),
     }

@@ -57,8 +57,10 @@ pub struct Session {
     client: Client,
     contact: Contact,
     /// Its time limits came with it, so the server does not show what is preset.
-    /// Until when a session lasts that brought its time limits along; none for any other.
-    guarded_until: Option<Instant>,
+    is_guarded: bool,
+    is_elsewhere: bool,
+    /// When another session is due, which may know more; none where this one is as good as any.
+    lasts_until: Option<Instant>,
     /// Tells the connection that nobody waits for it any more.
     _open: DropGuard,
     cancel: CancelToken,
@@ -177,6 +179,9 @@ impl Session {
         if answer.version_num / 10_000 < MAJOR_MIN {
             return Err(ConnectError::TooOld(answer.version));
         }
+        if answer.has_presets {
+            setup::forget_presets(&client).await.map_err(ConnectError::within_own_limits)?;
+        }
         let cluster = answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok());
         let epoch = answer.started_at_us ^ cluster.unwrap_or_default();
         contact.learn_epoch(epoch);
@@ -189,7 +194,9 @@ impl Session {
             system_identifier: answer.system_identifier,
             client,
             contact,
-            guarded_until: is_guarded.then(|| Instant::now() + GUARDED_FOR),
+            is_guarded,
+            is_elsewhere: false,
+            lasts_until: is_guarded.then(|| Instant::now() + GUARDED_FOR),
             _open: open,
             cancel,
             way,
@@ -210,6 +217,19 @@ impl Session {
     pub(super) fn with_odd_names(mut self, odd_names: OddNames) -> Self {
         self.odd_names = odd_names;
         self
+    }
+
+    /// Stands in for one in the configured datname, for a while.
+    pub(super) fn elsewhere(mut self, lasts: Duration) -> Self {
+        let until = Instant::now() + lasts;
+        self.lasts_until = Some(self.lasts_until.map_or(until, |before| before.min(until)));
+        self.is_elsewhere = true;
+        self
+    }
+
+    /// Whether it is in another datname than the configured one, which refuses sessions.
+    pub fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere
     }
 
     /// From now on the texts of answers are those of the datname, but for the names that the whole server shares.
@@ -245,7 +265,7 @@ impl Session {
 
     /// Whether the settings in [`GUARDS`](setup::GUARDS) are the session's own from its start, so that the server's are not known.
     pub fn is_guarded(&self) -> bool {
-        self.guarded_until.is_some()
+        self.is_guarded
     }
 
     /// Whether names in this datname have an encoding of their own, so that SQL with a name of other letters does not find the thing.
@@ -262,9 +282,9 @@ impl Session {
         self.epoch
     }
 
-    /// Whether another session is due: the server ended this one, or one that hides settings has lasted long enough.
+    /// Whether another session is due: the server ended this one, or one that knows less has lasted long enough.
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed() || self.guarded_until.is_some_and(|until| until <= Instant::now())
+        self.client.is_closed() || self.lasts_until.is_some_and(|until| until <= Instant::now())
     }
 
     /// Begins a run of a collector: everything it asks is answered within `deadline`, each statement within `statement_timeout` on the

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pharos_model::server_text::Encoding;
 use tokio_postgres::{Client, Row};
+use tracing::debug;
 
 use super::connect::ConnectError;
 use crate::config::collect::CollectConfig;
@@ -63,6 +64,19 @@ pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), Connect
 pub(super) fn major(version: &str) -> u32 {
     let digits = version.find(|character: char| !character.is_ascii_digit()).unwrap_or(version.len());
     version[..digits].parse().unwrap_or(0)
+}
+
+/// Gives back what the owner of the datname or of the role may have taken: with settings of the planner he decides what each statement costs.
+/// A server that does not take the shipped value of one still answers, so that is no reason to leave it unwatched.
+pub(super) async fn forget_presets(client: &Client) -> Result<(), ConnectError> {
+    match client.query_typed(&marked(include_str!("presets.sql"), "session"), &[]).await {
+        Ok(_) => Ok(()),
+        Err(err) if err.as_db_error().is_some() && !client.is_closed() => {
+            debug!(error = %err, "presets of the datname or the role stay in force");
+            Ok(())
+        }
+        Err(err) => Err(ConnectError::of_setup(err)),
+    }
 }
 
 /// What keeps a session harmless, and everything else that the meaning of our statements depends on.
@@ -120,6 +134,8 @@ pub(super) struct Introduction {
     pub login: String,
     /// What the names of the datname are encoded in.
     pub encoding: Option<Encoding>,
+    /// Whether something is preset for sessions of the datname or the role.
+    pub has_presets: bool,
 }
 
 pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectError> {
@@ -139,6 +155,7 @@ pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectEr
             role: row.try_get("role")?,
             login: row.try_get("login")?,
             encoding: Encoding::of_server(row.try_get("encoding")?),
+            has_presets: row.try_get("has_presets")?,
         })
     };
     read().map_err(ConnectError::of_setup)

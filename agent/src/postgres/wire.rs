@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use pharos_model::intake::{Excess, Intake};
+use pharos_model::intake::{Answers, Excess, Intake};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -58,12 +58,13 @@ fn watch(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES))
 }
 
-/// Whether a password may go to whoever answers at this address, as it is and not encrypted: only where nobody else could answer. On a port
-/// of this machine anybody can, while the server is down.
-pub fn may_send_password(address: &PostgresAddress) -> bool {
+/// What may be answered over a connection that is not encrypted. `has_scram` says whether the server proved before that it knows the password.
+pub fn answers(address: &PostgresAddress, has_scram: bool) -> Answers {
     match &address.host {
-        Host::Tcp(_) => false,
-        Host::Unix(folder) => std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0),
+        // Nobody else can answer there.
+        Host::Unix(folder) if std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0) => Answers::Any,
+        _ if has_scram => Answers::Scram,
+        _ => Answers::Hashed,
     }
 }
 
@@ -92,13 +93,25 @@ pub fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRu
     connect
 }
 
-/// Why a server is not listened to any more, if that is so. The client library only says that the session ended.
+/// What was seen of a server's side of a connection. The client library only says that the session began or ended.
 #[derive(Debug, Clone, Default)]
-pub struct Verdict(Arc<OnceLock<Excess>>);
+pub struct Verdict(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    excess: OnceLock<Excess>,
+    scram: OnceLock<()>,
+}
 
 impl Verdict {
+    /// Why the server is not listened to any more, if that is so.
     pub fn excess(&self) -> Option<Excess> {
-        self.0.get().copied()
+        self.0.excess.get().copied()
+    }
+
+    /// Whether it asked for SCRAM.
+    pub fn is_scram(&self) -> bool {
+        self.0.scram.get().is_some()
     }
 }
 
@@ -110,8 +123,8 @@ pub struct Bounded<S> {
 }
 
 impl<S> Bounded<S> {
-    pub fn new(stream: S, may_send_password: bool, verdict: Verdict) -> Self {
-        Self { stream, intake: Intake::new(may_send_password), verdict }
+    pub fn new(stream: S, answers: Answers, verdict: Verdict) -> Self {
+        Self { stream, intake: Intake::new(answers), verdict }
     }
 }
 
@@ -124,8 +137,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
         let taken = this.intake.take(&buffer.filled()[before..]);
+        if this.intake.is_scram() {
+            this.verdict.0.scram.get_or_init(|| ());
+        }
         Poll::Ready(taken.map_err(|excess| {
-            let excess = *this.verdict.0.get_or_init(|| excess);
+            let excess = *this.verdict.0.excess.get_or_init(|| excess);
             io::Error::new(io::ErrorKind::InvalidData, excess)
         }))
     }
@@ -170,6 +186,6 @@ where
 
     fn connect(self, stream: S) -> Self::Future {
         let (encrypted, verdict) = (self.tls.connect(stream), self.verdict);
-        Box::pin(async move { Ok(Bounded::new(encrypted.await?, true, verdict)) })
+        Box::pin(async move { Ok(Bounded::new(encrypted.await?, Answers::Any, verdict)) })
     }
 }

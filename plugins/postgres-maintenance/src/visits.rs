@@ -168,6 +168,13 @@ fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
             "An interrupted DROP DATABASE left it behind. Its data is gone, and nobody can connect to it.",
             format!("On the primary: `DROP DATABASE {name};`."),
         ),
+        "datname" => (
+            "The database does not exist any more, or takes no sessions at all.",
+            format!(
+                "Name a database that is there at the end of the server's URL, or let sessions in: `ALTER DATABASE {name} ALLOW_CONNECTIONS \
+                 true;`; {unless_meant}."
+            ),
+        ),
         "datname-limit" => (
             "All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.",
             format!("To have it watched, with room for two more: `ALTER DATABASE {name} CONNECTION LIMIT <more>;`; {unless_meant}."),

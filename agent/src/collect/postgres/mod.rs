@@ -122,7 +122,7 @@ impl Source for PostgresSource {
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
         let failure = |err: ConnectError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), trouble: err.trouble() };
-        async move { self.connector.connect().await.map_err(failure) }.boxed()
+        async move { self.connector.connect_anywhere().await.map_err(failure) }.boxed()
     }
 
     fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {

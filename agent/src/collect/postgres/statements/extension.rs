@@ -90,6 +90,10 @@ impl Names {
 
 impl Extension {
     pub async fn find(session: &Session) -> Result<Self, CollectError> {
+        if session.is_elsewhere() {
+            let why = "the datname of the URL gives no session, and pg_stat_statements is looked for there alone";
+            return Err(CollectError::Unsupported(Missing::new(why)));
+        }
         let rows = query(session, NAME, include_str!("../sql/extension.sql")).await?;
         let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else {
             return Err(CollectError::Unsupported(

@@ -128,6 +128,12 @@ pub struct Itinerary {
     resume_at: Option<String>,
 }
 
+impl Itinerary {
+    fn way(&self) -> VecDeque<Other> {
+        resume(self.others.clone(), self.resume_at.as_deref(), |other| &other.datname).into()
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Other {
     datname: String,
@@ -197,10 +203,14 @@ impl Going {
         let home = &connector.address.datname;
         let mut first = connector.connect().await;
         let listed = match &first {
-            Ok(session) => list(session, home).await.map_err(|err| (err.ends_session(), Failure::of(&err))),
-            Err(err) => Err((false, Failure::new(err.reason().as_str(), &chain(err)))),
+            Ok(session) => list(session, home).await.map_err(Unlisted::of),
+            Err(refused) => match connector.connect_elsewhere(refused).await {
+                Some(session) => list(&session, home).await.map_err(|_| Unlisted::Datname),
+                None if refused.reason().is_of_datname_alone() => Err(Unlisted::Datname),
+                None => Err(Unlisted::Server(Failure::new(refused.reason().as_str(), &chain(refused)))),
+            },
         };
-        if let Err((true, _)) = &listed {
+        if let Err(Unlisted::Session(_)) = &listed {
             // It leaves its place before another one is opened.
             drop(first);
             first = connector.connect().await;
@@ -213,11 +223,13 @@ impl Going {
                     made.round.unlisted = unlisted;
                 }
                 itinerary.others = others;
-                let others = itinerary.others.clone();
-                going.left = resume(others, itinerary.resume_at.as_deref(), |other| &other.datname).into();
+                going.left = itinerary.way();
             }
             // Those that were there last are not gone because nobody can say so.
-            Err((_, failure)) => itinerary.others.iter().for_each(|other| going.fail(&other.datname, &failure)),
+            Err(Unlisted::Datname) => going.left = itinerary.way(),
+            Err(Unlisted::Server(failure) | Unlisted::Session(failure)) => {
+                itinerary.others.iter().for_each(|other| going.fail(&other.datname, &failure));
+            }
         }
         going
     }
@@ -291,6 +303,22 @@ impl Going {
         for made in &mut self.made {
             made.round.visited.push(Visited { datname: datname.to_owned(), failure: Some(failure.clone()) });
         }
+    }
+}
+
+/// Why nobody knows which datnames there are.
+enum Unlisted {
+    /// The configured one refuses, and so does any other that was tried: those that are known may still let sessions in.
+    Datname,
+    Server(Failure),
+    /// The same, and the session is of no use any more.
+    Session(Failure),
+}
+
+impl Unlisted {
+    fn of(err: CollectError) -> Self {
+        let failure = Failure::of(&err);
+        if err.ends_session() { Self::Session(failure) } else { Self::Server(failure) }
     }
 }
 

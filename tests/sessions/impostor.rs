@@ -1,0 +1,67 @@
+//! While a server is down, anybody on its machine can listen on its port, and ask for a password in a way that gives it away.
+
+use pharos::config::database::TlsConfig;
+use pharos::config::secret::SecretSource;
+use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, SUPERUSER};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::connector;
+use crate::fixture::{postgres_with, runtime_tasks};
+
+const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
+const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
+
+/// Asks one visitor for the password: with MD5, or with SCRAM and one round. Returns what it was answered to the last question.
+async fn impostor(is_scram: bool) -> (u16, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut buffer = vec![0; 4096];
+        let _ = stream.read(&mut buffer).await.unwrap();
+        if is_scram {
+            stream.write_all(SASL).await.unwrap();
+            let count = stream.read(&mut buffer).await.unwrap();
+            let first = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            let nonce = first.split_once(",r=").expect("a nonce").1;
+            let challenge = format!("r={nonce}server,s=c2FsdHNhbHQ=,i=1");
+            let length = u32::try_from(challenge.len() + 8).unwrap().to_be_bytes();
+            stream.write_all(&[b"R", &length[..], &11_u32.to_be_bytes(), challenge.as_bytes()].concat()).await.unwrap();
+        } else {
+            stream.write_all(MD5).await.unwrap();
+        }
+        let count = stream.read(&mut buffer).await.unwrap_or(0);
+        buffer[..count].to_vec()
+    });
+    (port, heard)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_where_a_server_was_gets_nothing_to_guess_the_password_from() {
+    let (tasks, _stop) = runtime_tasks();
+    let authentication = Authentication::Scram { password: "of the superuser".to_owned() };
+    let server = postgres_with(PostgresOptions { authentication, ..PostgresOptions::default() }, &tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} PASSWORD 'right'")).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "right\n").unwrap();
+    let mut connector = connector(&server.url(MONITORING_ROLE, "postgres"), TlsConfig::default(), &tasks);
+    connector.password = Some(SecretSource::File(file));
+
+    // An old server with MD5 is answered, since nothing is known of it yet; few rounds are refused in any case.
+    for (is_known, is_scram, is_answered) in [(false, false, true), (false, true, false), (true, false, false), (true, true, false)] {
+        if is_known {
+            connector.connect().await.expect("the server asks for SCRAM");
+        }
+        let (port, heard) = impostor(is_scram).await;
+        let mut deceived = connector.clone();
+        deceived.address.port = port;
+        let Err(err) = deceived.connect().await else { panic!("it is an impostor") };
+        assert_eq!(heard.await.unwrap().is_empty(), !is_answered, "known: {is_known}, SCRAM: {is_scram}: {err}");
+        let is_said = err.to_string().contains("could be guessed from it");
+        assert_eq!((err.reason().as_str(), is_said), (if is_answered { "unreachable" } else { "authentication" }, !is_answered), "{err}");
+    }
+}
