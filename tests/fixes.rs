@@ -7,6 +7,7 @@ mod replication;
 mod schema;
 mod server;
 mod sessions;
+mod storage;
 
 use pharos::demo::postgres::{PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
