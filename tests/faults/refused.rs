@@ -96,8 +96,10 @@ async fn whoever_is_not_let_in_says_why_and_what_to_do_and_comes_back_by_itself(
     let (tasks, _stop) = runtime_tasks();
     let server = postgres(&tasks).await;
     server.create_database("watched").await.unwrap();
-    let agent = watch(&server).await;
     let truth = session(&server).await;
+    // No other datname lets the agent in either, else it would go there: see `visits::entrance`.
+    truth.run("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC").await.unwrap();
+    let agent = watch(&server).await;
     for case in CASES {
         run_all(&truth, case.breaks).await;
         wait_refused(&agent, &server, &truth, case.reason, case.says).await;

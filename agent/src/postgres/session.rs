@@ -175,12 +175,10 @@ impl Session {
         }
         client.batch_execute(&setup::settings(collect, major)).await.map_err(ConnectError::of_setup)?;
         // From here on the limits are the agent's own.
-        let answer = setup::introduce(&client).await.map_err(ConnectError::within_own_limits)?;
+        let (presets, answer) = tokio::join!(setup::forget_presets(&client), setup::introduce(&client));
+        let answer = presets.and(answer).map_err(ConnectError::within_own_limits)?;
         if answer.version_num / 10_000 < MAJOR_MIN {
             return Err(ConnectError::TooOld(answer.version));
-        }
-        if answer.has_presets {
-            setup::forget_presets(&client).await.map_err(ConnectError::within_own_limits)?;
         }
         let cluster = answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok());
         let epoch = answer.started_at_us ^ cluster.unwrap_or_default();

@@ -7,9 +7,4 @@ SELECT current_setting('server_version_num')::int4 AS version_num,
        current_setting('server_encoding') AS encoding,
        (SELECT count(*) FILTER (WHERE pg_has_role(session_user, r.oid, 'USAGE')) > count(*) FILTER (WHERE pg_has_role(current_user, r.oid, 'USAGE'))
         FROM pg_roles r
-        WHERE r.rolname IN ('pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_stat_scan_tables')) AS login_has_more,
-       EXISTS (SELECT
-               FROM pg_db_role_setting s
-               WHERE s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))
-                 AND s.setrole IN (0, (SELECT r.oid FROM pg_roles r WHERE r.rolname = session_user))
-                 AND (s.setdatabase, s.setrole) <> (0, 0)) AS has_presets
+        WHERE r.rolname IN ('pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_stat_scan_tables')) AS login_has_more

@@ -134,8 +134,6 @@ pub(super) struct Introduction {
     pub login: String,
     /// What the names of the datname are encoded in.
     pub encoding: Option<Encoding>,
-    /// Whether something is preset for sessions of the datname or the role.
-    pub has_presets: bool,
 }
 
 pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectError> {
@@ -155,7 +153,6 @@ pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectEr
             role: row.try_get("role")?,
             login: row.try_get("login")?,
             encoding: Encoding::of_server(row.try_get("encoding")?),
-            has_presets: row.try_get("has_presets")?,
         })
     };
     read().map_err(ConnectError::of_setup)
