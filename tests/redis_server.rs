@@ -1,6 +1,7 @@
 //! Redis servers as people set them up: what the agent says of each, and whether the cure that it prints is one.
 
 mod cures;
+mod losses;
 mod refusals;
 mod tls;
 

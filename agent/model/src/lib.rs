@@ -3,7 +3,7 @@
 //! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (two snapshots turned into rates),
 //! [`finding`] (what plugins say of it), [`alert`] (findings over time), [`dispatch`] (who is told of them, and why not),
 //! [`notification`] (what they are told), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
-//! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`topology`], [`unused_indexes`], [`sequences`], [`settings`],
+//! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`key_history`], [`topology`], [`unused_indexes`], [`sequences`], [`settings`],
 //! [`resets`] and [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote,
 //! [`text`] makes strangers' words safe to show, [`server_text`] shows bytes of a server as text.
 //!
@@ -22,6 +22,7 @@ pub mod finding;
 pub mod foremost;
 pub mod index_facts;
 pub mod intake;
+pub mod key_history;
 pub mod lock_tree;
 pub mod lsn_history;
 pub mod metric;

@@ -68,6 +68,7 @@ impl Servers {
                     deadline: config.collect.deadline_max(),
                 },
                 collect: config.collect.clone(),
+                notebook: Notebook::default(),
             }));
         }
         Self { databases, postgres, redis }
@@ -76,6 +77,9 @@ impl Servers {
     /// What their collectors found out is known again after a restart.
     pub(super) fn keep_notes(&mut self, store: &Store) {
         for source in &mut self.postgres {
+            source.notebook = Notebook::new(store.clone(), source.id());
+        }
+        for source in &mut self.redis {
             source.notebook = Notebook::new(store.clone(), source.id());
         }
     }

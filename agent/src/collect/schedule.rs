@@ -50,6 +50,8 @@ pub struct ServerTask<S: Source> {
     parts: Parts,
     spending: Spending,
     last_failure: Option<ConnectFailure>,
+    /// There is a session after none, and nothing was logged of it yet.
+    is_unannounced: bool,
     /// When the latest snapshot was taken that went out, by the monotonic clock.
     taken_at: Option<Duration>,
     clock: Clock,
@@ -78,6 +80,7 @@ impl<S: Source> ServerTask<S> {
             parts,
             spending,
             last_failure: None,
+            is_unannounced: true,
             taken_at: None,
             clock,
             metrics,
@@ -222,18 +225,26 @@ impl<S: Source> ServerTask<S> {
         }
         self.session = None;
         let session = self.source.connect().await?;
-        let version = S::version(&session);
-        if self.last_failure.take().is_some() || self.subject.version != version {
-            info!(server = %self.subject.id, version, "connected to `{}`", self.subject.id);
+        self.is_unannounced |= self.last_failure.take().is_some();
+        self.session = Some(session);
+        self.announce();
+        Ok(())
+    }
+
+    /// Logs a session that is the first, or the first after a failure, or leads to another version, once the version is known: Redis tells
+    /// it with its other facts.
+    fn announce(&mut self) {
+        let Some(session) = &self.session else { return };
+        let Some(version) = S::version(session) else { return };
+        let server = &self.subject.id;
+        let is_other = self.subject.version != version;
+        if std::mem::take(&mut self.is_unannounced) || is_other {
+            info!(server, version, "connected to `{server}`");
         }
-        if self.subject.version != version
-            && let Some(caveat) = S::caveat(&session)
-        {
-            warn!(server = %self.subject.id, "{caveat}");
+        if is_other && let Some(caveat) = S::caveat(session) {
+            warn!(server, "{caveat}");
         }
         self.subject.version = version;
-        self.session = Some(session);
-        Ok(())
     }
 
     async fn collect(&mut self, index: usize) {
@@ -249,6 +260,7 @@ impl<S: Source> ServerTask<S> {
         if outcome.as_ref().is_err_and(CollectError::ends_session) {
             self.session = None;
         }
+        self.announce();
         let collector = &self.runs[index].collector;
         self.keep(collector.name(), collector.interval(), outcome);
         if self.session.is_none()

@@ -71,7 +71,7 @@ impl Connector {
         let (connection, driver) = opened.map_err(|source| RedisError::Closed { source })?;
         // It ends with the last handle of the connection.
         TaskTracker::new().spawn(driver);
-        Ok(Session { connection, received, user, until: Instant::now() + self.deadline, deadline: self.deadline })
+        Ok(Session { connection, received, version: None, user, until: Instant::now() + self.deadline, deadline: self.deadline })
     }
 
     async fn dial(&self) -> Result<Stream, RedisError> {

@@ -10,6 +10,7 @@ mod refusal;
 use std::io;
 use std::time::Duration;
 
+use pharos_model::text::line;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
@@ -20,6 +21,9 @@ use self::refusal::{Answer, Asked, Refusal, RefusalReason};
 use crate::config::secret::SecretError;
 use crate::dial::{DialError, Obstacle, Trouble, limit_of_file};
 use crate::tls::{CertificateProblem, TlsError};
+
+/// Bytes of a server's version.
+const VERSION_BYTES_MAX: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RedisError {
@@ -120,6 +124,8 @@ impl RedisError {
 pub struct Session {
     connection: MultiplexedConnection,
     received: Received,
+    /// As `INFO` said it last.
+    version: Option<String>,
     /// Whom the server takes the agent for.
     user: String,
     /// The run of a collector that asks now: what it asks is answered until then or not at all.
@@ -143,9 +149,18 @@ impl Session {
             Err(_) => Err(RedisError::DeadlineExceeded(self.deadline)),
             Ok(Err(_)) if self.received.is_too_much() => Err(RedisError::Excess),
             Ok(Err(source)) => Err(self.refused(source)),
-            Ok(Ok(Value::BulkString(text))) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            Ok(Ok(Value::BulkString(text))) => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                self.version = version(&text).or(self.version.take());
+                Ok(text)
+            }
             Ok(Ok(_)) => Err(RedisError::Protocol("the server answers INFO with what is no text; look at what answers at this address")),
         }
+    }
+
+    /// None before the server answered `INFO`.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     fn refused(&self, source: redis::RedisError) -> RedisError {
@@ -155,4 +170,10 @@ impl Session {
             None => RedisError::Unreadable { source },
         }
     }
+}
+
+/// The version in the text of `INFO`.
+fn version(info: &str) -> Option<String> {
+    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"))?;
+    Some(line(version, VERSION_BYTES_MAX).trim().to_owned()).filter(|version| !version.is_empty())
 }

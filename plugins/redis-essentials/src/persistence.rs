@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Scope, each_value, each_zero, evidence};
-use pharos_plugin::{Severity, text};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value, each_zero, evidence};
+use pharos_plugin::{Severity, SkipReason, Snapshot, text};
 
-use crate::server::cli;
+use crate::server::{cli, is_cache};
 
 const RDB_OK: &str = "pharos_redis_rdb_last_save_ok";
 const RDB_SAVE_AGE: &str = "pharos_redis_rdb_save_age_seconds";
 const FORK: &str = "pharos_redis_fork_seconds";
 const AOF_OK: &str = "pharos_redis_aof_last_write_ok";
+const KEYS_BEFORE: &str = "pharos_redis_keys_before_restart";
+const KEYS_EXPIRING_BEFORE: &str = "pharos_redis_keys_expiring_before_restart";
+const KEYS_MISSING: &str = "pharos_redis_keys_missing_ratio";
 const REPLICA_LINK_UP: &str = "pharos_redis_replica_link_up";
 const REPLICA_LAG_BYTES: &str = "pharos_redis_replica_lag_bytes";
 
 const MIB: f64 = 1_048_576.0;
+/// Fewer keys than this come and go by chance.
+const KEYS_BEFORE_MIN: f64 = 100.0;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -56,6 +61,20 @@ pub const CHECKS: &[Check] = &[
         grading: Grading::Fact(Severity::Critical),
         observe: |snapshot| each_zero(snapshot, AOF_OK),
         explain: aof_write_failed,
+    },
+    Check {
+        id: "data-lost",
+        summary: "the server restarted without its data",
+        category: "persistence",
+        scope: Scope::Each,
+        labels: &[],
+        needs: &[KEYS_MISSING],
+        // A master that was replaced while it was down begins empty, and becomes a replica within seconds.
+        hold_off: Duration::from_secs(30),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(0.9, 0.95, 0.5),
+        observe: keys_missing,
+        explain: data_lost,
     },
     Check {
         id: "replica-link-down",
@@ -124,6 +143,47 @@ fn aof_write_failed(_case: &Case) -> Explanation {
               what is not in the file yet would be lost."
             .to_owned(),
         evidence: Vec::new(),
+    }
+}
+
+/// A replica has what its master has, whose own alert says what is missing there. A cache is filled again by those who use it.
+fn keys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    // All of them are of the part that the check needs.
+    let value = |metric| snapshot.value(metric).ok().flatten();
+    let before = value(KEYS_BEFORE).unwrap_or_default();
+    let is_replica = value(REPLICA_LINK_UP).is_some();
+    if before < KEYS_BEFORE_MIN || is_replica {
+        return Ok(Vec::new());
+    }
+    let expiring = value(KEYS_EXPIRING_BEFORE).unwrap_or_default();
+    let severity_max = if is_cache(snapshot, before, expiring) { Severity::Warning } else { Severity::Critical };
+    Ok(each_value(snapshot, KEYS_MISSING)?.into_iter().map(|missing| missing.at_most(severity_max)).collect())
+}
+
+fn data_lost(case: &Case) -> Explanation {
+    let cli = cli(case.snapshot);
+    let missing = if case.value < 1.0 { text::percent(case.value) } else { "all".to_owned() };
+    let before = case.related(KEYS_BEFORE).unwrap_or_default();
+    let expiring = case.related(KEYS_EXPIRING_BEFORE).map(|expiring| evidence("with an expiry", text::count(expiring)));
+    Explanation {
+        title: format!("{missing} of the keys are gone since the restart"),
+        detail: format!(
+            "The server had {} before it restarted, and {} at most since then. This alert ends when half of them are back, or a day after \
+             the restart.",
+            text::counted(before, "key", "keys"),
+            text::count((before * (1.0 - case.value)).round())
+        ),
+        cause:
+            "The server saves nothing (`save \"\"` and `appendonly no`), it was started with another `dir` or `dbfilename`, its volume is \
+                empty or not mounted, or it was stopped by `SHUTDOWN NOSAVE` or killed before the first save."
+                .to_owned(),
+        fix: format!(
+            "Look for the files before the next save writes over them: `{cli} CONFIG GET dir`, `{cli} CONFIG GET dbfilename` and `{cli} CONFIG \
+             GET appenddirname` say where the server looks. If they are elsewhere, or in a backup: `{cli} SHUTDOWN NOSAVE`, which drops what was written since, put them there, \
+             and start the server. A replica that still has the data can take over instead. If the server saves nothing, `{cli} CONFIG SET \
+             appendonly yes` and `{cli} CONFIG REWRITE` keep what comes from now on."
+        ),
+        evidence: [Some(evidence("keys before", text::count(before))), expiring].into_iter().flatten().collect(),
     }
 }
 

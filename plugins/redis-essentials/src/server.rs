@@ -39,10 +39,14 @@ pub enum Eviction {
 
 impl Eviction {
     pub fn of(snapshot: &Snapshot) -> Self {
+        let count = |metric| -> f64 { snapshot.samples(metric, &[], Reading::Value).values.iter().sum() };
+        Self::with(snapshot, count(KEYS), count(KEYS_EXPIRING))
+    }
+
+    /// What would go with so many keys, of which so many have an expiry.
+    fn with(snapshot: &Snapshot, keys: f64, expiring: f64) -> Self {
         let policies = snapshot.samples(POLICY, &[], Reading::Value);
         let policy = policies.rows().find_map(|row| row.label("policy").map(ToOwned::to_owned)).unwrap_or_default();
-        let count = |metric| -> f64 { snapshot.samples(metric, &[], Reading::Value).values.iter().sum() };
-        let (keys, expiring) = (count(KEYS), count(KEYS_EXPIRING));
         match policy.as_str() {
             "noeviction" => Self::Never,
             policy if policy.starts_with("allkeys-") => Self::Any,
@@ -61,4 +65,10 @@ impl Eviction {
             Self::FewExpire(..) | Self::Never | Self::NothingExpires(_) | Self::Unknown => Some(Severity::Critical),
         }
     }
+}
+
+/// Whether a server with so many keys, of which so many have an expiry, is a cache by its policy: keys make room for keys, and each can be
+/// made again.
+pub fn is_cache(snapshot: &Snapshot, keys: f64, expiring: f64) -> bool {
+    matches!(Eviction::with(snapshot, keys, expiring), Eviction::Any | Eviction::Expiring)
 }

@@ -287,6 +287,55 @@ fn files_that_cannot_be_written_are_critical() {
     check("info present\npharos_redis_rdb_last_save_ok 1\npharos_redis_aof_last_write_ok", expect![""]);
 }
 
+/// A server with this policy that had 1,000 keys before its restart, of which so many had an expiry, and misses this share of them.
+fn restarted(policy: &str, expiring: u32, missing: f64) -> String {
+    format!(
+        "
+        info present
+        pharos_redis_memory_policy{{policy=\"{policy}\"}} 1
+        pharos_redis_keys{{db=\"db0\"}} 0
+        pharos_redis_keys_expiring{{db=\"db0\"}} 0
+        pharos_redis_keys_before_restart 1000
+        pharos_redis_keys_expiring_before_restart {expiring}
+        pharos_redis_keys_missing_ratio {missing}
+        "
+    )
+}
+
+#[test]
+fn a_server_that_comes_back_without_its_keys_has_lost_data() {
+    check_words(
+        &restarted("noeviction", 20, 1.0),
+        expect![[r#"
+        all of the keys are gone since the restart
+        The server had 1000 keys before it restarted, and 0 at most since then. This alert ends when half of them are back, or a day after the restart.
+        > The server saves nothing (`save ""` and `appendonly no`), it was started with another `dir` or `dbfilename`, its volume is empty or not mounted, or it was stopped by `SHUTDOWN NOSAVE` or killed before the first save.
+        > Look for the files before the next save writes over them: `redis-cli -h cache1 -p 6379 CONFIG GET dir`, `redis-cli -h cache1 -p 6379 CONFIG GET dbfilename` and `redis-cli -h cache1 -p 6379 CONFIG GET appenddirname` say where the server looks. If they are elsewhere, or in a backup: `redis-cli -h cache1 -p 6379 SHUTDOWN NOSAVE`, which drops what was written since, put them there, and start the server. A replica that still has the data can take over instead. If the server saves nothing, `redis-cli -h cache1 -p 6379 CONFIG SET appendonly yes` and `redis-cli -h cache1 -p 6379 CONFIG REWRITE` keep what comes from now on.
+        - keys before: 1000
+        - with an expiry: 20
+    "#]],
+    );
+    for (missing, expected) in [(0.95, "95 % of the keys are gone"), (0.9, "90 % of the keys are gone")] {
+        assert!(judge(&restarted("noeviction", 0, missing)).findings[0].title.starts_with(expected));
+    }
+    check(&restarted("noeviction", 0, 0.5), expect![""]);
+    check("info present\npharos_redis_keys{db=\"db0\"} 0", expect![""]);
+}
+
+#[test]
+fn a_cache_that_comes_back_empty_is_a_warning() {
+    let severity = |policy, expiring| judge(&restarted(policy, expiring, 1.0)).findings[0].severity;
+    assert_eq!([("allkeys-lru", 0), ("volatile-lru", 900)].map(|(policy, expiring)| severity(policy, expiring)), [Severity::Warning; 2]);
+    assert_eq!([("noeviction", 900), ("volatile-lru", 9)].map(|(policy, expiring)| severity(policy, expiring)), [Severity::Critical; 2]);
+}
+
+#[test]
+fn a_replica_and_a_server_of_few_keys_have_lost_no_data() {
+    let replica = restarted("noeviction", 0, 1.0) + "pharos_redis_replica_link_up 1";
+    check(&replica, expect![""]);
+    check(&restarted("noeviction", 0, 1.0).replace("before_restart 1000", "before_restart 99"), expect![""]);
+}
+
 #[test]
 fn both_ends_of_replication_are_watched() {
     check(

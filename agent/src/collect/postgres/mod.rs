@@ -135,8 +135,8 @@ impl Source for PostgresSource {
         session.caveat()
     }
 
-    fn version(session: &Session) -> String {
-        session.version().to_owned()
+    fn version(session: &Session) -> Option<String> {
+        Some(session.version().to_owned())
     }
 
     fn is_closed(session: &Session) -> bool {

@@ -9,8 +9,9 @@ use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
 use super::fields::Fields;
+use super::restarts::Restarts;
 use super::rows::{Keyspace, replicas};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::redis::{RedisError, Session};
 
 pub const NAME: &str = "info";
@@ -43,11 +44,12 @@ const PLAIN: [(&str, &str); 21] = [
 pub struct Info {
     interval: Duration,
     keyspace: Keyspace,
+    restarts: Restarts,
 }
 
 impl Info {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval, keyspace: Keyspace::default() }
+    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+        Self { interval, keyspace: Keyspace::default(), restarts: Restarts::new(notebook) }
     }
 }
 
@@ -64,7 +66,10 @@ impl Collector<Session> for Info {
         async move {
             let failed = |source| CollectError::Redis { collector: NAME, source };
             let text = session.info().await.map_err(failed)?;
-            read(&text, now, &mut self.keyspace).ok_or_else(|| failed(NO_FACTS))
+            let info = Fields::parse(&text);
+            let mut facts = read(&info, now, &mut self.keyspace).ok_or_else(|| failed(NO_FACTS))?;
+            facts.families.extend(self.restarts.read(&info, now).await);
+            Ok(facts)
         }
         .boxed()
     }
@@ -75,9 +80,8 @@ const NO_FACTS: RedisError =
     RedisError::Protocol("the answer to INFO has none of the fields that Redis has; the address must be that of a Redis server");
 
 /// Turns the text of `INFO` into families; none where nothing in it is known.
-fn read(text: &str, now: Now, known: &mut Keyspace) -> Option<Facts> {
-    let info = Fields::parse(text);
-    let mut families: Vec<Family> = PLAIN.iter().filter_map(|(metric, field)| Some(Family::scalar(metric, plain(&info, field)?))).collect();
+fn read(info: &Fields<'_>, now: Now, known: &mut Keyspace) -> Option<Facts> {
+    let mut families: Vec<Family> = PLAIN.iter().filter_map(|(metric, field)| Some(Family::scalar(metric, plain(info, field)?))).collect();
     if families.is_empty() {
         return None;
     }
@@ -95,15 +99,15 @@ fn read(text: &str, now: Now, known: &mut Keyspace) -> Option<Facts> {
     scalar("pharos_redis_aof_last_write_ok", ok("aof_last_write_status").filter(|_| aof_on));
     let link = info.text("master_link_status").map(|status| f64::from(u8::from(status == "up")));
     scalar("pharos_redis_replica_link_up", link);
-    families.extend(words(&info, &["version", "role"], "pharos_redis_info", &["redis_version", "role"]));
+    families.extend(words(info, &["version", "role"], "pharos_redis_info", &["redis_version", "role"]));
     if info.text("maxmemory_policy").is_some() {
-        families.extend(words(&info, &["policy"], "pharos_redis_memory_policy", &["maxmemory_policy"]));
+        families.extend(words(info, &["policy"], "pharos_redis_memory_policy", &["maxmemory_policy"]));
     }
-    let (keyspace, databases_folded) = known.read(&info);
-    let (replicas, replicas_folded) = replicas(&info);
+    let (keyspace, databases_folded) = known.read(info);
+    let (replicas, replicas_folded) = replicas(info);
     families.extend(keyspace);
     families.extend(replicas);
-    Some(Facts { epoch: epoch(&info), families, folded: databases_folded + replicas_folded, ..Facts::default() })
+    Some(Facts { epoch: epoch(info), families, folded: databases_folded + replicas_folded, ..Facts::default() })
 }
 
 /// A field's value in the metric's unit; none where the server does not tell or the value means "none".

@@ -2,6 +2,7 @@
 
 mod fields;
 mod info;
+mod restarts;
 mod rows;
 
 use futures_util::FutureExt;
@@ -10,7 +11,7 @@ use pharos_model::snapshot::{Column, Table};
 use pharos_model::subject::{Label, Subject};
 
 use super::schedule::{ConnectFailure, Source};
-use super::{CollectError, Collector};
+use super::{CollectError, Collector, Notebook};
 use crate::config::collect::CollectConfig;
 use crate::redis::{Connector, RedisError, Session};
 use crate::telemetry::logs::chain;
@@ -21,6 +22,7 @@ pub struct RedisSource {
     pub database: String,
     pub connector: Connector,
     pub collect: CollectConfig,
+    pub notebook: Notebook,
 }
 
 impl RedisSource {
@@ -30,8 +32,8 @@ impl RedisSource {
 }
 
 /// Every collector, in the order in which they run.
-fn collectors(collect: &CollectConfig) -> Vec<Box<dyn Collector<Session>>> {
-    vec![Box::new(info::Info::new(collect.interval.of(info::NAME)))]
+fn collectors(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
+    vec![Box::new(info::Info::new(collect.interval.of(info::NAME), notebook.clone()))]
 }
 
 impl Source for RedisSource {
@@ -60,9 +62,8 @@ impl Source for RedisSource {
         std::future::ready(Ok(())).boxed()
     }
 
-    fn version(_: &Session) -> String {
-        // Redis says its version in INFO only, as a label of pharos_redis_info.
-        String::new()
+    fn version(session: &Session) -> Option<String> {
+        session.version().map(ToOwned::to_owned)
     }
 
     fn is_closed(_: &Session) -> bool {
@@ -71,7 +72,7 @@ impl Source for RedisSource {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector<Session>>> {
-        collectors(&self.collect)
+        collectors(&self.collect, &self.notebook)
     }
 
     fn tables_without_session(&self, failure: &ConnectFailure) -> Vec<Table> {

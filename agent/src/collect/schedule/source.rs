@@ -22,7 +22,8 @@ pub trait Source: Send + 'static {
     fn connect(&self) -> BoxFuture<'_, Result<Self::Session, ConnectFailure>>;
     /// Gives the session to a run of this collector: what it asks is answered within the collector's deadline or not at all.
     fn begin<'a>(&'a self, session: &'a mut Self::Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>>;
-    fn version(session: &Self::Session) -> String;
+    /// The server's version; none while the session has not asked for it.
+    fn version(session: &Self::Session) -> Option<String>;
     /// What people should know who read facts of this version.
     fn caveat(_: &Self::Session) -> Option<String> {
         None
