@@ -1,6 +1,6 @@
 //! What lies among the plugins and is none: pipes, devices, folders, links, thousands of files. Each is said, and the others go on.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::fixture::disk::hanging;
 use crate::fixture::guests::guest;
 use crate::fixture::item;
-use crate::fixture::program::{Running, command};
+use crate::fixture::program::{Running, command, output};
 use crate::fixture::zoo::{Zoo, named, state};
 
 /// Id, how it is made, and what is said of it.
@@ -84,6 +84,98 @@ async fn what_is_no_file_is_refused_with_the_reason_and_the_others_are_followed(
     zoo.agent.wait_plugin("zeros", |plugin| plugin["state"] == "serving" && plugin["last_error"].is_null()).await;
     zoo.agent.wait_json("/api/plugins", |list| item(list, "id", "pipe").is_none()).await;
     zoo.agent.stop().await;
+}
+
+fn permit(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Puts a plugin there with these permissions from its first moment on.
+fn put_with(file: &Path, id: &str, mode: u32) {
+    let draft = file.with_extension("draft");
+    std::fs::write(&draft, guest(&format!("id={id}"))).unwrap();
+    permit(&draft, mode);
+    std::fs::rename(draft, file).unwrap();
+}
+
+/// Waits until a plugin is in this state and its last error has this in it.
+async fn says(zoo: &Zoo, id: &str, state: &str, expected: &str) {
+    let fits = |plugin: &Value| {
+        plugin["state"] == state && plugin["last_error"]["message"].as_str().is_some_and(|message| message.contains(expected))
+    };
+    zoo.agent.wait_plugin(id, fits).await;
+}
+
+async fn serves(zoo: &Zoo, id: &str) -> Value {
+    zoo.agent.wait_plugin(id, |plugin| plugin["state"] == "serving" && plugin["last_error"].is_null()).await
+}
+
+/// Any local user could put a notifier there, and would get the operator's secrets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_every_user_may_write_is_not_loaded() {
+    let zoo = Zoo::start("", vec![named("steady", "")], vec![named("inside", "version=1.0.0")]).await;
+    let generation = serves(&zoo, "steady").await["generation"].clone();
+    let folder = zoo.agent.plugins_dir();
+    // Of a group, of another user: as deployments leave them.
+    put_with(&zoo.file("groups"), "groups", 0o664);
+    serves(&zoo, "groups").await;
+
+    let cure = |path: &Path| format!("run `chmod o-w {}`", path.display());
+    put_with(&zoo.file("open"), "open", 0o666);
+    put_with(&zoo.file("inside"), "inside", 0o646);
+    says(&zoo, "open", "failed", &cure(&zoo.file("open"))).await;
+    says(&zoo, "inside", "serving", &cure(&zoo.file("inside"))).await;
+    assert_eq!(zoo.agent.plugin("inside").await["source"], "embedded");
+    let elsewhere = tempfile::tempdir().unwrap();
+    put_with(&elsewhere.path().join("linked.wasm"), "linked", 0o644);
+    permit(elsewhere.path(), 0o1777);
+    symlink(elsewhere.path().join("linked.wasm"), zoo.file("linked")).unwrap();
+    says(&zoo, "linked", "failed", &cure(elsewhere.path())).await;
+    permit(&zoo.file("steady"), 0o666);
+    says(&zoo, "steady", "serving", &cure(&zoo.file("steady"))).await;
+
+    for file in ["open", "inside", "steady"] {
+        permit(&zoo.file(file), 0o644);
+    }
+    permit(elsewhere.path(), 0o755);
+    for id in ["open", "inside", "linked", "steady"] {
+        serves(&zoo, id).await;
+    }
+    // Sticky or not: a new file is as good as an old one.
+    for mode in [0o777, 0o1777] {
+        permit(&folder, mode);
+        zoo.put("late", &guest("id=late"));
+        says(&zoo, "late", "failed", &cure(&folder)).await;
+        says(&zoo, "steady", "serving", &cure(&folder)).await;
+        std::fs::remove_file(zoo.file("late")).unwrap();
+        zoo.agent.wait_json("/api/plugins", |list| item(list, "id", "late").is_none()).await;
+    }
+    permit(&folder, 0o775);
+    assert_eq!(serves(&zoo, "steady").await["generation"], generation, "it went on all the while");
+    zoo.agent.stop().await;
+}
+
+#[tokio::test]
+async fn check_finds_plugins_that_every_user_may_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugins = folder.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    let config = folder.path().join("pharos.toml");
+    std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[plugins]\ndir = \"plugins\"\n").unwrap();
+    let check = async || output(&["check", "--config", config.to_str().unwrap()]).await;
+    put_with(&plugins.join("open.wasm"), "open", 0o646);
+    let (code, _, stderr) = check().await;
+    assert!(stderr.contains(&format!("run `chmod o-w {}`", plugins.join("open.wasm").display())), "{stderr}");
+    assert_eq!(code, Some(78));
+    permit(&plugins.join("open.wasm"), 0o644);
+    permit(&plugins, 0o1777);
+    let (code, _, stderr) = check().await;
+    let expected = format!("{}:4:7: `plugins.dir`: no plugin file is loaded from", config.display());
+    assert!(stderr.contains(&expected) && stderr.contains(&format!("run `chmod o-w {}`", plugins.display())), "{stderr}");
+    assert_eq!(code, Some(78));
+    permit(&plugins, 0o755);
+    let (code, stdout, stderr) = check().await;
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

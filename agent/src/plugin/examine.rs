@@ -53,6 +53,14 @@ impl Examination<'_> {
             Err(why) => return vec![Mistake::at("plugins.dir", why)],
         };
         let mut mistakes = self.unknown(&files);
+        let files = match self.writable_by_all().await {
+            // None of them is loaded, so the shipped ones serve.
+            Some(why) => {
+                mistakes.push(Mistake::at("plugins.dir", why));
+                BTreeMap::new()
+            }
+            None => files,
+        };
         for (id, bytes) in self.shipped.iter().filter(|(id, _)| !files.contains_key(id)) {
             match self.of_plugin(id, bytes).await {
                 Ok(found) => mistakes.extend(found),
@@ -90,6 +98,15 @@ impl Examination<'_> {
         let entries = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::entries(&dir))).await;
         let entries = entries.map_err(|_| format!("{} was not read within {DISK_MAX:?}", self.dir.display()))?;
         Ok(entries.into_iter().filter(|entry| is_id(&entry.id)).map(|entry| (entry.id, entry.path)).collect())
+    }
+
+    /// Why no file of the folder is loaded, where every user of the machine may put one there.
+    async fn writable_by_all(&self) -> Option<String> {
+        let dir = self.dir.to_owned();
+        let is_writable = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::is_writable_by_all(&dir))).await.unwrap_or(false);
+        let dir = self.dir.display();
+        is_writable
+            .then(|| format!("no plugin file is loaded from {dir}, since every user of this machine may write it; run `chmod o-w {dir}`"))
     }
 
     /// Sections and receivers of plugins that are not there.

@@ -3,6 +3,9 @@
 //! Whoever may write there can put anything there: a pipe that nobody writes into, a device without end, a link in a circle, a hundred
 //! thousand names. Nothing is opened before it is known to be a regular file, and what is opened is bounded. Everything here may take as
 //! long as a disk or a network takes, so it is called where nobody else waits.
+//!
+//! A plugin gets the grants and secrets that the config gives its id. So a file counts only where not every user of the machine can write
+//! it or put another one in its place. A group and other owners may: plugins are often put there by the user of a deployment.
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -16,6 +19,10 @@ use super::validate::FILE_BYTES_MAX;
 
 /// Names that are read of a folder.
 const NAMES_MAX: usize = 10_000;
+/// Links from a plugin's name to its file. The kernel follows as many.
+const LINKS_MAX: usize = 40;
+/// What every user of the machine needs to write.
+const WRITABLE_BY_ALL: u32 = 0o002;
 
 /// What tells two states of a file apart without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +44,11 @@ pub enum FileError {
     Kind { path: PathBuf, what: &'static str },
     #[error("{} has {bytes} bytes, more than {}", path.display(), bytesize::ByteSize::b(FILE_BYTES_MAX))]
     TooLarge { path: PathBuf, bytes: u64 },
+    #[error(
+        "{} is not loaded, since every user of this machine may write {}; run `chmod o-w {}`",
+        path.display(), if path == writable { "it".to_owned() } else { writable.display().to_string() }, writable.display()
+    )]
+    Writable { path: PathBuf, writable: PathBuf },
     #[error("{} cannot be read", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
 }
@@ -46,6 +58,7 @@ impl Stamp {
     pub fn of(path: &Path) -> Result<Self, FileError> {
         let found = std::fs::metadata(path).map_err(|err| failed(path, err))?;
         check(path, &found)?;
+        check_places(path)?;
         Ok(Self::from(&found))
     }
 
@@ -102,8 +115,35 @@ fn check(path: &Path, found: &Metadata) -> Result<(), FileError> {
     }
     match found.len() {
         bytes if bytes > FILE_BYTES_MAX => Err(FileError::TooLarge { path: path.to_owned(), bytes }),
+        _ if found.mode() & WRITABLE_BY_ALL != 0 => {
+            let writable = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            Err(FileError::Writable { path: path.to_owned(), writable })
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether every user of the machine may put files into the plugin folder; one that is not there takes none.
+pub fn is_writable_by_all(dir: &Path) -> bool {
+    std::fs::metadata(dir).is_ok_and(|found| found.is_dir() && found.mode() & WRITABLE_BY_ALL != 0)
+}
+
+/// The folder of a name decides what the name leads to, and so does the folder of each name that a link leads to. The sticky mark keeps
+/// names that are there, and no user from making new ones.
+fn check_places(path: &Path) -> Result<(), FileError> {
+    let mut name = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        let folder = match name.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        if is_writable_by_all(&folder) {
+            return Err(FileError::Writable { path: path.to_owned(), writable: folder });
+        }
+        let Ok(target) = std::fs::read_link(&name) else { return Ok(()) };
+        name = folder.join(target);
+    }
+    Ok(())
 }
 
 fn kind(found: FileType) -> &'static str {

@@ -7,7 +7,8 @@
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -336,7 +337,8 @@ pub(super) fn is_id(id: &str) -> bool {
 /// Makes the folder if it is not there and watches it, unless it is the one that is watched already. It takes as long as a disk or a
 /// network takes.
 fn attach(dir: &Path, watched: Option<FolderId>, changed: mpsc::Sender<()>) -> Attached {
-    if let Err(err) = std::fs::create_dir_all(dir) {
+    // Whatever the umask is: from a folder that every user may write no file is loaded.
+    if let Err(err) = DirBuilder::new().recursive(true).mode(0o755).create(dir) {
         debug!(dir = %dir.display(), error = %err, "the plugin folder cannot be created");
     }
     let Ok(found) = std::fs::metadata(dir).map(|metadata| (metadata.ino(), metadata.created().ok())) else { return Ok(None) };
