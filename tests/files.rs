@@ -1,11 +1,11 @@
 //! Files that a config names: what is read, how much of it, and what is not.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use pharos::config::file::{FileError, read_aside, read_once};
 
-use crate::fixture::program::output;
+use crate::fixture::program::{command, output};
 
 #[tokio::test]
 async fn only_regular_files_are_read_and_only_so_much_of_them() {
@@ -47,6 +47,51 @@ fn a_pipe_on_the_command_line_is_read_to_its_end() {
     assert_eq!(read_once(&pipe, 100).unwrap(), b"[agent]\n");
     writer.join().unwrap();
     assert!(matches!(read_once(Path::new("/dev/zero"), 100), Err(FileError::TooLong(100))));
+}
+
+/// Run as a user who may not write there, as an agent would be.
+#[tokio::test]
+async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
+    const NOBODY: u32 = 65_534;
+    let folder = tempfile::tempdir().unwrap();
+    let permit = |path: &Path, mode: u32| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    permit(folder.path(), 0o755);
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("theirs")).unwrap();
+    permit(&at("theirs"), 0o755);
+    std::fs::create_dir(at("own")).unwrap();
+    std::os::unix::fs::chown(at("own"), Some(NOBODY), Some(NOBODY)).unwrap();
+    std::fs::create_dir(at("everybodys")).unwrap();
+    std::os::unix::fs::chown(at("everybodys"), Some(4_711), Some(NOBODY)).unwrap();
+    permit(&at("everybodys"), 0o770);
+    std::fs::write(at("file"), "").unwrap();
+    let config = at("pharos.toml");
+    let check = |data_dir: &str| {
+        std::fs::write(&config, format!("[agent]\nname = \"a\"\ndata_dir = {data_dir:?}\n")).unwrap();
+        let mut command = command(&["check", "--config", config.to_str().unwrap()]);
+        command.uid(NOBODY).gid(NOBODY);
+        command.output()
+    };
+    for (data_dir, code, expected) in [
+        ("own", 0, None),
+        ("own/new/deeper", 0, None),
+        ("theirs", 0, Some("cannot be written by user 65534, who runs this check: Permission denied")),
+        ("theirs/new/deeper", 0, Some("is not there and cannot be made in")),
+        ("everybodys", 0, Some("belongs to user 4711, and the agent keeps its state in a folder of its own user")),
+        ("file", 78, Some("file is a file, and state is kept in a folder")),
+        ("file/new", 78, Some("file is a file, and state is kept in a folder")),
+    ] {
+        let output = check(data_dir).await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{data_dir}: {said}");
+        match expected {
+            None => assert_eq!(said, "", "{data_dir}"),
+            Some(expected) => {
+                assert!(said.starts_with(&format!("{}:3:12: ", config.display())) && said.contains(expected), "{data_dir}: {said}");
+            }
+        }
+    }
+    assert!(!at("own/new").exists() && !at("theirs/new").exists());
 }
 
 #[tokio::test]

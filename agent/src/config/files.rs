@@ -1,11 +1,16 @@
-//! Every file and variable that the config names for a secret or a certificate, and whether it can be read now.
+//! Every file and variable that the config names for a secret or a certificate, and whether it can be read now; and whether the agent may
+//! write its state.
 //!
 //! A running agent reads them at each use: one that is not there degrades what needs it, and counts from the moment it appears. So only
 //! `pharos check` looks at them beforehand.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_cert::der::Decode;
@@ -27,6 +32,7 @@ pub struct FilesCheck {
 impl FilesCheck {
     pub fn of(config: &Config) -> Self {
         let mut check = Self::default();
+        check.data_dir(&config.agent.data_dir);
         for (index, database) in config.database.iter().enumerate() {
             check.password(&format!("database[{index}]"), database.password());
             check.certificates(&format!("database[{index}].tls.ca"), database.tls.ca.as_deref());
@@ -50,6 +56,46 @@ impl FilesCheck {
             check.secret(&format!("secret.{name}.{key}"), source);
         }
         check
+    }
+
+    /// Nothing is made or written here: that is for the agent's own user, at its start.
+    fn data_dir(&mut self, dir: &Path) {
+        const PATH: &str = "agent.data_dir";
+        let shown = dir.display();
+        let user = geteuid();
+        // The folder, or the nearest one above it, in which it would be made.
+        let places = dir.ancestors().map(|place| if place.as_os_str().is_empty() { Path::new(".") } else { place });
+        let is_away = |err: &std::io::Error| matches!(err.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+        let Some((place, found)) =
+            places.map(|place| (place, std::fs::metadata(place))).find(|(_, found)| !found.as_ref().is_err_and(is_away))
+        else {
+            return;
+        };
+        let (in_place, mend) = match place == dir {
+            true => (format!("{shown} cannot be written"), format!("give it to the agent's user: `chown -R USER {shown}`")),
+            false => (
+                format!("{shown} is not there and cannot be made in {}", place.display()),
+                format!("make it and give it to the agent's user: `install -d -o USER -m 700 {shown}`"),
+            ),
+        };
+        let message = match found {
+            Ok(found) if !found.is_dir() => {
+                let message =
+                    format!("{} is a file, and state is kept in a folder; name a folder, or one that can be made", place.display());
+                return self.mistakes.push(Mistake::at(PATH, message));
+            }
+            Ok(found) => match rustix::fs::access(place, Access::WRITE_OK | Access::EXEC_OK) {
+                Err(Errno::ROFS) => format!("{in_place}: it is on a file system that is read-only; name a folder elsewhere"),
+                Err(err) => format!("{in_place} by user {}, who runs this check: {err}; {mend}, or check as that user", user.as_raw()),
+                Ok(()) if place == dir && !user.is_root() && ![0, user.as_raw()].contains(&found.uid()) => format!(
+                    "{shown} belongs to user {}, and the agent keeps its state in a folder of its own user; {mend}, or check as that user",
+                    found.uid()
+                ),
+                Ok(()) => return,
+            },
+            Err(err) => format!("{shown} cannot be looked at by user {}: {err}; check as the agent's own user", user.as_raw()),
+        };
+        self.notes.push(Mistake::at(PATH, message));
     }
 
     fn password(&mut self, section: &str, source: Option<SecretSource>) {
