@@ -22,6 +22,7 @@ use super::convert;
 use super::host::{Data, HostState};
 use super::instance::{Exports, Instance, Usage};
 use super::lock;
+use super::repaired::Repaired;
 use super::trial::Ignored;
 use super::validate::World;
 
@@ -120,6 +121,7 @@ pub struct Generation {
     pub settings: Arc<str>,
     pub pre: Pre,
     idle: Mutex<Idle>,
+    repaired: Repaired,
 }
 
 /// Instances that wait for a call.
@@ -153,6 +155,15 @@ impl Generation {
             settings,
             pre,
             idle: Mutex::default(),
+            repaired: Repaired::default(),
+        }
+    }
+
+    /// Logs what had to be repaired in an answer about a subject, where that begins.
+    pub fn warn_repairs(&self, about: &str, report: &CheckedReport) {
+        let plugin = &self.description.id;
+        for repair in self.repaired.take_in(about, &report.repairs) {
+            warn!(plugin, "repaired what `{plugin}` returned about {about}: {repair}");
         }
     }
 
@@ -336,12 +347,5 @@ fn of_failure(failure: &Failure) -> CallError {
         Failure::Internal(_) => CallError::Failed(text),
         Failure::InvalidConfig(_) | Failure::Denied(_) => CallError::Refused(text),
         Failure::Unsupported(_) | Failure::Transient(_) => CallError::Excused(text),
-    }
-}
-
-/// Says what had to be repaired in a plugin's answer.
-pub fn warn_repairs(plugin: &str, report: &CheckedReport) {
-    for repair in &report.repairs {
-        warn!(plugin, "repaired what `{plugin}` returned: {repair}");
     }
 }

@@ -20,7 +20,7 @@ use super::call_error::CallError;
 use super::compile::{CompileError, Compiler};
 use super::context::PluginContext;
 use super::egress::EgressPolicy;
-use super::generation::{self, Generation, Linkers, warn_repairs};
+use super::generation::{self, Generation, Linkers};
 use super::mail::MailPolicy;
 use super::schema::Schema;
 use super::settings::{self, SettingsError};
@@ -158,7 +158,9 @@ impl Loader {
         if version.is_empty() || version.len() > VERSION_BYTES_MAX || !version.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(LoadError::Version);
         }
-        self.say_ungranted(id, &config, &description.wants);
+        if inspection.world != World::Notifier || self.receivers.iter().any(|receiver| receiver.plugin == id) {
+            self.say_ungranted(id, &config, &description.wants);
+        }
         Ok((Generation::new(digest, inspection.world, description, budgets, context, settings, pre), own))
     }
 
@@ -169,9 +171,10 @@ impl Loader {
         generation.ignored = taken.ignored.iter().map(|wrong| Ignored::of(wrong, &section)).collect();
         generation.warnings = warnings(&generation.rules);
         for change in canaries(generation, latest) {
+            let about = change.snapshot.subject.key().to_string();
             let (_, judged) = generation.evaluate(change).await;
             match judged {
-                Ok(report) => warn_repairs(id, &report),
+                Ok(report) => generation.warn_repairs(&about, &report),
                 Err(err) if err.is_offence() => return Err(LoadError::Canary(err)),
                 Err(err) => info!(plugin = id, "the trial run of `{id}` {err}"),
             }

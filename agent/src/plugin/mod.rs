@@ -32,6 +32,7 @@ mod mail;
 mod message;
 mod references;
 mod reload;
+mod repaired;
 pub mod schema;
 pub mod settings;
 mod slot;
@@ -69,7 +70,7 @@ pub use state::StateAccess;
 pub use status::PluginStatus;
 
 use self::call_error::and_wrote;
-use self::generation::{Generation, warn_repairs};
+use self::generation::Generation;
 use self::health::Verdict;
 use self::instance::Usage;
 use self::slot::{LastError, Loaded, Slot};
@@ -186,7 +187,7 @@ impl PluginHost {
         let called = self.call(plugin, &about, &generation, turn, generation.evaluate(Arc::clone(change))).await;
         let outcome = match called {
             Ok(report) => {
-                warn_repairs(plugin, &report);
+                generation.warn_repairs(&about, &report);
                 Outcome::Judged(report.report)
             }
             Err(err) => Outcome::Failed(err.to_string()),

@@ -177,12 +177,45 @@ pub fn label(name: &str, value: impl Into<String>) -> Label {
     Label { name: name.to_owned(), value: value.into() }
 }
 
-/// A line of evidence. What servers say in several lines becomes one.
+/// Bytes that the host keeps of the name of a line of evidence, and of its value.
+const NAME_BYTES_MAX: usize = 100;
+const VALUE_BYTES_MAX: usize = 500;
+
+/// A line of evidence. What servers say in several lines becomes one, and what is longer than the host keeps is cut.
 pub fn evidence(name: &str, value: impl Into<String>) -> Label {
-    Label { name: one_line(name.to_owned()), value: one_line(value.into()) }
+    Label { name: cut(one_line(name.to_owned()), NAME_BYTES_MAX), value: cut(one_line(value.into()), VALUE_BYTES_MAX) }
+}
+
+/// A text within a bound. One that is cut ends with a mark of the whole, so that two that begin alike stay apart.
+fn cut(text: String, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text;
+    }
+    /// FNV-1a: there is no cryptography in a guest, and nobody gains by two lines of evidence that look alike.
+    const OFFSET: u32 = 0x811c_9dc5;
+    const PRIME: u32 = 0x0100_0193;
+    let mark = text.bytes().fold(OFFSET, |mark, byte| (mark ^ u32::from(byte)).wrapping_mul(PRIME));
+    let mark = format!("…~{mark:08x}");
+    format!("{}{mark}", &text[..text.floor_char_boundary(bytes_max - mark.len())])
 }
 
 /// The host takes control characters out of texts, and reports a plugin that has them.
 fn one_line(text: String) -> String {
     if text.contains(char::is_control) { text.split(char::is_control).map(str::trim).collect::<Vec<_>>().join(" ") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evidence_fits_what_the_host_keeps_and_long_names_stay_apart() {
+        let long = |end: &str| evidence(&format!("{}{end}", "ä".repeat(100)), "v".repeat(501) + end);
+        let (one, other) = (long("1"), long("2"));
+        for label in [&one, &other] {
+            assert!(label.name.len() <= NAME_BYTES_MAX && label.value.len() <= VALUE_BYTES_MAX, "{label:?}");
+        }
+        assert!(one.name != other.name && one.value != other.value, "{one:?} {other:?}");
+        assert_eq!(evidence(&"n".repeat(NAME_BYTES_MAX), "v"), label(&"n".repeat(NAME_BYTES_MAX), "v"));
+    }
 }

@@ -175,7 +175,7 @@ fn prepared_transaction_forgotten(case: &Case) -> Explanation {
         cause: "The transaction manager that prepared it is gone or forgot it.".to_owned(),
         fix: format!("Ask the transaction manager how it ended; if it knows nothing of it: {statement}."),
         evidence: oldest
-            .map(|prepared| evidence(&prepared.gid, format!("by {} in {}", prepared.user, prepared.datname)))
+            .map(|prepared| evidence("prepared transaction", format!("{} by {} in {}", prepared.gid, prepared.user, prepared.datname)))
             .into_iter()
             .collect(),
     }

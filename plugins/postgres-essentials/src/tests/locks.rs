@@ -1,8 +1,9 @@
 //! Who waits for whom.
 
 use expect_test::expect;
+use pharos_plugin::testing::Facts;
 
-use super::{check, check_words};
+use super::{check, check_words, judge};
 
 const LOCKS: &str = "
     locks present
@@ -180,7 +181,7 @@ fn a_forgotten_prepared_transaction_is_named_with_its_end() {
             Prepared transaction o'brien has been prepared for 1 h 6 min. Until somebody ends it, also over restarts, it keeps its locks, and vacuum cannot remove what it may still see.
             > The transaction manager that prepared it is gone or forgot it.
             > Ask the transaction manager how it ended; if it knows nothing of it: in shop, `ROLLBACK PREPARED 'o''brien';`.
-            - o'brien: by app in shop
+            - prepared transaction: o'brien by app in shop
             - primary: db1:5432
         "#]],
     );
@@ -192,4 +193,9 @@ fn a_forgotten_prepared_transaction_is_named_with_its_end() {
     "#]],
     );
     check("prepared-transaction-forgotten", &facts(20.0), expect![[""]]);
+    // The longest that PostgreSQL takes. The host would shorten it, and say so at each evaluation.
+    let gid = "g".repeat(199);
+    let report = judge("prepared-transaction-forgotten", &Facts::postgres(&facts(4000.0).replace("o'brien", &gid)));
+    let evidence = &report.findings[0].evidence[0];
+    assert_eq!((evidence.name.as_str(), &evidence.value), ("prepared transaction", &format!("{gid} by app in shop")));
 }
