@@ -59,6 +59,12 @@ fn part<'a>(server: &'a Value, part: &str, datname: Option<&str>) -> (&'a str, S
     (found["state"].as_str().unwrap(), why.join("; "))
 }
 
+fn reason<'a>(server: &'a Value, part: &str, datname: Option<&str>) -> &'a Value {
+    let parts = server["parts"].as_array().unwrap();
+    let found = parts.iter().find(|entry| entry["part"] == part && entry["datname"].as_str() == datname);
+    &found.unwrap_or_else(|| panic!("no {part} in {datname:?}: {server:#}"))["reason"]
+}
+
 /// Feeds a script to psql as a superuser would.
 async fn psql(server: &PostgresServer, script: &str) {
     let mut command = Command::new("psql");
@@ -106,6 +112,7 @@ async fn a_role_with_login_alone_is_told_what_it_lacks_and_the_script_mends_all_
         assert!(found["version"].as_str().unwrap().starts_with(&major.to_string()), "{found:#}");
         for name in ["activity", "locks", "replication", "statements"] {
             assert_eq!(part(found, name, None).0, "unsupported", "{found:#}");
+            assert_eq!(reason(found, name, None), "privilege", "{found:#}");
         }
         assert_eq!(part(found, "server", None), ("ok", String::new()));
         assert_ne!(part(found, "tables", Some("postgres")).0, "ok");
@@ -113,6 +120,11 @@ async fn a_role_with_login_alone_is_told_what_it_lacks_and_the_script_mends_all_
         assert!(state == "reduced" && why.contains("values of some sequences"), "{major}: {state} {why}");
         let (state, why) = part(found, "sequences", Some(CLOSED));
         assert!(state == "unsupported" && why.contains("may not connect to it"), "{major}: {state} {why}");
+        assert_eq!(reason(found, "sequences", Some(CLOSED)), "privilege", "{found:#}");
+        assert_eq!(reason(found, "sequences", Some(LINES)), "privilege", "what is less for want of a right");
+        assert_eq!(reason(found, "server", None), &Value::Null);
+        let (_, stdout, _) = doctor(&config, &[]).await;
+        assert!(stdout.lines().any(|line| line.starts_with("  no right ") && line.contains("activity")), "{stdout}");
 
         // With pg_monitor alone the rest is still silently less.
         let monitor = configured(&format!("[[database]]\nname = \"app\"\nprimary = \"{}\"\n", server.url(MONITORING_ROLE, "postgres")));

@@ -89,6 +89,7 @@ struct Visit {
     part: String,
     datname: String,
     state: State,
+    reason: Option<String>,
     why: Vec<String>,
     has_cure: bool,
 }
@@ -118,7 +119,8 @@ impl Visits {
         let mut parts: Vec<PartReport> = visited
             .map(|visit| {
                 let lacks = missing(&visit.part, lacking);
-                PartReport::new(&visit.part, Some(datname), visit.state, visit.why.clone(), lacks).curable(visit.has_cure)
+                let state = (visit.state, visit.reason.as_deref());
+                PartReport::new(&visit.part, Some(datname), state, visit.why.clone(), lacks).curable(visit.has_cure)
             })
             .collect();
         let in_datname = lacking.iter().filter(|need| need.is_of_datname());
@@ -126,7 +128,7 @@ impl Visits {
         for part in others {
             if !parts.iter().any(|known| known.part == *part) {
                 let state = if lacking.contains(&Need::Connect) { State::Unsupported } else { State::Ok };
-                parts.push(PartReport::new(part, Some(datname), state, Vec::new(), missing(part, lacking)));
+                parts.push(PartReport::new(part, Some(datname), (state, None), Vec::new(), missing(part, lacking)));
             }
         }
         parts
@@ -140,9 +142,10 @@ fn visit(table: &Table, row: usize) -> Option<Visit> {
         "unsupported" => State::Unsupported,
         _ => State::Failed,
     };
+    let reason = table.text("reason", row).map(ToOwned::to_owned);
     let why = table.text("why", row).map(ToOwned::to_owned).into_iter().collect();
     let has_cure = table.text("cure", row).is_some();
-    Some(Visit { part: part?.to_owned(), datname: datname?.to_owned(), state, why, has_cure })
+    Some(Visit { part: part?.to_owned(), datname: datname?.to_owned(), state, reason, why, has_cure })
 }
 
 fn missing(part: &str, lacking: &[Need]) -> Vec<String> {
@@ -156,12 +159,13 @@ fn part(name: &str, outcome: &Result<Facts, CollectError>, lacking: &[Need]) -> 
         Err(CollectError::Unsupported(missing) | CollectError::Privilege(missing)) => (State::Unsupported, vec![missing.to_string()]),
         Err(err) => (State::Failed, vec![err.text()]),
     };
+    let reason = outcome.as_ref().err().map(CollectError::reason);
     let has_cure = outcome.as_ref().is_err_and(|err| err.cure().is_some());
-    PartReport::new(name, None, state, why, missing(name, lacking)).curable(has_cure)
+    PartReport::new(name, None, (state, reason), why, missing(name, lacking)).curable(has_cure)
 }
 
 fn failed(name: &str, datname: Option<&str>, err: &CollectError) -> PartReport {
-    PartReport::new(name, datname, State::Failed, vec![err.text()], Vec::new())
+    PartReport::new(name, datname, (State::Failed, Some(err.reason())), vec![err.text()], Vec::new())
 }
 
 pub async fn redis(source: RedisSource, clock: Clock) -> ServerReport {

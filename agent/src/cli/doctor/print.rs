@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::report::{PartReport, Report, ServerReport, State};
+use super::report::{PartReport, Report, ServerReport};
 
 const COLUMNS: usize = 80;
 /// The longest state, and some air.
@@ -64,22 +64,22 @@ fn server_text(out: &mut String, server: &ServerReport) {
     out.push('\n');
 }
 
-fn said<'a>(part: &&'a PartReport) -> (&'a str, State, &'a [String]) {
-    (&part.part, part.state, &part.why)
+fn said<'a>(part: &&'a PartReport) -> (&'a str, &'static str, &'a [String]) {
+    (&part.part, part.word(), &part.why)
 }
 
 /// A line for each state and reason, with the parts of which it is said.
 fn parts_text(out: &mut String, parts: &[&PartReport]) {
-    let mut lines: Vec<(State, &[String], Vec<&str>)> = Vec::new();
+    let mut lines: Vec<(&str, &[String], Vec<&str>)> = Vec::new();
     for part in parts {
-        match lines.iter_mut().find(|(state, why, _)| (*state, *why) == (part.state, part.why.as_slice())) {
+        match lines.iter_mut().find(|(word, why, _)| (*word, *why) == (part.word(), part.why.as_slice())) {
             Some((_, _, names)) => names.push(&part.part),
-            None => lines.push((part.state, &part.why, vec![&part.part])),
+            None => lines.push((part.word(), &part.why, vec![&part.part])),
         }
     }
-    for (state, why, names) in lines {
+    for (word, why, names) in lines {
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
-        hanging(out, &format!("  {:STATE$}", state.word()), &format!("{}{why}", names.join(", ")));
+        hanging(out, &format!("  {word:STATE$}"), &format!("{}{why}", names.join(", ")));
     }
 }
 

@@ -41,12 +41,17 @@ pub struct Refused {
     pub why: String,
 }
 
+/// The reason of a part for which the role lacks a right.
+const PRIVILEGE: &str = "privilege";
+
 /// One part of a server's facts, in one datname where it is read in each.
 #[derive(Debug, Serialize)]
 pub struct PartReport {
     pub part: String,
     pub datname: Option<String>,
     pub state: State,
+    /// Why it is not `ok`: `privilege` where the role lacks a right, else the reason in the agent's metrics; null where nothing is wrong.
+    pub reason: Option<String>,
     /// What is so, as sentences; empty where all is well.
     pub why: Vec<String>,
     /// Whether somebody could mend it.
@@ -55,8 +60,10 @@ pub struct PartReport {
 }
 
 impl PartReport {
-    /// `missing` is what the role does not see of it.
-    pub fn new(part: &str, datname: Option<&str>, state: State, why: Vec<String>, missing: Vec<String>) -> Self {
+    /// `reason` is that of a failure, `missing` what the role does not see of it.
+    pub fn new(part: &str, datname: Option<&str>, (state, reason): (State, Option<&str>), why: Vec<String>, missing: Vec<String>) -> Self {
+        let lacks_right = !missing.is_empty() && (state != State::Failed || reason.is_none());
+        let reason = if lacks_right { Some(PRIVILEGE) } else { reason }.map(ToOwned::to_owned);
         let state = if state == State::Ok && !missing.is_empty() { State::Reduced } else { state };
         // What a version does not offer is nobody's to mend.
         let is_missing = match state {
@@ -66,7 +73,13 @@ impl PartReport {
         };
         // A part that gives nothing has said why.
         let why = if why.is_empty() { missing } else { why };
-        Self { part: part.to_owned(), datname: datname.map(ToOwned::to_owned), state, why, is_missing }
+        Self { part: part.to_owned(), datname: datname.map(ToOwned::to_owned), state, reason, why, is_missing }
+    }
+
+    /// The state as people read it.
+    pub fn word(&self) -> &'static str {
+        let lacks_right = self.reason.as_deref() == Some(PRIVILEGE);
+        if self.state == State::Unsupported && lacks_right { "no right" } else { self.state.word() }
     }
 
     /// What can be cured is missing, even where the role lacks nothing.
@@ -96,7 +109,7 @@ pub enum State {
 }
 
 impl State {
-    pub fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Reduced => "reduced",
