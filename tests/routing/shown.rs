@@ -67,3 +67,32 @@ async fn what_was_told_of_an_earlier_incident_is_not_taken_for_this_one() {
     assert!(explained.contains("delivered"), "the messages about the earlier one are listed: {explained}");
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_ended_is_shown_by_how_its_fingerprint_begins() {
+    let mut stage = Stage::new().await;
+    let config = stage.config(&[("many", 5)], AT_ONCE);
+    let agent = start(&config).await;
+    stage.set_keys(6).await;
+    stage.heard("many", 1, 0).await;
+    let many = fingerprint(&agent, "many").await;
+    stage.set_keys(0).await;
+    stage.heard("many", 1, 1).await;
+    agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().unwrap().is_empty()).await;
+    let begins = &many[..6];
+    let shown = says(&agent, &["alerts", "show", begins]).await;
+    assert!(shown.contains(&format!("Fingerprint   {many}\n")) && shown.contains("resolved since"), "{shown}");
+    let explained = says(&agent, &["alerts", "explain", &begins.to_uppercase()]).await;
+    assert!(explained.contains("history, newest first") && !explained.contains("incident"), "{explained}");
+    let history = says(&agent, &["alerts", "history", begins]).await;
+    assert!(history.contains("-> resolved"), "{history}");
+    assert_eq!(agent.request("/api/alerts/0", &[]).await.0, if many.starts_with('0') { 200 } else { 404 });
+    // All of them begin with nothing, and nothing is no beginning.
+    assert!(matches!(agent.request("/api/alerts/zz", &[]).await.0, 400));
+    let folder = agent.stop().await;
+    // The store of a stopped agent is asked in the same way.
+    let path = folder.path().join("stopped.toml");
+    std::fs::write(&path, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:1\"\n").unwrap();
+    let (code, stdout, stderr) = output(&["alerts", "history", begins, "--config", path.to_str().unwrap()]).await;
+    assert!(code == Some(0) && stdout == history, "{stdout}{stderr}");
+}

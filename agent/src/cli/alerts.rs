@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Subcommand;
 use hyper::Method;
+use pharos_model::alert::Fingerprint;
 use serde_json::{Value, json};
 
 use super::client::{Client, Reach, author, items, shown};
@@ -26,7 +27,7 @@ pub enum AlertsCommand {
     },
     /// Show what is wrong, why, and what to do: detail, cause, fix and evidence of an alert
     Show {
-        /// Its fingerprint, or how that of an open one begins
+        /// Its fingerprint, or how it begins
         fingerprint: String,
         #[arg(long)]
         json: bool,
@@ -35,16 +36,16 @@ pub enum AlertsCommand {
     },
     /// Explain who was told of an alert, who was not, and why
     Explain {
-        /// Its fingerprint, or how that of an open one begins
+        /// Its fingerprint, or how it begins
         fingerprint: String,
         #[arg(long)]
         json: bool,
         #[command(flatten)]
         reach: Reach,
     },
-    /// What happened to an alert, newest first
+    /// What happened to an alert, newest first; # numbers each time that it was wrong, over all alerts of the agent
     History {
-        /// Its fingerprint, or how that of an open one begins
+        /// Its fingerprint, or how it begins
         fingerprint: String,
         #[arg(long)]
         json: bool,
@@ -53,7 +54,7 @@ pub enum AlertsCommand {
     },
     /// Say that somebody takes care: nobody is reminded, until it ends or becomes graver
     Ack {
-        /// Its fingerprint, or how it begins
+        /// Its fingerprint, or how that of an open one begins
         fingerprint: String,
         /// What is done
         #[arg(long, required_unless_present = "undo")]
@@ -109,7 +110,7 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
 }
 
 async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<Value> {
-    let fingerprint = complete(client, fingerprint).await?;
+    check(fingerprint)?;
     client.get(&format!("/api/alerts/{fingerprint}"), &[]).await
 }
 
@@ -117,18 +118,28 @@ async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<Value> {
 async fn history(fingerprint: &str, reach: &Reach) -> anyhow::Result<Value> {
     let client = Client::new(reach)?;
     let answer = async { Ok(whole(&client, fingerprint).await?["history"].clone()) };
-    let read = |store: &StoreReader| Ok(store.alert_history(fingerprint, HISTORY_MAX)?.iter().map(history_item).collect());
+    let read = |store: &StoreReader| {
+        let meant = store.fingerprints(fingerprint, HISTORY_MAX)?;
+        if meant.len() > 1 {
+            bail!("{} alerts have fingerprints that begin with `{fingerprint}`: {}; give more of it", meant.len(), meant.join(", "));
+        }
+        let fingerprint = meant.first().map_or(fingerprint, String::as_str);
+        Ok(store.alert_history(fingerprint, HISTORY_MAX)?.iter().map(history_item).collect())
+    };
     reach.ask_or_read(answer, read).await
 }
 
-/// The fingerprint that is meant: sixteen digits, or the beginning of one that is open.
-async fn complete(client: &Client, begins: &str) -> anyhow::Result<String> {
-    /// Hex digits of a fingerprint.
-    const DIGITS: usize = 16;
-    if begins.is_empty() || !begins.bytes().all(|byte| byte.is_ascii_hexdigit()) || begins.len() > DIGITS {
+fn check(begins: &str) -> anyhow::Result<()> {
+    if begins.is_empty() || !begins.bytes().all(|byte| byte.is_ascii_hexdigit()) || begins.len() > Fingerprint::DIGITS {
         bail!("`{begins}` is no fingerprint; `pharos alerts list` shows those of open alerts");
     }
-    if begins.len() == DIGITS {
+    Ok(())
+}
+
+/// The fingerprint that is meant: all of its digits, or the first ones of an alert that is open.
+async fn complete(client: &Client, begins: &str) -> anyhow::Result<String> {
+    check(begins)?;
+    if begins.len() == Fingerprint::DIGITS {
         return Ok(begins.to_owned());
     }
     let answer = client.get("/api/alerts", &[]).await?;
@@ -136,7 +147,7 @@ async fn complete(client: &Client, begins: &str) -> anyhow::Result<String> {
     let meant: Vec<&String> = open.iter().filter(|fingerprint| fingerprint.starts_with(&begins.to_ascii_lowercase())).collect();
     match meant[..] {
         [one] => Ok(one.clone()),
-        [] => bail!("no open alert has a fingerprint that begins with `{begins}`; give all {DIGITS} digits of one that ended"),
+        [] => bail!("no open alert has a fingerprint that begins with `{begins}`"),
         _ => bail!("{} open alerts have fingerprints that begin with `{begins}`; give more of it", meant.len()),
     }
 }

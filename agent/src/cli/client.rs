@@ -20,7 +20,7 @@ use url::Url;
 use crate::config::secret::{Secret, SecretSource};
 use crate::config::{self, Config};
 use crate::http::operator;
-use crate::store::{StoreError, StoreReader};
+use crate::store::StoreReader;
 
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// Longer than the API takes for any answer.
@@ -53,13 +53,13 @@ impl Reach {
     pub async fn ask_or_read(
         &self,
         answer: impl Future<Output = anyhow::Result<Value>>,
-        read: impl FnOnce(&StoreReader) -> Result<Value, StoreError>,
+        read: impl FnOnce(&StoreReader) -> anyhow::Result<Value>,
     ) -> anyhow::Result<Value> {
         match answer.await {
             // Whoever names an address means an agent that runs there.
             Err(err) if self.url.is_none() && err.downcast_ref::<Absent>().is_some() => {
                 let config = config::load(&config::find(self.config.as_deref())?)?;
-                Ok(read(&StoreReader::open(&config.agent.data_dir)?)?)
+                read(&StoreReader::open(&config.agent.data_dir)?)
             }
             answered => answered,
         }

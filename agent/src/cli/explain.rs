@@ -28,7 +28,7 @@ pub fn text(answer: &Value) -> String {
     let mut out = String::new();
     let (alert, decision) = (&answer["alert"], &answer["decision"]);
     let _ = writeln!(out, "{}", line(alert));
-    let _ = writeln!(out, "  {:13} {}", "incident", alert["incident"]);
+    let _ = writeln!(out, "  {:13} {}", "began", shown(&alert["started_at"]));
     for (name, key) in [("value", "value"), ("raises at", "raise_at"), ("clears at", "clear_at"), ("stands still", "frozen")] {
         if !alert[key].is_null() {
             let _ = writeln!(out, "  {name:13} {}", shown(&alert[key]));
@@ -43,7 +43,7 @@ pub fn text(answer: &Value) -> String {
     section(&mut out, "receivers", list(&decision["receivers"]).map(receiver));
     section(&mut out, "silences that match", list(&decision["silences"]).map(silence));
     section(&mut out, "notifications", list(&answer["notifications"]).map(outbox::line));
-    section(&mut out, "history, newest first", history(&answer["history"]));
+    section(&mut out, "history, newest first; the same # is the same time that it was wrong", history(&answer["history"]));
     out.trim_end().to_owned()
 }
 
@@ -95,7 +95,7 @@ fn verdict(answer: &Value) -> String {
     }
     let never_told = |event: &&Value| event["what"] == "withheld" && event["for_good"] == true;
     for event in list(&answer["history"]).filter(never_told).filter(of_incident) {
-        why.push(format!("`{}` was never told of incident {}: {}", shown(&event["receiver"]), event["incident"], shown(&event["why"])));
+        why.push(format!("`{}` was never told of it: {}", shown(&event["receiver"]), shown(&event["why"])));
     }
     if alert["state"] == "pending" {
         why.push("it is pending: its rule asks to wait before anybody is told".to_owned());
@@ -144,13 +144,14 @@ fn silence(silence: &Value) -> String {
 pub fn history(history: &Value) -> Vec<String> {
     let line = |event: &Value| {
         let [at, from, to, severity, reason, why] = ["at", "from", "to", "severity", "reason", "why"].map(|key| shown(&event[key]));
+        // One time that it was wrong, from beginning to end. All alerts of an agent are numbered together.
         let incident = shown(&event["incident"]);
         match event["what"].as_str() {
             Some("withheld") => {
                 let how = if event["for_good"] == true { "never told" } else { "not told for now" };
-                format!("{at}  incident {incident}  {}: {how}, {why}", shown(&event["receiver"]))
+                format!("{at}  #{incident}  {}: {how}, {why}", shown(&event["receiver"]))
             }
-            _ => format!("{at}  incident {incident}  {from} -> {to}  {severity}  ({reason})"),
+            _ => format!("{at}  #{incident}  {from} -> {to}  {severity}  ({reason})"),
         }
     };
     list(history).map(line).collect()

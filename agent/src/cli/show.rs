@@ -61,7 +61,7 @@ fn facts(alert: &Value) -> Vec<(&'static str, String)> {
         ("Silenced", (!silences.is_empty()).then(|| format!("by {}: pharos silence list", silences.join(", ")))),
         ("Flaps", text("flapping_since").map(|since| format!("since {since}"))),
         ("Acknowledged", acknowledged),
-        ("Fingerprint", Some(format!("{} (incident {})", shown(&alert["fingerprint"]), alert["incident"]))),
+        ("Fingerprint", Some(shown(&alert["fingerprint"]))),
     ];
     all.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
 }
@@ -93,7 +93,7 @@ mod tests {
             Rule          postgres-essentials/idle-in-transaction
             Labels        database=app  datname=a�[2Jb
             Value         720.0 (raises at 300.0)
-            Fingerprint   3f2a000000000001 (incident 7)
+            Fingerprint   3f2a000000000001
 
             It holds locks.
             Others wait.

@@ -35,9 +35,22 @@ impl Store {
     pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.read(move |connection| alert_history(connection, &fingerprint, limit)).await
     }
+
+    /// Fingerprints that begin so, of alerts whose history is kept; this many at most.
+    pub async fn fingerprints(&self, begins: String, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.read(move |connection| fingerprints(connection, &begins, limit)).await
+    }
 }
 
-/// The same, for whoever reads a store without its agent.
+/// `begins` are hex digits, and these come before `g`.
+pub(super) fn fingerprints(connection: &Connection, begins: &str, limit: u32) -> rusqlite::Result<Vec<String>> {
+    let begins = begins.to_ascii_lowercase();
+    let mut query = connection
+        .prepare_cached("SELECT DISTINCT subject FROM events WHERE kind = 'alert' AND subject >= ?1 AND subject < ?1 || 'g' LIMIT ?2")?;
+    query.query_map(params![begins, limit], |row| row.get(0))?.collect()
+}
+
+/// What happened to an alert, newest first, for whoever reads a store without its agent as well.
 pub(super) fn alert_history(connection: &Connection, fingerprint: &str, limit: u32) -> rusqlite::Result<Vec<Event>> {
     list(connection, "kind IN ('alert', 'withheld') AND subject = ?1 ORDER BY id DESC LIMIT ?2", params![fingerprint, limit])
 }

@@ -44,6 +44,11 @@ impl StoreReader {
         self.read(|connection| events::alert_history(connection, fingerprint, limit))
     }
 
+    /// Fingerprints that begin so, of alerts whose history is kept; this many at most.
+    pub fn fingerprints(&self, begins: &str, limit: u32) -> Result<Vec<String>, StoreError> {
+        self.read(|connection| events::fingerprints(connection, begins, limit))
+    }
+
     /// What is read together fits together, whatever an agent writes meanwhile.
     fn read<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let query = |source| StoreError::Query { source };

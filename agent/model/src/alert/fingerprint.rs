@@ -13,6 +13,9 @@ use crate::subject::{Label, SubjectKey};
 pub struct Fingerprint(u64);
 
 impl Fingerprint {
+    /// Hex digits that it is shown with.
+    pub const DIGITS: usize = 16;
+
     /// `labels` are sorted. Every field is preceded by its length, so that no two different lists of fields ever make
     /// the same bytes.
     pub fn of(plugin: &str, rule: &str, subject: &SubjectKey, labels: &[Label]) -> Self {
@@ -49,7 +52,7 @@ impl FromStr for Fingerprint {
     type Err = NotAFingerprint;
 
     fn from_str(text: &str) -> Result<Self, NotAFingerprint> {
-        if text.len() != 16 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if text.len() != Self::DIGITS || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(NotAFingerprint);
         }
         u64::from_str_radix(text, 16).map(Self).map_err(|_| NotAFingerprint)

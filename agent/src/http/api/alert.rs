@@ -1,4 +1,6 @@
 //! `/api/alerts/{fingerprint}`: one alert, everything that was decided about it and why; and that somebody takes care of it.
+//!
+//! An alert is asked for by its fingerprint or by how that begins: of open alerts, and where none of them begins so, of those that ended.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -9,14 +11,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::error::ApiError;
-use super::super::{Shared, Visitor};
+use super::super::{Api, Shared, Visitor};
 use super::{alerts, body, outbox, refused};
 use crate::clock::rfc3339;
 use crate::pipeline::{Explanation, Words};
 use crate::store::Event;
+use crate::telemetry::logs::chain;
 
 pub async fn explain(State(api): Shared, Path(fingerprint): Path<String>) -> Result<Json<Value>, ApiError> {
-    let explanation = api.desk.explain(parsed(&fingerprint)?).await.map_err(refused)?;
+    let explanation = api.desk.explain(meant(&api, &fingerprint).await?).await.map_err(refused)?;
     let Explanation { alert, trace, history, notifications } = explanation;
     Ok(Json(json!({
         "alert": alerts::whole(&alert, &trace),
@@ -54,6 +57,28 @@ pub async fn unacknowledge(
 ) -> Result<Json<Value>, ApiError> {
     api.desk.unacknowledge(parsed(&fingerprint)?, &visitor.name).await.map_err(refused)?;
     Ok(Json(json!({ "fingerprint": fingerprint, "acknowledged": false })))
+}
+
+/// The alert that is meant by a fingerprint or by its first digits.
+async fn meant(api: &Api, begins: &str) -> Result<Fingerprint, ApiError> {
+    /// To say that more than one is meant, two are enough.
+    const FOUND_MAX: u32 = 2;
+    let is_beginning = (1..Fingerprint::DIGITS).contains(&begins.len()) && begins.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_beginning {
+        return parsed(begins);
+    }
+    let lower = begins.to_ascii_lowercase();
+    let open =
+        api.board.picture().alerts.iter().map(|alert| alert.fingerprint.to_string()).filter(|open| open.starts_with(&lower)).collect();
+    let found: Vec<String> = match open {
+        open if Vec::is_empty(&open) => api.store.fingerprints(lower, FOUND_MAX).await.map_err(|err| ApiError::unavailable(chain(&err)))?,
+        open => open,
+    };
+    match found.as_slice() {
+        [one] => parsed(one),
+        [] => Err(ApiError::not_found(format!("no alert has a fingerprint that begins with `{begins}`"))),
+        _ => Err(ApiError::conflict(format!("several alerts have fingerprints that begin with `{begins}`")).hint("give more of it")),
+    }
 }
 
 fn parsed(fingerprint: &str) -> Result<Fingerprint, ApiError> {
