@@ -281,6 +281,8 @@ async fn plugin_inspect_shows_what_a_file_is() {
         assert!(stdout.contains(expected), "no `{expected}` in {stdout}");
     }
     assert!(!stdout.contains("warning"), "{stdout}");
+    assert!(stdout.contains("; for 5s; needs pharos_redis_up\n") && stdout.contains("; keeps firing 5m; needs"), "{stdout}");
+    assert!(!stdout.contains("0ns"), "{stdout}");
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("settings.toml");
     std::fs::write(&settings, "rules = [{ id = \"up\", metric = \"pharos_redis_upp\", above = 0.5, severity = \"info\" }]").unwrap();

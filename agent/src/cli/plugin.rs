@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -65,20 +66,25 @@ async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCod
     }
     for rule in plugin.rules() {
         print(format_args!(
-            "rule     {} ({}, {}): {}; for {:?}, keeps firing {:?}; needs {}",
+            "rule     {} ({}, {}): {}{}{}; needs {}",
             rule.id,
             rule.subject_kind,
             rule.category,
             rule.summary,
-            rule.for_,
-            rule.keep_firing,
-            rule.needs.join(", ")
+            time("for", rule.for_),
+            time("keeps firing", rule.keep_firing),
+            if rule.needs.is_empty() { "nothing".to_owned() } else { rule.needs.join(", ") }
         ));
     }
     for warning in plugin.warnings() {
         print(format_args!("warning  {warning}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nothing of a rule that does not wait.
+fn time(what: &str, time: Duration) -> String {
+    if time.is_zero() { String::new() } else { format!("; {what} {}", humantime::format_duration(time)) }
 }
 
 async fn test(file: &Path, snapshot: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCode> {
