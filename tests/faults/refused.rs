@@ -118,6 +118,10 @@ async fn whoever_is_not_let_in_says_why_and_what_to_do_and_comes_back_by_itself(
         "it needs a line for this role, datname, address and encryption: db error: FATAL: no pg_hba.conf",
     )
     .await;
+    // Another service vouches for the role, or does not: a password of the server's would change nothing.
+    fs::write(&rules, "local all all trust\nhost all all all ident\n").unwrap();
+    truth.run("SELECT pg_reload_conf()").await.unwrap();
+    wait_refused(&agent, &server, &truth, "authentication-method", "the role needs a line with scram-sha-256").await;
     fs::write(&rules, open).unwrap();
     truth.run("SELECT pg_reload_conf()").await.unwrap();
     wait_whole(&agent, &server).await;

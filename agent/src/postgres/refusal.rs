@@ -38,7 +38,9 @@ pub enum RefusalReason {
     DatnameLimit,
     /// A wrong password, or a role that does not exist or may not log in.
     Authentication,
-    /// pg_hba.conf has no line for the agent, or one that rejects it.
+    /// The server takes the word of another service or a certificate for the role, and that failed; or the agent has no such means.
+    AuthenticationMethod,
+    /// pg_hba.conf has no line for the agent, or one that rejects it, or one that wants a certificate beside the password.
     Hba,
     /// The role lacks `CONNECT`.
     Privilege,
@@ -84,6 +86,7 @@ impl RefusalReason {
             Self::RoleLimit => "role-limit",
             Self::DatnameLimit => "datname-limit",
             Self::Authentication => "authentication",
+            Self::AuthenticationMethod => "authentication-method",
             Self::Hba => "pg-hba",
             Self::Privilege => "privilege",
             Self::Datname => "datname",
@@ -108,6 +111,7 @@ impl RefusalReason {
             self,
             Self::Refused
                 | Self::Authentication
+                | Self::AuthenticationMethod
                 | Self::Hba
                 | Self::Privilege
                 | Self::Datname
@@ -142,6 +146,11 @@ impl RefusalReason {
                 "the datname has reached its CONNECTION LIMIT; end idle sessions there, or run ALTER DATABASE ... CONNECTION LIMIT"
             }
             Self::Authentication => "the server does not let this role in; the role must exist and have LOGIN",
+            Self::AuthenticationMethod => {
+                "the method that pg_hba.conf names for this role does not let it in; Pharos has a password and no certificate or ticket, so with \
+                 cert, gss, sspi, ident or peer the role needs a line with scram-sha-256, and with ldap, pam or radius the password of that \
+                 service"
+            }
             Self::Hba => "pg_hba.conf does not let this role in from here; it needs a line for this role, datname, address and encryption",
             Self::Privilege => "the role may not connect to this datname; GRANT CONNECT ON DATABASE lets it",
             Self::Datname => {
@@ -214,6 +223,8 @@ fn reason_of(answer: &DbError) -> RefusalReason {
         "53300" if is_from("CheckMyDatabase") => RefusalReason::DatnameLimit,
         "53300" => RefusalReason::TooManyConnections,
         "28000" if is_from("ClientAuthentication") => RefusalReason::Hba,
+        // Of methods in which the server checks a password of its own, the code is 28P01.
+        "28000" if is_from("auth_failed") => RefusalReason::AuthenticationMethod,
         "42501" => RefusalReason::Privilege,
         "3D000" | "57P04" => RefusalReason::Datname,
         "55000" if is_from("InitPostgres") => RefusalReason::DatnameInvalid,
@@ -244,7 +255,7 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
         Refusal { reason: RefusalReason::Authentication, meaning }
     } else if kind.starts_with("authentication error") {
         let meaning = "the server and Pharos found no common way to log in; pg_hba.conf must ask for scram-sha-256, md5, password or trust";
-        Refusal { reason: RefusalReason::Authentication, meaning }
+        Refusal { reason: RefusalReason::AuthenticationMethod, meaning }
     } else if kind.starts_with("unexpected message from server") || kind.starts_with("error parsing response from server") {
         RefusalReason::Protocol.into()
     } else if kind.starts_with("connection closed") || was_broken_off(error) {

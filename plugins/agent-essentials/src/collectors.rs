@@ -89,7 +89,7 @@ fn cure(kind: &str, reason: &str, statement: Option<String>, server: &str, colle
             format!("Raise the limit that the detail names, or end sessions that count towards it. {doctor}"),
         ),
         (_, "own-limit") => ("The machine of the agent has no room for a connection.", "See the alert `own-limit`.".to_owned()),
-        (_, "authentication" | "pg-hba") => ("The role of Pharos is not let in.", run.unwrap_or(doctor)),
+        (_, "authentication" | "authentication-method" | "pg-hba") => ("The role of Pharos is not let in.", run.unwrap_or(doctor)),
         _ => ("The detail has what the server said.", run.unwrap_or(doctor)),
     }
 }

@@ -195,8 +195,20 @@ impl Refusal {
                     Severity::Warning
                 }
             }
-            "authentication" | "password" | "privilege" | "datname" | "datname-limit" | "datname-invalid" | "setting" | "encoding"
-            | "cleartext-password" | "too-much" | "protocol" | "unsupported" | "pooler" => Severity::Warning,
+            "authentication"
+            | "authentication-method"
+            | "password"
+            | "privilege"
+            | "datname"
+            | "datname-limit"
+            | "datname-invalid"
+            | "setting"
+            | "encoding"
+            | "cleartext-password"
+            | "too-much"
+            | "protocol"
+            | "unsupported"
+            | "pooler" => Severity::Warning,
             _ => Severity::Critical,
         }
     }
@@ -214,7 +226,10 @@ impl Refusal {
             "starting" => "The server is starting or recovers.",
             "stopping" => "The server is shutting down, and waits for the sessions that are left.",
             "authentication" | "password" => "The server does not take the role of Pharos with the password that Pharos has.",
-            "pg-hba" => "pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.",
+            "authentication-method" => {
+                "pg_hba.conf names a method for the role of Pharos that does not let it in: a certificate, a ticket, or another service."
+            }
+            "pg-hba" => "pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it or wants a certificate.",
             "privilege" => "The role of Pharos may no longer connect to the database in its URL.",
             "datname" | "datname-invalid" => "The database in the URL of Pharos takes no sessions, or is gone.",
             "tls" => "The encrypted session could not be begun: the certificate, or what Pharos asks of it, has changed.",
@@ -250,6 +265,12 @@ impl Refusal {
             "authentication" | "password" => {
                 "Give Pharos the password that holds: `password_file` or `password_env`, which is read anew for each session. The role must \
                  exist and have LOGIN."
+            }
+            "authentication-method" => {
+                "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the \
+                 first line that fits counts. If its method is ldap, pam or radius, `password_file` must hold the password of that service. \
+                 Pharos has no certificate and no ticket: before a line with cert, gss, sspi, ident or peer put one with scram-sha-256 for the \
+                 role of Pharos, then `SELECT pg_catalog.pg_reload_conf();`."
             }
             "pg-hba" => {
                 "See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the \

@@ -226,12 +226,12 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     // Sessions of others began of late, or none did for minutes.
     expect![[r#"
         Severity::Warning: Pharos is refused a new session
-        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
+        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it or wants a certificate.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
     "#]].assert_eq(&refused("pg-hba 299", None));
     expect![[r#"
         Severity::Critical: Pharos is refused a new session
-        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it. No session began for 5 min, so others may be refused as well.
+        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it or wants a certificate. No session began for 5 min, so others may be refused as well.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
     "#]].assert_eq(&refused("pg-hba 300", None));
     expect![[r#"
@@ -256,7 +256,7 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
     .assert_eq(&refused("role-limit", Some((1, 1))));
     expect![[r#"
         Severity::Critical: Pharos is refused a new session
-        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it.
+        > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it or wants a certificate.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`.
     "#]].assert_eq(&refused("pg-hba", None));
     expect![[r#"
@@ -264,6 +264,11 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
         > The server does not take the role of Pharos with the password that Pharos has.
         > Give Pharos the password that holds: `password_file` or `password_env`, which is read anew for each session. The role must exist and have LOGIN.
     "#]].assert_eq(&refused("authentication", None));
+    expect![[r#"
+        Severity::Warning: Pharos is refused a new session
+        > pg_hba.conf names a method for the role of Pharos that does not let it in: a certificate, a ticket, or another service.
+        > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. If its method is ldap, pam or radius, `password_file` must hold the password of that service. Pharos has no certificate and no ticket: before a line with cert, gss, sspi, ident or peer put one with scram-sha-256 for the role of Pharos, then `SELECT pg_catalog.pg_reload_conf();`.
+    "#]].assert_eq(&refused("authentication-method", None));
     // A password is one role's, however quiet the server is.
     assert_eq!(refused("authentication 9000", None), refused("authentication", None));
     // Everybody waits.
