@@ -51,6 +51,7 @@ mod failing;
 mod faults;
 mod files;
 mod findings;
+mod first_words;
 mod fixes;
 mod flood;
 mod full_disk;
