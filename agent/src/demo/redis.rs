@@ -156,9 +156,13 @@ impl RedisServer {
         // It holds nothing that outlives it, so dropping may be rough.
         let mut process = ServerProcess::spawn(command, self.folder.path(), Signal::KILL)?;
         let started = Instant::now();
-        while !is_ready(self.port).await {
+        loop {
+            // First: whatever else answers at the port of one that ended is another server.
             if process.exit_status()?.is_some() {
                 return Err(RedisServerError::Ended { log: self.log() });
+            }
+            if is_ready(self.port).await {
+                break;
             }
             if started.elapsed() > READY_DEADLINE {
                 return Err(RedisServerError::NotReady { log: self.log() });
