@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::config::file::{self, CERTIFICATES_BYTES_MAX};
+use crate::telemetry::logs::chain;
+use crate::tls;
 
 /// For the handshake alone.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
@@ -38,12 +38,9 @@ async fn roots(ca: Option<&Path>) -> Result<RootCertStore, String> {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return Ok(roots);
     };
-    let unreadable = |err: &dyn std::fmt::Display| format!("reading the certificates in {}: {err}", path.display());
-    let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(|err| unreadable(&err))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    roots.add_parsable_certificates(certificates.map_err(|err| unreadable(&err))?);
+    roots.add_parsable_certificates(tls::certificates(path).await.map_err(|err| chain(&err))?);
     match roots.is_empty() {
-        true => Err(format!("{} holds no certificate", path.display())),
+        true => Err(format!("{} holds no certificate of an authority", path.display())),
         false => Ok(roots),
     }
 }

@@ -110,7 +110,7 @@ async fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'
 }
 
 /// The certificates of a file, one at least.
-async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
     let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
