@@ -16,12 +16,12 @@ use serde_json::Value;
 use crate::fixture::{TestAgent, postgres_config, shipped};
 
 /// An agent with the plugins that judge here; each takes its time to compile.
-async fn watch(server: &PostgresServer, settings: &str, plugins: &[&str]) -> TestAgent {
+pub async fn watch(server: &PostgresServer, settings: &str, plugins: &[&str]) -> TestAgent {
     let plugins = shipped().into_iter().filter(|(id, _)| plugins.contains(&id.as_str())).collect();
     TestAgent::start_with(&format!("{settings}{}", postgres_config("app", server)), plugins).await
 }
 
-async fn session(server: &PostgresServer) -> Session {
+pub async fn session(server: &PostgresServer) -> Session {
     server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
 }
 
@@ -34,7 +34,7 @@ fn is_it(alert: &Value, rule: &str, labels: &[(&str, &str)]) -> bool {
 }
 
 /// Waits until an alert of a rule fires whose title, detail or fix has this text.
-async fn fires(agent: &TestAgent, rule: &str, labels: &[(&str, &str)], with: &str) -> Value {
+pub async fn fires(agent: &TestAgent, rule: &str, labels: &[(&str, &str)], with: &str) -> Value {
     let says = |alert: &Value| ["title", "detail", "fix"].iter().any(|key| alert[*key].as_str().is_some_and(|text| text.contains(with)));
     let fits = |alert: &Value| is_it(alert, rule, labels) && alert["state"] == "firing" && says(alert);
     let alerts = agent.wait_json("/api/alerts", |alerts| items(alerts).iter().any(fits)).await;
@@ -42,7 +42,7 @@ async fn fires(agent: &TestAgent, rule: &str, labels: &[(&str, &str)], with: &st
 }
 
 /// Waits until no alert of a rule with these labels fires any more.
-async fn ends(agent: &TestAgent, rule: &str, labels: &[(&str, &str)]) {
+pub async fn ends(agent: &TestAgent, rule: &str, labels: &[(&str, &str)]) {
     let is_open = |alert: &Value| is_it(alert, rule, labels) && alert["state"] != "recovering" && alert["state"] != "resolved";
     agent.wait_json("/api/alerts", |alerts| !items(alerts).iter().any(is_open)).await;
 }

@@ -105,4 +105,8 @@ async fn a_database_is_looked_at_while_one_of_its_members_cannot_be_asked() {
     let reached = agent.series("pharos_database_members_up{database=\"app\"}").await;
     assert_eq!((primaries, reached), (Some(1.0), Some(2.0)), "the standby is as it was last, and not down");
     assert_eq!(agent.series(&of_member(&standby)).await, None, "nobody knows its lag");
+    // With the primary out of sight as well, there may be one that writes or none.
+    writer.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'").await.unwrap();
+    agent.wait_metrics(|metrics| !metrics.contains("pharos_database_primaries{")).await;
+    assert!(agent.text("/metrics").await.contains("pharos_database_members{"), "the rest of the part is there");
 }

@@ -36,7 +36,7 @@ pub fn keyspaces(count: usize) -> Change {
 }
 
 fn change(kind: &str, id: &str, part: &str, rows: FamiliesBuilder) -> Change {
-    let reading = Reading { at: Duration::ZERO, fresh_until: Duration::MAX, epoch: 1, families: rows.finish(), tables: Vec::new() };
+    let reading = Reading { at: Duration::ZERO, fresh_until: Duration::MAX, epoch: 1, families: rows.finish(), ..Reading::default() };
     let mut snapshot = Snapshot::empty(kind);
     snapshot.subject = Subject {
         kind: kind.to_owned(),

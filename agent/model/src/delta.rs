@@ -245,7 +245,7 @@ mod tests {
             rows.push(&[datname], &[Some(*value)]);
         }
         let at = Duration::from_secs(at_seconds);
-        let reading = Reading { at, fresh_until: Duration::MAX, epoch, families: rows.finish(), tables: Vec::new() };
+        let reading = Reading { at, fresh_until: Duration::MAX, epoch, families: rows.finish(), ..Reading::default() };
         let mut snapshot = Snapshot::empty("postgres");
         snapshot.subject = Subject {
             kind: "postgres".into(),

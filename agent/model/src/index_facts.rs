@@ -19,7 +19,7 @@ pub use first_seen::FirstSeen;
 pub use foreign_keys::{ForeignKey, without_index};
 pub use redundancy::{Kinship, kinship, redundant};
 pub use tree::{expressions, only_wants_not_null, without_locations};
-pub use usage::{Counted, SequentialScans, Unused, UsageSettings, bloated, sequential_scans, size_text, unused};
+pub use usage::{Counted, SequentialScans, Unused, UsageSettings, bloated, scans_are_too_few, sequential_scans, size_text, unused};
 
 /// One key column of an index, as `pg_index` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

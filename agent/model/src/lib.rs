@@ -3,7 +3,8 @@
 //! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (two snapshots turned into rates),
 //! [`finding`] (what plugins say of it), [`alert`] (findings over time), [`dispatch`] (who is told of them, and why not),
 //! [`notification`] (what they are told), [`outbox`] (in which order, and until when). [`metric`] is the catalogue of every metric's name,
-//! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`key_history`], [`topology`], [`unused_indexes`], [`sequences`], [`settings`],
+//! [`active_sessions`], [`statements`], [`lock_tree`], [`lsn_history`], [`key_history`], [`topology`], [`unused_indexes`], [`unjudged`],
+//! [`unlisted`], [`sequences`], [`settings`],
 //! [`resets`] and [`top`] are the arithmetic behind collectors, [`budget`] what they may cost, [`rule_case`] tests rules on facts that people wrote,
 //! [`text`] makes strangers' words safe to show, [`server_text`] shows bytes of a server as text.
 //!
@@ -41,6 +42,8 @@ pub mod subject;
 pub mod text;
 pub mod top;
 pub mod topology;
+pub mod unjudged;
+pub mod unlisted;
 pub mod unused_indexes;
 pub mod vacuum;
 pub mod visits;

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::family::label_value;
 pub use self::family::{FamiliesBuilder, Family, LabelColumn, NULL_CODE, TextColumn, TextColumnBuilder, unite_twins};
 pub use self::table::{Column, ColumnValues, Table};
 use crate::delta::Change;
 use crate::subject::Subject;
+use crate::unlisted::Unlisted;
 
 /// What one run of one collector read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub struct Reading {
     pub epoch: u64,
     pub families: Vec<Family>,
     pub tables: Vec<Table>,
+    /// What is there and has no series of its own.
+    #[serde(default, skip_serializing_if = "Unlisted::is_none")]
+    pub unlisted: Unlisted,
 }
 
 /// Whether a part can be judged.

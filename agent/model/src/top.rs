@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::snapshot::{FamiliesBuilder, Family};
+use crate::unlisted::Unlisted;
 
 /// A newcomer must be this much better than the member it replaces.
 const CLEARLY_BETTER: f64 = 1.2;
@@ -57,6 +58,8 @@ pub struct Ranked<const C: usize, const G: usize> {
     pub other_gauges: [Option<f64>; G],
     /// How many things are in `other`.
     pub folded: usize,
+    /// Those of them that others took the place of: they had series of their own otherwise.
+    pub crowded_out: Vec<usize>,
 }
 
 impl<const C: usize, const G: usize> Ranked<C, G> {
@@ -83,6 +86,13 @@ impl<const C: usize, const G: usize> Ranked<C, G> {
     }
 }
 
+impl<const C: usize, const G: usize> Ranked<C, G> {
+    /// What has no series of its own, by the labels that it would have.
+    pub fn unlisted<'a>(&self, labels: &'a [&'a str], label_values: impl Fn(usize) -> Vec<&'a str>) -> Unlisted {
+        Unlisted::of(self.crowded_out.iter().map(|index| labels.iter().copied().zip(label_values(*index))))
+    }
+}
+
 impl<const C: usize, const G: usize> Top<C, G> {
     pub fn new(members_max: usize, folds: [Fold; G]) -> Self {
         Self { members_max, folds, members: BTreeMap::new(), previous: HashMap::new(), other: [0.0; C] }
@@ -105,7 +115,8 @@ impl<const C: usize, const G: usize> Top<C, G> {
         self.forget(seen);
         let (members, rest): (Vec<usize>, Vec<usize>) = (0..seen.len()).partition(|index| self.members.contains_key(&seen[*index].id));
         let other_gauges = std::array::from_fn(|gauge| fold(self.folds[gauge], rest.iter().filter_map(|row| seen[*row].gauges[gauge])));
-        Ranked { members, other: self.other, other_gauges, folded: rest.len() }
+        let crowded_out = rest.iter().copied().filter(|row| seen[*row].score > NEVER).collect();
+        Ranked { members, other: self.other, other_gauges, folded: rest.len(), crowded_out }
     }
 
     fn choose(&mut self, seen: &[Seen<C, G>]) {
@@ -155,6 +166,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::subject::Label;
 
     fn seen(id: u64, score: f64, count: f64) -> Seen<1, 1> {
         Seen { id, score, counters: [count], gauges: [Some(score)] }
@@ -174,6 +186,14 @@ mod tests {
         let ranked = top(2).rank(&rows);
         assert_eq!(ids(&rows, &ranked), [1, 2]);
         assert_eq!((ranked.other, ranked.other_gauges, ranked.folded), ([0.0], [Some(1.0)], 1));
+    }
+
+    #[test]
+    fn what_others_took_the_place_of_is_named_and_what_never_has_series_is_not() {
+        let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0), seen(3, NEVER, 7.0)];
+        let names = ["orders", "users", "pg_class"];
+        let unlisted = top(1).rank(&rows).unlisted(&["relation"], |index| vec![names[index]]);
+        assert_eq!(names.map(|name| unlisted.may_have(&[Label::new("relation", name)])), [false, true, false]);
     }
 
     #[test]

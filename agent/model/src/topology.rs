@@ -78,6 +78,8 @@ pub struct Member {
     pub name: String,
     pub role: Role,
     pub up: bool,
+    /// Whether the agent could ask it. If not, its role and whether it is up are what it said last.
+    pub is_asked: bool,
     pub timeline: Option<i64>,
     pub system_identifier: Option<String>,
     pub lsn: Option<u64>,
@@ -110,11 +112,15 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Servers, not names.
-    pub fn primaries(&self) -> usize {
-        let primaries = || self.members.iter().filter(|member| member.up && member.role == Role::Primary);
+    /// Servers, not names, that were asked. None where no such server writes, and one that could not be asked may.
+    pub fn primaries(&self) -> Option<usize> {
+        let asked = || self.members.iter().filter(|member| member.is_asked);
+        let primaries = || asked().filter(|member| member.up && member.role == Role::Primary);
+        if primaries().next().is_none() && asked().count() < self.members.len() {
+            return None;
+        }
         let told_apart: BTreeSet<u64> = primaries().filter_map(|member| member.epoch).collect();
-        told_apart.len() + primaries().filter(|member| member.epoch.is_none()).count()
+        Some(told_apart.len() + primaries().filter(|member| member.epoch.is_none()).count())
     }
 
     /// The member before this one that is the same server and says the same of it.
@@ -325,6 +331,7 @@ impl Topology {
             name: name.to_owned(),
             role: identity.map_or(Role::Unknown, Identity::role),
             up: known.is_some_and(|known| known.up),
+            is_asked: known.is_some_and(|known| known.is_asked),
             timeline: identity.map(|identity| identity.course.timeline),
             system_identifier: identity.and_then(|identity| identity.system_identifier.clone()),
             lsn: identity.and_then(|identity| identity.lsn),

@@ -27,14 +27,26 @@ pub struct UnusedIndex {
     pub size_bytes: i64,
     pub members_asked: usize,
     pub members_total: usize,
-    /// The shortest time over which a member has counted scans.
+    /// The shortest time over which a member has counted its scans.
     pub stats_age_seconds: Option<f64>,
+    /// Whether a member has counted for too short a time to tell, as after a reset of its statistics.
+    pub is_too_young: bool,
 }
 
 impl UnusedIndex {
     pub fn is_judged(&self) -> bool {
-        self.members_asked == self.members_total
+        self.members_asked == self.members_total && !self.is_too_young
     }
+}
+
+/// What members say of their indexes, together.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Unused {
+    /// The largest first; those that are judged before those that are not.
+    pub indexes: Vec<UnusedIndex>,
+    /// How many have no room in that list, and the size of the largest of them.
+    pub left_out: usize,
+    pub left_out_bytes: i64,
 }
 
 type Name<'a> = [&'a str; 4];
@@ -44,12 +56,13 @@ struct Seen {
     asked: usize,
     size_bytes: i64,
     is_used: bool,
+    is_too_young: bool,
     stats_age_seconds: Option<f64>,
 }
 
-/// The largest first. A member lists all indexes of a datname that it has not scanned, as long as they are not too many, so one that it
+/// A member lists all indexes of a datname that it has not scanned, as long as they are not too many, so one that it
 /// does not list was scanned there. Otherwise it was not asked there.
-pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
+pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
     let mut seen: BTreeMap<Name<'_>, Seen> = BTreeMap::new();
     for member in members {
         let said = member.facts.map(said).unwrap_or_default();
@@ -63,9 +76,10 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
             let index = seen.entry(name).or_default();
             index.asked += 1;
             index.size_bytes = index.size_bytes.max(table.integer("size_bytes", row).unwrap_or_default());
-            let (age, is_guarded) = said.get(&name).copied().unwrap_or_default();
-            index.is_used |= scans > 0 || is_guarded || is_needed(table, row);
-            index.stats_age_seconds = index.stats_age_seconds.into_iter().chain(age).reduce(f64::min);
+            let said = said.get(&name).copied().unwrap_or_default();
+            index.is_used |= scans > 0 || said.is_guarded || is_needed(table, row);
+            index.is_too_young |= said.is_too_young;
+            index.stats_age_seconds = index.stats_age_seconds.into_iter().chain(said.counted_seconds).reduce(f64::min);
         }
     }
     let whole: Vec<Whole<'_>> = members.iter().filter_map(|member| member.indexes).filter_map(Whole::of).collect();
@@ -76,11 +90,13 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Vec<UnusedIndex> {
         members_asked: index.asked,
         members_total: members.len(),
         stats_age_seconds: index.stats_age_seconds,
+        is_too_young: index.is_too_young,
     });
-    let mut unused: Vec<UnusedIndex> = unused.collect();
-    unused.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.name.cmp(&b.name)));
-    unused.truncate(ROWS_MAX);
-    unused
+    let mut indexes: Vec<UnusedIndex> = unused.collect();
+    indexes.sort_by(|a, b| (b.is_judged(), b.size_bytes).cmp(&(a.is_judged(), a.size_bytes)).then_with(|| a.name.cmp(&b.name)));
+    let beyond = indexes.split_off(indexes.len().min(ROWS_MAX));
+    let left_out_bytes = beyond.iter().map(|index| index.size_bytes).max().unwrap_or_default();
+    Unused { indexes, left_out: beyond.len(), left_out_bytes }
 }
 
 fn name(table: &Table, row: usize) -> Option<Name<'_>> {
@@ -119,12 +135,26 @@ fn is_needed(table: &Table, row: usize) -> bool {
     ["is_unique", "is_primary", "is_constraint"].into_iter().any(|column| table.boolean(column, row) == Some(true))
 }
 
-/// Of what a member finds unused: since when it counts, and whether something speaks against dropping it all the same.
-fn said(facts: &Table) -> BTreeMap<Name<'_>, (Option<f64>, bool)> {
+/// What a member says of an index that it finds unused.
+#[derive(Debug, Clone, Copy, Default)]
+struct Verdict {
+    counted_seconds: Option<f64>,
+    /// Something speaks against dropping it all the same.
+    is_guarded: bool,
+    is_too_young: bool,
+}
+
+fn said(facts: &Table) -> BTreeMap<Name<'_>, Verdict> {
     let unused = (0..facts.row_count as usize).filter(|row| facts.text("fact", *row) == Some("unused"));
-    unused
-        .filter_map(|row| Some((name(facts, row)?, (facts.number("stats_age_seconds", row), facts.text("guard", row).is_some()))))
-        .collect()
+    let verdict = |row: usize| {
+        let is_too_young = facts.boolean("is_too_young", row) == Some(true);
+        Verdict {
+            counted_seconds: facts.number("counted_seconds", row),
+            is_guarded: facts.text("guard", row).is_some() && !is_too_young,
+            is_too_young,
+        }
+    };
+    unused.filter_map(|row| Some((name(facts, row)?, verdict(row)))).collect()
 }
 
 /// The columns of the table `unused_indexes`.
@@ -141,6 +171,7 @@ pub fn columns(unused: &[UnusedIndex]) -> Vec<Column> {
         Column::integer("members_asked", unused.iter().map(|index| count(index.members_asked))),
         Column::integer("members_total", unused.iter().map(|index| count(index.members_total))),
         Column::float("stats_age_seconds", "seconds", unused.iter().map(|index| index.stats_age_seconds)),
+        Column::boolean("is_too_young", unused.iter().map(|index| Some(index.is_too_young))),
     ]
 }
 
@@ -174,11 +205,10 @@ mod tests {
         let text = |name: &str, value: &'static str| Column::text(name, rows.iter().map(move |_| Some(value)));
         let index = Column::text("index", rows.iter().map(|(name, _)| Some(name.trim_end_matches('!'))));
         let guard = Column::text("guard", rows.iter().map(|(name, _)| name.ends_with('!').then_some("it supports a foreign key")));
-        let age = Column::float("stats_age_seconds", "seconds", rows.iter().map(|(_, age)| Some(*age)));
-        Table::new(
-            "index_facts",
-            vec![text("datname", "app"), text("schema", "public"), text("relation", "orders"), index, text("fact", "unused"), age, guard],
-        )
+        let age = Column::float("counted_seconds", "seconds", rows.iter().map(|(_, age)| Some(*age)));
+        let young = Column::boolean("is_too_young", rows.iter().map(|(_, age)| Some(*age < 3_600.0)));
+        let names = [text("datname", "app"), text("schema", "public"), text("relation", "orders"), index, text("fact", "unused")];
+        Table::new("index_facts", [&names[..], &[age, guard, young]].concat())
     }
 
     /// `index asked/total size age` of every unused one.
@@ -187,9 +217,10 @@ mod tests {
         let show = |index: UnusedIndex| {
             let [.., name] = &index.name;
             let age = index.stats_age_seconds.map_or("?".to_owned(), |age| age.to_string());
-            format!("{name} {}/{} {} {age}", index.members_asked, index.members_total, index.size_bytes)
+            let young = if index.is_too_young { " too young" } else { "" };
+            format!("{name} {}/{} {} {age}{young}", index.members_asked, index.members_total, index.size_bytes)
         };
-        assert_eq!(unused_indexes(members).into_iter().map(show).collect::<Vec<_>>(), expected);
+        assert_eq!(unused_indexes(members).indexes.into_iter().map(show).collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -206,7 +237,7 @@ mod tests {
         let of = |indexes| MemberIndexes { indexes: Some(indexes), facts: None };
         check(&[of(&primary), MemberIndexes::default()], &["dead 1/2 10 ?", "new 1/2 5 ?"]);
         check(&[of(&primary), of(&partly)], &["dead 2/2 10 ?", "new 1/2 5 ?"]);
-        assert!(!unused_indexes(&[of(&primary), MemberIndexes::default()])[0].is_judged());
+        assert!(!unused_indexes(&[of(&primary), MemberIndexes::default()]).indexes[0].is_judged());
         check(&[MemberIndexes::default()], &[]);
     }
 
@@ -225,11 +256,29 @@ mod tests {
     #[test]
     fn the_shortest_time_of_counting_is_told_and_what_is_guarded_is_left_out() {
         let indexes = table(&[("dead", 0, 10)]);
-        let (long, short) = (facts(&[("dead", 9_000.0)]), facts(&[("dead", 60.0)]));
+        let (long, short) = (facts(&[("dead", 9_000.0)]), facts(&[("dead", 6_000.0)]));
         let of = |facts| MemberIndexes { indexes: Some(&indexes), facts };
-        check(&[of(Some(&long)), of(Some(&short))], &["dead 2/2 10 60"]);
+        check(&[of(Some(&long)), of(Some(&short))], &["dead 2/2 10 6000"]);
         check(&[of(Some(&long)), of(None)], &["dead 2/2 10 9000"]);
-        let guarded = facts(&[("dead!", 60.0)]);
+        let guarded = facts(&[("dead!", 6_000.0)]);
         check(&[of(Some(&guarded)), of(None)], &[]);
+    }
+
+    #[test]
+    fn statistics_that_were_reset_make_no_index_used_and_judge_none() {
+        let indexes = table(&[("dead", 0, 10)]);
+        let (long, reset) = (facts(&[("dead", 9_000.0)]), facts(&[("dead!", 60.0)]));
+        let of = |facts| MemberIndexes { indexes: Some(&indexes), facts: Some(facts) };
+        let members = [of(&long), of(&reset)];
+        check(&members, &["dead 2/2 10 60 too young"]);
+        assert!(!unused_indexes(&members).indexes[0].is_judged());
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let names: Vec<String> = (0..ROWS_MAX + 2).map(|index| format!("dead{index}")).collect();
+        let indexes = table(&names.iter().map(|name| (name.as_str(), 0, 7)).collect::<Vec<_>>());
+        let unused = unused_indexes(&[MemberIndexes { indexes: Some(&indexes), facts: None }]);
+        assert_eq!((unused.indexes.len(), unused.left_out, unused.left_out_bytes), (ROWS_MAX, 2, 7));
     }
 }

@@ -21,6 +21,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{Family, Table};
+use pharos_model::unlisted::Unlisted;
 
 pub use notebook::Notebook;
 pub use schedule::{ConnectFailure, ServerTask, Source};
@@ -41,6 +42,8 @@ pub struct Facts {
     pub urgent: Option<&'static str>,
     /// How many things have no series of their own and are in `other`.
     pub folded: u64,
+    /// Which things have no series of their own, so that they are told from things that are gone.
+    pub unlisted: Unlisted,
     /// What a datname keeps from the role, where the rest of it was read.
     pub hidden: Vec<Hidden>,
 }

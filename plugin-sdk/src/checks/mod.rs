@@ -9,12 +9,13 @@ mod scope;
 mod selection;
 mod settings;
 mod suite;
+mod worst;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 pub use grade::{Direction, Grading, Thresholds};
-pub use observe::{each_increase, each_one, each_rate, each_row, each_value, each_zero, top, unvisited};
+pub use observe::{each_increase, each_one, each_rate, each_row, each_value, each_zero, top, unjudged, unvisited};
 pub use scope::Scope;
 pub use settings::Settings;
 pub use suite::Suite;
@@ -68,7 +69,7 @@ pub struct Observation {
     pub value: f64,
     /// However large the value is.
     pub severity_max: Severity,
-    /// Why nobody can tell the value.
+    /// Why nobody can tell the value; then `value` is what it is at most, or no number.
     pub unknown: Option<SkipReason>,
     /// The row of the table that it was read from, for the explanation.
     pub row: Option<usize>,
@@ -83,6 +84,11 @@ impl Observation {
     /// Everything that carries these labels cannot be judged: its alerts stand still.
     pub fn unknown(labels: Vec<Label>, reason: SkipReason) -> Self {
         Self { unknown: Some(reason), ..Self::new(labels, f64::NAN) }
+    }
+
+    /// The same, unless what it is at most is fine.
+    pub fn unknown_up_to(labels: Vec<Label>, greatest: Option<f64>, reason: SkipReason) -> Self {
+        Self { unknown: Some(reason), ..Self::new(labels, greatest.unwrap_or(f64::NAN)) }
     }
 
     pub fn of_row(self, row: usize) -> Self {

@@ -1,7 +1,5 @@
 //! From facts to observations: series of metrics and rows of tables.
 
-use std::collections::BTreeMap;
-
 use super::{Observation, label};
 use crate::{Label, Reading, Row, Samples, SkipReason, Snapshot, Table};
 
@@ -37,33 +35,29 @@ pub fn each_one(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, S
     Ok(all)
 }
 
-/// More of one kind tell a person nothing, and each costs an explanation.
-const ROWS_MAX: usize = 100;
-
 /// Rows of a table, told apart by these columns. A row without a value has nothing to judge; whoever can tell so cheaply should, since
-/// there may be hundreds of rows and few that matter. Of too many the largest values of each datname are judged, and the others stand still.
+/// there may be hundreds of rows and few that matter. A row that is not there is fine only as far as [`unjudged`] says nothing else.
 pub fn each_row(table: &Table, labels: &[&str], value: impl Fn(usize) -> Option<f64>) -> Vec<Observation> {
-    let mut rows: Vec<(f64, usize)> = (0..table.row_count()).filter_map(|row| Some((value(row)?, row))).collect();
-    let left_out = rows.len().saturating_sub(ROWS_MAX);
-    if left_out > 0 {
-        rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-        // Each datname in turn, so that the owner of one cannot crowd out what is wrong in another.
-        let mut turns: BTreeMap<Option<String>, usize> = BTreeMap::new();
-        let mut in_turn: Vec<(usize, (f64, usize))> = rows
-            .into_iter()
-            .map(|(value, row)| {
-                let turn = turns.entry(table.text("datname", row)).or_default();
-                *turn += 1;
-                (*turn, (value, row))
-            })
-            .collect();
-        in_turn.sort_by_key(|(turn, _)| *turn);
-        rows = in_turn.into_iter().take(ROWS_MAX).map(|(_, row)| row).collect();
-    }
-    let mut all: Vec<_> = rows.into_iter().map(|(value, row)| Observation::new(table.labels(labels, row), value).of_row(row)).collect();
-    if left_out > 0 {
-        let why = format!("{left_out} more than the {ROWS_MAX} that are judged");
-        all.push(Observation::unknown(Vec::new(), SkipReason::PartFailed(why)));
+    let valued = (0..table.row_count()).filter_map(|row| Some((value(row)?, row)));
+    valued.map(|(value, row)| Observation::new(table.labels(labels, row), value).of_row(row)).collect()
+}
+
+/// The agent's tables of what a missing row does not say.
+const UNJUDGED: [&str; 3] = ["unjudged_tables", "unjudged_indexes", "unjudged_sequences"];
+
+/// What the table `list` does not say in this respect: rows that it has no room for, and what the agent cannot judge for now. Where the
+/// agent says how bad these are at most, they matter as far as that is bad for the check.
+pub fn unjudged(snapshot: &Snapshot, list: &str, respect: &str) -> Vec<Observation> {
+    let mut all = Vec::new();
+    for table in UNJUDGED.iter().filter_map(|name| snapshot.table(name)) {
+        let is_of = |row: &usize| table.has("list", *row, list) && table.has("respect", *row, respect);
+        for row in (0..table.row_count()).filter(is_of) {
+            let labels =
+                ["datname", "schema", "relation", "index"].into_iter().filter_map(|name| Some(label(name, table.text(name, row)?)));
+            let why = table.text("why", row).unwrap_or_else(|| "no reason was given".to_owned());
+            let reason = SkipReason::PartFailed(why);
+            all.push(Observation::unknown_up_to(labels.collect(), table.number("greatest", row), reason));
+        }
     }
     all
 }
@@ -150,25 +144,30 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_rows_the_largest_are_judged_and_the_others_stand_still() {
-        let rows: String = (0..130).map(|row| format!("| t{row} | {row} |\n")).collect();
-        let facts = Facts::postgres(&format!("table tables\n| relation text | dead integer |\n{rows}"));
-        let table = facts.snapshot().table("tables").expect("written above");
-        let observed = each_row(&table, &["relation"], |row| table.number("dead", row));
-        let last = &observed[100];
-        assert_eq!((observed.len(), observed[0].value, observed[99].value), (101, 129.0, 30.0));
-        assert_eq!(last.unknown, Some(SkipReason::PartFailed("30 more than the 100 that are judged".to_owned())));
-    }
-
-    #[test]
-    fn one_datname_with_too_many_rows_does_not_crowd_out_another() {
-        let rows: String = (0..1_000).map(|row| format!("| tenant | q{row} | 1 |\n")).collect();
-        let facts = Facts::postgres(&format!(
-            "table sequences\n| datname text | sequence text | used_ratio float |\n{rows}| app | victim | 0.97 |\n"
-        ));
-        let table = facts.snapshot().table("sequences").expect("written above");
-        let observed = each_row(&table, &["datname", "sequence"], |row| table.number("used_ratio", row));
-        assert!(observed.iter().any(|one| one.labels.iter().any(|label| label.value == "victim")), "{} are judged", observed.len());
+    fn what_a_list_does_not_say_is_unknown_up_to_what_it_is_at_most() {
+        let facts = "
+            tables present
+            table unjudged_tables
+            | list text | respect text | datname text | schema text | relation text | greatest float | why text |
+            | tables | vacuum_pressure | app | - | - | 7 | 30 more |
+            | tables | vacuum_pressure | app | public | orders | - | it was never counted |
+            | tables | xid_age | app | - | - | 1 | 30 more |
+            | locked_relations | state | - | - | - | - | more are locked |";
+        let snapshot = Facts::postgres(facts).snapshot();
+        let why = |text: &str| SkipReason::PartFailed(text.to_owned());
+        let of_table = vec![label("datname", "app"), label("schema", "public"), label("relation", "orders")];
+        assert_eq!(
+            format!("{:?}", unjudged(&snapshot, "tables", "vacuum_pressure")),
+            format!(
+                "{:?}",
+                [
+                    Observation::unknown_up_to(vec![label("datname", "app")], Some(7.0), why("30 more")),
+                    Observation::unknown(of_table, why("it was never counted")),
+                ]
+            )
+        );
+        assert_eq!(unjudged(&snapshot, "locked_relations", "state")[0].labels, []);
+        assert_eq!(unjudged(&snapshot, "tables", "bloat_ratio"), []);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! A plugin's table of checks with the operator's settings applied: its rules, and its judgement of a snapshot.
 
+use super::grade::Grade;
 use super::scope::{DATABASE, Scope, primary};
 use super::settings::{Gradings, Override, Settings, unknown};
+use super::worst::worst;
 use super::{Case, Check, Explanation, Family, Observation, evidence, one_line};
 use crate::duration::millis;
 use crate::settings::Ignored;
@@ -101,8 +103,9 @@ impl Enabled {
         match self.observe(snapshot) {
             Err(reason) => report.skip(self.check.id, Vec::new(), reason),
             Ok(observations) => {
-                for observation in observations {
-                    self.judge_one(snapshot, observation, report);
+                let bad = observations.into_iter().filter_map(|one| Some((self.grade(snapshot, &one, report)?, one))).collect();
+                for (grade, observation) in worst(bad, self.check.id, report) {
+                    self.find(snapshot, grade, observation, report);
                 }
             }
         }
@@ -117,21 +120,22 @@ impl Enabled {
         (self.check.observe)(snapshot)
     }
 
-    fn judge_one(&self, snapshot: &Snapshot, observation: Observation, report: &mut Report) {
-        let Observation { labels, value, severity_max, unknown, row } = observation;
+    /// How bad it is; none where it is fine, left out by the operator, or unknown, which is reported.
+    fn grade(&self, snapshot: &Snapshot, observation: &Observation, report: &mut Report) -> Option<Grade> {
+        let Observation { labels, value, severity_max, unknown, .. } = observation;
         debug_assert!(labels.iter().all(|label| self.check.labels.contains(&label.name.as_str())), "{}: {labels:?}", self.check.id);
-        let every_label = [&snapshot.subject().labels[..], &labels];
-        if let Some(reason) = unknown {
-            if self.gradings.selection.may_take(&every_label) {
-                report.skip(self.check.id, labels, reason);
-            }
-            return;
+        let every_label = [&snapshot.subject().labels[..], labels];
+        let grade = || self.gradings.for_labels(&every_label).at_most(*severity_max).grade(*value);
+        let Some(reason) = unknown else { return if self.gradings.selection.takes(&every_label) { grade() } else { None } };
+        let is_fine = !value.is_nan() && grade().is_none();
+        if !is_fine && self.gradings.selection.may_take(&every_label) {
+            report.skip(self.check.id, labels.clone(), reason.clone());
         }
-        if !self.gradings.selection.takes(&every_label) {
-            return;
-        }
-        let grading = self.gradings.for_labels(&every_label).at_most(severity_max);
-        let Some(grade) = grading.grade(value) else { return };
+        None
+    }
+
+    fn find(&self, snapshot: &Snapshot, grade: Grade, observation: Observation, report: &mut Report) {
+        let Observation { labels, value, row, .. } = observation;
         let case = Case { snapshot, labels: &labels, value, severity: grade.severity, row };
         let Explanation { title, detail, cause, fix, evidence: mut lines } = (self.check.explain)(&case);
         if self.check.scope == Scope::Shared {
@@ -177,7 +181,7 @@ mod tests {
     use expect_test::{Expect, expect};
 
     use super::*;
-    use crate::checks::{Grading, each_value, each_zero};
+    use crate::checks::{Grading, each_value, each_zero, label};
     use crate::testing::{Facts, render};
     use crate::{Severity, settings, text};
 
@@ -195,20 +199,22 @@ mod tests {
             observe: |snapshot| each_zero(snapshot, "pharos_redis_up"),
             explain: |_| Explanation { title: "down".to_owned(), ..Explanation::default() },
         },
-        Check {
-            id: "clients-used",
-            summary: "few clients more can connect",
-            category: "connections",
-            scope: Scope::Each,
-            labels: &["user"],
-            needs: &["pharos_redis_clients_used_ratio"],
-            hold_off: Duration::from_secs(60),
-            keep_firing: Duration::ZERO,
-            grading: Grading::rising(0.8, 0.9, 0.7),
-            observe: |snapshot| each_value(snapshot, "pharos_redis_clients_used_ratio"),
-            explain: |case| Explanation { title: text::percent(case.value), ..Explanation::default() },
-        },
+        CLIENTS_USED,
     ];
+
+    const CLIENTS_USED: Check = Check {
+        id: "clients-used",
+        summary: "few clients more can connect",
+        category: "connections",
+        scope: Scope::Each,
+        labels: &["user"],
+        needs: &["pharos_redis_clients_used_ratio"],
+        hold_off: Duration::from_secs(60),
+        keep_firing: Duration::ZERO,
+        grading: Grading::rising(0.8, 0.9, 0.7),
+        observe: |snapshot| each_value(snapshot, "pharos_redis_clients_used_ratio"),
+        explain: |case| Explanation { title: text::percent(case.value), ..Explanation::default() },
+    };
 
     fn suite(settings: &str) -> Result<Suite, Failure> {
         Suite::new(&[Family::of("redis", CHECKS)], &settings::parse(settings)?)
@@ -270,6 +276,29 @@ mod tests {
                 clients-used: skipped: no data
             "#]],
         );
+    }
+
+    #[test]
+    fn what_a_list_leaves_out_stands_still_as_far_as_it_may_be_bad() {
+        static LISTED: &[Check] = &[Check {
+            id: "pressure",
+            labels: &["datname"],
+            needs: &[],
+            observe: |_| {
+                let left_out = |datname: &str, greatest| {
+                    let reason = SkipReason::PartFailed("30 more".to_owned());
+                    Observation::unknown_up_to(vec![label("datname", datname)], greatest, reason)
+                };
+                Ok(vec![left_out("fine", Some(0.5)), left_out("held", Some(0.75)), left_out("untold", None)])
+            },
+            ..CLIENTS_USED
+        }];
+        let suite = Suite::new(&[Family::of("redis", LISTED)], &settings::parse("{}").expect("well-formed")).expect("defaults");
+        expect![[r#"
+            pressure{datname=held}: skipped: 30 more
+            pressure{datname=untold}: skipped: 30 more
+        "#]]
+        .assert_eq(&render(&suite.evaluate(&Facts::redis("up present").snapshot())));
     }
 
     #[test]

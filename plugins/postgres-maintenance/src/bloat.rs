@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, label, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, label, unjudged, unvisited};
 use pharos_plugin::{Severity, SkipReason, Snapshot, Table, checks, sql, text};
 
 use crate::vacuum::{RELATION, TABLES, name_of};
@@ -72,6 +72,7 @@ fn index_bloats(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 /// The share that is wasted where the waste is worth a person's time. What cannot be estimated is said, and is not "no bloat".
 fn bloats(snapshot: &Snapshot, name: &str, labels: &[&str], waste_min: f64) -> Vec<Observation> {
     let mut all = unvisited(snapshot, name);
+    all.extend(unjudged(snapshot, name, "bloat_ratio"));
     let Some(table) = snapshot.table(name) else { return all };
     all.extend(not_estimable(&table));
     let ratio = |row: usize| {

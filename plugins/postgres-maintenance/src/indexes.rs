@@ -1,9 +1,8 @@
 //! Indexes that do not work, or that cost more than they give.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, label, unvisited};
+use pharos_plugin::checks::{Case, Cells, Check, Explanation, Grading, Observation, Scope, each_row, evidence, unjudged, unvisited};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, sql, text};
 
 use crate::bloat::{INDEX, INDEXES};
@@ -80,6 +79,7 @@ fn may_go(table: &Table, row: usize) -> bool {
 /// Indexes of which this is true, by their size.
 fn facts(snapshot: &Snapshot, fact: &str, counts: fn(&Table, usize) -> bool) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "indexes");
+    all.extend(unjudged(snapshot, "index_facts", fact));
     if let Some(table) = snapshot.table("index_facts") {
         let size = |row: usize| {
             let is_so = table.has("fact", row, fact) && counts(&table, row);
@@ -90,23 +90,28 @@ fn facts(snapshot: &Snapshot, fact: &str, counts: fn(&Table, usize) -> bool) -> 
     Ok(all)
 }
 
+/// An index stands still while a server could not be asked, or counts for too short a time, as after a reset of its statistics.
 fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let Some(table) = snapshot.table("unused_indexes") else { return Ok(Vec::new()) };
+    let mut all = unjudged(snapshot, "unused_indexes", "size_bytes");
+    for member in snapshot.members().iter().filter_map(|member| snapshot.member(&member.id)) {
+        // What one server says of its datname, another one may say as well.
+        let unvisited = unvisited(&member, "indexes").into_iter().filter(|one| !all.iter().any(|known| known.labels == one.labels));
+        all.extend(unvisited.collect::<Vec<_>>());
+    }
+    let Some(table) = snapshot.table("unused_indexes") else { return Ok(all) };
     let number = |column: &str, row: usize| table.number(column, row);
     let is_asked = |row: usize| number("members_asked", row).zip(number("members_total", row)).is_none_or(|(asked, all)| asked >= all);
-    let is_known = |row: usize| number("stats_age_seconds", row).is_some_and(|age| age >= STATISTICS_AGE_MIN);
-    let mut unknown = BTreeMap::new();
+    let is_counted_long = |row: usize| number("stats_age_seconds", row).is_some_and(|age| age >= STATISTICS_AGE_MIN);
+    let is_known = |row: usize| is_counted_long(row) && !table.is("is_too_young", row);
+    all.extend(each_row(&table, &INDEX, |row| if is_asked(row) && is_known(row) { number("size_bytes", row) } else { None }));
     for row in (0..table.row_count()).filter(|row| !is_asked(*row) || !is_known(*row)) {
-        let Some(datname) = table.text("datname", row) else { continue };
         let reason = if is_asked(row) {
-            SkipReason::Unsupported(format!("statistics of {datname} are younger than a week, or it is not known since when they count"))
+            SkipReason::Unsupported("its scans are counted for less than a week, or it is not known since when they count".to_owned())
         } else {
-            SkipReason::PartFailed(format!("not every server could be asked for the indexes of {datname}"))
+            SkipReason::PartFailed("not every server could be asked for it".to_owned())
         };
-        unknown.entry(datname).or_insert(reason);
+        all.push(Observation::unknown_up_to(table.labels(&INDEX, row), number("size_bytes", row), reason));
     }
-    let mut all = each_row(&table, &INDEX, |row| if is_asked(row) && is_known(row) { number("size_bytes", row) } else { None });
-    all.extend(unknown.into_iter().map(|(datname, reason)| Observation::unknown(vec![label("datname", datname)], reason)));
     Ok(all)
 }
 
@@ -141,6 +146,9 @@ fn index_invalid(case: &Case) -> Explanation {
 
 fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
     let cells = case.cells("index_facts");
+    if let Some(dropper) = cells.as_ref().and_then(Dropper::read) {
+        return dropper.cause_and_fix();
+    }
     let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
     let schema = cell("index_schema").unwrap_or_else(|| case.label("schema").to_owned());
     let name = sql::relation(&schema, case.label("index"));
@@ -180,6 +188,46 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
             ),
         ),
         None => (FAILED.to_owned(), format!(": {reindex} if it is wanted, else {drop}.")),
+    }
+}
+
+/// Who drops the index and has not finished.
+struct Dropper {
+    pid: i64,
+    user: Option<String>,
+    started_at: Option<f64>,
+    waits: bool,
+}
+
+impl Dropper {
+    fn read(cells: &Cells) -> Option<Self> {
+        Some(Self {
+            pid: cells.number("dropper_pid")? as i64,
+            user: cells.text("dropper_user"),
+            started_at: cells.number("dropper_start"),
+            waits: cells.number("dropper_waits") == Some(1.0),
+        })
+    }
+
+    fn cause_and_fix(&self) -> (String, String) {
+        let Self { pid, user, started_at, waits } = self;
+        let whose = user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
+        let blockers = format!(
+            "`BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, xact_start FROM pg_stat_activity WHERE pid = ANY \
+             (pg_blocking_pids({pid})); COMMIT;` names who it waits for. Let them finish, or end who does nothing: `SELECT \
+             pg_catalog.pg_terminate_backend(<pid>);`."
+        );
+        if *waits {
+            let cause = format!(
+                "Process {pid}{whose} drops it, or changes it, and waits: DROP INDEX CONCURRENTLY waits for every older transaction that may \
+                 still use the index."
+            );
+            return (cause, format!(": {blockers}"));
+        }
+        (
+            format!("Process {pid}{whose} drops it, or changes it, in a transaction that stays open."),
+            format!(": let it finish. If it waits, {blockers} If it does nothing: `{}`.", sql::terminate(*pid, *started_at)),
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, unjudged, unvisited};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
 use crate::bloat::INDEXES;
@@ -55,6 +55,7 @@ pub const CHECKS: &[Check] = &[
 /// Where this is true, by the size of the table.
 fn facts(snapshot: &Snapshot, fact: &str, labels: &[&str]) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "indexes");
+    all.extend(unjudged(snapshot, "schema_facts", fact));
     if let Some(table) = snapshot.table("schema_facts") {
         let size = |row: usize| table.has("fact", row, fact).then(|| table.number("size_bytes", row).unwrap_or_default());
         all.extend(each_row(&table, labels, size));

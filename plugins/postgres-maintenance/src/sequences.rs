@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, unjudged, unvisited};
 use pharos_plugin::{SkipReason, Snapshot, sql, text};
 
 use crate::visits::visiting_role;
@@ -27,6 +27,7 @@ pub const CHECKS: &[Check] = &[Check {
 /// One that begins again has no end. One whose value the role may not see cannot be judged.
 fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "sequences");
+    all.extend(unjudged(snapshot, "sequences", "used_ratio"));
     let Some(table) = snapshot.table("sequences") else { return Ok(all) };
     all.extend(each_row(&table, &SEQUENCE, |row| table.number("used_ratio", row).filter(|_| !table.is("cycles", row))));
     let role = visiting_role(snapshot);

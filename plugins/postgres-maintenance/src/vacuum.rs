@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, unvisited};
-use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_row, evidence, unjudged, unvisited};
+use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, sql, text};
 
 use crate::cause::{self, Cause, Subject};
 
@@ -79,9 +79,11 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Rows of the table `tables`, and the datnames whose tables nobody could read.
-pub fn of_tables(snapshot: &Snapshot, value: impl Fn(&pharos_plugin::Table, usize) -> Option<f64>) -> Vec<Observation> {
+/// Rows of the table `tables`, the datnames whose tables nobody could read, and what else the agent cannot say: a server that lost its
+/// statistics, or reset them, knows of no dead rows and no changes until vacuum or analyse has counted them again.
+pub fn of_tables(snapshot: &Snapshot, respect: &str, value: impl Fn(&Table, usize) -> Option<f64>) -> Vec<Observation> {
     let mut all = unvisited(snapshot, "tables");
+    all.extend(unjudged(snapshot, "tables", respect));
     if let Some(table) = snapshot.table("tables") {
         all.extend(each_row(&table, &RELATION, |row| value(&table, row)));
     }
@@ -89,19 +91,19 @@ pub fn of_tables(snapshot: &Snapshot, value: impl Fn(&pharos_plugin::Table, usiz
 }
 
 fn vacuum_pressures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    Ok(of_tables(snapshot, |table, row| {
+    Ok(of_tables(snapshot, "vacuum_pressure", |table, row| {
         table.number("dead_bytes", row).filter(|bytes| *bytes >= DEAD_BYTES_MIN).and_then(|_| table.number("vacuum_pressure", row))
     }))
 }
 
 fn analyze_pressures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    Ok(of_tables(snapshot, |table, row| {
+    Ok(of_tables(snapshot, "analyze_pressure", |table, row| {
         table.number("live_rows", row).filter(|rows| *rows >= ROWS_MIN).and_then(|_| table.number("analyze_pressure", row))
     }))
 }
 
 fn disabled_tables(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    Ok(of_tables(snapshot, |table, row| {
+    Ok(of_tables(snapshot, "vacuum_enabled", |table, row| {
         let size = table.number("size_bytes", row).filter(|size| *size >= SIZE_MIN)?;
         (table.number("vacuum_enabled", row) == Some(0.0)).then_some(size)
     }))

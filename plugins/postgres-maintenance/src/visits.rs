@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_zero, evidence, label, unvisited};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_zero, evidence, label, unjudged, unvisited};
 use pharos_plugin::own_role::{OwnRole, more_sessions};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
@@ -49,6 +49,7 @@ pub const CHECKS: &[Check] = &[Check {
 /// A table may be locked with its indexes, each by another one: who holds a lock is told before who waits for it.
 fn locked_relations(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "tables");
+    all.extend(unjudged(snapshot, "locked_relations", "state"));
     let Some(table) = snapshot.table("locked_relations") else { return Ok(all) };
     let mut seen = BTreeSet::new();
     let (held, waiting): (Vec<usize>, Vec<usize>) = (0..table.row_count()).partition(|row| table.has("state", *row, "held"));

@@ -166,14 +166,20 @@ fn table_ages(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut observations = Vec::new();
     for counter in &COUNTERS {
         let freeze_max = counter.freeze_max(snapshot);
-        let mut old = of_tables(snapshot, |table, row| table.number(counter.column, row).filter(|age| *age >= freeze_max));
+        let mut old = of_tables(snapshot, counter.column, |table, row| table.number(counter.column, row).filter(|age| *age >= freeze_max));
         let unknown = old.extract_if(.., |age| age.unknown.is_some()).collect::<Vec<_>>();
         old.sort_by(|a, b| b.value.total_cmp(&a.value));
-        old.truncate(TABLES_MAX);
+        let younger = old.split_off(old.len().min(TABLES_MAX));
         observations.extend(old.into_iter().map(|age| Observation::new([age.labels, vec![counter.label()]].concat(), age.value)));
-        if counter.counts_transactions() {
-            observations.extend(unknown);
-        }
+        observations.extend(younger.into_iter().map(|age| {
+            let reason = SkipReason::PartFailed(format!("{TABLES_MAX} tables are older"));
+            Observation::unknown_up_to([age.labels, vec![counter.label()]].concat(), Some(age.value), reason)
+        }));
+        observations.extend(unknown.into_iter().map(|unknown| Observation {
+            // A datname that was not read is unknown for both counters.
+            labels: [unknown.labels, vec![counter.label()]].concat(),
+            ..unknown
+        }));
     }
     Ok(observations)
 }

@@ -35,6 +35,9 @@ impl Series {
         if carriers.iter().any(|metric| metric.has(labels)) {
             return Self::There;
         }
+        if let Some(metric) = carriers.iter().find(|metric| metric.may_hide(labels)) {
+            return Self::Unreadable(format!("part `{}` has no series of it any more, because others have them", metric.part_name));
+        }
         match newest(carriers.iter().copied()) {
             Some(read_at) => Self::Missing { read_at },
             None => Self::Unreadable(carriers.iter().find_map(|metric| metric.failure()).unwrap_or_default()),
@@ -113,6 +116,12 @@ impl<'a> Metric<'a> {
         (0..family.values.len()).any(fits)
     }
 
+    /// Whether what has these labels may be there without a series of its own.
+    fn may_hide(&self, labels: &[Label]) -> bool {
+        let own: Vec<Label> = labels.iter().filter(|label| of_subject(self.subject, &label.name).is_none()).cloned().collect();
+        self.part.reading.as_ref().is_some_and(|reading| reading.unlisted.may_have(&own))
+    }
+
     fn failure(&self) -> Option<String> {
         let name = self.part_name;
         match &self.part.state {
@@ -142,6 +151,7 @@ mod tests {
         alert::stories::{SLOT_ACTIVE, rule, slots, snapshot},
         delta::Change,
         snapshot::{FamiliesBuilder, Reading},
+        unlisted::Unlisted,
     };
 
     const READ_AT: Duration = Duration::from_secs(7);
@@ -216,6 +226,17 @@ mod tests {
         let snapshot = snapshot([("shop", Part::present(Arc::new(reading)))]);
         let queue = |name: &str| of(&["shop_queue_length"], &label("queue", name), &snapshot);
         assert_eq!((queue("mail"), queue("print")), (Series::There, MISSING));
+    }
+
+    #[test]
+    fn a_series_that_others_took_the_place_of_is_not_gone() {
+        let Part { reading, .. } = slots(&["a"], READ_AT);
+        let named = Unlisted::of([[("slot", "b"), ("slot_type", "physical")]]);
+        let reading = Reading { unlisted: named, ..reading.as_deref().cloned().unwrap() };
+        let snapshot = snapshot([("replication", Part::present(Arc::new(reading)))]);
+        let slot = |name: &str| of(&[SLOT_ACTIVE], &[label("slot", name), label("slot_type", "physical")].concat(), &snapshot);
+        assert_eq!((slot("a"), slot("c")), (Series::There, MISSING));
+        assert!(matches!(slot("b"), Series::Unreadable(why) if why.contains("others have them")));
     }
 
     #[test]

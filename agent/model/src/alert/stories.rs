@@ -66,7 +66,7 @@ pub(super) fn slots(names: &[&str], at: Duration) -> Part {
     for name in names {
         rows.push(&[name, "physical"], &[Some(0.0)]);
     }
-    Part::present(Arc::new(Reading { at, fresh_until: Duration::MAX, epoch: 1, families: rows.finish(), tables: Vec::new() }))
+    Part::present(Arc::new(Reading { at, fresh_until: Duration::MAX, epoch: 1, families: rows.finish(), ..Reading::default() }))
 }
 
 fn slots_of(words: &str, now: Duration) -> Part {

@@ -174,6 +174,21 @@ fn an_unused_index_says_for_how_long_and_what_speaks_against_dropping_it() {
     assert!(guard(judge(Some(2.0 * WEEK), None, &[foreign_key(&[1])])).contains("foreign key fk"));
 }
 
+#[test]
+fn time_alone_against_an_index_is_told_from_other_reasons() {
+    let settings = UsageSettings::default();
+    let indexes = [index(10, &[1])];
+    let judge = |age, seen, keys: &[ForeignKey]| {
+        let counted = Counted { age_seconds: age, seen_seconds: |_| seen };
+        let found = unused(&indexes, &[], keys, &counted, &settings).remove(0);
+        (found.counted_seconds, found.is_too_young)
+    };
+    assert_eq!(judge(Some(3_600.0), Some(2.0 * WEEK), &[]), (Some(3_600.0), true));
+    assert_eq!(judge(Some(2.0 * WEEK), Some(60.0), &[]), (Some(60.0), true));
+    assert_eq!(judge(None, Some(2.0 * WEEK), &[]), (None, true));
+    assert_eq!(judge(Some(2.0 * WEEK), Some(2.0 * WEEK), &[foreign_key(&[1])]), (Some(2.0 * WEEK), false));
+}
+
 /// Names of those that may go as unused.
 fn may_go(indexes: &[IndexShape], keys: &[ForeignKey]) -> Vec<u32> {
     let found = unused(indexes, &redundant(indexes), keys, &counted(Some(2.0 * WEEK)), &UsageSettings::default());
@@ -221,4 +236,16 @@ fn only_large_tables_that_are_mostly_read_through_are_told() {
     assert_eq!(sequential_scans(&SequentialScans { size_bytes: 1 << 20, ..table }, &settings), None);
     assert_eq!(sequential_scans(&SequentialScans { sequential_scans: 99, ..table }, &settings), None);
     assert_eq!(sequential_scans(&SequentialScans { index_scans: 901, ..table }, &settings), None);
+}
+
+#[test]
+fn a_table_that_was_hardly_scanned_since_a_reset_is_not_judged() {
+    let settings = UsageSettings::default();
+    let table = SequentialScans { size_bytes: 50 << 20, sequential_scans: 3, sequential_rows: 3_000, index_scans: 1 };
+    let is_unknown = |table: &SequentialScans, age| scans_are_too_few(table, age, &settings);
+    assert!(is_unknown(&table, Some(3_600.0)) && is_unknown(&table, None));
+    assert!(!is_unknown(&table, Some(2.0 * WEEK)), "so few scans in two weeks are few");
+    assert!(!is_unknown(&SequentialScans { size_bytes: 1 << 20, ..table }, Some(3_600.0)), "it is small");
+    assert!(!is_unknown(&SequentialScans { index_scans: 900, ..table }, Some(3_600.0)), "it is read by its indexes");
+    assert!(!is_unknown(&SequentialScans { sequential_scans: 900, ..table }, Some(3_600.0)), "it is told");
 }

@@ -42,6 +42,10 @@ pub struct Unused<'a> {
     pub evidence: String,
     /// What speaks against dropping it.
     pub guard: Option<String>,
+    /// For how long its scans are counted; none if nobody knows.
+    pub counted_seconds: Option<f64>,
+    /// Nothing but that time speaks against it: a reset of the statistics makes no index used.
+    pub is_too_young: bool,
 }
 
 /// Since when scans of indexes are counted.
@@ -71,13 +75,16 @@ pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
         let seen_seconds = (counted.seen_seconds)(index.oid);
         let known = [counted.age_seconds, seen_seconds].into_iter().flatten().reduce(f64::min);
         let evidence = format!("no scan in {}, {} on disk", known.map_or("an unknown time".to_owned(), days), size_text(index.size_bytes));
-        let guard = stands_in_for(index, superfluous)
-            .or_else(|| too_young(counted.age_seconds, seen_seconds, settings.statistics_age_min_seconds))
+        let stands_in = stands_in_for(index, superfluous);
+        let too_young = too_young(counted.age_seconds, seen_seconds, settings.statistics_age_min_seconds);
+        let is_too_young = stands_in.is_none() && too_young.is_some();
+        let guard = stands_in
+            .or(too_young)
             .or_else(|| Some(format!("it is the only index behind the foreign key {}", only_one_for(index, keys, &staying)?.name)));
         if guard.is_none() {
             staying.retain(|staying| staying.oid != index.oid);
         }
-        Unused { index, evidence, guard }
+        Unused { index, evidence, guard, counted_seconds: counted.age_seconds.and(known), is_too_young }
     };
     candidates.into_iter().map(&mut judge).collect()
 }
@@ -125,6 +132,16 @@ pub fn sequential_scans(table: &SequentialScans, settings: &UsageSettings) -> Op
             size_text(table.size_bytes)
         )
     })
+}
+
+/// Whether a table of some size was scanned too little to tell how it is read: its statistics were reset not long ago, or nobody knows when.
+pub fn scans_are_too_few(table: &SequentialScans, age_seconds: Option<f64>, settings: &UsageSettings) -> bool {
+    let scans = table.sequential_scans.saturating_add(table.index_scans);
+    let is_mostly_by_index = (table.sequential_scans as f64) < settings.sequential_share_min * scans as f64;
+    table.size_bytes >= settings.scanned_size_min_bytes
+        && age_seconds.is_none_or(|age| age < settings.statistics_age_min_seconds)
+        && table.sequential_scans < settings.scans_min
+        && !(scans >= settings.scans_min && is_mostly_by_index)
 }
 
 /// The evidence, where making an index anew would make it much smaller.

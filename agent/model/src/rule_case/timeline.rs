@@ -177,6 +177,7 @@ impl Timeline {
             epoch: recorded.map_or(0, |recorded| recorded.epoch).wrapping_add(restarts as u64),
             families: self.families(name, tick, recorded),
             tables: self.tables(name, tick, recorded),
+            unlisted: recorded.map(|recorded| recorded.unlisted.clone()).unwrap_or_default(),
         }
     }
 

@@ -100,7 +100,7 @@ impl Family {
 const LABEL_BYTES_MAX: usize = 200;
 
 /// A text as the value of a label: what is too long is cut, and a digest of the whole keeps it apart from others that begin alike.
-fn label_value(text: &str) -> Cow<'_, str> {
+pub(crate) fn label_value(text: &str) -> Cow<'_, str> {
     if text.len() <= LABEL_BYTES_MAX {
         return Cow::Borrowed(text);
     }

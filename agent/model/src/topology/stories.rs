@@ -52,8 +52,9 @@ fn shown(picture: &Picture) -> String {
     let news: String = picture.news.iter().map(|news| format!(" ! {news}")).collect();
     let primary = picture.primary.as_deref().unwrap_or("nobody");
     let servers = match picture.primaries() {
-        0 | 1 => String::new(),
-        several => format!(" {several} write"),
+        Some(0 | 1) => String::new(),
+        Some(several) => format!(" {several} write"),
+        None => " nobody knows how many write".to_owned(),
     };
     format!("{primary} of {}, {} changes | {}{servers}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
 }
@@ -198,8 +199,8 @@ fn no_lag_is_known_while_one_of_the_two_cannot_be_asked() {
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
             a of 1, 0 changes | a primary, b standby -7000 9.75s
-            a of 1, 0 changes | a primary, b standby
-            a of 1, 0 changes | a primary, b standby
+            a of 1, 0 changes | a primary, b standby nobody knows how many write
+            a of 1, 0 changes | a primary, b standby nobody knows how many write
             a of 1, 0 changes | a primary, b standby -9000 28s
             a of 1, 0 changes | a primary, b standby
         "#]],
@@ -217,9 +218,9 @@ fn a_primary_that_could_not_be_asked_is_no_split_brain_with_the_one_that_followe
         ",
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
-            a of 1, 0 changes | a primary, b standby
-            b of 1, 1 changes | a primary, b primary 2 write ! the primary is now `b`, no longer `a`
-            b of 1, 1 changes | a primary, b primary 2 write
+            a of 1, 0 changes | a primary, b standby nobody knows how many write
+            b of 1, 1 changes | a primary, b primary ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a primary, b primary
         "#]],
     );
 }

@@ -108,7 +108,7 @@ impl AgentTask {
             tables::hidden_facts(&self.board),
         ];
         let fresh_until = monotonic + self.interval * 2 + GRACE;
-        let reading = Reading { at: monotonic, fresh_until, epoch: 0, families, tables };
+        let reading = Reading { at: monotonic, fresh_until, families, tables, ..Reading::default() };
         Snapshot {
             subject: subject(&self.name),
             taken_at_ms: wall_ms,

@@ -7,6 +7,8 @@ use pharos_model::delta::Change;
 use pharos_model::lsn_history::Course;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Snapshot, Table};
 use pharos_model::topology::{Identity, Lag, Member, Picture, Report};
+use pharos_model::unjudged::{self, Unjudged};
+use pharos_model::unlisted::Unlisted;
 use pharos_model::unused_indexes::{self, MemberIndexes, unused_indexes};
 
 /// The parts of a server's snapshot that say who it is, and whether it was reached.
@@ -50,11 +52,13 @@ pub fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part 
     let mut families = vec![
         Family::scalar("pharos_database_members", count(picture.members.len())),
         Family::scalar("pharos_database_members_up", count(picture.members.iter().filter(|member| member.up).count())),
-        Family::scalar("pharos_database_primaries", count(picture.primaries())),
         Family::scalar("pharos_database_split_brain", is_split),
         Family::scalar("pharos_database_clusters", count(picture.clusters)),
         Family::scalar("pharos_database_primary_changes_total", picture.primary_changes as f64),
     ];
+    // Without a number its alerts stand still.
+    let unlisted = if picture.primaries().is_none() { Unlisted::Any } else { Unlisted::None };
+    families.extend(picture.primaries().map(|primaries| Family::scalar("pharos_database_primaries", count(primaries))));
     let metrics = ["pharos_database_member_lag_seconds", "pharos_database_member_lag_bytes", "pharos_database_primary_info"];
     let mut of_members = FamiliesBuilder::new(&["member"], &metrics);
     for member in &picture.members {
@@ -63,7 +67,7 @@ pub fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part 
         of_members.push(&[&member.name], &values);
     }
     families.extend(of_members.finish());
-    Part::present(Arc::new(Reading { at, fresh_until, epoch: 0, families, tables: vec![members(picture)] }))
+    Part::present(Arc::new(Reading { at, fresh_until, families, tables: vec![members(picture)], unlisted, ..Reading::default() }))
 }
 
 fn seconds(lag: &Lag) -> Option<f64> {
@@ -86,6 +90,8 @@ fn members(picture: &Picture) -> Table {
             Column::text("member", members.iter().map(|member| Some(member.name.as_str()))),
             Column::text("role", members.iter().map(|member| Some(member.role.as_str()))),
             Column::boolean("up", members.iter().map(|member| Some(member.up))),
+            // Whether this is of now: the agent may have been unable to ask.
+            Column::boolean("is_asked", members.iter().map(|member| Some(member.is_asked))),
             // Whether it writes to the cluster to which another member writes as well.
             Column::boolean("split_brain", members.iter().map(|member| Some(writes_too(member)))),
             integer("timeline", |member| member.timeline),
@@ -113,13 +119,21 @@ pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) ->
         return Part::failed("the indexes of no server are known yet");
     }
     let unused = unused_indexes(&asked);
-    let judged = || unused.iter().filter(|index| index.is_judged());
+    let judged = || unused.indexes.iter().filter(|index| index.is_judged());
     let families = vec![
         Family::scalar("pharos_database_unused_indexes", judged().count() as f64),
         Family::scalar("pharos_database_unused_indexes_size_bytes", judged().map(|index| index.size_bytes).sum::<i64>() as f64),
     ];
-    let table = Table::new("unused_indexes", unused_indexes::columns(&unused));
-    Part::present(Arc::new(Reading { at, fresh_until, epoch: 0, families, tables: vec![table] }))
+    let table = Table::new("unused_indexes", unused_indexes::columns(&unused.indexes));
+    let left_out = (unused.left_out > 0).then(|| Unjudged {
+        list: "unused_indexes",
+        respect: "size_bytes",
+        greatest: Some(unused.left_out_bytes as f64),
+        why: format!("{} more indexes without a scan than are listed; the largest are", unused.left_out),
+        ..Unjudged::default()
+    });
+    let left_out = Table::new("unjudged_indexes", unjudged::columns(left_out.into_iter().collect()));
+    Part::present(Arc::new(Reading { at, fresh_until, families, tables: vec![table, left_out], ..Reading::default() }))
 }
 
 /// Nothing of what is stale by then.

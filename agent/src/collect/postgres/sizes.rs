@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::unlisted::Unlisted;
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tracing::debug;
@@ -81,7 +82,7 @@ impl Sizes {
         let named = rows.iter().map(|row| Named::read(&Fields::new(NAME, row))).collect::<Result<Vec<_>, _>>()?;
         self.size(session, &named, started).await?;
         self.add_up(&named);
-        let mut folded = 0;
+        let (mut folded, mut unlisted) = (0, Unlisted::None);
         for (kind, label, metric, top) in [
             (Kind::Datname, "datname", "pharos_postgres_datname_size_bytes", &mut self.datnames),
             (Kind::Tablespace, "tablespace", "pharos_postgres_tablespace_size_bytes", &mut self.tablespaces),
@@ -91,9 +92,11 @@ impl Sizes {
                 .filter(|named| named.kind == kind)
                 .filter_map(|named| Some((named, self.sized.get(&(kind, named.oid))?.bytes?)))
                 .collect();
-            families.extend(ranked(label, metric, top, &of_kind, &mut folded));
+            let ranked = ranked(label, metric, top, &of_kind);
+            families.extend(ranked.families);
+            (folded, unlisted) = (folded + ranked.folded, unlisted.and(ranked.unlisted));
         }
-        Ok(Facts { epoch: session.epoch(), families, folded, ..Facts::default() })
+        Ok(Facts { epoch: session.epoch(), families, folded, unlisted, ..Facts::default() })
     }
 
     /// The default tablespace's size, where the sizes of all that is in it are known.
@@ -165,10 +168,18 @@ impl Named {
     }
 }
 
-fn ranked(label: &str, metric: &'static str, top: &mut Top<0, 1>, sized: &[(&Named, f64)], folded: &mut u64) -> Vec<Family> {
+/// What has a size of its own, and what has not.
+struct Ranked {
+    families: Vec<Family>,
+    folded: u64,
+    unlisted: Unlisted,
+}
+
+fn ranked(label: &str, metric: &'static str, top: &mut Top<0, 1>, sized: &[(&Named, f64)]) -> Ranked {
     let seen: Vec<Seen<0, 1>> =
         sized.iter().map(|(named, bytes)| Seen { id: u64::from(named.oid), score: *bytes, counters: [], gauges: [Some(*bytes)] }).collect();
     let ranked = top.rank(&seen);
+    let unlisted = ranked.unlisted(&[label], |index| vec![sized[index].0.name.as_str()]);
     let mut families = FamiliesBuilder::new(&[label], &[metric]);
     for index in ranked.members {
         let (named, bytes) = &sized[index];
@@ -177,8 +188,7 @@ fn ranked(label: &str, metric: &'static str, top: &mut Top<0, 1>, sized: &[(&Nam
     if ranked.folded > 0 {
         families.push(&[other(sized.iter().map(|(named, _)| named.name.as_str()))], &ranked.other_gauges);
     }
-    *folded += ranked.folded as u64;
-    families.finish()
+    Ranked { families: families.finish(), folded: ranked.folded as u64, unlisted }
 }
 
 impl Collector<Session> for Sizes {

@@ -91,6 +91,7 @@ impl Statements {
         let folded = tracked.saturating_sub(self.accounts.series().count());
         self.texts.learn(session, &extension.sql(include_str!("sql/statement_texts.sql")), &wanted, now).await?;
         self.own.recognise(MARK, |queryid| self.texts.text(queryid));
+        let unlisted = families::unlisted(self.accounts.series(), &tick.deltas);
         let mut families = families::series(self.accounts.series(), self.counted);
         families.extend(families::windows(self.accounts.series(), &tick.deltas));
         families.push(Family::scalar("pharos_postgres_statements_tracked", tracked as f64));
@@ -99,7 +100,7 @@ impl Statements {
         families.extend(evictions.map(|count| Family::scalar("pharos_postgres_statements_evictions_total", count as f64)));
         families.extend(stats_reset.map(|at| Family::scalar("pharos_postgres_statements_reset_timestamp_seconds", at)));
         let tables = vec![self.table(&listed, session.role()), own_table(&self.own)];
-        Ok(Facts { epoch: session.epoch(), families, tables, folded: folded as u64, ..Facts::default() })
+        Ok(Facts { epoch: session.epoch(), families, tables, folded: folded as u64, unlisted, ..Facts::default() })
     }
 
     /// The most expensive statements of the latest window.

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::unlisted::Unlisted;
 
 use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts};
@@ -30,6 +31,9 @@ const METRICS: [&str; 5] = [
     "pharos_postgres_subscription_apply_errors_total",
     "pharos_postgres_subscription_sync_errors_total",
 ];
+
+/// Subscriptions that are read.
+const READ_MAX: usize = 200;
 
 pub struct Subscriptions {
     interval: Duration,
@@ -58,7 +62,8 @@ impl Subscriptions {
         let subscriptions = rows.iter().map(subscription).collect::<Result<Vec<_>, _>>()?;
         let resets = subscriptions.iter().map(|it| (format!("{} {}", it.datname, it.name), it.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
-        Ok(Facts { epoch, families: families(&subscriptions), tables: vec![table(&subscriptions)], ..Facts::default() })
+        let unlisted = if subscriptions.len() >= READ_MAX { Unlisted::Any } else { Unlisted::None };
+        Ok(Facts { epoch, families: families(&subscriptions), tables: vec![table(&subscriptions)], unlisted, ..Facts::default() })
     }
 }
 

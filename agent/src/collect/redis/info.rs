@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::unlisted::Unlisted;
 
 use super::fields::Fields;
 use super::restarts::Restarts;
@@ -107,7 +108,10 @@ fn read(info: &Fields<'_>, now: Now, known: &mut Keyspace) -> Option<Facts> {
     let (replicas, replicas_folded) = replicas(info);
     families.extend(keyspace);
     families.extend(replicas);
-    Some(Facts { epoch: epoch(info), families, folded: databases_folded + replicas_folded, ..Facts::default() })
+    let folded = databases_folded + replicas_folded;
+    // A database or a replica that others took the place of may still be there.
+    let unlisted = if folded > 0 { Unlisted::Any } else { Unlisted::None };
+    Some(Facts { epoch: epoch(info), families, folded, unlisted, ..Facts::default() })
 }
 
 /// A field's value in the metric's unit; none where the server does not tell or the value means "none".

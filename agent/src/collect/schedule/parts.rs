@@ -97,10 +97,10 @@ impl Parts {
     /// A part that no collector fills.
     pub fn show(&mut self, name: &str, facts: Facts, interval: Duration) {
         let at = self.clock.monotonic();
-        let Facts { epoch, mut families, tables, urgent: _, folded: _, hidden: _ } = facts;
+        let Facts { epoch, mut families, tables, unlisted, urgent: _, folded: _, hidden: _ } = facts;
         self.report_twins(name, &unite_twins(&mut families));
         let fresh_until = at + interval * 2 + self.grace;
-        self.insert(name, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables })));
+        self.insert(name, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables, unlisted })));
     }
 
     /// Says so in the log where it began.

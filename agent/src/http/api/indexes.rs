@@ -131,6 +131,15 @@ fn not_judged(snapshot: &Snapshot) -> Vec<NotJudged<'_>> {
         let rows = (0..visits.row_count as usize).filter(|row| visits.text("collector", *row) == Some("indexes"));
         found.extend(rows.filter_map(|row| Some(missing(visits.text("datname", row), None, visits.text("why", row)?.to_owned()))));
     }
+    if let Some(unjudged) = snapshot.table("unjudged_indexes") {
+        let rows = (0..unjudged.row_count as usize).filter(|row| unjudged.text("list", *row).is_some_and(|list| list.ends_with("_facts")));
+        found.extend(rows.filter_map(|row| {
+            let name = |column| unjudged.text(column, row);
+            let thing: Vec<&str> = ["schema", "relation", "index"].into_iter().filter_map(name).collect();
+            let why = if thing.is_empty() { name("why")?.to_owned() } else { format!("{}: {}", thing.join("."), name("why")?) };
+            Some(missing(name("datname"), name("respect"), why))
+        }));
+    }
     if let Some(indexes) = snapshot.table("indexes") {
         let rows = 0..indexes.row_count as usize;
         found.extend(rows.filter_map(|row| {

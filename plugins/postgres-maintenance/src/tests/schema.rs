@@ -57,6 +57,79 @@ fn an_index_that_failed_to_build_is_a_warning() {
 }
 
 #[test]
+fn an_index_that_somebody_drops_is_there_and_one_that_somebody_makes_stands_still() {
+    let facts = |waits: &str| {
+        format!(
+            "indexes present
+            pharos_postgres_indexes{{datname=\"app\"}} 9
+            table index_facts
+            | datname text | schema text | relation text | index text | fact text | dropper_pid integer | dropper_user text | dropper_waits boolean |
+            | app | public | orders | orders_bad | invalid | 4711 | alice | {waits} |
+            table unjudged_indexes
+            | list text | respect text | datname text | schema text | relation text | index text | greatest float | why text |
+            | index_facts | invalid | app | public | orders | orders_new | - | somebody makes the index just now |"
+        )
+    };
+    check(
+        "index-invalid",
+        &facts("true"),
+        expect![[r#"
+            index-invalid{datname=app,schema=public,relation=orders,index=orders_bad}: raise warning: index orders_bad of app is invalid
+            index-invalid{datname=app,schema=public,relation=orders,index=orders_new}: skipped: somebody makes the index just now
+        "#]],
+    );
+    check_words(
+        "index-invalid",
+        &facts("true"),
+        expect![[r#"
+        index orders_bad of app is invalid
+        No query may use index orders_bad on orders of app, while writes may keep it up to date.
+        > Process 4711 (alice) drops it, or changes it, and waits: DROP INDEX CONCURRENTLY waits for every older transaction that may still use the index.
+        > In app: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, xact_start FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(4711)); COMMIT;` names who it waits for. Let them finish, or end who does nothing: `SELECT pg_catalog.pg_terminate_backend(<pid>);`.
+        - primary: db1:5432
+    "#]],
+    );
+    check_words(
+        "index-invalid",
+        &facts("false"),
+        expect![[r#"
+        index orders_bad of app is invalid
+        No query may use index orders_bad on orders of app, while writes may keep it up to date.
+        > Process 4711 (alice) drops it, or changes it, in a transaction that stays open.
+        > In app: let it finish. If it waits, `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, usename, state, xact_start FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(4711)); COMMIT;` names who it waits for. Let them finish, or end who does nothing: `SELECT pg_catalog.pg_terminate_backend(<pid>);`. If it does nothing: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = 4711; COMMIT;`.
+        - primary: db1:5432
+    "#]],
+    );
+}
+
+#[test]
+fn what_was_scanned_too_little_since_a_reset_stands_still() {
+    let facts = "indexes present
+        pharos_postgres_indexes{datname=\"app\"} 9
+        table schema_facts
+        | datname text | schema text | relation text | fact text |
+        table unjudged_indexes
+        | list text | respect text | datname text | schema text | relation text | index text | greatest float | why text |
+        | schema_facts | sequential-scans | app | public | events | - | - | it was scanned too little |
+        | schema_facts | foreign-key-without-index | app | - | - | - | 900 | 3 more |
+        | schema_facts | foreign-key-without-index | shop | - | - | - | 90000000 | 3 more |";
+    check(
+        "sequential-scans",
+        facts,
+        expect![[r#"
+            sequential-scans{datname=app,schema=public,relation=events}: skipped: it was scanned too little
+        "#]],
+    );
+    check(
+        "foreign-key-without-index",
+        facts,
+        expect![[r#"
+            foreign-key-without-index{datname=shop}: skipped: 3 more
+        "#]],
+    );
+}
+
+#[test]
 fn indexes_that_others_replace_are_told_unless_something_guards_them() {
     check(
         "index-duplicate",
@@ -122,9 +195,9 @@ fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
     let report = judge("index-unused", &facts);
     expect![[r#"
         index-unused{datname=app,schema=public,relation=orders,index=orders_note}: raise info: index orders_note of app is not used by any server
-        index-unused{datname=ages}: skipped: statistics of ages are younger than a week, or it is not known since when they count
-        index-unused{datname=new}: skipped: statistics of new are younger than a week, or it is not known since when they count
-        index-unused{datname=shop}: skipped: not every server could be asked for the indexes of shop
+        index-unused{datname=shop,schema=public,relation=orders,index=orders_note}: skipped: not every server could be asked for it
+        index-unused{datname=new,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than a week, or it is not known since when they count
+        index-unused{datname=ages,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than a week, or it is not known since when they count
     "#]].assert_eq(&render(&report));
     expect![[r#"
         index orders_note of app is not used by any server

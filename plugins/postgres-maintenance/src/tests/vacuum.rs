@@ -70,6 +70,29 @@ fn pressure_counts_where_dead_rows_take_space_and_what_was_not_visited_is_skippe
 }
 
 #[test]
+fn a_table_of_which_too_little_is_known_and_one_that_finds_no_room_stand_still() {
+    let facts = format!(
+        "{TABLES}
+        table unjudged_tables
+        | list text | respect text | datname text | schema text | relation text | index text | greatest float | why text |
+        | tables | vacuum_pressure | app | public | reset | - | - | nobody has counted its dead rows |
+        | tables | vacuum_pressure | calm | - | - | - | 1.2 | 30 more of calm than are listed |
+        | tables | vacuum_pressure | shop | - | - | - | 1.7 | 30 more of shop than are listed |"
+    );
+    check(
+        "vacuum-pressure",
+        &facts,
+        expect![[r#"
+            vacuum-pressure{datname=app,schema=public,relation=orders}: raise critical: public.orders of app is 6 times past its vacuum trigger
+            vacuum-pressure{datname=app,schema=public,relation=events}: hold warning: public.events of app is 1.8 times past its vacuum trigger
+            vacuum-pressure{datname=secret}: skipped: tables of secret could not be read: permission denied for database "secret"
+            vacuum-pressure{datname=app,schema=public,relation=reset}: skipped: nobody has counted its dead rows
+            vacuum-pressure{datname=shop}: skipped: 30 more of shop than are listed
+        "#]],
+    );
+}
+
+#[test]
 fn the_cause_of_pressure_is_decided_in_order() {
     let decided = |facts: &str| {
         let report = super::judge("vacuum-pressure", &pharos_plugin::testing::Facts::postgres(facts));

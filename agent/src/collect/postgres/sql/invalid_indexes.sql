@@ -1,14 +1,15 @@
 -- Indexes of this datname that no query may use, the largest first, at most $1; those of TOAST relations are named with their table. Not told
--- are those that somebody makes, makes anew or drops just now, and those of partitioned tables, which are invalid until each partition has
--- one. `key_columns` and `condition` say what a unique one wants to be unique, where that calls nothing but functions of PostgreSQL: somebody
--- will run a query with them, and functions that the owner of the table made would run with it.
+-- are those of partitioned tables, which are invalid until each partition has one. One that somebody makes, or makes anew, is marked: nobody
+-- can tell yet what becomes of it. One that somebody drops is there until the drop ends. `key_columns` and `condition` say what a unique
+-- one wants to be unique, where that calls nothing but functions of PostgreSQL: somebody will run a query with them, and functions that the
+-- owner of the table made would run with it.
 WITH locks AS MATERIALIZED (
     SELECT l.relation, l.mode, l.pid
     FROM pg_locks l
-    WHERE l.locktype = 'relation' AND l.granted AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'AccessExclusiveLock')
+    WHERE l.locktype = 'relation' AND l.granted AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
 ), makers AS MATERIALIZED (
-    SELECT p.pid FROM pg_stat_get_progress_info('CREATE INDEX') p
+    SELECT p.pid, p.index_relid FROM pg_stat_progress_create_index p WHERE p.datname = current_database()
 ), invalid AS MATERIALIZED (
     SELECT i.*, c.relname, c.relpages, c.relispartition, c.relnamespace,
            coalesce(o.oid, t.oid) AS table_oid,
@@ -41,20 +42,32 @@ SELECT i.indexrelid AS oid,
           AND b.relname::text !~ '_cc(new|old)[0-9]*$') AS leftover_of,
        -- Of an expression, its text. Nothing is asked of a table that somebody keeps everybody from.
        CASE WHEN i.is_askable AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
-            THEN (SELECT array_agg(pg_get_indexdef(i.indexrelid, k.number, false) ORDER BY k.number)
-                  FROM generate_series(1, i.indnkeyatts::int4) k (number)) END AS key_columns,
+            -- There is no text of an index that was dropped a moment ago.
+            THEN (SELECT array_agg(k.key ORDER BY k.number) FILTER (WHERE k.key IS NOT NULL)
+                  FROM (SELECT g.number, pg_get_indexdef(i.indexrelid, g.number, false)
+                        FROM generate_series(1, i.indnkeyatts::int4) g (number)) k (number, key)) END AS key_columns,
        CASE WHEN i.is_askable AND i.indpred IS NOT NULL
                  AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
             THEN pg_get_expr(i.indpred, i.indrelid) END AS condition,
        -- From PostgreSQL 15 on.
-       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_not_distinct
+       coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_not_distinct,
+       -- REINDEX keeps all that it works on locked, and says of one at a time that it does.
+       EXISTS (SELECT FROM makers m WHERE m.index_relid = i.indexrelid)
+           OR EXISTS (SELECT FROM locks l JOIN makers m ON m.pid = l.pid WHERE l.relation = i.indexrelid) AS is_being_made,
+       w.pid AS locker_pid,
+       w."user" AS locker_user,
+       w.backend_start AS locker_start,
+       w.waits AS locker_waits
 FROM invalid i
+LEFT JOIN LATERAL (
+    SELECT a.pid, a.usename::text AS "user", date_part('epoch', a.backend_start) AS backend_start,
+           a.wait_event_type = 'Lock' AS waits
+    FROM pg_stat_activity a
+    WHERE a.pid IN (SELECT l.pid FROM locks l WHERE l.relation = i.indexrelid)
+    ORDER BY a.xact_start
+    LIMIT 1) w ON true
 JOIN pg_class t ON t.oid = i.table_oid
 JOIN pg_namespace n ON n.oid = t.relnamespace
 JOIN pg_namespace x ON x.oid = i.relnamespace
-WHERE NOT EXISTS (
-    SELECT FROM locks l
-    WHERE l.relation = i.indexrelid AND l.mode IN ('ShareUpdateExclusiveLock', 'AccessExclusiveLock')
-       OR l.relation = i.indrelid AND l.pid IN (SELECT m.pid FROM makers m))
 ORDER BY i.relpages DESC, i.indexrelid
 LIMIT $1

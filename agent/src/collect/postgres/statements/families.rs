@@ -1,7 +1,10 @@
 //! The series of statements.
 
+use std::collections::BTreeSet;
+
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::statements::{Detail, DetailSet, StatementDelta, StatementKey, StatementSeries};
+use pharos_model::unlisted::Unlisted;
 
 const COUNTERS: [&str; 6] = [
     "pharos_postgres_statement_calls_total",
@@ -67,6 +70,17 @@ pub fn windows<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[
         with_labels(Some(key), |labels| families.push(labels, &[Some(window.mean_seconds), Some(window.p95_seconds)]));
     }
     families.finish()
+}
+
+/// Statements that ran and have no series of their own. One that did not run is taken for gone.
+pub fn unlisted<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Unlisted {
+    let listed: BTreeSet<&StatementKey> = series.filter_map(|series| series.key).collect();
+    let others = deltas.iter().filter(|delta| delta.counters.calls > 0 && !listed.contains(&delta.key));
+    let named: Vec<(&StatementKey, String)> = others.map(|delta| (&delta.key, delta.key.fingerprint())).collect();
+    Unlisted::of(named.iter().map(|(key, fingerprint)| {
+        let values = [key.datname.as_str(), key.user.as_str(), fingerprint.as_str(), if key.toplevel { "true" } else { "false" }];
+        LABELS.into_iter().zip(values)
+    }))
 }
 
 /// The labels of a series; those of `other` are empty but for its name.

@@ -22,6 +22,9 @@ const ESTIMATED_BYTES_MIN: i64 = 128 << 10;
 /// Of leaf pages, as CREATE INDEX fills them.
 const BTREE_FILLFACTOR: f64 = 90.0;
 
+/// Why the air of a large relation is not known.
+pub const UNKNOWN: &str = "its bloat is not estimated: it was never analysed, or so many are larger";
+
 /// What is known of a relation's air.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Estimate {
@@ -30,6 +33,8 @@ pub enum Estimate {
     NoStatistics,
     /// The role may not read the statistics.
     NotEstimable,
+    /// It is an index of another kind than a B-tree, whose air nobody estimates.
+    OtherKind,
 }
 
 /// By relation; one that is small was not looked at.
@@ -41,7 +46,13 @@ impl Estimate {
             Self::Estimated(_) => "estimated",
             Self::NoStatistics => "no-statistics",
             Self::NotEstimable => "not-estimable",
+            Self::OtherKind => "other-kind",
         }
+    }
+
+    /// Whether there is nothing more to know of its air, or the reason is told of the whole datname.
+    pub fn says_why(&self) -> bool {
+        matches!(self, Self::Estimated(_) | Self::OtherKind | Self::NotEstimable)
     }
 
     pub fn bloat(&self) -> Option<Bloat> {
@@ -110,7 +121,8 @@ pub async fn of_indexes(session: &Session, collector: &'static str, relations: &
     }
     let sql = include_str!("../sql/index_statistics.sql");
     let rows = query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await?;
-    let mut estimates = Estimates::new();
+    // Of others than B-trees nothing comes.
+    let mut estimates: Estimates = wanted.iter().map(|oid| (*oid, Estimate::OtherKind)).collect();
     for row in &rows {
         let row = Fields::new(collector, row);
         let Some(index) = indexes.get(&row.field::<u32>("oid")?) else { continue };

@@ -21,6 +21,7 @@ use pharos_model::cluster::Cluster;
 use pharos_model::index_facts::{FirstSeen, UsageSettings, redundant};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
+use pharos_model::unjudged::Unjudged;
 use pharos_model::visits::Kept;
 use tracing::warn;
 
@@ -78,6 +79,7 @@ struct Look {
     constraints: BTreeSet<u32>,
     index_facts: Vec<IndexFact>,
     schema_facts: Vec<SchemaFact>,
+    unjudged: Vec<Unjudged>,
 }
 
 impl Indexes {
@@ -96,8 +98,8 @@ impl Indexes {
         let looks = is_time || known.mark != mark;
         if looks {
             let definitions = Definitions::read(session, NAME, surroundings).await?;
-            let (datname, tables) = (&surroundings.datname, definitions.unread_tables);
-            if tables > known.definitions.unread_tables {
+            let (datname, tables) = (&surroundings.datname, definitions.unread_tables.len());
+            if tables > known.definitions.unread_tables.len() {
                 warn!(datname, tables, "`{datname}` has more indexes than are compared: {tables} tables are not judged by their indexes");
             }
             known.definitions = definitions;
@@ -109,14 +111,15 @@ impl Indexes {
         let stand_ins = superfluous.iter().map(|(_, stays, _)| stays.oid).collect();
         known.meet(&relations, &stand_ins, &self.notebook, now).await;
         let invalid = invalid::read(session, NAME, &relations).await?;
-        let index_facts = facts::of_indexes(&relations, &indexes, &superfluous, invalid, known, &self.usage);
-        let schema_facts = facts::of_schema(&relations, known, &self.usage);
+        let (index_facts, mut unjudged) = facts::of_indexes(&relations, &indexes, &superfluous, invalid, known, &self.usage);
+        let (schema_facts, of_schema) = facts::of_schema(&relations, known, &self.usage);
+        unjudged.extend(of_schema);
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
         let estimates = Arc::clone(&known.estimates);
         if looks {
             self.kept.looked(surroundings.datname_oid);
         }
-        self.read.push(Look { estimates, constraints, index_facts, schema_facts, relations });
+        self.read.push(Look { estimates, constraints, index_facts, schema_facts, unjudged, relations });
         Ok(())
     }
 }
@@ -186,12 +189,13 @@ impl Visit for Indexes {
         };
         let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
         families.push(counts(&looks));
-        let tables = vec![listing::indexes(&looks, &bloat::cure(&self.role)), listing::index_facts(&looks), listing::schema_facts(&looks)];
+        let tables = listing::tables(&looks, &bloat::cure(&self.role));
         Facts {
             epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
             families,
             tables,
             folded: ranked.folded as u64,
+            unlisted: ranked.unlisted(&LABELS, label_values),
             hidden: bloat::hidden(looks.iter().map(|look| &look.relations.surroundings), "indexes"),
             ..Facts::default()
         }

@@ -33,8 +33,9 @@ use crate::collect::schedule::{Aside, Read, Spending};
 use crate::collect::{CollectError, Facts, Hidden, Notebook};
 use crate::postgres::{Connector, Session};
 
-/// Rows of the table that says who was visited; the ones that were not come first.
-const LISTED_MAX: usize = 2_000;
+/// Rows of the table that says who was visited: room for each of a thousand datnames in each of five visits, since alerts about a datname
+/// that is not in it would resolve.
+const LISTED_MAX: usize = 5_000;
 /// Datnames that have a series each.
 const SERIES_MAX: usize = 200;
 
@@ -81,6 +82,8 @@ pub struct Visitor {
     unlisted: u64,
     clock: Clock,
     spending: Spending,
+    /// Whether all of it became due while a round was under way, which has to be made once more.
+    is_hurried: bool,
 }
 
 struct Planned {
@@ -117,6 +120,7 @@ impl Visitor {
             unlisted: 0,
             clock,
             spending,
+            is_hurried: false,
         }
     }
 
@@ -163,13 +167,14 @@ impl Visitor {
             let (name, interval) = (planned.visit.name(), planned.visit.interval());
             let Some(made) = going.made.iter().find(|made| made.name == name) else { continue };
             self.spending.charge(name, made.cost, interval);
-            planned.begun = Some(going.started);
+            planned.begun = Some(going.started).filter(|_| !self.is_hurried);
             let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, going.now)), Err);
             self.hidden.insert(name, outcome.as_ref().map_or_else(|_| Vec::new(), |facts| facts.hidden.clone()));
             self.visited.insert(name, made.round.visited.clone());
             self.unlisted = made.round.unlisted;
             reads.push(Read { collector: name, outcome, interval, took: made.took });
         }
+        self.is_hurried = false;
         reads.push(self.report(going.started.elapsed()));
         reads
     }
@@ -272,5 +277,6 @@ impl Aside for Visitor {
         let now = Instant::now();
         self.accept_due = now;
         self.planned.iter_mut().for_each(|planned| planned.begun = None);
+        self.is_hurried = self.going.is_some();
     }
 }

@@ -65,6 +65,9 @@ pub struct Relations {
     pub tables: Vec<TableRow>,
     pub indexes: Vec<IndexRow>,
     pub locked: Vec<LockedRelation>,
+    /// Whether there may be more tables, and more that are locked, than were read.
+    pub has_more_tables: bool,
+    pub has_more_locked: bool,
 }
 
 /// The latest look, for whoever comes second.
@@ -131,7 +134,8 @@ async fn read(session: &Session, collector: &'static str, surroundings: Surround
     let locked = rows.iter().map(|row| LockedRelation::read(collector, row)).collect::<Result<Vec<_>, _>>()?;
     measure(session, collector, &mut tables, &mut indexes, &locked).await?;
     add_indexes_to_tables(&mut tables, &mut indexes);
-    Ok(Relations { surroundings, tables, indexes, locked })
+    let (has_more_tables, has_more_locked) = (tables.len() as i64 >= TABLES_MAX, locked.len() as i64 >= LOCKED_MAX);
+    Ok(Relations { surroundings, tables, indexes, locked, has_more_tables, has_more_locked })
 }
 
 /// Asks for the exact sizes of the largest that nobody locks.

@@ -6,9 +6,11 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::foremost::in_turn;
 use pharos_model::privilege::sql::identifier;
 use pharos_model::sequences::{Askable, Bounds, Turns};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use pharos_model::unjudged::{self, Unjudged};
 use tokio_postgres::types::Type;
 
 use super::{Round, SERIES_MAX, Visit};
@@ -210,16 +212,11 @@ impl Visit for Sequences {
         let mut read = std::mem::take(&mut self.read);
         let hidden = hidden(&read);
         read.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
-        let mut turns: HashMap<String, usize> = HashMap::new();
-        // Each datname in turn, so that the owner of one cannot crowd out the sequences of another.
-        read.sort_by_cached_key(|sequence| {
-            let turn = turns.entry(sequence.datname.clone()).or_default();
-            *turn += 1;
-            *turn
-        });
+        let mut read = in_turn(read, |sequence| sequence.datname.clone());
         let datnames = std::mem::take(&mut self.datnames);
         let total: i64 = datnames.iter().map(|datname| datname.total).sum();
-        read.truncate(LISTED_MAX);
+        let others = read.split_off(read.len().min(LISTED_MAX));
+        let unjudged = Table::new("unjudged_sequences", unjudged::columns(left_out(&others)));
         let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_sequences", "pharos_postgres_sequences_unasked"]);
         for Datname { name, total, unasked } in datnames.iter().take(SERIES_MAX) {
             counts.push(&[name], &[Some(*total as f64), Some(*unasked as f64)]);
@@ -232,8 +229,25 @@ impl Visit for Sequences {
         let mut families = counts.finish();
         families.extend(series.finish());
         let folded = u64::try_from(total).unwrap_or(0).saturating_sub(full.len() as u64);
-        Facts { epoch: round.epoch, families, tables: vec![table(&read)], folded, hidden, ..Facts::default() }
+        Facts { epoch: round.epoch, families, tables: vec![table(&read), unjudged], folded, hidden, ..Facts::default() }
     }
+}
+
+/// How full the sequences of each datname may be that are not listed; none where one of them is not known.
+fn left_out(others: &[Sequence]) -> Vec<Unjudged> {
+    let mut by_datname: BTreeMap<&str, (usize, Option<f64>)> = BTreeMap::new();
+    for sequence in others {
+        let is_unknown = matches!(sequence.state.as_str(), "no-privilege" | "locked" | "not-asked");
+        let used = (!is_unknown).then(|| sequence.used_ratio.unwrap_or(0.0));
+        let (count, fullest) = by_datname.entry(&sequence.datname).or_insert((0, Some(0.0)));
+        *count += 1;
+        *fullest = fullest.zip(used).map(|(fullest, used)| fullest.max(used));
+    }
+    let unjudged = |(datname, (count, fullest)): (&str, (usize, Option<f64>))| {
+        let why = format!("{count} more sequences of {datname} than are listed");
+        Unjudged::of_datname("sequences", "used_ratio", datname, fullest, why)
+    };
+    by_datname.into_iter().map(unjudged).collect()
 }
 
 /// How many sequences of each datname do not show the role their value, and one of them.

@@ -119,12 +119,12 @@ impl Visit for Tables {
         Facts {
             epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
             families,
-            tables: vec![
-                listing::tables(&looks, &bloat::cure(&self.role)),
-                listing::locked_relations(&looks),
-                oldest::table(looks.iter().flat_map(|look| &look.oldest)),
-            ],
+            tables: listing::tables(&looks, &bloat::cure(&self.role))
+                .into_iter()
+                .chain([listing::locked_relations(&looks), oldest::table(looks.iter().flat_map(|look| &look.oldest))])
+                .collect(),
             folded: ranked.folded as u64,
+            unlisted: ranked.unlisted(&LABELS, label_values),
             hidden: bloat::hidden(looks.iter().map(|look| &look.relations.surroundings), "tables"),
             ..Facts::default()
         }

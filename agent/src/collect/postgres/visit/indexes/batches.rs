@@ -68,8 +68,13 @@ impl Batches {
         self.left_out.extend(tables);
     }
 
-    pub fn left_out(&self) -> usize {
-        self.left_out.len()
+    pub fn left_out(&self) -> Vec<u32> {
+        self.left_out.iter().copied().collect()
+    }
+
+    /// Whether there are no other tables with indexes.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Whether all indexes of a table are known, be it that the table has none.
@@ -96,7 +101,7 @@ mod tests {
         let made = Batches::of(&[(1, 5), (2, 4), (3, 4), (4, 3), (5, 2)], BOUNDS);
         assert_eq!(made.batches, [vec![2], vec![3], vec![5]]);
         assert_eq!([1, 2, 3, 4, 5, 6].map(|table| made.knows(table)), [false, true, true, false, true, true]);
-        assert_eq!(made.left_out(), 2);
+        assert_eq!(made.left_out().len(), 2);
     }
 
     #[test]

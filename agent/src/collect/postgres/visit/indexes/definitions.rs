@@ -35,8 +35,11 @@ pub struct Definitions {
     /// Of each foreign key, in the same order.
     pub referring: Vec<Referring>,
     pub without_key: Vec<WithoutKey>,
-    /// Tables whose indexes found no room.
-    pub unread_tables: usize,
+    /// Tables whose indexes found no room, and whether there are more tables than were looked at.
+    pub unread_tables: Vec<u32>,
+    pub has_unlisted_tables: bool,
+    /// Whether there may be tables without a primary key beyond those that were read.
+    has_more_without_key: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -93,7 +96,7 @@ impl Definitions {
         let sql = include_str!("../../sql/foreign_keys.sql");
         let keys = query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await?;
         let batches = read.read_indexes(session, collector).await?;
-        read.unread_tables = batches.left_out();
+        (read.unread_tables, read.has_unlisted_tables) = (batches.left_out(), !batches.is_whole());
         for row in &keys {
             let row = Fields::new(collector, row);
             let table = row.field("table_oid")?;
@@ -112,8 +115,13 @@ impl Definitions {
         }
         let sql = include_str!("../../sql/tables_without_key.sql");
         let rows = query_with(session, collector, sql, &[(&WITHOUT_KEY_MAX, Type::INT8)]).await?;
+        read.has_more_without_key = rows.len() as i64 >= WITHOUT_KEY_MAX;
         read.without_key = rows.iter().map(|row| without_key(collector, row, surroundings)).collect::<Result<_, _>>()?;
         Ok(read)
+    }
+
+    pub fn may_lack_tables_without_key(&self) -> bool {
+        self.has_more_without_key
     }
 
     async fn read_indexes(&mut self, session: &Session, collector: &'static str) -> Result<Batches, CollectError> {

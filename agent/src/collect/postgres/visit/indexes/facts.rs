@@ -2,14 +2,31 @@
 
 use std::collections::HashMap;
 
-use pharos_model::index_facts::{Counted, IndexShape, Kinship, SequentialScans, UsageSettings, bloated, sequential_scans, unused};
+use pharos_model::index_facts::{
+    Counted, IndexShape, Kinship, SequentialScans, UsageSettings, bloated, scans_are_too_few, sequential_scans, unused,
+};
+use pharos_model::unjudged::Unjudged;
 
 use super::Known;
-use super::definitions::{KeyCandidate, TableName};
-use crate::collect::postgres::visit::relations::Relations;
+use super::definitions::{Definitions, KeyCandidate, TableName};
+use crate::collect::postgres::visit::relations::{Relations, Surroundings, TableRow};
 
 /// Facts of one kind in one datname; the largest relations first.
 const EACH_MAX: usize = 200;
+
+/// The tables that list facts.
+pub const LIST: &str = "index_facts";
+const SCHEMA_LIST: &str = "schema_facts";
+
+/// Names of facts.
+pub const INVALID: &str = "invalid";
+const UNUSED: &str = "unused";
+const DUPLICATE: &str = "duplicate";
+const REDUNDANT: &str = "redundant";
+const BLOATED: &str = "bloated";
+const FOREIGN_KEY: &str = "foreign-key-without-index";
+const NO_PRIMARY_KEY: &str = "no-primary-key";
+const SEQUENTIAL_SCANS: &str = "sequential-scans";
 
 /// Something against an index.
 #[derive(Debug, Clone)]
@@ -34,6 +51,45 @@ pub struct IndexFact {
     pub duplicates_where: Option<String>,
     /// It cannot be made anew while others write.
     pub is_exclusion: bool,
+    /// Of an unused one: for how long its scans are counted, and whether that time alone speaks against dropping it.
+    pub counted_seconds: Option<f64>,
+    pub is_too_young: bool,
+    /// Of an invalid one: who is about to drop it.
+    pub dropper: Option<Dropper>,
+}
+
+/// A session that drops an index, or changes it, and has not finished.
+#[derive(Debug, Clone)]
+pub struct Dropper {
+    pub pid: i64,
+    pub user: Option<String>,
+    /// By the server's clock, seconds since 1970.
+    pub started_at: Option<f64>,
+    /// For others to finish.
+    pub waits: bool,
+}
+
+impl IndexFact {
+    pub fn new(table: TableName, index: String, fact: &'static str, evidence: String) -> Self {
+        Self {
+            index,
+            index_schema: table.schema.clone(),
+            table,
+            fact,
+            other: None,
+            size_bytes: None,
+            scans: None,
+            evidence,
+            guard: None,
+            is_unique: false,
+            key_columns: None,
+            duplicates_where: None,
+            is_exclusion: false,
+            counted_seconds: None,
+            is_too_young: false,
+            dropper: None,
+        }
+    }
 }
 
 /// Something against a table.
@@ -57,32 +113,27 @@ pub struct SchemaFact {
 /// An index, one that stays in its place, and how they are related.
 type Superfluous<'a> = (&'a IndexShape, &'a IndexShape, Kinship);
 
+/// With what is not judged.
 pub fn of_indexes(
     relations: &Relations,
     indexes: &[IndexShape],
     superfluous: &[Superfluous<'_>],
-    invalid: Vec<IndexFact>,
+    invalid: (Vec<IndexFact>, Vec<Unjudged>),
     known: &Known,
     usage: &UsageSettings,
-) -> Vec<IndexFact> {
+) -> (Vec<IndexFact>, Vec<Unjudged>) {
     let definitions = &known.definitions;
     let fact = |index: &IndexShape, fact, other: Option<&IndexShape>, evidence, guard| {
         let has_storage = !definitions.partitioned.contains(&index.oid);
         let table = definitions.tables.get(&index.table)?.clone();
         Some(IndexFact {
-            index: index.name.clone(),
-            index_schema: table.schema.clone(),
-            table,
-            fact,
             other: other.map(|other| other.name.clone()),
             size_bytes: has_storage.then_some(index.size_bytes),
             scans: has_storage.then_some(index.scans),
-            evidence,
             guard,
             is_unique: index.is_unique,
-            key_columns: None,
-            duplicates_where: None,
             is_exclusion: index.is_exclusion,
+            ..IndexFact::new(table, index.name.clone(), fact, evidence)
         })
     };
     let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains(&index.oid)).cloned().collect();
@@ -90,23 +141,59 @@ pub fn of_indexes(
     let seen_seconds = |index: u32| known.first_seen.seconds(index, asked_at);
     let counted = Counted { age_seconds: relations.surroundings.statistics_age, seen_seconds };
     let found = unused(&with_storage, superfluous, &definitions.foreign_keys, &counted, usage);
-    let unused = found.into_iter().filter_map(|found| fact(found.index, "unused", None, found.evidence, found.guard));
+    let unused = found.into_iter().filter_map(|found| {
+        let unused = fact(found.index, UNUSED, None, found.evidence, found.guard)?;
+        Some(IndexFact { counted_seconds: found.counted_seconds, is_too_young: found.is_too_young, ..unused })
+    });
     let superfluous = superfluous.iter().filter_map(|(index, other, kinship)| {
         let name = match kinship {
-            Kinship::Duplicate => "duplicate",
-            Kinship::Redundant => "redundant",
+            Kinship::Duplicate => DUPLICATE,
+            Kinship::Redundant => REDUNDANT,
         };
         fact(index, name, Some(other), superfluous_evidence(index, other, *kinship), index.guard())
     });
     let bloated = with_storage.iter().filter_map(|index| {
         let bloat = known.estimates.get(&index.oid)?.bloat()?;
-        fact(index, "bloated", None, bloated(index.size_bytes, &bloat, usage)?, None)
+        fact(index, BLOATED, None, bloated(index.size_bytes, &bloat, usage)?, None)
     });
+    let (invalid, mut unjudged) = invalid;
+    let (superfluous, duplicates): (Vec<_>, Vec<_>) = superfluous.partition(|fact| fact.fact == REDUNDANT);
+    let datname = &relations.surroundings.datname;
     let mut facts: Vec<IndexFact> = Vec::new();
-    for each in [unused.collect::<Vec<_>>(), superfluous.collect(), invalid, bloated.collect()] {
-        facts.extend(largest(each, |fact| fact.size_bytes.unwrap_or(i64::MAX)));
+    // The gravest first: not all may find room.
+    for each in [invalid, duplicates, superfluous, bloated.collect(), unused.collect()] {
+        let (kept, left_out) = largest(each, |fact| fact.size_bytes.unwrap_or(i64::MAX));
+        unjudged.extend(left_out.map(|(first, count)| left_out_of(LIST, first.fact, datname, &first.size_bytes, count)));
+        facts.extend(kept);
     }
-    facts
+    unjudged.extend(unread(relations, definitions));
+    (facts, unjudged)
+}
+
+/// Tables whose indexes found no room are not compared with anything. They are named, unless they are too many.
+fn unread(relations: &Relations, definitions: &Definitions) -> Vec<Unjudged> {
+    const FACTS: [(&str, &str); 3] = [(LIST, DUPLICATE), (LIST, REDUNDANT), (SCHEMA_LIST, FOREIGN_KEY)];
+    let datname = &relations.surroundings.datname;
+    let unread = &definitions.unread_tables;
+    if definitions.has_unlisted_tables || unread.len() > EACH_MAX {
+        let why = format!("{datname} has more indexes than are compared");
+        return FACTS.map(|(list, fact)| Unjudged::of_datname(list, fact, datname, None, why.clone())).into();
+    }
+    let named = relations.tables.iter().filter(|table| unread.contains(&table.oid));
+    let of_table = |table: &TableRow| {
+        FACTS.map(|(list, fact)| Unjudged {
+            schema: Some(table.schema.to_string()),
+            relation: Some(table.relation.to_string()),
+            ..Unjudged::of_datname(list, fact, datname, None, "it has more indexes than are compared".to_owned())
+        })
+    };
+    named.flat_map(of_table).collect()
+}
+
+/// Facts of a datname that are beyond those that are listed; the largest of them has this size.
+fn left_out_of(list: &'static str, fact: &'static str, datname: &str, size_bytes: &Option<i64>, count: usize) -> Unjudged {
+    let why = format!("{count} more of {datname} than the {EACH_MAX} that are listed, which are the largest");
+    Unjudged::of_datname(list, fact, datname, size_bytes.map(|bytes| bytes as f64), why)
 }
 
 fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship) -> String {
@@ -120,7 +207,8 @@ fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship
     }
 }
 
-pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) -> Vec<SchemaFact> {
+/// With what is not judged.
+pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) -> (Vec<SchemaFact>, Vec<Unjudged>) {
     let definitions = &known.definitions;
     let names: HashMap<(u32, &str), usize> =
         definitions.foreign_keys.iter().enumerate().map(|(place, key)| ((key.table, key.name.as_str()), place)).collect();
@@ -128,7 +216,7 @@ pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) ->
         let referring = definitions.referring.get(*names.get(&(key.table, key.name.as_str()))?)?;
         Some(SchemaFact {
             table: referring.table.clone(),
-            fact: "foreign-key-without-index",
+            fact: FOREIGN_KEY,
             name: Some(key.name.clone()),
             columns: Some(referring.columns.clone()),
             column_list: Some(referring.column_list.clone()),
@@ -141,7 +229,7 @@ pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) ->
     });
     let without_key = definitions.without_key.iter().map(|table| SchemaFact {
         table: table.table.clone(),
-        fact: "no-primary-key",
+        fact: NO_PRIMARY_KEY,
         name: None,
         columns: None,
         column_list: table.candidate.column_list.clone(),
@@ -151,35 +239,71 @@ pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) ->
         rows: table.rows,
         evidence: format!("no primary key, {} rows; its replica identity is {}", table.rows, table.replica_identity),
     });
-    let scanned = relations.tables.iter().filter(|table| table.is_users()).filter_map(|table| {
+    let (scanned, mut unjudged) = scanned(relations, usage);
+    let datname = &relations.surroundings.datname;
+    let mut facts: Vec<SchemaFact> = Vec::new();
+    for each in [keys.collect::<Vec<_>>(), without_key.collect(), scanned] {
+        let (kept, left_out) = largest(each, |fact| fact.size_bytes);
+        unjudged.extend(left_out.map(|(first, count)| left_out_of(SCHEMA_LIST, first.fact, datname, &Some(first.size_bytes), count)));
+        facts.extend(kept);
+    }
+    if definitions.may_lack_tables_without_key() {
+        let why = format!("{datname} may have more tables without a primary key than are listed, which are the largest");
+        unjudged.push(Unjudged::of_datname(SCHEMA_LIST, NO_PRIMARY_KEY, datname, None, why));
+    }
+    (facts, unjudged)
+}
+
+/// Tables that are mostly read as a whole, and those that were hardly read since the statistics were reset.
+fn scanned(relations: &Relations, usage: &UsageSettings) -> (Vec<SchemaFact>, Vec<Unjudged>) {
+    let Surroundings { datname, statistics_age, .. } = &relations.surroundings;
+    let (mut facts, mut unknown) = (Vec::new(), Vec::new());
+    for table in relations.tables.iter().filter(|table| table.is_users()) {
         let scans = SequentialScans {
             size_bytes: table.heap_bytes,
             sequential_scans: table.sequential_scans,
             sequential_rows: table.sequential_rows,
             index_scans: table.index_scans,
         };
-        Some(SchemaFact {
-            table: TableName { schema: table.schema.to_string(), relation: table.relation.to_string() },
-            fact: "sequential-scans",
-            name: None,
-            columns: None,
-            column_list: None,
-            kind: "table".to_owned(),
-            candidate: None,
-            size_bytes: table.size_bytes,
-            rows: table.rows(),
-            evidence: sequential_scans(&scans, usage)?,
-        })
-    });
-    let mut facts: Vec<SchemaFact> = Vec::new();
-    for each in [keys.collect::<Vec<_>>(), without_key.collect(), scanned.collect()] {
-        facts.extend(largest(each, |fact| fact.size_bytes));
+        let name = || TableName { schema: table.schema.to_string(), relation: table.relation.to_string() };
+        if let Some(evidence) = sequential_scans(&scans, usage) {
+            facts.push(SchemaFact {
+                table: name(),
+                fact: SEQUENTIAL_SCANS,
+                name: None,
+                columns: None,
+                column_list: None,
+                kind: "table".to_owned(),
+                candidate: None,
+                size_bytes: table.size_bytes,
+                rows: table.rows(),
+                evidence,
+            });
+        } else if scans_are_too_few(&scans, *statistics_age, usage) {
+            unknown.push((table.size_bytes, name()));
+        }
     }
-    facts
+    let (unknown, left_out) = largest(unknown, |(size_bytes, _)| *size_bytes);
+    let few = "it was scanned too little since statistics were reset, or nobody knows since when they count";
+    let mut unjudged: Vec<Unjudged> = unknown
+        .into_iter()
+        .map(|(_, table)| Unjudged {
+            schema: Some(table.schema),
+            relation: Some(table.relation),
+            ..Unjudged::of_datname(SCHEMA_LIST, SEQUENTIAL_SCANS, datname, None, few.to_owned())
+        })
+        .collect();
+    unjudged.extend(left_out.map(|(_, count)| {
+        let why = format!("{count} more tables of {datname} were scanned too little since statistics were reset");
+        Unjudged::of_datname(SCHEMA_LIST, SEQUENTIAL_SCANS, datname, None, why)
+    }));
+    (facts, unjudged)
 }
 
-fn largest<T>(mut facts: Vec<T>, size: fn(&T) -> i64) -> Vec<T> {
-    facts.sort_by_key(|fact| std::cmp::Reverse(size(fact)));
-    facts.truncate(EACH_MAX);
-    facts
+/// Those that are listed, and the first of the others with how many there are.
+fn largest<T: Clone>(mut all: Vec<T>, size: fn(&T) -> i64) -> (Vec<T>, Option<(T, usize)>) {
+    all.sort_by_key(|one| std::cmp::Reverse(size(one)));
+    let others = all.split_off(all.len().min(EACH_MAX));
+    let left_out = others.first().map(|first| (first.clone(), others.len()));
+    (all, left_out)
 }

@@ -1,11 +1,14 @@
-//! Indexes that no query may use. They are asked for in every visit: one that is being made is none, and the end of that changes no other
-//! fact.
+//! Indexes that no query may use. They are asked for in every visit, since the end of what somebody does to one changes no other fact.
+//!
+//! An index that is being made is invalid until it is done, so nobody can tell yet whether something is wrong. An index that is being dropped
+//! is invalid and there until the drop ends, which may be days later if the drop waits for a transaction that stays open.
 
 use pharos_model::index_facts::size_text;
+use pharos_model::unjudged::Unjudged;
 use tokio_postgres::types::Type;
 
 use super::definitions::TableName;
-use super::facts::IndexFact;
+use super::facts::{Dropper, INVALID, IndexFact, LIST};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::Relations;
@@ -14,9 +17,33 @@ use crate::postgres::{Row, Session};
 /// Invalid indexes of one datname. More are told when these are gone.
 const INVALID_MAX: i64 = 200;
 
-pub async fn read(session: &Session, collector: &'static str, relations: &Relations) -> Result<Vec<IndexFact>, CollectError> {
+/// Those that are invalid, and those of which nobody can tell yet.
+pub async fn read(
+    session: &Session,
+    collector: &'static str,
+    relations: &Relations,
+) -> Result<(Vec<IndexFact>, Vec<Unjudged>), CollectError> {
     let rows = query_with(session, collector, include_str!("../../sql/invalid_indexes.sql"), &[(&INVALID_MAX, Type::INT8)]).await?;
-    rows.iter().map(|row| fact(collector, row, relations)).collect()
+    let datname = &relations.surroundings.datname;
+    let (mut facts, mut unjudged) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let fact = fact(collector, row, relations)?;
+        if Fields::new(collector, row).field("is_being_made")? {
+            unjudged.push(Unjudged {
+                schema: Some(fact.table.schema),
+                relation: Some(fact.table.relation),
+                index: Some(fact.index),
+                ..Unjudged::of_datname(LIST, INVALID, datname, None, "somebody makes the index just now".to_owned())
+            });
+        } else {
+            facts.push(fact);
+        }
+    }
+    if rows.len() as i64 >= INVALID_MAX {
+        let why = format!("{datname} may have more invalid indexes than the {INVALID_MAX} largest, which are listed");
+        unjudged.push(Unjudged::of_datname(LIST, INVALID, datname, None, why));
+    }
+    Ok((facts, unjudged))
 }
 
 fn fact(collector: &'static str, row: &Row, relations: &Relations) -> Result<IndexFact, CollectError> {
@@ -27,21 +54,32 @@ fn fact(collector: &'static str, row: &Row, relations: &Relations) -> Result<Ind
     let size_bytes = counted.map_or(pages_bytes, |index| index.size_bytes);
     let keys: Option<Vec<&str>> = row.field("key_columns")?;
     let keys = keys.map(|keys| keys.join(", "));
+    let table = TableName { schema: row.text("schema")?.to_owned(), relation: row.text("relation")?.to_owned() };
+    let evidence = format!("it is not valid: no query uses it, writes may maintain it; {} on disk", size_text(size_bytes));
     Ok(IndexFact {
-        table: TableName { schema: row.text("schema")?.to_owned(), relation: row.text("relation")?.to_owned() },
-        index: row.text("index")?.to_owned(),
         index_schema: row.text("index_schema")?.to_owned(),
-        fact: "invalid",
         other: row.field("leftover_of")?,
         size_bytes: Some(size_bytes),
         scans: counted.map(|index| index.scans),
-        evidence: format!("it is not valid: no query uses it, writes may maintain it; {} on disk", size_text(size_bytes)),
         guard: needed_by(&row)?,
         is_unique: row.field("is_unique")?,
         duplicates_where: keys.as_deref().map(|keys| where_duplicates(&row, keys)).transpose()?,
         key_columns: keys,
         is_exclusion: row.field("is_exclusion")?,
+        dropper: dropper(&row)?,
+        ..IndexFact::new(table, row.text("index")?.to_owned(), INVALID, evidence)
     })
+}
+
+/// Who keeps the index locked, and does not make it.
+fn dropper(row: &Fields<'_>) -> Result<Option<Dropper>, CollectError> {
+    let Some(pid) = row.field::<Option<i32>>("locker_pid")? else { return Ok(None) };
+    Ok(Some(Dropper {
+        pid: i64::from(pid),
+        user: row.field("locker_user")?,
+        started_at: row.number("locker_start")?,
+        waits: row.field::<Option<bool>>("locker_waits")?.unwrap_or_default(),
+    }))
 }
 
 /// What keeps it from being dropped.

@@ -1,19 +1,27 @@
 //! Indexes worth a look, and the facts, as rows.
 
-use pharos_model::foremost::foremost;
+use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
 use pharos_model::snapshot::{Column, Table};
+use pharos_model::unjudged::{self, Unjudged};
 use pharos_model::unused_indexes::CANDIDATES_MAX;
 
 use super::Look;
 use super::definitions::KeyCandidate;
 use super::facts::{IndexFact, SchemaFact};
-use crate::collect::postgres::visit::bloat::Estimate;
+use crate::collect::postgres::visit::bloat::{self, Estimate};
 use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
 
 /// Indexes that are listed for one respect; there are four, and those that nobody used, of which more are listed.
 const EACH_MAX: usize = 100;
-/// Of all datnames together.
+/// Of all datnames together, in turn.
 const FACTS_MAX: usize = 2_000;
+/// Less air in an index is not judged, and a smaller index has no more.
+const AIR_BYTES_MIN: f64 = 256.0 * 1_048_576.0;
+
+/// What rules judge of an index, as far as they look at it.
+fn judged<'a>() -> [Respect<Row<'a>>; 1] {
+    [("bloat_ratio", Row::large_bloat_ratio)]
+}
 
 /// An index with what is known of its surroundings.
 struct Row<'a> {
@@ -24,8 +32,29 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
+    fn datname(&self) -> &str {
+        &self.surroundings.datname
+    }
+
     fn bloat_bytes(&self) -> Option<f64> {
         self.estimate.and_then(|estimate| estimate.bloat()).map(|bloat| bloat.bytes)
+    }
+
+    /// The share of air, where there is much.
+    fn large_bloat_ratio(&self) -> f64 {
+        let bloat = self.estimate.and_then(|estimate| estimate.bloat()).filter(|bloat| bloat.bytes >= AIR_BYTES_MIN);
+        bloat.map_or(0.0, |bloat| bloat.ratio)
+    }
+
+    fn name(&self) -> unjudged::Name<'_> {
+        (&self.surroundings.datname, &self.index.schema, &self.index.relation, Some(&self.index.index))
+    }
+
+    /// Its size, if it is large and its air is not known.
+    fn unestimated_bytes(&self) -> f64 {
+        let is_known = self.estimate.is_some_and(|estimate| estimate.says_why());
+        let size = self.index.size_bytes as f64;
+        if is_known || size < AIR_BYTES_MIN { 0.0 } else { size }
     }
 
     /// Its size, if nobody used it and it may be missing: those of standbys are asked for, too.
@@ -35,8 +64,16 @@ impl Row<'_> {
     }
 }
 
-/// The foremost by size, scans and bloat, those nobody used, and those that are not valid.
-pub(super) fn indexes(looks: &[Look], cure: &str) -> Table {
+/// All tables of the part.
+pub(super) fn tables(looks: &[Look], cure: &str) -> Vec<Table> {
+    let (indexes, mut unjudged) = indexes(looks, cure);
+    let (index_facts, schema_facts) = (index_facts(looks, &mut unjudged), schema_facts(looks, &mut unjudged));
+    unjudged.extend(looks.iter().flat_map(|look| look.unjudged.iter().cloned()));
+    vec![indexes, index_facts, schema_facts, Table::new("unjudged_indexes", unjudged::columns(unjudged))]
+}
+
+/// The foremost by size, scans and bloat, those nobody used, and those that are not valid; and what the rules that read them do not see.
+fn indexes(looks: &[Look], cure: &str) -> (Table, Vec<Unjudged>) {
     let rows: Vec<Row<'_>> = looks
         .iter()
         .flat_map(|look| {
@@ -56,14 +93,18 @@ pub(super) fn indexes(looks: &[Look], cure: &str) -> Table {
             |row| row.index.scans as f64,
             |row| row.bloat_bytes().unwrap_or(0.0),
             |row| f64::from(u8::from(!row.index.is_valid)),
+            Row::large_bloat_ratio,
         ],
     );
     listed.extend(foremost(&rows, CANDIDATES_MAX, &[Row::unused_bytes]));
     listed.sort_unstable();
     listed.dedup();
+    let mut unjudged: Vec<Unjudged> =
+        left_out(&rows, &listed, Row::datname, &judged()).iter().map(|left| Unjudged::left_out("indexes", left)).collect();
+    unjudged.extend(unjudged::unknown("indexes", &rows, ("bloat_ratio", Row::unestimated_bytes), bloat::UNKNOWN, Row::name));
     let listed: Vec<&Row<'_>> = listed.into_iter().map(|index| &rows[index]).collect();
     let since = |row: &Row<'_>| row.index.last_scan_at.map(|at| (row.surroundings.asked_at - at).max(0.0));
-    Table::new(
+    let table = Table::new(
         "indexes",
         vec![
             Column::text("datname", listed.iter().map(|row| Some(row.surroundings.datname.as_str()))),
@@ -83,12 +124,30 @@ pub(super) fn indexes(looks: &[Look], cure: &str) -> Table {
             Column::text("bloat_state", listed.iter().map(|row| row.estimate.map(|estimate| estimate.state()))),
             Column::text("bloat_cure", listed.iter().map(|row| (row.estimate == Some(Estimate::NotEstimable)).then_some(cure))),
         ],
-    )
+    );
+    (table, unjudged)
 }
 
-pub(super) fn index_facts(looks: &[Look]) -> Table {
+/// As many facts as there is room for, each datname in turn; what finds none is not judged.
+fn in_room<'a, T>(
+    facts: impl Iterator<Item = (&'a Surroundings, &'a T)>,
+    list: &'static str,
+    about: fn(&T) -> (&'static str, Option<i64>),
+    unjudged: &mut Vec<Unjudged>,
+) -> Vec<(&'a Surroundings, &'a T)> {
+    let mut rows = in_turn(facts, |(surroundings, _)| surroundings.datname.as_str());
+    let others = rows.split_off(rows.len().min(FACTS_MAX));
+    unjudged.extend(others.into_iter().map(|(surroundings, fact)| {
+        let (respect, size_bytes) = about(fact);
+        let why = "the server has more facts than are listed".to_owned();
+        Unjudged::of_datname(list, respect, &surroundings.datname, size_bytes.map(|bytes| bytes as f64), why)
+    }));
+    rows
+}
+
+fn index_facts(looks: &[Look], unjudged: &mut Vec<Unjudged>) -> Table {
     let facts = looks.iter().flat_map(|look| look.index_facts.iter().map(|fact| (&look.relations.surroundings, fact)));
-    let rows: Vec<(&Surroundings, &IndexFact)> = facts.take(FACTS_MAX).collect();
+    let rows: Vec<(&Surroundings, &IndexFact)> = in_room(facts, "index_facts", |fact| (fact.fact, fact.size_bytes), unjudged);
     let texts = |value: fn(&IndexFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
     Table::new(
         "index_facts",
@@ -109,13 +168,22 @@ pub(super) fn index_facts(looks: &[Look]) -> Table {
             Column::text("duplicates_where", texts(|fact| fact.duplicates_where.as_deref())),
             Column::boolean("is_exclusion", rows.iter().map(|(_, fact)| Some(fact.is_exclusion))),
             Column::boolean("is_unique", rows.iter().map(|(_, fact)| Some(fact.is_unique))),
+            Column::float("counted_seconds", "seconds", rows.iter().map(|(_, fact)| fact.counted_seconds)),
+            Column::boolean("is_too_young", rows.iter().map(|(_, fact)| Some(fact.is_too_young))),
+            Column::integer("dropper_pid", rows.iter().map(|(_, fact)| Some(fact.dropper.as_ref()?.pid))),
+            Column::text("dropper_user", texts(|fact| fact.dropper.as_ref()?.user.as_deref())),
+            Column::float("dropper_start", "seconds", rows.iter().map(|(_, fact)| fact.dropper.as_ref()?.started_at)),
+            Column::boolean("dropper_waits", rows.iter().map(|(_, fact)| Some(fact.dropper.as_ref()?.waits))),
         ],
     )
 }
 
-pub(super) fn schema_facts(looks: &[Look]) -> Table {
-    let facts = looks.iter().flat_map(|look| look.schema_facts.iter().map(|fact| (look.relations.surroundings.datname.as_str(), fact)));
-    let rows: Vec<(&str, &SchemaFact)> = facts.take(FACTS_MAX).collect();
+fn schema_facts(looks: &[Look], unjudged: &mut Vec<Unjudged>) -> Table {
+    let facts = looks.iter().flat_map(|look| look.schema_facts.iter().map(|fact| (&look.relations.surroundings, fact)));
+    let rows: Vec<(&str, &SchemaFact)> = in_room(facts, "schema_facts", |fact| (fact.fact, Some(fact.size_bytes)), unjudged)
+        .into_iter()
+        .map(|(surroundings, fact)| (surroundings.datname.as_str(), fact))
+        .collect();
     let texts = |value: fn(&SchemaFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
     let keys = |value: fn(&KeyCandidate) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact.candidate.as_ref()?));
     Table::new(

@@ -1,15 +1,57 @@
 //! The tables worth a look, and the relations that nobody could look at, as rows.
 
-use pharos_model::foremost::foremost;
+use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
 use pharos_model::snapshot::{Column, Table};
+use pharos_model::unjudged::{self, Unjudged};
 
 use super::Look;
-use crate::collect::postgres::visit::bloat::Estimate;
+use crate::collect::postgres::visit::bloat::{self, Estimate};
 use crate::collect::postgres::visit::relations::{LockedRelation, Surroundings, TableRow};
 
-/// Tables that are listed for one respect; there are five.
+/// Tables that are listed for one respect; there are a dozen, most of which concern few tables.
 const EACH_MAX: usize = 100;
 const LOCKED_MAX: usize = 500;
+
+const MIB: f64 = 1_048_576.0;
+/// Less is not judged: dead rows, rows whose statistics are old, a table without autovacuum, air.
+const DEAD_BYTES_MIN: f64 = 512.0 * MIB;
+const ROWS_MIN: f64 = 100_000.0;
+const DISABLED_BYTES_MIN: f64 = 100.0 * MIB;
+const AIR_BYTES_MIN: f64 = 1_024.0 * MIB;
+/// A smaller table has fewer rows than are judged.
+const ROWS_BYTES_MIN: f64 = 3.0 * MIB;
+
+/// What people look for.
+fn told<'a>() -> [fn(&Row<'a>) -> f64; 4] {
+    [
+        |row| (row.table.size_bytes + row.table.indexes_bytes) as f64,
+        |row| row.table.dead_rows as f64,
+        |row| row.table.distance.pressure.max(row.table.distance.analyze_pressure),
+        |row| row.bloat_bytes().unwrap_or(0.0),
+    ]
+}
+
+/// What rules judge of a table, as far as they look at it, by the columns that they read.
+fn judged<'a>() -> [Respect<Row<'a>>; 6] {
+    [
+        ("vacuum_pressure", Row::vacuum_pressure),
+        ("analyze_pressure", Row::analyze_pressure),
+        ("vacuum_enabled", Row::disabled_bytes),
+        ("xid_age", |row| row.table.xid_age.unwrap_or(0) as f64),
+        ("multixact_age", |row| row.table.multixact_age.unwrap_or(0) as f64),
+        ("bloat_ratio", Row::large_bloat_ratio),
+    ]
+}
+
+/// In which respects they cannot judge it, by its size, and why.
+fn unknown<'a>() -> [(Respect<Row<'a>>, &'static str); 4] {
+    [
+        (("vacuum_pressure", Row::uncounted_bytes), "neither vacuum nor analyse has counted its dead rows since the statistics began"),
+        (("analyze_pressure", Row::unanalyzed_bytes), "no analyse has counted its rows since the statistics began"),
+        (("vacuum_enabled", Row::unmeasured), "its size is not known"),
+        (("bloat_ratio", Row::unestimated_bytes), bloat::UNKNOWN),
+    ]
+}
 
 /// A table with what is known of its surroundings.
 struct Row<'a> {
@@ -19,8 +61,55 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
+    fn datname(&self) -> &str {
+        &self.surroundings.datname
+    }
+
     fn bloat_bytes(&self) -> Option<f64> {
         self.estimate.and_then(|estimate| estimate.bloat()).map(|bloat| bloat.bytes)
+    }
+
+    fn name(&self) -> unjudged::Name<'_> {
+        (&self.surroundings.datname, &self.table.schema, &self.table.relation, None)
+    }
+
+    fn vacuum_pressure(&self) -> f64 {
+        if self.table.dead_bytes() as f64 >= DEAD_BYTES_MIN { self.table.distance.pressure } else { 0.0 }
+    }
+
+    fn analyze_pressure(&self) -> f64 {
+        if self.table.live_rows as f64 >= ROWS_MIN { self.table.distance.analyze_pressure } else { 0.0 }
+    }
+
+    fn disabled_bytes(&self) -> f64 {
+        at_least(DISABLED_BYTES_MIN, self.table.size_bytes, !self.table.vacuum.is_enabled)
+    }
+
+    /// The share of air, where there is much.
+    fn large_bloat_ratio(&self) -> f64 {
+        let bloat = self.estimate.and_then(|estimate| estimate.bloat()).filter(|bloat| bloat.bytes >= AIR_BYTES_MIN);
+        bloat.map_or(0.0, |bloat| bloat.ratio)
+    }
+
+    /// Its size, where neither vacuum nor analyze counted its dead rows since the statistics began.
+    fn uncounted_bytes(&self) -> f64 {
+        let is_counted = self.table.vacuumed_at.is_some() || self.table.analyzed_at.is_some();
+        at_least(DEAD_BYTES_MIN, self.table.heap_bytes, !is_counted)
+    }
+
+    /// Its size, where changes of its rows are counted from no analyze.
+    fn unanalyzed_bytes(&self) -> f64 {
+        at_least(ROWS_BYTES_MIN, self.table.heap_bytes, self.table.analyzed_at.is_none())
+    }
+
+    /// Its size, as far as that is known, where it has no autovacuum and may be as large as counts.
+    fn unmeasured(&self) -> f64 {
+        let is_unmeasured = !self.table.vacuum.is_enabled && self.table.known_size().is_none();
+        if is_unmeasured { self.table.size_bytes.max(1) as f64 } else { 0.0 }
+    }
+
+    fn unestimated_bytes(&self) -> f64 {
+        at_least(AIR_BYTES_MIN, self.table.heap_bytes, !self.estimate.is_some_and(|estimate| estimate.says_why()))
     }
 
     fn since(&self, at: Option<f64>) -> Option<f64> {
@@ -28,8 +117,14 @@ impl Row<'_> {
     }
 }
 
-/// The worst by size, dead rows, pressure, age and bloat.
-pub(super) fn tables(looks: &[Look], cure: &str) -> Table {
+/// A size, if it is so large and something is so.
+fn at_least(bytes_min: f64, bytes: i64, is_so: bool) -> f64 {
+    let bytes = bytes as f64;
+    if is_so && bytes >= bytes_min { bytes } else { 0.0 }
+}
+
+/// The worst by size, dead rows, pressure, age and bloat, and in whatever else rules judge; and what these do not see.
+pub(super) fn tables(looks: &[Look], cure: &str) -> [Table; 2] {
     let rows: Vec<Row<'_>> = looks
         .iter()
         .flat_map(|look| {
@@ -39,21 +134,13 @@ pub(super) fn tables(looks: &[Look], cure: &str) -> Table {
             })
         })
         .collect();
-    let listed = foremost(
-        &rows,
-        EACH_MAX,
-        &[
-            |row| (row.table.size_bytes + row.table.indexes_bytes) as f64,
-            |row| row.table.dead_rows as f64,
-            |row| row.table.distance.pressure.max(row.table.distance.analyze_pressure),
-            |row| row.table.xid_age.max(row.table.multixact_age).unwrap_or(0) as f64,
-            |row| row.bloat_bytes().unwrap_or(0.0),
-        ],
-    );
+    let respects: Vec<_> = told().into_iter().chain(judged().map(|(_, value)| value)).collect();
+    let listed = foremost(&rows, EACH_MAX, &respects);
+    let unjudged = unjudged(&rows, &listed, looks);
     let listed: Vec<&Row<'_>> = listed.into_iter().map(|index| &rows[index]).collect();
     let integers = |value: fn(&TableRow) -> i64| listed.iter().map(move |row| Some(value(row.table)));
     let floats = |value: fn(&Row<'_>) -> Option<f64>| listed.iter().map(move |row| value(row));
-    Table::new(
+    let table = Table::new(
         "tables",
         vec![
             Column::text("datname", listed.iter().map(|row| Some(row.surroundings.datname.as_str()))),
@@ -82,14 +169,34 @@ pub(super) fn tables(looks: &[Look], cure: &str) -> Table {
             Column::integer("sequential_rows", integers(|table| table.sequential_rows)),
             Column::integer("index_scans", integers(|table| table.index_scans)),
         ],
-    )
+    );
+    [table, Table::new("unjudged_tables", unjudged::columns(unjudged))]
+}
+
+fn unjudged(rows: &[Row<'_>], listed: &[usize], looks: &[Look]) -> Vec<Unjudged> {
+    let mut unjudged: Vec<Unjudged> =
+        left_out(rows, listed, Row::datname, &judged()).iter().map(|left| Unjudged::left_out("tables", left)).collect();
+    unjudged.extend(unknown().into_iter().flat_map(|(respect, why)| unjudged::unknown("tables", rows, respect, why, Row::name)));
+    // What was not read at all is small, and may be old.
+    for Surroundings { datname, .. } in looks.iter().filter(|look| look.relations.has_more_tables).map(|look| &look.relations.surroundings)
+    {
+        let why = || format!("{datname} has more tables than are read");
+        unjudged.extend(["xid_age", "multixact_age"].map(|respect| Unjudged::of_datname("tables", respect, datname, None, why())));
+    }
+    let locked: usize = looks.iter().map(|look| look.relations.locked.len()).sum();
+    if locked > LOCKED_MAX || looks.iter().any(|look| look.relations.has_more_locked) {
+        let why = "more relations are locked than are listed".to_owned();
+        unjudged.push(Unjudged { list: "locked_relations", respect: "state", why, ..Unjudged::default() });
+    }
+    unjudged
 }
 
 /// Relations whose size nobody could ask for, because somebody locks them or waits to.
 pub(super) fn locked_relations(looks: &[Look]) -> Table {
     let locked =
         looks.iter().flat_map(|look| look.relations.locked.iter().map(|locked| (look.relations.surroundings.datname.as_str(), locked)));
-    let rows: Vec<(&str, &LockedRelation)> = locked.take(LOCKED_MAX).collect();
+    let mut rows: Vec<(&str, &LockedRelation)> = in_turn(locked, |(datname, _)| *datname);
+    rows.truncate(LOCKED_MAX);
     let texts = |value: fn(&LockedRelation) -> Option<&str>| rows.iter().map(move |(_, locked)| value(locked));
     Table::new(
         "locked_relations",

@@ -1,0 +1,142 @@
+//! What the absence of a row does not say: rows that a table has no room for, and things that cannot be judged for now.
+//!
+//! A rule that reads a table of the worst rows finds nothing where a row left the table. The row left because the thing is fine, because
+//! others are worse, or because nobody can tell any more. Without these rows the last two would resolve an alert.
+
+use std::collections::BTreeMap;
+
+use crate::foremost::{LeftOut, Respect};
+use crate::snapshot::Column;
+
+/// Rows of one part. Where there are more, those of one list and respect become one row that is about every datname.
+const ROWS_MAX: usize = 4_000;
+/// Things that are named because nobody knows enough of them in one respect, the largest first. Of more, a datname has one row, and then
+/// all of its things stand still: a rule may skip a thousand by their labels.
+const NAMED_MAX: usize = 800;
+
+/// A statement of one table in one respect.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Unjudged {
+    /// The table whose rows this is about.
+    pub list: &'static str,
+    /// In which respect: a fact, or a column.
+    pub respect: &'static str,
+    /// None where it is about all of them.
+    pub datname: Option<String>,
+    /// None where it is about everything in the datname.
+    pub schema: Option<String>,
+    pub relation: Option<String>,
+    pub index: Option<String>,
+    /// Nothing that this is about is worse; none where nobody can tell.
+    pub greatest: Option<f64>,
+    pub why: String,
+}
+
+impl Unjudged {
+    /// Rows that a table has no room for.
+    pub fn left_out(list: &'static str, left: &LeftOut<'_>) -> Self {
+        Self {
+            list,
+            respect: left.respect,
+            datname: Some(left.group.to_owned()),
+            greatest: Some(left.greatest),
+            why: format!("{} more of {} than are listed; the worst are", left.rows, left.group),
+            ..Self::default()
+        }
+    }
+
+    /// It is about everything in this datname.
+    pub fn of_datname(list: &'static str, respect: &'static str, datname: &str, greatest: Option<f64>, why: String) -> Self {
+        Self { list, respect, datname: Some(datname.to_owned()), greatest, why, ..Self::default() }
+    }
+}
+
+/// The names of a thing: datname, schema, relation, and index if it is one.
+pub type Name<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
+
+/// Things that cannot be judged in this respect, for this reason. The respect gives the size of those, and nothing of others.
+pub fn unknown<'a, T>(
+    list: &'static str,
+    rows: &'a [T],
+    (respect, size): Respect<T>,
+    why: &str,
+    name: impl Fn(&'a T) -> Name<'a>,
+) -> Vec<Unjudged> {
+    let mut sized: Vec<(f64, Name<'a>)> =
+        rows.iter().filter_map(|row| Some((size(row), name(row))).filter(|(size, _)| *size > 0.0)).collect();
+    sized.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+    let others = sized.split_off(sized.len().min(NAMED_MAX));
+    let named = sized.into_iter().map(|(_, (datname, schema, relation, index))| Unjudged {
+        schema: Some(schema.to_owned()),
+        relation: Some(relation.to_owned()),
+        index: index.map(str::to_owned),
+        ..Unjudged::of_datname(list, respect, datname, None, why.to_owned())
+    });
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    others.iter().for_each(|(_, (datname, ..))| *left.entry(datname).or_default() += 1);
+    let left = left.into_iter().map(|(datname, count)| Unjudged::of_datname(list, respect, datname, None, format!("{count} more: {why}")));
+    named.chain(left).collect()
+}
+
+/// The columns of a table of these rows.
+pub fn columns(rows: Vec<Unjudged>) -> Vec<Column> {
+    let rows = bounded(rows);
+    let texts = |value: fn(&Unjudged) -> Option<&str>| rows.iter().map(value);
+    vec![
+        Column::text("list", texts(|row| Some(row.list))),
+        Column::text("respect", texts(|row| Some(row.respect))),
+        Column::text("datname", texts(|row| row.datname.as_deref())),
+        Column::text("schema", texts(|row| row.schema.as_deref())),
+        Column::text("relation", texts(|row| row.relation.as_deref())),
+        Column::text("index", texts(|row| row.index.as_deref())),
+        Column::float("greatest", "", rows.iter().map(|row| row.greatest)),
+        Column::text("why", texts(|row| Some(&row.why))),
+    ]
+}
+
+/// As many rows as there is room for; none is lost.
+fn bounded(rows: Vec<Unjudged>) -> Vec<Unjudged> {
+    if rows.len() <= ROWS_MAX {
+        return rows;
+    }
+    let mut united: BTreeMap<(&'static str, &'static str), (usize, Unjudged)> = BTreeMap::new();
+    for row in rows {
+        let (count, all) = united.entry((row.list, row.respect)).or_insert_with(|| {
+            let all = Unjudged { list: row.list, respect: row.respect, greatest: Some(f64::NEG_INFINITY), ..Unjudged::default() };
+            (0, all)
+        });
+        *count += 1;
+        all.greatest = all.greatest.zip(row.greatest).map(|(all, one)| all.max(one));
+        all.why = format!("{count} reasons, the last of which is: {}", row.why);
+    }
+    united.into_values().map(|(_, all)| all).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(datname: usize, greatest: Option<f64>) -> Unjudged {
+        Unjudged::of_datname("tables", "xid_age", &format!("d{datname}"), greatest, "too many".to_owned())
+    }
+
+    #[test]
+    fn what_is_not_known_is_named_and_of_very_many_the_rest_by_datname() {
+        let names: Vec<String> = (0..NAMED_MAX + 2).map(|row| format!("t{row}")).collect();
+        let sized: Vec<(f64, &str)> = names.iter().enumerate().map(|(row, name)| ((NAMED_MAX + 1 - row) as f64, name.as_str())).collect();
+        let rows = unknown("tables", &sized, ("pressure", |row| row.0), "never counted", |row| ("app", "public", row.1, None));
+        assert_eq!((rows.len(), rows[0].relation.as_deref(), rows[0].why.as_str()), (NAMED_MAX + 1, Some("t0"), "never counted"));
+        assert_eq!((rows[NAMED_MAX].relation.as_deref(), rows[NAMED_MAX].why.as_str()), (None, "1 more: never counted"), "0 is none");
+    }
+
+    #[test]
+    fn of_too_many_rows_each_list_and_respect_has_one_about_everything() {
+        let few: Vec<Unjudged> = (0..3).map(|datname| row(datname, Some(1.0))).collect();
+        assert_eq!(bounded(few.clone()), few);
+        let many: Vec<Unjudged> = (0..=ROWS_MAX).map(|datname| row(datname, Some(datname as f64))).collect();
+        let united = bounded(many.clone());
+        assert_eq!((united.len(), &united[0].datname, united[0].greatest), (1, &None, Some(ROWS_MAX as f64)));
+        let untold = bounded(many.into_iter().chain([row(0, None)]).collect());
+        assert_eq!((untold.len(), untold[0].greatest), (1, None), "one of which nobody can tell makes all of them so");
+    }
+}

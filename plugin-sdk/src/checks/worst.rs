@@ -1,0 +1,86 @@
+//! Which of very many bad rows are told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Observation;
+use super::grade::Grade;
+use crate::{Report, SkipReason};
+
+/// More rows of one table tell a person nothing, and each costs an explanation.
+const ROWS_MAX: usize = 100;
+
+/// All that is bad, or of too many rows the worst of each datname in turn, so that the owner of one datname cannot crowd out what is wrong in
+/// another. Each of the other rows stands still.
+pub(super) fn worst(bad: Vec<(Grade, Observation)>, check: &str, report: &mut Report) -> Vec<(Grade, Observation)> {
+    let mut rows: Vec<usize> = (0..bad.len()).filter(|place| bad[*place].1.row.is_some()).collect();
+    if rows.len() <= ROWS_MAX {
+        return bad;
+    }
+    let gravity = |place: usize| (bad[place].0.score, bad[place].1.value);
+    rows.sort_by(|one, other| {
+        let ((one, one_value), (other, other_value)) = (gravity(*one), gravity(*other));
+        other.total_cmp(&one).then(other_value.total_cmp(&one_value))
+    });
+    let mut turns: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    let mut in_turn: Vec<(usize, usize)> = Vec::new();
+    for place in rows {
+        let datname = bad[place].1.labels.iter().find(|label| label.name == "datname").map(|label| label.value.as_str());
+        let turn = turns.entry(datname).or_default();
+        *turn += 1;
+        in_turn.push((*turn, place));
+    }
+    in_turn.sort_by_key(|(turn, _)| *turn);
+    let left_out: BTreeSet<usize> = in_turn.into_iter().skip(ROWS_MAX).map(|(_, place)| place).collect();
+    let why = format!("{} more are bad than the {ROWS_MAX} that are told", left_out.len());
+    let mut kept = Vec::new();
+    for (place, (grade, observation)) in bad.into_iter().enumerate() {
+        if left_out.contains(&place) {
+            report.skip(check, observation.labels, SkipReason::PartFailed(why.clone()));
+        } else {
+            kept.push((grade, observation));
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::{Grading, label};
+
+    const PRESSURE: Grading = Grading::rising(2.0, 5.0, 1.5);
+
+    fn rows(datname: &str, values: impl IntoIterator<Item = f64>) -> Vec<(Grade, Observation)> {
+        let labels = |row: usize| vec![label("datname", datname), label("relation", format!("t{row}"))];
+        let bad = |(row, value): (usize, f64)| Some((PRESSURE.grade(value)?, Observation::new(labels(row), value).of_row(row)));
+        values.into_iter().enumerate().filter_map(bad).collect()
+    }
+
+    fn told(bad: Vec<(Grade, Observation)>) -> (Vec<f64>, Report) {
+        let mut report = Report::empty();
+        let kept = worst(bad, "pressure", &mut report);
+        (kept.into_iter().map(|(_, observation)| observation.value).collect(), report)
+    }
+
+    #[test]
+    fn of_too_many_the_worst_are_told_and_each_of_the_others_stands_still() {
+        let (told, report) = told(rows("app", (2..132).map(f64::from)));
+        assert_eq!((told.len(), told[0], told[99]), (100, 32.0, 131.0));
+        let skipped: Vec<&str> = report.skipped.iter().map(|skip| skip.labels[1].value.as_str()).collect();
+        assert_eq!((skipped.len(), skipped[0], skipped[29]), (30, "t0", "t29"));
+        assert_eq!(report.skipped[0].reason, SkipReason::PartFailed("30 more are bad than the 100 that are told".to_owned()));
+    }
+
+    #[test]
+    fn one_datname_does_not_crowd_out_another() {
+        let tenant = rows("tenant", (0..1_000).map(|_| 9.0));
+        let (told, _) = told([tenant, rows("app", [3.0])].concat());
+        assert_eq!((told.len(), told[99]), (100, 3.0));
+    }
+
+    #[test]
+    fn what_is_fine_takes_no_room() {
+        let (told, report) = told(rows("app", (0..1_000).map(|row| if row < 90 { 3.0 } else { 0.0 })));
+        assert_eq!((told.len(), report.skipped.len()), (90, 0));
+    }
+}
