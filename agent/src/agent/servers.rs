@@ -38,6 +38,7 @@ impl Servers {
         for database in &config.database {
             let urls = std::iter::once(&database.primary).chain(&database.replicas);
             postgres.extend(urls.filter_map(|url| url.parse().ok()).map(|address| PostgresSource {
+                was_in_recovery: None,
                 database: database.name.clone(),
                 notebook: Notebook::default(),
                 connector: Connector {

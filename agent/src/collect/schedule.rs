@@ -10,6 +10,7 @@ mod run;
 mod source;
 mod spending;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ use crate::telemetry::metrics::SelfMetrics;
 
 /// Time over which a recorded snapshot has its rates.
 const RECORD_PAUSE: Duration = Duration::from_secs(2);
+/// How soon a part is asked for again that was not read for want of a right. It costs the server little to refuse.
+const RIGHT_PAUSE: Duration = Duration::from_mins(1);
 /// Readings made beside the session that wait for the server's task.
 const QUEUED_READS_MAX: usize = 4;
 
@@ -52,6 +55,10 @@ pub struct ServerTask<S: Source> {
     last_failure: Option<ConnectFailure>,
     /// There is a session after none, and nothing was logged of it yet.
     is_unannounced: bool,
+    /// Parts that were not read for want of a right.
+    lacking: BTreeSet<&'static str>,
+    /// Wakes up what is read beside the session.
+    wake: Arc<Notify>,
     /// When the latest snapshot was taken that went out, by the monotonic clock.
     taken_at: Option<Duration>,
     clock: Clock,
@@ -81,6 +88,8 @@ impl<S: Source> ServerTask<S> {
             spending,
             last_failure: None,
             is_unannounced: true,
+            lacking: BTreeSet::new(),
+            wake: Arc::default(),
             taken_at: None,
             clock,
             metrics,
@@ -91,11 +100,10 @@ impl<S: Source> ServerTask<S> {
     /// Collects until told to stop; a collection under way is finished.
     pub async fn run(mut self, stop: CancellationToken) {
         let (reads, mut read) = mpsc::channel(QUEUED_READS_MAX);
-        let hurry = Arc::new(Notify::new());
         // Ends with this task, whichever way that ends.
         let mut aside = JoinSet::new();
         if let Some(beside) = self.aside.take() {
-            aside.spawn(aside::drive(beside, reads, Arc::clone(&hurry), stop.clone()));
+            aside.spawn(aside::drive(beside, reads, Arc::clone(&self.wake), stop.clone()));
         }
         while let Some(next) = self.next_due() {
             tokio::select! {
@@ -116,7 +124,7 @@ impl<S: Source> ServerTask<S> {
                         self.emit();
                     }
                     if was_down && self.last_failure.is_none() {
-                        hurry.notify_one();
+                        self.wake.notify_one();
                     }
                 }
             }
@@ -312,9 +320,11 @@ impl<S: Source> ServerTask<S> {
 
     /// What a run came to.
     fn keep(&mut self, name: &'static str, interval: Duration, outcome: Result<Facts, CollectError>) {
+        self.note_rights(name, outcome.as_ref().err());
         match outcome {
             Ok(facts) => {
                 S::account(&facts, &self.spending);
+                self.source.learn(&facts);
                 let urgent = facts.urgent;
                 self.parts.read(name, facts, self.spending.interval(name, interval));
                 if let Some(urgent) = urgent {
@@ -323,6 +333,25 @@ impl<S: Source> ServerTask<S> {
                 }
             }
             Err(err) => self.parts.failed(name, &err),
+        }
+    }
+
+    /// A right that is back for one part is back for others, whose turn may be in an hour.
+    fn note_rights(&mut self, name: &'static str, err: Option<&CollectError>) {
+        match err {
+            Some(CollectError::Privilege(_)) => drop(self.lacking.insert(name)),
+            // Whether the role may read it is not known.
+            Some(_) => {}
+            None if self.lacking.remove(name) => {
+                let now = Instant::now();
+                let lacking = &self.lacking;
+                let others = self.runs.iter_mut().filter(|run| lacking.contains(run.collector.name()));
+                others.for_each(|run| run.due = run.due.min(now));
+                if self.aside_names.iter().any(|name| lacking.contains(name)) {
+                    self.wake.notify_one();
+                }
+            }
+            None => {}
         }
     }
 
@@ -361,6 +390,8 @@ impl<S: Source> ServerTask<S> {
         for run in &mut self.runs {
             let name = run.collector.name();
             let interval = self.spending.interval(name, run.collector.interval());
+            // A part for which a right is missing is asked for again soon: nobody says when the right is back.
+            let interval = if self.lacking.contains(name) { interval.min(RIGHT_PAUSE) } else { interval };
             if run.due > tick {
                 run.hasten(interval, now);
             } else {

@@ -6,12 +6,15 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::resets::Resets;
-use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::cluster::Cluster;
+use pharos_model::resets::{Losses, Resets};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::top::{Fold, Seen, Top};
+use pharos_model::unlisted::Unlisted;
+use serde::{Deserialize, Serialize};
 
 use super::row::{Fields, other, query_planned};
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::{Row, Session};
 
 pub const NAME: &str = "database";
@@ -62,6 +65,51 @@ pub struct Database {
     /// By datname: transactions so far, and those of late.
     scores: HashMap<u64, (f64, f64)>,
     begun: Begun,
+    failures: Failures,
+    notebook: Notebook,
+}
+
+/// Failures of checksums that each datname counted, be it before the server lost its statistics, or before the agent was started.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Failures {
+    cluster: Cluster,
+    losses: Losses,
+    #[serde(skip)]
+    is_recalled: bool,
+    #[serde(skip)]
+    is_noted: bool,
+}
+
+impl Failures {
+    async fn observe(&mut self, read: &[Datname<'_>], cluster: &Cluster, notebook: &Notebook, now: Now) {
+        if !self.is_recalled
+            && let Ok(earlier) = notebook.read::<Self>(NAME, "", now).await
+        {
+            *self = Self { is_recalled: true, is_noted: true, ..earlier.unwrap_or_default() };
+        }
+        if !self.cluster.may_be(cluster) {
+            (self.cluster, self.losses) = (Cluster::default(), Losses::default());
+        }
+        self.cluster.learn(cluster);
+        let counts = read.iter().filter_map(|datname| Some((datname.name, datname.counters[FAILURES]?, datname.gauges[STATS_RESET])));
+        self.is_noted &= !self.losses.observe(counts);
+        // Before that, what was noted knows more.
+        if self.is_recalled && !self.is_noted {
+            self.is_noted = notebook.write(NAME, "", self, ("", Vec::new()), now).await.is_ok();
+        }
+    }
+
+    fn table(&self) -> Table {
+        let lost: Vec<(&str, f64)> = self.losses.lost().collect();
+        Table::new(
+            "lost_counters",
+            vec![
+                Column::text("metric", lost.iter().map(|_| Some(COUNTERS[FAILURES].0))),
+                Column::text("datname", lost.iter().map(|(datname, _)| Some(*datname))),
+                Column::float("counted", "", lost.iter().map(|(_, counted)| Some(*counted))),
+            ],
+        )
+    }
 }
 
 /// When the server was last seen to begin a session.
@@ -85,9 +133,11 @@ impl Begun {
 }
 
 impl Database {
-    pub fn new(interval: Duration) -> Self {
+    pub fn new(interval: Duration, notebook: Notebook) -> Self {
         Self {
             interval,
+            notebook,
+            failures: Failures::default(),
             resets: Resets::default(),
             top: Top::new(SERIES_MAX, GAUGES.map(|(_, _, fold)| fold)),
             scores: HashMap::new(),
@@ -101,7 +151,8 @@ impl Database {
         let resets = read.iter().map(|datname| (datname.name.to_owned(), datname.gauges[STATS_RESET]));
         // Before PostgreSQL 15 a datname has no time of its reset until something is counted in it: that is no reset.
         let epoch = self.resets.epoch(session.epoch(), resets.filter(|(_, at)| session.major() > 14 || at.is_some()));
-        let (mut families, folded) = self.series(&read);
+        self.failures.observe(&read, &Cluster::new(session.system_identifier()), &self.notebook, now).await;
+        let Series { mut families, folded, unlisted } = self.series(&read);
         families.extend(
             rows.first()
                 .map(|row| Fields::new(NAME, row).scalars(&[("pharos_postgres_checksums_enabled", "checksums")]))
@@ -110,16 +161,17 @@ impl Database {
         );
         let sessions = read.iter().filter_map(|datname| datname.counters[SESSIONS]).reduce(|sum, sessions| sum + sessions);
         families.extend(self.begun.age(sessions, now.monotonic).map(|age| Family::scalar(SESSION_BEGUN_AGE, age)));
-        Ok(Facts { epoch, families, folded, ..Facts::default() })
+        Ok(Facts { epoch, families, tables: vec![self.failures.table()], folded, unlisted, ..Facts::default() })
     }
 
-    fn series(&mut self, read: &[Datname<'_>]) -> (Vec<Family>, u64) {
+    fn series(&mut self, read: &[Datname<'_>]) -> Series {
         let seen: Vec<_> = read.iter().map(|datname| datname.seen(self.score(datname))).collect();
         self.scores.retain(|oid, _| read.iter().any(|datname| datname.oid == *oid));
         let ranked = self.top.rank(&seen);
         let metrics: Vec<&'static str> =
             COUNTERS.iter().map(|(metric, _)| *metric).chain(GAUGES.iter().map(|(metric, _, _)| *metric)).collect();
         let mut families = FamiliesBuilder::new(&["datname"], &metrics);
+        let unlisted = ranked.unlisted(&["datname"], |index| vec![read[index].name]);
         for index in ranked.members {
             let datname = &read[index];
             families.push(&[datname.name], &[&datname.counters[..], &datname.gauges[..]].concat());
@@ -130,7 +182,7 @@ impl Database {
             let counters: Vec<Option<f64>> = (0..COUNTERS.len()).map(|index| counted(index).then_some(ranked.other[index])).collect();
             families.push(&[other(read.iter().map(|datname| datname.name))], &[&counters[..], &ranked.other_gauges[..]].concat());
         }
-        (families.finish(), ranked.folded as u64)
+        Series { families: families.finish(), folded: ranked.folded as u64, unlisted }
     }
 
     /// Transactions of late.
@@ -143,8 +195,16 @@ impl Database {
     }
 }
 
+/// What has series of its own, and what has not.
+struct Series {
+    families: Vec<Family>,
+    folded: u64,
+    unlisted: Unlisted,
+}
+
 const COMMITS: usize = 0;
 const ROLLBACKS: usize = 1;
+const FAILURES: usize = 13;
 const SESSIONS: usize = 18;
 const STATS_RESET: usize = 3;
 
@@ -202,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_time_since_a_session_began_is_that_since_the_counter_grew() {
-        assert_eq!(COUNTERS[SESSIONS].1, "sessions");
+        assert_eq!((COUNTERS[SESSIONS].1, COUNTERS[FAILURES].1), ("sessions", "checksum_failures"));
         let mut begun = Begun::default();
         let mut age = |sessions: Option<f64>, seconds| begun.age(sessions, Duration::from_secs(seconds));
         assert_eq!([age(Some(900.0), 100), age(Some(900.0), 110)], [Some(0.0), Some(10.0)]);

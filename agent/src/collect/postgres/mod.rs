@@ -27,6 +27,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
+use pharos_model::snapshot::{Column, Table};
 use pharos_model::subject::{Label, Subject};
 
 use self::visit::Visitor;
@@ -43,6 +44,8 @@ pub struct PostgresSource {
     pub database: String,
     pub connector: Connector,
     pub notebook: Notebook,
+    /// Whether it was a standby when it answered last; none before it did.
+    pub was_in_recovery: Option<bool>,
 }
 
 impl PostgresSource {
@@ -58,12 +61,12 @@ fn collectors(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Collect
         stateless(server::NAME, interval, server::collect),
         Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
         Box::new(locks::Locks::new(interval.of(locks::NAME))),
-        Box::new(database::Database::new(interval.of(database::NAME))),
+        Box::new(database::Database::new(interval.of(database::NAME), notebook.clone())),
         Box::new(wal::Wal::new(interval.of(wal::NAME))),
         stateless(horizon::NAME, interval, horizon::collect),
         stateless(autovacuum::NAME, interval, autovacuum::collect),
         stateless(progress::NAME, interval, progress::collect),
-        Box::new(replication::Replication::new(interval.of(replication::NAME))),
+        Box::new(replication::Replication::new(interval.of(replication::NAME), notebook.clone())),
         Box::new(subscriptions::Subscriptions::new(interval.of(subscriptions::NAME))),
         Box::new(statements::Statements::new(interval.of(statements::NAME))),
         Box::new(io::Io::new(interval.of(io::NAME))),
@@ -162,6 +165,17 @@ impl Source for PostgresSource {
             let collector = own.text("collector", row).unwrap_or_default();
             spending.counted(collector, number("seconds"), number("blocks"), number("temp_bytes"));
         }
+    }
+
+    fn learn(&mut self, facts: &Facts) {
+        if let Some(identity) = facts.tables.iter().find(|table| table.name == "identity") {
+            self.was_in_recovery = identity.boolean("in_recovery", 0);
+        }
+    }
+
+    fn tables_without_session(&self, _: &ConnectFailure) -> Vec<Table> {
+        let role = self.was_in_recovery.map(|was_in_recovery| if was_in_recovery { "standby" } else { "primary" });
+        vec![Table::new("last_role", vec![Column::text("role", role.map(Some))])]
     }
 
     fn aside(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Aside>> {

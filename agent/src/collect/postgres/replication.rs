@@ -3,6 +3,7 @@
 //! Seconds come from when this server was at the place where a standby is now, both told by the agent's own clock: what
 //! pg_stat_replication says itself stands still with a standby that does.
 
+mod idle;
 mod senders;
 mod slots;
 mod standby;
@@ -13,12 +14,13 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::lsn_history::{Course, LsnHistory};
+use pharos_model::unlisted::Unlisted;
 
-use self::slots::Slots;
+use self::slots::{SlotFacts, Slots};
 use self::standby::Standby;
 use super::rights::{Right, query};
 use super::row::Fields;
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::Session;
 
 pub const NAME: &str = "replication";
@@ -32,8 +34,8 @@ pub struct Replication {
 }
 
 impl Replication {
-    pub fn new(interval: Duration) -> Self {
-        Self { interval, sent: LsnHistory::default(), standby: Standby::default(), slots: Slots::default() }
+    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+        Self { interval, sent: LsnHistory::default(), standby: Standby::default(), slots: Slots::new(notebook) }
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
@@ -55,10 +57,11 @@ impl Replication {
             families.extend(own);
             tables.extend(receiver);
         }
-        let (of_slots, slots, epoch) = self.slots.read(session, now.monotonic).await?;
+        let SlotFacts { families: of_slots, table, epoch, unlisted } = self.slots.read(session, now).await?;
         families.extend(of_slots);
-        tables.push(slots);
-        Ok(Facts { epoch, families, tables, ..Facts::default() })
+        tables.push(table);
+        let unlisted = if rows.len() >= senders::READ_MAX { Unlisted::Any } else { unlisted };
+        Ok(Facts { epoch, families, tables, unlisted, ..Facts::default() })
     }
 }
 

@@ -38,6 +38,8 @@ pub trait Source: Send + 'static {
     }
     /// Takes from fresh facts what the server itself says our statements cost it.
     fn account(_: &Facts, _: &Spending) {}
+    /// Takes from fresh facts what is worth saying when there is no session any more.
+    fn learn(&mut self, _: &Facts) {}
     /// What is known while there is no session, for rules that say what to do about it.
     fn tables_without_session(&self, _failure: &ConnectFailure) -> Vec<Table> {
         Vec::new()

@@ -21,6 +21,9 @@ const METRICS: [&str; 7] = [
     "pharos_postgres_replication_sync",
 ];
 
+/// Senders that are read, at most.
+pub const READ_MAX: usize = 200;
+
 /// One connected standby.
 struct Sender<'a> {
     standby: &'a str,

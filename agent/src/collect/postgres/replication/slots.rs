@@ -1,14 +1,15 @@
 //! Replication slots: what they keep on disk, for how long nobody came for it, and what logical decoding wrote.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
+use pharos_model::alert::Now;
+use pharos_model::cluster::Cluster;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::unlisted::Unlisted;
 
 use super::super::row::{Fields, query};
 use super::NAME;
-use crate::collect::CollectError;
+use super::idle::Idle;
+use crate::collect::{CollectError, Notebook};
 use crate::postgres::{Session, Versioned};
 
 const SLOTS: Versioned = Versioned::new(&[
@@ -29,20 +30,23 @@ const METRICS: [&str; 9] = [
     "pharos_postgres_slot_stream_bytes_total",
 ];
 
-#[derive(Default)]
+/// Slots that are read.
+const READ_MAX: usize = 200;
+
 pub struct Slots {
-    /// What is known of each from reading to reading.
-    known: BTreeMap<String, Known>,
+    idle: Idle,
     resets: Resets,
+    notebook: Notebook,
 }
 
-struct Known {
-    /// Since when it was seen without a consumer, for servers that do not say so.
-    inactive_since: Option<Duration>,
-    /// Up to where its WAL was taken.
-    position: Option<i64>,
-    /// When that was seen to move last.
-    moved_at: Option<Duration>,
+/// What one reading says of slots.
+pub struct SlotFacts {
+    pub families: Vec<Family>,
+    pub table: Table,
+    /// Of their counters.
+    pub epoch: u64,
+    /// Slots that are there and were not read.
+    pub unlisted: Unlisted,
 }
 
 struct Slot<'a> {
@@ -68,26 +72,30 @@ struct Slot<'a> {
 }
 
 impl Slots {
-    /// With the epoch of their counters.
-    pub async fn read(&mut self, session: &Session, now: Duration) -> Result<(Vec<Family>, Table, u64), CollectError> {
+    pub fn new(notebook: Notebook) -> Self {
+        Self { idle: Idle::default(), resets: Resets::default(), notebook }
+    }
+
+    pub async fn read(&mut self, session: &Session, now: Now) -> Result<SlotFacts, CollectError> {
         let rows = query(session, NAME, SLOTS.sql(session.major())).await?;
+        self.idle.recall(&Cluster::new(session.system_identifier()), &self.notebook, now).await;
         let mut slots = Vec::new();
         for row in &rows {
             slots.push(self.slot(&Fields::new(NAME, row), now)?);
         }
-        self.known.retain(|name, _| slots.iter().any(|slot| slot.name == name));
+        self.idle.keep(|name| slots.iter().any(|slot| slot.name == name), &self.notebook, now).await;
         let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
-        Ok((families(&slots), table(&slots), epoch))
+        let unlisted = if slots.len() >= READ_MAX { Unlisted::Any } else { Unlisted::None };
+        Ok(SlotFacts { families: families(&slots), table: table(&slots), epoch, unlisted })
     }
 
-    fn slot<'a>(&mut self, row: &Fields<'a>, now: Duration) -> Result<Slot<'a>, CollectError> {
+    fn slot<'a>(&mut self, row: &Fields<'a>, now: Now) -> Result<Slot<'a>, CollectError> {
         let name = row.text("slot")?;
         let active = row.field("active")?;
-        let known = self.known.entry(name.to_owned()).or_insert(Known { inactive_since: None, position: None, moved_at: None });
-        known.meet(active, row.field("position_bytes")?, now);
-        let inactive_seconds = known.inactive_seconds(row.number("inactive_seconds")?, now);
-        let seconds_since_move = known.moved_at.map(|moved_at| now.saturating_sub(moved_at).as_secs_f64());
+        let known = self.idle.meet(name, active, row.field("position_bytes")?, now);
+        let inactive_seconds = known.inactive_seconds(row.number("inactive_seconds")?, now.monotonic);
+        let seconds_since_move = known.seconds_since_move(now.monotonic);
         Ok(Slot {
             name,
             slot_type: row.text("slot_type")?,
@@ -108,28 +116,6 @@ impl Slots {
             stream_bytes: row.number("stream_bytes")?,
             stats_reset: row.number("stats_reset")?,
         })
-    }
-}
-
-impl Known {
-    /// A position that moves shows a consumer, even one that is never seen connected: a manager of failovers advances slots by a function.
-    fn meet(&mut self, active: bool, position: Option<i64>, now: Duration) {
-        let before = std::mem::replace(&mut self.position, position);
-        let has_moved = before.zip(position).is_some_and(|(before, position)| before != position);
-        if has_moved {
-            self.moved_at = Some(now);
-        }
-        self.inactive_since = match self.inactive_since {
-            _ if active => None,
-            Some(since) if !has_moved => Some(since),
-            _ => Some(now),
-        };
-    }
-
-    /// As the server says, or since the agent saw it first; none of it before somebody came for it.
-    fn inactive_seconds(&self, said: Option<f64>, now: Duration) -> f64 {
-        let Some(since) = self.inactive_since else { return 0.0 };
-        said.unwrap_or_else(|| now.saturating_sub(since).as_secs_f64()).max(0.0)
     }
 }
 
@@ -178,25 +164,4 @@ fn table(slots: &[Slot<'_>]) -> Table {
             Column::boolean("synced", slots.iter().map(|slot| slot.synced)),
         ],
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slot_that_moves_is_inactive_since_its_last_move_and_one_that_stands_since_it_was_seen() {
-        let mut known = Known { inactive_since: None, position: None, moved_at: None };
-        let seen = |known: &mut Known, at: u64, position: i64| {
-            let now = Duration::from_secs(at);
-            known.meet(false, Some(position), now);
-            (known.inactive_seconds(None, now), known.moved_at.map(|at| at.as_secs()))
-        };
-        assert_eq!(seen(&mut known, 10, 100), (0.0, None));
-        assert_eq!(seen(&mut known, 20, 100), (10.0, None));
-        assert_eq!(seen(&mut known, 30, 150), (0.0, Some(30)));
-        assert_eq!(seen(&mut known, 50, 150), (20.0, Some(30)));
-        known.meet(true, Some(150), Duration::from_secs(60));
-        assert_eq!(known.inactive_seconds(Some(7.0), Duration::from_secs(60)), 0.0);
-    }
 }

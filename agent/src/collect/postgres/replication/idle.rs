@@ -1,0 +1,202 @@
+//! Since when replication slots have no consumer, over restarts of the agent: servers before PostgreSQL 17 do not say.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pharos_model::alert::Now;
+use pharos_model::cluster::Cluster;
+use serde::{Deserialize, Serialize};
+
+use super::NAME;
+use crate::collect::Notebook;
+
+/// The subject of the note about slots.
+const TOPIC: &str = "idle slots";
+/// A slot that somebody advances without a connection moves at each reading. Its place is noted no more often than this.
+const NOTE_PAUSE: Duration = Duration::from_mins(1);
+
+/// The slots of one server.
+#[derive(Debug, Default)]
+pub struct Idle {
+    slots: BTreeMap<String, Slot>,
+    cluster: Cluster,
+    /// What an earlier run of the agent noted, until it is recalled.
+    is_recalled: bool,
+    noted: Note,
+    noted_at: Option<Duration>,
+}
+
+/// What is known of a slot from reading to reading.
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// Since when this run of the agent has seen it without a consumer.
+    inactive_since: Option<Duration>,
+    /// For how long an earlier run had.
+    before: Duration,
+    /// Up to where its WAL was taken.
+    position: Option<i64>,
+    /// When that was seen to move last.
+    moved_at: Option<Duration>,
+}
+
+/// What is kept over a restart of the agent.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    cluster: Cluster,
+    slots: BTreeMap<String, Noted>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Noted {
+    /// Wall time, milliseconds since 1970.
+    inactive_since_ms: u64,
+    position: Option<i64>,
+}
+
+impl Idle {
+    /// Begins a reading: what an earlier run of the agent noted is known from then on, as soon as the store says it.
+    pub async fn recall(&mut self, cluster: &Cluster, notebook: &Notebook, now: Now) {
+        if !self.cluster.may_be(cluster) {
+            *self = Self { is_recalled: true, ..Self::default() };
+        }
+        self.cluster.learn(cluster);
+        if self.is_recalled {
+            return;
+        }
+        let Ok(earlier) = notebook.read::<Note>(NAME, TOPIC, now).await else { return };
+        self.is_recalled = true;
+        if let Some(note) = earlier.filter(|note| note.cluster.may_be(cluster)) {
+            self.noted = note;
+        }
+    }
+
+    /// Takes what a reading says of a slot.
+    pub fn meet(&mut self, name: &str, active: bool, position: Option<i64>, now: Now) -> &Slot {
+        let slot = self.slots.entry(name.to_owned()).or_default();
+        slot.meet(active, position, now.monotonic);
+        if let Some(noted) = self.noted.slots.get(name) {
+            slot.recall(noted, now);
+        }
+        slot
+    }
+
+    /// Ends a reading: slots that are gone are forgotten, and what must outlive the process is noted.
+    pub async fn keep(&mut self, is_there: impl Fn(&str) -> bool, notebook: &Notebook, now: Now) {
+        self.slots.retain(|name, _| is_there(name));
+        if !self.is_recalled {
+            return;
+        }
+        let slots: BTreeMap<String, Noted> = self.slots.iter().filter_map(|(name, slot)| Some((name.clone(), slot.note(now)?))).collect();
+        let is_another_set = !slots.keys().eq(self.noted.slots.keys());
+        let is_due = self.noted_at.is_none_or(|at| now.monotonic.saturating_sub(at) >= NOTE_PAUSE);
+        let has_moved = slots.iter().any(|(name, slot)| self.noted.slots.get(name).is_some_and(|noted| noted.position != slot.position));
+        if is_another_set || (has_moved && is_due) {
+            let note = Note { cluster: self.cluster.clone(), slots };
+            if notebook.write(NAME, TOPIC, &note, ("", Vec::new()), now).await.is_ok() {
+                (self.noted, self.noted_at) = (note, Some(now.monotonic));
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// A position that moves shows a consumer, even one that is never seen connected: a manager of failovers advances slots by a function.
+    fn meet(&mut self, active: bool, position: Option<i64>, now: Duration) {
+        let before = std::mem::replace(&mut self.position, position);
+        let has_moved = before.zip(position).is_some_and(|(before, position)| before != position);
+        if has_moved {
+            self.moved_at = Some(now);
+        }
+        if active || has_moved {
+            self.before = Duration::ZERO;
+        }
+        self.inactive_since = match self.inactive_since {
+            _ if active => None,
+            Some(since) if !has_moved => Some(since),
+            _ => Some(now),
+        };
+    }
+
+    /// A slot that stands where it was noted to stand had no consumer meanwhile.
+    fn recall(&mut self, noted: &Noted, now: Now) {
+        let Some(since) = self.inactive_since.filter(|_| noted.position == self.position && self.moved_at.is_none()) else { return };
+        let whole = Duration::from_millis(now.wall_ms.saturating_sub(noted.inactive_since_ms));
+        self.before = self.before.max(whole.saturating_sub(now.monotonic.saturating_sub(since)));
+    }
+
+    fn note(&self, now: Now) -> Option<Noted> {
+        let inactive_ms = u64::try_from(self.inactive(now.monotonic)?.as_millis()).unwrap_or(u64::MAX);
+        Some(Noted { inactive_since_ms: now.wall_ms.saturating_sub(inactive_ms), position: self.position })
+    }
+
+    /// For how long it is known to have had no consumer; none while it has one.
+    fn inactive(&self, now: Duration) -> Option<Duration> {
+        Some(now.saturating_sub(self.inactive_since?) + self.before)
+    }
+
+    /// As the server says, or since any run of the agent saw it first; none of it before somebody came for it.
+    pub fn inactive_seconds(&self, said: Option<f64>, now: Duration) -> f64 {
+        let Some(known) = self.inactive(now) else { return 0.0 };
+        said.unwrap_or(known.as_secs_f64()).max(0.0)
+    }
+
+    /// None where it was not seen to move.
+    pub fn seconds_since_move(&self, now: Duration) -> Option<f64> {
+        self.moved_at.map(|moved_at| now.saturating_sub(moved_at).as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Now {
+        Now { monotonic: Duration::from_secs(seconds), wall_ms: (1_000_000 + seconds) * 1_000 }
+    }
+
+    fn seen(idle: &mut Idle, now: Now, active: bool, position: i64) -> (f64, Option<f64>) {
+        let slot = idle.meet("kept", active, Some(position), now);
+        (slot.inactive_seconds(None, now.monotonic), slot.seconds_since_move(now.monotonic))
+    }
+
+    #[test]
+    fn a_slot_that_moves_is_inactive_since_its_last_move_and_one_that_stands_since_it_was_seen() {
+        let mut idle = Idle::default();
+        assert_eq!(seen(&mut idle, at(10), false, 100), (0.0, None));
+        assert_eq!(seen(&mut idle, at(20), false, 100), (10.0, None));
+        assert_eq!(seen(&mut idle, at(30), false, 150), (0.0, Some(0.0)));
+        assert_eq!(seen(&mut idle, at(50), false, 150), (20.0, Some(20.0)));
+        let slot = idle.meet("kept", true, Some(150), at(60));
+        assert_eq!(slot.inactive_seconds(Some(7.0), at(60).monotonic), 0.0);
+    }
+
+    /// The note of a run that saw the slot inactive for 90 s, and a run that starts 1,000 s later with a clock of its own.
+    fn restarted() -> (Idle, Now) {
+        let mut before = Idle::default();
+        seen(&mut before, at(10), false, 100);
+        seen(&mut before, at(100), false, 100);
+        let slots = before.slots.iter().map(|(name, slot)| (name.clone(), slot.note(at(100)).unwrap())).collect();
+        let note = serde_json::to_string(&Note { cluster: Cluster::new(Some("7412")), slots }).unwrap();
+        let noted = serde_json::from_str(&note).unwrap();
+        (Idle { noted, is_recalled: true, ..Idle::default() }, Now { monotonic: Duration::from_secs(3), wall_ms: at(1_100).wall_ms })
+    }
+
+    #[test]
+    fn an_outage_that_began_before_a_restart_goes_on() {
+        let (mut idle, now) = restarted();
+        assert_eq!(seen(&mut idle, now, false, 100), (1_090.0, None));
+        let later = Now { monotonic: Duration::from_secs(13), wall_ms: now.wall_ms + 10_000 };
+        assert_eq!(seen(&mut idle, later, false, 100), (1_100.0, None));
+        assert_eq!(idle.slots["kept"].note(later).unwrap().inactive_since_ms, at(10).wall_ms);
+    }
+
+    #[test]
+    fn a_slot_that_moved_while_nobody_watched_or_has_a_consumer_begins_anew() {
+        let (mut idle, now) = restarted();
+        assert_eq!(seen(&mut idle, now, false, 101), (0.0, None));
+        let (mut idle, now) = restarted();
+        assert_eq!(seen(&mut idle, now, true, 100), (0.0, None));
+        let later = Now { monotonic: Duration::from_secs(5), wall_ms: now.wall_ms + 2_000 };
+        assert_eq!(seen(&mut idle, later, false, 120).0, 0.0);
+    }
+}
