@@ -16,6 +16,7 @@
 //! - `access`, `connections`, `hostile`: strangers at the API and behind the addresses of servers.
 //! - `alerting`, `routing`, `silences`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`, `fixes`: troubles of real servers, what the shipped plugins make of them, and the cures that they print.
+//! - `all_clear`: alerts of what cannot be judged any more, or is out of sight, do not resolve.
 //! - `redis_server`: Redis servers that refuse, encrypt, or are full: what is said of each, and the cures that are printed.
 //! - `shared`: what is told once for a database, and what a server was told to be and is no trouble.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
@@ -30,6 +31,7 @@ mod access;
 mod activity;
 mod agent_subject;
 mod alerting;
+mod all_clear;
 mod api;
 mod audit;
 mod catalogue;

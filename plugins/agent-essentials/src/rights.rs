@@ -51,11 +51,13 @@ pub fn is_missing(failing: &Table, row: usize) -> bool {
     failing.has("reason", row, "privilege")
 }
 
-/// How many parts of each server are not read for want of a right.
+/// How many parts of each server are not read for want of a right. What a standby lacks with its primary is said of the primary.
 fn missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut servers: BTreeMap<String, f64> = BTreeMap::new();
     if let Some(failing) = snapshot.table(FAILING) {
-        for row in (0..failing.row_count()).filter(|row| failing.is("is_reached", *row) && is_missing(&failing, *row)) {
+        for row in (0..failing.row_count())
+            .filter(|row| failing.is("is_reached", *row) && is_missing(&failing, *row) && !failing.is("is_shared", *row))
+        {
             *servers.entry(failing.text("server", row).unwrap_or_default()).or_default() += 1.0;
         }
     }
@@ -70,7 +72,9 @@ fn explain_missing(case: &Case) -> Explanation {
     let mut statements = BTreeSet::new();
     let mut is_redis = false;
     if let Some(failing) = case.snapshot.table(FAILING) {
-        for row in (0..failing.row_count()).filter(|row| failing.has("server", *row, server) && is_missing(&failing, *row)) {
+        for row in (0..failing.row_count())
+            .filter(|row| failing.has("server", *row, server) && is_missing(&failing, *row) && !failing.is("is_shared", *row))
+        {
             let why = failing.text("why", row).unwrap_or_default();
             is_redis |= failing.has("kind", row, "redis");
             let end = if is_redis { "" } else { ";" };

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use pharos_model::snapshot::{Column, Family, PartState, Table};
+use pharos_model::snapshot::{Column, Family, PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKey;
 
 use super::PluginFact;
-use crate::board::{Board, PartHealth, PartStatus};
+use crate::board::{Board, PartHealth, PartStatus, Picture};
 
 /// Every part as `/api/services/status` shows it.
 pub fn parts(parts: &[PartStatus]) -> Table {
@@ -79,19 +79,51 @@ pub fn damaged_stores(paths: &[PathBuf]) -> Table {
     )
 }
 
+/// A collector that fails.
+struct Failing<'a> {
+    server: &'a SubjectKey,
+    is_reached: bool,
+    is_shared: bool,
+    name: &'a str,
+    why: &'a str,
+    cure: Option<&'a str>,
+}
+
+fn is(snapshot: &Snapshot, metric: &str) -> bool {
+    snapshot.scalar(metric) == Some(1.0)
+}
+
+fn is_standby(snapshot: &Snapshot) -> bool {
+    is(snapshot, "pharos_postgres_in_recovery")
+}
+
+/// The primary of the database that a server belongs to, if it is one that answers.
+fn primary_of<'a>(picture: &'a Picture, server: &Snapshot) -> Option<(&'a SubjectKey, &'a Snapshot)> {
+    let database = |snapshot: &Snapshot| snapshot.subject.labels.iter().find(|label| label.name == "database").cloned();
+    let is_primary =
+        |snapshot: &Snapshot| is(snapshot, "pharos_postgres_up") && snapshot.scalar("pharos_postgres_in_recovery") == Some(0.0);
+    let servers = picture.servers().map(|(key, change)| (key, &change.snapshot));
+    servers.filter(|(_, other)| is_primary(other)).find(|(_, other)| database(other) == database(server))
+}
+
 /// Collectors whose last run failed, and why; and whether their server was reached, since only then it is they who fail. What a server
 /// does not offer is no failure; what it does not offer to the role of the agent is.
 pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
     let picture = board.picture();
     let reasons: Vec<Vec<&str>> = rows(families, "pharos_collect_failing").map(|(labels, _)| labels).collect();
     let reason = |server: &str, collector: &str| reasons.iter().find(|labels| labels[..2] == [server, collector]).map(|labels| labels[2]);
-    let mut failing: Vec<(&SubjectKey, bool, &str, &str, Option<&str>)> = Vec::new();
+    let lacks = |server: &SubjectKey, part: &str| reason(&server.id, part) == Some("privilege");
+    // A standby has the rights of its primary: what both lack is one thing to grant.
+    let is_shared =
+        |server: &Snapshot, part: &str| is_standby(server) && primary_of(&picture, server).is_some_and(|(primary, _)| lacks(primary, part));
+    let mut failing: Vec<Failing<'_>> = Vec::new();
     for (server, change) in picture.servers() {
         let is_reached = change.snapshot.scalar(&format!("pharos_{}_up", server.kind)) == Some(1.0);
         failing.extend(change.snapshot.parts.iter().filter_map(|(name, part)| match &part.state {
-            PartState::Failed(why) => Some((server, is_reached, name.as_str(), why.as_str(), part.cure.as_deref())),
-            PartState::Unsupported(why) if reason(&server.id, name) == Some("privilege") => {
-                Some((server, is_reached, name.as_str(), why.as_str(), part.cure.as_deref()))
+            PartState::Failed(why) => Some(Failing { server, is_reached, is_shared: false, name, why, cure: part.cure.as_deref() }),
+            PartState::Unsupported(why) if lacks(server, name) => {
+                let is_shared = is_shared(&change.snapshot, name);
+                Some(Failing { server, is_reached, is_shared, name, why, cure: part.cure.as_deref() })
             }
             PartState::Present | PartState::Unsupported(_) | PartState::Stale(_) => None,
         }));
@@ -99,13 +131,15 @@ pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
     Table::new(
         "failing_collectors",
         vec![
-            Column::text("server", failing.iter().map(|(server, ..)| Some(server.id.as_str()))),
-            Column::text("kind", failing.iter().map(|(server, ..)| Some(server.kind.as_str()))),
-            Column::boolean("is_reached", failing.iter().map(|(_, is_reached, ..)| Some(*is_reached))),
-            Column::text("collector", failing.iter().map(|(_, _, name, ..)| Some(*name))),
-            Column::text("reason", failing.iter().map(|(server, _, name, ..)| reason(&server.id, name))),
-            Column::text("why", failing.iter().map(|(.., why, _)| Some(*why))),
-            Column::text("cure", failing.iter().map(|(.., cure)| *cure)),
+            Column::text("server", failing.iter().map(|failing| Some(failing.server.id.as_str()))),
+            Column::text("kind", failing.iter().map(|failing| Some(failing.server.kind.as_str()))),
+            Column::boolean("is_reached", failing.iter().map(|failing| Some(failing.is_reached))),
+            Column::text("collector", failing.iter().map(|failing| Some(failing.name))),
+            Column::text("reason", failing.iter().map(|failing| reason(&failing.server.id, failing.name))),
+            Column::text("why", failing.iter().map(|failing| Some(failing.why))),
+            Column::text("cure", failing.iter().map(|failing| failing.cure)),
+            // With the primary, which says it for both.
+            Column::boolean("is_shared", failing.iter().map(|failing| Some(failing.is_shared))),
         ],
     )
 }
@@ -113,13 +147,14 @@ pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
 /// More rows help nobody to decide.
 const HIDDEN_MAX: usize = 500;
 
-/// What of each PostgreSQL server that is reached was read in part, for want of a right. A standby has the rights of its primary.
+/// What of each PostgreSQL server that is reached was read in part, for want of a right. A standby has the rights of its primary, which says
+/// it for both while it answers.
 pub fn hidden_facts(board: &Board) -> Table {
     let picture = board.picture();
     let mut rows: Vec<(&str, &Table, usize)> = Vec::new();
     for (server, change) in picture.servers() {
-        let is = |metric: &str| change.snapshot.scalar(metric) == Some(1.0);
-        let is_asked = is("pharos_postgres_up") && !is("pharos_postgres_in_recovery");
+        let is_said_elsewhere = is_standby(&change.snapshot) && primary_of(&picture, &change.snapshot).is_some();
+        let is_asked = is(&change.snapshot, "pharos_postgres_up") && !is_said_elsewhere;
         let hidden = change.snapshot.table("hidden_facts").filter(|_| is_asked);
         rows.extend(hidden.into_iter().flat_map(|table| (0..table.row_count as usize).map(move |row| (server.id.as_str(), table, row))));
     }
