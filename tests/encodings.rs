@@ -194,3 +194,31 @@ async fn every_name_inside_a_datname_is_shown_as_it_is_written_there() {
     }
     assert!(!texts_of_latin().contains("\\x"), "{}", texts_of_latin());
 }
+
+/// The server converts texts of statements into the encoding of the datname that is asked, all or none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_the_server_cannot_convert_hides_no_other_one() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    furnish(&server).await;
+    let admin = server.connect(SUPERUSER, "postgres").await.unwrap();
+    admin.run("SELECT count(query) FROM pg_stat_statements").await.unwrap_err();
+    let work = server.connect(SUPERUSER, "postgres").await.unwrap();
+    let agent = TestAgent::watch(&server).await;
+    agent
+        .wait_series(&crate::fixture::series("pharos_postgres_statement_text_failures_total", server.port(), &[]), |count| count >= 1.0)
+        .await;
+    let again = async {
+        loop {
+            work.run("SELECT count(*) FROM pg_class WHERE relpages > 471147114711").await.unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let is_it = |item: &Value| item["query"] == "SELECT count(*) FROM pg_class WHERE relpages > ?";
+    let path = "/api/database/slow-queries?threshold=0ms&limit=200";
+    tokio::select! {
+        _ = agent.wait_json(path, |answer| answer["items"].as_array().is_some_and(|items| items.iter().any(is_it))) => {}
+        () = again => unreachable!("it goes on"),
+    }
+    agent.stop().await;
+}

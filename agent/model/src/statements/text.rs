@@ -8,6 +8,15 @@ const HIDDEN: &str = "'...'";
 
 /// The text without its string literals, without values of settings that are not the server's own, and not at all if it may set a password.
 pub fn shown(query: &str) -> String {
+    shown_with(query, false)
+}
+
+/// The same of a text as a session sent it, in which no constant has a placeholder: numbers are no more shown than string literals are.
+pub fn shown_as_sent(query: &str) -> String {
+    shown_with(query, true)
+}
+
+fn shown_with(query: &str, hides_numbers: bool) -> String {
     let lower = query.to_ascii_lowercase();
     if lower.contains("password") || lower.contains("identified by") {
         return "(not shown: it may hold a password)".to_owned();
@@ -16,6 +25,14 @@ pub fn shown(query: &str) -> String {
     let mut setting = Setting::default();
     let mut rest = query;
     while !rest.is_empty() {
+        if hides_numbers
+            && !shown.ends_with('$')
+            && let Some(length) = number(rest)
+        {
+            shown.push('?');
+            rest = &rest[length..];
+            continue;
+        }
         let (kind, length) = token(rest);
         let (text, after) = rest.split_at(length);
         match kind {
@@ -97,6 +114,15 @@ fn token(rest: &str) -> (Kind, usize) {
         }
         _ => (Kind::Other, 1),
     }
+}
+
+/// The bytes of a number at the beginning, be it `1`, `1.5e10`, `.5` or `0x1f`.
+fn number(rest: &str) -> Option<usize> {
+    let bytes = rest.as_bytes();
+    let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
+    let begins = is_digit(0) || (bytes[0] == b'.' && is_digit(1));
+    let ends = |byte: &u8| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'));
+    begins.then(|| bytes.iter().position(ends).unwrap_or(bytes.len()))
 }
 
 fn starts_word(byte: u8) -> bool {
@@ -183,7 +209,7 @@ fn dollar(rest: &str) -> (Kind, usize) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::shown;
+    use super::{shown, shown_as_sent};
 
     #[track_caller]
     fn check(query: &str, expected: &str) {
@@ -223,6 +249,18 @@ mod tests {
         check("COPY t FROM PROGRAM 'curl -H \"Authorization: s3cret\"'", "COPY t FROM PROGRAM '...'");
         check("ALTER ROLE x PASSWORD 's3cret'", "(not shown: it may hold a password)");
         check("COMMENT ON TABLE t IS N's3cret'", "COMMENT ON TABLE t IS N'...'");
+    }
+
+    #[test]
+    fn of_a_text_as_it_was_sent_no_constant_is_shown() {
+        for (query, expected) in [
+            ("SELECT * FROM t1 WHERE card = 4111111111111111 AND b2 = $1", "SELECT * FROM t1 WHERE card = ? AND b2 = $1"),
+            ("SELECT 1.5e10, .5, 0x1F, 1_000, -7, a[3]", "SELECT ?, ?, ?, ?, -?, a[?]"),
+            ("SELECT 'x', \"4711\" /* 42 */", "SELECT '...', \"4711\" /* 42 */"),
+        ] {
+            assert_eq!(shown_as_sent(query), expected, "{query}");
+        }
+        assert_eq!(shown("SELECT 1"), "SELECT 1");
     }
 
     #[test]
@@ -282,6 +320,8 @@ mod tests {
         fn nothing_makes_it_panic(query in ".{0,40}", hostile in "[$'\"\\\\eE/*\\-\na1é.= ]{0,40}") {
             shown(&query);
             shown(&hostile);
+            shown_as_sent(&query);
+            shown_as_sent(&hostile);
         }
     }
 }

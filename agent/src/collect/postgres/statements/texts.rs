@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::statements::text::shown;
+use pharos_model::statements::text::{shown, shown_as_sent};
 use tokio::time::Instant;
 use tokio_postgres::types::Type;
 use tracing::{debug, warn};
 
-use super::super::row::Fields;
+use super::super::row::{Fields, query_with};
 use super::NAME;
 use crate::collect::CollectError;
 use crate::postgres::Session;
@@ -21,6 +21,8 @@ const PAUSE_MIN: Duration = Duration::from_secs(20);
 const PAUSE_MAX: Duration = Duration::from_secs(3_600);
 /// A pause is so many times as long as the question took.
 const PAUSE_PER_WORK: u32 = 100;
+/// Texts that sessions sent, which are kept instead of those that the server does not give, at once.
+const SENT_MAX: i64 = 50;
 /// Ids asked for at once.
 const ASKED_MAX: usize = 500;
 /// Bytes that come at once.
@@ -35,13 +37,13 @@ pub struct Texts {
     asked_at: Option<Duration>,
     pause: Duration,
     pub failures: u64,
-    /// Whether it is logged that the server cannot convert them.
-    is_logged: bool,
+    /// Whether the server cannot convert one of them, and so gives none. That is logged once.
+    is_refused: bool,
 }
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { known: BTreeMap::new(), known_bytes: 0, asked_at: None, pause: PAUSE_MIN, failures: 0, is_logged: false }
+        Self { known: BTreeMap::new(), known_bytes: 0, asked_at: None, pause: PAUSE_MIN, failures: 0, is_refused: false }
     }
 }
 
@@ -55,8 +57,11 @@ impl Texts {
     pub async fn learn(&mut self, session: &Session, sql: &str, wanted: &BTreeSet<i64>, now: Now) -> Result<(), CollectError> {
         let unknown: Vec<i64> = wanted.iter().filter(|queryid| !self.known.contains_key(*queryid)).copied().take(ASKED_MAX).collect();
         let too_soon = self.asked_at.is_some_and(|at| now.monotonic.saturating_sub(at) < self.pause);
-        if unknown.is_empty() || too_soon {
+        if unknown.is_empty() {
             return Ok(());
+        }
+        if too_soon {
+            return if self.is_refused { self.learn_sent(session, &unknown).await } else { Ok(()) };
         }
         self.asked_at = Some(now.monotonic);
         let asked = Instant::now();
@@ -68,18 +73,22 @@ impl Texts {
             }
             Err(source) => {
                 self.fail();
-                if source.reason() == "encoding" && !std::mem::replace(&mut self.is_logged, true) {
+                if source.reason() != "encoding" {
+                    debug!(error = chain(&source), next_in = ?self.pause, "the texts of statements could not be read");
+                    return Ok(());
+                }
+                if !std::mem::replace(&mut self.is_refused, true) {
                     warn!(
                         error = chain(&source),
-                        "the server shows no texts of statements in this datname, since it cannot convert one of them into its encoding; \
-                         a URL with a datname whose encoding is SQL_ASCII shows all of them"
+                        "the server gives no texts of statements in this datname, since it cannot convert one of them into its encoding; \
+                         they are shown as sessions sent them, without constants, once a session is seen with them; a URL with a datname \
+                         whose encoding is SQL_ASCII shows all of them at once"
                     );
                 }
-                debug!(error = chain(&source), next_in = ?self.pause, "the texts of statements could not be read");
-                return Ok(());
+                return self.learn_sent(session, &unknown).await;
             }
         };
-        self.is_logged = false;
+        self.is_refused = false;
         self.pause = (asked.elapsed() * PAUSE_PER_WORK).clamp(PAUSE_MIN, PAUSE_MAX);
         if self.known_bytes > KEPT_BYTES_MAX {
             self.known.retain(|queryid, _| wanted.contains(queryid));
@@ -87,6 +96,18 @@ impl Texts {
         for row in &rows {
             let row = Fields::new(NAME, row);
             self.known.insert(row.field("queryid")?, shown(row.text("query")?));
+        }
+        self.known_bytes = self.known.values().map(String::len).sum();
+        Ok(())
+    }
+
+    /// Takes the texts from the sessions that sent them, as far as there are any now.
+    async fn learn_sent(&mut self, session: &Session, unknown: &[i64]) -> Result<(), CollectError> {
+        let sql = include_str!("../sql/statement_texts_sent.sql");
+        let rows = query_with(session, NAME, sql, &[(&unknown, Type::INT8_ARRAY), (&SENT_MAX, Type::INT8)]).await?;
+        for row in &rows {
+            let row = Fields::new(NAME, row);
+            self.known.insert(row.field("queryid")?, shown_as_sent(row.text("query")?));
         }
         self.known_bytes = self.known.values().map(String::len).sum();
         Ok(())
