@@ -54,6 +54,17 @@ async fn a_page_that_the_disk_changed_is_told_until_it_is_repaired_and_its_count
     let agent = watch(&server, SETTINGS, &["postgres-essentials"]).await;
     let alert = fires(&agent, "checksum-failure", &[("datname", "postgres")], "pg_stat_reset").await;
     assert_eq!(alert["severity"], "critical", "{alert:#}");
+    // A crash takes the statistics and mends no page.
+    drop(setup);
+    server.stop(ShutdownMode::Immediate).await.unwrap();
+    server.restart().await.unwrap();
+    let setup = session(&server).await;
+    eventually(&setup, "SELECT checksum_failures IS NOT DISTINCT FROM 0 FROM pg_stat_database WHERE datname = current_database()").await;
+    let stands_still = |alert: &serde_json::Value| {
+        let why = alert["frozen"].as_str().unwrap_or_default();
+        alert["rule"] == "checksum-failure" && alert["state"] == "firing" && why.contains("lost its statistics")
+    };
+    agent.wait_json("/api/alerts", |answer| answer["items"].as_array().is_some_and(|items| items.iter().any(stands_still))).await;
     // The repair: here the table can go.
     setup.run("DROP TABLE torn").await.unwrap();
     for statement in statements(&alert) {

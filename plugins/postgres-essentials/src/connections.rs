@@ -114,9 +114,15 @@ fn abandoned_per_minute(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipRea
 
 fn server_down(case: &Case) -> Explanation {
     let why = case.failure().unwrap_or_else(|| "no reason was given".to_owned());
+    let role = case.snapshot.table("last_role").and_then(|table| table.text("role", 0));
+    let (who, was) = match role.as_deref() {
+        Some("primary") => ("the primary", " It was the primary when it answered last, so nobody may be able to write."),
+        Some("standby") => ("a standby", " It was a standby when it answered last."),
+        _ => ("server", ""),
+    };
     Explanation {
-        title: "server does not answer".to_owned(),
-        detail: format!("The last collection could not reach the server: {why}."),
+        title: format!("{who} does not answer"),
+        detail: format!("The last collection could not reach the server: {why}.{was}"),
         cause: "The process is gone, the host or the network is, or the monitoring role can no longer log in.".to_owned(),
         fix: "On the host: `pg_isready`, then `systemctl status postgresql` and the end of the server's log. If only Pharos is \
               refused, check pg_hba.conf and the role's password."
@@ -300,8 +306,13 @@ fn refused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 }
 
 fn not_accepting(case: &Case) -> Explanation {
-    let used = case.related(CONNECTIONS_USED).map(|used| evidence("connections used", text::percent(used)));
     let refusal = Refusal::of(case.snapshot);
+    // Those of Pharos are not counted: beside "all are taken" a smaller share would look like a mistake.
+    let used = case.related(CONNECTIONS_USED).map(|used| {
+        let is_all = refusal.reason == FULL && !refusal.is_own_limit();
+        let share = text::percent(used);
+        evidence("connections used", if is_all { format!("all, {share} of them by others than Pharos") } else { share })
+    });
     let is_of_pharos = refusal.may_concern_all() || refusal.severity_max() != Severity::Critical;
     let why = refusal.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     Explanation {
@@ -318,7 +329,8 @@ fn connections_used(case: &Case) -> Explanation {
     Explanation {
         title: format!("{} of connections are used", text::percent(case.value)),
         detail: format!(
-            "Client backends hold {}{of_max} connections open to ordinary roles. When none is left, every new session fails.",
+            "Client backends, those of Pharos not counted, hold {}{of_max} connections open to ordinary roles. When none is left, every \
+             new session fails.",
             text::percent(case.value)
         ),
         cause: "Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up \

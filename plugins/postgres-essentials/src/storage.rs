@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pharos_plugin::checks::{
-    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_rate, each_value, each_zero, top,
+    Case, Check, Direction, Explanation, Grading, Observation, Scope, Thresholds, each_rate, each_value, each_zero, label, top,
 };
 use pharos_plugin::{Reading, Severity, SkipReason, Snapshot, text};
 
@@ -46,7 +46,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::Scale(Direction::Rising, Thresholds { info: None, warning: None, critical: Some(1.0), clear: 0.0 }),
-        observe: |snapshot| each_value(snapshot, CHECKSUM_FAILURES),
+        observe: checksum_failures,
         explain: checksum_failure,
     },
     Check {
@@ -89,6 +89,27 @@ pub const CHECKS: &[Check] = &[
         explain: checksums_off,
     },
 ];
+
+/// Failures that the server has counted. A crash takes its statistics and mends no page, so what was counted before stands still until somebody
+/// resets it.
+fn checksum_failures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let mut all = each_value(snapshot, CHECKSUM_FAILURES)?;
+    let Some(lost) = snapshot.table("lost_counters") else { return Ok(all) };
+    let is_calm = |all: &[Observation], datname: &str| {
+        !all.iter().any(|one| one.value > 0.0 && one.labels.iter().any(|label| label.name == "datname" && label.value == datname))
+    };
+    for row in (0..lost.row_count()).filter(|row| lost.has("metric", *row, CHECKSUM_FAILURES)) {
+        let datname = lost.text("datname", row).unwrap_or_default();
+        if is_calm(&all, &datname) {
+            let counted = text::counted(lost.number("counted", row).unwrap_or_default(), "failure", "failures");
+            let why = format!(
+                "the server lost its statistics after it had counted {counted}; a reset of them in {datname}, after the repair, ends this"
+            );
+            all.push(Observation::unknown(vec![label("datname", datname)], SkipReason::PartFailed(why)));
+        }
+    }
+    Ok(all)
+}
 
 fn hit_ratios(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let reads = each_rate(snapshot, BLOCKS_READ)?;

@@ -12,6 +12,7 @@ const WAL_BYTES: &str = "pharos_postgres_wal_bytes_total";
 const WAL_DIRECTORY: &str = "pharos_postgres_wal_directory_size_bytes";
 const ARCHIVE_FAILING: &str = "pharos_postgres_archive_failing";
 const ARCHIVE_FAILING_SECONDS: &str = "pharos_postgres_archive_failing_seconds";
+const ARCHIVE_ENABLED: &str = "pharos_postgres_archive_enabled";
 const ARCHIVE_FAILURES: &str = "pharos_postgres_archive_failures_total";
 const SETTING: &str = "pharos_postgres_setting";
 const SLOT_RETAINED_BYTES: &str = "pharos_postgres_slot_retained_bytes";
@@ -89,7 +90,11 @@ fn requested_share(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> 
     let all: f64 = counts.rows().map(Row::value).sum();
     let requested: f64 = counts.rows().filter(is_requested).map(Row::value).sum();
     let is_news = snapshot.rates(CHECKPOINTS)?.rows().any(|row| is_requested(&row) && row.value() > 0.0);
-    Ok(if is_news && all >= CHECKPOINTS_MIN { vec![Observation::new(Vec::new(), requested / all)] } else { Vec::new() })
+    if all < CHECKPOINTS_MIN {
+        let why = format!("{} since the statistics were reset are too few", text::counted(all, "checkpoint", "checkpoints"));
+        return Err(SkipReason::PartFailed(why));
+    }
+    Ok(if is_news { vec![Observation::new(Vec::new(), requested / all)] } else { Vec::new() })
 }
 
 fn checkpoint_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
@@ -99,9 +104,13 @@ fn checkpoint_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipRe
     Ok(if written >= WAL_BYTES_PER_SECOND_MIN { vec![Observation::new(Vec::new(), age / timeout)] } else { Vec::new() })
 }
 
-/// While attempts fail. How long ago the last one succeeded says nothing: without writes there was nothing to archive.
+/// While attempts fail. A server that lost its statistics knows of no attempt, which is no success. How long ago the last one succeeded says nothing: without writes there was nothing to archive.
 fn seconds_without_archive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     if snapshot.value(ARCHIVE_FAILING)? != Some(1.0) {
+        let attempts = snapshot.table("archiver").and_then(|table| table.number("attempts", 0));
+        if attempts == Some(0.0) && snapshot.value(ARCHIVE_ENABLED)? == Some(1.0) {
+            return Err(SkipReason::PartFailed("no attempt to archive is known since the statistics began".to_owned()));
+        }
         return Ok(Vec::new());
     }
     each_value(snapshot, ARCHIVE_FAILING_SECONDS)

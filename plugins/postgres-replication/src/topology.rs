@@ -88,6 +88,8 @@ pub struct Member {
     pub server: String,
     role: String,
     pub is_up: bool,
+    /// Whether that is of now, and not what it said before the agent could ask it no more.
+    is_asked: bool,
     timeline: Option<f64>,
     system: Option<String>,
     was_primary: bool,
@@ -100,6 +102,7 @@ pub fn members(snapshot: &Snapshot) -> Vec<Member> {
         server: table.text("member", row).unwrap_or_default(),
         role: table.text("role", row).unwrap_or_else(|| "unknown".to_owned()),
         is_up: table.is("up", row),
+        is_asked: table.number("is_asked", row) != Some(0.0),
         timeline: table.number("timeline", row),
         system: table.text("system_identifier", row),
         was_primary: table.is("was_primary", row),
@@ -138,8 +141,11 @@ fn without_primary(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> 
     if members.is_empty() {
         return Err(SkipReason::NoData);
     }
-    if members.iter().any(|member| member.is_primary() && member.is_up) {
+    if members.iter().any(|member| member.is_primary() && member.is_up && member.is_asked) {
         return Ok(Vec::new());
+    }
+    if let Some(unasked) = members.iter().find(|member| !member.is_asked) {
+        return Err(SkipReason::PartFailed(format!("Pharos could not ask {}, which may be the primary", unasked.server)));
     }
     if let Some(unknown) = members.iter().find(|member| member.is_up && !member.is_primary() && member.role != "standby") {
         return Err(SkipReason::PartFailed(format!("{} does not say yet whether it is the primary", unknown.server)));
@@ -196,6 +202,8 @@ fn split_brain(case: &Case) -> Explanation {
     // Promotion begins a new timeline: the primary of the older one is the one that should not be there.
     let newest = primaries().filter_map(|member| member.timeline).fold(f64::NEG_INFINITY, f64::max);
     let old: Vec<_> = primaries().filter(|member| member.timeline.is_some_and(|timeline| timeline < newest)).collect();
+    let new = primaries().find(|member| member.timeline == Some(newest) && !old.is_empty());
+    let source = new.map_or_else(|| "host=<new_primary> port=<port>".to_owned(), |member| conninfo(&member.server));
     let whom = old.first().map_or_else(|| "the one that should not be primary".to_owned(), |member| member.server.clone());
     Explanation {
         title: format!("split brain: {names} are primaries"),
@@ -205,11 +213,17 @@ fn split_brain(case: &Case) -> Explanation {
         cause: "A standby was promoted while the primary went on or came back: nobody kept it from starting.".to_owned(),
         fix: format!(
             "At once, on {whom}: stop it, `pg_ctl stop -m fast -D <data_directory>`, and keep it from being started again. Save what only it \
-             has, then `pg_rewind --target-pgdata=<data_directory> --source-server='host=<new_primary> user=postgres dbname=postgres'` and start \
-             it as a standby."
+             has, then `pg_rewind --target-pgdata=<data_directory> --source-server='{source} user=postgres dbname=postgres'` and start it as a \
+             standby."
         ),
         evidence: primaries().map(Member::line).collect(),
     }
+}
+
+/// A server's name is its address, which programs of PostgreSQL take in two parts.
+fn conninfo(server: &str) -> String {
+    let (host, port) = server.rsplit_once(':').unwrap_or((server, "5432"));
+    format!("host={} port={port}", host.trim_start_matches('[').trim_end_matches(']'))
 }
 
 fn no_primary(case: &Case) -> Explanation {

@@ -107,7 +107,9 @@ fn by_label(row: &Fields<'_>) -> Result<Vec<Family>, CollectError> {
 
 fn archiver(row: &Fields<'_>) -> Result<Table, CollectError> {
     let text = |column: &str| Ok::<_, CollectError>(Column::text(column, [row.field::<Option<&str>>(column)?]));
-    Ok(Table::new("archiver", vec![text("last_archived")?, text("last_failed")?]))
+    // Since its statistics began.
+    let attempts = row.number("archived")?.zip(row.number("failures")?).map(|(archived, failed)| (archived + failed) as i64);
+    Ok(Table::new("archiver", vec![text("last_archived")?, text("last_failed")?, Column::integer("attempts", [attempts])]))
 }
 
 impl Collector<Session> for Wal {

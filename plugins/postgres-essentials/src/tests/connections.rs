@@ -33,6 +33,31 @@ fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
     "#]],
     );
     check("server-down", "up present\npharos_postgres_up 1", expect![""]);
+    for (role, expected) in [
+        ("primary", expect!["the primary does not answer"]),
+        ("standby", expect!["a standby does not answer"]),
+        ("-", expect!["server does not answer"]),
+    ] {
+        let facts = format!("{facts}\ntable last_role\n| role text |\n| {role} |");
+        expected.assert_eq(&judge("server-down", &Facts::postgres(&facts)).findings[0].title);
+    }
+}
+
+#[test]
+fn beside_all_are_taken_no_smaller_share_is_shown_without_a_reason() {
+    let facts = "accept present
+        pharos_postgres_accepting_connections 0
+        activity present
+        pharos_postgres_connections_used_ratio 0.97
+        table refusal
+        | reason text | why text |
+        | REASON | sorry |";
+    let used = |reason: &str| {
+        let found = judge("not-accepting-connections", &Facts::postgres(&facts.replace("REASON", reason))).findings.remove(0);
+        found.evidence[0].value.clone()
+    };
+    assert_eq!(used("too-many-connections"), "all, 97 % of them by others than Pharos");
+    assert_eq!(used("timeout"), "97 %");
 }
 
 #[test]
@@ -81,7 +106,7 @@ fn connections_are_graded_by_the_share_in_use() {
         facts,
         expect![[r#"
             92 % of connections are used
-            Client backends hold 92 % of 97 connections open to ordinary roles. When none is left, every new session fails.
+            Client backends, those of Pharos not counted, hold 92 % of 97 connections open to ordinary roles. When none is left, every new session fails.
             > Pools that together are larger than max_connections, sessions that are never closed, or statements that pile up behind a slow one.
             > See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`. Make the pools smaller, or put a pooler such as PgBouncer in front. `ALTER SYSTEM SET idle_session_timeout = '30min'; SELECT pg_catalog.pg_reload_conf();` ends what is forgotten from then on: not the sessions that are idle already. Raise max_connections last: it needs a restart and memory.
             - app, idle: 80

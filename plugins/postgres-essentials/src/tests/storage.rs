@@ -39,6 +39,27 @@ fn a_checksum_failure_is_critical_from_the_first() {
 }
 
 #[test]
+fn a_crash_that_took_the_count_of_failures_mends_no_page() {
+    let facts = r#"
+        database present
+        pharos_postgres_checksum_failures_total{datname="app"} 0
+        pharos_postgres_checksum_failures_total{datname="shop"} 1
+        table lost_counters
+        | metric text | datname text | counted float |
+        | pharos_postgres_checksum_failures_total | app | 3 |
+        | pharos_postgres_checksum_failures_total | shop | 7 |
+    "#;
+    check(
+        "checksum-failure",
+        facts,
+        expect![[r#"
+            checksum-failure{datname=shop}: raise critical: data pages of shop are corrupt
+            checksum-failure{datname=app}: skipped: the server lost its statistics after it had counted 3 failures; a reset of them in app, after the repair, ends this
+        "#]],
+    );
+}
+
+#[test]
 fn temporary_files_are_graded_by_bytes_a_second() {
     let facts = r#"
         database present

@@ -24,7 +24,13 @@ fn requested_checkpoints_are_judged_when_one_was_requested() {
     );
     check("checkpoints-requested", &facts(0.0), expect![[""]]);
     let few = facts(0.1).replace("} 30", "} 3").replace("} 10", "} 2");
-    check("checkpoints-requested", &few, expect![[""]]);
+    check(
+        "checkpoints-requested",
+        &few,
+        expect![[r#"
+        checkpoints-requested: skipped: 5 checkpoints since the statistics were reset are too few
+    "#]],
+    );
 }
 
 #[test]
@@ -93,6 +99,39 @@ fn an_archive_that_fails_is_graded_by_how_long_nothing_was_archived() {
     "#]],
     );
     check("archive-failing", "wal present\npharos_postgres_archive_failing 0\npharos_postgres_archive_failing_seconds 0", expect![[""]]);
+}
+
+#[test]
+fn a_server_that_lost_its_statistics_says_nothing_of_its_archive_and_its_checkpoints() {
+    let facts = |attempts: u32, enabled: u8| {
+        format!(
+            "wal present
+            pharos_postgres_archive_failing 0
+            pharos_postgres_archive_failing_seconds 0
+            pharos_postgres_archive_enabled {enabled}
+            table archiver
+            | last_archived text | last_failed text | attempts integer |
+            | - | - | {attempts} |"
+        )
+    };
+    check(
+        "archive-failing",
+        &facts(0, 1),
+        expect![[r#"
+            archive-failing: skipped: no attempt to archive is known since the statistics began
+        "#]],
+    );
+    check("archive-failing", &facts(1, 1), expect![[""]]);
+    check("archive-failing", &facts(0, 0), expect![[""]]);
+    check(
+        "checkpoints-requested",
+        "wal present
+        pharos_postgres_checkpoints_total{kind=\"timed\"} 3 rate 0
+        pharos_postgres_checkpoints_total{kind=\"requested\"} 1 rate 0.1",
+        expect![[r#"
+            checkpoints-requested: skipped: 4 checkpoints since the statistics were reset are too few
+        "#]],
+    );
 }
 
 #[test]

@@ -85,11 +85,31 @@ fn two_primaries_are_both_named_and_the_old_one_is_to_be_stopped() {
             split brain: db1:5432 and db2:5432 are primaries
             db1:5432 and db2:5432 are primaries of one cluster and both take writes. What one of them took is lost when it is made a standby.
             > A standby was promoted while the primary went on or came back: nobody kept it from starting.
-            > At once, on db1:5432: stop it, `pg_ctl stop -m fast -D <data_directory>`, and keep it from being started again. Save what only it has, then `pg_rewind --target-pgdata=<data_directory> --source-server='host=<new_primary> user=postgres dbname=postgres'` and start it as a standby.
+            > At once, on db1:5432: stop it, `pg_ctl stop -m fast -D <data_directory>`, and keep it from being started again. Save what only it has, then `pg_rewind --target-pgdata=<data_directory> --source-server='host=db2 port=5432 user=postgres dbname=postgres'` and start it as a standby.
             - db1:5432: primary, timeline 3
             - db2:5432: primary, timeline 4
         "#]],
     );
+}
+
+#[test]
+fn a_primary_that_could_not_be_asked_is_neither_there_nor_away() {
+    const ASKED: [(&str, &str); 3] =
+        [("up boolean |", "up boolean | is_asked boolean |"), ("| true | 3", "| true | false | 3"), ("| primary |", "| primary |")];
+    check(
+        "no-primary",
+        &ASKED,
+        expect![[r#"
+            no-primary: skipped: Pharos could not ask db1:5432, which may be the primary
+        "#]],
+    );
+    // One that is known to write is enough.
+    let one = [
+        ("up boolean |", "up boolean | is_asked boolean |"),
+        ("primary | true", "primary | true | true"),
+        ("standby | true", "standby | true | false"),
+    ];
+    check("no-primary", &one, expect![""]);
 }
 
 #[test]
