@@ -48,7 +48,7 @@ impl Budget {
     /// whether a collector is slowed, of each for which that changed.
     pub fn charge(&mut self, collector: &'static str, seconds: f64, interval: Duration, now: Duration) -> Vec<(&'static str, bool)> {
         self.now = self.now.max(now);
-        self.accounts.entry(collector).or_insert_with(|| Account::new(interval)).run(seconds.max(0.0), interval);
+        self.accounts.entry(collector).or_insert_with(|| Account::new(interval)).run(seconds.max(0.0), interval, self.now);
         let heights = self.heights();
         let mut changed = Vec::new();
         for (name, account) in &mut self.accounts {
@@ -70,6 +70,11 @@ impl Budget {
     pub fn factor(&self, collector: &str) -> f64 {
         let essential = self.essential.contains(&collector);
         self.accounts.get(collector).map_or(1.0, |account| self.heights().factor(account.share(self.now), essential))
+    }
+
+    /// The interval that a collector would have without a budget, once it ran.
+    pub fn configured(&self, collector: &str) -> Option<Duration> {
+        self.accounts.get(collector).map(Account::interval)
     }
 
     pub fn is_slowed(&self, collector: &str) -> bool {
@@ -135,12 +140,12 @@ mod tests {
 
     const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-    /// Enough runs for the mean to be what each run costs.
+    /// Enough runs for the median to be what each run costs.
     fn charged(ratio: f64, costs: &[(&'static str, f64, Duration)]) -> Budget {
         let mut budget = Budget::new(ratio, &["locks"]);
         for _ in 0..50 {
             for (name, seconds, interval) in costs {
-                budget.charge(name, *seconds, *interval, Duration::ZERO);
+                budget.charge(name, *seconds, *interval, Duration::from_mins(1));
             }
         }
         budget
@@ -183,15 +188,24 @@ mod tests {
     fn slowing_down_and_its_end_are_said_once() {
         let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
         assert_eq!(said(&mut budget, &mut at, [9.0]), [], "the first run says nothing");
-        assert_eq!(said(&mut budget, &mut at, [0.5; 10]), [(20, true)]);
+        assert_eq!(said(&mut budget, &mut at, [0.5; 10]), [(40, true)], "two runs after the first half minute");
         assert_eq!(said(&mut budget, &mut at, [0.001; 60]), [(440, false)], "three runs to believe it, five minutes to say it");
+    }
+
+    #[test]
+    fn a_start_in_which_everything_is_slow_slows_nobody_down() {
+        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        for seconds in [9.0, 0.5, 0.5, 0.001, 0.001, 0.001] {
+            assert_eq!(said(&mut budget, &mut at, [seconds]), []);
+            assert_eq!(budget.factor("tables"), 1.0, "{at:?}");
+        }
     }
 
     #[test]
     fn what_comes_and_goes_is_said_once() {
         let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
         let costs = (0..400).map(|run| if run / 10 % 2 == 0 { 0.5 } else { 0.001 });
-        assert_eq!(said(&mut budget, &mut at, costs), [(20, true)]);
+        assert_eq!(said(&mut budget, &mut at, costs), [(40, true)]);
     }
 
     #[test]
@@ -243,7 +257,7 @@ mod tests {
             budget.counted("tables", 70.0, at);
             changed.extend(said(&mut budget, &mut at, [0.5, 0.5]));
         }
-        assert_eq!(changed, [(20, true)], "half a second, as seen from here");
+        assert_eq!(changed, [(40, true)], "half a second, as seen from here");
         assert!(budget.factor("tables") > 9.0);
         budget.counted("tables", 70.004, at);
         assert_eq!(budget.factor("tables"), 1.0, "it counts again: 2 ms each");

@@ -5,6 +5,10 @@ use std::time::Duration;
 
 /// Runs whose median is the cost of a run.
 const RUNS_KEPT: usize = 5;
+/// Runs without which a median is one moment.
+const SEEN_MIN: usize = 2;
+/// An agent that starts compiles plugins and opens sessions, and whatever it asks meanwhile takes longer than ever after.
+const WARM_UP: Duration = Duration::from_secs(30);
 /// Runs over which the server's own count is shared out at least.
 const COUNTED_RUNS_MIN: u64 = 2;
 /// How long the server's own count holds without a newer one.
@@ -13,10 +17,11 @@ const COUNTED_FOR: Duration = Duration::from_mins(30);
 const SLOWED_FROM: f64 = 1.25;
 const SLOWED_UNTIL: f64 = 1.05;
 const CALM_FOR: Duration = Duration::from_mins(5);
+
 #[derive(Debug)]
 pub struct Account {
-    /// Cost of the latest runs as seen from here, but of the very first one: a session that is new to the server reads its catalogue once,
-    /// at many times the cost of every run after it.
+    /// Cost of the latest runs as seen from here, but of those in [`WARM_UP`] and of the very first one: a session that is new to the
+    /// server reads its catalogue once, at many times the cost of every run after it.
     seen: VecDeque<f64>,
     runs: u64,
     counted: Option<Counted>,
@@ -42,11 +47,11 @@ impl Account {
     }
 
     /// One run cost this much as seen from here.
-    pub fn run(&mut self, seconds: f64, interval: Duration) {
+    pub fn run(&mut self, seconds: f64, interval: Duration, now: Duration) {
         self.interval = interval;
         self.runs += 1;
         // The first one is not like those after it.
-        if self.runs > 1 {
+        if self.runs > 1 && now >= WARM_UP {
             if self.seen.len() == RUNS_KEPT {
                 self.seen.pop_front();
             }
@@ -79,10 +84,18 @@ impl Account {
         }
     }
 
+    /// Nothing before there is enough to judge by.
     fn median(&self) -> f64 {
+        if self.seen.len() < SEEN_MIN {
+            return 0.0;
+        }
         let mut seen: Vec<f64> = self.seen.iter().copied().collect();
         seen.sort_by(f64::total_cmp);
-        seen.get(seen.len() / 2).copied().unwrap_or(0.0)
+        seen.get((seen.len() - 1) / 2).copied().unwrap_or(0.0)
+    }
+
+    pub fn interval(&self) -> Duration {
+        self.interval
     }
 
     /// Share of one core at the configured interval.

@@ -80,6 +80,10 @@ impl Spending {
         }
         // It may not run again soon, and people read this meanwhile.
         self.metrics.set("pharos_collect_slowed", &[server, collector], if slowed { 1.0 } else { 0.0 });
+        if let Some(configured) = budget.configured(collector) {
+            let interval = stretched(budget, collector, configured);
+            self.metrics.set("pharos_collect_interval_seconds", &[server, collector], interval.as_secs_f64());
+        }
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
