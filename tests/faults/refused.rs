@@ -118,7 +118,22 @@ async fn whoever_is_not_let_in_says_why_and_what_to_do_and_comes_back_by_itself(
         "it needs a line for this role, datname, address and encryption: db error: FATAL: no pg_hba.conf",
     )
     .await;
-    // Another service vouches for the role, or does not: a password of the server's would change nothing.
+    fs::write(&rules, open).unwrap();
+    truth.run("SELECT pg_reload_conf()").await.unwrap();
+    wait_whole(&agent, &server).await;
+}
+
+/// Another service vouches for the role, or does not: a password of the server's would change nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_that_asks_another_service_is_no_matter_of_the_password() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    server.create_database("watched").await.unwrap();
+    let agent = watch(&server).await;
+    let truth = session(&server).await;
+    wait_whole(&agent, &server).await;
+    let rules = server.data_dir().join("pg_hba.conf");
+    let open = fs::read_to_string(&rules).unwrap();
     fs::write(&rules, "local all all trust\nhost all all all ident\n").unwrap();
     truth.run("SELECT pg_reload_conf()").await.unwrap();
     wait_refused(&agent, &server, &truth, "authentication-method", "the role needs a line with scram-sha-256").await;
