@@ -152,7 +152,7 @@ async fn what_is_silenced_to_its_end_is_never_told_and_that_is_explained() {
     stage.heard("more", 1, 1).await;
     agent.wait_json("/api/alerts", |answer| answer["items"].as_array().unwrap().is_empty()).await;
     let explained = says(&agent, &["alerts", "explain", &many]).await;
-    assert!(explained.contains("Nobody was told.") && explained.contains("was never told of incident"), "{explained}");
+    assert!(explained.contains("Nobody was told.") && explained.contains("`ops` was never told of it: "), "{explained}");
     assert_eq!(stage.ops.received(|received| received.count("many")), Count::default());
     agent.stop().await;
 }
