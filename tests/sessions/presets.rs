@@ -108,6 +108,20 @@ async fn whatever_is_preset_a_session_begins_and_is_ours() {
     }
 }
 
+/// One that cannot be taken back keeps no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_presets_at_once_are_taken_back() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    let more = [("transaction_read_only", "on"), ("transaction_isolation", "serializable"), ("transaction_deferrable", "on")];
+    for (name, value) in PRESETS.into_iter().chain(more) {
+        setup.run(&format!("ALTER DATABASE postgres SET {name} = '{value}'")).await.unwrap_or_else(|err| panic!("{name}: {err:?}"));
+    }
+    let connector = connector(&server.url(MONITORING_ROLE, "postgres"), TlsConfig::default(), &tasks);
+    is_ours(&open(&connector, "all").await, "all").await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_and_a_standby_of_a_server_that_is_serializable_by_default_are_watched_as_any_other() {
     let (tasks, _stop) = runtime_tasks();

@@ -314,7 +314,6 @@ impl Connector {
         let begun = async {
             let opened = self.client(encryption, options, place, attempt, verdict.clone()).await?;
             let session = Session::start(opened, &self.collect, self.tasks.clone(), &sign, is_guarded).await?;
-            self.places.entrance(|entrance| entrance.let_in(&self.address.datname));
             Ok(session.with_odd_names(self.odd_names.clone()))
         };
         // Of a server that sent too much, the library only knows that its session ended.

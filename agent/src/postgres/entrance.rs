@@ -14,7 +14,7 @@ use crate::telemetry::logs::chain;
 
 /// The datname that `initdb` makes for those who want any. Not `template1`: a session there is in the way of CREATE DATABASE.
 const COMMON: &str = "postgres";
-/// Other datnames that are tried: those in which sessions began last.
+/// Other datnames that are tried: those that were visited last. While a session stays in one, it cannot be renamed or dropped.
 const REMEMBERED_MAX: usize = 2;
 /// How long a session in another datname lasts before the configured one is asked again.
 const ELSEWHERE_FOR: Duration = Duration::from_mins(5);
@@ -32,20 +32,23 @@ impl Entrance {
     pub fn let_in(&mut self, datname: &str) {
         self.open.retain(|known| known != datname);
         self.open.push_front(datname.to_owned());
-        // One of them may be the configured one.
-        self.open.truncate(REMEMBERED_MAX + 1);
+        self.open.truncate(REMEMBERED_MAX);
     }
 
     fn others(&self, home: &str) -> Vec<String> {
         let mut others: Vec<String> = self.open.iter().filter(|datname| *datname != COMMON).cloned().collect();
         others.insert(0, COMMON.to_owned());
         others.retain(|datname| datname != home);
-        others.truncate(1 + REMEMBERED_MAX);
         others
     }
 }
 
 impl Connector {
+    /// A session began in this datname, and one may stay there.
+    pub fn remember_as_entrance(&self) {
+        self.places.entrance(|entrance| entrance.let_in(&self.address.datname));
+    }
+
     /// Opens a session for what can be asked in any datname: in the configured one, and for a while in another one where only that refuses.
     /// An error is that of the configured one.
     pub async fn connect_anywhere(&self) -> Result<Session, ConnectError> {
@@ -103,7 +106,7 @@ mod tests {
         let mut entrance = Entrance::default();
         assert_eq!(entrance.others("app"), ["postgres"]);
         assert!(entrance.others("postgres").is_empty());
-        for datname in ["app", "a", "b", "a", "c", "app"] {
+        for datname in ["a", "b", "a", "c"] {
             entrance.let_in(datname);
         }
         assert_eq!(entrance.others("app"), ["postgres", "c", "a"]);

@@ -126,9 +126,9 @@ impl RefusalReason {
         )
     }
 
-    /// Whether it says nothing of the server: somebody may have closed the datname, or a trigger of its own refuses each login.
+    /// Whether somebody may have closed the datname, which says nothing of the server. What damage refuses is not among them.
     pub const fn is_of_datname_alone(self) -> bool {
-        matches!(self, Self::Privilege | Self::Datname | Self::DatnameInvalid | Self::DatnameLimit | Self::Refused)
+        matches!(self, Self::Privilege | Self::Datname | Self::DatnameInvalid | Self::DatnameLimit)
     }
 
     /// What is so, and how to mend it.
@@ -253,6 +253,9 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     } else if kind.starts_with("invalid configuration") {
         let meaning = "the server asks for a password and none is configured; name it with password_file or password_env";
         Refusal { reason: RefusalReason::Authentication, meaning }
+    } else if is_without_proof(error) {
+        let meaning = "what answers at this address does not know the role's password, as the server does; look at who listens there";
+        Refusal { reason: RefusalReason::Authentication, meaning }
     } else if kind.starts_with("authentication error") {
         let meaning = "the server and Pharos found no common way to log in; pg_hba.conf must ask for scram-sha-256, md5, password or trust";
         Refusal { reason: RefusalReason::AuthenticationMethod, meaning }
@@ -265,6 +268,13 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     } else {
         RefusalReason::Unreachable.into()
     }
+}
+
+/// Whether the other side of SCRAM could not prove that it knows the password. These are the words of the client library; a test fails if they
+/// change.
+fn is_without_proof(error: &tokio_postgres::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.to_string() == "SCRAM verification error")
 }
 
 fn was_broken_off(error: &tokio_postgres::Error) -> bool {

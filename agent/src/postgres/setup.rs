@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use pharos_model::server_text::Encoding;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::debug;
 
@@ -66,17 +68,32 @@ pub(super) fn major(version: &str) -> u32 {
     version[..digits].parse().unwrap_or(0)
 }
 
-/// Gives back what the owner of the datname or of the role may have taken: with settings of the planner he decides what each statement costs.
-/// A server that does not take the shipped value of one still answers, so that is no reason to leave it unwatched.
+/// Gives the settings that are preset for the datname or the role their shipped values: with those of the planner their owner decides what
+/// each statement costs. Each is set by itself, so that one that cannot be set keeps no other.
 pub(super) async fn forget_presets(client: &Client) -> Result<(), ConnectError> {
-    match client.query_typed(&marked(include_str!("presets.sql"), "session"), &[]).await {
-        Ok(_) => Ok(()),
-        Err(err) if err.as_db_error().is_some() && !client.is_closed() => {
-            debug!(error = %err, "presets of the datname or the role stay in force");
-            Ok(())
+    let rows = match client.query_typed(&marked(include_str!("presets.sql"), "session"), &[]).await {
+        Ok(rows) => rows,
+        Err(err) => return left_alone(client, "settings that are preset", err),
+    };
+    let set = rows.iter().map(async |row| {
+        let name: &str = row.try_get("name").map_err(ConnectError::of_setup)?;
+        let shipped: Option<&str> = row.try_get("shipped").map_err(ConnectError::of_setup)?;
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&shipped, Type::TEXT)];
+        match client.query_typed(&marked("SELECT set_config($1, $2, false)", "session"), &parameters).await {
+            Ok(_) => Ok(()),
+            Err(err) => left_alone(client, name, err),
         }
-        Err(err) => Err(ConnectError::of_setup(err)),
+    });
+    try_join_all(set).await.map(drop)
+}
+
+/// A server that does not take the shipped value of a setting still answers, so that is no reason to leave it unwatched.
+fn left_alone(client: &Client, setting: &str, err: tokio_postgres::Error) -> Result<(), ConnectError> {
+    if err.as_db_error().is_none() || client.is_closed() {
+        return Err(ConnectError::of_setup(err));
     }
+    debug!(setting, error = %err, "what is preset for the datname or the role stays in force");
+    Ok(())
 }
 
 /// What keeps a session harmless, and everything else that the meaning of our statements depends on.
@@ -93,7 +110,7 @@ pub(super) fn settings(collect: &CollectConfig, major: u32) -> String {
     format!("{limits}{settings}{since_17}")
 }
 
-const SETTINGS: [(&str, &str); 16] = [
+const SETTINGS: [(&str, &str); 17] = [
     // The server neither converts nor checks what it sends: one name in another encoding would cost a whole answer.
     ("client_encoding", "SQL_ASCII"),
     ("default_transaction_read_only", "on"),
@@ -112,6 +129,8 @@ const SETTINGS: [(&str, &str); 16] = [
     ("array_nulls", "on"),
     ("client_min_messages", "warning"),
     ("jit", "off"),
+    // One statement of ours has one process.
+    ("max_parallel_workers_per_gather", "0"),
 ];
 
 pub(super) fn set_statement_timeout(timeout: Duration) -> String {

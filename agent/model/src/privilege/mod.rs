@@ -96,6 +96,14 @@ pub struct ServerLacks {
     pub datnames: Vec<KnownDatname>,
 }
 
+impl ServerLacks {
+    /// The same as seen from another datname than the one where the extension is looked for.
+    pub fn without_extension(mut self) -> Self {
+        self.needs.retain(|need| !matches!(need, Need::StatementsExtension | Need::StatementsSchema));
+        self
+    }
+}
+
 /// A datname of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownDatname {

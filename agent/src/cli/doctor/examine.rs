@@ -24,6 +24,14 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
     let session = source.connect().await?;
     report.version = Some(session.version().to_owned());
     report.caveat = session.caveat();
+    let is_elsewhere = session.is_elsewhere();
+    if is_elsewhere {
+        let why = format!(
+            "`{}`, the datname of the URL, gives no session; the server was asked through another one",
+            source.connector.address.datname
+        );
+        report.caveat = Some(report.caveat.take().map_or(why.clone(), |caveat| format!("{why}; {caveat}")));
+    }
     report.role = Some(session.role().to_owned());
     report.login = (session.login() != session.role()).then(|| session.login().to_owned());
     let (mut session, outcomes) = once(source, session, clock).await?;
@@ -31,6 +39,8 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
         Ok(()) => privileges::of_server(&session).await,
         Err(err) => Err(err),
     };
+    // Where the extension has to be, nobody could look.
+    let lacks = lacks.map(|lacks| if is_elsewhere { lacks.without_extension() } else { lacks });
     let visits = Visits::of(&outcomes);
     let lacks = lacks.inspect_err(|err| report.parts.push(failed(privileges::NAME, None, err))).ok();
     let needs = lacks.as_ref().map(|lacks| lacks.needs.clone()).unwrap_or_default();

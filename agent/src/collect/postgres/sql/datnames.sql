@@ -7,6 +7,7 @@ SELECT d.oid,
             WHEN NOT d.datallowconn THEN 'closed'
             WHEN d.datconnlimit = 0 AND NOT r.rolsuper THEN 'limit'
             WHEN NOT has_database_privilege(session_user, d.oid, 'CONNECT') THEN 'privilege' END AS hindrance,
+       d.datistemplate AS is_template,
        count(*) OVER () AS total
 FROM pg_database d
 CROSS JOIN (SELECT coalesce(bool_or(r.rolsuper), false) AS rolsuper FROM pg_roles r WHERE r.rolname = session_user) r

@@ -24,7 +24,7 @@ impl Accept {
     }
 
     pub async fn knock(&mut self) -> Result<Facts, CollectError> {
-        let refusal = match self.connector.connect_anywhere().await {
+        let refusal = match self.connector.connect().await {
             Ok(_) => None,
             // The server was not asked, so nothing is known.
             Err(source) if source.trouble().is_own() || matches!(source, ConnectError::NoPlace) => {

@@ -139,6 +139,8 @@ struct Other {
     datname: String,
     /// Whether the name holds bytes that are no text, and is shown in another way.
     is_escaped: bool,
+    /// Whether new datnames are copies of it, for which nobody may be connected to it.
+    is_template: bool,
     hindrance: Option<Hindrance>,
 }
 
@@ -249,7 +251,7 @@ impl Going {
             let failure = failure.clone();
             return self.fail_rest(&failure);
         }
-        let Some(Other { datname, is_escaped, hindrance }) = self.left.pop_front() else { return };
+        let Some(Other { datname, is_escaped, is_template, hindrance }) = self.left.pop_front() else { return };
         if let Some(hindrance) = hindrance {
             return self.fail(&datname, &hindrance.failure(&datname, is_escaped, &connector.address.user));
         }
@@ -261,6 +263,9 @@ impl Going {
         }
         let connector = connector.to(&datname);
         let session = connector.connect().await;
+        if session.is_ok() && !is_template {
+            connector.remember_as_entrance();
+        }
         self.visit(&connector, &datname, session, visits).await;
     }
 
@@ -341,7 +346,7 @@ async fn list(session: &Session, home: &str) -> Result<Listed, CollectError> {
         if datname != home {
             let is_escaped = fields.is_escaped("datname");
             let hindrance = fields.field::<Option<&str>>("hindrance")?.and_then(Hindrance::named);
-            others.push(Other { datname: datname.to_owned(), is_escaped, hindrance });
+            others.push(Other { datname: datname.to_owned(), is_escaped, is_template: fields.field("is_template")?, hindrance });
         }
     }
     others.sort_by(|a, b| a.datname.cmp(&b.datname));
