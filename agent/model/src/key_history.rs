@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How long a restart is remembered, and how old a reading before one may be.
+/// How long a restart is remembered, and how long a server may be away before one while the agent watches.
 const REMEMBERED_MS: u64 = 24 * 3_600_000;
+/// How old a reading of an earlier run of the agent may be. Between the runs, keys may be deleted that no restart took.
+const UNWATCHED_MS: u64 = 15 * 60_000;
 /// The server reports its uptime in whole seconds, and the answer takes its time.
 const START_IMPRECISION_MS: u64 = 5_000;
 /// Once this share of the keys is back, the next restart is compared with what the server has by then.
@@ -51,19 +53,23 @@ impl Restart {
 pub struct KeyHistory {
     latest: Option<KeyReading>,
     restart: Option<Restart>,
+    /// Whether this run of the agent took the latest reading, so that the server answered nothing since.
+    #[serde(skip)]
+    is_watched: bool,
 }
 
 impl KeyHistory {
     /// Takes in a reading. Readings of a server that loads or waits for its master do not belong here: keys are missing there for a while.
     pub fn observe(&mut self, reading: KeyReading) {
         let before = self.latest.take();
+        let gap_max_ms = if std::mem::replace(&mut self.is_watched, true) { REMEMBERED_MS } else { UNWATCHED_MS };
         match before {
             Some(before) if before.run_id == reading.run_id => {
                 if let Some(restart) = &mut self.restart {
                     restart.keys_since_max = restart.keys_since_max.max(reading.keys);
                 }
             }
-            Some(before) if is_restart(&before, &reading) => self.restart = self.restarted(&before, &reading),
+            Some(before) if is_restart(&before, &reading) => self.restart = self.restarted(&before, &reading, gap_max_ms),
             _ => self.restart = None,
         }
         let now_ms = reading.read_at_ms;
@@ -76,22 +82,25 @@ impl KeyHistory {
         self.restart.as_ref()
     }
 
-    fn restarted(&self, before: &KeyReading, after: &KeyReading) -> Option<Restart> {
+    fn restarted(&self, before: &KeyReading, after: &KeyReading, gap_max_ms: u64) -> Option<Restart> {
         // A server that restarts again and again has lost what it had before the first time.
         if let Some(earlier) = self.restart.as_ref().filter(|earlier| earlier.missing_ratio() > RECOVERED_SHARE) {
             return Some(Restart { keys_since_max: earlier.keys_since_max.max(after.keys), ..earlier.clone() });
         }
-        let away_ms = after.read_at_ms.saturating_sub(before.read_at_ms) as f64;
-        // They expire while nobody serves them as well.
-        let expiring = if before.mean_ttl_ms.is_some_and(|ttl| ttl < away_ms) { 0.0 } else { before.expiring };
+        let away_ms = after.read_at_ms.saturating_sub(before.read_at_ms);
+        if away_ms >= gap_max_ms {
+            return None;
+        }
+        // Keys expire while the server is away as well. Only the mean is known, and lifetimes around a mean end one after the other.
+        let surviving = before.mean_ttl_ms.map_or(1.0, |ttl| (-(away_ms as f64) / ttl).exp());
+        let expiring = (before.expiring * surviving).round();
         let keys = (before.keys - before.expiring).max(0.0) + expiring;
         (keys > 0.0).then_some(Restart { keys, expiring, keys_since_max: after.keys, seen_at_ms: after.read_at_ms })
     }
 }
 
 fn is_restart(before: &KeyReading, after: &KeyReading) -> bool {
-    let is_recent = after.read_at_ms.saturating_sub(before.read_at_ms) < REMEMBERED_MS;
-    is_recent && after.started_at_ms + START_IMPRECISION_MS >= before.read_at_ms
+    after.started_at_ms + START_IMPRECISION_MS >= before.read_at_ms
 }
 
 #[cfg(test)]
@@ -185,16 +194,37 @@ mod tests {
         let before = |ttl: Option<f64>| KeyReading { expiring: 900.0, mean_ttl_ms: ttl, ..reading("a", 0, 1, 1_000.0) };
         let after = || reading("b", 30, 31, 100.0);
         let minutes = |minutes: u64| Some((minutes * MINUTE_MS) as f64);
-        assert_eq!(lost(&history([before(minutes(5)), after()])), Some((100.0, 0.0)));
-        assert_eq!(lost(&history([before(minutes(600)), after()])), Some((1_000.0, 0.9)));
+        assert_eq!(lost(&history([before(minutes(1)), after()])), Some((100.0, 0.0)));
+        assert_eq!(lost(&history([before(minutes(600_000)), after()])), Some((1_000.0, 0.9)));
+        // Away for as long as the mean: some were to live longer. A step at the mean would call all of them expired, or none.
+        for (mean, keys) in [(29, 420.0), (30, 431.0), (31, 442.0)] {
+            assert_eq!(lost(&history([before(minutes(mean)), after()])).map(|(before, _)| before), Some(keys), "a mean of {mean} minutes");
+        }
         assert_eq!(lost(&history([before(None), after()])), Some((1_000.0, 0.9)), "a server that does not say keeps them for long");
+    }
+
+    /// As the next run of the agent finds it.
+    fn noted(history: &KeyHistory) -> KeyHistory {
+        serde_json::from_str(&serde_json::to_string(history).unwrap()).unwrap()
     }
 
     #[test]
     fn a_restart_is_seen_over_one_of_the_agent() {
-        let note = serde_json::to_string(&history([reading("a", 0, 1, 1_000.0)])).unwrap();
-        let mut history: KeyHistory = serde_json::from_str(&note).unwrap();
-        history.observe(reading("b", 2, 3, 0.0));
-        assert_eq!(lost(&history), Some((1_000.0, 1.0)));
+        let before = history([reading("a", 0, 1, 1_000.0)]);
+        for (read, expected) in [(3, Some((1_000.0, 1.0))), (15, Some((1_000.0, 1.0))), (16, None), (180, None)] {
+            let mut after = noted(&before);
+            after.observe(reading("b", 2, read, 0.0));
+            assert_eq!(lost(&after), expected, "the agent was away for long, and the keys may have been deleted: {read}");
+        }
+        let mut watched = before;
+        watched.observe(reading("b", 180, 181, 0.0));
+        assert_eq!(lost(&watched), Some((1_000.0, 1.0)), "the agent looked all the while, and the server was away");
+    }
+
+    #[test]
+    fn a_loss_that_is_known_is_remembered_over_a_restart_that_cannot_be_judged() {
+        let mut history = noted(&history([reading("a", 0, 1, 1_000.0), reading("b", 2, 3, 10.0)]));
+        history.observe(reading("c", 60, 61, 20.0));
+        assert_eq!(lost(&history), Some((1_000.0, 0.98)));
     }
 }

@@ -1,4 +1,4 @@
-//! Things that are there and have no series of their own, because others have them.
+//! Things that are or may be there and have no series of their own: others have them, or what is known of them was not read yet.
 //!
 //! A series that goes away says that its thing is gone, or that others took its place. Of the first, the alert ends as gone. Of the second,
 //! nobody knows how the thing is, and its alert stands still. So a reading says which things it counts in `other`.

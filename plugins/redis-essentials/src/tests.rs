@@ -318,6 +318,8 @@ fn a_server_that_comes_back_without_its_keys_has_lost_data() {
     for (missing, expected) in [(0.95, "95 % of the keys are gone"), (0.9, "90 % of the keys are gone")] {
         assert!(judge(&restarted("noeviction", 0, missing)).findings[0].title.starts_with(expected));
     }
+    // While the server loads what it found, the agent says what it knew before.
+    assert_eq!(judge(&format!("{}pharos_redis_loading 1", restarted("noeviction", 0, 1.0))).findings.len(), 1);
     check(&restarted("noeviction", 0, 0.5), expect![""]);
     check("info present\npharos_redis_keys{db=\"db0\"} 0", expect![""]);
 }

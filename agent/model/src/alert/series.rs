@@ -36,7 +36,7 @@ impl Series {
             return Self::There;
         }
         if let Some(metric) = carriers.iter().find(|metric| metric.may_hide(labels)) {
-            return Self::Unreadable(format!("part `{}` has no series of it any more, because others have them", metric.part_name));
+            return Self::Unreadable(format!("part `{}` has no series of it, and does not say that it is gone", metric.part_name));
         }
         match newest(carriers.iter().copied()) {
             Some(read_at) => Self::Missing { read_at },
@@ -236,7 +236,13 @@ mod tests {
         let snapshot = snapshot([("replication", Part::present(Arc::new(reading)))]);
         let slot = |name: &str| of(&[SLOT_ACTIVE], &[label("slot", name), label("slot_type", "physical")].concat(), &snapshot);
         assert_eq!((slot("a"), slot("c")), (Series::There, MISSING));
-        assert!(matches!(slot("b"), Series::Unreadable(why) if why.contains("others have them")));
+        assert!(matches!(slot("b"), Series::Unreadable(why) if why.contains("does not say that it is gone")));
+        let Part { reading, .. } = slots(&["a"], READ_AT);
+        let reading = Reading { unlisted: Unlisted::of([[]]), ..reading.as_deref().cloned().unwrap() };
+        let snapshot = self::snapshot([("replication", Part::present(Arc::new(reading)))]);
+        assert_eq!(of(&[SLOT_ACTIVE], &label("slot", "b"), &snapshot), MISSING, "only what has no labels is said to be unlisted");
+        let without_labels = of(&["pharos_postgres_replication_lag_seconds"], &[], &snapshot);
+        assert!(matches!(without_labels, Series::Unreadable(_)), "{without_labels:?}");
     }
 
     #[test]

@@ -69,7 +69,9 @@ impl Collector<Session> for Info {
             let text = session.info().await.map_err(failed)?;
             let info = Fields::parse(&text);
             let mut facts = read(&info, now, &mut self.keyspace).ok_or_else(|| failed(NO_FACTS))?;
-            facts.families.extend(self.restarts.read(&info, now).await);
+            let restarts = self.restarts.read(&info, now).await;
+            facts.families.extend(restarts.families);
+            facts.unlisted = facts.unlisted.and(restarts.unlisted);
             Ok(facts)
         }
         .boxed()

@@ -5,13 +5,15 @@ use std::time::Duration;
 use pharos_model::alert::Now;
 use pharos_model::key_history::{KeyHistory, KeyReading, Restart};
 use pharos_model::snapshot::Family;
+use pharos_model::unlisted::Unlisted;
 
 use super::fields::{Fields, pair};
 use super::info::NAME;
 use crate::collect::Notebook;
 
 /// How old the note in the store may be. A host that goes down takes the agent along, and then the note is all that is left.
-const NOTE_AGE_MAX: Duration = Duration::from_mins(10);
+/// It is to be far younger than what the history takes of an earlier run of the agent.
+const NOTE_AGE_MAX: Duration = Duration::from_mins(5);
 
 /// The server's keys over its restarts and over those of the agent.
 #[derive(Default)]
@@ -20,7 +22,17 @@ pub struct Restarts {
     notebook: Notebook,
     /// Whether it is known what an earlier run of the agent had read.
     is_recalled: bool,
+    /// The first reading and the latest one, as long as that is not known.
+    unrecalled: Vec<KeyReading>,
     noted: Option<Noted>,
+}
+
+/// What is known of the latest restart.
+#[derive(Debug)]
+pub struct Known {
+    pub families: Vec<Family>,
+    /// The same series, where an earlier run of the agent may know of a restart and the store has not answered.
+    pub unlisted: Unlisted,
 }
 
 /// What the note in the store is about.
@@ -34,19 +46,44 @@ impl Restarts {
         Self { notebook, ..Self::default() }
     }
 
-    /// Series about the latest restart; none while the server has not loaded all of its data.
-    pub async fn read(&mut self, info: &Fields<'_>, now: Now) -> Vec<Family> {
-        let Some(reading) = reading(info, now) else { return Vec::new() };
+    /// Takes in the keys of a server that has loaded all of its data. While the server loads, what was known before is still so: an open
+    /// alert about a loss neither ends nor begins.
+    pub async fn read(&mut self, info: &Fields<'_>, now: Now) -> Known {
         if !self.is_recalled
             && let Ok(earlier) = self.notebook.read::<KeyHistory>(NAME, "", now).await
         {
-            self.is_recalled = true;
-            self.history = earlier.unwrap_or_else(|| std::mem::take(&mut self.history));
+            self.recall(earlier);
         }
-        let run_id = reading.run_id.clone();
+        if let Some(reading) = reading(info, now) {
+            let run_id = reading.run_id.clone();
+            self.observe(reading);
+            self.note(run_id, now).await;
+        }
+        self.known()
+    }
+
+    fn observe(&mut self, reading: KeyReading) {
+        if !self.is_recalled {
+            self.unrecalled.truncate(1);
+            self.unrecalled.push(reading.clone());
+        }
         self.history.observe(reading);
-        self.note(run_id, now).await;
-        self.history.restart().map(families).unwrap_or_default()
+    }
+
+    /// Goes on with what an earlier run of the agent noted.
+    fn recall(&mut self, earlier: Option<KeyHistory>) {
+        self.is_recalled = true;
+        let unrecalled = std::mem::take(&mut self.unrecalled);
+        if let Some(earlier) = earlier {
+            self.history = earlier;
+            unrecalled.into_iter().for_each(|reading| self.history.observe(reading));
+        }
+    }
+
+    fn known(&self) -> Known {
+        let families = self.history.restart().map(families).unwrap_or_default();
+        let unlisted = if self.is_recalled { Unlisted::None } else { Unlisted::of([[]]) };
+        Known { families, unlisted }
     }
 
     /// Writes down what the next run of the agent has to know, unless that is in the store already.
@@ -106,9 +143,12 @@ mod tests {
         format!("# Server\r\nrun_id:{run_id}\r\nuptime_in_seconds:{uptime}\r\nloading:0\r\n# Keyspace\r\n{more}")
     }
 
+    fn values(known: &Known) -> Vec<f64> {
+        known.families.iter().map(|family| family.values[0]).collect()
+    }
+
     async fn missing(restarts: &mut Restarts, seconds: u64, info: &str) -> Vec<f64> {
-        let families = restarts.read(&Fields::parse(info), now(seconds)).await;
-        families.iter().map(|family| family.values[0]).collect()
+        values(&restarts.read(&Fields::parse(info), now(seconds)).await)
     }
 
     const KEYS: &str = "db0:keys=100,expires=40,avg_ttl=900000\r\ndb3:keys=100,expires=0,avg_ttl=0\r\n";
@@ -119,15 +159,39 @@ mod tests {
         assert_eq!(missing(&mut restarts, 0, &info("a", 50, KEYS)).await, Vec::<f64>::new());
         let loading = info("b", 2, "").replace("loading:0", "loading:1");
         assert_eq!(missing(&mut restarts, 10, &loading).await, Vec::<f64>::new(), "nobody knows yet");
-        assert_eq!(missing(&mut restarts, 20, &info("b", 12, "")).await, [200.0, 40.0, 1.0]);
-        assert_eq!(missing(&mut restarts, 30, &info("b", 22, "db0:keys=50,expires=0,avg_ttl=0\r\n")).await, [200.0, 40.0, 0.75]);
+        assert_eq!(missing(&mut restarts, 20, &info("b", 12, "")).await, [199.0, 39.0, 1.0]);
+        let half = "db0:keys=100,expires=0,avg_ttl=0\r\n";
+        assert_eq!(missing(&mut restarts, 30, &info("b", 22, half)).await, [199.0, 39.0, 1.0 - 100.0 / 199.0]);
+    }
+
+    #[tokio::test]
+    async fn a_loss_stands_while_the_server_loads_or_the_store_does_not_answer() {
+        let mut restarts = Restarts::default();
+        let keys = "db0:keys=200,expires=0,avg_ttl=0\r\n";
+        missing(&mut restarts, 0, &info("a", 50, keys)).await;
+        assert_eq!(missing(&mut restarts, 10, &info("b", 2, "")).await, [200.0, 0.0, 1.0]);
+        let note = serde_json::to_string(&restarts.history).unwrap();
+        let loading = info("c", 2, "").replace("loading:0", "loading:1");
+        for seconds in [20, 30, 40] {
+            assert_eq!(missing(&mut restarts, seconds, &loading).await, [200.0, 0.0, 1.0], "nobody knows yet what comes back");
+        }
+        assert_eq!(missing(&mut restarts, 50, &info("c", 32, keys)).await, [200.0, 0.0, 0.0]);
+
+        // The agent restarts, and its store does not answer at once: its alert may not take that for the end.
+        let mut restarts = Restarts::default();
+        assert!(restarts.known().unlisted.may_have(&[]) && values(&restarts.known()).is_empty());
+        for (seconds, run_id) in [(60, "b"), (70, "b"), (80, "d")] {
+            restarts.observe(reading(&Fields::parse(&info(run_id, 2, "")), now(seconds)).unwrap());
+        }
+        restarts.recall(Some(serde_json::from_str(&note).unwrap()));
+        assert_eq!((values(&restarts.known()), restarts.known().unlisted), (vec![200.0, 0.0, 1.0], Unlisted::None));
     }
 
     #[tokio::test]
     async fn keys_whose_time_is_over_are_not_missing() {
         let mut restarts = Restarts::default();
         missing(&mut restarts, 0, &info("a", 50, KEYS)).await;
-        assert_eq!(missing(&mut restarts, 901, &info("b", 12, "")).await, [160.0, 0.0, 1.0]);
+        assert_eq!(missing(&mut restarts, 9_000, &info("b", 12, "")).await, [160.0, 0.0, 1.0]);
     }
 
     #[tokio::test]
@@ -136,7 +200,7 @@ mod tests {
         let replica = |info: String, status: &str| format!("{info}# Replication\r\nmaster_link_status:{status}\r\n");
         missing(&mut restarts, 0, &replica(info("a", 50, KEYS), "up")).await;
         assert_eq!(missing(&mut restarts, 10, &replica(info("b", 2, ""), "down")).await, Vec::<f64>::new());
-        assert_eq!(missing(&mut restarts, 20, &replica(info("b", 12, KEYS), "up")).await, [200.0, 40.0, 0.0]);
+        assert_eq!(missing(&mut restarts, 20, &replica(info("b", 12, KEYS), "up")).await, [199.0, 39.0, 0.0]);
     }
 
     #[tokio::test]
