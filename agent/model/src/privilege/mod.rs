@@ -46,6 +46,14 @@ impl Need {
     pub fn is_of_datname(self) -> bool {
         matches!(self, Self::Connect | Self::Statistic | Self::Sequences)
     }
+
+    /// Whether a role can be granted it. The others are settings of the server and an extension, which a role with every right lacks as well.
+    pub fn is_right(self) -> bool {
+        match self {
+            Self::Stats | Self::Settings | Self::Files | Self::StatementsSchema | Self::Connect | Self::Statistic | Self::Sequences => true,
+            Self::Activities | Self::Counts | Self::StatementsLibrary | Self::StatementsExtension => false,
+        }
+    }
 }
 
 /// Which parts a need is of, and what they are without it.

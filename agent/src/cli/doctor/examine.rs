@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use pharos_model::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script, without};
+use pharos_model::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script};
 use pharos_model::snapshot::{Family, Table};
 
-use super::report::{PartReport, Refused, ServerReport, State};
+use super::report::{Lack, PartReport, Refused, ServerReport, State};
 use crate::clock::Clock;
 use crate::collect::once::{Outcomes, once};
 use crate::collect::postgres::{PostgresSource, privileges};
@@ -128,7 +128,7 @@ impl Visits {
         let visited = self.rows.iter().filter(|visit| visit.datname == datname);
         let mut parts: Vec<PartReport> = visited
             .map(|visit| {
-                let lacks = missing(&visit.part, lacking);
+                let lacks = Lack::of(&visit.part, lacking);
                 let state = (visit.state, visit.reason.as_deref());
                 PartReport::new(&visit.part, Some(datname), state, visit.why.clone(), lacks).curable(visit.has_cure)
             })
@@ -138,7 +138,7 @@ impl Visits {
         for part in others {
             if !parts.iter().any(|known| known.part == *part) {
                 let state = if lacking.contains(&Need::Connect) { State::Unsupported } else { State::Ok };
-                parts.push(PartReport::new(part, Some(datname), (state, None), Vec::new(), missing(part, lacking)));
+                parts.push(PartReport::new(part, Some(datname), (state, None), Vec::new(), Lack::of(part, lacking)));
             }
         }
         parts
@@ -158,10 +158,6 @@ fn visit(table: &Table, row: usize) -> Option<Visit> {
     Some(Visit { part: part?.to_owned(), datname: datname?.to_owned(), state, reason, why, has_cure })
 }
 
-fn missing(part: &str, lacking: &[Need]) -> Vec<String> {
-    without(part, lacking).map(|what| format!("without {what}")).collect()
-}
-
 /// What came of one part of the server, in the light of what the role lacks.
 fn part(name: &str, outcome: &Result<Facts, CollectError>, lacking: &[Need]) -> PartReport {
     let (state, why) = match outcome {
@@ -171,11 +167,11 @@ fn part(name: &str, outcome: &Result<Facts, CollectError>, lacking: &[Need]) -> 
     };
     let reason = outcome.as_ref().err().map(CollectError::reason);
     let has_cure = outcome.as_ref().is_err_and(|err| err.cure().is_some());
-    PartReport::new(name, None, (state, reason), why, missing(name, lacking)).curable(has_cure)
+    PartReport::new(name, None, (state, reason), why, Lack::of(name, lacking)).curable(has_cure)
 }
 
 fn failed(name: &str, datname: Option<&str>, err: &CollectError) -> PartReport {
-    PartReport::new(name, datname, (State::Failed, Some(err.reason())), vec![err.text()], Vec::new())
+    PartReport::new(name, datname, (State::Failed, Some(err.reason())), vec![err.text()], Lack::default())
 }
 
 pub async fn redis(source: RedisSource, clock: Clock) -> ServerReport {

@@ -1,5 +1,6 @@
 //! What was found, as values: printed by `print`, or as JSON as they are.
 
+use pharos_model::privilege::{Need, without};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -50,7 +51,8 @@ pub struct PartReport {
     pub part: String,
     pub datname: Option<String>,
     pub state: State,
-    /// Why it is not `ok`: `privilege` where the role lacks a right, else the reason in the agent's metrics; null where nothing is wrong.
+    /// Why it is not `ok`: `privilege` where the role lacks a right, else the reason in the agent's metrics; null where the part does not
+    /// fail.
     pub reason: Option<String>,
     /// What is so, as sentences; empty where all is well.
     pub why: Vec<String>,
@@ -59,10 +61,28 @@ pub struct PartReport {
     is_missing: bool,
 }
 
+/// What a part does not see.
+#[derive(Debug, Default)]
+pub struct Lack {
+    /// As sentences.
+    why: Vec<String>,
+    /// Whether the role lacks a right for it.
+    is_of_role: bool,
+}
+
+impl Lack {
+    pub fn of(part: &str, needs: &[Need]) -> Self {
+        let rights: Vec<Need> = needs.iter().copied().filter(|need| need.is_right()).collect();
+        let why = without(part, needs).map(|what| format!("without {what}")).collect();
+        Self { why, is_of_role: without(part, &rights).next().is_some() }
+    }
+}
+
 impl PartReport {
-    /// `reason` is that of a failure, `missing` what the role does not see of it.
-    pub fn new(part: &str, datname: Option<&str>, (state, reason): (State, Option<&str>), why: Vec<String>, missing: Vec<String>) -> Self {
-        let lacks_right = !missing.is_empty() && (state != State::Failed || reason.is_none());
+    /// `reason` is that of a failure, `lack` what is not seen of the part.
+    pub fn new(part: &str, datname: Option<&str>, (state, reason): (State, Option<&str>), why: Vec<String>, lack: Lack) -> Self {
+        let Lack { why: missing, is_of_role } = lack;
+        let lacks_right = is_of_role && (state != State::Failed || reason.is_none());
         let reason = if lacks_right { Some(PRIVILEGE) } else { reason }.map(ToOwned::to_owned);
         let state = if state == State::Ok && !missing.is_empty() { State::Reduced } else { state };
         // What a version does not offer is nobody's to mend.
@@ -116,5 +136,34 @@ impl State {
             Self::Unsupported => "unsupported",
             Self::Failed => "failed",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The word and the reason of a part in this state, whose role and server lack this.
+    fn said(part: &str, outcome: (State, Option<&'static str>), needs: &[Need]) -> (&'static str, Option<String>, bool) {
+        let report = PartReport::new(part, None, outcome, Vec::new(), Lack::of(part, needs));
+        (report.word(), report.reason.clone(), report.is_missing)
+    }
+
+    #[test]
+    fn only_a_right_that_is_missing_is_called_one() {
+        let unsupported = (State::Unsupported, Some("unsupported"));
+        let reason = |reason: &str| Some(reason.to_owned());
+        // A role with pg_monitor, on a server without the extension.
+        for need in [Need::StatementsExtension, Need::StatementsLibrary] {
+            assert_eq!(said("statements", unsupported, &[need]), ("unsupported", reason("unsupported"), true));
+            assert_eq!(said("statements", unsupported, &[need, Need::Stats]), ("no right", reason(PRIVILEGE), true), "both are missing");
+        }
+        assert_eq!(said("statements", unsupported, &[Need::StatementsSchema]), ("no right", reason(PRIVILEGE), true));
+        for (part, need) in [("activity", Need::Activities), ("tables", Need::Counts)] {
+            assert_eq!(said(part, (State::Ok, None), &[need]), ("reduced", None, true));
+        }
+        assert_eq!(said("activity", (State::Ok, None), &[Need::Activities, Need::Stats]), ("reduced", reason(PRIVILEGE), true));
+        assert_eq!(said("activity", (State::Ok, None), &[Need::StatementsExtension]), ("ok", None, false), "not of this part");
+        assert_eq!(said("activity", (State::Failed, Some("deadline")), &[Need::Stats]), ("failed", reason("deadline"), true));
     }
 }
