@@ -65,6 +65,16 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
     std::os::unix::fs::chown(at("everybodys"), Some(4_711), Some(NOBODY)).unwrap();
     permit(&at("everybodys"), 0o770);
     std::fs::write(at("file"), "").unwrap();
+    for (name, owner, mode, is_empty) in
+        [("shared", NOBODY, 0o777, false), ("temporary", 0, 0o1777, false), ("fresh", NOBODY, 0o1777, true), ("volume", 0, 0o2775, false)]
+    {
+        std::fs::create_dir(at(name)).unwrap();
+        if !is_empty {
+            std::fs::write(at(name).join("somebody's"), "").unwrap();
+        }
+        std::os::unix::fs::chown(at(name), Some(owner), Some(NOBODY)).unwrap();
+        permit(&at(name), mode);
+    }
     let config = at("pharos.toml");
     let check = |data_dir: &str| {
         std::fs::write(&config, format!("[agent]\nname = \"a\"\ndata_dir = {data_dir:?}\n")).unwrap();
@@ -78,6 +88,11 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
         ("theirs", 0, Some("cannot be written by user 65534, who runs this check: Permission denied")),
         ("theirs/new/deeper", 0, Some("is not there and cannot be made in")),
         ("everybodys", 0, Some("belongs to user 4711, and the agent keeps its state in a folder of its own user")),
+        ("shared", 78, Some("can be written by other users; run `chmod go-w")),
+        ("temporary", 78, Some("can be written by other users; run `chmod go-w")),
+        ("temporary/new", 0, None),
+        ("fresh", 0, None),
+        ("volume", 0, None),
         ("file", 78, Some("file is a file, and state is kept in a folder")),
         ("file/new", 78, Some("file is a file, and state is kept in a folder")),
     ] {
@@ -91,6 +106,7 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
             }
         }
     }
+    assert_eq!(std::fs::metadata(at("fresh")).unwrap().permissions().mode() & 0o7777, 0o1777, "nothing is changed");
     assert!(!at("own/new").exists() && !at("theirs/new").exists());
 }
 

@@ -1,14 +1,20 @@
 //! `pharos check`: everything that `pharos run` would refuse or could not use, found as `run` finds it.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::print;
 use super::workbench::Workbench;
 use crate::config;
+use crate::config::Mistake;
 use crate::config::files::FilesCheck;
 use crate::plugin::Examination;
+use crate::store;
+use crate::telemetry::logs::chain;
+
+const DATA_DIR: &str = "agent.data_dir";
 
 pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<ExitCode> {
     let path = config::find(named.as_deref())?;
@@ -18,7 +24,11 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     let shipped = super::shipped();
     let examination = Examination { loader: workbench.loader(), shipped: &shipped, dir: &config.plugins.dir };
     let mut mistakes = examination.of_everything().await;
-    let FilesCheck { mistakes: files, mut notes } = if no_files { FilesCheck::default() } else { FilesCheck::of(&config) };
+    let FilesCheck { mistakes: mut files, mut notes } = if no_files { FilesCheck::default() } else { FilesCheck::of(&config) };
+    let is_noted = files.iter().chain(&notes).any(|mistake| mistake.paths.iter().any(|path| path == DATA_DIR));
+    if !no_files && !is_noted {
+        state(&config.agent.data_dir, &mut files, &mut notes);
+    }
     mistakes.extend(files);
     // A plugin of the user's own may have labels and rules of its own, so with one of them these are guesses.
     let unknown = config::labels::unknown(&config);
@@ -37,4 +47,17 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     }
     print(format_args!("{}: ok", path.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds why the agent would refuse to keep its state in a folder that is there. Where every user may write, no user of the agent changes
+/// that; where a group may, the agent's user can be of that group.
+fn state(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<Mistake>) {
+    const WRITABLE_BY_ALL: u32 = 0o002;
+    let Ok(found) = std::fs::metadata(dir) else { return };
+    let Err(err) = store::look_at(dir) else { return };
+    if found.mode() & WRITABLE_BY_ALL != 0 {
+        mistakes.push(Mistake::at(DATA_DIR, chain(&err)));
+    } else {
+        notes.push(Mistake::at(DATA_DIR, format!("{}; check as the agent's own user", chain(&err))));
+    }
 }

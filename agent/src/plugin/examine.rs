@@ -103,10 +103,8 @@ impl Examination<'_> {
     /// Why no file of the folder is loaded, where every user of the machine may put one there.
     async fn writable_by_all(&self) -> Option<String> {
         let dir = self.dir.to_owned();
-        let is_writable = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::is_writable_by_all(&dir))).await.unwrap_or(false);
-        let dir = self.dir.display();
-        is_writable
-            .then(|| format!("no plugin file is loaded from {dir}, since every user of this machine may write it; run `chmod o-w {dir}`"))
+        let place = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::open_place(&dir))).await.ok()??;
+        Some(format!("no plugin file is loaded from {}, since {place}", self.dir.display()))
     }
 
     /// Sections and receivers of plugins that are not there.

@@ -188,6 +188,11 @@ impl Store {
     }
 }
 
+/// Why an agent would refuse the state in a directory that is there; nothing is changed.
+pub fn look_at(directory: &Path) -> Result<(), OwnerError> {
+    owner::look_at_folder(directory, DATABASE_FILE)
+}
+
 /// Makes the directory if it is not there, and sees that it and what is read from it are ours.
 fn own_directory(directory: &Path) -> Result<(), StoreError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);

@@ -7,7 +7,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{getegid, geteuid, getgroups};
+use rustix::fs::StatVfsMountFlags;
+use rustix::process::{Uid, getegid, geteuid, getgroups};
 use tracing::warn;
 
 /// What a group and others need to write.
@@ -33,38 +34,79 @@ pub enum OwnerError {
     Unknown { path: PathBuf, source: io::Error },
 }
 
+/// Who may write a folder that is the agent's.
+enum Access {
+    Alone,
+    /// A volume of a container: programs of the group as well.
+    OfGroup,
+    /// Others as well, which is to be taken back.
+    Others,
+}
+
 /// Makes sure that nobody else decides what is in a folder. A folder of the agent that others may write becomes the agent's alone: one
 /// that is empty, or holds a file that only the agent makes there. Any other folder is shared, such as `/tmp`, and stays as it is.
 pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
-    let unknown = |source| OwnerError::Unknown { path: path.to_owned(), source };
-    let found = fs::metadata(path).map_err(unknown)?;
+    let found = folder(path)?;
+    match access(path, &found, own_file, geteuid())? {
+        Access::Alone => {}
+        Access::OfGroup => {
+            let group = found.gid();
+            warn!(
+                path = %path.display(),
+                "{} can be written by group {group}: programs of that group can remove or exchange the agent's files, which they cannot read",
+                path.display()
+            );
+        }
+        Access::Others => take_back(path, &found)?,
+    }
+    Ok(())
+}
+
+/// Why [`check_folder`] would refuse a folder; nothing is changed. Root may look for the agent's user, who is taken to be the owner.
+pub fn look_at_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
+    let found = folder(path)?;
+    let user = if geteuid().is_root() { Uid::from_raw(found.uid()) } else { geteuid() };
+    match access(path, &found, own_file, user)? {
+        Access::Others if found.uid() != user.as_raw() && !is_read_only(path) => Err(OwnerError::Writable { path: path.to_owned() }),
+        Access::Alone | Access::OfGroup | Access::Others => Ok(()),
+    }
+}
+
+/// Whether a path is on a file system on which nothing can be written, whatever modes permit.
+pub fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn folder(path: &Path) -> Result<Metadata, OwnerError> {
+    let found = fs::metadata(path).map_err(|source| OwnerError::Unknown { path: path.to_owned(), source })?;
     if !found.is_dir() {
         return Err(OwnerError::Kind { path: path.to_owned(), expected: "a folder" });
     }
-    if is_volume_of_group(&found) {
-        check_owner(path, &found)?;
-        let group = found.gid();
-        warn!(
-            path = %path.display(),
-            "{} can be written by group {group}: programs of that group can remove or exchange the agent's files, which they cannot read",
-            path.display()
-        );
-        return Ok(());
+    Ok(found)
+}
+
+fn access(path: &Path, found: &Metadata, own_file: &str, user: Uid) -> Result<Access, OwnerError> {
+    check_owner(path, found, user)?;
+    if is_volume_of_group(found) {
+        return Ok(Access::OfGroup);
     }
-    if found.mode() & WRITABLE_BY_OTHERS != 0 && is_shared(path, &found, own_file).map_err(unknown)? {
-        check_owner(path, &found)?;
-        return Err(OwnerError::Writable { path: path.to_owned() });
+    if found.mode() & WRITABLE_BY_OTHERS == 0 {
+        return Ok(Access::Alone);
     }
-    check(path, &found)
+    let is_shared = is_shared(path, found, own_file, user);
+    match is_shared.map_err(|source| OwnerError::Unknown { path: path.to_owned(), source })? {
+        true => Err(OwnerError::Writable { path: path.to_owned() }),
+        false => Ok(Access::Others),
+    }
 }
 
 /// Whether others have files in a folder as well. One in which all users may have some, such as `/tmp` or a fresh tmpfs, is the agent's only
 /// where it holds nobody else's.
-fn is_shared(path: &Path, found: &Metadata, own_file: &str) -> io::Result<bool> {
+fn is_shared(path: &Path, found: &Metadata, own_file: &str, user: Uid) -> io::Result<bool> {
     let is_known = fs::symlink_metadata(path.join(own_file)).is_ok();
     let is_sticky = found.mode() & STICKY != 0;
     for entry in fs::read_dir(path)? {
-        if !is_known || (is_sticky && entry?.metadata()?.uid() != geteuid().as_raw()) {
+        if !is_known || (is_sticky && entry?.metadata()?.uid() != user.as_raw()) {
             return Ok(true);
         }
     }
@@ -88,12 +130,13 @@ pub fn check_file(path: &Path) -> Result<(), OwnerError> {
         Err(source) => return Err(OwnerError::Unknown { path: path.to_owned(), source }),
     };
     if found.is_symlink() {
-        return check_owner(path, &found);
+        return check_owner(path, &found, geteuid());
     }
     if !found.is_file() {
         return Err(OwnerError::Kind { path: path.to_owned(), expected: "a file" });
     }
-    check(path, &found)
+    check_owner(path, &found, geteuid())?;
+    if found.mode() & WRITABLE_BY_OTHERS == 0 { Ok(()) } else { take_back(path, &found) }
 }
 
 /// Whether an open file may be trusted: a file of ours or of root that nobody else can write.
@@ -101,18 +144,14 @@ pub fn check_open(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
     if !found.is_file() {
         return Err(OwnerError::Kind { path: path.to_owned(), expected: "a file" });
     }
-    check_owner(path, found)?;
+    check_owner(path, found, geteuid())?;
     match found.mode() & WRITABLE_BY_OTHERS {
         0 => Ok(()),
         _ => Err(OwnerError::Writable { path: path.to_owned() }),
     }
 }
 
-fn check(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
-    check_owner(path, found)?;
-    if found.mode() & WRITABLE_BY_OTHERS == 0 {
-        return Ok(());
-    }
+fn take_back(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
     let mended = fs::set_permissions(path, Permissions::from_mode(found.mode() & !WRITABLE_BY_OTHERS & 0o7777));
     match mended {
         // Where nothing can be written, nobody else can either.
@@ -124,9 +163,9 @@ fn check(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
     Ok(())
 }
 
-fn check_owner(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
+fn check_owner(path: &Path, found: &Metadata, user: Uid) -> Result<(), OwnerError> {
     let owner = found.uid();
-    match owner == 0 || owner == geteuid().as_raw() {
+    match owner == 0 || owner == user.as_raw() {
         true => Ok(()),
         false => Err(OwnerError::Foreign { path: path.to_owned(), owner }),
     }
