@@ -38,6 +38,19 @@ fn three_offences_in_a_row_quarantine_and_a_call_that_works_starts_the_count_aga
     assert!(health.is_quarantined());
 }
 
+/// Retries of one receiver come in a row where no other one is told anything for a while.
+#[test]
+fn what_always_fails_about_one_thing_alone_is_kept_from_that_alone() {
+    let mut health = Health::default();
+    assert!(!health.worked(OTHER, s(0)));
+    for now in [1, 2] {
+        assert_eq!(health.offended(ONE, s(now), 0.0), Verdict::Tolerated);
+    }
+    assert!(matches!(health.offended(ONE, s(3), 0.0), Verdict::KeptFrom(_)), "{health:?}");
+    assert_eq!(health.may_call(OTHER, s(3)), Ok(()));
+    assert!(health.may_call(ONE, s(3)).is_err() && !health.is_quarantined());
+}
+
 #[test]
 fn each_probe_that_fails_doubles_the_pause_up_to_five_minutes() {
     let mut health = Health::default();

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Pipeline;
-use crate::store::{AlertChanges, AuditEntry, Event, OutboxRow, StoreError, Wanted};
+use crate::store::{AlertChanges, AuditEntry, Event, OutboxRow, Store, StoreError, Wanted};
 
 /// Questions that wait for the pipeline. More people do not ask at once.
 const QUEUED_ORDERS_MAX: usize = 64;
@@ -22,7 +22,8 @@ pub enum Order {
     ExpireSilence(String, String, oneshot::Sender<Result<Silence, DeskError>>),
     Acknowledge(Fingerprint, Words, oneshot::Sender<Result<(), DeskError>>),
     Unacknowledge(Fingerprint, String, oneshot::Sender<Result<(), DeskError>>),
-    Explain(Fingerprint, oneshot::Sender<Result<Explanation, DeskError>>),
+    /// The alert as it ended is for one that is open no more.
+    Explain(Fingerprint, Option<Box<Alert>>, oneshot::Sender<Option<(Alert, Trace)>>),
     Retry(Wanted, String, oneshot::Sender<Result<Vec<u64>, DeskError>>),
     Drop(Wanted, String, oneshot::Sender<Result<usize, DeskError>>),
 }
@@ -101,8 +102,15 @@ impl Desk {
         self.ask(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
     }
 
-    pub async fn explain(&self, fingerprint: Fingerprint) -> Result<Explanation, DeskError> {
-        self.ask(|answer| Order::Explain(fingerprint, answer)).await?
+    /// What the store has is read here, since nothing that a visitor asks may keep the pipeline waiting.
+    pub async fn explain(&self, fingerprint: Fingerprint, store: &Store) -> Result<Explanation, DeskError> {
+        let history = store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
+        let last =
+            history.iter().find_map(|event| Some(serde_json::from_value::<Transition>(event.detail.clone()).ok()?.alert)).map(Box::new);
+        let explained = self.ask(|answer| Order::Explain(fingerprint, last, answer)).await?;
+        let (alert, trace) = explained.ok_or(DeskError::Unknown(fingerprint))?;
+        let notifications = store.outbox_of(fingerprint.to_string(), EXPLAINED_MAX).await?;
+        Ok(Explanation { alert, trace, history, notifications })
     }
 
     /// The numbers of the notifications that are tried again.
@@ -125,7 +133,7 @@ impl Pipeline {
             Order::ExpireSilence(id, who, answer) => drop(answer.send(self.expire_silence(&id, &who).await)),
             Order::Acknowledge(fingerprint, words, answer) => drop(answer.send(self.acknowledge(fingerprint, words).await)),
             Order::Unacknowledge(fingerprint, who, answer) => drop(answer.send(self.unacknowledge(fingerprint, &who).await)),
-            Order::Explain(fingerprint, answer) => drop(answer.send(self.explain(fingerprint).await)),
+            Order::Explain(fingerprint, last, answer) => drop(answer.send(self.explain(fingerprint, last))),
             Order::Retry(wanted, who, answer) => drop(answer.send(self.retry(wanted, &who).await)),
             Order::Drop(wanted, who, answer) => drop(answer.send(self.drop_rows(wanted, &who).await)),
         }
@@ -188,14 +196,11 @@ impl Pipeline {
         }
     }
 
-    async fn explain(&self, fingerprint: Fingerprint) -> Result<Explanation, DeskError> {
-        let history = self.store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
+    fn explain(&self, fingerprint: Fingerprint, last: Option<Box<Alert>>) -> Option<(Alert, Trace)> {
         let open = self.alerts.alerts().find(|alert| alert.fingerprint == fingerprint).cloned();
-        let last = || history.iter().find_map(|event| Some(serde_json::from_value::<Transition>(event.detail.clone()).ok()?.alert));
-        let alert = open.or_else(last).ok_or(DeskError::Unknown(fingerprint))?;
-        let notifications = self.store.outbox_of(fingerprint.to_string(), EXPLAINED_MAX).await?;
+        let alert = open.or(last.map(|last| *last))?;
         let trace = self.dispatcher.explain(&alert, self.clock.now());
-        Ok(Explanation { alert, trace, history, notifications })
+        Some((alert, trace))
     }
 
     async fn retry(&mut self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {

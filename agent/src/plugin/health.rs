@@ -31,6 +31,8 @@ pub struct Health {
     budget: Budget,
     /// Servers and receivers that calls about them failed.
     about: BTreeMap<String, Streak>,
+    /// What the latest call that worked was about.
+    works_about: Option<String>,
 }
 
 impl Health {
@@ -75,6 +77,7 @@ impl Health {
     /// A call worked. True when that ended a quarantine, or made a failing plugin a healthy one.
     pub fn worked(&mut self, about: &str, now: Duration) -> bool {
         let was_failing = self.is_failing();
+        self.works_about = Some(about.to_owned());
         let ended = self.plugin.worked(now);
         self.budget.count(false);
         if let Some(streak) = self.about.get_mut(about) {
@@ -105,7 +108,12 @@ impl Health {
         }
         let is_exceeded = self.budget.count(true);
         let (in_a_row, about_it) = (self.plugin.offended(now), streak.offended(now));
-        if in_a_row || is_exceeded {
+        // One that works about something else is kept from this alone, even where nothing else was asked of it meanwhile.
+        let is_of_this_alone = about_it && self.works_about.as_ref().is_some_and(|works| works != about);
+        if is_of_this_alone {
+            self.plugin.offences = 0;
+        }
+        if (in_a_row && !is_of_this_alone) || is_exceeded {
             self.about.remove(about);
             return Verdict::Quarantined(self.plugin.pause(now, jitter));
         }

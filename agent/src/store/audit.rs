@@ -91,12 +91,12 @@ impl End {
 impl Store {
     /// The newest rows, newest first; only those before `before` if asked.
     pub async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        self.read(move |connection| list(connection, before, limit)).await
+        self.show(move |connection| list(connection, before, limit)).await
     }
 
     /// Looks through the whole chain.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
-        self.read(|connection| verify(connection)).await
+        self.show(|connection| verify(connection)).await
     }
 }
 

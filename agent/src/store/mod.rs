@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use alerts::AlertChanges;
 pub use audit::{AGENT, AuditEntry, AuditRow, AuditVerdict, BrokenLink};
@@ -48,6 +48,9 @@ const DATABASE_FILE: &str = "pharos.db";
 /// Work that waits for the store. More would only mean that the disk cannot keep up.
 const QUEUED_JOBS_MAX: usize = 256;
 
+/// Visitors whose questions the store has at once. What the agent itself asks stands behind these few at most.
+const VISITORS_MAX: usize = 2;
+
 /// How long anyone waits for the store.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
@@ -58,6 +61,7 @@ type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
 pub struct Store {
     jobs: mpsc::Sender<Job>,
     condition: Arc<Mutex<Condition>>,
+    visitors: Arc<Semaphore>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -103,7 +107,7 @@ impl Store {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS_MAX);
         let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
         std::thread::Builder::new().name("store".to_owned()).spawn(move || serve(keeper, queue)).map_err(failed)?;
-        Ok(Self { jobs, condition })
+        Ok(Self { jobs, condition, visitors: Arc::new(Semaphore::new(VISITORS_MAX)) })
     }
 
     /// How the store is, as it was last seen.
@@ -131,6 +135,29 @@ impl Store {
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.send(move |keeper| keeper.read(&work as &Work<T>)).await
+    }
+
+    /// Reads for a visitor of the API: few at once, and nothing for one who has left.
+    async fn show<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let visit = async {
+            let turn = Arc::clone(&self.visitors).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+            let (waits, has_left) = oneshot::channel::<()>();
+            // Dropped with the visitor, while the turn ends with the work.
+            let _waits = waits;
+            self.send(move |keeper| {
+                let _turn = turn;
+                let mut has_left = has_left;
+                match has_left.try_recv() {
+                    Err(oneshot::error::TryRecvError::Closed) => Err(StoreError::Closed),
+                    _ => keeper.read(&work as &Work<T>),
+                }
+            })
+            .await
+        };
+        tokio::time::timeout(ANSWER_MAX, visit).await.unwrap_or(Err(StoreError::DeadlineExceeded))
     }
 
     /// Reads what must not be lost, wherever it is known best.

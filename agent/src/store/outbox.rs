@@ -155,12 +155,12 @@ impl Store {
 
     /// Every row about an alert that is kept, oldest first.
     pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.know(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit])).await
+        self.show(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit])).await
     }
 
     /// The youngest rows, youngest first; of one receiver or one state if asked.
     pub async fn outbox(&self, receiver: Option<String>, state: Option<String>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read(move |connection| youngest(connection, receiver.as_deref(), state.as_deref(), limit)).await
+        self.show(move |connection| youngest(connection, receiver.as_deref(), state.as_deref(), limit)).await
     }
 }
 

@@ -275,7 +275,8 @@ pub fn label_of<'a>(alert: &'a Alert, name: &str) -> Option<&'a str> {
         "subject" => Some(&alert.subject.id),
         "kind" => Some(&alert.subject.kind),
         _ => {
-            let labels = alert.labels.iter().chain(&alert.subject.labels);
+            // What the host says of a subject stands, whatever a plugin calls its own labels.
+            let labels = alert.subject.labels.iter().chain(&alert.labels);
             labels.into_iter().find(|label| label.name == name).map(|label| label.value.as_str())
         }
     }

@@ -28,6 +28,11 @@ impl Entry {
     }
 }
 
+/// Whether the host says what this label is: a plugin that calls one of its own so says nothing.
+fn is_hosts(alert: &Alert, name: &str) -> bool {
+    matches!(name, "plugin" | "rule" | "severity" | "alertname") || alert.subject.labels.iter().any(|label| label.name == name)
+}
+
 /// An alert as a receiver is shown it.
 pub fn message_alert(alert: &Alert, reason: MessageReason) -> MessageAlert {
     let own = [Label::new("plugin", &alert.plugin), Label::new("rule", &alert.rule)];
@@ -37,7 +42,7 @@ pub fn message_alert(alert: &Alert, reason: MessageReason) -> MessageAlert {
         reason,
         severity: alert.severity,
         subject: alert.subject.clone(),
-        labels: own.into_iter().chain(alert.labels.iter().cloned()).collect(),
+        labels: own.into_iter().chain(alert.labels.iter().filter(|label| !is_hosts(alert, &label.name)).cloned()).collect(),
         title: alert.title.clone(),
         detail: alert.detail.clone(),
         cause: alert.cause.clone(),
@@ -99,5 +104,16 @@ mod tests {
         assert_eq!(told(evidence(4)).evidence, evidence(4));
         let cut = told(evidence(16)).evidence;
         assert_eq!((&cut[..4], &cut[4]), (&evidence(4)[..], &Label::new("left out", "12 of 16 lines")));
+    }
+
+    #[test]
+    fn labels_of_the_host_are_the_hosts() {
+        let mut alert = crate::dispatch::stories::alert("lag", "db1");
+        alert.subject.labels = vec![Label::new("server", "db1:5432")];
+        alert.labels = ["rule", "plugin", "alertname", "severity", "server", "slot"].map(|name| Label::new(name, "forged")).to_vec();
+        let labels = message_alert(&alert, MessageReason::Firing).labels;
+        let own = [Label::new("plugin", &alert.plugin), Label::new("rule", "lag"), Label::new("slot", "forged")];
+        assert_eq!(labels, own);
+        assert_eq!(crate::dispatch::label_of(&alert, "server"), Some("db1:5432"));
     }
 }

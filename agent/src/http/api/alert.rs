@@ -19,7 +19,7 @@ use crate::store::Event;
 use crate::telemetry::logs::chain;
 
 pub async fn explain(State(api): Shared, Path(fingerprint): Path<String>) -> Result<Json<Value>, ApiError> {
-    let explanation = api.desk.explain(meant(&api, &fingerprint).await?).await.map_err(refused)?;
+    let explanation = api.desk.explain(meant(&api, &fingerprint).await?, &api.store).await.map_err(refused)?;
     let Explanation { alert, trace, history, notifications } = explanation;
     Ok(Json(json!({
         "alert": alerts::whole(&alert, &trace),

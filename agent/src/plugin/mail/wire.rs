@@ -20,8 +20,9 @@ use crate::config::relay::{Encryption, RelayConfig};
 use crate::plugin::tls;
 use crate::telemetry::logs::chain;
 
-/// Bytes of one reply in clear text.
+/// Bytes and lines of one reply. The library reads a reply anew with each line of it, and nothing can interrupt that.
 const REPLY_BYTES_MAX: usize = 16 << 10;
+const REPLY_LINES_MAX: usize = 100;
 /// Bytes that a relay says in one connection.
 const SAID_BYTES_MAX: usize = 256 << 10;
 
@@ -81,18 +82,19 @@ async fn ask(stream: &mut TcpStream, command: &str, what: &str) -> Result<(Vec<u
 
 /// One reply, as it came and as it reads. More than one is an attack or a mistake, since only one was asked for.
 async fn reply(stream: &mut TcpStream, what: &str) -> Result<(Vec<u8>, Response), String> {
-    let mut bytes = Vec::new();
+    let (mut bytes, mut reply) = (Vec::new(), Reply::default());
     let end = loop {
         let mut chunk = [0; 1_024];
         match stream.read(&mut chunk).await {
             Ok(0) => return Err(format!("{what}: the relay closed the connection")),
-            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+            Ok(read) => {
+                reply.follow(&chunk[..read]).map_err(|err| format!("{what}: {err}"))?;
+                bytes.extend_from_slice(&chunk[..read]);
+            }
             Err(err) => return Err(format!("{what}: {err}")),
         }
-        match end_of_reply(&bytes) {
-            Some(end) => break end,
-            None if bytes.len() > REPLY_BYTES_MAX => return Err(format!("{what}: the reply is longer than {REPLY_BYTES_MAX} bytes")),
-            None => {}
+        if let Some(end) = end_of_reply(&bytes) {
+            break end;
         }
     };
     if end != bytes.len() {
@@ -105,6 +107,45 @@ async fn reply(stream: &mut TcpStream, what: &str) -> Result<(Vec<u8>, Response)
         false => Err(format!("{what}: {}", text.trim().escape_debug())),
     }
 }
+
+/// How much of the current reply the relay has said.
+#[derive(Debug, Default)]
+struct Reply {
+    bytes: usize,
+    lines: usize,
+    /// Bytes of the current line.
+    column: usize,
+    /// Whether the current line has a dash after its code, so that the reply goes on after it.
+    goes_on: bool,
+}
+
+impl Reply {
+    /// Takes in what arrived.
+    fn follow(&mut self, said: &[u8]) -> Result<(), ReplyTooLong> {
+        for byte in said {
+            self.bytes += 1;
+            if self.column == 3 {
+                self.goes_on = *byte == b'-';
+            }
+            self.column += 1;
+            if *byte == b'\n' {
+                let ends = !self.goes_on;
+                (self.lines, self.column, self.goes_on) = (self.lines + 1, 0, false);
+                if ends {
+                    *self = Self::default();
+                }
+            }
+            if self.bytes > REPLY_BYTES_MAX || self.lines > REPLY_LINES_MAX {
+                return Err(ReplyTooLong);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the relay says more than {REPLY_LINES_MAX} lines or {REPLY_BYTES_MAX} bytes in one reply")]
+struct ReplyTooLong;
 
 /// Where a reply ends: after the line whose code is not followed by a dash.
 fn end_of_reply(bytes: &[u8]) -> Option<usize> {
@@ -126,11 +167,12 @@ struct Wire<S> {
     /// Read before, in clear text.
     greeting: Vec<u8>,
     said_bytes: usize,
+    reply: Reply,
 }
 
 impl<S> Wire<S> {
     fn new(stream: S, peer: SocketAddr, greeting: Vec<u8>) -> Self {
-        Self { stream, peer, greeting, said_bytes: 0 }
+        Self { stream, peer, greeting, said_bytes: 0, reply: Reply::default() }
     }
 }
 
@@ -145,6 +187,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         self.said_bytes += buffer.filled().len() - before;
+        if let Err(err) = self.reply.follow(&buffer.filled()[before..]) {
+            return Poll::Ready(Err(io::Error::other(err)));
+        }
         if self.said_bytes > SAID_BYTES_MAX {
             return Poll::Ready(Err(io::Error::other(format!("the relay said more than {SAID_BYTES_MAX} bytes"))));
         }
@@ -169,5 +214,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug> AsyncTokioStream for Wire<S> {
     fn peer_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_has_few_lines_and_each_one_counts_alone() {
+        let hello = b"250-relay\r\n250-SIZE 1000\r\n250 HELP\r\n";
+        let mut reply = Reply::default();
+        for _ in 0..1_000 {
+            reply.follow(hello).expect("each reply is short");
+        }
+        assert!(Reply::default().follow(&b"220-x\r\n".repeat(REPLY_LINES_MAX)).is_ok());
+        assert!(Reply::default().follow(&b"220-x\r\n".repeat(REPLY_LINES_MAX + 1)).is_err());
+        assert!(Reply::default().follow(&vec![b'x'; REPLY_BYTES_MAX + 1]).is_err());
+        // In whatever pieces it arrives.
+        let mut reply = Reply::default();
+        let flood = b"220-\n".repeat(REPLY_LINES_MAX + 1);
+        assert!(flood.chunks(3).any(|piece| reply.follow(piece).is_err()));
     }
 }
