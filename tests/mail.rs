@@ -188,6 +188,7 @@ async fn each_answer_of_a_relay_has_its_meaning() {
         ("greeting", "greeting", Act::Say("HTTP/1.1 400 Bad Request")),
         ("greeting", "greeting", Act::Close),
         ("greeting", "greeting", Act::Flood),
+        ("greeting", "greeting", Act::FloodLines),
         ("sender", "MAIL", Act::Say("421 shutting down")),
         ("sender", "MAIL", Act::Say("451 not now")),
         ("sender", "MAIL", Act::Say("530 log in first")),
@@ -216,7 +217,8 @@ async fn each_answer_of_a_relay_has_its_meaning() {
         greeting Say("554 no service for you"): Retry { after: None, why: "relay \"office\": connecting: saying hello: permanent error (554): no service for you" }
         greeting Say("HTTP/1.1 400 Bad Request"): Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: error Tag at: HTTP/1.1 400 Bad Request  " }
         greeting Close: Retry { after: None, why: "relay \"office\": connecting: saying hello: response error: incomplete response" }
-        greeting Flood: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay said more than 262144 bytes" }
+        greeting Flood: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay says more than 100 lines or 16384 bytes in one reply" }
+        greeting FloodLines: Retry { after: None, why: "relay \"office\": connecting: saying hello: network error: the relay says more than 100 lines or 16384 bytes in one reply" }
         sender Say("421 shutting down"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (421): shutting down" }
         sender Say("451 not now"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (451): not now" }
         sender Say("530 log in first"): Unauthorised("relay \"office\": naming the sender: permanent error (530): log in first")

@@ -31,8 +31,9 @@ const HEAD_MAX: Duration = Duration::from_secs(5);
 const HEAD_BYTES_MAX: usize = 32 << 10;
 /// How long a visitor may take nothing of an answer. On a slow line, what the operating system has taken leaves in large pieces.
 const STALL_MAX: Duration = Duration::from_secs(30);
-/// Bytes that the operating system takes ahead of the line. With more, nothing would show for minutes whether a visitor takes an answer.
-const AHEAD_BYTES_MAX: u32 = 16 << 10;
+/// Bytes that the operating system takes ahead of the line. With more, nothing would show for minutes whether a visitor takes an answer; with
+/// less, a large answer takes many turns of the connection. A visitor that takes as little as it may needs 16 s for them.
+const AHEAD_BYTES_MAX: u32 = 64 << 10;
 /// How long one connection is kept, whatever it asks.
 const LIFE_MAX: Duration = Duration::from_mins(10);
 /// At the end of the agent: how long an answer under way may take, and a connection without a whole request.

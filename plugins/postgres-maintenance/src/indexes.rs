@@ -11,9 +11,6 @@ const UNUSED: &str = "pharos_database_unused_indexes";
 
 const MIB: f64 = 1_048_576.0;
 
-/// An index that a monthly report needs is not unused after a week; but most are known by then.
-const STATISTICS_AGE_MIN: f64 = 7.0 * 86_400.0;
-
 pub const CHECKS: &[Check] = &[
     Check {
         id: "index-invalid",
@@ -101,12 +98,12 @@ fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let Some(table) = snapshot.table("unused_indexes") else { return Ok(all) };
     let number = |column: &str, row: usize| table.number(column, row);
     let is_asked = |row: usize| number("members_asked", row).zip(number("members_total", row)).is_none_or(|(asked, all)| asked >= all);
-    let is_counted_long = |row: usize| number("stats_age_seconds", row).is_some_and(|age| age >= STATISTICS_AGE_MIN);
-    let is_known = |row: usize| is_counted_long(row) && !table.is("is_too_young", row);
+    // How long is long enough, the agent says: `collect.unused_after`.
+    let is_known = |row: usize| number("stats_age_seconds", row).is_some() && !table.is("is_too_young", row);
     all.extend(each_row(&table, &INDEX, |row| if is_asked(row) && is_known(row) { number("size_bytes", row) } else { None }));
     for row in (0..table.row_count()).filter(|row| !is_asked(*row) || !is_known(*row)) {
         let reason = if is_asked(row) {
-            SkipReason::Unsupported("its scans are counted for less than a week, or it is not known since when they count".to_owned())
+            SkipReason::Unsupported("its scans are counted for less than collect.unused_after, or it is not known since when they count".to_owned())
         } else {
             SkipReason::PartFailed("not every server could be asked for it".to_owned())
         };

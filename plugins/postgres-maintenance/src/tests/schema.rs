@@ -184,20 +184,20 @@ fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
         indexes present
         pharos_database_unused_indexes 4
         table unused_indexes
-        | datname text | schema text | relation text | index text | size_bytes integer | scans integer | members_asked integer | members_total integer | stats_age_seconds float |
-        | app | public | orders | orders_note | 90000000 | 0 | 2 | 2 | 900000 |
-        | app | public | orders | orders_tiny | 9000 | 0 | 2 | 2 | 900000 |
-        | shop | public | orders | orders_note | 90000000 | 0 | 1 | 2 | 900000 |
-        | new | public | orders | orders_note | 90000000 | 0 | 2 | 2 | 9000 |
-        | ages | public | orders | orders_note | 90000000 | 0 | 2 | 2 | - |",
+        | datname text | schema text | relation text | index text | size_bytes integer | scans integer | members_asked integer | members_total integer | stats_age_seconds float | is_too_young boolean |
+        | app | public | orders | orders_note | 90000000 | 0 | 2 | 2 | 9000 | false |
+        | app | public | orders | orders_tiny | 9000 | 0 | 2 | 2 | 900000 | false |
+        | shop | public | orders | orders_note | 90000000 | 0 | 1 | 2 | 900000 | false |
+        | new | public | orders | orders_note | 90000000 | 0 | 2 | 2 | 900000 | true |
+        | ages | public | orders | orders_note | 90000000 | 0 | 2 | 2 | - | false |",
         &[("db1:5432", ""), ("db2:5432", "")],
     );
     let report = judge("index-unused", &facts);
     expect![[r#"
         index-unused{datname=app,schema=public,relation=orders,index=orders_note}: raise info: index orders_note of app is not used by any server
         index-unused{datname=shop,schema=public,relation=orders,index=orders_note}: skipped: not every server could be asked for it
-        index-unused{datname=new,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than a week, or it is not known since when they count
-        index-unused{datname=ages,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than a week, or it is not known since when they count
+        index-unused{datname=new,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than collect.unused_after, or it is not known since when they count
+        index-unused{datname=ages,schema=public,relation=orders,index=orders_note}: skipped: its scans are counted for less than collect.unused_after, or it is not known since when they count
     "#]].assert_eq(&render(&report));
     expect![[r#"
         index orders_note of app is not used by any server
