@@ -97,6 +97,7 @@ impl Health {
             }
             return Verdict::Quarantined(self.plugin.pause(now, jitter));
         }
+        let is_kept_from_others = self.about.iter().any(|(other, streak)| other != about && streak.is_quarantined());
         let streak = self.about.entry(about.to_owned()).or_default();
         if streak.is_probing {
             // What is known to fail says nothing new of the rest.
@@ -109,7 +110,7 @@ impl Health {
         let is_exceeded = self.budget.count(true);
         let (in_a_row, about_it) = (self.plugin.offended(now), streak.offended(now));
         // One that works about something else is kept from this alone, even where nothing else was asked of it meanwhile.
-        let is_of_this_alone = about_it && self.works_about.as_ref().is_some_and(|works| works != about);
+        let is_of_this_alone = about_it && !is_kept_from_others && self.works_about.as_ref().is_some_and(|works| works != about);
         if is_of_this_alone {
             self.plugin.offences = 0;
         }

@@ -103,7 +103,9 @@ fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     all.extend(each_row(&table, &INDEX, |row| if is_asked(row) && is_known(row) { number("size_bytes", row) } else { None }));
     for row in (0..table.row_count()).filter(|row| !is_asked(*row) || !is_known(*row)) {
         let reason = if is_asked(row) {
-            SkipReason::Unsupported("its scans are counted for less than collect.unused_after, or it is not known since when they count".to_owned())
+            SkipReason::Unsupported(
+                "its scans are counted for less than collect.unused_after, or it is not known since when they count".to_owned(),
+            )
         } else {
             SkipReason::PartFailed("not every server could be asked for it".to_owned())
         };

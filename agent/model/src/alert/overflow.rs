@@ -10,8 +10,8 @@ use crate::{
 
 /// Open alerts of one rule about one subject, the summary aside. The ones that exist are kept; new ones wait until there is room.
 pub const ALERTS_PER_RULE_MAX: usize = 1_000;
-/// Open alerts of one plugin about one subject, summaries aside. The longest of texts make that 44 MB.
-pub const ALERTS_PER_SUBJECT_MAX: usize = 2_000;
+/// Open alerts of one plugin about one subject, summaries aside.
+pub const ALERTS_PER_SUBJECT_MAX: usize = 10_000;
 
 /// What is left out of one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
