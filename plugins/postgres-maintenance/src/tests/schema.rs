@@ -206,7 +206,7 @@ fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
         > Keep its definition: in app, `SELECT pg_catalog.pg_get_indexdef('"public"."orders_note"'::pg_catalog.regclass);`. In app: `DROP INDEX CONCURRENTLY "public"."orders_note";`, if no yearly report needs it.
         - scans: 0
         - servers asked: 2
-        - statistics since: 10 d 10 h ago
+        - statistics since: 2 h 30 min ago
     "#]].assert_eq(&words(&report.findings[0]));
 }
 
