@@ -37,8 +37,9 @@ use crate::plugin::{Examination, Linkers, Loader, PluginHost, PluginStatus, Relo
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Snapshots that wait for judgement: a few per server, then later ones are dropped and counted.
-const QUEUED_SNAPSHOTS_MAX: usize = 64;
+/// Snapshots that wait for judgement, or two for each server where that is more: all servers may be read in one moment. Later ones are dropped and counted.
+const QUEUED_SNAPSHOTS_MIN: usize = 64;
+const QUEUED_SNAPSHOTS_EACH: usize = 2;
 /// Plugin events that wait to be recorded.
 const QUEUED_EVENTS_MAX: usize = 256;
 
@@ -139,7 +140,7 @@ impl Agent {
         subjects.push(agent::subject(&config.agent.name).key());
         let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
         pipeline.forget(|subject| subjects.contains(subject), is_enabled).await;
-        let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MAX);
+        let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MIN.max(subjects.len() * QUEUED_SNAPSHOTS_EACH));
         board.set("pipeline", PartHealth::Ok, None);
         let (desk, orders) = Desk::open();
         lifecycle.supervise("pipeline", pipeline.run(queue, events, orders));
