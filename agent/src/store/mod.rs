@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use alerts::AlertChanges;
 pub use audit::{AGENT, AuditEntry, AuditRow, AuditVerdict, BrokenLink};
@@ -138,26 +138,13 @@ impl Store {
     }
 
     /// Reads for a visitor of the API: few at once, and nothing for one who has left.
-    async fn show<T: Send + 'static>(
+    async fn read_for_visitor<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let visit = async {
-            let turn = Arc::clone(&self.visitors).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-            let (waits, has_left) = oneshot::channel::<()>();
-            // Dropped with the visitor, while the turn ends with the work.
-            let _waits = waits;
-            self.send(move |keeper| {
-                let _turn = turn;
-                let mut has_left = has_left;
-                match has_left.try_recv() {
-                    Err(oneshot::error::TryRecvError::Closed) => Err(StoreError::Closed),
-                    _ => keeper.read(&work as &Work<T>),
-                }
-            })
-            .await
-        };
-        tokio::time::timeout(ANSWER_MAX, visit).await.unwrap_or(Err(StoreError::DeadlineExceeded))
+        let turn = tokio::time::timeout(ANSWER_MAX, Arc::clone(&self.visitors).acquire_owned()).await;
+        let turn = turn.map_err(|_| StoreError::DeadlineExceeded)?.map_err(|_| StoreError::Closed)?;
+        self.exchange(Some(turn), move |keeper| keeper.read(&work as &Work<T>)).await
     }
 
     /// Reads what must not be lost, wherever it is known best.
@@ -197,12 +184,23 @@ impl Store {
         &self,
         work: impl FnOnce(&mut Keeper) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.exchange(None, work).await
+    }
+
+    /// The same; a visitor holds its `turn` until the work is done.
+    async fn exchange<T: Send + 'static>(
+        &self,
+        turn: Option<OwnedSemaphorePermit>,
+        work: impl FnOnce(&mut Keeper) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |keeper| {
-            let done = work(keeper);
-            keeper.show();
-            // Nobody waits any more when the receiver is gone; the work is done all the same.
-            let _ = answer.send(done);
+            // Of a visitor that has left, nothing is done; what the agent itself asks is done all the same.
+            if turn.is_none() || !answer.is_closed() {
+                let done = work(keeper);
+                keeper.show();
+                let _ = answer.send(done);
+            }
         });
         let exchange = async {
             self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;

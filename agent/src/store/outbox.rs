@@ -155,12 +155,13 @@ impl Store {
 
     /// Every row about an alert that is kept, oldest first.
     pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.show(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit])).await
+        self.read_for_visitor(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit]))
+            .await
     }
 
     /// The youngest rows, youngest first; of one receiver or one state if asked.
     pub async fn outbox(&self, receiver: Option<String>, state: Option<String>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.show(move |connection| youngest(connection, receiver.as_deref(), state.as_deref(), limit)).await
+        self.read_for_visitor(move |connection| youngest(connection, receiver.as_deref(), state.as_deref(), limit)).await
     }
 }
 
