@@ -284,13 +284,19 @@ async fn a_renewed_authority_is_read_without_a_restart() {
     agent.wait_part(&name, |part| part["state"] == "ok").await;
 }
 
+/// A server that wants passwords; that of the monitoring role is `right`.
+async fn behind_passwords(tasks: &TaskTracker) -> PostgresServer {
+    let authentication = Authentication::Scram { password: "of the superuser".to_owned() };
+    let server = postgres_with(PostgresOptions { authentication, ..PostgresOptions::default() }, tasks).await;
+    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
+    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} PASSWORD 'right'")).await.unwrap();
+    server
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_comes_from_a_file_and_a_wrong_one_is_told() {
     let (tasks, _stop) = runtime_tasks();
-    let authentication = Authentication::Scram { password: "of the superuser".to_owned() };
-    let server = postgres_with(PostgresOptions { authentication, ..PostgresOptions::default() }, &tasks).await;
-    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
-    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} PASSWORD 'right'")).await.unwrap();
+    let server = behind_passwords(&tasks).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "wrong\n").unwrap();

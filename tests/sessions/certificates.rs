@@ -198,8 +198,7 @@ async fn a_server_without_encryption_says_so_and_a_missing_password_is_no_networ
     let plain = crate::fixture::postgres(&tasks).await;
     let err = try_tls(&plain, "localhost", TlsMode::Require, None, &tasks).await.err().expect("plain text is refused");
     assert!(err.to_string().contains("the server has no encryption to offer"), "{err:?}");
-    let authentication = pharos::demo::postgres::Authentication::Scram { password: "of the superuser".to_owned() };
-    let asks = postgres_with(PostgresOptions { authentication, ..PostgresOptions::default() }, &tasks).await;
+    let asks = super::behind_passwords(&tasks).await;
     let url = asks.url(MONITORING_ROLE, "postgres");
     let err = super::connector(&url, pharos::config::database::TlsConfig::default(), &tasks).connect().await.err().expect("no password");
     assert_eq!(err.reason().as_str(), "authentication", "{err:?}");

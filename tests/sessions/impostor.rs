@@ -2,14 +2,14 @@
 
 use pharos::config::database::TlsConfig;
 use pharos::config::secret::SecretSource;
-use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, SUPERUSER};
+use pharos::demo::postgres::MONITORING_ROLE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
-use super::connector;
-use crate::fixture::{postgres_with, runtime_tasks};
+use super::{behind_passwords, connector};
+use crate::fixture::runtime_tasks;
 
 const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
 const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
@@ -60,10 +60,7 @@ fn authentication(code: u32, text: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_listens_where_a_server_was_gets_nothing_to_guess_the_password_from() {
     let (tasks, _stop) = runtime_tasks();
-    let authentication = Authentication::Scram { password: "of the superuser".to_owned() };
-    let server = postgres_with(PostgresOptions { authentication, ..PostgresOptions::default() }, &tasks).await;
-    let setup = server.connect(SUPERUSER, "postgres").await.unwrap();
-    setup.run(&format!("ALTER ROLE {MONITORING_ROLE} PASSWORD 'right'")).await.unwrap();
+    let server = behind_passwords(&tasks).await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "right\n").unwrap();

@@ -1,8 +1,8 @@
 //! One task per server that turns ticks into snapshots.
 //!
 //! Most collectors share the server's session ([`run`]); what takes its time is read beside it, on a session of its own ([`aside`]). All
-//! of them keep to what they may cost ([`spending`]). A tick that arrives while the previous collection runs is skipped and counted: late data is worse than none. Whatever happens to the
-//! server, a snapshot goes out; what could not be read is a failed part in it.
+//! of them keep to what they may cost ([`spending`]). A tick that arrives while the previous collection runs is skipped and counted: late
+//! data is worse than none. Whatever happens to the server, a snapshot goes out; what could not be read is a failed part in it.
 
 mod aside;
 mod parts;

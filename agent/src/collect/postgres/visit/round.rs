@@ -205,14 +205,14 @@ impl Going {
         let home = &connector.address.datname;
         let mut first = connector.connect().await;
         let listed = match &first {
-            Ok(session) => list(session, home).await.map_err(Unlisted::of),
+            Ok(session) => list(session, home).await.map_err(NoList::of),
             Err(refused) => match connector.connect_elsewhere(refused).await {
-                Some(session) => list(&session, home).await.map_err(|_| Unlisted::Datname),
-                None if refused.reason().is_of_datname_alone() => Err(Unlisted::Datname),
-                None => Err(Unlisted::Server(Failure::new(refused.reason().as_str(), &chain(refused)))),
+                Some(session) => list(&session, home).await.map_err(|_| NoList::Datname),
+                None if refused.reason().is_of_datname_alone() => Err(NoList::Datname),
+                None => Err(NoList::Server(Failure::new(refused.reason().as_str(), &chain(refused)))),
             },
         };
-        if let Err(Unlisted::Session(_)) = &listed {
+        if let Err(NoList::Session(_)) = &listed {
             // It leaves its place before another one is opened.
             drop(first);
             first = connector.connect().await;
@@ -228,8 +228,8 @@ impl Going {
                 going.left = itinerary.way();
             }
             // Those that were there last are not gone because nobody can say so.
-            Err(Unlisted::Datname) => going.left = itinerary.way(),
-            Err(Unlisted::Server(failure) | Unlisted::Session(failure)) => {
+            Err(NoList::Datname) => going.left = itinerary.way(),
+            Err(NoList::Server(failure) | NoList::Session(failure)) => {
                 itinerary.others.iter().for_each(|other| going.fail(&other.datname, &failure));
             }
         }
@@ -312,7 +312,7 @@ impl Going {
 }
 
 /// Why nobody knows which datnames there are.
-enum Unlisted {
+enum NoList {
     /// The configured one refuses, and so does any other that was tried: those that are known may still let sessions in.
     Datname,
     Server(Failure),
@@ -320,7 +320,7 @@ enum Unlisted {
     Session(Failure),
 }
 
-impl Unlisted {
+impl NoList {
     fn of(err: CollectError) -> Self {
         let failure = Failure::of(&err);
         if err.ends_session() { Self::Session(failure) } else { Self::Server(failure) }
