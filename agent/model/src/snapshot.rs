@@ -57,6 +57,9 @@ pub struct Part {
     /// The statement or command that brings a missing part back, where the agent knows one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
+    /// Why a missing part is missing, one of a closed set: the `reason` of `pharos_collect_failures_total`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A recorded snapshot spells out what a live one shares.
@@ -95,19 +98,23 @@ mod members {
 
 impl Part {
     pub fn present(reading: Arc<Reading>) -> Self {
-        Self { state: PartState::Present, last_read: Some(reading.at), reading: Some(reading), cure: None }
+        Self { state: PartState::Present, last_read: Some(reading.at), reading: Some(reading), cure: None, reason: None }
     }
 
     pub fn failed(why: impl Into<String>) -> Self {
-        Self { state: PartState::Failed(why.into()), reading: None, last_read: None, cure: None }
+        Self { state: PartState::Failed(why.into()), reading: None, last_read: None, cure: None, reason: None }
     }
 
     pub fn unsupported(why: impl Into<String>) -> Self {
-        Self { state: PartState::Unsupported(why.into()), reading: None, last_read: None, cure: None }
+        Self { state: PartState::Unsupported(why.into()), reading: None, last_read: None, cure: None, reason: None }
     }
 
     pub fn cured_by(self, cure: Option<&str>) -> Self {
         Self { cure: cure.map(ToOwned::to_owned), ..self }
+    }
+
+    pub fn for_reason(self, reason: &str) -> Self {
+        Self { reason: Some(reason.to_owned()), ..self }
     }
 
     /// The part as it follows another one: what fails now may have been read before.

@@ -104,7 +104,7 @@ impl AgentTask {
             tables::receivers(&families, &parts),
             tables::plugins(&self.plugins.plugins()),
             tables::damaged_stores(&damaged),
-            tables::failing_collectors(&self.board, &families),
+            tables::failing_collectors(&self.board),
             tables::hidden_facts(&self.board),
         ];
         let fresh_until = monotonic + self.interval * 2 + GRACE;

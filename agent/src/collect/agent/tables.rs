@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pharos_model::snapshot::{Column, Family, PartState, Snapshot, Table};
+use pharos_model::snapshot::{Column, Family, Part, PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKey;
 
 use super::PluginFact;
@@ -86,7 +86,7 @@ struct Failing<'a> {
     is_shared: bool,
     name: &'a str,
     why: &'a str,
-    cure: Option<&'a str>,
+    part: &'a Part,
 }
 
 fn is(snapshot: &Snapshot, metric: &str) -> bool {
@@ -108,22 +108,21 @@ fn primary_of<'a>(picture: &'a Picture, server: &Snapshot) -> Option<(&'a Subjec
 
 /// Collectors whose last run failed, and why; and whether their server was reached, since only then it is they who fail. What a server
 /// does not offer is no failure; what it does not offer to the role of the agent is.
-pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
+pub fn failing_collectors(board: &Board) -> Table {
     let picture = board.picture();
-    let reasons: Vec<Vec<&str>> = rows(families, "pharos_collect_failing").map(|(labels, _)| labels).collect();
-    let reason = |server: &str, collector: &str| reasons.iter().find(|labels| labels[..2] == [server, collector]).map(|labels| labels[2]);
-    let lacks = |server: &SubjectKey, part: &str| reason(&server.id, part) == Some("privilege");
+    let is_withheld = |part: &Part| part.reason.as_deref() == Some("privilege");
+    let lacks = |server: &Snapshot, part: &str| server.parts.get(part).is_some_and(is_withheld);
     // A standby has the rights of its primary: what both lack is one thing to grant.
     let is_shared =
-        |server: &Snapshot, part: &str| is_standby(server) && primary_of(&picture, server).is_some_and(|(primary, _)| lacks(primary, part));
+        |server: &Snapshot, part: &str| is_standby(server) && primary_of(&picture, server).is_some_and(|(_, primary)| lacks(primary, part));
     let mut failing: Vec<Failing<'_>> = Vec::new();
     for (server, change) in picture.servers() {
         let is_reached = change.snapshot.scalar(&format!("pharos_{}_up", server.kind)) == Some(1.0);
         failing.extend(change.snapshot.parts.iter().filter_map(|(name, part)| match &part.state {
-            PartState::Failed(why) => Some(Failing { server, is_reached, is_shared: false, name, why, cure: part.cure.as_deref() }),
-            PartState::Unsupported(why) if lacks(server, name) => {
+            PartState::Failed(why) => Some(Failing { server, is_reached, is_shared: false, name, why, part }),
+            PartState::Unsupported(why) if is_withheld(part) => {
                 let is_shared = is_shared(&change.snapshot, name);
-                Some(Failing { server, is_reached, is_shared, name, why, cure: part.cure.as_deref() })
+                Some(Failing { server, is_reached, is_shared, name, why, part })
             }
             PartState::Present | PartState::Unsupported(_) | PartState::Stale(_) => None,
         }));
@@ -135,9 +134,9 @@ pub fn failing_collectors(board: &Board, families: &[Family]) -> Table {
             Column::text("kind", failing.iter().map(|failing| Some(failing.server.kind.as_str()))),
             Column::boolean("is_reached", failing.iter().map(|failing| Some(failing.is_reached))),
             Column::text("collector", failing.iter().map(|failing| Some(failing.name))),
-            Column::text("reason", failing.iter().map(|failing| reason(&failing.server.id, failing.name))),
+            Column::text("reason", failing.iter().map(|failing| failing.part.reason.as_deref())),
             Column::text("why", failing.iter().map(|failing| Some(failing.why))),
-            Column::text("cure", failing.iter().map(|failing| failing.cure)),
+            Column::text("cure", failing.iter().map(|failing| failing.part.cure.as_deref())),
             // With the primary, which says it for both.
             Column::boolean("is_shared", failing.iter().map(|failing| Some(failing.is_shared))),
         ],

@@ -69,7 +69,7 @@ impl Parts {
             self.count_trouble(trouble);
         }
         self.mark(collector, 0.0);
-        self.insert(collector, part.cured_by(err.cure()));
+        self.insert(collector, part.cured_by(err.cure()).for_reason(err.reason()));
     }
 
     /// Counts what kept the agent from asking, where that is not the server.
@@ -86,7 +86,7 @@ impl Parts {
     pub fn unreachable(&mut self, collector: &str, reason: &str, why: &str) {
         self.note_failure(collector, reason);
         self.mark(collector, 0.0);
-        self.insert(collector, Part::failed(format!("cannot reach the server: {why}")));
+        self.insert(collector, Part::failed(format!("cannot reach the server: {why}")).for_reason(reason));
     }
 
     /// A part that no collector fills, and of which nothing is known now.
