@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, Alert, Fingerprint, Now, Reason, Transition, Verdicts,
+    Alert, Fingerprint, Now, Reason, Transition, Verdicts,
     overflow::{self, AllDropped},
+    room::{Admission, OfRule, Room, Size},
     said::Said,
     state::Beginning,
 };
@@ -48,6 +49,8 @@ pub(super) struct Group {
     /// time and never flap.
     pub ended: BTreeMap<AlertKey, Alert>,
     pub dropped: AllDropped,
+    /// As of the latest evaluation.
+    pub size: Size,
 }
 
 /// What a group is judged by.
@@ -76,7 +79,7 @@ impl Group {
         self.alerts.values().map(Arc::as_ref).chain(self.ended.values())
     }
 
-    pub fn judge(&mut self, judging: &Judging<'_>, report: Report, next_incident: &mut u64) -> Effects {
+    pub fn judge(&mut self, judging: &Judging<'_>, report: Report, room: &mut Room<'_>, next_incident: &mut u64) -> Effects {
         let mut effects = Effects::default();
         self.dropped = AllDropped::default();
         self.dropped.add_cuts(&report.cut);
@@ -84,12 +87,18 @@ impl Group {
         for finding in said.take_summaries() {
             self.dropped.add(&finding.rule, 1, finding.severity);
         }
+        room.cut_texts(said.findings());
         self.step(judging, &mut said, |key| !key.is_summary(), &mut effects);
-        let new = self.admit(said.take_new());
+        let new = self.admit(said.take_new(), room);
         self.open(judging, new, next_incident, &mut effects);
         self.judge_summaries(judging, said, next_incident, &mut effects);
         self.forget_the_calmest(&mut effects);
+        self.measure();
         effects
+    }
+
+    pub fn measure(&mut self) {
+        self.size = self.alerts.iter().map(|(key, alert)| Size::of(key, alert)).sum();
     }
 
     /// Summaries are alerts like others, except that they need no room.
@@ -148,21 +157,20 @@ impl Group {
     }
 
     /// Those of the new findings that have room, the gravest first; the rest is counted.
-    fn admit(&mut self, mut new: Vec<(AlertKey, Finding)>) -> Vec<(AlertKey, Finding)> {
-        let mut total = 0;
-        let mut per_rule: BTreeMap<String, usize> = BTreeMap::new();
-        for key in self.alerts.keys().filter(|key| !key.is_summary()) {
-            *per_rule.entry(key.rule.clone()).or_default() += 1;
-            total += 1;
+    fn admit(&mut self, mut new: Vec<(AlertKey, Finding)>, room: &mut Room<'_>) -> Vec<(AlertKey, Finding)> {
+        if new.is_empty() {
+            return new;
         }
+        let mut per_rule: BTreeMap<String, OfRule> = BTreeMap::new();
+        for key in self.alerts.keys().filter(|key| !key.is_summary()) {
+            per_rule.entry(key.rule.clone()).or_default().open += 1;
+        }
+        self.measure();
+        let mut admission = Admission::new(room, self.size);
         new.sort_by_key(|(_, finding)| Reverse(finding.severity));
         new.retain(|(key, finding)| {
-            let of_rule = per_rule.entry(key.rule.clone()).or_default();
-            let fits = *of_rule < ALERTS_PER_RULE_MAX && total < ALERTS_PER_SUBJECT_MAX;
-            if fits {
-                *of_rule += 1;
-                total += 1;
-            } else {
+            let fits = admission.admits(per_rule.entry(key.rule.clone()).or_default(), finding);
+            if !fits {
                 self.dropped.add(&key.rule, 1, finding.severity);
             }
             fits

@@ -10,6 +10,7 @@ mod freeze;
 mod group;
 mod overflow;
 mod record;
+mod room;
 mod said;
 mod saved;
 mod series;
@@ -35,14 +36,17 @@ use crate::{
     subject::SubjectKey,
 };
 
-use self::group::{AlertKey, Effects, Group, Judging};
+use self::{
+    group::{AlertKey, Effects, Group, Judging},
+    room::{Allowance, Room, Size},
+};
 
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use flapping::Verdicts;
 pub use freeze::{Freeze, Frozen};
 pub use group::REMEMBERED_MAX;
-pub use overflow::{ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX};
 pub use record::Alert;
+pub use room::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
 pub use saved::{Changes, SavedBook};
 pub use sightings::{Sightings, Unseen};
 pub use state::{AlertState, GONE_AFTER};
@@ -74,6 +78,8 @@ pub struct AlertBook {
     groups: BTreeMap<GroupKey, Group>,
     next_incident: u64,
     touched: Touched,
+    /// By plugin.
+    allowances: BTreeMap<String, Allowance>,
 }
 
 /// Alerts that the store does not have as they are.
@@ -95,7 +101,7 @@ impl Default for AlertBook {
 impl AlertBook {
     /// Empty. `first_incident` is above every number used before, should any be remembered.
     pub fn new(first_incident: u64) -> Self {
-        Self { groups: BTreeMap::new(), next_incident: first_incident, touched: BTreeMap::new() }
+        Self { groups: BTreeMap::new(), next_incident: first_incident, touched: BTreeMap::new(), allowances: BTreeMap::new() }
     }
 
     /// Takes in one evaluation. It concerns the alerts of this plugin about this subject and no others.
@@ -116,8 +122,12 @@ impl AlertBook {
             }
         };
         let judging = Judging { plugin, snapshot, rules: rules.iter().map(|rule| (rule.id.as_str(), rule)).collect(), now };
+        let elsewhere: Vec<Size> =
+            of_plugin(&self.groups, plugin).filter(|(other, _)| **other != key).map(|(_, group)| group.size).collect();
+        let allowance = self.allowances.entry(plugin.to_owned()).or_insert_with(|| Allowance::full(now.monotonic));
+        let mut room = Room::new(allowance, &elsewhere, now.monotonic);
         let group = self.groups.entry(key.clone()).or_default();
-        let Effects { transitions, touched } = group.judge(&judging, report, &mut self.next_incident);
+        let Effects { transitions, touched } = group.judge(&judging, report, &mut room, &mut self.next_incident);
         if group.is_empty() {
             self.groups.remove(&key);
         }
@@ -132,6 +142,7 @@ impl AlertBook {
 
     /// The plugin is gone for good. One that comes back soon wants [`freeze_plugin`](Self::freeze_plugin).
     pub fn plugin_removed(&mut self, plugin: &str, now: Now) -> Vec<Transition> {
+        self.allowances.remove(plugin);
         self.close_where(|alert| alert.plugin == plugin, Reason::PluginRemoved, now)
     }
 
@@ -196,6 +207,11 @@ impl AlertBook {
         self.groups.retain(|_, group| !group.is_empty());
         transitions
     }
+}
+
+fn of_plugin<'a>(groups: &'a BTreeMap<GroupKey, Group>, plugin: &'a str) -> impl Iterator<Item = (&'a GroupKey, &'a Group)> {
+    let first = GroupKey { plugin: plugin.to_owned(), subject: SubjectKey { kind: String::new(), id: String::new() } };
+    groups.range(first..).take_while(move |(key, _)| key.plugin == plugin)
 }
 
 fn touch(all: &mut Touched, key: &GroupKey, fingerprints: BTreeSet<Fingerprint>) {

@@ -2,16 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::AlertKey;
+use super::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, AlertKey, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
 use crate::{
     finding::{Cut, Finding, RuleSpec, Severity, Strength},
     subject::Label,
 };
-
-/// Open alerts of one rule about one subject, the summary aside. The ones that exist are kept; new ones wait until there is room.
-pub const ALERTS_PER_RULE_MAX: usize = 1_000;
-/// Open alerts of one plugin about one subject, summaries aside.
-pub const ALERTS_PER_SUBJECT_MAX: usize = 10_000;
 
 /// What is left out of one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +53,21 @@ impl Dropped {
             clear_at: None,
             title: format!("{count} more {findings} of {rule}"),
             detail: format!(
-                "{rule} found more than there is room for: {ALERTS_PER_RULE_MAX} alerts of one rule about one subject, \
-                 {ALERTS_PER_SUBJECT_MAX} of one plugin. The alerts that exist are kept, and {count} {findings} of the latest evaluation \
-                 have none."
+                "{count} {findings} of the latest evaluation of {rule} have no alert of their own: there is no room. One rule has room for \
+                 {ALERTS_PER_RULE_MAX} open alerts about one subject. One plugin has room for {ALERTS_PER_SUBJECT_MAX} about one subject, \
+                 {ALERTS_PER_PLUGIN_MAX} in all with {} MiB of texts, and {NEW_AT_ONCE_MAX} new ones at once, later as many as each minute \
+                 adds. Open alerts stay.",
+                BYTES_PER_PLUGIN_MAX >> 20
             ),
-            cause: Some("One cause behind all of them, or a rule that raises too early or looks at too much.".to_owned()),
-            fix: Some("Resolve what the alerts of this rule name, raise its threshold, or narrow what it looks at.".to_owned()),
+            cause: Some(
+                "One cause behind all of them, a rule that raises too early or looks at too much, or labels that change at each evaluation."
+                    .to_owned(),
+            ),
+            fix: Some(
+                "Resolve what the alerts of this rule name, raise its threshold, narrow what it looks at, or take labels from it that never \
+                 stay the same."
+                    .to_owned(),
+            ),
             evidence: Vec::new(),
         }
     }

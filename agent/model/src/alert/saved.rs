@@ -88,6 +88,7 @@ impl AlertBook {
         for (key, group) in &mut book.groups {
             let mut effects = Effects::default();
             group.forget_the_calmest(&mut effects);
+            group.measure();
             touch(&mut book.touched, key, effects.touched);
         }
         book
