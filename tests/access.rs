@@ -29,6 +29,10 @@ async fn what_changes_something_is_guarded() {
     assert_eq!(add(&[]).await, refused(415, "unsupported_media_type"));
     assert_eq!(add(&[JSON, ("host", "evil.example.com")]).await, refused(403, "forbidden"));
     assert_eq!(add(&[JSON, ("host", "evil.example.com:9465")]).await, refused(403, "forbidden"));
+    for hosts in [["localhost:9465", "evil.example.com"], ["evil.example.com", "localhost:9465"]] {
+        let both = hosts.map(|host| ("host", host));
+        assert_eq!(add(&[&[JSON][..], &both].concat()).await, refused(400, "bad_request"), "{hosts:?}");
+    }
     for host in ["localhost:9465", "pharos.example.com", "[::1]:9465", "192.168.1.7"] {
         assert_eq!(add(&[JSON, ("host", host)]).await, refused(201, ""), "{host}");
     }

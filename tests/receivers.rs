@@ -133,6 +133,10 @@ async fn silence_and_floods_are_bounded() {
     let endless = webhook.deliver(&json!({ "url": flood.url() }), &message("ops/1")).await;
     assert!(matches!(&endless, Delivery::Rejected { why, .. } if why.contains("65536")), "{endless:?}");
     assert!(flood.taken_bytes() < 32 << 20, "of a gigabyte {} bytes were taken", flood.taken_bytes());
+    let interim = ScriptedHttp::start(vec![Answer::Interim]).await;
+    let never_final = webhook.deliver(&json!({ "url": interim.url() }), &message("ops/1")).await;
+    assert!(matches!(&never_final, Delivery::Ambiguous(why) if why.contains("sends too much")), "{never_final:?}");
+    assert!(interim.taken_bytes() < 32 << 20, "of a gigabyte {} bytes were taken", interim.taken_bytes());
     let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(1 << 20));
     let long = deliver(&webhook, Answer::Bytes(head)).await;
     assert!(matches!(long, Delivery::Ambiguous(_)), "{long:?}");

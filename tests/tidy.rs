@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 8] = [
     &["pipeline"],
     &["collect", "plugin", "notify", "demo"],
     &["postgres", "redis", "cache", "board", "store"],
-    &["lifecycle", "clock", "telemetry", "tls", "dial"],
+    &["lifecycle", "clock", "telemetry", "tls", "dial", "bounded"],
     &["config"],
 ];
 

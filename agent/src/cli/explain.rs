@@ -69,7 +69,14 @@ fn verdict(answer: &Value) -> String {
     let notifications: Vec<&Value> = list(&answer["notifications"]).filter(of_incident).collect();
     let delivered: Vec<String> =
         notifications.iter().filter(|row| row["state"] == "delivered").map(|row| shown(&row["receiver"])).collect();
-    let mut told: Vec<&String> = delivered.iter().collect();
+    // The newest notifications are kept; what the agent itself remembers of a receiver holds for older ones.
+    let is_kept = |name: &String| notifications.iter().any(|row| shown(&row["receiver"]) == *name);
+    let remembered: Vec<String> = list(&decision["receivers"])
+        .filter(|receiver| !receiver["told"].is_null())
+        .map(|receiver| shown(&receiver["receiver"]))
+        .filter(|name| !is_kept(name))
+        .collect();
+    let mut told: Vec<&String> = delivered.iter().chain(&remembered).collect();
     told.sort();
     told.dedup();
     let mut why = Vec::new();
@@ -155,4 +162,23 @@ pub fn history(history: &Value) -> Vec<String> {
         }
     };
     list(history).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_receiver_whose_notification_is_no_longer_kept_was_told_all_the_same() {
+        let told = json!({ "receiver": "ops", "told": { "at": "2026-11-30T10:00:00Z", "severity": "critical" } });
+        let with = |notifications: Value| {
+            let decision = json!({ "receivers": [told], "routes": [] });
+            verdict(&json!({ "alert": { "incident": 7, "state": "firing" }, "decision": decision, "notifications": notifications }))
+        };
+        assert_eq!(with(json!([])), "Told: ops.");
+        let dead = json!([{ "id": 1, "incident": 7, "receiver": "ops", "state": "dead", "reason": "rejected", "why": "status 404" }]);
+        assert_eq!(with(dead), "Nobody was told.\n  `ops` was not reached, and #1 was given up (rejected): status 404");
+    }
 }

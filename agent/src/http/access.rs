@@ -138,6 +138,10 @@ pub async fn check(State(api): State<Arc<Api>>, mut request: Request, next: Next
     if request.uri().path() == "/healthz" {
         return next.run(request).await;
     }
+    // A proxy and the agent would read two of them differently (RFC 9112, 3.2).
+    if request.headers().get_all(HOST).iter().nth(1).is_some() {
+        return ApiError::bad_request("the request has more than one Host header").into_response();
+    }
     let visitor = match api.access.visitor(request.headers()) {
         Ok(visitor) => visitor,
         Err(error) => return error.into_response(),

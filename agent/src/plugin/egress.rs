@@ -32,6 +32,7 @@ use super::bindings::notifier::pharos::plugin::egress as wit;
 use super::disclosure::Disclosure;
 use super::host::HostState;
 use super::tls;
+use crate::bounded::{Bounded, Received};
 use crate::clock::Clock;
 use crate::config::plugins::Grants;
 use crate::config::secret::SecretSource;
@@ -39,6 +40,8 @@ use crate::telemetry::logs::chain;
 
 /// Bytes of an answer that are read.
 const RESPONSE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of an answer as it arrives: its heads, interim ones (100 to 199) among them, its body, and what frames the pieces of the body.
+const ARRIVING_BYTES_MAX: usize = 4 * RESPONSE_BYTES_MAX;
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 const RESOLVE_MAX: Duration = Duration::from_secs(5);
 /// Shorter than a notifier's wall time, so that the plugin learns of it.
@@ -260,8 +263,9 @@ impl EgressPolicy {
         request: hyper::Request<Full<Bytes>>,
         sent: &mut bool,
     ) -> Result<wit::Response, wit::EgressError> {
+        let received = Received::at_most(ARRIVING_BYTES_MAX);
         let not_sent = |err: hyper::Error| wit::EgressError::NotSent(chain(&err));
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(not_sent)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(Bounded::new(stream, received.clone()))).await.map_err(not_sent)?;
         // The connection must be driven while the answer is awaited; it ends with this call.
         let _driver = AbortOnDropHandle::new(self.tasks.spawn(async move {
             let _ = connection.await;

@@ -15,10 +15,10 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 
-use super::bounded::{Bounded, Received};
 use super::handshake::{self, Failure};
 use super::refusal::Refusal;
-use super::{RedisError, Session};
+use super::{ANSWER_BYTES_MAX, RedisError, Session};
+use crate::bounded::{Bounded, Received};
 use crate::config::database::TlsMode;
 use crate::config::database::redis::{RedisAddress, RedisTls};
 use crate::config::secret::SecretSource;
@@ -59,7 +59,7 @@ impl Connector {
             None => None,
         };
         let user = self.address.user();
-        let received = Received::default();
+        let received = Received::at_most(ANSWER_BYTES_MAX);
         let mut stream = Bounded::new(self.dial().await?, received.clone());
         let let_in = handshake::shake(&mut stream, user.as_deref(), password.as_ref()).await;
         let user = user.unwrap_or_else(|| DEFAULT_USER.to_owned());

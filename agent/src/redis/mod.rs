@@ -2,7 +2,6 @@
 //!
 //! Nobody else in the crate opens a Redis connection.
 
-mod bounded;
 mod connect;
 mod handshake;
 mod refusal;
@@ -15,13 +14,15 @@ use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::time::Instant;
 
-use self::bounded::{ANSWER_BYTES_MAX, Received};
 pub use self::connect::Connector;
 use self::refusal::{Answer, Asked, Refusal, RefusalReason};
+use crate::bounded::Received;
 use crate::config::secret::SecretError;
 use crate::dial::{DialError, Obstacle, Trouble, limit_of_file};
 use crate::tls::{CertificateProblem, TlsError};
 
+/// One answer. `INFO` of a large server is a tenth of it.
+const ANSWER_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a server's version.
 const VERSION_BYTES_MAX: usize = 64;
 

@@ -1,4 +1,4 @@
-//! A connection that ends once the server sends more in one answer than it may.
+//! A connection that ends once the other side sends more in one answer than it may.
 
 use std::io;
 use std::pin::Pin;
@@ -8,21 +8,25 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// One answer. `INFO` of a large server is a tenth of it.
-pub const ANSWER_BYTES_MAX: usize = 256 << 10;
-
 /// Bytes of the answer that arrives now; cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Received(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub struct Received {
+    bytes: Arc<AtomicUsize>,
+    max: usize,
+}
 
 impl Received {
+    pub fn at_most(max: usize) -> Self {
+        Self { bytes: Arc::default(), max }
+    }
+
     /// The next question is asked.
     pub fn begin(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
     }
 
     pub fn is_too_much(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > ANSWER_BYTES_MAX
+        self.bytes.load(Ordering::Relaxed) > self.max
     }
 }
 
@@ -41,9 +45,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.received.0.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
+        self.received.bytes.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
         if self.received.is_too_much() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the server sends too much")));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the other side sends too much")));
         }
         Poll::Ready(Ok(()))
     }
