@@ -15,7 +15,7 @@ pub const ALERTS_PER_SUBJECT_MAX: usize = 10_000;
 /// Open alerts of one plugin about all subjects, summaries aside: a thousand servers with fifty alerts each.
 pub const ALERTS_PER_PLUGIN_MAX: usize = 50_000;
 /// Bytes of labels and texts of one plugin's open alerts. An alert of the shipped plugins takes one or two KiB.
-pub const BYTES_PER_PLUGIN_MAX: usize = 128 << 20;
+pub const BYTES_PER_PLUGIN_MAX: usize = 64 << 20;
 /// New alerts of one plugin at once, after a calm time.
 pub const NEW_AT_ONCE_MAX: u32 = 20_000;
 /// New alerts of one plugin that a minute adds to the room, up to [`NEW_AT_ONCE_MAX`].

@@ -112,7 +112,7 @@ fn texts_of_one_plugin_take_no_more_memory_than_it_has() {
         crowd.judge(&format!("s{i}"), MINUTE * 60 * i as u32, hoard(0));
     }
     let open = crowd.book.alerts().count();
-    assert!((6_000..8_000).contains(&open), "{open} alerts of some 20 KB");
+    assert!((3_000..4_000).contains(&open), "{open} alerts of some 20 KB");
     assert!(crowd.bytes() <= BYTES_PER_PLUGIN_MAX + (1 << 20), "{}", crowd.bytes());
 
     // Alerts that opened small do not grow beyond it: what they are about stays, long texts go.
