@@ -5,6 +5,7 @@ mod attacks;
 use std::path::Path;
 use std::process::Stdio;
 
+use pharos::demo::application::{Application, DATNAME};
 use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};
 use pharos::demo::session::Session;
 use serde_json::Value;
@@ -238,4 +239,21 @@ async fn what_it_prints_fits_a_terminal_and_leaves_nothing_behind() {
     )
     .await;
     assert!(!Path::new(&config.path().join("data")).exists(), "it keeps no state");
+}
+
+/// Else the demo's first alert is about the demo itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_role_of_the_demo_lacks_nothing() {
+    let (tasks, stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let redis = redis(&tasks).await;
+    let application = Application::install(&server, &redis).await.unwrap();
+    for datname in [DATNAME, "postgres"] {
+        server.grant_sight(datname).await.unwrap();
+    }
+    let url = server.url(MONITORING_ROLE, DATNAME);
+    let report = report(&configured(&format!("[[database]]\nname = \"app\"\nprimary = \"{url}\"\n"))).await;
+    assert_eq!(report["ok"], true, "{report:#}");
+    drop(application);
+    stop.cancel();
 }

@@ -116,6 +116,9 @@ impl Stage {
         primary.create_monitoring_role(None).await?;
         let redis = RedisServer::start(&redis, RedisOptions::default()).await?;
         let application = Application::install(&primary, &redis).await?;
+        for datname in [DATNAME, "postgres"] {
+            primary.grant_sight(datname).await?;
+        }
         let standby = primary.start_standby("replica", Vec::new(), tasks).await?;
         let receiver = Receiver::start(Some(lines.clone()), tasks, stop).await?;
         Ok(Self { application, receiver, redis, standby, primary })

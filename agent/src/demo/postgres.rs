@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use pharos_model::privilege::STATISTIC_COLUMNS;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
@@ -275,6 +276,15 @@ impl PostgresServer {
         let password = password.map_or("NULL".to_owned(), quote_literal);
         let session = self.connect(SUPERUSER, "postgres").await?;
         session.run(&format!("CREATE ROLE {MONITORING_ROLE} LOGIN PASSWORD {password} IN ROLE pg_monitor")).await?;
+        Ok(())
+    }
+
+    /// Grants to [`MONITORING_ROLE`] what `pharos doctor` asks for in a datname beyond `pg_monitor`: bloat and sequences.
+    pub async fn grant_sight(&self, datname: &str) -> Result<(), PostgresError> {
+        let columns = STATISTIC_COLUMNS.join(", ");
+        let session = self.connect(SUPERUSER, datname).await?;
+        session.run(&format!("GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO {MONITORING_ROLE}")).await?;
+        session.run(&format!("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {MONITORING_ROLE}")).await?;
         Ok(())
     }
 
