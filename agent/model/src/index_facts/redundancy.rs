@@ -52,8 +52,9 @@ fn promises(other: &IndexShape, index: &IndexShape) -> bool {
     !index.is_unique || (other.is_unique && same_nulls && (other.is_immediate || !index.is_immediate))
 }
 
-/// Those that another index makes superfluous, each with one that stays when all of them are gone. Of duplicates the one stays that
-/// something needs, else the oldest; of several that would do, the smallest.
+/// Those that another index makes superfluous, each with that other one. When all of them are gone, an index that does the work of each is
+/// still there. Of duplicates the one stays that something needs, else the oldest; of several that would do, the smallest. A duplicate is
+/// one although its twin is redundant as well: advice about redundant indexes may be left out for their size.
 pub fn redundant(indexes: &[IndexShape]) -> Vec<(&IndexShape, &IndexShape, Kinship)> {
     let mut by_table: BTreeMap<u32, Vec<&IndexShape>> = BTreeMap::new();
     // What cannot go is nobody's to drop; what is not valid is told as that.
@@ -66,12 +67,19 @@ pub fn redundant(indexes: &[IndexShape]) -> Vec<(&IndexShape, &IndexShape, Kinsh
 fn redundant_of<'a>(of_table: &[&'a IndexShape]) -> Vec<(&'a IndexShape, &'a IndexShape, Kinship)> {
     let goes = |index: &IndexShape| of_table.iter().any(|other| gives_way(index, other).is_some());
     let (going, staying): (Vec<&IndexShape>, Vec<&IndexShape>) = of_table.iter().partition(|index| goes(index));
-    going.into_iter().filter_map(|index| stays_instead(index, &staying)).collect()
+    let instead = |index| twin(index, of_table).or_else(|| stays_instead(index, &staying));
+    going.into_iter().filter_map(instead).collect()
+}
+
+/// The first of its duplicates, which gives way to none of them.
+fn twin<'a>(index: &'a IndexShape, of_table: &[&'a IndexShape]) -> Option<(&'a IndexShape, &'a IndexShape, Kinship)> {
+    let twins = of_table.iter().filter(|other| gives_way(index, other) == Some(Kinship::Duplicate));
+    twins.min_by_key(|other| rank(other)).map(|other| (index, *other, Kinship::Duplicate))
 }
 
 fn stays_instead<'a>(index: &'a IndexShape, staying: &[&'a IndexShape]) -> Option<(&'a IndexShape, &'a IndexShape, Kinship)> {
     let candidates = staying.iter().filter_map(|other| Some((*other, gives_way(index, other)?)));
-    let best = candidates.min_by_key(|(other, kinship)| (*kinship == Kinship::Redundant, other.keys.len(), rank(other)));
+    let best = candidates.min_by_key(|(other, _)| (other.keys.len(), rank(other)));
     best.map(|(other, kinship)| (index, other, kinship))
 }
 

@@ -223,8 +223,16 @@ fn of_a_redundant_pair_one_alone_may_go() {
 fn of_a_chain_the_one_that_stays_is_named() {
     let chain = [index(10, &[1]), index(11, &[1, 2]), index(12, &[1, 2, 3])];
     assert_eq!(found(&chain), [(10, 12, Kinship::Redundant), (11, 12, Kinship::Redundant)]);
+}
+
+#[test]
+fn a_duplicate_is_told_as_one_although_a_third_index_makes_both_superfluous() {
     let equals = [index(10, &[1]), index(11, &[1]), index(12, &[1, 2]), primary(13, &[1, 2])];
-    assert_eq!(found(&equals), [(10, 13, Kinship::Redundant), (11, 13, Kinship::Redundant), (12, 13, Kinship::Redundant)]);
+    assert_eq!(found(&equals), [(10, 13, Kinship::Redundant), (11, 10, Kinship::Duplicate), (12, 13, Kinship::Redundant)]);
+    let thrice = [index(10, &[1]), index(11, &[1]), index(12, &[1]), index(13, &[1, 2])];
+    assert_eq!(found(&thrice), [(10, 13, Kinship::Redundant), (11, 10, Kinship::Duplicate), (12, 10, Kinship::Duplicate)]);
+    // Whoever follows the advice about duplicates alone, about redundant ones alone, or both, keeps an index that serves.
+    assert_eq!(may_go(&thrice, &[]), [12, 11], "what does the work of others stays until they are gone");
 }
 
 #[test]
