@@ -34,6 +34,13 @@ const SCHEMA: &str = "
     CREATE TABLE keyless (note text);
     CREATE TABLE parts (id int, day date) PARTITION BY RANGE (day);
     CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
+    CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') PARTITION BY RANGE (day);
+    CREATE TABLE parts_2_1 PARTITION OF parts_2 FOR VALUES FROM ('2025-01-01') TO ('2025-07-01');
+    INSERT INTO parts SELECT g, '2024-01-01'::date + g % 500 FROM generate_series(1, 1000) g;
+    CREATE TABLE parts_to (parent_id int REFERENCES parent, day date) PARTITION BY RANGE (day);
+    CREATE TABLE parts_to_1 PARTITION OF parts_to FOR VALUES FROM ('2024-01-01') TO ('2026-01-01');
+    INSERT INTO parts_to SELECT NULL, '2024-01-01'::date + g % 500 FROM generate_series(1, 1000) g;
+    ANALYZE parts_1, parts_2_1, parts_to_1;
     CREATE INDEX parts_id ON parts (id);
     CREATE INDEX parts_id_again ON parts (id);
     CREATE TABLE twice (id int); INSERT INTO twice VALUES (1), (1)";
@@ -67,12 +74,23 @@ async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
     assert_eq!(lower["other"], "child_lower_again");
 
     let schema = wait_rows(&agent, &server, "schema_facts", |rows| !rows.is_empty()).await;
-    let key = find(&schema, &[("fact", "foreign-key-without-index")]).unwrap();
+    let key = find(&schema, &[("fact", "foreign-key-without-index"), ("relation", "child")]).unwrap();
     assert_eq!((&key["name"], &key["columns"]), (&"child_other_id_fkey".into(), &"other_id".into()), "{schema:#?}");
-    assert_eq!(schema.iter().filter(|row| row["fact"] == "foreign-key-without-index").count(), 1, "{schema:#?}");
+    assert_eq!(schema.iter().filter(|row| row["fact"] == "foreign-key-without-index").count(), 2, "{schema:#?}");
+    // A partitioned table has the rows of its partitions, over all levels.
+    for (relation, fact) in [("parts", "no-primary-key"), ("parts_to", "no-primary-key"), ("parts_to", "foreign-key-without-index")] {
+        let partitioned = find(&schema, &[("fact", fact), ("relation", relation)]).unwrap();
+        assert_eq!(partitioned["rows"], 1000.0, "{partitioned:#}");
+        assert!(partitioned["size_bytes"].as_i64().unwrap() > 0, "{partitioned:#}");
+    }
     let keyless: Vec<&str> =
         schema.iter().filter(|row| row["fact"] == "no-primary-key").filter_map(|row| row["relation"].as_str()).collect();
-    assert!(keyless.contains(&"keyless") && keyless.contains(&"parts") && !keyless.contains(&"parts_1"), "{keyless:?}");
+    assert!(
+        keyless.contains(&"keyless")
+            && keyless.contains(&"parts")
+            && !keyless.iter().any(|name| name.starts_with("parts_1") || name.starts_with("parts_2")),
+        "{keyless:?}"
+    );
 
     // What is dropped is told no more, what is made is told at once.
     setup

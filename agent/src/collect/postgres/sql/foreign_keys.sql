@@ -1,5 +1,19 @@
 -- Foreign keys of this datname, on the side that refers, those of the largest tables first, at most $1. Those that partitions inherit are
--- told with their parent.
+-- told with their parent, which is as large as all partitions together.
+WITH RECURSIVE partitions AS (
+    SELECT k.conrelid AS root, k.conrelid AS oid
+    FROM pg_constraint k
+    JOIN pg_class c ON c.oid = k.conrelid
+    WHERE k.contype = 'f' AND k.conparentid = 0 AND c.relkind = 'p'
+    UNION
+    SELECT p.root, h.inhrelid FROM partitions p JOIN pg_inherits h ON h.inhparent = p.oid
+), partitioned AS (
+    SELECT p.root, sum(c.relpages)::int8 AS pages, sum(greatest(c.reltuples, 0))::float8 AS rows
+    FROM partitions p
+    JOIN pg_class c ON c.oid = p.oid
+    WHERE c.relkind <> 'p'
+    GROUP BY p.root
+)
 SELECT k.conname::text AS name,
        k.conrelid AS table_oid,
        n.nspname::text AS schema,
@@ -13,11 +27,12 @@ SELECT k.conname::text AS name,
         FROM unnest(k.conkey) WITH ORDINALITY x (number, position)
         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.number) AS column_list,
        CASE c.relkind WHEN 'p' THEN 'partitioned' ELSE 'table' END AS kind,
-       c.relpages::int8 AS pages,
-       greatest(c.reltuples, 0)::float8 AS rows
+       CASE c.relkind WHEN 'p' THEN coalesce(s.pages, 0) ELSE c.relpages END::int8 AS pages,
+       CASE c.relkind WHEN 'p' THEN coalesce(s.rows, 0) ELSE greatest(c.reltuples, 0) END::float8 AS rows
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN partitioned s ON s.root = c.oid
 WHERE k.contype = 'f' AND k.conparentid = 0
-ORDER BY c.relpages DESC, k.oid
+ORDER BY pages DESC, k.oid
 LIMIT $1

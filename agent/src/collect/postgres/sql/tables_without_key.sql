@@ -1,14 +1,28 @@
 -- Tables without a primary key, the largest first, at most $1, each with what could become one: a unique index, or a column whose name is
--- free in the table and all below it. Partitions are told with their parent; what belongs to an extension is not its user's to change.
-WITH RECURSIVE keyless AS MATERIALIZED (
-    SELECT c.oid, c.relnamespace, c.relname, c.relpages, c.reltuples, c.relreplident, c.relkind, c.reloftype
+-- free in the table and all below it. Partitions are told with their parent, which is as large as all of them together; what belongs to an
+-- extension is not its user's to change.
+WITH RECURSIVE partitions AS (
+    SELECT c.oid AS root, c.oid FROM pg_class c WHERE c.relkind = 'p' AND NOT c.relispartition
+    UNION ALL
+    SELECT p.root, h.inhrelid FROM partitions p JOIN pg_inherits h ON h.inhparent = p.oid
+), partitioned AS (
+    SELECT p.root, sum(c.relpages)::int8 AS pages, sum(greatest(c.reltuples, 0))::float8 AS rows
+    FROM partitions p
+    JOIN pg_class c ON c.oid = p.oid
+    WHERE c.relkind <> 'p'
+    GROUP BY p.root
+), keyless AS MATERIALIZED (
+    SELECT c.oid, c.relnamespace, c.relname, c.relreplident, c.relkind, c.reloftype,
+           CASE c.relkind WHEN 'p' THEN coalesce(s.pages, 0) ELSE c.relpages END::int8 AS pages,
+           CASE c.relkind WHEN 'p' THEN coalesce(s.rows, 0) ELSE greatest(c.reltuples, 0) END::float8 AS rows
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN partitioned s ON s.root = c.oid
     WHERE c.relkind IN ('r', 'p') AND c.oid >= 16384 AND c.relpersistence <> 't' AND NOT c.relispartition
       AND n.nspname NOT IN ('pg_catalog', 'information_schema')
       AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p')
       AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
-    ORDER BY c.relpages DESC, c.oid
+    ORDER BY pages DESC, c.oid
     LIMIT $1
 ), below AS (
     SELECT k.oid AS root, k.oid FROM keyless k
@@ -18,8 +32,8 @@ WITH RECURSIVE keyless AS MATERIALIZED (
 SELECT k.oid,
        n.nspname::text AS schema,
        k.relname::text AS relation,
-       k.relpages::int8 AS pages,
-       greatest(k.reltuples, 0)::float8 AS rows,
+       k.pages,
+       k.rows,
        CASE k.relreplident WHEN 'f' THEN 'full' WHEN 'i' THEN 'an index' WHEN 'n' THEN 'none' ELSE 'default' END AS replica_identity,
        CASE WHEN k.relkind = 'p' THEN 'partitioned'
             WHEN EXISTS (SELECT FROM pg_inherits h WHERE h.inhparent = k.oid) THEN 'parent'
@@ -74,4 +88,4 @@ LEFT JOIN LATERAL (
     ORDER BY bool_or(NOT a.attnotnull), count(*), b.oid
     LIMIT 1
 ) u ON true
-ORDER BY k.relpages DESC, k.oid
+ORDER BY k.pages DESC, k.oid
