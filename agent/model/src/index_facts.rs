@@ -1,12 +1,13 @@
 //! What the catalogue says against an index, or for one that is missing.
 //!
 //! Indexes are compared by everything that makes them answer queries ([`redundancy`]), foreign keys with what leads the indexes of their
-//! table ([`foreign_keys`]), and counters say who is not used ([`usage`]). Whoever finds something says with which numbers, and what speaks
-//! against acting on it: the guard.
+//! table ([`foreign_keys`]), counters say who is not used ([`usage`]), and their growth how tables are read ([`scans`]). Whoever finds
+//! something says with which numbers, and what speaks against acting on it: the guard.
 
 mod first_seen;
 mod foreign_keys;
 mod redundancy;
+mod scans;
 mod tree;
 mod usage;
 
@@ -18,8 +19,9 @@ mod tests;
 pub use first_seen::FirstSeen;
 pub use foreign_keys::{ForeignKey, without_index};
 pub use redundancy::{Kinship, kinship, redundant};
+pub use scans::{Reads, ScanCounters, ScanHistory, ScannedTable};
 pub use tree::{expressions, only_wants_not_null, without_locations};
-pub use usage::{Counted, SequentialScans, Unused, UsageSettings, bloated, scans_are_too_few, sequential_scans, size_text, unused};
+pub use usage::{Counted, Unused, UsageSettings, bloated, size_text, unused};
 
 /// One key column of an index, as `pg_index` describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

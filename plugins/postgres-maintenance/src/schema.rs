@@ -160,13 +160,16 @@ fn sequential_scans(case: &Case) -> Explanation {
     let (name, datname) = (name_of(case), case.label("datname"));
     Explanation {
         title: format!("{name} of {datname} is mostly read as a whole"),
-        detail: format!("Most reads of {name} of {datname} go over all of its rows, and it is large."),
+        detail: format!(
+            "Most reads of {name} of {datname} go over all of its rows, and it is large. This alert ends once most reads of the last hour go by \
+             an index, or none goes over the whole table."
+        ),
         cause: "An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type."
             .to_owned(),
         fix: format!(
-            "See which statements of {datname} read it, in `/api/database/slow-queries` or pg_stat_statements, then `EXPLAIN` those on \
-             {name}, as the role that runs them and never as superuser, since EXPLAIN runs functions of their authors; index what they \
-             filter by."
+            "See which statements of {datname} read it, in `/api/database/slow-queries?threshold=10ms` or pg_stat_statements, then `EXPLAIN` \
+             those on {name}, as the role that runs them and never as superuser, since EXPLAIN runs functions of their authors; index what \
+             they filter by."
         ),
         evidence: said(case),
     }

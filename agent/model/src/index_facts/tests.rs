@@ -234,26 +234,3 @@ fn a_duplicate_is_told_as_one_although_a_third_index_makes_both_superfluous() {
     // Whoever follows the advice about duplicates alone, about redundant ones alone, or both, keeps an index that serves.
     assert_eq!(may_go(&thrice, &[]), [12, 11], "what does the work of others stays until they are gone");
 }
-
-#[test]
-fn only_large_tables_that_are_mostly_read_through_are_told() {
-    let settings = UsageSettings::default();
-    let table = SequentialScans { size_bytes: 50 << 20, sequential_scans: 900, sequential_rows: 900_000, index_scans: 100 };
-    let evidence = sequential_scans(&table, &settings).unwrap();
-    assert_eq!(evidence, "900 of 1000 scans (90 %) were sequential, 1000 rows each, 50 MB on disk");
-    assert_eq!(sequential_scans(&SequentialScans { size_bytes: 1 << 20, ..table }, &settings), None);
-    assert_eq!(sequential_scans(&SequentialScans { sequential_scans: 99, ..table }, &settings), None);
-    assert_eq!(sequential_scans(&SequentialScans { index_scans: 901, ..table }, &settings), None);
-}
-
-#[test]
-fn a_table_that_was_hardly_scanned_since_a_reset_is_not_judged() {
-    let settings = UsageSettings::default();
-    let table = SequentialScans { size_bytes: 50 << 20, sequential_scans: 3, sequential_rows: 3_000, index_scans: 1 };
-    let is_unknown = |table: &SequentialScans, age| scans_are_too_few(table, age, &settings);
-    assert!(is_unknown(&table, Some(3_600.0)) && is_unknown(&table, None));
-    assert!(!is_unknown(&table, Some(2.0 * WEEK)), "so few scans in two weeks are few");
-    assert!(!is_unknown(&SequentialScans { size_bytes: 1 << 20, ..table }, Some(3_600.0)), "it is small");
-    assert!(!is_unknown(&SequentialScans { index_scans: 900, ..table }, Some(3_600.0)), "it is read by its indexes");
-    assert!(!is_unknown(&SequentialScans { sequential_scans: 900, ..table }, Some(3_600.0)), "it is told");
-}

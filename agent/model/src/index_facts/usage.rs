@@ -1,4 +1,4 @@
-//! What counters say: indexes that nobody used, tables that are read from one end to the other.
+//! What counters say of indexes: which ones nobody used, and which ones are mostly air.
 
 use std::cmp::Reverse;
 
@@ -13,10 +13,10 @@ pub struct UsageSettings {
     pub statistics_age_min_seconds: f64,
     /// A table smaller than this is read from one end to the other for good reasons.
     pub scanned_size_min_bytes: i64,
-    /// Of all scans of a table.
+    /// Of all reads of a table.
     pub sequential_share_min: f64,
-    /// Scans before anything is said.
-    pub scans_min: i64,
+    /// Reads of a whole table in a day before anything is said.
+    pub whole_reads_min: f64,
     /// Air in an index before anything is said: bytes, and share of it.
     pub bloat_min_bytes: f64,
     pub bloat_share_min: f64,
@@ -28,7 +28,7 @@ impl Default for UsageSettings {
             statistics_age_min_seconds: 7.0 * 86_400.0,
             scanned_size_min_bytes: 10 << 20,
             sequential_share_min: 0.5,
-            scans_min: 100,
+            whole_reads_min: 100.0,
             bloat_min_bytes: 10.0 * 1024.0 * 1024.0,
             bloat_share_min: 0.5,
         }
@@ -107,43 +107,6 @@ fn too_young(age_seconds: Option<f64>, seen_seconds: Option<f64>, min: f64) -> O
     }
 }
 
-/// How a table was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SequentialScans {
-    pub size_bytes: i64,
-    pub sequential_scans: i64,
-    pub sequential_rows: i64,
-    pub index_scans: i64,
-}
-
-/// The evidence, where a table of some size is read mostly from one end to the other.
-pub fn sequential_scans(table: &SequentialScans, settings: &UsageSettings) -> Option<String> {
-    let scans = table.sequential_scans.saturating_add(table.index_scans);
-    let share = table.sequential_scans as f64 / scans.max(1) as f64;
-    let counts = table.size_bytes >= settings.scanned_size_min_bytes
-        && table.sequential_scans >= settings.scans_min
-        && share >= settings.sequential_share_min;
-    counts.then(|| {
-        let rows = table.sequential_rows / table.sequential_scans.max(1);
-        format!(
-            "{} of {scans} scans ({:.0} %) were sequential, {rows} rows each, {} on disk",
-            table.sequential_scans,
-            share * 100.0,
-            size_text(table.size_bytes)
-        )
-    })
-}
-
-/// Whether a table of some size was scanned too little to tell how it is read: its statistics were reset not long ago, or nobody knows when.
-pub fn scans_are_too_few(table: &SequentialScans, age_seconds: Option<f64>, settings: &UsageSettings) -> bool {
-    let scans = table.sequential_scans.saturating_add(table.index_scans);
-    let is_mostly_by_index = (table.sequential_scans as f64) < settings.sequential_share_min * scans as f64;
-    table.size_bytes >= settings.scanned_size_min_bytes
-        && age_seconds.is_none_or(|age| age < settings.statistics_age_min_seconds)
-        && table.sequential_scans < settings.scans_min
-        && !(scans >= settings.scans_min && is_mostly_by_index)
-}
-
 /// The evidence, where making an index anew would make it much smaller.
 pub fn bloated(index_bytes: i64, bloat: &Bloat, settings: &UsageSettings) -> Option<String> {
     let counts = bloat.bytes >= settings.bloat_min_bytes && bloat.ratio >= settings.bloat_share_min;
@@ -151,6 +114,15 @@ pub fn bloated(index_bytes: i64, bloat: &Bloat, settings: &UsageSettings) -> Opt
         let (all, air) = (size_text(index_bytes), size_text(bloat.bytes as i64));
         format!("about {air} of {all} ({:.0} %) is air, estimated from the planner's statistics", bloat.ratio * 100.0)
     })
+}
+
+/// A time of any length as people say it.
+pub(super) fn duration_text(seconds: f64) -> String {
+    match seconds {
+        ..120.0 => format!("{seconds:.0} seconds"),
+        ..7_200.0 => format!("{:.0} minutes", seconds / 60.0),
+        _ => days(seconds),
+    }
 }
 
 /// A time as people say it.

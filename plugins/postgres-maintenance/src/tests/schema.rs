@@ -269,9 +269,9 @@ fn what_a_schema_lacks_is_an_info() {
         FACTS,
         expect![[r#"
             public.events of app is mostly read as a whole
-            Most reads of public.events of app go over all of its rows, and it is large.
+            Most reads of public.events of app go over all of its rows, and it is large. This alert ends once most reads of the last hour go by an index, or none goes over the whole table.
             > An index for what its queries filter by is missing, or they cannot use it: a function around the column, another type.
-            > See which statements of app read it, in `/api/database/slow-queries` or pg_stat_statements, then `EXPLAIN` those on public.events, as the role that runs them and never as superuser, since EXPLAIN runs functions of their authors; index what they filter by.
+            > See which statements of app read it, in `/api/database/slow-queries?threshold=10ms` or pg_stat_statements, then `EXPLAIN` those on public.events, as the role that runs them and never as superuser, since EXPLAIN runs functions of their authors; index what they filter by.
             - why: 900 of 910 scans
             - size: 8.38 GiB
             - rows: 9 M

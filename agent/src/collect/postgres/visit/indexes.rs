@@ -18,7 +18,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::index_facts::{FirstSeen, UsageSettings, redundant};
+use pharos_model::index_facts::{FirstSeen, ScanHistory, UsageSettings, redundant};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
 use pharos_model::unjudged::Unjudged;
@@ -64,6 +64,8 @@ struct Known {
     estimates: Arc<Estimates>,
     /// Those that nobody used.
     first_seen: FirstSeen,
+    /// How its tables were read lately.
+    scans: ScanHistory,
     /// Whether it is known what an earlier run of the agent had seen.
     is_recalled: bool,
     /// Whether what was first seen is stored as it is.
@@ -109,6 +111,8 @@ impl Indexes {
         let indexes = known.definitions.with_counters(&relations);
         let superfluous = redundant(&indexes);
         let stand_ins = superfluous.iter().map(|(_, stays, _)| stays.oid).collect();
+        let tables = relations.tables.iter().filter(|table| table.is_users()).map(facts::scanned_table);
+        known.scans.observe(session.epoch(), surroundings.asked_at, tables, &self.usage);
         known.meet(&relations, &stand_ins, &self.notebook, now).await;
         let invalid = invalid::read(session, NAME, &relations).await?;
         let (index_facts, mut unjudged) = facts::of_indexes(&relations, &indexes, &superfluous, invalid, known, &self.usage);

@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 
-use pharos_model::index_facts::{
-    Counted, IndexShape, Kinship, SequentialScans, UsageSettings, bloated, scans_are_too_few, sequential_scans, unused,
-};
+use pharos_model::index_facts::{Counted, IndexShape, Kinship, Reads, ScannedTable, UsageSettings, bloated, unused};
 use pharos_model::unjudged::Unjudged;
 
 use super::Known;
 use super::definitions::{Definitions, KeyCandidate, TableName};
-use crate::collect::postgres::visit::relations::{Relations, Surroundings, TableRow};
+use crate::collect::postgres::visit::relations::{Relations, TableRow};
 
 /// Facts of one kind in one datname; the largest relations first.
 const EACH_MAX: usize = 200;
@@ -239,7 +237,7 @@ pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) ->
         rows: table.rows,
         evidence: format!("no primary key, {} rows; its replica identity is {}", table.rows, table.replica_identity),
     });
-    let (scanned, mut unjudged) = scanned(relations, usage);
+    let (scanned, mut unjudged) = scanned(relations, known, usage);
     let datname = &relations.surroundings.datname;
     let mut facts: Vec<SchemaFact> = Vec::new();
     for each in [keys.collect::<Vec<_>>(), without_key.collect(), scanned] {
@@ -254,20 +252,14 @@ pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) ->
     (facts, unjudged)
 }
 
-/// Tables that are mostly read as a whole, and those that were hardly read since the statistics were reset.
-fn scanned(relations: &Relations, usage: &UsageSettings) -> (Vec<SchemaFact>, Vec<Unjudged>) {
-    let Surroundings { datname, statistics_age, .. } = &relations.surroundings;
+/// Tables that are mostly read as a whole, and those of whose reads too little is known.
+fn scanned(relations: &Relations, known: &Known, usage: &UsageSettings) -> (Vec<SchemaFact>, Vec<Unjudged>) {
+    let datname = &relations.surroundings.datname;
     let (mut facts, mut unknown) = (Vec::new(), Vec::new());
     for table in relations.tables.iter().filter(|table| table.is_users()) {
-        let scans = SequentialScans {
-            size_bytes: table.heap_bytes,
-            sequential_scans: table.sequential_scans,
-            sequential_rows: table.sequential_rows,
-            index_scans: table.index_scans,
-        };
         let name = || TableName { schema: table.schema.to_string(), relation: table.relation.to_string() };
-        if let Some(evidence) = sequential_scans(&scans, usage) {
-            facts.push(SchemaFact {
+        match known.scans.reads(&scanned_table(table), usage) {
+            Reads::Whole(evidence) => facts.push(SchemaFact {
                 table: name(),
                 fact: SEQUENTIAL_SCANS,
                 name: None,
@@ -278,26 +270,30 @@ fn scanned(relations: &Relations, usage: &UsageSettings) -> (Vec<SchemaFact>, Ve
                 size_bytes: table.size_bytes,
                 rows: table.rows(),
                 evidence,
-            });
-        } else if scans_are_too_few(&scans, *statistics_age, usage) {
-            unknown.push((table.size_bytes, name()));
+            }),
+            Reads::Unknown(why) => unknown.push((table.size_bytes, name(), why)),
+            Reads::Fine => {}
         }
     }
-    let (unknown, left_out) = largest(unknown, |(size_bytes, _)| *size_bytes);
-    let few = "it was scanned too little since statistics were reset, or nobody knows since when they count";
+    let (unknown, left_out) = largest(unknown, |(size_bytes, ..)| *size_bytes);
     let mut unjudged: Vec<Unjudged> = unknown
         .into_iter()
-        .map(|(_, table)| Unjudged {
+        .map(|(_, table, why)| Unjudged {
             schema: Some(table.schema),
             relation: Some(table.relation),
-            ..Unjudged::of_datname(SCHEMA_LIST, SEQUENTIAL_SCANS, datname, None, few.to_owned())
+            ..Unjudged::of_datname(SCHEMA_LIST, SEQUENTIAL_SCANS, datname, None, why.to_owned())
         })
         .collect();
-    unjudged.extend(left_out.map(|(_, count)| {
-        let why = format!("{count} more tables of {datname} were scanned too little since statistics were reset");
+    unjudged.extend(left_out.map(|((_, _, why), count)| {
+        let why = format!("{count} more tables of {datname} are not judged; of the largest of them: {why}");
         Unjudged::of_datname(SCHEMA_LIST, SEQUENTIAL_SCANS, datname, None, why)
     }));
     (facts, unjudged)
+}
+
+/// A table as its reads are judged. What is scanned is the table itself, without its TOAST relation.
+pub fn scanned_table(table: &TableRow) -> ScannedTable {
+    ScannedTable { oid: table.oid, size_bytes: table.heap_bytes, rows: table.counted_rows(), counters: table.scans() }
 }
 
 /// Those that are listed, and the first of the others with how many there are.

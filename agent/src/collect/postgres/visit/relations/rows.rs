@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pharos_model::index_facts::ScanCounters;
 use pharos_model::vacuum::{VacuumDistance, VacuumSettings};
 
 use super::Surroundings;
@@ -101,6 +102,18 @@ impl TableRow {
         let is_counted = self.vacuumed_at.is_some() || self.analyzed_at.is_some();
         let is_planned = self.planned_rows >= 0.0;
         if is_planned && (!is_counted || self.changes_since_analyze == 0) { self.planned_rows } else { self.live_rows as f64 }
+    }
+
+    /// None where neither a vacuum nor an analyze has ever counted them.
+    pub fn counted_rows(&self) -> Option<f64> {
+        let is_known = self.planned_rows >= 0.0 || self.vacuumed_at.is_some() || self.analyzed_at.is_some();
+        is_known.then(|| self.rows())
+    }
+
+    /// How it was read, as the server counts.
+    pub fn scans(&self) -> ScanCounters {
+        let Self { sequential_scans, sequential_rows, index_scans, .. } = *self;
+        ScanCounters { sequential_scans, sequential_rows, index_scans }
     }
 
     /// Whether a vacuum or analyze has counted its pages since the server last lost its statistics. Before, nobody knows how many there are.
