@@ -32,6 +32,7 @@ pub mod outbox;
 pub mod privilege;
 pub mod replay_lag;
 pub mod resets;
+pub mod restarts;
 pub mod rule_case;
 pub mod sequences;
 pub mod server_text;

@@ -59,6 +59,7 @@ pub const TABLES: &[(&str, &str)] = &[
     ("postgres", "hidden_facts"),
     ("postgres", "horizon"),
     ("postgres", "identity"),
+    ("postgres", "restarts"),
     ("postgres", "last_role"),
     ("postgres", "lost_counters"),
     ("postgres", "index_facts"),

@@ -12,6 +12,7 @@ mod notebook;
 pub mod once;
 pub mod postgres;
 pub mod redis;
+mod restarts;
 mod schedule;
 
 use std::fmt;

@@ -3,6 +3,7 @@
 mod connections;
 mod limits;
 mod locks;
+mod restarts;
 mod settings;
 mod statements;
 mod storage;
@@ -12,8 +13,9 @@ mod wal;
 use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
-static FAMILIES: [Family; 8] = [
+static FAMILIES: [Family; 9] = [
     Family::of("postgres", connections::CHECKS),
+    Family::of("postgres", restarts::CHECKS),
     Family::of("postgres", limits::CHECKS),
     Family::of("postgres", locks::CHECKS),
     Family::of("postgres", waits::CHECKS),

@@ -3,6 +3,7 @@
 mod connections;
 mod limits;
 mod locks;
+mod restarts;
 mod settings;
 mod statements;
 mod storage;

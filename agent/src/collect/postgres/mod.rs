@@ -58,7 +58,7 @@ impl PostgresSource {
 fn collectors(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &connector.collect.interval;
     vec![
-        stateless(server::NAME, interval, server::collect),
+        Box::new(server::Server::new(interval.of(server::NAME), notebook.clone())),
         Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
         Box::new(locks::Locks::new(interval.of(locks::NAME))),
         Box::new(database::Database::new(interval.of(database::NAME), notebook.clone())),

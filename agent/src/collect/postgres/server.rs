@@ -1,38 +1,77 @@
 //! What the server says of itself: version, cluster, role in replication, timeline, start.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::cluster::Cluster;
+use pharos_model::restarts::RunReading;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::row::{Fields, query};
-use crate::collect::{CollectError, Facts};
+use crate::collect::restarts::Restarts;
+use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::Session;
 
 pub const NAME: &str = "server";
 
-pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
-    read(session).boxed()
+pub struct Server {
+    interval: Duration,
+    restarts: Restarts,
 }
 
-async fn read(session: &Session) -> Result<Facts, CollectError> {
-    let rows = query(session, NAME, include_str!("sql/server.sql")).await?;
-    let mut families = Vec::new();
-    let mut tables = Vec::new();
-    for row in &rows {
-        let row = Fields::new(NAME, row);
-        let in_recovery: bool = row.field("in_recovery")?;
-        families.push(Family::scalar("pharos_postgres_in_recovery", f64::from(u8::from(in_recovery))));
-        let timeline: Option<i64> = row.field("timeline")?;
-        families.extend(timeline.map(|timeline| Family::scalar("pharos_postgres_timeline", timeline as f64)));
-        if let Some(started) = row.number("started_at")? {
-            families.push(Family::scalar("pharos_postgres_start_timestamp_seconds", started));
-        }
-        tables.push(identity(session, &row)?);
+impl Server {
+    pub fn new(interval: Duration, notebook: Notebook) -> Self {
+        Self { interval, restarts: Restarts::new(NAME, notebook) }
     }
-    let mut info = FamiliesBuilder::new(&["version"], &["pharos_postgres_info"]);
-    info.push(&[session.version()], &[Some(1.0)]);
-    families.extend(info.finish());
-    Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
+
+    async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
+        let rows = query(session, NAME, include_str!("sql/server.sql")).await?;
+        let mut families = Vec::new();
+        let mut tables = Vec::new();
+        for row in &rows {
+            let row = Fields::new(NAME, row);
+            let in_recovery: bool = row.field("in_recovery")?;
+            families.push(Family::scalar("pharos_postgres_in_recovery", f64::from(u8::from(in_recovery))));
+            let timeline: Option<i64> = row.field("timeline")?;
+            families.extend(timeline.map(|timeline| Family::scalar("pharos_postgres_timeline", timeline as f64)));
+            if let Some(started) = row.number("started_at")? {
+                families.push(Family::scalar("pharos_postgres_start_timestamp_seconds", started));
+            }
+            tables.push(identity(session, &row)?);
+            if let Some(reading) = run(&row)? {
+                let restarts = self.restarts.read(&Cluster::new(session.system_identifier()), reading, now).await;
+                tables.extend(restarts.map(|columns| Table::new("restarts", columns)));
+            }
+        }
+        let mut info = FamiliesBuilder::new(&["version"], &["pharos_postgres_info"]);
+        info.push(&[session.version()], &[Some(1.0)]);
+        families.extend(info.finish());
+        Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
+    }
+}
+
+impl Collector<Session> for Server {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+        self.read(session, now).boxed()
+    }
+}
+
+/// When the server and its parts began; none of a server that does not say when it started.
+fn run(row: &Fields<'_>) -> Result<Option<RunReading>, CollectError> {
+    let (read_at, started_at) = (row.number("read_at")?, row.number("started_at")?);
+    let (checkpointer_started_at, statistics_began_at) = (row.number("checkpointer_started_at")?, row.number("statistics_began_at")?);
+    let times = read_at.zip(started_at);
+    Ok(times.map(|(read_at, started_at)| RunReading { read_at, started_at, run_id: None, checkpointer_started_at, statistics_began_at }))
 }
 
 /// Who answers, and where it is: what the topology of its database is made of.

@@ -1,4 +1,6 @@
--- The server's role in replication, its timeline and its place in the WAL, and when it started.
+-- The server's role in replication, its timeline and its place in the WAL, and when it and its parts started. The checkpointer lives as long
+-- as all other processes: a crash of one of them starts it anew below the same postmaster. Statistics of the whole server begin where a start
+-- found none.
 -- A primary's timeline is that of the file it writes: right after a promotion the control file still holds the one before. A standby's is
 -- the newest one it knows of: its control file follows only at the next restartpoint.
 SELECT r.in_recovery,
@@ -13,5 +15,11 @@ SELECT r.in_recovery,
        CASE WHEN r.in_recovery
             THEN pg_wal_lsn_diff(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')::int8
        END AS received_lsn_bytes,
-       extract(epoch FROM pg_postmaster_start_time())::float8 AS started_at
+       extract(epoch FROM clock_timestamp())::float8 AS read_at,
+       extract(epoch FROM pg_postmaster_start_time())::float8 AS started_at,
+       (SELECT extract(epoch FROM min(a.backend_start)) FROM pg_stat_activity a WHERE a.backend_type = 'checkpointer')::float8
+           AS checkpointer_started_at,
+       (SELECT extract(epoch FROM least(b.stats_reset, w.stats_reset))
+        FROM pg_stat_bgwriter b
+        CROSS JOIN pg_stat_archiver w)::float8 AS statistics_began_at
 FROM (SELECT pg_is_in_recovery() AS in_recovery) r

@@ -1,0 +1,109 @@
+//! Restarts that are over before anything else shows them.
+
+use std::time::Duration;
+
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope};
+use pharos_plugin::{Severity, SkipReason, Snapshot, Table, civil_date, text};
+
+/// The agent's restarts of the last quarter of an hour, the oldest first.
+const RESTARTS: &str = "restarts";
+/// The agent's word for a restart of which nothing says that it was a crash.
+const CLEAN: &str = "restart";
+
+pub const CHECKS: &[Check] = &[Check {
+    id: "server-restarted",
+    summary: "the server restarted, or one of its processes crashed, in the last 15 minutes",
+    category: "availability",
+    scope: Scope::Each,
+    labels: &[],
+    needs: &[RESTARTS],
+    hold_off: Duration::ZERO,
+    // The agent reports a restart for a quarter of an hour.
+    keep_firing: Duration::ZERO,
+    grading: Grading::Fact(Severity::Warning),
+    observe: restarted,
+    explain: server_restarted,
+}];
+
+/// One observation for all restarts: the latest crash, else the latest restart, with their number.
+fn restarted(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let Some(restarts) = snapshot.table(RESTARTS) else { return Ok(Vec::new()) };
+    let count = restarts.row_count();
+    let Some(latest) = count.checked_sub(1) else { return Ok(Vec::new()) };
+    let observation = Observation::new(Vec::new(), count as f64);
+    Ok(vec![match (0..count).rev().find(|row| is_crash(&restarts, *row)) {
+        Some(crash) => observation.of_row(crash),
+        None => observation.of_row(latest).at_most(Severity::Info),
+    }])
+}
+
+fn is_crash(restarts: &Table, row: usize) -> bool {
+    !restarts.has("kind", row, CLEAN)
+}
+
+fn server_restarted(case: &Case) -> Explanation {
+    let cells = case.cells(RESTARTS);
+    let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column)).filter(|number| *number >= 0.0);
+    let ago = number("seconds_ago").map(|seconds| format!(" {} ago", text::duration(seconds))).unwrap_or_default();
+    let at = number("at").map(|at| format!(", at {} by its clock", civil_date::spoken((at * 1_000.0) as u64))).unwrap_or_default();
+    let others = if case.value > 1.0 {
+        format!(" It was one of {} in 15 minutes.", text::counted(case.value, "restart", "restarts"))
+    } else {
+        String::new()
+    };
+    let kind = cells.as_ref().and_then(|cells| cells.text("kind")).unwrap_or_default();
+    let (what, explanation) = told(&kind);
+    Explanation {
+        detail: format!(
+            "{what}{ago}{at}.{others} All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart."
+        ),
+        ..explanation
+    }
+}
+
+/// The beginning of the detail, and what needs no numbers.
+fn told(kind: &str) -> (&'static str, Explanation) {
+    const LOG: &str = "The server's log at that time says why: `SELECT pg_catalog.pg_current_logfile();` has its file where the server writes \
+                       its own, else the service manager has it, as `journalctl -u 'postgresql*'`.";
+    const KERNEL: &str =
+        "`journalctl -k | grep -i -E 'out of memory|oom|segfault'`, or `dmesg -T`, on the host says whether the kernel killed it";
+    let explanation = |title: &str, cause: &str, fix: String| Explanation {
+        title: title.to_owned(),
+        cause: cause.to_owned(),
+        fix,
+        ..Explanation::default()
+    };
+    match kind {
+        "process-crash" => (
+            "A process of the server crashed, and the server ended all sessions and recovered",
+            explanation(
+                "a process of the server crashed",
+                "The kernel killed the process for want of memory (signal 9), a person did, or PostgreSQL or an extension has a fault (signal \
+                 6 or 11).",
+                format!(
+                    "{LOG} `was terminated by signal` has the process and the signal, `Failed process was running` its statement. {KERNEL}: \
+                     then set `work_mem` and the number of sessions lower, or give the host more memory."
+                ),
+            ),
+        ),
+        "unclean" => (
+            "The server started without the statistics of the run before, as after a crash,",
+            explanation(
+                "the server started after an unclean end",
+                "The host or the container went down, the server was killed or stopped with `immediate`, or it was restored from a backup.",
+                format!(
+                    "{LOG} `database system was interrupted` there, and the end of the run before, tell a crash. {KERNEL}. Autovacuum has lost \
+                     what it knew of dead rows: `ANALYZE;` in each database."
+                ),
+            ),
+        ),
+        _ => (
+            "The server started",
+            explanation(
+                "the server restarted",
+                "An operator, an update, or the service manager restarted it; or a failover.",
+                format!("If the restart was planned, there is nothing to do. {LOG}"),
+            ),
+        ),
+    }
+}
