@@ -17,6 +17,7 @@
 //! - `alerting`, `routing`, `silences`, `durability`, `flood`, `api`: from a finding to a receiver, whatever happens on the way, and to HTTP.
 //! - `findings`, `fixes`: troubles of real servers, what the shipped plugins make of them, and the cures that they print.
 //! - `all_clear`: alerts of what cannot be judged any more, or is out of sight, do not resolve.
+//! - `restarts`: restarts and crashes that are over before the next look.
 //! - `redis_server`: Redis servers that refuse, encrypt, or are full: what is said of each, and the cures that are printed.
 //! - `shared`: what is told once for a database, and what a server was told to be and is no trouble.
 //! - `agent_subject`: the agent as a subject of its own, and the rules about it.
@@ -76,6 +77,7 @@ mod redis_server;
 mod refusals;
 mod relays;
 mod reload;
+mod restarts;
 mod routing;
 mod rules;
 mod sandbox;

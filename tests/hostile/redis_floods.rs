@@ -71,6 +71,31 @@ async fn no_words_of_a_redis_become_a_command_of_a_fix() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_that_no_redis_can_have_are_left_out_and_told() {
+    let info = "# Server\r\nredis_version:7.0.0\r\nrun_id:a\r\nuptime_in_seconds:1e308\r\n# Clients\r\nconnected_clients:7\r\nmaxclients:10\r\n\
+                # Memory\r\nused_memory:1e308\r\nused_memory_rss:inf\r\nmaxmemory:18446744073709551616\r\nmem_fragmentation_ratio:-nan\r\n\
+                # Replication\r\nrole:master\r\nmaster_repl_offset:-1e300\r\nslave0:ip=10.0.0.9,port=1,state=online,offset=1e300,lag=1\r\n\
+                # Keyspace\r\ndb0:keys=-7,expires=1e99,avg_ttl=0\r\n";
+    let stranger = Stranger::start(Act::AnswerInfo(format!("${}\r\n{info}\r\n", info.len()).into_bytes())).await;
+    let config = format!(
+        "[plugin.redis-essentials.settings.checks]\nnumbers-impossible = {{ for = \"0s\" }}\n[[redis]]\nname = \"cache\"\nnodes = \
+         [\"redis://127.0.0.1:{}\"]\n",
+        stranger.port
+    );
+    let plugins = shipped().into_iter().filter(|(id, _)| id == "redis-essentials").collect();
+    let agent = TestAgent::start_with(&config, plugins).await;
+    let is_it = |alert: &Value| alert["rule"] == "numbers-impossible" && alert["state"] == "firing";
+    let alerts = agent.wait_json("/api/alerts", |alerts| alerts["items"].as_array().is_some_and(|all| all.iter().any(is_it))).await;
+    let items = alerts["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["title"]), (1, &"9 numbers of INFO cannot be".into()), "{alerts:#}");
+    let shown = agent.text("/metrics").await;
+    let of_server = shown.lines().filter(|line| line.starts_with("pharos_redis_"));
+    let values: Vec<f64> = of_server.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+    assert!(values.contains(&7.0) && values.iter().all(|value| (0.0..1e10).contains(value)), "{shown}");
+    agent.stop().await;
+}
+
 /// A certificate that nobody checks.
 fn encryption(folder: &Path) -> TlsAcceptor {
     let make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj /CN=x -keyout key -out crt";

@@ -87,6 +87,8 @@ pub const TABLES: &[(&str, &str)] = &[
     ("postgres", "unjudged_sequences"),
     ("postgres", "unjudged_tables"),
     ("postgres", "visits"),
+    ("redis", "numbers_left_out"),
+    ("redis", "restarts"),
     ("redis", "unreachable"),
 ];
 

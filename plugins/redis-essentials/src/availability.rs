@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use pharos_plugin::checks::{Case, Check, Explanation, Grading, Scope, each_increase, each_value, each_zero, evidence};
-use pharos_plugin::{Severity, text};
+use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_increase, each_value, each_zero, evidence};
+use pharos_plugin::{Severity, SkipReason, Snapshot, civil_date, text};
 
+use crate::persistence::is_data_lost;
 use crate::server::cli;
 
 const UP: &str = "pharos_redis_up";
@@ -13,6 +14,10 @@ const CLIENTS_MAX: &str = "pharos_redis_clients_max";
 const CLIENTS_USED: &str = "pharos_redis_clients_used_ratio";
 const CLIENTS_BLOCKED: &str = "pharos_redis_clients_blocked";
 const REJECTED: &str = "pharos_redis_connections_rejected_total";
+/// The agent's restarts of the last quarter of an hour, the oldest first.
+const RESTARTS: &str = "restarts";
+/// The agent's values of INFO that no server can have, in the server's words.
+const LEFT_OUT: &str = "numbers_left_out";
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -28,6 +33,34 @@ pub const CHECKS: &[Check] = &[
         grading: Grading::Fact(Severity::Critical),
         observe: |snapshot| each_zero(snapshot, UP),
         explain: server_down,
+    },
+    Check {
+        id: "server-restarted",
+        summary: "the server restarted in the last 15 minutes",
+        category: "availability",
+        scope: Scope::Each,
+        labels: &[],
+        needs: &[RESTARTS],
+        hold_off: Duration::ZERO,
+        // The agent reports a restart for a quarter of an hour.
+        keep_firing: Duration::ZERO,
+        grading: Grading::Fact(Severity::Info),
+        observe: restarted,
+        explain: server_restarted,
+    },
+    Check {
+        id: "numbers-impossible",
+        summary: "the server sends numbers that cannot be, so a part of it is not judged",
+        category: "availability",
+        scope: Scope::Each,
+        labels: &[],
+        needs: &[LEFT_OUT],
+        // A second look: a counter may underflow for a moment.
+        hold_off: Duration::from_mins(1),
+        keep_firing: Duration::from_mins(5),
+        grading: Grading::Fact(Severity::Warning),
+        observe: numbers_left_out,
+        explain: numbers_impossible,
     },
     Check {
         id: "clients-used",
@@ -68,6 +101,58 @@ fn server_down(case: &Case) -> Explanation {
         cause: cause.to_owned(),
         fix,
         evidence: Vec::new(),
+    }
+}
+
+/// The latest of all restarts, with their number. A restart that lost data is reported by `data-lost`.
+fn restarted(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let count = snapshot.table(RESTARTS).map_or(0, |restarts| restarts.row_count());
+    let latest = count.checked_sub(1).filter(|_| !is_data_lost(snapshot));
+    Ok(latest.map(|row| Observation::new(Vec::new(), count as f64).of_row(row)).into_iter().collect())
+}
+
+fn server_restarted(case: &Case) -> Explanation {
+    let cells = case.cells(RESTARTS);
+    let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column)).filter(|number| *number >= 0.0);
+    let ago = number("seconds_ago").map(|seconds| format!(" {} ago", text::duration(seconds))).unwrap_or_default();
+    let at = number("at").map(|at| format!(", at {}", civil_date::spoken((at * 1_000.0) as u64))).unwrap_or_default();
+    let others = if case.value > 1.0 { format!(" It was one of {} starts in 15 minutes.", text::count(case.value)) } else { String::new() };
+    Explanation {
+        title: "server restarted".to_owned(),
+        detail: format!(
+            "The server started{ago}{at}.{others} All connections, blocked commands and subscriptions ended. This alert ends by itself 15 \
+             minutes after the start."
+        ),
+        cause: "An operator, an update or the service manager restarted it; the kernel killed the process for want of memory; or it crashed."
+            .to_owned(),
+        fix: "If the restart was planned, there is nothing to do. Else on the host: the end of the server's log before the start (`Received SIGTERM` \
+              is an order, `BUG REPORT START` a crash), `journalctl -u 'redis*'`, and `journalctl -k | grep -i oom` for a process that the kernel \
+              killed."
+            .to_owned(),
+        evidence: Vec::new(),
+    }
+}
+
+/// One observation of all that are left out, with their number.
+fn numbers_left_out(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let count = snapshot.table(LEFT_OUT).filter(|table| table.row_count() > 0).and_then(|table| table.number("count", 0));
+    Ok(count.map(|count| Observation::new(Vec::new(), count).of_row(0)).into_iter().collect())
+}
+
+fn numbers_impossible(case: &Case) -> Explanation {
+    let table = case.snapshot.table(LEFT_OUT);
+    let listed = table.as_ref().map_or(0, |table| table.row_count()).min(5);
+    let line = |row: usize| table.as_ref().and_then(|table| Some(evidence(&table.text("field", row)?, table.text("value", row)?)));
+    Explanation {
+        title: format!("{} of INFO cannot be", text::counted(case.value, "number", "numbers")),
+        detail: "The server sent numbers that their fields cannot mean: below zero, infinite, or more than any server has. They are left out, and \
+                 what depends on them is not judged."
+            .to_owned(),
+        cause: "A fault of the server or of a proxy in front of it: a counter that fell below zero, or a fork of Redis that means something \
+                else by the field."
+            .to_owned(),
+        fix: format!("See them with `{} INFO everything`. Update the server; a restart ends an underflow.", cli(case.snapshot)),
+        evidence: (0..listed).filter_map(line).collect(),
     }
 }
 

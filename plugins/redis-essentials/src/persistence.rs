@@ -72,7 +72,7 @@ pub const CHECKS: &[Check] = &[
         // A master that was replaced while it was down begins empty, and becomes a replica within seconds.
         hold_off: Duration::from_secs(30),
         keep_firing: Duration::ZERO,
-        grading: Grading::rising(0.9, 0.95, 0.5),
+        grading: Grading::rising(MISSING_MIN, 0.95, 0.5),
         observe: keys_missing,
         explain: data_lost,
     },
@@ -158,6 +158,14 @@ fn keys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let expiring = value(KEYS_EXPIRING_BEFORE).unwrap_or_default();
     let severity_max = if is_cache(snapshot, before, expiring) { Severity::Warning } else { Severity::Critical };
     Ok(each_value(snapshot, KEYS_MISSING)?.into_iter().map(|missing| missing.at_most(severity_max)).collect())
+}
+
+/// Share of the keys that is missing when `data-lost` becomes a warning.
+const MISSING_MIN: f64 = 0.9;
+
+/// Whether `data-lost` reports the restart.
+pub fn is_data_lost(snapshot: &Snapshot) -> bool {
+    keys_missing(snapshot).is_ok_and(|missing| missing.iter().any(|one| one.value >= MISSING_MIN))
 }
 
 fn data_lost(case: &Case) -> Explanation {

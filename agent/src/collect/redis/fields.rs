@@ -1,6 +1,9 @@
 //! The text of `INFO` as fields.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use super::numbers::{range, range_of_pair};
 
 /// Longest word of a server that becomes a label, such as a version.
 const WORD_BYTES_MAX: usize = 64;
@@ -31,8 +34,29 @@ impl<'a> Fields<'a> {
         self.text(field).filter(|text| !text.is_empty() && text.len() <= WORD_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()))
     }
 
+    /// A number that the field can mean.
     pub fn number(&self, field: &str) -> Option<f64> {
-        finite(self.text(field)?)
+        within(self.text(field)?, &range(field)?)
+    }
+
+    /// Whether the server sent a value for the field that is no number, or none that the field can mean.
+    fn is_left_out(&self, field: &str) -> bool {
+        range(field).is_some() && self.number(field).is_none()
+    }
+
+    /// Values that are left out, of fields that are read as numbers, sorted by field.
+    pub fn left_out(&self) -> Vec<LeftOut<'a>> {
+        let single = self.by_name.iter().filter(|(field, _)| self.is_left_out(field));
+        let mut left_out: Vec<LeftOut<'a>> =
+            single.map(|(field, value)| LeftOut { field: (*field).to_owned(), value, is_pair: false }).collect();
+        for prefix in ["db", "slave"] {
+            for (number, value) in self.numbered(prefix) {
+                let strange = pairs(value).filter(|(name, _)| range_of_pair(name).is_some() && pair(value, name).is_none());
+                left_out.extend(strange.map(|(name, value)| LeftOut { field: format!("{prefix}{number} {name}"), value, is_pair: true }));
+            }
+        }
+        left_out.sort_by(|one, other| one.field.cmp(&other.field));
+        left_out
     }
 
     /// Fields like `db0`, `db1`, by their number.
@@ -44,15 +68,30 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// One of the pairs in a value like `keys=3,expires=1`.
+/// A value that the agent does not take for the field's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LeftOut<'a> {
+    /// `used_memory`, or `db0 keys` for one of the pairs of a field.
+    pub field: String,
+    pub value: &'a str,
+    pub is_pair: bool,
+}
+
+/// The pairs in a value like `keys=3,expires=1`.
+fn pairs(value: &str) -> impl Iterator<Item = (&str, &str)> {
+    value.split(',').filter_map(|pair| pair.split_once('='))
+}
+
+/// One of these pairs.
 pub fn pair_text<'a>(value: &'a str, name: &str) -> Option<&'a str> {
-    value.split(',').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+    pairs(value).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
+/// One of these pairs, as a number that it can mean.
 pub fn pair(value: &str, name: &str) -> Option<f64> {
-    finite(pair_text(value, name)?)
+    within(pair_text(value, name)?, &range_of_pair(name)?)
 }
 
-fn finite(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|value: &f64| value.is_finite())
+fn within(text: &str, range: &RangeInclusive<f64>) -> Option<f64> {
+    text.parse().ok().filter(|value| range.contains(value))
 }

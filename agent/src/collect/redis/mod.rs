@@ -2,6 +2,7 @@
 
 mod fields;
 mod info;
+mod numbers;
 mod restarts;
 mod rows;
 

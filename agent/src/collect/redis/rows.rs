@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::text::{LINE_BYTES_MAX, identity};
 
-use super::fields::{Fields, pair, pair_text};
+use super::fields::{Fields, LeftOut, pair, pair_text};
 
 /// Logical databases with series of their own. A server has 16 unless it is told otherwise; the rest is `other`.
 const DATABASES_MAX: usize = 100;
 /// Replicas with series of their own, those first that are furthest behind.
 const REPLICAS_MAX: usize = 200;
+/// Values that are listed as left out. One server sends few of them, or thousands.
+const LEFT_OUT_MAX: usize = 20;
 
 /// Logical databases that had keys once: the server names only those that have some now.
 pub struct Keyspace {
@@ -73,6 +75,17 @@ pub fn replicas(info: &Fields<'_>) -> (Vec<Family>, u64) {
         rows.push(&[&address], &[Some(lag)]);
     }
     (rows.finish(), folded)
+}
+
+/// The values that were left out, in the server's words.
+pub fn left_out_table(left_out: &[LeftOut<'_>]) -> Table {
+    let listed = || left_out.iter().take(LEFT_OUT_MAX);
+    let columns = vec![
+        Column::text("field", listed().map(|one| Some(one.field.as_str()))),
+        Column::text("value", listed().map(|one| Some(one.value))),
+        Column::integer("count", listed().map(|_| Some(left_out.len() as i64))),
+    ];
+    Table::new("numbers_left_out", columns)
 }
 
 #[cfg(test)]

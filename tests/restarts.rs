@@ -1,0 +1,92 @@
+//! Restarts and crashes that are over before the next look at the server.
+
+use std::process::Command;
+
+use pharos::demo::postgres::PostgresServer;
+use serde_json::Value;
+
+use crate::fixes::{fires, session, watch};
+use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, redis, redis_config, runtime_tasks, series, server_id, shipped};
+
+const RULE: &str = "server-restarted";
+
+/// Waits until the collector has run so many times more.
+async fn looks(agent: &TestAgent, port: u16, collector: &str, more: f64) {
+    let runs = series("pharos_collect_runs_total", port, &[]).replace("database=\"app\",", "").replace("database=\"cache\",", "");
+    let runs = runs.replace('}', &format!(",collector=\"{collector}\"}}"));
+    let before = agent.wait_series(&runs, |_| true).await;
+    agent.wait_series(&runs, |runs| runs >= before + more).await;
+}
+
+/// Whether the rule has an alert that is not over.
+async fn is_told(agent: &TestAgent) -> bool {
+    let answer = agent.json("/api/alerts").await;
+    answer["items"].as_array().unwrap().iter().any(|alert| alert["rule"] == RULE && alert["state"] != "resolved")
+}
+
+/// Ends one session of the server as the kernel does for want of memory. Returns when the server has recovered.
+async fn crash_a_session(server: &PostgresServer) {
+    let victim = session(server).await;
+    let pid: i32 = victim.ask("SELECT pg_backend_pid()").await.unwrap();
+    let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    assert!(killed.success());
+    victim.run_within(PATIENCE, "SELECT pg_sleep(60)").await.unwrap_err();
+    while server.connect(pharos::demo::postgres::SUPERUSER, "postgres").await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_of_one_session_is_a_warning_although_the_postmaster_goes_on() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let agent = watch(&server, "", &["postgres-essentials"]).await;
+    looks(&agent, server.port(), "server", 2.0).await;
+    assert!(!is_told(&agent).await, "the first sight of a server is no restart");
+    crash_a_session(&server).await;
+    let alert = fires(&agent, RULE, &[], "the server ended all sessions and recovered").await;
+    assert_eq!((&alert["severity"], &alert["value"]), (&"warning".into(), &1.0.into()), "{alert:#}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clean_restart_is_an_info_an_unclean_start_a_warning_and_a_restart_of_the_agent_is_none() {
+    let (tasks, _stop) = runtime_tasks();
+    let mut server = postgres(&tasks).await;
+    let config = postgres_config("app", &server);
+    let plugins = || shipped().into_iter().filter(|(id, _)| id == "postgres-essentials").collect();
+    let agent = watch(&server, "", &["postgres-essentials"]).await;
+    looks(&agent, server.port(), "server", 2.0).await;
+    let folder = agent.stop().await;
+    let agent = TestAgent::start_in(folder, &config, plugins()).await;
+    looks(&agent, server.port(), "server", 2.0).await;
+    assert!(!is_told(&agent).await, "a restart of the agent is none of the server");
+    // While nobody looks.
+    let folder = agent.stop().await;
+    server.restart().await.unwrap();
+    let agent = TestAgent::start_in(folder, &config, plugins()).await;
+    let alert = fires(&agent, RULE, &[], "The server started").await;
+    assert_eq!(alert["severity"], "info", "{alert:#}");
+    // Between two looks.
+    server.kill().await.unwrap();
+    server.restart().await.unwrap();
+    let alert = fires(&agent, RULE, &[], "without the statistics of the run before").await;
+    assert_eq!((&alert["severity"], &alert["value"]), (&"warning".into(), &2.0.into()), "{alert:#}");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_of_a_redis_is_told_and_the_first_sight_of_one_is_none() {
+    let (tasks, _stop) = runtime_tasks();
+    let mut server = redis(&tasks).await;
+    let plugins = shipped().into_iter().filter(|(id, _)| id == "redis-essentials").collect();
+    let agent = TestAgent::start_with(&redis_config("cache", &[&server]), plugins).await;
+    looks(&agent, server.port(), "info", 2.0).await;
+    assert!(!is_told(&agent).await, "the first sight of a server is no restart");
+    server.restart().await.unwrap();
+    let alert = fires(&agent, RULE, &[], "The server started").await;
+    assert_eq!(alert["severity"], "info", "{alert:#}");
+    let of = |answer: &Value| answer["labels"]["server"].clone();
+    assert_eq!(of(&alert), server_id(server.port()), "{alert:#}");
+    agent.stop().await;
+}
