@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::fixes::{fires, session, watch};
 use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, redis, redis_config, runtime_tasks, series, server_id, shipped};
+use crate::versions::{MAJORS, start, versions};
 
 const RULE: &str = "server-restarted";
 
@@ -67,12 +68,33 @@ async fn a_clean_restart_is_an_info_an_unclean_start_a_warning_and_a_restart_of_
     let agent = TestAgent::start_in(folder, &config, plugins()).await;
     let alert = fires(&agent, RULE, &[], "The server started").await;
     assert_eq!(alert["severity"], "info", "{alert:#}");
-    // Between two looks.
+    // Between two looks, and after a crash.
     server.kill().await.unwrap();
     server.restart().await.unwrap();
     let alert = fires(&agent, RULE, &[], "without the statistics of the run before").await;
     assert_eq!((&alert["severity"], &alert["value"]), (&"warning".into(), &2.0.into()), "{alert:#}");
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_major_version_shows_what_kind_of_restart_it_was() {
+    let folder = versions();
+    for major in MAJORS {
+        let (tasks, _stop) = runtime_tasks();
+        let mut server = start(&folder, major, &tasks).await;
+        let agent = watch(&server, "", &["postgres-essentials"]).await;
+        looks(&agent, server.port(), "server", 2.0).await;
+        assert!(!is_told(&agent).await, "{major}: the first sight of a server is no restart");
+        server.restart().await.unwrap();
+        let alert = fires(&agent, RULE, &[], "The server started").await;
+        assert_eq!(alert["title"], "the server restarted", "{major}: {alert:#}");
+        server.kill().await.unwrap();
+        server.restart().await.unwrap();
+        fires(&agent, RULE, &[], "without the statistics of the run before").await;
+        crash_a_session(&server).await;
+        fires(&agent, RULE, &[], "the server ended all sessions and recovered").await;
+        agent.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
