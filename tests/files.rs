@@ -75,6 +75,21 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
         std::os::unix::fs::chown(at(name), Some(owner), Some(NOBODY)).unwrap();
         permit(&at(name), mode);
     }
+    for (name, file, owner, mode) in [
+        ("stolen", "pharos.db", 0, 0o600),
+        ("stolen-log", "pharos.db-wal", 0, 0o600),
+        ("of-root", "pharos.db", 0, 0o644),
+        ("own-closed", "lock", NOBODY, 0),
+    ] {
+        std::fs::create_dir(at(name)).unwrap();
+        std::os::unix::fs::chown(at(name), Some(NOBODY), Some(NOBODY)).unwrap();
+        let file = at(name).join(file);
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::chown(&file, Some(owner), Some(0)).unwrap();
+        permit(&file, mode);
+    }
+    std::fs::create_dir_all(at("strange/pharos.db")).unwrap();
+    std::os::unix::fs::chown(at("strange"), Some(NOBODY), Some(NOBODY)).unwrap();
     let config = at("pharos.toml");
     let check = |data_dir: &str| {
         std::fs::write(&config, format!("[agent]\nname = \"a\"\ndata_dir = {data_dir:?}\n")).unwrap();
@@ -93,6 +108,15 @@ async fn check_says_where_the_agent_may_not_keep_its_state_and_makes_nothing() {
         ("temporary/new", 0, None),
         ("fresh", 0, None),
         ("volume", 0, None),
+        (
+            "stolen",
+            78,
+            Some("pharos.db belongs to user 0 and cannot be read by user 65534, who runs the agent; give it back: chown 65534 "),
+        ),
+        ("stolen-log", 78, Some("pharos.db-wal belongs to user 0 and cannot be read")),
+        ("own-closed", 78, Some("lock belongs to user 65534 and cannot be read by user 65534")),
+        ("of-root", 78, Some("pharos.db belongs to user 0 and cannot be written by user 65534")),
+        ("strange", 78, Some("pharos.db is not a file")),
         ("file", 78, Some("file is a file, and state is kept in a folder")),
         ("file/new", 78, Some("file is a file, and state is kept in a folder")),
     ] {

@@ -278,6 +278,27 @@ async fn a_directory_that_others_may_write_becomes_ours_alone_and_one_of_somebod
     assert!(code == Some(78) && stderr.contains("data belongs to user 65534, not to user 0"), "{code:?}: {stderr}");
 }
 
+/// As after one start as root by mistake. A store that is set aside as damaged would take its silences and waiting notifications with it.
+#[tokio::test]
+async fn a_store_that_the_agent_may_not_read_is_refused_and_stays_where_it_is() {
+    const NOBODY: u32 = 65_534;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (directory, config) = (folder.path().join("data"), folder.path().join("pharos.toml"));
+    fill(&directory).await;
+    for path in [&directory, &directory.join("lock")] {
+        chown(path, Some(NOBODY), None).unwrap();
+    }
+    std::fs::write(&config, "[agent]\ndata_dir = \"data\"\n[http]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    let before: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut run = command(&["run", "--config", config.to_str().unwrap()]);
+    let ended = run.uid(NOBODY).gid(NOBODY).output().await.unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(78) && stderr.contains("pharos.db belongs to user 0 and cannot be read by user 65534"), "{stderr}");
+    let after: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(before, after);
+}
+
 /// A folder of this mode is refused and not changed.
 #[track_caller]
 fn stays_as_it_is(directory: &std::path::Path, mode: u32) {

@@ -11,7 +11,7 @@ use crate::config;
 use crate::config::Mistake;
 use crate::config::files::FilesCheck;
 use crate::plugin::Examination;
-use crate::store;
+use crate::store::{self, OwnerError};
 use crate::telemetry::logs::chain;
 
 const DATA_DIR: &str = "agent.data_dir";
@@ -55,7 +55,8 @@ fn state(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<Mistake>) {
     const WRITABLE_BY_ALL: u32 = 0o002;
     let Ok(found) = std::fs::metadata(dir) else { return };
     let Err(err) = store::look_at(dir) else { return };
-    if found.mode() & WRITABLE_BY_ALL != 0 {
+    let is_certain = matches!(err, OwnerError::Withheld { .. } | OwnerError::Kind { .. });
+    if is_certain || found.mode() & WRITABLE_BY_ALL != 0 {
         mistakes.push(Mistake::at(DATA_DIR, chain(&err)));
     } else {
         notes.push(Mistake::at(DATA_DIR, format!("{}; check as the agent's own user", chain(&err))));

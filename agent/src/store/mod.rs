@@ -41,7 +41,7 @@ pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};
 pub use reader::StoreReader;
 
 use self::keeper::{Keeper, Work};
-use self::owner::OwnerError;
+pub use self::owner::OwnerError;
 
 const DATABASE_FILE: &str = "pharos.db";
 
@@ -215,7 +215,8 @@ impl Store {
 
 /// Why an agent would refuse the state in a directory that is there; nothing is changed.
 pub fn look_at(directory: &Path) -> Result<(), OwnerError> {
-    owner::look_at_folder(directory, DATABASE_FILE)
+    let user = owner::look_at_folder(directory, DATABASE_FILE)?;
+    files_of(directory).iter().try_for_each(|file| owner::look_at_file(file, user))
 }
 
 /// Makes the directory if it is not there, and sees that it and what is read from it are ours.
@@ -223,11 +224,14 @@ fn own_directory(directory: &Path) -> Result<(), StoreError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     created.map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;
     owner::check_folder(directory, DATABASE_FILE)?;
-    let database = directory.join(DATABASE_FILE);
-    let files =
-        [database.clone(), file::with_suffix(&database, "-wal"), file::with_suffix(&database, "-shm"), directory.join(lock::LOCK_FILE)];
-    files.iter().try_for_each(|file| owner::check_file(file))?;
+    files_of(directory).iter().try_for_each(|file| owner::check_file(file))?;
     Ok(())
+}
+
+fn files_of(directory: &Path) -> [PathBuf; 4] {
+    let database = directory.join(DATABASE_FILE);
+    let [log, index] = ["-wal", "-shm"].map(|suffix| file::with_suffix(&database, suffix));
+    [database, log, index, directory.join(lock::LOCK_FILE)]
 }
 
 /// Works until the last handle is gone.

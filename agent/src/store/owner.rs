@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::StatVfsMountFlags;
+use rustix::io::Errno;
 use rustix::process::{Uid, getegid, geteuid, getgroups};
 use tracing::warn;
 
@@ -28,6 +29,12 @@ pub enum OwnerError {
         path.display(), path.display()
     )]
     Writable { path: PathBuf },
+    /// A store that cannot be read would be taken for a damaged one, and silences and notifications in it would be lost.
+    #[error(
+        "{} belongs to user {owner} and cannot be {use_of_it} by user {user}, who runs the agent; give it back: chown {user} {}; chmod 600 {}",
+        path.display(), path.display(), path.display()
+    )]
+    Withheld { path: PathBuf, use_of_it: &'static str, owner: u32, user: u32 },
     #[error("{} is not {expected}", path.display())]
     Kind { path: PathBuf, expected: &'static str },
     #[error("looking at {}", path.display())]
@@ -63,12 +70,12 @@ pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
 }
 
 /// Why [`check_folder`] would refuse a folder; nothing is changed. Root may look for the agent's user, who is taken to be the owner.
-pub fn look_at_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
+pub fn look_at_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
     let found = folder(path)?;
     let user = if geteuid().is_root() { Uid::from_raw(found.uid()) } else { geteuid() };
     match access(path, &found, own_file, user)? {
         Access::Others if found.uid() != user.as_raw() && !is_read_only(path) => Err(OwnerError::Writable { path: path.to_owned() }),
-        Access::Alone | Access::OfGroup | Access::Others => Ok(()),
+        Access::Alone | Access::OfGroup | Access::Others => Ok(user),
     }
 }
 
@@ -122,21 +129,65 @@ fn is_volume_of_group(found: &Metadata) -> bool {
     found.uid() == 0 && !geteuid().is_root() && found.mode() & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_GROUP && is_ours()
 }
 
-/// The same for a file in such a folder, if it is there. A link counts as what it is: whoever made it decides where it leads.
+/// The same for a file in such a folder, if it is there.
 pub fn check_file(path: &Path) -> Result<(), OwnerError> {
+    match look(path, geteuid())? {
+        Some(found) if found.mode() & WRITABLE_BY_OTHERS != 0 => take_back(path, &found),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the agent may use a file in such a folder as it should; nothing is changed. One that it may only read is no reason not to start.
+pub fn look_at_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
+    match look(path, user)? {
+        Some(found) if !is_read_only(path) => check_use(path, &found, user, &WRITE),
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that a file is this user's and can be read. Returns what it found, if it is a file. A link counts as what it is: whoever made
+/// it decides where it leads.
+fn look(path: &Path, user: Uid) -> Result<Option<Metadata>, OwnerError> {
+    let unknown = |source| OwnerError::Unknown { path: path.to_owned(), source };
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(source) => return Err(OwnerError::Unknown { path: path.to_owned(), source }),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Whether the folder can be looked at was said of the folder.
+        Err(err) if err.kind() == io::ErrorKind::PermissionDenied && user != geteuid() => return Ok(None),
+        Err(source) => return Err(unknown(source)),
     };
     if found.is_symlink() {
-        return check_owner(path, &found, geteuid());
+        return check_owner(path, &found, user).map(|()| None);
     }
     if !found.is_file() {
         return Err(OwnerError::Kind { path: path.to_owned(), expected: "a file" });
     }
-    check_owner(path, &found, geteuid())?;
-    if found.mode() & WRITABLE_BY_OTHERS == 0 { Ok(()) } else { take_back(path, &found) }
+    check_owner(path, &found, user)?;
+    check_use(path, &found, user, &READ).map(|()| Some(found))
+}
+
+/// A use of a file, and how it is asked for.
+struct Use {
+    name: &'static str,
+    access: rustix::fs::Access,
+    by_owner: u32,
+    by_others: u32,
+}
+
+const READ: Use = Use { name: "read", access: rustix::fs::Access::READ_OK, by_owner: 0o400, by_others: 0o044 };
+const WRITE: Use = Use { name: "written", access: rustix::fs::Access::WRITE_OK, by_owner: 0o200, by_others: 0o022 };
+
+/// Root asks for another user by the mode, as far as that tells.
+fn check_use(path: &Path, found: &Metadata, user: Uid, wanted: &Use) -> Result<(), OwnerError> {
+    let permitting = if found.uid() == user.as_raw() { wanted.by_owner } else { wanted.by_others };
+    let may = match user == geteuid() {
+        true => rustix::fs::access(path, wanted.access) != Err(Errno::ACCESS),
+        false => found.mode() & permitting != 0,
+    };
+    match may {
+        true => Ok(()),
+        false => Err(OwnerError::Withheld { path: path.to_owned(), use_of_it: wanted.name, owner: found.uid(), user: user.as_raw() }),
+    }
 }
 
 /// Whether an open file may be trusted: a file of ours or of root that nobody else can write.
