@@ -3,18 +3,19 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
 };
 
 use super::{
     Alert, Fingerprint, Now, Reason, Transition, Verdicts,
     overflow::{self, AllDropped},
-    room::{Admission, OfRule, Room, Size},
+    room::{Admission, OfRule, Room, Size, leave_out_texts},
     said::Said,
     state::Beginning,
 };
 use crate::{
-    finding::{Finding, Report, RuleSpec, Strength},
+    finding::{Finding, Report, RuleSpec, Severity, Strength},
     snapshot::Snapshot,
     subject::Label,
 };
@@ -87,18 +88,42 @@ impl Group {
         for finding in said.take_summaries() {
             self.dropped.add(&finding.rule, 1, finding.severity);
         }
-        room.cut_texts(said.findings());
         self.step(judging, &mut said, |key| !key.is_summary(), &mut effects);
         let new = self.admit(said.take_new(), room);
         self.open(judging, new, next_incident, &mut effects);
         self.judge_summaries(judging, said, next_incident, &mut effects);
         self.forget_the_calmest(&mut effects);
-        self.measure();
+        self.fit(room, &mut effects);
         effects
     }
 
+    /// Counts what the alerts take, the remembered ones too.
     pub fn measure(&mut self) {
-        self.size = self.alerts.iter().map(|(key, alert)| Size::of(key, alert)).sum();
+        let open = self.alerts.iter().map(|(key, alert)| Size::of(key, alert));
+        self.size = open.chain(self.ended.iter().map(|(key, alert)| Size::of(key, alert))).sum();
+    }
+
+    /// Where the plugin has no bytes left, ended alerts are forgotten and the mildest alerts lose their texts.
+    fn fit(&mut self, room: &Room<'_>, effects: &mut Effects) {
+        self.measure();
+        if room.excess_bytes(self.size, false) == 0 {
+            return;
+        }
+        effects.touched.extend(mem::take(&mut self.ended).into_values().map(|alert| alert.fingerprint));
+        for is_critical in [false, true] {
+            self.measure();
+            let mut excess = room.excess_bytes(self.size, is_critical);
+            let mut alerts: Vec<&mut Arc<Alert>> = self.alerts.values_mut().collect();
+            alerts.retain(|alert| (alert.severity == Severity::Critical) == is_critical);
+            alerts.sort_by_key(|alert| alert.severity);
+            for alert in alerts {
+                if excess == 0 {
+                    break;
+                }
+                excess = excess.saturating_sub(leave_out_texts(Arc::make_mut(alert)));
+            }
+        }
+        self.measure();
     }
 
     /// Summaries are alerts like others, except that they need no room.
@@ -166,7 +191,8 @@ impl Group {
             per_rule.entry(key.rule.clone()).or_default().open += 1;
         }
         self.measure();
-        let mut admission = Admission::new(room, self.size);
+        let has_critical = self.alerts.iter().any(|(key, alert)| !key.is_summary() && alert.severity == Severity::Critical);
+        let mut admission = Admission::new(room, self.size, has_critical);
         new.sort_by_key(|(_, finding)| Reverse(finding.severity));
         new.retain(|(key, finding)| {
             let fits = admission.admits(per_rule.entry(key.rule.clone()).or_default(), finding);

@@ -1,6 +1,6 @@
 //! A rule that finds more than there is room for: the alerts that exist are kept, and one more says how many findings have none.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use super::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, AlertKey, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
 use crate::{
@@ -82,9 +82,10 @@ pub(super) fn is_summary(labels_of_alert: &[Label]) -> bool {
     matches!(labels_of_alert, [label] if label.name == "overflow" && label.value == "true")
 }
 
-/// The rule of a summary: it fires at once and resolves at once, and reads nothing.
+/// The rule of a summary, which reads nothing. The summary waits as long as an alert of the rule does, and stays until what found room since
+/// then could have fired.
 pub(super) fn rule(rule: &RuleSpec) -> RuleSpec {
-    RuleSpec { for_: Duration::ZERO, keep_firing: Duration::ZERO, needs: Vec::new(), runbook: None, ..rule.clone() }
+    RuleSpec { keep_firing: rule.for_, needs: Vec::new(), runbook: None, ..rule.clone() }
 }
 
 #[cfg(test)]

@@ -6,15 +6,19 @@
 use std::{iter::Sum, time::Duration};
 
 use super::{Alert, AlertKey};
-use crate::{finding::Finding, subject::Label};
+use crate::{
+    finding::{Finding, Severity},
+    subject::Label,
+};
 
 /// Open alerts of one rule about one subject, the summary aside. Open alerts stay; a new alert waits until another one ends.
 pub const ALERTS_PER_RULE_MAX: usize = 1_000;
 /// Open alerts of one plugin about one subject, summaries aside.
 pub const ALERTS_PER_SUBJECT_MAX: usize = 10_000;
-/// Open alerts of one plugin about all subjects, summaries aside: a thousand servers with fifty alerts each.
-pub const ALERTS_PER_PLUGIN_MAX: usize = 50_000;
-/// Bytes of labels and texts of one plugin's open alerts. An alert of the shipped plugins takes one or two KiB.
+/// Open alerts of one plugin about all subjects, summaries aside: a thousand servers with thirty alerts each.
+pub const ALERTS_PER_PLUGIN_MAX: usize = 30_000;
+/// Bytes of labels and texts of one plugin's alerts. An alert of the shipped plugins takes one or two KiB. Beyond it an alert keeps labels,
+/// title and [`TEXTS_LEFT_OUT`].
 pub const BYTES_PER_PLUGIN_MAX: usize = 64 << 20;
 /// New alerts of one plugin at once, after a calm time.
 pub const NEW_AT_ONCE_MAX: u32 = 20_000;
@@ -22,8 +26,11 @@ pub const NEW_AT_ONCE_MAX: u32 = 20_000;
 const NEW_PER_MINUTE: f64 = 60.0;
 /// New alerts that a minute adds for each subject with alerts: a fleet has more trouble than one server.
 const NEW_PER_MINUTE_AND_SUBJECT: f64 = 10.0;
-/// The texts of a finding are cut to this many bytes where the plugin's room for bytes is used up.
-const CUT_TEXT_BYTES_MAX: usize = 200;
+/// The part of a plugin's room that only critical alerts take, so that calm news never keeps an outage out.
+const FOR_CRITICAL: f64 = 0.1;
+/// Replaces the texts of an alert for which there are no bytes left.
+const TEXTS_LEFT_OUT: &str =
+    "Texts are left out: the alerts of this plugin have no room for more. The first message about the alert had them.";
 /// Names, numbers and pointers of an alert, apart from its labels and texts.
 const ALERT_BYTES: usize = 500;
 
@@ -47,11 +54,6 @@ impl Allowance {
         self.new = per_minute.mul_add(minutes, self.new).min(f64::from(NEW_AT_ONCE_MAX));
         self.at = self.at.max(now);
     }
-
-    /// New alerts that one rule may open in one evaluation: half of what is left, so that one rule never takes all from the others.
-    fn of_rule(self) -> usize {
-        (self.new / 2.0).ceil() as usize
-    }
 }
 
 /// What open alerts take of the room.
@@ -68,7 +70,7 @@ impl Size {
     pub fn of(key: &AlertKey, alert: &Alert) -> Self {
         let Alert { labels, evidence, title, detail, cause, fix, .. } = alert;
         let bytes = bytes(key.labels.iter().chain(labels).chain(evidence), [Some(title), Some(detail), cause.as_ref(), fix.as_ref()]);
-        Self { open: usize::from(!key.is_summary()), bytes }
+        Self { open: usize::from(alert.state.is_open() && !key.is_summary()), bytes }
     }
 
     fn plus(self, other: Self) -> Self {
@@ -93,38 +95,50 @@ pub(super) struct Room<'a> {
 /// Counts new alerts against all bounds, in the order of their admission.
 pub(super) struct Admission<'a, 'b> {
     room: &'a mut Room<'b>,
-    of_rule_max: usize,
     /// The alerts about this subject.
     here: Size,
+    /// Whether one of them is critical.
+    has_critical: bool,
 }
 
 /// What one rule has so far.
 #[derive(Debug, Default)]
 pub(super) struct OfRule {
     pub open: usize,
-    new: usize,
+    new: u32,
 }
 
 impl<'a, 'b> Admission<'a, 'b> {
-    pub fn new(room: &'a mut Room<'b>, here: Size) -> Self {
-        Self { of_rule_max: room.allowance.of_rule(), room, here }
+    pub fn new(room: &'a mut Room<'b>, here: Size, has_critical: bool) -> Self {
+        Self { room, here, has_critical }
     }
 
-    /// Whether a new alert of this rule has room; if so, it is counted.
+    /// Whether a new alert of this rule has room; if so, it is counted. The first critical alert about a subject always has.
     pub fn admits(&mut self, of_rule: &mut OfRule, finding: &Finding) -> bool {
+        let is_critical = finding.severity == Severity::Critical;
         let here = self.here.plus(Size { open: 1, bytes: bytes_of_finding(finding) });
-        let of_plugin = here.plus(self.room.elsewhere);
         let fits = of_rule.open < ALERTS_PER_RULE_MAX
-            && of_rule.new < self.of_rule_max
             && here.open <= ALERTS_PER_SUBJECT_MAX
-            && of_plugin.open <= ALERTS_PER_PLUGIN_MAX
-            && of_plugin.bytes <= BYTES_PER_PLUGIN_MAX
-            && self.room.allowance.new >= 1.0;
+            && ((is_critical && !self.has_critical) || self.room.fits(here, of_rule, is_critical));
         if fits {
             (of_rule.open, of_rule.new, self.here) = (of_rule.open + 1, of_rule.new + 1, here);
-            self.room.allowance.new -= 1.0;
+            self.has_critical |= is_critical;
+            self.room.allowance.new = (self.room.allowance.new - 1.0).max(0.0);
         }
         fits
+    }
+}
+
+impl Room<'_> {
+    /// Whether the plugin has room for an alert more, `here` with it. A rule takes no more new alerts than it leaves to others.
+    fn fits(&self, here: Size, of_rule: &OfRule, is_critical: bool) -> bool {
+        let usable = usable(is_critical);
+        let of_plugin = here.plus(self.elsewhere);
+        let left = self.allowance.new - f64::from(NEW_AT_ONCE_MAX) * (1.0 - usable);
+        of_plugin.open as f64 <= ALERTS_PER_PLUGIN_MAX as f64 * usable
+            && of_plugin.bytes as f64 <= BYTES_PER_PLUGIN_MAX as f64 * usable
+            && left >= 1.0
+            && f64::from(of_rule.new) < left
     }
 }
 
@@ -135,30 +149,27 @@ impl<'a> Room<'a> {
         Self { allowance, elsewhere: elsewhere.iter().copied().sum() }
     }
 
-    /// Cuts the texts of findings that would take more bytes than the plugin has. Labels stay: they say which alert it is.
-    pub fn cut_texts<'f>(&self, findings: impl Iterator<Item = &'f mut Finding>) {
-        let mut bytes = self.elsewhere.bytes;
-        for finding in findings {
-            bytes = bytes.saturating_add(bytes_of_finding(finding));
-            if bytes > BYTES_PER_PLUGIN_MAX {
-                bytes = bytes.saturating_sub(bytes_of_finding(finding));
-                cut(finding);
-                bytes = bytes.saturating_add(bytes_of_finding(finding));
-            }
-        }
+    /// Bytes that alerts about this subject take beyond what the plugin has for alerts that are critical, or not.
+    pub fn excess_bytes(&self, here: Size, is_critical: bool) -> usize {
+        let max = BYTES_PER_PLUGIN_MAX as f64 * usable(is_critical);
+        here.plus(self.elsewhere).bytes.saturating_sub(max as usize)
     }
 }
 
-/// A long cause or fix goes as a whole: half a command may do harm.
-fn cut(finding: &mut Finding) {
-    finding.evidence = Vec::new();
-    if finding.detail.len() > CUT_TEXT_BYTES_MAX {
-        finding.detail.truncate(finding.detail.floor_char_boundary(CUT_TEXT_BYTES_MAX));
-        finding.detail.push('…');
+/// The part of the room that these alerts may take.
+fn usable(is_critical: bool) -> f64 {
+    if is_critical { 1.0 } else { 1.0 - FOR_CRITICAL }
+}
+
+/// Takes the texts from an alert, and returns how many bytes that saves. Labels and title stay: they say which alert it is.
+pub(super) fn leave_out_texts(alert: &mut Alert) -> usize {
+    let size = |alert: &Alert| bytes(alert.evidence.iter(), [None, Some(&alert.detail), alert.cause.as_ref(), alert.fix.as_ref()]);
+    let before = size(alert);
+    (alert.cause, alert.fix, alert.evidence) = (None, None, Vec::new());
+    if alert.detail.len() > TEXTS_LEFT_OUT.len() {
+        alert.detail = TEXTS_LEFT_OUT.to_owned();
     }
-    for text in [&mut finding.cause, &mut finding.fix] {
-        text.take_if(|text| text.len() > CUT_TEXT_BYTES_MAX);
-    }
+    before.saturating_sub(size(alert))
 }
 
 fn bytes_of_finding(finding: &Finding) -> usize {

@@ -39,10 +39,6 @@ impl Said {
         taken.into_iter()
     }
 
-    pub fn findings(&mut self) -> impl Iterator<Item = &mut Finding> {
-        self.findings.values_mut()
-    }
-
     /// The same skips, with other findings.
     pub fn with(self, findings: BTreeMap<AlertKey, Finding>) -> Self {
         Self { findings, ..self }
