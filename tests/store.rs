@@ -125,6 +125,9 @@ async fn settled_notifications_are_bounded_and_those_under_way_never_go() {
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
     let oldest = async |state: &str| store.outbox(None, Some(state.to_owned()), u32::MAX).await.unwrap().last().unwrap().seq;
     assert_eq!((oldest("waiting").await, oldest("delivered").await, oldest("dead").await), (1, 100_003, 20_002));
+    let fingerprint = begins(1).told[0].1.fingerprint.to_string();
+    let about: Vec<u64> = store.outbox_of(fingerprint, 3).await.unwrap().iter().map(|row| row.seq).collect();
+    assert_eq!(about, [119_999, 120_000, 120_001], "the youngest about one alert, oldest first");
 }
 
 #[tokio::test]

@@ -69,19 +69,18 @@ fn verdict(answer: &Value) -> String {
     let notifications: Vec<&Value> = list(&answer["notifications"]).filter(of_incident).collect();
     let delivered: Vec<String> =
         notifications.iter().filter(|row| row["state"] == "delivered").map(|row| shown(&row["receiver"])).collect();
-    // The newest notifications are kept; what the agent itself remembers of a receiver holds for older ones.
-    let is_kept = |name: &String| notifications.iter().any(|row| shown(&row["receiver"]) == *name);
-    let remembered: Vec<String> = list(&decision["receivers"])
-        .filter(|receiver| !receiver["told"].is_null())
-        .map(|receiver| shown(&receiver["receiver"]))
-        .filter(|name| !is_kept(name))
-        .collect();
-    let mut told: Vec<&String> = delivered.iter().chain(&remembered).collect();
+    let mut told: Vec<&String> = delivered.iter().collect();
     told.sort();
     told.dedup();
     let mut why = Vec::new();
+    let mut is_unknown = false;
     for receiver in list(&decision["receivers"]) {
         let name = shown(&receiver["receiver"]);
+        // The agent remembers that it made a message; whether that arrived, only the store knows, which keeps the newest.
+        if !receiver["told"].is_null() && !notifications.iter().any(|row| shown(&row["receiver"]) == name) {
+            is_unknown = true;
+            why.push(format!("a message to `{name}` was made at {}; how it ended is no longer stored", shown(&receiver["told"]["at"])));
+        }
         if !receiver["held"].is_null() {
             why.push(format!("`{name}` does not hear of it: {}", shown(&receiver["held"])));
         } else if !receiver["due_at"].is_null() {
@@ -110,6 +109,7 @@ fn verdict(answer: &Value) -> String {
         why.push("no route takes it".to_owned());
     }
     let told = match told[..] {
+        [] if is_unknown => "No delivery is stored any more.".to_owned(),
         [] => "Nobody was told.".to_owned(),
         _ => format!("Told: {}.", told.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ")),
     };
@@ -171,13 +171,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_receiver_whose_notification_is_no_longer_kept_was_told_all_the_same() {
+    fn what_is_no_longer_stored_is_called_neither_told_nor_untold() {
         let told = json!({ "receiver": "ops", "told": { "at": "2026-11-30T10:00:00Z", "severity": "critical" } });
         let with = |notifications: Value| {
             let decision = json!({ "receivers": [told], "routes": [] });
             verdict(&json!({ "alert": { "incident": 7, "state": "firing" }, "decision": decision, "notifications": notifications }))
         };
-        assert_eq!(with(json!([])), "Told: ops.");
+        let unknown = "a message to `ops` was made at 2026-11-30T10:00:00Z; how it ended is no longer stored";
+        assert_eq!(with(json!([])), format!("No delivery is stored any more.\n  {unknown}"));
+        let other = json!([{ "id": 1, "incident": 7, "receiver": "dba", "state": "delivered" }]);
+        assert_eq!(with(other), format!("Told: dba.\n  {unknown}"));
         let dead = json!([{ "id": 1, "incident": 7, "receiver": "ops", "state": "dead", "reason": "rejected", "why": "status 404" }]);
         assert_eq!(with(dead), "Nobody was told.\n  `ops` was not reached, and #1 was given up (rejected): status 404");
     }

@@ -104,10 +104,14 @@ impl Desk {
 
     /// What the store has is read here, since nothing that a visitor asks may keep the pipeline waiting.
     pub async fn explain(&self, fingerprint: Fingerprint, store: &Store) -> Result<Explanation, DeskError> {
+        let open = self.ask(|answer| Order::Explain(fingerprint, None, answer)).await?;
+        // Read afterwards, so that an alert which ends meanwhile is never shown as it was before.
         let history = store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
-        let last =
-            history.iter().find_map(|event| Some(serde_json::from_value::<Transition>(event.detail.clone()).ok()?.alert)).map(Box::new);
-        let explained = self.ask(|answer| Order::Explain(fingerprint, last, answer)).await?;
+        let last = || history.iter().find_map(|event| Some(serde_json::from_value::<Transition>(event.detail.clone()).ok()?.alert));
+        let explained = match open {
+            Some(open) => Some(open),
+            None => self.ask(|answer| Order::Explain(fingerprint, last().map(Box::new), answer)).await?,
+        };
         let (alert, trace) = explained.ok_or(DeskError::Unknown(fingerprint))?;
         let notifications = store.outbox_of(fingerprint.to_string(), EXPLAINED_MAX).await?;
         Ok(Explanation { alert, trace, history, notifications })

@@ -222,7 +222,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Where nothing can be written, no mode lets a user write: images and volumes of containers often permit everything.
+/// Where nothing can be written, no mode lets a user write: images and volumes of containers often permit everything. Who may write the
+/// source of a mount is not seen from within it.
 fn is_writable_by_all(path: &Path, found: &Metadata) -> bool {
     found.mode() & WRITABLE_BY_ALL != 0 && !is_read_only(path)
 }

@@ -142,9 +142,22 @@ impl Store {
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let turn = tokio::time::timeout(ANSWER_MAX, Arc::clone(&self.visitors).acquire_owned()).await;
-        let turn = turn.map_err(|_| StoreError::DeadlineExceeded)?.map_err(|_| StoreError::Closed)?;
+        let turn = self.turn_of_visitor().await?;
         self.exchange(Some(turn), move |keeper| keeper.read(&work as &Work<T>)).await
+    }
+
+    /// Reads for a visitor what must not be lost, wherever it is known best.
+    async fn know_for_visitor<T: Send + 'static>(
+        &self,
+        work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = self.turn_of_visitor().await?;
+        self.exchange(Some(turn), move |keeper| keeper.know(&work as &Work<T>)).await
+    }
+
+    async fn turn_of_visitor(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let turn = tokio::time::timeout(ANSWER_MAX, Arc::clone(&self.visitors).acquire_owned()).await;
+        turn.map_err(|_| StoreError::DeadlineExceeded)?.map_err(|_| StoreError::Closed)
     }
 
     /// Reads what must not be lost, wherever it is known best.

@@ -153,10 +153,12 @@ impl Store {
         .await
     }
 
-    /// Every row about an alert that is kept, oldest first.
+    /// The youngest rows about an alert, oldest first, those too that the file does not take for now.
     pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read_for_visitor(move |connection| list(connection, "fingerprint = ?1 ORDER BY seq LIMIT ?2", params![fingerprint, limit]))
-            .await
+        let wanted = "fingerprint = ?1 ORDER BY seq DESC LIMIT ?2";
+        let mut rows = self.know_for_visitor(move |connection| list(connection, wanted, params![fingerprint, limit])).await?;
+        rows.reverse();
+        Ok(rows)
     }
 
     /// The youngest rows, youngest first; of one receiver or one state if asked.

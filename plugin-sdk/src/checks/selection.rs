@@ -35,6 +35,12 @@ impl Selection {
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
     }
 
+    /// Whether everything with these labels is chosen, whatever other labels it has.
+    pub fn takes_all(&self, labels: &[&[Label]]) -> bool {
+        let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
+        !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, true))
+    }
+
     /// Whether something with these labels, and no others, is chosen.
     pub fn takes(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));

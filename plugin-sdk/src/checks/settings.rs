@@ -116,6 +116,21 @@ impl Gradings {
         Self { selection, exceptions, rest }
     }
 
+    /// The gradings of all things that have these labels and may have more.
+    pub fn possible(&self, labels: &[&[Label]]) -> Vec<Grading> {
+        let mut possible = Vec::new();
+        for (selection, grading) in &self.exceptions {
+            if selection.may_take(labels) {
+                possible.push(*grading);
+            }
+            if selection.takes_all(labels) {
+                return possible;
+            }
+        }
+        possible.push(self.rest);
+        possible
+    }
+
     pub fn for_labels(&self, labels: &[&[Label]]) -> Grading {
         self.exceptions.iter().find(|(selection, _)| selection.takes(labels)).map_or(self.rest, |(_, grading)| *grading)
     }

@@ -1,6 +1,6 @@
 //! A plugin's table of checks with the operator's settings applied: its rules, and its judgement of a snapshot.
 
-use super::grade::Grade;
+use super::grade::{Grade, Grading};
 use super::scope::{DATABASE, Scope, primary};
 use super::settings::{Gradings, Override, Settings, unknown};
 use super::worst::worst;
@@ -125,9 +125,13 @@ impl Enabled {
         let Observation { labels, value, severity_max, unknown, .. } = observation;
         debug_assert!(labels.iter().all(|label| self.check.labels.contains(&label.name.as_str())), "{}: {labels:?}", self.check.id);
         let every_label = [&snapshot.subject().labels[..], labels];
-        let grade = || self.gradings.for_labels(&every_label).at_most(*severity_max).grade(*value);
-        let Some(reason) = unknown else { return if self.gradings.selection.takes(&every_label) { grade() } else { None } };
-        let is_fine = !value.is_nan() && grade().is_none();
+        let grade = |grading: Grading| grading.at_most(*severity_max).grade(*value);
+        let Some(reason) = unknown else {
+            let is_chosen = self.gradings.selection.takes(&every_label);
+            return if is_chosen { grade(self.gradings.for_labels(&every_label)) } else { None };
+        };
+        // Something unknown may have labels that an override names.
+        let is_fine = !value.is_nan() && self.gradings.possible(&every_label).into_iter().all(|grading| grade(grading).is_none());
         if !is_fine && self.gradings.selection.may_take(&every_label) {
             report.skip(self.check.id, labels.clone(), reason.clone());
         }
@@ -282,7 +286,7 @@ mod tests {
     fn what_a_list_leaves_out_stands_still_as_far_as_it_may_be_bad() {
         static LISTED: &[Check] = &[Check {
             id: "pressure",
-            labels: &["datname"],
+            labels: &["datname", "relation"],
             needs: &[],
             observe: |_| {
                 let left_out = |datname: &str, greatest| {
@@ -293,12 +297,26 @@ mod tests {
             },
             ..CLIENTS_USED
         }];
-        let suite = Suite::new(&[Family::of("redis", LISTED)], &settings::parse("{}").expect("well-formed")).expect("defaults");
-        expect![[r#"
+        let judged = |overrides: &str| {
+            let settings = format!(r#"{{"checks":{{"pressure":{{"overrides":[{overrides}]}}}}}}"#);
+            let suite = Suite::new(&[Family::of("redis", LISTED)], &settings::parse(&settings).expect("well-formed")).expect("defaults");
+            render(&suite.evaluate(&Facts::redis("up present").snapshot()))
+        };
+        let held = || {
+            expect![[r#"
             pressure{datname=held}: skipped: 30 more
             pressure{datname=untold}: skipped: 30 more
         "#]]
-        .assert_eq(&render(&suite.evaluate(&Facts::redis("up present").snapshot())));
+        };
+        held().assert_eq(&judged(""));
+        held().assert_eq(&judged(r#"{"only":{"datname":["other"]},"warning":0.4}"#));
+        // One of those left out may be the one that the override names.
+        expect![[r#"
+            pressure{datname=fine}: skipped: 30 more
+            pressure{datname=held}: skipped: 30 more
+            pressure{datname=untold}: skipped: 30 more
+        "#]]
+        .assert_eq(&judged(r#"{"only":{"relation":["orders"]},"warning":0.4}"#));
     }
 
     #[test]
