@@ -70,6 +70,9 @@ async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
     assert!(!unused.iter().any(|name| name.starts_with("parts")), "{unused:?}");
     let young = find(&facts, &[("fact", "unused"), ("index", "child_part_again")]).unwrap();
     assert!(young["guard"].as_str().unwrap().starts_with("statistics too young"), "{young:#}");
+    // The index of a partitioned table has no size of its own, so those of all partitions count.
+    let partitioned = find(&facts, &[("fact", "duplicate"), ("index", "parts_id_again")]).unwrap();
+    assert!(partitioned["size_bytes"].is_null() && partitioned["partitions_size_bytes"].as_i64().unwrap() >= 4 * 8_192, "{partitioned:#}");
     let lower = find(&facts, &[("fact", "redundant"), ("index", "child_lower")]).unwrap();
     assert_eq!(lower["other"], "child_lower_again");
 

@@ -73,6 +73,9 @@ fn may_go(table: &Table, row: usize) -> bool {
     table.text("guard", row).is_none()
 }
 
+/// Where the size of an index is: the index of a partitioned table has none of its own, and goes with those of all partitions.
+const SIZES: [&str; 2] = ["size_bytes", "partitions_size_bytes"];
+
 /// Indexes of which this is true, by their size.
 fn facts(snapshot: &Snapshot, fact: &str, counts: fn(&Table, usize) -> bool) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "indexes");
@@ -80,7 +83,7 @@ fn facts(snapshot: &Snapshot, fact: &str, counts: fn(&Table, usize) -> bool) -> 
     if let Some(table) = snapshot.table("index_facts") {
         let size = |row: usize| {
             let is_so = table.has("fact", row, fact) && counts(&table, row);
-            is_so.then(|| table.number("size_bytes", row).unwrap_or_default())
+            is_so.then(|| SIZES.iter().find_map(|size| table.number(size, row)).unwrap_or_default())
         };
         all.extend(each_row(&table, &INDEX, size));
     }
@@ -118,7 +121,12 @@ fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 fn said(case: &Case) -> (Option<String>, Vec<Label>) {
     let Some(cells) = case.cells("index_facts") else { return (None, Vec::new()) };
     let why = cells.text("evidence").map(|why| evidence("why", why));
-    let lines = [why, cells.line("size", "size_bytes", text::bytes), cells.line("scans", "scans", text::count)];
+    let lines = [
+        why,
+        cells.line("size", "size_bytes", text::bytes),
+        cells.line("size in all partitions", "partitions_size_bytes", text::bytes),
+        cells.line("scans", "scans", text::count),
+    ];
     (cells.text("other"), lines.into_iter().flatten().collect())
 }
 

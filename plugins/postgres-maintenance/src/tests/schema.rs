@@ -57,6 +57,28 @@ fn an_index_that_failed_to_build_is_a_warning() {
 }
 
 #[test]
+fn the_index_of_a_partitioned_table_is_as_large_as_those_of_its_partitions() {
+    let facts = "indexes present
+        pharos_postgres_indexes{datname=\"app\"} 9
+        table index_facts
+        | datname text | schema text | relation text | index text | fact text | other text | size_bytes integer | partitions_size_bytes integer | scans integer | evidence text | guard text |
+        | app | public | parts | parts_a2 | duplicate | parts_a | - | 90000000 | - | the same columns (a) | - |
+        | app | public | parts | parts_small | duplicate | parts_a | - | 9000 | - | the same columns (a) | - |";
+    check("index-duplicate", facts, expect![[r#"
+        index-duplicate{datname=app,schema=public,relation=parts,index=parts_a2}: raise info: index parts_a2 of app is the same as parts_a
+    "#]]);
+    check_words("index-duplicate", facts, expect![[r#"
+        index parts_a2 of app is the same as parts_a
+        Index parts_a2 on parts has the same columns, order and condition as parts_a. Every write pays for both.
+        > It was created twice, or once by hand and once by a constraint.
+        > In app, where all partitions may be locked for a moment: `SET lock_timeout = '2s'; DROP INDEX "public"."parts_a2";`.
+        - why: the same columns (a)
+        - size in all partitions: 85.8 MiB
+        - primary: db1:5432
+    "#]]);
+}
+
+#[test]
 fn an_index_that_somebody_drops_is_there_and_one_that_somebody_makes_stands_still() {
     let facts = |waits: &str| {
         format!(

@@ -22,6 +22,14 @@ SELECT i.indexrelid AS oid,
        i.indnullsnotdistinct AS nulls_not_distinct,
        c.relispartition AS is_attached,
        c.relkind = 'I' AS is_partitioned,
+       CASE WHEN c.relkind = 'I' THEN (
+           WITH RECURSIVE below AS (
+               SELECT c.oid AS oid
+               UNION
+               SELECT h.inhrelid FROM below b JOIN pg_inherits h ON h.inhparent = b.oid
+           )
+           SELECT coalesce(sum(p.relpages), 0) FROM below b JOIN pg_class p ON p.oid = b.oid WHERE p.relkind = 'i'
+       ) END::int8 AS partitions_pages,
        k.name AS "constraint"
 FROM pg_index i
 JOIN pg_class c ON c.oid = i.indexrelid

@@ -1,6 +1,6 @@
 //! What the catalogue says of indexes, foreign keys and primary keys.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_index, without_locations};
 use pharos_model::text;
@@ -29,8 +29,8 @@ pub struct Definitions {
     indexes: Vec<IndexShape>,
     /// Names of the tables that the indexes belong to.
     pub tables: HashMap<u32, TableName>,
-    /// Of partitioned tables: without a size or scans of their own.
-    pub partitioned: HashSet<u32>,
+    /// Bytes of all partitions of each index of a partitioned table, which has no size or scans of its own.
+    pub partitioned: HashMap<u32, i64>,
     pub foreign_keys: Vec<ForeignKey>,
     /// Of each foreign key, in the same order.
     pub referring: Vec<Referring>,
@@ -95,7 +95,7 @@ impl Definitions {
         // Keys come before indexes: an index that was made together with a key is there when the indexes are read.
         let sql = include_str!("../../sql/foreign_keys.sql");
         let keys = query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await?;
-        let batches = read.read_indexes(session, collector).await?;
+        let batches = read.read_indexes(session, collector, surroundings).await?;
         (read.unread_tables, read.has_unlisted_tables) = (batches.left_out(), !batches.is_whole());
         for row in &keys {
             let row = Fields::new(collector, row);
@@ -124,7 +124,12 @@ impl Definitions {
         self.has_more_without_key
     }
 
-    async fn read_indexes(&mut self, session: &Session, collector: &'static str) -> Result<Batches, CollectError> {
+    async fn read_indexes(
+        &mut self,
+        session: &Session,
+        collector: &'static str,
+        surroundings: &Surroundings,
+    ) -> Result<Batches, CollectError> {
         let mut listed = Batches::list(session, collector, BOUNDS).await?;
         for tables in std::mem::take(&mut listed.batches) {
             // One more than there is room for shows that indexes came meanwhile.
@@ -136,17 +141,18 @@ impl Definitions {
                 continue;
             }
             for row in &rows {
-                self.add_index(&Fields::new(collector, row))?;
+                self.add_index(&Fields::new(collector, row), surroundings)?;
             }
         }
         Ok(listed)
     }
 
-    fn add_index(&mut self, row: &Fields<'_>) -> Result<(), CollectError> {
+    fn add_index(&mut self, row: &Fields<'_>, surroundings: &Surroundings) -> Result<(), CollectError> {
         let shape = shape(row)?;
         self.tables.insert(shape.table, table_name(row)?);
         if row.field("is_partitioned")? {
-            self.partitioned.insert(shape.oid);
+            let pages: i64 = row.field::<Option<i64>>("partitions_pages")?.unwrap_or_default();
+            self.partitioned.insert(shape.oid, pages.saturating_mul(surroundings.block_size));
         }
         self.indexes.push(shape);
         Ok(())
@@ -162,7 +168,7 @@ impl Definitions {
         let rows: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
         let current = |shape: &IndexShape| match rows.get(&shape.oid) {
             Some(row) => Some(IndexShape { size_bytes: row.size_bytes, scans: row.scans, is_valid: row.is_valid, ..shape.clone() }),
-            None => self.partitioned.contains(&shape.oid).then(|| shape.clone()),
+            None => self.partitioned.contains_key(&shape.oid).then(|| shape.clone()),
         };
         self.indexes.iter().filter_map(current).collect()
     }

@@ -38,6 +38,8 @@ pub struct IndexFact {
     pub other: Option<String>,
     /// None for the index of a partitioned table.
     pub size_bytes: Option<i64>,
+    /// For the index of a partitioned table: those of all partitions together.
+    pub partitions_bytes: Option<i64>,
     pub scans: Option<i64>,
     pub evidence: String,
     /// What speaks against acting on it.
@@ -76,6 +78,7 @@ impl IndexFact {
             fact,
             other: None,
             size_bytes: None,
+            partitions_bytes: None,
             scans: None,
             evidence,
             guard: None,
@@ -122,11 +125,13 @@ pub fn of_indexes(
 ) -> (Vec<IndexFact>, Vec<Unjudged>) {
     let definitions = &known.definitions;
     let fact = |index: &IndexShape, fact, other: Option<&IndexShape>, evidence, guard| {
-        let has_storage = !definitions.partitioned.contains(&index.oid);
+        let partitions_bytes = definitions.partitioned.get(&index.oid).copied();
+        let has_storage = partitions_bytes.is_none();
         let table = definitions.tables.get(&index.table)?.clone();
         Some(IndexFact {
             other: other.map(|other| other.name.clone()),
             size_bytes: has_storage.then_some(index.size_bytes),
+            partitions_bytes,
             scans: has_storage.then_some(index.scans),
             guard,
             is_unique: index.is_unique,
@@ -134,7 +139,7 @@ pub fn of_indexes(
             ..IndexFact::new(table, index.name.clone(), fact, evidence)
         })
     };
-    let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains(&index.oid)).cloned().collect();
+    let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains_key(&index.oid)).cloned().collect();
     let asked_at = relations.surroundings.asked_at;
     let seen_seconds = |index: u32| known.first_seen.seconds(index, asked_at);
     let counted = Counted { age_seconds: relations.surroundings.statistics_age, seen_seconds };

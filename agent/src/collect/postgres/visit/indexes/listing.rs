@@ -159,6 +159,7 @@ fn index_facts(looks: &[Look], unjudged: &mut Vec<Unjudged>) -> Table {
             Column::text("fact", texts(|fact| Some(fact.fact))),
             Column::text("other", texts(|fact| fact.other.as_deref())),
             Column::integer("size_bytes", rows.iter().map(|(_, fact)| fact.size_bytes)),
+            Column::integer("partitions_size_bytes", rows.iter().map(|(_, fact)| fact.partitions_bytes)),
             Column::integer("scans", rows.iter().map(|(_, fact)| fact.scans)),
             Column::float("stats_age_seconds", "seconds", rows.iter().map(|(surroundings, _)| surroundings.statistics_age)),
             Column::text("evidence", texts(|fact| Some(&fact.evidence))),
