@@ -64,10 +64,17 @@ fn the_index_of_a_partitioned_table_is_as_large_as_those_of_its_partitions() {
         | datname text | schema text | relation text | index text | fact text | other text | size_bytes integer | partitions_size_bytes integer | scans integer | evidence text | guard text |
         | app | public | parts | parts_a2 | duplicate | parts_a | - | 90000000 | - | the same columns (a) | - |
         | app | public | parts | parts_small | duplicate | parts_a | - | 9000 | - | the same columns (a) | - |";
-    check("index-duplicate", facts, expect![[r#"
+    check(
+        "index-duplicate",
+        facts,
+        expect![[r#"
         index-duplicate{datname=app,schema=public,relation=parts,index=parts_a2}: raise info: index parts_a2 of app is the same as parts_a
-    "#]]);
-    check_words("index-duplicate", facts, expect![[r#"
+    "#]],
+    );
+    check_words(
+        "index-duplicate",
+        facts,
+        expect![[r#"
         index parts_a2 of app is the same as parts_a
         Index parts_a2 on parts has the same columns, order and condition as parts_a. Every write pays for both.
         > It was created twice, or once by hand and once by a constraint.
@@ -75,7 +82,8 @@ fn the_index_of_a_partitioned_table_is_as_large_as_those_of_its_partitions() {
         - why: the same columns (a)
         - size in all partitions: 85.8 MiB
         - primary: db1:5432
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
