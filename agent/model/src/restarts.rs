@@ -96,7 +96,8 @@ impl RestartHistory {
 }
 
 impl RunReading {
-    fn is_same_run(&self, other: &Self) -> bool {
+    /// Whether the same processes served at another reading.
+    pub fn is_same_run(&self, other: &Self) -> bool {
         let is_same_checkpointer = match (self.checkpointer_started_at, other.checkpointer_started_at) {
             (Some(one), Some(other)) => is_same(one, other),
             (None, Some(_)) => false,

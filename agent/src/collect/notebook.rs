@@ -1,7 +1,7 @@
 //! What collectors of one server keep from one run of the agent to the next.
 //!
 //! Everything here is a help: without the store, or while it does not answer, a collector goes on with what it knows, and waits for it a
-//! second in a minute at most.
+//! second in twenty at most.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::telemetry::logs::chain;
 /// How long a collector waits for the store.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How long a store that failed is left alone.
-const REST: Duration = Duration::from_mins(1);
+const REST: Duration = Duration::from_secs(20);
 
 /// A handle; whoever looks at a server only once has none of the store.
 #[derive(Debug, Clone, Default)]
