@@ -33,12 +33,12 @@ impl Store {
 
     /// What happened to an alert, newest first: its transitions, and who was not told of it.
     pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.read_for_visitor(move |connection| alert_history(connection, &fingerprint, limit)).await
+        self.know_for_visitor(move |connection| alert_history(connection, &fingerprint, limit)).await
     }
 
     /// Fingerprints that begin so, of alerts whose history is kept; this many at most.
     pub async fn fingerprints(&self, begins: String, limit: u32) -> Result<Vec<String>, StoreError> {
-        self.read_for_visitor(move |connection| fingerprints(connection, &begins, limit)).await
+        self.know_for_visitor(move |connection| fingerprints(connection, &begins, limit)).await
     }
 }
 

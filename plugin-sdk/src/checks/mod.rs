@@ -69,8 +69,10 @@ pub struct Observation {
     pub value: f64,
     /// However large the value is.
     pub severity_max: Severity,
-    /// Why nobody can tell the value; then `value` is what it is at most, or no number.
+    /// Why the value is not known; then `value` is what it is at most, or no number.
     pub unknown: Option<SkipReason>,
+    /// `value` is what it is at least, although it is not known: bad if that is bad, and never fine.
+    pub is_minimum: bool,
     /// The row of the table that it was read from, for the explanation.
     pub row: Option<usize>,
 }
@@ -78,7 +80,7 @@ pub struct Observation {
 impl Observation {
     pub fn new(labels: Vec<Label>, value: f64) -> Self {
         let unknown = value.is_nan().then_some(SkipReason::NoData);
-        Self { labels, value, severity_max: Severity::Critical, unknown, row: None }
+        Self { labels, value, severity_max: Severity::Critical, unknown, is_minimum: false, row: None }
     }
 
     /// Everything that carries these labels cannot be judged: its alerts stand still.
@@ -89,6 +91,11 @@ impl Observation {
     /// The same, unless what it is at most is fine.
     pub fn unknown_up_to(labels: Vec<Label>, greatest: Option<f64>, reason: SkipReason) -> Self {
         Self { unknown: Some(reason), ..Self::new(labels, greatest.unwrap_or(f64::NAN)) }
+    }
+
+    /// What it is at least, where more is not known.
+    pub fn at_least(labels: Vec<Label>, least: f64, reason: SkipReason) -> Self {
+        Self { unknown: Some(reason), is_minimum: true, ..Self::new(labels, least) }
     }
 
     pub fn of_row(self, row: usize) -> Self {

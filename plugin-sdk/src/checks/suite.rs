@@ -8,7 +8,7 @@ use super::{Case, Check, Explanation, Family, Observation, evidence, one_line};
 use crate::duration::millis;
 use crate::settings::Ignored;
 use crate::sql::marked;
-use crate::{Failure, Finding, Report, Rule, SkipReason, Snapshot};
+use crate::{Failure, Finding, Report, Rule, SkipReason, Snapshot, Strength};
 
 pub struct Suite {
     enabled: Vec<Enabled>,
@@ -122,16 +122,19 @@ impl Enabled {
 
     /// How bad it is; none where it is fine, left out by the operator, or unknown, which is reported.
     fn grade(&self, snapshot: &Snapshot, observation: &Observation, report: &mut Report) -> Option<Grade> {
-        let Observation { labels, value, severity_max, unknown, .. } = observation;
+        let Observation { labels, value, severity_max, unknown, is_minimum, .. } = observation;
         debug_assert!(labels.iter().all(|label| self.check.labels.contains(&label.name.as_str())), "{}: {labels:?}", self.check.id);
         let every_label = [&snapshot.subject().labels[..], labels];
         let grade = |grading: Grading| grading.at_most(*severity_max).grade(*value);
-        let Some(reason) = unknown else {
-            let is_chosen = self.gradings.selection.takes(&every_label);
-            return if is_chosen { grade(self.gradings.for_labels(&every_label)) } else { None };
-        };
+        let is_chosen = self.gradings.selection.takes(&every_label);
+        let graded = || if is_chosen { grade(self.gradings.for_labels(&every_label)) } else { None };
+        let Some(reason) = unknown else { return graded() };
+        if *is_minimum && let Some(bad) = graded().filter(|grade| grade.strength == Strength::Raise) {
+            return Some(bad);
+        }
         // Something unknown may have labels that an override names.
-        let is_fine = !value.is_nan() && self.gradings.possible(&every_label).into_iter().all(|grading| grade(grading).is_none());
+        let is_fine =
+            !is_minimum && !value.is_nan() && self.gradings.possible(&every_label).into_iter().all(|grading| grade(grading).is_none());
         if !is_fine && self.gradings.selection.may_take(&every_label) {
             report.skip(self.check.id, labels.clone(), reason.clone());
         }
@@ -317,6 +320,29 @@ mod tests {
             pressure{datname=untold}: skipped: 30 more
         "#]]
         .assert_eq(&judged(r#"{"only":{"relation":["orders"]},"warning":0.4}"#));
+    }
+
+    #[test]
+    fn what_is_at_least_so_much_is_bad_or_stands_still_and_never_fine() {
+        static LISTED: &[Check] = &[Check {
+            id: "pressure",
+            labels: &["datname"],
+            needs: &[],
+            observe: |_| {
+                let least = |datname: &str, least| {
+                    Observation::at_least(vec![label("datname", datname)], least, SkipReason::PartFailed("since the start".to_owned()))
+                };
+                Ok(vec![least("low", 0.0), least("near", 0.78), least("high", 0.85)])
+            },
+            ..CLIENTS_USED
+        }];
+        let suite = Suite::new(&[Family::of("redis", LISTED)], &settings::parse("{}").expect("well-formed")).expect("defaults");
+        expect![[r#"
+            pressure{datname=high}: raise warning: 85 %
+            pressure{datname=low}: skipped: since the start
+            pressure{datname=near}: skipped: since the start
+        "#]]
+        .assert_eq(&render(&suite.evaluate(&Facts::redis("up present").snapshot())));
     }
 
     #[test]

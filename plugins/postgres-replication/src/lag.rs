@@ -67,6 +67,8 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+const NOT_WATCHED: &str = "the lag began before the agent watched the primary, and is at least what is shown";
+
 /// A lag in one unit, as each of the three tells it.
 struct Unit {
     of_member: &'static str,
@@ -134,8 +136,17 @@ fn members_behind(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
         Some(Observation::unknown(vec![label("member", standby.server.clone())], why))
     });
     let unknown: Vec<_> = unknown.collect();
-    let known = behind.into_iter().map(|(member, lag)| Observation::new(vec![label("member", member)], lag));
+    let known = behind.into_iter().map(|(member, lag)| match is_minimum(database, &member) {
+        true => Observation::at_least(vec![label("member", member)], lag, SkipReason::PartFailed(NOT_WATCHED.to_owned())),
+        false => Observation::new(vec![label("member", member)], lag),
+    });
     Ok(known.chain(unknown).collect())
+}
+
+/// Whether the lag began before the agent watched the primary, so that it may be longer.
+fn is_minimum(database: &Snapshot, member: &str) -> bool {
+    let table = database.table("members");
+    table.is_some_and(|table| table.find(&[label("member", member)]).is_some_and(|row| table.is("lag_is_minimum", row)))
 }
 
 /// Standbys whose lag behind the primary is not known.
@@ -226,6 +237,7 @@ fn is_named(names: &[String], labels: &[Label]) -> bool {
 
 fn member_lag(case: &Case) -> Explanation {
     let (member, lag) = (case.label("member"), text::duration(case.value));
+    let lag = if is_minimum(case.snapshot, member) { format!("at least {lag}") } else { lag };
     let orders = Orders::of(case.snapshot.member(member).as_deref());
     let bytes = case.related_series(MEMBER_LAG_BYTES).map(|bytes| evidence("lag in WAL", text::bytes(bytes)));
     Explanation {

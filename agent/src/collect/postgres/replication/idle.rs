@@ -35,8 +35,10 @@ pub struct Slot {
     before: Duration,
     /// Up to where its WAL was taken.
     position: Option<i64>,
-    /// When that was seen to move last.
+    /// When that was last seen to move without a consumer.
     moved_at: Option<Duration>,
+    /// Whether this run of the agent saw a consumer or a move.
+    is_used: bool,
 }
 
 /// What is kept over a restart of the agent.
@@ -101,14 +103,16 @@ impl Idle {
 
 impl Slot {
     /// A position that moves shows a consumer, even one that is never seen connected: a manager of failovers advances slots by a function.
+    /// What a connected consumer moved says nothing of such a manager.
     fn meet(&mut self, active: bool, position: Option<i64>, now: Duration) {
         let before = std::mem::replace(&mut self.position, position);
         let has_moved = before.zip(position).is_some_and(|(before, position)| before != position);
-        if has_moved {
+        let had_consumer = active || self.inactive_since.is_none();
+        if has_moved && !had_consumer {
             self.moved_at = Some(now);
         }
         if active || has_moved {
-            self.before = Duration::ZERO;
+            (self.before, self.is_used) = (Duration::ZERO, true);
         }
         self.inactive_since = match self.inactive_since {
             _ if active => None,
@@ -119,7 +123,7 @@ impl Slot {
 
     /// A slot that stands where it was noted to stand had no consumer meanwhile.
     fn recall(&mut self, noted: &Noted, now: Now) {
-        let Some(since) = self.inactive_since.filter(|_| noted.position == self.position && self.moved_at.is_none()) else { return };
+        let Some(since) = self.inactive_since.filter(|_| noted.position == self.position && !self.is_used) else { return };
         let whole = Duration::from_millis(now.wall_ms.saturating_sub(noted.inactive_since_ms));
         self.before = self.before.max(whole.saturating_sub(now.monotonic.saturating_sub(since)));
     }
@@ -168,6 +172,16 @@ mod tests {
         assert_eq!(seen(&mut idle, at(50), false, 150), (20.0, Some(20.0)));
         let slot = idle.meet("kept", true, Some(150), at(60));
         assert_eq!(slot.inactive_seconds(Some(7.0), at(60).monotonic), 0.0);
+    }
+
+    #[test]
+    fn what_a_consumer_moved_before_it_left_is_no_sign_of_another_one() {
+        let mut idle = Idle::default();
+        assert_eq!(seen(&mut idle, at(10), true, 100), (0.0, None));
+        assert_eq!(seen(&mut idle, at(20), true, 150), (0.0, None));
+        assert_eq!(seen(&mut idle, at(30), false, 170), (0.0, None), "it moved between two looks, and left");
+        assert_eq!(seen(&mut idle, at(60), false, 170), (30.0, None));
+        assert_eq!(seen(&mut idle, at(70), false, 180), (0.0, Some(0.0)), "nobody was connected");
     }
 
     /// The note of a run that saw the slot inactive for 90 s, and a run that starts 1,000 s later with a clock of its own.
