@@ -15,10 +15,11 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::lsn_history::{Course, LsnHistory};
 use pharos_model::unlisted::Unlisted;
+use tokio_postgres::types::Type;
 
 use self::slots::{SlotFacts, Slots};
 use self::standby::Standby;
-use super::rights::{Right, query};
+use super::rights::{Right, query_with};
 use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::Session;
@@ -39,7 +40,8 @@ impl Replication {
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let rows = query(session, NAME, Right::Stats, include_str!("sql/replication.sql")).await?;
+        let sql = include_str!("sql/replication.sql");
+        let rows = query_with(session, NAME, Right::Stats, sql, &[(&senders::READ_MAX, Type::INT8)]).await?;
         // There always is a first row: it is of this server itself.
         let own = rows.first().map(|row| Fields::new(NAME, row));
         let in_recovery = own.as_ref().map_or(Ok(false), |row| row.field("in_recovery"))?;
@@ -60,7 +62,7 @@ impl Replication {
         let SlotFacts { families: of_slots, table, epoch, unlisted } = self.slots.read(session, now).await?;
         families.extend(of_slots);
         tables.push(table);
-        let unlisted = if rows.len() >= senders::READ_MAX { Unlisted::Any } else { unlisted };
+        let unlisted = if rows.len() >= senders::READ_MAX as usize { Unlisted::Any } else { unlisted };
         Ok(Facts { epoch, families, tables, unlisted, ..Facts::default() })
     }
 }

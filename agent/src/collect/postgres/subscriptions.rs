@@ -11,8 +11,9 @@ use pharos_model::alert::Now;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::unlisted::Unlisted;
+use tokio_postgres::types::Type;
 
-use super::row::{Fields, query};
+use super::row::{Fields, query_with};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::{Row, Session, Versioned};
 
@@ -33,7 +34,7 @@ const METRICS: [&str; 5] = [
 ];
 
 /// Subscriptions that are read.
-const READ_MAX: usize = 200;
+const READ_MAX: i64 = 200;
 
 pub struct Subscriptions {
     interval: Duration,
@@ -58,11 +59,11 @@ impl Subscriptions {
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
-        let rows = query(session, NAME, SUBSCRIPTIONS.sql(session.major())).await?;
+        let rows = query_with(session, NAME, SUBSCRIPTIONS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
         let subscriptions = rows.iter().map(subscription).collect::<Result<Vec<_>, _>>()?;
         let resets = subscriptions.iter().map(|it| (format!("{} {}", it.datname, it.name), it.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
-        let unlisted = if subscriptions.len() >= READ_MAX { Unlisted::Any } else { Unlisted::None };
+        let unlisted = if rows.len() >= READ_MAX as usize { Unlisted::Any } else { Unlisted::None };
         Ok(Facts { epoch, families: families(&subscriptions), tables: vec![table(&subscriptions)], unlisted, ..Facts::default() })
     }
 }

@@ -22,7 +22,7 @@ const METRICS: [&str; 7] = [
 ];
 
 /// Senders that are read, at most.
-pub const READ_MAX: usize = 200;
+pub const READ_MAX: i64 = 200;
 
 /// One connected standby.
 struct Sender<'a> {

@@ -5,8 +5,9 @@ use pharos_model::cluster::Cluster;
 use pharos_model::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::unlisted::Unlisted;
+use tokio_postgres::types::Type;
 
-use super::super::row::{Fields, query};
+use super::super::row::{Fields, query_with};
 use super::NAME;
 use super::idle::Idle;
 use crate::collect::{CollectError, Notebook};
@@ -31,7 +32,7 @@ const METRICS: [&str; 9] = [
 ];
 
 /// Slots that are read.
-const READ_MAX: usize = 200;
+const READ_MAX: i64 = 200;
 
 pub struct Slots {
     idle: Idle,
@@ -77,7 +78,7 @@ impl Slots {
     }
 
     pub async fn read(&mut self, session: &Session, now: Now) -> Result<SlotFacts, CollectError> {
-        let rows = query(session, NAME, SLOTS.sql(session.major())).await?;
+        let rows = query_with(session, NAME, SLOTS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
         self.idle.recall(&Cluster::new(session.system_identifier()), &self.notebook, now).await;
         let mut slots = Vec::new();
         for row in &rows {
@@ -86,7 +87,7 @@ impl Slots {
         self.idle.keep(|name| slots.iter().any(|slot| slot.name == name), &self.notebook, now).await;
         let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
-        let unlisted = if slots.len() >= READ_MAX { Unlisted::Any } else { Unlisted::None };
+        let unlisted = if rows.len() >= READ_MAX as usize { Unlisted::Any } else { Unlisted::None };
         Ok(SlotFacts { families: families(&slots), table: table(&slots), epoch, unlisted })
     }
 

@@ -1,4 +1,5 @@
 -- Where this server is in the WAL that it can send, and the standbys connected here with where each is; one row without a standby if none is.
+-- At most $1.
 -- Who decodes a logical slot is no standby, though it is listed with them. How many standbys commits wait for is told by the setting:
 -- `FIRST 2 (a, b, c)` and `2 (a, b, c)` are two, `a, b` is one.
 SELECT p.in_recovery,
@@ -25,4 +26,4 @@ FROM (SELECT r.in_recovery,
       FROM (SELECT pg_is_in_recovery() AS in_recovery) r) p
 LEFT JOIN pg_stat_replication r ON true
 ORDER BY 5, 6, 4
-LIMIT 200
+LIMIT $1

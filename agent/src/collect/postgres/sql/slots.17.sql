@@ -1,4 +1,4 @@
--- Replication slots, the WAL they keep on disk, and what logical decoding of them wrote.
+-- Replication slots, the WAL they keep on disk, and what logical decoding of them wrote; at most $1.
 -- After a promotion a slot still says that it was synced, which means nothing on a primary.
 SELECT s.slot_name::text AS slot,
        s.slot_type,
@@ -25,4 +25,4 @@ FROM (SELECT pg_is_in_recovery() AS in_recovery,
 CROSS JOIN pg_replication_slots s
 LEFT JOIN pg_stat_replication_slots d ON d.slot_name = s.slot_name::text
 ORDER BY 1
-LIMIT 200
+LIMIT $1

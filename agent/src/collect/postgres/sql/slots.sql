@@ -1,4 +1,4 @@
--- Replication slots, the WAL they keep on disk, and what logical decoding of them wrote.
+-- Replication slots, the WAL they keep on disk, and what logical decoding of them wrote; at most $1.
 -- How long one has been inactive, and why it is invalid, is said from version 16 and 17 on.
 SELECT s.slot_name::text AS slot,
        s.slot_type,
@@ -24,4 +24,4 @@ FROM (SELECT CASE WHEN pg_is_in_recovery()
 CROSS JOIN pg_replication_slots s
 LEFT JOIN pg_stat_replication_slots d ON d.slot_name = s.slot_name::text
 ORDER BY 1
-LIMIT 200
+LIMIT $1

@@ -1,4 +1,5 @@
 -- Subscriptions of every datname and their apply workers, those that lead; a standby holds a copy of them and runs none.
+-- At most $1.
 SELECT d.datname::text AS datname,
        s.subname::text AS subscription,
        s.subenabled AS enabled,
@@ -15,4 +16,4 @@ LEFT JOIN pg_stat_subscription w ON w.subid = s.oid AND w.relid IS NULL AND w.le
 LEFT JOIN pg_stat_subscription_stats e ON e.subid = s.oid
 WHERE NOT pg_is_in_recovery()
 ORDER BY 1, 2
-LIMIT 200
+LIMIT $1
