@@ -23,6 +23,38 @@ impl Resets {
     }
 }
 
+/// One count of a thing, as a reading has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Count {
+    /// None while the server does not count.
+    pub count: Option<f64>,
+    /// A time by the server's clock; what it means is a [`ResetTime`].
+    pub reset_at: Option<f64>,
+    /// Since when the server has all of its statistics.
+    pub all_since: Option<f64>,
+}
+
+/// What a server means by the time of a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetTime {
+    /// Somebody reset the count then. A count without a reset has no such time, nor has one that began after a crash.
+    OfReset,
+    /// The count began then: after a reset, and as well with the first event after a crash.
+    OfBeginning,
+}
+
+impl ResetTime {
+    /// Whether somebody reset the count between two readings.
+    fn was_reset(self, before: &Counted, now: &Count) -> bool {
+        let has_moved = now.reset_at.is_some() && now.reset_at != before.reset_at;
+        match self {
+            Self::OfReset => has_moved,
+            // A crash takes all statistics at once. A count that had not begun could not be reset.
+            Self::OfBeginning => has_moved && before.reset_at.is_some() && now.all_since.is_some() && now.all_since == before.all_since,
+        }
+    }
+}
+
 /// Counts that a server lost: a crash takes its statistics, and a damage that it had counted is there all the same. What somebody reset on
 /// purpose is not lost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,23 +67,53 @@ struct Counted {
     reset_at: Option<f64>,
     /// What had been counted when the server lost it.
     lost: f64,
+    /// Since when the server had all of its statistics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    all_since: Option<f64>,
+}
+
+impl Counted {
+    /// What is known after a reading. While the server does not count, nothing new is known.
+    fn after(self, read: &Count, meaning: ResetTime) -> Self {
+        let Some(count) = read.count else { return self };
+        let lost = match meaning.was_reset(&self, read) {
+            true => 0.0,
+            false if count < self.count => self.lost.max(self.count),
+            false => self.lost,
+        };
+        Self { count, reset_at: read.reset_at, lost, all_since: read.all_since }
+    }
+
+    fn matters(&self) -> bool {
+        self.count > 0.0 || self.lost > 0.0
+    }
 }
 
 impl Losses {
-    /// Takes a reading of everything: the name of a thing, its count, and when somebody reset that. Says whether something changed that
-    /// must outlive the process.
-    pub fn observe<'a>(&mut self, read: impl IntoIterator<Item = (&'a str, f64, Option<f64>)>) -> bool {
-        let after = |(name, count, reset_at): (&str, f64, Option<f64>)| {
-            let before = self.0.get(name).copied().unwrap_or_default();
-            let was_reset = reset_at.is_some() && reset_at != before.reset_at;
-            let lost = if count < before.count { before.lost.max(before.count) } else { before.lost };
-            let lost = if was_reset { 0.0 } else { lost };
-            (count > 0.0 || lost > 0.0).then(|| (name.to_owned(), Counted { count, reset_at, lost }))
+    /// Takes a reading of everything. Returns whether something changed that must outlive the process.
+    pub fn observe<'a>(&mut self, read: impl IntoIterator<Item = (&'a str, Count)>, meaning: ResetTime) -> bool {
+        let after = |(name, count): (&str, Count)| {
+            let after = self.0.get(name).copied().unwrap_or_default().after(&count, meaning);
+            after.matters().then(|| (name.to_owned(), after))
         };
         let read: BTreeMap<String, Counted> = read.into_iter().filter_map(after).collect();
         let is_news = read != self.0;
         self.0 = read;
         is_news
+    }
+
+    /// Goes on with what an earlier run of the agent noted. `first` is the first reading of this run, if there was one meanwhile.
+    pub fn recall(&mut self, mut earlier: Self, first: Option<&BTreeMap<String, Count>>, meaning: ResetTime) {
+        if let Some(first) = first {
+            earlier.observe(first.iter().map(|(name, count)| (name.as_str(), *count)), meaning);
+        }
+        for (name, own) in std::mem::take(&mut self.0) {
+            let known = earlier.0.entry(name).or_default();
+            let read = Count { count: Some(own.count), reset_at: own.reset_at, all_since: own.all_since };
+            *known = known.after(&read, meaning);
+            known.lost = known.lost.max(own.lost);
+        }
+        *self = earlier;
     }
 
     /// What is lost, and how much of it was counted.
@@ -64,12 +126,20 @@ impl Losses {
 mod tests {
     use super::*;
 
+    fn counted(count: impl Into<Option<f64>>, reset_at: Option<f64>) -> Count {
+        Count { count: count.into(), reset_at, all_since: None }
+    }
+
+    fn lost(losses: &Losses) -> String {
+        losses.lost().map(|(name, lost)| format!("{name} {lost}")).collect::<Vec<_>>().join(", ")
+    }
+
     #[test]
     fn what_a_crash_took_is_remembered_until_somebody_resets_it() {
         let mut losses = Losses::default();
         let mut read = |count, reset_at| {
-            losses.observe([("app", count, reset_at), ("shop", 0.0, None)]);
-            losses.lost().map(|(name, lost)| format!("{name} {lost}")).collect::<Vec<_>>().join(", ")
+            losses.observe([("app", counted(count, reset_at)), ("shop", counted(0.0, None))], ResetTime::OfReset);
+            lost(&losses)
         };
         assert_eq!([read(0.0, None), read(3.0, None), read(3.0, None)], ["", "", ""]);
         assert_eq!([read(0.0, None), read(0.0, None), read(1.0, None)], ["app 3", "app 3", "app 3"]);
@@ -77,15 +147,83 @@ mod tests {
         assert_eq!([read(2.0, Some(7.0)), read(0.0, None)], ["", "app 2"], "it was reset once, and lost later");
     }
 
+    /// PostgreSQL 14, where all statistics have a time as well.
+    fn losses_of_14(readings: &[(f64, Option<f64>, f64)]) -> Vec<String> {
+        let mut losses = Losses::default();
+        let mut read = |(count, reset_at, since): &(f64, Option<f64>, f64)| {
+            let count = Count { count: Some(*count), reset_at: *reset_at, all_since: Some(*since) };
+            losses.observe([("app", count)], ResetTime::OfBeginning);
+            lost(&losses)
+        };
+        readings.iter().map(&mut read).collect()
+    }
+
+    #[test]
+    fn a_count_that_begins_after_a_crash_was_not_reset() {
+        let crash = [(3.0, Some(1.0), 0.0), (0.0, None, 5.0), (0.0, Some(6.0), 5.0), (0.0, Some(6.0), 5.0)];
+        assert_eq!(losses_of_14(&crash), ["", "app 3", "app 3", "app 3"]);
+        let unseen = [(3.0, Some(1.0), 0.0), (0.0, Some(6.0), 5.0), (1.0, Some(6.0), 5.0), (0.0, Some(9.0), 5.0)];
+        assert_eq!(losses_of_14(&unseen), ["", "app 3", "app 3", ""], "a reset after the repair ends it");
+        let reset = [(3.0, Some(1.0), 0.0), (0.0, Some(2.0), 0.0), (2.0, Some(2.0), 0.0), (0.0, None, 5.0)];
+        assert_eq!(losses_of_14(&reset), ["", "", "", "app 2"]);
+    }
+
+    #[test]
+    fn a_note_without_the_time_of_all_statistics_knows_of_no_reset_of_a_count_that_begins() {
+        let mut losses: Losses = serde_json::from_str(r#"{"app":{"count":3.0,"reset_at":1.0,"lost":0.0}}"#).unwrap();
+        losses.observe([("app", Count { count: Some(0.0), reset_at: Some(6.0), all_since: Some(5.0) })], ResetTime::OfBeginning);
+        assert_eq!(lost(&losses), "app 3");
+    }
+
+    #[test]
+    fn while_nothing_is_counted_nothing_is_forgotten() {
+        let mut losses = Losses::default();
+        let mut read = |count: Option<f64>| {
+            losses.observe([("app", counted(count, None))], ResetTime::OfReset);
+            lost(&losses)
+        };
+        assert_eq!([read(Some(3.0)), read(None), read(Some(0.0)), read(None), read(Some(0.0))], ["", "", "app 3", "app 3", "app 3"]);
+    }
+
     #[test]
     fn what_is_lost_outlives_the_process_and_goes_with_the_thing() {
         let mut losses = Losses::default();
-        assert!(losses.observe([("app", 3.0, None)]) && !losses.observe([("app", 3.0, None)]));
+        let read = |losses: &mut Losses, name, count| losses.observe([(name, counted(count, None))], ResetTime::OfReset);
+        assert!(read(&mut losses, "app", 3.0) && !read(&mut losses, "app", 3.0));
         let mut losses: Losses = serde_json::from_str(&serde_json::to_string(&losses).unwrap()).unwrap();
-        assert!(losses.observe([("app", 0.0, None)]));
+        assert!(read(&mut losses, "app", 0.0));
         assert_eq!(losses.lost().collect::<Vec<_>>(), [("app", 3.0)]);
-        losses.observe([("shop", 0.0, None)]);
+        read(&mut losses, "shop", 0.0);
         assert_eq!(losses.lost().count(), 0);
+    }
+
+    /// What is lost once the note of an earlier run is known, where this run has made these readings before, and one more later.
+    fn recalled(noted: &[Count], unrecalled: &[Count], now: Count) -> String {
+        let run = |readings: &[Count]| {
+            let mut losses = Losses::default();
+            for count in readings {
+                losses.observe([("app", *count)], ResetTime::OfReset);
+            }
+            losses
+        };
+        let mut losses = run(unrecalled);
+        let first = unrecalled.first().map(|first| BTreeMap::from([("app".to_owned(), *first)]));
+        losses.recall(run(noted), first.as_ref(), ResetTime::OfReset);
+        losses.observe([("app", now)], ResetTime::OfReset);
+        lost(&losses)
+    }
+
+    #[test]
+    fn what_was_read_before_the_note_was_known_counts_as_well() {
+        let [none, some, more, reset] = [counted(0.0, None), counted(3.0, None), counted(5.0, None), counted(0.0, Some(7.0))];
+        assert_eq!(recalled(&[some], &[none, none], none), "app 3", "the crash was before this run");
+        assert_eq!(recalled(&[some, none], &[none], none), "app 3");
+        assert_eq!(recalled(&[], &[more, none], none), "app 5", "and here within it");
+        assert_eq!(recalled(&[some], &[some, more], none), "app 5", "after it");
+        assert_eq!(recalled(&[some], &[], none), "app 3");
+        for unrecalled in [&[reset][..], &[none, reset], &[more, none, reset], &[none, none]] {
+            assert_eq!(recalled(&[some], unrecalled, reset), "", "{unrecalled:?}");
+        }
     }
 
     fn epochs(readings: &[&[(&str, Option<f64>)]]) -> Vec<u64> {

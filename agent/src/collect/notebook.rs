@@ -1,7 +1,8 @@
 //! What collectors of one server keep from one run of the agent to the next.
 //!
 //! Everything here is a help: without the store, or while it does not answer, a collector goes on with what it knows, and waits for it a
-//! second in twenty at most.
+//! second in twenty at most. What only the note can say is unknown as long as the store has not answered: an open alert about it stands
+//! still.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,6 +43,17 @@ pub struct NoAnswer;
 impl Notebook {
     pub fn new(store: Store, server: String) -> Self {
         Self { place: Some(Place { store, server, rests_until: Arc::default() }) }
+    }
+
+    /// As after a failure: the store is left alone until then.
+    #[cfg(test)]
+    pub fn resting(store: Store, server: &str, until: Now) -> Self {
+        Self { place: Some(Place { store, server: server.to_owned(), rests_until: Arc::new(Mutex::new(until.monotonic)) }) }
+    }
+
+    /// The id of the server's subject.
+    pub fn server(&self) -> Option<&str> {
+        self.place.as_ref().map(|place| place.server.as_str())
     }
 
     /// What `collector` noted of `topic` last.

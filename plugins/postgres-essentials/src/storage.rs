@@ -90,22 +90,27 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Failures that the server has counted. A crash takes its statistics and mends no page, so what was counted before stands still until somebody
-/// resets it.
+/// The agent's table of counts that the server lost with its statistics.
+const LOST_COUNTERS: &str = "lost_counters";
+
+/// Failures that the server has counted. A crash takes its statistics and mends no page, so what was counted before goes on until somebody
+/// resets it. As long as the agent does not know what was counted before, a count of 0 says nothing.
 fn checksum_failures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_value(snapshot, CHECKSUM_FAILURES)?;
-    let Some(lost) = snapshot.table("lost_counters") else { return Ok(all) };
-    let is_calm = |all: &[Observation], datname: &str| {
-        !all.iter().any(|one| one.value > 0.0 && one.labels.iter().any(|label| label.name == "datname" && label.value == datname))
-    };
+    let Some(lost) = snapshot.table(LOST_COUNTERS) else { return Ok(all) };
+    let is_of = |one: &Observation, datname: &str| one.labels.iter().any(|label| label.name == "datname" && label.value == datname);
     for row in (0..lost.row_count()).filter(|row| lost.has("metric", *row, CHECKSUM_FAILURES)) {
-        let datname = lost.text("datname", row).unwrap_or_default();
-        if is_calm(&all, &datname) {
-            let counted = text::counted(lost.number("counted", row).unwrap_or_default(), "failure", "failures");
-            let why = format!(
-                "the server lost its statistics after it had counted {counted}; a reset of them in {datname}, after the repair, ends this"
-            );
-            all.push(Observation::unknown(vec![label("datname", datname)], SkipReason::PartFailed(why)));
+        match (lost.text("datname", row), lost.number("counted", row)) {
+            (Some(datname), Some(counted)) => match all.iter_mut().find(|one| is_of(one, &datname)) {
+                Some(one) if one.value > 0.0 => {}
+                Some(one) => one.value = counted,
+                None => all.push(Observation::new(vec![label("datname", datname)], counted)),
+            },
+            (datname, _) => {
+                let why = "the agent does not know yet what was counted before its start: its store has not answered".to_owned();
+                let labels = datname.map(|datname| label("datname", datname)).into_iter().collect();
+                all.push(Observation::unknown(labels, SkipReason::PartFailed(why)));
+            }
         }
     }
     Ok(all)
@@ -139,11 +144,12 @@ fn cache_hit_low(case: &Case) -> Explanation {
 fn checksum_failure(case: &Case) -> Explanation {
     let datname = case.label("datname");
     let count = text::count(case.value);
+    // The metric has what the server counts now.
+    let is_lost = case.related_series(CHECKSUM_FAILURES).is_none_or(|counted| counted < case.value);
+    let since = if is_lost { "before a crash took its statistics, which mends no page" } else { "since its statistics were reset" };
     Explanation {
         title: format!("data pages of {datname} are corrupt"),
-        detail: format!(
-            "Checksum failures in {datname} since its statistics were reset: {count}. What is on disk is not what was written."
-        ),
+        detail: format!("Checksum failures in {datname} {since}: {count}. What is on disk is not what was written."),
         cause: "A failing disk, controller or memory, or storage that does not keep its word about fsync.".to_owned(),
         fix: "Fail over to a standby whose disks are sound, keep the broken data directory, and restore what is lost from a backup. The \
               server's log names file and block; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_stat_database; COMMIT;` the \

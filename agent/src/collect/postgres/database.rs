@@ -1,5 +1,7 @@
 //! Counters of each database inside the server (pg_stat_database) and its distance from wraparound (pg_database).
 
+mod failures;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -7,12 +9,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::resets::{Losses, Resets};
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::resets::{Count, ResetTime, Resets};
+use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use pharos_model::unlisted::Unlisted;
-use serde::{Deserialize, Serialize};
 
+use self::failures::Failures;
 use super::row::{Fields, other, query_planned};
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::{Row, Session};
@@ -69,49 +71,6 @@ pub struct Database {
     notebook: Notebook,
 }
 
-/// Failures of checksums that each datname counted, be it before the server lost its statistics, or before the agent was started.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Failures {
-    cluster: Cluster,
-    losses: Losses,
-    #[serde(skip)]
-    is_recalled: bool,
-    #[serde(skip)]
-    is_noted: bool,
-}
-
-impl Failures {
-    async fn observe(&mut self, read: &[Datname<'_>], cluster: &Cluster, notebook: &Notebook, now: Now) {
-        if !self.is_recalled
-            && let Ok(earlier) = notebook.read::<Self>(NAME, "", now).await
-        {
-            *self = Self { is_recalled: true, is_noted: true, ..earlier.unwrap_or_default() };
-        }
-        if !self.cluster.may_be(cluster) {
-            (self.cluster, self.losses) = (Cluster::default(), Losses::default());
-        }
-        self.cluster.learn(cluster);
-        let counts = read.iter().filter_map(|datname| Some((datname.name, datname.counters[FAILURES]?, datname.gauges[STATS_RESET])));
-        self.is_noted &= !self.losses.observe(counts);
-        // Before that, what was noted knows more.
-        if self.is_recalled && !self.is_noted {
-            self.is_noted = notebook.write(NAME, "", self, ("", Vec::new()), now).await.is_ok();
-        }
-    }
-
-    fn table(&self) -> Table {
-        let lost: Vec<(&str, f64)> = self.losses.lost().collect();
-        Table::new(
-            "lost_counters",
-            vec![
-                Column::text("metric", lost.iter().map(|_| Some(COUNTERS[FAILURES].0))),
-                Column::text("datname", lost.iter().map(|(datname, _)| Some(*datname))),
-                Column::float("counted", "", lost.iter().map(|(_, counted)| Some(*counted))),
-            ],
-        )
-    }
-}
-
 /// When the server was last seen to begin a session.
 #[derive(Debug, Default)]
 struct Begun {
@@ -150,8 +109,10 @@ impl Database {
         let read = rows.iter().map(Datname::read).collect::<Result<Vec<_>, _>>()?;
         let resets = read.iter().map(|datname| (datname.name.to_owned(), datname.gauges[STATS_RESET]));
         // Before PostgreSQL 15 a datname has no time of its reset until something is counted in it: that is no reset.
-        let epoch = self.resets.epoch(session.epoch(), resets.filter(|(_, at)| session.major() > 14 || at.is_some()));
-        self.failures.observe(&read, &Cluster::new(session.system_identifier()), &self.notebook, now).await;
+        let meaning = if session.major() > 14 { ResetTime::OfReset } else { ResetTime::OfBeginning };
+        let epoch = self.resets.epoch(session.epoch(), resets.filter(|(_, at)| meaning == ResetTime::OfReset || at.is_some()));
+        let counts: Vec<(&str, Count)> = read.iter().map(Datname::failures).collect();
+        self.failures.observe(&counts, meaning, &Cluster::new(session.system_identifier()), &self.notebook, now).await;
         let Series { mut families, folded, unlisted } = self.series(&read);
         families.extend(
             rows.first()
@@ -214,6 +175,8 @@ struct Datname<'a> {
     name: &'a str,
     counters: [Option<f64>; COUNTERS.len()],
     gauges: [Option<f64>; GAUGES.len()],
+    /// Since when the server has statistics.
+    all_since: Option<f64>,
 }
 
 impl<'a> Datname<'a> {
@@ -224,6 +187,7 @@ impl<'a> Datname<'a> {
             name: row.text("datname")?,
             counters: [None; COUNTERS.len()],
             gauges: [None; GAUGES.len()],
+            all_since: row.number("all_since")?,
         };
         // While track_counts is off they stand still, which is not the same as nothing happens.
         if row.field("tracks_counts")? {
@@ -235,6 +199,11 @@ impl<'a> Datname<'a> {
             *value = row.number(column)?;
         }
         Ok(datname)
+    }
+
+    /// Failures of checksums.
+    fn failures(&self) -> (&str, Count) {
+        (self.name, Count { count: self.counters[FAILURES], reset_at: self.gauges[STATS_RESET], all_since: self.all_since })
     }
 
     fn seen(&self, score: f64) -> Seen<{ COUNTERS.len() }, { GAUGES.len() }> {

@@ -48,13 +48,44 @@ fn a_crash_that_took_the_count_of_failures_mends_no_page() {
         | metric text | datname text | counted float |
         | pharos_postgres_checksum_failures_total | app | 3 |
         | pharos_postgres_checksum_failures_total | shop | 7 |
+        | pharos_postgres_checksum_failures_total | folded | 2 |
     "#;
     check(
         "checksum-failure",
         facts,
         expect![[r#"
+            checksum-failure{datname=app}: raise critical: data pages of app are corrupt
             checksum-failure{datname=shop}: raise critical: data pages of shop are corrupt
-            checksum-failure{datname=app}: skipped: the server lost its statistics after it had counted 3 failures; a reset of them in app, after the repair, ends this
+            checksum-failure{datname=folded}: raise critical: data pages of folded are corrupt
+        "#]],
+    );
+    check_words(
+        "checksum-failure",
+        facts,
+        expect![[r#"
+            data pages of app are corrupt
+            Checksum failures in app before a crash took its statistics, which mends no page: 3. What is on disk is not what was written.
+            > A failing disk, controller or memory, or storage that does not keep its word about fsync.
+            > Fail over to a standby whose disks are sound, keep the broken data directory, and restore what is lost from a backup. The server's log names file and block; `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_stat_database; COMMIT;` the time of the last failure. After the repair, `SELECT pg_catalog.pg_stat_reset();` in the database ends this alert.
+        "#]],
+    );
+}
+
+#[test]
+fn a_count_of_no_failures_says_nothing_while_the_agent_does_not_know_what_was_counted_before() {
+    check(
+        "checksum-failure",
+        r#"
+        database present
+        pharos_postgres_checksum_failures_total{datname="app"} 0
+        pharos_postgres_checksum_failures_total{datname="shop"} 1
+        table lost_counters
+        | metric text | datname text | counted float |
+        | pharos_postgres_checksum_failures_total | - | - |
+    "#,
+        expect![[r#"
+            checksum-failure{datname=shop}: raise critical: data pages of shop are corrupt
+            checksum-failure: skipped: the agent does not know yet what was counted before its start: its store has not answered
         "#]],
     );
 }

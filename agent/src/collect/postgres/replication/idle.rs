@@ -56,7 +56,7 @@ struct Noted {
 }
 
 impl Idle {
-    /// Begins a reading: what an earlier run of the agent noted is known from then on, as soon as the store says it.
+    /// Begins a reading: what an earlier run of the agent noted is known as soon as the store gives it.
     pub async fn recall(&mut self, cluster: &Cluster, notebook: &Notebook, now: Now) {
         if !self.cluster.may_be(cluster) {
             *self = Self { is_recalled: true, ..Self::default() };
@@ -72,14 +72,20 @@ impl Idle {
         }
     }
 
-    /// Takes what a reading says of a slot.
-    pub fn meet(&mut self, name: &str, active: bool, position: Option<i64>, now: Now) -> &Slot {
+    /// Takes what a reading says of a slot: what the agent knows of it from then on, and for how long the slot has had no consumer. `said` is
+    /// what the server says about that, where it does. Otherwise, as long as an earlier run of the agent may know more, that is unknown of a
+    /// slot that was not used since.
+    pub fn meet(&mut self, name: &str, active: bool, position: Option<i64>, said: Option<f64>, now: Now) -> (&Slot, Option<f64>) {
         let slot = self.slots.entry(name.to_owned()).or_default();
         slot.meet(active, position, now.monotonic);
         if let Some(noted) = self.noted.slots.get(name) {
             slot.recall(noted, now);
         }
-        slot
+        let inactive = match slot.inactive(now.monotonic) {
+            None => Some(0.0),
+            Some(known) => said.or((self.is_recalled || slot.is_used).then_some(known.as_secs_f64())).map(|seconds| seconds.max(0.0)),
+        };
+        (slot, inactive)
     }
 
     /// Ends a reading: slots that are gone are forgotten, and what must outlive the process is noted.
@@ -138,12 +144,6 @@ impl Slot {
         Some(now.saturating_sub(self.inactive_since?) + self.before)
     }
 
-    /// As the server says, or since any run of the agent saw it first; none of it before somebody came for it.
-    pub fn inactive_seconds(&self, said: Option<f64>, now: Duration) -> f64 {
-        let Some(known) = self.inactive(now) else { return 0.0 };
-        said.unwrap_or(known.as_secs_f64()).max(0.0)
-    }
-
     /// None where it was not seen to move.
     pub fn seconds_since_move(&self, now: Duration) -> Option<f64> {
         self.moved_at.map(|moved_at| now.saturating_sub(moved_at).as_secs_f64())
@@ -153,25 +153,25 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
 
     fn at(seconds: u64) -> Now {
         Now { monotonic: Duration::from_secs(seconds), wall_ms: (1_000_000 + seconds) * 1_000 }
     }
 
     fn seen(idle: &mut Idle, now: Now, active: bool, position: i64) -> (f64, Option<f64>) {
-        let slot = idle.meet("kept", active, Some(position), now);
-        (slot.inactive_seconds(None, now.monotonic), slot.seconds_since_move(now.monotonic))
+        let (slot, inactive) = idle.meet("kept", active, Some(position), None, now);
+        (inactive.unwrap(), slot.seconds_since_move(now.monotonic))
     }
 
     #[test]
     fn a_slot_that_moves_is_inactive_since_its_last_move_and_one_that_stands_since_it_was_seen() {
-        let mut idle = Idle::default();
+        let mut idle = Idle { is_recalled: true, ..Idle::default() };
         assert_eq!(seen(&mut idle, at(10), false, 100), (0.0, None));
         assert_eq!(seen(&mut idle, at(20), false, 100), (10.0, None));
         assert_eq!(seen(&mut idle, at(30), false, 150), (0.0, Some(0.0)));
         assert_eq!(seen(&mut idle, at(50), false, 150), (20.0, Some(20.0)));
-        let slot = idle.meet("kept", true, Some(150), at(60));
-        assert_eq!(slot.inactive_seconds(Some(7.0), at(60).monotonic), 0.0);
+        assert_eq!(idle.meet("kept", true, Some(150), Some(7.0), at(60)).1, Some(0.0));
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
 
     /// The note of a run that saw the slot inactive for 90 s, and a run that starts 1,000 s later with a clock of its own.
     fn restarted() -> (Idle, Now) {
-        let mut before = Idle::default();
+        let mut before = Idle { is_recalled: true, ..Idle::default() };
         seen(&mut before, at(10), false, 100);
         seen(&mut before, at(100), false, 100);
         let slots = before.slots.iter().map(|(name, slot)| (name.clone(), slot.note(at(100)).unwrap())).collect();
@@ -212,5 +212,39 @@ mod tests {
         assert_eq!(seen(&mut idle, now, true, 100), (0.0, None));
         let later = Now { monotonic: Duration::from_secs(5), wall_ms: now.wall_ms + 2_000 };
         assert_eq!(seen(&mut idle, later, false, 120).0, 0.0);
+    }
+
+    #[tokio::test]
+    async fn while_the_store_gives_no_note_only_the_server_knows_for_how_long_a_slot_has_no_consumer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let cluster = Cluster::new(Some("7412"));
+        let mut before = Idle::default();
+        let notebook = Notebook::new(store.clone(), "db1:5432".to_owned());
+        before.recall(&cluster, &notebook, at(10)).await;
+        assert_eq!(seen(&mut before, at(10), false, 100), (0.0, None));
+        before.keep(|_| true, &notebook, at(10)).await;
+
+        let (mut idle, notebook) = (Idle::default(), Notebook::resting(store, "db1:5432", at(160)));
+        let mut inactive = async |now: Now, active: bool, said: Option<f64>| {
+            idle.recall(&cluster, &notebook, now).await;
+            idle.meet("kept", active, Some(100), said, now).1
+        };
+        assert_eq!(inactive(at(100), false, None).await, None);
+        assert_eq!(inactive(at(110), false, Some(95.0)).await, Some(95.0), "the server's own word");
+        assert_eq!(inactive(at(159), false, None).await, None);
+        assert_eq!(inactive(at(160), false, None).await, Some(150.0));
+        assert_eq!(inactive(at(170), true, None).await, Some(0.0));
+    }
+
+    #[tokio::test]
+    async fn a_slot_with_a_consumer_needs_no_note() {
+        let folder = tempfile::tempdir().unwrap();
+        let notebook = Notebook::resting(Store::open(folder.path()).unwrap(), "db1:5432", at(60));
+        let mut idle = Idle::default();
+        idle.recall(&Cluster::default(), &notebook, at(10)).await;
+        assert_eq!(idle.meet("kept", true, Some(100), None, at(10)).1, Some(0.0));
+        assert_eq!(idle.meet("kept", false, Some(100), None, at(20)).1, Some(0.0));
+        assert_eq!(idle.meet("kept", false, Some(100), None, at(50)).1, Some(30.0), "whatever was before");
     }
 }

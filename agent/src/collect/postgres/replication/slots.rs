@@ -46,7 +46,7 @@ pub struct SlotFacts {
     pub table: Table,
     /// Of their counters.
     pub epoch: u64,
-    /// Slots that are there and were not read.
+    /// Slots that are there and were not read, and those of which it is not known yet for how long they have had no consumer.
     pub unlisted: Unlisted,
 }
 
@@ -61,7 +61,8 @@ struct Slot<'a> {
     retained_bytes: Option<i64>,
     safe_bytes: Option<i64>,
     confirmed_lag_bytes: Option<f64>,
-    inactive_seconds: f64,
+    /// None as long as an earlier run of the agent may know more.
+    inactive_seconds: Option<f64>,
     /// None where it was not seen to move.
     seconds_since_move: Option<f64>,
     invalidation_reason: Option<&'a str>,
@@ -87,15 +88,15 @@ impl Slots {
         self.idle.keep(|name| slots.iter().any(|slot| slot.name == name), &self.notebook, now).await;
         let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
-        let unlisted = if rows.len() >= READ_MAX as usize { Unlisted::Any } else { Unlisted::None };
+        let unlisted = if rows.len() >= READ_MAX as usize { Unlisted::Any } else { unlisted(&slots) };
         Ok(SlotFacts { families: families(&slots), table: table(&slots), epoch, unlisted })
     }
 
     fn slot<'a>(&mut self, row: &Fields<'a>, now: Now) -> Result<Slot<'a>, CollectError> {
         let name = row.text("slot")?;
         let active = row.field("active")?;
-        let known = self.idle.meet(name, active, row.field("position_bytes")?, now);
-        let inactive_seconds = known.inactive_seconds(row.number("inactive_seconds")?, now.monotonic);
+        let said = row.number("inactive_seconds")?;
+        let (known, inactive_seconds) = self.idle.meet(name, active, row.field("position_bytes")?, said, now);
         let seconds_since_move = known.seconds_since_move(now.monotonic);
         Ok(Slot {
             name,
@@ -120,6 +121,11 @@ impl Slots {
     }
 }
 
+fn unlisted(slots: &[Slot<'_>]) -> Unlisted {
+    let unknown = slots.iter().filter(|slot| slot.inactive_seconds.is_none());
+    Unlisted::of(unknown.map(|slot| [("slot", slot.name), ("slot_type", slot.slot_type)]))
+}
+
 fn families(slots: &[Slot<'_>]) -> Vec<Family> {
     let mut families = FamiliesBuilder::new(&["slot", "slot_type"], &METRICS);
     let flag = |is: bool| Some(f64::from(u8::from(is)));
@@ -134,7 +140,7 @@ fn families(slots: &[Slot<'_>]) -> Vec<Family> {
             slot.retained_bytes.map(|bytes| bytes as f64),
             slot.safe_bytes.map(|bytes| bytes as f64),
             Some(wal_lost),
-            Some(slot.inactive_seconds),
+            slot.inactive_seconds,
             flag(slot.invalidation_reason.is_some()),
             slot.confirmed_lag_bytes,
             slot.spill_bytes,
@@ -157,7 +163,7 @@ fn table(slots: &[Slot<'_>]) -> Table {
             Column::text("wal_status", slots.iter().map(|slot| slot.wal_status)),
             Column::integer("retained_bytes", slots.iter().map(|slot| slot.retained_bytes)),
             Column::integer("safe_bytes", slots.iter().map(|slot| slot.safe_bytes)),
-            Column::float("inactive_seconds", "seconds", slots.iter().map(|slot| Some(slot.inactive_seconds))),
+            Column::float("inactive_seconds", "seconds", slots.iter().map(|slot| slot.inactive_seconds)),
             Column::float("seconds_since_move", "seconds", slots.iter().map(|slot| slot.seconds_since_move)),
             Column::text("invalidation_reason", slots.iter().map(|slot| slot.invalidation_reason)),
             Column::boolean("temporary", slots.iter().map(|slot| Some(slot.temporary))),

@@ -27,6 +27,8 @@ SELECT d.oid,
        s.sessions_fatal::float8 AS sessions_fatal,
        s.sessions_killed::float8 AS sessions_killed,
        extract(epoch FROM s.stats_reset)::float8 AS stats_reset,
+       -- A crash takes all statistics at once, those of the background writer as well.
+       (SELECT extract(epoch FROM w.stats_reset)::float8 FROM pg_stat_bgwriter w) AS all_since,
        age(d.datfrozenxid)::float8 AS xid_age,
        mxid_age(d.datminmxid)::float8 AS multixact_age,
        current_setting('track_counts')::bool AS tracks_counts,
