@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pharos::demo::postgres::{PostgresServer, SUPERUSER};
+use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
 use pharos_model::privilege::{NEEDS, Need};
 use serde_json::Value;
@@ -269,5 +269,30 @@ async fn every_way_to_lose_pg_monitor_is_noticed_and_so_is_every_way_back() {
         assert!(parts["activity"]["why"].as_str().unwrap().contains(cure), "{take}: {parts:#}");
         admin.run(give).await.unwrap();
         agent.wait_facts(&id, |parts| ["activity", "locks", "statements"].iter().all(|part| parts[part]["state"] == "present")).await;
+    }
+}
+
+/// Statements that fail as soon as they are run: of each shape that collectors ask.
+const FAILING: [&str; 5] = [
+    "SELECT 1 / (count(*) FILTER (WHERE false))::int AS n FROM pg_class",
+    "SELECT c.relname, 1 / (c.relpages - c.relpages) AS n FROM pg_class c",
+    "SELECT 1 / (c.relpages - c.relpages) AS n FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace ORDER BY 1 LIMIT 5",
+    "WITH u AS MATERIALIZED (SELECT 1 / (c.relpages - c.relpages) AS n FROM pg_class c) SELECT u.n FROM u UNION ALL SELECT 0",
+    "SELECT s.n FROM generate_series(1, 3) r LEFT JOIN LATERAL (SELECT 1 / (r - r) AS n) s ON true",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_is_not_run_without_the_right_that_its_rows_depend_on() {
+    let (tasks, _stop) = runtime_tasks();
+    let server = postgres(&tasks).await;
+    let agents = server.connect(MONITORING_ROLE, "postgres").await.unwrap();
+    let truth = server.connect(SUPERUSER, "postgres").await.unwrap();
+    for statement in FAILING {
+        let asked = include_str!("../agent/src/collect/postgres/sql/with_right.sql");
+        let asked = asked.replace("{right}", "pg_read_all_stats").replace("{statement}", statement);
+        agents.run(&asked).await.expect_err("the role has the right");
+        truth.run("REVOKE pg_monitor FROM pharos").await.unwrap();
+        assert!(!agents.ask::<bool>(&asked).await.expect(statement), "the right is missing, and the answer says so");
+        truth.run("GRANT pg_monitor TO pharos").await.unwrap();
     }
 }

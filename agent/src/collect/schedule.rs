@@ -35,8 +35,6 @@ use crate::telemetry::metrics::SelfMetrics;
 
 /// Time over which a recorded snapshot has its rates.
 const RECORD_PAUSE: Duration = Duration::from_secs(2);
-/// How soon a part is asked for again that was not read for want of a right. It costs the server little to refuse.
-const RIGHT_PAUSE: Duration = Duration::from_mins(1);
 /// Readings made beside the session that wait for the server's task.
 const QUEUED_READS_MAX: usize = 4;
 
@@ -55,7 +53,7 @@ pub struct ServerTask<S: Source> {
     last_failure: Option<ConnectFailure>,
     /// There is a session after none, and nothing was logged of it yet.
     is_unannounced: bool,
-    /// Parts that were not read for want of a right.
+    /// Parts that were not read for want of a right, and not since.
     lacking: BTreeSet<&'static str>,
     /// Wakes up what is read beside the session.
     wake: Arc<Notify>,
@@ -280,7 +278,7 @@ impl<S: Source> ServerTask<S> {
 
     async fn run_collector(&mut self, index: usize) -> Result<Facts, CollectError> {
         let run = &mut self.runs[index];
-        let (name, interval) = (run.collector.name(), run.collector.interval());
+        let name = run.collector.name();
         let Some(session) = &mut self.session else {
             return Err(CollectError::Unsupported(Missing::new("the server could not be reached")));
         };
@@ -289,10 +287,10 @@ impl<S: Source> ServerTask<S> {
             Ok(()) => run.collector.collect(session, started).await,
             Err(err) => Err(err),
         };
-        run.ran(Instant::now());
+        run.ran(Instant::now(), matches!(outcome, Err(CollectError::Privilege(_))));
         run.spent += S::take_cost(session);
         let took = self.clock.monotonic().saturating_sub(started.monotonic);
-        self.spending.charge(name, std::mem::take(&mut run.spent), interval);
+        self.spending.charge(name, std::mem::take(&mut run.spent), run.wanted());
         self.count(name, took);
         outcome
     }
@@ -389,9 +387,7 @@ impl<S: Source> ServerTask<S> {
         let now = Instant::now();
         for run in &mut self.runs {
             let name = run.collector.name();
-            let interval = self.spending.interval(name, run.collector.interval());
-            // A part for which a right is missing is asked for again soon: nobody says when the right is back.
-            let interval = if self.lacking.contains(name) { interval.min(RIGHT_PAUSE) } else { interval };
+            let interval = self.spending.interval(name, run.wanted());
             if run.due > tick {
                 run.hasten(interval, now);
             } else {

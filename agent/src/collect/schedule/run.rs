@@ -7,6 +7,9 @@ use tokio::time::Instant;
 
 use crate::collect::Collector;
 
+/// How soon a part is asked for again that was not read for want of a right: nothing says when the right is back.
+const RIGHT_PAUSE: Duration = Duration::from_mins(1);
+
 /// One collector in its server's schedule.
 pub struct Run<S> {
     pub collector: Box<dyn Collector<S>>,
@@ -14,6 +17,8 @@ pub struct Run<S> {
     /// Of the next look, if it looks between its runs.
     pub look_due: Option<Instant>,
     last: Option<Instant>,
+    /// Whether the last run lacked a right.
+    is_refused: bool,
     /// The interval that its due time was planned with.
     planned_with: Duration,
     /// What its looks cost since its last run.
@@ -23,7 +28,7 @@ pub struct Run<S> {
 impl<S> Run<S> {
     pub fn new(collector: Box<dyn Collector<S>>, due: Instant) -> Self {
         let look_due = collector.sampling().map(|every| due + every);
-        Self { collector, due, look_due, last: None, planned_with: Duration::ZERO, spent: Cost::default() }
+        Self { collector, due, look_due, last: None, is_refused: false, planned_with: Duration::ZERO, spent: Cost::default() }
     }
 
     /// Makes it due now, unless it ran a moment ago: while there is trouble everybody would ask for it.
@@ -34,8 +39,15 @@ impl<S> Run<S> {
         }
     }
 
-    pub fn ran(&mut self, at: Instant) {
-        self.last = Some(at);
+    pub fn ran(&mut self, at: Instant, is_refused: bool) {
+        (self.last, self.is_refused) = (Some(at), is_refused);
+    }
+
+    /// The interval that it would have without a budget. A run that lacks a right may be expensive all the same, so the budget holds for
+    /// this one as well.
+    pub fn wanted(&self) -> Duration {
+        let configured = self.collector.interval();
+        if self.is_refused { configured.min(RIGHT_PAUSE) } else { configured }
     }
 
     /// Takes the due time back where the interval in force became shorter since it was planned: the collector was thought to be expensive.
@@ -67,4 +79,56 @@ fn next(due: Instant, interval: Duration, now: Instant) -> (Instant, u32) {
     let behind = now.saturating_duration_since(due).as_nanos() / interval.as_nanos().max(1);
     let skipped = u32::try_from(behind).unwrap_or(u32::MAX);
     (due + interval * skipped.saturating_add(1), skipped)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+    use pharos_model::alert::Now;
+
+    use super::*;
+    use crate::collect::schedule::Spending;
+    use crate::collect::{CollectError, Facts};
+    use crate::telemetry::metrics::SelfMetrics;
+
+    /// A part that is read once an hour.
+    struct Hourly;
+
+    impl Collector<()> for Hourly {
+        fn name(&self) -> &'static str {
+            "sizes"
+        }
+
+        fn interval(&self) -> Duration {
+            Duration::from_hours(1)
+        }
+
+        fn collect<'a>(&'a mut self, (): &'a mut (), _: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
+            async { Ok(Facts::default()) }.boxed()
+        }
+    }
+
+    /// Seconds from a run to the next one, where each costs the server so many, and the last lacked a right or did not.
+    fn pause(seconds: f64, is_refused: bool) -> f64 {
+        let spending = Spending::new("db1:5432", 0.005, Arc::new(SelfMetrics::default()));
+        let now = Instant::now();
+        let mut run = Run::new(Box::new(Hourly), now);
+        for (count, is_refused) in [true, true, true, is_refused].into_iter().enumerate() {
+            run.ran(now, is_refused);
+            spending.charge("sizes", Cost { seconds, statements: 1, ..Cost::default() }, run.wanted());
+            spending.counted("sizes", seconds * count as f64, 0.0, 0.0);
+        }
+        run.plan(spending.interval("sizes", run.wanted()), now);
+        (run.due - now).as_secs_f64().round()
+    }
+
+    #[tokio::test]
+    async fn a_part_that_lacks_a_right_is_asked_for_soon_as_far_as_the_budget_allows() {
+        assert_eq!(pause(0.001, true), 60.0);
+        assert_eq!(pause(2.0, true), 400.0, "2 s of 400 s are the budget");
+        assert_eq!(pause(2.0, false), 3_600.0, "whatever else is wrong with it");
+    }
 }
