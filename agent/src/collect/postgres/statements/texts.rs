@@ -6,7 +6,7 @@ use std::time::Duration;
 use pharos_model::alert::Now;
 use pharos_model::statements::text::{shown, shown_as_sent};
 use tokio::time::Instant;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tracing::{debug, warn};
 
 use super::super::row::{Fields, query_with};
@@ -25,9 +25,11 @@ const PAUSE_PER_WORK: u32 = 100;
 const SENT_MAX: i64 = 50;
 /// Ids asked for at once.
 const ASKED_MAX: usize = 500;
+/// Bytes of such a text; a longer one is left to sessions that send less.
+const SENT_BYTES_MAX: i64 = 16 << 10;
 /// Bytes that come at once.
 const LEARNT_BYTES_MAX: i64 = 256 << 10;
-/// Bytes of texts that are kept; then those that nobody asks for go.
+/// Bytes of texts that are kept; then those that are not asked for go.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl Texts {
             return Ok(());
         }
         if too_soon {
-            return if self.is_refused { self.learn_sent(session, &unknown).await } else { Ok(()) };
+            return if self.is_refused { self.learn_sent(session, &unknown, wanted).await } else { Ok(()) };
         }
         self.asked_at = Some(now.monotonic);
         let asked = Instant::now();
@@ -85,36 +87,72 @@ impl Texts {
                          whose encoding is SQL_ASCII shows all of them at once"
                     );
                 }
-                return self.learn_sent(session, &unknown).await;
+                return self.learn_sent(session, &unknown, wanted).await;
             }
         };
         self.is_refused = false;
         self.pause = (asked.elapsed() * PAUSE_PER_WORK).clamp(PAUSE_MIN, PAUSE_MAX);
-        if self.known_bytes > KEPT_BYTES_MAX {
-            self.known.retain(|queryid, _| wanted.contains(queryid));
-        }
-        for row in &rows {
-            let row = Fields::new(NAME, row);
-            self.known.insert(row.field("queryid")?, shown(row.text("query")?));
-        }
-        self.known_bytes = self.known.values().map(String::len).sum();
+        let rows = rows.iter().map(|row| Fields::new(NAME, row));
+        let texts = rows.map(|row| Ok((row.field("queryid")?, shown(row.text("query")?)))).collect::<Result<Vec<_>, CollectError>>()?;
+        self.keep(texts, wanted);
         Ok(())
     }
 
     /// Takes the texts from the sessions that sent them, as far as there are any now.
-    async fn learn_sent(&mut self, session: &Session, unknown: &[i64]) -> Result<(), CollectError> {
+    async fn learn_sent(&mut self, session: &Session, unknown: &[i64], wanted: &BTreeSet<i64>) -> Result<(), CollectError> {
         let sql = include_str!("../sql/statement_texts_sent.sql");
-        let rows = query_with(session, NAME, sql, &[(&unknown, Type::INT8_ARRAY), (&SENT_MAX, Type::INT8)]).await?;
-        for row in &rows {
-            let row = Fields::new(NAME, row);
-            self.known.insert(row.field("queryid")?, shown_as_sent(row.text("query")?));
-        }
-        self.known_bytes = self.known.values().map(String::len).sum();
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&unknown, Type::INT8_ARRAY), (&SENT_MAX, Type::INT8), (&SENT_BYTES_MAX, Type::INT8)];
+        let rows = query_with(session, NAME, sql, &parameters).await?;
+        let rows = rows.iter().map(|row| Fields::new(NAME, row));
+        let texts = rows.map(|row| Ok((row.field("queryid")?, shown_as_sent(row.text("query")?))));
+        let texts = texts.collect::<Result<Vec<_>, CollectError>>()?;
+        self.keep(texts, wanted);
         Ok(())
+    }
+
+    /// Keeps new texts. Where there are too many, those that are not asked for go first, and then new ones find no room.
+    fn keep(&mut self, texts: Vec<(i64, String)>, wanted: &BTreeSet<i64>) {
+        if self.known_bytes + bytes(texts.iter().map(|(_, text)| text)) > KEPT_BYTES_MAX {
+            self.known.retain(|queryid, _| wanted.contains(queryid));
+            self.known_bytes = bytes(self.known.values());
+        }
+        for (queryid, text) in texts {
+            let room = KEPT_BYTES_MAX.saturating_sub(self.known_bytes);
+            if text.len() <= room {
+                self.known_bytes += text.len();
+                self.known_bytes -= self.known.insert(queryid, text).map_or(0, |before| before.len());
+            }
+        }
     }
 
     fn fail(&mut self) {
         self.failures += 1;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
+    }
+}
+
+fn bytes<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
+    texts.map(String::len).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_sessions_send_without_end_take_bounded_memory() {
+        let mut texts = Texts::default();
+        let text = || "x".repeat(SENT_BYTES_MAX as usize);
+        for run in 0..100_i64 {
+            let ids = run * SENT_MAX..(run + 1) * SENT_MAX;
+            let wanted: BTreeSet<i64> = ids.clone().collect();
+            texts.keep(ids.map(|queryid| (queryid, text())).collect(), &wanted);
+            assert!(wanted.iter().all(|queryid| texts.text(*queryid).is_some()), "what is asked for is there");
+            assert!(texts.known_bytes <= KEPT_BYTES_MAX && texts.known_bytes == bytes(texts.known.values()), "{}", texts.known_bytes);
+        }
+        let all: BTreeSet<i64> = (0..10_000).collect();
+        texts.keep(all.iter().map(|queryid| (*queryid, text())).collect(), &all);
+        assert!(texts.known_bytes <= KEPT_BYTES_MAX, "{}", texts.known_bytes);
     }
 }
