@@ -359,21 +359,29 @@ impl TestAgent {
     }
 
     /// The state of every part of a server's snapshot, once they fit.
-    pub async fn wait_facts(&self, server: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
-        let facts =
-            self.wait_json("/api/database/metrics", |facts| item(facts, "server", server).is_some_and(|facts| fits(&facts["parts"]))).await;
+    pub async fn wait_facts(&self, server: &str, fits: impl FnMut(&Value) -> bool) -> Value {
+        self.wait_facts_within(PATIENCE, server, fits).await
+    }
+
+    pub async fn wait_facts_within(&self, patience: Duration, server: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let fits = |facts: &Value| item(facts, "server", server).is_some_and(|facts| fits(&facts["parts"]));
+        let facts = self.wait_json_within(patience, "/api/database/metrics", fits).await;
         item(&facts, "server", server).map(|facts| facts["parts"].clone()).unwrap_or(Value::Null)
     }
 
     /// Waits for a condition on the answer at `path`, and returns that answer.
-    pub async fn wait_json(&self, path: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+    pub async fn wait_json(&self, path: &str, fits: impl FnMut(&Value) -> bool) -> Value {
+        self.wait_json_within(PATIENCE, path, fits).await
+    }
+
+    pub async fn wait_json_within(&self, patience: Duration, path: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
             let answer = self.json(path).await;
             if fits(&answer) {
                 return answer;
             }
-            assert!(started.elapsed() < PATIENCE, "{path} never fitted; last: {answer:#}");
+            assert!(started.elapsed() < patience, "{path} never fitted; last: {answer:#}");
             sleep(Duration::from_millis(50)).await;
         }
     }
