@@ -3,6 +3,8 @@
 //! A restart is a new process that started after the last reading of the one before. Another process that has run for longer is another
 //! server behind the same address, and the history begins anew with it. So a `FLUSHALL` is no loss, and neither is a failover.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// How long a restart is remembered, and how long a server may be away before one while the agent watches.
@@ -48,6 +50,15 @@ impl Restart {
     }
 }
 
+/// A restart that may have cost keys, of which the last reading before it is too old to say so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unjudged {
+    /// Keys of the last reading before it, without those that have expired by now.
+    pub keys: f64,
+    pub keys_since: f64,
+    pub away: Duration,
+}
+
 /// What is known of a server's keys over its restarts, and over those of the agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeyHistory {
@@ -59,8 +70,9 @@ pub struct KeyHistory {
 }
 
 impl KeyHistory {
-    /// Takes in a reading. Readings of a server that loads or waits for its master do not belong here: keys are missing there for a while.
-    pub fn observe(&mut self, reading: KeyReading) {
+    /// Takes in a reading. Returns a restart before it that lacks most of the keys and cannot be judged. Readings of a server that loads or waits for its master do not belong here: keys are missing there for a while.
+    pub fn observe(&mut self, reading: KeyReading) -> Option<Unjudged> {
+        let mut unjudged = None;
         let before = self.latest.take();
         let gap_max_ms = if std::mem::replace(&mut self.is_watched, true) { REMEMBERED_MS } else { UNWATCHED_MS };
         match before {
@@ -69,12 +81,24 @@ impl KeyHistory {
                     restart.keys_since_max = restart.keys_since_max.max(reading.keys);
                 }
             }
-            Some(before) if is_restart(&before, &reading) => self.restart = self.restarted(&before, &reading, gap_max_ms),
+            Some(before) if is_restart(&before, &reading) => {
+                let restart = self.restarted(&before, &reading);
+                let away_ms = reading.read_at_ms.saturating_sub(before.read_at_ms);
+                // A loss that was known before goes on.
+                let is_judged = self.restart.as_ref().is_some_and(is_lost) || away_ms < gap_max_ms;
+                if !is_judged {
+                    let lost = restart.as_ref().filter(|restart| is_lost(restart));
+                    let away = Duration::from_millis(away_ms);
+                    unjudged = lost.map(|lost| Unjudged { keys: lost.keys, keys_since: reading.keys, away });
+                }
+                self.restart = restart.filter(|_| is_judged);
+            }
             _ => self.restart = None,
         }
         let now_ms = reading.read_at_ms;
         self.restart.take_if(|restart| now_ms.saturating_sub(restart.seen_at_ms) >= REMEMBERED_MS);
         self.latest = Some(reading);
+        unjudged
     }
 
     /// The latest restart, for a day; none of a server that had no keys before it.
@@ -82,21 +106,22 @@ impl KeyHistory {
         self.restart.as_ref()
     }
 
-    fn restarted(&self, before: &KeyReading, after: &KeyReading, gap_max_ms: u64) -> Option<Restart> {
+    fn restarted(&self, before: &KeyReading, after: &KeyReading) -> Option<Restart> {
         // A server that restarts again and again has lost what it had before the first time.
-        if let Some(earlier) = self.restart.as_ref().filter(|earlier| earlier.missing_ratio() > RECOVERED_SHARE) {
+        if let Some(earlier) = self.restart.as_ref().filter(|earlier| is_lost(earlier)) {
             return Some(Restart { keys_since_max: earlier.keys_since_max.max(after.keys), ..earlier.clone() });
         }
         let away_ms = after.read_at_ms.saturating_sub(before.read_at_ms);
-        if away_ms >= gap_max_ms {
-            return None;
-        }
         // Keys expire while the server is away as well. Only the mean is known, and lifetimes around a mean end one after the other.
         let surviving = before.mean_ttl_ms.map_or(1.0, |ttl| (-(away_ms as f64) / ttl).exp());
         let expiring = (before.expiring * surviving).round();
         let keys = (before.keys - before.expiring).max(0.0) + expiring;
         (keys > 0.0).then_some(Restart { keys, expiring, keys_since_max: after.keys, seen_at_ms: after.read_at_ms })
     }
+}
+
+fn is_lost(restart: &Restart) -> bool {
+    restart.missing_ratio() > RECOVERED_SHARE
 }
 
 fn is_restart(before: &KeyReading, after: &KeyReading) -> bool {
@@ -118,7 +143,9 @@ mod tests {
 
     fn history(readings: impl IntoIterator<Item = KeyReading>) -> KeyHistory {
         let mut history = KeyHistory::default();
-        readings.into_iter().for_each(|reading| history.observe(reading));
+        for reading in readings {
+            history.observe(reading);
+        }
         history
     }
 
@@ -219,6 +246,16 @@ mod tests {
         let mut watched = before;
         watched.observe(reading("b", 180, 181, 0.0));
         assert_eq!(lost(&watched), Some((1_000.0, 1.0)), "the agent looked all the while, and the server was away");
+    }
+
+    #[test]
+    fn a_server_that_comes_back_without_its_keys_after_a_time_that_is_too_long_to_judge_is_named() {
+        let after = |read: u64, keys: f64| noted(&history([reading("a", 0, 1, 1_000.0)])).observe(reading("b", 2, read, keys));
+        let away = Duration::from_mins(20);
+        assert_eq!(after(21, 10.0), Some(Unjudged { keys: 1_000.0, keys_since: 10.0, away }));
+        assert_eq!([after(15, 0.0), after(21, 900.0)], [None, None], "one is judged, and the other lost little");
+        let mut known = noted(&history([reading("a", 0, 1, 1_000.0), reading("b", 2, 3, 10.0)]));
+        assert_eq!(known.observe(reading("c", 60, 61, 20.0)), None, "its loss is known");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::key_history::{KeyHistory, KeyReading, Restart};
+use pharos_model::key_history::{KeyHistory, KeyReading, Restart, Unjudged};
 use pharos_model::snapshot::Family;
 use pharos_model::unlisted::Unlisted;
+use tracing::warn;
 
 use super::fields::{Fields, pair};
 use super::info::NAME;
@@ -67,7 +68,20 @@ impl Restarts {
             self.unrecalled.truncate(1);
             self.unrecalled.push(reading.clone());
         }
-        self.history.observe(reading);
+        self.take(reading);
+    }
+
+    /// What cannot be judged is reported all the same.
+    fn take(&mut self, reading: KeyReading) {
+        let Some(Unjudged { keys, keys_since, away }) = self.history.observe(reading) else { return };
+        let server = self.notebook.server().unwrap_or_default();
+        warn!(
+            server,
+            keys,
+            keys_since,
+            "`{server}` restarted while it was not watched for {away:?} and has {keys_since} keys of {keys}: the agent does not know whether they \
+             were lost or deleted, and raises no alert"
+        );
     }
 
     /// Goes on with what an earlier run of the agent noted.
@@ -76,7 +90,7 @@ impl Restarts {
         let unrecalled = std::mem::take(&mut self.unrecalled);
         if let Some(earlier) = earlier {
             self.history = earlier;
-            unrecalled.into_iter().for_each(|reading| self.history.observe(reading));
+            unrecalled.into_iter().for_each(|reading| self.take(reading));
         }
     }
 
