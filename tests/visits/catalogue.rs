@@ -32,6 +32,8 @@ const SCHEMA: &str = "
     CREATE INDEX child_id_plain ON child (id);
     CREATE INDEX child_parent ON child (parent_id) WHERE parent_id IS NOT NULL;
     CREATE TABLE keyless (note text);
+    CREATE TABLE keyless_uncounted (note text) WITH (autovacuum_enabled = off);
+    INSERT INTO keyless_uncounted SELECT repeat('x', 100) FROM generate_series(1, 1000);
     CREATE TABLE parts (id int, day date) PARTITION BY RANGE (day);
     CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2024-01-01') TO ('2025-01-01');
     CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') PARTITION BY RANGE (day);
@@ -86,6 +88,8 @@ async fn facts_against_indexes_and_tables_are_told_with_their_evidence() {
         assert_eq!(partitioned["rows"], 1000.0, "{partitioned:#}");
         assert!(partitioned["size_bytes"].as_i64().unwrap() > 0, "{partitioned:#}");
     }
+    let uncounted = find(&schema, &[("fact", "no-primary-key"), ("relation", "keyless_uncounted")]).unwrap();
+    assert!(uncounted["rows"].is_null() && uncounted["size_bytes"].as_i64() > Some(100_000), "{uncounted:#}");
     let keyless: Vec<&str> =
         schema.iter().filter(|row| row["fact"] == "no-primary-key").filter_map(|row| row["relation"].as_str()).collect();
     assert!(

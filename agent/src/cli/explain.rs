@@ -11,8 +11,10 @@ use super::outbox;
 /// One alert in a list.
 pub fn line(alert: &Value) -> String {
     let [fingerprint, state, severity, since, title] = ["fingerprint", "state", "severity", "since", "title"].map(|key| shown(&alert[key]));
+    let is_over = alert["state"] == "resolved" || alert["state"] == "inactive";
     let notes = [("frozen", "stands still"), ("flapping_since", "flaps"), ("acknowledgement", "acknowledged")];
-    let mut notes: Vec<&str> = notes.iter().filter(|(key, _)| !alert[*key].is_null()).map(|(_, note)| *note).collect();
+    let mut notes: Vec<&str> =
+        notes.iter().filter(|(key, _)| !alert[*key].is_null() && !(is_over && *key == "frozen")).map(|(_, note)| *note).collect();
     notes.extend(alert["silenced_by"].as_array().filter(|silences| !silences.is_empty()).map(|_| "silenced"));
     let notes = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
     format!("{fingerprint}  {severity:8}  {state:10}  since {since}  {}: {title}{notes}", subject(alert))
@@ -40,7 +42,8 @@ pub fn text(answer: &Value) -> String {
     }
     let _ = writeln!(out, "\n{}", verdict(answer));
     section(&mut out, "routes", list(&decision["routes"]).map(route));
-    section(&mut out, "receivers", list(&decision["receivers"]).map(receiver));
+    let is_reminded = word.is_null();
+    section(&mut out, "receivers", list(&decision["receivers"]).map(|one| receiver(one, is_reminded)));
     section(&mut out, "silences that match", list(&decision["silences"]).map(silence));
     section(&mut out, "notifications", list(&answer["notifications"]).map(outbox::line));
     section(&mut out, "history, newest first; the same # is the same time that it was wrong", history(&answer["history"]));
@@ -122,12 +125,13 @@ fn route(route: &Value) -> String {
     format!("{} {{{}}} -> {}: {taken}", route["number"], matchers.join(","), shown(&route["receiver"]))
 }
 
-fn receiver(receiver: &Value) -> String {
+/// Nobody is reminded of what somebody has acknowledged.
+fn receiver(receiver: &Value, is_reminded: bool) -> String {
     let mut line = format!("{}: ", shown(&receiver["receiver"]));
     let told = &receiver["told"];
     let _ = match told.is_null() {
         true => write!(line, "not told yet"),
-        false => write!(line, "told at {} that it is {}", shown(&told["at"]), shown(&told["severity"])),
+        false => write!(line, "a message was made at {}, {}", shown(&told["at"]), shown(&told["severity"])),
     };
     if !receiver["held"].is_null() {
         let _ = write!(line, "; held: {}", shown(&receiver["held"]));
@@ -135,7 +139,7 @@ fn receiver(receiver: &Value) -> String {
     if !receiver["due_at"].is_null() {
         let _ = write!(line, "; its group is told at {}", shown(&receiver["due_at"]));
     }
-    if let Some(ms) = receiver["repeats_in_ms"].as_u64() {
+    if let Some(ms) = receiver["repeats_in_ms"].as_u64().filter(|_| is_reminded) {
         let _ = write!(line, "; reminded in {}", humantime::format_duration(Duration::from_secs(ms / 1_000)));
     }
     let _ = write!(line, "; group {} of {} alerts", shown(&receiver["group"]), receiver["group_size"]);

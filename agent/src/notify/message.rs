@@ -1,11 +1,13 @@
 //! What a receiver is told: a message of the rows that go together.
 
+use std::cmp::Reverse;
+
 use pharos_model::notification::{Message, MessageAlert, MessageReason};
 use pharos_model::outbox::{Batch, NewRow, Tells};
 
 use super::Signature;
 
-/// The message of rows that go together, in their order. Of an incident only the latest is told, and one that also began among them is
+/// The message of rows that go together: what fires before what ended, the gravest first, else in their order. Of an incident only the latest is told, and one that also began among them is
 /// told as a whole.
 pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Signature) -> Message {
     let mut alerts: Vec<(u64, bool, MessageAlert)> = Vec::new();
@@ -26,6 +28,8 @@ pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Sign
             None => alerts.push((row.incident, began, alert)),
         }
     }
+    // Phones and templates show the first one.
+    alerts.sort_by_key(|(_, _, alert)| (alert.ended_at_ms.is_some(), Reverse(alert.severity)));
     let first = rows.first();
     Message {
         id: batch.id.clone(),

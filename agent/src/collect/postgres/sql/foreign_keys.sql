@@ -8,7 +8,7 @@ WITH RECURSIVE partitions AS (
     UNION
     SELECT p.root, h.inhrelid FROM partitions p JOIN pg_inherits h ON h.inhparent = p.oid
 ), partitioned AS (
-    SELECT p.root, sum(c.relpages)::int8 AS pages, sum(greatest(c.reltuples, 0))::float8 AS rows
+    SELECT p.root, sum(c.relpages)::int8 AS pages, sum(nullif(c.reltuples, -1))::float8 AS rows
     FROM partitions p
     JOIN pg_class c ON c.oid = p.oid
     WHERE c.relkind <> 'p'
@@ -28,7 +28,7 @@ SELECT k.conname::text AS name,
         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = x.number) AS column_list,
        CASE c.relkind WHEN 'p' THEN 'partitioned' ELSE 'table' END AS kind,
        CASE c.relkind WHEN 'p' THEN coalesce(s.pages, 0) ELSE c.relpages END::int8 AS pages,
-       CASE c.relkind WHEN 'p' THEN coalesce(s.rows, 0) ELSE greatest(c.reltuples, 0) END::float8 AS rows
+       CASE c.relkind WHEN 'p' THEN s.rows ELSE nullif(c.reltuples, -1) END::float8 AS rows
 FROM pg_constraint k
 JOIN pg_class c ON c.oid = k.conrelid
 JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -6,7 +6,7 @@ WITH RECURSIVE partitions AS (
     UNION ALL
     SELECT p.root, h.inhrelid FROM partitions p JOIN pg_inherits h ON h.inhparent = p.oid
 ), partitioned AS (
-    SELECT p.root, sum(c.relpages)::int8 AS pages, sum(greatest(c.reltuples, 0))::float8 AS rows
+    SELECT p.root, sum(c.relpages)::int8 AS pages, sum(nullif(c.reltuples, -1))::float8 AS rows
     FROM partitions p
     JOIN pg_class c ON c.oid = p.oid
     WHERE c.relkind <> 'p'
@@ -14,7 +14,7 @@ WITH RECURSIVE partitions AS (
 ), keyless AS MATERIALIZED (
     SELECT c.oid, c.relnamespace, c.relname, c.relreplident, c.relkind, c.reloftype,
            CASE c.relkind WHEN 'p' THEN coalesce(s.pages, 0) ELSE c.relpages END::int8 AS pages,
-           CASE c.relkind WHEN 'p' THEN coalesce(s.rows, 0) ELSE greatest(c.reltuples, 0) END::float8 AS rows
+           CASE c.relkind WHEN 'p' THEN s.rows ELSE nullif(c.reltuples, -1) END::float8 AS rows
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     LEFT JOIN partitioned s ON s.root = c.oid

@@ -57,15 +57,18 @@ pub struct Referring {
     pub column_list: String,
     pub kind: String,
     pub size_bytes: i64,
-    pub rows: f64,
+    /// None where neither vacuum nor analyse has counted them.
+    pub rows: Option<f64>,
 }
 
 /// A table without a primary key.
 #[derive(Debug)]
 pub struct WithoutKey {
+    pub oid: u32,
     pub table: TableName,
     pub size_bytes: i64,
-    pub rows: f64,
+    /// None where neither vacuum nor analyse has counted them.
+    pub rows: Option<f64>,
     pub replica_identity: String,
     pub candidate: KeyCandidate,
 }
@@ -110,7 +113,7 @@ impl Definitions {
                 column_list: row.text("column_list")?.to_owned(),
                 kind: row.text("kind")?.to_owned(),
                 size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
-                rows: row.number("rows")?.unwrap_or(0.0),
+                rows: row.number("rows")?,
             });
         }
         let sql = include_str!("../../sql/tables_without_key.sql");
@@ -181,9 +184,10 @@ fn table_name(row: &Fields<'_>) -> Result<TableName, CollectError> {
 fn without_key(collector: &'static str, row: &Row, surroundings: &Surroundings) -> Result<WithoutKey, CollectError> {
     let row = Fields::new(collector, row);
     Ok(WithoutKey {
+        oid: row.field("oid")?,
         table: table_name(&row)?,
         size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
-        rows: row.number("rows")?.unwrap_or(0.0),
+        rows: row.number("rows")?,
         replica_identity: row.text("replica_identity")?.to_owned(),
         candidate: KeyCandidate {
             kind: row.text("kind")?.to_owned(),

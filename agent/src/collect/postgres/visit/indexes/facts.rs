@@ -106,7 +106,8 @@ pub struct SchemaFact {
     /// `table`, `partitioned` or `parent`.
     pub kind: String,
     pub size_bytes: i64,
-    pub rows: f64,
+    /// None where neither vacuum nor analyse has counted them.
+    pub rows: Option<f64>,
     pub evidence: String,
     pub candidate: Option<KeyCandidate>,
 }
@@ -210,13 +211,24 @@ fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship
     }
 }
 
+fn counted(rows: Option<f64>) -> String {
+    rows.map_or_else(|| "an unknown number of rows".to_owned(), |rows| format!("{rows} rows"))
+}
+
 /// With what is not judged.
 pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) -> (Vec<SchemaFact>, Vec<Unjudged>) {
     let definitions = &known.definitions;
     let names: HashMap<(u32, &str), usize> =
         definitions.foreign_keys.iter().enumerate().map(|(place, key)| ((key.table, key.name.as_str()), place)).collect();
+    let tables: HashMap<u32, &TableRow> = relations.tables.iter().map(|table| (table.oid, table)).collect();
+    // A table that neither vacuum nor analyse has seen has no pages in the catalogue, however large it is.
+    let measured = |oid: u32, size_bytes: i64, rows: Option<f64>| match tables.get(&oid) {
+        Some(table) => (table.known_size().unwrap_or(size_bytes), table.counted_rows()),
+        None => (size_bytes, rows),
+    };
     let keys = definitions.keys_without_index().into_iter().filter_map(|key| {
         let referring = definitions.referring.get(*names.get(&(key.table, key.name.as_str()))?)?;
+        let (size_bytes, rows) = measured(key.table, referring.size_bytes, referring.rows);
         Some(SchemaFact {
             table: referring.table.clone(),
             fact: FOREIGN_KEY,
@@ -225,12 +237,13 @@ pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) ->
             column_list: Some(referring.column_list.clone()),
             kind: referring.kind.clone(),
             candidate: None,
-            size_bytes: referring.size_bytes,
-            rows: referring.rows,
-            evidence: format!("no index begins with {}; each delete of a referenced row reads {} rows", referring.columns, referring.rows),
+            size_bytes,
+            rows,
+            evidence: format!("no index begins with {}; each delete of a referenced row reads {}", referring.columns, counted(rows)),
         })
     });
-    let without_key = definitions.without_key.iter().map(|table| SchemaFact {
+    let without_key = definitions.without_key.iter().map(|table| (table, measured(table.oid, table.size_bytes, table.rows)));
+    let without_key = without_key.map(|(table, (size_bytes, rows))| SchemaFact {
         table: table.table.clone(),
         fact: NO_PRIMARY_KEY,
         name: None,
@@ -238,9 +251,9 @@ pub fn of_schema(relations: &Relations, known: &Known, usage: &UsageSettings) ->
         column_list: table.candidate.column_list.clone(),
         kind: table.candidate.kind.clone(),
         candidate: Some(table.candidate.clone()),
-        size_bytes: table.size_bytes,
-        rows: table.rows,
-        evidence: format!("no primary key, {} rows; its replica identity is {}", table.rows, table.replica_identity),
+        size_bytes,
+        rows,
+        evidence: format!("no primary key, {}; its replica identity is {}", counted(rows), table.replica_identity),
     });
     let (scanned, mut unjudged) = scanned(relations, known, usage);
     let datname = &relations.surroundings.datname;
@@ -273,7 +286,7 @@ fn scanned(relations: &Relations, known: &Known, usage: &UsageSettings) -> (Vec<
                 kind: "table".to_owned(),
                 candidate: None,
                 size_bytes: table.size_bytes,
-                rows: table.rows(),
+                rows: table.counted_rows(),
                 evidence,
             }),
             Reads::Unknown(why) => unknown.push((table.size_bytes, name(), why)),

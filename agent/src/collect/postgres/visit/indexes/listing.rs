@@ -197,7 +197,7 @@ fn schema_facts(looks: &[Look], unjudged: &mut Vec<Unjudged>) -> Table {
             Column::text("name", texts(|fact| fact.name.as_deref())),
             Column::text("columns", texts(|fact| fact.columns.as_deref())),
             Column::integer("size_bytes", rows.iter().map(|(_, fact)| Some(fact.size_bytes))),
-            Column::float("rows", "rows", rows.iter().map(|(_, fact)| Some(fact.rows))),
+            Column::float("rows", "rows", rows.iter().map(|(_, fact)| fact.rows)),
             Column::text("evidence", texts(|fact| Some(&fact.evidence))),
             Column::text("kind", texts(|fact| Some(&fact.kind))),
             Column::text("column_list", texts(|fact| fact.column_list.as_deref())),
