@@ -107,6 +107,8 @@ pub struct Picture {
     pub clusters: usize,
     /// How often another server, or another cluster, became the primary.
     pub primary_changes: u64,
+    /// Whether it is known that no others write at the same time.
+    pub is_split_known: bool,
     /// What is new since the last look.
     pub news: Vec<News>,
 }
@@ -221,6 +223,7 @@ impl Topology {
             self.split_brain.clone_from(&split_brain);
         }
         Picture {
+            is_split_known: !split_brain.is_empty() || !self.may_write_at_once(),
             members: reports.iter().map(|report| self.member(&report.member)).collect(),
             primary: self.writer().map(|(member, _)| member.to_owned()),
             split_brain,
@@ -294,12 +297,17 @@ impl Topology {
         best.map(|(cluster, _)| cluster.to_owned())
     }
 
-    /// Members whose times of writing to one cluster overlap. One server under two names is no two that write.
+    /// Whether two members write to one cluster that were not seen to do so at the same time: one may have followed the other. After a start
+    /// of the agent, the second reading of one of them decides.
+    fn may_write_at_once(&self) -> bool {
+        let writers: Vec<&Identity> = self.writers().map(|(.., identity)| identity).collect();
+        writers.iter().enumerate().any(|(place, one)| writers[place + 1..].iter().any(|other| are_two_of_one_cluster(one, other)))
+    }
+
+    /// Members whose times of writing to one cluster overlap.
     fn writing_at_once(&self) -> Vec<String> {
         let overlap = |one: (&Known, &Identity), other: (&Known, &Identity)| {
-            let are_two = one.1.course.epoch != other.1.course.epoch;
-            let is_one_cluster = one.1.system_identifier == other.1.system_identifier;
-            are_two && is_one_cluster && one.1.at >= other.0.role_from && other.1.at >= one.0.role_from
+            are_two_of_one_cluster(one.1, other.1) && one.1.at >= other.0.role_from && other.1.at >= one.0.role_from
         };
         let others =
             |member: &str| self.writers().filter(|(other, ..)| *other != member).map(|(_, known, id)| (known, id)).collect::<Vec<_>>();
@@ -365,6 +373,11 @@ impl Topology {
 /// Whether both are known to be of different clusters.
 fn differ(one: &Identity, other: &Identity) -> bool {
     one.system_identifier.is_some() && other.system_identifier.is_some() && one.system_identifier != other.system_identifier
+}
+
+/// One server under two names is no two that write.
+fn are_two_of_one_cluster(one: &Identity, other: &Identity) -> bool {
+    one.course.epoch != other.course.epoch && one.system_identifier == other.system_identifier
 }
 
 fn is_another(before: &Primary, next: &Primary) -> bool {

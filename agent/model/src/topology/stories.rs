@@ -56,7 +56,8 @@ fn shown(picture: &Picture) -> String {
         Some(several) => format!(" {several} write"),
         None => " nobody knows how many write".to_owned(),
     };
-    format!("{primary} of {}, {} changes | {}{servers}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
+    let undecided = if picture.is_split_known { "" } else { " perhaps at once" };
+    format!("{primary} of {}, {} changes | {}{servers}{undecided}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
 }
 
 /// A line per look, ten seconds apart; a member is seen a second after the one before it.
@@ -118,7 +119,7 @@ fn a_switchover_is_no_split_brain_although_the_last_word_of_the_old_primary_is_s
         ",
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
-            b of 1, 1 changes | a primary, b primary 2 write ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a primary, b primary 2 write perhaps at once ! the primary is now `b`, no longer `a`
             b of 1, 1 changes | a standby -0 0s, b primary
             b of 1, 1 changes | a standby -171 9s, b primary
         "#]],
@@ -136,7 +137,7 @@ fn two_that_write_on_one_timeline_are_told_and_the_one_that_was_followed_stays_t
         ",
         expect![[r#"
             b of 1, 0 changes | a standby -0 0s, b primary, c standby -0 0s
-            c of 1, 1 changes | a primary, b primary (down), c primary 2 write ! the primary is now `c`, no longer `b`
+            c of 1, 1 changes | a primary, b primary (down), c primary 2 write perhaps at once ! the primary is now `c`, no longer `b`
             c of 1, 1 changes | a primary, b primary (down), c primary 2 write ! split brain: `a` and `c` write to one cluster at the same time
             c of 1, 1 changes | a primary (down), b primary (down), c primary ! the split brain is over
         "#]],
@@ -219,8 +220,8 @@ fn a_primary_that_could_not_be_asked_is_no_split_brain_with_the_one_that_followe
         expect![[r#"
             a of 1, 0 changes | a primary, b standby -0 0s
             a of 1, 0 changes | a primary, b standby nobody knows how many write
-            b of 1, 1 changes | a primary, b primary ! the primary is now `b`, no longer `a`
-            b of 1, 1 changes | a primary, b primary
+            b of 1, 1 changes | a primary, b primary perhaps at once ! the primary is now `b`, no longer `a`
+            b of 1, 1 changes | a primary, b primary perhaps at once
         "#]],
     );
 }
@@ -314,7 +315,7 @@ fn an_address_that_moved_to_the_new_primary_is_no_split_brain_and_no_shelter_for
         ",
         expect![[r#"
             v of 1, 0 changes | a primary, b standby -0 0s, v = a primary
-            v of 1, 0 changes | a primary, b primary, v = b primary 2 write
+            v of 1, 0 changes | a primary, b primary, v = b primary 2 write perhaps at once
             v of 1, 0 changes | a primary (down), b primary, v = b primary
             v of 1, 0 changes | a primary, b primary, v = b primary 2 write ! split brain: `a` and `b` and `v` write to one cluster at the same time
         "#]],

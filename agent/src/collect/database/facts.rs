@@ -52,12 +52,13 @@ pub fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part 
     let mut families = vec![
         Family::scalar("pharos_database_members", count(picture.members.len())),
         Family::scalar("pharos_database_members_up", count(picture.members.iter().filter(|member| member.up).count())),
-        Family::scalar("pharos_database_split_brain", is_split),
         Family::scalar("pharos_database_clusters", count(picture.clusters)),
         Family::scalar("pharos_database_primary_changes_total", picture.primary_changes as f64),
     ];
     // Without a number its alerts stand still.
-    let unlisted = if picture.primaries().is_none() { Unlisted::Any } else { Unlisted::None };
+    let is_known = picture.primaries().is_some() && picture.is_split_known;
+    let unlisted = if is_known { Unlisted::None } else { Unlisted::Any };
+    families.extend(picture.is_split_known.then(|| Family::scalar("pharos_database_split_brain", is_split)));
     families.extend(picture.primaries().map(|primaries| Family::scalar("pharos_database_primaries", count(primaries))));
     let metrics = ["pharos_database_member_lag_seconds", "pharos_database_member_lag_bytes", "pharos_database_primary_info"];
     let mut of_members = FamiliesBuilder::new(&["member"], &metrics);
