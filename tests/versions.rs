@@ -50,10 +50,13 @@ pub fn versions() -> PathBuf {
 }
 
 pub async fn start(folder: &std::path::Path, major: u32, tasks: &TaskTracker) -> PostgresServer {
+    let settings = vec![("wal_level".to_owned(), "logical".to_owned())];
+    start_with(folder, major, PostgresOptions { settings, ..PostgresOptions::default() }, tasks).await
+}
+
+pub async fn start_with(folder: &std::path::Path, major: u32, options: PostgresOptions, tasks: &TaskTracker) -> PostgresServer {
     let binaries = PostgresBinaries::find(Some(&folder.join(format!("{major}/bin")))).await.expect("the server was fetched");
     assert_eq!(binaries.major(), major);
-    let settings = vec![("wal_level".to_owned(), "logical".to_owned())];
-    let options = PostgresOptions { settings, ..PostgresOptions::default() };
     let server = PostgresServer::start(&binaries, options, tasks).await.expect("PostgreSQL starts");
     server.create_monitoring_role(None).await.expect("the role is created");
     server

@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use pharos::demo::postgres::{PostgresOptions, ShutdownMode};
 
 use super::{ends, fires, session, statements, watch};
-use crate::fixture::{eventually, postgres_with, runtime_tasks};
+use crate::fixture::{TestAgent, eventually, postgres_config, postgres_with, runtime_tasks, server_id, shipped};
 use crate::versions;
 
 const SETTINGS: &str = r#"
@@ -33,11 +33,21 @@ async fn an_archive_that_fails_is_told_and_ends_when_it_takes_wal_again() {
     agent.stop().await;
 }
 
-/// PostgreSQL 18 has checksums as it comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_that_the_disk_changed_is_told_until_it_is_repaired_and_its_counts_are_reset() {
+    a_torn_page_is_told_until_its_counts_are_reset(18).await;
+}
+
+/// There each count has a time of its beginning, be it a reset or a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_the_disk_changed_is_told_by_version_14_as_well() {
+    a_torn_page_is_told_until_its_counts_are_reset(14).await;
+}
+
+async fn a_torn_page_is_told_until_its_counts_are_reset(major: u32) {
     let (tasks, _stop) = runtime_tasks();
-    let mut server = versions::start(&versions::versions(), 18, &tasks).await;
+    let options = PostgresOptions { has_checksums: true, ..PostgresOptions::default() };
+    let mut server = versions::start_with(&versions::versions(), major, options, &tasks).await;
     let setup = session(&server).await;
     setup.run("CREATE TABLE torn AS SELECT generate_series(1, 10000) AS id").await.unwrap();
     let file: String = setup.ask("SELECT pg_relation_filepath('torn')").await.unwrap();
@@ -51,20 +61,32 @@ async fn a_page_that_the_disk_changed_is_told_until_it_is_repaired_and_its_count
     let setup = session(&server).await;
     setup.run("SELECT count(*) FROM torn").await.expect_err("the page is not what was written");
     eventually(&setup, "SELECT checksum_failures > 0 FROM pg_stat_database WHERE datname = current_database()").await;
-    let agent = watch(&server, SETTINGS, &["postgres-essentials"]).await;
-    let alert = fires(&agent, "checksum-failure", &[("datname", "postgres")], "pg_stat_reset").await;
+    let config = format!("{SETTINGS}{}", postgres_config("app", &server));
+    let plugins = || shipped().into_iter().filter(|(id, _)| id == "postgres-essentials").collect();
+    let agent = TestAgent::start_with(&config, plugins()).await;
+    let torn = [("datname", "postgres")];
+    let alert = fires(&agent, "checksum-failure", &torn, "pg_stat_reset").await;
     assert_eq!(alert["severity"], "critical", "{alert:#}");
     // A crash takes the statistics and mends no page.
     drop(setup);
     server.stop(ShutdownMode::Immediate).await.unwrap();
     server.restart().await.unwrap();
     let setup = session(&server).await;
-    eventually(&setup, "SELECT checksum_failures IS NOT DISTINCT FROM 0 FROM pg_stat_database WHERE datname = current_database()").await;
-    let stands_still = |alert: &serde_json::Value| {
-        let why = alert["frozen"].as_str().unwrap_or_default();
-        alert["rule"] == "checksum-failure" && alert["state"] == "firing" && why.contains("lost its statistics")
-    };
-    agent.wait_json("/api/alerts", |answer| answer["items"].as_array().is_some_and(|items| items.iter().any(stands_still))).await;
+    let is_anew =
+        "SELECT checksum_failures IS NOT DISTINCT FROM 0 AND xact_commit > 0 FROM pg_stat_database WHERE datname = current_database()";
+    eventually(&setup, is_anew).await;
+    let still = fires(&agent, "checksum-failure", &torn, "before a crash").await;
+    assert_eq!(still["since"], alert["since"], "{still:#}");
+    let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"database\"}}", server_id(server.port()));
+    let before = agent.wait_series(&runs, |_| true).await;
+    agent.wait_series(&runs, |runs| runs >= before + 3.0).await;
+    // Nor does a restart of the agent.
+    let folder = agent.stop().await;
+    let agent = TestAgent::start_in(folder, &config, plugins()).await;
+    let before = agent.wait_series(&runs, |_| true).await;
+    agent.wait_series(&runs, |runs| runs >= before + 3.0).await;
+    let still = fires(&agent, "checksum-failure", &torn, "before a crash").await;
+    assert_eq!(still["since"], alert["since"], "{still:#}");
     // The repair: here the table can go.
     setup.run("DROP TABLE torn").await.unwrap();
     for statement in statements(&alert) {

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::account::{Account, AccountError};
 use super::binaries::PostgresBinaries;
-use super::postgres::{Authentication, SUPERUSER};
+use super::postgres::{Authentication, PostgresOptions, SUPERUSER};
 use super::process::{ProcessError, ServerProcess};
 
 /// A cold machine that builds something else takes ten seconds.
@@ -74,7 +74,7 @@ impl DataFolder {
         self.account.command(program, &self.data())
     }
 
-    pub async fn initialise(&self, binaries: &PostgresBinaries, authentication: &Authentication) -> Result<(), DataFolderError> {
+    pub async fn initialise(&self, binaries: &PostgresBinaries, options: &PostgresOptions) -> Result<(), DataFolderError> {
         // Where its servers work too, so that all of them are found and end when this is dropped halfway.
         self.create_empty(&self.data())?;
         let mut command = self.command(&binaries.initdb());
@@ -82,7 +82,10 @@ impl DataFolder {
         command.stdout(stdout).stderr(stderr);
         command.args(["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C", "--auth-local=trust"]);
         command.arg("--username").arg(SUPERUSER).arg("--pgdata").arg(self.data());
-        match authentication {
+        if options.has_checksums {
+            command.arg("--data-checksums");
+        }
+        match &options.authentication {
             Authentication::Trust => command.arg("--auth-host=trust"),
             Authentication::Scram { password } => {
                 let password_file = self.root().join("password");

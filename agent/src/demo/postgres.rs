@@ -54,6 +54,8 @@ pub struct PostgresOptions {
     pub authentication: Authentication,
     pub tls: Option<TlsFiles>,
     pub max_connections: u32,
+    /// Whether data pages have checksums; otherwise as this version of the server has it.
+    pub has_checksums: bool,
     /// Further lines of postgresql.conf; they override ours.
     pub settings: Vec<(String, String)>,
     /// Variables of the server's environment, which is otherwise bare.
@@ -62,7 +64,14 @@ pub struct PostgresOptions {
 
 impl Default for PostgresOptions {
     fn default() -> Self {
-        Self { authentication: Authentication::Trust, tls: None, max_connections: 50, settings: Vec::new(), environment: Vec::new() }
+        Self {
+            authentication: Authentication::Trust,
+            tls: None,
+            max_connections: 50,
+            has_checksums: false,
+            settings: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 }
 
@@ -117,7 +126,7 @@ impl PostgresServer {
     /// Initialises and starts a primary, and returns when it accepts sessions.
     pub async fn start(binaries: &PostgresBinaries, options: PostgresOptions, tasks: &TaskTracker) -> Result<Self, PostgresError> {
         let folder = DataFolder::create()?;
-        folder.initialise(binaries, &options.authentication).await?;
+        folder.initialise(binaries, &options).await?;
         let mut settings = common_settings(&folder, &options);
         if binaries.has_library("pg_stat_statements") {
             settings.push(("shared_preload_libraries", "pg_stat_statements".to_owned()));
