@@ -12,9 +12,10 @@ use super::outbox;
 pub fn line(alert: &Value) -> String {
     let [fingerprint, state, severity, since, title] = ["fingerprint", "state", "severity", "since", "title"].map(|key| shown(&alert[key]));
     let is_over = alert["state"] == "resolved" || alert["state"] == "inactive";
-    let notes = [("frozen", "stands still"), ("flapping_since", "flaps"), ("acknowledgement", "acknowledged")];
-    let mut notes: Vec<&str> =
-        notes.iter().filter(|(key, _)| !alert[*key].is_null() && !(is_over && *key == "frozen")).map(|(_, note)| *note).collect();
+    let stands_still = !alert["frozen"].is_null() && !is_over;
+    let has = |key: &str| !alert[key].is_null();
+    let notes = [(stands_still, "stands still"), (has("flapping_since"), "flaps"), (has("acknowledgement"), "acknowledged")];
+    let mut notes: Vec<&str> = notes.iter().filter(|(is_so, _)| *is_so).map(|(_, note)| *note).collect();
     notes.extend(alert["silenced_by"].as_array().filter(|silences| !silences.is_empty()).map(|_| "silenced"));
     let notes = if notes.is_empty() { String::new() } else { format!("  [{}]", notes.join(", ")) };
     format!("{fingerprint}  {severity:8}  {state:10}  since {since}  {}: {title}{notes}", subject(alert))
