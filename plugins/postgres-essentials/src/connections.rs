@@ -116,7 +116,9 @@ fn server_down(case: &Case) -> Explanation {
     let why = case.failure().unwrap_or_else(|| "no reason was given".to_owned());
     let role = case.snapshot.table("last_role").and_then(|table| table.text("role", 0));
     let (who, was) = match role.as_deref() {
-        Some("primary") => ("the primary", " It was the primary when it answered last, so nobody may be able to write."),
+        Some("primary") => {
+            ("the primary", " It was the primary when it answered last: nobody can write unless another server was promoted since.")
+        }
         Some("standby") => ("a standby", " It was a standby when it answered last."),
         _ => ("server", ""),
     };

@@ -1,5 +1,6 @@
 //! Settings that put data at risk, that changed, or that wait for a restart; and extensions older than their files.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_increase, each_value, each_zero, evidence};
@@ -194,7 +195,9 @@ fn pending(snapshot: &Snapshot) -> Vec<Label> {
 fn settings_changed(case: &Case) -> Explanation {
     let settings = text::counted(case.value, "setting has", "settings have");
     let changes = changes(case.snapshot);
-    let names: Vec<_> = changes.iter().map(|change| change.name.as_str()).collect();
+    let mut names: Vec<_> = changes.iter().take(case.value as usize).map(|change| change.name.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
     let title = if names.is_empty() { format!("{settings} changed") } else { format!("changed: {}", names.join(", ")) };
     Explanation {
         title,
