@@ -14,6 +14,8 @@ const REPORTED_SECONDS: f64 = 15.0 * 60.0;
 const RESTARTS_MAX: usize = 20;
 /// Times of one start differ by what JSON makes of them, and not by a real second: a server may crash again at once.
 const SAME_SECONDS: f64 = 0.001;
+/// Redis says its age in whole seconds, by a clock that it reads ten times a second: it may seem to have begun before it did.
+const ROUNDED_SECONDS: f64 = 1.5;
 
 /// When the server and its parts began, seconds since 1970 by one clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,7 +122,8 @@ fn restart(before: &RunReading, after: &RunReading) -> Option<ServerRestart> {
         return (!is_same(one, other)).then_some(ServerRestart { at: other, kind: RestartKind::ProcessCrash });
     }
     // A process that ran while the one before answered is another server behind the same address.
-    if after.started_at + SAME_SECONDS < before.read_at {
+    let slack = if after.run_id.is_some() { ROUNDED_SECONDS } else { SAME_SECONDS };
+    if after.started_at + slack < before.read_at {
         return None;
     }
     let is_unclean = after.statistics_began_at.is_some_and(|began| began + SAME_SECONDS >= after.started_at);
@@ -188,6 +191,9 @@ mod tests {
         assert_eq!(found(&same), []);
         let restarted = history([named("a", HOUR, 10.0), named("b", HOUR + 10.0, HOUR + 5.0)]);
         assert_eq!(found(&restarted), [(HOUR + 5.0, RestartKind::Restart)]);
+        // It stopped and started within the second in which it was read.
+        let at_once = history([named("a", HOUR, 10.0), named("b", HOUR + 0.3, HOUR - 0.7)]);
+        assert_eq!(found(&at_once), [(HOUR - 0.7, RestartKind::Restart)]);
         let other = history([named("a", HOUR, 10.0), named("b", HOUR + 10.0, HOUR - 60.0)]);
         assert_eq!(found(&other), [], "it ran while the other one answered");
     }
