@@ -13,7 +13,7 @@ use pharos_model::unlisted::Unlisted;
 use tracing::warn;
 
 use super::fields::{Fields, LeftOut};
-use super::restarts::Restarts as Losses;
+use super::losses::Losses;
 use super::rows::{Keyspace, left_out_table, replicas};
 use crate::collect::restarts::Restarts;
 use crate::collect::{CollectError, Collector, Facts, Notebook};

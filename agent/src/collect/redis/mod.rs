@@ -2,8 +2,8 @@
 
 mod fields;
 mod info;
+mod losses;
 mod numbers;
-mod restarts;
 mod rows;
 
 use futures_util::FutureExt;

@@ -18,7 +18,7 @@ const NOTE_AGE_MAX: Duration = Duration::from_mins(5);
 
 /// The server's keys over its restarts and over those of the agent.
 #[derive(Default)]
-pub struct Restarts {
+pub struct Losses {
     history: KeyHistory,
     notebook: Notebook,
     /// Whether it is known what an earlier run of the agent had read.
@@ -42,7 +42,7 @@ struct Noted {
     at_ms: u64,
 }
 
-impl Restarts {
+impl Losses {
     pub fn new(notebook: Notebook) -> Self {
         Self { notebook, ..Self::default() }
     }
@@ -161,68 +161,68 @@ mod tests {
         known.families.iter().map(|family| family.values[0]).collect()
     }
 
-    async fn missing(restarts: &mut Restarts, seconds: u64, info: &str) -> Vec<f64> {
-        values(&restarts.read(&Fields::parse(info), now(seconds)).await)
+    async fn missing(losses: &mut Losses, seconds: u64, info: &str) -> Vec<f64> {
+        values(&losses.read(&Fields::parse(info), now(seconds)).await)
     }
 
     const KEYS: &str = "db0:keys=100,expires=40,avg_ttl=900000\r\ndb3:keys=100,expires=0,avg_ttl=0\r\n";
 
     #[tokio::test]
     async fn keys_of_all_databases_are_compared_over_a_restart() {
-        let mut restarts = Restarts::default();
-        assert_eq!(missing(&mut restarts, 0, &info("a", 50, KEYS)).await, Vec::<f64>::new());
+        let mut losses = Losses::default();
+        assert_eq!(missing(&mut losses, 0, &info("a", 50, KEYS)).await, Vec::<f64>::new());
         let loading = info("b", 2, "").replace("loading:0", "loading:1");
-        assert_eq!(missing(&mut restarts, 10, &loading).await, Vec::<f64>::new(), "nobody knows yet");
-        assert_eq!(missing(&mut restarts, 20, &info("b", 12, "")).await, [199.0, 39.0, 1.0]);
+        assert_eq!(missing(&mut losses, 10, &loading).await, Vec::<f64>::new(), "nobody knows yet");
+        assert_eq!(missing(&mut losses, 20, &info("b", 12, "")).await, [199.0, 39.0, 1.0]);
         let half = "db0:keys=100,expires=0,avg_ttl=0\r\n";
-        assert_eq!(missing(&mut restarts, 30, &info("b", 22, half)).await, [199.0, 39.0, 1.0 - 100.0 / 199.0]);
+        assert_eq!(missing(&mut losses, 30, &info("b", 22, half)).await, [199.0, 39.0, 1.0 - 100.0 / 199.0]);
     }
 
     #[tokio::test]
     async fn a_loss_stands_while_the_server_loads_or_the_store_does_not_answer() {
-        let mut restarts = Restarts::default();
+        let mut losses = Losses::default();
         let keys = "db0:keys=200,expires=0,avg_ttl=0\r\n";
-        missing(&mut restarts, 0, &info("a", 50, keys)).await;
-        assert_eq!(missing(&mut restarts, 10, &info("b", 2, "")).await, [200.0, 0.0, 1.0]);
-        let note = serde_json::to_string(&restarts.history).unwrap();
+        missing(&mut losses, 0, &info("a", 50, keys)).await;
+        assert_eq!(missing(&mut losses, 10, &info("b", 2, "")).await, [200.0, 0.0, 1.0]);
+        let note = serde_json::to_string(&losses.history).unwrap();
         let loading = info("c", 2, "").replace("loading:0", "loading:1");
         for seconds in [20, 30, 40] {
-            assert_eq!(missing(&mut restarts, seconds, &loading).await, [200.0, 0.0, 1.0], "nobody knows yet what comes back");
+            assert_eq!(missing(&mut losses, seconds, &loading).await, [200.0, 0.0, 1.0], "nobody knows yet what comes back");
         }
-        assert_eq!(missing(&mut restarts, 50, &info("c", 32, keys)).await, [200.0, 0.0, 0.0]);
+        assert_eq!(missing(&mut losses, 50, &info("c", 32, keys)).await, [200.0, 0.0, 0.0]);
 
         // The agent restarts, and its store does not answer at once: its alert may not take that for the end.
-        let mut restarts = Restarts::default();
-        assert!(restarts.known().unlisted.may_have(&[]) && values(&restarts.known()).is_empty());
+        let mut losses = Losses::default();
+        assert!(losses.known().unlisted.may_have(&[]) && values(&losses.known()).is_empty());
         for (seconds, run_id) in [(60, "b"), (70, "b"), (80, "d")] {
-            restarts.observe(reading(&Fields::parse(&info(run_id, 2, "")), now(seconds)).unwrap());
+            losses.observe(reading(&Fields::parse(&info(run_id, 2, "")), now(seconds)).unwrap());
         }
-        restarts.recall(Some(serde_json::from_str(&note).unwrap()));
-        assert_eq!((values(&restarts.known()), restarts.known().unlisted), (vec![200.0, 0.0, 1.0], Unlisted::None));
+        losses.recall(Some(serde_json::from_str(&note).unwrap()));
+        assert_eq!((values(&losses.known()), losses.known().unlisted), (vec![200.0, 0.0, 1.0], Unlisted::None));
     }
 
     #[tokio::test]
     async fn keys_whose_time_is_over_are_not_missing() {
-        let mut restarts = Restarts::default();
-        missing(&mut restarts, 0, &info("a", 50, KEYS)).await;
-        assert_eq!(missing(&mut restarts, 9_000, &info("b", 12, "")).await, [160.0, 0.0, 1.0]);
+        let mut losses = Losses::default();
+        missing(&mut losses, 0, &info("a", 50, KEYS)).await;
+        assert_eq!(missing(&mut losses, 9_000, &info("b", 12, "")).await, [160.0, 0.0, 1.0]);
     }
 
     #[tokio::test]
     async fn a_replica_that_waits_for_its_master_has_lost_nothing() {
-        let mut restarts = Restarts::default();
+        let mut losses = Losses::default();
         let replica = |info: String, status: &str| format!("{info}# Replication\r\nmaster_link_status:{status}\r\n");
-        missing(&mut restarts, 0, &replica(info("a", 50, KEYS), "up")).await;
-        assert_eq!(missing(&mut restarts, 10, &replica(info("b", 2, ""), "down")).await, Vec::<f64>::new());
-        assert_eq!(missing(&mut restarts, 20, &replica(info("b", 12, KEYS), "up")).await, [199.0, 39.0, 0.0]);
+        missing(&mut losses, 0, &replica(info("a", 50, KEYS), "up")).await;
+        assert_eq!(missing(&mut losses, 10, &replica(info("b", 2, ""), "down")).await, Vec::<f64>::new());
+        assert_eq!(missing(&mut losses, 20, &replica(info("b", 12, KEYS), "up")).await, [199.0, 39.0, 0.0]);
     }
 
     #[tokio::test]
     async fn numbers_that_no_server_has_do_no_harm() {
-        let mut restarts = Restarts::default();
+        let mut losses = Losses::default();
         let strange = "db0:keys=1e308,expires=1e308,avg_ttl=1e308\r\ndb1:keys=1e308,expires=-1e308,avg_ttl=1\r\n";
         for (seconds, run_id, keys) in [(0, "a", strange), (10, "b", ""), (20, "c", strange), (30, "d", "db0:keys=-5,expires=7\r\n")] {
-            let values = missing(&mut restarts, seconds, &info(run_id, 1, keys)).await;
+            let values = missing(&mut losses, seconds, &info(run_id, 1, keys)).await;
             assert!(values.iter().all(|value| !value.is_nan()), "{values:?}");
         }
     }
