@@ -8,6 +8,17 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Decides how much may arrive.
+pub trait Meter {
+    /// Whether anything more may be read at all.
+    fn may_go_on(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes in what has just arrived; an error ends the connection.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
 /// Bytes of the answer that arrives now; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Received {
@@ -30,30 +41,42 @@ impl Received {
     }
 }
 
-pub struct Bounded<S> {
-    stream: S,
-    received: Received,
-}
-
-impl<S> Bounded<S> {
-    pub fn new(stream: S, received: Received) -> Self {
-        Self { stream, received }
+impl Meter for Received {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        if self.is_too_much() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the other side sends too much"));
+        }
+        Ok(())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+/// A connection and its meter.
+pub struct Bounded<S, M> {
+    stream: S,
+    meter: M,
+}
+
+impl<S, M> Bounded<S, M> {
+    pub fn new(stream: S, meter: M) -> Self {
+        Self { stream, meter }
+    }
+
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + Unpin, M: Meter + Unpin> AsyncRead for Bounded<S, M> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.meter.may_go_on()?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.received.bytes.fetch_add(buffer.filled().len() - before, Ordering::Relaxed);
-        if self.received.is_too_much() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the other side sends too much")));
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.meter.take(&buffer.filled()[before..]))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+impl<S: AsyncWrite + Unpin, M: Unpin> AsyncWrite for Bounded<S, M> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -21,7 +21,8 @@ use super::odd_names::OddNames;
 use super::refusal::{Refusal, RefusalReason, excess, is_of_pooler, refusal_of, rustls_error, unreached};
 use super::session::{Opened, Session, Way};
 use super::setup;
-use super::wire::{self, Bounded, BoundedTls, Encryption, Verdict};
+use super::wire::{self, BoundedTls, Encryption, Messages, Verdict};
+use crate::bounded::Bounded;
 use crate::config::collect::CollectConfig;
 use crate::config::database::{PostgresAddress, TlsConfig, TlsMode};
 use crate::config::secret::{SecretError, SecretSource};
@@ -336,7 +337,7 @@ impl Connector {
         attempt.has_socket.store(true, Ordering::Relaxed);
         let (client, open, version) = match &encryption {
             Encryption::Plain => {
-                let socket = Bounded::new(socket, wire::answers(&self.address, contact.has_scram()), verdict.clone());
+                let socket = Bounded::new(socket, Messages::new(wire::answers(&self.address, contact.has_scram()), verdict.clone()));
                 let (client, connection) = config.connect_raw(socket, NoTls).await.map_err(|source| self.refused(source))?;
                 let version = connection.parameter("server_version").unwrap_or_default().to_owned();
                 (client, self.drive(connection, place), version)

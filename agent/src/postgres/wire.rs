@@ -3,15 +3,12 @@
 use std::error::Error;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use pharos_model::intake::{Answers, Excess, Intake};
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::config::Host;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
@@ -19,6 +16,7 @@ use tokio_postgres::{CancelToken, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
 
+use crate::bounded::{Bounded, Meter};
 use crate::config::database::PostgresAddress;
 use crate::dial::{self, DialError, Obstacle};
 
@@ -115,55 +113,35 @@ impl Verdict {
     }
 }
 
-/// A connection that ends once the server sends more than it may.
-pub struct Bounded<S> {
-    stream: S,
+/// Follows the messages of the server. What one connection of a session refuses ends the others as well.
+pub struct Messages {
     intake: Intake,
     verdict: Verdict,
 }
 
-impl<S> Bounded<S> {
-    pub fn new(stream: S, answers: Answers, verdict: Verdict) -> Self {
-        Self { stream, intake: Intake::new(answers), verdict }
+impl Messages {
+    pub fn new(answers: Answers, verdict: Verdict) -> Self {
+        Self { intake: Intake::new(answers), verdict }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if let Some(excess) = this.verdict.excess() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, excess)));
+impl Meter for Messages {
+    fn may_go_on(&self) -> io::Result<()> {
+        self.verdict.excess().map_or(Ok(()), |excess| Err(io::Error::new(io::ErrorKind::InvalidData, excess)))
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let taken = self.intake.take(bytes);
+        if self.intake.is_scram() {
+            self.verdict.0.scram.get_or_init(|| ());
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-        let taken = this.intake.take(&buffer.filled()[before..]);
-        if this.intake.is_scram() {
-            this.verdict.0.scram.get_or_init(|| ());
-        }
-        Poll::Ready(taken.map_err(|excess| {
-            let excess = *this.verdict.0.excess.get_or_init(|| excess);
-            io::Error::new(io::ErrorKind::InvalidData, excess)
-        }))
+        taken.map_err(|excess| io::Error::new(io::ErrorKind::InvalidData, *self.verdict.0.excess.get_or_init(|| excess)))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-impl<S: TlsStream + Unpin> TlsStream for Bounded<S> {
+impl<S: TlsStream + Unpin> TlsStream for Bounded<S, Messages> {
     fn channel_binding(&self) -> ChannelBinding {
-        self.stream.channel_binding()
+        self.stream().channel_binding()
     }
 }
 
@@ -180,12 +158,12 @@ where
     T::Stream: Send + 'static,
     T::Error: Send + 'static,
 {
-    type Stream = Bounded<T::Stream>;
+    type Stream = Bounded<T::Stream, Messages>;
     type Error = T::Error;
     type Future = BoxFuture<'static, Result<Self::Stream, Self::Error>>;
 
     fn connect(self, stream: S) -> Self::Future {
         let (encrypted, verdict) = (self.tls.connect(stream), self.verdict);
-        Box::pin(async move { Ok(Bounded::new(encrypted.await?, Answers::Any, verdict)) })
+        Box::pin(async move { Ok(Bounded::new(encrypted.await?, Messages::new(Answers::Any, verdict))) })
     }
 }
