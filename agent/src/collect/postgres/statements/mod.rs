@@ -89,7 +89,7 @@ impl Statements {
         let series = self.accounts.series().filter_map(|series| Some(series.key?.queryid));
         let wanted: BTreeSet<i64> = series.chain(listed.iter().map(|delta| delta.key.queryid)).chain(self.own.unknown()).collect();
         let folded = tracked.saturating_sub(self.accounts.series().count());
-        self.texts.learn(session, &extension.sql(include_str!("sql/statement_texts.sql")), &wanted, now).await?;
+        self.texts.learn(session, &extension.sql(include_str!("../sql/statement_texts.sql")), &wanted, now).await?;
         self.own.recognise(MARK, |queryid| self.texts.text(queryid));
         let unlisted = families::unlisted(self.accounts.series(), &tick.deltas);
         let mut families = families::series(self.accounts.series(), self.counted);

@@ -40,7 +40,7 @@ impl Replication {
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let sql = include_str!("sql/replication.sql");
+        let sql = include_str!("../sql/replication.sql");
         let rows = query_with(session, NAME, Right::Stats, sql, &[(&senders::READ_MAX, Type::INT8)]).await?;
         // There always is a first row: it is of this server itself.
         let own = rows.first().map(|row| Fields::new(NAME, row));

@@ -19,7 +19,7 @@ use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::{Session, Versioned};
 
-const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../sql/indexes.sql")), (16, include_str!("../sql/indexes.16.sql"))]);
+const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../../sql/indexes.sql")), (16, include_str!("../../sql/indexes.16.sql"))]);
 
 /// Of one datname. What is past it is known to nobody, so it is far above what servers hold.
 const TABLES_MAX: i64 = 20_000;
@@ -97,7 +97,7 @@ impl SharedRelations {
 }
 
 async fn surroundings(session: &Session, collector: &'static str) -> Result<Surroundings, CollectError> {
-    let rows = rights::query(session, collector, Right::Stats, include_str!("../sql/relation_settings.sql")).await?;
+    let rows = rights::query(session, collector, Right::Stats, include_str!("../../sql/relation_settings.sql")).await?;
     let Some(row) = rows.first().map(|row| Fields::new(collector, row)) else {
         return Err(CollectError::Unsupported(Missing::new("the datname was dropped or renamed meanwhile")));
     };
@@ -126,11 +126,11 @@ async fn surroundings(session: &Session, collector: &'static str) -> Result<Surr
 }
 
 async fn read(session: &Session, collector: &'static str, surroundings: Surroundings) -> Result<Relations, CollectError> {
-    let rows = query_with(session, collector, include_str!("../sql/tables.sql"), &[(&TABLES_MAX, Type::INT8)]).await?;
+    let rows = query_with(session, collector, include_str!("../../sql/tables.sql"), &[(&TABLES_MAX, Type::INT8)]).await?;
     let mut tables = rows.iter().map(|row| TableRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
     let rows = query_with(session, collector, INDEXES.sql(session.major()), &[(&INDEXES_MAX, Type::INT8)]).await?;
     let mut indexes = rows.iter().map(|row| IndexRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
-    let rows = query_with(session, collector, include_str!("../sql/locked_relations.sql"), &[(&LOCKED_MAX, Type::INT8)]).await?;
+    let rows = query_with(session, collector, include_str!("../../sql/locked_relations.sql"), &[(&LOCKED_MAX, Type::INT8)]).await?;
     let locked = rows.iter().map(|row| LockedRelation::read(collector, row)).collect::<Result<Vec<_>, _>>()?;
     measure(session, collector, &mut tables, &mut indexes, &locked).await?;
     add_indexes_to_tables(&mut tables, &mut indexes);
@@ -167,7 +167,7 @@ async fn measure(
     if wanted.is_empty() {
         return Ok(());
     }
-    let sql = include_str!("../sql/relation_sizes.sql");
+    let sql = include_str!("../../sql/relation_sizes.sql");
     let rows = match query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await {
         Ok(rows) => rows,
         // Somebody locked one of them in between.

@@ -1,14 +1,10 @@
 //! Each check with facts that raise it, and the tables against the files that describe them.
 
-mod connections;
-mod limits;
-mod locks;
-mod restarts;
-mod settings;
-mod statements;
-mod storage;
-mod waits;
-mod wal;
+mod bloat;
+mod cures;
+mod schema;
+mod vacuum;
+mod wraparound;
 
 use expect_test::Expect;
 use pharos_plugin::testing::checks::{self, words};
@@ -19,7 +15,7 @@ use super::*;
 /// Everything one check says about these facts; the others are turned off.
 #[track_caller]
 fn judge(check: &str, facts: &Facts) -> Report {
-    checks::judge::<PostgresEssentials>(&FAMILIES, check, facts)
+    checks::judge::<PostgresMaintenance>(&FAMILIES, check, facts)
 }
 
 #[track_caller]
@@ -35,10 +31,10 @@ fn check_words(check: &str, facts: &str, expected: Expect) {
 
 #[test]
 fn the_schema_and_the_readme_are_what_the_checks_say() {
-    manual::check(env!("CARGO_MANIFEST_DIR"), PostgresEssentials::DESCRIPTION.id, &FAMILIES);
+    manual::check(env!("CARGO_MANIFEST_DIR"), PostgresMaintenance::DESCRIPTION.id, &FAMILIES);
 }
 
 #[test]
 fn every_check_is_on_reads_metrics_that_exist_and_has_a_case() {
-    checks::complete::<PostgresEssentials>(&FAMILIES, include_str!("../tests.toml"), include_str!("../../../config/metrics.toml"));
+    checks::complete::<PostgresMaintenance>(&FAMILIES, include_str!("../../tests.toml"), include_str!("../../../../config/metrics.toml"));
 }

@@ -57,7 +57,7 @@ impl Locks {
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let rows = rights::query(session, NAME, Right::Stats, include_str!("sql/lock_waiters.sql")).await?;
+        let rows = rights::query(session, NAME, Right::Stats, include_str!("../sql/lock_waiters.sql")).await?;
         let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else { return Ok(Facts::default()) };
         let count = |column: &str| row.field::<i64>(column).map(i64::unsigned_abs);
         let (waiters, lock_manager_waits) = (count("waiters")?, count("lock_manager_waits")?);
@@ -65,7 +65,7 @@ impl Locks {
         if self.reading.is_fine(lock_manager_waits) {
             facts.families.extend_from_slice(self.held(session, now.monotonic).await?);
             let waiting =
-                if waiters > 0 { rights::query(session, NAME, Right::Stats, include_str!("sql/locks.sql")).await? } else { Vec::new() };
+                if waiters > 0 { rights::query(session, NAME, Right::Stats, include_str!("../sql/locks.sql")).await? } else { Vec::new() };
             let read = forest::Read::new(&waiting)?;
             facts.families.extend(read.families());
             facts.tables.push(read.table());
@@ -87,7 +87,7 @@ impl Locks {
         let held = match self.held.take().filter(is_fresh) {
             Some(held) => held,
             None => {
-                let rows = query(session, NAME, include_str!("sql/locks_held.sql")).await?;
+                let rows = query(session, NAME, include_str!("../sql/locks_held.sql")).await?;
                 Held { counted_at: now, epoch, families: families(&rows)? }
             }
         };

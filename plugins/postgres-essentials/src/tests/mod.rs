@@ -1,10 +1,14 @@
 //! Each check with facts that raise it, and the tables against the files that describe them.
 
-mod lag;
-mod slots;
-mod standbys;
-mod subscriptions;
-mod topology;
+mod connections;
+mod limits;
+mod locks;
+mod restarts;
+mod settings;
+mod statements;
+mod storage;
+mod waits;
+mod wal;
 
 use expect_test::Expect;
 use pharos_plugin::testing::checks::{self, words};
@@ -15,7 +19,7 @@ use super::*;
 /// Everything one check says about these facts; the others are turned off.
 #[track_caller]
 fn judge(check: &str, facts: &Facts) -> Report {
-    checks::judge::<PostgresReplication>(&FAMILIES, check, facts)
+    checks::judge::<PostgresEssentials>(&FAMILIES, check, facts)
 }
 
 #[track_caller]
@@ -31,10 +35,10 @@ fn check_words(check: &str, facts: &str, expected: Expect) {
 
 #[test]
 fn the_schema_and_the_readme_are_what_the_checks_say() {
-    manual::check(env!("CARGO_MANIFEST_DIR"), PostgresReplication::DESCRIPTION.id, &FAMILIES);
+    manual::check(env!("CARGO_MANIFEST_DIR"), PostgresEssentials::DESCRIPTION.id, &FAMILIES);
 }
 
 #[test]
 fn every_check_is_on_reads_metrics_that_exist_and_has_a_case() {
-    checks::complete::<PostgresReplication>(&FAMILIES, include_str!("../tests.toml"), include_str!("../../../config/metrics.toml"));
+    checks::complete::<PostgresEssentials>(&FAMILIES, include_str!("../../tests.toml"), include_str!("../../../../config/metrics.toml"));
 }

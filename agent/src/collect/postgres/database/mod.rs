@@ -105,7 +105,7 @@ impl Database {
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let rows = query_planned(session, NAME, include_str!("sql/database.sql")).await?;
+        let rows = query_planned(session, NAME, include_str!("../sql/database.sql")).await?;
         let read = rows.iter().map(Datname::read).collect::<Result<Vec<_>, _>>()?;
         let resets = read.iter().map(|datname| (datname.name.to_owned(), datname.gauges[STATS_RESET]));
         // Before PostgreSQL 15 a datname has no time of its reset until something is counted in it: that is no reset.

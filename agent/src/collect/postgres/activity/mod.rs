@@ -34,8 +34,8 @@ impl Activity {
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         let noticed = if self.history.is_due(now) { self.history.sample(session, now).await? } else { Noticed::default() };
-        let groups = query(session, NAME, Right::Stats, include_str!("sql/activity.sql")).await?;
-        let oldest = query(session, NAME, Right::Stats, include_str!("sql/sessions.sql")).await?;
+        let groups = query(session, NAME, Right::Stats, include_str!("../sql/activity.sql")).await?;
+        let oldest = query(session, NAME, Right::Stats, include_str!("../sql/sessions.sql")).await?;
         let totals = Totals::read(&groups)?;
         let (history, waits, folded) = self.history.report();
         if !totals.tracks_activities {

@@ -1,10 +1,10 @@
 //! Each check with facts that raise it, and the tables against the files that describe them.
 
-mod bloat;
-mod cures;
-mod schema;
-mod vacuum;
-mod wraparound;
+mod lag;
+mod slots;
+mod standbys;
+mod subscriptions;
+mod topology;
 
 use expect_test::Expect;
 use pharos_plugin::testing::checks::{self, words};
@@ -15,7 +15,7 @@ use super::*;
 /// Everything one check says about these facts; the others are turned off.
 #[track_caller]
 fn judge(check: &str, facts: &Facts) -> Report {
-    checks::judge::<PostgresMaintenance>(&FAMILIES, check, facts)
+    checks::judge::<PostgresReplication>(&FAMILIES, check, facts)
 }
 
 #[track_caller]
@@ -31,10 +31,10 @@ fn check_words(check: &str, facts: &str, expected: Expect) {
 
 #[test]
 fn the_schema_and_the_readme_are_what_the_checks_say() {
-    manual::check(env!("CARGO_MANIFEST_DIR"), PostgresMaintenance::DESCRIPTION.id, &FAMILIES);
+    manual::check(env!("CARGO_MANIFEST_DIR"), PostgresReplication::DESCRIPTION.id, &FAMILIES);
 }
 
 #[test]
 fn every_check_is_on_reads_metrics_that_exist_and_has_a_case() {
-    checks::complete::<PostgresMaintenance>(&FAMILIES, include_str!("../tests.toml"), include_str!("../../../config/metrics.toml"));
+    checks::complete::<PostgresReplication>(&FAMILIES, include_str!("../../tests.toml"), include_str!("../../../../config/metrics.toml"));
 }

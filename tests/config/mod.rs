@@ -12,7 +12,7 @@ use pharos::config::{problem::Located, secret::Secret};
 use proptest::prelude::*;
 use toml::{Table, Value};
 
-const EXAMPLE: &str = include_str!("../config/pharos.toml");
+const EXAMPLE: &str = include_str!("../../config/pharos.toml");
 
 /// Every error of the text, `line:col: message`.
 #[track_caller]
