@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use pharos::board::PartHealth;
 use pharos::demo::receiver::{Receiver, Reply};
-use pharos_model::metric::Catalogue;
+use pharos_model::catalogue::metrics::Catalogue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

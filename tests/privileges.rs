@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
-use pharos_model::privilege::{NEEDS, Need};
+use pharos_model::postgres::privilege::{NEEDS, Need};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pharos_model::metric::{Catalogue, TABLES};
+use pharos_model::catalogue::metrics::{Catalogue, TABLES};
 
 use crate::fixture::project;
 

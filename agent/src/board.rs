@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use pharos_model::alert::{Alert, Fingerprint};
+use pharos_model::catalogue::metrics::{AGENT, DATABASE};
 use pharos_model::delta::Change;
 use pharos_model::dispatch::{Acknowledgement, Silence};
-use pharos_model::metric::{AGENT, DATABASE};
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::SubjectKey;
 use serde::Serialize;

@@ -149,8 +149,8 @@ mod tests {
                 continue;
             }
             let name = format!("a{char}b");
-            assert_eq!(identifier(&name), pharos_model::privilege::sql::identifier(&name), "{char:?}");
-            assert_eq!(literal(&name), pharos_model::privilege::sql::literal(&name), "{char:?}");
+            assert_eq!(identifier(&name), pharos_model::postgres::privilege::sql::identifier(&name), "{char:?}");
+            assert_eq!(literal(&name), pharos_model::postgres::privilege::sql::literal(&name), "{char:?}");
             let printed = [identifier(&name), relation("public", &name), literal(&name), relation_text("public", &name), marked(name)];
             assert!(!printed.iter().any(|text| has_hidden(text)), "{char:?}: {printed:?}");
         }

@@ -72,7 +72,7 @@ async fn what_the_role_sees_in_part_is_an_alert_that_ends_with_the_rights() {
     setup.run("CREATE SEQUENCE hidden").await.unwrap();
     let alert = fires(&agent, "rights-partial", &[], "such as \"public\".\"hidden\"").await;
     assert_eq!(alert["severity"], "warning", "{alert:#}");
-    let columns = pharos_model::privilege::STATISTIC_COLUMNS.join(", ");
+    let columns = pharos_model::postgres::privilege::STATISTIC_COLUMNS.join(", ");
     let grant = format!("GRANT SELECT ({columns}) ON pg_catalog.pg_statistic TO pharos; GRANT SELECT ON SEQUENCE hidden TO pharos");
     setup.run(&grant).await.unwrap();
     ends(&agent, "rights-partial", &[]).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
 use pharos::postgres::{ConnectError, RefusalReason};
-use pharos_model::metric::DATABASE;
+use pharos_model::catalogue::metrics::DATABASE;
 use pharos_model::subject::SubjectKey;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};

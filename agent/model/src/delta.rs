@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Catalogue;
+use crate::catalogue::metrics::Catalogue;
 use crate::snapshot::{Column, Family, LabelColumn, NULL_CODE, Reading, Snapshot, Table, TextColumn};
 
 /// The table of every change that says what its rates span: `part`, and the `seconds` between its last two good readings.

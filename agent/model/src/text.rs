@@ -115,7 +115,7 @@ mod tests {
             assert!(steers(character) && hides(character), "{character:?}");
             assert_eq!((line(&text, 100), block(&text, 100)), ("ab".into(), "ab".into()), "{character:?}");
             let escaped = format!("U&\"a\\{:04X}b\"", u32::from(character));
-            assert_eq!(crate::privilege::sql::identifier(&text), escaped);
+            assert_eq!(crate::postgres::privilege::sql::identifier(&text), escaped);
         }
     }
 
@@ -130,7 +130,7 @@ mod tests {
     fn what_takes_no_room_stays_in_texts_and_not_in_names() {
         let text = "می\u{200c}خواهم";
         assert_eq!(line(text, 100), text);
-        assert!(crate::privilege::sql::identifier(text).contains(r"\200C"));
+        assert!(crate::postgres::privilege::sql::identifier(text).contains(r"\200C"));
     }
 
     #[test]

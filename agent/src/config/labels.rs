@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::dispatch::{Matcher, Matchers};
-use pharos_model::metric::Catalogue;
 
 use super::shape::did_you_mean;
 use super::{Config, Mistake};

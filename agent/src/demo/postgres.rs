@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use pharos_model::privilege::STATISTIC_COLUMNS;
+use pharos_model::postgres::privilege::STATISTIC_COLUMNS;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;

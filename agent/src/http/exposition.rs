@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pharos_model::metric::{Catalogue, Kind, MetricSpec};
+use pharos_model::catalogue::metrics::{Catalogue, Kind, MetricSpec};
 use pharos_model::snapshot::Family;
 use pharos_model::subject::Label;
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pharos_model::catalogue::metrics::KINDS;
 use pharos_model::delta::Change;
 use pharos_model::finding::{RuleSpec, Unmet, collected, unmet};
-use pharos_model::metric::KINDS;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::text;
 use serde_json::Value;

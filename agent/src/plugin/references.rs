@@ -4,7 +4,7 @@
 //! `"x-pharos-series": { "metric": KEY, "labels": KEY }` marks an object that chooses series. Only so a misspelt name is found before an
 //! alert is lost through it.
 
-use pharos_model::metric::{Catalogue, DATABASE, KINDS};
+use pharos_model::catalogue::metrics::{Catalogue, DATABASE, KINDS};
 use serde_json::Value;
 
 use crate::config::shape::did_you_mean;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::delta::{Change, Matcher, Pattern, Quantity};
-use pharos_model::metric::Catalogue;
 use pharos_model::snapshot::{self, ColumnValues, PartState, Snapshot};
 use wasmtime::component::Resource;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pharos_model::server_text::Use;
+use pharos_model::postgres::server_text::Use;
 use tracing::warn;
 
 /// Names that are logged of one server. Whoever makes names could fill a log with them.

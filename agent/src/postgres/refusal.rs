@@ -6,7 +6,7 @@
 
 use std::io;
 
-use pharos_model::intake::Excess;
+use pharos_model::postgres::intake::Excess;
 use tokio_postgres::error::DbError;
 
 use crate::dial::Obstacle;

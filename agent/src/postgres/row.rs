@@ -5,7 +5,7 @@
 
 use std::error::Error;
 
-use pharos_model::server_text::{Encoding, Use, shown};
+use pharos_model::postgres::server_text::{Encoding, Use, shown};
 use tokio_postgres::types::{FromSql, Kind, Type};
 
 use super::odd_names::OddNames;

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::budget::{Cost, Meter};
-use pharos_model::intake::Excess;
-use pharos_model::server_text::Encoding;
+use pharos_model::postgres::intake::Excess;
+use pharos_model::postgres::server_text::Encoding;
 use tokio::time::Instant;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use pharos_model::metric::Catalogue;
+use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
 /// Series of one metric that are kept; more would be a leak.

@@ -5,12 +5,10 @@
 
 use std::time::Duration;
 
-use crate::{
-    finding::{RuleSpec, kept_value},
-    metric::Catalogue,
-    snapshot::{Family, Part, PartState, Snapshot},
-    subject::{Label, Subject},
-};
+use crate::catalogue::metrics::Catalogue;
+use crate::finding::{RuleSpec, kept_value};
+use crate::snapshot::{Family, Part, PartState, Snapshot};
+use crate::subject::{Label, Subject};
 
 /// What a snapshot shows of one label set of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]

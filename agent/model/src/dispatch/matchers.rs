@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::matcher::{Matcher, MatcherError, Room, label_of};
-use crate::{alert::Alert, finding::Severity, metric::KINDS};
+use crate::alert::Alert;
+use crate::catalogue::metrics::KINDS;
+use crate::finding::Severity;
 
 /// Matchers of one route, silence or inhibition.
 pub const MATCHERS_MAX: usize = 50;

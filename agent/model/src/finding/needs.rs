@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::RuleSpec;
-use crate::metric::{Catalogue, DATABASE, KINDS, TABLES};
+use crate::catalogue::metrics::{Catalogue, DATABASE, KINDS, TABLES};
 
 /// Something a rule needs that no collector gives.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Steps, Value, time_of};
+use crate::catalogue::metrics::{AGENT, Catalogue, DATABASE};
 use crate::delta::Deltas;
-use crate::metric::{AGENT, Catalogue, DATABASE};
 use crate::snapshot::{Family, LabelColumn, Part, PartState, Reading, Snapshot, Table, TextColumnBuilder};
 use crate::subject::{Label, Subject};
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::metric::Catalogue;
+use crate::catalogue::metrics::Catalogue;
 use crate::text::digest;
 
 /// The code of a text that is null.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pharos_model::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script};
+use pharos_model::postgres::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script};
 use pharos_model::snapshot::{Family, Table};
 
 use super::report::{Lack, PartReport, Refused, ServerReport, State};

@@ -1,6 +1,6 @@
 //! What was found, as values: printed by `print`, or as JSON as they are.
 
-use pharos_model::privilege::{Need, without};
+use pharos_model::postgres::privilege::{Need, without};
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]

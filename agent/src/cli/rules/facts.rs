@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_model::metric::{AGENT, Catalogue, DATABASE, MetricSpec};
+use pharos_model::catalogue::metrics::{AGENT, Catalogue, DATABASE, MetricSpec};
 use pharos_model::rule_case::timeline::{part_of, parts_of};
 use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableSteps, Timeline, Value};
 use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};

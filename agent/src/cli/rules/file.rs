@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_model::alert::{AlertState, Reason};
+use pharos_model::catalogue::metrics::KINDS;
 use pharos_model::finding::Severity;
-use pharos_model::metric::KINDS;
 use pharos_model::rule_case::ExpectedAlert;
 use serde::Deserialize;
 

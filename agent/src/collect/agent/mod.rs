@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::metric::AGENT;
+use pharos_model::catalogue::metrics::AGENT;
 use pharos_model::snapshot::{Part, Reading, Snapshot};
 use pharos_model::subject::{Label, Subject};
 use tokio::sync::mpsc;

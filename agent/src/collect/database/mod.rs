@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use pharos_model::catalogue::metrics::DATABASE;
 use pharos_model::delta::Change;
-use pharos_model::metric::DATABASE;
+use pharos_model::postgres::topology::{News, Report, Role, Topology};
 use pharos_model::snapshot::{Part, Snapshot};
 use pharos_model::subject::{Label, Subject, SubjectKey};
-use pharos_model::topology::{News, Report, Role, Topology};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -118,7 +118,7 @@ impl DatabasesTask {
             self.tell(&watched.database.name, news, now).await;
         }
         let standing =
-            |member: &pharos_model::topology::Member| (member.up, member.role, member.timeline, member.system_identifier.clone());
+            |member: &pharos_model::postgres::topology::Member| (member.up, member.role, member.timeline, member.system_identifier.clone());
         let shown: Vec<Standing> = topology.members.iter().map(standing).collect();
         if is_tick || !topology.news.is_empty() || shown != watched.shown {
             watched.shown = shown;
@@ -130,7 +130,7 @@ impl DatabasesTask {
         }
     }
 
-    fn parts(&self, topology: &pharos_model::topology::Picture, members: &[&Arc<Change>], now: Now) -> BTreeMap<String, Part> {
+    fn parts(&self, topology: &pharos_model::postgres::topology::Picture, members: &[&Arc<Change>], now: Now) -> BTreeMap<String, Part> {
         let fresh_until = now.monotonic + self.interval * 2 + self.grace;
         let indexes = facts::indexes(members, now.monotonic, fresh_until);
         BTreeMap::from([("topology".to_owned(), facts::topology(topology, now.monotonic, fresh_until)), ("indexes".to_owned(), indexes)])

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::resets::Resets;
+use pharos_model::postgres::resets::Resets;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
 use super::rights::{self, Right};

@@ -1,6 +1,6 @@
 //! Asks the server what the agent's role may read, by privilege and not by the names of roles.
 
-use pharos_model::privilege::{DatnameLacks, KnownDatname, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
+use pharos_model::postgres::privilege::{DatnameLacks, KnownDatname, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
 use tokio_postgres::types::Type;
 
 use super::row::{Fields, query};

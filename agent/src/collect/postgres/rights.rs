@@ -4,7 +4,7 @@
 //! that are gone, metrics would read 0 and alerts would resolve. So the statement itself returns the right, and a part whose statement ran
 //! without it is unsupported until the right is back.
 
-use pharos_model::privilege::membership;
+use pharos_model::postgres::privilege::membership;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::row::{self, Fields};

@@ -1,6 +1,6 @@
 //! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
 
-use pharos_model::privilege::membership;
+use pharos_model::postgres::privilege::membership;
 use pharos_model::snapshot::{Column, Family};
 use tokio_postgres::types::{ToSql, Type};
 

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::settings::{SettingChange, SettingHistory, SettingRead, number, shown};
+use pharos_model::postgres::settings::{SettingChange, SettingHistory, SettingRead, number, shown};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::resets::Resets;
+use pharos_model::postgres::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::unlisted::Unlisted;
 use tokio_postgres::types::Type;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::archive::Archive;
-use pharos_model::resets::Resets;
+use pharos_model::postgres::archiver::Archive;
+use pharos_model::postgres::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::rights::{self, Right};

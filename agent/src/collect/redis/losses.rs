@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::key_history::{KeyHistory, KeyReading, Restart, Unjudged};
+use pharos_model::redis::key_history::{KeyHistory, KeyReading, Restart, Unjudged};
 use pharos_model::snapshot::Family;
 use pharos_model::unlisted::Unlisted;
 use tracing::warn;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use pharos_model::active_sessions::{ActiveSession, ActivityWindow, Identity, Noticed, Sample, Sampler, Slice, Wait, WaitRow, Work};
 use pharos_model::alert::Now;
+use pharos_model::postgres::active_sessions::{
+    ActiveSession, ActivityWindow, Identity, Noticed, Sample, Sampler, Slice, Wait, WaitRow, Work,
+};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::top::{Seen, Top};
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::active_sessions::Noticed;
 use pharos_model::alert::Now;
+use pharos_model::postgres::active_sessions::Noticed;
 
 use self::connections::Totals;
 use self::history::History;

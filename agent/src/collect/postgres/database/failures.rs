@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::resets::{Count, Losses, ResetTime};
+use pharos_model::postgres::resets::{Count, Losses, ResetTime};
 use pharos_model::snapshot::{Column, Table};
 use serde::{Deserialize, Serialize};
 

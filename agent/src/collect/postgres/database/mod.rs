@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::resets::{Count, ResetTime, Resets};
+use pharos_model::postgres::resets::{Count, ResetTime, Resets};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use pharos_model::unlisted::Unlisted;

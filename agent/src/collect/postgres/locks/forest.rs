@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pharos_model::lock_tree::{self, Blocker, Lock, LockForest, LockSession, Remedy, Root, Waiting};
+use pharos_model::postgres::lock_tree::{self, Blocker, Lock, LockForest, LockSession, Remedy, Root, Waiting};
 use pharos_model::snapshot::{Column, Family, Table};
 
 use super::super::row::Fields;

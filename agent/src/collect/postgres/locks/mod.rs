@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::lock_tree::LockReading;
+use pharos_model::postgres::lock_tree::LockReading;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
 use super::rights::{self, Right};

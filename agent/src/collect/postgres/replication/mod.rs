@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::lsn_history::{Course, LsnHistory};
+use pharos_model::postgres::lsn_history::{Course, LsnHistory};
 use pharos_model::unlisted::Unlisted;
 use tokio_postgres::types::Type;
 

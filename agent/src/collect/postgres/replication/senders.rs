@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_model::lsn_history::LsnHistory;
+use pharos_model::postgres::lsn_history::LsnHistory;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::super::row::Fields;

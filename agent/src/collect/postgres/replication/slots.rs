@@ -2,7 +2,7 @@
 
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::resets::Resets;
+use pharos_model::postgres::resets::Resets;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::unlisted::Unlisted;
 use tokio_postgres::types::Type;

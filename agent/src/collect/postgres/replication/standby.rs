@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pharos_model::lsn_history::Course;
-use pharos_model::replay_lag::{Place, ReplayLag};
+use pharos_model::postgres::lsn_history::Course;
+use pharos_model::postgres::replay_lag::{Place, ReplayLag};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::super::rights::{self, Right};

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pharos_model::privilege::sql::{identifier, requoted};
-use pharos_model::statements::{Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead};
+use pharos_model::postgres::privilege::sql::{identifier, requoted};
+use pharos_model::postgres::statements::{
+    Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead,
+};
 use tokio_postgres::types::Type;
 
 use super::super::rights::{self, Right};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use pharos_model::postgres::statements::{Detail, DetailSet, StatementDelta, StatementKey, StatementSeries};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
-use pharos_model::statements::{Detail, DetailSet, StatementDelta, StatementKey, StatementSeries};
 use pharos_model::unlisted::Unlisted;
 
 const COUNTERS: [&str; 6] = [

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::postgres::statements::{DetailSet, OwnStatements, StatementDelta, Statements as Accounts};
 use pharos_model::snapshot::{Column, Family, Table};
-use pharos_model::statements::{DetailSet, OwnStatements, StatementDelta, Statements as Accounts};
 
 use self::extension::{Extension, Names, View};
 use self::texts::Texts;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::statements::text::{shown, shown_as_sent};
+use pharos_model::postgres::statements::text::{shown, shown_as_sent};
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tracing::{debug, warn};

@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 
-use pharos_model::bloat::{Bloat, Btree, ColumnStatistics, Heap};
-use pharos_model::privilege::STATISTIC_COLUMNS;
-use pharos_model::privilege::sql::identifier;
-use pharos_model::vacuum::VacuumSettings;
+use pharos_model::postgres::bloat::{Bloat, Btree, ColumnStatistics, Heap};
+use pharos_model::postgres::privilege::STATISTIC_COLUMNS;
+use pharos_model::postgres::privilege::sql::identifier;
+use pharos_model::postgres::vacuum::VacuumSettings;
 use tokio_postgres::types::Type;
 
 use super::relations::{IndexRow, Relations, Surroundings, TableRow};

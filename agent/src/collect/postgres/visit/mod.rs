@@ -20,7 +20,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::index_facts::UsageSettings;
+use pharos_model::postgres::index_facts::UsageSettings;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use tokio::time::Instant;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
-use pharos_model::privilege::sql::identifier;
-use pharos_model::visits::{Patience, resume};
+use pharos_model::postgres::privilege::sql::identifier;
+use pharos_model::postgres::visits::{Patience, resume};
 use tokio::time::Instant;
 
 use super::Visit;

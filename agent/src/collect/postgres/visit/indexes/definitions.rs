@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use pharos_model::index_facts::{ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_index, without_locations};
+use pharos_model::postgres::index_facts::{
+    ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_index, without_locations,
+};
 use pharos_model::text;
 use tokio_postgres::types::Type;
 

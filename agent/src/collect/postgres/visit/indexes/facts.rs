@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pharos_model::index_facts::{Counted, IndexShape, Kinship, Reads, ScannedTable, UsageSettings, bloated, unused};
+use pharos_model::postgres::index_facts::{Counted, IndexShape, Kinship, Reads, ScannedTable, UsageSettings, bloated, unused};
 use pharos_model::unjudged::Unjudged;
 
 use super::Known;

@@ -3,7 +3,7 @@
 //! An index that is being made is invalid until it is done, so nobody can tell yet whether something is wrong. An index that is being dropped
 //! is invalid and there until the drop ends, which may be days later if the drop waits for a transaction that stays open.
 
-use pharos_model::index_facts::size_text;
+use pharos_model::postgres::index_facts::size_text;
 use pharos_model::unjudged::Unjudged;
 use tokio_postgres::types::Type;
 

@@ -1,9 +1,9 @@
 //! Indexes worth a look, and the facts, as rows.
 
 use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
+use pharos_model::postgres::unused_indexes::CANDIDATES_MAX;
 use pharos_model::snapshot::{Column, Table};
 use pharos_model::unjudged::{self, Unjudged};
-use pharos_model::unused_indexes::CANDIDATES_MAX;
 
 use super::Look;
 use super::definitions::KeyCandidate;

@@ -18,11 +18,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
-use pharos_model::index_facts::{FirstSeen, ScanHistory, UsageSettings, redundant};
+use pharos_model::postgres::index_facts::{FirstSeen, ScanHistory, UsageSettings, redundant};
+use pharos_model::postgres::visits::Kept;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
 use pharos_model::unjudged::Unjudged;
-use pharos_model::visits::Kept;
 use tracing::warn;
 
 use self::definitions::Definitions;

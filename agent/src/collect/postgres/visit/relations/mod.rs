@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pharos_model::alert::Now;
-use pharos_model::vacuum::VacuumSettings;
+use pharos_model::postgres::vacuum::VacuumSettings;
 use tokio_postgres::types::Type;
 
 pub use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pharos_model::index_facts::ScanCounters;
-use pharos_model::vacuum::{VacuumDistance, VacuumSettings};
+use pharos_model::postgres::index_facts::ScanCounters;
+use pharos_model::postgres::vacuum::{VacuumDistance, VacuumSettings};
 
 use super::Surroundings;
 use crate::collect::CollectError;

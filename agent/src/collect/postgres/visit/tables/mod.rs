@@ -9,9 +9,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::postgres::visits::Kept;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
-use pharos_model::visits::Kept;
 
 use self::oldest::OldRelation;
 use super::bloat::{self, Estimates};

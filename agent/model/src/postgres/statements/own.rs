@@ -92,8 +92,9 @@ impl OwnStatements {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Basis, StatementCounters, tests::key};
     use super::*;
+    use crate::postgres::statements::tests::key;
+    use crate::postgres::statements::{Basis, StatementCounters};
 
     const MARK: &str = "/* pharos ";
 
@@ -137,7 +138,7 @@ mod tests {
     fn a_role_that_others_use_is_not_followed_without_end() {
         let mut own = OwnStatements::default();
         for id in 0..2_000 {
-            own.record(&StatementDelta { key: super::super::StatementKey { queryid: id, ..key("a") }, ..delta("a", 1) });
+            own.record(&StatementDelta { key: crate::postgres::statements::StatementKey { queryid: id, ..key("a") }, ..delta("a", 1) });
         }
         assert_eq!(own.unknown().count(), FOLLOWED_MAX);
     }

@@ -97,7 +97,7 @@ pub const TABLES: &[(&str, &str)] = &[
 pub struct Catalogue(BTreeMap<String, MetricSpec>);
 
 static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    let metrics = toml::from_str(include_str!("../../../config/metrics.toml"));
+    let metrics = toml::from_str(include_str!("../../../../config/metrics.toml"));
     Catalogue(metrics.expect("config/metrics.toml is a valid catalogue"))
 });
 

@@ -12,8 +12,8 @@ mod stories;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::lsn_history::{Course, LsnHistory, TimeLag};
 use crate::alert::Now;
-use crate::lsn_history::{Course, LsnHistory, TimeLag};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {

@@ -1,6 +1,6 @@
 //! When to leave the lock table alone: reading it takes every partition's lock, which others may be queueing for.
 
-use crate::active_sessions::CROWD;
+use crate::postgres::active_sessions::CROWD;
 
 /// Runs that are left out in a row at most; one in so many tells how it goes on.
 const LEFT_OUT_MAX: u32 = 11;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lsn_history::{Course, LsnHistory};
+use super::lsn_history::{Course, LsnHistory};
 
 #[derive(Default)]
 pub struct ReplayLag {

@@ -5,8 +5,8 @@
 
 use expect_test::{Expect, expect};
 
-use super::super::Waiting;
 use super::*;
+use crate::postgres::lock_tree::Waiting;
 
 fn lock(words: &[&str], word: &str) -> Option<Lock> {
     let at = words.iter().position(|known| *known == word)?;

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::foreign_keys::{ForeignKey, only_one_for};
 use super::{IndexShape, Kinship};
-use crate::bloat::Bloat;
+use crate::postgres::bloat::Bloat;
 
 /// From when on counters mean something.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,0 +1,3 @@
+//! The arithmetic behind the Redis collectors.
+
+pub mod key_history;
