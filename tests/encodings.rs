@@ -178,7 +178,7 @@ async fn every_name_inside_a_datname_is_shown_as_it_is_written_there() {
         INSERT INTO \"sch\xe9ma\".\"enfant\xe9\" SELECT i, i FROM generate_series(1, 30000) i; ANALYZE;\n";
     run(&server, "latin", "LATIN1", inside).await;
     let agent = TestAgent::watch(&server).await;
-    let key = SubjectKey { kind: "postgres".to_owned(), id: server_id(server.port()) };
+    let key = SubjectKey::new("postgres", server_id(server.port()));
     let texts_of_latin = || {
         let picture = agent.agent.board().picture();
         let Some(change) = picture.subjects.get(&key) else { return String::new() };

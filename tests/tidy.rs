@@ -245,7 +245,7 @@ fn the_known_tables_and_the_code_agree() {
             made.insert((source.module()[1].to_owned(), name.to_owned()));
         }
     }
-    let known: BTreeSet<(String, String)> = TABLES.iter().map(|(kind, table)| ((*kind).to_owned(), (*table).to_owned())).collect();
+    let known: BTreeSet<(String, String)> = TABLES.iter().map(|(kind, table)| (kind.to_string(), (*table).to_owned())).collect();
     assert_eq!(made, known, "tables that collectors make, and those in the model's list");
 }
 

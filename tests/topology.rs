@@ -7,7 +7,6 @@ use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, S
 use pharos::demo::receiver::{Count, Receiver};
 use pharos::demo::session::Session;
 use pharos::store::{Event, Store};
-use pharos_model::catalogue::metrics::DATABASE;
 use pharos_model::delta::{Change, Quantity};
 use pharos_model::snapshot::Table;
 use pharos_model::subject::SubjectKey;
@@ -71,7 +70,7 @@ fn of_member(metric: &str, server: &PostgresServer) -> String {
 
 /// The latest snapshot of the database `app`.
 fn database(agent: &TestAgent) -> std::sync::Arc<Change> {
-    let key = SubjectKey { kind: DATABASE.to_owned(), id: "app".to_owned() };
+    let key = SubjectKey::new("database", "app");
     agent.agent.board().picture().subjects.get(&key).cloned().expect("the database is watched")
 }
 
@@ -84,7 +83,7 @@ fn member(agent: &TestAgent, server: &PostgresServer) -> (Table, usize) {
 
 /// Whether a server sends to somebody who decodes a logical slot.
 fn is_logical(agent: &TestAgent, server: &PostgresServer, name: &str) -> bool {
-    let key = SubjectKey { kind: "postgres".to_owned(), id: id(server) };
+    let key = SubjectKey::new("postgres", id(server));
     let picture = agent.agent.board().picture();
     let standbys = picture.subjects[&key].snapshot.table("standbys").expect("senders are told");
     let row = (0..standbys.row_count as usize).find(|row| standbys.text("standby", *row) == Some(name));
@@ -313,7 +312,7 @@ async fn a_slot_says_how_much_it_may_still_keep_and_then_that_it_has_lost_its_wa
     writer.run("CHECKPOINT").await.unwrap();
     agent.wait_series(&of("pharos_postgres_slot_wal_lost"), |lost| lost == 1.0).await;
     agent.wait_series(&of("pharos_postgres_slot_invalidated"), |invalidated| invalidated == 1.0).await;
-    let key = SubjectKey { kind: "postgres".to_owned(), id: id(&server) };
+    let key = SubjectKey::new("postgres", id(&server));
     let picture = agent.agent.board().picture();
     let slots = picture.subjects[&key].snapshot.table("slots").unwrap();
     assert_eq!((slots.text("slot", 0), slots.text("invalidation_reason", 0)), (Some("kept"), Some("wal_removed")));
@@ -334,7 +333,7 @@ async fn another_cluster_behind_the_same_address_is_told_and_makes_no_rates() {
     let agent = TestAgent::watch(&first).await;
     wait_primary(&agent, &first).await;
     let mut published = agent.agent.board().snapshots();
-    let key = SubjectKey { kind: "postgres".to_owned(), id: id(&first) };
+    let key = SubjectKey::new("postgres", id(&first));
     let before = identity(&agent, &key);
     first.stop(ShutdownMode::Fast).await.unwrap();
     other.restart().await.unwrap();

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use pharos_model::alert::{Alert, Fingerprint};
-use pharos_model::catalogue::metrics::{AGENT, DATABASE};
 use pharos_model::delta::Change;
 use pharos_model::dispatch::{Acknowledgement, Silence};
 use pharos_model::snapshot::PartState;
-use pharos_model::subject::SubjectKey;
+use pharos_model::subject::{SubjectKey, SubjectKind};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -31,12 +30,12 @@ pub struct Picture {
 impl Picture {
     /// All subjects but the agent itself, which has a surface of its own: `/metrics`, and the parts.
     pub fn watched(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
-        self.subjects.iter().filter(|(subject, _)| subject.kind != AGENT)
+        self.subjects.iter().filter(|(subject, _)| subject.kind != SubjectKind::Agent)
     }
 
     /// Those of them that are one server.
     pub fn servers(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
-        self.watched().filter(|(subject, _)| is_server(&subject.kind))
+        self.watched().filter(|(subject, _)| subject.kind.is_server())
     }
 }
 
@@ -111,7 +110,7 @@ impl Board {
         self.snapshots.send_replace(());
         let subject = &change.snapshot.subject;
         // The agent is no part of itself, and a database only what its servers are.
-        if is_server(&subject.kind) {
+        if subject.kind.is_server() {
             let (state, cause) = server_health(change);
             self.set(&server_part(&subject.kind, &subject.id), state, cause);
         }
@@ -165,13 +164,8 @@ impl Board {
     }
 }
 
-/// Whether a subject of this kind is one server.
-fn is_server(kind: &str) -> bool {
-    kind != AGENT && kind != DATABASE
-}
-
 /// The name of a server among the parts.
-pub fn server_part(kind: &str, id: &str) -> String {
+pub fn server_part(kind: &SubjectKind, id: &str) -> String {
     format!("{kind} {id}")
 }
 
@@ -179,7 +173,7 @@ pub fn server_part(kind: &str, id: &str) -> String {
 fn server_health(change: &Change) -> (PartHealth, Option<String>) {
     let snapshot = &change.snapshot;
     let kind = &snapshot.subject.kind;
-    if snapshot.scalar(&format!("pharos_{kind}_accepting_connections")) == Some(0.0) {
+    if kind.accepting_metric().and_then(|metric| snapshot.scalar(metric)) == Some(0.0) {
         let why = snapshot.table("refusal").and_then(|table| table.text("why", 0)).map(|why| format!(" ({why})"));
         let cause = format!("the server accepts no new sessions{}; open ones go on", why.unwrap_or_default());
         return (PartHealth::Degraded, Some(cause));
@@ -193,7 +187,7 @@ fn server_health(change: &Change) -> (PartHealth, Option<String>) {
     let reasons: Vec<String> = snapshot.parts.iter().filter_map(reason).collect();
     match reasons.is_empty() {
         true => (PartHealth::Ok, None),
-        false if snapshot.scalar(&format!("pharos_{kind}_up")) == Some(0.0) => (PartHealth::Degraded, reasons.into_iter().next()),
+        false if snapshot.is_reachable() == Some(false) => (PartHealth::Degraded, reasons.into_iter().next()),
         false => (PartHealth::Degraded, Some(reasons.join("; "))),
     }
 }

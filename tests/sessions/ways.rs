@@ -6,7 +6,6 @@ use std::time::Duration;
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
 use pharos::postgres::{ConnectError, RefusalReason};
-use pharos_model::catalogue::metrics::DATABASE;
 use pharos_model::subject::SubjectKey;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -93,7 +92,7 @@ async fn a_database_is_looked_at_while_one_of_its_members_cannot_be_asked() {
     let writer = primary.connect(SUPERUSER, "postgres").await.unwrap();
     writer.run("CREATE TABLE written AS SELECT i FROM generate_series(1, 1000) i").await.unwrap();
     let written: i64 = writer.ask("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8").await.unwrap();
-    let key = SubjectKey { kind: DATABASE.to_owned(), id: "app".to_owned() };
+    let key = SubjectKey::new("database", "app");
     let is_seen = || {
         let picture = agent.agent.board().picture();
         let table = picture.subjects.get(&key).and_then(|change| change.snapshot.table("members").cloned());

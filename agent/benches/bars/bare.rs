@@ -113,7 +113,7 @@ impl Given {
         let readings = snapshot.parts.values().filter_map(|part| part.reading.as_ref());
         let metrics = readings.flat_map(|reading| &reading.families).map(|family| &family.metric);
         Self {
-            subject: types::Subject { kind, id, version, labels: labels.collect() },
+            subject: types::Subject { kind: kind.into(), id, version, labels: labels.collect() },
             part: snapshot.parts.keys().next().cloned().unwrap_or_default(),
             samples: metrics.map(|metric| (metric.clone(), samples(change, metric))).collect(),
         }

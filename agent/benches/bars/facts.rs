@@ -39,7 +39,7 @@ fn change(kind: &str, id: &str, part: &str, rows: FamiliesBuilder) -> Change {
     let reading = Reading { at: Duration::ZERO, fresh_until: Duration::MAX, epoch: 1, families: rows.finish(), ..Reading::default() };
     let mut snapshot = Snapshot::empty(kind);
     snapshot.subject = Subject {
-        kind: kind.to_owned(),
+        kind: kind.into(),
         id: id.to_owned(),
         version: "17.2".to_owned(),
         labels: vec![Label::new("database", "app"), Label::new("server", id)],

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::metrics::Catalogue;
 use crate::snapshot::{Column, Family, LabelColumn, NULL_CODE, Reading, Snapshot, Table, TextColumn};
+use crate::subject::SubjectKey;
 
 /// The table of every change that says what its rates span: `part`, and the `seconds` between its last two good readings.
 pub const READINGS: &str = "readings";
@@ -154,7 +155,7 @@ fn pick(column: &TextColumn, rows: &[(usize, f64)]) -> TextColumn {
 /// The last good reading of every part of every subject.
 #[derive(Debug, Default)]
 pub struct Deltas {
-    previous: HashMap<(String, String), BTreeMap<String, Previous>>,
+    previous: HashMap<SubjectKey, BTreeMap<String, Previous>>,
 }
 
 #[derive(Debug)]
@@ -168,7 +169,7 @@ struct Previous {
 impl Deltas {
     /// Compares a snapshot with the last one of its subject and remembers it.
     pub fn push(&mut self, snapshot: Snapshot) -> Change {
-        let key = (snapshot.subject.kind.clone(), snapshot.subject.id.clone());
+        let key = snapshot.subject.key();
         let previous = self.previous.entry(key).or_default();
         let mut rates = BTreeMap::new();
         let mut spans = Vec::new();
@@ -188,11 +189,6 @@ impl Deltas {
             previous.insert(name.clone(), current);
         }
         Change { snapshot, rates, readings: readings_table(&spans) }
-    }
-
-    /// Forgets a subject that is no longer observed.
-    pub fn forget(&mut self, kind: &str, id: &str) {
-        self.previous.remove(&(kind.to_owned(), id.to_owned()));
     }
 }
 

@@ -1,4 +1,7 @@
-//! What a snapshot, a finding or an alert is about, and the labels that tell several of them apart.
+//! Subjects: what a snapshot, a finding or an alert is about. Kinds of subjects are rows of one table.
+
+use std::cmp::Ordering;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,41 +18,293 @@ impl Label {
     }
 }
 
-/// What a snapshot is about. Mirrors the WIT record `subject`.
+/// The kind of a [`Subject`]. Open: a plugin may declare a rule about a kind that this version does not observe.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum SubjectKind {
+    /// The agent itself.
+    Agent,
+    /// A `[[database]]` of the configuration: a PostgreSQL primary with its replicas as members.
+    Database,
+    /// A PostgreSQL server.
+    Postgres,
+    /// A Redis server.
+    Redis,
+    /// A kind that is not in the table.
+    Other(OtherKind),
+}
+
+/// The name of a kind that is not in the table. Only [`SubjectKind::from`] makes it, so a known kind never hides in here.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct OtherKind(Box<str>);
+
+/// A row of the table of kinds.
+struct KindRow {
+    kind: SubjectKind,
+    /// As the contract, labels and the store spell the kind.
+    name: &'static str,
+    /// With its article, for sentences.
+    described: &'static str,
+    /// How people call the product, where the subject is a server.
+    product: Option<&'static str>,
+    /// Names of its metrics begin so. None for the agent, whose metrics are those without a part in the catalogue.
+    metric_prefix: Option<&'static str>,
+    /// Gauge that is 1 while the server can be reached, else 0. None for a subject that is not a server.
+    up_metric: Option<&'static str>,
+    /// Gauge that is 0 while a server that is up refuses new sessions.
+    accepting_metric: Option<&'static str>,
+    /// The kind of its members.
+    members: Option<SubjectKind>,
+    /// Labels that every alert and series about such a subject carries.
+    labels: &'static [&'static str],
+}
+
+/// Every kind that is observed, in the order of their names. A new kind is a variant and a row.
+const TABLE: [KindRow; 4] = [
+    KindRow {
+        kind: SubjectKind::Agent,
+        name: "agent",
+        described: "the agent",
+        product: None,
+        metric_prefix: None,
+        up_metric: None,
+        accepting_metric: None,
+        members: None,
+        labels: &["agent"],
+    },
+    KindRow {
+        kind: SubjectKind::Database,
+        name: "database",
+        described: "a database",
+        product: None,
+        metric_prefix: Some("pharos_database_"),
+        up_metric: None,
+        accepting_metric: None,
+        members: Some(SubjectKind::Postgres),
+        labels: &["database"],
+    },
+    KindRow {
+        kind: SubjectKind::Postgres,
+        name: "postgres",
+        described: "a postgres server",
+        product: Some("PostgreSQL"),
+        metric_prefix: Some("pharos_postgres_"),
+        up_metric: Some("pharos_postgres_up"),
+        accepting_metric: Some("pharos_postgres_accepting_connections"),
+        members: None,
+        labels: &["database", "server"],
+    },
+    KindRow {
+        kind: SubjectKind::Redis,
+        name: "redis",
+        described: "a redis server",
+        product: Some("Redis"),
+        metric_prefix: Some("pharos_redis_"),
+        up_metric: Some("pharos_redis_up"),
+        accepting_metric: None,
+        members: None,
+        labels: &["database", "server"],
+    },
+];
+
+impl SubjectKind {
+    /// Names of the kinds that are observed, in alphabetical order.
+    pub const NAMES: [&'static str; TABLE.len()] = {
+        let mut names = [""; TABLE.len()];
+        let mut row = 0;
+        while row < TABLE.len() {
+            names[row] = TABLE[row].name;
+            row += 1;
+        }
+        names
+    };
+
+    /// The kinds that are observed, in the order of their names.
+    pub fn observed() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.kind.clone())
+    }
+
+    /// The name in the contract, in labels and in the store.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Other(OtherKind(name)) => name,
+            _ => self.row().map_or("", |row| row.name),
+        }
+    }
+
+    /// Whether collectors make snapshots of such subjects.
+    pub fn is_observed(&self) -> bool {
+        self.row().is_some()
+    }
+
+    /// Whether such a subject is one server, which can be down.
+    pub fn is_server(&self) -> bool {
+        self.up_metric().is_some()
+    }
+
+    /// The gauge that is 1 while the server can be reached, else 0. None for a subject that is not a server.
+    pub fn up_metric(&self) -> Option<&'static str> {
+        self.row()?.up_metric
+    }
+
+    /// The gauge that is 0 while a server that is up refuses new sessions. None for a kind without such a state.
+    pub fn accepting_metric(&self) -> Option<&'static str> {
+        self.row()?.accepting_metric
+    }
+
+    /// Whether a metric that a part carries belongs to subjects of this kind.
+    pub fn owns_metric(&self, metric: &str) -> bool {
+        self.row().and_then(|row| row.metric_prefix).is_some_and(|prefix| metric.starts_with(prefix))
+    }
+
+    /// The kind of its members: a database has the PostgreSQL servers that it consists of.
+    pub fn members(&self) -> Option<Self> {
+        self.row()?.members.clone()
+    }
+
+    /// Names of the labels that every series and alert about such a subject carries.
+    pub fn labels(&self) -> &'static [&'static str] {
+        self.row().map_or(&[], |row| row.labels)
+    }
+
+    /// A subject of this kind with its article, for a sentence.
+    pub fn described(&self) -> String {
+        self.row().map_or_else(|| format!("a {}", self.as_str()), |row| row.described.to_owned())
+    }
+
+    /// How people call the product behind a server, such as `PostgreSQL`. The kind's name for anything else.
+    pub fn product(&self) -> &str {
+        self.row().and_then(|row| row.product).unwrap_or_else(|| self.as_str())
+    }
+
+    fn row(&self) -> Option<&'static KindRow> {
+        TABLE.iter().find(|row| row.kind == *self)
+    }
+}
+
+impl From<&str> for SubjectKind {
+    fn from(name: &str) -> Self {
+        let known = TABLE.iter().find(|row| row.name == name);
+        known.map_or_else(|| Self::Other(OtherKind(name.into())), |row| row.kind.clone())
+    }
+}
+
+impl From<String> for SubjectKind {
+    fn from(name: String) -> Self {
+        Self::from(name.as_str())
+    }
+}
+
+impl From<SubjectKind> for String {
+    fn from(kind: SubjectKind) -> Self {
+        kind.as_str().to_owned()
+    }
+}
+
+impl fmt::Display for SubjectKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Kinds are ordered by name, so that lists of subjects do not depend on the order of the table.
+impl Ord for SubjectKind {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for SubjectKind {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The subject of a snapshot. Mirrors the WIT record `subject`.
 ///
-/// Only `kind` and `id` identify it: the version changes with an upgrade and labels with the configuration, while
-/// alerts about the subject go on.
+/// Only `kind` and `id` identify a subject: the version changes with an upgrade and labels with the configuration, while alerts about the
+/// subject go on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Subject {
-    /// Open on purpose: `postgres`, `redis` (one server), `database` (a primary with its replicas), `pool`, `cache`, `agent`.
-    pub kind: String,
+    pub kind: SubjectKind,
     /// `host:port` of a server, else the configured name.
     pub id: String,
-    /// As the server says it; empty where there is none.
+    /// As the server reports it; empty where there is none.
     pub version: String,
     pub labels: Vec<Label>,
 }
 
 impl Subject {
-    pub fn new(kind: impl Into<String>, id: impl Into<String>) -> Self {
+    /// A subject without version and labels.
+    pub fn new(kind: impl Into<SubjectKind>, id: impl Into<String>) -> Self {
         Self { kind: kind.into(), id: id.into(), version: String::new(), labels: Vec::new() }
     }
 
-    /// Its identity, without what may change during its life.
+    /// The subject's identity, without what may change during its life.
     pub fn key(&self) -> SubjectKey {
         SubjectKey { kind: self.kind.clone(), id: self.id.clone() }
+    }
+
+    /// The value of one of its labels.
+    pub fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|label| label.name == name).map(|label| label.value.as_str())
     }
 }
 
 /// The identity of a [`Subject`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SubjectKey {
-    pub kind: String,
+    pub kind: SubjectKind,
     pub id: String,
 }
 
-impl std::fmt::Display for SubjectKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl SubjectKey {
+    /// The identity of the subject of this kind and id.
+    pub fn new(kind: impl Into<SubjectKind>, id: impl Into<String>) -> Self {
+        Self { kind: kind.into(), id: id.into() }
+    }
+}
+
+impl fmt::Display for SubjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::metrics::Catalogue;
+
+    #[test]
+    fn a_kind_is_its_name_everywhere() {
+        for kind in SubjectKind::observed() {
+            assert_eq!(SubjectKind::from(kind.as_str()), kind);
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("{:?}", kind.as_str()));
+        }
+        let other: SubjectKind = serde_json::from_str("\"pool\"").unwrap();
+        assert!(!other.is_observed() && !other.is_server() && other.up_metric().is_none());
+        assert_eq!((other.as_str(), other.described().as_str(), other.product()), ("pool", "a pool", "pool"));
+        assert_eq!(serde_json::to_string(&other).unwrap(), "\"pool\"");
+    }
+
+    #[test]
+    fn rows_stand_in_the_order_of_their_names_and_so_do_kinds() {
+        assert!(SubjectKind::NAMES.is_sorted());
+        let mut kinds: Vec<SubjectKind> = ["redis", "zebra", "", "agent", "postgres", "pool"].map(SubjectKind::from).into();
+        kinds.sort();
+        assert_eq!(kinds.iter().map(SubjectKind::as_str).collect::<Vec<_>>(), ["", "agent", "pool", "postgres", "redis", "zebra"]);
+    }
+
+    #[test]
+    fn metrics_of_the_table_are_in_the_catalogue_and_every_part_has_its_kind() {
+        for kind in SubjectKind::observed() {
+            for metric in kind.up_metric().into_iter().chain(kind.accepting_metric()) {
+                assert!(Catalogue::shipped().spec(metric).is_some() && kind.owns_metric(metric), "{metric}");
+            }
+        }
+        for (metric, spec) in Catalogue::shipped().iter().filter(|(_, spec)| spec.part.is_some()) {
+            assert_eq!(SubjectKind::observed().filter(|kind| kind.owns_metric(metric)).count(), 1, "{metric} of part {:?}", spec.part);
+        }
     }
 }

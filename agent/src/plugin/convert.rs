@@ -26,7 +26,7 @@ pub fn millis(duration: Duration) -> u64 {
 
 pub fn subject(subject: &Subject) -> types::Subject {
     types::Subject {
-        kind: subject.kind.clone(),
+        kind: subject.kind.to_string(),
         id: subject.id.clone(),
         version: subject.version.clone(),
         labels: labels_out(&subject.labels),
@@ -62,7 +62,7 @@ pub fn rule(rule: wit::Rule) -> RuleSpec {
         id: rule.id,
         summary: rule.summary,
         category: rule.category,
-        subject_kind: rule.subject_kind,
+        subject_kind: rule.subject_kind.into(),
         needs: rule.needs,
         for_: Duration::from_millis(rule.for_ms),
         keep_firing: Duration::from_millis(rule.keep_firing_ms),

@@ -1,13 +1,13 @@
 //! From bytes to a generation: validate, compile, link, describe, check settings, declare, canary. Each step can refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pharos_model::catalogue::metrics::KINDS;
 use pharos_model::delta::Change;
 use pharos_model::finding::{RuleSpec, Unmet, collected, unmet};
 use pharos_model::snapshot::Snapshot;
+use pharos_model::subject::SubjectKind;
 use pharos_model::text;
 use serde_json::Value;
 use tokio::task::JoinError;
@@ -236,7 +236,7 @@ fn warnings(rules: &[RuleSpec]) -> Vec<String> {
 pub(super) fn with_hint(unmet: &Unmet) -> String {
     let hint = match &unmet.need {
         Some(need) => did_you_mean(need, collected(&unmet.kind)),
-        None => did_you_mean(&unmet.kind, KINDS.into_iter()),
+        None => did_you_mean(unmet.kind.as_str(), SubjectKind::NAMES.into_iter()),
     };
     format!("{unmet}, so it can never match{hint}")
 }
@@ -252,12 +252,10 @@ fn ungranted(want: &str, grants: &Grants) -> Option<&'static str> {
 
 /// The latest snapshots that the rules are about, or an empty one of each kind.
 fn canaries(generation: &Generation, latest: &[Arc<Change>]) -> Vec<Arc<Change>> {
-    let mut kinds: Vec<&str> = generation.rules.iter().map(|rule| rule.subject_kind.as_str()).collect();
-    kinds.sort_unstable();
-    kinds.dedup();
-    let of_kind = |kind: &str| {
-        let real: Vec<_> = latest.iter().filter(|change| change.snapshot.subject.kind == kind).cloned().collect();
-        if real.is_empty() { vec![Arc::new(Change::first(Snapshot::empty(kind)))] } else { real }
+    let kinds: BTreeSet<&SubjectKind> = generation.rules.iter().map(|rule| &rule.subject_kind).collect();
+    let of_kind = |kind: &SubjectKind| {
+        let real: Vec<_> = latest.iter().filter(|change| change.snapshot.subject.kind == *kind).cloned().collect();
+        if real.is_empty() { vec![Arc::new(Change::first(Snapshot::empty(kind.clone())))] } else { real }
     };
     kinds.into_iter().flat_map(of_kind).collect()
 }

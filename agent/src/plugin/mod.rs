@@ -52,7 +52,7 @@ use std::time::Duration;
 use pharos_model::alert::Outcome;
 use pharos_model::delta::Change;
 use pharos_model::finding::RuleSpec;
-use pharos_model::subject::SubjectKey;
+use pharos_model::subject::{SubjectKey, SubjectKind};
 use pharos_model::text;
 use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
@@ -398,9 +398,9 @@ fn texts(ignored: &[Ignored]) -> Vec<String> {
 }
 
 /// Whether a generation judges subjects of this kind.
-fn watches(active: &Loaded, kind: &str) -> bool {
+fn watches(active: &Loaded, kind: &SubjectKind) -> bool {
     let generation = &active.generation;
-    generation.world == World::AlertRule && generation.rules.iter().any(|rule| rule.subject_kind == kind)
+    generation.world == World::AlertRule && generation.rules.iter().any(|rule| rule.subject_kind == *kind)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

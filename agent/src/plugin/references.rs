@@ -4,7 +4,8 @@
 //! `"x-pharos-series": { "metric": KEY, "labels": KEY }` marks an object that chooses series. Only so a misspelt name is found before an
 //! alert is lost through it.
 
-use pharos_model::catalogue::metrics::{Catalogue, DATABASE, KINDS};
+use pharos_model::catalogue::metrics::Catalogue;
+use pharos_model::subject::SubjectKind;
 use serde_json::Value;
 
 use crate::config::shape::did_you_mean;
@@ -127,13 +128,8 @@ pub fn unknown_metric(metric: &str) -> Option<String> {
 pub fn unknown_label(metric: &str, label: &str) -> Option<String> {
     let catalogue = Catalogue::shipped();
     let own = &catalogue.spec(metric)?.labels;
-    let kind = KINDS.into_iter().find(|kind| catalogue.part_of(metric, kind).is_some())?;
-    let of_subject: &[&str] = match kind {
-        "postgres" | "redis" => &["database", "server"],
-        DATABASE => &["database"],
-        _ => &["agent"],
-    };
-    let known: Vec<&str> = of_subject.iter().copied().chain(own.iter().map(String::as_str)).collect();
+    let kind = SubjectKind::observed().find(|kind| catalogue.part_of(metric, kind).is_some())?;
+    let known: Vec<&str> = kind.labels().iter().copied().chain(own.iter().map(String::as_str)).collect();
     if known.contains(&label) {
         return None;
     }

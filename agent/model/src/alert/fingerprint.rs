@@ -24,7 +24,7 @@ impl Fingerprint {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text);
         };
-        for text in [plugin, rule, &subject.kind, &subject.id] {
+        for text in [plugin, rule, subject.kind.as_str(), &subject.id] {
             field(text);
         }
         for Label { name, value } in labels {

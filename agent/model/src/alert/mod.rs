@@ -210,7 +210,7 @@ impl AlertBook {
 }
 
 fn of_plugin<'a>(groups: &'a BTreeMap<GroupKey, Group>, plugin: &'a str) -> impl Iterator<Item = (&'a GroupKey, &'a Group)> {
-    let first = GroupKey { plugin: plugin.to_owned(), subject: SubjectKey { kind: String::new(), id: String::new() } };
+    let first = GroupKey { plugin: plugin.to_owned(), subject: SubjectKey::new("", "") };
     groups.range(first..).take_while(move |(key, _)| key.plugin == plugin)
 }
 

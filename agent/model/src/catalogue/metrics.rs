@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::subject::SubjectKind;
+
 /// How the values of a metric behave over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -22,7 +24,7 @@ pub enum Kind {
 #[serde(deny_unknown_fields)]
 pub struct MetricSpec {
     pub kind: Kind,
-    /// The snapshot's part that carries the metric; none for metrics of the agent itself, which its own snapshot carries in [`AGENT`].
+    /// The snapshot's part that carries the metric; none for metrics of the agent itself, which its own snapshot carries in [`AGENT_PART`].
     pub part: Option<String>,
     /// Label names after the subject's own.
     pub labels: Vec<String>,
@@ -32,64 +34,58 @@ pub struct MetricSpec {
     pub help: String,
 }
 
-/// The kind of the subject that the agent itself is, and the part of its snapshots.
-pub const AGENT: &str = "agent";
-
-/// The kind of the subject that a `[[database]]` is, with its servers as members.
-pub const DATABASE: &str = "database";
-
-/// Kinds of subjects that are observed.
-pub const KINDS: [&str; 4] = [AGENT, DATABASE, "postgres", "redis"];
+/// The one part of a snapshot of the agent.
+pub const AGENT_PART: &str = "agent";
 
 /// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: &[(&str, &str)] = &[
-    (AGENT, "damaged_stores"),
-    (AGENT, "failing_collectors"),
-    (AGENT, "hidden_facts"),
-    (AGENT, "parts"),
-    (AGENT, "plugins"),
-    (AGENT, "receivers"),
-    (DATABASE, "members"),
-    (DATABASE, "unjudged_indexes"),
-    (DATABASE, "unused_indexes"),
-    ("postgres", "activity_waits"),
-    ("postgres", "archiver"),
-    ("postgres", "autovacuum_workers"),
-    ("postgres", "extensions"),
-    ("postgres", "hidden_facts"),
-    ("postgres", "horizon"),
-    ("postgres", "identity"),
-    ("postgres", "restarts"),
-    ("postgres", "last_role"),
-    ("postgres", "lost_counters"),
-    ("postgres", "index_facts"),
-    ("postgres", "indexes"),
-    ("postgres", "lock_waits"),
-    ("postgres", "locked_relations"),
-    ("postgres", "oldest_relations"),
-    ("postgres", "own_statements"),
-    ("postgres", "own_role"),
-    ("postgres", "progress"),
-    ("postgres", "receiver"),
-    ("postgres", "refusal"),
-    ("postgres", "schema_facts"),
-    ("postgres", "sequences"),
-    ("postgres", "sessions"),
-    ("postgres", "setting_changes"),
-    ("postgres", "settings"),
-    ("postgres", "slots"),
-    ("postgres", "standbys"),
-    ("postgres", "statements"),
-    ("postgres", "subscriptions"),
-    ("postgres", "tables"),
-    ("postgres", "tls_sessions"),
-    ("postgres", "unjudged_indexes"),
-    ("postgres", "unjudged_sequences"),
-    ("postgres", "unjudged_tables"),
-    ("postgres", "visits"),
-    ("redis", "numbers_left_out"),
-    ("redis", "restarts"),
-    ("redis", "unreachable"),
+pub const TABLES: &[(SubjectKind, &str)] = &[
+    (SubjectKind::Agent, "damaged_stores"),
+    (SubjectKind::Agent, "failing_collectors"),
+    (SubjectKind::Agent, "hidden_facts"),
+    (SubjectKind::Agent, "parts"),
+    (SubjectKind::Agent, "plugins"),
+    (SubjectKind::Agent, "receivers"),
+    (SubjectKind::Database, "members"),
+    (SubjectKind::Database, "unjudged_indexes"),
+    (SubjectKind::Database, "unused_indexes"),
+    (SubjectKind::Postgres, "activity_waits"),
+    (SubjectKind::Postgres, "archiver"),
+    (SubjectKind::Postgres, "autovacuum_workers"),
+    (SubjectKind::Postgres, "extensions"),
+    (SubjectKind::Postgres, "hidden_facts"),
+    (SubjectKind::Postgres, "horizon"),
+    (SubjectKind::Postgres, "identity"),
+    (SubjectKind::Postgres, "restarts"),
+    (SubjectKind::Postgres, "last_role"),
+    (SubjectKind::Postgres, "lost_counters"),
+    (SubjectKind::Postgres, "index_facts"),
+    (SubjectKind::Postgres, "indexes"),
+    (SubjectKind::Postgres, "lock_waits"),
+    (SubjectKind::Postgres, "locked_relations"),
+    (SubjectKind::Postgres, "oldest_relations"),
+    (SubjectKind::Postgres, "own_statements"),
+    (SubjectKind::Postgres, "own_role"),
+    (SubjectKind::Postgres, "progress"),
+    (SubjectKind::Postgres, "receiver"),
+    (SubjectKind::Postgres, "refusal"),
+    (SubjectKind::Postgres, "schema_facts"),
+    (SubjectKind::Postgres, "sequences"),
+    (SubjectKind::Postgres, "sessions"),
+    (SubjectKind::Postgres, "setting_changes"),
+    (SubjectKind::Postgres, "settings"),
+    (SubjectKind::Postgres, "slots"),
+    (SubjectKind::Postgres, "standbys"),
+    (SubjectKind::Postgres, "statements"),
+    (SubjectKind::Postgres, "subscriptions"),
+    (SubjectKind::Postgres, "tables"),
+    (SubjectKind::Postgres, "tls_sessions"),
+    (SubjectKind::Postgres, "unjudged_indexes"),
+    (SubjectKind::Postgres, "unjudged_sequences"),
+    (SubjectKind::Postgres, "unjudged_tables"),
+    (SubjectKind::Postgres, "visits"),
+    (SubjectKind::Redis, "numbers_left_out"),
+    (SubjectKind::Redis, "restarts"),
+    (SubjectKind::Redis, "unreachable"),
 ];
 
 /// Every metric by its name.
@@ -111,14 +107,11 @@ impl Catalogue {
         self.0.get(metric)
     }
 
-    /// The part that carries a metric in snapshots of subjects of this kind; none where nobody collects it.
-    pub fn part_of(&self, metric: &str, kind: &str) -> Option<&str> {
+    /// The part that carries a metric in snapshots of subjects of this kind. None where no collector reads it.
+    pub fn part_of(&self, metric: &str, kind: &SubjectKind) -> Option<&str> {
         match &self.spec(metric)?.part {
-            None => (kind == AGENT).then_some(AGENT),
-            Some(part) => {
-                let engine = metric.strip_prefix("pharos_")?.split('_').next()?;
-                (engine == kind).then_some(part.as_str())
-            }
+            None => (*kind == SubjectKind::Agent).then_some(AGENT_PART),
+            Some(part) => kind.owns_metric(metric).then_some(part.as_str()),
         }
     }
 
@@ -150,13 +143,13 @@ mod tests {
 
     #[test]
     fn a_metric_is_carried_by_one_part_of_one_kind_of_subject() {
-        let part = |metric, kind| Catalogue::shipped().part_of(metric, kind);
+        let part = |metric, kind: &str| Catalogue::shipped().part_of(metric, &kind.into());
         assert_eq!(part("pharos_redis_keys", "redis"), Some("info"));
         assert_eq!(part("pharos_redis_keys", "postgres"), None);
-        assert_eq!(part("pharos_notifications_pending", AGENT), Some(AGENT));
-        assert_eq!(part("process_open_fds", AGENT), Some(AGENT));
+        assert_eq!(part("pharos_notifications_pending", "agent"), Some(AGENT_PART));
+        assert_eq!(part("process_open_fds", "agent"), Some(AGENT_PART));
         assert_eq!(part("process_open_fds", "postgres"), None);
-        assert_eq!(part("pharos_redis_up", AGENT), None);
+        assert_eq!(part("pharos_redis_up", "agent"), None);
         assert_eq!(part("pharos_rediss_up", "rediss"), None);
     }
 

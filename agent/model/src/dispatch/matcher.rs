@@ -273,7 +273,7 @@ pub fn label_of<'a>(alert: &'a Alert, name: &str) -> Option<&'a str> {
         "rule" => Some(&alert.rule),
         "plugin" => Some(&alert.plugin),
         "subject" => Some(&alert.subject.id),
-        "kind" => Some(&alert.subject.kind),
+        "kind" => Some(alert.subject.kind.as_str()),
         _ => {
             // What the host says of a subject stands, whatever a plugin calls its own labels.
             let labels = alert.subject.labels.iter().chain(&alert.labels);

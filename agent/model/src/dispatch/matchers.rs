@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::matcher::{Matcher, MatcherError, Room, label_of};
 use crate::alert::Alert;
-use crate::catalogue::metrics::KINDS;
 use crate::finding::Severity;
+use crate::subject::SubjectKind;
 
 /// Matchers of one route, silence or inhibition.
 pub const MATCHERS_MAX: usize = 50;
@@ -61,7 +61,7 @@ impl Matchers {
     /// Why no alert can ever match: a severity or a kind of subject that does not exist.
     pub fn never(&self) -> Option<Never> {
         let severities = [Severity::Info, Severity::Warning, Severity::Critical].map(Severity::as_str);
-        [("severity", severities.to_vec()), ("kind", KINDS.to_vec())].into_iter().find_map(|(label, known)| {
+        [("severity", severities.to_vec()), ("kind", SubjectKind::NAMES.to_vec())].into_iter().find_map(|(label, known)| {
             let about: Vec<&Matcher> = self.0.iter().filter(|matcher| matcher.name() == label).collect();
             let possible = known.iter().any(|value| about.iter().all(|matcher| matcher.takes(value)));
             let text = about.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Matchers, label_of};
+use crate::subject::SubjectKind;
 use crate::{alert::Alert, subject::Label};
 
 /// Leads alerts that match to a receiver. The first that matches wins, unless it says that others may follow.
@@ -86,7 +87,7 @@ impl Routes {
 }
 
 fn is_about(alert: &Alert, receiver: &str) -> bool {
-    alert.subject.kind == "agent" && label_of(alert, ABOUT_RECEIVER) == Some(receiver)
+    alert.subject.kind == SubjectKind::Agent && label_of(alert, ABOUT_RECEIVER) == Some(receiver)
 }
 
 impl Route {

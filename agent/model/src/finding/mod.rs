@@ -11,6 +11,7 @@ mod tests;
 
 use std::{fmt, time::Duration};
 
+use crate::subject::SubjectKind;
 use serde::{Deserialize, Serialize};
 
 pub use crate::subject::Label;
@@ -132,7 +133,7 @@ pub struct RuleSpec {
     pub summary: String,
     /// Groups findings for the health score: `connections`, `locks`, `storage`.
     pub category: String,
-    pub subject_kind: String,
+    pub subject_kind: SubjectKind,
     /// Metrics and tables it reads.
     pub needs: Vec<String>,
     /// How long it must be raised before the alert fires.

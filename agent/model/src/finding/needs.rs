@@ -3,14 +3,15 @@
 use std::fmt;
 
 use super::RuleSpec;
-use crate::catalogue::metrics::{Catalogue, DATABASE, KINDS, TABLES};
+use crate::catalogue::metrics::{Catalogue, TABLES};
+use crate::subject::SubjectKind;
 
 /// Something a rule needs that no collector gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmet {
     pub rule: String,
     /// The kind of subject that the rule is about.
-    pub kind: String,
+    pub kind: SubjectKind,
     /// The metric or table; none where already the kind is unknown.
     pub need: Option<String>,
 }
@@ -20,7 +21,11 @@ impl fmt::Display for Unmet {
         let Self { rule, kind, need } = self;
         match need {
             Some(need) => write!(f, "rule `{rule}` needs `{need}`, which nobody collects for a subject of kind `{kind}`"),
-            None => write!(f, "rule `{rule}` is about subjects of kind `{kind}`, which nobody observes; kinds are {}", KINDS.join(", ")),
+            None => write!(
+                f,
+                "rule `{rule}` is about subjects of kind `{kind}`, which nobody observes; kinds are {}",
+                SubjectKind::NAMES.join(", ")
+            ),
         }
     }
 }
@@ -31,9 +36,9 @@ pub fn unmet(rules: &[RuleSpec]) -> Vec<Unmet> {
 }
 
 fn of_rule(rule: &RuleSpec) -> Vec<Unmet> {
-    let kind = rule.subject_kind.as_str();
-    let unmet = |need: Option<&String>| Unmet { rule: rule.id.clone(), kind: kind.to_owned(), need: need.cloned() };
-    if !KINDS.contains(&kind) {
+    let kind = &rule.subject_kind;
+    let unmet = |need: Option<&String>| Unmet { rule: rule.id.clone(), kind: kind.clone(), need: need.cloned() };
+    if !kind.is_observed() {
         return vec![unmet(None)];
     }
     let missing = rule.needs.iter().filter(|need| !collected(kind).any(|known| known == *need));
@@ -41,8 +46,8 @@ fn of_rule(rule: &RuleSpec) -> Vec<Unmet> {
 }
 
 /// Names of everything that is collected for subjects of this kind: metrics, then tables. A database has what its servers have as well.
-pub fn collected(kind: &str) -> impl Iterator<Item = &'static str> + use<'_> {
-    let kinds = if kind == DATABASE { vec![DATABASE, "postgres"] } else { vec![kind] };
+pub fn collected(kind: &SubjectKind) -> impl Iterator<Item = &'static str> + use<> {
+    let kinds: Vec<SubjectKind> = std::iter::once(kind.clone()).chain(kind.members()).collect();
     let catalogue = Catalogue::shipped();
     let of = kinds.clone();
     let metrics = catalogue.iter().map(|(metric, _)| metric);

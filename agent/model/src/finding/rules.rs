@@ -46,9 +46,10 @@ pub fn check_rules(rules: Vec<RuleSpec>) -> Result<Vec<RuleSpec>, RuleError> {
         if !ids.insert(rule.id.clone()) {
             return Err(RuleError::Duplicate(rule.id));
         }
-        for text in [&mut rule.summary, &mut rule.category, &mut rule.subject_kind].into_iter().chain(&mut rule.runbook) {
+        for text in [&mut rule.summary, &mut rule.category].into_iter().chain(&mut rule.runbook) {
             *text = line(text, LINE_BYTES_MAX).into_owned();
         }
+        rule.subject_kind = line(rule.subject_kind.as_str(), LINE_BYTES_MAX).as_ref().into();
         rule.needs.truncate(NEEDS_MAX);
         for need in &mut rule.needs {
             *need = line(need, LINE_BYTES_MAX).into_owned();

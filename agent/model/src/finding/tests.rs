@@ -11,7 +11,7 @@ fn rule(id: &str) -> RuleSpec {
         id: id.into(),
         summary: String::new(),
         category: "test".into(),
-        subject_kind: "postgres".into(),
+        subject_kind: SubjectKind::Postgres,
         needs: Vec::new(),
         for_: Duration::ZERO,
         keep_firing: Duration::ZERO,

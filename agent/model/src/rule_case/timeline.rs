@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Steps, Value, time_of};
-use crate::catalogue::metrics::{AGENT, Catalogue, DATABASE};
+use crate::catalogue::metrics::Catalogue;
 use crate::delta::Deltas;
 use crate::snapshot::{Family, LabelColumn, Part, PartState, Reading, Snapshot, Table, TextColumnBuilder};
-use crate::subject::{Label, Subject};
+use crate::subject::{Label, Subject, SubjectKind};
 
 /// When every case begins, for people: the first of January 2026.
 const BEGIN_MS: u64 = 1_767_225_600_000;
@@ -76,11 +76,6 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// The metric that says whether a server of this kind was reached; the agent and a database are no server.
-    pub fn up_metric(kind: &str) -> Option<String> {
-        (kind != AGENT && kind != DATABASE).then(|| format!("pharos_{kind}_up"))
-    }
-
     /// A snapshot of every tick, from the first.
     pub fn snapshots(&self) -> impl Iterator<Item = Snapshot> {
         let mut parts: BTreeMap<String, Part> = BTreeMap::new();
@@ -118,7 +113,7 @@ impl Timeline {
         let of_tables = self.tables.iter().map(|table| table.part.as_str());
         let of_base = self.base.iter().flat_map(|base| base.parts.keys().map(String::as_str));
         let mut names: BTreeSet<&str> = self.parts.keys().map(String::as_str).chain(of_series).chain(of_tables).chain(of_base).collect();
-        if Self::up_metric(&self.subject.kind).is_some() {
+        if self.subject.kind.is_server() {
             names.insert(UP);
         }
         if !self.server.item(tick) {
@@ -131,9 +126,9 @@ impl Timeline {
     fn part(&self, name: &str, tick: u32, earlier: Option<&Part>) -> Option<Part> {
         let is_up = *self.server.item(tick);
         if name == UP
-            && let Some(metric) = Self::up_metric(&self.subject.kind)
+            && let Some(metric) = self.subject.kind.up_metric()
         {
-            let up = Family::scalar(&metric, if is_up { 1.0 } else { 0.0 });
+            let up = Family::scalar(metric, if is_up { 1.0 } else { 0.0 });
             return Some(Part::present(Arc::new(Reading { families: vec![up], ..self.reading(name, tick) })));
         }
         if !is_up {
@@ -215,12 +210,12 @@ impl Timeline {
 }
 
 /// The part that carries a metric in snapshots of this kind; none where there is no such metric of it.
-pub fn part_of(metric: &str, kind: &str) -> Option<&'static str> {
+pub fn part_of(metric: &str, kind: &SubjectKind) -> Option<&'static str> {
     Catalogue::shipped().part_of(metric, kind)
 }
 
 /// All parts of a kind of subject.
-pub fn parts_of(kind: &str) -> BTreeSet<&'static str> {
+pub fn parts_of(kind: &SubjectKind) -> BTreeSet<&'static str> {
     Catalogue::shipped().iter().filter_map(|(metric, _)| part_of(metric, kind)).collect()
 }
 
@@ -315,9 +310,9 @@ mod tests {
     fn the_agent_has_one_part_with_all_its_metrics_and_is_never_reached() {
         let own = |metric: &str, labels: Vec<Label>| SeriesSteps { metric: metric.to_owned(), labels, values: Steps::values("3").unwrap() };
         let series = vec![own("process_open_fds", Vec::new()), own("pharos_notifications_pending", vec![Label::new("receiver", "ops")])];
-        let timeline = Timeline { subject: Subject::new(AGENT, "pharos"), series, ..timeline() };
+        let timeline = Timeline { subject: Subject::new("agent", "pharos"), series, ..timeline() };
         let snapshot = timeline.snapshots().next().unwrap();
-        assert_eq!(snapshot.parts.keys().collect::<Vec<_>>(), [AGENT]);
+        assert_eq!(snapshot.parts.keys().collect::<Vec<_>>(), [crate::catalogue::metrics::AGENT_PART]);
         assert_eq!(snapshot.scalar("process_open_fds"), Some(3.0));
         assert_eq!(snapshot.family("pharos_notifications_pending").unwrap().values, [3.0]);
     }
@@ -339,7 +334,7 @@ mod tests {
     #[test]
     fn the_members_of_a_database_have_ticks_like_its_own() {
         let member = Timeline { series: vec![series("pharos_postgres_backends", "app", "1+1")], ..timeline() };
-        let database = Timeline { subject: Subject::new(DATABASE, "app"), members: vec![member], ..timeline() };
+        let database = Timeline { subject: Subject::new("database", "app"), members: vec![member], ..timeline() };
         let seen = database.snapshots().take(3).map(|snapshot| snapshot.members[0].snapshot.scalar("pharos_postgres_backends"));
         assert_eq!(seen.collect::<Vec<_>>(), [Some(1.0), Some(2.0), Some(3.0)]);
     }

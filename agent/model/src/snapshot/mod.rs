@@ -16,7 +16,7 @@ pub(crate) use self::family::label_value;
 pub use self::family::{FamiliesBuilder, Family, LabelColumn, NULL_CODE, TextColumn, TextColumnBuilder, unite_twins};
 pub use self::table::{Column, ColumnValues, Table};
 use crate::delta::Change;
-use crate::subject::Subject;
+use crate::subject::{Subject, SubjectKind};
 use crate::unlisted::Unlisted;
 
 /// What one run of one collector read.
@@ -144,9 +144,9 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A snapshot without facts, for a first look at a plugin before anything was collected.
-    pub fn empty(kind: &str) -> Self {
+    pub fn empty(kind: impl Into<SubjectKind>) -> Self {
         Self {
-            subject: Subject { kind: kind.to_owned(), id: "none".to_owned(), version: String::new(), labels: Vec::new() },
+            subject: Subject { kind: kind.into(), id: "none".to_owned(), version: String::new(), labels: Vec::new() },
             taken_at_ms: 0,
             taken_at: Duration::ZERO,
             interval: Duration::ZERO,
@@ -197,7 +197,7 @@ impl Snapshot {
 
     /// Whether the server could be reached; none where that is not known, or where it is no snapshot of a server.
     pub fn is_reachable(&self) -> Option<bool> {
-        self.scalar(&format!("pharos_{}_up", self.subject.kind)).map(|up| up > 0.0)
+        self.scalar(self.subject.kind.up_metric()?).map(|up| up > 0.0)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pharos_model::postgres::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script};
 use pharos_model::snapshot::{Family, Table};
+use pharos_model::subject::SubjectKind;
 
 use super::report::{Lack, PartReport, Refused, ServerReport, State};
 use crate::clock::Clock;
@@ -13,7 +14,7 @@ use crate::collect::redis::RedisSource;
 use crate::collect::{CollectError, ConnectFailure, Facts, Source};
 
 pub async fn postgres(source: PostgresSource, clock: Clock) -> ServerReport {
-    let mut report = ServerReport { kind: "postgres", id: source.id(), database: source.database.clone(), ..ServerReport::default() };
+    let mut report = ServerReport::new(SubjectKind::Postgres, source.id(), source.database.clone());
     if let Err(failure) = examine_postgres(&source, clock, &mut report).await {
         report.refused = Some(Refused { reason: failure.reason, why: failure.text });
     }
@@ -175,7 +176,7 @@ fn failed(name: &str, datname: Option<&str>, err: &CollectError) -> PartReport {
 }
 
 pub async fn redis(source: RedisSource, clock: Clock) -> ServerReport {
-    let mut report = ServerReport { kind: "redis", id: source.id(), database: source.database.clone(), ..ServerReport::default() };
+    let mut report = ServerReport::new(SubjectKind::Redis, source.id(), source.database.clone());
     let outcomes = match source.connect().await {
         Ok(session) => once(&source, session, clock).await.map(|(_, outcomes)| outcomes),
         Err(failure) => Err(failure),

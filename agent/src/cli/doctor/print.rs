@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::report::{PartReport, Report, ServerReport};
+use pharos_model::subject::SubjectKind;
 
 const COLUMNS: usize = 80;
 /// The longest state, and some air.
@@ -85,12 +86,11 @@ fn parts_text(out: &mut String, parts: &[&PartReport]) {
 
 /// `PostgreSQL 17.2, primary, as pharos in datname app`
 fn identity(server: &ServerReport) -> String {
-    let product = if server.kind == "redis" { "Redis" } else { "PostgreSQL" };
-    let mut text = format!("{product} {}", server.version.as_deref().unwrap_or("of a version it does not tell"));
+    let mut text = format!("{} {}", server.kind.product(), server.version.as_deref().unwrap_or("of a version it does not tell"));
     if let Some(standby) = server.standby {
-        text.push_str(match (server.kind, standby) {
+        text.push_str(match (&server.kind, standby) {
             (_, false) => ", primary",
-            ("redis", true) => ", replica",
+            (SubjectKind::Redis, true) => ", replica",
             (_, true) => ", standby",
         });
     }

@@ -1,6 +1,7 @@
 //! What was found, as values: printed by `print`, or as JSON as they are.
 
 use pharos_model::postgres::privilege::{Need, without};
+use pharos_model::subject::SubjectKind;
 use serde::Serialize;
 
 #[derive(Debug, Serialize)]
@@ -11,10 +12,10 @@ pub struct Report {
 }
 
 /// One server.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct ServerReport {
     /// `postgres` or `redis`
-    pub kind: &'static str,
+    pub kind: SubjectKind,
     pub id: String,
     /// The `[[database]]` or `[[redis]]` that names it.
     pub database: String,
@@ -34,6 +35,27 @@ pub struct ServerReport {
     pub parts: Vec<PartReport>,
     /// What mends it all, for psql and a superuser.
     pub script: Option<String>,
+}
+
+impl ServerReport {
+    /// A report about a server that was not examined yet.
+    pub fn new(kind: SubjectKind, id: String, database: String) -> Self {
+        Self {
+            kind,
+            id,
+            database,
+            ok: false,
+            refused: None,
+            version: None,
+            caveat: None,
+            role: None,
+            login: None,
+            datname: None,
+            standby: None,
+            parts: Vec::new(),
+            script: None,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_model::catalogue::metrics::{AGENT, Catalogue, DATABASE, MetricSpec};
+use pharos_model::catalogue::metrics::{Catalogue, MetricSpec};
 use pharos_model::rule_case::timeline::{part_of, parts_of};
 use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableSteps, Timeline, Value};
 use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};
-use pharos_model::subject::{Label, Subject};
+use pharos_model::subject::{Label, Subject, SubjectKind};
 
 use super::file::{CaseTable, FactsTable, MemberTable, PartTable, SeriesTable, SubjectTable};
 use super::suite::Check;
@@ -36,8 +36,8 @@ pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &Su
         return None;
     };
     let server = server(check, path, case.server.as_deref())?;
-    if Timeline::up_metric(&subject.kind).is_none() && case.server.is_some() {
-        check.report(&format!("{path}.server"), format_args!("{} is no server that could be down; leave it out", about(&subject.kind)));
+    if !subject.kind.is_server() && case.server.is_some() {
+        check.report(&format!("{path}.server"), format_args!("{} is no server that could be down; leave it out", subject.kind.described()));
     }
     let ticks = case.restarts.iter().enumerate();
     let restarts = ticks.map(|(index, at)| check.tick(&format!("{path}.restarts[{index}]"), **at, interval)).collect();
@@ -67,8 +67,8 @@ fn server(check: &mut Check<'_>, path: &str, text: Option<&str>) -> Option<Steps
 
 /// The servers of a database, each with its own facts at the ticks of the case.
 fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], database: &Subject, interval: Duration) -> Vec<Timeline> {
-    if !tables_of.is_empty() && database.kind != DATABASE {
-        check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", about(&database.kind)));
+    if !tables_of.is_empty() && database.kind != SubjectKind::Database {
+        check.report(&format!("{path}.member"), format_args!("{} has no members; a database does", database.kind.described()));
     }
     let mut members: Vec<Timeline> = Vec::new();
     for (index, member) in tables_of.iter().enumerate() {
@@ -78,7 +78,7 @@ fn members(check: &mut Check<'_>, path: &str, tables_of: &[MemberTable], databas
         }
         let labels = [&database.labels[..], &[Label::new("server", &member.id)]].concat();
         let version = member.version.clone().unwrap_or_default();
-        let subject = Subject { kind: "postgres".to_owned(), id: member.id.clone(), version, labels };
+        let subject = Subject { kind: SubjectKind::Postgres, id: member.id.clone(), version, labels };
         let Some(server) = server(check, &path, member.server.as_deref()) else { continue };
         members.push(Timeline {
             interval,
@@ -109,10 +109,10 @@ fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option
 fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -> Option<Subject> {
     let recorded = base.map(|base| base.subject.clone());
     let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
-    let (id, database) = match kind.as_str() {
-        AGENT => ("pharos", None),
-        DATABASE => ("app", None),
-        "redis" => ("cache1:6379", Some("cache")),
+    let (id, database) = match kind {
+        SubjectKind::Agent => ("pharos", None),
+        SubjectKind::Database => ("app", None),
+        SubjectKind::Redis => ("cache1:6379", Some("cache")),
         _ => ("db1:5432", Some("app")),
     };
     let recorded = recorded.unwrap_or_else(|| Subject::new(kind.clone(), id));
@@ -123,7 +123,7 @@ fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -
         None => match database {
             Some(database) => vec![Label::new("database", database), Label::new("server", &id)],
             // The agent's and a database's only label is named like its kind.
-            None => vec![Label::new(&kind, &id)],
+            None => vec![Label::new(kind.as_str(), &id)],
         },
     };
     let version = own.version.clone().or(shared.version.clone()).unwrap_or(recorded.version);
@@ -164,14 +164,16 @@ fn series(check: &mut Check<'_>, path: &str, tables: &[SeriesTable], subject: &S
 }
 
 /// Whether a subject of this kind can have the metric; if not, why.
-fn metric_of(metric: &str, kind: &str) -> Result<(), String> {
-    if Timeline::up_metric(kind).is_some_and(|up| up == metric) {
+fn metric_of(metric: &str, kind: &SubjectKind) -> Result<(), String> {
+    if kind.up_metric() == Some(metric) {
         return Err(format!("`{metric}` follows from the server: write `server = \"up x3 down\"`, so that all else fails with it"));
     }
     match Catalogue::shipped().spec(metric) {
         Some(_) if part_of(metric, kind).is_some() => Ok(()),
-        Some(MetricSpec { part: None, .. }) => Err(format!("`{metric}` is of the agent itself, and in no snapshot of {}", about(kind))),
-        Some(_) => Err(format!("`{metric}` is not of {}, which the case is about", about(kind))),
+        Some(MetricSpec { part: None, .. }) => {
+            Err(format!("`{metric}` is of the agent itself, and in no snapshot of {}", kind.described()))
+        }
+        Some(_) => Err(format!("`{metric}` is not of {}, which the case is about", kind.described())),
         None => {
             let known = Catalogue::shipped().iter().map(|(name, _)| name).filter(|name| part_of(name, kind).is_some());
             Err(format!("there is no metric `{metric}`{}", did_you_mean(metric, known)))
@@ -179,16 +181,7 @@ fn metric_of(metric: &str, kind: &str) -> Result<(), String> {
     }
 }
 
-/// A subject of this kind, in a sentence.
-pub fn about(kind: &str) -> String {
-    match kind {
-        AGENT => "the agent".to_owned(),
-        DATABASE => "a database".to_owned(),
-        _ => format!("a {kind} server"),
-    }
-}
-
-fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &str) -> BTreeMap<String, PartSteps> {
+fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &SubjectKind) -> BTreeMap<String, PartSteps> {
     let mut all = BTreeMap::new();
     for (index, PartTable { name, states, why }) in tables.iter().enumerate() {
         let path = format!("{path}.part[{index}]");
@@ -208,21 +201,21 @@ fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &str) ->
     all
 }
 
-fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &str) -> bool {
+fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &SubjectKind) -> bool {
     let known: Vec<&str> = parts_of(kind).into_iter().filter(|part| *part != "up").collect();
     if known.contains(&name) {
         return true;
     }
     let hint = match did_you_mean(name, known.iter().copied()) {
-        _ if name == "up" && Timeline::up_metric(kind).is_some() => "; write `server = \"up x3 down\"` instead".to_owned(),
+        _ if name == "up" && kind.is_server() => "; write `server = \"up x3 down\"` instead".to_owned(),
         hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
         hint => hint,
     };
-    check.report(path, format_args!("no part of {} is named `{name}`{hint}", about(kind)));
+    check.report(path, format_args!("no part of {} is named `{name}`{hint}", kind.described()));
     false
 }
 
-fn tables(check: &mut Check<'_>, path: &str, tables: &[FactsTable], kind: &str, interval: Duration) -> Vec<TableSteps> {
+fn tables(check: &mut Check<'_>, path: &str, tables: &[FactsTable], kind: &SubjectKind, interval: Duration) -> Vec<TableSteps> {
     let mut all = Vec::new();
     for (index, table) in tables.iter().enumerate() {
         let path = format!("{path}.table[{index}]");

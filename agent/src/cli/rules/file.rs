@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_model::alert::{AlertState, Reason};
-use pharos_model::catalogue::metrics::KINDS;
 use pharos_model::finding::Severity;
 use pharos_model::rule_case::ExpectedAlert;
+use pharos_model::subject::SubjectKind;
 use serde::Deserialize;
 
 use crate::config::shape::{Shape, key, required};
@@ -16,8 +16,12 @@ const OPEN: &[&str] = &[AlertState::Pending.as_str(), AlertState::Firing.as_str(
 
 const TEXTS_BY_NAME: Shape = Shape::Map(&Shape::Text);
 
-const SUBJECT: Shape =
-    Shape::Table(&[key("kind", Shape::OneOf(&KINDS)), key("id", Shape::Text), key("version", Shape::Text), key("labels", TEXTS_BY_NAME)]);
+const SUBJECT: Shape = Shape::Table(&[
+    key("kind", Shape::OneOf(&SubjectKind::NAMES)),
+    key("id", Shape::Text),
+    key("version", Shape::Text),
+    key("labels", TEXTS_BY_NAME),
+]);
 
 const SERIES: Shape = Shape::Table(&[required("metric", Shape::Text), key("labels", TEXTS_BY_NAME), required("values", Shape::Text)]);
 
@@ -109,7 +113,7 @@ pub struct SuiteTable {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectTable {
-    pub kind: Option<String>,
+    pub kind: Option<SubjectKind>,
     pub id: Option<String>,
     pub version: Option<String>,
     pub labels: Option<BTreeMap<String, String>>,

@@ -124,7 +124,7 @@ impl<'a> Player<'a> {
         let mut problems = self.suite.unknown_rules(index, &rules);
         let kind = &self.suite.cases[index].timeline.subject.kind;
         if !plugin.rules().iter().any(|rule| rule.subject_kind == *kind) {
-            problems.push((format!("case[{index}]"), format!("no rule of `{}` is about {}", self.id, facts::about(kind))));
+            problems.push((format!("case[{index}]"), format!("no rule of `{}` is about {}", self.id, kind.described())));
         }
         if problems.is_empty() { Ok(()) } else { Err(self.suite.refuse(problems)) }
     }

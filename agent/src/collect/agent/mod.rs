@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::catalogue::metrics::AGENT;
+use pharos_model::catalogue::metrics::AGENT_PART;
 use pharos_model::snapshot::{Part, Reading, Snapshot};
-use pharos_model::subject::{Label, Subject};
+use pharos_model::subject::{Label, Subject, SubjectKind};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ pub struct AgentTask {
 /// The agent of this name.
 pub fn subject(name: &str) -> Subject {
     Subject {
-        kind: AGENT.to_owned(),
+        kind: SubjectKind::Agent,
         id: name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels: vec![Label::new("agent", name)],
@@ -114,7 +114,7 @@ impl AgentTask {
             taken_at_ms: wall_ms,
             taken_at: monotonic,
             interval: self.interval,
-            parts: BTreeMap::from([(AGENT.to_owned(), Part::present(Arc::new(reading)))]),
+            parts: BTreeMap::from([(AGENT_PART.to_owned(), Part::present(Arc::new(reading)))]),
             members: Vec::new(),
         }
     }

@@ -10,11 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::catalogue::metrics::DATABASE;
 use pharos_model::delta::Change;
 use pharos_model::postgres::topology::{News, Report, Role, Topology};
 use pharos_model::snapshot::{Part, Snapshot};
-use pharos_model::subject::{Label, Subject, SubjectKey};
+use pharos_model::subject::{Label, Subject, SubjectKey, SubjectKind};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -63,7 +62,7 @@ type Standing = (bool, Role, Option<i64>, Option<String>);
 impl Database {
     pub fn subject(&self) -> Subject {
         Subject {
-            kind: DATABASE.to_owned(),
+            kind: SubjectKind::Database,
             id: self.name.clone(),
             version: String::new(),
             labels: vec![Label::new("database", &self.name)],

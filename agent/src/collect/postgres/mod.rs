@@ -28,7 +28,7 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
 use pharos_model::snapshot::{Column, Table};
-use pharos_model::subject::{Label, Subject};
+use pharos_model::subject::{Label, Subject, SubjectKind};
 
 use self::visit::Visitor;
 use super::schedule::{Aside, ConnectFailure, Source, Spending};
@@ -112,7 +112,7 @@ impl Source for PostgresSource {
 
     fn subject(&self) -> Subject {
         Subject {
-            kind: "postgres".to_owned(),
+            kind: SubjectKind::Postgres,
             id: self.id(),
             version: String::new(),
             labels: vec![Label::new("database", &self.database), Label::new("server", self.id())],

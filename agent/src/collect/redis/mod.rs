@@ -9,7 +9,7 @@ mod rows;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::snapshot::{Column, Table};
-use pharos_model::subject::{Label, Subject};
+use pharos_model::subject::{Label, Subject, SubjectKind};
 
 use super::schedule::{ConnectFailure, Source};
 use super::{CollectError, Collector, Notebook};
@@ -42,7 +42,7 @@ impl Source for RedisSource {
 
     fn subject(&self) -> Subject {
         Subject {
-            kind: "redis".to_owned(),
+            kind: SubjectKind::Redis,
             id: self.id(),
             version: String::new(),
             labels: vec![Label::new("database", &self.database), Label::new("server", self.id())],

@@ -73,7 +73,7 @@ pub fn item<'a>(alert: &'a Alert, acknowledgement: Option<&Acknowledgement>, sil
         incident: alert.incident,
         rule: &alert.rule,
         plugin: &alert.plugin,
-        subject: json!({ "kind": alert.subject.kind, "id": alert.subject.id }),
+        subject: json!({ "kind": alert.subject.kind.as_str(), "id": alert.subject.id }),
         labels: labels(alert.subject.labels.iter().chain(&alert.labels)),
         severity: alert.severity.as_str(),
         state: alert.state.as_str(),

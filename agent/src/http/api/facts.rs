@@ -31,10 +31,10 @@ fn server(change: &Change, now: std::time::Duration) -> Value {
     let subject = &snapshot.subject;
     let mut item: Map<String, Value> =
         subject.labels.iter().map(|label| (label.name.clone(), Value::String(label.value.clone()))).collect();
-    item.insert("kind".to_owned(), subject.kind.clone().into());
+    item.insert("kind".to_owned(), subject.kind.as_str().into());
     item.insert("version".to_owned(), subject.version.clone().into());
     item.insert("taken_at".to_owned(), rfc3339(snapshot.taken_at_ms).into());
-    let up = snapshot.scalar(&format!("pharos_{}_up", subject.kind)) == Some(1.0);
+    let up = snapshot.is_reachable() == Some(true);
     item.insert("up".to_owned(), up.into());
     item.insert("parts".to_owned(), snapshot.parts.iter().map(|(name, part)| (name.clone(), state(part))).collect());
     let families = snapshot.parts.values().filter_map(|part| part.reading.as_ref()).flat_map(|reading| &reading.families);

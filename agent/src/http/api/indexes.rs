@@ -72,7 +72,10 @@ pub async fn list(State(api): Shared, query: Result<Query<Asked>, QueryRejection
     let snapshots: Vec<Snapshot> = picture
         .servers()
         .map(|(_, change)| change.snapshot.clone())
-        .filter(|snapshot| snapshot.subject.kind == "postgres" && database.is_none_or(|name| label(snapshot, "database") == name))
+        .filter(|snapshot| {
+            snapshot.subject.kind == pharos_model::subject::SubjectKind::Postgres
+                && database.is_none_or(|name| label(snapshot, "database") == name)
+        })
         .map(|mut snapshot| {
             snapshot.expire(now);
             snapshot

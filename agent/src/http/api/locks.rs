@@ -64,8 +64,10 @@ pub async fn list(State(api): Shared, query: Result<Query<ByDatabase>, QueryReje
     let picture = api.board.picture();
     let now = api.clock.monotonic();
     let servers = picture.servers().map(|(_, change)| &change.snapshot);
-    let wanted =
-        servers.filter(|snapshot| snapshot.subject.kind == "postgres" && database.is_none_or(|name| label(snapshot, "database") == name));
+    let wanted = servers.filter(|snapshot| {
+        snapshot.subject.kind == pharos_model::subject::SubjectKind::Postgres
+            && database.is_none_or(|name| label(snapshot, "database") == name)
+    });
     let snapshots: Vec<Snapshot> = wanted
         .cloned()
         .map(|mut snapshot| {

@@ -15,6 +15,7 @@ use std::{fmt::Write, sync::Arc, time::Duration};
 use expect_test::Expect;
 
 use super::*;
+use crate::subject::SubjectKind;
 use crate::{
     finding::{Finding, Severity, SkipReason, Skipped, Strength},
     snapshot::{FamiliesBuilder, Part, PartState, Reading},
@@ -28,7 +29,7 @@ pub(super) fn rule(for_: Duration, keep_firing: Duration) -> RuleSpec {
         id: "lag".into(),
         summary: "replication lags".into(),
         category: "replication".into(),
-        subject_kind: "postgres".into(),
+        subject_kind: SubjectKind::Postgres,
         needs: Vec::new(),
         for_,
         keep_firing,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{Dispatcher, Inhibition, Matcher, Matchers, Release, Route, Routes, SavedDispatch, Silence};
+use crate::subject::SubjectKind;
 use crate::{
     alert::{Alert, AlertBook, Cycle, Now, Outcome, SavedBook},
     finding::{Finding, Report, RuleSpec, Severity, Strength},
@@ -173,7 +174,7 @@ fn rule(id: &str) -> RuleSpec {
         id: id.to_owned(),
         summary: String::new(),
         category: String::new(),
-        subject_kind: "postgres".to_owned(),
+        subject_kind: SubjectKind::Postgres,
         needs: Vec::new(),
         for_: Duration::ZERO,
         keep_firing: Duration::ZERO,
