@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos::plugin::health::{Health, Verdict};
+use pharos::plugin::quarantine::{Health, Verdict};
 
 const fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)

@@ -29,7 +29,7 @@ use crate::agent::Options;
 use crate::config::LoadError;
 use crate::lifecycle::Ending;
 use crate::plugin::engine::Places;
-use crate::plugin::{Shipped, compile, embedded, helper};
+use crate::plugin::{Shipped, compile, compile_helper, embedded};
 use crate::telemetry::logs;
 
 /// Exit codes: 0 done, 1 failed, 2 wrong usage (clap), 78 the configuration cannot be used (sysexits' EX_CONFIG).
@@ -135,7 +135,7 @@ pub fn main() -> ExitCode {
         Command::Demo { duration, postgres_bin } => with_runtime(demo::run(duration, postgres_bin)),
         Command::InternalCompile { output, memory_max, on_demand } => {
             let places = if on_demand { Places::OnDemand } else { Places::Pool };
-            helper::run(&output, memory_max, places).map(|()| ExitCode::SUCCESS)
+            compile_helper::run(&output, memory_max, places).map(|()| ExitCode::SUCCESS)
         }
     };
     let code = result.unwrap_or_else(|err| {
@@ -177,7 +177,7 @@ fn ending(ending: Ending) -> ExitCode {
 }
 
 fn exit_code(err: &anyhow::Error) -> ExitCode {
-    if err.downcast_ref::<helper::Unwritten>().is_some() {
+    if err.downcast_ref::<compile_helper::Unwritten>().is_some() {
         return ExitCode::from(compile::EXIT_UNWRITTEN);
     }
     use crate::agent::StartError;

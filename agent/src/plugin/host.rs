@@ -1,166 +1,354 @@
-//! What a plugin's store holds, and the small imports: `log`, `telemetry`, `config`, `state`.
+//! The plugin host: which generation of each plugin serves, and every call into one.
+//!
+//! Invariant: no plugin can hang, crash, fill or spy on the agent, nor delay another plugin.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use pharos_model::alert::Outcome;
+use pharos_model::delta::Change;
+use pharos_model::finding::RuleSpec;
+use pharos_model::subject::{SubjectKey, SubjectKind};
 use pharos_model::text;
-use tracing::{debug, error, info, trace, warn};
-use wasmtime::component::{HasSelf, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
 
-use super::bindings::alert_rule::pharos::plugin::{config, log, state, telemetry, types};
-use super::budget::{CpuMeter, MemoryLimiter};
-use super::context::PluginContext;
-use super::snapshots::Handles;
-use super::stdio::{LastWords, LogStream};
-use super::trial::Wrong;
+use super::load::trial::Ignored;
+use super::load::validate::World;
+use super::run::call_error::{CallError, and_wrote};
+use super::run::engine::Ticker;
+use super::run::generation::Generation;
+use super::run::instance::Usage;
+use super::run::quarantine::Verdict;
+use super::run::turns::{Turn, Turns};
+use super::slot::{LastError, Loaded, Origin, Slot};
+use crate::clock::{Clock, rfc3339};
+use crate::telemetry::metrics::SelfMetrics;
 
-/// Bytes a plugin may hand to the host in one call.
-pub const HOSTCALL_BYTES_MAX: usize = 4 << 20;
-/// Handles an instance may hold.
-pub const HANDLES_MAX: usize = 4_096;
-/// Resources an instance may hold: streams and pollables; and, counted apart, snapshots and tables.
-pub const RESOURCES_MAX: usize = 1_024;
-/// Bytes of a line that a plugin logs, and of the fields beside it.
-pub const LINE_BYTES_MAX: usize = 4_096;
-/// Random bytes of one request.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of what is told of a plugin: why it was refused, quarantined or taken back.
+const EVENT_BYTES_MAX: usize = 4_000;
 
-/// The host's side of one instance.
-pub struct HostState {
-    pub plugin: Arc<PluginContext>,
-    /// Resources of WASI, which live as long as the instance: a language's runtime keeps its standard output.
-    table: ResourceTable,
-    /// What the guest holds of the snapshot that it judges.
-    pub handles: Handles,
-    pub limiter: MemoryLimiter,
-    pub meter: Arc<CpuMeter>,
-    pub words: LastWords,
-    /// A JSON object; a notifier sees its plugin's settings overlaid by its receiver's.
-    settings: Arc<str>,
-    wasi: WasiCtx,
+/// What happened to a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginEvent {
+    pub plugin: String,
+    pub kind: PluginEventKind,
+    pub text: String,
 }
 
-/// Marks [`HostState`] as the data behind every import.
-pub type Data = HasSelf<HostState>;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PluginEventKind {
+    /// A generation began to serve: what it watches must be judged anew.
+    Loaded,
+    Refused,
+    RolledBack,
+    Quarantined,
+    Recovered,
+    /// Nothing serves under this id any more.
+    Removed,
+}
 
-impl HostState {
-    pub fn new(plugin: Arc<PluginContext>, settings: Arc<str>, memory_bytes: u64) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES_MAX);
-        let words = LastWords::default();
-        let wasi = WasiCtx::builder()
-            .stdout(LogStream::output(&plugin))
-            .stderr(LogStream::error(&plugin, &words))
-            .max_random_size(RANDOM_BYTES_MAX)
-            // No folder is opened, and nothing leads out: these are the defaults, on which the sandbox stands.
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .socket_addr_check(|_, _| Box::pin(async { false }))
-            .build();
-        Self {
-            table,
-            handles: Handles::default(),
-            limiter: MemoryLimiter::new(memory_bytes),
-            meter: Arc::default(),
-            words,
-            settings,
-            wasi,
-            plugin,
+impl PluginEventKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loaded => "loaded",
+            Self::Refused => "refused",
+            Self::RolledBack => "rolled-back",
+            Self::Quarantined => "quarantined",
+            Self::Recovered => "recovered",
+            Self::Removed => "removed",
         }
     }
 }
 
-impl WasiView for HostState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
+/// The stage of an error that leaves out a part of the settings; the plugin serves with the rest.
+pub(super) const SETTINGS_IGNORED: &str = "settings-ignored";
+
+/// What one plugin says about one snapshot.
+#[derive(Debug)]
+pub struct Judgement {
+    pub plugin: String,
+    /// The generation that judged.
+    number: u64,
+    pub rules: Vec<RuleSpec>,
+    pub outcome: Outcome,
+    /// It is one of the plugins inside this binary.
+    pub is_shipped: bool,
 }
 
-impl types::Host for HostState {}
+/// A handle on all plugins; cheap to clone.
+#[derive(Clone)]
+pub struct PluginHost {
+    pub(super) shared: Arc<Shared>,
+}
 
-impl log::Host for HostState {
-    fn enabled(&mut self, level: log::Level) -> wasmtime::Result<bool> {
-        Ok(match level {
-            log::Level::Trace => tracing::enabled!(tracing::Level::TRACE),
-            log::Level::Debug => tracing::enabled!(tracing::Level::DEBUG),
-            log::Level::Info => tracing::enabled!(tracing::Level::INFO),
-            // Always, since a warning about a setting is for more than the log: `pharos check` has none.
-            log::Level::Warn | log::Level::Error => true,
+pub(super) struct Shared {
+    pub(super) slots: Mutex<BTreeMap<String, Slot>>,
+    /// The latest snapshot of each subject: what a new generation is tried on.
+    latest: Mutex<HashMap<SubjectKey, Arc<Change>>>,
+    pub(super) turns: Turns,
+    pub(super) ticker: Ticker,
+    clock: Clock,
+    pub(super) metrics: Arc<SelfMetrics>,
+    events: mpsc::Sender<PluginEvent>,
+    probation: Duration,
+}
+
+impl PluginHost {
+    /// `events` takes every change of a plugin's state.
+    pub fn new(ticker: Ticker, clock: Clock, metrics: Arc<SelfMetrics>, events: mpsc::Sender<PluginEvent>, probation: Duration) -> Self {
+        let shared =
+            Shared { slots: Mutex::default(), latest: Mutex::default(), turns: Turns::new(), ticker, clock, metrics, events, probation };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The plugins that watch the subject's kind. What they are asked about is also what a new generation is tried on.
+    pub fn watching(&self, change: &Arc<Change>) -> Vec<String> {
+        let subject = &change.snapshot.subject;
+        lock(&self.shared.latest).insert(subject.key(), Arc::clone(change));
+        let slots = lock(&self.shared.slots);
+        slots
+            .iter()
+            .filter(|(_, slot)| slot.active.as_ref().is_some_and(|active| watches(active, &subject.kind)))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Ids of the rules that a plugin declares now; `None` if it does not serve any more.
+    pub fn rules(&self, plugin: &str) -> Option<Vec<String>> {
+        let slots = lock(&self.shared.slots);
+        let active = slots.get(plugin).and_then(|slot| slot.active.as_ref());
+        active.map(|active| active.generation.rules.iter().map(|rule| rule.id.clone()).collect())
+    }
+
+    /// Asks one plugin, if it serves and watches the subject's kind.
+    pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
+        let kind = &change.snapshot.subject.kind;
+        let turn = self.shared.turns.take(plugin, World::AlertRule).await;
+        // Only now: another generation may have come meanwhile.
+        let active = lock(&self.shared.slots).get(plugin)?.active.clone().filter(|active| watches(active, kind))?;
+        let generation = active.generation;
+        let about = change.snapshot.subject.key().to_string();
+        let called = self.call(plugin, &about, &generation, turn, generation.evaluate(Arc::clone(change))).await;
+        let outcome = match called {
+            Ok(report) => {
+                generation.warn_repairs(&about, &report);
+                Outcome::Judged(report.report)
+            }
+            Err(err) => Outcome::Failed(err.to_string()),
+        };
+        let rules = generation.rules.iter().filter(|rule| rule.subject_kind == *kind).cloned().collect();
+        let is_shipped = active.origin == Origin::Embedded;
+        Some(Judgement { plugin: plugin.to_owned(), number: active.number, rules, outcome, is_shipped })
+    }
+
+    /// Whether the generation that judged still serves.
+    pub fn is_current(&self, judgement: &Judgement) -> bool {
+        let slots = lock(&self.shared.slots);
+        let active = slots.get(&judgement.plugin).and_then(|slot| slot.active.as_ref());
+        active.is_some_and(|active| active.number == judgement.number)
+    }
+
+    /// Runs a call about a server or receiver, under the plugin's error budget.
+    pub(super) async fn call<T>(
+        &self,
+        plugin: &str,
+        about: &str,
+        generation: &Arc<Generation>,
+        turn: Result<Turn, CallError>,
+        call: impl Future<Output = (Usage, Result<T, CallError>)>,
+    ) -> Result<T, CallError> {
+        // A probe must not wait once it is permitted: nobody else may probe meanwhile.
+        let permitted = turn.and_then(|turn| self.permit(plugin, about).map(|()| turn));
+        let turn = permitted.inspect_err(|err| self.shared.metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0))?;
+        let (usage, result) = call.await;
+        drop(turn);
+        self.account(plugin, about, generation, usage, result.as_ref().err()).await;
+        result
+    }
+
+    fn permit(&self, plugin: &str, about: &str) -> Result<(), CallError> {
+        if !self.shared.ticker.is_alive() {
+            return Err(CallError::NoClock);
+        }
+        let now = self.shared.clock.monotonic();
+        let mut slots = lock(&self.shared.slots);
+        let Some(slot) = slots.get_mut(plugin) else { return Ok(()) };
+        slot.health.may_call(about, now).map_err(|left| {
+            let why = slot.last_error.as_ref().map_or("it failed too often", |err| err.message.as_str());
+            CallError::Quarantined(format!("for another {:.1} s, since it {why}", left.as_secs_f64()))
         })
     }
 
-    fn emit(&mut self, level: log::Level, message: String, fields: Vec<log::Field>) -> wasmtime::Result<()> {
-        // What a plugin says so is about its settings: see `trial`.
-        if let (log::Level::Warn, Some(setting)) = (level, fields.iter().find(|field| field.name == "setting")) {
-            let wrong = Wrong::of_plugin(&setting.value, &message);
-            if !self.plugin.ignores(wrong) {
-                return Ok(());
+    /// Books what a call used and did; an offence too many quarantines the plugin or brings the generation before back.
+    async fn account(&self, plugin: &str, about: &str, generation: &Arc<Generation>, usage: Usage, err: Option<&CallError>) {
+        let metrics = &self.shared.metrics;
+        metrics.add("pharos_plugin_calls_total", &[plugin], 1.0);
+        metrics.add("pharos_plugin_cpu_seconds_total", &[plugin], usage.cpu.as_secs_f64());
+        metrics.add("pharos_plugin_call_seconds_total", &[plugin], usage.wall.as_secs_f64());
+        if let Some(err) = err {
+            metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0);
+        }
+        let event = {
+            let mut slots = lock(&self.shared.slots);
+            let Some(slot) = slots.get_mut(plugin) else { return };
+            slot.totals.calls += 1;
+            slot.totals.cpu += usage.cpu;
+            slot.totals.memory_max_bytes = slot.totals.memory_max_bytes.max(usage.memory_peak_bytes);
+            metrics.set("pharos_plugin_memory_max_bytes", &[plugin], slot.totals.memory_max_bytes as f64);
+            // A call that began in an older generation says nothing about the present one.
+            let current = slot.active.as_ref().is_some_and(|active| Arc::ptr_eq(&active.generation, generation));
+            if current { self.settle(plugin, about, slot, err) } else { None }
+        };
+        if let Some(event) = event {
+            self.tell(event).await;
+        }
+    }
+
+    fn settle(&self, plugin: &str, about: &str, slot: &mut Slot, err: Option<&CallError>) -> Option<PluginEvent> {
+        let now = self.shared.clock.monotonic();
+        let event = |kind, text: String| Some(PluginEvent { plugin: plugin.to_owned(), kind, text });
+        let Some(err) = err.filter(|err| err.is_offence()) else {
+            let recovered = slot.health.worked(about, now);
+            let words = if slot.health.is_failing() { "is called again after its pause" } else { "works again" };
+            return if recovered { event(PluginEventKind::Recovered, format!("`{plugin}` {words}")) } else { None };
+        };
+        slot.totals.traps += 1;
+        let last_error = self.last_error("call", err.to_string(), err.last_words());
+        // The same crash again needs no second copy of its words in the log.
+        let is_known = slot.last_error.as_ref().is_some_and(|before| before.last_words == last_error.last_words);
+        let wrote = if is_known { String::new() } else { and_wrote(err.last_words()) };
+        slot.last_error = Some(last_error);
+        warn!(plugin, reason = err.reason(), "a call of `{plugin}` {err}{wrote}");
+        let (pause, from) = match slot.health.offended(about, now, fastrand::f64()) {
+            Verdict::Tolerated => return None,
+            Verdict::Quarantined(pause) => (pause, String::new()),
+            Verdict::KeptFrom(pause) => (pause, format!(" about {about}")),
+        };
+        if let Some(failed) = slot.roll_back(now) {
+            slot.last_error = Some(self.last_error("probation", format!("the new version was taken back: it {err}"), err.last_words()));
+            return event(
+                PluginEventKind::RolledBack,
+                format!("`{plugin}` {} failed on probation ({err}); the version before serves again", &failed[..12]),
+            );
+        }
+        event(PluginEventKind::Quarantined, format!("`{plugin}` is not called{from} for {:.1} s: it {err}", pause.as_secs_f64()))
+    }
+
+    /// Puts a generation to work. Calls that began in the one before it finish there.
+    pub(super) async fn publish(&self, plugin: &str, generation: Generation, origin: Origin) {
+        for warning in &generation.warnings {
+            warn!(plugin, "`{plugin}`: {warning}");
+        }
+        for ignored in &generation.ignored {
+            warn!(plugin, "`{plugin}` leaves a wrong setting out: {}", ignored.text);
+        }
+        let generation = Arc::new(generation);
+        let digest = generation.digest.clone();
+        let version = generation.description.version.clone();
+        let number = {
+            let mut slots = lock(&self.shared.slots);
+            let slot = slots.entry(plugin.to_owned()).or_default();
+            let ignored = texts(&generation.ignored).join("; ");
+            let number = slot.publish(generation, origin, self.shared.clock.monotonic() + self.shared.probation);
+            if !ignored.is_empty() {
+                slot.last_error = Some(self.last_error(SETTINGS_IGNORED, ignored, None));
             }
+            number
+        };
+        let text = format!("`{plugin}` {version} serves as generation {number} ({})", &digest[..12]);
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text }).await;
+    }
+
+    /// Settings that the generation in service takes and this one does not: a change for the worse. Another reason for the same setting
+    /// is none.
+    pub(super) fn loses_settings(&self, plugin: &str, next: &Generation) -> Option<String> {
+        let slots = lock(&self.shared.slots);
+        let active = &slots.get(plugin)?.active.as_ref()?.generation;
+        let is_lost = |ignored: &&Ignored| !active.ignored.iter().any(|before| ignored.is_part_of(before));
+        let lost: Vec<Ignored> = next.ignored.iter().filter(is_lost).cloned().collect();
+        (!lost.is_empty()).then(|| texts(&lost).join("; "))
+    }
+
+    /// Notes a file that could not be loaded; what served before goes on.
+    pub(super) async fn refuse(&self, plugin: &str, stage: &str, message: String, last_words: Option<&str>) {
+        let text = format!("`{plugin}` refused at {stage}: {message}{}", and_wrote(last_words));
+        {
+            let mut slots = lock(&self.shared.slots);
+            let slot = slots.entry(plugin.to_owned()).or_insert_with(|| Slot { enabled: true, ..Slot::default() });
+            slot.loading = false;
+            slot.last_error = Some(self.last_error(stage, message, last_words));
         }
-        let fields: Vec<String> = fields.into_iter().map(|field| format!("{}={}", field.name, field.value)).collect();
-        emit(&self.plugin, level, &message, &fields.join(" "));
-        Ok(())
+        self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Refused, text }).await;
     }
-}
 
-/// Writes a plugin's line into the agent's log, if its rate limit allows.
-pub fn emit(plugin: &PluginContext, level: log::Level, message: &str, fields: &str) {
-    if !plugin.may_log() {
-        return;
-    }
-    let (id, message, fields) = (plugin.id.as_str(), text::line(message, LINE_BYTES_MAX), text::line(fields, LINE_BYTES_MAX));
-    let fields = fields.as_ref();
-    match level {
-        log::Level::Trace => trace!(plugin = id, fields, "{message}"),
-        log::Level::Debug => debug!(plugin = id, fields, "{message}"),
-        log::Level::Info => info!(plugin = id, fields, "{message}"),
-        log::Level::Warn => warn!(plugin = id, fields, "{message}"),
-        log::Level::Error => error!(plugin = id, fields, "{message}"),
-    }
-}
-
-impl telemetry::Host for HostState {
-    fn counter_add(&mut self, name: String, delta: u64) -> wasmtime::Result<()> {
-        if self.plugin.may_name_metric(&name) {
-            self.plugin.metrics.add("pharos_plugin_user_counter_total", &[&self.plugin.id, &name], delta as f64);
+    /// Takes a plugin out of service.
+    pub(super) async fn remove(&self, plugin: &str) {
+        let served = lock(&self.shared.slots).remove(plugin).is_some_and(|slot| slot.active.is_some());
+        for gauge in [
+            "pharos_plugin_info",
+            "pharos_plugin_state",
+            "pharos_plugin_generation",
+            "pharos_plugin_memory_max_bytes",
+            "pharos_plugin_settings_ignored",
+        ] {
+            self.shared.metrics.forget(gauge, &[plugin]);
         }
-        Ok(())
-    }
-
-    fn gauge_set(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
-        if self.plugin.may_name_metric(&name) && value.is_finite() {
-            self.plugin.metrics.set("pharos_plugin_user_gauge", &[&self.plugin.id, &name], value);
+        if served {
+            let text = format!("`{plugin}` is gone; its alerts stand still");
+            self.tell(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Removed, text }).await;
         }
-        Ok(())
+    }
+
+    /// One transition: a log line, a metric, an event. A full queue is waited for, since whoever misses that a generation is another
+    /// judges nothing again. The pipeline, which takes the events, polls the calls that wait here beside them.
+    async fn tell(&self, event: PluginEvent) {
+        // Whatever led to it, the text is one line: it goes into the log, the store and answers of the API.
+        let event = PluginEvent { text: text::line(&event.text, EVENT_BYTES_MAX).into_owned(), ..event };
+        let plugin = event.plugin.as_str();
+        match event.kind {
+            PluginEventKind::Loaded | PluginEventKind::Recovered => info!(plugin, "{}", event.text),
+            PluginEventKind::Removed | PluginEventKind::Quarantined => warn!(plugin, "{}", event.text),
+            PluginEventKind::Refused | PluginEventKind::RolledBack => error!(plugin, "{}", event.text),
+        }
+        if matches!(event.kind, PluginEventKind::Loaded | PluginEventKind::Refused | PluginEventKind::RolledBack | PluginEventKind::Removed)
+        {
+            self.shared.metrics.add("pharos_plugin_loads_total", &[plugin, event.kind.as_str()], 1.0);
+        }
+        self.measure(plugin);
+        if self.shared.events.send(event).await.is_err() {
+            debug!("a plugin's event came after the pipeline had ended");
+        }
+    }
+
+    /// The latest snapshot of every subject.
+    pub(super) fn latest(&self) -> Vec<Arc<Change>> {
+        lock(&self.shared.latest).values().cloned().collect()
+    }
+
+    fn last_error(&self, stage: &str, message: String, last_words: Option<&str>) -> LastError {
+        let message = text::line(&message, EVENT_BYTES_MAX).into_owned();
+        // One line as well, as every text of an answer.
+        let last_words = last_words.map(|words| text::line(words, EVENT_BYTES_MAX).into_owned());
+        LastError { at: rfc3339(self.shared.clock.wall_ms()), stage: stage.to_owned(), message, last_words }
+    }
+
+    pub(super) fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Slot>> {
+        lock(&self.shared.slots)
     }
 }
 
-impl config::Host for HostState {
-    fn settings(&mut self) -> wasmtime::Result<String> {
-        Ok(self.settings.to_string())
-    }
+pub(super) fn texts(ignored: &[Ignored]) -> Vec<String> {
+    ignored.iter().map(|ignored| ignored.text.clone()).collect()
 }
 
-impl state::Host for HostState {
-    async fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, state::StateError>> {
-        Ok(self.plugin.state.get(&self.plugin.id, key).await)
-    }
+/// Whether a generation judges subjects of this kind.
+fn watches(active: &Loaded, kind: &SubjectKind) -> bool {
+    let generation = &active.generation;
+    generation.world == World::AlertRule && generation.rules.iter().any(|rule| rule.subject_kind == *kind)
+}
 
-    async fn put(&mut self, key: String, value: Vec<u8>, ttl_seconds: Option<u32>) -> wasmtime::Result<Result<(), state::StateError>> {
-        Ok(self.plugin.state.put(&self.plugin.id, key, value, ttl_seconds).await)
-    }
-
-    async fn compare_and_swap(
-        &mut self,
-        key: String,
-        expected: Option<Vec<u8>>,
-        value: Vec<u8>,
-    ) -> wasmtime::Result<Result<bool, state::StateError>> {
-        Ok(self.plugin.state.compare_and_swap(&self.plugin.id, key, expected, value).await)
-    }
-
-    async fn delete(&mut self, key: String) -> wasmtime::Result<Result<(), state::StateError>> {
-        Ok(self.plugin.state.delete(&self.plugin.id, key).await)
-    }
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,13 +7,15 @@ use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason}
 use pharos_model::subject::Label;
 use serde_json::Value;
 
-use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
-use super::call_error::CallError;
-use super::convert;
-use super::generation::Generation;
-use super::instance::Usage;
-use super::settings::overlay;
-use super::{LoadedPlugin, PluginHost, World, lock};
+use super::contract::bindings::notifier::exports::pharos::plugin::notifier as wit;
+use super::contract::convert;
+use super::host::{PluginHost, lock};
+use super::load::settings::overlay;
+use super::load::validate::World;
+use super::run::call_error::CallError;
+use super::run::generation::Generation;
+use super::run::instance::Usage;
+use super::standalone::LoadedPlugin;
 
 impl PluginHost {
     /// Whether a notifier of this id is loaded; it may be quarantined.

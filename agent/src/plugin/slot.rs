@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::generation::Generation;
-use super::health::Health;
+use super::run::generation::Generation;
+use super::run::quarantine::Health;
 
 /// Where a generation came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::engine::TICKER_DEAD_AFTER;
+use super::host::{PluginHost, lock, texts};
+use super::run::engine::TICKER_DEAD_AFTER;
 use super::slot::{LastError, Origin, Slot};
-use super::{PluginHost, lock};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginConfig;
 
@@ -119,7 +119,7 @@ fn trouble(id: &str, slot: &Slot) -> Option<String> {
         ("quarantined", None) => Some(format!("`{id}` is quarantined")),
         ("serving", _) => {
             let ignored = &slot.active.as_ref()?.generation.ignored;
-            (!ignored.is_empty()).then(|| format!("`{id}` leaves wrong settings out: {}", super::texts(ignored).join("; ")))
+            (!ignored.is_empty()).then(|| format!("`{id}` leaves wrong settings out: {}", texts(ignored).join("; ")))
         }
         _ => None,
     }
@@ -146,7 +146,7 @@ fn status(id: &str, slot: &Slot, config: Option<&PluginConfig>) -> PluginStatus 
         memory_bytes_max: slot.totals.memory_max_bytes,
         wants: generation.map(|generation| generation.description.wants.iter().map(|(want, _)| want.clone()).collect()).unwrap_or_default(),
         warnings: generation.map(|generation| generation.warnings.clone()).unwrap_or_default(),
-        ignored_settings: generation.map(|generation| super::texts(&generation.ignored)).unwrap_or_default(),
+        ignored_settings: generation.map(|generation| texts(&generation.ignored)).unwrap_or_default(),
         granted: egress.into_iter().flatten().chain(secrets.into_iter().flatten()).chain(mail.into_iter().flatten()).collect(),
     }
 }

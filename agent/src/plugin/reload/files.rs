@@ -6,9 +6,9 @@ use pharos_model::text;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::{DEBOUNCE_MAX, DISK_MAX, Reloader, is_id};
-use crate::plugin::folder::{self, Entry, Stamp};
-use crate::plugin::load::aside;
+use super::{DEBOUNCE_MAX, Reloader};
+use crate::plugin::load::folder::{self, DISK_MAX, Entry, Stamp, is_id};
+use crate::plugin::load::loader::aside;
 use crate::telemetry::logs::chain;
 
 /// Two looks at a file this far apart must agree before it is read.

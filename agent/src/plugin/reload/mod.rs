@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use self::files::Seen;
-use super::folder::{self, Entry, FileError, Stamp};
-use super::load::{Loader, aside, digest};
-use super::slot::Origin;
-use super::validate::{World, inspect};
-use super::{PluginHost, SETTINGS_IGNORED, Slot};
+use super::host::{PluginHost, SETTINGS_IGNORED};
+use super::load::folder::{self, DISK_MAX, Entry, FileError, Shipped, Stamp};
+use super::load::loader::{Loader, aside, digest};
+use super::load::validate::{World, inspect};
+use super::slot::{Origin, Slot};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginsConfig;
 use crate::config::shape::did_you_mean;
@@ -35,13 +35,8 @@ use crate::telemetry::logs::chain;
 
 /// The longest that a folder in constant change is waited for.
 const DEBOUNCE_MAX: Duration = Duration::from_secs(2);
-/// The longest that a look at the folder, or reading one file, is waited for: a network file system may never answer.
-pub(super) const DISK_MAX: Duration = Duration::from_secs(10);
 /// A file that is replaced by some tools is missing for a moment.
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);
-
-/// The plugins inside the binary: id and bytes.
-pub type Shipped = Vec<(String, Bytes)>;
 
 /// The task that keeps the host's plugins equal to the folder's.
 pub struct Reloader {
@@ -327,11 +322,6 @@ impl Reloader {
             None => self.host.remove(id).await,
         }
     }
-}
-
-/// Ids appear in metrics, paths and TOML keys.
-pub(super) fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// Makes the folder if it is not there and watches it, unless it is the one that is watched already. It takes as long as a disk or a

@@ -10,13 +10,13 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
-use super::bindings::alert_rule::AlertRulePlugin;
-use super::bindings::notifier::NotifierPlugin;
 use super::budget::{Budget, Metered};
 use super::call_error::{CallError, Export, Stop, Stopped};
-use super::convert;
 use super::generation::Pre;
-use super::host::{HANDLES_MAX, HOSTCALL_BYTES_MAX, HostState};
+use crate::plugin::contract::bindings::alert_rule::AlertRulePlugin;
+use crate::plugin::contract::bindings::notifier::NotifierPlugin;
+use crate::plugin::contract::convert;
+use crate::plugin::import::imports::{HANDLES_MAX, HOSTCALL_BYTES_MAX, HostState};
 
 /// Calls after which an instance is replaced, so that a leak inside it stays small.
 const CALLS_MAX: u32 = 256;

@@ -28,14 +28,14 @@ use url::{Host, Url};
 
 use self::grants::HostGrant;
 use self::target::{Target, names};
-use super::bindings::notifier::pharos::plugin::egress as wit;
 use super::disclosure::Disclosure;
-use super::host::HostState;
+use super::imports::HostState;
 use super::tls;
 use crate::bounded::{Bounded, Received};
 use crate::clock::Clock;
 use crate::config::plugins::Grants;
 use crate::config::secret::SecretSource;
+use crate::plugin::contract::bindings::notifier::pharos::plugin::egress as wit;
 use crate::telemetry::logs::chain;
 
 /// Bytes of an answer that are read.

@@ -11,19 +11,18 @@ use pharos_model::finding::unmet;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::call_error::CallError;
-use super::egress::EgressPolicy;
-use super::folder;
-use super::generation::Generation;
-use super::load::{LoadError, Loader, aside, digest, with_hint};
+use super::folder::{self, DISK_MAX, Shipped, is_id};
+use super::loader::{LoadError, Loader, aside, digest, with_hint};
 use super::references::{self, Reference, Target};
-use super::reload::{DISK_MAX, Shipped, is_id};
 use super::settings::{self, dotted};
 use super::trial::{Refused, Wrong};
 use super::validate::{World, inspect};
 use crate::config::Mistake;
 use crate::config::plugins::Grants;
 use crate::config::shape::did_you_mean;
+use crate::plugin::import::egress::EgressPolicy;
+use crate::plugin::run::call_error::CallError;
+use crate::plugin::run::generation::Generation;
 use crate::telemetry::logs::chain;
 
 /// Looks for mistakes with the loader of an agent, or with one that is made for this.

@@ -10,8 +10,8 @@ pub mod alert_rule {
         },
         exports: { default: async },
         with: {
-            "pharos:plugin/snapshots.snapshot": crate::plugin::snapshots::SnapshotHandle,
-            "pharos:plugin/snapshots.table": crate::plugin::snapshots::TableHandle,
+            "pharos:plugin/snapshots.snapshot": crate::plugin::import::snapshots::SnapshotHandle,
+            "pharos:plugin/snapshots.table": crate::plugin::import::snapshots::TableHandle,
         },
     });
 }
@@ -27,11 +27,11 @@ pub mod notifier {
         },
         exports: { default: async },
         with: {
-            "pharos:plugin/types": crate::plugin::bindings::alert_rule::pharos::plugin::types,
-            "pharos:plugin/log": crate::plugin::bindings::alert_rule::pharos::plugin::log,
-            "pharos:plugin/telemetry": crate::plugin::bindings::alert_rule::pharos::plugin::telemetry,
-            "pharos:plugin/config": crate::plugin::bindings::alert_rule::pharos::plugin::config,
-            "pharos:plugin/state": crate::plugin::bindings::alert_rule::pharos::plugin::state,
+            "pharos:plugin/types": super::alert_rule::pharos::plugin::types,
+            "pharos:plugin/log": super::alert_rule::pharos::plugin::log,
+            "pharos:plugin/telemetry": super::alert_rule::pharos::plugin::telemetry,
+            "pharos:plugin/config": super::alert_rule::pharos::plugin::config,
+            "pharos:plugin/state": super::alert_rule::pharos::plugin::state,
         },
     });
 }

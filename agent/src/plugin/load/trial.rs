@@ -7,10 +7,10 @@ use pharos_model::finding::RuleSpec;
 use pharos_model::text;
 use serde_json::Value;
 
-use super::call_error::CallError;
-use super::generation::{Description, Generation};
-use super::load::{LoadError, Loader, aside};
+use super::loader::{LoadError, Loader, aside};
 use super::settings::{self, SettingsError, dotted};
+use crate::plugin::run::call_error::CallError;
+use crate::plugin::run::generation::{Description, Generation};
 
 /// A setting that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

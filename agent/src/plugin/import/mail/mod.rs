@@ -21,12 +21,12 @@ use tracing::warn;
 
 use self::compose::{Composed, compose};
 use self::dialogue::Stage;
-use super::bindings::notifier::pharos::plugin::mail as wit;
 use super::disclosure::Disclosure;
-use super::host::HostState;
+use super::imports::HostState;
 use crate::clock::Clock;
 use crate::config::plugins::Grants;
 use crate::config::relay::RelayConfig;
+use crate::plugin::contract::bindings::notifier::pharos::plugin::mail as wit;
 use crate::telemetry::logs::chain;
 use wit::{MailError, RecipientResult};
 

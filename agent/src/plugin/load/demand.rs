@@ -11,7 +11,7 @@ use wasmparser::{
     Instance, Parser, Payload,
 };
 
-use super::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use crate::plugin::run::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 
 /// What one instance of a module or component consists of.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, nice, setrlimit};
 
 use super::compile::STANDARD_OUTPUT;
-use super::engine::{self, Places};
 use super::validate::FILE_BYTES_MAX;
+use crate::plugin::run::engine::{self, Places};
 
 /// Lower priority than the agent and the database beside it.
 const NICENESS: i32 = 10;

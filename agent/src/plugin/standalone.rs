@@ -5,10 +5,10 @@ use std::sync::Arc;
 use pharos_model::delta::Change;
 use pharos_model::finding::{CheckedReport, RuleSpec};
 
-use super::call_error::CallError;
-use super::engine::Ticker;
-use super::generation::{Description, Generation};
-use super::instance::Usage;
+use super::run::call_error::CallError;
+use super::run::engine::Ticker;
+use super::run::generation::{Description, Generation};
+use super::run::instance::Usage;
 
 /// A loaded plugin that nobody else calls.
 pub struct LoadedPlugin {

@@ -8,10 +8,10 @@ use pharos_model::delta::{Change, Matcher, Pattern, Quantity};
 use pharos_model::snapshot::{self, ColumnValues, PartState, Snapshot};
 use wasmtime::component::Resource;
 
-use super::bindings::alert_rule::pharos::plugin::snapshots as wit;
-use super::bindings::alert_rule::pharos::plugin::types;
-use super::convert;
-use super::host::{HostState, RESOURCES_MAX};
+use super::imports::{HostState, RESOURCES_MAX};
+use crate::plugin::contract::bindings::alert_rule::pharos::plugin::snapshots as wit;
+use crate::plugin::contract::bindings::alert_rule::pharos::plugin::types;
+use crate::plugin::contract::convert;
 
 /// What the guest's `snapshot` stands for. It is also the capability: a guest can only ask about what it was given.
 pub struct SnapshotHandle(Arc<Change>);

@@ -21,11 +21,11 @@ use tracing::warn;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::code_cache::{CacheError, CodeCache, Draft, path_of};
-use super::engine::Places;
-use super::load::aside;
-use super::lock;
+use super::compile_cache::{CacheError, CodeCache, Draft, path_of};
+use super::loader::aside;
 use crate::config::plugins::PluginsConfig;
+use crate::plugin::host::lock;
+use crate::plugin::run::engine::Places;
 use crate::telemetry::logs::chain;
 
 /// The hidden subcommand that turns this binary into the helper.

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::config::relay::{Encryption, RelayConfig};
-use crate::plugin::tls;
+use crate::plugin::import::tls;
 use crate::telemetry::logs::chain;
 
 /// Bytes and lines of one reply. The library reads a reply anew with each line of it, and nothing can interrupt that.

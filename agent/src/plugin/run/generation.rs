@@ -11,20 +11,20 @@ use tracing::warn;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 
-use super::bindings::alert_rule::pharos::plugin::types::Failure;
-use super::bindings::alert_rule::{AlertRulePlugin, AlertRulePluginPre};
-use super::bindings::notifier::exports::pharos::plugin::notifier as wit_notifier;
-use super::bindings::notifier::{NotifierPlugin, NotifierPluginPre};
 use super::budget::Budgets;
 use super::call_error::{CallError, Export};
-use super::context::PluginContext;
-use super::convert;
-use super::host::{Data, HostState};
 use super::instance::{Exports, Instance, Usage};
-use super::lock;
-use super::repaired::Repaired;
-use super::trial::Ignored;
-use super::validate::World;
+use super::repairs::Repaired;
+use crate::plugin::contract::bindings::alert_rule::pharos::plugin::types::Failure;
+use crate::plugin::contract::bindings::alert_rule::{AlertRulePlugin, AlertRulePluginPre};
+use crate::plugin::contract::bindings::notifier::exports::pharos::plugin::notifier as wit_notifier;
+use crate::plugin::contract::bindings::notifier::{NotifierPlugin, NotifierPluginPre};
+use crate::plugin::contract::convert;
+use crate::plugin::host::lock;
+use crate::plugin::import::context::PluginContext;
+use crate::plugin::import::imports::{Data, HostState};
+use crate::plugin::load::trial::Ignored;
+use crate::plugin::load::validate::World;
 
 /// Idle instances that are kept. A call takes one of them before it makes another, so a plugin never has more than it has turns.
 const IDLE_MAX: usize = 4;

@@ -13,6 +13,7 @@ use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustix::fs::OFlags;
@@ -21,6 +22,8 @@ use rustix::process::geteuid;
 use super::validate::FILE_BYTES_MAX;
 use crate::store::owner::is_read_only;
 
+/// The longest that a look at the folder, or reading one file, is waited for: a network file system may never answer.
+pub const DISK_MAX: Duration = Duration::from_secs(10);
 /// Names that are read of a folder.
 const NAMES_MAX: usize = 10_000;
 /// Links from a plugin's name to its file. The kernel follows as many.
@@ -103,6 +106,14 @@ pub struct Entry {
     pub id: String,
     pub path: PathBuf,
     pub stamp: Result<Stamp, FileError>,
+}
+
+/// The plugins inside the binary: id and bytes.
+pub type Shipped = Vec<(String, Bytes)>;
+
+/// Ids appear in metrics, paths and TOML keys.
+pub fn is_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// Everything in the folder that may be a plugin, by id. A folder that is not there holds nothing.

@@ -11,9 +11,9 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::bindings::alert_rule::pharos::plugin::log;
 use super::context::PluginContext;
-use super::host::{LINE_BYTES_MAX, emit};
+use super::imports::{LINE_BYTES_MAX, emit};
+use crate::plugin::contract::bindings::alert_rule::pharos::plugin::log;
 
 /// Bytes that are kept of what a call writes first, where a panic has its message ...
 const HEAD_BYTES_MAX: usize = 1_000;

@@ -1,7 +1,7 @@
 //! The `state` import: a small key-value store per plugin that outlives instances, generations and the process.
 
 use crate::clock::Clock;
-use crate::plugin::bindings::alert_rule::pharos::plugin::state::StateError;
+use crate::plugin::contract::bindings::alert_rule::pharos::plugin::state::StateError;
 use crate::store::{Entry, PluginStateLimits, Store, StoreError, Written};
 use crate::telemetry::logs::chain;
 

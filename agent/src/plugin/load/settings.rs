@@ -6,8 +6,8 @@ use jsonschema::PatternOptions;
 use pharos_model::text;
 use serde_json::Value;
 
-use super::explain;
 use super::schema::{Schema, SchemaError};
+use super::settings_problem;
 
 /// Problems that are shown of one set of settings; more would only repeat themselves.
 const PROBLEMS_MAX: usize = 20;
@@ -69,7 +69,7 @@ pub fn problems(schema: &str, settings: &Value) -> Result<Vec<SettingsProblem>, 
     let invalid =
         |err: &jsonschema::ValidationError<'_>| SchemaError::Invalid(text::line(&err.to_string(), text::LINE_BYTES_MAX).into_owned());
     let validator = jsonschema::options().with_pattern_options(patterns).build(schema.json()).map_err(|err| invalid(&err))?;
-    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| explain::problem(schema.json(), &err)).collect())
+    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| settings_problem::problem(schema.json(), &err)).collect())
 }
 
 /// `/rules/0/above` as `.rules[0].above`

@@ -11,8 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::call_error::CallError;
-use super::lock;
-use super::validate::World;
+use crate::plugin::host::lock;
+use crate::plugin::load::validate::World;
 
 /// Calls of one alert plugin at the same time: subjects that it judges side by side.
 pub const SHARE: usize = 8;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::egress::EgressPolicy;
+use super::mail::MailPolicy;
+use super::state::StateAccess;
 use crate::clock::Clock;
-use crate::plugin::egress::EgressPolicy;
-use crate::plugin::mail::MailPolicy;
-use crate::plugin::state::StateAccess;
-use crate::plugin::trial::Wrong;
+use crate::plugin::load::trial::Wrong;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Lines a plugin may log at once ...

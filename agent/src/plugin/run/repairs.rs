@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use pharos_model::finding::{Repair, RepairKind};
 
-use super::lock;
+use crate::plugin::host::lock;
 
 /// The repairs of the latest report about each subject.
 #[derive(Default)]
