@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 8] = [
     &["collect", "plugin", "notify", "demo"],
     &["postgres", "redis", "cache", "board", "store"],
     &["lifecycle", "clock", "telemetry", "tls", "dial", "bounded"],
-    &["config"],
+    &["config", "api"],
 ];
 
 /// What a section of the config may use of the others.

@@ -9,6 +9,7 @@
 //! `ARCHITECTURE.md` and checked by `tests/tidy.rs`.
 
 pub mod agent;
+pub mod api;
 pub mod board;
 pub mod bounded;
 pub mod cli;

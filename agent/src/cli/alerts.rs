@@ -8,8 +8,9 @@ use hyper::Method;
 use pharos_model::alert::Fingerprint;
 use serde_json::{Value, json};
 
-use super::client::{Client, Reach, author, items, shown};
+use super::reach::{Reach, author, items, shown};
 use super::{explain, print, show};
+use crate::api::client::Client;
 use crate::http::history_item;
 use crate::store::StoreReader;
 
@@ -73,7 +74,7 @@ pub enum AlertsCommand {
 pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
     match command {
         AlertsCommand::List { json, reach } => {
-            let answer = Client::new(&reach)?.get("/api/alerts", &[]).await?;
+            let answer = reach.client()?.get::<Value>("/api/alerts", &()).await?;
             if json {
                 print(&answer);
             } else if items(&answer).is_empty() {
@@ -82,11 +83,11 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
             items(&answer).iter().filter(|_| !json).for_each(|alert| print(explain::line(alert)));
         }
         AlertsCommand::Show { fingerprint, json, reach } => {
-            let answer = whole(&Client::new(&reach)?, &fingerprint).await?;
+            let answer = whole(&reach.client()?, &fingerprint).await?;
             if json { print(&answer["alert"]) } else { print(show::text(&answer["alert"])) }
         }
         AlertsCommand::Explain { fingerprint, json, reach } => {
-            let answer = whole(&Client::new(&reach)?, &fingerprint).await?;
+            let answer = whole(&reach.client()?, &fingerprint).await?;
             if json { print(&answer) } else { print(explain::text(&answer)) }
         }
         AlertsCommand::History { fingerprint, json, reach } => {
@@ -94,14 +95,14 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
             if json { print(&history) } else { explain::history(&history).into_iter().for_each(print) }
         }
         AlertsCommand::Ack { fingerprint, comment, author: named, undo, reach } => {
-            let client = Client::new(&reach)?;
+            let client = reach.client()?;
             let fingerprint = complete(&client, &fingerprint).await?;
             let path = format!("/api/alerts/{fingerprint}/acknowledgement");
             if undo {
-                client.change(Method::DELETE, &path, &json!({})).await?;
+                client.change::<Value>(Method::DELETE, &path, &json!({})).await?;
                 print(format_args!("nobody takes care of {fingerprint} any more"));
             } else {
-                let answer = client.change(Method::PUT, &path, &json!({ "author": author(named), "comment": comment })).await?;
+                let answer = client.change::<Value>(Method::PUT, &path, &json!({ "author": author(named), "comment": comment })).await?;
                 print(format_args!("{} takes care of {fingerprint}", shown(&answer["author"])));
             }
         }
@@ -111,12 +112,12 @@ pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
 
 async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<Value> {
     check(fingerprint)?;
-    client.get(&format!("/api/alerts/{fingerprint}"), &[]).await
+    Ok(client.get(&format!("/api/alerts/{fingerprint}"), &()).await?)
 }
 
 /// From the running agent, or from the store of one that is stopped.
 async fn history(fingerprint: &str, reach: &Reach) -> anyhow::Result<Value> {
-    let client = Client::new(reach)?;
+    let client = reach.client()?;
     let answer = async { Ok(whole(&client, fingerprint).await?["history"].clone()) };
     let read = |store: &StoreReader| {
         let meant = store.fingerprints(fingerprint, HISTORY_MAX)?;
@@ -142,7 +143,7 @@ async fn complete(client: &Client, begins: &str) -> anyhow::Result<String> {
     if begins.len() == Fingerprint::DIGITS {
         return Ok(begins.to_owned());
     }
-    let answer = client.get("/api/alerts", &[]).await?;
+    let answer = client.get::<Value>("/api/alerts", &()).await?;
     let open: Vec<String> = items(&answer).iter().map(|alert| shown(&alert["fingerprint"])).collect();
     let meant: Vec<&String> = open.iter().filter(|fingerprint| fingerprint.starts_with(&begins.to_ascii_lowercase())).collect();
     match meant[..] {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::shown;
 use super::outbox;
+use super::reach::shown;
 
 /// One alert in a list.
 pub fn line(alert: &Value) -> String {

@@ -3,13 +3,13 @@
 mod alerts;
 mod audit;
 mod check;
-mod client;
 mod demo;
 mod doctor;
 mod explain;
 mod notify;
 mod outbox;
 mod plugin;
+mod reach;
 mod rules;
 mod run;
 mod show;

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::client::{Client, Reach, shown};
+use super::reach::{Reach, shown};
 use super::{EXIT_FAILED, print};
 
 #[derive(Debug, Subcommand)]
@@ -21,7 +21,7 @@ pub enum NotifyCommand {
 
 pub async fn run(command: NotifyCommand) -> anyhow::Result<ExitCode> {
     let NotifyCommand::Test { receiver, reach } = command;
-    let answer = Client::new(&reach)?.change(Method::POST, &format!("/api/receivers/{receiver}/test"), &json!({})).await?;
+    let answer = reach.client()?.change::<Value>(Method::POST, &format!("/api/receivers/{receiver}/test"), &json!({})).await?;
     let (outcome, why) = (shown(&answer["outcome"]), shown(&answer["why"]));
     if outcome == "accepted" {
         print(format_args!("`{receiver}` accepted a test message"));

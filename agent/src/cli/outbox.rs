@@ -6,8 +6,8 @@ use clap::Subcommand;
 use hyper::Method;
 use serde_json::{Value, json};
 
-use super::client::{Client, Reach, items, shown};
 use super::print;
+use super::reach::{Reach, items, shown};
 use crate::http::outbox_item;
 use crate::store::StoreReader;
 
@@ -69,14 +69,13 @@ impl Chosen {
 pub async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
     match command {
         OutboxCommand::List { receiver, state, limit, json, reach } => {
-            let (wanted, limit) = (limit, limit.to_string());
-            let query = [("receiver", receiver.as_deref()), ("state", state.as_deref()), ("limit", Some(limit.as_str()))];
-            let client = Client::new(&reach)?;
+            let query = json!({ "receiver": receiver, "state": state, "limit": limit });
+            let client = reach.client()?;
             let read = |store: &StoreReader| {
-                let rows = store.outbox(receiver.as_deref(), state.as_deref(), wanted)?;
+                let rows = store.outbox(receiver.as_deref(), state.as_deref(), limit)?;
                 Ok(json!({ "items": rows.iter().map(outbox_item).collect::<Vec<_>>() }))
             };
-            let answer = reach.ask_or_read(client.get("/api/outbox", &query), read).await?;
+            let answer = reach.ask_or_read(async { Ok(client.get("/api/outbox", &query).await?) }, read).await?;
             if json {
                 print(&answer);
             } else if items(&answer).is_empty() {
@@ -85,11 +84,11 @@ pub async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
             items(&answer).iter().filter(|_| !json).for_each(|row| print(line(row)));
         }
         OutboxCommand::Retry { chosen, reach } => {
-            let answer = Client::new(&reach)?.change(Method::POST, "/api/outbox/retry", &chosen.body()).await?;
+            let answer = reach.client()?.change::<Value>(Method::POST, "/api/outbox/retry", &chosen.body()).await?;
             print(format_args!("{} notifications are tried again", answer["retried"].as_array().map_or(0, Vec::len)));
         }
         OutboxCommand::Drop { chosen, reach } => {
-            let answer = Client::new(&reach)?.change(Method::POST, "/api/outbox/drop", &chosen.body()).await?;
+            let answer = reach.client()?.change::<Value>(Method::POST, "/api/outbox/drop", &chosen.body()).await?;
             print(format_args!("{} notifications were dropped", shown(&answer["dropped"])));
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::client::shown;
+use super::reach::shown;
 
 /// The `alert` of the answer of `/api/alerts/{fingerprint}`.
 pub fn text(alert: &Value) -> String {

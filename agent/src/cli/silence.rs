@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::client::{Client, Reach, author, items, shown};
 use super::print;
+use super::reach::{Reach, author, items, shown};
 
 #[derive(Debug, Subcommand)]
 pub enum SilenceCommand {
@@ -61,7 +61,7 @@ pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
             let body = json!({
                 "matchers": matchers, "duration": duration, "starts_at": starts, "ends_at": ends, "comment": comment, "author": author(named),
             });
-            let silence = Client::new(&reach)?.change(Method::POST, "/api/silences", &body).await?;
+            let silence = reach.client()?.change::<Value>(Method::POST, "/api/silences", &body).await?;
             let hidden = match silence["open_alerts_that_match"].as_u64() {
                 Some(0) => "no open alert matches".to_owned(),
                 Some(1) => "1 open alert matches".to_owned(),
@@ -74,7 +74,7 @@ pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
             }
         }
         SilenceCommand::List { json, reach } => {
-            let answer = Client::new(&reach)?.get("/api/silences", &[]).await?;
+            let answer = reach.client()?.get::<Value>("/api/silences", &()).await?;
             if json {
                 print(&answer);
             } else if items(&answer).is_empty() {
@@ -89,7 +89,7 @@ pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
             }
         }
         SilenceCommand::Expire { id, reach } => {
-            let silence = Client::new(&reach)?.change(Method::DELETE, &format!("/api/silences/{id}"), &json!({})).await?;
+            let silence = reach.client()?.change::<Value>(Method::DELETE, &format!("/api/silences/{id}"), &json!({})).await?;
             print(format_args!("silence {} is over", shown(&silence["id"])));
         }
     }

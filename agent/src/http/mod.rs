@@ -1,15 +1,11 @@
 //! The outside surface: API, health, metrics. Handlers read the board or ask a narrow handle; none of them touches a database.
 
 mod access;
-mod answer;
-mod api;
-mod connections;
-mod crowd;
+mod connection;
 mod error;
 mod exposition;
-mod metrics;
 pub mod operator;
-mod pace;
+mod routes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,10 +25,10 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 pub use self::access::{Access, Visitor};
-pub use self::api::alert::event as history_item;
-pub use self::api::outbox::item as outbox_item;
 use self::error::ApiError;
-use self::metrics::Exposition;
+pub use self::routes::alert::event as history_item;
+use self::routes::metrics::Exposition;
+pub use self::routes::outbox::item as outbox_item;
 use crate::board::{Board, PartHealth};
 use crate::clock::Clock;
 use crate::config::http::HttpConfig;
@@ -93,7 +89,7 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>, stop: CancellationToken
     let exposition = Arc::new(Exposition::default());
     let router = router(Arc::clone(&api), Arc::clone(&exposition));
     tokio::select! {
-        () = connections::serve(listener, router, Arc::clone(&api.metrics), stop) => {}
+        () = connection::serve(listener, router, Arc::clone(&api.metrics), stop) => {}
         never = exposition.follow(&api) => match never {},
     }
 }
@@ -104,24 +100,24 @@ fn router(api: Arc<Api>, exposition: Arc<Exposition>) -> Router {
     Router::new()
         .route("/healthz", get(async || Json(json!({ "status": "alive" }))))
         .route("/readyz", get(ready))
-        .route("/api/services/status", get(api::services::list))
-        .route("/api/plugins", get(api::plugins::list))
-        .route("/api/audit", get(api::audit::list))
-        .route("/api/database/metrics", get(api::facts::metrics))
-        .route("/api/database/slow-queries", get(api::slow_queries::list))
-        .route("/api/database/indexes", get(api::indexes::list))
-        .route("/api/database/locks", get(api::locks::list))
-        .route("/api/database/alerts", get(api::alerts::list))
-        .route("/api/alerts", get(api::alerts::list))
-        .route("/api/alerts/{fingerprint}", get(api::alert::explain))
-        .route("/api/alerts/{fingerprint}/acknowledgement", put(api::alert::acknowledge).delete(api::alert::unacknowledge))
-        .route("/api/silences", get(api::silences::list).post(api::silences::add))
-        .route("/api/silences/{id}", delete(api::silences::expire))
-        .route("/api/receivers/{name}/test", post(api::receivers::test))
-        .route("/api/outbox", get(api::outbox::list))
-        .route("/api/outbox/retry", post(api::outbox::retry))
-        .route("/api/outbox/drop", post(api::outbox::drop_rows))
-        .route("/metrics", get(move |api, headers| metrics::show(api, headers, exposition)))
+        .route("/api/services/status", get(routes::services::list))
+        .route("/api/plugins", get(routes::plugins::list))
+        .route("/api/audit", get(routes::audit::list))
+        .route("/api/database/metrics", get(routes::facts::metrics))
+        .route("/api/database/slow-queries", get(routes::slow_queries::list))
+        .route("/api/database/indexes", get(routes::indexes::list))
+        .route("/api/database/locks", get(routes::locks::list))
+        .route("/api/database/alerts", get(routes::alerts::list))
+        .route("/api/alerts", get(routes::alerts::list))
+        .route("/api/alerts/{fingerprint}", get(routes::alert::explain))
+        .route("/api/alerts/{fingerprint}/acknowledgement", put(routes::alert::acknowledge).delete(routes::alert::unacknowledge))
+        .route("/api/silences", get(routes::silences::list).post(routes::silences::add))
+        .route("/api/silences/{id}", delete(routes::silences::expire))
+        .route("/api/receivers/{name}/test", post(routes::receivers::test))
+        .route("/api/outbox", get(routes::outbox::list))
+        .route("/api/outbox/retry", post(routes::outbox::retry))
+        .route("/api/outbox/drop", post(routes::outbox::drop_rows))
+        .route("/metrics", get(move |api, headers| routes::metrics::show(api, headers, exposition)))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed().hint("the header `allow` names those it knows"))
         .fallback(async || ApiError::not_found("there is nothing at this path").hint("the API's paths begin with /api/"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -10,11 +10,11 @@ use pharos_model::dispatch::{Matcher, Matchers, Silence};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::error::ApiError;
-use super::super::{Shared, Visitor};
 use super::{body, refused};
 use crate::clock::{parse_rfc3339, rfc3339};
 use crate::config::labels;
+use crate::http::error::ApiError;
+use crate::http::{Shared, Visitor};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -7,10 +7,10 @@ use pharos_model::snapshot::{PartState, Snapshot, Table};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::Shared;
-use super::super::error::ApiError;
 use super::{ByDatabase, label};
 use crate::clock::rfc3339;
+use crate::http::Shared;
+use crate::http::error::ApiError;
 
 /// One server. Without `roots` nothing is known, and `why` says why; without any in it nobody waits.
 #[derive(Debug, Serialize)]

@@ -10,10 +10,10 @@ use pharos_model::dispatch::{ReceiverTrace, Trace};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::error::ApiError;
-use super::super::{Api, Shared, Visitor};
 use super::{alerts, body, outbox, refused};
 use crate::clock::rfc3339;
+use crate::http::error::ApiError;
+use crate::http::{Api, Shared, Visitor};
 use crate::pipeline::{Explanation, Words};
 use crate::store::Event;
 use crate::telemetry::logs::chain;

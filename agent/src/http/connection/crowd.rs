@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::answer::Progress;
 use super::pace::Standing;
+use super::progress::Progress;
 use crate::lifecycle::descriptors_max;
 use crate::telemetry::metrics::SelfMetrics;
 

@@ -6,10 +6,10 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::error::ApiError;
-use super::super::{Shared, Visitor};
 use crate::clock::rfc3339;
 use crate::config::http::Role;
+use crate::http::error::ApiError;
+use crate::http::{Shared, Visitor};
 use crate::store::{AuditEntry, AuditRow};
 use crate::telemetry::logs::chain;
 

@@ -16,9 +16,9 @@ use pharos_model::delta::Change;
 use pharos_model::snapshot::Reading;
 use pharos_model::subject::{Label, SubjectKey};
 
-use super::exposition::{self, Format};
-use super::{Api, Shared};
 use crate::collect;
+use crate::http::exposition::{self, Format};
+use crate::http::{Api, Shared};
 
 /// Written lines of every server's latest snapshot.
 #[derive(Default)]

@@ -6,10 +6,10 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::error::ApiError;
-use super::super::{Shared, Visitor};
 use super::{body, refused};
 use crate::clock::rfc3339;
+use crate::http::error::ApiError;
+use crate::http::{Shared, Visitor};
 use crate::store::{OutboxRow, Wanted};
 
 const SHOWN: u32 = 100;

@@ -8,8 +8,8 @@ use pharos_model::snapshot::Family;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::Shared;
 use crate::board::PartStatus;
+use crate::http::Shared;
 
 /// A part, and for a server its account.
 #[derive(Serialize)]

@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 use pharos_model::notification::Delivery;
 use serde_json::{Value, json};
 
-use super::super::Shared;
-use super::super::error::ApiError;
+use crate::http::Shared;
+use crate::http::error::ApiError;
 
 pub async fn test(State(api): Shared, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
     let delivery = api.tester.test(&name).await.map_err(|err| ApiError::not_found(err.to_string()))?;

@@ -7,9 +7,9 @@ use pharos_model::snapshot::{PartState, Snapshot, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::Shared;
-use super::super::error::ApiError;
 use super::{ByDatabase, label};
+use crate::http::Shared;
+use crate::http::error::ApiError;
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;

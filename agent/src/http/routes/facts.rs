@@ -7,10 +7,10 @@ use pharos_model::delta::Change;
 use pharos_model::snapshot::{Family, Part, PartState};
 use serde_json::{Map, Value, json};
 
-use super::super::Shared;
-use super::super::error::ApiError;
 use super::ByDatabase;
 use crate::clock::rfc3339;
+use crate::http::Shared;
+use crate::http::error::ApiError;
 
 pub async fn metrics(State(api): Shared, query: Result<Query<ByDatabase>, QueryRejection>) -> Result<Json<Value>, ApiError> {
     let Query(query) = query.map_err(|err| ApiError::bad_request(err.body_text()))?;

@@ -9,9 +9,9 @@ use pharos_model::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::error::ApiError;
-use super::super::{Api, Shared};
 use super::{ByDatabase, label};
+use crate::http::error::ApiError;
+use crate::http::{Api, Shared};
 
 const LIMIT_DEFAULT: usize = 50;
 const LIMIT_MAX: usize = 200;

@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::Flushes;
 use super::crowd::{Crowd, Place};
+use super::progress::Flushes;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// How long a visitor may take for the head of a request, and how long a connection may stay without one.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::super::Shared;
+use crate::http::Shared;
 
 pub async fn list(State(api): Shared) -> Json<Value> {
     Json(json!({ "items": api.plugins.status(&api.plugin_config) }))

@@ -11,10 +11,10 @@ use pharos_model::subject::Label;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::super::Shared;
-use super::super::error::ApiError;
 use super::ByDatabase;
 use crate::clock::rfc3339;
+use crate::http::Shared;
+use crate::http::error::ApiError;
 
 #[derive(Serialize)]
 pub struct AlertItem<'a> {

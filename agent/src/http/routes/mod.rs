@@ -6,6 +6,7 @@ pub mod audit;
 pub mod facts;
 pub mod indexes;
 pub mod locks;
+pub mod metrics;
 pub mod outbox;
 pub mod plugins;
 pub mod receivers;
@@ -18,8 +19,8 @@ use axum::extract::rejection::JsonRejection;
 use pharos_model::snapshot::Snapshot;
 use serde::Deserialize;
 
-use super::Api;
-use super::error::ApiError;
+use crate::http::Api;
+use crate::http::error::ApiError;
 use crate::pipeline::DeskError;
 
 /// The body of a request, or what is wrong with it.

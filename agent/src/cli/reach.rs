@@ -1,0 +1,97 @@
+//! Where a running agent is reached, and with which token.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use pharos_model::text::steers;
+use serde_json::Value;
+use url::Url;
+
+use crate::api::client::{Client, ClientError};
+use crate::config::secret::{Secret, SecretSource};
+use crate::config::{self, Config};
+use crate::http::operator;
+use crate::store::StoreReader;
+
+/// Where the agent is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Reach {
+    /// Config file of the agent [default: ./pharos.toml, then /etc/pharos/pharos.toml]
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Address of its API, like http://127.0.0.1:9465 [default: as its config file says]
+    #[arg(long)]
+    url: Option<Url>,
+    /// File with a token [default: the environment variable PHAROS_TOKEN, then operator.token in the agent's data directory]
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+}
+
+impl Reach {
+    /// A client for that agent.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        let (base, own) = match &self.url {
+            // The token of the agent on this machine is for no other one.
+            Some(url) if url.scheme() == "http" => (url.clone(), None),
+            Some(url) => bail!("--url {url}: the API of an agent begins with http://"),
+            None => {
+                let config = config::load(&config::find(self.config.as_deref())?)?;
+                (address(&config)?, operator::read(&config.agent.data_dir).ok())
+            }
+        };
+        let token = match &self.token_file {
+            Some(path) => Some(SecretSource::read_once(path)?),
+            None => SecretSource::Env("PHAROS_TOKEN".to_owned()).read_now().ok().or(own),
+        };
+        Ok(Client::new(base, token.as_ref().map(Secret::expose)))
+    }
+
+    /// The answer of a running agent, or what `read` finds in the store of a stopped one.
+    pub async fn ask_or_read<T>(
+        &self,
+        answer: impl Future<Output = anyhow::Result<T>>,
+        read: impl FnOnce(&StoreReader) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        match answer.await {
+            // A named address means an agent that runs there.
+            Err(err) if self.url.is_none() && matches!(err.downcast_ref(), Some(ClientError::Absent { .. })) => {
+                let config = config::load(&config::find(self.config.as_deref())?)?;
+                read(&StoreReader::open(&config.agent.data_dir)?)
+            }
+            answered => answered,
+        }
+    }
+}
+
+/// Where the config lets the agent listen.
+fn address(config: &Config) -> anyhow::Result<Url> {
+    let mut address: SocketAddr = config.http.address().map_err(anyhow::Error::msg)?;
+    if address.port() == 0 {
+        bail!("http.listen takes any free port, so nobody knows which; name it with --url");
+    }
+    if address.ip().is_unspecified() {
+        address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
+    }
+    Ok(Url::parse(&format!("http://{address}"))?)
+}
+
+/// Who says it, unless they say who they are.
+pub fn author(named: Option<String>) -> Option<String> {
+    named.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
+}
+
+/// What an answer lists.
+pub fn items(answer: &Value) -> &[Value] {
+    answer["items"].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A text of an answer as a terminal may show it: what came from outside must not steer it.
+pub fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
+}
