@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pharos::demo::postgres::{PostgresOptions, PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Table;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;

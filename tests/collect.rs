@@ -9,7 +9,7 @@ use pharos::demo::binaries::find_redis;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER};
 use pharos::demo::redis::{RedisOptions, RedisServer};
 use pharos::demo::session::Session;
-use pharos_model::delta::{Change, Quantity};
+use pharos_model::snapshot::{Change, Quantity};
 use pharos_model::snapshot::{ColumnValues, Table};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

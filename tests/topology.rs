@@ -7,8 +7,8 @@ use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, S
 use pharos::demo::receiver::{Count, Receiver};
 use pharos::demo::session::Session;
 use pharos::store::{Event, Store};
-use pharos_model::delta::{Change, Quantity};
 use pharos_model::snapshot::Table;
+use pharos_model::snapshot::{Change, Quantity};
 use pharos_model::subject::SubjectKey;
 use serde_json::Value;
 use tokio::time::Instant;

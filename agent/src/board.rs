@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use pharos_model::alert::{Alert, Fingerprint};
-use pharos_model::delta::Change;
 use pharos_model::dispatch::{Acknowledgement, Silence};
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::{SubjectKey, SubjectKind};
 use serde::Serialize;

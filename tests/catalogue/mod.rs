@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pharos::demo::binaries::PostgresBinaries;
 use pharos::demo::postgres::{PostgresOptions, PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::{ColumnValues, Table};
 use tokio::process::Command;
 use tokio_util::task::TaskTracker;

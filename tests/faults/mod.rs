@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};
 use pharos::demo::session::Session;
-use pharos_model::delta::Quantity;
+use pharos_model::snapshot::Quantity;
 use serde_json::Value;
 
 use crate::fixture::{

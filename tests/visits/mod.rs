@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use pharos::demo::postgres::{PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
-use pharos_model::delta::{Change, Quantity};
+use pharos_model::snapshot::{Change, Quantity};
 use pharos_model::snapshot::{ColumnValues, Part, PartState, Reading, Snapshot, Table};
 use serde_json::{Map, Value, json};
 use tokio::time::{Duration, Instant, sleep};

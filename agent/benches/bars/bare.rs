@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use pharos::plugin::engine;
-use pharos_model::delta::{Change, Quantity};
+use pharos_model::snapshot::{Change, Quantity};
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};

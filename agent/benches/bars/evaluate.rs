@@ -10,7 +10,7 @@ use pharos::config::plugins::{LimitsConfig, PluginConfig, PluginsConfig};
 use pharos::plugin::compile::Compiler;
 use pharos::plugin::{Linkers, LoadedPlugin, Loader, StateAccess, Ticker, digest, engine};
 use pharos::telemetry::metrics::SelfMetrics;
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use tokio_util::task::TaskTracker;
 
 use super::bare::BareHost;

@@ -1,7 +1,7 @@
 //! A `threshold` rule as it would be without plugins: compiled in, on the model's own types.
 
-use pharos_model::delta::{Change, Matcher, Pattern, Quantity, Samples};
 use pharos_model::finding::{CheckedReport, Finding, Report, RuleSpec, Severity, Strength};
+use pharos_model::snapshot::{Change, Pattern, Quantity, Samples, SeriesFilter};
 use pharos_model::subject::Label;
 
 /// The series of one label value that are above a limit.
@@ -14,7 +14,7 @@ pub struct NativeRule {
 
 impl NativeRule {
     pub fn judge(&self, change: &Change, rules: &[RuleSpec]) -> CheckedReport {
-        let matcher = Matcher { label: self.label.to_owned(), pattern: Pattern::Equals(self.wanted.clone()) };
+        let matcher = SeriesFilter { label: self.label.to_owned(), pattern: Pattern::Equals(self.wanted.clone()) };
         let samples = change.samples(self.metric, &[matcher], Quantity::Value);
         let past = samples.values.iter().enumerate().filter(|(_, value)| **value > self.above);
         let findings = past.map(|(row, value)| self.finding(change, &samples, row, *value)).collect();

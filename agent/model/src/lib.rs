@@ -30,4 +30,3 @@ pub mod subject;
 pub mod text;
 pub mod top;
 pub mod unjudged;
-pub mod unlisted;

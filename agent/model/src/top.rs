@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::snapshot::Unlisted;
 use crate::snapshot::{FamiliesBuilder, Family};
-use crate::unlisted::Unlisted;
 
 /// A newcomer must be this much better than the member it replaces.
 const CLEARLY_BETTER: f64 = 1.2;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 

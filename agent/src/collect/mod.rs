@@ -21,8 +21,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
+use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{Family, Table};
-use pharos_model::unlisted::Unlisted;
 
 pub use notebook::Notebook;
 pub use schedule::{ConnectFailure, ServerTask, Source};

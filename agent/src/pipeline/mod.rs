@@ -9,8 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use pharos_model::alert::{AlertBook, Cycle, Now, Transition};
-use pharos_model::delta::{Change, Deltas};
+use pharos_model::delta::Deltas;
 use pharos_model::dispatch::{Dispatcher, Withheld};
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
 use tracing::{error, info};

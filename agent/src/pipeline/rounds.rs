@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
 use tokio::sync::mpsc;

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::alert::Outcome;
-use pharos_model::delta::Change;
 use pharos_model::finding::RuleSpec;
+use pharos_model::snapshot::Change;
 use pharos_model::subject::{SubjectKey, SubjectKind};
 use pharos_model::text;
 use tokio::sync::mpsc;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use pharos_model::delta::Change;
 use pharos_model::finding::{CheckedReport, RuleSpec};
+use pharos_model::snapshot::Change;
 
 use super::run::call_error::CallError;
 use super::run::engine::Ticker;

@@ -145,12 +145,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{
-        alert::stories::{SLOT_ACTIVE, rule, slots, snapshot},
-        delta::Change,
-        snapshot::{FamiliesBuilder, Reading},
-        unlisted::Unlisted,
-    };
+    use crate::alert::stories::{SLOT_ACTIVE, rule, slots, snapshot};
+    use crate::snapshot::Unlisted;
+    use crate::snapshot::{Change, FamiliesBuilder, Reading};
 
     const READ_AT: Duration = Duration::from_secs(7);
     const MISSING: Series = Series::Missing { read_at: READ_AT };

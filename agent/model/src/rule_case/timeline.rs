@@ -224,8 +224,9 @@ mod tests {
     use std::fmt::Write;
 
     use super::*;
-    use crate::delta::{Change, Deltas, Quantity};
+    use crate::delta::Deltas;
     use crate::snapshot::Column;
+    use crate::snapshot::{Change, Quantity};
 
     const COMMITS: &str = "pharos_postgres_commits_total";
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::{AlertBook, Cycle, Now, Outcome, Transition};
-use pharos_model::delta::{Change, Deltas};
+use pharos_model::delta::Deltas;
 use pharos_model::finding::{RuleSpec, Skipped};
 use pharos_model::rule_case::expectation::compare_transitions;
 use pharos_model::rule_case::{Line, Mark, Seen, shown};
+use pharos_model::snapshot::Change;
 
 use super::suite::{Case, Expectation};
 use crate::plugin::LoadedPlugin;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::delta::Change;
 use pharos_model::postgres::lsn_history::Course;
 use pharos_model::postgres::topology::{Identity, Lag, Member, Picture, Report};
 use pharos_model::postgres::unused_indexes::{self, MemberIndexes, unused_indexes};
+use pharos_model::snapshot::Change;
+use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Snapshot, Table};
 use pharos_model::unjudged::{self, Unjudged};
-use pharos_model::unlisted::Unlisted;
 
 /// The parts of a server's snapshot that say who it is, and whether it was reached.
 const SERVER: &str = "server";

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::delta::Change;
 use pharos_model::postgres::topology::{News, Report, Role, Topology};
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::{Part, Snapshot};
 use pharos_model::subject::{Label, Subject, SubjectKey, SubjectKind};
 use tokio::sync::mpsc;

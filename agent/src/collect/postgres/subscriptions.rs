@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::resets::Resets;
+use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
-use pharos_model::unlisted::Unlisted;
 use tokio_postgres::types::Type;
 
 use super::row::{Fields, query_with};

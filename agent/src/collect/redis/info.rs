@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::restarts::RunReading;
+use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{FamiliesBuilder, Family, Table};
-use pharos_model::unlisted::Unlisted;
 use tracing::warn;
 
 use super::fields::{Fields, LeftOut};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pharos_model::alert::Now;
 use pharos_model::redis::key_history::{KeyHistory, KeyReading, Restart, Unjudged};
 use pharos_model::snapshot::Family;
-use pharos_model::unlisted::Unlisted;
+use pharos_model::snapshot::Unlisted;
 use tracing::warn;
 
 use super::fields::{Fields, pair};

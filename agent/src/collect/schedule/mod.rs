@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
-use pharos_model::delta::{Change, Deltas};
+use pharos_model::delta::Deltas;
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::{Family, Snapshot, Table};
 use pharos_model::subject::Subject;
 use tokio::sync::{Notify, mpsc};

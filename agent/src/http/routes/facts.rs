@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::{Family, Part, PartState};
 use serde_json::{Map, Value, json};
 

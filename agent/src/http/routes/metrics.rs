@@ -12,7 +12,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::response::{IntoResponse, Response};
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Reading;
 use pharos_model::subject::{Label, SubjectKey};
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_model::catalogue::metrics::Catalogue;
-use pharos_model::delta::{Change, Matcher, Pattern, Quantity};
 use pharos_model::snapshot::{self, ColumnValues, PartState, Snapshot};
+use pharos_model::snapshot::{Change, Pattern, Quantity, SeriesFilter};
 use wasmtime::component::Resource;
 
 use super::imports::{HostState, RESOURCES_MAX};
@@ -123,7 +123,7 @@ impl wit::HostSnapshot for HostState {
         matching: Vec<wit::Matcher>,
         reading: wit::Reading,
     ) -> wasmtime::Result<wit::Samples> {
-        let matching: Vec<Matcher> = matching.into_iter().map(matcher).collect();
+        let matching: Vec<SeriesFilter> = matching.into_iter().map(filter).collect();
         let quantity = match reading {
             wit::Reading::Value => Quantity::Value,
             wit::Reading::Rate => Quantity::Rate,
@@ -225,13 +225,13 @@ fn wit_part(name: &str, state: &PartState) -> wit::Part {
     wit::Part { name: name.to_owned(), state }
 }
 
-fn matcher(matcher: wit::Matcher) -> Matcher {
+fn filter(matcher: wit::Matcher) -> SeriesFilter {
     let pattern = match matcher.pattern {
         wit::Pattern::Equals(text) => Pattern::Equals(text),
         wit::Pattern::OneOf(texts) => Pattern::OneOf(texts),
         wit::Pattern::Prefix(text) => Pattern::Prefix(text),
     };
-    Matcher { label: matcher.label, pattern }
+    SeriesFilter { label: matcher.label, pattern }
 }
 
 fn text_column(column: snapshot::TextColumn) -> wit::TextColumn {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pharos_model::delta::Change;
 use pharos_model::finding::{RuleSpec, Unmet, collected, unmet};
+use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKind;
 use pharos_model::text;

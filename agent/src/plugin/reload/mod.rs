@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use pharos_model::delta::Change;
+use pharos_model::snapshot::Change;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
-use pharos_model::delta::Change;
 use pharos_model::finding::{CheckedReport, RuleSpec, check_rules};
+use pharos_model::snapshot::Change;
 use pharos_model::text;
 use serde::Serialize;
 use tracing::warn;

@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::postgres::resets::{Count, ResetTime, Resets};
+use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
-use pharos_model::unlisted::Unlisted;
 
 use self::failures::Failures;
 use super::row::{Fields, other, query_planned};

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::lsn_history::{Course, LsnHistory};
-use pharos_model::unlisted::Unlisted;
+use pharos_model::snapshot::Unlisted;
 use tokio_postgres::types::Type;
 
 use self::slots::{SlotFacts, Slots};

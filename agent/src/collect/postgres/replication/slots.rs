@@ -3,8 +3,8 @@
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::postgres::resets::Resets;
+use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
-use pharos_model::unlisted::Unlisted;
 use tokio_postgres::types::Type;
 
 use super::super::row::{Fields, query_with};

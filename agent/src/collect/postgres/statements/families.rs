@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use pharos_model::postgres::statements::{Detail, DetailSet, StatementDelta, StatementKey, StatementSeries};
+use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
-use pharos_model::unlisted::Unlisted;
 
 const COUNTERS: [&str; 6] = [
     "pharos_postgres_statement_calls_total",

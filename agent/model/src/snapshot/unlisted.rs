@@ -8,8 +8,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use super::family::label_value;
 use crate::finding::kept_value;
-use crate::snapshot::label_value;
 use crate::subject::Label;
 
 /// Things that are told apart. Of more, any may be there.

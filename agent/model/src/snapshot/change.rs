@@ -1,0 +1,165 @@
+//! A snapshot, and what changed since the one before it. A snapshot of a database holds the changes of its members, so both live here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::family::Family;
+use super::part::{Part, PartState, Reading};
+use super::table::{Column, Table};
+use crate::subject::{Subject, SubjectKind};
+
+/// One subject at one instant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub subject: Subject,
+    /// Wall time, milliseconds since 1970.
+    pub taken_at_ms: u64,
+    /// The same instant on the agent's monotonic clock.
+    pub taken_at: Duration,
+    /// Time for which the snapshot's rates stand: that which is planned between two snapshots of the subject, or more where a server's came
+    /// later. A database is looked at as a whole, so there it is the time since the one before.
+    pub interval: Duration,
+    /// By collector.
+    pub parts: BTreeMap<String, Part>,
+    /// The servers of a database, with their rates; empty for other kinds.
+    #[serde(with = "members")]
+    pub members: Vec<Arc<Change>>,
+}
+
+impl Snapshot {
+    /// A snapshot without facts, for a first look at a plugin before anything was collected.
+    pub fn empty(kind: impl Into<SubjectKind>) -> Self {
+        Self {
+            subject: Subject { kind: kind.into(), id: "none".to_owned(), version: String::new(), labels: Vec::new() },
+            taken_at_ms: 0,
+            taken_at: Duration::ZERO,
+            interval: Duration::ZERO,
+            parts: BTreeMap::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// Turns what is too old at `now` into stale parts, so that nobody judges the past.
+    pub fn expire(&mut self, now: Duration) {
+        for part in self.parts.values_mut() {
+            if let Some(reading) = part.reading.take_if(|reading| reading.fresh_until < now) {
+                part.state = PartState::Stale(now.saturating_sub(reading.at));
+            }
+        }
+        for member in self.members.iter_mut().filter(|member| member.snapshot.is_stale(now)) {
+            Arc::make_mut(member).snapshot.expire(now);
+        }
+    }
+
+    /// The server of a database that is known to be its primary.
+    pub fn primary(&self) -> Option<&Arc<Change>> {
+        let known = self.family("pharos_database_primary_info")?;
+        let name = (0..known.values.len()).find_map(|row| known.label_texts(row).next())?;
+        self.members.iter().find(|member| member.snapshot.subject.id == name)
+    }
+
+    fn is_stale(&self, now: Duration) -> bool {
+        self.readings().any(|reading| reading.fresh_until < now)
+    }
+
+    fn readings(&self) -> impl Iterator<Item = &Arc<Reading>> {
+        self.parts.values().filter_map(|part| part.reading.as_ref())
+    }
+
+    pub fn family(&self, metric: &str) -> Option<&Family> {
+        self.readings().flat_map(|reading| &reading.families).find(|family| family.metric == metric)
+    }
+
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.readings().flat_map(|reading| &reading.tables).find(|table| table.name == name)
+    }
+
+    /// The value of a metric without labels.
+    pub fn scalar(&self, metric: &str) -> Option<f64> {
+        self.family(metric).and_then(|family| family.values.first().copied())
+    }
+
+    /// Whether the server could be reached; none where that is not known, or where it is no snapshot of a server.
+    pub fn is_reachable(&self) -> Option<bool> {
+        self.scalar(self.subject.kind.up_metric()?).map(|up| up > 0.0)
+    }
+}
+
+/// A recorded snapshot spells out the members that a live one shares.
+mod members {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Change;
+
+    pub fn serialize<S: Serializer>(members: &[Arc<Change>], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(members.iter().map(Arc::as_ref))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Change>>, D::Error> {
+        Ok(Vec::<Change>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
+    }
+}
+
+/// The table of every change that says what its rates span: `part`, and the `seconds` between its last two good readings.
+pub const READINGS: &str = "readings";
+
+/// A snapshot with what changed since the one before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub snapshot: Snapshot,
+    /// By metric: one rate per series of the family, in its order.
+    rates: BTreeMap<String, Vec<Option<f64>>>,
+    /// [`READINGS`]; none before the second reading, nor in what was recorded before the table was kept.
+    #[serde(default)]
+    readings: Option<Table>,
+}
+
+impl Change {
+    /// A snapshot with its rates. `spans` has each part whose rates are known, with the time between its last two good readings.
+    pub(crate) fn new(snapshot: Snapshot, rates: BTreeMap<String, Vec<Option<f64>>>, spans: &[(String, Duration)]) -> Self {
+        let part = Column::text("part", spans.iter().map(|(part, _)| Some(part.as_str())));
+        let seconds = Column::float("seconds", "seconds", spans.iter().map(|(_, elapsed)| Some(elapsed.as_secs_f64())));
+        let readings = (!spans.is_empty()).then(|| Table::new(READINGS, vec![part, seconds]));
+        Self { snapshot, rates, readings }
+    }
+
+    /// A snapshot with nothing to compare it to.
+    pub fn first(snapshot: Snapshot) -> Self {
+        Self { snapshot, rates: BTreeMap::new(), readings: None }
+    }
+
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        if name == READINGS { self.readings.as_ref() } else { self.snapshot.table(name) }
+    }
+
+    /// One rate per series of a metric, in the order of its family. None of a metric that has no rates.
+    pub(super) fn rates_of(&self, metric: &str) -> Option<&[Option<f64>]> {
+        self.rates.get(metric).map(Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_recorded_with_its_members_and_what_is_stale_of_them_is_not_judged() {
+        let reading = Reading { fresh_until: Duration::from_secs(20), ..Reading::default() };
+        let mut member = Snapshot::empty("postgres");
+        member.parts.insert("server".into(), Part::present(Arc::new(reading)));
+        let mut database = Snapshot { members: vec![Arc::new(Change::first(member))], ..Snapshot::empty("database") };
+        let recorded: Snapshot = serde_json::from_str(&serde_json::to_string(&database).unwrap()).unwrap();
+        assert_eq!(recorded, database);
+        let shown_elsewhere = Arc::clone(&database.members[0]);
+        database.expire(Duration::from_secs(20));
+        assert_eq!(database, recorded);
+        database.expire(Duration::from_secs(21));
+        assert_eq!(database.members[0].snapshot.parts["server"].state, PartState::Stale(Duration::from_secs(21)));
+        assert_eq!(shown_elsewhere, recorded.members[0], "what others hold stays as it is");
+    }
+}
