@@ -3,7 +3,7 @@
 use pharos::config::collect::CollectConfig;
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, SUPERUSER};
-use pharos::postgres::{Connector, OddNames, Places};
+use pharos::postgres::monitor::{Connector, OddNames, Places};
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use pharos::config::collect::CollectConfig;
 use pharos::config::database::{TlsConfig, TlsMode};
 use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, TlsFiles};
-use pharos::postgres::{ConnectError, Connector, OddNames, Places, Session};
+use pharos::postgres::monitor::{ConnectError, Connector, OddNames, Places, Session};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
-use pharos::postgres::{Connector, Session};
+use pharos::postgres::monitor::{Connector, Session};
 
 use super::{config, connector, setting};
 use crate::fixture::slow_line::slow_line;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
-use pharos::postgres::{ConnectError, RefusalReason};
+use pharos::postgres::RefusalReason;
+use pharos::postgres::monitor::ConnectError;
 use pharos_model::subject::SubjectKey;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};

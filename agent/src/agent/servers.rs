@@ -17,7 +17,7 @@ use crate::collect::{Notebook, ServerTask, Source};
 use crate::config::Config;
 use crate::config::database::is_named;
 use crate::lifecycle::Lifecycle;
-use crate::postgres::{Connector, OddNames, Places};
+use crate::postgres::monitor::{Connector, OddNames, Places};
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 

@@ -28,7 +28,7 @@ pub use notebook::Notebook;
 pub use schedule::{ConnectFailure, ServerTask, Source};
 
 use crate::dial::Trouble;
-use crate::postgres::{ConnectError, QueryError};
+use crate::postgres::monitor::{ConnectError, QueryError};
 use crate::redis::RedisError;
 use crate::telemetry::logs::chain;
 

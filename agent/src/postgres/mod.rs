@@ -1,20 +1,9 @@
-//! Sessions with PostgreSQL: how they are opened, encrypted, bounded and given up.
+//! Connections to PostgreSQL: how they are opened, encrypted, bounded and refused.
 //!
-//! Nobody else in the crate opens a PostgreSQL connection.
+//! No other room of the crate opens a PostgreSQL connection. What only monitoring needs is in [`monitor`].
 
-mod connect;
-mod contact;
-mod entrance;
-mod odd_names;
+pub mod monitor;
 mod refusal;
-mod row;
-mod session;
-mod setup;
 mod wire;
 
-pub use connect::{ConnectError, Connector, Places};
-pub use odd_names::OddNames;
-pub use refusal::RefusalReason;
-pub use row::{Row, Value};
-pub use session::{QueryError, Session, Versioned};
-pub use setup::{GUARDS, MARK};
+pub use self::refusal::RefusalReason;

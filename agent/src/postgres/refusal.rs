@@ -2,7 +2,7 @@
 //!
 //! The reason is read from SQLSTATE, and where one code stands for several reasons from the server's routine that refused: both are the
 //! same in every language. Words of a message are shown and never read. Only an end of the server has no code of its own, see
-//! [`super::contact`].
+//! the contact of monitoring sessions.
 
 use std::io;
 

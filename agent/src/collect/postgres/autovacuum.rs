@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, Family, Table};
 use super::rights::{Right, query_planned};
 use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 pub const NAME: &str = "autovacuum";
 

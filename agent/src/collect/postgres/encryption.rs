@@ -9,7 +9,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use super::rights::{Right, query_planned};
 use super::row::Fields;
 use crate::collect::{CollectError, Facts};
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 pub const NAME: &str = "encryption";
 

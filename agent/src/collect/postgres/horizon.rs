@@ -9,7 +9,7 @@ use pharos_model::snapshot::{FamiliesBuilder, Table};
 use super::rights::{self, Right};
 use super::row::{Columns, Fields, query_planned};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 pub const NAME: &str = "horizon";
 

@@ -11,7 +11,7 @@ use pharos_model::snapshot::{FamiliesBuilder, Family};
 use super::rights::{self, Right};
 use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Row, Session, Versioned};
+use crate::postgres::monitor::{Row, Session, Versioned};
 
 pub const NAME: &str = "io";
 

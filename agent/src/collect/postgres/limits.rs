@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use super::rights::{Right, query_planned};
 use super::row::Fields;
 use crate::collect::{CollectError, Facts};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "limits";
 

@@ -35,7 +35,7 @@ use super::schedule::{Aside, ConnectFailure, Source, Spending};
 use super::{CollectError, Collector, Facts, Notebook};
 use crate::clock::Clock;
 use crate::config::collect::Intervals;
-use crate::postgres::{ConnectError, Connector, Session};
+use crate::postgres::monitor::{ConnectError, Connector, Session};
 use crate::telemetry::logs::chain;
 
 /// A PostgreSQL server of a `[[database]]`.

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use super::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 /// What its questions are charged to.
 pub const NAME: &str = "privileges";

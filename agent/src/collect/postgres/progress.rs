@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
 use super::rights::{Right, query, query_planned};
 use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::monitor::{Session, Versioned};
 
 pub const NAME: &str = "progress";
 

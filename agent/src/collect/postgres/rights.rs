@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::row::{self, Fields};
 use crate::collect::{CollectError, Missing};
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 /// What a statement's rows depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

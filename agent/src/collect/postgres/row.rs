@@ -5,7 +5,7 @@ use pharos_model::snapshot::{Column, Family};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::collect::{CollectError, Missing};
-use crate::postgres::{QueryError, Row, Session, Value};
+use crate::postgres::monitor::{QueryError, Row, Session, Value};
 use crate::telemetry::logs::chain;
 
 /// A row of one collector's query.

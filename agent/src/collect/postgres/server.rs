@@ -12,7 +12,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use super::row::{Fields, query};
 use crate::collect::restarts::Restarts;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "server";
 

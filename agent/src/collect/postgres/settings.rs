@@ -15,7 +15,7 @@ use tracing::info;
 use super::rights::{Right, query};
 use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::postgres::{GUARDS, Row, Session};
+use crate::postgres::monitor::{GUARDS, Row, Session};
 
 pub const NAME: &str = "settings";
 

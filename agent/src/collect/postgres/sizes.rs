@@ -20,7 +20,7 @@ use tracing::debug;
 use super::rights::{self, Right};
 use super::row::{Fields, other, query, query_with};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "sizes";
 

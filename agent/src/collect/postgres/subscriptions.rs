@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 
 use super::row::{Fields, query_with};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Row, Session, Versioned};
+use crate::postgres::monitor::{Row, Session, Versioned};
 
 pub const NAME: &str = "subscriptions";
 

@@ -14,7 +14,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use super::rights::{self, Right};
 use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::monitor::{Session, Versioned};
 
 pub const NAME: &str = "wal";
 

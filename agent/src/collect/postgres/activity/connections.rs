@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use super::super::row::Fields;
 use super::{NAME, WAITS};
 use crate::collect::CollectError;
-use crate::postgres::Row;
+use crate::postgres::monitor::Row;
 
 /// The groups summed up in the ways that are asked for.
 #[derive(Default)]

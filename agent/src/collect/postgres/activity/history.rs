@@ -15,7 +15,7 @@ use super::super::rights::{Right, query_planned};
 use super::super::row::Fields;
 use super::{NAME, WAITS};
 use crate::collect::CollectError;
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 /// Rows of `activity_waits`; the rest is one row more.
 const LISTED_MAX: usize = 200;

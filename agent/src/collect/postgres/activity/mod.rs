@@ -14,7 +14,7 @@ use self::connections::Totals;
 use self::history::History;
 use super::rights::{Right, query};
 use crate::collect::{CollectError, Collector, Facts, Missing};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "activity";
 

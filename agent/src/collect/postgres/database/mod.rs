@@ -17,7 +17,7 @@ use pharos_model::top::{Fold, Seen, Top};
 use self::failures::Failures;
 use super::row::{Fields, other, query_planned};
 use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 pub const NAME: &str = "database";
 

@@ -8,7 +8,7 @@ use pharos_model::snapshot::{Column, Family, Table};
 use super::super::row::Fields;
 use super::NAME;
 use crate::collect::CollectError;
-use crate::postgres::Row;
+use crate::postgres::monitor::Row;
 
 /// A backend that waits, or for which others wait.
 struct Backend {

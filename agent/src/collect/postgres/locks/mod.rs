@@ -17,7 +17,7 @@ use pharos_model::snapshot::{FamiliesBuilder, Family};
 use super::rights::{self, Right};
 use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 pub const NAME: &str = "locks";
 

@@ -22,7 +22,7 @@ use self::standby::Standby;
 use super::rights::{Right, query_with};
 use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "replication";
 

@@ -9,7 +9,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use super::super::row::Fields;
 use super::NAME;
 use crate::collect::CollectError;
-use crate::postgres::Row;
+use crate::postgres::monitor::Row;
 
 const METRICS: [&str; 7] = [
     "pharos_postgres_replication_lag_bytes",

@@ -11,7 +11,7 @@ use super::super::row::{Fields, query_with};
 use super::NAME;
 use super::idle::Idle;
 use crate::collect::{CollectError, Notebook};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::monitor::{Session, Versioned};
 
 const SLOTS: Versioned = Versioned::new(&[
     (14, include_str!("../sql/slots.sql")),

@@ -10,7 +10,7 @@ use super::super::rights::{self, Right};
 use super::super::row::{Fields, query};
 use super::NAME;
 use crate::collect::CollectError;
-use crate::postgres::{Session, Versioned};
+use crate::postgres::monitor::{Session, Versioned};
 
 const CONFLICTS: Versioned = Versioned::new(&[(14, include_str!("../sql/conflicts.sql")), (16, include_str!("../sql/conflicts.16.sql"))]);
 

@@ -12,7 +12,7 @@ use super::super::rights::{self, Right};
 use super::super::row::{Fields, query};
 use super::NAME;
 use crate::collect::{CollectError, Missing};
-use crate::postgres::{Row, Session, Versioned};
+use crate::postgres::monitor::{Row, Session, Versioned};
 
 /// By the server version whose extension brought the columns; chosen by the extension's own version, which can lag behind.
 const STATEMENTS: Versioned = Versioned::new(&[

@@ -16,7 +16,7 @@ use pharos_model::snapshot::{Column, Family, Table};
 use self::extension::{Extension, Names, View};
 use self::texts::Texts;
 use crate::collect::{CollectError, Collector, Facts};
-use crate::postgres::{MARK, Session};
+use crate::postgres::monitor::{MARK, Session};
 
 pub const NAME: &str = "statements";
 

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::super::row::{Fields, query_with};
 use super::NAME;
 use crate::collect::CollectError;
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 use crate::telemetry::logs::chain;
 
 /// The server reads all its texts for each question, so unknown ones are gathered meanwhile.

@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, Family, Table};
 use tracing::{info, warn};
 
 use crate::collect::{CollectError, Facts};
-use crate::postgres::{ConnectError, Connector};
+use crate::postgres::monitor::{ConnectError, Connector};
 use crate::telemetry::logs::chain;
 
 pub const NAME: &str = "accept";

@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 use super::relations::{IndexRow, Relations, Surroundings, TableRow};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Hidden};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 /// Relations that are estimated in one datname: the largest.
 const ESTIMATED_MAX: usize = 200;

@@ -11,7 +11,7 @@ use tokio_postgres::types::Type;
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Missing};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "extensions";
 

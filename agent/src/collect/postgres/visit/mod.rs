@@ -31,7 +31,7 @@ pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::schedule::{Aside, Read, Spending};
 use crate::collect::{CollectError, Facts, Hidden, Notebook};
-use crate::postgres::{Connector, Session};
+use crate::postgres::monitor::{Connector, Session};
 
 /// Rows of the table that says who was visited: room for each of a thousand datnames in each of five visits, since alerts about a datname
 /// that is not in it would resolve.

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::Visit;
 use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
-use crate::postgres::{ConnectError, Connector, RefusalReason, Session};
+use crate::postgres::RefusalReason;
+use crate::postgres::monitor::{ConnectError, Connector, Session};
 use crate::telemetry::logs::chain;
 
 /// How long a round may go on; the first datname is visited in any case.

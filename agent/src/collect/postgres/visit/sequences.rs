@@ -16,7 +16,7 @@ use tokio_postgres::types::Type;
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Hidden, Missing};
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 pub const NAME: &str = "sequences";
 

@@ -10,7 +10,7 @@ use pharos_model::snapshot::FamiliesBuilder;
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "subscription_tables";
 

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 /// How many indexes are read.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use super::batches::{Batches, Bounds};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::{IndexRow, Relations, Surroundings};
-use crate::postgres::{Row, Session, Versioned};
+use crate::postgres::monitor::{Row, Session, Versioned};
 
 const DEFINITIONS: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/index_definitions.sql")), (15, include_str!("../../sql/index_definitions.15.sql"))]);

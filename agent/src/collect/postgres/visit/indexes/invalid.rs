@@ -12,7 +12,7 @@ use super::facts::{Dropper, INVALID, IndexFact, LIST};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::Relations;
-use crate::postgres::{Row, Session};
+use crate::postgres::monitor::{Row, Session};
 
 /// Invalid indexes of one datname. More are told when these are gone.
 const INVALID_MAX: i64 = 200;

@@ -31,7 +31,7 @@ use super::bloat::{self, Estimates};
 use super::relations::{IndexRow, Relations, SharedRelations, is_catalog};
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::{CollectError, Facts, Notebook};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "indexes";
 

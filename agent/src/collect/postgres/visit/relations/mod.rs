@@ -17,7 +17,7 @@ pub use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
 use crate::collect::postgres::rights::{self, Right};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Missing};
-use crate::postgres::{Session, Versioned};
+use crate::postgres::monitor::{Session, Versioned};
 
 const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../../sql/indexes.sql")), (16, include_str!("../../sql/indexes.16.sql"))]);
 

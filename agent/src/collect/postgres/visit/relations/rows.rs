@@ -8,7 +8,7 @@ use pharos_model::postgres::vacuum::{VacuumDistance, VacuumSettings};
 use super::Surroundings;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::Fields;
-use crate::postgres::Row;
+use crate::postgres::monitor::Row;
 
 /// Objects below this number came with the server.
 const FIRST_OF_USERS: u32 = 16_384;

@@ -18,7 +18,7 @@ use super::bloat::{self, Estimates};
 use super::relations::{Relations, SharedRelations, Surroundings, TableRow, is_catalog};
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::{CollectError, Facts};
-use crate::postgres::Session;
+use crate::postgres::monitor::Session;
 
 pub const NAME: &str = "tables";
 

@@ -4,7 +4,7 @@ use pharos_model::snapshot::{Column, Table};
 
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query};
-use crate::postgres::{Row, Session, Versioned};
+use crate::postgres::monitor::{Row, Session, Versioned};
 
 const OLDEST: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/oldest_relations.sql")), (16, include_str!("../../sql/oldest_relations.16.sql"))]);

@@ -18,15 +18,15 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::connect::ConnectError;
+use super::connector::ConnectError;
 use super::contact::{Contact, GUARDED_FOR};
 use super::odd_names::OddNames;
-use super::refusal::excess;
 use super::row::{Origin, Row};
 use super::setup::{self, marked, set_statement_timeout};
-use super::wire::{self, Encryption, Verdict};
 use crate::config::collect::CollectConfig;
 use crate::config::database::PostgresAddress;
+use crate::postgres::refusal::excess;
+use crate::postgres::wire::{self, Encryption, Verdict};
 
 /// The oldest and the newest major version whose views the collectors know.
 const MAJOR_MIN: u32 = 14;

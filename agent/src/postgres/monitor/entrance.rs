@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::connect::{ConnectError, Connector};
+use super::connector::{ConnectError, Connector};
 use super::session::Session;
 use crate::telemetry::logs::chain;
 

@@ -18,15 +18,15 @@ use tracing::{debug, info};
 use super::contact::Contact;
 use super::entrance::Entrance;
 use super::odd_names::OddNames;
-use super::refusal::{Refusal, RefusalReason, excess, is_of_pooler, refusal_of, rustls_error, unreached};
 use super::session::{Opened, Session, Way};
 use super::setup;
-use super::wire::{self, BoundedTls, Encryption, Messages, Verdict};
 use crate::bounded::Bounded;
 use crate::config::collect::CollectConfig;
 use crate::config::database::{PostgresAddress, TlsConfig, TlsMode};
 use crate::config::secret::{SecretError, SecretSource};
 use crate::dial::{DialError, Obstacle, Trouble, limit_of_file};
+use crate::postgres::refusal::{Refusal, RefusalReason, excess, is_of_pooler, refusal_of, rustls_error, unreached};
+use crate::postgres::wire::{self, BoundedTls, Encryption, Messages, Verdict};
 use crate::tls::{self, CertificateProblem, TlsError};
 
 /// Sessions that the agent may have with one server, those included that hang and were given up.

@@ -13,7 +13,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::debug;
 
-use super::connect::ConnectError;
+use super::connector::ConnectError;
 use crate::config::collect::CollectConfig;
 
 /// What the texts of our statements hold, so that pg_stat_statements tells what each collector costs.
