@@ -4,6 +4,7 @@ use std::future::{pending, ready};
 use std::time::Duration;
 
 use pharos::lifecycle::{Ending, Lifecycle};
+use pharos_model::agent_part::AgentPart;
 use tokio::time::timeout;
 
 use crate::fixture::PATIENCE;
@@ -19,7 +20,7 @@ async fn ending(lifecycle: Lifecycle) -> Ending {
 #[tokio::test]
 async fn what_finishes_when_asked_is_drained() {
     let lifecycle = Lifecycle::default();
-    lifecycle.supervise("polite", lifecycle.soft().clone().cancelled_owned());
+    lifecycle.supervise(AgentPart::Pipeline, lifecycle.soft().clone().cancelled_owned());
     lifecycle.tasks().spawn(ready(()));
     assert_eq!((ending(lifecycle.clone()).await, lifecycle.failed()), (Ending::Drained, None));
 }
@@ -27,33 +28,33 @@ async fn what_finishes_when_asked_is_drained() {
 #[tokio::test]
 async fn what_never_finishes_is_cut_when_the_drain_is_over() {
     let lifecycle = Lifecycle::draining_within(Duration::from_millis(100));
-    lifecycle.supervise("polite", lifecycle.soft().clone().cancelled_owned());
-    lifecycle.supervise("stuck", pending());
+    lifecycle.supervise(AgentPart::Pipeline, lifecycle.soft().clone().cancelled_owned());
+    lifecycle.supervise(AgentPart::Http, pending());
     assert_eq!((ending(lifecycle.clone()).await, lifecycle.failed()), (Ending::Cut, None));
 }
 
 #[tokio::test]
 async fn a_part_that_ends_unasked_ends_everything_as_failed() {
     let lifecycle = Lifecycle::default();
-    lifecycle.supervise("polite", lifecycle.soft().clone().cancelled_owned());
-    lifecycle.supervise("quitter", ready(()));
+    lifecycle.supervise(AgentPart::Pipeline, lifecycle.soft().clone().cancelled_owned());
+    lifecycle.supervise(AgentPart::Store, ready(()));
     // Nobody asked.
     assert_eq!(timeout(PATIENCE, lifecycle.run()).await.expect("it ends"), Ending::Failed);
-    assert_eq!(lifecycle.failed(), Some("quitter"));
+    assert_eq!(lifecycle.failed(), Some(&AgentPart::Store));
 }
 
 #[tokio::test]
 async fn a_part_that_panics_ends_everything_as_failed_also_while_it_drains() {
     let lifecycle = Lifecycle::default();
-    lifecycle.supervise("clumsy", async { panic!("as the test wants") });
+    lifecycle.supervise(AgentPart::Plugins, async { panic!("as the test wants") });
     assert_eq!(timeout(PATIENCE, lifecycle.run()).await.expect("it ends"), Ending::Failed);
-    assert_eq!(lifecycle.failed(), Some("clumsy"));
+    assert_eq!(lifecycle.failed(), Some(&AgentPart::Plugins));
 
     let lifecycle = Lifecycle::default();
     let soft = lifecycle.soft().clone();
-    lifecycle.supervise("late", async move {
+    lifecycle.supervise(AgentPart::Agent, async move {
         soft.cancelled().await;
         panic!("as the test wants")
     });
-    assert_eq!((ending(lifecycle.clone()).await, lifecycle.failed()), (Ending::Failed, Some("late")));
+    assert_eq!((ending(lifecycle.clone()).await, lifecycle.failed()), (Ending::Failed, Some(&AgentPart::Agent)));
 }

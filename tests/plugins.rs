@@ -7,6 +7,7 @@ use pharos::clock::Clock;
 use pharos::lifecycle::Lifecycle;
 use pharos::plugin::{PluginHost, Ticker, engine};
 use pharos::store::Store;
+use pharos_model::agent_part::AgentPart;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +87,7 @@ async fn a_plugin_clock_that_stands_still_is_a_failed_part_of_the_agent() {
         let started = tokio::time::Instant::now();
         loop {
             let parts = board.parts();
-            match parts.iter().find(|part| part.name == "plugin clock") {
+            match parts.iter().find(|part| part.part == AgentPart::PluginClock) {
                 Some(part) if part.state == state => return part.clone(),
                 _ => assert!(started.elapsed() < PATIENCE, "{parts:?}"),
             }

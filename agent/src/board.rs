@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use pharos_model::agent_part::AgentPart;
 use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::dispatch::{Acknowledgement, Silence};
 use pharos_model::snapshot::Change;
@@ -67,7 +68,8 @@ impl PartHealth {
 /// A part as `/api/services/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartStatus {
-    pub name: String,
+    #[serde(rename = "name")]
+    pub part: AgentPart,
     pub state: PartHealth,
     /// RFC 3339: since when it is in this state.
     pub since: String,
@@ -84,7 +86,7 @@ pub struct Board {
 
 #[derive(Debug, Default)]
 struct Parts {
-    by_name: BTreeMap<String, PartStatus>,
+    by_part: BTreeMap<AgentPart, PartStatus>,
     stopping: bool,
 }
 
@@ -112,7 +114,7 @@ impl Board {
         // The agent is no part of itself, and a database only what its servers are.
         if subject.kind.is_server() {
             let (state, cause) = server_health(change);
-            self.set(&server_part(&subject.kind, &subject.id), state, cause);
+            self.set(AgentPart::Server(subject.key()), state, cause);
         }
     }
 
@@ -132,41 +134,38 @@ impl Board {
     }
 
     /// Notes how a part is. Its `since` moves only when the state does.
-    pub fn set(&self, name: &str, state: PartHealth, cause: Option<String>) {
-        self.note(&mut self.lock(), name, state, cause);
+    pub fn set(&self, part: AgentPart, state: PartHealth, cause: Option<String>) {
+        self.note(&mut self.lock(), part, state, cause);
     }
 
     /// From now on every part is stopping, unless it fails or has failed.
     pub fn stop(&self) {
         let mut parts = self.lock();
         parts.stopping = true;
-        for part in parts.by_name.values().cloned().collect::<Vec<_>>() {
-            self.note(&mut parts, &part.name, part.state, part.cause);
+        for PartStatus { part, state, cause, .. } in parts.by_part.values().cloned().collect::<Vec<_>>() {
+            self.note(&mut parts, part, state, cause);
         }
     }
 
-    /// Every part, by name.
+    /// Every part, by the name that people read.
     pub fn parts(&self) -> Vec<PartStatus> {
-        self.lock().by_name.values().cloned().collect()
+        let mut parts: Vec<PartStatus> = self.lock().by_part.values().cloned().collect();
+        parts.sort_by_cached_key(|status| status.part.to_string());
+        parts
     }
 
-    fn note(&self, parts: &mut Parts, name: &str, state: PartHealth, cause: Option<String>) {
+    fn note(&self, parts: &mut Parts, part: AgentPart, state: PartHealth, cause: Option<String>) {
         let state = if parts.stopping && state != PartHealth::Failed { PartHealth::Stopping } else { state };
-        let since = match parts.by_name.get(name) {
+        let since = match parts.by_part.get(&part) {
             Some(known) if known.state == state => known.since.clone(),
             _ => rfc3339(self.clock.wall_ms()),
         };
-        parts.by_name.insert(name.to_owned(), PartStatus { name: name.to_owned(), state, since, cause });
+        parts.by_part.insert(part.clone(), PartStatus { part, state, since, cause });
     }
 
     fn lock(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The name of a server among the parts.
-pub fn server_part(kind: &SubjectKind, id: &str) -> String {
-    format!("{kind} {id}")
 }
 
 /// A server that is down or half readable degrades the agent; it never fails it.

@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use pharos_model::agent_part::AgentPart;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ pub struct Lifecycle {
     tasks: TaskTracker,
     hard: CancellationToken,
     soft: CancellationToken,
-    failed: Arc<OnceLock<String>>,
+    failed: Arc<OnceLock<AgentPart>>,
     signals: Arc<Mutex<Option<Signals>>>,
     drain_max: Duration,
 }
@@ -70,23 +71,24 @@ impl Lifecycle {
     }
 
     /// The part that ended unasked, if one did.
-    pub fn failed(&self) -> Option<&str> {
-        self.failed.get().map(String::as_str)
+    pub fn failed(&self) -> Option<&AgentPart> {
+        self.failed.get()
     }
 
     /// Spawns a part that must run until the soft token; when it ends or panics before, so does the process.
-    pub fn supervise(&self, name: &str, part: impl Future<Output = ()> + Send + 'static) {
-        let (this, name) = (self.clone(), name.to_owned());
+    pub fn supervise(&self, part: AgentPart, task: impl Future<Output = ()> + Send + 'static) {
+        let this = self.clone();
         self.tasks.spawn(async move {
-            let mut part = this.tasks.spawn(part);
+            let mut task = this.tasks.spawn(task);
             let ended = tokio::select! {
-                ended = &mut part => ended,
-                () = this.hard.cancelled() => return part.abort(),
+                ended = &mut task => ended,
+                () = this.hard.cancelled() => return task.abort(),
             };
             if !this.soft.is_cancelled() || ended.is_err() {
+                let name = part.to_string();
                 error!(part = name, "part `{name}` ended unasked, stopping");
                 // The first one is the cause, others follow from it.
-                let _ = this.failed.set(name);
+                let _ = this.failed.set(part);
                 this.soft.cancel();
             }
         });

@@ -11,6 +11,7 @@
 //! Invariant: no module reads a clock, a file, the environment or the network. Time is an argument, so every judgement is tested in
 //! milliseconds and can be replayed.
 
+pub mod agent_part;
 pub mod alert;
 pub mod budget;
 pub mod catalogue;

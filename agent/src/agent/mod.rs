@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use pharos_model::agent_part::AgentPart;
 use pharos_model::alert::AlertBook;
 use pharos_model::delta::Deltas;
 use pharos_model::dispatch::{Dispatcher, Routes};
@@ -141,18 +142,18 @@ impl Agent {
         let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
         pipeline.forget(|subject| subjects.contains(subject), is_enabled).await;
         let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MIN.max(subjects.len() * QUEUED_SNAPSHOTS_EACH));
-        board.set("pipeline", PartHealth::Ok, None);
+        board.set(AgentPart::Pipeline, PartHealth::Ok, None);
         let (desk, orders) = Desk::open();
-        lifecycle.supervise("pipeline", pipeline.run(queue, events, orders));
+        lifecycle.supervise(AgentPart::Pipeline, pipeline.run(queue, events, orders));
         let looked_after = upkeep::look_after(store.clone(), Arc::clone(&board), Arc::clone(&metrics), lifecycle.soft().clone());
-        lifecycle.supervise("store", looked_after);
+        lifecycle.supervise(AgentPart::Store, looked_after);
 
         // 4. The sources of the flow: files and servers.
         let mut reloader = Reloader::new(loader, plugins.clone(), config.plugins.clone(), options.shipped);
         reloader.announce().await;
-        board.set("plugin reload", PartHealth::Starting, None);
-        lifecycle.supervise("plugin reload", reloader.run(Arc::clone(&board), lifecycle.soft().clone()));
-        lifecycle.supervise("plugins", plugins.clone().follow(Arc::clone(&board), lifecycle.soft().clone()));
+        board.set(AgentPart::PluginReload, PartHealth::Starting, None);
+        lifecycle.supervise(AgentPart::PluginReload, reloader.run(Arc::clone(&board), lifecycle.soft().clone()));
+        lifecycle.supervise(AgentPart::Plugins, plugins.clone().follow(Arc::clone(&board), lifecycle.soft().clone()));
         let databases = DatabasesTask {
             databases: servers.take_databases(),
             interval: config.collect.interval.of("topology"),
@@ -163,7 +164,7 @@ impl Agent {
             clock,
             snapshots: snapshots.clone(),
         };
-        lifecycle.supervise("databases", databases.run(lifecycle.soft().clone()));
+        lifecycle.supervise(AgentPart::Databases, databases.run(lifecycle.soft().clone()));
         servers.start(&config, &board, clock, &metrics, &snapshots, lifecycle);
         let itself = AgentTask {
             name: config.agent.name.clone(),
@@ -175,7 +176,7 @@ impl Agent {
             clock,
             snapshots: snapshots.clone(),
         };
-        lifecycle.supervise("agent", itself.run(lifecycle.soft().clone()));
+        lifecycle.supervise(AgentPart::Agent, itself.run(lifecycle.soft().clone()));
         // The flow is over when nobody can send any more.
         lifecycle.tasks().spawn(stop(lifecycle.clone(), Arc::clone(&board), snapshots));
 
@@ -193,7 +194,7 @@ impl Agent {
             store,
             clock,
         });
-        lifecycle.supervise("http", serve(listener, api, lifecycle.clone()));
+        lifecycle.supervise(AgentPart::Http, serve(listener, api, lifecycle.clone()));
         info!(address = %address, "listening on http://{address}");
         Ok(Self { address, board, metrics })
     }
@@ -327,12 +328,12 @@ async fn stop(lifecycle: Lifecycle, board: Arc<Board>, snapshots: mpsc::Sender<S
     lifecycle.soft().cancelled().await;
     board.stop();
     if let Some(part) = lifecycle.failed() {
-        board.set(part, PartHealth::Failed, Some("it ended unasked".to_owned()));
+        board.set(part.clone(), PartHealth::Failed, Some("it ended unasked".to_owned()));
     }
     drop(snapshots);
 }
 
 async fn serve(listener: TcpListener, api: Arc<Api>, lifecycle: Lifecycle) {
-    api.board.set("http", PartHealth::Ok, None);
+    api.board.set(AgentPart::Http, PartHealth::Ok, None);
     http::serve(listener, api, lifecycle.soft().clone()).await;
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pharos_model::agent_part::AgentPart;
 use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::{Subject, SubjectKey};
 use tokio::sync::mpsc;
 
-use crate::board::{Board, PartHealth, server_part};
+use crate::board::{Board, PartHealth};
 use crate::clock::Clock;
 use crate::collect::database::Database;
 use crate::collect::postgres::PostgresSource;
@@ -106,19 +107,19 @@ impl Servers {
     ) {
         let grace = config.collect.deadline_max() + config.collect.connect_timeout;
         let starting = |subject: SubjectKey| {
-            let part = server_part(&subject.kind, &subject.id);
-            board.set(&part, PartHealth::Starting, None);
+            let part = AgentPart::Server(subject);
+            board.set(part.clone(), PartHealth::Starting, None);
             part
         };
         for source in self.postgres {
             let part = starting(source.subject().key());
             let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
-            lifecycle.supervise(&part, task.run(lifecycle.soft().clone()));
+            lifecycle.supervise(part, task.run(lifecycle.soft().clone()));
         }
         for source in self.redis {
             let part = starting(source.subject().key());
             let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
-            lifecycle.supervise(&part, task.run(lifecycle.soft().clone()));
+            lifecycle.supervise(part, task.run(lifecycle.soft().clone()));
         }
     }
 

@@ -17,6 +17,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
+use pharos_model::agent_part::AgentPart;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -140,8 +141,8 @@ async fn count(State(api): Shared, request: Request, next: Next) -> Response {
 /// A database or a receiver that is down is degraded, and the agent still ready.
 async fn ready(State(api): Shared) -> Response {
     let parts = api.board.parts();
-    let in_state = |state| parts.iter().filter(move |part| part.state == state).map(|part| part.name.as_str()).collect();
-    let (waiting, failed): (Vec<&str>, Vec<&str>) = (in_state(PartHealth::Starting), in_state(PartHealth::Failed));
+    let in_state = |state| parts.iter().filter(move |status| status.state == state).map(|status| &status.part).collect();
+    let (waiting, failed): (Vec<&AgentPart>, Vec<&AgentPart>) = (in_state(PartHealth::Starting), in_state(PartHealth::Failed));
     let ready = parts.iter().all(|part| matches!(part.state, PartHealth::Ok | PartHealth::Degraded));
     let status = if ready { axum::http::StatusCode::OK } else { axum::http::StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "waiting_for": waiting, "failed": failed, "items": parts }))).into_response()

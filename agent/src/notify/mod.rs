@@ -98,7 +98,7 @@ impl Notify {
             worker.restore(left, &untold);
             let (wake, woken) = mpsc::channel(1);
             let inbox = worker.inbox();
-            lifecycle.supervise(standing.part(), worker.run(woken));
+            lifecycle.supervise(standing.part().clone(), worker.run(woken));
             posts.insert(config.name, Post { inbox, wake, standing });
         }
         for row in &open.rows {

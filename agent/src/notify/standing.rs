@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pharos_model::agent_part::AgentPart;
 use pharos_model::outbox::BreakerState;
 
 use crate::board::{Board, PartHealth};
@@ -10,7 +11,7 @@ use crate::telemetry::metrics::SelfMetrics;
 /// Shown on the board and in the metrics after each change.
 pub struct Standing {
     receiver: String,
-    part: String,
+    part: AgentPart,
     board: Arc<Board>,
     metrics: Arc<SelfMetrics>,
     present: Mutex<Present>,
@@ -26,16 +27,21 @@ struct Present {
 
 impl Standing {
     pub fn new(receiver: &str, board: Arc<Board>, metrics: Arc<SelfMetrics>) -> Self {
-        let standing =
-            Self { receiver: receiver.to_owned(), part: format!("receiver {receiver}"), board, metrics, present: Mutex::default() };
+        let standing = Self {
+            receiver: receiver.to_owned(),
+            part: AgentPart::Receiver(receiver.to_owned()),
+            board,
+            metrics,
+            present: Mutex::default(),
+        };
         standing.change(|_| {});
         standing.gave_up(0);
         standing.breaker(BreakerState::Closed);
         standing
     }
 
-    /// The receiver's name among the parts of the agent.
-    pub fn part(&self) -> &str {
+    /// The receiver among the parts of the agent.
+    pub fn part(&self) -> &AgentPart {
         &self.part
     }
 
@@ -87,10 +93,10 @@ impl Standing {
         change(&mut present);
         self.metrics.set("pharos_notifications_pending", &[&self.receiver], present.waiting as f64);
         match &present.failure {
-            None => self.board.set(&self.part, PartHealth::Ok, None),
+            None => self.board.set(self.part.clone(), PartHealth::Ok, None),
             Some(why) => {
                 let cause = format!("{why} ({} waiting)", present.waiting);
-                self.board.set(&self.part, PartHealth::Degraded, Some(cause));
+                self.board.set(self.part.clone(), PartHealth::Degraded, Some(cause));
             }
         }
     }

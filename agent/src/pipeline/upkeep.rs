@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pharos_model::agent_part::AgentPart;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, PartHealth};
@@ -24,7 +25,7 @@ pub async fn look_after(store: Store, board: Arc<Board>, metrics: Arc<SelfMetric
         }
         match store.look_after().await {
             Ok(()) => show(&store, &board, &metrics),
-            Err(err) => board.set("store", PartHealth::Degraded, Some(chain(&err))),
+            Err(err) => board.set(AgentPart::Store, PartHealth::Degraded, Some(chain(&err))),
         }
     }
 }
@@ -39,5 +40,5 @@ pub fn show(store: &Store, board: &Board, metrics: &SelfMetrics) {
     }
     let cause = condition.cause();
     let state = if cause.is_some() { PartHealth::Degraded } else { PartHealth::Ok };
-    board.set("store", state, cause);
+    board.set(AgentPart::Store, state, cause);
 }

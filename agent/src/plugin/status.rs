@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use pharos_model::agent_part::AgentPart;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -52,10 +53,10 @@ impl PluginHost {
         let mut has_started = false;
         loop {
             let (state, cause) = clock_health(self.ticker_age());
-            board.set("plugin clock", state, cause);
+            board.set(AgentPart::PluginClock, state, cause);
             let (state, cause) = self.health(has_started);
             has_started |= state != PartHealth::Starting;
-            board.set("plugins", state, cause);
+            board.set(AgentPart::Plugins, state, cause);
             tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK_EVERY) => {} }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pharos_model::agent_part::AgentPart;
 use pharos_model::snapshot::{Column, Family, Part, PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKey;
 
@@ -10,10 +11,11 @@ use crate::board::{Board, PartHealth, PartStatus, Picture};
 
 /// Every part as `/api/services/status` shows it.
 pub fn parts(parts: &[PartStatus]) -> Table {
+    let names: Vec<String> = parts.iter().map(|status| status.part.to_string()).collect();
     Table::new(
         "parts",
         vec![
-            Column::text("name", parts.iter().map(|part| Some(part.name.as_str()))),
+            Column::text("name", names.iter().map(|name| Some(name.as_str()))),
             Column::text("state", parts.iter().map(|part| Some(part.state.as_str()))),
             Column::text("cause", parts.iter().map(|part| part.cause.as_deref())),
             Column::text("since", parts.iter().map(|part| Some(part.since.as_str()))),
@@ -34,8 +36,8 @@ pub fn receivers(families: &[Family], parts: &[PartStatus]) -> Table {
         value.map(|value| value as i64)
     };
     let why = |receiver: &str| {
-        let part = parts.iter().find(|part| part.name.strip_prefix("receiver ") == Some(receiver))?;
-        part.cause.as_deref().filter(|_| part.state == PartHealth::Degraded)
+        let status = parts.iter().find(|status| matches!(&status.part, AgentPart::Receiver(name) if name == receiver))?;
+        status.cause.as_deref().filter(|_| status.state == PartHealth::Degraded)
     };
     Table::new(
         "receivers",

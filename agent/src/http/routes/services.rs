@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
+use pharos_model::agent_part::AgentPart;
 use pharos_model::snapshot::Family;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -47,9 +48,11 @@ struct CollectorCost {
 
 pub async fn list(State(api): Shared) -> Json<Value> {
     let mut costs = costs(&api.metrics.families());
-    // The name of a server's part ends with its id.
     let service = |part: PartStatus| {
-        let cost = part.name.split_once(' ').and_then(|(_, server)| costs.remove(server));
+        let cost = match &part.part {
+            AgentPart::Server(server) => costs.remove(&server.id),
+            _ => None,
+        };
         Service { part, cost }
     };
     let items: Vec<Service> = api.board.parts().into_iter().map(service).collect();

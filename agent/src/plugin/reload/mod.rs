@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use pharos_model::agent_part::AgentPart;
 use pharos_model::snapshot::Change;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -89,7 +90,7 @@ impl Reloader {
             let left_out = tokio::select! { () = stop.cancelled() => return, left_out = self.scan() => left_out };
             let troubles: Vec<String> = unwatched.into_iter().chain(left_out).chain(self.loader.compiler.trouble()).collect();
             let state = if troubles.is_empty() { PartHealth::Ok } else { PartHealth::Degraded };
-            board.set("plugin reload", state, (!troubles.is_empty()).then(|| troubles.join("; ")));
+            board.set(AgentPart::PluginReload, state, (!troubles.is_empty()).then(|| troubles.join("; ")));
             let next = self.missing.values().map(|since| *since + REMOVAL_GRACE).min();
             let wake = next.unwrap_or_else(|| Instant::now() + self.config.rescan).min(Instant::now() + self.config.rescan);
             tokio::select! {
