@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::agent_part::AgentPart;
-use pharos_model::snapshot::Change;
-use pharos_model::snapshot::Snapshot;
+use pharos_model::snapshot::{Change, Snapshot};
 use pharos_model::subject::{Subject, SubjectKey};
 use tokio::sync::mpsc;
 
-use crate::board::{Board, PartHealth};
+use super::ground::Ground;
+use crate::board::PartHealth;
 use crate::clock::Clock;
 use crate::collect::database::Database;
 use crate::collect::postgres::PostgresSource;
@@ -96,30 +96,13 @@ impl Servers {
         std::mem::take(&mut self.databases)
     }
 
-    pub(super) fn start(
-        self,
-        config: &Config,
-        board: &Board,
-        clock: Clock,
-        metrics: &Arc<SelfMetrics>,
-        snapshots: &mpsc::Sender<Snapshot>,
-        lifecycle: &Lifecycle,
-    ) {
-        let grace = config.collect.deadline_max() + config.collect.connect_timeout;
-        let starting = |subject: SubjectKey| {
-            let part = AgentPart::Server(subject);
-            board.set(part.clone(), PartHealth::Starting, None);
-            part
-        };
+    /// Starts one task per server.
+    pub(super) fn start(self, ground: &Ground, snapshots: &mpsc::Sender<Snapshot>) {
         for source in self.postgres {
-            let part = starting(source.subject().key());
-            let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
-            lifecycle.supervise(part, task.run(lifecycle.soft().clone()));
+            watch(source, ground, snapshots);
         }
         for source in self.redis {
-            let part = starting(source.subject().key());
-            let task = ServerTask::new(source, grace, clock, Arc::clone(metrics), snapshots.clone());
-            lifecycle.supervise(part, task.run(lifecycle.soft().clone()));
+            watch(source, ground, snapshots);
         }
     }
 
@@ -137,6 +120,16 @@ impl Servers {
         let source = self.redis.into_iter().find(|source| is_wanted(source.subject()))?;
         Some(ServerTask::new(source, grace, clock, metrics, snapshots).record().await)
     }
+}
+
+fn watch<S: Source + 'static>(source: S, ground: &Ground, snapshots: &mpsc::Sender<Snapshot>) {
+    let Ground { config, clock, board, metrics, lifecycle, .. } = ground;
+    let subject = source.subject().key();
+    let part = AgentPart::Server(subject);
+    board.set(part.clone(), PartHealth::Starting, None);
+    let grace = config.collect.deadline_max() + config.collect.connect_timeout;
+    let task = ServerTask::new(source, grace, *clock, Arc::clone(metrics), snapshots.clone());
+    lifecycle.supervise(part, task.run(lifecycle.soft().clone()));
 }
 
 /// What the sessions of this agent are called. The sign at the end tells them from those of another agent of the same name and role, which

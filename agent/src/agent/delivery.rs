@@ -1,0 +1,29 @@
+//! Delivery: messages leave through the notifier plugins.
+
+use std::sync::Arc;
+
+use super::ground::Ground;
+use super::start_error::StartError;
+use crate::notify::{Means, Notify, Signature, Tester};
+use crate::plugin::PluginHost;
+
+/// What brings messages to receivers.
+pub(super) struct Delivery {
+    pub notify: Notify,
+    pub tester: Tester,
+}
+
+/// Starts one task per receiver.
+pub(super) async fn start(ground: &Ground, plugins: &PluginHost) -> Result<Delivery, StartError> {
+    let Ground { config, clock, board, metrics, store, lifecycle } = ground;
+    let means = Means {
+        notifiers: Arc::new(plugins.clone()),
+        signature: Arc::new(Signature { agent: config.agent.name.clone(), external_url: config.agent.external_url.clone() }),
+        store: store.clone(),
+        board: Arc::clone(board),
+        metrics: Arc::clone(metrics),
+        clock: *clock,
+    };
+    let notify = Notify::start(config.receiver.clone(), &means, lifecycle).await?;
+    Ok(Delivery { notify, tester: Tester::new(&config.receiver, &means) })
+}
