@@ -277,8 +277,8 @@ async fn alerts_of_a_server_that_is_no_longer_configured_resolve_with_that_reaso
 
     let store = open(&folder.path().join("data")).await;
     let events = store.events(10).await.unwrap();
-    let last = events.iter().find(|event| event.kind == "alert").unwrap();
-    assert_eq!(last.detail["reason"], "subject-removed", "{last:?}");
+    let last = events.iter().find(|event| event.kind() == "alert").unwrap();
+    assert_eq!(last.stored_detail()["reason"], "subject-removed", "{last:?}");
     assert_eq!(store.alerts().await.unwrap().alerts, []);
 }
 

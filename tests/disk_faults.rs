@@ -68,7 +68,7 @@ async fn a_store_that_is_damaged_under_the_agent_begins_anew_with_what_the_agent
     for number in 0..3_000 {
         let mut event = crate::fixture::saved::event(number);
         event.subject = "a".repeat(2_000);
-        store.record(event).await.unwrap();
+        store.record_event(event).await.unwrap();
     }
     let path = folder.path().join("pharos.db");
     for suffix in ["", "-wal"] {
@@ -89,7 +89,7 @@ async fn a_store_that_is_damaged_under_the_agent_begins_anew_with_what_the_agent
     let aside = condition.damaged.clone().unwrap();
     assert!(aside.exists() && path.exists() && condition.failures["damaged"] > 0, "{condition:?}");
     let audit = store.audit(None, 10).await.unwrap();
-    assert_eq!((audit[0].entry.clone(), audit[1].entry.action.as_str()), (audit_entry(301), "store.replace"));
+    assert_eq!((audit[0].entry.clone(), audit[1].entry.action.name().as_str()), (audit_entry(301), "store.replace"));
     assert_eq!((audit[0].seq, store.verify_audit().await.unwrap().broken), (302, None), "the chain goes on");
     drop(store);
     let (incidents, left) = found(folder.path()).await;

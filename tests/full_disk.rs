@@ -47,7 +47,7 @@ async fn space_is_kept_for_alerts_and_used_when_there_is_no_other() {
     assert!(ballast_bytes(&disk) < BALLAST_BYTES);
     let trouble = store.condition().trouble.unwrap();
     assert!(trouble.contains("alerts are stored in space kept for them") && trouble.contains("free some space"), "{trouble}");
-    for refused in [store.record(event(0)).await.unwrap_err(), put(&store).await.unwrap_err()] {
+    for refused in [store.record_event(event(0)).await.unwrap_err(), put(&store).await.unwrap_err()] {
         assert!(matches!(&refused, StoreError::Degraded { cause } if cause.contains("free some space")), "{refused}");
     }
     for _ in 0..100 {
@@ -62,7 +62,7 @@ async fn space_is_kept_for_alerts_and_used_when_there_is_no_other() {
     store.look_after().await.unwrap();
     assert_eq!((store.condition().trouble, ballast_bytes(&disk)), (None, BALLAST_BYTES));
     put(&store).await.unwrap();
-    store.record(event(0)).await.unwrap();
+    store.record_event(event(0)).await.unwrap();
     drop(store);
     assert_eq!(stored(disk.path()).await, (1..=number).collect::<Vec<_>>());
 }

@@ -1,7 +1,7 @@
 //! Mail: what a real server gets to read, who gets it, and what the troubles of a relay mean.
 
 use expect_test::{Expect, expect};
-use pharos_model::notification::{Delivery, Message, MessageReason};
+use pharos_model::notification::{Delivery, FailureReason, Message, MessageReason};
 use pharos_model::subject::Label;
 use serde_json::{Value, json};
 
@@ -222,17 +222,17 @@ async fn each_answer_of_a_relay_has_its_meaning() {
         sender Say("421 shutting down"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (421): shutting down" }
         sender Say("451 not now"): Retry { after: None, why: "relay \"office\": naming the sender: transient error (451): not now" }
         sender Say("530 log in first"): Unauthorised("relay \"office\": naming the sender: permanent error (530): log in first")
-        sender Say("550 not from you"): Rejected { reason: "rejected", why: "dba@example.com: relay \"office\": naming the sender: permanent error (550): not from you" }
+        sender Say("550 not from you"): Rejected { reason: Rejected, why: "dba@example.com: relay \"office\": naming the sender: permanent error (550): not from you" }
         sender Close: Retry { after: None, why: "relay \"office\": naming the sender: response error: incomplete response" }
         recipient Say("421 shutting down"): Retry { after: None, why: "relay \"office\": naming recipients: transient error (421): shutting down" }
         recipient Say("450 later"): Retry { after: None, why: "dba@example.com: transient error (450): later" }
-        recipient Say("550 unknown"): Rejected { reason: "rejected", why: "dba@example.com: permanent error (550): unknown" }
+        recipient Say("550 unknown"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (550): unknown" }
         recipient Close: Retry { after: None, why: "relay \"office\": naming recipients: response error: incomplete response" }
         announcing Say("451 not now"): Retry { after: None, why: "dba@example.com: transient error (451): not now" }
-        announcing Say("554 never"): Rejected { reason: "rejected", why: "dba@example.com: permanent error (554): never" }
+        announcing Say("554 never"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (554): never" }
         announcing Close: Retry { after: None, why: "relay \"office\": announcing the mail: response error: incomplete response" }
         content Say("451 disk full"): Retry { after: None, why: "dba@example.com: handing the mail over: transient error (451): disk full" }
-        content Say("552 too long"): Rejected { reason: "rejected", why: "dba@example.com: permanent error (552): too long" }
+        content Say("552 too long"): Rejected { reason: Rejected, why: "dba@example.com: permanent error (552): too long" }
         content Close: Ambiguous("relay \"office\": handing the mail over: response error: incomplete response")
         good-bye Close: Accepted
         good-bye Say("500 what?"): Accepted
@@ -310,7 +310,7 @@ async fn a_relay_needs_a_grant_and_the_error_has_the_line() {
     let check = async |config: &str, relay: &str, expected: Expect| {
         let email = Notifier::load("email", config).await.unwrap();
         let delivery = email.deliver(&json!({ "relay": relay, "to": ["dba@example.com"] }), &message("1")).await;
-        let Delivery::Rejected { reason: "denied", why } = delivery else { panic!("{delivery:?}") };
+        let Delivery::Rejected { reason: FailureReason::Denied, why } = delivery else { panic!("{delivery:?}") };
         expected.assert_eq(&why);
     };
     let section = relay_section(server.port(), "encryption = \"none\"");

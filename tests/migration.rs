@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pharos::store::{Event, Store};
+use pharos::store::Store;
+use pharos_model::event::Event;
 use rusqlite::Connection;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::fixture::disk::FailingDisk;
 use crate::fixture::program::{Running, command};
-use crate::fixture::saved::{alert, event, fingerprint, row};
+use crate::fixture::saved::{alert, fingerprint, row};
 use crate::fixture::{project, rounds, seeded};
 
 /// Alerts, and where the schema has a place for them notifications.
@@ -38,15 +39,16 @@ fn write(path: &Path, schema: u32) {
     }
     let mut insert = transaction.prepare("INSERT INTO events (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)").unwrap();
     for number in 1..=EVENTS {
-        let Event { at_ms, kind, subject, detail } = big_event(number);
-        insert.execute((at_ms.cast_signed(), kind, subject, detail.to_string())).unwrap();
+        let event = big_event(number);
+        insert.execute((event.at_ms.cast_signed(), event.kind(), &event.subject, event.stored_detail().to_string())).unwrap();
     }
     drop(insert);
     transaction.commit().unwrap();
 }
 
 fn big_event(number: u64) -> Event {
-    Event { detail: json!({ "text": "a".repeat(1_000) }), ..event(number) }
+    let detail = json!({ "text": "a".repeat(1_000) }).to_string();
+    Event::from_stored(number, "alert".to_owned(), fingerprint(number).to_string(), detail)
 }
 
 fn insert_row(database: &Connection, number: u64) {
@@ -84,7 +86,7 @@ async fn assert_whole(folder: &Path, schema: u32) {
     let details: Vec<_> = open.rows.iter().map(|row| (row.attempts, row.waited_ms, row.message.as_deref(), row.due_at_ms)).collect();
     assert!(details.iter().all(|details| *details == (3, 4_000, Some("the message"), 2_000)), "{details:?}");
     let mut events = store.events(100_000).await.unwrap();
-    events.retain(|event| event.kind == "alert");
+    events.retain(|event| event.kind() == "alert");
     assert_eq!((events.len() as u64, &events[0]), (EVENTS, &big_event(EVENTS)));
     assert_eq!(store.verify_audit().await.unwrap().broken, None);
 }

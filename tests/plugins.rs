@@ -8,6 +8,7 @@ use pharos::lifecycle::Lifecycle;
 use pharos::plugin::{PluginHost, Ticker, engine};
 use pharos::store::Store;
 use pharos_model::agent_part::AgentPart;
+use pharos_model::event::{EventDetail, PluginChange, PluginEventKind};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -178,8 +179,8 @@ async fn a_plugin_that_goes_on_failing_is_called_less_and_less_often() {
     let folder = zoo.agent.stop().await;
     let events = Store::open(&folder.path().join("data")).unwrap().events(1_000).await.unwrap();
     let mut quarantines: Vec<(u64, f64)> = Vec::new();
-    for event in events.iter().rev().filter(|event| event.kind == "plugin" && event.detail["what"] == "quarantined") {
-        let text = event.detail["text"].as_str().unwrap();
+    for event in events.iter().rev() {
+        let EventDetail::Plugin(PluginChange { what: PluginEventKind::Quarantined, text }) = &event.detail else { continue };
         let pause = text.strip_prefix("`trapper` is not called for ").and_then(|rest| rest.split(' ').next()).unwrap();
         quarantines.push((event.at_ms, pause.parse().unwrap()));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use expect_test::expect;
 use pharos::demo::process::ServerProcess;
 use pharos::demo::receiver::Receiver;
-use pharos_model::notification::{Delivery, MessageReason};
+use pharos_model::notification::{Delivery, FailureReason, MessageReason};
 use pharos_model::subject::Label;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -65,10 +65,10 @@ async fn each_answer_of_a_receiver_has_its_meaning() {
     expect![[r#"
         200 OK : Accepted
         204 No Content : Accepted
-        400 Bad Request : Rejected { reason: "rejected", why: "status 400: no" }
+        400 Bad Request : Rejected { reason: Rejected, why: "status 400: no" }
         401 Unauthorized : Unauthorised("status 401: no")
         403 Forbidden : Unauthorised("status 403: no")
-        404 Not Found : Rejected { reason: "rejected", why: "status 404: no" }
+        404 Not Found : Rejected { reason: Rejected, why: "status 404: no" }
         408 Request Timeout : Retry { after: None, why: "status 408: no" }
         410 Gone : Gone("status 410: no")
         429 Too Many Requests : Retry { after: None, why: "status 429: no" }
@@ -83,7 +83,7 @@ async fn each_answer_of_a_receiver_has_its_meaning() {
         503 Service Unavailable retry-after: 2: Retry { after: Some(2s), why: "status 503: no" }
         500 Internal Server Error : Retry { after: None, why: "status 500: no" }
         599 What : Retry { after: None, why: "status 599: no" }
-        999 What : Rejected { reason: "rejected", why: "status 999: no" }
+        999 What : Rejected { reason: Rejected, why: "status 999: no" }
         100 Continue : Ambiguous("invalid HTTP version parsed")
     "#]].assert_eq(&told);
 }
@@ -153,7 +153,7 @@ async fn what_a_label_holds_stays_in_the_body_and_out_of_the_headers() {
     told.alerts[0].title = "title\r\nx-injected: yes".to_owned();
     // The id becomes a header, and no id of ours looks so.
     let refused = webhook.deliver(&json!({ "url": server.url() }), &told).await;
-    assert!(matches!(&refused, Delivery::Rejected { reason: "denied", why } if why.contains("header value")), "{refused:?}");
+    assert!(matches!(&refused, Delivery::Rejected { reason: FailureReason::Denied, why } if why.contains("header value")), "{refused:?}");
     told.id = "ops/1".to_owned();
     assert_eq!(webhook.deliver(&json!({ "url": server.url() }), &told).await, Delivery::Accepted);
     let requests = server.requests();

@@ -8,8 +8,9 @@ use std::time::Duration;
 use pharos::board::Board;
 use pharos::config::plugins::PluginsConfig;
 use pharos::demo::receiver::{Count, Receiver};
-use pharos::plugin::{PluginEventKind, PluginHost, Reloader, Ticker};
+use pharos::plugin::{PluginHost, Reloader, Ticker};
 use pharos::store::Store;
+use pharos_model::event::PluginEventKind;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -259,12 +260,12 @@ async fn what_happens_to_plugins_is_recorded() {
 
     let store = Store::open(&folder.path().join("data")).unwrap();
     let mut events = store.events(1_000).await.unwrap();
-    events.retain(|event| event.kind == "plugin");
+    events.retain(|event| event.kind() == "plugin");
     events.reverse();
     let of = |plugin: &str| {
         let mut happened: Vec<(String, String)> = Vec::new();
         for event in events.iter().filter(|event| event.subject == plugin) {
-            let text = |key: &str| event.detail[key].as_str().unwrap().to_owned();
+            let text = |key: &str| event.stored_detail()[key].as_str().unwrap().to_owned();
             happened.push((text("what"), text("text")));
         }
         // A quarantine is prolonged by each probe that fails.

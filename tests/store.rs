@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
-use pharos::store::{Entry, Event, NoteKey, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
-use pharos_model::outbox::{NewRow, Settlement, Tells};
-use serde_json::json;
+use pharos::store::{Entry, NoteKey, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
+use pharos_model::event::{Event, EventDetail, PluginChange, PluginEventKind, SettingUpdate};
+use pharos_model::notification::FailureReason;
+use pharos_model::outbox::{NewRow, OutboxState, Settlement, Tells};
 
 use crate::fixture::program::{Running, command, output};
 use crate::fixture::saved::begins;
@@ -21,6 +22,11 @@ async fn put(store: &Store, plugin: &str, key: &str, entry: Entry) -> Written {
 
 async fn get(store: &Store, plugin: &str, key: &str, now_ms: u64) -> Option<Vec<u8>> {
     store.plugin_state(plugin, key.to_owned(), now_ms).await.unwrap()
+}
+
+fn plugin_event(at_ms: u64, plugin: &str) -> Event {
+    let change = PluginChange { what: PluginEventKind::Loaded, text: format!("generation {at_ms}") };
+    Event { at_ms, subject: plugin.to_owned(), detail: EventDetail::Plugin(change) }
 }
 
 #[tokio::test]
@@ -61,8 +67,8 @@ async fn a_swap_happens_only_over_the_expected_value() {
 async fn events_are_bounded_and_the_newest_stay() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let event = |at_ms| Event { at_ms, kind: "plugin".to_owned(), subject: "a".to_owned(), detail: json!({ "at": at_ms }) };
-    store.record(event(0)).await.unwrap();
+    let event = |at_ms| plugin_event(at_ms, "a");
+    store.record_event(event(0)).await.unwrap();
     drop(store);
     // As if the agent had recorded many before.
     let database = rusqlite::Connection::open(folder.path().join("pharos.db")).unwrap();
@@ -71,7 +77,7 @@ async fn events_are_bounded_and_the_newest_stay() {
     database.execute_batch(fill).unwrap();
     drop(database);
     let store = Store::open(folder.path()).unwrap();
-    store.record(event(10_000)).await.unwrap();
+    store.record_event(event(10_000)).await.unwrap();
     let events = store.events(20_000).await.unwrap();
     assert_eq!(events.len(), 10_000);
     assert_eq!((&events[0], events[9_999].at_ms), (&event(10_000), 1), "newest first, and the very first is gone");
@@ -89,7 +95,8 @@ async fn notes_are_bounded_and_what_happened_is_stored_with_the_note() {
     drop(database);
     let store = Store::open(folder.path()).unwrap();
     let key = |collector, topic: &str| NoteKey { server: "a".to_owned(), collector, topic: topic.to_owned() };
-    let happened = Event { at_ms: 9_000, kind: "setting".to_owned(), subject: "a".to_owned(), detail: json!({ "setting": "jit" }) };
+    let update = SettingUpdate { setting: "jit".to_owned(), before: Some("on".to_owned()), after: Some("off".to_owned()) };
+    let happened = Event { at_ms: 9_000, subject: "a".to_owned(), detail: EventDetail::Setting(update) };
     store.put_note(key("indexes", "1"), "new".to_owned(), Vec::new(), 8_000).await.unwrap();
     store.put_note(key("settings", ""), "all".to_owned(), vec![happened.clone()], 9_000).await.unwrap();
     let note = async |collector, topic| store.note(key(collector, topic)).await.unwrap();
@@ -123,8 +130,11 @@ async fn settled_notifications_are_bounded_and_those_under_way_never_go() {
     store.save_alerts(changes).await.unwrap();
     let settled = vec![Settlement::Delivered { seqs: vec![120_001], note: None }];
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
-    let oldest = async |state: &str| store.outbox(None, Some(state.to_owned()), u32::MAX).await.unwrap().last().unwrap().seq;
-    assert_eq!((oldest("waiting").await, oldest("delivered").await, oldest("dead").await), (1, 100_003, 20_002));
+    let oldest = async |state: OutboxState| store.outbox(None, Some(state), u32::MAX).await.unwrap().last().unwrap().seq;
+    assert_eq!(
+        (oldest(OutboxState::Waiting).await, oldest(OutboxState::Delivered).await, oldest(OutboxState::Dead).await),
+        (1, 100_003, 20_002)
+    );
     let fingerprint = begins(1).told[0].1.fingerprint.to_string();
     let about: Vec<u64> = store.outbox_of(fingerprint, 3).await.unwrap().iter().map(|row| row.seq).collect();
     assert_eq!(about, [119_998, 119_999, 120_000], "the youngest about one alert, oldest first");
@@ -140,7 +150,7 @@ async fn what_a_receiver_heard_better_of_is_not_tried_again() {
     let other = (4, NewRow { id: "other".to_owned(), incident: 2, ..begin.clone() });
     changes.told.extend([row(2, Tells::Change), row(3, Tells::End), other]);
     store.save_alerts(changes).await.unwrap();
-    let dead = |seqs| Settlement::Dead { seqs, reason: "rejected", why: "status 400".to_owned() };
+    let dead = |seqs| Settlement::Dead { seqs, reason: FailureReason::Rejected, why: "status 400".to_owned() };
     let settled = vec![dead(vec![1, 3, 4]), Settlement::Delivered { seqs: vec![2], note: None }];
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
     let revived = store.revive_outbox(Wanted::default(), vec!["ops".to_owned()]).await.unwrap();
@@ -183,8 +193,7 @@ fn is_damaged(file: &std::fs::DirEntry) -> bool {
 async fn fill(folder: &std::path::Path) {
     let store = Store::open(folder).unwrap();
     for at_ms in 0..200 {
-        let event = Event { at_ms, kind: "plugin".to_owned(), subject: "a".repeat(200), detail: json!({}) };
-        store.record(event).await.unwrap();
+        store.record_event(plugin_event(at_ms, &"a".repeat(200))).await.unwrap();
     }
     drop(store);
     // The last handle's thread writes everything into the one file.

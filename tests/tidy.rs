@@ -30,7 +30,8 @@ const CONFIG_GROUND: [&str; 4] = ["file", "problem", "secret", "shape"];
 const CONFIG_WHOLE: [&str; 4] = ["files", "labels", "links", "load"];
 
 /// What the model is built from, its tests aside.
-const MODEL_DEPENDENCIES: [&str; 8] = ["encoding_rs", "regex", "regex-automata", "regex-syntax", "serde", "sha2", "thiserror", "toml"];
+const MODEL_DEPENDENCIES: [&str; 9] =
+    ["encoding_rs", "regex", "regex-automata", "regex-syntax", "serde", "serde_json", "sha2", "thiserror", "toml"];
 
 /// What would make a judgement depend on more than its arguments.
 const IMPURE: [&str; 8] = ["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread", "Instant", "SystemTime"];

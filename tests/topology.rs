@@ -6,7 +6,9 @@ use std::time::Duration;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};
 use pharos::demo::receiver::{Count, Receiver};
 use pharos::demo::session::Session;
-use pharos::store::{Event, Store};
+use pharos::store::Store;
+use pharos_model::event::{Event, EventDetail, RoleChange};
+use pharos_model::postgres::topology::NewsKind;
 use pharos_model::snapshot::Table;
 use pharos_model::snapshot::{Change, Quantity};
 use pharos_model::subject::SubjectKey;
@@ -161,15 +163,27 @@ async fn a_promotion_is_followed_within_two_probes_and_the_others_lag_behind_the
     assert_eq!((table.integer("timeline", row), table.text("role", row)), (Some(2), Some("standby")));
 
     let folder = agent.stop().await;
-    let told = events(&folder.path().join("data")).await;
+    let told = role_changes(&folder.path().join("data")).await;
     let wanted = format!("the primary is now `{}`, no longer `{}`", id(&second), id(&first));
-    assert!(told.iter().any(|event| event.subject == "app" && event.detail["text"] == wanted.as_str()), "{told:?}");
+    assert!(told.iter().any(|change| change.database == "app" && change.text == wanted), "{told:?}");
 }
 
-/// Changes of role in the store of an agent that has stopped.
-async fn events(data_dir: &std::path::Path) -> Vec<Event> {
-    let store = Store::open(data_dir).unwrap();
-    store.events(1_000).await.unwrap().into_iter().filter(|event| event.kind == "role").collect()
+/// A stored change of roles.
+#[derive(Debug)]
+struct Told {
+    database: String,
+    what: NewsKind,
+    text: String,
+}
+
+/// Reads the changes of roles from the store of an agent that has stopped.
+async fn role_changes(data_dir: &std::path::Path) -> Vec<Told> {
+    let events = Store::open(data_dir).unwrap().events(1_000).await.unwrap();
+    let change = |event: Event| match event.detail {
+        EventDetail::Role(RoleChange { what, text }) => Some(Told { database: event.subject, what, text }),
+        _ => None,
+    };
+    events.into_iter().filter_map(change).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -221,12 +235,12 @@ summary = "split brain of {database}"
     assert!(told, "{:?}", receiver.received(|told| told.counts().clone()));
 
     let folder = agent.stop().await;
-    let told = events(&folder.path().join("data")).await;
-    for what in ["primary-changed", "split-brain", "split-brain-ended"] {
-        assert!(told.iter().any(|event| event.detail["what"] == what), "{what}: {told:?}");
+    let told = role_changes(&folder.path().join("data")).await;
+    for what in [NewsKind::PrimaryChanged, NewsKind::SplitBrain, NewsKind::SplitBrainEnded] {
+        assert!(told.iter().any(|change| change.what == what), "{what:?}: {told:?}");
     }
     let (one, other) = (id(&first), id(&second));
-    let split = told.iter().find(|event| event.detail["what"] == "split-brain").unwrap().detail["text"].as_str().unwrap().to_owned();
+    let split = &told.iter().find(|change| change.what == NewsKind::SplitBrain).unwrap().text;
     assert!(split.contains(&one) && split.contains(&other), "{split}");
     stop.cancel();
 }
@@ -352,8 +366,8 @@ async fn another_cluster_behind_the_same_address_is_told_and_makes_no_rates() {
     agent.wait_series(&whole("primary_changes_total"), |changes| changes == 1.0).await;
     assert_eq!(agent.series(&whole("clusters")).await, Some(1.0));
     let folder = agent.stop().await;
-    let told = events(&folder.path().join("data")).await;
-    assert!(told.iter().any(|event| event.detail["what"] == "cluster-replaced"), "{told:?}");
+    let told = role_changes(&folder.path().join("data")).await;
+    assert!(told.iter().any(|change| change.what == NewsKind::ClusterReplaced), "{told:?}");
 }
 
 /// System identifier and epoch of a server.

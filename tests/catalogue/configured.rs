@@ -235,7 +235,7 @@ async fn a_setting_that_was_changed_while_nobody_watched_is_told_afterwards_and_
     assert_eq!(agent.series(&series("pharos_postgres_setting_changes_total", server.port(), &[])).await, Some(0.0));
     let folder = agent.stop().await;
     let events = open(&folder.path().join("data")).await.events(100).await.unwrap();
-    let told: Vec<_> = events.iter().filter(|event| event.kind == "setting" && event.detail["setting"] == "work_mem").collect();
+    let told: Vec<_> = events.iter().filter(|event| event.kind() == "setting" && event.stored_detail()["setting"] == "work_mem").collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!((&told[0].subject, &told[0].detail["after"]), (&server_id(server.port()), &"8192".into()));
+    assert_eq!((&told[0].subject, &told[0].stored_detail()["after"]), (&server_id(server.port()), &"8192".into()));
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use pharos::demo::receiver::{Receiver, Reply};
 use pharos::store::{OutboxRow, Store};
+use pharos_model::outbox::OutboxState;
 use serde_json::Value;
 
 use crate::fixture::saved::row;
@@ -21,10 +22,10 @@ const STEPS_MS: [i64; 4] = [HOUR_MS, -HOUR_MS, 87_660 * HOUR_MS, -87_660 * HOUR_
 
 #[test]
 fn what_was_left_waits_an_hour_at_most_whatever_the_clocks_say() {
-    let row = |state: &str, created_at_ms, due_at_ms| OutboxRow {
+    let row = |state, created_at_ms, due_at_ms| OutboxRow {
         seq: 1,
         made: row(1),
-        state: state.to_owned(),
+        state,
         created_at_ms,
         due_at_ms,
         settled_at_ms: None,
@@ -36,12 +37,16 @@ fn what_was_left_waits_an_hour_at_most_whatever_the_clocks_say() {
     };
     let now = 1_000 * HOUR_MS.unsigned_abs();
     let minute = 60_000;
-    let waits = |state: &str, created_at_ms, due_at_ms| row(state, created_at_ms, due_at_ms).left_to_wait(now);
-    assert_eq!(waits("waiting", now - minute, now + minute), Duration::from_secs(60), "no clock was set");
-    assert_eq!(waits("waiting", now - minute, now - minute), Duration::ZERO, "its time is over, or the clock was set forward");
-    assert_eq!(waits("waiting", now + minute, now + minute), Duration::ZERO, "it was made in the future: the clock was set back");
-    assert_eq!(waits("waiting", now - minute, u64::MAX), Duration::from_secs(3_600), "nothing waits for ten years");
-    assert_eq!(waits("sending", now - minute, now + minute), Duration::ZERO, "it may have arrived");
+    let waits = |state, created_at_ms, due_at_ms| row(state, created_at_ms, due_at_ms).left_to_wait(now);
+    assert_eq!(waits(OutboxState::Waiting, now - minute, now + minute), Duration::from_secs(60), "no clock was set");
+    assert_eq!(waits(OutboxState::Waiting, now - minute, now - minute), Duration::ZERO, "its time is over, or the clock was set forward");
+    assert_eq!(
+        waits(OutboxState::Waiting, now + minute, now + minute),
+        Duration::ZERO,
+        "it was made in the future: the clock was set back"
+    );
+    assert_eq!(waits(OutboxState::Waiting, now - minute, u64::MAX), Duration::from_secs(3_600), "nothing waits for ten years");
+    assert_eq!(waits(OutboxState::Sending, now - minute, now + minute), Duration::ZERO, "it may have arrived");
 }
 
 /// Sets the store's times back by what the clock is to be set forward, which is the same to the next agent.
@@ -116,8 +121,8 @@ async fn a_clock_that_was_set_between_two_agents_changes_no_alert_and_puts_off_n
             .await
             .unwrap()
             .iter()
-            .filter(|event| event.kind == "alert")
-            .map(|event| event.detail["reason"].clone())
+            .filter(|event| event.kind() == "alert")
+            .map(|event| event.stored_detail()["reason"].clone())
             .collect();
         assert_eq!(reasons, ["raised", "firing"], "after {step_ms} ms nothing else happened");
         stop.cancel();

@@ -33,7 +33,7 @@ async fn stored(agent: TestAgent) -> Vec<String> {
     let store = Store::open(&folder.path().join("data")).unwrap();
     let mut events = store.events(1_000).await.unwrap();
     events.reverse();
-    let alerts = events.iter().filter(|event| event.kind == "alert").map(|event| event.detail.to_string());
+    let alerts = events.iter().filter(|event| event.kind() == "alert").map(|event| event.stored_detail().to_string());
     alerts.filter(|detail| detail.contains("\"data-lost\"")).collect()
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (two snapshots turned into rates),
 //! [`finding`] (what a plugin reports), [`alert`] (findings over time), [`dispatch`] (which receiver gets which alert, when, and why not),
-//! [`notification`] (one message to one receiver), [`outbox`] (the order and the end of delivery).
+//! [`notification`] (one message to one receiver), [`outbox`] (the order and the end of delivery), [`event`] and [`audit`] (what the store keeps
+//! of what happened, and of who did what).
 //!
 //! [`catalogue`] lists every metric and table. [`postgres`] and [`redis`] hold the arithmetic behind the collectors; [`top`], [`unlisted`],
 //! [`unjudged`], [`foremost`], [`restarts`] and [`cluster`] serve both. [`budget`] bounds what monitoring costs a server. [`rule_case`]
@@ -13,11 +14,13 @@
 
 pub mod agent_part;
 pub mod alert;
+pub mod audit;
 pub mod budget;
 pub mod catalogue;
 pub mod cluster;
 pub mod delta;
 pub mod dispatch;
+pub mod event;
 pub mod finding;
 pub mod foremost;
 pub mod notification;

@@ -91,7 +91,61 @@ pub enum Delivery {
     Gone(String),
     /// It never will be.
     Rejected {
-        reason: &'static str,
+        reason: FailureReason,
         why: String,
     },
+}
+
+/// Why a notification was not delivered, as it is stored, counted and served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureReason {
+    /// The receiver asked to wait.
+    Throttled,
+    /// The attempt failed and may be repeated.
+    Retry,
+    /// The message may have arrived.
+    Ambiguous,
+    /// No notifier serves.
+    Unavailable,
+    /// The receiver refused the credentials.
+    Unauthorised,
+    /// The receiver is gone for good.
+    Gone,
+    /// The receiver refused the message for good.
+    Rejected,
+    /// The notifier lacks a grant.
+    Denied,
+    /// Attempts failed for too long.
+    TooLate,
+    /// The message of the beginning was given up, so the end is not sent.
+    Untold,
+    /// A person dropped it.
+    Dropped,
+    /// A younger notification of the incident is on its way.
+    Overtaken,
+}
+
+impl FailureReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Retry => "retry",
+            Self::Ambiguous => "ambiguous",
+            Self::Unavailable => "unavailable",
+            Self::Unauthorised => "unauthorised",
+            Self::Gone => "gone",
+            Self::Rejected => "rejected",
+            Self::Denied => "denied",
+            Self::TooLate => "too-late",
+            Self::Untold => "untold",
+            Self::Dropped => "dropped",
+            Self::Overtaken => "overtaken",
+        }
+    }
+
+    /// Whether giving up for this reason means that people miss a message. A dropped or overtaken one is missed by choice, and the end of
+    /// an incident that was never announced is missed by no one.
+    pub fn is_loss(self) -> bool {
+        !matches!(self, Self::Untold | Self::Dropped | Self::Overtaken)
+    }
 }

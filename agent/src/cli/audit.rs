@@ -59,7 +59,14 @@ fn reader(named: Option<PathBuf>) -> anyhow::Result<StoreReader> {
 }
 
 fn line(AuditRow { seq, entry, .. }: &AuditRow) -> String {
-    let text = format!("{seq:6} {} {} {} {} {}", rfc3339(entry.at_ms), entry.actor, entry.action, entry.subject, entry.detail);
+    let text = format!(
+        "{seq:6} {} {} {} {} {}",
+        rfc3339(entry.at_ms),
+        entry.actor,
+        entry.action.name(),
+        entry.subject,
+        entry.action.stored_detail()
+    );
     // What came from elsewhere moves no cursor.
     text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }

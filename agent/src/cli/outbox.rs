@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
+use pharos_model::outbox::OutboxState;
 use serde_json::{Value, json};
 
 use super::print;
@@ -72,7 +73,10 @@ pub async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
             let query = json!({ "receiver": receiver, "state": state, "limit": limit });
             let client = reach.client()?;
             let read = |store: &StoreReader| {
-                let rows = store.outbox(receiver.as_deref(), state.as_deref(), limit)?;
+                let rows = match state.as_deref().map(str::parse::<OutboxState>).transpose() {
+                    Ok(state) => store.outbox(receiver.as_deref(), state, limit)?,
+                    Err(_) => Vec::new(),
+                };
                 Ok(json!({ "items": rows.iter().map(outbox_item).collect::<Vec<_>>() }))
             };
             let answer = reach.ask_or_read(async { Ok(client.get("/api/outbox", &query).await?) }, read).await?;

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use pharos_model::event::{Event, EventDetail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tracing::warn;
 
-use crate::store::{Event, NoteKey, Store, StoreError};
+use crate::store::{NoteKey, Store, StoreError};
 use crate::telemetry::logs::chain;
 
 /// How long a collector waits for the store.
@@ -68,18 +68,18 @@ impl Notebook {
         Ok(read.ok())
     }
 
-    /// Takes the place of what `collector` noted of `topic` before, and records what happened by it as events of this kind.
+    /// Takes the place of what `collector` noted of `topic` before, and records `happened` as events in the same transaction.
     pub async fn write(
         &self,
         collector: &'static str,
         topic: &str,
         note: &(impl Serialize + Sync),
-        (kind, happened): (&str, Vec<Value>),
+        happened: Vec<EventDetail>,
         now: Now,
     ) -> Result<(), NoAnswer> {
         let Some(place) = &self.place else { return Ok(()) };
         let note = serde_json::to_string(note).map_err(|_| NoAnswer)?;
-        let event = |detail| Event { at_ms: now.wall_ms, kind: kind.to_owned(), subject: place.server.clone(), detail };
+        let event = |detail| Event { at_ms: now.wall_ms, subject: place.server.clone(), detail };
         let happened = happened.into_iter().map(event).collect();
         place.ask(place.store.put_note(place.key(collector, topic), note, happened, now.wall_ms), now).await
     }

@@ -54,7 +54,7 @@ impl Restarts {
 
     async fn known(&mut self, read_at: f64, now: Now) -> Option<Vec<Column>> {
         if !self.is_noted {
-            self.is_noted = self.notebook.write(self.collector, TOPIC, &self.history, ("", Vec::new()), now).await.is_ok();
+            self.is_noted = self.notebook.write(self.collector, TOPIC, &self.history, Vec::new(), now).await.is_ok();
         }
         Some(columns(self.history.restarts(), read_at))
     }

@@ -245,11 +245,13 @@ impl Worker {
                 }
             }
             Settlement::Waiting { pause, reason, why, .. } => {
+                let reason = reason.as_str();
                 self.standing.failed(why);
                 metrics.add("pharos_notifications_failed_total", &[receiver, reason], 1.0);
                 warn!(receiver, id, attempt, reason, "`{receiver}` was not reached, trying again in {pause:.1?}: {why}");
             }
             Settlement::Dead { reason, why, .. } => {
+                let reason = reason.as_str();
                 self.standing.failed(why);
                 error!(receiver, id, attempt, reason, "giving up a notification to `{receiver}`: {why}");
             }
@@ -262,9 +264,8 @@ impl Worker {
             Settlement::Waiting { .. } => {}
             Settlement::Delivered { seqs, .. } => self.leave(seqs),
             Settlement::Dead { seqs, reason, .. } => {
-                self.means.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason], seqs.len() as f64);
-                // Of what nobody heard the beginning, nobody misses the end; what a person dropped or had tried again is known to be gone.
-                if !matches!(*reason, "untold" | "dropped" | "overtaken") {
+                self.means.metrics.add("pharos_notifications_dropped_total", &[&self.name, reason.as_str()], seqs.len() as f64);
+                if reason.is_loss() {
                     self.standing.gave_up(seqs.len());
                 }
                 self.leave(seqs);

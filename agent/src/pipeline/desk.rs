@@ -2,13 +2,15 @@
 //!
 //! Whatever changes something is stored when the answer comes, or the answer is an error and nothing changed.
 
-use pharos_model::alert::{Alert, Fingerprint, Transition};
-use pharos_model::dispatch::{AcknowledgeError, Changes, Dispatcher, Silence, SilenceError, Trace};
-use serde::Serialize;
+use pharos_model::alert::{Alert, Fingerprint};
+use pharos_model::audit::AuditEntry;
+use pharos_model::dispatch::{AcknowledgeError, Dispatcher, Silence, SilenceError, Trace};
+use pharos_model::event::{Event, EventDetail};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Pipeline;
-use crate::store::{AlertChanges, AuditEntry, Event, OutboxRow, Store, StoreError, Wanted};
+use super::records::Act;
+use crate::store::{AlertChanges, OutboxRow, Store, StoreError, Wanted};
 
 /// Questions that wait for the pipeline. More people do not ask at once.
 const QUEUED_ORDERS_MAX: usize = 64;
@@ -39,7 +41,7 @@ pub struct Words {
 }
 
 /// Everything there is to say about one alert.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Explanation {
     /// As it is, or as it ended.
     pub alert: Alert,
@@ -107,7 +109,12 @@ impl Desk {
         let open = self.ask(|answer| Order::Explain(fingerprint, None, answer)).await?;
         // Read afterwards, so that an alert which ends meanwhile is never shown as it was before.
         let history = store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
-        let last = || history.iter().find_map(|event| Some(serde_json::from_value::<Transition>(event.detail.clone()).ok()?.alert));
+        let last = || {
+            history.iter().find_map(|event| match &event.detail {
+                EventDetail::Alert(transition) => Some(transition.alert.clone()),
+                _ => None,
+            })
+        };
         let explained = match open {
             Some(open) => Some(open),
             None => self.ask(|answer| Order::Explain(fingerprint, last().map(Box::new), answer)).await?,
@@ -146,37 +153,37 @@ impl Pipeline {
     async fn silence(&mut self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
         let before = self.dispatcher.clone();
         self.dispatcher.silence(silence.clone(), self.clock.now())?;
-        self.commit(before, self.audit(who, "silence.add", &silence.id, &silence)).await?;
+        self.commit(before, self.act(who).silence_added(&silence)).await?;
         Ok(silence)
     }
 
     async fn expire_silence(&mut self, id: &str, who: &str) -> Result<Silence, DeskError> {
         let before = self.dispatcher.clone();
         let silence = self.dispatcher.expire_silence(id, self.clock.now())?;
-        self.commit(before, self.audit(who, "silence.expire", id, &silence)).await?;
+        self.commit(before, self.act(who).silence_expired(&silence)).await?;
         Ok(silence)
     }
 
     async fn acknowledge(&mut self, fingerprint: Fingerprint, words: Words) -> Result<(), DeskError> {
         let before = self.dispatcher.clone();
-        let Words { actor, author, comment } = words;
-        self.dispatcher.acknowledge(fingerprint, &author, &comment, self.clock.now())?;
-        let said = serde_json::json!({ "author": author, "comment": comment });
-        let entry = self.audit(&actor, "alert.acknowledge", &fingerprint.to_string(), &said);
+        self.dispatcher.acknowledge(fingerprint, &words.author, &words.comment, self.clock.now())?;
+        let entry = self.act(&words.actor).acknowledged(fingerprint, &words);
         self.commit(before, entry).await
     }
 
     async fn unacknowledge(&mut self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
         let before = self.dispatcher.clone();
         self.dispatcher.unacknowledge(fingerprint)?;
-        self.commit(before, self.audit(who, "alert.unacknowledge", &fingerprint.to_string(), &())).await
+        self.commit(before, self.act(who).unacknowledged(fingerprint)).await
     }
 
     /// Stores what somebody said; if that fails, nobody said it. Then tells what is told because of it.
     async fn commit(&mut self, before: Dispatcher, entry: AuditEntry) -> Result<(), DeskError> {
         let changes = self.dispatcher.take_changes();
-        let stored = self.store.save_words(self.words(changes, entry)).await;
-        if let Err(err) = stored {
+        let next_incident = self.alerts.next_incident();
+        let now_ms = self.clock.wall_ms();
+        let words = AlertChanges { dispatch: changes, audit: vec![entry], now_ms, next_incident, ..AlertChanges::default() };
+        if let Err(err) = self.store.save_words(words).await {
             self.dispatcher = before;
             return Err(err.into());
         }
@@ -184,20 +191,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// What is stored of somebody's words.
-    fn words(&self, dispatch: Changes, entry: AuditEntry) -> AlertChanges {
-        let next_incident = self.alerts.next_incident();
-        AlertChanges { dispatch, audit: vec![entry], now_ms: self.clock.wall_ms(), next_incident, ..AlertChanges::default() }
-    }
-
-    fn audit(&self, actor: &str, action: &str, subject: &str, detail: &impl Serialize) -> AuditEntry {
-        AuditEntry {
-            at_ms: self.clock.wall_ms(),
-            actor: actor.to_owned(),
-            action: action.to_owned(),
-            subject: subject.to_owned(),
-            detail: serde_json::to_value(detail).unwrap_or_default(),
-        }
+    fn act<'a>(&self, actor: &'a str) -> Act<'a> {
+        Act { actor, at_ms: self.clock.wall_ms() }
     }
 
     fn explain(&self, fingerprint: Fingerprint, last: Option<Box<Alert>>) -> Option<(Alert, Trace)> {
@@ -209,18 +204,13 @@ impl Pipeline {
 
     async fn retry(&mut self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {
         let seqs = self.notify.retry(wanted).await?;
-        self.record(self.audit(who, "outbox.retry", "outbox", &seqs)).await?;
+        self.store.record_audit(self.act(who).retried(&seqs)).await?;
         Ok(seqs)
     }
 
     async fn drop_rows(&mut self, wanted: Wanted, who: &str) -> Result<usize, DeskError> {
         let dropped = self.notify.drop_rows(wanted.clone()).await?;
-        let detail = serde_json::json!({ "receiver": wanted.receiver, "ids": wanted.seqs, "count": dropped });
-        self.record(self.audit(who, "outbox.drop", "outbox", &detail)).await?;
+        self.store.record_audit(self.act(who).dropped(wanted, dropped)).await?;
         Ok(dropped)
-    }
-
-    async fn record(&mut self, entry: AuditEntry) -> Result<(), StoreError> {
-        self.store.save_words(self.words(Changes::default(), entry)).await
     }
 }

@@ -1,6 +1,7 @@
 //! What happens to one observation, start to end. This is the file to read first.
 
 mod desk;
+mod records;
 mod rounds;
 pub mod unmatched;
 pub mod upkeep;
@@ -11,19 +12,21 @@ use std::sync::Arc;
 use pharos_model::alert::{AlertBook, Cycle, Now, Transition};
 use pharos_model::delta::Deltas;
 use pharos_model::dispatch::{Dispatcher, Withheld};
+use pharos_model::event::PluginEventKind;
 use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
 use tracing::{error, info};
 
 pub use self::desk::{Desk, DeskError, Explanation, Order, Words};
+use self::records::{plugin_event, transition_entry, transition_event, withheld_event};
 use self::rounds::Rounds;
 use self::unmatched::Unmatched;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::notify::{Notify, Numbered};
-use crate::plugin::{Judgement, PluginEvent, PluginEventKind, PluginHost};
-use crate::store::{AGENT, AlertChanges, AuditEntry, Event, Store};
+use crate::plugin::{Judgement, PluginEvent, PluginHost};
+use crate::store::{AlertChanges, Store};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -89,7 +92,7 @@ impl Pipeline {
         let now_ms = self.clock.wall_ms();
         rows.events = transitions.iter().map(transition_event).collect();
         rows.events.extend(withheld.iter().map(|withheld| withheld_event(withheld, now_ms)));
-        rows.audit = transitions.iter().map(transition_audit).collect();
+        rows.audit = transitions.iter().map(transition_entry).collect();
         rows.dispatch = dispatch.clone();
         rows.told = told.to_vec();
         rows.now_ms = now_ms;
@@ -103,7 +106,7 @@ impl Pipeline {
 
     fn count(&self, transitions: &[Transition], withheld: &[Withheld]) {
         for withheld in withheld {
-            self.metrics.add("pharos_notifications_suppressed_total", &[&withheld.receiver, withheld.why.reason()], 1.0);
+            self.metrics.add("pharos_notifications_suppressed_total", &[&withheld.receiver, withheld.why.reason().as_str()], 1.0);
         }
         for transition in transitions {
             self.metrics.add("pharos_alert_transitions_total", &[transition.to.as_str()], 1.0);
@@ -135,9 +138,7 @@ impl Pipeline {
             }
             PluginEventKind::Refused | PluginEventKind::Quarantined | PluginEventKind::Recovered => {}
         }
-        let detail = serde_json::json!({ "what": event.kind.as_str(), "text": event.text });
-        let event = Event { at_ms: self.clock.wall_ms(), kind: "plugin".to_owned(), subject: event.plugin, detail };
-        if let Err(err) = self.store.record(event).await {
+        if let Err(err) = self.store.record_event(plugin_event(event, self.clock.wall_ms())).await {
             error!(error = chain(&err), "an event could not be stored");
         }
     }
@@ -169,32 +170,4 @@ impl Pipeline {
 /// When the judged snapshot was taken; judging it again adds no time.
 fn instant(change: &Change) -> Now {
     Now { monotonic: change.snapshot.taken_at, wall_ms: change.snapshot.taken_at_ms }
-}
-
-fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
-    let detail = serde_json::json!({
-        "receiver": withheld.receiver,
-        "incident": withheld.key.1,
-        "reason": withheld.why.reason(),
-        "text": withheld.why.to_string(),
-        "for_good": withheld.for_good,
-    });
-    Event { at_ms: now_ms, kind: "withheld".to_owned(), subject: withheld.key.0.to_string(), detail }
-}
-
-fn transition_event(transition: &Transition) -> Event {
-    let detail = serde_json::to_value(transition).unwrap_or_default();
-    Event { at_ms: transition.at.wall_ms, kind: "alert".to_owned(), subject: transition.fingerprint.to_string(), detail }
-}
-
-fn transition_audit(transition: &Transition) -> AuditEntry {
-    let Transition { incident, from, to, severity, .. } = transition;
-    let detail = serde_json::json!({ "incident": incident, "from": from, "to": to, "severity": severity, "title": transition.alert.title });
-    AuditEntry {
-        at_ms: transition.at.wall_ms,
-        actor: AGENT.to_owned(),
-        action: format!("alert.{}", transition.reason),
-        subject: transition.fingerprint.to_string(),
-        detail,
-    }
 }

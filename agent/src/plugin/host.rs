@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::alert::Outcome;
+use pharos_model::event::PluginEventKind;
 use pharos_model::finding::RuleSpec;
 use pharos_model::snapshot::Change;
 use pharos_model::subject::{SubjectKey, SubjectKind};
@@ -35,31 +36,6 @@ pub struct PluginEvent {
     pub plugin: String,
     pub kind: PluginEventKind,
     pub text: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PluginEventKind {
-    /// A generation began to serve: what it watches must be judged anew.
-    Loaded,
-    Refused,
-    RolledBack,
-    Quarantined,
-    Recovered,
-    /// Nothing serves under this id any more.
-    Removed,
-}
-
-impl PluginEventKind {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Loaded => "loaded",
-            Self::Refused => "refused",
-            Self::RolledBack => "rolled-back",
-            Self::Quarantined => "quarantined",
-            Self::Recovered => "recovered",
-            Self::Removed => "removed",
-        }
-    }
 }
 
 /// The stage of an error that leaves out a part of the settings; the plugin serves with the rest.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason};
+use pharos_model::notification::{Delivery, FailureReason, Message, MessageAlert, MessageReason};
 use pharos_model::subject::Label;
 use serde_json::Value;
 
@@ -59,7 +59,7 @@ fn merged(generation: &Generation, receiver_settings: &Value) -> Arc<str> {
 fn delivery(called: Result<wit::Outcome, CallError>) -> Delivery {
     match called {
         Ok(outcome) => of_outcome(outcome),
-        Err(CallError::Refused(why)) => Delivery::Rejected { reason: "denied", why },
+        Err(CallError::Refused(why)) => Delivery::Rejected { reason: FailureReason::Denied, why },
         // A call that died half way may have sent its request.
         Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
         Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
@@ -72,7 +72,7 @@ fn of_outcome(outcome: wit::Outcome) -> Delivery {
         wit::Outcome::Accepted(_) => Delivery::Accepted,
         wit::Outcome::Partial(refused) => Delivery::Partial(refused),
         wit::Outcome::Retry(retry) => Delivery::Retry { after: retry.after_ms.map(Duration::from_millis), why: retry.why },
-        wit::Outcome::Rejected(why) => Delivery::Rejected { reason: "rejected", why },
+        wit::Outcome::Rejected(why) => Delivery::Rejected { reason: FailureReason::Rejected, why },
         wit::Outcome::Unauthorised(why) => Delivery::Unauthorised(why),
         wit::Outcome::Gone(why) => Delivery::Gone(why),
         wit::Outcome::Ambiguous(why) => Delivery::Ambiguous(why),

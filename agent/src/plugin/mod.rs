@@ -17,7 +17,7 @@ mod slot;
 mod standalone;
 mod status;
 
-pub use self::host::{Judgement, PluginEvent, PluginEventKind, PluginHost};
+pub use self::host::{Judgement, PluginEvent, PluginHost};
 pub use self::import::egress;
 pub use self::import::state::StateAccess;
 pub use self::load::examine::Examination;

@@ -3,12 +3,15 @@
 use std::fmt::Display;
 
 use pharos_model::alert::{Alert, SavedBook};
+use pharos_model::audit::AuditEntry;
 use pharos_model::dispatch;
+use pharos_model::event::Event;
 use pharos_model::outbox::NewRow;
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::warn;
 
-use super::{AuditEntry, Event, Store, StoreError, audit, events, ledger, outbox};
+use super::columns::{signed, unsigned};
+use super::{Store, StoreError, audit, events, ledger, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
 
@@ -60,7 +63,7 @@ impl Store {
             let mut query = connection.prepare("SELECT alert FROM alerts")?;
             let texts = query.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
             let alerts = texts.iter().filter_map(|text| parse(text)).collect();
-            Ok(SavedBook { alerts, next_incident: next.map_or(1, i64::unsigned_abs) })
+            Ok(SavedBook { alerts, next_incident: next.map_or(1, unsigned) })
         })
         .await
     }
@@ -78,7 +81,7 @@ fn save(connection: &mut Connection, changes: &AlertChanges) -> rusqlite::Result
             remove.execute(params![fingerprint])?;
         }
     }
-    let next = i64::try_from(changes.next_incident).unwrap_or(i64::MAX);
+    let next = signed(changes.next_incident);
     transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![NEXT_INCIDENT, next])?;
     events::append(&transaction, &changes.events)?;
     ledger::save(&transaction, &changes.dispatch)?;

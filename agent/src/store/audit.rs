@@ -4,11 +4,11 @@
 //! forgot is told apart from what somebody removed. Whoever can write the file can forge a whole new chain; a copy of the last hash kept
 //! elsewhere would show that too.
 
+use pharos_model::audit::{AGENT, AuditAction, AuditEntry, ChainEnd, ReplacedStore};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Serialize;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::columns::{number, signed, unsigned};
 use super::{Store, StoreError};
 
 /// Rows that are kept.
@@ -16,33 +16,12 @@ const KEPT_MAX: u64 = 200_000;
 /// The oldest are forgotten so many at once, since each time is a row itself.
 const FORGOTTEN_AT_ONCE: u64 = 1_000;
 
-/// Who acts where nobody asked.
-pub const AGENT: &str = "agent";
-/// The actions that begin a chain elsewhere than at its first row. Their detail is an [`End`].
-const FORGET: &str = "audit.forget";
-const REPLACE: &str = "store.replace";
-
 type Hash = [u8; 32];
 
-/// What somebody did.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct AuditEntry {
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
-    /// `agent`, or the name of a token.
-    pub actor: String,
-    /// `alert.firing`, `audit.forget`.
-    pub action: String,
-    /// What it was done to: an alert's fingerprint.
-    pub subject: String,
-    pub detail: Value,
-}
-
 /// An entry in its place in the chain.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AuditRow {
     pub seq: u64,
-    #[serde(flatten)]
     pub entry: AuditEntry,
     /// In hexadecimal digits, like the next.
     pub previous: String,
@@ -50,7 +29,7 @@ pub struct AuditRow {
 }
 
 /// What came of looking through the whole chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditVerdict {
     /// Rows that were looked at.
     pub rows: u64,
@@ -62,7 +41,7 @@ pub struct AuditVerdict {
 }
 
 /// The first row that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokenLink {
     pub seq: u64,
     pub why: String,
@@ -83,12 +62,22 @@ impl End {
         *self == NOTHING
     }
 
-    fn detail(&self) -> Value {
-        json!({ "through": self.seq, "hash": hex(&self.hash) })
+    fn recorded(&self) -> ChainEnd {
+        ChainEnd { through: self.seq, hash: hex(&self.hash) }
     }
 }
 
 impl Store {
+    /// Appends an entry that belongs to no change of alerts. Once this returns, the file has it.
+    pub async fn record_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let transaction = connection.transaction()?;
+            append(&transaction, std::slice::from_ref(&entry))?;
+            transaction.commit()
+        })
+        .await
+    }
+
     /// The newest rows, newest first; only those before `before` if asked.
     pub async fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
         self.read_for_visitor(move |connection| list(connection, before, limit)).await
@@ -119,9 +108,8 @@ pub(super) fn go_on(connection: &Connection, from: End, aside: Option<&str>, at_
         return Ok(());
     }
     set_end(connection, "start", from)?;
-    let mut detail = from.detail();
-    detail["aside"] = aside.into();
-    let entry = AuditEntry { at_ms, actor: AGENT.to_owned(), action: REPLACE.to_owned(), subject: "store".to_owned(), detail };
+    let action = AuditAction::StoreReplaced(ReplacedStore { end: from.recorded(), aside: aside.map(str::to_owned) });
+    let entry = AuditEntry { at_ms, actor: AGENT.to_owned(), action, subject: "store".to_owned() };
     let head = link(connection, from, &entry)?;
     set_end(connection, "end", head)
 }
@@ -141,20 +129,20 @@ pub(super) fn set_end(connection: &Connection, name: &str, end: End) -> rusqlite
 
 fn read_end(connection: &Connection, name: &str) -> rusqlite::Result<End> {
     let mut query = connection.prepare_cached("SELECT seq, hash FROM audit_ends WHERE name = ?1")?;
-    let end = query.query_row([name], |row| Ok(End { seq: unsigned(row.get(0)?), hash: row.get(1)? })).optional()?;
+    let end = query.query_row([name], |row| Ok(End { seq: number(row, "seq")?, hash: row.get("hash")? })).optional()?;
     Ok(end.unwrap_or(NOTHING))
 }
 
 /// Writes the row after the last one. It is the end of the chain once that is set.
 fn link(connection: &Connection, last: End, entry: &AuditEntry) -> rusqlite::Result<End> {
     let seq = last.seq + 1;
-    let detail = entry.detail.to_string();
-    let hash = hash(seq, entry.at_ms, [&entry.actor, &entry.action, &entry.subject, &detail], &last.hash);
+    let (action, detail) = (entry.action.name(), entry.action.stored_detail().to_string());
+    let hash = hash(seq, entry.at_ms, [&entry.actor, &action, &entry.subject, &detail], &last.hash);
     connection
         .prepare_cached(
             "INSERT INTO audit (seq, at_ms, actor, action, subject, detail, previous, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![signed(seq), signed(entry.at_ms), entry.actor, entry.action, entry.subject, detail, last.hash, hash])?;
+        .execute(params![signed(seq), signed(entry.at_ms), entry.actor, action, entry.subject, detail, last.hash, hash])?;
     Ok(End { seq, hash })
 }
 
@@ -164,8 +152,8 @@ fn forget(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Result<En
     let forgotten = End { seq: through, hash };
     connection.execute("DELETE FROM audit WHERE seq <= ?1", [signed(through)])?;
     set_end(connection, "start", forgotten)?;
-    let (actor, action, subject) = (AGENT.to_owned(), FORGET.to_owned(), "audit".to_owned());
-    link(connection, head, &AuditEntry { at_ms, actor, action, subject, detail: forgotten.detail() })
+    let action = AuditAction::EntriesForgotten(forgotten.recorded());
+    link(connection, head, &AuditEntry { at_ms, actor: AGENT.to_owned(), action, subject: "audit".to_owned() })
 }
 
 /// Each field with its length before it, so that no byte can move from one to the next.
@@ -186,25 +174,25 @@ pub(super) fn list(connection: &Connection, before: Option<u64>, limit: u32) -> 
     let mut query = connection.prepare_cached(
         "SELECT seq, at_ms, actor, action, subject, detail, previous, hash FROM audit WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2",
     )?;
-    let rows = query.query_map(params![before.map_or(i64::MAX, signed), limit], |row| {
-        let detail: String = row.get(5)?;
-        let entry = AuditEntry {
-            at_ms: unsigned(row.get(1)?),
-            actor: row.get(2)?,
-            action: row.get(3)?,
-            subject: row.get(4)?,
-            detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
-        };
-        Ok(AuditRow { seq: unsigned(row.get(0)?), entry, previous: hex(&row.get::<_, Vec<u8>>(6)?), hash: hex(&row.get::<_, Vec<u8>>(7)?) })
-    })?;
-    rows.collect()
+    query.query_map(params![before.map_or(i64::MAX, signed), limit], audit_row)?.collect()
+}
+
+fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
+    let entry = AuditEntry {
+        at_ms: number(row, "at_ms")?,
+        actor: row.get("actor")?,
+        action: AuditAction::from_stored(row.get("action")?, row.get("detail")?),
+        subject: row.get("subject")?,
+    };
+    let [previous, hash] = [row.get::<_, Vec<u8>>("previous")?, row.get::<_, Vec<u8>>("hash")?];
+    Ok(AuditRow { seq: number(row, "seq")?, entry, previous: hex(&previous), hash: hex(&hash) })
 }
 
 /// Looks for the first row that does not follow from the one before it.
 pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> {
     let (start, end) = (start(connection)?, end(connection)?);
     let mut head = start;
-    let mut said = NOTHING.detail();
+    let mut recorded = Some(NOTHING.recorded());
     let mut verdict = AuditVerdict { rows: 0, forgotten: start.seq, head: String::new(), broken: None };
     let mut query = connection.prepare("SELECT seq, previous, hash, at_ms, actor, action, subject, detail FROM audit ORDER BY seq")?;
     let mut rows = query.query([])?;
@@ -217,12 +205,11 @@ pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> 
             }
         }
         verdict.rows += 1;
-        if [FORGET, REPLACE].contains(&row.get_ref(5)?.as_str().unwrap_or_default()) {
-            said = serde_json::from_str(&row.get::<_, String>(7)?).unwrap_or_default();
+        if AuditAction::moves_the_start(row.get_ref("action")?.as_str().unwrap_or_default()) {
+            recorded = AuditAction::from_stored(row.get("action")?, row.get("detail")?).new_start().cloned();
         }
     }
-    let start_is_said = ["through", "hash"].iter().all(|key| said[key] == start.detail()[key]);
-    if verdict.broken.is_none() && !start_is_said {
+    if verdict.broken.is_none() && recorded != Some(start.recorded()) {
         let why = "rows before it are gone, and no row of the chain says that they were forgotten".to_owned();
         verdict.broken = Some(BrokenLink { seq: start.seq + 1, why });
     }
@@ -239,17 +226,17 @@ fn follows(head: &End, row: &Row<'_>) -> Result<End, BrokenLink> {
     let expected = head.seq + 1;
     let broken = |why: &str| BrokenLink { seq: expected, why: why.to_owned() };
     let unreadable = |_| broken("it is not what an agent writes");
-    let seq: i64 = row.get(0).map_err(unreadable)?;
+    let seq: i64 = row.get("seq").map_err(unreadable)?;
     if seq != signed(expected) {
         return Err(broken(&format!("it is missing; the next one is {seq}")));
     }
-    let (previous, own): (Hash, Hash) = (row.get(1).map_err(unreadable)?, row.get(2).map_err(unreadable)?);
+    let (previous, own): (Hash, Hash) = (row.get("previous").map_err(unreadable)?, row.get("hash").map_err(unreadable)?);
     if previous != head.hash {
         return Err(broken("it does not follow from the row before"));
     }
-    let at_ms: i64 = row.get(3).map_err(unreadable)?;
+    let at_ms: i64 = row.get("at_ms").map_err(unreadable)?;
     let text = |column| row.get::<_, String>(column).map_err(unreadable);
-    let texts = [text(4)?, text(5)?, text(6)?, text(7)?];
+    let texts = [text("actor")?, text("action")?, text("subject")?, text("detail")?];
     if at_ms < 0 || hash(expected, unsigned(at_ms), texts.each_ref().map(String::as_str), &previous) != own {
         return Err(broken("it is not what it was when it was written"));
     }
@@ -258,12 +245,4 @@ fn follows(head: &End, row: &Row<'_>) -> Result<End, BrokenLink> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn unsigned(number: i64) -> u64 {
-    number.unsigned_abs()
 }

@@ -1,28 +1,18 @@
-//! What happened: plugin generations, alert transitions, and whatever later parts record.
+//! The table of events. Their kinds are in [`pharos_model::event`].
 
+use pharos_model::event::{Event, EventKind};
 use rusqlite::{Connection, Row, params};
-use serde::Serialize;
-use serde_json::Value;
 
+use super::columns::{number, signed};
 use super::{Store, StoreError};
 
 /// Events that are kept.
 const EVENTS_MAX: i64 = 10_000;
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Event {
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
-    /// `plugin`, `alert`, `withheld`, `role`, `setting`.
-    pub kind: String,
-    /// What it is about: a plugin's id, an alert's fingerprint, a database's name, a server's id.
-    pub subject: String,
-    pub detail: Value,
-}
-
 impl Store {
-    /// Appends an event and forgets the oldest beyond the bound. One that belongs to a transition is written with that.
-    pub async fn record(&self, event: Event) -> Result<(), StoreError> {
+    /// Appends an event and removes the oldest beyond the bound. Events of alerts are written by [`save_alerts`](Self::save_alerts), with
+    /// the change that they belong to.
+    pub async fn record_event(&self, event: Event) -> Result<(), StoreError> {
         self.spare(move |connection| append(connection, std::slice::from_ref(&event))).await
     }
 
@@ -46,13 +36,15 @@ impl Store {
 pub(super) fn fingerprints(connection: &Connection, begins: &str, limit: u32) -> rusqlite::Result<Vec<String>> {
     let begins = begins.to_ascii_lowercase();
     let mut query = connection
-        .prepare_cached("SELECT DISTINCT subject FROM events WHERE kind = 'alert' AND subject >= ?1 AND subject < ?1 || 'g' LIMIT ?2")?;
-    query.query_map(params![begins, limit], |row| row.get(0))?.collect()
+        .prepare_cached("SELECT DISTINCT subject FROM events WHERE kind = ?3 AND subject >= ?1 AND subject < ?1 || 'g' LIMIT ?2")?;
+    query.query_map(params![begins, limit, EventKind::Alert.as_str()], |row| row.get("subject"))?.collect()
 }
 
 /// What happened to an alert, newest first, for whoever reads a store without its agent as well.
 pub(super) fn alert_history(connection: &Connection, fingerprint: &str, limit: u32) -> rusqlite::Result<Vec<Event>> {
-    list(connection, "kind IN ('alert', 'withheld') AND subject = ?1 ORDER BY id DESC LIMIT ?2", params![fingerprint, limit])
+    let kinds = [EventKind::Alert, EventKind::Withheld].map(EventKind::as_str);
+    let wanted = "kind IN (?1, ?2) AND subject = ?3 ORDER BY id DESC LIMIT ?4";
+    list(connection, wanted, params![kinds[0], kinds[1], fingerprint, limit])
 }
 
 fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
@@ -66,20 +58,14 @@ pub(super) fn oldest_first(connection: &Connection) -> rusqlite::Result<Vec<Even
 }
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
-    let detail: String = row.get(3)?;
-    Ok(Event {
-        at_ms: row.get::<_, i64>(0)?.unsigned_abs(),
-        kind: row.get(1)?,
-        subject: row.get(2)?,
-        detail: serde_json::from_str(&detail).unwrap_or(Value::String(detail)),
-    })
+    Ok(Event::from_stored(number(row, "at_ms")?, row.get("kind")?, row.get("subject")?, row.get("detail")?))
 }
 
 /// The oldest beyond the bound go.
 pub(super) fn append(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached("INSERT INTO events (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)")?;
-    for Event { at_ms, kind, subject, detail } in events {
-        insert.execute(params![i64::try_from(*at_ms).unwrap_or(i64::MAX), kind, subject, detail.to_string()])?;
+    for event in events {
+        insert.execute(params![signed(event.at_ms), event.kind(), event.subject, event.stored_detail().to_string()])?;
     }
     let forget = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?1";
     connection.prepare_cached(forget)?.execute(params![EVENTS_MAX]).map(drop)

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use serde::de::DeserializeOwned;
 use tracing::warn;
 
-use super::outbox::{json, signed, unsigned};
+use super::columns::{json, number, signed};
 use super::{Store, StoreError};
 
 impl Store {
@@ -15,13 +15,15 @@ impl Store {
     pub async fn dispatch(&self) -> Result<SavedDispatch, StoreError> {
         self.know(|connection| {
             let acknowledgement = |row: &Row<'_>| -> rusqlite::Result<_> {
-                let (fingerprint, incident): (String, i64) = (row.get(0)?, row.get(1)?);
-                Ok(parsed("an acknowledgement", &row.get::<_, String>(2)?)
-                    .and_then(|acknowledgement| Some((fingerprint.parse().ok()?, unsigned(incident), acknowledgement))))
+                let (fingerprint, incident): (String, u64) = (row.get("fingerprint")?, number(row, "incident")?);
+                Ok(parsed("an acknowledgement", &row.get::<_, String>("acknowledgement")?)
+                    .and_then(|acknowledgement| Some((fingerprint.parse().ok()?, incident, acknowledgement))))
             };
             Ok(SavedDispatch {
-                entries: all(connection, "SELECT entry FROM ledger", |row| Ok(parsed("a ledger entry", &row.get::<_, String>(0)?)))?,
-                silences: all(connection, "SELECT silence FROM silences", |row| Ok(parsed("a silence", &row.get::<_, String>(0)?)))?,
+                entries: all(connection, "SELECT entry FROM ledger", |row| Ok(parsed("a ledger entry", &row.get::<_, String>("entry")?)))?,
+                silences: all(connection, "SELECT silence FROM silences", |row| {
+                    Ok(parsed("a silence", &row.get::<_, String>("silence")?))
+                })?,
                 acknowledgements: all(connection, "SELECT fingerprint, incident, acknowledgement FROM acknowledgements", acknowledgement)?,
             })
         })

@@ -6,6 +6,7 @@
 mod alerts;
 mod audit;
 mod ballast;
+mod columns;
 mod condition;
 mod damage;
 mod events;
@@ -32,9 +33,8 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 pub use alerts::AlertChanges;
-pub use audit::{AGENT, AuditEntry, AuditRow, AuditVerdict, BrokenLink};
+pub use audit::{AuditRow, AuditVerdict, BrokenLink};
 pub use condition::Condition;
-pub use events::Event;
 pub use notes::NoteKey;
 pub use outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Wanted};
 pub use plugin_state::{Entry, Limits as PluginStateLimits, Written};

@@ -1,8 +1,10 @@
 //! What collectors want to know again after a restart: one note of each server, collector and topic.
 
+use pharos_model::event::Event;
 use rusqlite::{OptionalExtension, params};
 
-use super::{Event, Store, StoreError, events};
+use super::columns::signed;
+use super::{Store, StoreError, events};
 
 /// Notes that are kept: one of each server and one of each datname, those of servers that nobody watches any more included.
 const NOTES_MAX: i64 = 5_000;
@@ -29,12 +31,11 @@ impl Store {
     /// Takes the place of the note before; what happened is stored with it or not at all. The notes written longest ago are forgotten
     /// beyond the bound.
     pub async fn put_note(&self, key: NoteKey, note: String, happened: Vec<Event>, now_ms: u64) -> Result<(), StoreError> {
-        let now_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
         self.spare(move |connection| {
             let transaction = connection.transaction()?;
             transaction.execute(
                 "INSERT OR REPLACE INTO notes (server, collector, topic, written_at_ms, note) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![key.server, key.collector, key.topic, now_ms, note],
+                params![key.server, key.collector, key.topic, signed(now_ms), note],
             )?;
             let count: i64 = transaction.query_row("SELECT count(*) FROM notes", [], |row| row.get(0))?;
             if count > NOTES_MAX {

@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 use pharos_model::alert::Fingerprint;
-use pharos_model::outbox::{NewRow, Settlement};
-use rusqlite::types::Type;
+use pharos_model::outbox::{NewRow, OutboxState, Settlement};
 use rusqlite::{Connection, Row, ToSql, params};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use super::columns::{from_json, json, milliseconds, number, parsed, signed, unsigned};
 use super::{Store, StoreError};
 
 /// Delivered rows are kept while at most this many younger rows were made; they answer "was I told?".
@@ -22,14 +21,14 @@ pub struct OutboxRow {
     pub seq: u64,
     /// As it was made.
     pub made: NewRow,
-    /// `waiting`, `sending`, `delivered`, `dead`.
-    pub state: String,
+    pub state: OutboxState,
     pub created_at_ms: u64,
     pub due_at_ms: u64,
     pub settled_at_ms: Option<u64>,
     pub attempts: u32,
     pub waited_ms: u64,
     pub message: Option<String>,
+    /// The name of a [`FailureReason`](pharos_model::notification::FailureReason), maybe of another version.
     pub reason: Option<String>,
     pub why: Option<String>,
 }
@@ -41,7 +40,7 @@ impl OutboxRow {
     /// How long it has to wait yet. Its times are another agent's, whose clock may have been another one.
     pub fn left_to_wait(&self, now_ms: u64) -> Duration {
         // What was being sent may have arrived. What was made in the future says that the clock was set back since.
-        if self.state == "sending" || self.created_at_ms > now_ms {
+        if self.state == OutboxState::Sending || self.created_at_ms > now_ms {
             return Duration::ZERO;
         }
         Duration::from_millis(self.due_at_ms.saturating_sub(now_ms)).min(LEFT_WAIT_MAX)
@@ -91,7 +90,7 @@ impl Store {
                      WHERE told.fingerprint = outbox.fingerprint AND told.incident = outbox.incident
                        AND told.receiver = outbox.receiver AND told.state = 'delivered')",
             )?;
-            let untold = query.query_map([], |row| Ok((row.get(0)?, parsed(row, 1)?, unsigned(row.get(2)?))))?;
+            let untold = query.query_map([], |row| Ok((row.get("receiver")?, parsed(row, "fingerprint")?, number(row, "incident")?)))?;
             Ok(OpenOutbox { rows, untold: untold.collect::<Result<_, _>>()?, next_seq: next.map_or(1, |last| unsigned(last) + 1) })
         })
         .await
@@ -162,8 +161,8 @@ impl Store {
     }
 
     /// The youngest rows, youngest first; of one receiver or one state if asked.
-    pub async fn outbox(&self, receiver: Option<String>, state: Option<String>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read_for_visitor(move |connection| youngest(connection, receiver.as_deref(), state.as_deref(), limit)).await
+    pub async fn outbox(&self, receiver: Option<String>, state: Option<OutboxState>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read_for_visitor(move |connection| youngest(connection, receiver.as_deref(), state, limit)).await
     }
 }
 
@@ -171,11 +170,11 @@ impl Store {
 pub(super) fn youngest(
     connection: &Connection,
     receiver: Option<&str>,
-    state: Option<&str>,
+    state: Option<OutboxState>,
     limit: u32,
 ) -> rusqlite::Result<Vec<OutboxRow>> {
     let wanted = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?3";
-    list(connection, wanted, params![receiver, state, limit])
+    list(connection, wanted, params![receiver, state.map(OutboxState::as_str), limit])
 }
 
 /// Which rows a person means.
@@ -229,15 +228,15 @@ fn settle(connection: &Connection, settlement: &Settlement, now_ms: u64) -> rusq
         }
         Settlement::Dead { seqs, reason, why } => {
             let sql = "UPDATE outbox SET state = 'dead', message = NULL, reason = ?2, why = ?3, settled_at_ms = ?4 WHERE seq = ?1";
-            each(connection, sql, seqs, &[reason, why, &now])
+            each(connection, sql, seqs, &[&reason.as_str(), why, &now])
         }
         Settlement::Waiting { seqs, attempts, pause, message, reason, why } => {
-            let pause = millis(*pause);
-            let due = signed(now_ms.saturating_add(pause));
+            let pause = milliseconds(*pause);
+            let due = now.saturating_add(pause);
             let sql = "UPDATE outbox SET state = 'waiting', attempts = ?2, waited_ms = waited_ms + ?3, due_at_ms = ?4, message = ?5,
                               reason = ?6, why = ?7
                        WHERE seq = ?1";
-            each(connection, sql, seqs, &[attempts, &signed(pause), &due, message, reason, why])
+            each(connection, sql, seqs, &[attempts, &pause, &due, message, &reason.as_str(), why])
         }
     }
 }
@@ -254,72 +253,41 @@ fn each(connection: &Connection, sql: &str, seqs: &[u64], parameters: &[&dyn ToS
 }
 
 fn forget(connection: &Connection) -> rusqlite::Result<()> {
-    for (state, kept) in [("delivered", DELIVERED_KEPT), ("dead", DEAD_KEPT)] {
+    for (state, kept) in [(OutboxState::Delivered, DELIVERED_KEPT), (OutboxState::Dead, DEAD_KEPT)] {
         connection
             .prepare_cached("DELETE FROM outbox WHERE state = ?1 AND seq <= (SELECT max(seq) FROM outbox) - ?2")?
-            .execute(params![state, kept])?;
+            .execute(params![state.as_str(), kept])?;
     }
     Ok(())
 }
 
 fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<OutboxRow>> {
-    let sql = format!(
-        "SELECT seq, id, receiver, group_key, group_labels, fingerprint, incident, tells, alert, state, created_at_ms, due_at_ms,
-                settled_at_ms, attempts, waited_ms, message, reason, why, others_firing
-         FROM outbox WHERE {wanted}"
-    );
-    let mut query = connection.prepare_cached(&sql)?;
-    let rows = query.query_map(parameters, |row| {
-        Ok(OutboxRow {
-            seq: unsigned(row.get(0)?),
-            made: NewRow {
-                id: row.get(1)?,
-                receiver: row.get(2)?,
-                group_key: row.get(3)?,
-                group_labels: from_json(row, 4)?,
-                fingerprint: parsed(row, 5)?,
-                incident: unsigned(row.get(6)?),
-                tells: parsed(row, 7)?,
-                alert: from_json(row, 8)?,
-                others_firing: row.get(18)?,
-            },
-            state: row.get(9)?,
-            created_at_ms: unsigned(row.get(10)?),
-            due_at_ms: unsigned(row.get(11)?),
-            settled_at_ms: row.get::<_, Option<i64>>(12)?.map(unsigned),
-            attempts: row.get(13)?,
-            waited_ms: unsigned(row.get(14)?),
-            message: row.get(15)?,
-            reason: row.get(16)?,
-            why: row.get(17)?,
-        })
-    })?;
-    rows.collect()
+    let mut query = connection.prepare_cached(&format!("SELECT * FROM outbox WHERE {wanted}"))?;
+    query.query_map(parameters, outbox_row)?.collect()
 }
 
-pub(super) fn json(value: &impl Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value).map_err(|err| rusqlite::Error::ToSqlConversionFailure(err.into()))
-}
-
-fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, err.into()))
-}
-
-fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|err: T::Err| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, err.into()))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// SQLite's integers have a sign; ours are small.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(super) fn unsigned(number: i64) -> u64 {
-    number.unsigned_abs()
+fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+    Ok(OutboxRow {
+        seq: number(row, "seq")?,
+        made: NewRow {
+            id: row.get("id")?,
+            receiver: row.get("receiver")?,
+            group_key: row.get("group_key")?,
+            group_labels: from_json(row, "group_labels")?,
+            fingerprint: parsed(row, "fingerprint")?,
+            incident: number(row, "incident")?,
+            tells: parsed(row, "tells")?,
+            alert: from_json(row, "alert")?,
+            others_firing: row.get("others_firing")?,
+        },
+        state: parsed(row, "state")?,
+        created_at_ms: number(row, "created_at_ms")?,
+        due_at_ms: number(row, "due_at_ms")?,
+        settled_at_ms: row.get::<_, Option<i64>>("settled_at_ms")?.map(unsigned),
+        attempts: row.get("attempts")?,
+        waited_ms: number(row, "waited_ms")?,
+        message: row.get("message")?,
+        reason: row.get("reason")?,
+        why: row.get("why")?,
+    })
 }

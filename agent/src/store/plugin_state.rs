@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::columns::signed;
 use super::{Store, StoreError};
 
 /// What one plugin may keep.
@@ -85,8 +86,4 @@ fn read(connection: &Connection, plugin: &str, key: &str, now_ms: u64) -> rusqli
         .prepare_cached("SELECT value FROM plugin_state WHERE plugin = ?1 AND key = ?2 AND (expires_at_ms IS NULL OR expires_at_ms > ?3)")?
         .query_row(params![plugin, key, signed(now_ms)], |row| row.get(0))
         .optional()
-}
-
-fn signed(ms: u64) -> i64 {
-    i64::try_from(ms).unwrap_or(i64::MAX)
 }

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use pharos_model::event::Event;
+use pharos_model::outbox::OutboxState;
 use rusqlite::Connection;
 
 use super::audit::{self, AuditRow, AuditVerdict};
 use super::file::open_to_read;
-use super::{DATABASE_FILE, Event, OutboxRow, StoreError, events, outbox};
+use super::{DATABASE_FILE, OutboxRow, StoreError, events, outbox};
 
 /// Reads a store without its lock, and never writes.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl StoreReader {
     }
 
     /// The youngest notifications, youngest first; of one receiver or one state if asked.
-    pub fn outbox(&self, receiver: Option<&str>, state: Option<&str>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
+    pub fn outbox(&self, receiver: Option<&str>, state: Option<OutboxState>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         self.read(|connection| outbox::youngest(connection, receiver, state, limit))
     }
 

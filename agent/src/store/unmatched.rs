@@ -5,6 +5,7 @@ use std::time::Duration;
 use pharos_model::alert::Unseen;
 use rusqlite::params;
 
+use super::columns::{milliseconds, number};
 use super::{Store, StoreError};
 
 /// Begins their names among the single values; then come plugin and rule, neither of which has a slash in it.
@@ -15,7 +16,7 @@ impl Store {
     pub async fn unmatched(&self) -> Result<Vec<Unseen>, StoreError> {
         self.know(|connection| {
             let mut query = connection.prepare("SELECT name, value FROM numbers WHERE name GLOB ?1 || '*'")?;
-            let rows = query.query_map(params![PREFIX], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+            let rows = query.query_map(params![PREFIX], |row| Ok((row.get::<_, String>("name")?, number(row, "value")?)))?;
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
             Ok(rows.iter().filter_map(|(name, looked_ms)| unseen(name, *looked_ms)).collect())
         })
@@ -28,9 +29,9 @@ impl Store {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM numbers WHERE name GLOB ?1 || '*'", params![PREFIX])?;
             for Unseen { plugin, rule, looked } in &unseen {
-                let looked_ms = i64::try_from(looked.as_millis()).unwrap_or(i64::MAX);
                 let name = format!("{PREFIX}{plugin}/{rule}");
-                transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![name, looked_ms])?;
+                transaction
+                    .execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![name, milliseconds(*looked)])?;
             }
             transaction.commit()
         })
@@ -38,7 +39,7 @@ impl Store {
     }
 }
 
-fn unseen(name: &str, looked_ms: i64) -> Option<Unseen> {
+fn unseen(name: &str, looked_ms: u64) -> Option<Unseen> {
     let (plugin, rule) = name.strip_prefix(PREFIX)?.split_once('/')?;
-    Some(Unseen { plugin: plugin.to_owned(), rule: rule.to_owned(), looked: Duration::from_millis(looked_ms.unsigned_abs()) })
+    Some(Unseen { plugin: plugin.to_owned(), rule: rule.to_owned(), looked: Duration::from_millis(looked_ms) })
 }

@@ -50,7 +50,7 @@ pub use room::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MA
 pub use saved::{Changes, SavedBook};
 pub use sightings::{Sightings, Unseen};
 pub use state::{AlertState, GONE_AFTER};
-pub use transition::{Now, Reason, Transition};
+pub use transition::{Now, Reason, ReasonKind, Transition, UnknownReason};
 
 /// What came of asking one plugin about one subject.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,6 @@
 //! One change of one alert: what is stored, shown, and perhaps told to somebody.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,40 +56,92 @@ pub enum Reason {
     SubjectRemoved,
 }
 
-impl Reason {
-    /// What [`as_str`](Self::as_str) can say.
-    pub const NAMES: [&'static str; 13] = [
-        "raised",
-        "cleared",
-        "firing",
-        "severity-changed",
-        "recovering",
-        "returned",
-        "resolved",
-        "flapping-started",
-        "flapping-ended",
-        "gone",
-        "rule-removed",
-        "plugin-removed",
-        "subject-removed",
+/// A [`Reason`] without its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReasonKind {
+    Raised,
+    Cleared,
+    Firing,
+    SeverityChanged,
+    Recovering,
+    Returned,
+    Resolved,
+    FlappingStarted,
+    FlappingEnded,
+    Gone,
+    RuleRemoved,
+    PluginRemoved,
+    SubjectRemoved,
+}
+
+/// No reason has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no reason has this name")]
+pub struct UnknownReason;
+
+impl ReasonKind {
+    /// Every kind with its name, as it is stored, counted and written in cases of rules.
+    const ALL: [(Self, &'static str); 13] = [
+        (Self::Raised, "raised"),
+        (Self::Cleared, "cleared"),
+        (Self::Firing, "firing"),
+        (Self::SeverityChanged, "severity-changed"),
+        (Self::Recovering, "recovering"),
+        (Self::Returned, "returned"),
+        (Self::Resolved, "resolved"),
+        (Self::FlappingStarted, "flapping-started"),
+        (Self::FlappingEnded, "flapping-ended"),
+        (Self::Gone, "gone"),
+        (Self::RuleRemoved, "rule-removed"),
+        (Self::PluginRemoved, "plugin-removed"),
+        (Self::SubjectRemoved, "subject-removed"),
     ];
 
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Raised => "raised",
-            Self::Cleared => "cleared",
-            Self::Firing => "firing",
-            Self::SeverityChanged { .. } => "severity-changed",
-            Self::Recovering => "recovering",
-            Self::Returned => "returned",
-            Self::Resolved => "resolved",
-            Self::FlappingStarted => "flapping-started",
-            Self::FlappingEnded => "flapping-ended",
-            Self::Gone => "gone",
-            Self::RuleRemoved => "rule-removed",
-            Self::PluginRemoved => "plugin-removed",
-            Self::SubjectRemoved => "subject-removed",
+        Self::ALL[self as usize].1
+    }
+}
+
+impl FromStr for ReasonKind {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReason> {
+        Self::ALL.into_iter().find(|(_, name)| *name == text).map(|(kind, _)| kind).ok_or(UnknownReason)
+    }
+}
+
+impl Reason {
+    /// Every name that [`as_str`](Self::as_str) returns.
+    pub const NAMES: [&'static str; ReasonKind::ALL.len()] = {
+        let mut names = [""; ReasonKind::ALL.len()];
+        let mut index = 0;
+        while index < names.len() {
+            names[index] = ReasonKind::ALL[index].1;
+            index += 1;
         }
+        names
+    };
+
+    pub fn kind(self) -> ReasonKind {
+        match self {
+            Self::Raised => ReasonKind::Raised,
+            Self::Cleared => ReasonKind::Cleared,
+            Self::Firing => ReasonKind::Firing,
+            Self::SeverityChanged { .. } => ReasonKind::SeverityChanged,
+            Self::Recovering => ReasonKind::Recovering,
+            Self::Returned => ReasonKind::Returned,
+            Self::Resolved => ReasonKind::Resolved,
+            Self::FlappingStarted => ReasonKind::FlappingStarted,
+            Self::FlappingEnded => ReasonKind::FlappingEnded,
+            Self::Gone => ReasonKind::Gone,
+            Self::RuleRemoved => ReasonKind::RuleRemoved,
+            Self::PluginRemoved => ReasonKind::PluginRemoved,
+            Self::SubjectRemoved => ReasonKind::SubjectRemoved,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        self.kind().as_str()
     }
 }
 
@@ -144,6 +196,13 @@ mod tests {
         assert_eq!(at(20, 1_010_000).stepped_since(at(10, 1_000_000)), 0.0);
         assert_eq!(at(20, 4_610_000).stepped_since(at(10, 1_000_000)), 3_600.0);
         assert_eq!(at(20, 1_000).stepped_since(at(10, 1_000_000)), -1_009.0);
+    }
+
+    #[test]
+    fn every_reason_is_found_by_its_name() {
+        for (index, (kind, name)) in ReasonKind::ALL.into_iter().enumerate() {
+            assert_eq!((kind as usize, kind.as_str(), name.parse()), (index, name, Ok(kind)));
+        }
     }
 
     #[test]

@@ -78,15 +78,38 @@ pub enum Hold {
     Unrouted,
 }
 
-impl Hold {
-    /// A closed set, for metrics.
-    pub fn reason(&self) -> &'static str {
+/// The kind of a [`Hold`], as it is stored and counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldReason {
+    Silenced,
+    Inhibited,
+    Acknowledged,
+    Behind,
+    Unrouted,
+}
+
+impl HoldReason {
+    /// The value of the label `reason` in metrics.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Silenced { .. } => "silenced",
-            Self::Inhibited { .. } => "inhibited",
-            Self::Acknowledged { .. } => "acknowledged",
+            Self::Silenced => "silenced",
+            Self::Inhibited => "inhibited",
+            Self::Acknowledged => "acknowledged",
             Self::Behind => "behind",
             Self::Unrouted => "unrouted",
+        }
+    }
+}
+
+impl Hold {
+    pub fn reason(&self) -> HoldReason {
+        match self {
+            Self::Silenced { .. } => HoldReason::Silenced,
+            Self::Inhibited { .. } => HoldReason::Inhibited,
+            Self::Acknowledged { .. } => HoldReason::Acknowledged,
+            Self::Behind => HoldReason::Behind,
+            Self::Unrouted => HoldReason::Unrouted,
         }
     }
 

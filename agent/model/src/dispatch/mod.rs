@@ -41,7 +41,7 @@ use quiet::{News, Quiet};
 pub use explain::{ReceiverTrace, RouteTrace, Trace};
 pub use flush::{Release, Withheld};
 pub use inhibit::Inhibition;
-pub use ledger::{Entry, Hold, Told};
+pub use ledger::{Entry, Hold, HoldReason, Told};
 pub use matcher::{Matcher, MatcherError, label_of};
 pub use matchers::{MATCHERS_BYTES_MAX, MATCHERS_MAX, Matchers, Never};
 pub use route::{Route, Routes};

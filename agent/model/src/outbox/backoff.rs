@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::notification::FailureReason;
+
 /// Longest pauses before the second, third, ... try; the last one repeats. A receiver that is back is noticed within a minute, since grave
 /// news may wait for it; one message a minute harms nobody.
 const PAUSES: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
@@ -18,10 +20,17 @@ pub const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 /// A secret may just be rotating, so this is not for ever, but no reason to hurry either.
 pub const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
 
-/// After these pauses together a row is given up, and why.
-pub const TOO_LATE: (Duration, &str) = (Duration::from_secs(72 * 3_600), "too-late");
-/// The same for one whose receiver says that we are not allowed.
-pub const UNAUTHORISED: (Duration, &str) = (Duration::from_secs(3_600), "unauthorised");
+/// How long a row is tried, by its pauses together, and why it is given up then.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub pauses_max: Duration,
+    pub reason: FailureReason,
+}
+
+/// Every row is given up after three days.
+pub const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs(72 * 3_600), reason: FailureReason::TooLate };
+/// Rows of a receiver that refuses the credentials are given up after an hour.
+pub const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: FailureReason::Unauthorised };
 
 /// The pause after so many failed attempts, at least what the receiver asked for. `chance` is from 0 to 1: full jitter, so that many rows
 /// do not return at once.

@@ -61,6 +61,46 @@ impl FromStr for Tells {
     }
 }
 
+/// How far a notification is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutboxState {
+    /// It waits for its next attempt.
+    Waiting,
+    /// It is on its way, and may arrive even if the agent ends.
+    Sending,
+    Delivered,
+    /// It was given up; a person may have it tried again.
+    Dead,
+}
+
+impl OutboxState {
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Sending, Self::Delivered, Self::Dead];
+
+    /// The state as it is stored and served.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Sending => "sending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+/// Not `waiting`, `sending`, `delivered` or `dead`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no notification is in such a state")]
+pub struct UnknownState;
+
+impl FromStr for OutboxState {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownState)
+    }
+}
+
 /// A row as it is made, before anybody tried to deliver it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewRow {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use super::backoff::Patience;
 use super::breaker::{Breaker, BreakerState};
 use super::{Row, Tells, backoff};
 use crate::alert::Fingerprint;
-use crate::notification::Delivery;
+use crate::notification::{Delivery, FailureReason};
 
 /// Rows in one message; more of a group follow in the next.
 pub const ROWS_PER_MESSAGE_MAX: usize = 200;
@@ -50,21 +51,20 @@ pub enum Settlement {
         pause: Duration,
         /// The message to repeat, since it may have arrived.
         message: Option<String>,
-        reason: &'static str,
+        reason: FailureReason,
         why: String,
     },
     /// Given up; a person may have them tried again.
-    Dead { seqs: Vec<u64>, reason: &'static str, why: String },
+    Dead { seqs: Vec<u64>, reason: FailureReason, why: String },
 }
 
 /// An attempt that is to be followed by another.
 struct Failure {
-    reason: &'static str,
+    reason: FailureReason,
     why: String,
     pause: Duration,
     may_have_arrived: bool,
-    /// After how many pauses together it is given up, and why.
-    given_up: (Duration, &'static str),
+    patience: Patience,
 }
 
 impl Settlement {
@@ -76,8 +76,8 @@ impl Settlement {
 }
 
 impl Failure {
-    fn new(reason: &'static str, why: String, pause: Duration) -> Self {
-        Self { reason, why, pause, may_have_arrived: false, given_up: backoff::TOO_LATE }
+    fn new(reason: FailureReason, why: String, pause: Duration) -> Self {
+        Self { reason, why, pause, may_have_arrived: false, patience: backoff::TOO_LATE }
     }
 }
 
@@ -118,7 +118,7 @@ impl Queue {
         if younger.is_some_and(|mut younger| younger.any(may_arrive)) {
             let why = "a younger notification of the incident is on its way".to_owned();
             self.lose(&row);
-            return Some(Settlement::Dead { seqs: vec![row.seq], reason: "overtaken", why });
+            return Some(Settlement::Dead { seqs: vec![row.seq], reason: FailureReason::Overtaken, why });
         }
         self.push(row);
         None
@@ -159,7 +159,7 @@ impl Queue {
             return None;
         }
         seqs.iter().for_each(|seq| self.hide(*seq));
-        Some(self.give_up(seqs, "dropped", "a person dropped it".to_owned()))
+        Some(self.give_up(seqs, FailureReason::Dropped, "a person dropped it".to_owned()))
     }
 
     /// Whether anything of a row's incident is under way: its first row is ready otherwise.
@@ -186,7 +186,7 @@ impl Queue {
         if row.tells == Tells::End && self.untold.contains(&(row.fingerprint, row.incident)) {
             self.hide(first);
             let why = "the receiver never heard that it began".to_owned();
-            return Some(Next::Settle(self.give_up(vec![first], "untold", why)));
+            return Some(Next::Settle(self.give_up(vec![first], FailureReason::Untold, why)));
         }
         let seqs = self.company(&row, now);
         let attempt = seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.attempts).max().unwrap_or(0) + 1;
@@ -242,33 +242,33 @@ impl Queue {
                 self.delivered(seqs, Some(refused.join("; ")), now)
             }
             Delivery::Retry { after: Some(after), why } => {
-                let failure = Failure::new("throttled", why, backoff::pause(batch.attempt, Some(after), chance));
+                let failure = Failure::new(FailureReason::Throttled, why, backoff::pause(batch.attempt, Some(after), chance));
                 self.breaker.throttled(now + failure.pause);
                 self.try_again(batch, failure, now)
             }
             Delivery::Retry { after: None, why } => {
                 self.breaker.failed(now, chance);
-                self.try_again(batch, Failure::new("retry", why, backoff::pause(batch.attempt, None, chance)), now)
+                self.try_again(batch, Failure::new(FailureReason::Retry, why, backoff::pause(batch.attempt, None, chance)), now)
             }
             Delivery::Ambiguous(why) => {
                 self.breaker.failed(now, chance);
-                let failure = Failure::new("ambiguous", why, backoff::pause(batch.attempt, None, chance));
+                let failure = Failure::new(FailureReason::Ambiguous, why, backoff::pause(batch.attempt, None, chance));
                 self.try_again(batch, Failure { may_have_arrived: true, ..failure }, now)
             }
             Delivery::Unavailable(why) => {
                 self.breaker.throttled(now + backoff::UNAVAILABLE_PAUSE);
                 let untried = Batch { attempt: batch.attempt - 1, ..batch.clone() };
-                self.try_again(&untried, Failure::new("unavailable", why, backoff::UNAVAILABLE_PAUSE), now)
+                self.try_again(&untried, Failure::new(FailureReason::Unavailable, why, backoff::UNAVAILABLE_PAUSE), now)
             }
             Delivery::Unauthorised(why) => {
                 // All its messages have the same credentials.
                 self.breaker.throttled(now + backoff::UNAUTHORISED_PAUSE);
-                let failure = Failure::new("unauthorised", why, backoff::UNAUTHORISED_PAUSE);
-                self.try_again(batch, Failure { given_up: backoff::UNAUTHORISED, ..failure }, now)
+                let failure = Failure::new(FailureReason::Unauthorised, why, backoff::UNAUTHORISED_PAUSE);
+                self.try_again(batch, Failure { patience: backoff::UNAUTHORISED, ..failure }, now)
             }
             Delivery::Gone(why) => {
                 self.breaker.gone();
-                self.give_up(seqs, "gone", why)
+                self.give_up(seqs, FailureReason::Gone, why)
             }
             Delivery::Rejected { reason, why } => {
                 // It answered, so others may go.
@@ -289,7 +289,7 @@ impl Queue {
     }
 
     fn try_again(&mut self, batch: &Batch, failure: Failure, now: Duration) -> Settlement {
-        let Failure { reason, why, pause, may_have_arrived, given_up: (max, too_late) } = failure;
+        let Failure { reason, why, pause, may_have_arrived, patience } = failure;
         let seqs = batch.seqs.clone();
         let mut waited = Duration::ZERO;
         // What may have arrived once has to be repeated as it was, whatever the latest answer.
@@ -304,14 +304,14 @@ impl Queue {
                 row.message.clone_from(&message);
             }
         }
-        if waited >= max {
-            return self.give_up(seqs, too_late, why);
+        if waited >= patience.pauses_max {
+            return self.give_up(seqs, patience.reason, why);
         }
         self.show_first(&seqs);
         Settlement::Waiting { seqs, attempts: batch.attempt, pause, message, reason, why }
     }
 
-    fn give_up(&mut self, seqs: Vec<u64>, reason: &'static str, why: String) -> Settlement {
+    fn give_up(&mut self, seqs: Vec<u64>, reason: FailureReason, why: String) -> Settlement {
         for row in self.remove(&seqs) {
             self.lose(&row);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{BreakerState, Next, Queue, Row, Settlement, Tells};
 use crate::alert::Fingerprint;
-use crate::notification::Delivery;
+use crate::notification::{Delivery, FailureReason};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -122,12 +122,12 @@ fn an_incident_that_ended_while_its_receiver_was_away_is_told_as_a_whole() {
 
 #[test]
 fn nobody_hears_of_the_end_of_what_never_began_for_them() {
-    let refuse = || Delivery::Rejected { reason: "rejected", why: "status 400".to_owned() };
+    let refuse = || Delivery::Rejected { reason: FailureReason::Rejected, why: "status 400".to_owned() };
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 1, Tells::End, "a", 2 * SECOND)]);
-    assert!(matches!(story.deliver(refuse()).unwrap().2, Settlement::Dead { reason: "rejected", .. }));
+    assert!(matches!(story.deliver(refuse()).unwrap().2, Settlement::Dead { reason: FailureReason::Rejected, .. }));
     story.now = 2 * SECOND;
     let next = story.queue.take(story.now);
-    assert!(matches!(&next, Some(Next::Settle(Settlement::Dead { seqs, reason: "untold", .. })) if *seqs == [2]), "{next:?}");
+    assert!(matches!(&next, Some(Next::Settle(Settlement::Dead { seqs, reason: FailureReason::Untold, .. })) if *seqs == [2]), "{next:?}");
     assert!(story.queue.is_empty());
 
     // Both are tried again together, and told as a whole.
@@ -167,7 +167,7 @@ fn a_receiver_that_fails_again_and_again_is_probed_with_one_message() {
 fn patience_that_a_receiver_asks_for_holds_for_all_its_messages() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
     let settlement = story.deliver(Delivery::Retry { after: Some(60 * SECOND), why: "status 429".to_owned() }).unwrap().2;
-    assert!(matches!(settlement, Settlement::Waiting { pause, reason: "throttled", .. } if pause == 60 * SECOND));
+    assert!(matches!(settlement, Settlement::Waiting { pause, reason: FailureReason::Throttled, .. } if pause == 60 * SECOND));
     assert_eq!((story.queue.breaker(), story.queue.next_due()), (BreakerState::Closed, Some(61 * SECOND)));
 }
 
@@ -184,9 +184,10 @@ fn a_notifier_that_does_not_serve_is_no_attempt() {
 
 #[test]
 fn it_is_given_up_after_three_days_of_pauses_and_an_hour_without_leave() {
-    for (delivery, reason, least, most) in
-        [(busy(), "too-late", 72 * 3_600, 73 * 3_600), (Delivery::Unauthorised("status 401".to_owned()), "unauthorised", 3_600, 3_900)]
-    {
+    for (delivery, reason, least, most) in [
+        (busy(), FailureReason::TooLate, 72 * 3_600, 73 * 3_600),
+        (Delivery::Unauthorised("status 401".to_owned()), FailureReason::Unauthorised, 3_600, 3_900),
+    ] {
         let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
         let settlement = loop {
             match story.deliver(delivery.clone()).unwrap().2 {
@@ -196,14 +197,17 @@ fn it_is_given_up_after_three_days_of_pauses_and_an_hour_without_leave() {
         };
         assert!(matches!(&settlement, Settlement::Dead { reason: why, .. } if *why == reason), "{settlement:?}");
         let lasted = story.now.as_secs();
-        assert!((least..=most).contains(&lasted), "{reason}: {lasted} s");
+        assert!((least..=most).contains(&lasted), "{reason:?}: {lasted} s");
     }
 }
 
 #[test]
 fn a_receiver_that_is_gone_keeps_its_rows_for_another_day() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
-    assert!(matches!(story.deliver(Delivery::Gone("status 410".to_owned())).unwrap().2, Settlement::Dead { reason: "gone", .. }));
+    assert!(matches!(
+        story.deliver(Delivery::Gone("status 410".to_owned())).unwrap().2,
+        Settlement::Dead { reason: FailureReason::Gone, .. }
+    ));
     story.now = 1_000_000 * SECOND;
     assert_eq!((story.accept(), story.queue.len(), story.queue.next_due()), (None, 1, None));
 }
@@ -215,7 +219,7 @@ fn a_person_may_drop_what_waits_but_not_what_is_under_way() {
     let Some(Next::Send(batch)) = story.queue.take(story.now) else { panic!("one is due") };
     assert_eq!(batch.seqs, [1]);
     let dropped = story.queue.drop_rows(None).expect("one of them waits");
-    assert!(matches!(&dropped, Settlement::Dead { seqs, reason: "dropped", .. } if *seqs == [2]), "{dropped:?}");
+    assert!(matches!(&dropped, Settlement::Dead { seqs, reason: FailureReason::Dropped, .. } if *seqs == [2]), "{dropped:?}");
     assert_eq!(story.queue.drop_rows(Some(&[1, 3, 7])), None, "the incident of both is under way, and nobody knows the third");
     story.queue.settle(&batch, Delivery::Accepted, story.now, 1.0);
     assert!(matches!(story.queue.drop_rows(Some(&[3])), Some(Settlement::Dead { .. })));
@@ -228,7 +232,7 @@ fn nobody_hears_the_end_of_what_a_person_dropped() {
     story.queue.drop_rows(None);
     story.queue.push(row(2, 1, Tells::End, "a", SECOND));
     let next = story.queue.take(story.now);
-    assert!(matches!(next, Some(Next::Settle(Settlement::Dead { reason: "untold", .. }))), "{next:?}");
+    assert!(matches!(next, Some(Next::Settle(Settlement::Dead { reason: FailureReason::Untold, .. }))), "{next:?}");
 }
 
 #[test]
@@ -247,12 +251,11 @@ fn a_receiver_that_was_gone_is_asked_anew_when_a_person_says_so() {
 fn what_was_given_up_is_not_tried_again_once_something_younger_is_on_its_way() {
     let begin = || row(1, 1, Tells::Begin, "a", SECOND);
     let mut story = Story::with([begin(), row(2, 1, Tells::Change, "a", 2 * SECOND)]);
-    let rejected = Delivery::Rejected { reason: "rejected", why: "status 400".to_owned() };
+    let rejected = Delivery::Rejected { reason: FailureReason::Rejected, why: "status 400".to_owned() };
     assert!(matches!(story.deliver(rejected).unwrap().2, Settlement::Dead { .. }));
     story.now += SECOND;
     let Some(Next::Send(change)) = story.queue.take(story.now) else { panic!("the change is due") };
-    let overtaken =
-        |settlement: Option<Settlement>| matches!(settlement, Some(Settlement::Dead { reason: "overtaken", seqs, .. }) if seqs == [1]);
+    let overtaken = |settlement: Option<Settlement>| matches!(settlement, Some(Settlement::Dead { reason: FailureReason::Overtaken, seqs, .. }) if seqs == [1]);
     assert!(overtaken(story.queue.push_again(begin())), "it is under way");
     story.queue.settle(&change, Delivery::Ambiguous("no answer".to_owned()), story.now, 1.0);
     assert!(overtaken(story.queue.push_again(begin())), "it may have arrived");

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use pharos_model::event::{Event, EventDetail, RoleChange};
 use pharos_model::postgres::topology::{News, Report, Role, Topology};
 use pharos_model::snapshot::Change;
 use pharos_model::snapshot::{Part, Snapshot};
@@ -21,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::board::{Board, Picture};
 use crate::clock::Clock;
-use crate::store::{Event, Store};
+use crate::store::Store;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -160,9 +161,9 @@ impl DatabasesTask {
             News::PrimaryChanged { .. } | News::ClusterReplaced { .. } => warn!(database, "{database}: {text}"),
             News::SplitBrainEnded => info!(database, "{database}: {text}"),
         }
-        let detail = serde_json::json!({ "what": news.as_str(), "text": text });
-        let event = Event { at_ms: now.wall_ms, kind: "role".to_owned(), subject: database.to_owned(), detail };
-        if let Err(err) = self.store.record(event).await {
+        let detail = EventDetail::Role(RoleChange { what: news.kind(), text });
+        let event = Event { at_ms: now.wall_ms, subject: database.to_owned(), detail };
+        if let Err(err) = self.store.record_event(event).await {
             error!(error = chain(&err), "an event could not be stored");
         }
     }

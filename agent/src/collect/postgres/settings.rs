@@ -6,10 +6,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
+use pharos_model::event::{EventDetail, SettingUpdate};
 use pharos_model::postgres::settings::{SettingChange, SettingHistory, SettingRead, number, shown};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tracing::info;
 
 use super::rights::{Right, query};
@@ -172,10 +172,9 @@ impl Settings {
         self.untold += new;
         // Before that, what was noted knows more.
         if self.is_recalled && (!self.is_noted || self.untold > 0) {
-            let event = |change: &SettingChange| json!({ "setting": change.setting, "before": change.before, "after": change.after });
             let happened = self.history.latest(self.untold).map(event).collect();
             let note = SettingNote { cluster: self.cluster.clone(), history: self.history.clone() };
-            if self.notebook.write(NAME, "", &note, ("setting", happened), now).await.is_ok() {
+            if self.notebook.write(NAME, "", &note, happened, now).await.is_ok() {
                 (self.is_noted, self.untold) = (true, 0);
             }
         }
@@ -194,6 +193,11 @@ impl Settings {
             ],
         )
     }
+}
+
+fn event(change: &SettingChange) -> EventDetail {
+    let SettingChange { setting, before, after, .. } = change.clone();
+    EventDetail::Setting(SettingUpdate { setting, before, after })
 }
 
 /// What is kept over a restart of the agent.

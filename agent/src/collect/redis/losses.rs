@@ -107,7 +107,7 @@ impl Losses {
         if !self.is_recalled || self.noted.as_ref().is_some_and(is_fresh) {
             return;
         }
-        if self.notebook.write(NAME, "", &self.history, ("", Vec::new()), now).await.is_ok() {
+        if self.notebook.write(NAME, "", &self.history, Vec::new(), now).await.is_ok() {
             self.noted = Some(Noted { run_id, at_ms: now.wall_ms });
         }
     }

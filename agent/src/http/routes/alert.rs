@@ -7,6 +7,7 @@ use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use pharos_model::alert::Fingerprint;
 use pharos_model::dispatch::{ReceiverTrace, Trace};
+use pharos_model::event::{Event, EventDetail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +16,6 @@ use crate::clock::rfc3339;
 use crate::http::error::ApiError;
 use crate::http::{Api, Shared, Visitor};
 use crate::pipeline::{Explanation, Words};
-use crate::store::Event;
 use crate::telemetry::logs::chain;
 
 pub async fn explain(State(api): Shared, Path(fingerprint): Path<String>) -> Result<Json<Value>, ApiError> {
@@ -116,21 +116,16 @@ fn receiver(trace: &ReceiverTrace) -> Value {
 
 /// A transition, or why a receiver was not told.
 pub fn event(event: &Event) -> Value {
-    let detail = &event.detail;
     let at = rfc3339(event.at_ms);
-    match event.kind.as_str() {
-        "withheld" => json!({
-            "at": at, "what": "withheld", "receiver": detail["receiver"], "incident": detail["incident"], "reason": detail["reason"],
-            "why": detail["text"], "for_good": detail["for_good"],
+    match &event.detail {
+        EventDetail::Alert(transition) => json!({
+            "at": at, "what": "transition", "incident": transition.incident, "from": transition.from, "to": transition.to,
+            "severity": transition.severity, "reason": transition.reason.as_str(), "value": transition.alert.value,
         }),
-        _ => json!({
-            "at": at, "what": "transition", "incident": detail["incident"], "from": detail["from"], "to": detail["to"],
-            "severity": detail["severity"], "reason": reason(&detail["reason"]), "value": detail["alert"]["value"],
+        EventDetail::Withheld(notice) => json!({
+            "at": at, "what": "withheld", "receiver": notice.receiver, "incident": notice.incident, "reason": notice.reason,
+            "why": notice.text, "for_good": notice.for_good,
         }),
+        _ => json!({ "at": at, "what": event.kind(), "detail": event.stored_detail() }),
     }
-}
-
-/// A severity change is stored with the severity before.
-fn reason(reason: &Value) -> Value {
-    reason.as_object().and_then(|reason| reason.keys().next()).map_or_else(|| reason.clone(), |name| Value::String(name.clone()))
 }

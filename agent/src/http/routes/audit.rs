@@ -3,6 +3,7 @@
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::{Extension, Json};
+use pharos_model::audit::AuditEntry;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::clock::rfc3339;
 use crate::config::http::Role;
 use crate::http::error::ApiError;
 use crate::http::{Shared, Visitor};
-use crate::store::{AuditEntry, AuditRow};
+use crate::store::AuditRow;
 use crate::telemetry::logs::chain;
 
 const LIMIT_DEFAULT: u32 = 100;
@@ -54,6 +55,6 @@ pub async fn list(
 }
 
 fn item(AuditRow { seq, entry, hash, .. }: AuditRow) -> AuditItem {
-    let AuditEntry { at_ms, actor, action, subject, detail } = entry;
-    AuditItem { seq, at: rfc3339(at_ms), actor, action, subject, detail, hash }
+    let AuditEntry { at_ms, actor, action, subject } = entry;
+    AuditItem { seq, at: rfc3339(at_ms), actor, action: action.name(), subject, detail: action.stored_detail(), hash }
 }

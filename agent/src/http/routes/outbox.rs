@@ -3,6 +3,7 @@
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::{Extension, Json};
+use pharos_model::outbox::OutboxState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -14,7 +15,6 @@ use crate::store::{OutboxRow, Wanted};
 
 const SHOWN: u32 = 100;
 const SHOWN_MAX: u32 = 1_000;
-const STATES: [&str; 4] = ["waiting", "sending", "delivered", "dead"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,12 +36,17 @@ pub struct Chosen {
 
 pub async fn list(State(api): Shared, query: Result<Query<Asked>, QueryRejection>) -> Result<Json<Value>, ApiError> {
     let Query(asked) = query.map_err(|err| ApiError::bad_request(err.body_text()))?;
-    if let Some(state) = asked.state.as_deref().filter(|state| !STATES.contains(state)) {
-        return Err(ApiError::bad_request(format!("no notification is `{state}`")).hint(format!("states are {}", STATES.join(", "))));
-    }
+    let state = asked.state.as_deref().map(state).transpose()?;
     let limit = asked.limit.unwrap_or(SHOWN).min(SHOWN_MAX);
-    let rows = api.store.outbox(asked.receiver, asked.state, limit).await.map_err(|err| refused(err.into()))?;
+    let rows = api.store.outbox(asked.receiver, state, limit).await.map_err(|err| refused(err.into()))?;
     Ok(Json(json!({ "items": rows.iter().map(item).collect::<Vec<_>>() })))
+}
+
+fn state(name: &str) -> Result<OutboxState, ApiError> {
+    name.parse().map_err(|_| {
+        let known = OutboxState::ALL.map(OutboxState::as_str).join(", ");
+        ApiError::bad_request(format!("no notification is `{name}`")).hint(format!("states are {known}"))
+    })
 }
 
 pub async fn retry(

@@ -23,7 +23,7 @@ pub async fn test(State(api): Shared, Path(name): Path<String>) -> Result<Json<V
         Delivery::Unavailable(why) => ("unavailable", Some(why)),
         Delivery::Unauthorised(why) => ("unauthorised", Some(why)),
         Delivery::Gone(why) => ("gone", Some(why)),
-        Delivery::Rejected { reason, why } => (reason, Some(why)),
+        Delivery::Rejected { reason, why } => (reason.as_str(), Some(why)),
     };
     Ok(Json(json!({ "receiver": name, "outcome": outcome, "why": why })))
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::dispatch::{Hold, Withheld};
 
 fn reasons(release: &Release) -> Vec<(&str, &'static str, bool)> {
-    let reason = |withheld: &'_ Withheld| (withheld.why.reason(), withheld.for_good);
+    let reason = |withheld: &'_ Withheld| (withheld.why.reason().as_str(), withheld.for_good);
     release.withheld.iter().map(|withheld| (withheld.receiver.as_str(), reason(withheld).0, reason(withheld).1)).collect()
 }
 

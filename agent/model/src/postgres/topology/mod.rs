@@ -12,6 +12,8 @@ mod stories;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::lsn_history::{Course, LsnHistory, TimeLag};
 use crate::alert::Now;
 
@@ -150,14 +152,23 @@ pub enum News {
     },
 }
 
+/// The kind of [`News`], as it is stored: `primary-changed`, `split-brain`, `split-brain-ended`, `cluster-replaced`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewsKind {
+    PrimaryChanged,
+    SplitBrain,
+    SplitBrainEnded,
+    ClusterReplaced,
+}
+
 impl News {
-    /// A closed set, for those who count.
-    pub fn as_str(&self) -> &'static str {
+    pub fn kind(&self) -> NewsKind {
         match self {
-            Self::PrimaryChanged { .. } => "primary-changed",
-            Self::SplitBrain { .. } => "split-brain",
-            Self::SplitBrainEnded => "split-brain-ended",
-            Self::ClusterReplaced { .. } => "cluster-replaced",
+            Self::PrimaryChanged { .. } => NewsKind::PrimaryChanged,
+            Self::SplitBrain { .. } => NewsKind::SplitBrain,
+            Self::SplitBrainEnded => NewsKind::SplitBrainEnded,
+            Self::ClusterReplaced { .. } => NewsKind::ClusterReplaced,
         }
     }
 }

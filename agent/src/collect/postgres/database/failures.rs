@@ -43,7 +43,7 @@ impl Failures {
         self.is_noted &= !self.losses.observe(read.iter().copied(), meaning);
         // Before that, what was noted knows more.
         if self.is_recalled && !self.is_noted {
-            self.is_noted = notebook.write(NAME, "", self, ("", Vec::new()), now).await.is_ok();
+            self.is_noted = notebook.write(NAME, "", self, Vec::new(), now).await.is_ok();
         }
     }
 

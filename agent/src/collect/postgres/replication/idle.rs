@@ -100,7 +100,7 @@ impl Idle {
         let has_moved = slots.iter().any(|(name, slot)| self.noted.slots.get(name).is_some_and(|noted| noted.position != slot.position));
         if is_another_set || (has_moved && is_due) {
             let note = Note { cluster: self.cluster.clone(), slots };
-            if notebook.write(NAME, TOPIC, &note, ("", Vec::new()), now).await.is_ok() {
+            if notebook.write(NAME, TOPIC, &note, Vec::new(), now).await.is_ok() {
                 (self.noted, self.noted_at) = (note, Some(now.monotonic));
             }
         }

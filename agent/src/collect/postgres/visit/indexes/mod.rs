@@ -152,8 +152,7 @@ impl Known {
         }
         // Before that, what was noted knows more.
         if self.is_recalled && !self.is_noted {
-            let nothing = ("", Vec::new());
-            self.is_noted = notebook.write(NAME, &topic, &self.first_seen.note(), nothing, now).await.is_ok();
+            self.is_noted = notebook.write(NAME, &topic, &self.first_seen.note(), Vec::new(), now).await.is_ok();
         }
     }
 }

@@ -1,0 +1,217 @@
+//! Entries of the audit log: who did what to which object.
+//!
+//! The store chains the entries by hashes of their stored form ([`AuditAction::name`] and [`AuditAction::stored_detail`]). An entry that
+//! this version could not write again exactly as it is stored stays [`AuditAction::Unknown`], so the log never shows it changed.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::alert::{AlertState, ReasonKind};
+use crate::dispatch::Silence;
+use crate::finding::Severity;
+
+/// The actor of entries that the agent writes by itself. Other actors are names of tokens.
+pub const AGENT: &str = "agent";
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditEntry {
+    /// Wall clock, milliseconds since 1970.
+    pub at_ms: u64,
+    /// [`AGENT`], or the name of a token.
+    pub actor: String,
+    pub action: AuditAction,
+    /// The fingerprint of an alert, the id of a silence, or the part of the agent that was changed.
+    pub subject: String,
+}
+
+/// What was done, with what is stored of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AuditAction {
+    AlertChanged(ReasonKind, AlertChange),
+    AlertAcknowledged(AcknowledgementWords),
+    AlertUnacknowledged,
+    SilenceAdded(Silence),
+    SilenceExpired(Silence),
+    /// Numbers of the notifications that are tried again.
+    OutboxRetried(Vec<u64>),
+    OutboxDropped(DroppedNotifications),
+    /// The agent removed the oldest entries.
+    EntriesForgotten(ChainEnd),
+    /// The agent began a new store after a damaged one.
+    StoreReplaced(ReplacedStore),
+    /// Another version of Pharos stored this entry.
+    Unknown {
+        name: String,
+        detail: Value,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertChange {
+    pub incident: u64,
+    pub from: AlertState,
+    pub to: AlertState,
+    pub severity: Severity,
+    pub title: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcknowledgementWords {
+    pub author: String,
+    pub comment: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedNotifications {
+    /// None where notifications of every receiver were dropped.
+    pub receiver: Option<String>,
+    /// None where the notifications were not named.
+    pub ids: Option<Vec<u64>>,
+    pub count: usize,
+}
+
+/// The last entry that is no longer in the chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainEnd {
+    pub through: u64,
+    /// Hexadecimal digits.
+    pub hash: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplacedStore {
+    #[serde(flatten)]
+    pub end: ChainEnd,
+    /// The path of the damaged store; none where it could not be kept.
+    pub aside: Option<String>,
+}
+
+const ALERT_PREFIX: &str = "alert.";
+const ACKNOWLEDGE: &str = "alert.acknowledge";
+const UNACKNOWLEDGE: &str = "alert.unacknowledge";
+const SILENCE_ADD: &str = "silence.add";
+const SILENCE_EXPIRE: &str = "silence.expire";
+const OUTBOX_RETRY: &str = "outbox.retry";
+const OUTBOX_DROP: &str = "outbox.drop";
+const FORGET: &str = "audit.forget";
+const REPLACE: &str = "store.replace";
+
+impl AuditAction {
+    /// Restores an action from its row. `detail` is the JSON text.
+    pub fn from_stored(name: String, detail: String) -> Self {
+        let stored: Value = serde_json::from_str(&detail).unwrap_or(Value::String(detail));
+        let read = Self::parse(&name, &stored).filter(|read| read.stored_detail() == stored);
+        read.unwrap_or(Self::Unknown { name, detail: stored })
+    }
+
+    fn parse(name: &str, detail: &Value) -> Option<Self> {
+        match name {
+            ACKNOWLEDGE => parse(detail).map(Self::AlertAcknowledged),
+            UNACKNOWLEDGE => Some(Self::AlertUnacknowledged),
+            SILENCE_ADD => parse(detail).map(Self::SilenceAdded),
+            SILENCE_EXPIRE => parse(detail).map(Self::SilenceExpired),
+            OUTBOX_RETRY => parse(detail).map(Self::OutboxRetried),
+            OUTBOX_DROP => parse(detail).map(Self::OutboxDropped),
+            FORGET => parse(detail).map(Self::EntriesForgotten),
+            REPLACE => parse(detail).map(Self::StoreReplaced),
+            _ => Some(Self::AlertChanged(ReasonKind::from_str(name.strip_prefix(ALERT_PREFIX)?).ok()?, parse(detail)?)),
+        }
+    }
+
+    /// The name as it is stored, such as `alert.firing` or `silence.add`.
+    pub fn name(&self) -> String {
+        let name = match self {
+            Self::AlertChanged(reason, _) => return format!("{ALERT_PREFIX}{}", reason.as_str()),
+            Self::AlertAcknowledged(_) => ACKNOWLEDGE,
+            Self::AlertUnacknowledged => UNACKNOWLEDGE,
+            Self::SilenceAdded(_) => SILENCE_ADD,
+            Self::SilenceExpired(_) => SILENCE_EXPIRE,
+            Self::OutboxRetried(_) => OUTBOX_RETRY,
+            Self::OutboxDropped(_) => OUTBOX_DROP,
+            Self::EntriesForgotten(_) => FORGET,
+            Self::StoreReplaced(_) => REPLACE,
+            Self::Unknown { name, .. } => name,
+        };
+        name.to_owned()
+    }
+
+    /// The detail as it is stored.
+    pub fn stored_detail(&self) -> Value {
+        let json = match self {
+            Self::AlertChanged(_, change) => serde_json::to_value(change),
+            Self::AlertAcknowledged(words) => serde_json::to_value(words),
+            Self::AlertUnacknowledged => Ok(Value::Null),
+            Self::SilenceAdded(silence) | Self::SilenceExpired(silence) => serde_json::to_value(silence),
+            Self::OutboxRetried(numbers) => serde_json::to_value(numbers),
+            Self::OutboxDropped(dropped) => serde_json::to_value(dropped),
+            Self::EntriesForgotten(end) => serde_json::to_value(end),
+            Self::StoreReplaced(replaced) => serde_json::to_value(replaced),
+            Self::Unknown { detail, .. } => Ok(detail.clone()),
+        };
+        // Every map in these types has texts as keys, so nothing can fail.
+        json.unwrap_or_default()
+    }
+
+    /// Whether an action with this name begins the chain elsewhere than at its first entry.
+    pub fn moves_the_start(name: &str) -> bool {
+        matches!(name, FORGET | REPLACE)
+    }
+
+    /// The end of what came before, for actions that [move the start](Self::moves_the_start).
+    pub fn new_start(&self) -> Option<&ChainEnd> {
+        match self {
+            Self::EntriesForgotten(end) | Self::StoreReplaced(ReplacedStore { end, .. }) => Some(end),
+            _ => None,
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(detail: &Value) -> Option<T> {
+    T::deserialize(detail).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One stored entry of each action, as versions before this module wrote them.
+    const STORED: [(&str, &str); 10] = [
+        ("alert.firing", r#"{"from":"pending","incident":7,"severity":"critical","title":"db1 is down","to":"firing"}"#),
+        ("alert.severity-changed", r#"{"from":"firing","incident":7,"severity":"warning","title":"db1 lags","to":"firing"}"#),
+        ("alert.acknowledge", r#"{"author":"ann","comment":"I look at it"}"#),
+        ("alert.unacknowledge", "null"),
+        ("silence.add", include_str!("audit/silence.json")),
+        ("silence.expire", include_str!("audit/silence.json")),
+        ("outbox.retry", "[1,2]"),
+        ("outbox.drop", r#"{"count":3,"ids":null,"receiver":"ops"}"#),
+        ("audit.forget", r#"{"hash":"00ff","through":1000}"#),
+        ("store.replace", r#"{"aside":null,"hash":"00ff","through":12}"#),
+    ];
+
+    #[test]
+    fn stored_entries_are_read_and_written_as_they_were() {
+        for (name, detail) in STORED {
+            let action = AuditAction::from_stored(name.to_owned(), detail.trim_end().to_owned());
+            assert!(!matches!(action, AuditAction::Unknown { .. }), "{name}: {detail}");
+            assert_eq!((action.name().as_str(), action.stored_detail().to_string().as_str()), (name, detail.trim_end()));
+        }
+    }
+
+    #[test]
+    fn what_this_version_would_write_otherwise_stays_as_it_is() {
+        let strangers = [
+            ("config.reload", r#"{"file":"pharos.toml"}"#),
+            ("alert.renamed", r#"{"from":"pending","incident":7,"severity":"critical","title":"x","to":"firing"}"#),
+            ("alert.acknowledge", r#"{"author":"ann","comment":"mine","until":"noon"}"#),
+            ("alert.unacknowledge", r#"{"author":"ann"}"#),
+        ];
+        for (name, detail) in strangers {
+            let action = AuditAction::from_stored(name.to_owned(), detail.to_owned());
+            assert!(matches!(action, AuditAction::Unknown { .. }), "{name}: {detail}");
+            assert_eq!((action.name().as_str(), action.stored_detail().to_string().as_str()), (name, detail));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Events and audit entries of what the pipeline decides, and of what people ask of it.
+
+use pharos_model::alert::{Fingerprint, Transition};
+use pharos_model::audit::{AGENT, AcknowledgementWords, AlertChange, AuditAction, AuditEntry, DroppedNotifications};
+use pharos_model::dispatch::{Silence, Withheld};
+use pharos_model::event::{Event, EventDetail, PluginChange, WithheldNotice};
+
+use super::Words;
+use crate::plugin::PluginEvent;
+use crate::store::Wanted;
+
+/// The subject of entries about notifications, of which one entry names many.
+const OUTBOX: &str = "outbox";
+
+/// The event of an alert that changed.
+pub fn transition_event(transition: &Transition) -> Event {
+    Event {
+        at_ms: transition.at.wall_ms,
+        subject: transition.fingerprint.to_string(),
+        detail: EventDetail::Alert(Box::new(transition.clone())),
+    }
+}
+
+/// The event of a receiver that is not notified.
+pub fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
+    let (fingerprint, incident) = withheld.key;
+    let notice = WithheldNotice {
+        receiver: withheld.receiver.clone(),
+        incident,
+        reason: withheld.why.reason(),
+        text: withheld.why.to_string(),
+        for_good: withheld.for_good,
+    };
+    Event { at_ms: now_ms, subject: fingerprint.to_string(), detail: EventDetail::Withheld(notice) }
+}
+
+/// The event of a plugin that was loaded, refused, removed or the like.
+pub fn plugin_event(PluginEvent { plugin, kind, text }: PluginEvent, now_ms: u64) -> Event {
+    Event { at_ms: now_ms, subject: plugin, detail: EventDetail::Plugin(PluginChange { what: kind, text }) }
+}
+
+/// The audit entry of an alert that changed.
+pub fn transition_entry(transition: &Transition) -> AuditEntry {
+    let change = AlertChange {
+        incident: transition.incident,
+        from: transition.from,
+        to: transition.to,
+        severity: transition.severity,
+        title: transition.alert.title.clone(),
+    };
+    AuditEntry {
+        at_ms: transition.at.wall_ms,
+        actor: AGENT.to_owned(),
+        action: AuditAction::AlertChanged(transition.reason.kind(), change),
+        subject: transition.fingerprint.to_string(),
+    }
+}
+
+/// What one person did at one instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Act<'a> {
+    /// The name of the person's token.
+    pub actor: &'a str,
+    /// Wall clock, milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+impl Act<'_> {
+    pub fn silence_added(self, silence: &Silence) -> AuditEntry {
+        self.entry(silence.id.clone(), AuditAction::SilenceAdded(silence.clone()))
+    }
+
+    pub fn silence_expired(self, silence: &Silence) -> AuditEntry {
+        self.entry(silence.id.clone(), AuditAction::SilenceExpired(silence.clone()))
+    }
+
+    pub fn acknowledged(self, fingerprint: Fingerprint, words: &Words) -> AuditEntry {
+        let words = AcknowledgementWords { author: words.author.clone(), comment: words.comment.clone() };
+        self.entry(fingerprint.to_string(), AuditAction::AlertAcknowledged(words))
+    }
+
+    pub fn unacknowledged(self, fingerprint: Fingerprint) -> AuditEntry {
+        self.entry(fingerprint.to_string(), AuditAction::AlertUnacknowledged)
+    }
+
+    /// `numbers` are those of the notifications that are tried again.
+    pub fn retried(self, numbers: &[u64]) -> AuditEntry {
+        self.entry(OUTBOX.to_owned(), AuditAction::OutboxRetried(numbers.to_vec()))
+    }
+
+    pub fn dropped(self, wanted: Wanted, count: usize) -> AuditEntry {
+        let dropped = DroppedNotifications { receiver: wanted.receiver, ids: wanted.seqs, count };
+        self.entry(OUTBOX.to_owned(), AuditAction::OutboxDropped(dropped))
+    }
+
+    fn entry(self, subject: String, action: AuditAction) -> AuditEntry {
+        AuditEntry { at_ms: self.at_ms, actor: self.actor.to_owned(), action, subject }
+    }
+}
