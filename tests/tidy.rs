@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pharos_model::catalogue::metrics::{Catalogue, TABLES};
+use pharos_model::catalogue::metrics::Catalogue;
+use pharos_model::catalogue::tables::Tables;
+use pharos_model::snapshot::READINGS;
 
 use crate::fixture::project;
 
@@ -237,17 +239,52 @@ fn the_metric_catalogue_and_the_code_agree() {
     none(&unused, "in config/metrics.toml, but no code fills them");
 }
 
+/// Files of the model that make columns of collectors' tables.
+const COLUMNS_OF_THE_MODEL: [&str; 3] =
+    ["agent/model/src/postgres/unused_indexes.rs", "agent/model/src/snapshot/change.rs", "agent/model/src/unjudged.rs"];
+
+/// Every file that makes tables or columns of them, without its tests.
+fn table_makers() -> Vec<(Source, String)> {
+    let makers = sources("agent/src/collect/").into_iter().chain(COLUMNS_OF_THE_MODEL.into_iter().flat_map(sources));
+    let code = |source: Source| {
+        let code = source.code();
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        (source, code)
+    };
+    makers.map(code).filter(|(_, code)| code.contains("Table::new(") || code.contains("Column::")).collect()
+}
+
 #[test]
-fn the_known_tables_and_the_code_agree() {
+fn the_table_catalogue_and_the_code_agree() {
     let mut made = BTreeSet::new();
-    for source in sources("agent/src/collect/") {
-        for after in source.code().split("Table::new(").skip(1) {
+    for (source, code) in table_makers().iter().filter(|(source, _)| source.path.starts_with("agent/src/collect/")) {
+        for after in code.split("Table::new(").skip(1) {
             let name = after.split('"').nth(1).unwrap();
             made.insert((source.module()[1].to_owned(), name.to_owned()));
         }
     }
-    let known: BTreeSet<(String, String)> = TABLES.iter().map(|(kind, table)| (kind.to_string(), (*table).to_owned())).collect();
-    assert_eq!(made, known, "tables that collectors make, and those in the model's list");
+    let of_one_kind = Tables::shipped().iter().filter_map(|spec| Some((spec.subject.as_ref()?.to_string(), spec.name.clone())));
+    assert_eq!(made, of_one_kind.collect(), "tables that collectors make, and those in config/tables.toml");
+    let of_all_kinds: Vec<&str> = Tables::shipped().iter().filter(|spec| spec.subject.is_none()).map(|spec| spec.name.as_str()).collect();
+    assert_eq!(of_all_kinds, [READINGS], "tables of every subject");
+}
+
+#[test]
+fn the_columns_of_the_table_catalogue_and_those_in_the_code_agree() {
+    let known: BTreeSet<&str> = Tables::shipped().iter().flat_map(|spec| &spec.columns).map(|column| column.name.as_str()).collect();
+    let makers = table_makers();
+    let literals: BTreeSet<&str> = makers.iter().flat_map(|(_, code)| code.split('"').skip(1).step_by(2)).collect();
+    let unmade: Vec<String> = known.iter().filter(|name| !literals.contains(**name)).map(|name| (*name).to_owned()).collect();
+    none(&unmade, "columns in config/tables.toml that no code makes");
+    let mut unknown = Vec::new();
+    for (source, code) in &makers {
+        for after in code.split("Column::").skip(1) {
+            let Some((_, after)) = after.split_once('(') else { continue };
+            let name = after.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
+            unknown.extend(name.filter(|name| !known.contains(name)).map(|name| format!("{}: `{name}`", source.path)));
+        }
+    }
+    none(&unknown, "columns that are missing in config/tables.toml");
 }
 
 #[test]

@@ -106,6 +106,7 @@ impl Board {
 
     /// Shows a new snapshot of its subject.
     pub fn publish(&self, change: &Arc<Change>) {
+        debug_assert_eq!(change.uncatalogued(), Vec::<String>::new(), "tables that are not as in config/tables.toml");
         let mut picture = Picture::clone(&self.picture.load());
         picture.subjects.insert(change.snapshot.subject.key(), Arc::clone(change));
         self.picture.store(Arc::new(picture));

@@ -37,57 +37,6 @@ pub struct MetricSpec {
 /// The one part of a snapshot of the agent.
 pub const AGENT_PART: &str = "agent";
 
-/// Tables that snapshots may carry, each with the kind of its subject. `tests/tidy.rs` compares the names with the code.
-pub const TABLES: &[(SubjectKind, &str)] = &[
-    (SubjectKind::Agent, "damaged_stores"),
-    (SubjectKind::Agent, "failing_collectors"),
-    (SubjectKind::Agent, "hidden_facts"),
-    (SubjectKind::Agent, "parts"),
-    (SubjectKind::Agent, "plugins"),
-    (SubjectKind::Agent, "receivers"),
-    (SubjectKind::Database, "members"),
-    (SubjectKind::Database, "unjudged_indexes"),
-    (SubjectKind::Database, "unused_indexes"),
-    (SubjectKind::Postgres, "activity_waits"),
-    (SubjectKind::Postgres, "archiver"),
-    (SubjectKind::Postgres, "autovacuum_workers"),
-    (SubjectKind::Postgres, "extensions"),
-    (SubjectKind::Postgres, "hidden_facts"),
-    (SubjectKind::Postgres, "horizon"),
-    (SubjectKind::Postgres, "identity"),
-    (SubjectKind::Postgres, "restarts"),
-    (SubjectKind::Postgres, "last_role"),
-    (SubjectKind::Postgres, "lost_counters"),
-    (SubjectKind::Postgres, "index_facts"),
-    (SubjectKind::Postgres, "indexes"),
-    (SubjectKind::Postgres, "lock_waits"),
-    (SubjectKind::Postgres, "locked_relations"),
-    (SubjectKind::Postgres, "oldest_relations"),
-    (SubjectKind::Postgres, "own_statements"),
-    (SubjectKind::Postgres, "own_role"),
-    (SubjectKind::Postgres, "progress"),
-    (SubjectKind::Postgres, "receiver"),
-    (SubjectKind::Postgres, "refusal"),
-    (SubjectKind::Postgres, "schema_facts"),
-    (SubjectKind::Postgres, "sequences"),
-    (SubjectKind::Postgres, "sessions"),
-    (SubjectKind::Postgres, "setting_changes"),
-    (SubjectKind::Postgres, "settings"),
-    (SubjectKind::Postgres, "slots"),
-    (SubjectKind::Postgres, "standbys"),
-    (SubjectKind::Postgres, "statements"),
-    (SubjectKind::Postgres, "subscriptions"),
-    (SubjectKind::Postgres, "tables"),
-    (SubjectKind::Postgres, "tls_sessions"),
-    (SubjectKind::Postgres, "unjudged_indexes"),
-    (SubjectKind::Postgres, "unjudged_sequences"),
-    (SubjectKind::Postgres, "unjudged_tables"),
-    (SubjectKind::Postgres, "visits"),
-    (SubjectKind::Redis, "numbers_left_out"),
-    (SubjectKind::Redis, "restarts"),
-    (SubjectKind::Redis, "unreachable"),
-];
-
 /// Every metric by its name.
 #[derive(Debug)]
 pub struct Catalogue(BTreeMap<String, MetricSpec>);

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::RuleSpec;
-use crate::catalogue::metrics::{Catalogue, TABLES};
+use crate::catalogue::metrics::Catalogue;
+use crate::catalogue::tables::Tables;
 use crate::subject::SubjectKind;
 
 /// Something a rule needs that no collector gives.
@@ -52,7 +53,8 @@ pub fn collected(kind: &SubjectKind) -> impl Iterator<Item = &'static str> + use
     let of = kinds.clone();
     let metrics = catalogue.iter().map(|(metric, _)| metric);
     let metrics = metrics.filter(move |metric| of.iter().any(|kind| catalogue.part_of(metric, kind).is_some()));
-    metrics.chain(TABLES.iter().filter(move |(of, _)| kinds.contains(of)).map(|(_, table)| *table))
+    let tables = Tables::shipped().iter().filter(move |spec| kinds.iter().any(|kind| spec.is_of(kind)));
+    metrics.chain(tables.map(|spec| spec.name.as_str()))
 }
 
 #[cfg(test)]

@@ -137,6 +137,11 @@ impl Change {
         if name == READINGS { self.readings.as_ref() } else { self.snapshot.table(name) }
     }
 
+    /// The table [`READINGS`], if there is one.
+    pub(super) fn readings(&self) -> &Option<Table> {
+        &self.readings
+    }
+
     /// One rate per series of a metric, in the order of its family. None of a metric that has no rates.
     pub(super) fn rates_of(&self, metric: &str) -> Option<&[Option<f64>]> {
         self.rates.get(metric).map(Vec::as_slice)

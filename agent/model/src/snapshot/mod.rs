@@ -4,6 +4,7 @@
 //! sandbox once for a thousand series. [`Snapshot`] and [`Change`] are the whole, [`Part`] and [`Reading`] one collector's share of it,
 //! [`Family`] and [`Table`] the columns, [`Samples`] the answer to a plugin's question.
 
+mod catalogued;
 mod change;
 mod family;
 mod part;

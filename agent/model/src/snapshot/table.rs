@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::family::{TextColumn, TextColumnBuilder};
+use crate::catalogue::tables::ColumnKind;
 
 /// Rows that are facts rather than series: waiting backends, statements, slots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,18 @@ pub enum ColumnValues {
     Integer(Vec<Option<i64>>),
     Text(TextColumn),
     Boolean(Vec<Option<bool>>),
+}
+
+impl ColumnValues {
+    /// The kind of the values.
+    pub fn kind(&self) -> ColumnKind {
+        match self {
+            Self::Float(_) => ColumnKind::Float,
+            Self::Integer(_) => ColumnKind::Integer,
+            Self::Text(_) => ColumnKind::Text,
+            Self::Boolean(_) => ColumnKind::Boolean,
+        }
+    }
 }
 
 impl Column {
