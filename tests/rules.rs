@@ -163,7 +163,7 @@ series = [
     { metric = "pharos_redis_clients", values = "x3" },
 ]
 part = [{ name = "inof", states = "present" }, { name = "up", states = "present" }, { name = "info", states = "gone" }]
-table = [{ name = "t", part = "info", from = "20s", to = "10s", columns = { pid = "integer" }, rows = [{ pid = "x", pit = 1 }] }]
+table = [{ name = "restarts", from = "20s", to = "10s", rows = [{ at = "x", att = 1 }] }]
 expect = [
     { at = "15s", alerts = [] },
     { at = "10s" },
@@ -191,14 +191,96 @@ expect = [
         tests.toml:23:18: `case[1].part[0].name`: no part of a redis server is named `inof`; did you mean `info`?
         tests.toml:23:57: `case[1].part[1].name`: no part of a redis server is named `up`; write `server = "up x3 down"` instead
         tests.toml:23:111: `case[1].part[2].states`: `gone` is not one of `present`, `failed`, `unsupported`, `stale`, `absent`
-        tests.toml:24:58: `case[1].table[0].to`: must be after `from`
-        tests.toml:24:112: `case[1].table[0].rows[0].pid`: is string, but the column is integer
-        tests.toml:24:123: `case[1].table[0].rows[0].pit`: there is no column `pit`; did you mean `pid`?
+        tests.toml:24:50: `case[1].table[0].to`: must be after `from`
+        tests.toml:24:72: `case[1].table[0].rows[0].at`: is string, but the column is float
+        tests.toml:24:83: `case[1].table[0].rows[0].att`: `restarts` has no column `att`; did you mean `at`?
         tests.toml:26:12: `case[1].expect[0].at`: is between two ticks, which are 10s apart; give "10s" or "20s"
         tests.toml:27:5: `case[1].expect[1]`: it expects nothing; give `alerts` (`[]` is none), `transitions`, `told` or `skipped`
         tests.toml:27:12: `case[1].expect[1].at`: is before the expectation above it; write them in the order of time
         tests.toml:28:12: `case[1].expect[2].at`: is tick 108000 of the case, more than 20000; give a longer interval
     "#]].assert_eq(&stderr);
+}
+
+#[tokio::test]
+async fn tables_are_those_of_the_catalogue() {
+    let text = about_redis(
+        r#"
+[[case]]
+name = "a"
+table = [
+    { name = "restart", rows = [] },
+    { name = "nothing", rows = [] },
+    { name = "members", rows = [] },
+    { name = "readings", rows = [] },
+    { name = "restarts", part = "up", rows = [] },
+    { name = "restarts", columns = {}, rows = [] },
+    { name = "restarts", columns = { at = "integer", kin = "text", pid = "integer" }, rows = [{ at = true }] },
+    { name = "restarts", columns = { at = "float" }, rows = [{ kind = "restart" }] },
+    { name = "numbers_left_out", rows = [{ field = 1, value = "x", count = 1.5, nothing = 1 }] },
+    { name = "restarts", columns = { at = "number" }, rows = [] },
+]
+expect = [{ at = "10s", alerts = [] }]
+"#,
+    );
+    let (code, stdout, stderr) =
+        tested(&text.replace("    { name = \"restarts\", columns = { at = \"number\" }, rows = [] },\n", ""), &[]).await;
+    assert_eq!((code, stdout.as_str()), (Some(78), ""), "{stderr}");
+    expect_test::expect![[r#"
+        tests.toml:8:14: `case[0].table[0].name`: there is no table `restart`; did you mean `restarts`?
+        tests.toml:9:14: `case[0].table[1].name`: there is no table `nothing`; a redis server has unreachable, restarts, numbers_left_out
+        tests.toml:10:14: `case[0].table[2].name`: `members` is not of a redis server, which the case is about
+        tests.toml:11:14: `case[0].table[3].name`: `readings` follows from the ticks of the case; leave it out
+        tests.toml:12:33: `case[0].table[4].part`: `restarts` is in part `info`
+        tests.toml:13:36: `case[0].table[5].columns`: there is none; leave the key out, and the table has all its columns
+        tests.toml:14:43: `case[0].table[6].columns.at`: is integer, but the column is float
+        tests.toml:14:60: `case[0].table[6].columns.kin`: `restarts` has no column `kin`; did you mean `kind`?
+        tests.toml:14:74: `case[0].table[6].columns.pid`: `restarts` has no column `pid`; it has kind, at, seconds_ago
+        tests.toml:14:102: `case[0].table[6].rows[0].at`: is boolean, but the column is float
+        tests.toml:15:71: `case[0].table[7].rows[0].kind`: `columns` leaves `kind` out
+        tests.toml:16:52: `case[0].table[8].rows[0].field`: is integer, but the column is text
+        tests.toml:16:76: `case[0].table[8].rows[0].count`: is float, but the column is integer
+        tests.toml:16:91: `case[0].table[8].rows[0].nothing`: `numbers_left_out` has no column `nothing`; it has field, value, count
+    "#]]
+    .assert_eq(&stderr);
+    let (code, _, stderr) = tested(&text, &[]).await;
+    assert_eq!(code, Some(78));
+    expect_test::expect![[r#"
+        tests.toml:17:43: `case[0].table[9].columns.at` is "number" but must be one of "integer", "float", "text", "boolean"
+    "#]]
+    .assert_eq(&stderr);
+}
+
+/// A plugin sees a table as the agent makes it: with all columns, or with those that the case names, as of an agent that made fewer.
+#[tokio::test]
+async fn a_table_has_its_columns_without_a_word_and_fewer_if_the_case_says_so() {
+    let text = r#"plugin = "postgres-essentials"
+subject.kind = "postgres"
+[[case]]
+name = "all columns"
+table = [{ name = "setting_changes", rows = [{ setting = "fsync", before = "on", after = "off" }] }]
+expect = [{ at = "10s", alerts = [] }]
+[[case]]
+name = "fewer columns, and the part as well"
+table = [{ name = "setting_changes", part = "settings", columns = { setting = "text" }, rows = [{ setting = "fsync" }] }]
+expect = [{ at = "10s", alerts = [] }]
+"#;
+    let (code, stdout, stderr) = tested(text, &[]).await;
+    assert_eq!((code, stdout.lines().last()), (Some(0), Some("2 cases, 2 passed, 0 failed")), "{stdout}{stderr}");
+}
+
+/// What the agent says of a server that it cannot reach is in a table of the part `up`.
+#[tokio::test]
+async fn a_server_that_is_down_may_have_tables_that_say_why() {
+    let text = r#"plugin = "redis-essentials"
+subject.kind = "redis"
+[[case]]
+name = "the reason is in the alert"
+server = "up down"
+table = [{ name = "unreachable", from = "10s", rows = [{ reason = "authentication", why = "WRONGPASS invalid username-password pair" }] }]
+expect = [{ at = "5m", alerts = [{ rule = "server-down", severity = "critical", state = "firing", title = "Pharos cannot log in" }] }]
+"#;
+    let (code, stdout, stderr) = tested(text, &[]).await;
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
 }
 
 #[tokio::test]
@@ -264,7 +346,7 @@ settings.rules = [{ id = "split", metric = "pharos_database_split_brain", above 
 [[case]]
 name = "two primaries"
 series = [{ metric = "pharos_database_split_brain", values = "0 1x3" }]
-table = [{ name = "members", part = "topology", columns = { member = "text" }, rows = [{ member = "db1:5432" }] }]
+table = [{ name = "members", rows = [{ member = "db1:5432" }] }]
 expect = [
     { at = "0s", alerts = [] },
     { at = "10s", alerts = [{ rule = "split", severity = "critical", state = "firing", title = "app is split" }] },

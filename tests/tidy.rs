@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pharos_model::catalogue::metrics::Catalogue;
-use pharos_model::catalogue::tables::Tables;
+use pharos_model::catalogue::tables::{TableSpec, Tables};
 use pharos_model::snapshot::READINGS;
 
 use crate::fixture::project;
@@ -285,6 +285,44 @@ fn the_columns_of_the_table_catalogue_and_those_in_the_code_agree() {
         }
     }
     none(&unknown, "columns that are missing in config/tables.toml");
+}
+
+/// A table as the tests of plugins write it: `table NAME`, then a line of columns such as `| pid integer | mode text |`.
+struct WrittenTable<'a> {
+    name: &'a str,
+    /// Name and kind.
+    columns: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> WrittenTable<'a> {
+    /// The table that begins here, if one does. Lines end in the source, or in `\n` within a literal.
+    fn read(text: &'a str) -> Option<Self> {
+        let (name, rest) = text.split_once('|')?;
+        let name = name.trim_end().trim_end_matches("\\n").trim_end();
+        let line = rest.lines().next()?.split("\\n").next()?;
+        let columns = line.split('|').filter_map(|column| column.trim().split_once(' '));
+        let columns = columns.filter(|(name, _)| name.chars().all(is_word)).collect();
+        (!name.is_empty() && name.chars().all(is_word)).then_some(Self { name, columns })
+    }
+
+    fn is_catalogued(&self) -> bool {
+        let has = |spec: &TableSpec, (name, kind): &(&str, &str)| spec.column(name).is_some_and(|column| column.kind.as_str() == *kind);
+        Tables::shipped().iter().any(|spec| spec.name == self.name && self.columns.iter().all(|column| has(spec, column)))
+    }
+}
+
+#[test]
+fn the_tables_in_tests_of_plugins_are_those_of_the_catalogue() {
+    let mut unknown = Vec::new();
+    let mut written = 0;
+    for source in sources("plugins/") {
+        for table in source.text.split("table ").skip(1).filter_map(WrittenTable::read) {
+            written += 1;
+            unknown.extend((!table.is_catalogued()).then(|| format!("{}: {} with {:?}", source.path, table.name, table.columns)));
+        }
+    }
+    none(&unknown, "tables that no collector makes so");
+    assert!(written > 40, "only {written} tables were found: the tests write them in another way");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the collectors of a whole server see, cause by cause, on the newest version.
 
 mod configured;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

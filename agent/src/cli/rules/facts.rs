@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use pharos_model::catalogue::metrics::{Catalogue, MetricSpec};
 use pharos_model::rule_case::timeline::{part_of, parts_of};
-use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, TableSteps, Timeline, Value};
-use pharos_model::snapshot::{Column, ColumnValues, Snapshot, Table};
+use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, Timeline, Value};
+use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
-use super::file::{CaseTable, FactsTable, MemberTable, PartTable, SeriesTable, SubjectTable};
+use super::file::{CaseTable, MemberTable, PartTable, SeriesTable, SubjectTable};
 use super::suite::Check;
+use super::tables::tables;
 use crate::cli::workbench::read_snapshot;
 use crate::config::shape::did_you_mean;
 
@@ -213,63 +214,4 @@ fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &SubjectKind) ->
     };
     check.report(path, format_args!("no part of {} is named `{name}`{hint}", kind.described()));
     false
-}
-
-fn tables(check: &mut Check<'_>, path: &str, tables: &[FactsTable], kind: &SubjectKind, interval: Duration) -> Vec<TableSteps> {
-    let mut all = Vec::new();
-    for (index, table) in tables.iter().enumerate() {
-        let path = format!("{path}.table[{index}]");
-        let from = check.tick(&format!("{path}.from"), table.from, interval);
-        let to = table.to.map_or(u32::MAX, |to| check.tick(&format!("{path}.to"), to, interval));
-        if to <= from {
-            check.report(&format!("{path}.to"), "must be after `from`");
-        }
-        if is_part(check, &format!("{path}.part"), &table.part, kind) {
-            let columns = columns(check, &path, table);
-            all.push(TableSteps { part: table.part.clone(), from, to, table: Table::new(&table.name, columns) });
-        }
-    }
-    all
-}
-
-fn columns(check: &mut Check<'_>, path: &str, table: &FactsTable) -> Vec<Column> {
-    if table.columns.is_empty() {
-        check.report(&format!("{path}.columns"), "there is none; write such as `columns = { pid = \"integer\" }`");
-    }
-    for (index, row) in table.rows.iter().enumerate() {
-        for (name, value) in row {
-            let at = format!("{path}.rows[{index}].{name}");
-            match table.columns.get(name) {
-                Some(kind) if holds(kind, value) => {}
-                Some(kind) => check.report(&at, format_args!("is {}, but the column is {kind}", value.type_str())),
-                None => {
-                    let hint = did_you_mean(name, table.columns.keys().map(String::as_str));
-                    check.report(&at, format_args!("there is no column `{name}`{hint}"));
-                }
-            }
-        }
-    }
-    table.columns.iter().map(|(name, kind)| column(name, kind, &table.rows)).collect()
-}
-
-fn holds(kind: &str, value: &toml::Value) -> bool {
-    match kind {
-        "integer" => value.is_integer(),
-        "float" => value.is_float() || value.is_integer(),
-        "boolean" => value.is_bool(),
-        _ => value.is_str(),
-    }
-}
-
-/// A row without the column has null there.
-fn column(name: &str, kind: &str, rows: &[toml::Table]) -> Column {
-    let cells = rows.iter().map(|row| row.get(name));
-    let float = |value: &toml::Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));
-    let values = match kind {
-        "integer" => ColumnValues::Integer(cells.map(|cell| cell.and_then(toml::Value::as_integer)).collect()),
-        "float" => ColumnValues::Float(cells.map(|cell| cell.and_then(float)).collect()),
-        "boolean" => ColumnValues::Boolean(cells.map(|cell| cell.and_then(toml::Value::as_bool)).collect()),
-        _ => return Column::text(name, cells.map(|cell| cell.and_then(toml::Value::as_str))),
-    };
-    Column { name: name.to_owned(), unit: None, values }
 }

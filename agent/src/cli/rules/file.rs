@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_model::alert::{AlertState, Reason};
+use pharos_model::catalogue::tables::ColumnKind;
 use pharos_model::finding::Severity;
 use pharos_model::rule_case::ExpectedAlert;
 use pharos_model::subject::SubjectKind;
@@ -29,10 +30,10 @@ const PART: Shape = Shape::Table(&[required("name", Shape::Text), required("stat
 
 const TABLE: Shape = Shape::Table(&[
     required("name", Shape::Text),
-    required("part", Shape::Text),
+    key("part", Shape::Text),
     key("from", Shape::Duration),
     key("to", Shape::Duration),
-    required("columns", Shape::Map(&Shape::OneOf(&["integer", "float", "text", "boolean"]))),
+    key("columns", Shape::Map(&Shape::OneOf(&ColumnKind::NAMES))),
     required("rows", Shape::List(&Shape::Settings)),
 ]);
 
@@ -183,13 +184,22 @@ pub struct PartTable {
 #[serde(deny_unknown_fields)]
 pub struct FactsTable {
     pub name: String,
-    pub part: String,
+    /// The part that carries it. The catalogue knows the part, so that a case may leave the key out.
+    pub part: Option<String>,
     #[serde(default, with = "humantime_serde")]
     pub from: Duration,
     #[serde(default, with = "humantime_serde")]
     pub to: Option<Duration>,
-    pub columns: BTreeMap<String, String>,
+    /// The only columns that the table has, as of an agent that made fewer. None for all columns of the catalogue.
+    pub columns: Option<BTreeMap<String, ColumnKind>>,
     pub rows: Vec<toml::Table>,
+}
+
+impl FactsTable {
+    /// Whether the table has this column of the catalogue.
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.as_ref().is_none_or(|columns| columns.contains_key(column))
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,6 +6,7 @@ mod file;
 mod play;
 mod print;
 mod suite;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
