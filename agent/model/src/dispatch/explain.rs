@@ -1,16 +1,16 @@
-//! The whole decision about one alert: who was told, who was not, and why.
+//! The whole decision about one alert: which receivers were notified, which were not, and why.
 
 use serde::Serialize;
 
 use super::{Acknowledgement, Dispatcher, Entry, Matchers, SilenceState, Told, route::Step};
 use crate::alert::{Alert, Fingerprint, Now};
 
-/// What is decided about an alert, and by what.
+/// All decisions about one alert, with their reasons.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trace {
     pub routes: Vec<RouteTrace>,
     pub receivers: Vec<ReceiverTrace>,
-    /// Silences that match it, with their state.
+    /// Silences whose matchers fit the alert, in any state.
     pub silences: Vec<SilenceTrace>,
     pub inhibited_by: Option<InhibitionTrace>,
     pub acknowledgement: Option<Acknowledgement>,
@@ -18,12 +18,12 @@ pub struct Trace {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteTrace {
-    /// From 1, in the order of the config.
+    /// Position of the route in the config, from 1.
     pub number: usize,
     pub matchers: Matchers,
     pub receiver: String,
     pub taken: bool,
-    /// Why not.
+    /// Why the route was not taken; `None` if it was.
     pub why: Option<String>,
 }
 
@@ -42,24 +42,24 @@ pub struct InhibitionTrace {
     pub by: Fingerprint,
 }
 
-/// What one receiver knows of it.
+/// State of one alert at one receiver.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReceiverTrace {
     pub receiver: String,
     pub group_key: String,
-    /// Alerts of its group at this receiver, itself included.
+    /// Number of alerts in the receiver's group, this alert included.
     pub group_size: usize,
     pub told: Option<Told>,
-    /// When its receiver is reminded, counted from now, in milliseconds.
+    /// Milliseconds from now until the next reminder; `None` without reminders.
     pub repeats_in_ms: Option<u64>,
-    /// When its news is told.
+    /// Wall clock, milliseconds since 1970, at which the group is due; `None` without news.
     pub due_at_ms: Option<u64>,
-    /// Why it is not.
+    /// Why the alert is held back; `None` if nothing holds it.
     pub held: Option<String>,
 }
 
 impl Dispatcher {
-    /// Explains an alert that is open, or one that ended and is not forgotten yet.
+    /// Explains the decisions about an alert that is open, or that ended and still has entries in the ledger.
     pub fn explain(&self, alert: &Alert, now: Now) -> Trace {
         let key = (alert.fingerprint, alert.incident);
         let incident = self.incidents.get(&key);

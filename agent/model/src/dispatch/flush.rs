@@ -1,4 +1,4 @@
-//! What goes out now: groups that are due, compared with what their receivers know.
+//! The release of notifications: groups that are due are compared with what their receivers were sent.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -13,26 +13,26 @@ use crate::{
     outbox::{NewRow, Tells},
 };
 
-/// What came of a look at the groups.
+/// Result of one release of the groups that are due.
 #[derive(Debug, Default)]
 pub struct Release {
-    /// To be stored and sent, in this order.
+    /// Rows to store and to send, in this order.
     pub rows: Vec<NewRow>,
-    /// What receivers did not hear, and why, once for each reason.
+    /// Notifications that were held back, reported once for each reason.
     pub withheld: Vec<Withheld>,
 }
 
-/// A receiver did not hear of an alert.
+/// A notification that was held back from one receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withheld {
     pub receiver: String,
     pub key: IncidentKey,
     pub why: Hold,
-    /// The incident is over and will never be told; else it is told when nothing is in the way.
+    /// True when the incident is over and is never sent to this receiver. False: it is sent when nothing holds it back.
     pub for_good: bool,
 }
 
-/// What one entry has to say.
+/// Result for one entry of a group that is due.
 enum Say {
     Nothing,
     Rows(Vec<NewRow>),
@@ -40,7 +40,7 @@ enum Say {
 }
 
 impl Dispatcher {
-    /// Tells what is due. `has_room` says whether a receiver takes more; `book` has the alerts as they are now.
+    /// Makes the rows of all groups that are due. `has_room` returns whether a receiver's outbox takes more; `book` has the alerts of now.
     pub fn release(&mut self, book: &AlertBook, has_room: impl Fn(&str) -> bool, now: Now) -> Release {
         self.turn_silences(now.wall_ms);
         if std::mem::take(&mut self.recheck) {
@@ -54,7 +54,7 @@ impl Dispatcher {
         release
     }
 
-    /// What is not held back any more goes at once: it has waited long enough.
+    /// Schedules alerts that nothing holds back any more for this release: they have waited long enough.
     fn recheck_held(&mut self, now: Now) {
         let mut free = Vec::new();
         for (key, receiver) in &self.held {
@@ -108,7 +108,7 @@ impl Dispatcher {
         release.rows.extend(rows.into_iter().map(|row| NewRow { others_firing, ..row }));
     }
 
-    /// Whether all news of a group were found without room before and are as they were: then nothing is to be decided or stored.
+    /// Returns true if all news of a group already waited without room. Then nothing is to be decided or stored.
     fn waits_for_room(&self, id: &GroupId) -> bool {
         let Some(group) = self.groups.get(id) else { return false };
         let entry = |key: &IncidentKey| self.incidents.get(key).and_then(|incident| incident.entries.get(&id.0));
@@ -116,14 +116,14 @@ impl Dispatcher {
         !group.news.is_empty() && group.news.iter().all(|key| entry(key).is_some_and(waits))
     }
 
-    /// Compares what a receiver knows with what is true.
+    /// Compares what a receiver was sent with the present state of the alert.
     fn say(&self, entry: &mut Entry, book: &AlertBook, has_room: bool, repeat: Duration, now: Now) -> Say {
         if let Some(ended) = entry.ended.clone() {
-            // Whoever heard the beginning hears the end, whatever silence there is: nobody shall believe that it still fires.
+            // A receiver that got the beginning gets the end, despite any silence. Otherwise people believe that the alert still fires.
             if entry.told.is_some() {
                 return Say::Rows(vec![entry.row(Tells::End, ended_alert(&ended))]);
             }
-            // What was held back to its end is not told once nothing is in its way any more.
+            // An alert that was held back until it ended is not sent afterwards.
             let held = entry.hold.clone().filter(|why| *why != Hold::Behind);
             if let Some(why) = held.or_else(|| self.suppression(entry.key(), &ended.alert, now.wall_ms)) {
                 return Say::Held(why);
@@ -136,7 +136,7 @@ impl Dispatcher {
         }
         let Some(alert) = self.current(entry.key(), book) else { return Say::Nothing };
         if entry.news(alert).is_none() {
-            // It is as it was when it was told.
+            // The alert is as it was when it was sent.
             return Say::Nothing;
         }
         if let Some(why) = self.suppression(entry.key(), alert, now.wall_ms) {
@@ -156,13 +156,13 @@ impl Dispatcher {
         Say::Rows(vec![row])
     }
 
-    /// An alert that is open, with what the latest evaluation said of it.
+    /// Returns the open alert as the latest evaluation left it, or else as its latest transition left it.
     fn current<'a>(&'a self, key: IncidentKey, book: &'a AlertBook) -> Option<&'a Alert> {
         let known = &self.incidents.get(&key)?.alert;
         Some(book.same_as(known).filter(|alert| alert.incident == known.incident).unwrap_or(known))
     }
 
-    /// Reminds a receiver of what still fires, of all that is about due together.
+    /// Adds reminders of alerts that still fire. Reminders due within half the repeat interval go with the first one, as one message.
     fn remind(&mut self, id: &GroupId, book: &AlertBook, now: Now, rows: &mut Vec<NewRow>) {
         let Some(group) = self.groups.get(id) else { return };
         let repeat = group.repeat;
@@ -189,7 +189,7 @@ impl Dispatcher {
     }
 
     fn hold(&mut self, entry: &mut Entry, why: Hold, release: &mut Release) {
-        // An end that nobody heard begin stays untold; only one for which there is no room now may be told later.
+        // An end without a sent beginning is never sent. Exception: a receiver without room may get both later.
         let for_good = entry.ended.is_some() && (why != Hold::Behind || self.is_too_far_behind(&entry.receiver));
         if for_good || entry.hold.as_ref() != Some(&why) {
             release.withheld.push(Withheld { receiver: entry.receiver.clone(), key: entry.key(), why: why.clone(), for_good });
@@ -215,7 +215,7 @@ impl Dispatcher {
         }
     }
 
-    /// An entry returns to its incident, unless there is nothing more to say.
+    /// Puts an entry back into its incident, or removes it when nothing is left to send.
     fn put_back(&mut self, id: &GroupId, key: IncidentKey, entry: Entry) {
         let Some(incident) = self.incidents.get_mut(&key) else { return };
         if entry.ended.is_none() || entry.hold.is_some() {
@@ -230,8 +230,8 @@ impl Dispatcher {
         }
     }
 
-    /// What a group waits for next: to be told again what there was no room for, or to remind; an empty one is forgotten once it was quiet
-    /// for its interval.
+    /// Schedules the next release of a group: a retry for lack of room, or a reminder. An empty group is removed once its interval has
+    /// passed.
     fn close(&mut self, id: &GroupId, told: &[NewRow], has_room: bool, now: Now) {
         let Some(group) = self.groups.get_mut(id) else { return };
         if !told.is_empty() {
@@ -252,14 +252,14 @@ impl Dispatcher {
         }
         let reminders = group.members.iter().filter_map(entry).filter(|entry| entry.ended.is_none());
         let reminder = reminders.filter_map(|entry| entry.told.as_ref()?.repeat_at).min();
-        // Nobody is reminded while there is no room.
+        // Reminders wait until the receiver has room.
         let soonest = if has_room { Duration::ZERO } else { now.monotonic + BEHIND_PAUSE };
         due = due.into_iter().chain(reminder.map(|at| at.max(soonest))).min();
         group.news.extend(behind);
         self.set_due(id, due);
     }
 
-    /// Alerts of a group that its receiver believes to fire, besides those that it is told of now.
+    /// Number of alerts in a group that fire for the receiver and are not part of these rows.
     fn others_firing(&self, id: &GroupId, rows: &[NewRow]) -> u32 {
         let Some(group) = self.groups.get(id) else { return 0 };
         let told: BTreeSet<IncidentKey> = rows.iter().map(|row| (row.fingerprint, row.incident)).collect();
@@ -271,10 +271,10 @@ impl Dispatcher {
     }
 }
 
-/// How soon it is tried again whether a receiver that is far behind has room.
+/// Pause before a receiver without room is tried again.
 pub(super) const BEHIND_PAUSE: Duration = Duration::from_secs(5);
 
-/// The highest severity among alerts that a receiver is told to fire; none where it is told of ends alone.
+/// Highest severity among the alerts that these rows report as firing; `None` if they report only ends.
 fn gravest(rows: &[NewRow]) -> Option<Severity> {
     let key = |row: &NewRow| (row.fingerprint, row.incident);
     let over: BTreeSet<IncidentKey> = rows.iter().filter(|row| row.tells == Tells::End).map(key).collect();

@@ -1,7 +1,7 @@
-//! Alerts that make others needless: while one of them fires, those that it explains are told to nobody.
+//! Inhibitions: while a source alert fires, the alerts that it explains are not sent.
 //!
-//! A rule of the config is the operator's word. The one that is built in rests on what plugins call their rules, so the agent's own facts
-//! must agree: a server is muted by its being unreachable, never by a plugin's words.
+//! An operator's inhibition in the config is trusted. The built-in inhibition depends on a rule name that any plugin can use, so the
+//! agent's own readings must agree. Only a server that the agent cannot reach is muted, never one that a plugin calls unreachable.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,24 +12,24 @@ use crate::{
     subject::SubjectKey,
 };
 
-/// The inhibition that is built in.
+/// Name of the built-in inhibition.
 pub(super) const UNREACHABLE: &str = "unreachable";
-/// The rule by which plugins say that a server cannot be reached.
+/// Id of the rule with which plugins report that a server cannot be reached.
 const UNREACHABLE_RULE: &str = "server-down";
 
-/// While an alert fires that matches `source`, alerts that match `target` are not told, if both agree in the labels `equal`.
+/// While an alert fires that matches `source`, alerts that match `target` are held back, if both have equal values of the labels `equal`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inhibition {
     pub name: String,
     pub source: Matchers,
     pub target: Matchers,
     pub equal: Vec<String>,
-    /// A source counts only while the agent itself finds that its server cannot be reached.
+    /// True when a source counts only while the agent itself cannot reach the server.
     pub needs_proof: bool,
 }
 
 impl Inhibition {
-    /// A server that cannot be reached explains whatever else is wrong with it.
+    /// The built-in inhibition: a server that cannot be reached explains every other alert about it.
     pub fn unreachable() -> Self {
         Self {
             name: UNREACHABLE.to_owned(),
@@ -45,16 +45,16 @@ impl Inhibition {
     }
 }
 
-/// Alerts that fire, by the values of the labels that a rule wants to be equal.
+/// Alerts that fire, by their values of the labels in `equal`.
 type Sources = HashMap<Vec<String>, BTreeSet<Fingerprint>>;
 
-/// Which alerts fire that explain others, found by what they have to share with them.
+/// Source alerts that fire, indexed by the label values that they share with their targets.
 #[derive(Debug, Clone, Default)]
 pub struct Inhibitions {
     rules: Vec<(Inhibition, Sources)>,
-    /// Where each source stands, so that it can leave when its labels have changed.
+    /// Rule index and label values of each source, so that a source can be removed after its labels changed.
     sources: BTreeMap<Fingerprint, Vec<(usize, Vec<String>)>>,
-    /// Plugins and servers: the plugin was last asked about a snapshot in which the server could not be reached.
+    /// Plugin and server, for each plugin whose latest snapshot shows that the server could not be reached.
     unreachable: BTreeSet<(String, SubjectKey)>,
 }
 
@@ -64,7 +64,7 @@ impl Inhibitions {
         Self { rules, sources: BTreeMap::new(), unreachable: BTreeSet::new() }
     }
 
-    /// An alert fires, as it is now. True if it explains less than before.
+    /// Updates the inhibitions for an alert that fires. Returns true if the alert explains less than before.
     pub fn fires(&mut self, alert: &Alert) -> bool {
         let before = self.sources.get(&alert.fingerprint).cloned().unwrap_or_default();
         self.ended(alert.fingerprint);
@@ -84,7 +84,7 @@ impl Inhibitions {
         explains_less
     }
 
-    /// A plugin was asked about this snapshot, and `book` has its alerts since. True if some explain less than before.
+    /// Records a snapshot that a plugin judged; `book` has its alerts since then. Returns true if some alert explains less than before.
     pub fn asked(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) -> bool {
         let Some(is_reachable) = snapshot.is_reachable() else { return false };
         let subject = snapshot.subject.key();
@@ -94,7 +94,7 @@ impl Inhibitions {
         if !self.unreachable.iter().any(|(_, unreachable)| *unreachable == subject) {
             return false;
         }
-        // An alert that recovers ends by itself. One that no plugin judges any more would explain others for ever.
+        // A recovering alert ends by itself. A frozen alert, which no plugin judges any more, would explain others for ever.
         let contradicts = |alert: &&Alert| alert.frozen.is_some() || (alert.plugin == plugin && alert.state == AlertState::Firing);
         let is_source = |alert: &&Alert| alert.subject.key() == subject && self.sources.contains_key(&alert.fingerprint);
         let contradicted: Vec<&Alert> = book.alerts().filter(is_source).filter(contradicts).collect();
@@ -108,7 +108,8 @@ impl Inhibitions {
         explains_less
     }
 
-    /// The proof is here. After a restart it comes later than the alert that needs it, which does not change any more.
+    /// Records the proof that a server is unreachable. After a restart the alert may stand already and change no more, so its inhibition
+    /// is updated here.
     fn proves(&mut self, plugin: &str, subject: SubjectKey, book: &AlertBook) -> bool {
         let is_new = self.unreachable.insert((plugin.to_owned(), subject.clone()));
         let stands = |alert: &&Alert| matches!(alert.state, AlertState::Firing | AlertState::Recovering);
@@ -120,12 +121,12 @@ impl Inhibitions {
         explains_less
     }
 
-    /// A process before this one held alerts back because of this one, as the server could not be reached.
+    /// Restores the proof for an alert with which an earlier process held other alerts back.
     pub fn was_proven(&mut self, alert: &Alert) {
         self.unreachable.insert((alert.plugin.clone(), alert.subject.key()));
     }
 
-    /// It does not any more. True if it explained others.
+    /// Removes a source that does not fire any more. Returns true if it explained other alerts.
     pub fn ended(&mut self, fingerprint: Fingerprint) -> bool {
         let Some(places) = self.sources.remove(&fingerprint) else { return false };
         for (index, values) in places {
@@ -140,8 +141,8 @@ impl Inhibitions {
         true
     }
 
-    /// What explains an alert: the rule's name and the alert that fires. An alert that could be a source of the rule itself is never
-    /// explained by it, so that two cannot hide each other.
+    /// Returns the rule name and the firing alert that explain an alert, or `None`. A possible source of a rule is never explained by that
+    /// rule, so two sources cannot hide each other.
     pub fn explains(&self, alert: &Alert) -> Option<(&str, Fingerprint)> {
         self.rules.iter().find_map(|(rule, sources)| {
             let source = sources.get(&rule.equal_values(alert))?.iter().find(|source| **source != alert.fingerprint)?;

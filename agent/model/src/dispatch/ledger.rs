@@ -1,4 +1,4 @@
-//! What one receiver was told of one incident, and what keeps it from hearing more.
+//! What one receiver was sent about one incident, and what holds further notifications back.
 
 use std::{cmp::Ordering, fmt, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     subject::Label,
 };
 
-/// One line of the ledger. Serialises completely: what is read back goes on where it was.
+/// Ledger entry of one incident at one receiver. It is stored completely (except reminder times), so a new process continues from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     pub receiver: String,
@@ -19,42 +19,42 @@ pub struct Entry {
     pub incident: u64,
     pub group_key: String,
     pub group_labels: Vec<Label>,
-    /// None: nothing yet.
+    /// What was sent last; `None` before the first notification.
     pub told: Option<Told>,
-    /// Why there is something it was not told.
+    /// What holds a notification back; `None` if nothing does.
     pub hold: Option<Hold>,
-    /// Wall clock: when its group is told, if it has news.
+    /// Wall clock, milliseconds since 1970: when the group is due, if this entry has news.
     pub due_at_ms: Option<u64>,
-    /// Rows made so far; numbers them.
+    /// Number of rows made so far. The next row takes its id from it.
     pub rows: u32,
-    /// How the incident ended, if that is still to be told.
+    /// How the incident ended, while its end is not sent; `None` before.
     pub ended: Option<Box<Ended>>,
 }
 
-/// What was told last.
+/// State of the alert in the latest notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     pub severity: Severity,
-    /// That it comes and goes.
+    /// True if the notification reported the alert as flapping.
     pub flapping: bool,
-    /// Wall clock.
+    /// Wall clock of the notification, milliseconds since 1970.
     pub at_ms: u64,
-    /// Monotonic: when the receiver is reminded; none: never. Another process has another clock, so it is never stored.
+    /// Monotonic time of the next reminder; `None` without reminders. Not stored, because another process has another clock.
     #[serde(skip)]
     pub repeat_at: Option<Duration>,
 }
 
-/// The end of an incident.
+/// End of an incident.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
-    /// As it was then.
+    /// The alert as it was at its end.
     pub alert: Alert,
     pub at_ms: u64,
-    /// Why, if nobody saw that it is fine again.
+    /// Why the incident ended although no check found the subject well; `None` if it resolved.
     pub because: Option<String>,
 }
 
-/// Why a receiver does not hear of an alert.
+/// What holds a notification back from a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Hold {
@@ -72,9 +72,9 @@ pub enum Hold {
         author: String,
         at_ms: u64,
     },
-    /// Too much waits for it already.
+    /// Too many notifications already wait for the receiver.
     Behind,
-    /// No route leads to it any more.
+    /// No route leads to the receiver any more.
     Unrouted,
 }
 
@@ -113,7 +113,7 @@ impl Hold {
         }
     }
 
-    /// The alert that said that the server could not be reached, and was right.
+    /// Returns the `server-down` alert of the built-in inhibition; `None` for other holds.
     pub(super) fn by_unreachable(&self) -> Option<Fingerprint> {
         match self {
             Self::Inhibited { rule, by } if rule == UNREACHABLE => Some(*by),
@@ -155,7 +155,7 @@ impl Entry {
         (self.fingerprint, self.incident)
     }
 
-    /// What there is about an alert that is open that its receiver does not know; none where it knows all.
+    /// Compares an open alert with what its receiver was sent. Returns the difference, or `None` without one.
     pub(super) fn news(&self, alert: &Alert) -> Option<News> {
         let Some(told) = &self.told else { return Some(News::New(alert.severity)) };
         match told.severity.cmp(&alert.severity) {

@@ -1,4 +1,4 @@
-//! Which alerts are meant: `name=value`, `name!=value`, `name=~regex`, `name!~regex`, all of which must hold.
+//! Conditions on labels that select alerts: `name=value`, `name!=value`, `name=~regex`, `name!~regex`.
 
 use std::{fmt, str::FromStr};
 
@@ -20,7 +20,7 @@ enum Operator {
 }
 
 impl Operator {
-    /// The longer ones first, so that `=~` is not read as `=`.
+    /// Longer signs come first, so that `=~` is not read as `=`.
     const ALL: [(Self, &'static str); 4] = [(Self::Fits, "=~"), (Self::FitsNot, "!~"), (Self::Differs, "!="), (Self::Equals, "=")];
 
     fn as_str(self) -> &'static str {
@@ -28,7 +28,7 @@ impl Operator {
     }
 }
 
-/// One condition on one label. Of a label that is not there the value is empty.
+/// Condition on one label. A missing label has the empty value.
 #[derive(Debug, Clone)]
 pub struct Matcher {
     name: String,
@@ -37,17 +37,17 @@ pub struct Matcher {
     fit: Fit,
 }
 
-/// What a value is compared with.
+/// The right side of a condition, prepared for comparison.
 #[derive(Debug, Clone)]
 enum Fit {
     /// The matcher's own text.
     Value,
-    /// One of these.
+    /// A list of texts, any of which may be equal.
     AnyOf(Vec<String>),
     Pattern(Pattern),
-    /// A pattern from the store. It was right when it was written, and is compiled when there is room for it.
+    /// A pattern from the store. It was valid when it was stored, and is compiled when there is room for it.
     Uncompiled,
-    /// A pattern that cannot be used, and why. It holds for no alert.
+    /// A pattern that cannot be used, with the reason. The matcher fits no alert.
     Unusable(String),
 }
 
@@ -79,7 +79,7 @@ impl Matcher {
         Self { name: name.to_owned(), operator: Operator::Equals, value: value.to_owned(), fit: Fit::Value }
     }
 
-    /// One of several values.
+    /// Creates a matcher that fits any of several values. An empty list is an error.
     pub fn any_of(name: &str, values: &[String]) -> Result<Self, MatcherError> {
         match values {
             [] => Err(MatcherError::Empty(name.to_owned())),
@@ -131,8 +131,8 @@ impl Matcher {
         self.takes(label_of(alert, &self.name).unwrap_or_default())
     }
 
-    /// Whether a label with this value is meant. What cannot be compared is not meant, whatever the operator: an alert too many is
-    /// better than one that is hidden by mistake.
+    /// Returns true if a label with this value fits. A pattern that is not compiled fits nothing, whatever the operator. An alert too many
+    /// is better than one hidden by mistake.
     pub fn takes(&self, value: &str) -> bool {
         let fits = match &self.fit {
             Fit::Value => value == self.value,
@@ -146,7 +146,7 @@ impl Matcher {
         }
     }
 
-    /// Why it cannot be used.
+    /// Why the pattern cannot be used; `None` if it can.
     pub fn problem(&self) -> Option<&str> {
         match &self.fit {
             Fit::Unusable(why) => Some(why),
@@ -154,7 +154,7 @@ impl Matcher {
         }
     }
 
-    /// Memory that the matcher keeps.
+    /// Memory of the matcher, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let fit = match &self.fit {
             Fit::Value | Fit::Uncompiled => 0,
@@ -165,7 +165,7 @@ impl Matcher {
         size_of::<Self>() + self.name.len() + self.value.len() + fit
     }
 
-    /// Compiles a pattern from the store, if there is room. A failure counts as the work of the largest pattern, since it may have taken
+    /// Compiles a pattern from the store, if there is room. A failure counts as the work of the largest pattern, because it may have taken
     /// as long.
     pub(super) fn compile(&mut self, room: &mut Room) {
         if !matches!(self.fit, Fit::Uncompiled) {
@@ -181,7 +181,7 @@ impl Matcher {
         self.fit = kept.map_or_else(Fit::Unusable, Fit::Pattern);
     }
 
-    /// Gives the memory of its pattern back.
+    /// Frees the memory of the compiled pattern.
     pub(super) fn release(&mut self) {
         if matches!(self.fit, Fit::Pattern(_)) {
             self.fit = Fit::Uncompiled;
@@ -189,24 +189,24 @@ impl Matcher {
     }
 }
 
-/// What compiling the patterns of a store may still take.
+/// Limits for compiling the patterns of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    /// Memory that they keep.
+    /// Bytes left for compiled patterns.
     pub bytes: usize,
-    /// Memory that was compiled on the way, also of patterns that are not kept: it stands for the time.
+    /// Bytes left for all compilations, also of patterns that are then dropped. This limits the time of a start.
     pub work: usize,
 }
 
-/// How much of a matcher is read.
+/// How completely a matcher is read.
 #[derive(Debug, Clone, Copy)]
 enum Reading {
     Whole,
-    /// Without compiling a pattern.
+    /// Reads the text without compiling its pattern.
     Form,
 }
 
-/// The beginning of a text that an error repeats.
+/// The beginning of a text, for error messages.
 fn shortened(text: &str) -> String {
     text.chars().take(200).collect()
 }
@@ -234,7 +234,7 @@ impl FromStr for Matcher {
     }
 }
 
-/// A value may stand in double quotes, in which `\"`, `\\` and `\n` mean what they usually do.
+/// Removes double quotes around a value, and resolves `\"`, `\\` and `\n`. `None` if the quotes do not end at the end.
 fn unquoted(value: &str) -> Option<String> {
     let Some(inner) = value.strip_prefix('"') else { return Some(value.to_owned()) };
     let mut out = String::new();
@@ -245,7 +245,7 @@ fn unquoted(value: &str) -> Option<String> {
             '\\' => match chars.next()? {
                 'n' => out.push('\n'),
                 char @ ('"' | '\\') => out.push(char),
-                // Of a regular expression, which needs no doubling here.
+                // Other escapes belong to the regular expression, which needs no doubled backslashes here.
                 char => out.extend(['\\', char]),
             },
             char => out.push(char),
@@ -259,14 +259,14 @@ impl Serialize for Matcher {
     }
 }
 
-/// As the store has it: its patterns wait for [`Matchers::compile`].
+/// Reads a stored matcher. Its pattern is compiled later, by [`Matchers::compile`].
 impl<'de> Deserialize<'de> for Matcher {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?, Reading::Form).map_err(D::Error::custom)
     }
 }
 
-/// A label of the finding or of its subject; severity, rule, plugin, subject and kind count as labels too.
+/// Returns a label of the subject or of the alert. `severity`, `rule`, `plugin`, `subject` and `kind` count as labels too.
 pub fn label_of<'a>(alert: &'a Alert, name: &str) -> Option<&'a str> {
     match name {
         "severity" => Some(alert.severity.as_str()),
@@ -275,7 +275,7 @@ pub fn label_of<'a>(alert: &'a Alert, name: &str) -> Option<&'a str> {
         "subject" => Some(&alert.subject.id),
         "kind" => Some(alert.subject.kind.as_str()),
         _ => {
-            // What the host says of a subject stands, whatever a plugin calls its own labels.
+            // Labels of the subject come first: the host sets them, and a plugin's label of the same name cannot replace them.
             let labels = alert.subject.labels.iter().chain(&alert.labels);
             labels.into_iter().find(|label| label.name == name).map(|label| label.value.as_str())
         }

@@ -1,4 +1,4 @@
-//! Matchers that belong together: those of one route, silence or inhibition.
+//! The matchers of one route, silence or inhibition.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use crate::alert::Alert;
 use crate::finding::Severity;
 use crate::subject::SubjectKind;
 
-/// Matchers of one route, silence or inhibition.
+/// Most matchers of one route, silence or inhibition.
 pub const MATCHERS_MAX: usize = 50;
-/// Memory that they may keep together: their texts and compiled patterns.
+/// Most memory of one list of matchers, in bytes: texts and compiled patterns.
 pub const MATCHERS_BYTES_MAX: usize = 1 << 20;
 
-/// All of them must hold; none of them: everything is meant.
+/// List of matchers, all of which must fit. An empty list fits every alert.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Matchers(pub Vec<Matcher>);
 
 impl Matchers {
-    /// Reads matchers one after the other, and stops where they are too many or too large.
+    /// Parses matchers in order. Stops with an error at a wrong matcher, and at the limits of number and memory.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a String>) -> Result<Self, MatcherError> {
         let mut matchers = Self::default();
         for text in texts {
@@ -41,7 +41,7 @@ impl Matchers {
         self.0.iter().all(|matcher| matcher.holds(alert))
     }
 
-    /// The first that does not hold, and what the label is instead.
+    /// Describes the first matcher that does not fit, and the label's actual value; `None` if all fit.
     pub fn objection(&self, alert: &Alert) -> Option<String> {
         let matcher = self.0.iter().find(|matcher| !matcher.holds(alert))?;
         if let Some(why) = matcher.problem() {
@@ -53,7 +53,7 @@ impl Matchers {
         })
     }
 
-    /// Whether they mean every alert, because each of them also takes one without its label.
+    /// Returns true if the matchers fit every alert, because each also fits a missing label.
     pub fn take_all(&self) -> bool {
         self.0.iter().all(|matcher| matcher.takes(""))
     }
@@ -69,23 +69,23 @@ impl Matchers {
         })
     }
 
-    /// Why they are not in force: a pattern from the store that cannot be compiled, or for which there was no room.
+    /// Why the matchers are not in force: a stored pattern that does not compile, or has no room.
     pub fn problem(&self) -> Option<&str> {
         self.0.iter().find_map(Matcher::problem)
     }
 
-    /// Memory that they keep.
+    /// Memory of all matchers, in bytes.
     pub fn bytes(&self) -> usize {
         self.0.iter().map(Matcher::bytes).sum()
     }
 
-    /// Compiles the patterns that came from a store. Where one cannot be used none of them is kept, and [`Self::problem`] says why.
+    /// Compiles the patterns that came from a store. If one cannot be used, no pattern is kept, and [`Self::problem`] returns why.
     pub fn compile(&mut self, room: &mut Room) {
         let bytes = room.bytes.min(MATCHERS_BYTES_MAX);
         let mut own = Room { bytes, work: room.work };
         for matcher in &mut self.0 {
             matcher.compile(&mut own);
-            // The rest would only be given back.
+            // Further patterns would be dropped anyway.
             if matcher.problem().is_some() {
                 break;
             }
@@ -97,19 +97,19 @@ impl Matchers {
         }
     }
 
-    /// Gives the memory of patterns back; they hold for nothing until they are compiled again.
+    /// Frees the memory of the compiled patterns. The matchers fit nothing until they are compiled again.
     pub fn release(&mut self) {
         self.0.iter_mut().for_each(Matcher::release);
     }
 }
 
-/// Matchers that no alert can fulfil.
+/// Matchers that no alert can fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Never {
-    /// The matchers that are about this label.
+    /// Text of the matchers of this label.
     pub text: String,
     pub label: &'static str,
-    /// What they name.
+    /// Values that the matchers name.
     pub given: Vec<String>,
     pub known: Vec<&'static str>,
 }

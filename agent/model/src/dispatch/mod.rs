@@ -1,11 +1,11 @@
-//! Who is told of an alert, when, in whose company, and why not.
+//! The dispatcher decides which receivers get a notification about an alert, when, grouped with which alerts, and why not.
 //!
-//! The alert book says what is wrong; this decides what of it people hear. Each receiver that a route leads to has an entry in the ledger
-//! for each incident: what it was told, and what it still has to hear. Nothing is sent on an event, everything on a difference: a group is
-//! looked at when it is due, and what its receivers know is compared with what is true then. So an alert that was silenced, explained by
-//! another one, or for which there was no room is told as soon as nothing is in its way, and never lost on the way there.
+//! The alert book records what is wrong; the dispatcher decides which part of that is sent. The ledger has an entry for each incident and
+//! each receiver that a route leads to: what was sent, and what is still to be sent. No event sends a notification. When a group is due,
+//! its entries are compared with the present state, and the difference is sent. So an alert that was silenced, inhibited, or without room
+//! in the outbox is sent as soon as nothing holds it back. It is never lost on the way.
 //!
-//! Entries are stored with the change that made them, and rows with the entry that says so.
+//! Entries are stored in one transaction with the change that made them, and rows with the entry that counts them.
 
 mod explain;
 mod flush;
@@ -50,62 +50,63 @@ pub use silence::{Acknowledgement, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, Si
 pub use tell::message_alert;
 pub use words::AcknowledgeError;
 
-/// An alert's identity and which time it is.
+/// Identity of an incident: the alert's fingerprint and the number of the incident.
 pub type IncidentKey = (Fingerprint, u64);
 
-/// Receiver and group key.
+/// Identity of a group: the receiver and the group key.
 type GroupId = (String, String);
 
-/// Ended incidents that one receiver still has to hear of. More can only be while nothing goes out at all.
+/// Entries held back for one receiver at which ended incidents are dropped instead of sent later. Only a receiver that accepts nothing for
+/// long reaches this number.
 const UNTOLD_ENDS_MAX: usize = 20_000;
 
-/// Pure: time is an argument, and the same calls lead to the same rows.
+/// Decides which notifications are made. Time is an argument: the same calls lead to the same rows.
 #[derive(Debug, Clone, Default)]
 pub struct Dispatcher {
     routes: Routes,
     inhibitions: Inhibitions,
     silences: BTreeMap<String, Silence>,
-    /// Ids of those that were active at the latest release.
+    /// Ids of the silences that were active at the latest release.
     active_silences: Vec<String>,
     incidents: BTreeMap<IncidentKey, Incident>,
     groups: BTreeMap<GroupId, Group>,
-    /// Groups by when they are to be looked at.
+    /// Groups, ordered by the monotonic time at which they are due.
     dues: BTreeSet<(Duration, GroupId)>,
-    /// Entries that do not hear something, by incident and receiver.
+    /// Entries that are held back, by incident and receiver.
     held: BTreeSet<(IncidentKey, String)>,
-    /// What kept alerts back may have changed.
+    /// True when something that holds alerts back may have changed.
     recheck: bool,
     touched: Touched,
 }
 
-/// An incident that fired, until every receiver knows its end.
+/// An incident that fired. Removed when every receiver was notified of its end.
 #[derive(Debug, Clone)]
 struct Incident {
-    /// As the latest transition left it.
+    /// The alert as the latest transition left it.
     alert: Alert,
     acknowledgement: Option<Acknowledgement>,
     ended: bool,
-    /// By receiver.
+    /// Ledger entries by receiver.
     entries: BTreeMap<String, Entry>,
 }
 
-/// Alerts that one receiver is told of together.
+/// Alerts that one receiver gets in one message.
 #[derive(Debug, Clone)]
 struct Group {
     wait: Duration,
     interval: Duration,
     repeat: Duration,
-    /// Incidents with an entry in it.
+    /// Incidents with an entry in this group.
     members: BTreeSet<IncidentKey>,
-    /// Members of which there is something to tell.
+    /// Members with news that is not sent yet.
     news: BTreeSet<IncidentKey>,
-    /// Monotonic: when it is looked at; none: nothing to tell and nobody to remind.
+    /// Monotonic time of the next release of this group; `None` without news and without reminders.
     due: Option<Duration>,
-    /// How long its news wait, since it has been told lately.
+    /// How long news waits after the latest message of the group.
     quiet: Quiet,
 }
 
-/// What the store does not have as it is.
+/// Changes that the store does not have yet.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Touched {
     entries: BTreeSet<(IncidentKey, String)>,
@@ -114,14 +115,15 @@ struct Touched {
 }
 
 impl Dispatcher {
-    /// Nothing told yet. Silences of the config are there from the beginning; a server that cannot be reached always explains what else it has.
+    /// Creates a dispatcher that has sent nothing. Silences of the config are present from the start. The inhibition of unreachable
+    /// servers is always added first.
     pub fn new(routes: Routes, inhibitions: Vec<Inhibition>, configured: Vec<Silence>) -> Self {
         let rules = std::iter::once(Inhibition::unreachable()).chain(inhibitions).collect();
         let silences = configured.into_iter().map(|silence| (silence.id.clone(), silence)).collect();
         Self { routes, inhibitions: Inhibitions::new(rules), silences, ..Self::default() }
     }
 
-    /// Takes in a change of an alert. Nothing is told before [`release`](Self::release).
+    /// Records a transition of an alert. Notifications are made later, by [`release`](Self::release).
     pub fn observe(&mut self, transition: &Transition, now: Now) {
         let alert = &transition.alert;
         match transition.to {
@@ -134,12 +136,13 @@ impl Dispatcher {
         }
     }
 
-    /// A plugin was asked about this snapshot, and `book` has its alerts since: what it says is compared with what the agent knows itself.
+    /// Records that a plugin judged this snapshot; `book` has its alerts since then. The plugin's claim that a server is unreachable is
+    /// compared with the agent's own reading.
     pub fn asked(&mut self, plugin: &str, snapshot: &Snapshot, book: &AlertBook) {
         self.recheck |= self.inhibitions.asked(plugin, snapshot, book);
     }
 
-    /// When to [`release`](Self::release) again, if nothing else happens before.
+    /// Monotonic time at which to call [`release`](Self::release) next, if nothing else happens before; `None` if nothing is due.
     pub fn next_due(&self, now: Now) -> Option<Duration> {
         if self.recheck {
             return Some(now.monotonic);
@@ -159,7 +162,7 @@ impl Dispatcher {
             incident.acknowledgement = None;
             self.touched.acknowledgements.insert(key);
         }
-        // Its severity may lead it to others than before; who heard of it stays with it to its end.
+        // The new severity may lead the alert to more receivers. Receivers that have an entry keep it until the incident ends.
         let routed: Vec<(String, Route)> =
             self.routes.receivers(alert).into_iter().map(|(receiver, route)| (receiver.to_owned(), route.clone())).collect();
         for (receiver, route) in routed {
@@ -206,7 +209,7 @@ impl Dispatcher {
         }
     }
 
-    /// An entry has news: its group is told when it is due, or earlier if it is told anyway.
+    /// Schedules the group of an entry that has news, without delaying a release that is due earlier.
     fn schedule(&mut self, key: IncidentKey, receiver: &str, news: News, now: Now) {
         let Some(entry) = self.incidents.get_mut(&key).and_then(|incident| incident.entries.get_mut(receiver)) else { return };
         let id = (receiver.to_owned(), entry.group_key.clone());
@@ -229,7 +232,7 @@ impl Dispatcher {
         }
     }
 
-    /// What keeps an alert from being told now, whoever the receiver is.
+    /// Returns what holds an alert back now for every receiver: a silence, an inhibition or an acknowledgement; `None` if nothing does.
     fn suppression(&self, key: IncidentKey, alert: &Alert, now_ms: u64) -> Option<Hold> {
         if let Some(silence) = self.silences.values().find(|silence| silence.hides(alert, now_ms)) {
             let Silence { id, author, comment, ends_at_ms, .. } = silence;

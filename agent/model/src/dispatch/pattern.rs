@@ -1,7 +1,7 @@
-//! A regular expression that fits a whole value, in memory that is small and counted.
+//! A regular expression that must fit a whole value, with small and counted memory.
 //!
-//! The `regex` crate keeps several automata and their caches for each expression: a megabyte for fifteen characters with Unicode classes.
-//! Matchers are many and their values are short, so a pattern keeps one plain automaton, and its searches leave nothing behind.
+//! The `regex` crate builds several automata and caches for each expression: a megabyte for fifteen characters with Unicode classes.
+//! Matchers are many and their values are short. So a pattern has one plain automaton, and a search frees its memory at the end.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::nfa::thompson::{Compiler, Config, WhichCaptures};
 use regex_syntax::hir::{Hir, Look};
 
-/// Most memory that one compiled pattern may take. `\w` in Unicode takes a fifth of it.
+/// Most memory of one compiled pattern, in bytes. `\w` with Unicode takes a fifth of it.
 pub const PATTERN_BYTES_MAX: usize = 256 << 10;
 
 /// A compiled expression.
@@ -17,9 +17,9 @@ pub const PATTERN_BYTES_MAX: usize = 256 << 10;
 pub struct Pattern(PikeVM);
 
 impl Pattern {
-    /// Compiles an expression, or reports what is wrong with it.
+    /// Compiles an expression. The error is the reason in one line.
     pub fn new(text: &str) -> Result<Self, String> {
-        // Parsed by itself: an expression that closes a group it did not open must not escape the anchors.
+        // The expression is parsed alone, so that an unopened `)` is an error and cannot escape the anchors.
         let expression = regex_syntax::Parser::new().parse(text).map_err(|err| last_line(&err))?;
         let whole = Hir::concat(vec![Hir::look(Look::Start), expression, Hir::look(Look::End)]);
         let limits = Config::new().nfa_size_limit(Some(PATTERN_BYTES_MAX)).which_captures(WhichCaptures::Implicit);
@@ -30,12 +30,12 @@ impl Pattern {
         PikeVM::new_from_nfa(automaton).map(Self).map_err(|err| err.to_string())
     }
 
-    /// Whether the whole value fits. The memory of a search ends with the search.
+    /// Returns true if the whole value fits. The search frees its memory.
     pub fn fits(&self, value: &str) -> bool {
         self.0.is_match(&mut self.0.create_cache(), value)
     }
 
-    /// Memory that the pattern keeps.
+    /// Memory of the compiled pattern, in bytes.
     pub fn bytes(&self) -> usize {
         self.0.get_nfa().memory_usage()
     }
@@ -47,7 +47,7 @@ impl fmt::Debug for Pattern {
     }
 }
 
-/// An error ends with what went wrong; the lines before draw where.
+/// Last line of a parser error, which has the reason. The lines before it draw the position.
 fn last_line(err: &regex_syntax::Error) -> String {
     err.to_string().lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned()
 }

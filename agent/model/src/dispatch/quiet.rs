@@ -1,35 +1,34 @@
-//! How long the news of a group wait after it was told: those that are graver than what it was told, and all that are critical, wait for
-//! nothing but their company.
+//! How long news of a group waits after its latest message. Critical news, and news graver than that message, waits only `group_wait`.
 
 use std::time::Duration;
 
 use crate::finding::Severity;
 
-/// What there is to tell of an alert.
+/// Difference between an alert and what its receiver was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum News {
-    /// It ended, it became less grave, or it comes and goes.
+    /// The alert ended, became less grave, or started to flap.
     Calm,
-    /// Its receiver was told nothing of it yet.
+    /// The alert was not sent to the receiver yet.
     New(Severity),
-    /// It became graver than what its receiver was told of it.
+    /// The alert became graver than in the latest notification.
     Graver,
 }
 
-/// The interval of a group, for each severity: an alert waits only for messages that told of one as grave as itself.
+/// The interval of a group for each severity. An alert waits only after messages with an alert at least as grave as itself.
 ///
-/// A message of ends alone tells of nothing that fires, so it keeps no new alert waiting. A new critical alert never waits: whoever was
-/// told that no server takes writes has to know of the two that write a minute later.
+/// A message with ends only reports nothing that fires, so new alerts do not wait for it. A new critical alert never waits. After "no
+/// server takes writes", people must learn a minute later that two servers do.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Quiet {
-    /// Monotonic: when the interval ends that began with the latest message, whatever it told.
+    /// Monotonic time at which the interval after the latest message ends.
     until: Option<Duration>,
-    /// The same of the latest message that told of an alert of at least this severity. In the order of [`Severity::ALL`].
+    /// Monotonic end of the interval after the latest message with an alert of at least this severity, in the order of [`Severity::ALL`].
     as_grave_until: [Option<Duration>; Severity::ALL.len()],
 }
 
 impl Quiet {
-    /// The group is told, and its interval ends then. `gravest` is that of the alerts it was told to fire.
+    /// Records a message whose interval ends at `until`. `gravest` is the highest severity that it reports as firing, if any.
     pub fn told(&mut self, gravest: Option<Severity>, until: Duration) {
         self.until = self.until.max(Some(until));
         for (severity, as_grave_until) in Severity::ALL.into_iter().zip(&mut self.as_grave_until) {
@@ -39,12 +38,12 @@ impl Quiet {
         }
     }
 
-    /// When news is told: with its company after `wait`, and not before the end of the interval unless it is critical, or graver than what
-    /// was told in it.
+    /// Monotonic time at which news is due: after `wait`, and after the interval. Critical news, and news graver than in the interval's
+    /// messages, does not wait for the interval.
     pub fn due(&self, news: News, wait: Duration, now: Duration) -> Duration {
         let Some(until) = self.until else { return now + wait };
         let calm = until.max(now);
-        // What is graver never waits longer than what is not.
+        // Graver news never waits longer than other news.
         let soon = calm.min(now + wait);
         match news {
             News::Calm => calm,
@@ -53,7 +52,7 @@ impl Quiet {
         }
     }
 
-    /// When the interval ends; none before the first message.
+    /// Monotonic time at which the interval ends; `None` before the first message.
     pub fn until(&self) -> Option<Duration> {
         self.until
     }
@@ -66,7 +65,7 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(30);
 
-    /// After messages that told of these, each at a second and with an interval of 300: when news of this second is told.
+    /// Checks when news is due after earlier messages, each at a second and with an interval of 300 s.
     #[track_caller]
     fn check(told: &[(u64, Option<Severity>)], news: News, now: u64, expected: u64) {
         let mut quiet = Quiet::default();

@@ -1,4 +1,4 @@
-//! Which receivers hear of an alert, and in whose company.
+//! Routes lead alerts to receivers and sort them into groups.
 
 use std::time::Duration;
 
@@ -6,40 +6,40 @@ use super::{Matchers, label_of};
 use crate::subject::SubjectKind;
 use crate::{alert::Alert, subject::Label};
 
-/// Leads alerts that match to a receiver. The first that matches wins, unless it says that others may follow.
+/// Leads matching alerts to a receiver. The first matching route wins, unless it continues with the routes after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     pub matchers: Matchers,
     pub receiver: String,
     pub continues: bool,
-    /// Alerts that agree in these labels are told together.
+    /// Labels whose equal values put alerts into one group.
     pub group_by: Vec<String>,
-    /// How long the first of a group waits for others.
+    /// How long the first alert of a group waits for others.
     pub group_wait: Duration,
-    /// How long news of a group waits after it was told.
+    /// How long news of a group waits after the group's latest message.
     pub group_interval: Duration,
-    /// After how long a receiver is reminded of what still fires; zero: never.
+    /// Time between reminders of alerts that still fire; zero turns them off.
     pub repeat_interval: Duration,
 }
 
-/// A label by which alerts about the agent say which receiver they are about.
+/// Label with which alerts about the agent name a receiver.
 const ABOUT_RECEIVER: &str = "receiver";
 
-/// What became of one route.
+/// Result of one route for one alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     Taken,
-    /// The matcher that did not hold.
+    /// A matcher does not fit; the text describes it.
     Refused(String),
-    /// It matches, but a route before it has taken the alert.
+    /// The route matches, but a route before it took the alert and does not continue.
     TooLate,
-    /// The alert is about the receiver itself, which may not hear.
+    /// The alert is about the receiver itself, which may be broken.
     OwnTrouble,
-    /// It matches, but the receiver has the alert by another route.
+    /// The route matches, but the receiver has the alert through another route.
     Again,
 }
 
-/// The routes in their order, and every receiver there is.
+/// All routes in their order, and the names of all receivers.
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
     pub routes: Vec<Route>,
@@ -47,7 +47,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Each route and what became of it, for an alert as it is now.
+    /// Returns the result of each route for an alert, in the order of the routes.
     pub fn steps<'a>(&'a self, alert: &Alert) -> Vec<Step> {
         let mut receivers: Vec<&'a str> = Vec::new();
         let mut closed = false;
@@ -71,7 +71,7 @@ impl Routes {
         self.routes.iter().map(&mut step).collect()
     }
 
-    /// Who hears of it: a receiver and the route that says how. Trouble of a receiver that all routes lead to is told to another one.
+    /// Receivers of an alert, each with its route. When every matching route leads to the receiver in trouble, another receiver is used.
     pub fn receivers(&self, alert: &Alert) -> Vec<(&str, &Route)> {
         let steps = self.steps(alert);
         let taken = self.routes.iter().zip(&steps).filter(|(_, step)| **step == Step::Taken);
@@ -91,7 +91,7 @@ fn is_about(alert: &Alert, receiver: &str) -> bool {
 }
 
 impl Route {
-    /// The group of an alert: a key that no other group of the receiver has, and the labels that its alerts share.
+    /// Group of an alert: a key that is unique within the receiver, and the labels that its alerts share.
     pub fn group(&self, alert: &Alert) -> (String, Vec<Label>) {
         let labels: Vec<Label> = self.group_by.iter().filter_map(|name| Some(Label::new(name.clone(), label_of(alert, name)?))).collect();
         let shown: Vec<String> = labels.iter().map(|label| format!("{}={:?}", label.name, label.value)).collect();

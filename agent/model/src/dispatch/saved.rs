@@ -1,4 +1,4 @@
-//! The ledger outside this process: what the store writes with each change and reads at the start.
+//! The stored form of the ledger: changes that the store writes, and the state that a start reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 
-/// Memory of patterns that a start compiles, kept or not: a second of work.
+/// Most memory of the patterns that a start compiles, kept or dropped, in bytes. This bounds their time to about a second.
 const COMPILED_AT_START_MAX: usize = 32 << 20;
 /// Time after a start without reminders, at most one interval of them: the agent must look at its servers first. Otherwise a reminder that
 /// is due reports alerts of a server that is down, which `server-down` explains.
 const FIRST_LOOKS_MAX: Duration = Duration::from_mins(2);
 
-/// Everything that a new process needs to go on.
+/// Everything that a new process needs to continue.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SavedDispatch {
     pub entries: Vec<Entry>,
@@ -27,11 +27,11 @@ pub struct SavedDispatch {
     pub acknowledgements: Vec<(Fingerprint, u64, Acknowledgement)>,
 }
 
-/// What to write so that the store equals the ledger.
+/// Writes that make the store equal to the ledger.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     pub entries: Vec<Entry>,
-    /// Receiver, fingerprint and incident of entries that are done.
+    /// Receiver, fingerprint and incident of entries that were removed.
     pub removed: Vec<(String, Fingerprint, u64)>,
     pub silences: Vec<Silence>,
     pub removed_silences: Vec<String>,
@@ -47,7 +47,7 @@ impl Changes {
 }
 
 impl Dispatcher {
-    /// What changed since it was last asked.
+    /// Returns the changes since the last call, and marks them as written.
     pub fn take_changes(&mut self) -> Changes {
         let touched = std::mem::take(&mut self.touched);
         let mut changes = Changes::default();
@@ -73,14 +73,15 @@ impl Dispatcher {
         changes
     }
 
-    /// The changes could not be written: they will be among the next ones.
+    /// Returns changes that the store could not write. The next [`take_changes`](Self::take_changes) includes them.
     pub fn give_back(&mut self, changes: Changes) {
         self.touched.entries.extend(changes.touched.entries);
         self.touched.silences.extend(changes.touched.silences);
         self.touched.acknowledgements.extend(changes.touched.acknowledgements);
     }
 
-    /// Goes on where another process stopped, with the routes of today. Says who will not hear of something because none leads there.
+    /// Restores what another process stored, under the present routes. Returns notifications that are dropped because no route leads to
+    /// their receiver.
     pub fn restore(&mut self, saved: SavedDispatch, book: &AlertBook, now: Now) -> Vec<Withheld> {
         self.restore_silences(saved.silences, now.wall_ms);
         let open: Vec<&Alert> = book.alerts().filter(|alert| alert.state != AlertState::Pending).collect();
@@ -102,15 +103,15 @@ impl Dispatcher {
                 None => drop(self.touched.acknowledgements.insert((fingerprint, number))),
             }
         }
-        // Whoever a route leads to since today hears of what fires.
+        // Receivers that a new route leads to are notified of alerts that still fire.
         open.into_iter().for_each(|alert| self.stands(alert, now));
         self.recheck = true;
         unrouted
     }
 
-    /// Every silence stays. One whose patterns cannot be compiled, or find no room, hides nothing and says so.
+    /// Restores every silence. A silence whose patterns do not compile or find no room hides nothing, and reports that as its problem.
     fn restore_silences(&mut self, mut saved: Vec<Silence>, now_ms: u64) {
-        // The small ones first, so that a large one costs none of them their place.
+        // Small silences come first, so that a large one takes no room from them.
         saved.sort_by_key(Silence::bytes);
         let kept: usize = self.silences.values().chain(&saved).map(Silence::bytes).sum();
         let mut room = Room { bytes: SILENCES_BYTES_MAX.saturating_sub(kept), work: COMPILED_AT_START_MAX };
@@ -128,14 +129,14 @@ impl Dispatcher {
         if let Some(ended) = &entry.ended {
             self.incidents.entry(key).or_insert_with(|| Incident { ended: true, ..Incident::new(&ended.alert) });
         }
-        // Nobody knows an alert like that: it is of a store that was mended.
+        // No alert has this entry's incident: the store was repaired. The entry is removed.
         let Some(alert) = self.incidents.get(&key).map(|incident| incident.alert.clone()) else {
             self.touched.entries.insert(done);
             return None;
         };
         let leads = |route: &&Route| route.receiver == entry.receiver;
         let by_route = self.routes.receivers(&alert).into_iter().find(|(receiver, _)| *receiver == entry.receiver);
-        // One who heard the beginning hears the end, also when nothing new is to be told there.
+        // A receiver that got the beginning gets the end, even if no route leads new alerts there.
         let route = by_route.map(|(_, route)| route).or_else(|| self.routes.routes.iter().find(leads).filter(|_| entry.told.is_some()));
         let is_known = self.routes.receivers.contains(&entry.receiver);
         let Some(route) = route.filter(|_| is_known) else {
@@ -151,7 +152,8 @@ impl Dispatcher {
             let elapsed = Duration::from_millis(now.wall_ms.saturating_sub(told.at_ms));
             let soonest = now.monotonic + group.repeat.min(FIRST_LOOKS_MAX);
             told.repeat_at = repeat_at(now.monotonic, group.repeat, elapsed).map(|at| at.max(soonest));
-            // A message of the future was sent before the clock was set back: nobody knows when, so it keeps nothing grave waiting.
+            // A time in the future means that the clock was set back. The real time is unknown, so that message does not make grave news
+            // wait.
             let gravest = (told.at_ms <= now.wall_ms).then_some(told.severity);
             group.quiet.told(gravest, now.monotonic + group.interval.saturating_sub(elapsed));
         }
@@ -174,7 +176,7 @@ impl Dispatcher {
         None
     }
 
-    /// Everything, as a store would have it.
+    /// Returns everything in its stored form.
     pub fn export(&self) -> SavedDispatch {
         let entries = self.incidents.values().flat_map(|incident| incident.entries.values().cloned()).collect();
         let silences = self.silences.values().filter(|silence| !silence.configured).cloned().collect();

@@ -1,38 +1,38 @@
-//! What people say about alerts: that nobody shall hear of some for a while, and that somebody takes care of one.
+//! Silences and acknowledgements: with them people hold notifications back.
 
 use serde::{Deserialize, Serialize};
 
 use super::Matchers;
 use crate::{alert::Alert, finding::Severity};
 
-/// Silences that are kept, those that are over included.
+/// Most silences in memory, expired ones included.
 pub const SILENCES_MAX: usize = 1_000;
-/// Memory that all of them may keep: texts, and the compiled patterns of those that are not over.
+/// Most memory of all silences, in bytes: texts, and the compiled patterns of those that are not expired.
 pub const SILENCES_BYTES_MAX: usize = 8 << 20;
-/// Longer is no silence but a rule that nobody wants.
+/// Longest silence, in milliseconds. A longer one is a change of the routes, or a mistake.
 pub const SILENCE_MS_MAX: u64 = 366 * 24 * 3_600_000;
-/// An author or a comment.
+/// Most bytes of an author, and of a comment.
 pub const TEXT_BYTES_MAX: usize = 2_000;
 
-/// Alerts that match are told to nobody between two instants.
+/// Holds matching alerts back between two instants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
     pub id: String,
     pub matchers: Matchers,
-    /// Wall clock, milliseconds since 1970, like all that end so.
+    /// Wall clock, milliseconds since 1970. All fields that end in `_ms` use it.
     pub starts_at_ms: u64,
     pub ends_at_ms: u64,
     pub author: String,
     pub comment: String,
     pub created_at_ms: u64,
-    /// It is over for good: a clock that goes back does not bring it back.
+    /// True once the silence has expired. A clock that is set back does not start it again.
     pub over: bool,
-    /// From the config file, where alone it can be changed.
+    /// True for silences of the config file, which only an edit of that file can change.
     #[serde(default)]
     pub configured: bool,
 }
 
-/// Where a silence is in its time.
+/// Whether a silence is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SilenceState {
@@ -108,12 +108,12 @@ impl Silence {
         self.state(now_ms) == SilenceState::Active && self.matchers.hold(alert)
     }
 
-    /// Memory that it keeps.
+    /// Memory of the silence, in bytes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.id.len() + self.author.len() + self.comment.len() + self.matchers.bytes()
     }
 
-    /// The next instant at which it begins or ends.
+    /// Wall clock, milliseconds since 1970, at which the silence begins or ends next; `None` after its end.
     pub fn changes_at_ms(&self, now_ms: u64) -> Option<u64> {
         match self.state(now_ms) {
             SilenceState::Pending => Some(self.starts_at_ms),
@@ -123,13 +123,13 @@ impl Silence {
     }
 }
 
-/// Somebody takes care of an incident: nobody is reminded of it, and nobody new is told, unless it becomes graver.
+/// A person takes care of an incident. Reminders stop and new receivers get nothing, until the incident ends or becomes graver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
     pub author: String,
     pub comment: String,
     pub at_ms: u64,
-    /// How grave it was.
+    /// Severity of the alert at the acknowledgement. The acknowledgement does not hold for a higher one.
     pub severity: Severity,
 }
 
@@ -139,7 +139,7 @@ impl Acknowledgement {
     }
 }
 
-/// Checks whose words they are.
+/// Checks that author and comment are neither empty nor too long.
 pub fn check_signed(author: &str, comment: &str) -> Result<(), SilenceError> {
     if author.trim().is_empty() || comment.trim().is_empty() {
         return Err(SilenceError::Unsigned);

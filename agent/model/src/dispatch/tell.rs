@@ -1,4 +1,4 @@
-//! The rows that tell a receiver of an incident.
+//! Rows of the outbox that notify a receiver of an incident.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Entry {
-    /// The next row of this entry. Its number makes its id: stable, since it is stored with the row.
+    /// Makes the next row of this entry. The row's id contains its number, which is stored, so a restart does not change it.
     pub(super) fn row(&mut self, tells: Tells, alert: MessageAlert) -> NewRow {
         self.rows = self.rows.saturating_add(1);
         NewRow {
@@ -28,12 +28,12 @@ impl Entry {
     }
 }
 
-/// Whether the host says what this label is: a plugin that calls one of its own so says nothing.
+/// Returns true if the host sets this label. A plugin's label with the same name is left out.
 fn is_hosts(alert: &Alert, name: &str) -> bool {
     matches!(name, "plugin" | "rule" | "severity" | "alertname") || alert.subject.labels.iter().any(|label| label.name == name)
 }
 
-/// An alert as a receiver is shown it.
+/// An alert in the form that receivers get.
 pub fn message_alert(alert: &Alert, reason: MessageReason) -> MessageAlert {
     let own = [Label::new("plugin", &alert.plugin), Label::new("rule", &alert.rule)];
     MessageAlert {
@@ -57,10 +57,10 @@ pub fn message_alert(alert: &Alert, reason: MessageReason) -> MessageAlert {
     }
 }
 
-/// Bytes of evidence in one message about one alert. The rest is in the store: a message is read, not searched.
+/// Most bytes of evidence about one alert in one message. The store has the rest.
 const EVIDENCE_BYTES_MAX: usize = 2_000;
 
-/// The first lines, as many as fit, and how many do not.
+/// Returns the first lines of evidence that fit, and a last line that counts the others.
 fn evidence(alert: &Alert) -> Vec<Label> {
     let mut room = EVIDENCE_BYTES_MAX;
     let mut lines: Vec<Label> = Vec::new();
@@ -84,7 +84,7 @@ pub(super) fn ended_alert(ended: &Ended) -> MessageAlert {
     }
 }
 
-/// When a receiver is reminded, counted from now.
+/// Monotonic time of the next reminder; `None` if reminders are off. `elapsed` is the time since the latest notification.
 pub(super) fn repeat_at(now: Duration, repeat_interval: Duration, elapsed: Duration) -> Option<Duration> {
     (!repeat_interval.is_zero()).then(|| now + repeat_interval.saturating_sub(elapsed))
 }

@@ -1,4 +1,4 @@
-//! What people and their tools say: silences and acknowledgements.
+//! Commands of people and their tools: silences and acknowledgements.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::alert::{Fingerprint, Now};
 
-/// Silences that are over are kept so long, for the question why nobody was told.
+/// How long expired silences are kept, in milliseconds. They answer why an alert was not sent.
 const OVER_KEPT_MS: u64 = 5 * 24 * 3_600_000;
 
 /// Why an acknowledgement is refused.
@@ -20,12 +20,12 @@ pub enum AcknowledgeError {
 }
 
 impl Dispatcher {
-    /// Every silence, also those that are over.
+    /// Every silence, expired ones included.
     pub fn silences(&self) -> impl Iterator<Item = &Silence> {
         self.silences.values()
     }
 
-    /// Nobody hears of what matches, from the next release on. A silence with the id of another takes its place.
+    /// Adds a silence, or replaces the one with the same id. It holds from the next release.
     pub fn silence(&mut self, silence: Silence, now: Now) -> Result<(), SilenceError> {
         silence.check(now.wall_ms)?;
         if self.silences.get(&silence.id).is_some_and(|known| known.configured) {
@@ -44,7 +44,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Ends a silence now.
+    /// Ends a silence now, and returns it.
     pub fn expire_silence(&mut self, id: &str, now: Now) -> Result<Silence, SilenceError> {
         let silence = self.silences.get_mut(id).ok_or_else(|| SilenceError::Unknown(id.to_owned()))?;
         if silence.configured {
@@ -58,7 +58,7 @@ impl Dispatcher {
         Ok(silence.clone())
     }
 
-    /// Somebody takes care of an alert; it holds until the incident ends or becomes graver.
+    /// Records that a person takes care of an alert. It holds until the incident ends or becomes graver.
     pub fn acknowledge(
         &mut self,
         fingerprint: Fingerprint,
@@ -76,7 +76,7 @@ impl Dispatcher {
         Ok(key)
     }
 
-    /// Nobody takes care of it any more.
+    /// Removes the acknowledgement of an alert.
     pub fn unacknowledge(&mut self, fingerprint: Fingerprint) -> Result<IncidentKey, AcknowledgeError> {
         let key = self.open_incident(fingerprint)?;
         if let Some(incident) = self.incidents.get_mut(&key) {
@@ -87,12 +87,12 @@ impl Dispatcher {
         Ok(key)
     }
 
-    /// Who takes care of an alert.
+    /// Acknowledgement of an incident, if there is one.
     pub fn acknowledgement(&self, key: IncidentKey) -> Option<&Acknowledgement> {
         self.incidents.get(&key)?.acknowledgement.as_ref()
     }
 
-    /// Of every alert that somebody takes care of.
+    /// All acknowledgements, each with its alert.
     pub fn acknowledgements(&self) -> impl Iterator<Item = (Fingerprint, &Acknowledgement)> {
         self.incidents.iter().filter_map(|((fingerprint, _), incident)| Some((*fingerprint, incident.acknowledgement.as_ref()?)))
     }
@@ -103,7 +103,7 @@ impl Dispatcher {
         open.ok_or(AcknowledgeError::Unknown(fingerprint))
     }
 
-    /// Notes which silences are over, and whether one began or ended, by their clock, which may also be set.
+    /// Marks silences that expired. Requests a recheck when a silence began or ended on the wall clock, which may also be set.
     pub(super) fn turn_silences(&mut self, now_ms: u64) {
         for silence in self.silences.values_mut() {
             if !silence.over && silence.state(now_ms) == SilenceState::Expired {
@@ -123,7 +123,7 @@ impl Dispatcher {
         }
     }
 
-    /// Whether all silences keep few enough bytes together. Those that are over leave for it, the one that ended first at first.
+    /// Returns true if all silences together stay within their memory. Expired silences are removed for that, earliest end first.
     fn has_room_for(&mut self, silence: &Silence, now_ms: u64) -> bool {
         let others = self.silences.values().filter(|known| known.id != silence.id);
         let mut bytes = silence.bytes() + others.map(Silence::bytes).sum::<usize>();
@@ -139,7 +139,7 @@ impl Dispatcher {
         bytes <= SILENCES_BYTES_MAX
     }
 
-    /// Ids of the silences that are over, by their end.
+    /// Ids of the expired silences, earliest end first.
     fn over(&self, now_ms: u64) -> Vec<String> {
         let over = self.silences.values().filter(|silence| !silence.configured && silence.state(now_ms) == SilenceState::Expired);
         let mut over: Vec<(u64, String)> = over.map(|silence| (silence.ends_at_ms, silence.id.clone())).collect();
@@ -147,7 +147,7 @@ impl Dispatcher {
         over.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Those that ended long ago leave, and while there is no room the one that ended first.
+    /// Removes silences that ended long ago. At the limit, further expired silences go, earliest end first.
     fn forget_silences(&mut self, now_ms: u64) {
         let full = (self.silences.len() + 1).saturating_sub(SILENCES_MAX);
         let is_old = |id: &String| self.silences.get(id).is_some_and(|silence| silence.ends_at_ms.saturating_add(OVER_KEPT_MS) < now_ms);

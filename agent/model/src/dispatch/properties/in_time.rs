@@ -1,8 +1,8 @@
-//! No alert that is critical, or graver than everything its group was told in the running interval, waits longer than `group_wait`, while
-//! nothing holds it.
+//! Grave alerts are sent in time: critical ones, and those graver than all that their group was sent in the running interval. Nothing but
+//! a hold makes them wait longer than `group_wait`.
 //!
-//! A watch beside the dispatcher measures that: it knows what receivers were told and when, by a clock that outlives every process, and
-//! looks whenever the agent would. It is watched as well: dispatchers that take the wrong things for told do not get past it.
+//! A watch beside the dispatcher measures that. The watch records what receivers were sent and when, on a clock that outlives every
+//! process. The test tests itself too: dispatchers that count the wrong things as sent are caught.
 
 use super::*;
 use crate::{
@@ -10,44 +10,44 @@ use crate::{
     outbox::Tells,
 };
 
-/// What an agent does wrong.
+/// A deliberate mistake of the agent under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wrong {
     Nothing,
-    /// Whatever it told counts as the gravest there is.
+    /// Every message counts as one of the gravest severity.
     AllAlike,
-    /// What it holds back counts as told, whenever it looks.
+    /// A held notification counts as sent at every release.
     HeldIsTold,
-    /// A restart knows that a group was told, and takes that for the gravest there is.
+    /// A restart counts every earlier message as one of the gravest severity.
     RestartsAlike,
 }
 
-/// Seconds, longer than every wait and interval here but one: the watch looks at all that happens in them.
+/// Seconds, longer than all waits and all intervals but one. The watch checks at every due time in them.
 const LONG: u64 = 900;
 
 struct Message {
-    /// On the watch's own clock.
+    /// Time on the watch's own clock.
     at_ms: i64,
-    /// As the agent knows it after a restart.
+    /// Time on the wall clock, from which the agent computes it after a restart.
     wall_ms: u64,
-    /// Of what it told to fire.
+    /// Highest severity that the message reported as firing.
     gravest: Option<Severity>,
 }
 
-/// What receivers know, and since when they should know more.
+/// What receivers were sent, and since when they should have been sent more.
 struct Watch {
     town: Town,
     wrong: Wrong,
     stored: (SavedBook, SavedDispatch),
-    /// What the watch's clock is ahead of the process' own.
+    /// How far the watch's clock is ahead of the process's monotonic clock.
     ahead_ms: i64,
     messages: BTreeMap<GroupId, Vec<Message>>,
     known: BTreeMap<(String, IncidentKey), Severity>,
-    /// Since when nothing is in the way of what a receiver has to hear.
+    /// Since when nothing holds a missing notification back.
     owed_since_ms: BTreeMap<(String, IncidentKey), i64>,
-    /// Since when there is room; none while there is none.
+    /// Since when the receivers have room; `None` without room.
     room_since_ms: Option<i64>,
-    /// The clock on the wall was set since the process began.
+    /// True if the wall clock was set since the process began.
     was_set: bool,
     complaints: Vec<String>,
 }
@@ -91,7 +91,7 @@ impl Watch {
         self.stored = self.town.export();
     }
 
-    /// The agent looks whenever it said that it would.
+    /// Releases at every time for which the agent asked.
     fn pass(&mut self, seconds: u64) {
         let end = self.town.now.monotonic + Duration::from_secs(seconds);
         while self.town.now.monotonic < end {
@@ -101,14 +101,14 @@ impl Watch {
         }
     }
 
-    /// Another process goes on with what the store has. One that hung before, or has another time, may begin to wait anew.
+    /// Starts another process from the store. With `waits_anew` all waits may begin again: the process hung, or its clock differs.
     fn restart(&mut self, waits_anew: bool) {
         let before_ms = self.now_ms();
         self.town.restart_with(self.stored.clone());
         self.ahead_ms = before_ms - millis(self.town.now.monotonic);
         let (now_ms, wall_ms) = (self.now_ms(), self.town.now.wall_ms);
         for messages in self.messages.values_mut() {
-            // It knows the wall's time of them alone, and what is of the future by that was told at no time that it knows.
+            // The new process has only the wall time of the messages. A time in the future is unknown to it.
             for message in messages {
                 let ago_ms = wall_ms.checked_sub(message.wall_ms).and_then(|ago_ms| i64::try_from(ago_ms).ok());
                 message.at_ms = ago_ms.map_or(i64::MIN / 2, |ago_ms| now_ms - ago_ms);
@@ -128,7 +128,7 @@ impl Watch {
         let release = self.town.release();
         self.err(&release);
         self.room_since_ms = self.town.has_room.then(|| self.room_since_ms.unwrap_or(self.now_ms()));
-        // Also what is told just now may come too late.
+        // A message of this very release may also be too late.
         self.look();
         self.listen(&release.rows);
         self.look();
@@ -168,7 +168,7 @@ impl Watch {
         }
     }
 
-    /// Whom something is owed, and for how long.
+    /// Records which receivers miss a notification, and since when.
     fn look(&mut self) {
         let mut owed = BTreeMap::new();
         for alert in self.town.book.alerts() {
@@ -190,7 +190,7 @@ impl Watch {
         self.owed_since_ms = owed;
     }
 
-    /// Nothing holds an alert, and it is critical, or graver than what its group was told in this interval.
+    /// Returns true if nothing holds an alert, and it is critical or graver than what its group was sent in this interval.
     fn is_free(&self, receiver: &str, route: &Route, alert: &crate::alert::Alert) -> bool {
         let interval_ms = millis(route.group_interval);
         let id = (receiver.to_owned(), route.group(alert).0);
@@ -220,7 +220,7 @@ fn late(routes: Vec<Route>, wrong: Wrong, events: &[Event]) -> Vec<String> {
     watch.complaints
 }
 
-/// Nobody waits here, or longer than the interval lasts.
+/// Routes without a wait, and with a wait longer than the interval.
 fn waits() -> Vec<Route> {
     let wait = |seconds, interval, receiver| {
         let (group_wait, group_interval) = (Duration::from_secs(seconds), Duration::from_secs(interval));
@@ -232,7 +232,7 @@ fn waits() -> Vec<Route> {
 #[test]
 fn a_dispatcher_that_takes_the_wrong_things_for_told_is_caught() {
     let config = Config { failure_persistence: None, max_shrink_iters: 0, ..Config::with_cases(400) };
-    // Everything is one group, so that what is told of one subject concerns the other.
+    // All alerts form one group, so that news of one subject affects the other.
     let together = || vec![Route { group_by: vec![], ..route(&[], "ops") }];
     let caught = |wrong| {
         let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);

@@ -1,7 +1,7 @@
-//! Random troubles, random words, and an agent that dies at any moment: every incident is told from its beginning to its end, or it is
-//! said for good why not.
+//! Random failures, random commands, and an agent that dies at any moment. Every incident is sent from its beginning to its end, or is
+//! reported as withheld for good.
 //!
-//! What is heard is judged at the end, and the judge is judged as well: agents that store in the wrong order do not get past it.
+//! The messages are judged at the end. The test tests itself too: agents that store in the wrong order are caught.
 
 mod in_time;
 
@@ -28,17 +28,17 @@ use crate::{
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// What is wrong with a subject now, as severities of the rules `lag`, `disk` and `server-down`.
+    /// State of a subject: severities of the rules `lag`, `disk` and `server-down`.
     Judge(usize, [Option<Severity>; 3]),
     Pass(u64),
     Silence(usize, u64),
     Expire(usize),
     Acknowledge(usize, usize),
     Room(bool),
-    /// The clock on the wall is set.
+    /// The wall clock is set.
     Step(i64),
     Restart,
-    /// This happens, and the process dies before it has stored what it made of it.
+    /// The event happens, and the process dies before it has stored the result.
     Kill(Box<Event>),
 }
 
@@ -66,16 +66,16 @@ fn happening() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What an agent stores first of what belongs together.
+/// Which of two parts that belong together an agent stores first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Build {
-    /// Nothing: it is one transaction.
+    /// Neither: both are in one transaction.
     Right,
     RowsFirst,
     LedgerFirst,
 }
 
-/// An agent with its store, and what was heard of it.
+/// An agent with its store, and the messages that its receivers got.
 struct World {
     town: Town,
     build: Build,
@@ -107,7 +107,7 @@ impl World {
         self.fired.extend(self.town.book.alerts().map(|alert| (alert.fingerprint, alert.incident)));
     }
 
-    /// Decides, stores and tells.
+    /// Decides, stores and sends.
     fn release(&mut self) {
         let release = self.town.release();
         let for_good = release.withheld.into_iter().filter(|withheld| withheld.for_good);
@@ -128,7 +128,7 @@ impl World {
         self.release();
     }
 
-    /// Rows that are stored are told, once each.
+    /// Sends stored rows, each once.
     fn tell(&mut self, rows: Vec<NewRow>) {
         for row in rows {
             match self.rows.insert((row.receiver.clone(), row.id.clone()), row.clone()) {
@@ -139,14 +139,14 @@ impl World {
         }
     }
 
-    /// Everything ends, and nothing is in the way any more.
+    /// Ends every alert, and removes everything that holds notifications back.
     fn settle(&mut self) {
         self.town.has_room = true;
         self.release();
         for which in 0..3 {
             drop(self.town.dispatcher.expire_silence(&format!("s{which}"), self.town.now));
         }
-        // What comes and goes ends only after it was calm for long.
+        // A flapping alert ends only after a long calm.
         for _ in 0..25 {
             self.town.pass(10);
             SUBJECTS.iter().for_each(|subject| self.town.judge(subject, &[]));
@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// Everything that is wrong, once all is over.
+    /// All complaints, once everything has ended.
     fn judge(mut self) -> Vec<String> {
         self.settle();
         let mut complaints = self.complaints;
@@ -171,7 +171,7 @@ impl World {
                 complaints.push(format!("{who:?} was told, and said not to be"));
             }
         }
-        // Routes without matchers lead everything to their receivers.
+        // A route without matchers leads every alert to its receiver.
         for route in self.town.routes.routes.iter().filter(|route| route.matchers.0.is_empty()) {
             for key in &self.fired {
                 let who = (route.receiver.clone(), *key);
@@ -215,7 +215,7 @@ fn complaints(routes: Vec<Route>, build: Build, events: &[Event]) -> Vec<String>
     world.judge()
 }
 
-/// Those that are critical go to two receivers.
+/// Critical alerts go to two receivers.
 fn two_receivers() -> Vec<Route> {
     vec![Route { continues: true, ..route(&["severity=critical"], "pager") }, route(&[], "ops")]
 }

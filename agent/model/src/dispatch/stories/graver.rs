@@ -1,8 +1,8 @@
-//! What is graver than everything its group was told does not wait for the interval.
+//! News that is graver than all that its group was sent does not wait for the interval.
 
 use super::*;
 
-/// A group that was just told of something calm.
+/// A group that was just sent an alert of this severity.
 fn calm_town(severity: Severity) -> Town {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", severity)]);
@@ -33,7 +33,7 @@ fn a_first_critical_does_not_wait_behind_calm_news_of_its_group() {
     assert_eq!(sorted(town.told()), ["ops: b of db1 fires, warning (and 2 more)"]);
 }
 
-/// What usually comes of a failover: nobody writes, then two do.
+/// Usual course of a failover: no server takes writes, then two do.
 #[test]
 fn a_new_critical_does_not_wait_behind_another_one_be_it_over_or_not() {
     let mut town = calm_town(Critical);

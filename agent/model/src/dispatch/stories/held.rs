@@ -1,4 +1,4 @@
-//! What keeps an alert from being told, and what happens when it does not any more.
+//! Reasons for holding an alert back, and what happens when they end.
 
 use super::*;
 use crate::dispatch::{Hold, Withheld};
@@ -65,7 +65,7 @@ fn a_server_that_is_down_is_told_alone() {
     let release = town.release();
     assert_eq!(release.rows.iter().map(line).collect::<Vec<_>>(), ["ops: server-down of db1 fires, critical"]);
     assert_eq!(reasons(&release), [("ops", "inhibited", false), ("ops", "inhibited", false)]);
-    // The server is back; one of them is still wrong, the other ended with it.
+    // The server is back; one of its alerts still fires, the other ended with the outage.
     town.judge("db1", &[("disk", Warning)]);
     let release = town.release();
     assert_eq!(
@@ -231,7 +231,7 @@ fn silences_take_only_so_much_memory_and_those_that_are_over_make_room() {
     };
     assert_eq!(refused, crate::dispatch::SilenceError::TooLarge);
     assert!(number > 3, "{number}");
-    // A restart compiles them again, within the same memory.
+    // A restart compiles the silences again, within the same memory.
     town.restart();
     assert!(town.dispatcher.silences().all(|silence| silence.matchers.problem().is_none()));
     town.pass(60);

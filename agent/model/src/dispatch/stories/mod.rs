@@ -1,4 +1,4 @@
-//! What receivers hear, told as stories: the real alert book in front, a clock that the story moves.
+//! What receivers get, as stories. The alert book is real, and the story moves the clock.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ mod held;
 mod restarts;
 mod unreachable;
 
-/// Every rule of the stories. They fire and resolve at once.
+/// Every rule of the stories. All fire and resolve at once.
 const RULES: [&str; 6] = ["lag", "disk", "server-down", "a", "b", "c"];
 
 /// An alert that fires.
@@ -42,17 +42,17 @@ pub(super) fn route(matchers: &[&str], receiver: &str) -> Route {
     }
 }
 
-/// When every story begins.
+/// Wall clock at the beginning of every story, in milliseconds since 1970.
 const WALL_MS: u64 = 1_700_000_000_000;
 
-/// Alerts, those who decide, and a clock.
+/// Alert book, dispatcher and clock of a story.
 pub(super) struct Town {
     pub book: AlertBook,
     pub dispatcher: Dispatcher,
     pub now: Now,
     pub routes: Routes,
     pub has_room: bool,
-    /// Servers answer, whatever plugins say.
+    /// True when servers answer although plugins report them as down.
     pub plugins_lie: bool,
 }
 
@@ -79,7 +79,7 @@ impl Town {
         self.now.wall_ms += u64::try_from(by.as_millis()).expect("no story lasts so long");
     }
 
-    /// One evaluation: this and nothing else is wrong with a subject.
+    /// One evaluation of a subject: exactly these rules find something wrong.
     pub fn judge(&mut self, subject: &str, wrong: &[(&str, Severity)]) {
         self.judge_by(&RULES, subject, wrong);
     }
@@ -96,7 +96,7 @@ impl Town {
         transitions.iter().for_each(|transition| self.dispatcher.observe(transition, self.now));
     }
 
-    /// Of a server that can be reached or not.
+    /// Snapshot of a server that can or cannot be reached.
     pub fn snapshot(&self, subject: &str, is_reachable: bool) -> Snapshot {
         let up = Family::scalar("pharos_postgres_up", if is_reachable { 1.0 } else { 0.0 });
         let reading = Reading { at: self.now.monotonic, fresh_until: Duration::MAX, families: vec![up], ..Reading::default() };
@@ -113,7 +113,7 @@ impl Town {
         self.dispatcher.release(&self.book, |_| self.has_room, self.now)
     }
 
-    /// What is told now, a line for each row.
+    /// Releases, and returns one line for each row.
     pub fn told(&mut self) -> Vec<String> {
         self.release().rows.iter().map(line).collect()
     }
@@ -133,17 +133,17 @@ impl Town {
         self.dispatcher.silence(silence, self.now).expect("it is right");
     }
 
-    /// What a store would have.
+    /// What a store has now.
     pub fn export(&self) -> (SavedBook, SavedDispatch) {
         (self.book.export(), self.dispatcher.export())
     }
 
-    /// Everything starts anew, with what a store would have.
+    /// Starts a new process from what a store has now.
     pub fn restart(&mut self) {
         self.restart_with(self.export());
     }
 
-    /// The same, with what a store has.
+    /// Starts a new process from what a store had.
     pub fn restart_with(&mut self, (book, dispatch): (SavedBook, SavedDispatch)) {
         let saved = serde_json::to_string(&dispatch).expect("it is JSON");
         let saved = serde_json::from_str(&saved).expect("it was written so");

@@ -1,4 +1,4 @@
-//! An agent that starts anew knows who was told what, and what still waits.
+//! After a restart the agent continues: it repeats no notification and loses none.
 
 use super::*;
 use crate::dispatch::{Dispatcher, Hold};

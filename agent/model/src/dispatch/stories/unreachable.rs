@@ -1,4 +1,4 @@
-//! What a server that cannot be reached explains, and whose word counts for that.
+//! Which alerts an unreachable server explains, and which evidence counts for that.
 
 use super::*;
 
