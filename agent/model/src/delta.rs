@@ -1,7 +1,7 @@
-//! Two snapshots of one subject turned into rates.
+//! Rates from two snapshots of one subject.
 //!
-//! Each part is compared with its own last good reading, since parts are read at different intervals. A counter that went down, a series
-//! that was not there before and a server that restarted have no rate: a guess would be a lie.
+//! Each part is compared with its own last good reading, since parts are read at different intervals. A counter that fell, a new series
+//! and a restarted server have no rate. A guess would be wrong.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::catalogue::metrics::Catalogue;
 use crate::snapshot::{Change, Family, Reading, Snapshot};
 use crate::subject::SubjectKey;
 
-/// The last good reading of every part of every subject.
+/// Last good reading of every part of every subject.
 #[derive(Debug, Default)]
 pub struct Deltas {
     previous: HashMap<SubjectKey, BTreeMap<String, Previous>>,
@@ -20,13 +20,13 @@ pub struct Deltas {
 #[derive(Debug)]
 struct Previous {
     reading: Arc<Reading>,
-    /// Since the reading before it.
+    /// Time between this reading and the one before; `None` for the first.
     elapsed: Option<Duration>,
     rates: Vec<(String, Vec<Option<f64>>)>,
 }
 
 impl Deltas {
-    /// Compares a snapshot with the last one of its subject and remembers it.
+    /// Compares a snapshot with the last one of its subject, and stores it for the next comparison.
     pub fn push(&mut self, snapshot: Snapshot) -> Change {
         let key = snapshot.subject.key();
         let previous = self.previous.entry(key).or_default();

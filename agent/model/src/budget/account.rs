@@ -1,43 +1,44 @@
-//! What one collector costs: as the server counted it, or as seen from here.
+//! Cost of one collector, from the server's own counters or from the agent's clock.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Runs whose median is the cost of a run.
+/// Runs whose median is the measured cost of a run.
 const RUNS_KEPT: usize = 5;
-/// Runs without which a median is one moment.
+/// Fewest runs for a median. A single run is no measure.
 const SEEN_MIN: usize = 2;
-/// An agent that starts compiles plugins and opens sessions, and whatever it asks meanwhile takes longer than ever after.
+/// Time after the agent's start whose runs are not measured. The agent compiles plugins and opens sessions, so all answers take longer.
 const WARM_UP: Duration = Duration::from_secs(30);
-/// Runs over which the server's own count is shared out at least.
+/// Fewest runs over which a difference of the server's counter is divided.
 const COUNTED_RUNS_MIN: u64 = 2;
-/// How long the server's own count holds without a newer one.
+/// How long a cost from the server's counter is valid without a newer one.
 const COUNTED_FOR: Duration = Duration::from_mins(30);
-/// From this factor on a collector is said to be slowed, until it is below the other for so long: nobody should read of chance.
+/// Factor from which a collector is reported as slowed. The report ends after [`CALM_FOR`] below [`SLOWED_UNTIL`], so that chance causes
+/// no reports.
 const SLOWED_FROM: f64 = 1.25;
 const SLOWED_UNTIL: f64 = 1.05;
 const CALM_FOR: Duration = Duration::from_mins(5);
 
 #[derive(Debug)]
 pub struct Account {
-    /// Cost of the latest runs as seen from here, but of those in [`WARM_UP`] and of the very first one: a session that is new to the
-    /// server reads its catalogue once, at many times the cost of every run after it.
+    /// Measured seconds of the latest runs, without those in [`WARM_UP`] and without the first. A new session reads the server's catalogue
+    /// once, which costs many times more than later runs.
     seen: VecDeque<f64>,
     runs: u64,
     counted: Option<Counted>,
     interval: Duration,
     pub slowed: bool,
-    /// Since when it runs as often as configured, while it is said to be slowed.
+    /// Monotonic time since which a collector reported as slowed runs as often as configured.
     calm_since: Option<Duration>,
 }
 
-/// What the server itself counted for a collector's statements.
+/// Reading of the server's counter for a collector's statements.
 #[derive(Debug, Clone, Copy)]
 struct Counted {
-    /// Since it counts, at this run of the collector.
+    /// Value of the counter, in seconds, at the collector's run `at_run`.
     total_seconds: f64,
     at_run: u64,
-    /// Of one run, lately, and when it was known.
+    /// Seconds of one recent run, and the monotonic time of that result.
     per_run: Option<(f64, Duration)>,
 }
 
@@ -46,11 +47,11 @@ impl Account {
         Self { seen: VecDeque::with_capacity(RUNS_KEPT), runs: 0, counted: None, interval, slowed: false, calm_since: None }
     }
 
-    /// One run cost this much as seen from here.
+    /// Records a run that cost `seconds` by the agent's clock.
     pub fn run(&mut self, seconds: f64, interval: Duration, now: Duration) {
         self.interval = interval;
         self.runs += 1;
-        // The first one is not like those after it.
+        // The first run costs more than those after it.
         if self.runs > 1 && now >= WARM_UP {
             if self.seen.len() == RUNS_KEPT {
                 self.seen.pop_front();
@@ -59,17 +60,17 @@ impl Account {
         }
     }
 
-    /// The server counted this much since it counts.
+    /// Records the server's counter for the collector's statements.
     pub fn count(&mut self, total_seconds: f64, now: Duration) {
         let per_run = match self.counted {
-            // The server forgot: what it counts from now on is new.
+            // The server's counter was reset and counts anew.
             Some(before) if total_seconds < before.total_seconds => before.per_run,
-            // It ran and cost nothing: the server stopped to count, or it threw away what it had counted. That is no cost of zero.
+            // Runs without a cost: the server stopped counting, or dropped what it had counted. That is no cost of zero.
             Some(before) if self.runs - before.at_run >= COUNTED_RUNS_MIN && total_seconds <= before.total_seconds => None,
             Some(before) if self.runs - before.at_run >= COUNTED_RUNS_MIN => {
                 Some(((total_seconds - before.total_seconds) / (self.runs - before.at_run) as f64, now))
             }
-            // Too few runs to share it out.
+            // Too few runs to divide the difference.
             Some(_) => return,
             None => None,
         };
@@ -84,7 +85,7 @@ impl Account {
         }
     }
 
-    /// Nothing before there is enough to judge by.
+    /// Median of the measured seconds; 0 with too few runs to judge.
     fn median(&self) -> f64 {
         if self.seen.len() < SEEN_MIN {
             return 0.0;
@@ -98,12 +99,12 @@ impl Account {
         self.interval
     }
 
-    /// Share of one core at the configured interval.
+    /// Share of one core at the configured interval; 1 is a whole core.
     pub fn share(&self, now: Duration) -> f64 {
         self.seconds_per_run(now) / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 
-    /// Takes in the factor of now; says whether the collector is slowed, if that changed.
+    /// Compares the present factor with the limits. Returns whether the collector is slowed, or `None` if that did not change.
     pub fn judge(&mut self, factor: f64, now: Duration) -> Option<bool> {
         if !self.slowed {
             self.slowed = factor >= SLOWED_FROM;

@@ -1,11 +1,11 @@
-//! What statements cost, measured from outside.
+//! Cost of statements, measured on the agent's side.
 
 use std::time::Duration;
 
-/// What statements cost the server that answered them.
+/// Cost of statements for the server that answered them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Cost {
-    /// Time it worked for us.
+    /// Seconds of the server's work.
     pub seconds: f64,
     pub statements: u64,
     pub rows: u64,
@@ -19,8 +19,7 @@ impl std::ops::AddAssign for Cost {
     }
 }
 
-/// Measures from outside what statements cost. The time on the way there and back is not the server's: the shortest round trip seen
-/// stands for it.
+/// Measures the cost of statements on the agent's side. The network is not the server's work, so the shortest round trip is subtracted.
 #[derive(Debug)]
 pub struct Meter {
     cost: Cost,
@@ -28,7 +27,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// `shortest` is the round trip of a statement that is next to no work.
+    /// `shortest` is the round trip of a statement with almost no work.
     pub fn new(shortest: Duration) -> Self {
         Self { cost: Cost::default(), shortest }
     }
@@ -39,12 +38,12 @@ impl Meter {
         self.cost += Cost { seconds: worked.as_secs_f64(), statements: 1, rows: rows as u64 };
     }
 
-    /// A statement that only waited.
+    /// Counts a statement that only waited and cost no work.
     pub fn count(&mut self) {
         self.cost.statements += 1;
     }
 
-    /// What was added since this was called last.
+    /// Returns the cost since the last call.
     pub fn take(&mut self) -> Cost {
         std::mem::take(&mut self.cost)
     }

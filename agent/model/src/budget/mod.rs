@@ -1,13 +1,13 @@
-//! What the agent may cost a server, and who must slow down when it costs more.
+//! The cost limit of the agent on one server, and which collectors slow down beyond it.
 //!
-//! What a run costs is what the server itself counted for the collector's statements (pg_stat_statements), where it counts: seen from here,
-//! an answer of a busy machine takes long and is no work of the server's. Where it does not count, the median of the latest runs as seen
-//! from here stands for it, so that a moment in which everything is slow slows nobody down.
+//! The cost of a run comes from the server's own counters of the collector's statements (`pg_stat_statements`), where they exist. The
+//! agent's clock is worse: a busy machine answers late without working more. Without counters, the median of the latest runs by the
+//! agent's clock counts, so that one slow moment slows no collector down.
 //!
-//! Each collector's share of one core is its cost per run over its interval. While all shares together are within the budget nobody
-//! waits. Past it, shares are cut to one height so that their sum is the budget (water filling): the expensive ones run less often, and
-//! the cheap ones never notice. Those that tell of trouble first are essential: on a server that is slow in all it does they run half as
-//! often at least, whatever that costs.
+//! Each collector's share of one core is its cost per run divided by its interval. While the sum of the shares is within the budget, no
+//! collector slows down. Beyond it, shares are cut to one height so that their sum is the budget (water filling). Expensive collectors run
+//! less often, and cheap ones are unchanged. Collectors that show trouble first are essential. Even on a server that is slow in everything
+//! they run at least half as often, at any cost.
 
 mod account;
 mod meter;
@@ -18,16 +18,16 @@ use std::time::Duration;
 use self::account::Account;
 pub use self::meter::{Cost, Meter};
 
-/// However expensive, a collector runs this many times less often at most, and an essential one this many.
+/// Largest factor by which a collector's interval is extended, and the largest one for an essential collector.
 const FACTOR_MAX: f64 = 60.0;
 const ESSENTIAL_FACTOR_MAX: f64 = 2.0;
-/// What is left for the others at least, of the whole budget.
+/// Smallest part of the whole budget that is left for collectors that are not essential.
 const OTHERS_MIN: f64 = 0.1;
 
-/// The collectors of one server and what they cost it.
+/// The collectors of one server and their cost.
 #[derive(Debug)]
 pub struct Budget {
-    /// Share of one core.
+    /// Limit, as a share of one core.
     ratio: f64,
     essential: &'static [&'static str],
     accounts: BTreeMap<&'static str, Account>,
@@ -35,7 +35,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A budget of this share of one core. The essential collectors are hardly slowed.
+    /// Creates a budget with this share of one core. The essential collectors are hardly slowed.
     pub fn new(ratio: f64, essential: &'static [&'static str]) -> Self {
         Self { ratio, essential, accounts: BTreeMap::new(), now: Duration::ZERO }
     }
@@ -44,8 +44,8 @@ impl Budget {
         self.ratio
     }
 
-    /// One run of a collector cost this much as seen from here; `interval` is what it would have without a budget, `now` grows. Says
-    /// whether a collector is slowed, of each for which that changed.
+    /// Records that a run of a collector cost `seconds` by the agent's clock. `interval` is its configured interval, and `now` never
+    /// falls. Returns each collector that began or ceased to be slowed, with true for slowed.
     pub fn charge(&mut self, collector: &'static str, seconds: f64, interval: Duration, now: Duration) -> Vec<(&'static str, bool)> {
         self.now = self.now.max(now);
         self.accounts.entry(collector).or_insert_with(|| Account::new(interval)).run(seconds.max(0.0), interval, self.now);
@@ -58,7 +58,7 @@ impl Budget {
         changed
     }
 
-    /// The server counted this much for the statements of a collector, since it counts.
+    /// Records the server's counter, in seconds, for a collector's statements.
     pub fn counted(&mut self, collector: &str, total_seconds: f64, now: Duration) {
         self.now = self.now.max(now);
         if let Some(account) = self.accounts.get_mut(collector) {
@@ -66,13 +66,13 @@ impl Budget {
         }
     }
 
-    /// How many times longer this collector's interval is for now: 1 while all is within the budget.
+    /// Factor by which this collector's interval is extended now; 1 within the budget.
     pub fn factor(&self, collector: &str) -> f64 {
         let essential = self.essential.contains(&collector);
         self.accounts.get(collector).map_or(1.0, |account| self.heights().factor(account.share(self.now), essential))
     }
 
-    /// The interval that a collector would have without a budget, once it ran.
+    /// Configured interval of a collector; `None` before its first run.
     pub fn configured(&self, collector: &str) -> Option<Duration> {
         self.accounts.get(collector).map(Account::interval)
     }
@@ -81,7 +81,7 @@ impl Budget {
         self.accounts.get(collector).is_some_and(|account| account.slowed)
     }
 
-    /// Share of one core that all collectors take at the intervals in force.
+    /// Share of one core that all collectors take at their present intervals.
     pub fn used(&self) -> f64 {
         let heights = self.heights();
         let share = |(name, account): (&&'static str, &Account)| {
@@ -103,7 +103,7 @@ impl Budget {
     }
 }
 
-/// The shares that nobody may exceed.
+/// Largest shares that a collector may have.
 struct Heights {
     essential: f64,
     others: f64,
@@ -115,7 +115,7 @@ impl Heights {
     }
 }
 
-/// The share that nobody may exceed, so that all together keep to the ratio; infinite while they do.
+/// Largest share with which the sum of all shares stays within the ratio; infinite if the sum is within it anyway.
 fn height(mut shares: Vec<f64>, ratio: f64) -> f64 {
     if shares.iter().sum::<f64>() <= ratio {
         return f64::INFINITY;
@@ -140,7 +140,7 @@ mod tests {
 
     const TEN_SECONDS: Duration = Duration::from_secs(10);
 
-    /// Enough runs for the median to be what each run costs.
+    /// Charges enough runs for the median to be the cost of a run.
     fn charged(ratio: f64, costs: &[(&'static str, f64, Duration)]) -> Budget {
         let mut budget = Budget::new(ratio, &["locks"]);
         for _ in 0..50 {
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(budget.factor("tables"), FACTOR_MAX);
     }
 
-    /// Charges one collector every ten seconds, and returns what is said with the time.
+    /// Charges one collector every ten seconds; returns the reports with their times.
     fn said(budget: &mut Budget, at: &mut Duration, costs: impl IntoIterator<Item = f64>) -> Vec<(u64, bool)> {
         let charge = |seconds| {
             *at += TEN_SECONDS;
@@ -243,7 +243,7 @@ mod tests {
         said(&mut budget, &mut at, [0.001; 5]);
         budget.counted("tables", 0.11, at);
         assert!((budget.used() - 0.0002).abs() < 1e-9, "{}", budget.used());
-        // Nobody counts any more: after half an hour the clock is believed again.
+        // The server does not count any more. After half an hour the agent's clock is used again.
         said(&mut budget, &mut at, [0.5; 190]);
         assert!(budget.factor("tables") > 9.0);
     }

@@ -1,7 +1,7 @@
-//! What a plugin returned, made safe to keep, show and send.
+//! The check of a plugin's report: afterwards it is safe to store, show and send.
 //!
-//! A plugin may be wrong in any way the types allow. A flaw is repaired and counted rather than answered with losing
-//! the finding, because a finding lost is an alert that silently resolves.
+//! A plugin may be wrong in any way that the types allow. A flaw is repaired and counted, because a dropped finding would resolve its
+//! alert silently.
 
 use std::{
     borrow::Cow,
@@ -13,32 +13,32 @@ use std::{
 use super::{Cut, Finding, Label, Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
 use crate::text::{LINE_BYTES_MAX, block, identity, line, marked_block};
 
-/// Findings of one rule about one subject. The gravest are kept, and the rule's other alerts freeze.
+/// Most findings of one rule about one subject. The gravest stay, and the rule's other alerts freeze.
 pub const FINDINGS_PER_RULE_MAX: usize = 1_000;
-/// Findings of one report.
+/// Most findings of one report.
 pub const FINDINGS_MAX: usize = 10_000;
-/// Labels, or items of evidence, of one finding.
+/// Most labels, and most items of evidence, of one finding.
 pub const LABELS_MAX: usize = 16;
 const LABEL_NAME_BYTES_MAX: usize = 100;
 const LABEL_VALUE_BYTES_MAX: usize = 500;
 const BLOCK_BYTES_MAX: usize = 4_000;
 
-/// A report that can be trusted in form, and what was done to it.
+/// A report in valid form, with the repairs that were made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedReport {
     pub report: Report,
-    /// At most one per rule and kind; empty for a well-behaved plugin.
+    /// At most one repair per rule and kind. Empty for a correct plugin.
     pub repairs: Vec<Repair>,
 }
 
-/// One kind of flaw in what a plugin returned about one rule.
+/// One kind of flaw in the findings of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
-    /// A declared rule, or empty for [`RepairKind::UnknownRule`].
+    /// Id of a declared rule. Empty for [`RepairKind::UnknownRule`].
     pub rule: String,
     pub kind: RepairKind,
     pub count: u64,
-    /// The first one, in words, bounded and free of control characters.
+    /// Text of the first flaw, bounded and without control characters.
     pub example: String,
 }
 
@@ -48,22 +48,22 @@ impl fmt::Display for Repair {
     }
 }
 
-/// A closed set, fit for a metric label.
+/// Kind of a flaw: a closed set, fit for a metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RepairKind {
-    /// A finding or skip of a rule that was never declared: dropped.
+    /// A finding or skip of an undeclared rule. It is dropped.
     UnknownRule,
-    /// NaN or infinite: taken as absent.
+    /// A number that is NaN or infinite. It counts as missing.
     NotANumber,
-    /// A score outside 0 to 1: clamped.
+    /// A score outside 0 to 1. It is clamped.
     OutOfRange,
-    /// Too long or with control characters: cut, stripped.
+    /// Text that is too long or has control characters. It is cut or stripped.
     Text,
-    /// Too many, twice the same or nameless: dropped.
+    /// Labels that are too many, repeated or nameless. They are dropped.
     Labels,
-    /// Two findings with one identity: the graver kept.
+    /// Two findings with one identity. The graver one stays.
     Duplicate,
-    /// More findings or skips than allowed: the gravest kept, the rule's other alerts freeze.
+    /// More findings or skips than allowed. The gravest stay, and the rule's other alerts freeze.
     Overflow,
 }
 
@@ -82,7 +82,7 @@ impl RepairKind {
 }
 
 impl Report {
-    /// Repairs what a plugin returned. Findings come back one per identity, in the order of rule and labels.
+    /// Repairs a plugin's report. Its findings are unique by identity, and sorted by rule and labels.
     pub fn checked(self, rules: &[RuleSpec]) -> CheckedReport {
         let declared: BTreeSet<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
         let mut repairs = Repairs::default();
@@ -150,8 +150,8 @@ fn repaired(mut finding: Finding, repairs: &mut Repairs) -> Finding {
     finding
 }
 
-/// Sorted, each name once. A value that had to change carries a digest of what it was, so that two tables whose long
-/// names begin alike stay two alerts.
+/// Sorts labels and drops repeated names. A changed value gets a digest of the original, so that long names with equal beginnings stay
+/// separate alerts.
 fn labels(rule: &str, labels: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
     let mut kept: BTreeMap<String, String> = BTreeMap::new();
     for label in labels {
@@ -169,12 +169,12 @@ fn labels(rule: &str, labels: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
     kept.into_iter().map(|(name, value)| Label { name, value }).collect()
 }
 
-/// A label's value as the check leaves it.
+/// A label's value after the check.
 pub(crate) fn kept_value(value: &str) -> Cow<'_, str> {
     identity(value, LABEL_VALUE_BYTES_MAX)
 }
 
-/// In the plugin's own order, since it is read by people.
+/// Cleans the evidence. The plugin's order stays, since people read it.
 fn evidence(rule: &str, mut evidence: Vec<Label>, repairs: &mut Repairs) -> Vec<Label> {
     if evidence.len() > LABELS_MAX {
         repairs.add(rule, RepairKind::Labels, || format!("{} items of evidence", evidence.len()));
@@ -202,13 +202,13 @@ fn keep_graver(findings: &mut BTreeMap<Vec<Label>, Finding>, finding: Finding, r
     }
 }
 
-/// A raise of any severity outranks a hold, because only a raise starts an alert.
+/// Rank of a finding. A raise of any severity outranks a hold, because only a raise starts an alert.
 fn gravity(finding: &Finding) -> impl Ord + use<> {
     (finding.strength, finding.severity)
 }
 
-/// The gravest findings of each rule within the bounds; a rule that lost some is skipped as a whole, so that its alerts
-/// that are no longer mentioned freeze instead of resolving.
+/// The gravest findings of each rule within the limits. A rule that lost findings is skipped as a whole, so that its missing alerts freeze
+/// instead of resolving.
 fn bounded(
     by_rule: BTreeMap<String, BTreeMap<Vec<Label>, Finding>>,
     skipped: &mut Vec<Skipped>,
@@ -250,7 +250,7 @@ fn bounded_skips(said: Vec<Skipped>, repairs: &mut Repairs) -> Vec<Skipped> {
     let mut kept = Vec::new();
     for (rule, skips) in by_rule {
         if skips.len() > FINDINGS_PER_RULE_MAX {
-            // More label sets than alerts can exist: to skip the whole rule freezes at least the same ones.
+            // There are more label sets than alerts can exist. Skipping the whole rule freezes at least the same alerts.
             let why = format!("{} label sets skipped", skips.len());
             repairs.add(&rule, RepairKind::Overflow, || why.clone());
             kept.push(Skipped { rule, labels: Vec::new(), reason: SkipReason::PartFailed(why) });

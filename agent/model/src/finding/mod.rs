@@ -1,7 +1,7 @@
-//! What alert plugins declare and say: rules, findings, and what they could not judge.
+//! Declarations and reports of alert plugins: rules, findings, and rules that could not be judged.
 //!
-//! The types mirror `wit/alert-rule.wit`. Nothing a plugin returned is used before [`Report::checked`] or
-//! [`check_rules`] has seen it: both repair what can be repaired and say what they did.
+//! The types mirror `wit/alert-rule.wit`. Nothing that a plugin returns is used before [`Report::checked`] or [`check_rules`]. Both repair
+//! what can be repaired, and report what they changed.
 
 mod check;
 mod needs;
@@ -20,7 +20,7 @@ pub use check::{CheckedReport, FINDINGS_MAX, FINDINGS_PER_RULE_MAX, LABELS_MAX, 
 pub use needs::{Unmet, collected, unmet};
 pub use rules::{RULES_MAX, RuleError, check_rules};
 
-/// How bad it is. An attribute of an alert, never part of its identity.
+/// Severity of an alert. Never part of the alert's identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -47,31 +47,31 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Which side of the raise threshold the rule saw.
+/// Which thresholds a value is past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strength {
-    /// Not past the raise threshold, but not yet back past the clear threshold: keeps an alert, never starts one.
+    /// Between the thresholds: not past the one that raises, and not back past the one that clears. Continues an alert, never starts one.
     Hold,
-    /// Past the raise threshold.
+    /// Past the threshold that raises an alert.
     Raise,
 }
 
-/// Something that is wrong now.
+/// A fault that a rule finds now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     pub rule: String,
-    /// With plugin, rule and subject, what tells this alert from others. Sorted by name after the check.
+    /// Labels that are part of the alert's identity, next to plugin, rule and subject. The check sorts them by name.
     pub labels: Vec<Label>,
     pub severity: Severity,
     pub strength: Strength,
-    /// 0 (fine) to 1 (red band), for the health score.
+    /// Badness from 0 (fine) to 1 (worst), for the health score.
     pub score: Option<f64>,
-    /// What was measured, in the unit of the rule's metric; so are `raise_at` and `clear_at`.
+    /// Measured value, in the unit of the rule's metric. `raise_at` and `clear_at` have the same unit.
     pub value: Option<f64>,
     pub raise_at: Option<f64>,
     pub clear_at: Option<f64>,
-    /// One line.
+    /// Title of one line.
     pub title: String,
     pub detail: String,
     pub cause: Option<String>,
@@ -79,7 +79,7 @@ pub struct Finding {
     pub evidence: Vec<Label>,
 }
 
-/// Why a rule could not look.
+/// Why a rule could not judge.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
@@ -98,7 +98,7 @@ impl fmt::Display for SkipReason {
     }
 }
 
-/// A rule that could not look: without labels at anything, else at that label set. Its alerts freeze.
+/// A rule that could not judge. Without labels it judged nothing, else not this label set. Its alerts freeze.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Skipped {
     pub rule: String,
@@ -106,46 +106,46 @@ pub struct Skipped {
     pub reason: SkipReason,
 }
 
-/// Everything one plugin says about one snapshot. What is in neither list is fine.
+/// Everything that one plugin reports about one snapshot. Everything not listed is fine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub findings: Vec<Finding>,
     pub skipped: Vec<Skipped>,
-    /// What the check left out. Nothing a plugin says.
+    /// Findings that the check left out. Never set by a plugin.
     #[serde(default)]
     pub cut: Vec<Cut>,
 }
 
-/// Findings of one rule that a report had no room for.
+/// Findings of one rule that exceeded the limits of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
     pub rule: String,
-    /// Those that raise: a hold starts no alert.
+    /// Number of findings that raise. Findings that hold start no alert and do not count.
     pub count: u64,
-    /// The gravest.
+    /// Highest severity among them.
     pub severity: Severity,
 }
 
-/// What a plugin watches. Mirrors the WIT record `rule`.
+/// Rule of a plugin. Mirrors the WIT record `rule`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleSpec {
     pub id: String,
     pub summary: String,
-    /// Groups findings for the health score: `connections`, `locks`, `storage`.
+    /// Group of the rule in the health score: `connections`, `locks`, `storage`.
     pub category: String,
     pub subject_kind: SubjectKind,
-    /// Metrics and tables it reads.
+    /// Names of the metrics and tables that the rule reads.
     pub needs: Vec<String>,
-    /// How long it must be raised before the alert fires.
+    /// How long a finding must be raised before its alert fires.
     #[serde(rename = "for_ms", with = "milliseconds")]
     pub for_: Duration,
-    /// How long it must be clear before the alert resolves.
+    /// How long a finding must be clear before its alert resolves.
     #[serde(rename = "keep_firing_ms", with = "milliseconds")]
     pub keep_firing: Duration,
     pub runbook: Option<String>,
 }
 
-/// The contract counts whole milliseconds, so its mirror is written as such.
+/// Durations as whole milliseconds, like in the WIT contract.
 mod milliseconds {
     use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Rules that can never see what they say they need: a misspelt metric, or a kind of subject that nobody observes.
+//! Needs of rules that no collector meets: a misspelt metric, or an unknown kind of subject.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use crate::catalogue::metrics::Catalogue;
 use crate::catalogue::tables::Tables;
 use crate::subject::SubjectKind;
 
-/// Something a rule needs that no collector gives.
+/// A need of a rule that no collector meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmet {
     pub rule: String,
-    /// The kind of subject that the rule is about.
+    /// Kind of the rule's subjects.
     pub kind: SubjectKind,
-    /// The metric or table; none where already the kind is unknown.
+    /// Name of the metric or table; `None` if the kind itself is unknown.
     pub need: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for Unmet {
     }
 }
 
-/// What these rules need and will never get, in their order.
+/// Unmet needs of these rules, in their order.
 pub fn unmet(rules: &[RuleSpec]) -> Vec<Unmet> {
     rules.iter().flat_map(of_rule).collect()
 }
@@ -46,7 +46,7 @@ fn of_rule(rule: &RuleSpec) -> Vec<Unmet> {
     missing.map(|need| unmet(Some(need))).collect()
 }
 
-/// Names of everything that is collected for subjects of this kind: metrics, then tables. A database has what its servers have as well.
+/// Names of all metrics, then of all tables, collected for this kind of subject. A database also has those of its servers.
 pub fn collected(kind: &SubjectKind) -> impl Iterator<Item = &'static str> + use<> {
     let kinds: Vec<SubjectKind> = std::iter::once(kind.clone()).chain(kind.members()).collect();
     let catalogue = Catalogue::shipped();

@@ -1,15 +1,15 @@
-//! What a plugin declared, checked once at load.
+//! The check of a plugin's rules when it is loaded.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::RuleSpec;
 use crate::text::{LINE_BYTES_MAX, line};
 
-/// Rules of one plugin; more would be a program that generates them.
+/// Most rules of one plugin. More would come from a program that generates them.
 pub const RULES_MAX: usize = 500;
 const RULE_ID_BYTES_MAX: usize = 100;
 const NEEDS_MAX: usize = 100;
-/// Longer is a mistake in units, and would keep an alert from ever firing or resolving.
+/// Longest `for` and `keep-firing`. A longer time is a mistake in units, with which alerts would never fire or resolve.
 const HOLD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Why a plugin's rules are refused at load.
@@ -25,8 +25,8 @@ pub enum RuleError {
     TooLong { rule: String, name: &'static str, ms: u128 },
 }
 
-/// Checks what a plugin declared. Ids become metric labels, file names and parts of identities, so a bad one is refused;
-/// texts are only cut.
+/// Checks the rules of a plugin. Ids become metric labels, file names and parts of identities, so a bad id is an error. Long texts are
+/// only cut.
 pub fn check_rules(rules: Vec<RuleSpec>) -> Result<Vec<RuleSpec>, RuleError> {
     if rules.len() > RULES_MAX {
         return Err(RuleError::TooMany(rules.len()));

@@ -1,4 +1,4 @@
-//! What becomes of a report that a plugin got wrong.
+//! Repairs of reports that a plugin got wrong.
 
 use std::{fmt::Write, time::Duration};
 

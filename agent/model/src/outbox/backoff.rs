@@ -1,39 +1,39 @@
-//! How long to wait before the next try.
+//! Pauses before the next attempt to send a message.
 
 use std::time::Duration;
 
 use crate::notification::FailureReason;
 
-/// Longest pauses before the second, third, ... try; the last one repeats. A receiver that is back is noticed within a minute, since grave
-/// news may wait for it; one message a minute harms nobody.
+/// Longest pauses before the second, third and later attempts; the last one repeats. Grave news may wait for a receiver that is back, so a
+/// minute is the limit. One message a minute harms no receiver.
 const PAUSES: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
 
-/// No pause is shorter: full jitter alone could try again at once, and again.
+/// Shortest pause. Full jitter alone could cause several attempts at once.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
 
-/// What a receiver asks for counts up to this.
+/// Longest pause that a receiver may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(3_600);
 
-/// A notifier that does not serve is looked for again so soon: most often the agent has just started.
+/// Pause while the notifier plugin does not serve. Usually the agent has just started.
 pub const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(1);
 
-/// A secret may just be rotating, so this is not for ever, but no reason to hurry either.
+/// Pause after refused credentials. The secret may be rotating just now, so the agent tries again, but rarely.
 pub const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
 
-/// How long a row is tried, by its pauses together, and why it is given up then.
+/// Limit for the sum of a row's pauses, and the reason that is stored when the row is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     pub pauses_max: Duration,
     pub reason: FailureReason,
 }
 
-/// Every row is given up after three days.
+/// Every row is given up after three days of pauses.
 pub const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs(72 * 3_600), reason: FailureReason::TooLate };
-/// Rows of a receiver that refuses the credentials are given up after an hour.
+/// A row is given up after an hour of pauses if the receiver refuses the credentials.
 pub const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: FailureReason::Unauthorised };
 
-/// The pause after so many failed attempts, at least what the receiver asked for. `chance` is from 0 to 1: full jitter, so that many rows
-/// do not return at once.
+/// Pause after this many failed attempts, never shorter than the receiver asked for. `chance` from 0 to 1 is full jitter, so that many
+/// rows do not return at once.
 pub fn pause(attempts: u32, asked: Option<Duration>, chance: f64) -> Duration {
     let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
     let jittered = PAUSES[index].mul_f64(chance.clamp(0.0, 1.0)).max(PAUSE_MIN);

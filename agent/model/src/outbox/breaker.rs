@@ -1,21 +1,21 @@
-//! Whether a receiver is worth asking: after some failures in a row, one message at a time finds out.
+//! Circuit breaker of one receiver: after some failures in a row, single messages probe whether it works again.
 
 use std::time::Duration;
 
 use super::backoff;
 
-/// Failures in a row that open it.
+/// Failures in a row that open the breaker.
 const FAILURES_MAX: u32 = 5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BreakerState {
-    /// Everything goes out as it is due.
+    /// Messages are sent when they are due.
     Closed,
-    /// One message is under way, to find out.
+    /// One message is being sent as a probe.
     HalfOpen,
-    /// Nothing goes out before the next probe.
+    /// No message is sent before the next probe.
     Open,
-    /// The receiver said that it is gone for good; nothing goes out until the agent starts anew.
+    /// The receiver answered that it is gone for good. No message is sent until the agent restarts or a person revives the receiver.
     Gone,
 }
 
@@ -32,11 +32,11 @@ impl BreakerState {
     }
 }
 
-/// Pure: time is an argument.
+/// State of the circuit breaker. Time is an argument.
 #[derive(Debug, Clone, Default)]
 pub struct Breaker {
     failures: u32,
-    /// Nothing goes out before this; set by failures and by a receiver that asks for patience.
+    /// Monotonic time before which no message is sent, after failures or at the receiver's request.
     until: Option<Duration>,
     probing: bool,
     gone: bool,
@@ -52,24 +52,24 @@ impl Breaker {
         }
     }
 
-    /// When the next message may go out; none while a probe is under way or the receiver is gone.
+    /// Monotonic time from which the next message may be sent; `None` during a probe and for a receiver that is gone.
     pub fn opens_at(&self) -> Option<Duration> {
         (!self.gone && !self.probing).then(|| self.until.unwrap_or_default())
     }
 
-    /// A message goes out. While open it is the probe, and nobody else follows.
+    /// Records that a message is sent. In the open state it is the probe, and no other message follows.
     pub fn sent(&mut self) {
         self.probing = self.failures >= FAILURES_MAX;
     }
 
-    /// True when this ended a time of failures.
+    /// Records an accepted message. Returns true if the breaker was open.
     pub fn accepted(&mut self) -> bool {
         let was_open = self.failures >= FAILURES_MAX;
         *self = Self { gone: self.gone, ..Self::default() };
         was_open
     }
 
-    /// The receiver did not take a message. Once open, the next probe comes after a pause.
+    /// Records a failed message. In the open state, the next probe follows after a pause. `chance` is from 0 to 1.
     pub fn failed(&mut self, now: Duration, chance: f64) {
         self.failures = self.failures.saturating_add(1);
         self.probing = false;
@@ -78,7 +78,7 @@ impl Breaker {
         }
     }
 
-    /// The receiver answered, but asks for patience: no failure, and no use in knocking meanwhile.
+    /// Records a receiver that asks for a pause. That is no failure, but nothing is sent meanwhile.
     pub fn throttled(&mut self, until: Duration) {
         self.probing = false;
         self.hold(until);

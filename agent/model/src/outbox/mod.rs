@@ -1,11 +1,11 @@
-//! Notifications on their way to one receiver: which goes next, and what an answer means for it.
+//! The outbox of one receiver: which notification is sent next, and what an answer means for it.
 //!
-//! Each row is one change of one incident for one receiver; the store has them all, this has what decides the order. Rows of one incident
-//! go in the order of their making, so that nobody hears "resolved" before "firing"; rows of different incidents never wait for each
-//! other. Rows of one group that are due go together, as one message.
+//! Each row is one change of one incident for one receiver. The store has all rows; the queue has what decides their order. Rows of one
+//! incident are sent in the order in which they were made, so that no receiver gets "resolved" before "firing". Rows of different
+//! incidents never wait for each other. Rows of one group that are due are sent together, as one message.
 //!
-//! A message that may have arrived is repeated as it was, under the same id. One that certainly did not arrive falls apart into its rows,
-//! which may leave in other company: an incident that ended meanwhile is then told as a whole.
+//! A message that may have arrived is repeated unchanged, under the same id. A message that certainly did not arrive is split into its
+//! rows, which may be sent in other messages. An incident that ended meanwhile is then sent as a whole.
 
 mod backoff;
 mod breaker;
@@ -27,14 +27,14 @@ use crate::notification::MessageAlert;
 pub use breaker::BreakerState;
 pub use queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
 
-/// Which part of an incident a row tells of.
+/// Part of an incident that a row reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tells {
-    /// The first that its receiver hears of it.
+    /// The first notification of the incident for its receiver.
     Begin,
     Change,
-    /// Told to nobody who never heard that it began.
+    /// The end. Not sent to a receiver that never got the beginning.
     End,
 }
 
@@ -48,7 +48,7 @@ impl Tells {
     }
 }
 
-/// Not `begin`, `change` or `end`.
+/// Error for a text that is not `begin`, `change` or `end`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no part of an incident is called so")]
 pub struct UnknownPart;
@@ -61,23 +61,23 @@ impl FromStr for Tells {
     }
 }
 
-/// How far a notification is.
+/// State of a notification on its way to the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutboxState {
-    /// It waits for its next attempt.
+    /// The row waits for its next attempt.
     Waiting,
-    /// It is on its way, and may arrive even if the agent ends.
+    /// The row is being sent, and may arrive even if the agent ends.
     Sending,
     Delivered,
-    /// It was given up; a person may have it tried again.
+    /// The row was given up. A person may have it sent again.
     Dead,
 }
 
 impl OutboxState {
     pub const ALL: [Self; 4] = [Self::Waiting, Self::Sending, Self::Delivered, Self::Dead];
 
-    /// The state as it is stored and served.
+    /// The name of the state in the store and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -88,7 +88,7 @@ impl OutboxState {
     }
 }
 
-/// Not `waiting`, `sending`, `delivered` or `dead`.
+/// Error for a text that is not `waiting`, `sending`, `delivered` or `dead`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no notification is in such a state")]
 pub struct UnknownState;
@@ -101,10 +101,10 @@ impl FromStr for OutboxState {
     }
 }
 
-/// A row as it is made, before anybody tried to deliver it.
+/// A new row, before the first attempt to send it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct NewRow {
-    /// Stable and unique per receiver and change.
+    /// Id that is unique per receiver and change, and survives restarts.
     pub id: String,
     pub receiver: String,
     pub group_key: String,
@@ -113,12 +113,12 @@ pub struct NewRow {
     pub incident: u64,
     pub tells: Tells,
     pub alert: MessageAlert,
-    /// Alerts of its group that fire and are not told with it.
+    /// Number of alerts of the group that fire and are not part of this message.
     pub others_firing: u32,
 }
 
 impl NewRow {
-    /// What the queue wants to know of it, before its first attempt.
+    /// The row as the queue needs it, before its first attempt.
     pub fn queued(&self, seq: u64, due: Duration) -> Row {
         Row {
             seq,
@@ -135,22 +135,22 @@ impl NewRow {
     }
 }
 
-/// What the queue knows of a row.
+/// Row of the outbox, reduced to what the queue needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Rises with every row of the agent, over restarts too.
+    /// Number that rises with every row of the agent, also over restarts.
     pub seq: u64,
     pub id: String,
     pub group_key: String,
     pub fingerprint: Fingerprint,
     pub incident: u64,
     pub tells: Tells,
-    /// Monotonic time before which it is not tried.
+    /// Monotonic time before which the row is not sent.
     pub due: Duration,
-    /// Failed attempts.
+    /// Number of failed attempts.
     pub attempts: u32,
-    /// All its pauses so far: by this it is given up, so that a stepped clock cannot do it.
+    /// Sum of all pauses so far. A row is given up by this sum, so that a step of the clock cannot do it.
     pub waited: Duration,
-    /// The message that carried it and may have arrived; it is repeated as it was.
+    /// Id of the message that carried the row and may have arrived; it is repeated unchanged. `None` otherwise.
     pub message: Option<String>,
 }

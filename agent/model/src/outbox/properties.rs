@@ -1,6 +1,6 @@
-//! Random receivers, random troubles, and an agent that dies at any moment.
+//! Random receivers, random failures, and an agent that dies at any moment.
 //!
-//! The judge is judged as well: an agent that marks a message before it sends it does not get past it.
+//! The test tests itself too: an agent that marks a message as delivered before it sends it is caught.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::notification::{Delivery, FailureReason};
 
 #[derive(Debug, Clone)]
 enum Event {
-    /// The incident with this number goes on: begins, changes or ends.
+    /// The incident with this number begins, changes or ends.
     Tell(u64),
-    /// A message goes out.
+    /// A message is sent.
     Send,
-    /// The oldest or youngest message under way is answered.
+    /// The oldest or youngest message in flight is answered.
     Answer(bool, Answer),
-    /// The process ends at once and starts anew; what was under way arrived just then, or never.
+    /// The process ends at once and starts again. Messages in flight arrived just then, or never.
     Kill(bool),
-    /// A person has everything that was given up tried again.
+    /// A person has all given-up rows sent again.
     Retry,
     Wait(u64),
 }
@@ -34,7 +34,7 @@ enum Event {
 enum Answer {
     Accept,
     Busy,
-    /// The receiver has it, and the agent does not know.
+    /// The message arrives, but its answer does not.
     Lost,
     Refuse,
 }
@@ -51,40 +51,40 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A row as the store has it.
+/// A row in the store.
 #[derive(Debug, Clone)]
 struct Stored {
     row: Row,
     is_sending: bool,
 }
 
-/// When the store learns that a message was delivered.
+/// When the store records a delivery.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Build {
-    /// After the receiver said so.
+    /// After the receiver confirmed it.
     #[default]
     Right,
     MarksBeforeItSends,
 }
 
-/// The agent with its store, and the receiver with its memory.
+/// An agent with its store, and a receiver that records every message.
 #[derive(Default)]
 struct World {
     build: Build,
     queue: Queue,
     store: BTreeMap<u64, Stored>,
-    /// Every row there ever was.
+    /// Every row that was ever made.
     made: BTreeMap<u64, Row>,
-    /// Incidents whose beginning was given up and that are not told otherwise.
+    /// Incidents whose beginning was given up and not sent otherwise.
     untold: BTreeSet<u64>,
-    /// The youngest delivered row of each incident.
+    /// Youngest delivered row of each incident.
     delivered: BTreeMap<u64, u64>,
     under_way: Vec<Batch>,
     now: Duration,
     next_seq: u64,
-    /// Rows of each incident made so far.
+    /// Number of rows made so far for each incident.
     told: BTreeMap<u64, u64>,
-    /// By message id: the rows that came under it.
+    /// Rows that arrived, by message id.
     arrived: BTreeMap<String, Vec<u64>>,
     /// Rows in the order of their first arrival.
     heard: Vec<Row>,
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// What the store does with a settlement.
+    /// Stores a settlement.
     fn keep(&mut self, settlement: &Settlement) {
         match settlement {
             Settlement::Delivered { seqs, .. } => {
@@ -210,7 +210,7 @@ impl World {
         for dead in again {
             let row = Row { due: self.now, attempts: 0, waited: Duration::ZERO, message: None, ..dead };
             self.store.insert(row.seq, Stored { row: row.clone(), is_sending: false });
-            // It may have arrived before it was given up; it is told anew.
+            // The row may have arrived before it was given up; now it is sent again.
             self.heard.retain(|heard| heard.seq != row.seq);
             if row.tells == Tells::Begin {
                 self.untold.remove(&row.incident);
@@ -238,7 +238,7 @@ impl World {
         }
     }
 
-    /// The receiver works again; everything is told in the end.
+    /// Lets the receiver accept everything until nothing is left.
     fn settle(&mut self) {
         for _ in 0..1_000 {
             while self.send() {}
@@ -253,7 +253,7 @@ impl World {
         panic!("something waits for ever: {:?}", self.queue);
     }
 
-    /// Everything that is wrong, once all is over.
+    /// All complaints, once everything is settled.
     fn judge(mut self) -> Vec<String> {
         self.settle();
         let mut complaints = Vec::new();

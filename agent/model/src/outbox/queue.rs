@@ -1,4 +1,4 @@
-//! The rows of one receiver that are not delivered yet, by what may go next.
+//! The queue of one receiver: rows that are not delivered yet, ordered by what may be sent next.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::{Row, Tells, backoff};
 use crate::alert::Fingerprint;
 use crate::notification::{Delivery, FailureReason};
 
-/// Rows in one message; more of a group follow in the next.
+/// Most rows of one message. More rows of the group follow in the next message.
 pub const ROWS_PER_MESSAGE_MAX: usize = 200;
 
 type Incident = (Fingerprint, u64);
@@ -19,46 +19,46 @@ type Incident = (Fingerprint, u64);
 /// Rows that go out as one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// The message's id: the same for the same rows, and for no others.
+    /// Id of the message. The same rows always give the same id, and no other rows do.
     pub id: String,
-    /// In the order in which their changes happened.
+    /// Numbers of the rows, in the order in which their changes happened.
     pub seqs: Vec<u64>,
-    /// From 1.
+    /// Number of the attempt, from 1.
     pub attempt: u32,
 }
 
-/// What is next.
+/// Next step for a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     Send(Batch),
-    /// Nothing to send: this is to be stored.
+    /// Nothing is sent; this result is to be stored.
     Settle(Settlement),
 }
 
-/// What became of rows.
+/// Result of an attempt for the rows of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
     Delivered {
         seqs: Vec<u64>,
-        /// Recipients that were refused.
+        /// Recipients that were refused, as text; `None` if all accepted.
         note: Option<String>,
     },
-    /// Tried again after `pause`.
+    /// The rows are tried again after `pause`.
     Waiting {
         seqs: Vec<u64>,
-        /// Failed so far.
+        /// Number of failed attempts so far.
         attempts: u32,
         pause: Duration,
-        /// The message to repeat, since it may have arrived.
+        /// Id of the message to repeat unchanged, since it may have arrived.
         message: Option<String>,
         reason: FailureReason,
         why: String,
     },
-    /// Given up; a person may have them tried again.
+    /// The rows were given up. A person may have them sent again.
     Dead { seqs: Vec<u64>, reason: FailureReason, why: String },
 }
 
-/// An attempt that is to be followed by another.
+/// A failed attempt that is followed by another one.
 struct Failure {
     reason: FailureReason,
     why: String,
@@ -81,23 +81,23 @@ impl Failure {
     }
 }
 
-/// Pure: time is an argument, and the same calls give the same order.
+/// Queue of one receiver. Time is an argument: the same calls give the same order.
 #[derive(Debug, Default)]
 pub struct Queue {
     rows: HashMap<u64, Row>,
-    /// Rows of each incident, oldest first; only the first may go out.
+    /// Rows of each incident, oldest first. Only the first one may be sent.
     incidents: HashMap<Incident, BTreeSet<u64>>,
-    /// The first row of each incident that is not under way, by when it is due.
+    /// The first row of each incident that is not being sent, by the time at which it is due.
     ready: BTreeSet<(Duration, u64)>,
-    /// The same by group.
+    /// The rows of `ready`, by group key.
     groups: HashMap<String, BTreeSet<u64>>,
-    /// Incidents of which this receiver never heard because what told of them was given up.
+    /// Incidents whose beginning was given up, so that the receiver never got it.
     untold: HashSet<Incident>,
     breaker: Breaker,
 }
 
 impl Queue {
-    /// Takes a row in.
+    /// Adds a row.
     pub fn push(&mut self, row: Row) {
         let seq = row.seq;
         let rows = self.incidents.entry((row.fingerprint, row.incident)).or_default();
@@ -110,8 +110,8 @@ impl Queue {
         }
     }
 
-    /// Takes in a row that was given up and that a person wants tried again, unless something younger of its incident is on its way: then
-    /// the receiver would hear what is no longer so, and it stays given up.
+    /// Adds a row that was given up and that a person wants sent again. If a younger row of its incident may arrive, the row stays given
+    /// up: the receiver would get outdated news.
     pub fn push_again(&mut self, row: Row) -> Option<Settlement> {
         let younger = self.incidents.get(&(row.fingerprint, row.incident)).map(|rows| rows.range(row.seq..));
         let may_arrive = |seq: &u64| self.is_under_way(*seq) || self.rows.get(seq).is_some_and(|row| row.message.is_some());
@@ -124,12 +124,12 @@ impl Queue {
         None
     }
 
-    /// An earlier agent gave up telling of this incident.
+    /// Records that an earlier process gave up the beginning of this incident.
     pub fn push_untold(&mut self, fingerprint: Fingerprint, incident: u64) {
         self.untold.insert((fingerprint, incident));
     }
 
-    /// Rows that are not settled, those under way included.
+    /// Number of rows that are not settled, those being sent included.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -142,12 +142,12 @@ impl Queue {
         self.breaker.state()
     }
 
-    /// A person has reason to think that the receiver is there again: what was left alone is asked anew.
+    /// Closes the breaker, because a person expects the receiver to work again.
     pub fn revive(&mut self) {
         self.breaker = Breaker::default();
     }
 
-    /// Gives up rows with these numbers, or all, as far as nothing of their incidents is under way.
+    /// Gives up the rows with these numbers, or all rows. Rows of an incident that is being sent stay.
     pub fn drop_rows(&mut self, wanted: Option<&[u64]>) -> Option<Settlement> {
         let mut seqs: Vec<u64> = match wanted {
             Some(wanted) => wanted.iter().filter(|seq| self.rows.contains_key(seq)).copied().collect(),
@@ -162,7 +162,7 @@ impl Queue {
         Some(self.give_up(seqs, FailureReason::Dropped, "a person dropped it".to_owned()))
     }
 
-    /// Whether anything of a row's incident is under way: its first row is ready otherwise.
+    /// Returns true if a row of the same incident is being sent: otherwise the incident's first row is ready.
     fn is_under_way(&self, seq: u64) -> bool {
         let Some(row) = self.rows.get(&seq) else { return false };
         let first = self.incidents.get(&(row.fingerprint, row.incident)).and_then(BTreeSet::first);
@@ -170,13 +170,13 @@ impl Queue {
         first.is_some_and(|first| !self.ready.contains(&(first.due, first.seq)))
     }
 
-    /// When to call [`take`](Self::take) again, if nothing else happens before.
+    /// Monotonic time at which to call [`take`](Self::take) next, if nothing else happens before; `None` if nothing is due.
     pub fn next_due(&self) -> Option<Duration> {
         let (due, _) = self.ready.first()?;
         Some(self.breaker.opens_at()?.max(*due))
     }
 
-    /// The next message to send.
+    /// The next message to send, or a row to give up; `None` if nothing is due at `now`.
     pub fn take(&mut self, now: Duration) -> Option<Next> {
         if self.next_due()? > now {
             return None;
@@ -196,7 +196,7 @@ impl Queue {
         Some(Next::Send(Batch { id, seqs, attempt }))
     }
 
-    /// Everything that goes out with a row: what was in its message, or else what is due in its group.
+    /// Rows that are sent together with this row: those of its earlier message, or else those due in its group.
     fn company(&self, row: &Row, now: Duration) -> Vec<u64> {
         let belongs = |other: &Row| match &row.message {
             Some(message) => other.message.as_ref() == Some(message),
@@ -206,7 +206,7 @@ impl Queue {
         for first in self.groups.get(&row.group_key).into_iter().flatten() {
             let Some(head) = self.rows.get(first) else { continue };
             let incident = (head.fingerprint, head.incident);
-            // Nothing but the end is left to tell, and that is told to nobody.
+            // Only the end of the incident is left, and it is not sent to this receiver.
             if head.tells == Tells::End && self.untold.contains(&incident) {
                 continue;
             }
@@ -221,7 +221,7 @@ impl Queue {
         seqs
     }
 
-    /// Of one row its own; of several one that no other company has.
+    /// Id of the message: the row's own id for one row, or else a digest of all ids.
     fn message_id(&self, seqs: &[u64]) -> String {
         let ids: Vec<&str> = seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.id.as_str()).collect();
         if let [id] = ids[..] {
@@ -232,7 +232,7 @@ impl Queue {
         format!("group-{hex}")
     }
 
-    /// Takes in what came of a message. `chance` from 0 to 1 spreads the pauses.
+    /// Records the answer to a message. `chance` from 0 to 1 spreads the pauses.
     pub fn settle(&mut self, batch: &Batch, delivery: Delivery, now: Duration, chance: f64) -> Settlement {
         let seqs = batch.seqs.clone();
         match delivery {
@@ -261,7 +261,7 @@ impl Queue {
                 self.try_again(&untried, Failure::new(FailureReason::Unavailable, why, backoff::UNAVAILABLE_PAUSE), now)
             }
             Delivery::Unauthorised(why) => {
-                // All its messages have the same credentials.
+                // All messages of the receiver have the same credentials.
                 self.breaker.throttled(now + backoff::UNAUTHORISED_PAUSE);
                 let failure = Failure::new(FailureReason::Unauthorised, why, backoff::UNAUTHORISED_PAUSE);
                 self.try_again(batch, Failure { patience: backoff::UNAUTHORISED, ..failure }, now)
@@ -271,7 +271,7 @@ impl Queue {
                 self.give_up(seqs, FailureReason::Gone, why)
             }
             Delivery::Rejected { reason, why } => {
-                // It answered, so others may go.
+                // The receiver answered, so other messages may be sent.
                 self.breaker.accepted();
                 self.give_up(seqs, reason, why)
             }
@@ -292,7 +292,7 @@ impl Queue {
         let Failure { reason, why, pause, may_have_arrived, patience } = failure;
         let seqs = batch.seqs.clone();
         let mut waited = Duration::ZERO;
-        // What may have arrived once has to be repeated as it was, whatever the latest answer.
+        // A message that may have arrived once is repeated unchanged, whatever the latest answer is.
         let was_fixed = seqs.first().and_then(|seq| self.rows.get(seq)).is_some_and(|row| row.message.is_some());
         let message = (may_have_arrived || was_fixed).then(|| batch.id.clone());
         for seq in &seqs {
@@ -318,7 +318,7 @@ impl Queue {
         Settlement::Dead { seqs, reason, why }
     }
 
-    /// Nobody hears of it.
+    /// Records that a row is given up. Without its beginning, the end of an incident is not sent.
     fn lose(&mut self, row: &Row) {
         match row.tells {
             Tells::Begin => self.untold.insert((row.fingerprint, row.incident)),
@@ -327,7 +327,7 @@ impl Queue {
         };
     }
 
-    /// Settled rows leave; the next of each incident may go.
+    /// Removes settled rows, and makes the next row of each incident ready.
     fn remove(&mut self, seqs: &[u64]) -> Vec<Row> {
         let mut removed = Vec::new();
         for seq in seqs {
@@ -349,7 +349,7 @@ impl Queue {
         removed
     }
 
-    /// The receiver is back: what waited only because it was away goes now.
+    /// Makes rows due that waited only for a failed receiver, which works again.
     fn hurry(&mut self, now: Duration) {
         let late: Vec<(Duration, u64)> = self.ready.iter().filter(|(due, _)| *due > now).copied().collect();
         for (due, seq) in late {

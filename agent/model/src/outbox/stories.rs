@@ -1,4 +1,4 @@
-//! What a receiver hears, told as stories.
+//! What a receiver gets, as stories.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) fn row(seq: u64, incident: u64, tells: Tells, group: &str, due: Durat
     }
 }
 
-/// A queue and its clock. Pauses are as long as they can be.
+/// A queue and its clock. Pauses have their longest value.
 struct Story {
     queue: Queue,
     now: Duration,
@@ -40,7 +40,7 @@ impl Story {
         Self { queue, now: SECOND }
     }
 
-    /// The rows of the next message, and what became of it.
+    /// Sends the next message; returns its rows, its id and its settlement.
     fn deliver(&mut self, delivery: Delivery) -> Option<(Vec<u64>, String, Settlement)> {
         match self.queue.take(self.now)? {
             Next::Send(batch) => {
@@ -130,12 +130,12 @@ fn nobody_hears_of_the_end_of_what_never_began_for_them() {
     assert!(matches!(&next, Some(Next::Settle(Settlement::Dead { seqs, reason: FailureReason::Untold, .. })) if *seqs == [2]), "{next:?}");
     assert!(story.queue.is_empty());
 
-    // Both are tried again together, and told as a whole.
+    // Both are tried again together, and sent as a whole.
     story.queue.push(row(2, 1, Tells::End, "a", story.now));
     story.queue.push(row(1, 1, Tells::Begin, "a", story.now));
     assert_eq!(story.accept().unwrap().0, [1, 2]);
 
-    // A refused change takes nothing back of what was told.
+    // A refused change does not affect what was sent before.
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
     story.accept();
     story.queue.push(row(2, 1, Tells::Change, "a", SECOND));

@@ -1,4 +1,4 @@
-//! Whether the tables of a snapshot are what the catalogue promises to authors of plugins.
+//! Compares the tables of a snapshot with the catalogue that authors of plugins rely on.
 
 use super::change::Change;
 use super::table::{Column, Table};
@@ -6,7 +6,8 @@ use crate::catalogue::tables::{ColumnKind, ColumnSpec, Tables};
 use crate::subject::SubjectKind;
 
 impl Change {
-    /// What the catalogue does not say of the tables of this change, each as a sentence. Members are left out: each is a change of its own.
+    /// Differences between the tables of this change and the catalogue, each as a sentence. Members are left out, because each is a change
+    /// of its own.
     ///
     /// A difference is a mistake of a collector or of the catalogue. Plugins that trust the catalogue would read nulls.
     pub fn uncatalogued(&self) -> Vec<String> {
@@ -37,7 +38,7 @@ fn differences(kind: &SubjectKind, part: Option<&str>, table: &Table) -> Vec<Str
     found
 }
 
-/// Name, kind and unit of a column. Only floats carry their unit.
+/// Name, kind and unit of a column. Only float columns have a unit.
 fn shape(column: &Column) -> String {
     let unit = column.unit.as_deref().unwrap_or_default();
     format!("{} {} {unit}", column.name, column.values.kind().as_str())
@@ -55,7 +56,7 @@ mod tests {
     use super::super::{Part, Reading, Snapshot};
     use super::*;
 
-    /// What is found of this table in the part `info` of a Redis server.
+    /// Differences for this table in the part `info` of a Redis server.
     fn found(table: Table) -> Vec<String> {
         let mut snapshot = Snapshot::empty("redis");
         snapshot.parts.insert("info".to_owned(), Part::present(Arc::new(Reading { tables: vec![table], ..Reading::default() })));

@@ -1,4 +1,4 @@
-//! A snapshot, and what changed since the one before it. A snapshot of a database holds the changes of its members, so both live here.
+//! Snapshots, and changes between two of them. A snapshot of a database holds the changes of its members, so both are here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ pub struct Snapshot {
     pub taken_at_ms: u64,
     /// The same instant on the agent's monotonic clock.
     pub taken_at: Duration,
-    /// Time for which the snapshot's rates stand: that which is planned between two snapshots of the subject, or more where a server's came
-    /// later. A database is looked at as a whole, so there it is the time since the one before.
+    /// Time that the snapshot's rates cover: the planned time between two snapshots, or the actual one if a server's snapshot came later.
+    /// For a database it is the time since its snapshot before.
     pub interval: Duration,
-    /// By collector.
+    /// Parts by the name of their collector.
     pub parts: BTreeMap<String, Part>,
     /// The servers of a database, with their rates; empty for other kinds.
     #[serde(with = "members")]
@@ -30,7 +30,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot without facts, for a first look at a plugin before anything was collected.
+    /// Creates a snapshot without facts, to call a plugin before anything was collected.
     pub fn empty(kind: impl Into<SubjectKind>) -> Self {
         Self {
             subject: Subject { kind: kind.into(), id: "none".to_owned(), version: String::new(), labels: Vec::new() },
@@ -42,7 +42,7 @@ impl Snapshot {
         }
     }
 
-    /// Turns what is too old at `now` into stale parts, so that nobody judges the past.
+    /// Turns parts that are too old at `now` into stale ones, so that no rule judges outdated facts.
     pub fn expire(&mut self, now: Duration) {
         for part in self.parts.values_mut() {
             if let Some(reading) = part.reading.take_if(|reading| reading.fresh_until < now) {
@@ -54,7 +54,7 @@ impl Snapshot {
         }
     }
 
-    /// The server of a database that is known to be its primary.
+    /// Server of a database that is known to be its primary; `None` if none is known.
     pub fn primary(&self) -> Option<&Arc<Change>> {
         let known = self.family("pharos_database_primary_info")?;
         let name = (0..known.values.len()).find_map(|row| known.label_texts(row).next())?;
@@ -82,13 +82,13 @@ impl Snapshot {
         self.family(metric).and_then(|family| family.values.first().copied())
     }
 
-    /// Whether the server could be reached; none where that is not known, or where it is no snapshot of a server.
+    /// Returns whether the server could be reached; `None` if that is unknown or the subject is no server.
     pub fn is_reachable(&self) -> Option<bool> {
         self.scalar(self.subject.kind.up_metric()?).map(|up| up > 0.0)
     }
 }
 
-/// A recorded snapshot spells out the members that a live one shares.
+/// In a recorded snapshot, members are written out; in memory they are shared.
 mod members {
     use std::sync::Arc;
 
@@ -105,22 +105,22 @@ mod members {
     }
 }
 
-/// The table of every change that says what its rates span: `part`, and the `seconds` between its last two good readings.
+/// Name of the table with the time spans of the rates: `part`, and `seconds` between its last two good readings.
 pub const READINGS: &str = "readings";
 
-/// A snapshot with what changed since the one before it.
+/// A snapshot with the rates since the one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     pub snapshot: Snapshot,
-    /// By metric: one rate per series of the family, in its order.
+    /// Rates by metric: one per series of the family, in its order.
     rates: BTreeMap<String, Vec<Option<f64>>>,
-    /// [`READINGS`]; none before the second reading, nor in what was recorded before the table was kept.
+    /// Table [`READINGS`]; `None` before the second reading, and in recordings older than this table.
     #[serde(default)]
     readings: Option<Table>,
 }
 
 impl Change {
-    /// A snapshot with its rates. `spans` has each part whose rates are known, with the time between its last two good readings.
+    /// Creates a change. `spans` has each part with known rates, and the time between its last two good readings.
     pub(crate) fn new(snapshot: Snapshot, rates: BTreeMap<String, Vec<Option<f64>>>, spans: &[(String, Duration)]) -> Self {
         let part = Column::text("part", spans.iter().map(|(part, _)| Some(part.as_str())));
         let seconds = Column::float("seconds", "seconds", spans.iter().map(|(_, elapsed)| Some(elapsed.as_secs_f64())));
@@ -128,7 +128,7 @@ impl Change {
         Self { snapshot, rates, readings }
     }
 
-    /// A snapshot with nothing to compare it to.
+    /// Creates a change for a snapshot without an earlier one; it has no rates.
     pub fn first(snapshot: Snapshot) -> Self {
         Self { snapshot, rates: BTreeMap::new(), readings: None }
     }
@@ -142,7 +142,7 @@ impl Change {
         &self.readings
     }
 
-    /// One rate per series of a metric, in the order of its family. None of a metric that has no rates.
+    /// Rates of a metric, one per series in the order of its family; `None` for a metric without rates.
     pub(super) fn rates_of(&self, metric: &str) -> Option<&[Option<f64>]> {
         self.rates.get(metric).map(Vec::as_slice)
     }

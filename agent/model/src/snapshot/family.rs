@@ -1,4 +1,4 @@
-//! Series in columns: one row per series, texts as a dictionary.
+//! Series in columns: one row per series, with a dictionary for texts.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::metrics::Catalogue;
 use crate::text::digest;
 
-/// The code of a text that is null.
+/// Code of a null text.
 pub const NULL_CODE: u32 = u32::MAX;
 
-/// Text as a dictionary: `codes[row]` indexes `words`.
+/// Texts as a dictionary: `codes[row]` is an index into `words`, or [`NULL_CODE`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextColumn {
     pub words: Vec<String>,
@@ -19,13 +19,13 @@ pub struct TextColumn {
 }
 
 impl TextColumn {
-    /// The text of a row; none where it is null.
+    /// Text of a row; `None` for null.
     pub fn text(&self, row: usize) -> Option<&str> {
         self.codes.get(row).and_then(|code| self.words.get(*code as usize)).map(String::as_str)
     }
 }
 
-/// Collects texts into a [`TextColumn`].
+/// Builds a [`TextColumn`] row by row.
 #[derive(Debug, Default)]
 pub struct TextColumnBuilder {
     column: TextColumn,
@@ -78,7 +78,7 @@ pub struct LabelColumn {
 }
 
 impl Family {
-    /// A family without labels, thus with one series.
+    /// Creates a family without labels, which has one series.
     pub fn scalar(metric: &str, value: f64) -> Self {
         Self { metric: metric.to_owned(), labels: Vec::new(), values: vec![value] }
     }
@@ -88,7 +88,7 @@ impl Family {
         self.labels.iter().map(move |label| label.values.text(row).unwrap_or_default())
     }
 
-    /// As people write it: `metric{label="value"}`.
+    /// The series in Prometheus notation: `metric{label="value"}`.
     fn series_name(&self, row: usize) -> String {
         let pairs: Vec<String> =
             self.labels.iter().zip(self.label_texts(row)).map(|(label, value)| format!("{}={value:?}", label.name)).collect();
@@ -96,10 +96,10 @@ impl Family {
     }
 }
 
-/// Bytes of a label's value; names of PostgreSQL have 63.
+/// Most bytes of a label's value. Names in PostgreSQL have at most 63.
 const LABEL_BYTES_MAX: usize = 200;
 
-/// A text as the value of a label: what is too long is cut, and a digest of the whole keeps it apart from others that begin alike.
+/// A text as a label's value. A long text is cut and gets a digest of the whole, so that texts with equal beginnings stay different.
 pub(crate) fn label_value(text: &str) -> Cow<'_, str> {
     if text.len() <= LABEL_BYTES_MAX {
         return Cow::Borrowed(text);
@@ -108,8 +108,8 @@ pub(crate) fn label_value(text: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{}…{}", &text[..cut], digest(text)))
 }
 
-/// Makes every series of these families one: two of the same metric with the same labels cannot both be true, and whoever scrapes them
-/// keeps one by chance. The worse value stays, as the metric's entry in the catalogue says. Returns the names of those that were there twice.
+/// Removes series with the same metric and labels: both cannot be true, and a scraper would choose one by chance. The worse value stays,
+/// as defined by the metric's entry in the catalogue. Returns the names of the repeated series.
 pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
     let mut twins = Vec::new();
     unite_families(families);
@@ -135,7 +135,7 @@ pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
     twins
 }
 
-/// Puts the rows of families of one metric into the first of them, where their labels have the same names.
+/// Moves the rows of families of one metric into the first family whose labels have the same names.
 fn unite_families(families: &mut Vec<Family>) {
     let mut first: BTreeMap<String, usize> = BTreeMap::new();
     let mut united: Vec<Family> = Vec::with_capacity(families.len());
@@ -159,7 +159,7 @@ fn unite_families(families: &mut Vec<Family>) {
     *families = united;
 }
 
-/// Collects rows into families that share their labels: each row gives one value (or none) per metric.
+/// Builds families that share their labels: each row has at most one value per metric.
 #[derive(Debug)]
 pub struct FamiliesBuilder {
     metrics: Vec<(&'static str, FamilyRows)>,
@@ -181,7 +181,7 @@ impl FamiliesBuilder {
         }
     }
 
-    /// Adds a row; a metric whose value is none has no series for these labels.
+    /// Adds a row. A metric whose value is `None` gets no series for these labels.
     pub fn push(&mut self, labels: &[&str], values: &[Option<f64>]) {
         debug_assert_eq!(labels.len(), self.labels.len());
         debug_assert_eq!(values.len(), self.metrics.len());
@@ -248,7 +248,7 @@ mod tests {
             let mut expected: BTreeMap<(&str, String, String), f64> = BTreeMap::new();
             let mut families = Vec::new();
             for (metric, one, other, value) in &pushed {
-                // One builder for all of a kind, and one for each: a metric may come from several.
+                // One builder for all rows of a kind, and one for each row: a metric may come from several.
                 let mut rows = FamiliesBuilder::new(&["one", "other"], &METRICS);
                 let values = std::array::from_fn::<_, 2, _>(|place| (place == *metric % 2).then_some(f64::from(*value)));
                 rows.push(&[one, other], &values);

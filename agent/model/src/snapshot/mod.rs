@@ -1,8 +1,8 @@
 //! A snapshot: one subject at one instant, in parts that fail on their own.
 //!
-//! Facts are stored in columns with dictionary-coded text, because that is the shape in which plugins pull them: a call crosses the
-//! sandbox once for a thousand series. [`Snapshot`] and [`Change`] are the whole, [`Part`] and [`Reading`] one collector's share of it,
-//! [`Family`] and [`Table`] the columns, [`Samples`] the answer to a plugin's question.
+//! Facts are stored in columns with dictionary-coded text, because plugins read them in that shape: one call into the sandbox returns a
+//! thousand series. [`Snapshot`] and [`Change`] are the whole; [`Part`] and [`Reading`] are one collector's share. [`Family`] and
+//! [`Table`] are the columns; [`Samples`] is the answer to a plugin's query.
 
 mod catalogued;
 mod change;

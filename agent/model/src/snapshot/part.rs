@@ -1,4 +1,4 @@
-//! The parts of a snapshot: each is one collector's share, and fails alone.
+//! The parts of a snapshot. Each comes from one collector and fails alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use super::family::Family;
 use super::table::Table;
 use super::unlisted::Unlisted;
 
-/// What one run of one collector read.
+/// Result of one run of one collector.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
-    /// When it was read, on the agent's monotonic clock.
+    /// Time of the reading on the agent's monotonic clock.
     pub at: Duration,
-    /// From then on it is stale: its collector should have run again by then.
+    /// Monotonic time after which the reading is stale: its collector should have run again by then.
     pub fresh_until: Duration,
-    /// Changes when the server restarts or its statistics are reset as a whole; rates never span two epochs.
+    /// Number that changes when the server restarts or all its statistics are reset. Rates never span two epochs.
     pub epoch: u64,
     pub families: Vec<Family>,
     pub tables: Vec<Table>,
-    /// What is there and has no series of its own.
+    /// Things that exist but have no series of their own.
     #[serde(default, skip_serializing_if = "Unlisted::is_none")]
     pub unlisted: Unlisted,
 }
@@ -32,27 +32,27 @@ pub enum PartState {
     Present,
     Failed(String),
     Unsupported(String),
-    /// Time since the last good read.
+    /// The part is too old. The value is the time since the last good reading.
     Stale(Duration),
 }
 
-/// One collector's share of a snapshot. `reading` is there exactly while the part is present.
+/// One collector's share of a snapshot. `reading` is set exactly while the part is present.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     pub state: PartState,
     #[serde(with = "shared")]
     pub reading: Option<Arc<Reading>>,
-    /// When it was last read, on the agent's monotonic clock, whatever happened since.
+    /// Monotonic time of the last good reading, even if later runs failed; `None` before the first.
     pub last_read: Option<Duration>,
-    /// The statement or command that brings a missing part back, where the agent knows one.
+    /// Statement or command that brings a missing part back, if the agent knows one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
-    /// Why a missing part is missing, one of a closed set: the `reason` of `pharos_collect_failures_total`.
+    /// Why the part is missing, from a closed set: the label `reason` of `pharos_collect_failures_total`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// A recorded snapshot spells out what a live one shares.
+/// In a recorded snapshot, the reading is written out; in memory it is shared.
 mod shared {
     use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl Part {
         Self { reason: Some(reason.to_owned()), ..self }
     }
 
-    /// The part as it follows another one: what fails now may have been read before.
+    /// Takes the time of the last good reading from the part before, because a part that fails now may have been read then.
     pub fn after(mut self, earlier: Option<&Self>) -> Self {
         self.last_read = self.last_read.or(earlier.and_then(|earlier| earlier.last_read));
         self

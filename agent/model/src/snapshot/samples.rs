@@ -1,17 +1,17 @@
-//! The series of a metric that a plugin asks for: chosen by their labels, with their values or their rates.
+//! The series that a plugin asks for: chosen by their labels, as values or as rates.
 
 use super::change::Change;
 use super::family::{Family, LabelColumn, NULL_CODE, TextColumn};
 
-/// How to read a metric.
+/// Whether to return values or rates of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
     Value,
-    /// Per second since the part's previous reading.
+    /// Change per second since the part's previous reading.
     Rate,
 }
 
-/// Which series of a metric: those whose label fits the pattern.
+/// Filter for series: the label must fit the pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesFilter {
     pub label: String,
@@ -35,7 +35,7 @@ impl Pattern {
     }
 }
 
-/// Series as a plugin sees them: the subject's labels first, then the metric's own; columns of equal length.
+/// Series as a plugin gets them. The subject's labels come first, then the metric's own. All columns have equal length.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples {
     pub labels: Vec<LabelColumn>,
@@ -43,7 +43,7 @@ pub struct Samples {
 }
 
 impl Change {
-    /// The series of a metric that fit every matcher. A label that a series does not have is the empty text.
+    /// The series of a metric that fit every filter. A missing label counts as the empty text.
     pub fn samples(&self, metric: &str, matching: &[SeriesFilter], quantity: Quantity) -> Samples {
         let Some(family) = self.snapshot.family(metric) else { return Samples::default() };
         let rates = self.rates_of(metric);
@@ -68,12 +68,12 @@ impl Change {
         Samples { labels: subject.chain(own).collect(), values: rows.iter().map(|(_, value)| *value).collect() }
     }
 
-    /// The rows that fit every matcher; none when no row can.
+    /// Rows that fit every filter; `None` if no row can.
     fn rows(&self, family: &Family, matching: &[SeriesFilter]) -> Option<Rows> {
         let mut columns = Vec::new();
         for matcher in matching {
             if let Some(column) = family.labels.iter().find(|column| column.name == matcher.label) {
-                // One comparison per word, not per row.
+                // Each word is compared once, not once per row.
                 let fits: Vec<bool> = column.values.words.iter().map(|word| matcher.pattern.fits(word)).collect();
                 columns.push((&column.values.codes, fits));
                 continue;
@@ -96,18 +96,19 @@ enum Rows {
     Some(Vec<usize>),
 }
 
-/// The rows' texts with only their own words. Codes are translated by their number: to hash every word would cost more than the read.
+/// Texts of the rows with a dictionary of only their words. Codes are translated by index, because hashing every word would cost more than
+/// the read.
 fn pick(column: &TextColumn, rows: &[(usize, f64)]) -> TextColumn {
     let mut picked = TextColumn::default();
     let mut code_of = vec![NULL_CODE; column.words.len()];
     for (row, _) in rows {
         let old = column.codes[*row] as usize;
-        // A null's code is beyond every dictionary, and stays what it is.
+        // The code of null is outside every dictionary, and stays.
         let code = match code_of.get_mut(old) {
             None => NULL_CODE,
             Some(code) => {
                 if *code == NULL_CODE {
-                    // Fewer words than codes that fit.
+                    // There are no more words than codes, so the number fits.
                     *code = picked.words.len() as u32;
                     picked.words.push(column.words[old].clone());
                 }

@@ -1,11 +1,11 @@
-//! Facts in columns, each of one type, with nothing where there is none.
+//! Facts in typed columns, whose cells may be null.
 
 use serde::{Deserialize, Serialize};
 
 use super::family::{TextColumn, TextColumnBuilder};
 use crate::catalogue::tables::ColumnKind;
 
-/// Rows that are facts rather than series: waiting backends, statements, slots.
+/// Table of facts that are no series: waiting backends, statements, slots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
     pub name: String,
@@ -81,7 +81,7 @@ impl Table {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// One cell of a column of numbers.
+    /// Cell of a float or integer column as a float; `None` for null, other kinds and missing cells.
     pub fn number(&self, column: &str, row: usize) -> Option<f64> {
         match &self.column(column)?.values {
             ColumnValues::Float(values) => values.get(row).copied().flatten(),
@@ -90,7 +90,7 @@ impl Table {
         }
     }
 
-    /// One cell of a column of integers.
+    /// Cell of an integer column; `None` for null, other kinds and missing cells.
     pub fn integer(&self, column: &str, row: usize) -> Option<i64> {
         match &self.column(column)?.values {
             ColumnValues::Integer(values) => values.get(row).copied().flatten(),
@@ -98,7 +98,7 @@ impl Table {
         }
     }
 
-    /// One cell of a column of truths.
+    /// Cell of a boolean column; `None` for null, other kinds and missing cells.
     pub fn boolean(&self, column: &str, row: usize) -> Option<bool> {
         match &self.column(column)?.values {
             ColumnValues::Boolean(values) => values.get(row).copied().flatten(),
@@ -106,7 +106,7 @@ impl Table {
         }
     }
 
-    /// One cell of a column of texts.
+    /// Cell of a text column; `None` for null, other kinds and missing cells.
     pub fn text(&self, column: &str, row: usize) -> Option<&str> {
         match &self.column(column)?.values {
             ColumnValues::Text(texts) => texts.text(row),

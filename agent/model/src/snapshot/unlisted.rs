@@ -1,7 +1,7 @@
-//! Things that are or may be there and have no series of their own: others have them, or what is known of them was not read yet.
+//! Things that have no series of their own, because only the largest get one or because they were not read yet.
 //!
-//! A series that goes away says that its thing is gone, or that others took its place. Of the first, the alert ends as gone. Of the second,
-//! nobody knows how the thing is, and its alert stands still. So a reading says which things it counts in `other`.
+//! A missing series can mean that its thing is gone, or that other things took its place. In the first case the alert ends as gone. In the
+//! second case the state of the thing is unknown, and its alert freezes. So a reading records which things it counts in `other`.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,22 +12,22 @@ use super::family::label_value;
 use crate::finding::kept_value;
 use crate::subject::Label;
 
-/// Things that are told apart. Of more, any may be there.
+/// Most things whose digests are stored. With more things, any thing may exist.
 const NAMED_MAX: usize = 100_000;
 
-/// What a reading has no series for.
+/// Things of a reading without a series.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unlisted {
     #[default]
     None,
-    /// Digests of their labels.
+    /// Digests of the things' labels.
     Some(HashSet<u64>),
-    /// More than were read.
+    /// More things than were read.
     Any,
 }
 
 impl Unlisted {
-    /// Things by their labels, as their series would have them.
+    /// Creates the set from the labels that each thing's series would have.
     pub fn of<'a, L: IntoIterator<Item = (&'a str, &'a str)>>(things: impl IntoIterator<Item = L>) -> Self {
         let mut digests = HashSet::new();
         for thing in things {
@@ -40,7 +40,7 @@ impl Unlisted {
         if digests.is_empty() { Self::None } else { Self::Some(digests) }
     }
 
-    /// All of both.
+    /// Union of both sets.
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Any, _) | (_, Self::Any) => Self::Any,
@@ -56,7 +56,7 @@ impl Unlisted {
         *self == Self::None
     }
 
-    /// Whether a thing with these labels, as an alert has them, may be among them.
+    /// Returns true if a thing with these labels, written as in an alert, may be in the set.
     pub fn may_have(&self, labels: &[Label]) -> bool {
         match self {
             Self::None => false,
