@@ -1,7 +1,7 @@
-//! Generated from `wit/`: what every plugin has, then what each world adds.
+//! Bindings that are generated from `wit/`: first the interfaces of every plugin, then those that each world adds.
 //!
-//! Both worlds export the interface `plugin`, which one crate can bind only once, so the worlds are bound in slices that the export
-//! macros put together again. Imports a plugin does not call are dropped when its component is linked.
+//! Both worlds export the interface `plugin`, and one crate can bind an interface only once. The worlds are therefore bound in slices,
+//! which the export macros join again. The linker drops the imports that a plugin does not call.
 
 pub mod plugin {
     wit_bindgen::generate!({

@@ -1,12 +1,14 @@
-//! Dates as payloads, people and HTTP write them, from and to Unix time. The calendar is days since 0000-03-01, so that the leap day is the
-//! last of its year (<https://howardhinnant.github.io/date_algorithms.html>).
+//! Conversion between Unix time and dates as text: RFC 3339, HTTP, and a form for people.
+//!
+//! The calendar counts days from 0000-03-01, so that the leap day is the last day of a year
+//! (<https://howardhinnant.github.io/date_algorithms.html>).
 
 const DAY_SECONDS: u64 = 86_400;
 const ERA_DAYS: u64 = 146_097;
 /// Days from 0000-03-01 to 1970-01-01.
 const UNIX_EPOCH_DAYS: u64 = 719_468;
 
-/// Milliseconds since 1970 as RFC 3339 in UTC.
+/// Formats milliseconds since 1970 as RFC 3339 in UTC: `2023-11-14T22:13:20.123Z`.
 pub fn rfc3339(epoch_ms: u64) -> String {
     let seconds = epoch_ms / 1_000;
     let (year, month, day) = civil(seconds / DAY_SECONDS);
@@ -14,13 +16,14 @@ pub fn rfc3339(epoch_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z", second / 3_600, second / 60 % 60, second % 60, epoch_ms % 1_000)
 }
 
-/// Milliseconds since 1970 for people: `2023-11-14 22:13:20 UTC`.
+/// Formats milliseconds since 1970 for people: `2023-11-14 22:13:20 UTC`.
 pub fn spoken(epoch_ms: u64) -> String {
     let text = rfc3339(epoch_ms);
     format!("{} {} UTC", &text[..10], &text[11..19])
 }
 
-/// Seconds since 1970 of an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that HTTP still allows to send.
+/// Parses an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT` into seconds since 1970. RFC 9110 allows senders only this form. None for
+/// any other form, and for a year before 1970.
 pub fn parse_http_date(text: &str) -> Option<u64> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [_, day, month, year, time, "GMT"] = words[..] else { return None };
@@ -39,7 +42,7 @@ fn number(text: &str, max: u64) -> Option<u64> {
     text.parse().ok().filter(|number| *number <= max)
 }
 
-/// Year, month and day of a number of days since 1970-01-01.
+/// Converts days since 1970-01-01 into year, month and day.
 fn civil(days_since_epoch: u64) -> (u64, u64, u64) {
     let days = days_since_epoch + UNIX_EPOCH_DAYS;
     let era = days / ERA_DAYS;
@@ -52,7 +55,7 @@ fn civil(days_since_epoch: u64) -> (u64, u64, u64) {
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
-/// The inverse of [`civil`].
+/// Converts year, month and day into days since 1970-01-01: the inverse of [`civil`].
 fn days(year: u64, month: u64, day: u64) -> u64 {
     let year = year - u64::from(month <= 2);
     let year_of_era = year % 400;

@@ -5,23 +5,25 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
+/// A duration that settings give as text: numbers with units from `ms` to `d`, such as `"1h30m"`, or `"0"`. Any other number needs a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HumanDuration(pub Duration);
 
 impl HumanDuration {
+    /// The duration in whole milliseconds, at most `u64::MAX`.
     pub fn as_millis(self) -> u64 {
         millis(self.0)
     }
 }
 
-/// Milliseconds as the contract counts them; what does not fit in 64 bits is "for ever" anyway.
+/// The duration in whole milliseconds, as the contract counts time. A longer duration becomes `u64::MAX`.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<'de> Deserialize<'de> for HumanDuration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A visitor, since an error of `try_from` would lose its place in the settings.
+        // `#[serde(try_from)]` would report the error without its position in the settings.
         deserializer.deserialize_str(HumanDurationVisitor)
     }
 }

@@ -1,6 +1,6 @@
 //! Write Pharos plugins in Rust.
 //!
-//! A plugin is a type with settings: implement [`Plugin`] and the trait of its world, then export it.
+//! A plugin is a type with settings. Implement [`Plugin`] and the trait of its world ([`AlertRule`] or [`Notifier`]), then export the type.
 //!
 //! ```ignore
 //! impl Plugin for TooManyKeys { … }
@@ -8,8 +8,8 @@
 //! pharos_plugin::export_alert_rule!(TooManyKeys);
 //! ```
 //!
-//! Judging reads a [`Snapshot`], which is the host's inside a component and [`testing::Facts`] in a native test, so `cargo test`
-//! covers a rule without a host. Calls to the host itself (`egress`, `state`, `telemetry`, `log`) work only inside a component.
+//! A rule reads a [`Snapshot`]: from the host inside a component, from [`testing::Facts`] in a native test. `cargo test` therefore
+//! covers a rule without a host. Calls to the host itself (`egress`, `mail`, `state`, `telemetry`, `log`) work only inside a component.
 
 mod alert_rule;
 #[doc(hidden)]
@@ -40,7 +40,7 @@ pub use plugin::{Description, Plugin};
 pub use snapshot::{Columns, Matcher, Part, PartState, Pattern, Reading, Row, Samples, Snapshot, Source};
 pub use table::Table;
 
-/// What the export macros expand to; not for plugins to name.
+/// Names that the export macros expand to. Plugins must not use them directly.
 #[doc(hidden)]
 pub mod export {
     pub use crate::alert_rule::evaluate;

@@ -1,4 +1,4 @@
-//! Lines in the agent's log, under the plugin's id. Fields are structured: keep numbers and names out of the message.
+//! Lines in the agent's log, under the plugin's id. Pass numbers and names as fields, not in the message, so that lines can be searched.
 //!
 //! ```ignore
 //! log::warn("no such table", &[("table", &name)]);
@@ -9,24 +9,29 @@ use std::fmt::Display;
 use crate::bindings::plugin::pharos::plugin::log as host;
 pub use host::Level;
 
+/// Logs a line at level `debug`.
 pub fn debug(message: &str, fields: &[(&str, &dyn Display)]) {
     emit(Level::Debug, message, fields);
 }
 
+/// Logs a line at level `info`.
 pub fn info(message: &str, fields: &[(&str, &dyn Display)]) {
     emit(Level::Info, message, fields);
 }
 
+/// Logs a line at level `warn`.
 pub fn warn(message: &str, fields: &[(&str, &dyn Display)]) {
     emit(Level::Warn, message, fields);
 }
 
+/// Logs a line at level `error`.
 pub fn error(message: &str, fields: &[(&str, &dyn Display)]) {
     emit(Level::Error, message, fields);
 }
 
+/// Logs a line at a level. The line is dropped if the host does not log this level.
 pub fn emit(level: Level, message: &str, fields: &[(&str, &dyn Display)]) {
-    // Asked first, so that a line nobody reads costs no formatting.
+    // The level is checked first, so that a dropped line costs no formatting.
     if host::enabled(level) {
         let fields: Vec<_> =
             fields.iter().map(|(name, value)| host::Field { name: (*name).to_owned(), value: value.to_string() }).collect();

@@ -1,17 +1,19 @@
-//! The world of notifiers: deliver one message to one receiver.
+//! The world of notifiers: a plugin delivers one message to one receiver.
 
 pub use crate::bindings::notifier::exports::pharos::plugin::notifier::{Alert, Message, Outcome, Reason, Retry};
 use crate::{Failure, Plugin};
 
-/// A plugin that delivers. One instance serves one receiver; the host retries by the outcome and repeats `message.id` when it does.
+/// A plugin that delivers messages. Each instance serves one receiver. The host decides on a retry by the outcome and repeats `message.id`.
 pub trait Notifier: Plugin {
+    /// Delivers a message once, without retries of its own. An error counts as a failure of the plugin, not of the receiver.
     fn deliver(&self, message: &Message) -> Result<Outcome, Failure>;
 }
 
-/// Opens the evidence that the host writes below a detail.
+/// The first line of the evidence that the host writes below a detail.
 const EVIDENCE: &str = "Evidence:\n";
 
-/// The detail of an alert and its evidence, by name. The host writes evidence below the detail: a line `Evidence:`, then `- name: value`.
+/// Splits the detail of an alert from its evidence, which is a list of names and values. The host writes the evidence below the detail: a
+/// line `Evidence:`, then lines `- name: value`. A text in any other form is returned whole, without evidence.
 pub fn detail_and_evidence(detail: &str) -> (&str, Vec<(&str, &str)>) {
     let parts = match detail.strip_prefix(EVIDENCE) {
         Some(lines) => Some(("", lines)),
@@ -22,7 +24,7 @@ pub fn detail_and_evidence(detail: &str) -> (&str, Vec<(&str, &str)>) {
     read.unwrap_or((detail, Vec::new()))
 }
 
-/// Makes a type that implements [`Notifier`] the component's export.
+/// Exports a type that implements [`Notifier`] as the plugin of this component.
 #[macro_export]
 macro_rules! export_notifier {
     ($plugin:ty) => {
@@ -39,7 +41,7 @@ macro_rules! export_notifier {
             $crate::export::notifier::export! { Component with_types_in $crate::export::notifier }
         };
 
-        // Tests run natively, where nothing is exported, yet what serves the export should count as used.
+        // Native tests export nothing. This reference prevents warnings about code that only the export uses.
         #[cfg(not(target_arch = "wasm32"))]
         const _: () = {
             #[used]

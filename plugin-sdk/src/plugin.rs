@@ -1,4 +1,4 @@
-//! What every plugin has, whatever its world: a description, settings, and one instance of itself.
+//! The common part of all plugins: a description, settings, and one instance per component.
 
 use std::cell::RefCell;
 
@@ -8,30 +8,34 @@ use crate::bindings::plugin::exports::pharos::plugin::plugin as contract;
 use crate::bindings::plugin::pharos::plugin::config;
 use crate::{Failure, settings};
 
-/// A plugin of any world.
+/// A plugin of any world. Implement [`AlertRule`](crate::AlertRule) or [`Notifier`](crate::Notifier) as well.
 pub trait Plugin: Sized {
-    /// What the operator writes under `[plugin.ID.settings]`. Deny unknown fields: the error then says what was meant.
+    /// The type of `[plugin.ID.settings]` in the configuration. Use `#[serde(deny_unknown_fields)]`: an error then suggests the nearest
+    /// key.
     type Settings: DeserializeOwned;
 
+    /// The description that the host reads before it passes any settings.
     const DESCRIPTION: Description;
 
-    /// Checks what serde cannot; the error is shown to the operator, so it names the key and how to mend it.
+    /// Checks what serde cannot check. The operator reads the error: it must name the key and how to correct it.
     fn new(settings: Self::Settings) -> Result<Self, Failure>;
 }
 
-/// How a plugin presents itself before it has settings.
+/// The facts about a plugin that the host can read without settings.
 pub struct Description {
-    /// The file's stem; `env!("CARGO_PKG_NAME")`.
+    /// The name of the component's file without `.wasm`, usually `env!("CARGO_PKG_NAME")`.
     pub id: &'static str,
-    /// `env!("CARGO_PKG_VERSION")`.
+    /// The version of the plugin, usually `env!("CARGO_PKG_VERSION")`.
     pub version: &'static str,
+    /// The purpose of the plugin, in one line.
     pub summary: &'static str,
-    /// JSON Schema (2020-12) of the settings; `include_str!("../schema.json")`.
+    /// The JSON Schema (2020-12) of the settings, usually `include_str!("../schema.json")`.
     pub settings_schema: &'static str,
-    /// Grants it wants, each with the reason shown to the operator.
+    /// The grants that the plugin asks for, each with its reason. The operator sees both.
     pub wants: &'static [(&'static str, &'static str)],
 }
 
+/// Converts the description of a plugin into the type of the contract.
 pub fn describe<P: Plugin>() -> contract::Description {
     let own = P::DESCRIPTION;
     contract::Description {
@@ -43,21 +47,24 @@ pub fn describe<P: Plugin>() -> contract::Description {
     }
 }
 
-/// The one plugin of a component instance; empty until the host calls `init`.
+/// The single plugin value of a component instance. The value is missing until the host calls `init`.
 pub struct Instance<P>(RefCell<Option<P>>);
 
 impl<P: Plugin> Instance<P> {
+    /// An instance without its plugin.
     #[expect(clippy::new_without_default, reason = "a const is needed to start a static")]
     pub const fn new() -> Self {
         Self(RefCell::new(None))
     }
 
+    /// Reads the settings from the host and creates the plugin. An error means that the host must not use the instance.
     pub fn init(&self) -> Result<(), Failure> {
         let plugin = P::new(settings::parse(&config::settings())?)?;
         self.0.replace(Some(plugin));
         Ok(())
     }
 
+    /// Runs a call on the plugin. Fails with `Failure::Internal` before `init`.
     pub fn call<T>(&self, call: impl FnOnce(&P) -> Result<T, Failure>) -> Result<T, Failure> {
         match &*self.0.borrow() {
             Some(plugin) => call(plugin),

@@ -1,15 +1,16 @@
-//! Settings: the host's JSON becomes the plugin's type, or an error that names the key and what was probably meant.
+//! Settings: the JSON of the host becomes the type of the plugin. An error names the wrong key and suggests the nearest one.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Failure;
 
+/// Parses settings. The error names the wrong key and suggests the nearest key or value.
 pub fn parse<S: DeserializeOwned>(json: &str) -> Result<S, Failure> {
     serde_json::from_str(json).map_err(|error| Failure::InvalidConfig(explain(json, &error)))
 }
 
-/// What was probably meant: the candidate nearest to `given`, if one is near.
+/// The candidate nearest to `given`, for a "did you mean". None if more than a third of the letters of `given` differ.
 pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let tolerance = given.chars().count().div_ceil(3);
     candidates
@@ -20,23 +21,25 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, candidate)| candidate)
 }
 
-/// A setting that makes no sense and was left out, so that it costs nothing but itself.
+/// A setting that is invalid and was left out, while all other settings stay in force.
 ///
-/// The host shows it in its log, at `/api/plugins`, as a metric and as an alert. A plugin whose schema says
-/// `"x-pharos-wrong-settings": "ignored"` is loaded with settings that do not fit, and leaves out what it cannot use.
+/// The host shows the setting in its log, at `/api/plugins`, as a metric and as an alert. A plugin whose schema has
+/// `"x-pharos-wrong-settings": "ignored"` is loaded despite invalid settings, and must leave them out itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ignored {
-    /// Where it stands: `settings.rules[0].above`.
+    /// The path of the setting: `settings.rules[0].above`.
     pub place: String,
+    /// The reason, for the operator.
     pub why: String,
 }
 
 impl Ignored {
+    /// A setting that was left out at this path, for this reason.
     pub fn new(place: impl Into<String>, why: impl Into<String>) -> Self {
         Self { place: place.into(), why: why.into() }
     }
 
-    /// From what a refusal says: the place, a colon, the reason.
+    /// Splits the text of a failure into path and reason, at the first colon. The path is `settings` if the text names none.
     pub fn of(failure: Failure) -> Self {
         let text = match failure {
             Failure::InvalidConfig(text) | Failure::Internal(text) | Failure::Denied(text) | Failure::Unsupported(text) => text,
@@ -48,21 +51,23 @@ impl Ignored {
         }
     }
 
-    /// The same under the table in which it stands.
+    /// Places the path below the table that holds the setting: `settings.above` under `settings.rules[0]` becomes
+    /// `settings.rules[0].above`.
     #[must_use]
     pub fn under(self, place: &str) -> Self {
         let below = self.place.strip_prefix("settings").unwrap_or(&self.place);
         Self { place: format!("{place}{below}"), ..self }
     }
 
-    /// Reports it to the host. Outside a component there is none.
+    /// Reports the setting to the host. Does nothing outside a component.
     pub fn report(&self) {
         #[cfg(target_arch = "wasm32")]
         crate::log::warn(&self.why, &[("setting", &self.place)]);
     }
 }
 
-/// The keys of a table that can be read, each by itself; what is wrong with the others goes into `ignored`.
+/// Parses a table from its valid keys alone. Each key is tried by itself, and each invalid key goes into `ignored`. None if the value is no
+/// table, or the valid keys together do not form an `S`.
 pub fn parse_leniently<S: DeserializeOwned>(value: Value, place: &str, ignored: &mut Vec<Ignored>) -> Option<S> {
     let Value::Object(table) = value else {
         ignored.push(Ignored::new(place, "must be a table"));
@@ -85,14 +90,14 @@ pub fn parse_leniently<S: DeserializeOwned>(value: Value, place: &str, ignored: 
 
 fn explain(json: &str, error: &serde_json::Error) -> String {
     let message = error.to_string();
-    // The position in a JSON text that the operator never wrote would only mislead.
+    // The position in the JSON would mislead: the operator wrote TOML.
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     let place = display(&path_at(json, offset(json, error)));
     let hint = did_you_mean(message).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
     format!("{place}: {message}{hint}")
 }
 
-/// Serde quotes in backticks first what it got, then what it knows.
+/// The nearest valid name in an error of serde. Serde quotes in backticks first the given name, then the valid ones.
 fn did_you_mean(message: &str) -> Option<&str> {
     if !message.starts_with("unknown") {
         return None;
@@ -112,7 +117,7 @@ enum Step {
     Index(usize),
 }
 
-/// Where in the document the byte at `end` stands. The text up to there has been parsed once, so it is well-formed.
+/// The path of the byte at `end` in the document. Serde has read the text up to that byte, so it is well-formed.
 fn path_at(json: &str, end: usize) -> Vec<Step> {
     let mut path = Vec::new();
     let mut last_text = String::new();

@@ -1,7 +1,7 @@
-//! One subject at one instant, as rules read it.
+//! A snapshot: the state of one subject (a server, a database or the agent) at one instant.
 //!
-//! A missing sample means "none" only while its part is present, so the readers here answer `SkipReason` when it is not; with `?` a rule
-//! that cannot look is skipped honestly.
+//! A missing sample means "none" only while the part that carries the metric is present. If the part is not present, the readers here
+//! return `SkipReason`. A rule passes that on with `?`, and its alerts stay as they are.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,38 +12,54 @@ use crate::{Label, SkipReason, Subject, Table};
 
 pub use host::{Column, FloatColumn, IntegerColumn, LabelColumn, Matcher, Part, PartState, Pattern, Reading, Samples, TextColumn};
 
-/// Where facts come from: the host in a component, [`crate::testing::Facts`] in a test.
+/// The source of a snapshot's facts: the host in a component, [`crate::testing::Facts`] in a test.
 pub trait Source {
+    /// The server, database or agent that the facts describe.
     fn subject(&self) -> Subject;
+    /// The time of the snapshot, in milliseconds since 1970.
     fn taken_at_ms(&self) -> u64;
+    /// The time since the previous snapshot of the subject, in milliseconds.
     fn interval_ms(&self) -> u64;
+    /// The parts of the snapshot, each with its state.
     fn parts(&self) -> Vec<Part>;
+    /// The part that carries a metric. None if no collector reads the metric for this kind of subject.
     fn part_of(&self, metric: &str) -> Option<Part>;
+    /// The series of a metric that fit all matchers. A series without a rate is absent from a reading of rates.
     fn samples(&self, metric: &str, matching: &[Matcher], reading: Reading) -> Samples;
+    /// A table by its name. None if the snapshot has no such table.
     fn table(&self, name: &str) -> Option<Box<dyn Columns>>;
+    /// The servers of a database. Empty for other kinds of subjects.
     fn members(&self) -> Vec<Subject>;
+    /// The facts of one server of the database, by the id of the server. None if it is not a member or has no snapshot.
     fn member(&self, id: &str) -> Option<Box<dyn Source>>;
 }
 
-/// The columns of a table, read page by page.
+/// The columns of a table, for reading page by page. A page may be shorter than its `limit`.
 pub trait Columns {
+    /// The number of rows.
     fn row_count(&self) -> u32;
+    /// The names and kinds of the columns. Their order gives the index of each column.
     fn columns(&self) -> Vec<Column>;
+    /// A page of a column of floats, from row `offset` on.
     fn floats(&self, column: u32, offset: u32, limit: u32) -> FloatColumn;
+    /// A page of a column of integers or booleans (0 and 1), from row `offset` on.
     fn integers(&self, column: u32, offset: u32, limit: u32) -> IntegerColumn;
+    /// A page of a column of texts, from row `offset` on. Each code is an index into the dictionary of the whole column.
     fn texts(&self, column: u32, offset: u32, limit: u32) -> TextColumn;
 }
 
+/// The state of one subject at one instant.
 pub struct Snapshot {
     source: Box<dyn Source>,
     subject: Subject,
-    /// Those that were asked for: several rules read one table, which crosses the sandbox once.
+    /// Tables that a rule has read. Several rules may read the same table, and the table crosses the sandbox only once.
     tables: RefCell<BTreeMap<String, Option<Rc<Table>>>>,
-    /// Likewise, so that their tables cross once as well.
+    /// Members that a rule has opened. Their tables, too, cross the sandbox only once.
     opened: RefCell<BTreeMap<String, Option<Rc<Snapshot>>>>,
 }
 
 impl Snapshot {
+    /// A snapshot that reads from a source.
     pub fn new(source: impl Source + 'static) -> Self {
         Self::from_box(Box::new(source))
     }
@@ -53,22 +69,23 @@ impl Snapshot {
         Self { source, subject, tables: RefCell::default(), opened: RefCell::default() }
     }
 
+    /// The server, database or agent that the snapshot describes.
     pub fn subject(&self) -> &Subject {
         &self.subject
     }
 
-    /// The only clock of a judgement, so that a replay is exact.
+    /// The time of the snapshot, in milliseconds since 1970. A rule must use no other clock, or a replay gives other findings.
     pub fn taken_at_ms(&self) -> u64 {
         self.source.taken_at_ms()
     }
 
-    /// Time since the previous snapshot of this subject.
+    /// The time since the previous snapshot of this subject, in seconds.
     pub fn interval_seconds(&self) -> f64 {
         self.source.interval_ms() as f64 / 1_000.0
     }
 
-    /// Time between the two readings that a metric's rates come from. Parts are read less often than their subject is judged, and a rate
-    /// stands until its part is read again. An agent that does not say so is taken at its interval.
+    /// The time between the two readings behind the rates of a metric, in seconds. A part may be read less often than its subject is
+    /// judged. A rate stays the same until the next reading. Source: the table `readings`, or else [`Snapshot::interval_seconds`].
     pub fn reading_seconds(&self, metric: &str) -> f64 {
         let of_part = || {
             let (readings, part) = (self.table("readings")?, self.part_of(metric)?);
@@ -78,16 +95,17 @@ impl Snapshot {
         of_part().unwrap_or_else(|| self.interval_seconds())
     }
 
+    /// The parts of the snapshot, each with its state.
     pub fn parts(&self) -> Vec<Part> {
         self.source.parts()
     }
 
-    /// The part that carries a metric; none where nobody collects it for this kind of subject.
+    /// The part that carries a metric. None if no collector reads the metric for this kind of subject.
     pub fn part_of(&self, metric: &str) -> Option<Part> {
         self.source.part_of(metric)
     }
 
-    /// Whether a metric can be judged now, or why not.
+    /// Checks that a metric can be judged now. The error is the reason why not.
     pub fn readable(&self, metric: &str) -> Result<(), SkipReason> {
         let Some(part) = self.part_of(metric) else {
             let kind = &self.subject.kind;
@@ -105,18 +123,19 @@ impl Snapshot {
         }
     }
 
-    /// The raw read, with matching done by the host: cheap where few of many series are wanted.
+    /// Reads the series that fit the matchers, whatever the state of the part. The host does the matching: a few of many series are cheap.
     pub fn samples(&self, metric: &str, matching: &[Matcher], reading: Reading) -> Samples {
         self.source.samples(metric, matching, reading)
     }
 
-    /// Every series of a metric that exists now.
+    /// Reads all present series of a metric. The error is the reason why the metric cannot be judged.
     pub fn values(&self, metric: &str) -> Result<Samples, SkipReason> {
         self.readable(metric)?;
         Ok(self.samples(metric, &[], Reading::Value))
     }
 
-    /// Per second since the previous tick. There are none on the first tick or after a restart, which is no sign of calm.
+    /// Reads the rates of a counter's series, per second. A series has no rate at its first reading or after a reset. Fails with `NoData`
+    /// if there are series but no rates: that must not count as fine.
     pub fn rates(&self, metric: &str) -> Result<Samples, SkipReason> {
         self.readable(metric)?;
         let rates = self.samples(metric, &[], Reading::Rate);
@@ -126,11 +145,12 @@ impl Snapshot {
         Ok(rates)
     }
 
-    /// A metric that has one series, or none.
+    /// Reads a metric that has at most one series. None if it has no series.
     pub fn value(&self, metric: &str) -> Result<Option<f64>, SkipReason> {
         Ok(self.values(metric)?.values.first().copied())
     }
 
+    /// A table by its name. None if the snapshot has no such table.
     pub fn table(&self, name: &str) -> Option<Rc<Table>> {
         if let Some(known) = self.tables.borrow().get(name) {
             return known.clone();
@@ -140,11 +160,12 @@ impl Snapshot {
         table
     }
 
-    /// The servers of a database; empty for other kinds.
+    /// The servers of a database. Empty for other kinds of subjects.
     pub fn members(&self) -> Vec<Subject> {
         self.source.members()
     }
 
+    /// The snapshot of one server of the database, by the id of the server. None if it is not a member or has no snapshot.
     pub fn member(&self, id: &str) -> Option<Rc<Self>> {
         if let Some(known) = self.opened.borrow().get(id) {
             return known.clone();
@@ -156,12 +177,13 @@ impl Snapshot {
 }
 
 impl Samples {
+    /// Iterates over the series.
     pub fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         (0..self.values.len()).map(|index| Row { samples: self, index })
     }
 }
 
-/// One series: its labels and its value.
+/// A series of a metric: its labels and its value.
 #[derive(Clone, Copy)]
 pub struct Row<'a> {
     samples: &'a Samples,
@@ -169,16 +191,18 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
+    /// The value, or the rate if rates were read.
     pub fn value(self) -> f64 {
         self.samples.values[self.index]
     }
 
+    /// The value of a label. None if the series has no such label.
     pub fn label(self, name: &str) -> Option<&'a str> {
         let column = self.samples.labels.iter().find(|column| column.name == name)?;
         self.word(column)
     }
 
-    /// The labels that tell this series from others of the same subject, which is what identifies a finding.
+    /// The labels that distinguish this series from others of the same subject. They identify a finding.
     pub fn labels_beyond(self, subject: &Subject) -> Vec<Label> {
         self.samples
             .labels

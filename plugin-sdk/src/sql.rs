@@ -1,16 +1,18 @@
-//! Names, texts and sessions inside the statements of a fix, so that they run as they are written and meet nobody else.
+//! Statements of a fix. Names and texts are quoted and sessions are checked, so that a statement affects only what it names.
 //!
-//! The owner of a datname can preset a `search_path` in which their functions and operators come before PostgreSQL's own, and a superuser
-//! who pastes `SELECT … FROM pg_stat_activity` runs them. A query therefore sets the `search_path` for its transaction, and one that only calls a function
-//! names it with `pg_catalog.`. A statement over somebody's table runs the functions of its expressions and constraints in any case: a fix
-//! says to run it as the table's owner.
+//! The owner of a datname can preset a `search_path` that puts their functions and operators before those of PostgreSQL. A superuser who
+//! pastes `SELECT … FROM pg_stat_activity` would run these functions. A query of a fix therefore sets the `search_path` for its
+//! transaction. A statement that only calls a function writes `pg_catalog.` before the name.
+//!
+//! A statement on a table always runs the functions in its expressions and constraints. A fix therefore asks to run such a statement as the
+//! owner of the table.
 
 use std::fmt::Write as _;
 
 use crate::civil_date;
 
-/// A name, quoted: without quotes `Order` would be folded and `user` is a keyword. A name that is shown with escapes is not the server's
-/// own, so it becomes a placeholder, with which no statement runs.
+/// Quotes a name: without quotes PostgreSQL folds `Order` to lower case and reads `user` as a keyword. A name with escapes such as `\xe9`
+/// is not the exact name on the server. Such a name becomes a placeholder in angle brackets, which PostgreSQL refuses.
 pub fn identifier(name: &str) -> String {
     if is_escaped(name) {
         return format!("<{name}>");
@@ -19,18 +21,19 @@ pub fn identifier(name: &str) -> String {
     if has_hidden(name) { format!("U&\"{}\"", escaped(&quoted, ["\\", "\\+"])) } else { format!("\"{quoted}\"") }
 }
 
-/// A relation or index in its schema.
+/// Quotes the name of a relation or index, with its schema.
 pub fn relation(schema: &str, name: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(name))
 }
 
-/// A relation or index as `regclass` reads it, which knows no names with escapes. The text around the name has the escapes.
+/// Quotes the name of a relation or index as a text for `regclass`. `regclass` reads no `U&"…"` names, so the text around the name carries
+/// the escapes.
 pub fn relation_text(schema: &str, name: &str) -> String {
     let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     literal(&format!("{}.{}", quoted(schema), quoted(name)))
 }
 
-/// A text, or a placeholder as [`identifier`] has it.
+/// Quotes a text. A text with escapes such as `\xe9` becomes a placeholder, as in [`identifier`].
 pub fn literal(text: &str) -> String {
     if is_escaped(text) {
         return format!("<{text}>");
@@ -40,11 +43,11 @@ pub fn literal(text: &str) -> String {
     if is_plain { format!("'{quoted}'") } else { format!("E'{}'", escaped(&quoted, ["\\u", "\\U00"])) }
 }
 
-/// The marks begin a character by its number: of four digits, or of six.
+/// Replaces hidden characters by their numbers. `short` precedes four hexadecimal digits, `long` precedes six.
 fn escaped(text: &str, [short, long]: [&str; 2]) -> String {
     let mut escaped = String::new();
     for char in text.chars() {
-        // Writing to a text does not fail.
+        // Writing to a `String` never fails.
         let _ = match (char, u32::from(char)) {
             ('\\', _) => escaped.write_str("\\\\"),
             (char, number @ ..=0xFFFF) if is_hidden(char) => write!(escaped, "{short}{number:04X}"),
@@ -59,7 +62,7 @@ fn has_hidden(text: &str) -> bool {
     text.chars().any(is_hidden)
 }
 
-/// A text with marks such as `<U+061C>` for what no reader sees, so that no name in the text looks like another name.
+/// Replaces hidden characters by marks such as `<U+061C>`, so that two different names in a text never appear equal.
 pub(crate) fn marked(text: String) -> String {
     if !has_hidden(&text) {
         return text;
@@ -68,13 +71,13 @@ pub(crate) fn marked(text: String) -> String {
     text.chars().map(mark).collect()
 }
 
-/// A byte that is no text is shown as `\xe9`, and a backslash before such letters as `\x5c`.
+/// Whether a name has escapes. The host shows a byte that is not valid text as `\xe9`, and a backslash before such letters as `\x5c`.
 fn is_escaped(name: &str) -> bool {
     name.split("\\x").skip(1).any(|rest| rest.get(..2).is_some_and(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit())))
 }
 
-/// Control characters, those that turn the direction of a text, and those that take no room: of two names that differ in such characters
-/// alone, one looks like the other. The host has the same list (`pharos_model::text::hides`).
+/// Whether a character is hidden: a control character, a character without width, or a change of the text's direction. Names that differ
+/// only in such characters appear equal. The host has the same list (`pharos_model::text::hides`).
 fn is_hidden(char: char) -> bool {
     char.is_control()
         || matches!(char,
@@ -83,39 +86,43 @@ fn is_hidden(char: char) -> bool {
             | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Drops a replication slot. PostgreSQL refuses while a consumer uses it.
+/// The statement that drops a replication slot. PostgreSQL refuses it while a consumer uses the slot.
 pub fn drop_slot(slot: &str) -> String {
     format!("SELECT pg_catalog.pg_drop_replication_slot({});", literal(slot))
 }
 
-/// Ends a session, unless its number belongs to another one by now.
+/// The statement that ends a session. `started_at` is the `backend_start` of the session, in seconds since 1970. The statement then does
+/// nothing if the process id belongs to another session by now.
 pub fn terminate(pid: i64, started_at: Option<f64>) -> String {
     of_session("pg_terminate_backend", pid, started_at)
 }
 
-/// Cancels what a session runs, unless its number belongs to another one by now. It does nothing to a session that is idle in transaction.
+/// The statement that cancels the query of a session. A session that is idle in transaction is not affected. `started_at` is the
+/// `backend_start` of the session, in seconds since 1970. The statement then does nothing if the process id belongs to another session.
 pub fn cancel(pid: i64, started_at: Option<f64>) -> String {
     of_session("pg_cancel_backend", pid, started_at)
 }
 
-/// `started_at` is its `backend_start`, in seconds since 1970.
+/// The statement that calls a function of PostgreSQL on a session. `started_at` is its `backend_start`, in seconds since 1970.
 fn of_session(function: &str, pid: i64, started_at: Option<f64>) -> String {
     let started = started_at.map(|seconds| format!(" AND backend_start = {}", timestamp(seconds))).unwrap_or_default();
     format!("BEGIN; SET LOCAL search_path = pg_catalog; SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{started}; COMMIT;")
 }
 
-/// Twice what a number is set to, and no less than `least`: a value that is written down here may be lower than the one in force.
+/// Twice the present value of a setting, and at least `least`. A placeholder if the value is unknown, zero or negative: a guess could lower
+/// the value in force.
 pub fn raised(now: Option<f64>, least: f64) -> String {
     now.filter(|now| *now > 0.0).map_or_else(|| "<more>".to_owned(), |now| (now * 2.0).max(least).ceil().to_string())
 }
 
-/// The same of a size in bytes, as settings take it.
+/// Twice the present size of a setting in bytes, and at least `least`, in the form `'2048MB'`. A placeholder if the size is unknown, zero
+/// or negative.
 pub fn raised_size(now: Option<f64>, least: f64) -> String {
     const MIB: f64 = 1_048_576.0;
     now.filter(|now| *now > 0.0).map_or_else(|| "<more>".to_owned(), |now| format!("'{}MB'", ((now * 2.0).max(least) / MIB).ceil()))
 }
 
-/// A point in time, to the microsecond, as PostgreSQL keeps it.
+/// Formats seconds since 1970 as a quoted timestamp in UTC. PostgreSQL stores microseconds, so the timestamp has them as well.
 pub fn timestamp(seconds: f64) -> String {
     let microseconds = (seconds.max(0.0) * 1e6).round() as u64;
     let time = civil_date::rfc3339(microseconds / 1_000);
@@ -140,7 +147,7 @@ mod tests {
         assert_eq!(identifier(r"c:\xylophone"), r#""c:\xylophone""#);
     }
 
-    /// Names that differ in what nobody sees, and what the host would take out of a text, must differ in a statement.
+    /// Names that differ only in hidden characters must differ in a statement.
     #[test]
     fn every_character_that_the_host_hides_is_escaped_as_the_host_escapes_it() {
         for char in '\0'..=char::MAX {

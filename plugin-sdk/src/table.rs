@@ -1,4 +1,4 @@
-//! Rows of facts that are no metric, such as who waits for whom. A column is read once, whoever asks for it.
+//! Tables of a snapshot: facts that do not fit into a metric, such as the sessions that wait for locks.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::bindings::plugin::pharos::plugin::snapshots::{Column, ColumnKind, TextColumn};
 use crate::{Columns, Label};
 
+/// A table of a snapshot. Single cells come from columns that cross the sandbox once and are then stored.
 pub struct Table {
     source: Box<dyn Columns>,
     columns: Vec<Column>,
@@ -20,11 +21,12 @@ impl Table {
         Self { source, columns, numbers: RefCell::default(), words: RefCell::default() }
     }
 
+    /// The number of rows. The host limits it, so a table may be shorter than the list on the server.
     pub fn row_count(&self) -> usize {
         self.source.row_count() as usize
     }
 
-    /// One value per row; a column that the table does not have reads as nulls.
+    /// The values of a column of integers or booleans (0 and 1), row by row. All are none if the table has no such column.
     pub fn integers(&self, name: &str) -> Vec<Option<i64>> {
         self.read(name, &[ColumnKind::Integer, ColumnKind::Boolean], |column, offset, limit| {
             let page = self.source.integers(column, offset, limit);
@@ -32,7 +34,7 @@ impl Table {
         })
     }
 
-    /// See [`Table::integers`].
+    /// The values of a column of floats, row by row. All are none if the table has no such column.
     pub fn floats(&self, name: &str) -> Vec<Option<f64>> {
         self.read(name, &[ColumnKind::Float], |column, offset, limit| {
             let page = self.source.floats(column, offset, limit);
@@ -40,38 +42,38 @@ impl Table {
         })
     }
 
-    /// See [`Table::integers`].
+    /// The values of a column of texts, row by row. All are none if the table has no such column.
     pub fn texts(&self, name: &str) -> Vec<Option<String>> {
         (0..self.row_count()).map(|row| self.text(name, row)).collect()
     }
 
-    /// One cell of a column of numbers of any kind; none where it is null or not there.
+    /// A cell of a column of integers, floats or booleans. None if the cell is null, or the column or the row does not exist.
     pub fn number(&self, column: &str, row: usize) -> Option<f64> {
         self.numbers(column).get(row).copied().flatten()
     }
 
-    /// One cell that is true; one that is null is not.
+    /// Whether a cell of a column of booleans is true. A null cell is not true.
     pub fn is(&self, column: &str, row: usize) -> bool {
         self.number(column, row).is_some_and(|value| value != 0.0)
     }
 
-    /// One cell of a column of texts; none where it is null or not there.
+    /// A cell of a column of texts. None if the cell is null, or the column or the row does not exist.
     pub fn text(&self, column: &str, row: usize) -> Option<String> {
         word(&self.words(column), row).map(str::to_owned)
     }
 
-    /// Whether a cell of a column of texts is this one.
+    /// Whether a cell of a column of texts equals this text.
     pub fn has(&self, column: &str, row: usize, text: &str) -> bool {
         word(&self.words(column), row) == Some(text)
     }
 
-    /// The cells of these columns as labels; null is the empty text, as in a series.
+    /// The cells of these columns as labels. A null cell becomes the empty text, like a missing label of a series.
     pub fn labels(&self, columns: &[&str], row: usize) -> Vec<Label> {
         let label = |column: &&str| Label { name: (*column).to_owned(), value: self.text(column, row).unwrap_or_default() };
         columns.iter().map(label).collect()
     }
 
-    /// The first row with these cells; a label that is no column of the table is passed over.
+    /// The first row whose cells equal these labels. Labels without a column of that name are ignored.
     pub fn find(&self, labels: &[Label]) -> Option<usize> {
         let wanted: Vec<_> = labels
             .iter()
@@ -102,7 +104,7 @@ impl Table {
         let mut whole = TextColumn { words: Vec::new(), codes: Vec::new() };
         whole.codes = self.read(name, &[ColumnKind::Text], |column, offset, limit| {
             let TextColumn { words, codes } = self.source.texts(column, offset, limit);
-            // The dictionary is the column's, so every page brings the same.
+            // The dictionary belongs to the column, so every page has the same one.
             whole.words = words;
             codes
         });
@@ -116,7 +118,7 @@ impl Table {
         let mut values = Vec::new();
         if let Some(column) = self.columns.iter().position(|column| column.name == name && kinds.contains(&column.kind)) {
             while values.len() < rows as usize {
-                // Both fit: a table has at most `u32::MAX` rows, and columns by far fewer.
+                // Both numbers fit: a table has at most `u32::MAX` rows and far fewer columns.
                 let offset = values.len() as u32;
                 let next = page(column as u32, offset, rows - offset);
                 if next.is_empty() {
@@ -130,7 +132,7 @@ impl Table {
     }
 }
 
-/// What a cell is that the table does not have.
+/// The value of a cell that the table does not have.
 trait Null {
     fn null() -> Self;
 }
@@ -141,7 +143,7 @@ impl<T> Null for Option<T> {
     }
 }
 
-/// The code of a null is beyond every dictionary.
+/// A text cell is a code: an index into the dictionary of its column. The code of a null lies beyond every dictionary.
 impl Null for u32 {
     fn null() -> Self {
         Self::MAX

@@ -1,6 +1,6 @@
-//! Numbers for people: the unit comes from the metric's name, the precision from the size.
+//! Numbers for people: the unit follows from the name of the metric, the precision from the size of the number.
 
-/// A value of a metric, in the unit its name promises.
+/// Formats the value of a metric. The end of the name gives the unit: `_seconds`, `_bytes` or `_ratio`. Any other value is a plain number.
 pub fn quantity(metric: &str, value: f64) -> String {
     let name = metric.strip_suffix("_total").unwrap_or(metric);
     if name.ends_with("_seconds") {
@@ -14,6 +14,7 @@ pub fn quantity(metric: &str, value: f64) -> String {
     }
 }
 
+/// Formats seconds with at most two units: `250 ms`, `2.5 s`, `1 h 30 min`.
 pub fn duration(seconds: f64) -> String {
     let whole = seconds.round();
     if !seconds.is_finite() || seconds < 0.0 {
@@ -39,20 +40,22 @@ fn two_units(seconds: f64, large: f64, large_unit: &str, small: f64, small_unit:
     if minor == 0.0 { format!("{major} {large_unit}") } else { format!("{major} {large_unit} {minor} {small_unit}") }
 }
 
+/// Formats bytes in powers of 1,024: `1.5 MiB`.
 pub fn bytes(value: f64) -> String {
     scaled(value, 1_024.0, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"])
 }
 
+/// Formats a ratio from 0 to 1 as percent: 0.85 becomes `85 %`.
 pub fn percent(ratio: f64) -> String {
     format!("{} %", number(ratio * 100.0))
 }
 
-/// A count, shortened where the last digits say nothing: `1.2 M`.
+/// Formats a count. A count of 10,000 or more is shortened in powers of 1,000: `1.2 M`.
 pub fn count(value: f64) -> String {
     if value.abs() < 10_000.0 { number(value) } else { scaled(value, 1_000.0, &["", " k", " M", " G"]) }
 }
 
-/// A count with the thing counted: `1 session`, `3 sessions`.
+/// Formats a count together with the counted thing: `1 session`, `3 sessions`.
 pub fn counted(value: f64, one: &str, many: &str) -> String {
     let thing = if value == 1.0 { one } else { many };
     format!("{} {thing}", count(value))
@@ -70,7 +73,7 @@ fn scaled(value: f64, base: f64, units: &[&str]) -> String {
     format!("{}{unit}", number(value))
 }
 
-/// Three significant digits below a thousand, none behind the point above.
+/// Formats a number with at most three digits after the point: fewer from 1 on, none from 100 on.
 pub fn number(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 || size == 0.0 => 0,

@@ -1,61 +1,73 @@
-//! From a value to a severity, with hysteresis: raised at a threshold, held until back past the clear threshold.
+//! Grading of a value into a severity, with hysteresis: a threshold raises, and the alert holds until the clear threshold.
 
 use crate::{Severity, Strength};
 
-/// How a check turns observations into severities.
+/// The way a check turns observations into severities.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Grading {
-    /// Right or wrong: the check observes only what is wrong.
+    /// Every observation has this severity. The check observes only what is wrong.
     Fact(Severity),
+    /// The severity follows the value, by thresholds.
     Scale(Direction, Thresholds),
 }
 
-/// Which way is worse. Thresholds belong to the worse side: a value that equals one has reached it.
+/// The direction in which a value gets worse. A value equal to a threshold has reached it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
+    /// Larger values are worse.
     Rising,
+    /// Smaller values are worse.
     Falling,
 }
 
+/// The thresholds of a check, in the unit of its value. The order from fine to bad is `clear`, `info`, `warning`, `critical`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Thresholds {
+    /// The value from which on the severity is info. None if the check has no such level.
     pub info: Option<f64>,
+    /// The value from which on the severity is warning. None if the check has no such level.
     pub warning: Option<f64>,
+    /// The value from which on the severity is critical. None if the check has no such level.
     pub critical: Option<f64>,
+    /// The value at which an alert may resolve.
     pub clear: f64,
 }
 
-/// What a value means.
+/// The judgement of a value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Grade {
+    /// The highest level that the value has reached, or the mildest level of the check while the alert only holds.
     pub severity: Severity,
+    /// `Raise` at a threshold, `Hold` between the mildest threshold and the clear threshold.
     pub strength: Strength,
-    /// 0 (fine) to 1 (red band).
+    /// The share in the health score, from 0 (fine) to 1 (red band).
     pub score: f64,
-    /// The threshold of this severity and the one that clears; none for a fact.
+    /// The threshold of this severity and the clear threshold. None for a fact.
     pub thresholds: Option<(f64, f64)>,
 }
 
 impl Grading {
+    /// Thresholds for a value that is worse when larger.
     pub const fn rising(warning: f64, critical: f64, clear: f64) -> Self {
         Self::Scale(Direction::Rising, Thresholds::warning_and_critical(warning, critical, clear))
     }
 
-    /// One level, info.
+    /// A single threshold, for info, for a value that is worse when larger.
     pub const fn rising_info(info: f64, clear: f64) -> Self {
         Self::Scale(Direction::Rising, Thresholds { info: Some(info), warning: None, critical: None, clear })
     }
 
-    /// One level, warning.
+    /// A single threshold, for warning, for a value that is worse when larger.
     pub const fn rising_warning(warning: f64, clear: f64) -> Self {
         Self::Scale(Direction::Rising, Thresholds { info: None, warning: Some(warning), critical: None, clear })
     }
 
+    /// Thresholds for a value that is worse when smaller.
     pub const fn falling(warning: f64, critical: f64, clear: f64) -> Self {
         Self::Scale(Direction::Falling, Thresholds::warning_and_critical(warning, critical, clear))
     }
 
-    /// The same without the levels above a severity.
+    /// This grading without the levels above `max`. A fact above `max` gets `max`.
     pub fn at_most(self, max: Severity) -> Self {
         match self {
             Self::Fact(severity) => Self::Fact(if rank(severity) > rank(max) { max } else { severity }),
@@ -70,7 +82,7 @@ impl Grading {
         }
     }
 
-    /// None where the value is fine.
+    /// Grades a value. None if the value is fine.
     pub fn grade(self, value: f64) -> Option<Grade> {
         match self {
             Self::Fact(severity) => Some(Grade { severity, strength: Strength::Raise, score: weight(severity), thresholds: None }),
@@ -80,6 +92,7 @@ impl Grading {
 }
 
 impl Direction {
+    /// Whether a value equals the threshold or is worse.
     pub fn reached(self, value: f64, threshold: f64) -> bool {
         match self {
             Self::Rising => value >= threshold,
@@ -93,7 +106,7 @@ impl Thresholds {
         Self { info: None, warning: Some(warning), critical: Some(critical), clear }
     }
 
-    /// The levels in use, mildest first.
+    /// The severities that have a threshold, mildest first.
     pub fn levels(self) -> impl DoubleEndedIterator<Item = (Severity, f64)> {
         let all = [(Severity::Info, self.info), (Severity::Warning, self.warning), (Severity::Critical, self.critical)];
         all.into_iter().filter_map(|(severity, threshold)| Some((severity, threshold?)))
@@ -104,7 +117,7 @@ impl Thresholds {
         let reached = self.levels().rfind(|(_, threshold)| direction.reached(value, *threshold));
         let (severity, raise_at, strength) = match reached {
             Some((severity, threshold)) => (severity, threshold, Strength::Raise),
-            // Exactly at the clear threshold counts as back.
+            // A value equal to the clear threshold is fine.
             None if value != self.clear && direction.reached(value, self.clear) => (mildest, first, Strength::Hold),
             None => return None,
         };
@@ -112,7 +125,7 @@ impl Thresholds {
         Some(Grade { severity, strength, score, thresholds: Some((raise_at, self.clear)) })
     }
 
-    /// Straight lines between the weights of the levels, so that the health score does not jump with a small step of the value.
+    /// Interpolates linearly between the weights of the levels. A small step of the value therefore causes no jump of the health score.
     fn score(self, value: f64) -> f64 {
         let mut below = (self.clear, 0.0);
         for (severity, threshold) in self.levels() {

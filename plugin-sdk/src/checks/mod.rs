@@ -1,7 +1,7 @@
-//! Graded checks: a table of things to watch, each one alert whose severity follows its value.
+//! Graded checks: a plugin as a table of checks. Each check raises alerts whose severity follows a measured value.
 //!
-//! A check says what it observes and how it explains a bad observation; thresholds, hysteresis, scores, skips and the operator's
-//! overrides are the same for all and live here.
+//! A check defines how it observes and how it explains a bad observation. Thresholds, hysteresis, scores, skips and the operator's
+//! overrides work alike for all checks and live here.
 
 mod grade;
 mod observe;
@@ -22,119 +22,139 @@ pub use suite::Suite;
 
 use crate::{Label, PartState, Severity, SkipReason, Snapshot, Table};
 
-/// Checks about one kind of subject; a plugin's file often is one.
+/// A table of checks about the same kind of subject. A plugin usually has a file for each family.
 #[derive(Clone, Copy)]
 pub struct Family {
+    /// The kind of the subjects: `postgres`, `redis`, `database` or `agent`.
     pub subject_kind: &'static str,
+    /// The checks, in the order of the README's tables.
     pub checks: &'static [Check],
 }
 
 impl Family {
+    /// A family of checks about this kind of subject.
     pub const fn of(subject_kind: &'static str, checks: &'static [Check]) -> Self {
         Self { subject_kind, checks }
     }
 
-    /// The checks of all of them, in their order.
+    /// Iterates over the checks of all families, in order.
     pub fn all(families: &[Self]) -> impl Iterator<Item = &'static Check> {
         families.iter().flat_map(|family| family.checks)
     }
 }
 
-/// One entry of a plugin's table.
+/// An entry of a plugin's table: a rule with its defaults and its code.
 pub struct Check {
+    /// The id of the rule, unique in the plugin, such as `server-down`. Settings and stored alerts refer to it.
     pub id: &'static str,
+    /// The problem that the check finds, in one line without a full stop.
     pub summary: &'static str,
-    /// Groups findings for the health score: "connections", "locks", "storage", ...
+    /// The group of the findings in the health score: "connections", "locks", "storage", ...
     pub category: &'static str,
-    /// Which servers it judges, and whether its alerts are theirs or their database's.
+    /// The servers that the check judges, and whether an alert belongs to a server or to its database.
     pub scope: Scope,
-    /// What tells one observation from another, beyond the labels of the subject. The operator may choose by them.
+    /// The labels that distinguish observations of the same subject. The operator may select by them and by the labels of the subject.
     pub labels: &'static [&'static str],
-    /// Metrics and tables it cannot do without. Where one is not readable, the check is skipped before it observes.
+    /// Metrics and tables that the check requires. If any is unreadable, the check is skipped and its alerts stay as they are.
     pub needs: &'static [&'static str],
-    /// How long it must be wrong before the alert fires.
+    /// The time that the problem must last before the alert fires.
     pub hold_off: Duration,
-    /// How long it must be right before the alert resolves.
+    /// The time that all must be well before the alert resolves.
     pub keep_firing: Duration,
+    /// The severity, or the thresholds that give it.
     pub grading: Grading,
+    /// Reads the observations from a snapshot. An error skips the whole check for this subject.
     pub observe: fn(&Snapshot) -> Result<Vec<Observation>, SkipReason>,
-    /// Called only for what is wrong, so it may read more of the snapshot.
+    /// Explains a bad observation. Only bad observations reach this function, so it may read much more of the snapshot.
     pub explain: fn(&Case) -> Explanation,
 }
 
-/// One number to grade, and which of several it is.
+/// A number to grade, with the labels that identify it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
+    /// The labels beyond those of the subject. Their names must be among the labels of the check.
     pub labels: Vec<Label>,
+    /// The measured value, in the unit of the thresholds. For a fact the size does not matter.
     pub value: f64,
-    /// However large the value is.
+    /// The highest severity that this observation may get, however bad the value is.
     pub severity_max: Severity,
-    /// Why the value is not known; then `value` is what it is at most, or no number.
+    /// The reason why the exact value is unknown. `value` is then the upper bound, the lower bound (`is_minimum`), or NaN.
     pub unknown: Option<SkipReason>,
-    /// `value` is what it is at least, although it is not known: bad if that is bad, and never fine.
+    /// Whether `value` is only a lower bound. A bad bound raises an alert; any other bound never counts as fine.
     pub is_minimum: bool,
-    /// The row of the table that it was read from, for the explanation.
+    /// The row of the table that the value was read from, for the explanation.
     pub row: Option<usize>,
 }
 
 impl Observation {
+    /// An observation of an exact value. NaN becomes an unknown value with the reason `NoData`.
     pub fn new(labels: Vec<Label>, value: f64) -> Self {
         let unknown = value.is_nan().then_some(SkipReason::NoData);
         Self { labels, value, severity_max: Severity::Critical, unknown, is_minimum: false, row: None }
     }
 
-    /// Everything that carries these labels cannot be judged: its alerts stand still.
+    /// An observation without a value: nothing that carries these labels can be judged. Alerts with these labels stay as they are.
     pub fn unknown(labels: Vec<Label>, reason: SkipReason) -> Self {
         Self { unknown: Some(reason), ..Self::new(labels, f64::NAN) }
     }
 
-    /// The same, unless what it is at most is fine.
+    /// An observation of which only the upper bound is known. The alerts stay as they are, unless even the upper bound is fine.
     pub fn unknown_up_to(labels: Vec<Label>, greatest: Option<f64>, reason: SkipReason) -> Self {
         Self { unknown: Some(reason), ..Self::new(labels, greatest.unwrap_or(f64::NAN)) }
     }
 
-    /// What it is at least, where more is not known.
+    /// An observation of which only the lower bound is known. The alerts stay as they are, unless even the lower bound is bad.
     pub fn at_least(labels: Vec<Label>, least: f64, reason: SkipReason) -> Self {
         Self { unknown: Some(reason), is_minimum: true, ..Self::new(labels, least) }
     }
 
+    /// Adds the row of the table that the value was read from.
     pub fn of_row(self, row: usize) -> Self {
         Self { row: Some(row), ..self }
     }
 
+    /// Limits the severity of this observation.
     pub fn at_most(self, severity_max: Severity) -> Self {
         Self { severity_max, ..self }
     }
 }
 
-/// A bad observation, to be explained.
+/// A bad observation that needs an explanation.
 pub struct Case<'a> {
-    /// What was observed: of a check that servers share, the snapshot of the primary.
+    /// The snapshot with the observation. For a check of scope [`Scope::Shared`], the snapshot of the primary.
     pub snapshot: &'a Snapshot,
+    /// The labels of the observation, without those of the subject.
     pub labels: &'a [Label],
+    /// The observed value.
     pub value: f64,
+    /// The severity that the value got.
     pub severity: Severity,
-    /// The row of the observation, where it was one of a table.
+    /// The row of the table that the value was read from. None if the value comes from a metric.
     pub row: Option<usize>,
 }
 
-/// What a person needs in order to act. `fix` is a statement or a setting, not advice to "investigate".
+/// The texts of an alert: all that a person needs in order to act.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Explanation {
+    /// The problem in one line, with its number.
     pub title: String,
+    /// The observation and its effect, in full sentences.
     pub detail: String,
+    /// The usual reason.
     pub cause: String,
+    /// The solution: a statement or a setting, not advice to "investigate".
     pub fix: String,
+    /// Measured facts that support the explanation.
     pub evidence: Vec<Label>,
 }
 
 impl Case<'_> {
-    /// The value of one of the observation's labels; empty where it has none of that name.
+    /// The value of a label of the observation. Empty if the observation has no such label.
     pub fn label(&self, name: &str) -> &str {
         self.labels.iter().find(|label| label.name == name).map_or("", |label| &label.value)
     }
 
-    /// Why parts could not be read: with a server down, all of them for the same reason.
+    /// The reason of the first part that could not be read. All parts of a server that is down have the same reason.
     pub fn failure(&self) -> Option<String> {
         self.snapshot.parts().into_iter().find_map(|part| match part.state {
             PartState::Failed(why) => Some(why),
@@ -142,12 +162,12 @@ impl Case<'_> {
         })
     }
 
-    /// A metric that supports the explanation; none where it cannot be read, since the case stands without it.
+    /// The value of a metric that supports the explanation. None if the metric is unreadable or has no series.
     pub fn related(&self, metric: &str) -> Option<f64> {
         self.snapshot.value(metric).ok().flatten()
     }
 
-    /// Like [`Case::related`], of the series that carries the observation's labels.
+    /// The value of the first series of a metric that fits the observation's labels. None if the metric is unreadable or no series fits.
     pub fn related_series(&self, metric: &str) -> Option<f64> {
         let samples = self.snapshot.values(metric).ok()?;
         let row =
@@ -157,54 +177,56 @@ impl Case<'_> {
 }
 
 impl Case<'_> {
-    /// Cells of the observation's row of a table, which is that which it was observed in.
+    /// The observation's row of a table. The table must be the one that the observation was read from. None if the observation has no row.
     pub fn cells(&self, table: &str) -> Option<Cells> {
         Some(Cells { table: self.snapshot.table(table)?, row: self.row? })
     }
 }
 
-/// One row of a table.
+/// A row of a table.
 pub struct Cells {
     table: Rc<Table>,
     row: usize,
 }
 
 impl Cells {
+    /// A cell of a column of integers, floats or booleans. None if the cell is null or the column does not exist.
     pub fn number(&self, column: &str) -> Option<f64> {
         self.table.number(column, self.row)
     }
 
-    /// None where it is empty.
+    /// A cell of a column of texts. None if the cell is null or empty, or the column does not exist.
     pub fn text(&self, column: &str) -> Option<String> {
         self.table.text(column, self.row).filter(|text| !text.is_empty())
     }
 
-    /// A number as a line of evidence.
+    /// A number of the row as a line of evidence. None if the cell is null.
     pub fn line(&self, name: &str, column: &str, show: impl Fn(f64) -> String) -> Option<Label> {
         Some(evidence(name, show(self.number(column)?)))
     }
 }
 
-/// A label of an observation.
+/// Creates a label of an observation.
 pub fn label(name: &str, value: impl Into<String>) -> Label {
     Label { name: name.to_owned(), value: value.into() }
 }
 
-/// Bytes that the host keeps of the name of a line of evidence, and of its value.
+/// Bytes of the name of a line of evidence. The host cuts a longer name and reports the plugin.
 const NAME_BYTES_MAX: usize = 100;
+/// Bytes of the value of a line of evidence. The host cuts a longer value and reports the plugin.
 const VALUE_BYTES_MAX: usize = 500;
 
-/// A line of evidence. What servers say in several lines becomes one, and what is longer than the host keeps is cut.
+/// Creates a line of evidence. Several lines are joined into a single line. A name over 100 bytes or a value over 500 bytes is cut.
 pub fn evidence(name: &str, value: impl Into<String>) -> Label {
     Label { name: cut(one_line(name.to_owned()), NAME_BYTES_MAX), value: cut(one_line(value.into()), VALUE_BYTES_MAX) }
 }
 
-/// A text within a bound. One that is cut ends with a mark of the whole, so that two that begin alike stay apart.
+/// Cuts a text to at most `bytes_max` bytes. A cut text ends with a hash of the whole, so that two texts with the same beginning differ.
 fn cut(text: String, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text;
     }
-    /// FNV-1a: there is no cryptography in a guest, and nobody gains by two lines of evidence that look alike.
+    /// FNV-1a needs no cryptography, which a guest does not have. An attacker gains nothing from two equal hashes here.
     const OFFSET: u32 = 0x811c_9dc5;
     const PRIME: u32 = 0x0100_0193;
     let mark = text.bytes().fold(OFFSET, |mark, byte| (mark ^ u32::from(byte)).wrapping_mul(PRIME));
@@ -212,7 +234,7 @@ fn cut(text: String, bytes_max: usize) -> String {
     format!("{}{mark}", &text[..text.floor_char_boundary(bytes_max - mark.len())])
 }
 
-/// The host takes control characters out of texts, and reports a plugin that has them.
+/// Joins several lines into a single line. The host removes control characters from texts and reports the plugin.
 fn one_line(text: String) -> String {
     if text.contains(char::is_control) { text.split(char::is_control).map(str::trim).collect::<Vec<_>>().join(" ") } else { text }
 }

@@ -1,52 +1,52 @@
-//! From facts to observations: series of metrics and rows of tables.
+//! Observations from series of metrics and from rows of tables.
 
 use super::{Observation, label};
 use crate::{Label, Reading, Row, Samples, SkipReason, Snapshot, Table};
 
-/// Every series of a gauge.
+/// Observes every series of a gauge. The error is the reason why the metric cannot be judged.
 pub fn each_value(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
     Ok(observations(snapshot, &snapshot.values(metric)?, |value| value))
 }
 
-/// How many events each series counted between the last two readings of its part ([`Snapshot::reading_seconds`]). Where a rate is, there
-/// was one at least.
+/// Observes the number of events of each series between the last two readings of its part ([`Snapshot::reading_seconds`]). A rate above
+/// zero gives at least 1. A series without a rate is left out.
 pub fn each_increase(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
     let seconds = snapshot.reading_seconds(metric);
     let events = |rate: f64| if rate > 0.0 { (rate * seconds).round().max(1.0) } else { rate };
     Ok(observations(snapshot, &snapshot.rates(metric)?, events))
 }
 
-/// How fast each series of a counter grows, per second. A series that has no rate yet is passed over.
+/// Observes the rate of each series of a counter, per second. A series without a rate is left out.
 pub fn each_rate(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
     Ok(observations(snapshot, &snapshot.rates(metric)?, |rate| rate))
 }
 
-/// The series of a 0-or-1 gauge that are 0, for a check that grades a fact.
+/// Observes the series of a 0-or-1 gauge that are 0, for a check that grades a fact.
 pub fn each_zero(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_value(snapshot, metric)?;
     all.retain(|observation| observation.value == 0.0);
     Ok(all)
 }
 
-/// The series of a 0-or-1 gauge that are 1, for a check that grades a fact.
+/// Observes the series of a 0-or-1 gauge that are 1, for a check that grades a fact.
 pub fn each_one(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_value(snapshot, metric)?;
     all.retain(|observation| observation.value != 0.0);
     Ok(all)
 }
 
-/// Rows of a table, told apart by these columns. A row without a value has nothing to judge; whoever can tell so cheaply should, since
-/// there may be hundreds of rows and few that matter. A row that is not there is fine only as far as [`unjudged`] says nothing else.
+/// Observes rows of a table. The columns in `labels` identify a row. `value` should return none for a row that cannot matter: most of the
+/// hundreds of rows then cost nothing. A check must also report [`unjudged`]: otherwise a row missing from the table counts as fine.
 pub fn each_row(table: &Table, labels: &[&str], value: impl Fn(usize) -> Option<f64>) -> Vec<Observation> {
     let valued = (0..table.row_count()).filter_map(|row| Some((value(row)?, row)));
     valued.map(|(value, row)| Observation::new(table.labels(labels, row), value).of_row(row)).collect()
 }
 
-/// The agent's tables of what a missing row does not say.
+/// The agent's tables of objects that are absent from a list although they may be bad.
 const UNJUDGED: [&str; 3] = ["unjudged_tables", "unjudged_indexes", "unjudged_sequences"];
 
-/// What the table `list` does not say in this respect: rows that it has no room for, and what the agent cannot judge for now. Where the
-/// agent says how bad these are at most, they matter as far as that is bad for the check.
+/// Observes the objects that the table `list` lacks in this respect. They lie beyond its limit, or the agent cannot judge them now. The
+/// agent may give an upper bound. If the check grades that bound as fine, the alerts of these objects may resolve.
 pub fn unjudged(snapshot: &Snapshot, list: &str, respect: &str) -> Vec<Observation> {
     let mut all = Vec::new();
     for table in UNJUDGED.iter().filter_map(|name| snapshot.table(name)) {
@@ -62,8 +62,8 @@ pub fn unjudged(snapshot: &Snapshot, list: &str, respect: &str) -> Vec<Observati
     all
 }
 
-/// The datnames that a visitor could not read for this collector. What it said of them before stands still, since absence means
-/// "fine" only where somebody looked.
+/// Observes the datnames that this collector could not read (table `visits`). Alerts about them stay as they are: without this, the
+/// absence of their rows would count as fine.
 pub fn unvisited(snapshot: &Snapshot, collector: &str) -> Vec<Observation> {
     let Some(visits) = snapshot.table("visits") else { return Vec::new() };
     let reason = |row: usize| {
@@ -81,7 +81,7 @@ fn observations(snapshot: &Snapshot, samples: &Samples, value: impl Fn(f64) -> f
     samples.rows().map(|row| Observation::new(row.labels_beyond(snapshot.subject()), value(row.value()))).collect()
 }
 
-/// The largest series of a metric, most first, for evidence. Empty where it cannot be read.
+/// The largest series of a metric as lines of evidence, largest first. Empty if the metric is unreadable.
 pub fn top(snapshot: &Snapshot, metric: &str, reading: Reading, count: usize, show: fn(f64) -> String) -> Vec<Label> {
     if snapshot.readable(metric).is_err() {
         return Vec::new();

@@ -1,7 +1,7 @@
-//! Which servers a check judges, and whether its alerts are theirs or their database's.
+//! The scope of a check: the servers that it judges, and the owner of its alerts (server or database).
 //!
-//! A standby is a copy: what is wrong with a table of the primary is wrong with the same table of every standby, and can be mended on the
-//! primary alone. Such a thing is one alert of the database, which outlives a failover, and not one alert of every server.
+//! A standby is a copy. A problem of a table on the primary exists on every standby, and only the primary can solve it. Such a problem is
+//! a single alert of the database, which outlives a failover. An alert for every server would repeat it.
 
 use std::rc::Rc;
 
@@ -11,20 +11,20 @@ pub(super) const DATABASE: &str = "database";
 const PRIMARY_INFO: &str = "pharos_database_primary_info";
 const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
 
-/// Whose trouble a check reports. Every check has to say so.
+/// The servers that a check judges, and the owner of its alerts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// Every subject by itself, whatever its role.
+    /// Judges every subject by itself, whatever its role.
     Each,
-    /// A server while it is the primary: a standby does not do this work, or does it only as its primary tells it to.
+    /// Judges a server while it is the primary. A standby does not do this work, or only follows its primary.
     Primary,
-    /// A server while it is a standby.
+    /// Judges a server while it is a standby.
     Standby,
-    /// What the servers of a database have in common. It is read from the primary, and the alert is the database's.
+    /// Judges facts that the servers of a database share. The facts are read from the primary, and the alert belongs to the database.
     Shared,
 }
 
-/// The role that a check is about.
+/// The role of a server in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Primary,
@@ -32,7 +32,7 @@ enum Role {
 }
 
 impl Scope {
-    /// The kind of subject that the alerts are about, of a check in a family of this kind.
+    /// The kind of subject that owns the alerts of a check. `family` is the subject kind of the check's family.
     pub fn subject_kind(self, family: &'static str) -> &'static str {
         match self {
             Self::Shared => DATABASE,
@@ -40,7 +40,7 @@ impl Scope {
         }
     }
 
-    /// As the README of a plugin says it.
+    /// The text for the column "judged" in the README of a plugin.
     pub fn as_str(self, family: &str) -> &'static str {
         match (self, family) {
             (Self::Each, DATABASE) => "all servers together",
@@ -52,7 +52,7 @@ impl Scope {
         }
     }
 
-    /// Whether a check of this scope judges a subject now. A server that does not say its role is not judged for having one.
+    /// Whether a check of this scope judges a subject now. Fails for `Primary` and `Standby` if the server does not report its role.
     pub fn takes(self, snapshot: &Snapshot) -> Result<bool, SkipReason> {
         match self {
             Self::Each | Self::Shared => Ok(true),
@@ -70,7 +70,7 @@ fn role(snapshot: &Snapshot) -> Result<Role, SkipReason> {
     }
 }
 
-/// The snapshot of a database's primary. Between two primaries there is none, and what was shared stands still.
+/// The snapshot of a database's primary. Fails between two primaries, and shared alerts then stay as they are.
 pub(super) fn primary(database: &Snapshot) -> Result<Rc<Snapshot>, SkipReason> {
     let known = database.values(PRIMARY_INFO)?;
     let unknown = || SkipReason::PartFailed("no server of the database is known to be its primary".to_owned());

@@ -1,4 +1,4 @@
-//! Which subjects and series a check is about, by their labels.
+//! Selection of subjects and series by their labels: the settings `only` and `except` of a check.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use serde::Deserialize;
 use crate::Label;
 use crate::settings::nearest;
 
-/// Values by the name of a label: `{ datname = ["app", "shop_*"] }`. All names have to fit, by one of their values each.
+/// Accepted values of each label: `{ datname = ["app", "shop_*"] }`. Every named label must have an accepted value.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Labels(BTreeMap<String, Vec<String>>);
 
-/// What is chosen, and what of it is not.
+/// The series that a setting selects: those that fit `only`, without those that fit `except`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     only: Option<Labels>,
@@ -20,34 +20,35 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// A selection of all that fits `only` and does not fit `except`. None for `only` selects everything.
     pub fn new(only: Option<Labels>, except: Option<Labels>) -> Self {
         Self { only, except }
     }
 
-    /// The same, where what stands under one of its keys is left out.
+    /// This selection without the condition under a key, `only` or `except`.
     pub fn without(self, key: &str) -> Self {
         Self { only: self.only.filter(|_| key != "only"), except: self.except.filter(|_| key != "except") }
     }
 
-    /// Whether something with these labels may be chosen: what is not known of it yet speaks for it.
+    /// Whether a series that has these labels and perhaps more may be selected. A missing label counts in favour of selection.
     pub fn may_take(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, true));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
     }
 
-    /// Whether everything with these labels is chosen, whatever other labels it has.
+    /// Whether every series that has these labels is selected, whatever its other labels.
     pub fn takes_all(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, true))
     }
 
-    /// Whether something with these labels, and no others, is chosen.
+    /// Whether a series with exactly these labels is selected.
     pub fn takes(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
     }
 
-    /// A name that nothing it chooses from has, and what to say of it.
+    /// The key (`only` or `except`) that names a label outside `known`, with an explanation for the operator. None if all labels are known.
     pub fn stranger(&self, known: &[&str]) -> Option<(&'static str, String)> {
         [("only", &self.only), ("except", &self.except)].into_iter().find_map(|(key, labels)| {
             let name = labels.as_ref()?.0.keys().find(|name| !known.contains(&name.as_str()))?;
@@ -69,7 +70,7 @@ impl Labels {
     }
 }
 
-/// A star at the end stands for anything.
+/// Whether a value fits a pattern. A star at the end of the pattern stands for any text.
 fn fits(pattern: &str, value: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == value, |start| value.starts_with(start))
 }

@@ -1,4 +1,4 @@
-//! What the operator may change about a check, and what would make no sense.
+//! Settings of checks: the changes that an operator may make, and the refusal of invalid ones.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,12 @@ use super::{Check, Severity};
 use crate::settings::{Ignored, nearest, parse_leniently};
 use crate::{Failure, HumanDuration, Label};
 
-/// `[plugin.ID.settings]` of a plugin made of checks. A wrong setting is left out, so that every check goes on.
+/// `[plugin.ID.settings]` of a plugin made of checks. An invalid setting is left out, so that every check stays in force.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Settings {
+    /// The changes of each check, by the id of the check.
     pub checks: BTreeMap<String, Override>,
-    /// What was left out so far.
+    /// Settings that were left out so far.
     pub ignored: Vec<Ignored>,
 }
 
@@ -42,38 +43,56 @@ impl<'de> Deserialize<'de> for Settings {
     }
 }
 
-/// What differs from a check's defaults.
+/// The operator's changes of a check. None means the default of the check.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Override {
+    /// False turns the check off.
     pub enabled: Option<bool>,
+    /// The threshold for info, in the unit of the check's value.
     pub info: Option<f64>,
+    /// The threshold for warning, in the unit of the check's value.
     pub warning: Option<f64>,
+    /// The threshold for critical, in the unit of the check's value.
     pub critical: Option<f64>,
+    /// The clear threshold. None moves the default in proportion to the mildest threshold.
     pub clear: Option<f64>,
+    /// The severity of a check that grades a fact. Refused for a check with thresholds.
     pub severity: Option<Severity>,
+    /// The time that the problem must last before the alert fires.
     #[serde(rename = "for")]
     pub hold_off: Option<HumanDuration>,
+    /// The time that all must be well before the alert resolves.
     pub keep_firing_for: Option<HumanDuration>,
+    /// The labels of the subjects and series that the check judges. None means all.
     pub only: Option<Labels>,
+    /// The labels of the subjects and series that the check leaves out.
     pub except: Option<Labels>,
+    /// Other levels for some of the subjects and series.
     pub overrides: Vec<Exception>,
 }
 
-/// What differs from that again, for some of the subjects and series. The first that fits counts.
+/// Other levels of a check for some of its subjects and series. The first exception that fits a series decides.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exception {
+    /// The labels of the subjects and series that this exception is for. None means all.
     pub only: Option<Labels>,
+    /// The labels of the subjects and series that this exception leaves out.
     pub except: Option<Labels>,
+    /// The threshold for info, in the unit of the check's value.
     pub info: Option<f64>,
+    /// The threshold for warning, in the unit of the check's value.
     pub warning: Option<f64>,
+    /// The threshold for critical, in the unit of the check's value.
     pub critical: Option<f64>,
+    /// The clear threshold. None moves it in proportion to the mildest threshold.
     pub clear: Option<f64>,
+    /// The severity of a check that grades a fact. Refused for a check with thresholds.
     pub severity: Option<Severity>,
 }
 
-/// The levels that were changed; of a check that grades a fact there is only the severity.
+/// The changed levels of a check. A check that grades a fact accepts only `severity`.
 #[derive(Debug, Clone, Copy)]
 struct Levels {
     info: Option<f64>,
@@ -83,16 +102,17 @@ struct Levels {
     severity: Option<Severity>,
 }
 
-/// How a check grades what it sees, after the operator's changes.
+/// The gradings of a check after the operator's changes.
 pub struct Gradings {
+    /// The subjects and series that the check judges.
     pub selection: Selection,
     exceptions: Vec<(Selection, Grading)>,
     rest: Grading,
 }
 
 impl Gradings {
-    /// What is wrong is left out and reported, and nothing else: thresholds that make no sense are the defaults again, a selection by labels
-    /// that the check does not have selects everything, and an override that is wrong changes nothing.
+    /// Applies the operator's changes. An invalid setting goes into `ignored`, and all others stay in force. Invalid thresholds become the
+    /// defaults again. A selection by labels that the check does not have selects everything. An invalid override has no effect.
     pub fn new(check: &Check, subject_kind: &str, change: &Override, ignored: &mut Vec<Ignored>) -> Self {
         let Override { info, warning, critical, clear, severity, .. } = *change;
         let place = format!("settings.checks.{}", check.id);
@@ -116,7 +136,7 @@ impl Gradings {
         Self { selection, exceptions, rest }
     }
 
-    /// The gradings of all things that have these labels and may have more.
+    /// The gradings that may apply to a series that has these labels and perhaps more.
     pub fn possible(&self, labels: &[&[Label]]) -> Vec<Grading> {
         let mut possible = Vec::new();
         for (selection, grading) in &self.exceptions {
@@ -131,6 +151,7 @@ impl Gradings {
         possible
     }
 
+    /// The grading of a series with exactly these labels.
     pub fn for_labels(&self, labels: &[&[Label]]) -> Grading {
         self.exceptions.iter().find(|(selection, _)| selection.takes(labels)).map_or(self.rest, |(_, grading)| *grading)
     }
@@ -140,8 +161,8 @@ fn or_ignored<T>(read: Result<T, Failure>, ignored: &mut Vec<Ignored>) -> Option
     read.map_err(|failure| ignored.push(Ignored::of(failure))).ok()
 }
 
-/// The labels by which a check may be chosen; none where the kind of subject is not known here, so that nobody can tell. What servers share
-/// has no label of a server: it would not be judged once that server is the primary.
+/// The labels by which an operator may select. None if the kind of subject is unknown here, so that every label is accepted. A check of
+/// scope `Shared` has no label `server`. A selection by server would stop the check as soon as another server is the primary.
 fn own_labels(check: &Check, subject_kind: &str) -> Option<Vec<&'static str>> {
     let of_subject: &[&str] = match subject_kind {
         "agent" => &["agent"],
@@ -161,7 +182,7 @@ fn refuse_strangers(selection: &Selection, own: Option<&[&str]>, place: &str) ->
     }
 }
 
-/// Settings for checks that do not exist.
+/// Reports settings of checks that do not exist.
 pub fn unknown(settings: &Settings, known: &[&'static str]) -> Vec<Ignored> {
     let unknown = settings.checks.keys().filter(|id| !known.contains(&id.as_str()));
     let ignored = |id: &String| {
@@ -208,7 +229,7 @@ fn overlaid(defaults: Thresholds, change: Levels) -> Thresholds {
         critical: change.critical.or(defaults.critical),
         clear: defaults.clear,
     };
-    // A threshold that moves takes its distance to the clear threshold along, in proportion.
+    // A moved threshold moves the clear threshold in proportion. Otherwise the clear threshold could lie on the wrong side.
     let first = |thresholds: Thresholds| thresholds.levels().next().map(|(_, value)| value);
     if let (Some(before), Some(after)) = (first(defaults), first(thresholds))
         && before != 0.0
@@ -220,7 +241,7 @@ fn overlaid(defaults: Thresholds, change: Levels) -> Thresholds {
     thresholds
 }
 
-/// What is wrong with the order `clear`, `info`, `warning`, `critical`, if anything.
+/// Explains a wrong order of `clear`, `info`, `warning`, `critical`. None if the order is right.
 fn disorder(direction: Direction, thresholds: Thresholds) -> Option<String> {
     let mut steps = vec![("clear", thresholds.clear)];
     steps.extend(thresholds.levels().map(|(severity, value)| (key(severity), value)));

@@ -1,4 +1,4 @@
-//! Which of very many bad rows are told.
+//! Limit of findings per check: of too many bad rows, the worst become findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,11 +6,11 @@ use super::Observation;
 use super::grade::Grade;
 use crate::{Report, SkipReason};
 
-/// More rows of one table tell a person nothing, and each costs an explanation.
+/// Bad rows of a check that become findings. More rows do not help a person, and each costs an explanation.
 const ROWS_MAX: usize = 100;
 
-/// All that is bad, or of too many rows the worst of each datname in turn, so that the owner of one datname cannot crowd out what is wrong in
-/// another. Each of the other rows stands still.
+/// Returns all bad observations, or at most [`ROWS_MAX`] rows if there are more. The datnames take turns, each with its worst row. No owner
+/// of a datname can therefore crowd out the rows of another. The rows left out are skipped, so their alerts stay as they are.
 pub(super) fn worst(bad: Vec<(Grade, Observation)>, check: &str, report: &mut Report) -> Vec<(Grade, Observation)> {
     let mut rows: Vec<usize> = (0..bad.len()).filter(|place| bad[*place].1.row.is_some()).collect();
     if rows.len() <= ROWS_MAX {

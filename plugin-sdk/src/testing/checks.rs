@@ -1,4 +1,4 @@
-//! What the tests of a plugin that is a table of checks have in common.
+//! Helpers for tests of a plugin that is a table of checks.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,8 +7,8 @@ use super::Facts;
 use crate::checks::{Family, Scope, Settings};
 use crate::{AlertRule, Finding, Plugin, Report};
 
-/// Everything one check of a plugin says about these facts; the others are turned off. Facts of a server are those of the one that the
-/// check judges: a primary, a standby, or the primary of a database.
+/// The report of a single check of a plugin on these facts, with all other checks turned off. A server gets the role that the check
+/// judges: a primary, a standby, or the primary of a database. Facts that already state a role are not changed.
 #[track_caller]
 pub fn judge<P: Plugin<Settings = Settings> + AlertRule>(families: &[Family], check: &str, facts: &Facts) -> Report {
     let others = Family::all(families).filter(|other| other.id != check);
@@ -27,7 +27,7 @@ pub fn judge<P: Plugin<Settings = Settings> + AlertRule>(families: &[Family], ch
     plugin.evaluate(&facts.snapshot()).expect("judging cannot fail")
 }
 
-/// A finding whole, as a person reads it: what is wrong, why and what to do, and the evidence.
+/// Formats a whole finding for a comparison in a test: title, detail, cause, fix and evidence.
 pub fn words(finding: &Finding) -> String {
     let mut words = format!("{}\n{}\n", finding.title, finding.detail);
     for part in [&finding.cause, &finding.fix].into_iter().flatten() {
@@ -39,8 +39,8 @@ pub fn words(finding: &Finding) -> String {
     words
 }
 
-/// Every check is there once, reads metrics that exist and has a case; all of them are on by default. `cases` is the plugin's
-/// `tests.toml`, `catalogue` the agent's `metrics.toml`.
+/// Checks that every check has a unique id and a test case, needs existing metrics, and is enabled by default. `cases` is the text of the
+/// plugin's `tests.toml`, `catalogue` the text of the agent's `metrics.toml`.
 #[track_caller]
 pub fn complete<P: Plugin<Settings = Settings> + AlertRule>(families: &[Family], cases: &str, catalogue: &str) {
     let mut ids = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! What a plugin's files say of its checks, made from the checks: the schema of its settings and the tables of its README.
+//! Files that are generated from a plugin's checks: the schema of its settings and the tables of its README.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -8,10 +8,11 @@ use super::Facts;
 use crate::checks::{Case, Check, Explanation, Family, Grading, Thresholds};
 use crate::{Label, Severity};
 
-/// The line that the tables of a README follow; everything after it is made.
+/// The heading of the tables in a README. All text after this line is generated.
 const MADE_FROM_HERE: &str = "## Checks and their defaults\n";
 
-/// Compares the files of the plugin in this folder with its checks, or writes them where the environment has `UPDATE_EXPECT`.
+/// Compares `schema.json` and `README.md` in a plugin's folder with its checks. Panics if they differ. If the environment variable
+/// `UPDATE_EXPECT` is set, the files are written instead.
 #[track_caller]
 pub fn check(folder: &str, id: &str, families: &[Family]) {
     let folder = Path::new(folder);
@@ -92,7 +93,7 @@ fn threshold(value: Option<f64>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// As settings write it.
+/// Formats a duration in the form that settings use.
 fn duration(duration: Duration) -> String {
     match duration.as_secs() {
         0 => "0".to_owned(),
@@ -102,7 +103,7 @@ fn duration(duration: Duration) -> String {
     }
 }
 
-/// With the names of the labels as their values, and nothing else known.
+/// The explanation of a check without any facts. Each label has its own name as its value.
 fn explained(subject_kind: &str, check: &Check) -> Explanation {
     let snapshot = Facts::of(subject_kind, "server", &[("database", "database"), ("server", "server")], "").snapshot();
     let labels: Vec<_> = check.labels.iter().map(|name| Label { name: (*name).to_owned(), value: (*name).to_owned() }).collect();

@@ -1,4 +1,4 @@
-//! Snapshots written as text, and reports read as text, so that a rule's test is data in and data out.
+//! Snapshots from text and reports as text, so that a test of a rule needs no host.
 //!
 //! ```text
 //! locks present                                             a part with its state: present, failed WHY, unsupported WHY, stale MS
@@ -20,7 +20,7 @@ use std::fmt::Write;
 use crate::bindings::plugin::pharos::plugin::snapshots::{Column, ColumnKind, FloatColumn, IntegerColumn, LabelColumn, TextColumn};
 use crate::{Columns, Label, Matcher, Part, PartState, Pattern, Reading, Report, Samples, SkipReason, Snapshot, Source, Strength, Subject};
 
-/// The facts of one subject. Mistakes in the text panic: they are mistakes of the test.
+/// The facts of a subject, written as text. A mistake in the text panics, since it is a mistake of the test.
 #[derive(Debug, Clone)]
 pub struct Facts {
     subject: Subject,
@@ -43,26 +43,27 @@ struct Series {
     rate: Option<f64>,
 }
 
-/// Ten seconds lie between two ticks of a test.
+/// The time between two snapshots of a test.
 const INTERVAL_MS: u64 = 10_000;
 
 impl Facts {
-    /// The PostgreSQL server `db1:5432` of database `app`.
+    /// Facts about the PostgreSQL server `db1:5432` of the database `app`.
     pub fn postgres(text: &str) -> Self {
         Self::of("postgres", "db1:5432", &[("database", "app"), ("server", "db1:5432")], text)
     }
 
-    /// The Redis server `cache1:6379` of deployment `cache`.
+    /// Facts about the Redis server `cache1:6379` of the deployment `cache`.
     pub fn redis(text: &str) -> Self {
         Self::of("redis", "cache1:6379", &[("database", "cache"), ("server", "cache1:6379")], text)
     }
 
-    /// The database `app` with its servers, each its address and its facts.
+    /// Facts about the database `app` and its servers. `members` has the address and the facts of each server.
     pub fn database(text: &str, members: &[(&str, &str)]) -> Self {
         let member = |(server, text): &(&str, &str)| Self::of("postgres", server, &[("database", "app"), ("server", server)], text);
         Self { members: members.iter().map(member).collect(), ..Self::of("database", "app", &[("database", "app")], text) }
     }
 
+    /// Facts about a subject of any kind.
     pub fn of(kind: &str, id: &str, labels: &[(&str, &str)], text: &str) -> Self {
         let labels = labels.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
         let subject = Subject { kind: kind.to_owned(), id: id.to_owned(), version: String::new(), labels };
@@ -92,7 +93,7 @@ impl Facts {
         self.subject.kind == "postgres"
     }
 
-    /// The database `app` whose primary is this server.
+    /// Wraps the facts of a server into the database `app`, whose primary is this server.
     fn of_database(self) -> Self {
         let server = &self.subject.id;
         let topology = format!(
@@ -108,7 +109,7 @@ impl Facts {
         Self { members: vec![self], ..Self::database(&topology, &[]) }
     }
 
-    /// Has the server say its role, where its facts do not.
+    /// Adds the role of the server, unless the facts state it already.
     fn in_recovery(mut self, is_standby: bool) -> Self {
         if !self.metrics.contains_key("pharos_postgres_in_recovery") {
             self.read(&format!("server present\npharos_postgres_in_recovery {}", u8::from(is_standby)));
@@ -116,6 +117,7 @@ impl Facts {
         self
     }
 
+    /// The facts as a snapshot for a rule.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.clone())
     }
@@ -225,7 +227,7 @@ fn matches(series: &Series, matcher: &Matcher) -> bool {
     }
 }
 
-/// The subject's own labels come first, as on /metrics.
+/// Series as columns. The labels of the subject come first, as on /metrics.
 fn columns(subject: &Subject, rows: &[(&[Label], f64)]) -> Samples {
     let own = subject.labels.iter().map(|label| LabelColumn {
         name: label.name.clone(),
@@ -242,7 +244,7 @@ fn columns(subject: &Subject, rows: &[(&[Label], f64)]) -> Samples {
     Samples { labels: own.chain(others).collect(), values: rows.iter().map(|(_, value)| *value).collect() }
 }
 
-/// A table as text; columns of integers, floats, texts and booleans.
+/// A table that was written as text, with columns of integers, floats, texts and booleans.
 #[derive(Debug, Clone, Default)]
 struct TableFacts {
     columns: Vec<Column>,
@@ -320,7 +322,7 @@ fn code(words: &mut Vec<String>, word: String) -> u32 {
     known.try_into().expect("tables of tests are small")
 }
 
-/// A report as text, one line per finding and one per skip.
+/// Formats a report as text, with a line for each finding and each skip.
 pub fn render(report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {

@@ -1,4 +1,4 @@
-//! A plugin's table of checks with the operator's settings applied: its rules, and its judgement of a snapshot.
+//! The suite of a plugin: its checks with the operator's settings. A suite declares the rules and judges snapshots.
 
 use super::grade::{Grade, Grading};
 use super::scope::{DATABASE, Scope, primary};
@@ -10,6 +10,7 @@ use crate::settings::Ignored;
 use crate::sql::marked;
 use crate::{Failure, Finding, Report, Rule, SkipReason, Snapshot, Strength};
 
+/// The checks of a plugin, with the operator's settings applied.
 pub struct Suite {
     enabled: Vec<Enabled>,
     ignored: Vec<Ignored>,
@@ -17,7 +18,7 @@ pub struct Suite {
 
 struct Enabled {
     check: &'static Check,
-    /// What its alerts are about.
+    /// The kind of subject that owns the alerts.
     subject_kind: &'static str,
     gradings: Gradings,
     hold_off_ms: u64,
@@ -25,7 +26,7 @@ struct Enabled {
 }
 
 impl Suite {
-    /// Checks keep their order. A setting that makes no sense is left out and reported; its check has its defaults, all others go on.
+    /// Applies the settings to the checks and preserves their order. An invalid setting is left out and reported to the host.
     pub fn new(families: &[Family], settings: &Settings) -> Result<Self, Failure> {
         let mut ignored = settings.ignored.clone();
         ignored.extend(unknown(settings, &Family::all(families).map(|check| check.id).collect::<Vec<_>>()));
@@ -50,15 +51,17 @@ impl Suite {
         Ok(Self { enabled, ignored })
     }
 
-    /// Settings that were left out, and why.
+    /// The settings that were left out, each with its reason.
     pub fn ignored(&self) -> &[Ignored] {
         &self.ignored
     }
 
+    /// The rules of the enabled checks, for [`AlertRule::rules`](crate::AlertRule::rules).
     pub fn rules(&self) -> Vec<Rule> {
         self.enabled.iter().map(Enabled::rule).collect()
     }
 
+    /// Judges a snapshot by all enabled checks of its kind, for [`AlertRule::evaluate`](crate::AlertRule::evaluate).
     pub fn evaluate(&self, snapshot: &Snapshot) -> Report {
         let mut report = Report::empty();
         let of_kind = self.enabled.iter().filter(|enabled| enabled.subject_kind == snapshot.subject().kind);
@@ -71,7 +74,7 @@ impl Suite {
     }
 }
 
-/// Judges what the servers of a database have in common by its primary, which is asked for once.
+/// Judges the checks of scope `Shared` on the snapshot of the database's primary. Without a primary, all of them are skipped.
 fn judge_shared(checks: &[&Enabled], database: &Snapshot, report: &mut Report) {
     match primary(database) {
         Ok(primary) => checks.iter().for_each(|enabled| enabled.judge(&primary, report)),
@@ -111,7 +114,7 @@ impl Enabled {
         }
     }
 
-    /// A server in another role than the check's has nothing to observe.
+    /// Reads the observations of the check. Empty for a server in a role that the check does not judge.
     fn observe(&self, snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
         if !self.check.scope.takes(snapshot)? {
             return Ok(Vec::new());
@@ -120,7 +123,7 @@ impl Enabled {
         (self.check.observe)(snapshot)
     }
 
-    /// How bad it is; none where it is fine, left out by the operator, or unknown, which is reported.
+    /// Grades an observation. None if it is fine, or not selected by the operator, or unknown. An unknown one is reported as skipped.
     fn grade(&self, snapshot: &Snapshot, observation: &Observation, report: &mut Report) -> Option<Grade> {
         let Observation { labels, value, severity_max, unknown, is_minimum, .. } = observation;
         debug_assert!(labels.iter().all(|label| self.check.labels.contains(&label.name.as_str())), "{}: {labels:?}", self.check.id);
@@ -132,7 +135,7 @@ impl Enabled {
         if *is_minimum && let Some(bad) = graded().filter(|grade| grade.strength == Strength::Raise) {
             return Some(bad);
         }
-        // Something unknown may have labels that an override names.
+        // A series behind an unknown observation may have labels that an override names, so all possible gradings count.
         let is_fine =
             !is_minimum && !value.is_nan() && self.gradings.possible(&every_label).into_iter().all(|grading| grade(grading).is_none());
         if !is_fine && self.gradings.selection.may_take(&every_label) {
@@ -146,7 +149,7 @@ impl Enabled {
         let case = Case { snapshot, labels: &labels, value, severity: grade.severity, row };
         let Explanation { title, detail, cause, fix, evidence: mut lines } = (self.check.explain)(&case);
         if self.check.scope == Scope::Shared {
-            // The alert has no label of a server, and its fix needs one.
+            // The alert of a database has no label `server`, but its fix must run on the primary.
             lines.push(evidence("primary", &snapshot.subject().id));
         }
         let [title, detail, cause, fix] = [title, detail, cause, marked(fix)].map(one_line);
@@ -166,8 +169,8 @@ impl Enabled {
     }
 }
 
-/// Names of metrics begin with those of the agent or of its process; any other is a table's. What the servers of a database have is read
-/// from each of them by the check itself.
+/// Checks that a needed metric or table is readable. A name that begins with `pharos_` or `process_` is a metric, any other name is a
+/// table. Metrics of a database's servers pass: the check reads them from each server itself.
 fn readable(snapshot: &Snapshot, need: &str) -> Result<(), SkipReason> {
     if snapshot.subject().kind == DATABASE && need.starts_with("pharos_postgres_") {
         return Ok(());

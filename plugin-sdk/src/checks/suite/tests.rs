@@ -1,4 +1,4 @@
-//! What a plugin's checks find, with their settings and without.
+//! Tests of a suite: its findings with default settings and with changed settings.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn check(settings: &str, facts: &str, expected: Expect) {
     expected.assert_eq(&render(&suite.evaluate(&Facts::redis(facts).snapshot())));
 }
 
-/// A wrong setting is left out, and every check is there all the same.
+/// Checks that an invalid setting is left out and that no check disappears because of it.
 #[track_caller]
 fn check_ignored(settings: &str, expected: Expect) {
     let suite = suite(settings).expect("wrong settings are left out");
@@ -130,7 +130,7 @@ fn what_a_list_leaves_out_stands_still_as_far_as_it_may_be_bad() {
     };
     held().assert_eq(&judged(""));
     held().assert_eq(&judged(r#"{"only":{"datname":["other"]},"warning":0.4}"#));
-    // One of those left out may be the one that the override names.
+    // Any of the rows left out may be the one that the override names.
     expect![[r#"
         pressure{datname=fine}: skipped: 30 more
         pressure{datname=held}: skipped: 30 more
@@ -198,7 +198,7 @@ fn a_check_is_limited_to_some_series_or_subjects() {
     check(r#"{"checks":{"clients-used":{"only":{"user":["app"]}}}}"#, TWO_USERS, one());
     check(r#"{"checks":{"clients-used":{"except":{"user":["e*"]}}}}"#, TWO_USERS, one());
     check(r#"{"checks":{"clients-used":{"only":{"server":["other:6379"]}}}}"#, TWO_USERS, expect![""]);
-    // Nor is it said that it could not look.
+    // A subject that is not selected is not reported as skipped either.
     check(
         r#"{"checks":{"clients-used":{"except":{"server":["cache1:*"]}}}}"#,
         "up present\npharos_redis_up 1\ninfo failed connection refused\npharos_redis_clients_used_ratio",
@@ -213,11 +213,11 @@ fn what_is_wrong_with_a_check_takes_nothing_else_of_it_along() {
             clients-used{user=app}: raise warning: 85 %
         "#]]
     };
-    // A threshold, the other selection, an override: what is left goes on to choose.
+    // Each invalid part is left out: a threshold, the other selection, an override. The valid selection stays in force.
     for wrong in [r#""warning":0.95"#, r#""only":{"usr":["app"]}"#, r#""overrides":[{"warning":0.95}]"#] {
         check(&format!(r#"{{"checks":{{"clients-used":{{"except":{{"user":["etl"]}},{wrong}}}}}}}"#), TWO_USERS, one());
     }
-    // The override that is right.
+    // A valid override stays in force beside an invalid one.
     check(
         r#"{"checks":{"clients-used":{"overrides":[{"except":{"slot":["a"]},"warning":0.5},{"only":{"user":["etl"]},"warning":0.86}]}}}"#,
         TWO_USERS,
@@ -318,7 +318,7 @@ fn a_wrong_setting_costs_nothing_but_itself() {
         clients-used: raise warning: 85 %
     "#]]
     .assert_eq(&render(&loaded.evaluate(&facts.snapshot())));
-    // A check that was turned off stays off, whatever else is wrong with its settings.
+    // A check that is turned off stays off, whatever its other settings.
     let off = r#"{"checks":{"clients-used":{"enabled":false,"warning":0.95}}}"#;
     assert_eq!(suite(off).expect("it is left out").rules().len(), 1);
     check_ignored(r#"{"checks":[]}"#, expect!["settings.checks: must be a table"]);
