@@ -1,17 +1,17 @@
-//! For how long a server has failed to archive its WAL.
+//! Duration for which a server has failed to archive its WAL.
 
-/// All times are seconds since 1970 by the server's clock.
+/// State of the archiver. All times are seconds since 1970 on the server's clock.
 #[derive(Debug, Default)]
 pub struct Archive {
-    /// The first failure that was seen since the last success.
+    /// First observed failure since the last success; `None` without one.
     failing_since: Option<f64>,
 }
 
 impl Archive {
-    /// None while the latest attempt did not fail. Not counted from the last success: without writes there was nothing to archive after it.
-    /// Failures before the first look are not counted, since the server tells only the latest of them.
+    /// Seconds since the first observed failure; `None` if the latest attempt did not fail. The last success is no start, because without
+    /// writes there was nothing to archive. Failures before the first reading are unknown: `pg_stat_archiver` has only the latest.
     pub fn failing_seconds(&mut self, last_success: Option<f64>, last_failure: Option<f64>, now: f64) -> Option<f64> {
-        // Without a success, whatever failed is the latest. What failed last year and was archived since is well.
+        // Without a success, every failure counts. A failure before the latest success does not.
         let last_failure = last_failure.filter(|failure| last_success.is_none_or(|success| *failure > success));
         let goes_on = self.failing_since.filter(|since| last_success.is_none_or(|success| *since > success));
         self.failing_since = last_failure.map(|failure| goes_on.unwrap_or(failure));

@@ -1,60 +1,61 @@
-//! How much of a table or a B-tree index is air, estimated from the planner's statistics.
+//! Bloat of a table or a B-tree index, estimated from the planner's statistics.
 //!
-//! What the rows would take if they were written anew is compared with what the relation takes. The statistics give average widths as
-//! stored (a value in TOAST counts as its pointer), so the estimate tells of the heap alone. Measured against pgstattuple it is within a few
-//! points; it leans towards too little: padding that depends on the values is averaged, and keys that repeat are thought to repeat evenly.
+//! The estimate compares the size that newly written rows would need with the actual size. The statistics have average widths as stored,
+//! and a TOAST value counts as its pointer. So the estimate covers the heap alone. Measured against `pgstattuple`, it is within a few
+//! percentage points, and tends to be too low. Padding that depends on the values is averaged, and repeated keys are assumed to repeat
+//! evenly.
 
-/// What every page of a heap or an index begins with.
+/// Bytes of the header of every heap or index page.
 const PAGE_HEADER: f64 = 24.0;
-/// What points to a row within its page.
+/// Bytes of the pointer to a row within its page.
 const LINE_POINTER: f64 = 4.0;
-/// Header of a row without its null bitmap.
+/// Bytes of a row's header without its null bitmap.
 const ROW_HEADER: usize = 23;
 const INDEX_ROW_HEADER: f64 = 8.0;
-/// An index row with a null has a bitmap for all columns that an index may have, aligned.
+/// Bytes of the null bitmap of an index row with a null: it covers all possible columns, aligned.
 const INDEX_NULL_BITMAP: f64 = 8.0;
-/// At the end of each B-tree page: its neighbours.
+/// Bytes at the end of each B-tree page, with links to its neighbours.
 const BTREE_SPECIAL: f64 = 16.0;
-/// A row that is not first in its heap page begins at a multiple of this.
+/// Alignment of rows in a heap page, in bytes.
 const ALIGNMENT: u32 = 8;
-/// A row number, of which a posting list holds one for each row of its key.
+/// Bytes of a row number. A posting list has one for each row of its key.
 const ROW_NUMBER: f64 = 6.0;
-/// Values up to here have a header of one byte, which is not aligned.
+/// Longest value, in bytes, with a header of one byte. Such values are not aligned.
 const SHORT_VALUE_MAX: f64 = 127.0;
 
-/// What the planner's statistics say of a column.
+/// The planner's statistics of a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColumnStatistics {
-    /// In bytes, where all values have the same.
+    /// Bytes of every value; `None` for types of variable length.
     pub fixed_length: Option<u16>,
-    /// 1, 2, 4 or 8.
+    /// Alignment in bytes: 1, 2, 4 or 8.
     pub alignment: u32,
-    /// Average, of values that are not null.
+    /// Average bytes of a value that is not null.
     pub width: f64,
-    /// Between 0 and 1.
+    /// Share of nulls, from 0 to 1.
     pub null_fraction: f64,
-    /// Different values; none where nobody knows.
+    /// Number of different values; `None` if unknown.
     pub distinct: Option<f64>,
 }
 
-/// The size of a relation, and what it would be without air.
+/// Bloat of a relation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bloat {
-    /// Never more than the relation.
+    /// Unused bytes, at most the size of the relation.
     pub bytes: f64,
-    /// Of the relation, between 0 and 1.
+    /// Unused share of the relation, from 0 to 1.
     pub ratio: f64,
 }
 
-/// A heap without its TOAST relation.
+/// Heap without its TOAST relation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heap<'a> {
     pub bytes: f64,
     pub rows: f64,
     pub block_size: f64,
-    /// Percent.
+    /// Fill factor in percent.
     pub fillfactor: f64,
-    /// Of every column that a row has, in their order.
+    /// Statistics of every column of a row, in their order.
     pub columns: &'a [ColumnStatistics],
 }
 
@@ -64,11 +65,11 @@ pub struct Btree<'a> {
     pub bytes: f64,
     pub rows: f64,
     pub block_size: f64,
-    /// Percent, of leaf pages.
+    /// Fill factor of leaf pages, in percent.
     pub fillfactor: f64,
-    /// Of key columns and included ones, in their order.
+    /// Statistics of key columns, then of included columns.
     pub columns: &'a [ColumnStatistics],
-    /// Whether rows of one key share it (PostgreSQL 13 and newer, where operators and options allow it).
+    /// True if rows with the same key share it (PostgreSQL 13 and newer, if operators and options allow it).
     pub deduplicates: bool,
 }
 
@@ -94,7 +95,7 @@ impl Btree<'_> {
     pub fn bloat(&self) -> Bloat {
         let page = (self.block_size - PAGE_HEADER - BTREE_SPECIAL) * self.fillfactor.clamp(10.0, 100.0) / 100.0;
         let leaves = (self.rows.max(0.0) * self.bytes_per_row() / page).ceil();
-        // One page describes the index. Upper levels point to each page below with a row of their own, without its row numbers.
+        // One page describes the index. Upper levels have one row for each page below, without row numbers.
         let fanout = (page / (self.key_bytes() + LINE_POINTER)).max(2.0);
         let upper = if leaves > 1.0 { (leaves / (fanout - 1.0)).ceil() } else { 0.0 };
         air(self.bytes, (1.0 + leaves + upper) * self.block_size)
@@ -108,13 +109,13 @@ impl Btree<'_> {
     fn bytes_per_row(&self) -> f64 {
         let alone = self.key_bytes() + LINE_POINTER;
         let Some(keys) = self.distinct_keys().filter(|_| self.deduplicates) else { return alone };
-        // A posting list is at most half of the largest row that an index takes, which is a third of a page.
+        // A posting list is at most half of the largest row of an index, which is a third of a page.
         let list_max = ((self.block_size - PAGE_HEADER - BTREE_SPECIAL) / 6.0 - self.key_bytes()) / ROW_NUMBER;
         let list = (self.rows / keys).clamp(1.0, list_max.max(1.0));
         if list < 2.0 { alone } else { (alone + ROW_NUMBER * list) / list }
     }
 
-    /// Columns are taken to be independent, which makes for many different keys and little air. All nulls are one more value.
+    /// Number of different keys. Columns count as independent, which gives many keys and little bloat. All nulls count as one value.
     fn distinct_keys(&self) -> Option<f64> {
         let values = |column: &ColumnStatistics| {
             let values = column.distinct? + f64::from(u8::from(column.null_fraction > 0.0));
@@ -125,7 +126,7 @@ impl Btree<'_> {
     }
 }
 
-/// What there is less than expected is none: the statistics are older than the rows, or keys repeat more than they say.
+/// Difference between size and expected size. A negative one counts as zero: the statistics are old, or keys repeat more often.
 fn air(bytes: f64, expected: f64) -> Bloat {
     if bytes <= 0.0 || !expected.is_finite() {
         return Bloat { bytes: 0.0, ratio: 0.0 };
@@ -134,8 +135,7 @@ fn air(bytes: f64, expected: f64) -> Bloat {
     Bloat { bytes: air, ratio: air / bytes }
 }
 
-/// What the values of a row take, padding included. Where a value begins is known as a remainder of a power of two; what is not known is
-/// averaged over what it may be.
+/// Bytes of a row's values with padding. The offset of a value is tracked as a remainder of a power of two. Unknown offsets are averaged.
 fn data_bytes(columns: &[ColumnStatistics]) -> f64 {
     let mut bytes = 0.0;
     let (mut modulus, mut remainder) = (ALIGNMENT, 0);
@@ -156,7 +156,7 @@ fn data_bytes(columns: &[ColumnStatistics]) -> f64 {
     bytes + padding(modulus, remainder, ALIGNMENT)
 }
 
-/// On average, up to the next multiple of `alignment`, from an offset of which only `offset % modulus` is known.
+/// Average padding to the next multiple of `alignment`, from an offset of which only `offset % modulus` is known.
 fn padding(modulus: u32, remainder: u32, alignment: u32) -> f64 {
     if modulus >= alignment {
         return f64::from(remainder.next_multiple_of(alignment) - remainder);
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(data_bytes(&[fixed(4), fixed(4), fixed(8)]), 16.0);
         assert_eq!(data_bytes(&[fixed(8), fixed(1)]), 16.0);
         assert_eq!(data_bytes(&[fixed(1), fixed(2), fixed(4), fixed(8)]), 16.0);
-        // A short text of 5 bytes ends anywhere; then three and a half bytes of padding on average.
+        // A short text of 5 bytes ends at any offset. The average padding after it is 3.5 bytes.
         assert_eq!(data_bytes(&[text(5.0)]), 8.5);
         assert_eq!(data_bytes(&[text(5.0), fixed(4)]), 5.0 + 1.5 + 4.0 + 2.0);
     }
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn an_index_on_an_integer_holds_367_rows_on_a_leaf() {
-        // As CREATE INDEX makes it: 2,733 leaves, 10 pages above them and the first, which is 2,745 in all with the root.
+        // Size after CREATE INDEX: 2,733 leaves, 10 pages above them with the root, and the first page. Total 2,745.
         let ratio = btree(1_000_000.0, 2745.0, &[fixed(4)]).bloat().ratio;
         assert!(ratio < 0.01, "{ratio}");
         let doubled = btree(500_000.0, 2745.0, &[fixed(4)]).bloat().ratio;

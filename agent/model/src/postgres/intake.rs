@@ -1,38 +1,38 @@
-//! What a PostgreSQL server may send in one answer.
+//! Limits on what a PostgreSQL server may send in one answer.
 //!
-//! The client library keeps what a server sends without a bound, and the server may be broken, taken over, or not PostgreSQL at all. So the
-//! bytes are followed message by message (one byte of type, four of length) before the library sees them, and weighed as what will be kept
-//! of them. A message whose announced length is too much ends the session before it arrives.
+//! The client library stores whatever a server sends, without a limit. The server may be broken, compromised, or not PostgreSQL at all. So
+//! the bytes are parsed message by message (one byte of type, four of length) before the library gets them. They are weighed by the memory
+//! that the library will use. A message whose announced length is too much ends the session before it arrives.
 
-/// Everything until the session begins: parameters, notices, authentication.
+/// Largest weight, in bytes, of everything before the session begins: parameters, notices, authentication.
 const START_WEIGHT_MAX: u64 = 256 << 10;
-/// One answer with all its rows. The largest that we ask for, 60,000 indexes, has three quarters of it.
+/// Largest weight, in bytes, of one answer with all its rows. The agent's largest answer, 60,000 indexes, uses three quarters of it.
 const ANSWER_WEIGHT_MAX: u64 = 40 << 20;
-/// One error or notice.
+/// Most bytes of one error or notice.
 const WORDS_BYTES_MAX: u64 = 128 << 10;
-/// Reported settings of one session, which the library collects as long as it lasts.
+/// Most bytes of reported settings in one session. The library stores them until the session ends.
 const PARAMETERS_BYTES_MAX: u64 = 1 << 20;
-/// Rounds of hashing that a server may ask for (PostgreSQL: 4,096); each one is our CPU time, and the client library takes no more.
+/// Most rounds of hashing that a server may request (PostgreSQL: 4,096). Each round is CPU time of the agent, and the client library
+/// accepts no more.
 const ITERATIONS_MAX: u64 = 100_000;
 
-/// Rounds of hashing that make a password hard to guess from an answer (RFC 7677, and what PostgreSQL ships).
+/// Fewest rounds of hashing that make a password hard to guess from an answer (RFC 7677, and PostgreSQL's default).
 const ITERATIONS_MIN: u64 = 4_096;
 
-/// What is kept of a message and of a column beside its bytes.
+/// Memory of a message and of a column besides its bytes.
 const MESSAGE_WEIGHT: u64 = 128;
 const COLUMN_WEIGHT: u64 = 24;
-/// What is looked at of a message's body.
+/// Bytes of a message's body that are inspected.
 const PEEK_MAX: usize = 512;
 
 const AUTHENTICATION: u8 = b'R';
-/// What a server may send before a session begins: authentication, parameters, the key to cancel with, errors, notices, the version of the
-/// protocol that it speaks, and that it is ready.
+/// Types of messages before a session begins: authentication, parameters, cancel key, errors, notices, protocol version, ready for query.
 const BEFORE_BEGIN: [u8; 7] = [AUTHENTICATION, b'S', b'K', b'E', b'N', b'v', b'Z'];
 const CLEARTEXT_PASSWORD: u32 = 3;
 const MD5_PASSWORD: u32 = 5;
 const SASL_CONTINUE: u32 = 11;
 
-/// Why a server is not listened to any more.
+/// Why a session with a server is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     #[error("the server sends more than {} KiB before the session begins", START_WEIGHT_MAX >> 10)]
@@ -55,30 +55,30 @@ pub enum Excess {
     Md5,
 }
 
-/// What may be answered to the question for the password. Anybody can listen on a port of this machine while its server is down, and guess
-/// the password from an answer that was cheap to make.
+/// Ways of authentication that are permitted. While a server is down, any local process can listen on its port. It could guess the
+/// password from an answer that was cheap to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
-    /// Whatever is asked for: the server is who it says, or the connection is encrypted.
+    /// Every way: the server's identity is proven, or the connection is encrypted.
     Any,
-    /// What does not give the password away at once.
+    /// Every way but the password in clear text.
     Hashed,
-    /// SCRAM alone, since the server has it.
+    /// Only SCRAM, which the server is known to support.
     Scram,
 }
 
-/// Follows what one server sends through one connection.
+/// Parser of everything that one server sends on one connection.
 #[derive(Debug)]
 pub struct Intake {
     answers: Answers,
-    /// Whether the server asked for SCRAM, in which it proves that it knows the password as well.
+    /// True if the server requested SCRAM, in which it also proves that it knows the password.
     is_scram: bool,
     has_begun: bool,
-    /// Of the answer that arrives now.
+    /// Weight of the answer that is arriving, in bytes.
     weight: u64,
     parameters: u64,
     header: Vec<u8>,
-    /// Bytes of the current message that are still to come.
+    /// Bytes of the current message that are still to arrive.
     left: u64,
     peeked: Vec<u8>,
     peek: usize,
@@ -99,7 +99,7 @@ impl Intake {
         }
     }
 
-    /// Takes what arrived.
+    /// Checks bytes that arrived.
     pub fn take(&mut self, mut bytes: &[u8]) -> Result<(), Excess> {
         while !bytes.is_empty() {
             if self.header.len() < 5 {
@@ -124,7 +124,7 @@ impl Intake {
         Ok(())
     }
 
-    /// A message is announced, with its length.
+    /// Checks the header of a message: its type and length.
     fn announced(&mut self) -> Result<(), Excess> {
         let tag = self.header[0];
         if !self.has_begun && !BEFORE_BEGIN.contains(&tag) {
@@ -148,7 +148,7 @@ impl Intake {
             }
             _ => {}
         }
-        // Descriptions of columns become several times as large.
+        // Column descriptions take several times their bytes in memory.
         self.add(MESSAGE_WEIGHT + if tag == b'T' { length * 4 } else { length })
     }
 
@@ -161,12 +161,12 @@ impl Intake {
         }
     }
 
-    /// The current message is complete.
+    /// Checks a message that arrived completely.
     fn arrived(&mut self) -> Result<(), Excess> {
         let tag = self.header[0];
         self.header.clear();
         match tag {
-            // Ready for the next question.
+            // The server is ready for the next query.
             b'Z' => (self.has_begun, self.weight) = (true, 0),
             b'D' => {
                 let columns = self.peeked.get(..2).map_or(0, |count| u64::from(u16::from_be_bytes([count[0], count[1]])));
@@ -178,7 +178,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Whether the server asked for SCRAM.
+    /// Returns true if the server requested SCRAM.
     pub fn is_scram(&self) -> bool {
         self.is_scram
     }
@@ -202,11 +202,11 @@ impl Intake {
     }
 }
 
-/// `i=` of a SCRAM challenge: `r=...,s=...,i=4096`.
+/// Number of rounds, `i=` in a SCRAM challenge: `r=...,s=...,i=4096`.
 fn iterations(challenge: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(challenge);
     let count = text.split(',').find_map(|part| part.strip_prefix("i="));
-    // What is no number, the library refuses.
+    // The library refuses a count that is no number.
     count.map_or(0, |count| count.trim().parse().unwrap_or(u64::MAX))
 }
 
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(Intake::new(Answers::Hashed).take(&message(b'v', &[0; 8])), Ok(()));
     }
 
-    /// Ready for questions.
+    /// A session that is ready for queries.
     fn begun() -> Intake {
         let mut intake = Intake::new(Answers::Hashed);
         let start = [message(b'R', &[0; 4]), message(b'S', b"server_version\x0017.2\0"), message(b'K', &[0; 8]), message(b'Z', b"I")];
@@ -245,7 +245,7 @@ mod tests {
         message(b'D', &[&columns.to_be_bytes()[..], &(-1_i32).to_be_bytes().repeat(usize::from(columns))].concat())
     }
 
-    /// Sends it again and again until the server is not listened to any more; how many bytes that took.
+    /// Sends the same bytes until the session is ended; returns the reason and the number of bytes.
     fn flood(mut intake: Intake, bytes: &[u8]) -> (Excess, usize) {
         for times in 1.. {
             if let Err(excess) = intake.take(bytes) {

@@ -1,28 +1,28 @@
-//! When a server was where in its WAL, so that a distance in bytes becomes one in seconds.
+//! History of a server's WAL positions, which turns a lag in bytes into a lag in time.
 //!
-//! Both instants are the agent's own: two servers whose clocks differ make no lag, and an idle primary makes none either.
+//! All times are on the agent's clock, so different clocks of two servers make no lag. An idle primary makes none either.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How far back it reaches. Whoever is further behind is told by "at least".
+/// Longest span of a history. A standby further behind gets a lag of "at least" the span.
 const SPAN_MAX: Duration = Duration::from_secs(3600);
 
-/// Beyond this the older half is thinned: what is long ago may be known less exactly.
+/// Most points of a history. Beyond it, the older half is thinned and becomes less exact.
 const POINTS_MAX: usize = 1024;
 
-/// What may not change along one history: a server that restarted or was promoted is somewhere else.
+/// Identity of one history. A server that restarted or was promoted begins another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Course {
     pub epoch: u64,
     pub timeline: i64,
 }
 
-/// Time by which somebody is behind.
+/// Lag of a standby in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLag {
     pub by: Duration,
-    /// The history begins later than that: it is at least so much.
+    /// True if the history begins later than the lag, so that the lag is at least this long.
     pub is_minimum: bool,
 }
 
@@ -32,7 +32,7 @@ struct Point {
     lsn: u64,
 }
 
-/// Positions of one server, the oldest first; both never fall.
+/// Positions of one server, oldest first. Times and positions never fall.
 #[derive(Debug, Clone, Default)]
 pub struct LsnHistory {
     course: Option<Course>,
@@ -40,7 +40,7 @@ pub struct LsnHistory {
 }
 
 impl LsnHistory {
-    /// Notes where the server is. On another course, or behind where it was, the history begins anew.
+    /// Records the server's position. On another course, or behind the last position, the history begins again.
     pub fn push(&mut self, course: Course, at: Duration, lsn: u64) {
         let went_back = self.points.back().is_some_and(|last| lsn < last.lsn);
         if self.course != Some(course) || went_back {
@@ -50,7 +50,7 @@ impl LsnHistory {
         if self.points.back().is_some_and(|last| at <= last.at) {
             return;
         }
-        // Of a time in which nothing was written, its beginning and its end say all.
+        // For a time without writes, its first and last points are enough.
         if let [.., before, last] = self.points.make_contiguous()
             && before.lsn == lsn
             && last.lsn == lsn
@@ -63,7 +63,7 @@ impl LsnHistory {
     }
 
     fn shorten(&mut self, now: Duration) {
-        // The newest point beyond the span stays: it says where the server was when the span began.
+        // The newest point beyond the span stays: it is the position at the start of the span.
         while self.points.get(1).is_some_and(|second| now.saturating_sub(second.at) >= SPAN_MAX) {
             self.points.pop_front();
         }
@@ -74,12 +74,12 @@ impl LsnHistory {
         }
     }
 
-    /// When the server was last seen.
+    /// Monotonic time of the last point; `None` without points.
     pub fn last_at(&self) -> Option<Duration> {
         self.points.back().map(|last| last.at)
     }
 
-    /// Where the server was then; where it was last if that is later.
+    /// Position at an instant; after the last point, the last position. `None` without points.
     pub fn lsn_at(&self, at: Duration) -> Option<u64> {
         let after = self.points.partition_point(|point| point.at <= at);
         let Some(before) = after.checked_sub(1).and_then(|before| self.points.get(before)) else {
@@ -90,7 +90,7 @@ impl LsnHistory {
         Some(before.lsn + ((next.lsn - before.lsn) as f64 * share) as u64)
     }
 
-    /// By how much somebody who was at `lsn` at the instant `now` is behind: the time since this server went on from there.
+    /// Lag at `now` of a standby at position `lsn`: the time since this server passed that position. `None` without points.
     pub fn lag(&self, lsn: u64, now: Duration) -> Option<TimeLag> {
         let last = self.points.back()?;
         if lsn >= last.lsn {
@@ -115,7 +115,7 @@ mod tests {
 
     const COURSE: Course = Course { epoch: 1, timeline: 1 };
 
-    /// `(seconds, lsn)` of every point.
+    /// Builds a history from `(seconds, lsn)` of every point.
     fn history(points: &[(u64, u64)]) -> LsnHistory {
         let mut history = LsnHistory::default();
         for (at, lsn) in points {
@@ -124,7 +124,7 @@ mod tests {
         history
     }
 
-    /// Seconds behind, and whether it may be more.
+    /// Seconds of lag, and whether they are a minimum.
     #[track_caller]
     fn lag(history: &LsnHistory, lsn: u64, now: u64) -> (f64, bool) {
         let lag = history.lag(lsn, Duration::from_secs(now)).expect("a history with points");
@@ -185,8 +185,8 @@ mod tests {
     }
 
     proptest! {
-        /// A primary that writes as it likes, and somebody who stopped at some instant: the lag is right within the looks around that
-        /// instant, never negative, and who is further back is never less behind.
+        /// A primary with random writes, and a standby that stopped at some instant. The lag is right within the readings around that
+        /// instant and never negative. A standby further behind never has less lag.
         #[test]
         fn lag_is_right_within_one_look(
             steps in vec((1..30_u64, prop_oneof![Just(0_u64), 1..100_000_u64]), 2..3_000),
@@ -209,7 +209,7 @@ mod tests {
             if lag.is_minimum {
                 prop_assert!(lag.by.as_secs() <= real && lag.by >= SPAN_MAX - Duration::from_secs(30));
             } else {
-                // Each thinning of the older half doubles what lies between two of its points.
+                // Each thinning of the older half doubles the gaps between its points.
                 let gap = Duration::from_secs(30 * 8).as_secs_f64();
                 prop_assert!((lag.by.as_secs_f64() - real as f64).abs() <= gap, "{lag:?} is not {real}");
             }

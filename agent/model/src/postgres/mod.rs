@@ -1,8 +1,8 @@
-//! The arithmetic behind the PostgreSQL collectors.
+//! Calculations behind the PostgreSQL collectors.
 //!
 //! Sessions and locks: [`active_sessions`], [`lock_tree`]. Statements: [`statements`]. Tables and indexes: [`bloat`], [`index_facts`],
 //! [`unused_indexes`], [`vacuum`], [`sequences`], and [`visits`], which plans the reading of every datname. Replication: [`topology`],
-//! [`replay_lag`], [`lsn_history`], [`archiver`]. The server as a whole: [`settings`], [`resets`], [`privilege`]. Bytes on the wire:
+//! [`replay_lag`], [`lsn_history`], [`archiver`]. The server as a whole: [`settings`], [`resets`], [`privilege`]. Bytes from the server:
 //! [`intake`], [`server_text`].
 
 pub mod active_sessions;

@@ -1,4 +1,4 @@
-//! How long a standby has had what it has not replayed.
+//! Replay lag of a standby: how long it has had the WAL that it has not replayed.
 
 use std::time::Duration;
 
@@ -6,23 +6,24 @@ use super::lsn_history::{Course, LsnHistory};
 
 #[derive(Default)]
 pub struct ReplayLag {
-    /// Up to where the standby had received.
+    /// History of the positions up to which the standby received WAL.
     received: LsnHistory,
 }
 
-/// What a standby says of itself at one instant.
+/// A standby's own positions at one instant.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub received: u64,
     pub replayed: u64,
     pub receiver_up: bool,
-    /// Age in seconds of the last transaction that was replayed.
+    /// Age in seconds of the last replayed transaction; `None` if unknown.
     pub replay_age: Option<f64>,
 }
 
 impl ReplayLag {
-    /// By the time since it received what it has to replay next. Where that is not known, by the age of the last transaction: that is too
-    /// much while the primary is idle, but not too little. Without a receiver nobody knows what there is beyond what was replayed.
+    /// Lag in seconds: the time since the standby received what it must replay next. If that is unknown, the age of the last transaction
+    /// counts, which is too much while the primary is idle but never too little. Without a receiver, WAL beyond the replayed position is
+    /// unknown, so a standby that replayed everything gets `None`.
     pub fn seconds(&mut self, place: Place, course: Course, now: Duration) -> Option<f64> {
         self.received.push(course, now, place.received);
         if place.received <= place.replayed {
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     const COURSE: Course = Course { epoch: 1, timeline: 1 };
-    /// An idle primary: its last transaction was a day ago.
+    /// Idle primary: its last transaction is a day old.
     const DAY: f64 = 86_400.0;
 
     fn at(received: u64, replayed: u64, receiver_up: bool) -> Place {

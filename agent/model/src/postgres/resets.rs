@@ -1,10 +1,10 @@
-//! Since when a server counts: a reset under way begins a new epoch, over which there is no rate; and what was counted before it.
+//! Resets of a server's counters: a reset begins a new epoch, over which there is no rate. Counts lost with a crash are restored.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-/// Since when counters count. One that was reset may have grown past what it was, and would show a rate that never was.
+/// Reset times of counters. A counter that was reset may have grown past its old value, and would show a false rate.
 #[derive(Debug, Default)]
 pub struct Resets {
     known: HashMap<String, Option<f64>>,
@@ -12,8 +12,7 @@ pub struct Resets {
 }
 
 impl Resets {
-    /// The epoch of what was read: another one when something that was known before was reset since, within what `base` is the epoch of.
-    /// What is new was not reset.
+    /// Epoch of a reading: a new one if a known counter was reset since, within the epoch `base`. A new counter was not reset.
     pub fn epoch(&mut self, base: u64, read: impl IntoIterator<Item = (String, Option<f64>)>) -> u64 {
         let read: HashMap<String, Option<f64>> = read.into_iter().collect();
         let was_reset = read.iter().any(|(name, at)| self.known.get(name).is_some_and(|known| known != at));
@@ -23,57 +22,57 @@ impl Resets {
     }
 }
 
-/// One count of a thing, as a reading has it.
+/// Value of one counter in a reading.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Count {
-    /// None while the server does not count.
+    /// The count; `None` while the server does not count.
     pub count: Option<f64>,
-    /// A time by the server's clock; what it means is a [`ResetTime`].
+    /// Reset time in seconds on the server's clock. Its meaning is a [`ResetTime`].
     pub reset_at: Option<f64>,
-    /// Since when the server has all of its statistics.
+    /// Time since which the server has all of its statistics; `None` if unknown.
     pub all_since: Option<f64>,
 }
 
-/// What a server means by the time of a reset.
+/// Meaning of a server's reset time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetTime {
-    /// Somebody reset the count then. A count without a reset has no such time, nor has one that began after a crash.
+    /// Time of a reset. A counter without a reset has none, and neither has one that began after a crash.
     OfReset,
-    /// The count began then: after a reset, and as well with the first event after a crash.
+    /// Time at which the count began: after a reset, or with the first event after a crash.
     OfBeginning,
 }
 
 impl ResetTime {
-    /// Whether somebody reset the count between two readings.
+    /// Returns true if the counter was reset on purpose between two readings.
     fn was_reset(self, before: &Counted, now: &Count) -> bool {
         let has_moved = now.reset_at.is_some() && now.reset_at != before.reset_at;
         match self {
             Self::OfReset => has_moved,
-            // A crash takes all statistics at once. A count that had not begun could not be reset.
+            // A crash removes all statistics at once. A counter that had not begun could not be reset.
             Self::OfBeginning => has_moved && before.reset_at.is_some() && now.all_since.is_some() && now.all_since == before.all_since,
         }
     }
 }
 
-/// Counts that a server lost: a crash takes its statistics, and a damage that it had counted is there all the same. What somebody reset on
-/// purpose is not lost.
+/// Counts that a server lost. A crash removes its statistics, but damage that it had counted still exists. Counts that a person reset on
+/// purpose are not lost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Losses(BTreeMap<String, Counted>);
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Counted {
     count: f64,
-    /// When somebody reset it last, by the server's clock.
+    /// Time of the last reset on the server's clock.
     reset_at: Option<f64>,
-    /// What had been counted when the server lost it.
+    /// Count that the server lost.
     lost: f64,
-    /// Since when the server had all of its statistics.
+    /// Time since which the server had all of its statistics; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     all_since: Option<f64>,
 }
 
 impl Counted {
-    /// What is known after a reading. While the server does not count, nothing new is known.
+    /// The count after a reading. While the server does not count, nothing changes.
     fn after(self, read: &Count, meaning: ResetTime) -> Self {
         let Some(count) = read.count else { return self };
         let lost = match meaning.was_reset(&self, read) {
@@ -90,7 +89,7 @@ impl Counted {
 }
 
 impl Losses {
-    /// Takes a reading of everything. Returns whether something changed that must outlive the process.
+    /// Adds a reading of all counters. Returns true if something changed that must be stored over a restart.
     pub fn observe<'a>(&mut self, read: impl IntoIterator<Item = (&'a str, Count)>, meaning: ResetTime) -> bool {
         let after = |(name, count): (&str, Count)| {
             let after = self.0.get(name).copied().unwrap_or_default().after(&count, meaning);
@@ -102,7 +101,8 @@ impl Losses {
         is_news
     }
 
-    /// Goes on with what an earlier run of the agent noted. `first` is the first reading of this run, if there was one meanwhile.
+    /// Continues from the note of an earlier run of the agent. `first` is this run's first reading, if there was one before the note
+    /// arrived.
     pub fn recall(&mut self, mut earlier: Self, first: Option<&BTreeMap<String, Count>>, meaning: ResetTime) {
         if let Some(first) = first {
             earlier.observe(first.iter().map(|(name, count)| (name.as_str(), *count)), meaning);
@@ -116,7 +116,7 @@ impl Losses {
         *self = earlier;
     }
 
-    /// What is lost, and how much of it was counted.
+    /// Lost counts by their counters' names.
     pub fn lost(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().filter(|(_, counted)| counted.lost > 0.0).map(|(name, counted)| (name.as_str(), counted.lost))
     }
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!([read(2.0, Some(7.0)), read(0.0, None)], ["", "app 2"], "it was reset once, and lost later");
     }
 
-    /// PostgreSQL 14, where all statistics have a time as well.
+    /// PostgreSQL 14, where the statistics as a whole also have a time.
     fn losses_of_14(readings: &[(f64, Option<f64>, f64)]) -> Vec<String> {
         let mut losses = Losses::default();
         let mut read = |(count, reset_at, since): &(f64, Option<f64>, f64)| {
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(losses.lost().count(), 0);
     }
 
-    /// What is lost once the note of an earlier run is known, where this run has made these readings before, and one more later.
+    /// Lost counts after the note of an earlier run arrives. This run made the readings `unrecalled` before, and `now` later.
     fn recalled(noted: &[Count], unrecalled: &[Count], now: Count) -> String {
         let run = |readings: &[Count]| {
             let mut losses = Losses::default();

@@ -1,14 +1,14 @@
-//! How far sequences have come, and which of very many are asked next.
+//! Usage of sequences, and the order in which very many of them are read.
 
 use std::collections::{HashMap, HashSet};
 
-/// Where a sequence ends: at its own limit or at that of the column that it fills, whichever comes first.
+/// Range of a sequence. It ends at its own limit or at that of the column that it fills, whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     pub rises: bool,
     pub value_min: i64,
     pub value_max: i64,
-    /// The largest number that its column can hold.
+    /// Largest number that the column can store; `None` if it limits nothing.
     pub column_max: Option<i64>,
 }
 
@@ -22,7 +22,7 @@ impl Bounds {
         }
     }
 
-    /// None where there is nothing to use up.
+    /// Used share of the range, from 0 to 1; `None` for a range without numbers.
     pub fn used_ratio(&self, last_value: i64) -> Option<f64> {
         let first = if self.rises { self.value_min } else { self.value_max } as f64;
         let all = self.last_possible() as f64 - first;
@@ -30,8 +30,8 @@ impl Bounds {
     }
 }
 
-/// Each value that is asked for takes a lock on its sequence, so of very many only some are asked in a visit, in turn. What was answered
-/// stands until its turn comes again.
+/// Turns of very many sequences. Reading a value locks its sequence, so each visit reads only some of them. An answer is valid until the
+/// next turn.
 #[derive(Debug, Default)]
 pub struct Turns {
     visit: u64,
@@ -41,21 +41,21 @@ pub struct Turns {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     asked_in: u64,
-    /// None: there was no answer. None within: it was never used.
+    /// Latest answer. `None`: not answered yet. `Some(None)`: the sequence was never used.
     answer: Option<Option<i64>>,
 }
 
-/// A sequence that may be asked.
+/// Sequence that may be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Askable {
     pub oid: u32,
-    /// It fills a column that ends early.
+    /// True if the sequence fills a column that ends before the sequence does.
     pub is_narrow: bool,
 }
 
 impl Turns {
-    /// Begins a visit: whose turn it is, at most `max`. First who was never asked, narrow ones before others, then who waited longest.
-    /// Those that are not there any more are forgotten.
+    /// Begins a visit and returns the OIDs to read, at most `max`. Sequences without a turn come first, then those whose turn is longest
+    /// ago; narrow ones come before others. Sequences that do not exist any more are removed.
     pub fn begin(&mut self, askable: &[Askable], max: usize) -> Vec<u32> {
         self.visit += 1;
         let present: HashSet<u32> = askable.iter().map(|sequence| sequence.oid).collect();
@@ -69,14 +69,14 @@ impl Turns {
         waiting.into_iter().map(|(.., oid)| oid).collect()
     }
 
-    /// It had its turn. Without an answer, whatever is known of it stands.
+    /// Records a turn. Without an answer, the earlier answer stays.
     pub fn asked(&mut self, oid: u32, answer: Option<Option<i64>>) {
         let known = self.known.entry(oid).or_insert(Known { asked_in: 0, answer: None });
         known.asked_in = self.visit;
         known.answer = answer.or(known.answer);
     }
 
-    /// The latest answer; none where there was none yet.
+    /// Latest answer; `None` if there was none. `Some(None)` is a sequence that was never used.
     pub fn answer(&self, oid: u32) -> Option<Option<i64>> {
         self.known.get(&oid)?.answer
     }

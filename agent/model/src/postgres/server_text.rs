@@ -1,24 +1,24 @@
-//! Bytes that a server sent, as text that people can read and that keeps two names apart.
+//! Bytes from a server as readable text that keeps different names different.
 //!
-//! A server does not promise that its texts are UTF-8: names of datnames and roles keep the bytes of the datname where they were made, and a
-//! datname in SQL_ASCII takes any bytes. A byte that is no text is shown as `\xe9`. A name that holds these four characters itself is shown
-//! with `\x5c` for its backslash, so that no two names are ever shown alike. Commands stand between backticks in what people are told, so a
-//! backtick of a name is `\x60`: whoever names a table shall not write what looks like a command of ours.
+//! A server's texts may be no UTF-8. Names of datnames and roles have the encoding of the datname where they were created, and a datname
+//! in SQL_ASCII accepts any bytes. A byte that is no text is shown as `\xe9`. A name that contains these four characters itself is shown
+//! with `\x5c` for its backslash. So no two names are shown alike. Messages show commands between backticks, so a backtick in a name is
+//! shown as `\x60`. A table's name can then never look like a command of the agent.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use encoding_rs::Encoding as Table;
 
-/// How the texts of a datname are encoded (server_encoding), where that is not UTF-8.
+/// Encoding of a datname's texts (`server_encoding`), if it is not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// Each byte is the character of that number. The Web's table of that name has other characters from 0x80 to 0x9f.
+    /// ISO 8859-1: each byte is the character with that number. The Web's table of this name differs from 0x80 to 0x9f.
     Latin1,
     Table(&'static Table),
 }
 
-/// The encodings of PostgreSQL, and what the Web calls them. Those that are not here have no table: their bytes are escaped.
+/// PostgreSQL's encodings and the Web's tables for them. Encodings that are missing here have no table: their bytes are escaped.
 const TABLES: [(&str, &Table); 29] = [
     ("BIG5", encoding_rs::BIG5),
     ("EUC_CN", encoding_rs::GBK),
@@ -52,7 +52,7 @@ const TABLES: [(&str, &Table); 29] = [
 ];
 
 impl Encoding {
-    /// None for UTF-8, for SQL_ASCII, which is no encoding, and for those without a table.
+    /// Encoding with this name in PostgreSQL. `None` for UTF-8, for SQL_ASCII, which is no encoding, and for encodings without a table.
     pub fn of_server(name: &str) -> Option<Self> {
         if name == "LATIN1" {
             return Some(Self::Latin1);
@@ -60,7 +60,7 @@ impl Encoding {
         TABLES.iter().find(|(known, _)| *known == name).map(|(_, table)| Self::Table(table))
     }
 
-    /// The text, if it stands for these bytes and no others.
+    /// Decodes bytes; `None` if the text does not encode back to the same bytes.
     fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         match self {
             _ if bytes.is_ascii() => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
@@ -74,26 +74,26 @@ impl Encoding {
     }
 }
 
-/// What a text is for.
+/// Purpose of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
-    /// It tells things apart.
+    /// A name that must stay different from others.
     Name,
-    /// A name of a datname, which is asked for again. Who may give one is trusted with more than backticks.
+    /// The name of a datname, which is sent to the server again. Roles that may create datnames are trusted with backticks.
     Datname,
-    /// People read it: a statement, the value of a setting.
+    /// Text that people read: a statement, or the value of a setting.
     Reading,
 }
 
-/// A text as it is shown.
+/// Text in its shown form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown<'a> {
     pub text: Cow<'a, str>,
-    /// Whether there are escapes in it, so that it is not the server's own text.
+    /// True if the text has escapes, so that it is not the server's own text.
     pub is_escaped: bool,
 }
 
-/// Shows bytes of a datname with this encoding; without one they are UTF-8, or ought to be.
+/// Shows bytes from a datname with this encoding. `None` means UTF-8; invalid bytes are escaped.
 pub fn shown(bytes: &[u8], encoding: Option<Encoding>, used: Use) -> Shown<'_> {
     let whole = match encoding {
         Some(encoding) => encoding.decode(bytes),
@@ -104,7 +104,7 @@ pub fn shown(bytes: &[u8], encoding: Option<Encoding>, used: Use) -> Shown<'_> {
     match whole {
         Some(text) if looks_escaped(&text) => Shown { text: escaped(text.as_bytes(), true, used).into(), is_escaped: true },
         Some(text) => Shown { text, is_escaped: false },
-        // Where the datname has another encoding, bytes that would be UTF-8 are none.
+        // In a datname with another encoding, bytes that happen to be UTF-8 are no text either.
         None => Shown { text: escaped(bytes, encoding.is_none(), used).into(), is_escaped: true },
     }
 }
@@ -130,7 +130,7 @@ fn escape(text: &mut String, byte: u8) {
     let _ = write!(text, "\\x{byte:02x}");
 }
 
-/// Whether the text begins as an escaped byte does.
+/// Returns true if the text begins like an escaped byte.
 fn is_escape(text: &str) -> bool {
     let is_digit = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
     matches!(text.as_bytes(), [b'\\', b'x', high, low, ..] if is_digit(high) && is_digit(low))
@@ -165,7 +165,7 @@ mod tests {
     fn a_name_that_looks_escaped_is_told_from_one_that_is() {
         assert_eq!(name(b"caf\\xe9", "UTF8"), "caf\\x5cxe9");
         assert_eq!(name(b"\\x5cxe9", "UTF8"), "\\x5cx5cxe9");
-        // A statement is read and not compared.
+        // A statement is read by people and not compared.
         assert_eq!(shown(b"SELECT '\\xe9'", None, Use::Reading).text, "SELECT '\\xe9'");
     }
 

@@ -1,4 +1,4 @@
-//! A server's settings: what changed between two readings, what may be shown of them, and their values as numbers.
+//! Settings of a server: changes between two readings, values that may be shown, and values as numbers.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -8,12 +8,12 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-/// Changes that are kept, the latest ones.
+/// Most stored changes; older ones are removed.
 const CHANGES_MAX: usize = 100;
-/// What stands for a text that may be a secret.
+/// Text shown instead of a possible secret.
 const HIDDEN: &str = "(hidden)";
 
-/// A setting as it was read.
+/// Setting as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingRead {
     pub name: String,
@@ -21,23 +21,23 @@ pub struct SettingRead {
     pub is_default: bool,
 }
 
-/// A setting that was not the same in two readings; both values as they may be shown.
+/// A setting that differs between two readings, with both values in their shown form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingChange {
     pub setting: String,
-    /// None where it was not there: a library brought it, or its configuration did.
+    /// Value before. `None` if the setting did not exist: a library or its configuration added it.
     pub before: Option<String>,
     pub after: Option<String>,
-    /// Wall time, milliseconds since 1970.
+    /// Wall time of the second reading, milliseconds since 1970.
     pub seen_at_ms: u64,
 }
 
-/// What was read last, and what changed so far. Secrets are not kept: only whether they changed, and not even that where it is stored,
-/// since a digest can be guessed at.
+/// Last reading and the changes so far. Secrets are not stored. In memory, a digest shows whether a secret changed; even the digest is not
+/// stored, because a secret could be guessed from it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct SettingHistory {
     known: Option<BTreeMap<String, Known>>,
-    /// Settings that were never read, because the session hid them: their first value is no change.
+    /// Settings that were never read, because the session overrides them. Their first value is no change.
     #[serde(default)]
     hidden: BTreeSet<String>,
     changes: VecDeque<SettingChange>,
@@ -54,8 +54,7 @@ struct Known {
 }
 
 impl SettingHistory {
-    /// Compares a reading with the one before; returns how many of the latest changes are new. Of what the reading `hides` nothing is known
-    /// but what was read earlier.
+    /// Compares a reading with the one before, and returns the number of new changes. For settings in `hides`, earlier values stay.
     pub fn observe(&mut self, read: impl IntoIterator<Item = SettingRead>, hides: &[&str], now_ms: u64) -> usize {
         let mut read: BTreeMap<String, Known> =
             read.into_iter().filter(|read| !hides.contains(&read.name.as_str())).map(Known::new).collect();
@@ -72,7 +71,7 @@ impl SettingHistory {
         let mut new: Vec<SettingChange> = read
             .filter_map(|(name, after)| match known.get(name) {
                 Some(before) => before.differs(after).then(|| change(name, Some(before), Some(after), now_ms)),
-                // A library that was loaded meanwhile brings settings that nobody changed.
+                // A library that was loaded meanwhile adds settings that no person changed.
                 None => (!after.is_default && !first.contains(name)).then(|| change(name, None, Some(after), now_ms)),
             })
             .collect();
@@ -86,17 +85,17 @@ impl SettingHistory {
         count.min(CHANGES_MAX)
     }
 
-    /// The latest changes, this many, the oldest of them first.
+    /// The latest changes, at most `count`, oldest first.
     pub fn latest(&self, count: usize) -> impl Iterator<Item = &SettingChange> {
         self.changes.iter().skip(self.changes.len().saturating_sub(count))
     }
 
-    /// The oldest first.
+    /// All stored changes, oldest first.
     pub fn changes(&self) -> impl DoubleEndedIterator<Item = &SettingChange> + Clone {
         self.changes.iter()
     }
 
-    /// How many there were since the first reading, those that are no longer kept included.
+    /// Number of changes since the first reading, removed ones included.
     pub fn changes_total(&self) -> u64 {
         self.changes_total
     }
@@ -120,7 +119,7 @@ fn change(name: &str, before: Option<&Known>, after: Option<&Known>, seen_at_ms:
     SettingChange { setting: name.to_owned(), before: text(before), after: text(after), seen_at_ms }
 }
 
-/// What may be shown of a setting's value. Of a command only the program: its arguments are a place for passwords.
+/// A setting's value as it may be shown. A command is reduced to its program, because its arguments may hold passwords.
 pub fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     let name = name.to_ascii_lowercase();
     if value.is_empty() {
@@ -140,7 +139,7 @@ pub fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// By its name. What an application or an extension keeps among the settings is more often a secret than the server's own.
+/// Returns true if the name suggests a secret. Settings of applications and extensions are judged more strictly than the server's own.
 fn is_secret(name: &str) -> bool {
     const ANYWHERE: [&str; 6] = ["conninfo", "passphrase", "passwd", "secret", "credential", "api_key"];
     const FOREIGN: [&str; 9] = ["password", "pass", "token", "key", "auth", "salt", "jwt", "dsn", "url"];
@@ -150,7 +149,7 @@ fn is_secret(name: &str) -> bool {
     ANYWHERE.iter().any(|word| name.contains(word)) || name.contains('.') && FOREIGN.iter().any(|word| name.contains(word))
 }
 
-/// By what it looks like: `password=...`, `PGPASSWORD=...`, `--token x`, `user:password@host`.
+/// Returns true if the value looks like a secret: `password=...`, `PGPASSWORD=...`, `--token x`, `user:password@host`.
 fn holds_secret(value: &str) -> bool {
     static SECRET: LazyLock<Regex> = LazyLock::new(|| {
         let pattern = r"(?i)(pass(word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|credentials?)['\x22]?\s*[=:]|--?(pass\w*|pwd|secret|token|\w*key)\s+\S|://[^/\s@]*:[^/\s@]+@";
@@ -159,7 +158,7 @@ fn holds_secret(value: &str) -> bool {
     SECRET.is_match(value)
 }
 
-/// A setting's value in base units: bytes, seconds, 1 for on. None where it is no number. -1 has a meaning of its own and stays.
+/// A setting's value in base units: bytes, seconds, 1 for on. `None` if it is no number. -1 has a special meaning and stays.
 pub fn number(kind: &str, value: &str, unit: Option<&str>) -> Option<f64> {
     match kind {
         "bool" => match value {
@@ -175,7 +174,7 @@ pub fn number(kind: &str, value: &str, unit: Option<&str>) -> Option<f64> {
     }
 }
 
-/// `8kB` is a unit of PostgreSQL: a block.
+/// Size of a unit in base units. A unit may have a factor: `8kB` is a block.
 fn unit_size(unit: &str) -> Option<f64> {
     let digits = unit.len() - unit.trim_start_matches(|char: char| char.is_ascii_digit()).len();
     let count: f64 = if digits == 0 { 1.0 } else { unit[..digits].parse().ok()? };
@@ -232,7 +231,7 @@ mod tests {
         assert_eq!(history.observe(read(&[("work_mem", "8192")]), &hides, 3), 0);
         let stored = serde_json::to_value(&history).unwrap();
         let mut history: SettingHistory = serde_json::from_value(stored).unwrap();
-        // One was read before, of the other this is the first that is known.
+        // The first was read before; for the second, this is the first known value.
         let shown = [("lock_timeout", "6000"), ("statement_timeout", "7000"), ("work_mem", "8192")];
         assert_eq!(history.observe(read(&shown), &[], 4), 1);
         assert_eq!(told(&history), ["work_mem: 4096 -> 8192", "lock_timeout: 5000 -> 6000"]);

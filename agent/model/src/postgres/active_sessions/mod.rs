@@ -1,8 +1,8 @@
-//! Active session history: who worked or waited and for what, known from looking about once a second.
+//! Active session history: which sessions worked or waited, and for what, from a sample about once a second.
 //!
-//! A sample speaks for the time since the one before it, and for no more than a few intervals: what nobody looked at is nobody's.
-//! What one session was seen at in consecutive samples is one [`Occurrence`], and a process id that the server gave to another
-//! session ends it. Only the agent's monotonic clock counts; the server's says when a state began, within what was not looked at.
+//! A sample counts for the time since the sample before, but for at most a few intervals: longer gaps were not observed. The same state of
+//! one session in consecutive samples is one [`Occurrence`]. It ends when the server gives the process id to another session. Time is
+//! measured on the agent's monotonic clock. The server's clock only dates the start of a state within a gap.
 
 mod window;
 
@@ -17,22 +17,22 @@ use std::time::Duration;
 use window::Gathered;
 pub use window::{ActivityWindow, WaitRow};
 
-/// Sessions that queue for the lock manager itself; from so many on the lock table is left alone.
+/// Number of sessions that queue for the lock manager itself, from which on the lock table is not read.
 pub const CROWD: u64 = 3;
-/// A sample speaks for at most so many intervals.
+/// Most intervals for which one sample counts.
 const SPEAKS_FOR_INTERVALS: u32 = 5;
-/// Waits with a total of their own. Servers know about 250; extensions may name more.
+/// Most waits with a total of their own. Servers have about 250; extensions may add more.
 const WAITS_MAX: usize = 400;
 
-/// A session; process ids are used again, start times are not.
+/// Identity of a session. Process ids are used again, start times are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
     pub pid: i32,
-    /// Microseconds since 1970 by the server's clock.
+    /// Microseconds since 1970 on the server's clock.
     pub backend_start_us: i64,
 }
 
-/// Whose work a backend does. Only clients are the load that users make.
+/// Kind of a backend. Only client backends are load that users make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Slice {
     Client,
@@ -45,7 +45,7 @@ pub enum Slice {
 impl Slice {
     pub const BACKGROUND: [Self; 4] = [Self::ParallelWorker, Self::Autovacuum, Self::WalSender, Self::Other];
 
-    /// From `backend_type`.
+    /// Reads the kind from `backend_type` of `pg_stat_activity`.
     pub fn of(backend_type: &str) -> Self {
         match backend_type {
             "client backend" => Self::Client,
@@ -56,7 +56,7 @@ impl Slice {
         }
     }
 
-    /// A closed set, for metric labels.
+    /// Name of the kind: a closed set, for metric labels.
     pub fn name(self) -> &'static str {
         match self {
             Self::Client => "client backend",
@@ -68,7 +68,7 @@ impl Slice {
     }
 }
 
-/// What a session works on.
+/// What a session works on: its datname, user and statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Work {
     pub datname: Option<String>,
@@ -76,7 +76,7 @@ pub struct Work {
     pub query_id: Option<i64>,
 }
 
-/// What it waits for.
+/// Wait of a session: its class and its event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wait {
     pub class: String,
@@ -84,7 +84,8 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Who is active and waits for nothing computes, or waits for something that the server does not name.
+    /// Creates a wait from `pg_stat_activity`. An active session without a wait event computes, or waits for something that the server
+    /// does not name; it counts as `CPU`.
     pub fn new(class: Option<&str>, event: Option<&str>) -> Self {
         let class = class.unwrap_or("CPU");
         Self { class: class.to_owned(), event: event.unwrap_or(class).to_owned() }
@@ -103,42 +104,42 @@ impl Wait {
     }
 }
 
-/// A session in a sample.
+/// Session in a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActiveSession {
     pub identity: Identity,
     pub slice: Slice,
-    /// Of a parallel worker.
+    /// Process id of the leader, for a parallel worker.
     pub leader_pid: Option<i32>,
     pub work: Work,
     pub wait: Wait,
-    /// When its state began by the server's clock. It does not move between the waits of one statement.
+    /// Start of the state on the server's clock, in microseconds since 1970. It stays the same while a statement changes its waits.
     pub state_change_us: Option<i64>,
-    /// How long ago that was.
+    /// Age of the state in seconds, on the server's clock.
     pub state_seconds: Option<f64>,
 }
 
 /// All sessions that are not idle, at one instant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// On the agent's monotonic clock.
+    /// Time on the agent's monotonic clock.
     pub at: Duration,
     pub sessions: Vec<ActiveSession>,
-    /// How many there were, of which `sessions` may be a part.
+    /// Number of all sessions that are not idle; `sessions` may have only some of them.
     pub active: u64,
 }
 
-/// What one sample gives cause to.
+/// Observations of a sample that may call for reading the lock table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Noticed {
-    /// Sessions that wait for a lock and did not at the sample before.
+    /// Sessions that wait for a lock now and did not in the sample before.
     pub lock_waits_begun: u64,
     /// Sessions that queue for the lock manager.
     pub lock_manager_waits: u64,
 }
 
 impl Noticed {
-    /// The lock table is read when a wait begins, not for as long as it lasts, and not while sessions queue for it.
+    /// Returns true if the lock table should be read. It is read when a wait begins, but not while sessions queue for the lock manager.
     pub fn wants_locks_read(self) -> bool {
         self.lock_waits_begun > 0 && !self.is_crowded()
     }
@@ -148,7 +149,7 @@ impl Noticed {
     }
 }
 
-/// One session at one thing, for as long as consecutive samples see it there.
+/// One state of one session, for as long as consecutive samples show it.
 #[derive(Debug, Clone, PartialEq)]
 struct Occurrence {
     query_id: Option<i64>,
@@ -157,19 +158,19 @@ struct Occurrence {
     since: Duration,
 }
 
-/// The samples of one server.
+/// All samples of one server, summed up.
 #[derive(Debug)]
 pub struct Sampler {
     interval: Duration,
     last: Option<Duration>,
     under_way: HashMap<Identity, Occurrence>,
     gathered: Gathered,
-    /// Seconds of clients by wait, since the start.
+    /// Seconds of client sessions by wait, since the agent's start.
     totals: BTreeMap<Wait, f64>,
     pub samples: u64,
-    /// Instants at which a sample was due and none was taken.
+    /// Number of times at which a sample was due but not taken.
     pub missed: u64,
-    /// Samples in which there were more sessions than could be read.
+    /// Number of samples with more sessions than could be read.
     pub cut: u64,
 }
 
@@ -187,12 +188,12 @@ impl Sampler {
         }
     }
 
-    /// Whether the last sample is so old that another is due.
+    /// Returns true if the last sample is old enough for the next one.
     pub fn is_due(&self, now: Duration) -> bool {
         self.last.is_none_or(|last| now.saturating_sub(last) * 2 >= self.interval)
     }
 
-    /// The server started anew: nobody looked meanwhile, and nobody was to.
+    /// Removes the state of sessions after a restart of the server. The time without a server counts as neither load nor missed samples.
     pub fn forget(&mut self) {
         self.last = None;
         self.under_way.clear();
@@ -225,12 +226,12 @@ impl Sampler {
         noticed
     }
 
-    /// What was seen since the last report.
+    /// Returns the sums since the last report.
     pub fn report(&mut self) -> ActivityWindow {
         std::mem::take(&mut self.gathered).finish()
     }
 
-    /// Seconds that client sessions spent at each wait since the start.
+    /// Seconds that client sessions spent in each wait, since the agent's start.
     pub fn totals(&self) -> &BTreeMap<Wait, f64> {
         &self.totals
     }
@@ -240,8 +241,8 @@ impl Sampler {
         self.totals.entry(if known { wait.clone() } else { Wait::other() }).or_default()
     }
 
-    /// It goes on, or began since the last sample: at its state's beginning if that is later. How long it was there before anybody
-    /// looked is not known, so the first sample sees everything begin.
+    /// Continues an occurrence, or begins one: at the sample before, or at the start of the session's state if that is later. In the first
+    /// sample every occurrence begins at the sample itself, because its earlier duration was not observed.
     fn occurrence(&self, at: Duration, session: &ActiveSession, earlier: Option<&Occurrence>) -> Occurrence {
         let goes_on = earlier.filter(|earlier| {
             earlier.wait == session.wait && earlier.query_id == session.work.query_id && earlier.state_change_us == session.state_change_us
@@ -256,7 +257,7 @@ impl Sampler {
     }
 }
 
-/// Samples that were due within a gap.
+/// Number of samples that were due within a gap.
 fn missed(gap: Duration, interval: Duration) -> u64 {
     let due = (gap.as_secs_f64() / interval.as_secs_f64().max(1e-3)).round();
     (due - 1.0).max(0.0) as u64

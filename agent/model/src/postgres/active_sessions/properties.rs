@@ -1,4 +1,4 @@
-//! Any samples at any instants: no time is lost or invented, and only a session that stayed is one occurrence.
+//! For all samples at all instants: no time is lost or invented, and only a session that stayed has one occurrence.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -21,7 +21,7 @@ fn any_session() -> impl Strategy<Value = ActiveSession> {
     )
 }
 
-/// Gaps in milliseconds, each with its sample, whose sessions are all different, and how many it left out.
+/// Samples at random gaps in milliseconds. All sessions of a sample differ, and some are left out.
 fn any_samples() -> impl Strategy<Value = Vec<Sample>> {
     vec((1..8_000_u64, vec(any_session(), 0..6), 0..4_u64), 1..40).prop_map(|samples| {
         let mut at = 0;
@@ -36,7 +36,7 @@ fn any_samples() -> impl Strategy<Value = Vec<Sample>> {
     })
 }
 
-/// Seconds that a sample speaks for, by the definition.
+/// Seconds for which a sample counts, by the definition.
 fn speaks_for(before: Option<&Sample>, sample: &Sample) -> f64 {
     before.map_or(0.0, |before| (sample.at - before.at).as_secs_f64().min(5.0))
 }
@@ -87,7 +87,7 @@ proptest! {
         for (index, sample) in samples.iter().enumerate() {
             sampler.observe(sample);
             for session in &sample.sessions {
-                // Back to the last sample that did not see this session at this: it did not begin before that.
+                // The occurrence did not begin before the last sample without this state of the session.
                 let same = |other: &ActiveSession| {
                     other.identity == session.identity
                         && other.wait == session.wait

@@ -1,7 +1,8 @@
-//! Samples in lines, and what is made of them.
+//! Samples in text lines, and their sums.
 //!
-//! `1000: 7 IO/DataFileRead q1 since 3, 8(7) CPU q1` is a sample at 1000 ms: session 7 of query 1 waits, its state began 3 ms ago; 8 is a
-//! parallel worker of 7. `7'` is another session with the same process id, `7!av` an autovacuum worker, `of 900` how many there were.
+//! `1000: 7 IO/DataFileRead q1 since 3, 8(7) CPU q1` is a sample at 1000 ms. Session 7 runs query 1 and waits; its state began 3 ms ago.
+//! Session 8 is a parallel worker of 7. `7'` is another session with the same process id, `7!av` is an autovacuum worker, and `of 900` is
+//! the number of all sessions.
 
 use std::fmt::Write;
 
@@ -94,7 +95,7 @@ fn averages_are_over_samples_and_seconds_over_the_time_between_them() {
 
 #[test]
 fn a_wait_that_goes_on_is_one_and_begins_where_it_was_not_yet_seen() {
-    // The state is 3.5 s old, but another wait came before.
+    // The state is 3.5 s old, but the session had another wait before.
     check(
         "1000: 7 CPU q1 since 500\n2000: 7 IO/Read q1 since 1500\n3000: 7 IO/Read q1 since 2500\n4000: 7 IO/Read q1 since 3500",
         expect![[r#"
@@ -105,7 +106,7 @@ fn a_wait_that_goes_on_is_one_and_begins_where_it_was_not_yet_seen() {
             q1 CPU/CPU: 0.00s, 1 at once, 0.00s long
         "#]],
     );
-    // A state that began between two samples says when exactly.
+    // For a state that began between two samples, its exact start is used.
     check(
         "1000:\n2000: 7 IO/Read q1 since 250\n3000: 7 IO/Read q1 since 1250",
         expect![[r#"
@@ -175,7 +176,7 @@ fn missed_samples_are_counted_and_not_averaged_over() {
             q0 CPU/CPU: 5.00s, 1 at once, 5.00s long
         "#]],
     );
-    // Nobody looked for an hour: a sample does not speak for that.
+    // An hour without samples: one sample does not count for all of it.
     check(
         "1000: 7 CPU\n3601000: 7 CPU since 4000000",
         expect![[r#"

@@ -1,33 +1,33 @@
-//! What the samples between two reports add up to.
+//! Sums of the samples between two reports.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::{ActiveSession, Identity, Sample, Slice, Wait, Work};
 
-/// Different rows that one window keeps apart.
+/// Most different rows of one window.
 const ROWS_MAX: usize = 5_000;
 
-/// The sessions at one kind of work and one wait.
+/// Time of the sessions with the same work and the same wait.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WaitRow {
     pub seconds: f64,
-    /// Seen in one sample. A parallel query is one session.
+    /// Most sessions in one sample. A parallel query is one session.
     pub sessions_max: f64,
-    /// The longest of one session, as far as anybody looked.
+    /// Longest time of one session, as far as it was observed.
     pub longest_seconds: f64,
 }
 
-/// Between two reports. Averages are over the samples that were taken.
+/// Sums between two reports. Averages are over the samples that were taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ActivityWindow {
     pub samples: u64,
-    /// Of client sessions, by the class of what they wait for.
+    /// Average number of client sessions, by the class of their wait.
     pub average_by_class: BTreeMap<String, f64>,
     pub average_by_slice: BTreeMap<Slice, f64>,
-    /// Clients and their parallel workers, the most time first.
+    /// Rows of clients and their parallel workers, longest time first.
     pub waits: Vec<(Work, Wait, WaitRow)>,
-    /// Seconds in rows for which there was no room.
+    /// Seconds of rows that exceeded the limit.
     pub other_seconds: f64,
 }
 
@@ -86,7 +86,7 @@ impl Gathered {
 }
 
 impl ActivityWindow {
-    /// Keeps the rows with the most time; the time of the rest is not lost.
+    /// Keeps the rows with the longest times, and adds the others to `other_seconds`.
     pub fn keep(&mut self, rows_max: usize) {
         let rest = self.waits.drain(rows_max.min(self.waits.len())..);
         self.other_seconds += rest.map(|(_, _, row)| row.seconds).sum::<f64>();

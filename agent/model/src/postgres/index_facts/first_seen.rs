@@ -1,4 +1,4 @@
-//! Since when each index of a datname is known, over restarts of whoever watches.
+//! Time since which each index of a datname is known, over restarts of the agent.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
 
-/// Indexes that a note tells of. More are rare where nobody uses them; those are known anew after a restart.
+/// Most indexes of a stored note. More indexes are rare, and those beyond count as new after a restart.
 const NOTED_MAX: usize = 10_000;
 
-/// By the index's number; of one cluster, since another one gives the same numbers to other indexes.
+/// First observation of each index, by its OID. Valid for one cluster, because other clusters use the same OIDs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FirstSeen {
     cluster: Cluster,
-    /// By the server's clock, seconds since 1970.
+    /// Seconds since 1970 on the server's clock.
     indexes: BTreeMap<u32, f64>,
 }
 
@@ -22,7 +22,7 @@ impl FirstSeen {
         Self { cluster, indexes: BTreeMap::new() }
     }
 
-    /// Whether this is about `cluster`, as far as anybody knows.
+    /// Returns true if the observations may be of `cluster`, and takes over what it adds to the known identity.
     pub fn is_of(&mut self, cluster: &Cluster) -> bool {
         let is_it = self.cluster.may_be(cluster);
         if is_it {
@@ -31,8 +31,8 @@ impl FirstSeen {
         is_it
     }
 
-    /// These are all that there are at `now`; says whether some came or went. What is new may have been made a minute ago, so what is
-    /// known of it begins now. One that was noted later than now, because the server's clock was set back, begins anew.
+    /// Replaces the known indexes by these, all that exist at `now`. Returns true if an index came or went. A new index may be a minute
+    /// old, so its time begins at `now`. A time after `now`, from before the server's clock was set back, begins again.
     pub fn meet(&mut self, indexes: impl Iterator<Item = u32>, now: f64) -> bool {
         let before = std::mem::take(&mut self.indexes);
         let since = |index| before.get(&index).copied().filter(|since| *since <= now).unwrap_or(now);
@@ -40,7 +40,7 @@ impl FirstSeen {
         self.indexes != before
     }
 
-    /// Takes from what was noted earlier of the same cluster whatever was known before.
+    /// Takes over earlier times from a note of the same cluster.
     pub fn recall(&mut self, earlier: &Self) {
         if !self.is_of(&earlier.cluster) {
             return;
@@ -50,7 +50,7 @@ impl FirstSeen {
         }
     }
 
-    /// What is to be kept over a restart: those known longest.
+    /// The note to store over a restart, with the indexes known longest.
     pub fn note(&self) -> Self {
         let mut longest: Vec<(u32, f64)> = self.indexes.iter().map(|(index, since)| (*index, *since)).collect();
         longest.sort_by(|(_, one), (_, other)| one.total_cmp(other));
@@ -58,7 +58,7 @@ impl FirstSeen {
         Self { cluster: self.cluster.clone(), indexes: longest.into_iter().collect() }
     }
 
-    /// For how many seconds an index is known at `now`.
+    /// Seconds since the first observation of an index; `None` for an unknown index.
     pub fn seconds(&self, index: u32, now: f64) -> Option<f64> {
         self.indexes.get(&index).map(|since| (now - since).max(0.0))
     }

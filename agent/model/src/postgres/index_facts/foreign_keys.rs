@@ -1,31 +1,31 @@
-//! Foreign keys whose referencing rows no index finds: each delete of a referenced row reads the whole table.
+//! Foreign keys without an index on the referencing side: each delete of a referenced row reads the whole table.
 
 use std::collections::BTreeSet;
 
 use super::tree::only_wants_not_null;
 use super::{IndexKey, IndexShape};
 
-/// A foreign key, on the side that refers.
+/// A foreign key on its referencing side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignKey {
     pub name: String,
     pub table: u32,
-    /// Numbers of the referring columns.
+    /// Numbers of the referencing columns.
     pub columns: Vec<i16>,
 }
 
-/// Those for which no index of their table will do.
+/// Foreign keys that no index of their table serves.
 pub fn without_index<'a>(keys: &'a [ForeignKey], indexes: &[IndexShape]) -> Vec<&'a ForeignKey> {
     keys.iter().filter(|key| !indexes.iter().any(|index| serves(index, key))).collect()
 }
 
-/// Whether it is the only index that serves one of these keys.
+/// Foreign key that only this index serves; `None` if there is none.
 pub fn only_one_for<'a>(index: &IndexShape, keys: &'a [ForeignKey], indexes: &[&IndexShape]) -> Option<&'a ForeignKey> {
     let alone = |key: &&ForeignKey| serves(index, key) && !indexes.iter().any(|other| other.oid != index.oid && serves(other, key));
     keys.iter().find(alone)
 }
 
-/// A lookup compares all columns with values, so their order does not matter; and those values are never null.
+/// Returns true if the index serves the lookups of the key. They compare all columns, in any order, and with values that are never null.
 fn serves(index: &IndexShape, key: &ForeignKey) -> bool {
     if index.table != key.table || !index.is_valid {
         return false;

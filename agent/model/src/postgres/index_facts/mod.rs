@@ -1,8 +1,8 @@
-//! What the catalogue says against an index, or for one that is missing.
+//! Advice about indexes: superfluous, unused and bloated ones, and missing ones.
 //!
-//! Indexes are compared by everything that makes them answer queries ([`redundancy`]), foreign keys with what leads the indexes of their
-//! table ([`foreign_keys`]), counters say who is not used ([`usage`]), and their growth how tables are read ([`scans`]). Whoever finds
-//! something says with which numbers, and what speaks against acting on it: the guard.
+//! [`redundancy`] compares indexes by everything that lets them answer queries. [`foreign_keys`] compares foreign keys with the leading
+//! columns of indexes. [`usage`] finds unused indexes by their counters, and [`scans`] finds tables without a fitting index by the growth
+//! of counters. Each result has its evidence in numbers, and a guard: the reason not to act on it.
 
 mod first_seen;
 mod foreign_keys;
@@ -23,20 +23,20 @@ pub use scans::{Reads, ScanCounters, ScanHistory, ScannedTable};
 pub use tree::{expressions, only_wants_not_null, without_locations};
 pub use usage::{Counted, Unused, UsageSettings, bloated, size_text, unused};
 
-/// One key column of an index, as `pg_index` describes it.
+/// Key column of an index, from `pg_index`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IndexKey {
     /// Number of the table's column; 0 for an expression.
     pub attribute: i16,
-    /// The expression's parse tree, without what says where it was written; empty for a column.
+    /// Parse tree of the expression, without source locations. Empty for a column.
     pub expression: String,
     pub operator_class: u32,
     pub collation: u32,
-    /// Descending, nulls first.
+    /// Flags of `pg_index.indoption`: descending, nulls first.
     pub option: i16,
 }
 
-/// An index with all that makes it answer queries or keep promises.
+/// An index with everything that lets it answer queries or enforce constraints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexShape {
     pub oid: u32,
@@ -44,21 +44,21 @@ pub struct IndexShape {
     pub name: String,
     pub access_method: String,
     pub keys: Vec<IndexKey>,
-    /// Columns that it only carries (INCLUDE).
+    /// Columns that the index only stores (INCLUDE).
     pub included: Vec<i16>,
-    /// Parse tree of the condition of a partial index, without what says where it was written.
+    /// Parse tree of a partial index's condition, without source locations; `None` for a full index.
     pub predicate: Option<String>,
     pub is_unique: bool,
-    /// Two nulls are equal to it.
+    /// True if the unique index treats two nulls as equal.
     pub nulls_not_distinct: bool,
-    /// Uniqueness is checked at once rather than at the end of the transaction.
+    /// True if uniqueness is checked at once, not at the end of the transaction.
     pub is_immediate: bool,
     pub is_primary: bool,
     pub is_exclusion: bool,
     pub is_replica_identity: bool,
-    /// A constraint needs it: its own, or a foreign key that refers to its columns.
+    /// Name of the constraint that needs the index: its own, or a foreign key that refers to its columns.
     pub constraint: Option<String>,
-    /// It belongs to the index of a partitioned table and cannot go without it.
+    /// True if the index belongs to an index of a partitioned table and cannot be dropped alone.
     pub is_attached: bool,
     pub is_valid: bool,
     pub size_bytes: i64,
@@ -66,12 +66,12 @@ pub struct IndexShape {
 }
 
 impl IndexShape {
-    /// Whether it promises something, whoever reads it.
+    /// Returns true if the index enforces something, even without any scan.
     pub fn keeps_a_promise(&self) -> bool {
         self.is_unique || self.is_primary || self.is_exclusion || self.is_replica_identity || self.constraint.is_some()
     }
 
-    /// What speaks against dropping it although another one answers the same queries.
+    /// Reason not to drop the index although another one answers the same queries; `None` if there is none.
     pub fn guard(&self) -> Option<String> {
         match &self.constraint {
             _ if self.is_replica_identity => Some("it is the replica identity of its table".to_owned()),

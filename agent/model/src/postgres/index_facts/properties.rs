@@ -1,4 +1,4 @@
-//! Random sets of indexes against what the words mean, spelt out.
+//! Random sets of indexes, compared with definitions that are written out.
 
 use std::collections::BTreeSet;
 
@@ -49,12 +49,12 @@ fn any_indexes() -> impl Strategy<Value = Vec<IndexShape>> {
     vec(any_index(), 0..12).prop_map(move |indexes| (1..).zip(indexes).map(number).collect())
 }
 
-/// Every column that queries can read from an index alone.
+/// Columns that queries can read from an index alone.
 fn columns(index: &IndexShape) -> Vec<i16> {
     index.keys.iter().map(|key| key.attribute).chain(index.included.iter().copied()).collect()
 }
 
-/// Whether a query or a check that `index` serves is served by `other`: the definition, without regard to cost.
+/// Returns true if `other` serves every query and check that `index` serves. This is the definition, without regard to cost.
 fn answers_all(index: &IndexShape, other: &IndexShape) -> bool {
     let searches = match index.access_method.as_str() {
         "btree" => (0..index.keys.len()).all(|at| other.keys.get(at) == Some(&index.keys[at])),
@@ -64,7 +64,7 @@ fn answers_all(index: &IndexShape, other: &IndexShape) -> bool {
     let keeps =
         !index.is_unique || (other.is_unique && index.keys == other.keys && (!index.nulls_not_distinct || other.nulls_not_distinct));
     let same = index.table == other.table && index.access_method == other.access_method && index.predicate == other.predicate;
-    // What has a constraint of its own goes only in favour of its equal.
+    // An index with a constraint of its own gives way only to an equal one.
     let may_go = index.constraint.is_none() || index.keys == other.keys;
     same && searches && reads && keeps && may_go && other.is_valid && index.oid != other.oid
 }
@@ -100,7 +100,7 @@ proptest! {
             prop_assert!(columns(index).iter().all(|column| columns(other).contains(column)), "redundant to a smaller set");
             prop_assert!(!found.iter().any(|(back, towards, _)| back.oid == other.oid && towards.oid == index.oid), "both ways");
         }
-        // Dropping all of them at once loses nothing: for each there is one that stays.
+        // Dropping all of them at once loses nothing: each has a replacement that stays.
         let goes = |oid: u32| found.iter().any(|(index, ..)| index.oid == oid);
         for (index, ..) in &found {
             let stays = indexes.iter().any(|other| !goes(other.oid) && answers_all(index, other));

@@ -1,19 +1,20 @@
-//! Which indexes another one makes superfluous.
+//! Indexes that another index makes superfluous.
 
 use std::collections::BTreeMap;
 
 use super::IndexShape;
 
-/// How one index stands to another of its table.
+/// Relation of an index to another one of its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinship {
-    /// Both answer the same queries and keep the same promises.
+    /// Both answer the same queries and enforce the same.
     Duplicate,
-    /// The other answers all its queries too, and keeps its promises if it has any.
+    /// The other index also answers all queries of this one, and enforces what this one enforces.
     Redundant,
 }
 
-/// Compares by access method, keys with their operators, collations and order, condition, carried columns and promises.
+/// Compares two indexes by access method, keys (with operators, collations and order), condition, included columns and enforcement. `None`
+/// if neither relation holds.
 pub fn kinship(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
     let comparable = index.oid != other.oid
         && index.table == other.table
@@ -27,7 +28,7 @@ pub fn kinship(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
     if index.keys == other.keys {
         return same_keys(index, other);
     }
-    // Only a B-tree is searched by what its keys begin with.
+    // Only a B-tree can be searched by the beginning of its keys.
     let begins = index.access_method == "btree" && other.keys.starts_with(&index.keys);
     (begins && !index.keeps_a_promise() && carries(other, index)).then_some(Kinship::Redundant)
 }
@@ -40,24 +41,24 @@ fn same_keys(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
     Some(if is_same { Kinship::Duplicate } else { Kinship::Redundant })
 }
 
-/// Whether every column that `index` carries can be read from `other`.
+/// Returns true if all included columns of `index` can be read from `other`.
 fn carries(other: &IndexShape, index: &IndexShape) -> bool {
     let has = |column: &i16| other.included.contains(column) || other.keys.iter().any(|key| key.attribute == *column);
     index.included.iter().all(has)
 }
 
-/// Whether `other`, with the same keys, is unique in every way that `index` is.
+/// Returns true if `other`, which has the same keys, is unique in every way in which `index` is.
 fn promises(other: &IndexShape, index: &IndexShape) -> bool {
     let same_nulls = other.nulls_not_distinct || !index.nulls_not_distinct;
     !index.is_unique || (other.is_unique && same_nulls && (other.is_immediate || !index.is_immediate))
 }
 
-/// Those that another index makes superfluous, each with that other one. When all of them are gone, an index that does the work of each is
-/// still there. Of duplicates the one stays that something needs, else the oldest; of several that would do, the smallest. A duplicate is
-/// one although its twin is redundant as well: advice about redundant indexes may be left out for their size.
+/// Indexes that another index makes superfluous, each with that other one. If all are dropped, an index that does the work of each
+/// remains. Among duplicates, the index that something needs remains, else the oldest. Among several replacements, the smallest is named.
+/// A duplicate is listed as one even if its twin is redundant, because advice about redundant indexes may be left out for their size.
 pub fn redundant(indexes: &[IndexShape]) -> Vec<(&IndexShape, &IndexShape, Kinship)> {
     let mut by_table: BTreeMap<u32, Vec<&IndexShape>> = BTreeMap::new();
-    // What cannot go is nobody's to drop; what is not valid is told as that.
+    // An index that is not valid is reported as that, and cannot replace another one.
     for index in indexes.iter().filter(|index| index.is_valid) {
         by_table.entry(index.table).or_default().push(index);
     }
@@ -71,7 +72,7 @@ fn redundant_of<'a>(of_table: &[&'a IndexShape]) -> Vec<(&'a IndexShape, &'a Ind
     going.into_iter().filter_map(instead).collect()
 }
 
-/// The first of its duplicates, which gives way to none of them.
+/// The best of the index's duplicates, which gives way to none of them.
 fn twin<'a>(index: &'a IndexShape, of_table: &[&'a IndexShape]) -> Option<(&'a IndexShape, &'a IndexShape, Kinship)> {
     let twins = of_table.iter().filter(|other| gives_way(index, other) == Some(Kinship::Duplicate));
     twins.min_by_key(|other| rank(other)).map(|other| (index, *other, Kinship::Duplicate))
@@ -83,13 +84,13 @@ fn stays_instead<'a>(index: &'a IndexShape, staying: &[&'a IndexShape]) -> Optio
     best.map(|(other, kinship)| (index, other, kinship))
 }
 
-/// Whether `index` is the one of the two that goes.
+/// Returns the relation if `index` is the one of the two that goes; `None` otherwise.
 fn gives_way(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
     let kinship = kinship(index, other).filter(|_| !index.is_attached)?;
     (kinship == Kinship::Redundant || rank(other) < rank(index)).then_some(kinship)
 }
 
-/// The lowest stays.
+/// Rank of an index among duplicates. The lowest rank stays.
 fn rank(index: &IndexShape) -> (bool, bool, bool, bool, u32) {
     (!index.is_attached, !index.is_primary, !index.is_replica_identity, index.constraint.is_none(), index.oid)
 }

@@ -1,28 +1,28 @@
-//! How large tables were read lately: by their indexes, or from one end to the other.
+//! Recent reads of large tables: by index, or sequential reads of the whole table.
 //!
-//! Counters since a reset never fall, so they keep an alert open long after its index was made. This history turns them into reads of the
-//! last day. A scan that stops early (`LIMIT 1`, `EXISTS`) counts as a scan, and each worker of a parallel scan counts as one more. So
-//! whole reads are counted by rows: reading a table once reads each row once, whatever the number of workers.
+//! Counters since a reset never fall, so they would leave an alert open long after its index was created. This history turns them into
+//! reads of the last day. A scan that stops early (`LIMIT 1`, `EXISTS`) counts as a scan, and each worker of a parallel scan counts as one
+//! more. So whole reads are counted by rows: reading a table once reads each row once, for any number of workers.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 
 use super::usage::{UsageSettings, duration_text, size_text};
 
-/// Whole reads are counted over this time: a table that is read every few minutes reaches the minimum without a break.
+/// Seconds over which whole reads are counted. A table that is read every few minutes reaches the minimum without a break.
 const WINDOW_SECONDS: f64 = 86_400.0;
-/// The latest part of the window. An alert ends once this part shows no whole reads, or more reads by index.
+/// Seconds of the latest part of the window. An alert ends once this part has no whole reads, or more reads by index.
 const LATELY_SECONDS: f64 = 3_600.0;
-/// Readings that are summed up. The latest part of the window is longer by up to this time.
+/// Seconds of readings that are summed up in one slice. The latest part of the window is longer by up to this time.
 const SLICE_SECONDS: f64 = 1_800.0;
-/// Tables of one datname whose reads are remembered, the largest.
+/// Most tables of one datname with a history, largest first.
 const TABLES_MAX: usize = 2_000;
-/// A scan that reads less than this share of the rows, and fewer rows than `ROWS_OF_A_SCAN_MIN`, has stopped early. A parallel scan is divided
-/// among the leader and its workers, so the share is far below a half.
+/// Smallest share of the rows, and fewest rows, of a whole scan. A scan below both has stopped early. A parallel scan is divided among the
+/// leader and its workers, so the share is far below a half.
 const SHARE_OF_A_SCAN_MIN: f64 = 0.05;
 const ROWS_OF_A_SCAN_MIN: f64 = 10_000.0;
 
-/// What the server counts of the reads of a table.
+/// Counters of a table's reads, from `pg_stat_user_tables`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ScanCounters {
     /// Each worker of a parallel scan counts as a scan.
@@ -32,33 +32,33 @@ pub struct ScanCounters {
     pub index_scans: i64,
 }
 
-/// A table at one reading.
+/// Table in one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScannedTable {
     pub oid: u32,
     pub size_bytes: i64,
-    /// None where no vacuum or analyze has counted the rows.
+    /// Estimated number of rows; `None` before the first vacuum or analyze.
     pub rows: Option<f64>,
     pub counters: ScanCounters,
 }
 
-/// How a table is read.
+/// Judgement of a table's reads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reads {
-    /// Mostly from one end to the other, and often, with the numbers.
+    /// The table is often read as a whole, and more often than by index. The text has the numbers.
     Whole(String),
-    /// By its indexes, a few rows at a time, or seldom.
+    /// The table is read by index, a few rows at a time, or rarely.
     Fine,
-    /// Nothing can be said yet, and why.
+    /// The history is not long enough or missing. The text is the reason.
     Unknown(&'static str),
 }
 
-/// The reads of the tables of one datname.
+/// History of the reads of all large tables of one datname.
 #[derive(Debug, Default)]
 pub struct ScanHistory {
-    /// Changes with the process and the cluster behind the address, whose counters do not go on from the ones before.
+    /// Number that changes with the server process and with the cluster at the address. Counters do not continue over a change.
     epoch: u64,
-    /// The latest reading, by the server's clock in seconds.
+    /// Time of the latest reading, in seconds on the server's clock.
     read_at: f64,
     tables: HashMap<u32, TableHistory>,
 }
@@ -87,9 +87,9 @@ struct Counted {
 }
 
 impl ScanHistory {
-    /// Takes in a reading of all tables of the datname. Tables that are far too small to be judged are not remembered.
+    /// Adds a reading of all tables of the datname. Tables far below the minimum size get no history.
     pub fn observe(&mut self, epoch: u64, at: f64, tables: impl Iterator<Item = ScannedTable>, settings: &UsageSettings) {
-        // Tracked from half the size on: a table that grows past the minimum has a history by then.
+        // History begins at half the minimum size, so that a table has one when it grows past the minimum.
         let mut large: Vec<ScannedTable> = tables.filter(|table| table.size_bytes >= settings.scanned_size_min_bytes / 2).collect();
         large.sort_unstable_by_key(|table| (Reverse(table.size_bytes), table.oid));
         large.truncate(TABLES_MAX);
@@ -107,7 +107,7 @@ impl ScanHistory {
         (self.epoch, self.read_at) = (epoch, at);
     }
 
-    /// How a table of the latest reading is read.
+    /// Judges the reads of a table of the latest reading.
     pub fn reads(&self, table: &ScannedTable, settings: &UsageSettings) -> Reads {
         if table.size_bytes < settings.scanned_size_min_bytes {
             return Reads::Fine;
@@ -145,7 +145,8 @@ impl ScanHistory {
 }
 
 impl TableHistory {
-    /// The history one reading later. Reads across a start of the server are left out: another server may answer at the address.
+    /// Continues the history with one reading. Reads across a restart of the server are left out: another server may answer at the
+    /// address.
     fn advanced(mut self, from: f64, until: f64, counters: &ScanCounters, goes_on: bool) -> Self {
         let reads = counters.since(&self.latest);
         self.latest = *counters;
@@ -168,14 +169,14 @@ impl TableHistory {
 }
 
 impl ScanCounters {
-    /// Reads since an earlier reading of the same run of the server. After a reset, counters that are lower hold the reads since the reset.
+    /// Reads since an earlier reading of the same server process. After a reset, lower counters are the reads since the reset.
     fn since(&self, before: &Self) -> Counted {
         let is_reset = self.sequential_scans < before.sequential_scans || self.sequential_rows < before.sequential_rows;
         let growth = |now: i64, before: i64| if is_reset { now } else { now.saturating_sub(before) }.max(0) as f64;
         Counted {
             sequential_scans: growth(self.sequential_scans, before.sequential_scans),
             sequential_rows: growth(self.sequential_rows, before.sequential_rows),
-            // A sum that falls alone is that of fewer indexes: one was dropped.
+            // The sum of index scans may fall alone when an index is dropped.
             index_scans: growth(self.index_scans, before.index_scans),
         }
     }
@@ -194,7 +195,7 @@ impl Counted {
         }
     }
 
-    /// How often all `rows` were read. A scan reads a row once at most, so a table that has just been emptied counts no more than its scans.
+    /// Number of times that all `rows` were read. A scan reads a row once at most, so it is never more than the number of scans.
     fn whole_reads(&self, rows: f64) -> f64 {
         (self.sequential_rows / rows).min(self.sequential_scans)
     }
@@ -219,7 +220,7 @@ mod tests {
     const MINUTE: f64 = 60.0;
     const HOUR: f64 = 60.0 * MINUTE;
 
-    /// A table of 50 MiB that somebody reads, and a history that looks at it.
+    /// A table of 50 MiB with readers, and its history.
     struct Story {
         history: ScanHistory,
         table: ScannedTable,
@@ -228,7 +229,7 @@ mod tests {
     }
 
     impl Story {
-        /// Begins with counters of a long life before the agent.
+        /// Begins with large counters from before the agent's start.
         fn begin() -> Self {
             let counters = ScanCounters { sequential_scans: 1_000_000, sequential_rows: 1_000_000 * ROWS, index_scans: 7 };
             let table = ScannedTable { oid: 1, size_bytes: 50 << 20, rows: Some(ROWS as f64), counters };
@@ -281,7 +282,7 @@ mod tests {
         assert!(is_unknown(&story.look()), "a million scans, of any age");
         assert!(is_unknown(&story.after(59.0 * MINUTE)));
         assert_eq!(story.after(MINUTE), Reads::Fine);
-        // It is known at once of a table that is read by its indexes.
+        // A table that is read by index is judged at once.
         assert_eq!(Story::begin().by_index(500).after(MINUTE), Reads::Fine);
     }
 
@@ -297,7 +298,7 @@ mod tests {
 
     #[test]
     fn workers_of_a_parallel_scan_are_no_reads_of_their_own() {
-        // Sixty reads by a leader and two workers are 180 scans of a third of the rows each.
+        // Sixty reads by a leader and two workers are 180 scans, each of a third of the rows.
         let mut story = Story::begin();
         assert!(is_unknown(&story.scans(180, ROWS / 3).after(5.0 * MINUTE)), "sixty are too few");
         assert!(is_whole(&story.scans(180, ROWS / 3).after(5.0 * MINUTE)), "and a hundred and twenty are not");
@@ -356,7 +357,7 @@ mod tests {
         story.table.counters = ScanCounters { sequential_scans: 20, sequential_rows: 20 * ROWS, index_scans: 3 };
         let reads = story.after(5.0 * MINUTE);
         assert!(matches!(&reads, Reads::Whole(why) if why.contains("110 times") && why.contains("3 times by")), "{reads:?}");
-        // An index that is dropped takes its scans along, and the others' stay.
+        // Dropping an index removes its scans from the sum; the others' scans remain.
         story.table.counters.index_scans = 0;
         assert!(is_whole(&story.after(5.0 * MINUTE)));
     }

@@ -1,4 +1,4 @@
-//! Cases that tools are known to get wrong.
+//! Cases that other tools are known to judge wrongly.
 
 use super::*;
 
@@ -189,7 +189,7 @@ fn time_alone_against_an_index_is_told_from_other_reasons() {
     assert_eq!(judge(Some(2.0 * WEEK), Some(2.0 * WEEK), &[foreign_key(&[1])]), (Some(2.0 * WEEK), false));
 }
 
-/// Names of those that may go as unused.
+/// OIDs of the indexes that may be dropped as unused.
 fn may_go(indexes: &[IndexShape], keys: &[ForeignKey]) -> Vec<u32> {
     let found = unused(indexes, &redundant(indexes), keys, &counted(Some(2.0 * WEEK)), &UsageSettings::default());
     found.into_iter().filter(|found| found.guard.is_none()).map(|found| found.index.oid).collect()
@@ -207,7 +207,7 @@ fn a_second_index_behind_a_foreign_key_may_go_and_never_the_last() {
 #[test]
 fn of_a_redundant_pair_one_alone_may_go() {
     let used = |oid, columns: &[i16]| IndexShape { scans: 5, ..index(oid, columns) };
-    // The planner took the shorter one; without it, it takes the longer.
+    // The planner used the shorter index; without it, it uses the longer one.
     assert!(may_go(&[used(10, &[1]), index(11, &[1, 2])], &[]).is_empty());
     assert_eq!(may_go(&[index(10, &[1]), index(11, &[1])], &[]), [11], "as redundant() says of duplicates");
     assert_eq!(may_go(&[index(10, &[1]), used(11, &[1, 2])], &[]), [10], "both say the same of it");
@@ -231,6 +231,6 @@ fn a_duplicate_is_told_as_one_although_a_third_index_makes_both_superfluous() {
     assert_eq!(found(&equals), [(10, 13, Kinship::Redundant), (11, 10, Kinship::Duplicate), (12, 13, Kinship::Redundant)]);
     let thrice = [index(10, &[1]), index(11, &[1]), index(12, &[1]), index(13, &[1, 2])];
     assert_eq!(found(&thrice), [(10, 13, Kinship::Redundant), (11, 10, Kinship::Duplicate), (12, 10, Kinship::Duplicate)]);
-    // Whoever follows the advice about duplicates alone, about redundant ones alone, or both, keeps an index that serves.
+    // Advice about duplicates, about redundant indexes, or both: each leaves an index that serves.
     assert_eq!(may_go(&thrice, &[]), [12, 11], "what does the work of others stays until they are gone");
 }

@@ -1,15 +1,15 @@
-//! Parse trees as the catalogue keeps them (`pg_node_tree`), compared as text.
+//! Parse trees from the catalogue (`pg_node_tree`), compared as text.
 //!
-//! Asking the server to write them as SQL (`pg_get_expr`) would wait for locks on the table in newer versions.
+//! The server could write them as SQL (`pg_get_expr`), but in newer versions that waits for locks on the table.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Where something was written, which two equal expressions differ in.
+/// Source location of an expression, in which equal expressions differ.
 static LOCATION: LazyLock<Regex> = LazyLock::new(|| Regex::new(r" :location -?\d+").expect("the pattern is valid"));
 
-/// A test whether a column of the table is not null, and nothing else.
+/// A test that one column of the table is not null, and nothing else.
 static COLUMN_IS_NOT_NULL: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r"^\{NULLTEST :arg \{VAR :varno 1 :varattno (\d+) [^{}]*\} :nulltesttype 1 :argisrow false\}$";
     Regex::new(pattern).expect("the pattern is valid")
@@ -17,12 +17,12 @@ static COLUMN_IS_NOT_NULL: LazyLock<Regex> = LazyLock::new(|| {
 
 const AND: &str = "{BOOLEXPR :boolop and :args ";
 
-/// The tree without what says where its parts were written.
+/// Removes the source locations from a parse tree.
 pub fn without_locations(tree: &str) -> String {
     LOCATION.replace_all(tree, "").into_owned()
 }
 
-/// The trees of a list: `({…} {…})`.
+/// Splits a list of trees: `({…} {…})`.
 pub fn expressions(list: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let (mut depth, mut begin, mut is_escaped) = (0_u32, 0, false);
@@ -48,7 +48,7 @@ pub fn expressions(list: &str) -> Vec<&str> {
     found
 }
 
-/// The columns that a condition wants not to be null, if it wants nothing else.
+/// Columns that a condition requires to be not null; `None` if it requires anything else.
 pub fn only_wants_not_null(condition: &str) -> Option<Vec<i16>> {
     let condition = condition.trim();
     let tests = match condition.strip_prefix(AND) {
@@ -63,7 +63,7 @@ pub fn only_wants_not_null(condition: &str) -> Option<Vec<i16>> {
 mod tests {
     use super::*;
 
-    /// `b IS NOT NULL`, as PostgreSQL 16 keeps it.
+    /// `b IS NOT NULL` as a parse tree of PostgreSQL 16.
     const B_IS_NOT_NULL: &str = "{NULLTEST :arg {VAR :varno 1 :varattno 2 :vartype 23 :vartypmod -1 :varcollid 0 :varnullingrels (b) \
                                  :varlevelsup 0 :varnosyn 1 :varattnosyn 2} :nulltesttype 1 :argisrow false}";
 

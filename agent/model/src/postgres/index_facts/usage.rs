@@ -1,4 +1,4 @@
-//! What counters say of indexes: which ones nobody used, and which ones are mostly air.
+//! Unused indexes by their scan counters, and bloated indexes.
 
 use std::cmp::Reverse;
 
@@ -6,18 +6,18 @@ use super::foreign_keys::{ForeignKey, only_one_for};
 use super::{IndexShape, Kinship};
 use crate::postgres::bloat::Bloat;
 
-/// From when on counters mean something.
+/// Thresholds of the advice about indexes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UsageSettings {
-    /// Statistics younger than this have not seen the weekly report yet.
+    /// Least age of the statistics. Younger ones do not contain the weekly report yet.
     pub statistics_age_min_seconds: f64,
-    /// A table smaller than this is read from one end to the other for good reasons.
+    /// Least size of a table whose sequential reads are judged. Smaller tables are read as a whole for good reasons.
     pub scanned_size_min_bytes: i64,
-    /// Of all reads of a table.
+    /// Least share of sequential reads among all reads of a table.
     pub sequential_share_min: f64,
-    /// Reads of a whole table in a day before anything is said.
+    /// Fewest whole reads of a table in a day.
     pub whole_reads_min: f64,
-    /// Air in an index before anything is said: bytes, and share of it.
+    /// Least unused bytes of an index, and least unused share.
     pub bloat_min_bytes: f64,
     pub bloat_share_min: f64,
 }
@@ -35,29 +35,29 @@ impl Default for UsageSettings {
     }
 }
 
-/// An index without a scan.
+/// Index without a scan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unused<'a> {
     pub index: &'a IndexShape,
     pub evidence: String,
-    /// What speaks against dropping it.
+    /// Reason not to drop the index; `None` if there is none.
     pub guard: Option<String>,
-    /// For how long its scans are counted; none if nobody knows.
+    /// Seconds for which its scans are counted; `None` if unknown.
     pub counted_seconds: Option<f64>,
-    /// Nothing but that time speaks against it: a reset of the statistics makes no index used.
+    /// True if only `counted_seconds` is a reason not to drop it. A reset of the statistics makes no index used.
     pub is_too_young: bool,
 }
 
-/// Since when scans of indexes are counted.
+/// How long scans of indexes have been counted.
 pub struct Counted<F> {
-    /// None if nobody knows.
+    /// Age of the statistics in seconds; `None` if unknown.
     pub age_seconds: Option<f64>,
-    /// For how long an index is known: statistics can be older than an index, so both count.
+    /// Returns the seconds for which an index is known. Statistics can be older than an index, so both count.
     pub seen_seconds: F,
 }
 
-/// Those that nobody used and that keep no promise. All that have no guard may go together with all `superfluous` ones: an index that
-/// does the work of a superfluous one is guarded, and so is the last index behind a foreign key.
+/// Indexes without scans that enforce nothing. All without a guard may be dropped together, and together with all `superfluous` ones. For
+/// that, an index that does the work of a superfluous one has a guard, and so does the last index behind a foreign key.
 pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     indexes: &'a [IndexShape],
     superfluous: &[(&IndexShape, &IndexShape, Kinship)],
@@ -69,7 +69,7 @@ pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     let mut staying: Vec<&IndexShape> = indexes.iter().filter(|index| !goes(index.oid)).collect();
     let candidate = |index: &&IndexShape| index.scans == 0 && !index.keeps_a_promise() && !index.is_attached && index.is_valid;
     let mut candidates: Vec<&IndexShape> = indexes.iter().filter(candidate).collect();
-    // Servers of one database decide alike, so nothing that they may differ in counts: the widest go first, then the newest.
+    // The order must be the same on all servers of a database, so it uses only keys and OIDs: widest first, then newest.
     candidates.sort_by_key(|index| Reverse((index.keys.len(), index.oid)));
     let mut judge = |index: &'a IndexShape| {
         let seen_seconds = (counted.seen_seconds)(index.oid);
@@ -89,7 +89,7 @@ pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     candidates.into_iter().map(&mut judge).collect()
 }
 
-/// Its own queries begin when the superfluous one is dropped.
+/// Guard of an index that does a superfluous index's work: its scans begin when that one is dropped.
 fn stands_in_for(index: &IndexShape, superfluous: &[(&IndexShape, &IndexShape, Kinship)]) -> Option<String> {
     let (gone, ..) = superfluous.iter().find(|(gone, stays, _)| stays.oid == index.oid && gone.guard().is_none())?;
     Some(format!(
@@ -107,7 +107,7 @@ fn too_young(age_seconds: Option<f64>, seen_seconds: Option<f64>, min: f64) -> O
     }
 }
 
-/// The evidence, where making an index anew would make it much smaller.
+/// Evidence that rebuilding an index would make it much smaller; `None` below the thresholds.
 pub fn bloated(index_bytes: i64, bloat: &Bloat, settings: &UsageSettings) -> Option<String> {
     let counts = bloat.bytes >= settings.bloat_min_bytes && bloat.ratio >= settings.bloat_share_min;
     counts.then(|| {
@@ -116,7 +116,7 @@ pub fn bloated(index_bytes: i64, bloat: &Bloat, settings: &UsageSettings) -> Opt
     })
 }
 
-/// A time of any length as people say it.
+/// A duration of any length, for people.
 pub(super) fn duration_text(seconds: f64) -> String {
     match seconds {
         ..120.0 => format!("{seconds:.0} seconds"),
@@ -125,12 +125,12 @@ pub(super) fn duration_text(seconds: f64) -> String {
     }
 }
 
-/// A time as people say it.
+/// A duration in days or hours, for people.
 fn days(seconds: f64) -> String {
     if seconds >= 2.0 * 86_400.0 { format!("{:.0} days", seconds / 86_400.0) } else { format!("{:.1} hours", seconds / 3600.0) }
 }
 
-/// A size as people say it.
+/// A size, for people.
 pub fn size_text(bytes: i64) -> String {
     const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
     let mut size = bytes as f64 / 1024.0;

@@ -1,8 +1,8 @@
-//! Who waits for whom, as a forest: whom to end, and how many that would free.
+//! Lock waits as a forest: which session to end, and how many sessions that would free.
 //!
-//! `pg_blocking_pids` gives each waiter the sessions that it waits for directly, queue order included. Two traps: pid 0
-//! stands for any prepared transaction, and a parallel query is one waiter under its leader's pid. A deadlock that the
-//! server has not broken yet is a circle: it becomes a root of its own, so that no walk runs for ever.
+//! `pg_blocking_pids` returns for each waiter the sessions that it waits for directly, in queue order too. Two special cases: pid 0 stands
+//! for any prepared transaction, and a parallel query is one waiter under its leader's pid. A deadlock that the server has not resolved
+//! yet is a circle. It becomes a root of its own, so that every walk ends.
 
 mod reading;
 mod remedy;
@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 pub use reading::LockReading;
 pub use remedy::{Backend, Lock, LockSession, Remedy, RemedyKind, remedy};
 
-/// Who holds what others wait for.
+/// Holder of a lock that others wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Blocker {
-    /// One or several prepared transactions: the server does not say which.
+    /// One or several prepared transactions: the server does not report which.
     Prepared,
     Session(i32),
 }
@@ -44,32 +44,32 @@ impl fmt::Display for Blocker {
     }
 }
 
-/// One session that waits, as `pg_stat_activity` and `pg_blocking_pids` tell it.
+/// Waiting session, from `pg_stat_activity` and `pg_blocking_pids`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     pub pid: i32,
-    /// Of a parallel worker.
+    /// Process id of the leader, for a parallel worker.
     pub leader_pid: Option<i32>,
     pub blocked_by: Vec<i32>,
 }
 
-/// Sessions that wait, and those that they all wait for in the end.
+/// Waiting sessions, and the sessions at the end of each chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockForest {
-    /// The most victims first.
+    /// Roots, those with the most victims first.
     pub roots: Vec<Root>,
-    /// In the order of pids. Parallel workers are counted as their leader.
+    /// Waiters by pid. A parallel worker counts as its leader.
     pub waiters: Vec<Waiter>,
 }
 
-/// Somebody who waits for nobody, or a circle.
+/// A blocker that waits for no other session, or a circle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
-    /// The lowest pid of a circle.
+    /// The blocker; for a circle, its lowest pid.
     pub blocker: Blocker,
-    /// Sessions that wait for it, directly or not. One that also waits for another root is counted under both.
+    /// Number of sessions that wait for the root, directly or not. A session that waits for two roots counts under both.
     pub victims: usize,
-    /// The longest chain of waiters behind it.
+    /// Length of the longest chain of waiters behind the root.
     pub depth: usize,
     /// All pids of a deadlock; empty for an ordinary root.
     pub deadlock: Vec<i32>,
@@ -79,16 +79,16 @@ pub struct Root {
 pub struct Waiter {
     pub pid: i32,
     pub blocked_by: Vec<Blocker>,
-    /// All that have to end before it can go on.
+    /// All roots that must end before this session can continue.
     pub roots: Vec<Blocker>,
-    /// Sessions on the longest way to a root: 1 waits for the root itself, 0 is in a circle that waits for nobody else.
+    /// Number of sessions on the longest path to a root: 1 waits for the root itself. 0 is in a circle that waits for no other session.
     pub depth: usize,
 }
 
-/// From each session to others.
+/// Edges from each session to others.
 type Edges = BTreeMap<Blocker, BTreeSet<Blocker>>;
 
-/// Where somebody stands: how many sessions it is on the longest way to each of its roots.
+/// Position of a session: the length of the longest path to each of its roots.
 type Place = BTreeMap<Blocker, usize>;
 
 impl LockForest {
@@ -116,7 +116,7 @@ impl LockForest {
         Self::from_places(&blocked_by, &places, deadlocks)
     }
 
-    /// Of all that have to end before this one can go on, the one that most wait for.
+    /// Of all roots that must end before this session can continue, the one with the most victims.
     pub fn gravest_root(&self, waiter: &Waiter) -> Option<&Root> {
         self.roots.iter().find(|root| waiter.roots.contains(&root.blocker))
     }
@@ -154,7 +154,7 @@ fn pid(blocker: &Blocker) -> Option<i32> {
     }
 }
 
-/// Whom each waiter waits for, with workers counted as their leader. A query that only waits for itself does not wait.
+/// Blockers of each waiter, with workers counted as their leader. A query that only waits for itself does not wait.
 fn edges(waiting: impl IntoIterator<Item = Waiting>) -> Edges {
     let waiting: Vec<Waiting> = waiting.into_iter().collect();
     let leaders: BTreeMap<i32, i32> = waiting.iter().filter_map(|waiting| Some((waiting.pid, waiting.leader_pid?))).collect();
@@ -167,12 +167,12 @@ fn edges(waiting: impl IntoIterator<Item = Waiting>) -> Edges {
             edges.entry(waiter).or_default().extend(blockers);
         }
     }
-    // Nothing is known of what a prepared transaction waits for, and it never waits for locks.
+    // A prepared transaction never waits for locks.
     edges.remove(&Blocker::Prepared);
     edges
 }
 
-/// Places every waiter whose blockers all have their places, until none is left but circles and who waits for them.
+/// Places every waiter whose blockers are all placed. The rest are circles and the sessions that wait for them.
 fn place_all_that_can_be(blocked_by: &Edges, places: &mut BTreeMap<Blocker, Place>, rest: &mut BTreeSet<Blocker>) {
     let mut waiters_of: BTreeMap<Blocker, Vec<Blocker>> = BTreeMap::new();
     let mut missing: BTreeMap<Blocker, usize> = BTreeMap::new();
@@ -198,7 +198,7 @@ fn place_all_that_can_be(blocked_by: &Edges, places: &mut BTreeMap<Blocker, Plac
     }
 }
 
-/// Behind all of these, as far as they have a place.
+/// Position behind all of these blockers, as far as they are placed.
 fn place_behind<'a>(blockers: impl IntoIterator<Item = &'a Blocker>, places: &BTreeMap<Blocker, Place>) -> Place {
     let mut behind = Place::default();
     for place in blockers.into_iter().filter_map(|blocker| places.get(blocker)) {
@@ -210,8 +210,8 @@ fn place_behind<'a>(blockers: impl IntoIterator<Item = &'a Blocker>, places: &BT
     behind
 }
 
-/// Sessions of the rest that all wait for each other and for nobody else of it. Everybody in the rest waits for somebody
-/// in it, so there are some.
+/// Sessions of the rest that all wait for each other and for no other session of the rest. Every session of the rest waits for another one
+/// in it, so such a circle exists.
 fn closed_circle(blocked_by: &Edges, rest: &BTreeSet<Blocker>) -> BTreeSet<Blocker> {
     let mut waited_for_by = Edges::new();
     for (waiter, blockers) in blocked_by {
@@ -224,7 +224,7 @@ fn closed_circle(blocked_by: &Edges, rest: &BTreeSet<Blocker>) -> BTreeSet<Block
         let ahead = reached(blocked_by, start, rest);
         let circle = reached(&waited_for_by, start, &ahead);
         match ahead.difference(&circle).next() {
-            // Some of those ahead do not wait for this circle: look there.
+            // Some of the sessions ahead do not wait for this circle: continue there.
             Some(further) => at = Some(*further),
             None => return circle,
         }
@@ -232,7 +232,7 @@ fn closed_circle(blocked_by: &Edges, rest: &BTreeSet<Blocker>) -> BTreeSet<Block
     BTreeSet::new()
 }
 
-/// Everybody that a walk from here, within bounds, comes to.
+/// All sessions that a walk from `start` reaches, within bounds.
 fn reached(edges: &Edges, start: Blocker, within: &BTreeSet<Blocker>) -> BTreeSet<Blocker> {
     let mut reached = BTreeSet::from([start]);
     let mut ends = vec![start];

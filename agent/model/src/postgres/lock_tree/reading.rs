@@ -1,22 +1,22 @@
-//! When to leave the lock table alone: reading it takes every partition's lock, which others may be queueing for.
+//! Decides when not to read the lock table. A read locks every partition of it, for which other sessions may queue.
 
 use crate::postgres::active_sessions::CROWD;
 
-/// Runs that are left out in a row at most; one in so many tells how it goes on.
+/// Most runs that are skipped in a row. The next run reads and shows the progress.
 const LEFT_OUT_MAX: u32 = 11;
 
-/// Decides run by run.
+/// Decision for each run.
 #[derive(Debug, Default)]
 pub struct LockReading {
-    /// Runs still to leave out.
+    /// Number of runs still to skip.
     left: u32,
-    /// Runs to leave out after the next read, if the crowd is still there.
+    /// Number of runs to skip after the next read, if sessions still queue.
     pause: u32,
 }
 
 impl LockReading {
-    /// Whether to read now that so many sessions queue for the lock manager itself. A crowd is left alone at once, then for longer and
-    /// longer between two reads; without one every run reads.
+    /// Returns true if this run may read, when `lock_manager_waits` sessions queue for the lock manager. A crowd stops reads at once, with
+    /// growing pauses between two reads. Without a crowd every run reads.
     pub fn is_fine(&mut self, lock_manager_waits: u64) -> bool {
         if lock_manager_waits < CROWD {
             *self = Self::default();
@@ -37,7 +37,7 @@ impl LockReading {
 mod tests {
     use super::*;
 
-    /// A run per character: how many queue; `r` where it read, `.` where it did not.
+    /// One run per character: how many sessions queue. `r` is a run that read, `.` a run that did not.
     fn check(crowds: &str, expected: &str) {
         let mut reading = LockReading::default();
         let run = |crowd: char| if reading.is_fine(u64::from(crowd.to_digit(10).unwrap())) { 'r' } else { '.' };

@@ -1,4 +1,4 @@
-//! Graphs in one line, forests as text; and any graph against the definition of waiting.
+//! Graphs in one line, with forests as text. Random graphs are compared with the definition of waiting.
 
 use std::fmt::Write;
 
@@ -37,7 +37,7 @@ fn check(edges: &str, expected: Expect) {
 
 #[test]
 fn a_queue_behind_one_holder_is_one_tree() {
-    // One row: the second waiter stands behind the first as well as behind the holder.
+    // One queue: the second waiter waits for the first one and for the holder.
     check(
         "11<-10 12<-10,11 13<-12",
         expect![[r#"
@@ -100,7 +100,7 @@ fn a_deadlock_is_a_root_of_its_own() {
             8 at depth 2 of 1, 5
         "#]],
     );
-    // One circle waits for another and for an ordinary root; its own members are not its victims twice.
+    // One circle waits for another circle and for an ordinary root. Its own members do not count as its victims again.
     check(
         "5<-6 6<-5,8 8<-9 9<-8,1",
         expect![[r#"
@@ -121,7 +121,7 @@ fn any_waiting() -> impl Strategy<Value = Vec<Waiting>> {
     vec(waiting.prop_map(|(pid, leader_pid, blocked_by)| Waiting { pid, leader_pid, blocked_by }), 0..15)
 }
 
-/// Whether one session has to wait for another, by the definition and nothing else.
+/// Returns true if one session has to wait for another, by the definition alone.
 fn waits_for(forest: &LockForest, waiter: Blocker, other: Blocker) -> bool {
     let mut known = BTreeSet::from([waiter]);
     loop {

@@ -1,8 +1,8 @@
-//! What the parts need of the agent's role, and what comes back without it: PostgreSQL answers many questions with less, not with a no.
+//! Privileges that the collectors need, and what is missing without them. PostgreSQL often returns less instead of an error.
 //!
-//! `pg_monitor` rather than its pieces: it reads no row of anybody's tables, and what is smaller - its member roles and EXECUTE on two
-//! functions - would have to be granted in every datname anew. What it lacks is granted by the column and by the sequence rather than
-//! with `pg_read_all_data`, which opens every table.
+//! The agent uses `pg_monitor` rather than its pieces. It reads no rows of tables, and the smaller pieces (its member roles and EXECUTE on
+//! two functions) must be granted in every datname. Further rights are granted by column and by sequence. The alternative
+//! `pg_read_all_data` opens every table.
 
 mod script;
 pub mod sql;
@@ -11,43 +11,44 @@ mod tests;
 
 pub use script::{Datname, membership, script};
 
-/// The columns of pg_statistic that bloat is estimated from: how wide and how often null a column is. None of them holds a value of it.
+/// Columns of `pg_statistic` for the bloat estimate: width and share of nulls. None of them contains values of the column.
 pub const STATISTIC_COLUMNS: [&str; 6] = ["starelid", "staattnum", "stainherit", "stanullfrac", "stawidth", "stadistinct"];
 
-/// Something that parts need.
+/// A right, setting or extension that collectors need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
-    /// pg_read_all_stats
+    /// Role `pg_read_all_stats`.
     Stats,
-    /// pg_read_all_settings
+    /// Role `pg_read_all_settings`.
     Settings,
-    /// pg_ls_waldir and its kin
+    /// EXECUTE on `pg_ls_waldir` and similar functions.
     Files,
-    /// track_activities
+    /// Setting `track_activities`.
     Activities,
-    /// track_counts
+    /// Setting `track_counts`.
     Counts,
-    /// pg_stat_statements among shared_preload_libraries
+    /// `pg_stat_statements` in `shared_preload_libraries`.
     StatementsLibrary,
-    /// The extension in the datname of the session.
+    /// Extension `pg_stat_statements` in the session's datname.
     StatementsExtension,
-    /// USAGE of the extension's schema
+    /// USAGE on the schema of the extension.
     StatementsSchema,
-    /// CONNECT
+    /// CONNECT on a datname.
     Connect,
-    /// Columns of pg_statistic
+    /// SELECT on columns of `pg_statistic`.
     Statistic,
-    /// SELECT on sequences
+    /// SELECT on sequences.
     Sequences,
 }
 
 impl Need {
-    /// Whether it is had or lacked in each datname by itself.
+    /// Returns true for needs that are checked in each datname.
     pub fn is_of_datname(self) -> bool {
         matches!(self, Self::Connect | Self::Statistic | Self::Sequences)
     }
 
-    /// Whether a role can be granted it. The others are settings of the server and an extension, which a role with every right lacks as well.
+    /// Returns true for rights that a role can be granted. The others are server settings and an extension, which even a superuser may
+    /// lack.
     pub fn is_right(self) -> bool {
         match self {
             Self::Stats | Self::Settings | Self::Files | Self::StatementsSchema | Self::Connect | Self::Statistic | Self::Sequences => true,
@@ -56,7 +57,7 @@ impl Need {
     }
 }
 
-/// Which parts a need is of, and what they are without it.
+/// Parts that have a need, and what is missing from them without it.
 pub struct Entry {
     pub need: Need,
     pub parts: &'static [&'static str],
@@ -67,7 +68,7 @@ const fn entry(need: Need, parts: &'static [&'static str], without: &'static str
     Entry { need, parts, without }
 }
 
-/// Everything that a role with LOGIN alone does not have.
+/// Needs that a role with only LOGIN does not meet.
 pub const NEEDS: [Entry; 15] = [
     entry(Need::Stats, &["activity", "locks", "horizon", "limits", "encryption"], "what other roles' sessions do"),
     entry(Need::Stats, &["statements"], "other roles' statements"),
@@ -86,26 +87,26 @@ pub const NEEDS: [Entry; 15] = [
     entry(Need::Sequences, &["sequences"], "the values of some sequences"),
 ];
 
-/// What is read in each datname.
+/// Parts that are read in each datname.
 const VISITED: [&str; 4] = ["tables", "indexes", "sequences", "extensions"];
 
-/// What a session's role lacks in the whole server.
+/// Needs that a session's role does not meet on the server as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLacks {
     pub needs: Vec<Need>,
-    /// Whether the role has what it is a member of without asking for it.
+    /// True if the role inherits the rights of roles of which it is a member.
     pub inherits: bool,
     pub in_recovery: bool,
     pub datname: String,
     pub statements_available: bool,
     pub statements_schema: Option<String>,
-    /// Whether the session's datname has a schema `public`, where extensions go.
+    /// True if the session's datname has a schema `public`, where extensions are created.
     pub has_public: bool,
     pub datnames: Vec<KnownDatname>,
 }
 
 impl ServerLacks {
-    /// The same as seen from another datname than the one where the extension is looked for.
+    /// The same needs for a datname without the extension: those about the extension are removed.
     pub fn without_extension(mut self) -> Self {
         self.needs.retain(|need| !matches!(need, Need::StatementsExtension | Need::StatementsSchema));
         self
@@ -116,29 +117,29 @@ impl ServerLacks {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownDatname {
     pub name: String,
-    /// Whether the name holds bytes that are no text: no session can ask for it, and no SQL can name it.
+    /// True if the name has bytes that are no text. No session can connect to such a datname, and no SQL can name it.
     pub is_escaped: bool,
     pub may_connect: bool,
 }
 
-/// What it lacks in one datname.
+/// Needs that the role does not meet in one datname.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatnameLacks {
     pub needs: Vec<Need>,
-    /// Where the sequences are whose values it does not see.
+    /// Schemas and owners of the sequences that the role cannot read.
     pub sequences: Vec<SequencesOf>,
-    /// Whether a name among these holds bytes that are no text, so that SQL has to find it itself.
+    /// True if one of these names has bytes that are no text, so that the script must find it by SQL.
     pub has_escaped: bool,
 }
 
-/// The sequences of one schema that were made by one role.
+/// Sequences in one schema that one role owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequencesOf {
     pub schema: String,
     pub owner: String,
 }
 
-/// What a part is without what is lacking.
+/// What is missing from a part without these needs.
 pub fn without<'a>(part: &'a str, needs: &'a [Need]) -> impl Iterator<Item = &'static str> + 'a {
     NEEDS.iter().filter(move |entry| needs.contains(&entry.need) && entry.parts.contains(&part)).map(|entry| entry.without)
 }

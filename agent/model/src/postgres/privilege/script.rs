@@ -1,32 +1,32 @@
-//! What a superuser runs in psql, so that nothing is missing any more: the least that does it.
+//! The script that a superuser runs in psql to grant what is missing, and no more.
 //!
-//! Every statement may be run again. Names come from the server and may hold anything, so none of them stands in a comment, and none is
-//! printed as a terminal would obey it. Whoever owns a datname decides how a session in it begins: its search_path, its role, its encoding.
-//! So nothing is looked up by a bare name, and after each \connect the session is set up again before anything else happens in it.
+//! Every statement may be repeated. Names come from the server and may contain anything. So no name stands in a comment, and none is
+//! printed in a form that a terminal would execute. The owner of a datname controls how a session in it begins: its search_path, role and
+//! encoding. So no bare name is looked up, and after each \connect the session is set up again first.
 
 use std::fmt::Write as _;
 
 use super::sql::{identifier, literal};
 use super::{DatnameLacks, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
 
-/// A datname, and what is known of it.
+/// A datname and what the role lacks in it.
 pub struct Datname {
     pub name: String,
-    /// None: nobody could look, since the role may not connect to it yet.
+    /// Unmet needs; `None` if they are unknown because the role may not connect yet.
     pub lacks: Option<DatnameLacks>,
 }
 
-/// Before anything is read: how psql and the server take the bytes of the script, and where names are looked up.
+/// First lines of the script: the encoding for psql and the server, and the schemas for names.
 const SETUP: &str = "\\encoding UTF8\nSET search_path = pg_catalog, pg_temp;\n";
-/// In the session that the script begins in, which somebody's presets may limit as well.
+/// Removes limits that presets may set for the script's first session.
 const UNLIMITED: &str = "SET statement_timeout = 0;\nSET lock_timeout = 0;\n";
-/// The role that began, whatever role the datname presets. RESET ROLE would go back to that one.
+/// Stores the role that began, whatever role a datname presets. RESET ROLE would return to the preset role.
 const ROLE: &str = "SELECT current_user AS pharos_runs_as \\gset\n";
 const AGAIN: &str = "SET ROLE :\"pharos_runs_as\";\n";
 
 const CONNECT: &str = "\\connect -reuse-previous=on :\"pharos_datname\"";
 
-/// The script for a server where `role` lacks this, if it lacks anything.
+/// The script for a server where `role` lacks something; `None` if nothing is missing.
 pub fn script(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname]) -> Option<String> {
     let mut body = String::new();
     if [Need::Stats, Need::Settings, Need::Files].iter().any(|need| server.needs.contains(need)) {
@@ -53,14 +53,14 @@ pub fn script(role: &str, major: u32, server: &ServerLacks, datnames: &[Datname]
     } else {
         "-- Run it in psql as a superuser, more than once if you like.\n"
     };
-    // Each grant is there before the next \connect, whatever a psqlrc says of transactions.
+    // Autocommit makes each grant permanent before the next \connect, whatever a psqlrc presets.
     (!body.is_empty()).then(|| format!("{place}\\set ON_ERROR_STOP on\n\\set AUTOCOMMIT on\n{SETUP}{UNLIMITED}{ROLE}{body}"))
 }
 
-/// What makes a role see statistics, settings and names of files of everybody, and no row of any table.
+/// Grants that let a role read all statistics, settings and file names, and no row of any table.
 pub fn membership(role: &str, major: u32, inherits: bool) -> Vec<String> {
     let role = identifier(role);
-    // A role with NOINHERIT is a member without having anything of it; from 16 on each membership says so itself.
+    // A NOINHERIT role gets no rights from its memberships. Since PostgreSQL 16, each membership has an option for that.
     match (inherits, major) {
         (true, _) => vec![format!("GRANT pg_monitor TO {role}")],
         (false, 16..) => vec![format!("GRANT pg_monitor TO {role} WITH INHERIT TRUE")],
@@ -93,7 +93,7 @@ fn in_datname(role: &str, server: &ServerLacks, datname: &Datname) -> String {
 fn statements_extension(text: &mut String, role: &str, server: &ServerLacks) {
     let needs = |need| server.needs.contains(&need);
     if needs(Need::StatementsExtension) && !needs(Need::StatementsLibrary) && server.statements_available {
-        // Named, since it would go where search_path leads.
+        // The schema is named, because otherwise search_path would decide.
         text.push_str(if server.has_public {
             "CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public;\n"
         } else {
@@ -112,7 +112,7 @@ fn sequences(text: &mut String, role: &str, SequencesOf { schema, owner }: &Sequ
     let _ = writeln!(text, "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} IN SCHEMA {schema}\n  GRANT SELECT ON SEQUENCES TO {role};");
 }
 
-/// Written where they are found, since their names are not known here or are no text.
+/// Grants for sequences whose names are unknown or are no text; SQL finds them on the server.
 fn unseen_sequences(role: &str) -> String {
     let role = literal(role);
     format!(
@@ -130,7 +130,7 @@ fn unseen_sequences(role: &str) -> String {
     )
 }
 
-/// What is no grant, and a superuser's to decide.
+/// Advice on needs that are no grants and that a superuser must decide.
 fn advice(body: &mut String, server: &ServerLacks) {
     let needs = |need| server.needs.contains(&need);
     if needs(Need::StatementsLibrary) {
@@ -155,12 +155,12 @@ fn advice(body: &mut String, server: &ServerLacks) {
     }
 }
 
-/// The lines that lead psql into a datname, with the host, port and user that it has already.
+/// Lines that connect psql to a datname, with its present host, port and user.
 fn connect(datname: &str) -> String {
     let name = if !datname.is_empty() && datname.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         format!("\\set pharos_datname 'dbname={datname}'")
     } else {
-        // A variable is taken as it is, whatever the name holds.
+        // A psql variable is used verbatim, whatever the name contains.
         let value: String =
             datname.chars().flat_map(|char| matches!(char, '\'' | '\\').then_some('\\').into_iter().chain([char])).collect();
         let name = literal(&format!("dbname='{value}'"));
@@ -169,7 +169,8 @@ fn connect(datname: &str) -> String {
     format!("{name} :pharos_options\n{CONNECT}\n")
 }
 
-/// What holds from the start of a session, before anything that the datname presets: its owner could end the session between two statements.
+/// Options from the start of a session, before the presets of its datname. Otherwise the datname's owner could end the session between two
+/// statements.
 fn options(major: u32) -> String {
     let limits = ["statement_timeout", "lock_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"];
     let since_17 = (major >= 17).then_some("transaction_timeout");

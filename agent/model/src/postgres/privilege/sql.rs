@@ -1,12 +1,12 @@
-//! Names and texts in SQL that somebody runs as printed: whatever a name holds, it stays a name.
+//! Names and texts in SQL that people run as printed. Whatever a name contains, it stays a name.
 //!
-//! A script is pasted into terminals. A control character in a name would be obeyed there before psql sees it, so none is printed.
+//! Scripts are pasted into terminals. A terminal would execute a control character in a name before psql reads it, so none is printed.
 
 use std::fmt::Write as _;
 
 use crate::text::hides;
 
-/// Quoted, and with escapes where a terminal or a reader would take a character for something else.
+/// Quotes a name. Characters that a terminal or a reader would mistake are escaped.
 pub fn identifier(name: &str) -> String {
     let quoted = name.replace('"', "\"\"");
     if !name.chars().any(hides) {
@@ -27,7 +27,7 @@ pub fn identifier(name: &str) -> String {
     text
 }
 
-/// The identifier that `quote_ident` made of a name. A server that answers with anything else gets its words back as one name.
+/// The identifier that `quote_ident` made of a name. Any other text from the server is quoted as one name.
 pub fn requoted(quoted: &str) -> String {
     let is_plain = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '_';
     if quoted.starts_with(|char: char| !char.is_ascii_digit()) && quoted.chars().all(is_plain) {
@@ -37,7 +37,7 @@ pub fn requoted(quoted: &str) -> String {
     identifier(&inside.unwrap_or(quoted).replace("\"\"", "\""))
 }
 
-/// Holds whatever standard_conforming_strings says.
+/// A string literal that is valid for every value of `standard_conforming_strings`.
 pub fn literal(value: &str) -> String {
     let mut text = String::from("E'");
     for char in value.chars() {

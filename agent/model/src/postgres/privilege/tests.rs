@@ -1,4 +1,4 @@
-//! Scripts for roles that lack one thing or another, and for names that somebody chose to do harm.
+//! Scripts for roles that lack some rights, and for names that were chosen to do harm.
 
 use expect_test::{Expect, expect};
 

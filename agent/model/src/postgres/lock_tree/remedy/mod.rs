@@ -1,6 +1,6 @@
-//! What would free a waiting session, by the mode of the lock at the root and by what the root does meanwhile.
+//! Remedies for a waiting session, by the root's lock mode and by the root's activity.
 //!
-//! Nothing of this is ever run by us: each remedy is a name and a sentence for the person who decides.
+//! The agent never runs a remedy: each is a name and a sentence for the person who decides.
 
 #[cfg(test)]
 mod tests;
@@ -9,18 +9,18 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Blocker, LockForest, Root, Waiter};
 
-/// Modes that nothing but DDL, VACUUM FULL, CREATE INDEX and LOCK TABLE take: everything that comes later queues behind them.
+/// Modes that only DDL, VACUUM FULL, CREATE INDEX and LOCK TABLE request. Every later request queues behind them.
 const DDL_MODES: [&str; 4] = ["AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock"];
 
-/// A lock as `pg_locks` names it.
+/// Lock as in `pg_locks`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
-    /// `relation`, `transactionid`, `advisory`, ..
+    /// Type of the locked object: `relation`, `transactionid`, `advisory` and others.
     pub kind: String,
     pub mode: String,
 }
 
-/// What kind of backend it is, as far as that decides what to do with it.
+/// Kind of a backend, as far as it decides the remedy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     Client,
@@ -28,18 +28,18 @@ pub enum Backend {
     Other,
 }
 
-/// A session that waits or is waited for.
+/// Session that waits or that others wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockSession {
     pub backend: Backend,
-    /// `active`, `idle in transaction`, ..
+    /// State in `pg_stat_activity`: `active`, `idle in transaction` and others.
     pub state: Option<String>,
     pub wants: Option<Lock>,
-    /// The strongest that it has on something that somebody waits for.
+    /// Strongest held lock on an object that another session waits for.
     pub holds: Option<Lock>,
-    /// Names of the prepared transactions that it waits for.
+    /// Names of the prepared transactions that the session waits for.
     pub prepared: Option<String>,
-    /// When it began, as SQL writes it: its number may belong to another session by the time somebody acts.
+    /// Start of the session as SQL text. The pid may belong to another session when a person acts.
     pub started_at: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl LockSession {
     }
 }
 
-/// A closed set.
+/// Kind of a remedy: a closed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RemedyKind {
     Deadlock,
@@ -101,7 +101,7 @@ pub struct Remedy {
     pub text: String,
 }
 
-/// What would free this waiter; none where nothing is known of whom it waits for.
+/// Remedy for this waiter; `None` if its root is unknown.
 pub fn remedy(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, LockSession>) -> Option<Remedy> {
     let root = forest.gravest_root(waiter)?;
     let kind_and_text = if root.deadlock.is_empty() {
@@ -122,7 +122,7 @@ pub fn remedy(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, Lock
     Some(Remedy { kind, text })
 }
 
-/// The session nearest to this one that waits for a strong lock on a relation, and lets everything that comes later queue.
+/// The nearest session ahead that waits for a strong lock on a relation, and makes later requests queue.
 fn queue_head(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, LockSession>) -> Option<i32> {
     let mut seen = BTreeSet::from([waiter.pid]);
     let mut behind = vec![waiter];
@@ -141,7 +141,7 @@ fn queue_head(forest: &LockForest, waiter: &Waiter, sessions: &HashMap<i32, Lock
     None
 }
 
-/// Sent to the session that is meant, and to no later one with its number.
+/// SQL that signals this session, and no later session with the same pid.
 fn signal(function: &str, pid: i32, sessions: &HashMap<i32, LockSession>) -> String {
     let started_at = sessions.get(&pid).and_then(|session| session.started_at.as_ref());
     let same = started_at.map(|started_at| format!(" AND backend_start = '{started_at}'")).unwrap_or_default();
@@ -225,7 +225,7 @@ fn behind_session(pid: i32, waiter: &Waiter, sessions: &HashMap<i32, LockSession
     (kind, text)
 }
 
-/// `lock` is the root's where it is known, else what the waiter wants of it.
+/// Kind of the remedy. `lock` is the root's lock if it is known, else the lock that the waiter wants.
 fn kind_of(root: Option<&LockSession>, lock: Option<&Lock>, wants: Option<&Lock>) -> RemedyKind {
     if let Some(Backend::Autovacuum { prevents_wraparound }) = root.map(|root| root.backend) {
         return if prevents_wraparound { RemedyKind::AutovacuumWraparound } else { RemedyKind::Autovacuum };

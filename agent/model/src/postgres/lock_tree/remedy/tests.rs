@@ -1,7 +1,8 @@
-//! Sessions in lines, remedies as text.
+//! Sessions in text lines, with remedies as text.
 //!
-//! `11<-10 active wants relation AccessShareLock` waits for 10; `10 idle holds relation AccessShareLock` waits for nobody; `idle` is idle in
-//! transaction, `av` and `wraparound` are autovacuum, `gid NAME` is the prepared transaction that it waits for, `since` says when it began.
+//! `11<-10 active wants relation AccessShareLock` waits for 10; `10 idle holds relation AccessShareLock` waits for none. `idle` is idle in
+//! transaction; `av` and `wraparound` are autovacuum. `gid NAME` is the prepared transaction that the session waits for, and `since` is
+//! the session's start.
 
 use expect_test::{Expect, expect};
 
