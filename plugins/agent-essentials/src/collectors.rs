@@ -1,4 +1,4 @@
-//! Whether what is to be known of servers can be read.
+//! Checks of collection: whether the agent can read the facts of its servers.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::{label, rights};
 
 const COLLECT_UP: &str = "pharos_collect_up";
 const COLLECT_FAILURES: &str = "pharos_collect_failures_total";
-/// The agent's table of collectors that fail.
+/// The agent's table of failing collectors.
 pub const FAILING: &str = "failing_collectors";
 const NOT_REACHED: &str = "the server is not reached";
 
@@ -28,8 +28,8 @@ pub const CHECKS: &[Check] = &[Check {
     explain: collector_failing,
 }];
 
-/// Collectors that fail although their server answers, be it all of them. Where it does not, the rules about servers say so, and what
-/// failed before stands still.
+/// Observes the collectors that fail although their server answers. If a server does not answer, its own rules report that. The alerts
+/// about its collectors then stay as they are. A missing right belongs to the check `rights-missing`.
 fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let Some(failing) = snapshot.table(FAILING) else { return Ok(Vec::new()) };
     let is_told = |row: &usize| failing.is("is_reached", *row) && !rights::is_missing(&failing, *row);
@@ -40,7 +40,7 @@ fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReaso
     Ok(all)
 }
 
-/// Servers that are not reached, each once: nothing is known of them.
+/// Observes the unreachable servers as unknown, so that alerts about them stay as they are.
 pub fn unreached(snapshot: &Snapshot) -> Vec<Observation> {
     let Some(failing) = snapshot.table(FAILING) else { return Vec::new() };
     let unreached = (0..failing.row_count()).filter(|row| !failing.is("is_reached", *row));
@@ -67,8 +67,8 @@ fn collector_failing(case: &Case) -> Explanation {
     }
 }
 
-/// The cause and the cure of a failure. A statement of the agent is the best cure. No statement is searched for in a text, since others
-/// write parts of the text.
+/// The cause and the fix of a failure. The best fix is the statement that the agent provides. A statement inside an error text is never
+/// used: other people control parts of such a text.
 fn cure(kind: &str, reason: &str, statement: Option<String>, server: &str, collector: &str) -> (&'static str, String) {
     let doctor = format!("`pharos doctor --server {server}` asks the server itself, and says why and what mends it.");
     let run = statement.map(|statement| format!("On the server, as one who may: `{statement}`."));
@@ -94,7 +94,7 @@ fn cure(kind: &str, reason: &str, statement: Option<String>, server: &str, colle
     }
 }
 
-/// How often the collector failed since the agent started, by reason.
+/// The number of the collector's failures since the start of the agent, by reason.
 fn reasons(snapshot: &Snapshot, server: &str, collector: &str) -> Vec<Label> {
     let failures = snapshot.samples(COLLECT_FAILURES, &[], Reading::Value);
     let of_collector = failures.rows().filter(|row| row.label("server") == Some(server) && row.label("collector") == Some(collector));

@@ -1,4 +1,4 @@
-//! What the agent should be watched for by itself. Each family of checks is a table in a file of its own: a new check is one entry.
+//! Checks of the agent itself. Each family of checks is a table in a file of its own: a new check is a new entry.
 
 mod collectors;
 mod load;
@@ -51,7 +51,7 @@ impl AlertRule for AgentEssentials {
     }
 }
 
-/// The labels of a finding about one thing.
+/// A list with a single label.
 fn label(name: &str, value: &str) -> Vec<pharos_plugin::Label> {
     vec![pharos_plugin::Label { name: name.to_owned(), value: value.to_owned() }]
 }

@@ -1,4 +1,4 @@
-//! Whether the agent keeps up, and whether its clock does.
+//! Checks of load: dropped snapshots, limits of the agent's own system, and steps of its clock.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub const CHECKS: &[Check] = &[
         labels: &[],
         needs: &[CLOCK_STEP],
         hold_off: Duration::ZERO,
-        // It is seen once, and should be read.
+        // The step is visible in a single snapshot, but a person should have time to read the alert.
         keep_firing: Duration::from_mins(30),
         grading: Grading::Scale(Direction::Rising, Thresholds { info: None, warning: Some(10.0), critical: Some(3_600.0), clear: 1.0 }),
         observe: clock_steps,
@@ -58,10 +58,10 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Snapshots that nobody had time to judge, by server.
+/// Observes the snapshots that were dropped because judgement was late, by server.
 fn dropped_snapshots(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut skipped = each_increase(snapshot, SKIPPED)?;
-    // Runs that a collector skipped are the server's slowness, not the agent's.
+    // Skipped runs of other collectors come from a slow server, not from a slow agent.
     skipped.retain(|skipped| skipped.labels.iter().any(|label| label.name == "collector" && label.value == "snapshot"));
     skipped.iter_mut().for_each(|skipped| skipped.labels.retain(|label| label.name == "server"));
     Ok(skipped)
@@ -86,7 +86,7 @@ fn agent_overloaded(case: &Case) -> Explanation {
     }
 }
 
-/// Connections that did not come about for want of something on the agent's side, by what wanted them.
+/// Observes the connections that failed because of the agent's own system, by the part of the agent that needed them.
 fn own_limits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     each_increase(snapshot, OWN_LIMIT)
 }
@@ -116,7 +116,7 @@ fn own_limit(case: &Case) -> Explanation {
     }
 }
 
-/// A password, a certificate or a key that the agent needs for a session.
+/// Explains a password, certificate or key that the agent cannot read.
 fn unreadable_files(case: &Case) -> Explanation {
     let times = text::counted(case.value, "session", "sessions");
     Explanation {
@@ -132,7 +132,7 @@ fn unreadable_files(case: &Case) -> Explanation {
     }
 }
 
-/// How far the clock was set, either way.
+/// Observes the step of the wall clock in seconds, forward or back.
 fn clock_steps(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut steps = each_value(snapshot, CLOCK_STEP)?;
     steps.iter_mut().for_each(|step| step.value = step.value.abs());

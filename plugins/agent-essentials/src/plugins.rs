@@ -1,4 +1,4 @@
-//! Whether everything is judged that should be.
+//! Checks of plugins: whether each plugin serves, and whether each rule can match.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use pharos_plugin::{Label, Severity, SkipReason, Snapshot};
 use crate::label;
 
 const STATE: &str = "pharos_plugin_state";
-/// The stage of an error that is no refusal of a file.
+/// The stage of an error about settings. Such an error does not mean that a file was refused.
 const SETTINGS_IGNORED: &str = "settings-ignored";
 const NEVER_MATCHED: &str = "pharos_rule_never_matched";
 
@@ -20,7 +20,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["plugin_id"],
         needs: &[STATE],
-        // The first pauses of one that failed are shorter.
+        // The first pauses of a failed plugin are shorter than this.
         hold_off: Duration::from_secs(30),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
@@ -35,7 +35,7 @@ pub const CHECKS: &[Check] = &[
         labels: &["plugin_id"],
         needs: &[STATE],
         hold_off: Duration::from_secs(30),
-        // Longer than the longest pause of a quarantine, in which it is not called and cannot fail.
+        // A quarantined plugin is not called and cannot fail. The alert must outlast the longest pause of a quarantine.
         keep_firing: Duration::from_mins(10),
         grading: Grading::Fact(Severity::Warning),
         observe: |snapshot| where_plugin(snapshot, |plugin| plugin.state == "failing"),
@@ -74,7 +74,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["plugin_id", "rule_id"],
         needs: &[NEVER_MATCHED],
-        // The time is gathered before.
+        // No delay is needed: the agent sets the metric only after a long time.
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
@@ -83,15 +83,15 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// A row of the agent's table.
+/// A row of the agent's table `plugins`.
 struct Row {
     id: String,
     state: String,
-    /// What went wrong last: where, and why.
+    /// The stage and the reason of the latest error.
     error: Option<(String, String)>,
-    /// What it wrote before it was stopped: a panic, a traceback.
+    /// The last output of the plugin before it was stopped, such as a panic or a traceback.
     last_words: Option<String>,
-    /// Settings that it serves without.
+    /// Settings that the plugin left out.
     ignored_settings: Option<String>,
 }
 
@@ -100,7 +100,7 @@ impl Row {
         matches!(self.state.as_str(), "serving" | "failing")
     }
 
-    /// What became of a file: a call that failed is another matter.
+    /// The stage and the reason of a refused file. None for errors of calls and of settings.
     fn refusal(&self) -> Option<&(String, String)> {
         self.error.as_ref().filter(|(stage, _)| stage != "call" && stage != SETTINGS_IGNORED)
     }
@@ -123,7 +123,7 @@ fn rows(snapshot: &Snapshot) -> Vec<Row> {
     (0..table.row_count()).filter_map(row).collect()
 }
 
-/// The end of its last words, where the reason stands.
+/// The end of the plugin's last output as evidence. The reason usually stands at the end.
 fn last_words(row: Option<&Row>) -> Vec<Label> {
     const CHARS_MAX: usize = 400;
     let words = row.and_then(|row| row.last_words.as_deref()).unwrap_or_default();
@@ -141,7 +141,7 @@ fn where_plugin(snapshot: &Snapshot, is_wrong: fn(&Row) -> bool) -> Result<Vec<O
 fn never_matched(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut rules = each_value(snapshot, NEVER_MATCHED)?;
     rules.retain(|rule| rule.value == 1.0);
-    // An alert has a plugin and a rule of its own; these are the ones it is about.
+    // The names `plugin` and `rule` mean the origin of an alert. These labels name the plugin and the rule that the alert is about.
     for label in rules.iter_mut().flat_map(|rule| &mut rule.labels) {
         label.name += "_id";
     }

@@ -1,4 +1,5 @@
-//! Whether people hear of alerts. The label `receiver` keeps the news of a receiver from being sent to it alone.
+//! Checks of delivery: whether alerts reach people. The label `receiver` prevents that an alert about a receiver goes only to that
+//! receiver.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["receiver"],
         needs: &[BREAKER],
-        // One that is restarted is away for less.
+        // A restart of a receiver takes less time.
         hold_off: Duration::from_mins(2),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
@@ -51,7 +52,7 @@ pub const CHECKS: &[Check] = &[
         labels: &["receiver"],
         needs: &[DEAD],
         hold_off: Duration::ZERO,
-        // It is seen once, and should be read.
+        // The increase is visible in a single snapshot, but a person should have time to read the alert.
         keep_firing: Duration::from_mins(30),
         grading: Grading::Scale(Direction::Rising, Thresholds { info: None, warning: Some(1.0), critical: Some(100.0), clear: 0.0 }),
         observe: |snapshot| each_increase(snapshot, DEAD),
@@ -64,7 +65,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["receiver"],
         needs: &[OLDEST],
-        // The age itself is the delay.
+        // No delay is needed: the thresholds are ages.
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::rising(600.0, 3_600.0, 60.0),
@@ -73,12 +74,12 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// A row of the agent's table.
+/// A row of the agent's table `receivers`.
 struct Receiver {
     name: String,
     breaker: String,
     waiting: i64,
-    /// Why the last try failed.
+    /// The reason of the last failed try. None after a success.
     why: Option<String>,
 }
 
@@ -101,7 +102,8 @@ fn observation(receiver: Receiver) -> Observation {
     Observation::new(label("receiver", &receiver.name), receiver.waiting as f64)
 }
 
-/// Not reached: it does not answer, or something waits after a try that failed. One that refused a message is reached all the same.
+/// Observes the receivers that do not answer, or that have a waiting notification after a failed try. A receiver that refuses a message
+/// does answer, so it is not among them.
 fn failing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let is_failing = |receiver: &Receiver| match receiver.breaker.as_str() {
         "gone" => false,
@@ -111,7 +113,7 @@ fn failing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(receivers(snapshot).into_iter().filter(is_failing).map(observation).collect())
 }
 
-/// How long the oldest notification of each receiver has waited. One that just went out leaves no age, and that is 0.
+/// Observes the age of each receiver's oldest waiting notification, in seconds, at least 0.
 fn waits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let now = snapshot.taken_at_ms() as f64 / 1_000.0;
     let mut waits = each_value(snapshot, OLDEST)?;
@@ -119,7 +121,7 @@ fn waits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(waits)
 }
 
-/// What the agent knows of the receiver of a case.
+/// The name of a case's receiver, and the reason of its last failed try.
 fn of_case(case: &Case) -> (String, Option<String>) {
     let name = case.label("receiver").to_owned();
     let why = receivers(case.snapshot).into_iter().find(|receiver| receiver.name == name).and_then(|receiver| receiver.why);
@@ -177,7 +179,7 @@ fn dead_letters(case: &Case) -> Explanation {
     }
 }
 
-/// Why notifications to this receiver were given up since the agent started.
+/// The number of notifications to this receiver that were given up since the start of the agent, by reason.
 fn given_up(snapshot: &Snapshot, receiver: &str) -> Vec<Label> {
     let dropped = snapshot.samples(DROPPED, &[], Reading::Value);
     let of_receiver = dropped.rows().filter(|row| row.label("receiver") == Some(receiver) && row.label("reason") != Some("untold"));

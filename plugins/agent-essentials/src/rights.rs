@@ -1,4 +1,4 @@
-//! Rights that the role of Pharos lacks: what it may not read at all, and what servers hide from it without an error.
+//! Checks of rights: facts that the role of Pharos may not read, and facts that servers silently hide.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,10 +10,11 @@ use crate::collectors::{FAILING, unreached};
 use crate::label;
 
 const COLLECT_UP: &str = "pharos_collect_up";
-/// The agent's table of what is read in part, for want of a right.
+/// The agent's table of facts that are read only in part because a right is missing.
 const HIDDEN: &str = "hidden_facts";
-/// More parts help nobody to decide.
+/// Parts that an alert lists. More parts do not help a person to decide.
 const PARTS_TOLD_MAX: usize = 6;
+/// Statements that a fix contains. `pharos doctor` prints all of them.
 const STATEMENTS_MAX: usize = 4;
 
 pub const CHECKS: &[Check] = &[
@@ -24,7 +25,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["server"],
         needs: &[COLLECT_UP],
-        // Two readings of most parts.
+        // Most parts are read twice within this time.
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
@@ -46,12 +47,13 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Whether a row of failing collectors is told here: one right more brings many parts back, and of a Redis server all of them.
+/// Whether a row of failing collectors lacks a right. A single right restores many parts, so these rows form an alert per server.
 pub fn is_missing(failing: &Table, row: usize) -> bool {
     failing.has("reason", row, "privilege")
 }
 
-/// How many parts of each server are not read for want of a right. What a standby lacks with its primary is said of the primary.
+/// Observes the number of each server's parts that are unreadable because a right is missing. A right that is missing on the primary as
+/// well is reported for the primary alone.
 fn missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut servers: BTreeMap<String, f64> = BTreeMap::new();
     if let Some(failing) = snapshot.table(FAILING) {
@@ -101,7 +103,7 @@ fn explain_missing(case: &Case) -> Explanation {
     }
 }
 
-/// Not all of them; how many were left out is said.
+/// Limits a list to [`PARTS_TOLD_MAX`] lines. A last line has the number of those left out.
 fn first_of(mut parts: Vec<Label>) -> Vec<Label> {
     let left_out = parts.len().saturating_sub(PARTS_TOLD_MAX);
     parts.truncate(PARTS_TOLD_MAX);
@@ -109,7 +111,7 @@ fn first_of(mut parts: Vec<Label>) -> Vec<Label> {
     parts
 }
 
-/// How many facts of each server are read in part, for want of a right.
+/// Observes the number of each server's facts that are read only in part because a right is missing.
 fn partial(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut servers: BTreeMap<String, (f64, bool)> = BTreeMap::new();
     if let Some(hidden) = snapshot.table(HIDDEN) {

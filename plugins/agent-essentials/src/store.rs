@@ -1,4 +1,4 @@
-//! Whether what must outlive a restart is kept.
+//! Checks of the state store: whether it can preserve the state over a restart.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Each check with facts that raise it, and the tables against the files that describe them.
+//! Tests of each check with facts that raise it, and of the files that describe the checks.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ fn judge(facts: &str) -> Report {
     plugin.evaluate(&Facts::of("agent", "db-watch-1", &[("agent", "db-watch-1")], facts).snapshot()).expect("judging cannot fail")
 }
 
-/// What is found; skips are the suite's business and tested there.
+/// Compares the findings. Skips are left out, since the suite handles and tests them.
 #[track_caller]
 fn check(facts: &str, expected: Expect) {
     let findings = judge(facts).findings;
     expected.assert_eq(&render(&Report { findings, skipped: Vec::new() }));
 }
 
-/// The whole of the first finding, as a person reads it.
+/// Compares all texts of the first finding.
 #[track_caller]
 fn check_words(facts: &str, expected: Expect) {
     expected.assert_eq(&words(&judge(facts).findings[0]));
@@ -291,7 +291,7 @@ fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
     );
 }
 
-/// The owner of a schema names it, and a stranger who plays Redis chooses its words.
+/// Error texts contain names that an attacker may choose, such as the name of a schema. A false Redis server chooses whole answers.
 #[test]
 fn what_others_write_into_a_text_is_no_statement_of_a_fix() {
     let row = |kind: &str, reason: &str, cure: &str| {
@@ -306,7 +306,7 @@ fn what_others_write_into_a_text_is_no_statement_of_a_fix() {
     }
 }
 
-/// The words of a failure for this row of the table.
+/// Compares the texts of the alert for this row of the table.
 #[track_caller]
 fn check_cure(row: &str, expected: Expect) {
     check_words(&format!("{FAILING}{row}"), expected);

@@ -1,4 +1,4 @@
-//! What a mail says, twice: as text and as HTML. Both are templates over one view of the message.
+//! The body of a mail, as text and as HTML. Both are templates over the same view of the message.
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::subject;
 
-/// Alerts that are told in full; of more, how many.
+/// Alerts that a mail describes. Further alerts are only counted.
 const ALERTS_MAX: usize = 25;
-/// Characters of one text of an alert: a mail is read, not searched.
+/// Characters of a text of an alert. A longer text is cut, since a person reads the whole mail.
 const TEXT_CHARS_MAX: usize = 4_000;
 
-/// The templates, compiled.
+/// The compiled templates of a mail.
 pub struct Letters(Environment<'static>);
 
 #[derive(Serialize)]
@@ -27,7 +27,7 @@ struct Letter {
     url: Option<String>,
 }
 
-/// Colours that are read on white and on black.
+/// Colours that are readable on white and on black.
 #[derive(Serialize)]
 struct Tone {
     strong: &'static str,
@@ -41,13 +41,13 @@ struct Entry {
     title: String,
     severity: &'static str,
     server: String,
-    /// Name and text of what is known, in the order of reading.
+    /// The names and texts of facts, in reading order.
     facts: Vec<(&'static str, String)>,
     note: Option<String>,
     detail: Option<String>,
     cause: Option<String>,
     fix: Option<String>,
-    /// Name and text of what was measured.
+    /// The names and values of measured facts.
     evidence: Vec<(String, String)>,
     runbook: Option<String>,
     labels: Vec<(String, String)>,
@@ -62,7 +62,7 @@ impl Letters {
         Self(templates)
     }
 
-    /// The text and the HTML. Whatever a label or title holds stays text: the template's engine escapes it.
+    /// Renders the text and the HTML of a mail. The template engine escapes markup in labels and titles.
     pub fn write(&self, message: &Message) -> Result<(String, String), Failure> {
         let letter = letter(message);
         let render = |name: &str| {
@@ -88,7 +88,7 @@ fn letter(message: &Message) -> Letter {
     }
 }
 
-/// How many are told, by what is told of them.
+/// The headline: the number of alerts that fire and the number of alerts that are over.
 fn headline(alerts: &[Alert]) -> String {
     let firing = alerts.iter().filter(|alert| alert.ended_at_ms.is_none() && alert.reason != Reason::Test).count();
     let over = alerts.iter().filter(|alert| alert.ended_at_ms.is_some()).count();
@@ -148,7 +148,7 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
     all.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
 }
 
-/// What the state alone does not say.
+/// A sentence for facts that the state cannot express. None if the state is enough.
 fn note(alert: &Alert) -> Option<String> {
     let note = match (alert.reason, alert.ended_because.as_deref()) {
         (Reason::Test, _) => "Somebody asked whether messages arrive here. They do.".to_owned(),
@@ -176,14 +176,14 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Nothing else becomes a link: `javascript:` is no place to look.
+/// Whether a URL may become a link. Other schemes such as `javascript:` could run code in the reader's mail client.
 fn is_link(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
 }
 
 impl Tone {
     const CALM: Self = Self { strong: "#1a7f4b", soft: "#e7f5ed" };
-    /// Over, but not seen to be fine.
+    /// The colours of an alert that ended although no check found the subject fine.
     const GREY: Self = Self { strong: "#5b6670", soft: "#eef1f3" };
 
     fn of(alert: &Alert) -> Self {

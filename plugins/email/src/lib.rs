@@ -1,4 +1,4 @@
-//! Delivers messages as mail: text and HTML, one thread per incident, and a result for each recipient.
+//! A notifier that sends mail: text and HTML, a thread for each incident, and a result for each recipient.
 
 mod letter;
 mod progress;
@@ -69,7 +69,7 @@ impl Email {
             ("References", thread.references),
             ("X-Pharos-Message", message.id.clone()),
             ("X-Pharos-Agent", message.agent.clone()),
-            // Exchange answers with holiday notices where the other header alone does not stop it.
+            // Without this header Exchange answers with holiday notices, even if `Auto-Submitted` is set.
             ("X-Auto-Response-Suppress", "All".to_owned()),
         ];
         Ok(Mail {
@@ -82,7 +82,7 @@ impl Email {
     }
 }
 
-/// What it means that the whole mail was not taken.
+/// The outcome if the relay did not report a result for each recipient.
 fn failed(err: MailError, progress: &mut Progress, to: &[Recipient]) -> Result<Outcome, Failure> {
     let somebody_has_it = progress.taken() > 0;
     match err {
@@ -91,7 +91,7 @@ fn failed(err: MailError, progress: &mut Progress, to: &[Recipient]) -> Result<O
             progress.refuse_the_rest(to, &why);
             Ok(progress.outcome(to))
         }
-        // Only what may have arrived keeps its id, by which we know who has it.
+        // The progress is stored under the id of the message. Only `Ambiguous` guarantees the same id at the next try.
         MailError::Transient(why) | MailError::Unauthorised(why) if somebody_has_it => Ok(Outcome::Ambiguous(why)),
         MailError::Transient(why) => Ok(Outcome::Retry(Retry { after_ms: None, why })),
         MailError::Unauthorised(why) => Ok(Outcome::Unauthorised(why)),

@@ -1,7 +1,7 @@
-//! Who has a mail already, and who refused it, from one try to the next.
+//! The progress of a mail over several tries: the recipients that accepted it and those that refused it.
 //!
-//! A mail that some took is repeated under its id to the others alone. A recipient who is put off too often is given up, so that a full
-//! mailbox does not hold up what everybody else is still to hear; for an hour no other mail waits for that one either.
+//! A mail that some recipients accepted is sent again to the others alone, under the same id. A recipient that defers too often is given
+//! up. Otherwise a full mailbox would block the next mails to all others. For the next hour, no other mail waits for that recipient.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::settings::Recipient;
 
-/// Tries of a mail that others have: with the host's pauses three minutes on average, which greylisting is content with.
+/// Tries for a recipient that defers a mail which others accepted. The host's pauses add up to about three minutes, enough for greylisting.
 pub const ATTEMPTS_MAX: u32 = 5;
-/// Longer than the host tries.
+/// The lifetime of stored progress. The host gives up a message earlier, so no try loses its progress.
 const KEPT_SECONDS: u32 = 4 * 24 * 3_600;
+/// The time for which a slow recipient gets only a single try per mail.
 const SLOW_SECONDS: u32 = 3_600;
 
-/// By address.
+/// The results of a mail so far, by mail address.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     taken: Vec<String>,
     refused: BTreeMap<String, String>,
-    /// Given up for their slowness.
+    /// Recipients that were given up because they deferred too often.
     #[serde(skip)]
     slow: Vec<String>,
-    /// Put off by the latest try.
+    /// Recipients that deferred the mail at the latest try, each with the reason.
     #[serde(skip)]
     waiting: BTreeMap<String, String>,
 }
@@ -39,7 +40,8 @@ impl Progress {
         self.taken.len()
     }
 
-    /// Takes in one result for each of those who were asked. `patience` is how many tries somebody gets once others have the mail.
+    /// Adds the results of a try, in the order of `asked`. `patience` is the number of tries of a recipient once another recipient has
+    /// accepted the mail.
     pub fn take_in(&mut self, asked: &[&Recipient], results: Vec<RecipientResult>, attempt: u32, patience: impl Fn(&str) -> u32) {
         for (recipient, result) in asked.iter().zip(results) {
             let email = recipient.email.clone();
@@ -74,7 +76,7 @@ impl Progress {
         let texts = |of: &BTreeMap<String, String>| of.iter().map(|(email, why)| format!("{email}: {why}")).collect::<Vec<_>>().join("; ");
         match (self.waiting.is_empty(), self.taken.is_empty(), self.refused.is_empty()) {
             (false, true, _) => Outcome::Retry(Retry { after_ms: None, why: texts(&self.waiting) }),
-            // Not `retry`: that could come back in other company, under an id by which nobody knows who has it.
+            // After `Retry` the host may group the alerts anew under another id. The progress of this id would then be lost.
             (false, false, _) => {
                 Outcome::Ambiguous(format!("{} of {} have it; not yet {}", self.taken.len(), to.len(), texts(&self.waiting)))
             }
@@ -111,7 +113,7 @@ pub fn is_slow(email: &str) -> bool {
     matches!(state::get(&slow_key(email)), Ok(Some(_)))
 }
 
-/// Keeps what the next try has to know, or forgets what none will ask for.
+/// Stores the progress for the next try, or removes it if there will be none.
 pub fn keep(message: &str, known: &Progress, progress: &Progress, outcome: &Outcome) {
     let comes_again = matches!(outcome, Outcome::Ambiguous(_) | Outcome::Retry(_) | Outcome::Unauthorised(_));
     let kept = if comes_again && progress.taken() > 0 {

@@ -1,4 +1,4 @@
-//! Through which relay, and to whom.
+//! Settings of a receiver of mail: the relay and the recipients.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,12 +10,12 @@ use serde::de::{Deserializer, Error, Visitor};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The NAME of a `[relay.NAME]`.
+    /// The `NAME` of a `[relay.NAME]` in the configuration.
     pub relay: String,
     pub to: Vec<Recipient>,
 }
 
-/// `dba@example.com` or `Night Shift <night@example.com>`.
+/// A recipient, written as `dba@example.com` or `Night Shift <night@example.com>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     pub name: Option<String>,
@@ -43,7 +43,7 @@ impl Settings {
 
 impl<'de> Deserialize<'de> for Recipient {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // A visitor, since an error of `try_from` would lose its place in the settings.
+        // `#[serde(try_from)]` would report the error without its position in the settings.
         deserializer.deserialize_str(RecipientVisitor)
     }
 }
@@ -67,7 +67,7 @@ impl Visitor<'_> for RecipientVisitor {
     }
 }
 
-/// The host reads an address to the letter; here it is only told from what is none at all.
+/// Splits a recipient into name and address. This is only a rough check of the address: the host checks it in full.
 fn recipient(text: &str) -> Option<Recipient> {
     let (name, email) = match text.trim().strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
         Some((name, email)) => (Some(name.trim().trim_matches('"').to_owned()).filter(|name| !name.is_empty()), email.trim()),

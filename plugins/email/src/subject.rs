@@ -1,16 +1,17 @@
-//! The subject: what a phone shows of a mail, so what matters comes first.
+//! The subject line of a mail. A phone shows only its beginning, so the most important part comes first.
 
 use pharos_plugin::{Alert, Message, Reason, Severity};
 
+/// Characters of a title in the subject. A longer title is cut, so that a mail client shows the rest of the subject.
 const TITLE_CHARS_MAX: usize = 120;
 
-/// `[FIRING 2] critical: disk full in 3 h (db1:5432) and 1 more`
+/// The subject line: `[FIRING 2] critical: disk full in 3 h (db1:5432) and 1 more`.
 pub fn of(message: &Message) -> String {
     let Some(first) = worst(&message.alerts) else { return format!("[{}] nothing to tell", message.receiver) };
     let tag = tag(&message.alerts);
     let title = shortened(&first.title);
     let severity = match first.reason {
-        // The tag says it already, or there is none.
+        // The tag contains the severity already, and a test has none.
         Reason::SeverityChanged if first.ended_at_ms.is_none() => String::new(),
         Reason::Test => String::new(),
         _ => format!("{}: ", severity(first.severity)),
@@ -21,7 +22,7 @@ pub fn of(message: &Message) -> String {
     format!("{tag} {severity}{title}{server}{others}")
 }
 
-/// What still fires before what is over, then by severity.
+/// The gravest alert: an alert that fires comes before an alert that is over, then the severity decides.
 pub fn worst(alerts: &[Alert]) -> Option<&Alert> {
     let mut alerts = alerts.iter();
     let first = alerts.next()?;
@@ -45,7 +46,7 @@ pub fn severity(severity: Severity) -> &'static str {
     }
 }
 
-/// What is told of one alert, in a word or two.
+/// The state of an alert, in one or two words.
 pub fn state(alert: &Alert) -> &'static str {
     match (alert.reason, alert.ended_at_ms.is_some()) {
         (Reason::Test, _) => "TEST",
@@ -63,7 +64,7 @@ pub fn state(alert: &Alert) -> &'static str {
     }
 }
 
-/// `[FIRING]`, `[FIRING 2]`, `[FIRING 2, RESOLVED 1]`
+/// The states of all alerts with their numbers: `[FIRING]`, `[FIRING 2]`, `[FIRING 2, RESOLVED 1]`.
 fn tag(alerts: &[Alert]) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for alert in alerts {

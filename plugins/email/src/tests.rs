@@ -1,4 +1,4 @@
-//! What a mail says, whom it asks, and what the answers mean.
+//! Tests of subjects, bodies, threads, and of the results of recipients.
 
 use expect_test::{Expect, expect};
 use pharos_plugin::mail::RecipientResult;
@@ -242,7 +242,7 @@ fn no() -> RecipientResult {
     RecipientResult::Rejected("550 nobody".to_owned())
 }
 
-/// What each try answers to those who are asked then.
+/// Runs tries with these results and compares the outcomes. Each try has a result for each recipient that is still open.
 #[track_caller]
 fn check(tries: Vec<Vec<RecipientResult>>, patience: u32, expected: Expect) {
     let to = three();
@@ -253,7 +253,7 @@ fn check(tries: Vec<Vec<RecipientResult>>, patience: u32, expected: Expect) {
         assert_eq!(open.len(), results.len(), "who is asked at try {attempt}");
         progress.take_in(&open, results, attempt, |_| patience);
         told += &format!("{:?}\n", progress.outcome(&to));
-        // What the next try gets to know of it.
+        // The next try reads the stored progress.
         progress = serde_json::from_slice(&serde_json::to_vec(&progress).expect("it is JSON")).expect("it reads back");
     }
     expected.assert_eq(&told);

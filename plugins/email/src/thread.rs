@@ -1,8 +1,8 @@
-//! Which thread a mail belongs to. Every id follows from what is told, so that a repeated mail is the same mail to whoever sorts it.
+//! The thread of a mail. Every id follows from the message. A repeated mail therefore has the same ids, and a mail client can merge both.
 
 use pharos_plugin::Message;
 
-/// Incidents that one mail refers to; more would make a header that some servers refuse.
+/// Incidents that a mail refers to. More would make the header too long for some servers.
 const INCIDENTS_MAX: usize = 20;
 
 pub struct Thread {
@@ -11,7 +11,8 @@ pub struct Thread {
     pub references: String,
 }
 
-/// The root of an incident's thread is an id that no mail has: whichever mail of it comes first, all others stand beside it.
+/// The ids of a message. The root of an incident's thread is an id that no mail has. All mails of the incident are answers to it, in
+/// whatever order they arrive.
 pub fn of(message: &Message) -> Thread {
     let agent = word(&message.agent);
     let mut roots = Vec::new();
@@ -23,13 +24,13 @@ pub fn of(message: &Message) -> Thread {
     }
     Thread {
         message_id: format!("<{}@{agent}>", word(&message.id)),
-        // The thread that a client shows it in, if it shows it in one.
+        // Most clients show the mail in the thread of this id alone.
         in_reply_to: roots.first().cloned().unwrap_or_default(),
         references: roots.join(" "),
     }
 }
 
-/// What may stand on either side of the `@`.
+/// Replaces characters that must not stand beside the `@` of an id (RFC 5322).
 fn word(text: &str) -> String {
     let fits = |char: char| if char.is_ascii_alphanumeric() || "-._".contains(char) { char } else { '-' };
     let word: String = text.chars().map(fits).collect();

@@ -1,4 +1,4 @@
-//! Whether clients are served.
+//! Checks of availability: whether the server accepts and serves clients.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ const CLIENTS_MAX: &str = "pharos_redis_clients_max";
 const CLIENTS_USED: &str = "pharos_redis_clients_used_ratio";
 const CLIENTS_BLOCKED: &str = "pharos_redis_clients_blocked";
 const REJECTED: &str = "pharos_redis_connections_rejected_total";
-/// The agent's restarts of the last quarter of an hour, the oldest first.
+/// The agent's table of restarts in the last 15 minutes, oldest first.
 const RESTARTS: &str = "restarts";
-/// The agent's values of INFO that no server can have, in the server's words.
+/// The agent's table of impossible values of `INFO`, as the server wrote them.
 const LEFT_OUT: &str = "numbers_left_out";
 
 pub const CHECKS: &[Check] = &[
@@ -27,7 +27,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[UP],
-        // A second look: one lost packet is not an outage.
+        // A second collection confirms it: a single lost packet is not an outage.
         hold_off: Duration::from_secs(5),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
@@ -42,7 +42,7 @@ pub const CHECKS: &[Check] = &[
         labels: &[],
         needs: &[RESTARTS],
         hold_off: Duration::ZERO,
-        // The agent reports a restart for a quarter of an hour.
+        // No delay is needed: the agent's table lists a restart for 15 minutes.
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Info),
         observe: restarted,
@@ -55,7 +55,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[LEFT_OUT],
-        // A second look: a counter may underflow for a moment.
+        // A second collection confirms it: a counter may underflow for a moment.
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(5),
         grading: Grading::Fact(Severity::Warning),
@@ -104,7 +104,7 @@ fn server_down(case: &Case) -> Explanation {
     }
 }
 
-/// The latest of all restarts, with their number. A restart that lost data is reported by `data-lost`.
+/// Observes the latest restart, with the number of restarts as value. The check `data-lost` reports a restart that lost data.
 fn restarted(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let count = snapshot.table(RESTARTS).map_or(0, |restarts| restarts.row_count());
     let latest = count.checked_sub(1).filter(|_| !is_data_lost(snapshot));
@@ -133,7 +133,7 @@ fn server_restarted(case: &Case) -> Explanation {
     }
 }
 
-/// One observation of all that are left out, with their number.
+/// Observes the number of impossible values, as a single observation.
 fn numbers_left_out(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let count = snapshot.table(LEFT_OUT).filter(|table| table.row_count() > 0).and_then(|table| table.number("count", 0));
     Ok(count.map(|count| Observation::new(Vec::new(), count).of_row(0)).into_iter().collect())
@@ -156,14 +156,14 @@ fn numbers_impossible(case: &Case) -> Explanation {
     }
 }
 
-/// What is so while there is no session, and what ends it.
+/// The texts of an alert about a server that refuses a session.
 struct Refused {
     title: &'static str,
     cause: &'static str,
     fix: String,
 }
 
-/// By the agent's word for the reason.
+/// The texts for a reason from the agent's table `unreachable`.
 fn refused(reason: &str, cli: &str) -> Refused {
     let refused = |title, cause, fix: &str| Refused { title, cause, fix: fix.to_owned() };
     match reason {
@@ -222,7 +222,7 @@ fn clients_used(case: &Case) -> Explanation {
     let of_max = case.related(CLIENTS_MAX).map(|max| format!(" of {}", text::count(max))).unwrap_or_default();
     let clients = case.related(CLIENTS).map(|clients| evidence("clients", text::count(clients)));
     let blocked = case.related(CLIENTS_BLOCKED).map(|blocked| evidence("blocked in a command", text::count(blocked)));
-    // More than that is rarely a matter of the limit.
+    // A step of half the limit is enough: above that, the limit is rarely the problem.
     let raise = case.related(CLIENTS_MAX).map(|max| {
         format!(
             " Last of all `CONFIG SET maxclients {}`; where the file limit of the process is lower, the server says how far it can go.",

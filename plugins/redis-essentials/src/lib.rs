@@ -1,4 +1,4 @@
-//! What every Redis server should be watched for. Each family of checks is a table in a file of its own: a new check is one entry.
+//! Checks that every Redis server needs. Each family of checks is a table in a file of its own: a new check is a new entry.
 
 mod availability;
 mod memory;

@@ -1,4 +1,4 @@
-//! How full the memory is, and what goes when it is full.
+//! Checks of memory: its use, its fragmentation, and evictions.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const RSS_BYTES: &str = "pharos_redis_memory_rss_bytes";
 const FRAGMENTATION: &str = "pharos_redis_memory_fragmentation_ratio";
 const EVICTED: &str = "pharos_redis_keys_evicted_total";
 
-/// In a smaller server the overhead of the process outweighs what fragmentation costs.
+/// Bytes of data from which on fragmentation is judged. The overhead of the process dominates the ratio of a smaller server.
 const FRAGMENTATION_BYTES_MIN: f64 = 100e6;
 
 pub const CHECKS: &[Check] = &[
@@ -52,7 +52,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[EVICTED],
-        // A cache at its limit evicts now and then; it is too small when it does not stop.
+        // A cache at its limit evicts now and then. Only steady evictions mean that the cache is too small.
         hold_off: Duration::from_mins(5),
         keep_firing: Duration::from_mins(5),
         grading: Grading::rising(10.0, 1_000.0, 5.0),
@@ -66,7 +66,7 @@ fn fragmentation(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     if used < FRAGMENTATION_BYTES_MIN { Ok(Vec::new()) } else { each_value(snapshot, FRAGMENTATION) }
 }
 
-/// A cache that may evict is full most of the time, and `evictions` says when that is too much.
+/// Observes the share of the memory limit in use. A cache is not judged: full memory is normal there, and the check `evictions` watches it.
 fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let Some(severity_max) = Eviction::of(snapshot).severity_max() else { return Ok(Vec::new()) };
     Ok(each_value(snapshot, USED_RATIO)?.into_iter().map(|used| used.at_most(severity_max)).collect())
@@ -137,9 +137,9 @@ fn evictions(case: &Case) -> Explanation {
     }
 }
 
-/// A higher limit as a command, where the host has the memory for it. Past that the kernel would kill the server.
+/// Advises a higher limit if the memory of the host allows it. Beyond that, the kernel would kill the server.
 fn raise_limit(case: &Case) -> String {
-    /// What a server may take of its host: a background save copies pages, and others live there too.
+    /// The share of the host's memory that a server may take. A background save copies pages, and other programs need memory too.
     const SHARE_OF_HOST_MAX: f64 = 0.75;
     let limit = case.related(MAX_BYTES).filter(|limit| *limit > 0.0);
     match (limit.map(|limit| (limit * 1.5).ceil()), case.related(HOST_BYTES)) {

@@ -1,4 +1,4 @@
-//! What survives the server: its files and its replicas.
+//! Checks of persistence: the files and the replicas that must survive a crash of the server.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const REPLICA_LINK_UP: &str = "pharos_redis_replica_link_up";
 const REPLICA_LAG_BYTES: &str = "pharos_redis_replica_lag_bytes";
 
 const MIB: f64 = 1_048_576.0;
-/// Fewer keys than this come and go by chance.
+/// Keys before a restart from which on a loss is judged. A smaller number may change by chance.
 const KEYS_BEFORE_MIN: f64 = 100.0;
 
 pub const CHECKS: &[Check] = &[
@@ -42,7 +42,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[RDB_SAVE_AGE],
-        // The age itself is the delay.
+        // No delay is needed: the thresholds are ages.
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::rising(600.0, 1_200.0, 300.0),
@@ -69,7 +69,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[KEYS_MISSING],
-        // A master that was replaced while it was down begins empty, and becomes a replica within seconds.
+        // A master that was replaced during its downtime starts empty and becomes a replica within seconds.
         hold_off: Duration::from_secs(30),
         keep_firing: Duration::ZERO,
         grading: Grading::rising(MISSING_MIN, 0.95, 0.5),
@@ -83,7 +83,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[REPLICA_LINK_UP],
-        // A second look: the link is down for a moment in every failover.
+        // A second collection confirms it: every failover interrupts the link for a moment.
         hold_off: Duration::from_secs(5),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
@@ -146,9 +146,10 @@ fn aof_write_failed(_case: &Case) -> Explanation {
     }
 }
 
-/// A replica has what its master has, whose own alert says what is missing there. A cache is filled again by those who use it.
+/// Observes the share of keys that a restart lost. A replica is not judged: it copies its master, which has its own alert. A cache is a
+/// warning at most, since its clients fill it again.
 fn keys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    // All of them are of the part that the check needs.
+    // These metrics belong to the part that the check needs, so they are readable here.
     let value = |metric| snapshot.value(metric).ok().flatten();
     let before = value(KEYS_BEFORE).unwrap_or_default();
     let is_replica = value(REPLICA_LINK_UP).is_some();
@@ -160,7 +161,7 @@ fn keys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(each_value(snapshot, KEYS_MISSING)?.into_iter().map(|missing| missing.at_most(severity_max)).collect())
 }
 
-/// Share of the keys that is missing when `data-lost` becomes a warning.
+/// The share of missing keys at which `data-lost` becomes a warning.
 const MISSING_MIN: f64 = 0.9;
 
 /// Whether `data-lost` reports the restart.

@@ -1,4 +1,4 @@
-//! The server that a fix is for: what to type so that a command reaches it, and what it is set to.
+//! The server of a fix: the command line that reaches it, and its policy of eviction.
 
 use pharos_plugin::{Reading, Severity, Snapshot};
 
@@ -6,7 +6,7 @@ const POLICY: &str = "pharos_redis_memory_policy";
 const KEYS: &str = "pharos_redis_keys";
 const KEYS_EXPIRING: &str = "pharos_redis_keys_expiring";
 
-/// `redis-cli` towards the server of a snapshot.
+/// The `redis-cli` command that reaches the server of a snapshot.
 pub fn cli(snapshot: &Snapshot) -> String {
     match snapshot.subject().id.rsplit_once(':') {
         Some((host, port)) => format!("redis-cli -h {} -p {port}", host.trim_matches(['[', ']'])),
@@ -14,36 +14,37 @@ pub fn cli(snapshot: &Snapshot) -> String {
     }
 }
 
-/// From this share of keys with an expiry on, a server whose policy evicts only these is taken for a cache, whose memory is full by design.
-/// Below it, most keys stay for good, and what they leave to the others shrinks as they grow in number.
+/// The share of keys with an expiry that makes a server with a `volatile-` policy a cache. The memory of a cache is full by design. Below
+/// this share most keys stay for ever, and they leave less and less memory to the others.
 const EXPIRING_SHARE_OF_CACHE: f64 = 0.5;
-/// Below this share, what may go is soon gone, and writes fail.
+/// The share of keys with an expiry below which full memory is critical. The server then soon has no key to evict, and writes fail.
 const EXPIRING_SHARE_MIN: f64 = 0.1;
 
-/// What goes when the memory is full.
+/// The keys that a server evicts when its memory is full.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Eviction {
-    /// Nothing: writes fail (`noeviction`).
+    /// No keys: writes fail (`noeviction`).
     Never,
     /// Any key.
     Any,
-    /// Keys that have an expiry, as half of all or more have.
+    /// Keys with an expiry. At least half of all keys have an expiry.
     Expiring,
-    /// Keys that have an expiry, under this policy; only this share of all has one.
+    /// Keys with an expiry, under this policy. Only this share of all keys (0 to 0.5) has an expiry.
     FewExpire(String, f64),
-    /// Keys that have an expiry, under this policy; none has one, so writes fail.
+    /// Keys with an expiry, under this policy. No key has an expiry, so writes fail.
     NothingExpires(String),
-    /// The server does not say.
+    /// The server does not report its policy.
     Unknown,
 }
 
 impl Eviction {
+    /// The eviction of a server with its present keys.
     pub fn of(snapshot: &Snapshot) -> Self {
         let count = |metric| -> f64 { snapshot.samples(metric, &[], Reading::Value).values.iter().sum() };
         Self::with(snapshot, count(KEYS), count(KEYS_EXPIRING))
     }
 
-    /// What would go with so many keys, of which so many have an expiry.
+    /// The eviction of the server if it had `keys` keys, `expiring` of them with an expiry.
     fn with(snapshot: &Snapshot, keys: f64, expiring: f64) -> Self {
         let policies = snapshot.samples(POLICY, &[], Reading::Value);
         let policy = policies.rows().find_map(|row| row.label("policy").map(ToOwned::to_owned)).unwrap_or_default();
@@ -57,7 +58,7 @@ impl Eviction {
         }
     }
 
-    /// How grave a full memory may be; none where it is what was asked for: keys make room for keys.
+    /// The highest severity of full memory. None for a cache: full memory is normal there.
     pub fn severity_max(&self) -> Option<Severity> {
         match self {
             Self::Any | Self::Expiring => None,
@@ -67,8 +68,7 @@ impl Eviction {
     }
 }
 
-/// Whether a server with so many keys, of which so many have an expiry, is a cache by its policy: keys make room for keys, and each can be
-/// made again.
+/// Whether the policy makes the server a cache, if it had `keys` keys, `expiring` of them with an expiry.
 pub fn is_cache(snapshot: &Snapshot, keys: f64, expiring: f64) -> bool {
     matches!(Eviction::with(snapshot, keys, expiring), Eviction::Any | Eviction::Expiring)
 }

@@ -1,4 +1,4 @@
-//! Each check with facts that raise it, and the tables against the files that describe them.
+//! Tests of each check with facts that raise it, and of the files that describe the checks.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ fn judge(facts: &str) -> Report {
     plugin.evaluate(&Facts::redis(facts).snapshot()).expect("judging cannot fail")
 }
 
-/// What is found; skips are the suite's business and tested there.
+/// Compares the findings. Skips are left out, since the suite handles and tests them.
 #[track_caller]
 fn check(facts: &str, expected: Expect) {
     let findings = judge(facts).findings;
     expected.assert_eq(&render(&Report { findings, skipped: Vec::new() }));
 }
 
-/// The whole of the first finding, as a person reads it.
+/// Compares all texts of the first finding.
 #[track_caller]
 fn check_words(facts: &str, expected: Expect) {
     expected.assert_eq(&words(&judge(facts).findings[0]));
@@ -172,7 +172,7 @@ fn memory_is_graded_by_the_share_of_its_limit() {
     check("info present\npharos_redis_memory_used_ratio", expect![""]);
 }
 
-/// A server of a GiB that is full, under this policy and with so many keys that expire.
+/// Facts about a full server of 1 GiB with this policy and this number of keys with an expiry.
 fn full(policy: &str, expiring: u32) -> String {
     format!(
         "
@@ -252,7 +252,7 @@ fn no_fix_advises_what_is_set_or_more_memory_than_the_host_has() {
     assert!(fix.starts_with("The host has 1.86 GiB of memory") && !fix.contains("CONFIG SET maxmemory 1"), "{fix}");
 }
 
-/// The words about a server to which there is no session for this reason.
+/// Compares the texts of the alert about a server that refuses a session for this reason.
 #[track_caller]
 fn check_unreachable(reason: &str, why: &str, expected: Expect) {
     let facts = format!(
@@ -336,7 +336,7 @@ fn files_that_cannot_be_written_are_critical() {
     check("info present\npharos_redis_rdb_last_save_ok 1\npharos_redis_aof_last_write_ok", expect![""]);
 }
 
-/// A server with this policy that had 1,000 keys before its restart, of which so many had an expiry, and misses this share of them.
+/// Facts about a restarted server that had 1,000 keys, `expiring` of them with an expiry. `missing` is the share of keys that it lost.
 fn restarted(policy: &str, expiring: u32, missing: f64) -> String {
     format!(
         "
@@ -367,7 +367,7 @@ fn a_server_that_comes_back_without_its_keys_has_lost_data() {
     for (missing, expected) in [(0.95, "95 % of the keys are gone"), (0.9, "90 % of the keys are gone")] {
         assert!(judge(&restarted("noeviction", 0, missing)).findings[0].title.starts_with(expected));
     }
-    // While the server loads what it found, the agent says what it knew before.
+    // While the server loads its files, the agent reports the numbers from before.
     assert_eq!(judge(&format!("{}pharos_redis_loading 1", restarted("noeviction", 0, 1.0))).findings.len(), 1);
     check(&restarted("noeviction", 0, 0.5), expect![""]);
     check("info present\npharos_redis_keys{db=\"db0\"} 0", expect![""]);

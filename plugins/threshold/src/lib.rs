@@ -1,4 +1,4 @@
-//! Alerts on any metric against a threshold, written in TOML: one rule, one metric, one limit, with hysteresis.
+//! Threshold rules that an operator writes in TOML. Each rule compares a metric with a limit, with hysteresis.
 
 mod rule;
 mod settings;
@@ -54,7 +54,7 @@ impl Plugin for Threshold {
 }
 
 impl Threshold {
-    /// Rules that were left out, and why.
+    /// The settings that were left out, each with its reason.
     pub fn ignored(&self) -> &[Ignored] {
         &self.ignored
     }

@@ -1,4 +1,4 @@
-//! One rule: which series it reads, when a value is past its threshold, what the finding says.
+//! A threshold rule: the series that it reads, the limit, and the text of its findings.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub struct ThresholdRule {
     summary: Summary,
 }
 
-/// A threshold, and how far back a value must go to be past it no more. Equality is not past either of them.
+/// A threshold that raises an alert, and a threshold that clears it. A value equal to a threshold is not past it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Limit {
     Above { raise: f64, clear: f64 },
@@ -71,7 +71,7 @@ impl ThresholdRule {
         }
     }
 
-    /// A series that has a value but no rate is new or was reset: nothing is known about it, which is not "fine".
+    /// Skips the series that have a value but no rate: they are new or were reset. Without the skip, they would count as fine.
     fn skip_without_rate(&self, snapshot: &Snapshot, matching: &[Matcher], rates: &Samples, report: &mut Report) {
         let values = snapshot.samples(&self.settings.metric, matching, Reading::Value);
         if values.values.len() == rates.values.len() {
@@ -89,8 +89,8 @@ impl ThresholdRule {
         }
     }
 
-    /// Nothing fits, which is not "fine": a rule of which this is true everywhere and always was mistyped. The skip is about the wanted
-    /// labels and so freezes no alert but one of exactly these.
+    /// Skips a rule that fits no series. If a rule is skipped everywhere and always, the host reports it: probably the operator mistyped
+    /// it. The skip carries only the wanted labels, so no alert of another series is frozen.
     fn skip_unmatched(&self, report: &mut Report) {
         let wanted = self.settings.matching.iter().map(|(name, wanted)| Label { name: name.clone(), value: wanted.to_string() });
         report.skip(&self.settings.id, wanted.collect(), SkipReason::NoData);
@@ -144,7 +144,7 @@ impl ThresholdRule {
         }
     }
 
-    /// What the host has to match; none where the subject's own labels already rule it out.
+    /// The conditions that the host must check. None if the subject's own labels already contradict the rule.
     fn matchers(&self, subject: &Subject) -> Option<Vec<Matcher>> {
         let mut matchers = Vec::new();
         for (label, wanted) in &self.settings.matching {

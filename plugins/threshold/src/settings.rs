@@ -1,4 +1,4 @@
-//! The rules as the operator writes them.
+//! Settings of the plugin: the list of rules that the operator wrote.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::Value;
 
-/// The rules that can be read, each with its place. One that cannot is left out, and the others go on.
+/// The valid rules, each with its path such as `settings.rules[0]`. An invalid rule is left out, and all others stay in force.
 #[derive(Debug, Default)]
 pub struct Settings {
     pub rules: Vec<(String, RuleSettings)>,
@@ -70,21 +70,21 @@ fn value() -> Reading {
 }
 
 impl RuleSettings {
-    /// An error the operator finds again: the rule, its key, what to do.
+    /// Creates an error for the operator, with the rule, its key and the correction.
     pub fn refuse(&self, key: &'static str, mend: &str) -> Refusal {
         Refusal { key, why: format!("rule `{}`: `{key}`: {mend}", self.id) }
     }
 }
 
-/// Why a rule makes no sense.
+/// The reason why a rule is invalid.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The key to mend.
+    /// The key to correct.
     pub key: &'static str,
     pub why: String,
 }
 
-/// The value or values a label may have.
+/// The values that a label may have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wanted(pub Pattern);
 

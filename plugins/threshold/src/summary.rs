@@ -1,6 +1,6 @@
-//! Titles with placeholders: `"connections of {server} above {raise}"`.
+//! Titles of alerts with placeholders: `"connections of {server} above {raise}"`.
 
-/// A summary, read once.
+/// A title, split into texts and placeholders.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary(Vec<Piece>);
 
@@ -11,7 +11,7 @@ enum Piece {
 }
 
 impl Summary {
-    /// The error says what is wrong with the text.
+    /// Splits a text into its pieces. The error is a sentence for the operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -28,7 +28,8 @@ impl Summary {
         Ok(Self(pieces))
     }
 
-    /// A placeholder that nothing is known for is left as it was written: which labels a series has is known only now.
+    /// Fills in the placeholders. An unknown placeholder stays as written: the labels of a series are unknown when the settings are
+    /// checked.
     pub fn fill(&self, lookup: impl Fn(&str) -> Option<String>) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),

@@ -1,4 +1,4 @@
-//! What a rule says of a snapshot, and what it says of settings that make no sense.
+//! Tests of rules on snapshots, and of invalid settings.
 
 use expect_test::{Expect, expect};
 use pharos_plugin::testing::{Facts, render};
@@ -21,7 +21,7 @@ fn check(rule: &str, facts: &str, expected: Expect) {
     expected.assert_eq(&render(&report));
 }
 
-/// A wrong rule is left out; the right one beside it goes on.
+/// Checks that an invalid rule is left out with this reason.
 #[track_caller]
 fn check_ignored(settings: &str, expected: Expect) {
     let plugin = plugin(settings).expect("a wrong rule is left out");

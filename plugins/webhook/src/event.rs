@@ -1,6 +1,6 @@
-//! The body of `format = "generic"`, which is also what a template sees: everything that the agent knows of its alerts.
+//! The body of `format = "generic"`, which is also the data of a template: all facts about the alerts of a message.
 //!
-//! Its outer form is that of Standard Webhooks. The same message is the same bytes on every try: its time is that of what happened.
+//! The outer form follows Standard Webhooks. Every try of a message sends the same bytes: the timestamp is that of the latest alert.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use pharos_plugin::civil_date::rfc3339;
 use pharos_plugin::{Alert, Label, Message, Reason, Severity, detail_and_evidence};
 use serde::Serialize;
 
-/// Standard Webhooks advises receivers to expect no more than 20 kB.
+/// Bytes of a body. Standard Webhooks advises senders to stay below 20 kB, since receivers may refuse more.
 const BODY_BYTES_MAX: usize = 20_000;
 
 #[derive(Debug, Serialize)]
 pub struct Event {
-    /// The message's id: the same on every try.
+    /// The id of the message. Every try has the same id.
     id: String,
     #[serde(rename = "type")]
     kind: &'static str,
@@ -31,7 +31,7 @@ pub struct Data {
     group_labels: BTreeMap<String, String>,
     common_labels: BTreeMap<String, String>,
     alerts: Vec<EventAlert>,
-    /// Alerts that are not listed.
+    /// The number of alerts that are not listed.
     truncated: usize,
 }
 
@@ -50,7 +50,7 @@ struct EventAlert {
     fix: Option<String>,
     evidence: Vec<Evidence>,
     runbook: Option<String>,
-    /// The command that shows the alert; none for a test.
+    /// The command that shows the alert. None for a test message.
     show: Option<String>,
     value: Option<f64>,
     raise_at: Option<f64>,
@@ -59,7 +59,7 @@ struct EventAlert {
     ended_because: Option<String>,
 }
 
-/// What was measured.
+/// A measured fact that supports an alert.
 #[derive(Debug, Serialize)]
 struct Evidence {
     name: String,
@@ -101,7 +101,7 @@ impl Event {
         }
     }
 
-    /// The event as JSON, with as many alerts as fit, one at least.
+    /// Renders the event as JSON. Alerts beyond [`BODY_BYTES_MAX`] are left out and counted. The first alert always stays.
     pub fn render(mut self) -> Vec<u8> {
         loop {
             let body = serde_json::to_vec(&self).expect("texts and numbers are always JSON");
@@ -109,7 +109,7 @@ impl Event {
             if body.len() <= BODY_BYTES_MAX || alerts <= 1 {
                 return body;
             }
-            // In proportion, and at least one: a long message is not rendered once per alert.
+            // A cut in proportion needs few tries. A cut alert by alert would render a long message once per alert.
             let fit = (alerts * BODY_BYTES_MAX / body.len()).clamp(1, alerts - 1);
             self.data.alerts.truncate(fit);
             self.data.truncated += alerts - fit;
@@ -145,7 +145,7 @@ fn event_alert(alert: &Alert) -> EventAlert {
     }
 }
 
-/// How a person goes on from a message.
+/// The command that shows the alert on the machine of the agent. None for a test message.
 pub fn show(alert: &Alert) -> Option<String> {
     (alert.reason != Reason::Test).then(|| format!("pharos alerts show {}", alert.fingerprint))
 }

@@ -1,5 +1,4 @@
-//! Posts messages to a URL: as Alertmanager webhooks (version 4), so that whatever receives those receives Pharos, as events of our own, or
-//! by a template.
+//! A notifier that posts messages to a URL. The body is an Alertmanager webhook (version 4), an event of our own, or made by a template.
 
 mod event;
 mod payload;
@@ -64,7 +63,7 @@ impl Webhook {
     fn request(&self, message: &Message, body: Vec<u8>) -> Request {
         let mut headers = vec![
             header("content-type", vec![Text::Plain(self.template.as_ref().map_or(JSON, |template| &template.content_type).to_owned())]),
-            // The same on every try, so that the receiver can drop what it already has.
+            // Every try has the same id, so that the receiver can drop a message that it already has.
             header("webhook-id", vec![Text::Plain(message.id.clone())]),
         ];
         headers.extend(self.settings.secret.clone().map(|secret| header("authorization", vec![Text::Secret(secret)])));

@@ -1,4 +1,4 @@
-//! The body: version 4 of Alertmanager's webhook, field by field as its receivers expect it.
+//! The body of `format = "alertmanager"`: version 4 of Alertmanager's webhook, with the same fields.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::event::{map, severity, show, status};
 
-/// What Go writes for a time that is not set; receivers test for it.
+/// The text that Go writes for a time that is not set. Receivers test for it.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 type Map = BTreeMap<String, String>;
@@ -50,7 +50,7 @@ pub fn render(message: &Message, max_alerts: Option<usize>) -> Vec<u8> {
         common_labels.extend(common(&alerts, |alert| &alert.labels));
     }
     let common_annotations = common(&alerts, |alert| &alert.annotations);
-    // Receivers that keep one incident per group close it when this says so.
+    // Receivers with an incident per group close the incident when this is "resolved".
     let firing = message.others_firing > 0 || message.alerts.iter().any(|alert| alert.ended_at_ms.is_none());
     let shown = max_alerts.unwrap_or(usize::MAX).min(alerts.len());
     let cut = alerts.split_off(shown).len();
@@ -84,7 +84,7 @@ fn payload_alert(alert: &Alert, external_url: &str) -> PayloadAlert {
 fn labels(alert: &Alert) -> Map {
     let mut labels = map(&alert.subject.labels);
     labels.extend(map(&alert.labels));
-    // The rule's id is stable, unlike a title with numbers in it, and receivers group by this name.
+    // Receivers group by this name. The id of the rule is stable, but a title may contain numbers.
     let name = labels.get("rule").unwrap_or(&alert.title).clone();
     labels.insert("alertname".to_owned(), name);
     labels.insert("severity".to_owned(), severity(alert.severity).to_owned());
@@ -92,7 +92,7 @@ fn labels(alert: &Alert) -> Map {
 }
 
 fn annotations(alert: &Alert) -> Map {
-    // What the status alone does not say: an end that nobody heard begin, a beginning that is none.
+    // The status cannot express these: an end without a message about the beginning, or a message without a change.
     let summary = match alert.reason {
         Reason::Summary => Some("it fired and resolved before this receiver could be told".to_owned()),
         Reason::Repeated => Some("it still fires".to_owned()),
@@ -117,7 +117,7 @@ fn annotations(alert: &Alert) -> Map {
     all.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.filter(|text| !text.is_empty())?))).collect()
 }
 
-/// What all alerts agree on.
+/// The entries that are equal in all alerts.
 fn common(alerts: &[PayloadAlert], part: impl Fn(&PayloadAlert) -> &Map) -> Map {
     let Some((first, others)) = alerts.split_first() else { return Map::new() };
     let mut common = part(first).clone();

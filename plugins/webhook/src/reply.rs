@@ -1,16 +1,16 @@
-//! What the receiver's answer means for the message.
+//! The outcome of a delivery, from the answer of the receiver.
 
 use pharos_plugin::civil_date::parse_http_date;
 use pharos_plugin::egress::{EgressError, Response};
 use pharos_plugin::{Failure, Outcome, Retry};
 
-/// A receiver that asks for a longer pause is asked again after an hour all the same: an alert is worth a try.
+/// The longest pause before the next try, in milliseconds. A receiver may ask for a longer pause, but an alert is worth another try.
 const RETRY_AFTER_MAX_MS: u64 = 3_600_000;
 
-/// Enough of an error page to see what is wrong.
+/// Characters of an error page that are shown. The beginning is enough to recognise the problem.
 const BODY_SHOWN_CHARS: usize = 200;
 
-/// Tries after which a receiver that sends us elsewhere is believed: some do while they are set up anew.
+/// The try from which on a redirect is final. Some receivers redirect for a short time while they are set up anew.
 const REDIRECTED_MAX: u32 = 3;
 
 pub fn outcome(reply: Result<Response, EgressError>, attempt: u32) -> Result<Outcome, Failure> {
@@ -42,7 +42,7 @@ fn again(after_ms: Option<u64>, why: String) -> Outcome {
     Outcome::Retry(Retry { after_ms, why })
 }
 
-/// Where it leads is shown and never followed: the message goes where the operator said.
+/// Describes a redirect. The target is shown but never followed: a message goes only to the address that the operator configured.
 fn elsewhere(response: &Response) -> String {
     let place: String = header(response, "location").unwrap_or_default().chars().take(BODY_SHOWN_CHARS).collect();
     let place = if place.is_empty() { String::new() } else { format!(" to {}", place.escape_debug()) };
@@ -55,7 +55,7 @@ fn shown(response: &Response) -> String {
     if body.is_empty() { format!("status {}", response.status) } else { format!("status {}: {body}", response.status) }
 }
 
-/// Seconds, or a date to be read against the receiver's own clock: ours may differ.
+/// The pause that `Retry-After` asks for, in milliseconds (RFC 9110). A date counts from the receiver's `Date`, since our clock may differ.
 fn retry_after_ms(response: &Response) -> Option<u64> {
     let text = header(response, "retry-after")?;
     let seconds = match text.parse() {

@@ -1,4 +1,4 @@
-//! Where to post, and what to send along.
+//! Settings of a webhook: the address, the headers, the secrets and the body.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,18 +13,18 @@ pub struct Settings {
     pub url: Value,
     #[serde(default)]
     pub headers: BTreeMap<String, Value>,
-    /// Names the secret that is the whole `Authorization` header, such as `Bearer abc`.
+    /// The name of the secret that is the whole `Authorization` header, such as `Bearer abc`.
     pub secret: Option<String>,
-    /// Name the secrets that sign the body as Standard Webhooks says; two while a key is rotated.
+    /// The names of the secrets that sign the body (Standard Webhooks). There are two names while a key is rotated.
     #[serde(default)]
     pub sign: Names,
     #[serde(default)]
     pub format: Option<Format>,
-    /// The body, instead of a format.
+    /// The template of the body. Excludes `format`.
     pub template: Option<String>,
-    /// Of a template's body.
+    /// The content type of a template's body. None means `application/json`.
     pub content_type: Option<String>,
-    /// Alerts in one message; what is more is counted in `truncatedAlerts`.
+    /// Alerts in a message, at least 1. Further alerts are counted in `truncatedAlerts`.
     pub max_alerts: Option<usize>,
 }
 
@@ -35,7 +35,7 @@ pub enum Format {
     Generic,
 }
 
-/// Parts that are written one after the other.
+/// A text in parts, which are joined without a separator.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value(pub Vec<Part>);
 
@@ -46,11 +46,11 @@ pub enum Part {
     Secret(String),
 }
 
-/// One name or several.
+/// A list of names. Settings may give a single name as text.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Names(pub Vec<String>);
 
-/// Set by the plugin itself on every message.
+/// Headers that the plugin sets itself. Settings must not contain them.
 const OWN_HEADERS: [&str; 2] = ["content-type", "webhook-id"];
 
 impl Settings {

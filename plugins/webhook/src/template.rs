@@ -1,6 +1,7 @@
-//! Bodies by a template of the operator's: Jinja, bounded in steps, memory and output, without files and without silence.
+//! Bodies from a template of the operator, in Jinja. Steps, memory and output are bounded, and an unknown name is an error.
 //!
-//! It is rendered once with a sample when the settings are read, so that a mistake is an error of the settings and not of the first alert.
+//! The template is rendered with sample messages when the settings are read. A mistake is therefore an error of the settings. Otherwise
+//! the first alert would reveal it, and would be lost.
 
 use std::io;
 
@@ -10,9 +11,9 @@ use pharos_plugin::{Alert, Failure, Label, Message, Outcome, Reason, Severity, S
 
 use crate::event::Event;
 
-/// Bytes of a body: more is a mistake, and no chat or pager takes it.
+/// Bytes of a body. A larger body is a mistake: no chat or pager accepts it.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Steps of one body, each also paying for 64 bytes of what it makes: 200 alerts with forty of them each need a fiftieth.
+/// Steps that a template may take. 64 bytes of output cost a step as well. A body of 200 alerts with 40 steps each needs a fiftieth.
 const FUEL: u64 = 400_000;
 const NAME: &str = "template";
 
@@ -61,7 +62,7 @@ impl Template {
     }
 }
 
-/// What is wrong, and in which line.
+/// Explains an error of a template, with its line.
 fn explain(err: &minijinja::Error) -> String {
     let line = err.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     let why = match err.kind() {
@@ -75,7 +76,7 @@ fn explain(err: &minijinja::Error) -> String {
     format!("{line}{why}")
 }
 
-/// Takes so many bytes and no more.
+/// A buffer that refuses more than [`BODY_BYTES_MAX`] bytes.
 struct Bounded(Vec<u8>);
 
 impl io::Write for Bounded {
@@ -92,7 +93,7 @@ impl io::Write for Bounded {
     }
 }
 
-/// A message in which every text is known, to try a template with.
+/// A sample message with every optional text, for the trial of a template. The alert is resolved if `ended_at_ms` is given.
 fn sample(ended_at_ms: Option<u64>) -> Message {
     let text = |text: &str| text.to_owned();
     let labels = || vec![Label { name: text("rule"), value: text("sample") }];

@@ -1,4 +1,4 @@
-//! What a receiver gets and what its answers mean, through the plugin as the host would call it.
+//! Tests of bodies, requests and settings, through the plugin as the host would call it.
 
 use expect_test::{Expect, expect};
 use pharos_plugin::{Alert, Label, Reason, Severity, Subject, settings};

@@ -1,4 +1,4 @@
-//! The smallest alert rule in Rust: copy the folder and begin here.
+//! The smallest alert rule in Rust. Copy the folder and begin here.
 
 use pharos_plugin::{
     AlertRule, Description, Failure, Finding, Plugin, Report, Rule, Severity, SkipReason, Snapshot, export_alert_rule, text,
@@ -8,7 +8,7 @@ use serde::Deserialize;
 const RULE: &str = "query-too-long";
 const METRIC: &str = "pharos_postgres_query_age_max_seconds";
 
-/// What the operator writes under `[plugin.rust-rule.settings]`.
+/// The settings under `[plugin.rust-rule.settings]` in the configuration.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Settings {
@@ -67,7 +67,7 @@ impl AlertRule for RustRule {
 }
 
 impl RustRule {
-    /// The `?` turns a part that could not be read into an honest `skipped`.
+    /// Returns the findings. The `?` skips the rule if the metric cannot be read, so that its alert does not resolve.
     fn judge(&self, snapshot: &Snapshot) -> Result<Vec<Finding>, SkipReason> {
         let age = snapshot.value(METRIC)?.filter(|age| *age > self.settings.seconds);
         let finding = |age| {
