@@ -1,4 +1,4 @@
-//! What the agent knows now: one writer, many readers, each with an immutable picture.
+//! The present state of the agent, with one writer and many readers. Each reader has an immutable picture.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,38 +15,38 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, rfc3339};
 
-/// One consistent picture.
+/// One consistent picture of the present state.
 #[derive(Debug, Clone, Default)]
 pub struct Picture {
     /// The latest snapshot of each subject.
     pub subjects: BTreeMap<SubjectKey, Arc<Change>>,
-    /// Open alerts, the gravest first.
+    /// Open alerts, gravest first.
     pub alerts: Arc<Vec<Arc<Alert>>>,
-    /// Who takes care of which alert.
+    /// Acknowledgements by the alert's fingerprint.
     pub acknowledgements: Arc<BTreeMap<Fingerprint, Acknowledgement>>,
-    /// Those that are not over.
+    /// Silences that are not expired.
     pub silences: Arc<Vec<Silence>>,
 }
 
 impl Picture {
-    /// All subjects but the agent itself, which has a surface of its own: `/metrics`, and the parts.
+    /// All subjects except the agent itself, which is shown in `/metrics` and as parts.
     pub fn watched(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
         self.subjects.iter().filter(|(subject, _)| subject.kind != SubjectKind::Agent)
     }
 
-    /// Those of them that are one server.
+    /// Subjects that are one server each.
     pub fn servers(&self) -> impl Iterator<Item = (&SubjectKey, &Arc<Change>)> {
         self.watched().filter(|(subject, _)| subject.kind.is_server())
     }
 }
 
-/// How a part of the agent is.
+/// Health of a part of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PartHealth {
     Starting,
     Ok,
-    /// Works, but not wholly; what it watches may be the reason.
+    /// The part works, but not completely. The reason may be the server that it watches.
     Degraded,
     /// The part itself does not work.
     Failed,
@@ -65,13 +65,13 @@ impl PartHealth {
     }
 }
 
-/// A part as `/api/services/status` shows it.
+/// Status of a part, as `/api/services/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartStatus {
     #[serde(rename = "name")]
     pub part: AgentPart,
     pub state: PartHealth,
-    /// RFC 3339: since when it is in this state.
+    /// Start of the present state, in RFC 3339.
     pub since: String,
     pub cause: Option<String>,
 }
@@ -99,7 +99,7 @@ impl Board {
         self.picture.load_full()
     }
 
-    /// Tells of every new snapshot; of several at once only once.
+    /// Receiver of a signal for new snapshots. Several at once give one signal.
     pub fn snapshots(&self) -> watch::Receiver<()> {
         self.snapshots.subscribe()
     }
@@ -112,7 +112,7 @@ impl Board {
         self.picture.store(Arc::new(picture));
         self.snapshots.send_replace(());
         let subject = &change.snapshot.subject;
-        // The agent is no part of itself, and a database only what its servers are.
+        // Only servers are parts: the agent is no part of itself, and a database consists of its servers.
         if subject.kind.is_server() {
             let (state, cause) = server_health(change);
             self.set(AgentPart::Server(subject.key()), state, cause);
@@ -134,12 +134,12 @@ impl Board {
         self.picture.store(Arc::new(picture));
     }
 
-    /// Notes how a part is. Its `since` moves only when the state does.
+    /// Sets the health of a part. Its `since` changes only with the state.
     pub fn set(&self, part: AgentPart, state: PartHealth, cause: Option<String>) {
         self.note(&mut self.lock(), part, state, cause);
     }
 
-    /// From now on every part is stopping, unless it fails or has failed.
+    /// Marks every part as stopping from now on, except parts that fail or have failed.
     pub fn stop(&self) {
         let mut parts = self.lock();
         parts.stopping = true;
@@ -148,7 +148,7 @@ impl Board {
         }
     }
 
-    /// Every part, by the name that people read.
+    /// All parts, sorted by their shown names.
     pub fn parts(&self) -> Vec<PartStatus> {
         let mut parts: Vec<PartStatus> = self.lock().by_part.values().cloned().collect();
         parts.sort_by_cached_key(|status| status.part.to_string());
@@ -169,7 +169,7 @@ impl Board {
     }
 }
 
-/// A server that is down or half readable degrades the agent; it never fails it.
+/// Health of a server as a part. A server that is down or partly readable degrades the agent; it never fails the agent.
 fn server_health(change: &Change) -> (PartHealth, Option<String>) {
     let snapshot = &change.snapshot;
     let kind = &snapshot.subject.kind;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pharos_model::alert::Now;
 
-/// Monotonic time since the agent started, and wall time for people.
+/// Clock of the agent: monotonic time since its start, and wall time for people.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     started: Instant,
@@ -16,12 +16,12 @@ impl Clock {
         Self { started: Instant::now() }
     }
 
-    /// Time since the start; what durations are measured with.
+    /// Time since the start, for measuring durations.
     pub fn monotonic(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Milliseconds since 1970; what people and other machines are told.
+    /// Milliseconds since 1970, for people and other machines.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that the others ask")]
     pub fn wall_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -33,13 +33,13 @@ impl Clock {
     }
 }
 
-/// Milliseconds since 1970 of an instant as RFC 3339 writes it, in UTC; none before that.
+/// Parses an RFC 3339 time in UTC to milliseconds since 1970; `None` if it is invalid or earlier.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let at = humantime::parse_rfc3339_weak(text).ok()?;
     u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
-/// RFC 3339 in UTC, to the millisecond.
+/// Formats a time as RFC 3339 in UTC, with milliseconds.
 pub fn rfc3339(wall_ms: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(wall_ms)).to_string()
 }

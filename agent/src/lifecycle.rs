@@ -1,8 +1,8 @@
-//! Start and stop: who runs, and how everything ends.
+//! Start and stop of the process, and of all its parts.
 //!
-//! The first signal cancels the *soft* token: parts stop taking work and finish what they began. A second signal, or the drain's
-//! deadline, cancels the *hard* one, and whatever still runs is dropped. A task that ends unasked cancels the soft token too, since an
-//! agent with a part missing must not look alive. No other signal ends the agent, since an end without a drain looks like a clean one.
+//! The first signal cancels the *soft* token: parts accept no new work and finish what they began. A second signal, or the deadline of the
+//! drain, cancels the *hard* token, and all remaining work is dropped. A task that ends unasked also cancels the soft token, since an
+//! agent with a missing part must not look alive. No other signal ends the agent, because an end without a drain looks like a clean one.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -16,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-/// How long the drain may take.
+/// Longest time for the drain.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Handles of the running process, cheap to clone.
+/// Handle of the running process, cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     tasks: TaskTracker,
@@ -30,12 +30,12 @@ pub struct Lifecycle {
     drain_max: Duration,
 }
 
-/// How the process ended.
+/// Result of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// Asked to, and everything finished.
+    /// A signal asked for the end, and all parts finished.
     Drained,
-    /// Asked to, but something had to be dropped.
+    /// A signal asked for the end, but some work was dropped.
     Cut,
     /// A task ended unasked.
     Failed,
@@ -48,7 +48,7 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// One whose drain may take this long.
+    /// Creates a lifecycle with this limit for the drain.
     pub fn draining_within(drain_max: Duration) -> Self {
         Self {
             tasks: TaskTracker::default(),
@@ -60,22 +60,22 @@ impl Lifecycle {
         }
     }
 
-    /// Where tasks are spawned that end by themselves.
+    /// Tracker for tasks that end by themselves.
     pub fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// Cancelled when the parts should finish.
+    /// Token that is cancelled when the parts should finish.
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// The part that ended unasked, if one did.
+    /// The part that ended unasked; `None` if none did.
     pub fn failed(&self) -> Option<&AgentPart> {
         self.failed.get()
     }
 
-    /// Spawns a part that must run until the soft token; when it ends or panics before, so does the process.
+    /// Spawns a part that must run until the soft token is cancelled. If it ends or panics before, the process ends too.
     pub fn supervise(&self, part: AgentPart, task: impl Future<Output = ()> + Send + 'static) {
         let this = self.clone();
         self.tasks.spawn(async move {
@@ -87,22 +87,22 @@ impl Lifecycle {
             if !this.soft.is_cancelled() || ended.is_err() {
                 let name = part.to_string();
                 error!(part = name, "part `{name}` ended unasked, stopping");
-                // The first one is the cause, others follow from it.
+                // The first failed part is the cause, others follow from it.
                 let _ = this.failed.set(part);
                 this.soft.cancel();
             }
         });
     }
 
-    /// Catches signals from now on, so that one that comes while the parts start is not lost, nor ends the process half-started.
+    /// Catches signals from now on. A signal during the start is not lost, and does not end a half-started process.
     pub fn catch_signals(&self) {
         *self.signals.lock().unwrap_or_else(PoisonError::into_inner) = Signals::catch();
     }
 
-    /// Waits for a signal that comes while the parts start, and cancels the soft token: the start has no loop that would see the signal.
+    /// Waits for a signal during the start, and cancels the soft token. The start has no loop that would receive the signal.
     pub async fn interrupted(&self) {
         let name = poll_fn(|context| {
-            // Locked for one look only: a start that ends first leaves the signals to `run`.
+            // The lock is held for one poll only. A start that ends first leaves the signals to `run`.
             let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
             pin!(next(&mut signals)).poll(context)
         });
@@ -150,7 +150,7 @@ impl Lifecycle {
     }
 }
 
-/// Signals that end the agent, and those that would without us.
+/// Signals that end the agent, and signals whose default action would.
 #[derive(Debug)]
 struct Signals {
     ending: [(&'static str, Signal); 3],
@@ -177,8 +177,8 @@ impl Signals {
     }
 }
 
-/// Waits for the next signal that ends the agent; others are logged. Without handlers there is nothing to wait for, and the default action
-/// ends the process.
+/// Waits for the next signal that ends the agent; others are logged. Without handlers it waits for ever, and the default action of a
+/// signal ends the process.
 async fn next(signals: &mut Option<Signals>) -> &'static str {
     let Some(Signals { ending, others }) = signals else { return std::future::pending().await };
     loop {
@@ -195,7 +195,7 @@ async fn next(signals: &mut Option<Signals>) -> &'static str {
 async fn any(signals: &mut [(&'static str, Signal)]) -> &'static str {
     let each = signals.iter_mut().map(|(name, signal)| {
         Box::pin(async move {
-            // A stream of signals has no end.
+            // A stream of signals never ends.
             signal.recv().await;
             *name
         })
@@ -203,7 +203,7 @@ async fn any(signals: &mut [(&'static str, Signal)]) -> &'static str {
     futures_util::future::select_all(each).await.0
 }
 
-/// Raises the limit of open files as far as this process may: the soft limit of many systems is that of programs from the seventies.
+/// Raises the soft limit of open files to the hard limit. The soft limit of many systems is far too low for a server.
 pub fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -214,7 +214,7 @@ pub fn raise_descriptors() {
     }
 }
 
-/// How many files and sockets this process may have open.
+/// Number of files and sockets that this process may open.
 pub fn descriptors_max() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -15,7 +15,7 @@ use crate::finding::Severity;
 /// The actor of entries that the agent writes by itself. Other actors are names of tokens.
 pub const AGENT: &str = "agent";
 
-/// One entry.
+/// Entry of the audit log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditEntry {
     /// Wall clock, milliseconds since 1970.
@@ -27,7 +27,7 @@ pub struct AuditEntry {
     pub subject: String,
 }
 
-/// What was done, with what is stored of it.
+/// Action of an entry, with its stored detail.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AuditAction {
     AlertChanged(ReasonKind, AlertChange),
@@ -35,7 +35,7 @@ pub enum AuditAction {
     AlertUnacknowledged,
     SilenceAdded(Silence),
     SilenceExpired(Silence),
-    /// Numbers of the notifications that are tried again.
+    /// Numbers of the notifications that are sent again.
     OutboxRetried(Vec<u64>),
     OutboxDropped(DroppedNotifications),
     /// The agent removed the oldest entries.
@@ -66,18 +66,18 @@ pub struct AcknowledgementWords {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedNotifications {
-    /// None where notifications of every receiver were dropped.
+    /// Receiver of the notifications; `None` if those of every receiver were dropped.
     pub receiver: Option<String>,
-    /// None where the notifications were not named.
+    /// Numbers of the notifications; `None` if the request named none.
     pub ids: Option<Vec<u64>>,
     pub count: usize,
 }
 
-/// The last entry that is no longer in the chain.
+/// End of the part of the chain that was removed: its last entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainEnd {
     pub through: u64,
-    /// Hexadecimal digits.
+    /// Hash of that entry, in hexadecimal digits.
     pub hash: String,
 }
 
@@ -85,7 +85,7 @@ pub struct ChainEnd {
 pub struct ReplacedStore {
     #[serde(flatten)]
     pub end: ChainEnd,
-    /// The path of the damaged store; none where it could not be kept.
+    /// Path of the damaged store; `None` if it could not be moved aside.
     pub aside: Option<String>,
 }
 
@@ -121,7 +121,7 @@ impl AuditAction {
         }
     }
 
-    /// The name as it is stored, such as `alert.firing` or `silence.add`.
+    /// Stored name, such as `alert.firing` or `silence.add`.
     pub fn name(&self) -> String {
         let name = match self {
             Self::AlertChanged(reason, _) => return format!("{ALERT_PREFIX}{}", reason.as_str()),
@@ -138,7 +138,7 @@ impl AuditAction {
         name.to_owned()
     }
 
-    /// The detail as it is stored.
+    /// Stored detail, as JSON.
     pub fn stored_detail(&self) -> Value {
         let json = match self {
             Self::AlertChanged(_, change) => serde_json::to_value(change),
@@ -155,12 +155,12 @@ impl AuditAction {
         json.unwrap_or_default()
     }
 
-    /// Whether an action with this name begins the chain elsewhere than at its first entry.
+    /// Returns true for names of actions after which the chain does not begin at its first entry.
     pub fn moves_the_start(name: &str) -> bool {
         matches!(name, FORGET | REPLACE)
     }
 
-    /// The end of what came before, for actions that [move the start](Self::moves_the_start).
+    /// End of the earlier chain, for actions that [move the start](Self::moves_the_start); `None` for others.
     pub fn new_start(&self) -> Option<&ChainEnd> {
         match self {
             Self::EntriesForgotten(end) | Self::StoreReplaced(ReplacedStore { end, .. }) => Some(end),

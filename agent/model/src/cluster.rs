@@ -1,9 +1,9 @@
-//! Which cluster answers at an address, as far as that is known.
+//! Identity of the cluster that answers at an address, as far as it is known.
 
 use serde::{Deserialize, Serialize};
 
-/// A system identifier (pg_control_system), or none yet. Some services tell it to nobody, and one question for it can fail, so where it is
-/// not known it may be any.
+/// System identifier of a cluster (`pg_control_system`), or `None` while unknown. Some services hide it, and a query for it can fail. An
+/// unknown cluster may be any cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cluster(Option<String>);
@@ -13,12 +13,12 @@ impl Cluster {
         Self(system_identifier.map(str::to_owned))
     }
 
-    /// Whether both may be the same.
+    /// Returns true if both may be the same cluster.
     pub fn may_be(&self, other: &Self) -> bool {
         self.0.as_ref().zip(other.0.as_ref()).is_none_or(|(one, other)| one == other)
     }
 
-    /// Keeps what is known, and learns what `other` knows more.
+    /// Takes over the identifier of `other` if this one is unknown.
     pub fn learn(&mut self, other: &Self) {
         if self.0.is_none() {
             self.0.clone_from(&other.0);

@@ -1,21 +1,21 @@
-//! Which of many rows a table of the snapshot lists, and how bad the rows may be that it does not list.
+//! Selects the rows that a table of a snapshot lists, and reports how bad the omitted rows may be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A way in which a row may matter, by name. A value that is not above zero does not matter.
+/// Measure by which a row may matter, with its name. Values up to zero do not matter.
 pub type Respect<T> = (&'static str, fn(&T) -> f64);
 
-/// Rows of one group that a table has no room for, although they matter in this respect.
+/// Rows of one group that a table omits although they matter by this measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeftOut<'a> {
     pub group: &'a str,
     pub respect: &'static str,
     pub rows: usize,
-    /// The greatest value among them: no row that is left out is worse.
+    /// Greatest value among the omitted rows.
     pub greatest: f64,
 }
 
-/// What a table leaves out that has the rows `listed`, by group and respect. An alert of such a row is not over because the row is not there.
+/// Omitted rows of a table that lists the rows `listed`, by group and measure. The alert of an omitted row must not resolve.
 pub fn left_out<'a, T>(rows: &'a [T], listed: &[usize], group: impl Fn(&'a T) -> &'a str, respects: &[Respect<T>]) -> Vec<LeftOut<'a>> {
     let listed: BTreeSet<usize> = listed.iter().copied().collect();
     let mut left: BTreeMap<(&'static str, &'a str), LeftOut<'a>> = BTreeMap::new();
@@ -31,8 +31,8 @@ pub fn left_out<'a, T>(rows: &'a [T], listed: &[usize], group: impl Fn(&'a T) ->
     left.into_values().collect()
 }
 
-/// Rows of many groups in an order in which each group has its turn: the first row of each group, then the second of each. So the owner
-/// of one datname cannot crowd out what is wrong in another.
+/// Orders rows of many groups in turn: the first row of each group, then the second of each. So the owner of one datname cannot crowd out
+/// problems of another.
 pub fn in_turn<T, G: Ord>(rows: impl IntoIterator<Item = T>, group: impl Fn(&T) -> G) -> Vec<T> {
     let mut turns: BTreeMap<G, usize> = BTreeMap::new();
     let mut numbered: Vec<(usize, T)> = rows
@@ -47,7 +47,7 @@ pub fn in_turn<T, G: Ord>(rows: impl IntoIterator<Item = T>, group: impl Fn(&T) 
     numbered.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Those that are among the first `each_max` in any respect, in their order. A value that is not above zero is no reason to be listed.
+/// Indices of the rows among the first `each_max` by any measure, in their order. Values up to zero do not count.
 pub fn foremost<T>(rows: &[T], each_max: usize, respects: &[fn(&T) -> f64]) -> Vec<usize> {
     let mut chosen = BTreeSet::new();
     for respect in respects {

@@ -1,15 +1,15 @@
-//! The model: what Pharos knows and how it decides, without touching the world.
+//! The model: the state and the decisions of Pharos, without input and output.
 //!
-//! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (two snapshots turned into rates),
+//! Reading order: [`subject`] (what is observed), [`snapshot`] (one subject at one instant), [`delta`] (rates from two snapshots),
 //! [`finding`] (what a plugin reports), [`alert`] (findings over time), [`dispatch`] (which receiver gets which alert, when, and why not),
-//! [`notification`] (one message to one receiver), [`outbox`] (the order and the end of delivery), [`event`] and [`audit`] (what the store keeps
-//! of what happened, and of who did what).
+//! [`notification`] (one message to one receiver), [`outbox`] (order and end of delivery), [`event`] and [`audit`] (stored records of what
+//! happened, and of what people did).
 //!
-//! [`catalogue`] lists every metric and table. [`postgres`] and [`redis`] hold the arithmetic behind the collectors; [`top`], [`unlisted`],
-//! [`unjudged`], [`foremost`], [`restarts`] and [`cluster`] serve both. [`budget`] bounds what monitoring costs a server. [`rule_case`]
-//! tests rules on facts written as text. [`text`] makes foreign text safe to show.
+//! [`catalogue`] lists every metric and table. [`postgres`] and [`redis`] have the calculations behind the collectors; both use [`top`],
+//! [`unjudged`], [`foremost`], [`restarts`] and [`cluster`]. [`budget`] limits the cost of monitoring for a server. [`rule_case`] tests
+//! rules on facts written as text. [`text`] makes foreign text safe to show.
 //!
-//! Invariant: no module reads a clock, a file, the environment or the network. Time is an argument, so every judgement is tested in
+//! Invariant: no module reads a clock, a file, the environment or the network. Time is an argument, so every decision is tested in
 //! milliseconds and can be replayed.
 
 pub mod agent_part;

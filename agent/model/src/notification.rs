@@ -1,6 +1,6 @@
-//! One message to one receiver, and what came of delivering it.
+//! A message to one receiver, and the result of its delivery.
 //!
-//! Whoever decides what is told and whoever brings it there meet in these types, so that neither names the other.
+//! The dispatcher and the delivery share only these types, so that neither depends on the other.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use serde::{Deserialize, Serialize};
 use crate::finding::Severity;
 use crate::subject::{Label, Subject};
 
-/// One group of alerts for one receiver.
+/// Message about one group of alerts to one receiver.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Stable over retries.
+    /// Id of the message, which stays the same over retries.
     pub id: String,
     pub receiver: String,
     pub group_key: String,
     pub group_labels: Vec<Label>,
     pub alerts: Vec<MessageAlert>,
-    /// Alerts of the group that fire and are not among these.
+    /// Number of alerts of the group that fire and are not in this message.
     pub others_firing: u32,
     pub attempt: u32,
     pub agent: String,
@@ -27,9 +27,9 @@ pub struct Message {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessageAlert {
-    /// Sixteen hex digits.
+    /// Fingerprint of the alert: 16 hex digits.
     pub fingerprint: String,
-    /// Rows of an earlier version have none.
+    /// Number of the incident; 0 in rows of an earlier version.
     #[serde(default)]
     pub incident: u64,
     pub reason: MessageReason,
@@ -40,7 +40,7 @@ pub struct MessageAlert {
     pub detail: String,
     pub cause: Option<String>,
     pub fix: Option<String>,
-    /// What was measured, in the plugin's order and bounded. Rows of an earlier version have none.
+    /// Measured facts, in the plugin's order and bounded. Empty in rows of an earlier version.
     #[serde(default)]
     pub evidence: Vec<Label>,
     pub runbook: Option<String>,
@@ -49,7 +49,7 @@ pub struct MessageAlert {
     pub raise_at: Option<f64>,
     pub started_at_ms: u64,
     pub ended_at_ms: Option<u64>,
-    /// Why it ended, if nobody saw that it is fine again.
+    /// Why the incident ended although no check found the subject well; `None` otherwise.
     #[serde(default)]
     pub ended_because: Option<String>,
 }
@@ -60,43 +60,43 @@ pub enum MessageReason {
     Firing,
     Resolved,
     SeverityChanged,
-    /// It still fires; its route asks to be reminded.
+    /// Reminder: the alert still fires, and its route has a repeat interval.
     Repeated,
-    /// It began and ended before its receiver could be told.
+    /// The incident began and ended before its receiver was notified.
     Summary,
-    /// It comes and goes; nothing more is said until it is calm.
+    /// The alert flaps. The next notification follows once it is calm.
     Flapping,
-    /// Nothing is wrong: a person wants to know whether messages arrive.
+    /// Test message: nothing is wrong, and a person checks that messages arrive.
     Test,
 }
 
-/// What came of one attempt.
+/// Result of one attempt to deliver a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
     Accepted,
-    /// Accepted for some recipients; which others were refused for good, by their index, and why.
+    /// The message was accepted for some recipients. The others, by their index, were refused for good, with the reason.
     Partial(Vec<(u32, String)>),
-    /// It did not arrive, or was not taken. A receiver that says how long to wait works, but is busy.
+    /// The message did not arrive, or was not accepted. With `after`, the receiver works but asks to wait.
     Retry {
         after: Option<Duration>,
         why: String,
     },
-    /// It may have arrived; the same message under the same id on the next try.
+    /// The message may have arrived. The next attempt repeats it unchanged, under the same id.
     Ambiguous(String),
-    /// Nobody was there to try: the notifier does not serve.
+    /// No attempt was made: the notifier plugin does not serve.
     Unavailable(String),
-    /// Not with these credentials, which may be about to change.
+    /// The receiver refused the credentials, which may be about to change.
     Unauthorised(String),
-    /// The receiver says that it is gone for good.
+    /// The receiver answered that it is gone for good.
     Gone(String),
-    /// It never will be.
+    /// The message will never be accepted.
     Rejected {
         reason: FailureReason,
         why: String,
     },
 }
 
-/// Why a notification was not delivered, as it is stored, counted and served.
+/// Why a notification was not delivered. The names are stored, counted and served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureReason {
     /// The receiver asked to wait.
@@ -119,7 +119,7 @@ pub enum FailureReason {
     TooLate,
     /// The message of the beginning was given up, so the end is not sent.
     Untold,
-    /// A person dropped it.
+    /// A person dropped the notification.
     Dropped,
     /// A younger notification of the incident is on its way.
     Overtaken,
@@ -143,8 +143,8 @@ impl FailureReason {
         }
     }
 
-    /// Whether giving up for this reason means that people miss a message. A dropped or overtaken one is missed by choice, and the end of
-    /// an incident that was never announced is missed by no one.
+    /// Returns true if giving up for this reason means that people miss a message. A dropped or overtaken one is missed by choice; the end
+    /// of an unannounced incident is not missed.
     pub fn is_loss(self) -> bool {
         !matches!(self, Self::Untold | Self::Dropped | Self::Overtaken)
     }

@@ -1,46 +1,48 @@
-//! Restarts of a server, those included that are over before the next reading.
+//! Restarts of a server, including those that are over before the next reading.
 //!
-//! A new process has another start time or, as with Redis, another name. A crash of one process of PostgreSQL ends all sessions and starts
-//! the others anew, while the postmaster goes on: then the checkpointer is a new one. A PostgreSQL that was not shut down cleanly starts
+//! A new process has another start time or, with Redis, another run id. When one process of PostgreSQL crashes, the postmaster stays, ends
+//! all sessions and restarts the other processes, so the checkpointer is new. A PostgreSQL server that was not shut down cleanly starts
 //! without its statistics.
 
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::Cluster;
 
-/// How long a restart is reported.
+/// How long a restart is reported, in seconds.
 const REPORTED_SECONDS: f64 = 15.0 * 60.0;
-/// Restarts that are remembered. A server that crashes all the time has many.
+/// Most stored restarts. A server that crashes constantly has many.
 const RESTARTS_MAX: usize = 20;
-/// Times of one start differ by what JSON makes of them, and not by a real second: a server may crash again at once.
+/// Greatest difference of two times of one start, in seconds, from conversions to JSON. A real second would be too much: a server may
+/// crash again at once.
 const SAME_SECONDS: f64 = 0.001;
-/// Redis says its age in whole seconds, by a clock that it reads ten times a second: it may seem to have begun before it did.
+/// Error of a Redis start time, in seconds: Redis reports its age in whole seconds, on a clock that it reads ten times a second.
 const ROUNDED_SECONDS: f64 = 1.5;
 
-/// When the server and its parts began, seconds since 1970 by one clock.
+/// Start times of the server and its parts, in seconds since 1970 on one clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReading {
     pub read_at: f64,
-    /// The process, or the postmaster of several.
+    /// Start of the process, or of the postmaster.
     pub started_at: f64,
-    /// What names the process, where the server has such a name; then the start time may be rounded.
+    /// Id of the process, if the server has one. Then the start time may be rounded.
     #[serde(default)]
     pub run_id: Option<String>,
-    /// The checkpointer, which ends and starts with all other processes; none where the role may not see it or it is not there yet.
+    /// Start of the checkpointer, which ends and starts with all other processes. `None` if the role may not read it or it does not run
+    /// yet.
     pub checkpointer_started_at: Option<f64>,
-    /// The statistics of the whole server; none where the server does not say.
+    /// Start of the statistics of the whole server; `None` if the server does not report it.
     pub statistics_began_at: Option<f64>,
 }
 
-/// What a restart looks like from outside.
+/// Kind of a restart, as far as it is visible from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RestartKind {
-    /// The postmaster is a new one, and nothing says that the one before was not shut down cleanly.
+    /// The postmaster is new, and nothing shows that the old one was not shut down cleanly.
     Restart,
-    /// The postmaster is a new one and found no statistics: the server crashed, was stopped at once, or was restored from a backup.
+    /// The postmaster is new and found no statistics. The server crashed, was stopped immediately, or was restored from a backup.
     Unclean,
-    /// A process of the server crashed, and the postmaster ended all sessions and started the other processes anew.
+    /// A process of the server crashed. The postmaster ended all sessions and restarted the other processes.
     ProcessCrash,
 }
 
@@ -56,12 +58,12 @@ impl RestartKind {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerRestart {
-    /// By the server's clock, seconds since 1970.
+    /// Seconds since 1970 on the server's clock.
     pub at: f64,
     pub kind: RestartKind,
 }
 
-/// The restarts of the server behind one address, over those of the agent.
+/// Restarts of the server at one address, over restarts of the agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RestartHistory {
     cluster: Cluster,
@@ -70,7 +72,7 @@ pub struct RestartHistory {
 }
 
 impl RestartHistory {
-    /// Takes in a reading of this cluster, and returns whether the server is another run than at the reading before.
+    /// Adds a reading of this cluster. Returns true if the server is another run than in the reading before.
     pub fn observe(&mut self, cluster: &Cluster, reading: RunReading) -> bool {
         if !self.cluster.may_be(cluster) {
             *self = Self::default();
@@ -83,7 +85,7 @@ impl RestartHistory {
         self.restarts.retain(|restart| now - restart.at < REPORTED_SECONDS);
         let excess = self.restarts.len().saturating_sub(RESTARTS_MAX);
         self.restarts.drain(..excess);
-        // A checkpointer that is not there for a moment is still the one before.
+        // A checkpointer that is missing for a moment counts as unchanged.
         let checkpointer_before = self.latest.take().filter(|before| before.is_same_process(&reading));
         let checkpointer_started_at =
             reading.checkpointer_started_at.or_else(|| checkpointer_before.and_then(|before| before.checkpointer_started_at));
@@ -91,14 +93,14 @@ impl RestartHistory {
         is_new_run
     }
 
-    /// Restarts of the last quarter of an hour, the oldest first.
+    /// Restarts of the last 15 minutes, oldest first.
     pub fn restarts(&self) -> &[ServerRestart] {
         &self.restarts
     }
 }
 
 impl RunReading {
-    /// Whether the same processes served at another reading.
+    /// Returns true if the same processes served at another reading.
     pub fn is_same_run(&self, other: &Self) -> bool {
         let is_same_checkpointer = match (self.checkpointer_started_at, other.checkpointer_started_at) {
             (Some(one), Some(other)) => is_same(one, other),
@@ -121,7 +123,7 @@ fn restart(before: &RunReading, after: &RunReading) -> Option<ServerRestart> {
         let (one, other) = before.checkpointer_started_at.zip(after.checkpointer_started_at)?;
         return (!is_same(one, other)).then_some(ServerRestart { at: other, kind: RestartKind::ProcessCrash });
     }
-    // A process that ran while the one before answered is another server behind the same address.
+    // A process that ran while the old one answered is another server at the same address.
     let slack = if after.run_id.is_some() { ROUNDED_SECONDS } else { SAME_SECONDS };
     if after.started_at + slack < before.read_at {
         return None;
@@ -139,14 +141,14 @@ mod tests {
     use super::*;
 
     const HOUR: f64 = 3_600.0;
-    /// The statistics of a server that was always shut down cleanly.
+    /// Start of the statistics of a server that was always shut down cleanly.
     const LONG_AGO: Option<f64> = Some(1.0);
 
     fn reading(read_at: f64, started_at: f64, checkpointer: f64) -> RunReading {
         RunReading { read_at, started_at, run_id: None, checkpointer_started_at: Some(checkpointer), statistics_began_at: LONG_AGO }
     }
 
-    /// A process with a name, whose start is known to the second.
+    /// Reading of a process with an id, whose start is known to the second.
     fn named(run_id: &str, read_at: f64, started_at: f64) -> RunReading {
         let run_id = Some(run_id.to_owned());
         RunReading { read_at, started_at, run_id, checkpointer_started_at: None, statistics_began_at: None }
@@ -191,7 +193,7 @@ mod tests {
         assert_eq!(found(&same), []);
         let restarted = history([named("a", HOUR, 10.0), named("b", HOUR + 10.0, HOUR + 5.0)]);
         assert_eq!(found(&restarted), [(HOUR + 5.0, RestartKind::Restart)]);
-        // It stopped and started within the second in which it was read.
+        // The process stopped and started within the second of the reading.
         let at_once = history([named("a", HOUR, 10.0), named("b", HOUR + 0.3, HOUR - 0.7)]);
         assert_eq!(found(&at_once), [(HOUR - 0.7, RestartKind::Restart)]);
         let other = history([named("a", HOUR, 10.0), named("b", HOUR + 10.0, HOUR - 60.0)]);
@@ -202,7 +204,7 @@ mod tests {
     fn a_new_checkpointer_below_the_same_postmaster_is_a_crash() {
         let crashed = history([reading(HOUR, 10.0, 10.0), reading(HOUR + 10.0, 10.0, HOUR + 5.0)]);
         assert_eq!(found(&crashed), [(HOUR + 5.0, RestartKind::ProcessCrash)]);
-        // It is not seen for a moment, or not by a role that lost a right.
+        // The checkpointer is missing for a moment, or hidden from a role that lost a right.
         let hidden = RunReading { checkpointer_started_at: None, ..reading(HOUR + 1.0, 10.0, 10.0) };
         let crashed = history([reading(HOUR, 10.0, 10.0), hidden.clone(), reading(HOUR + 10.0, 10.0, HOUR + 5.0)]);
         assert_eq!(found(&crashed), [(HOUR + 5.0, RestartKind::ProcessCrash)]);

@@ -1,27 +1,27 @@
-//! Text from plugins and servers, bounded and free of what could forge a log line, a header or a terminal.
+//! Cleans and bounds text from plugins and servers, so that it cannot forge a log line, a header or a terminal command.
 
 use std::{borrow::Cow, fmt::Write};
 
 use sha2::{Digest, Sha256};
 
-/// A title, a name, a reason.
+/// Most bytes of a title, a name or a reason.
 pub const LINE_BYTES_MAX: usize = 300;
 const CUT: &str = "…";
-/// Enough to keep the label values of one rule apart.
+/// Bytes of a digest, enough to keep the label values of one rule apart.
 const DIGEST_BYTES: usize = 6;
 
-/// One line of at most `bytes_max` bytes: line breaks and tabs become spaces.
+/// Cleans a text to one line of at most `bytes_max` bytes. Line breaks and tabs become spaces.
 pub fn line(text: &str, bytes_max: usize) -> Cow<'_, str> {
     clean(text, bytes_max, |c| matches!(c, '\n' | '\t').then_some(' '))
 }
 
-/// Text of several lines: line feeds and tabs stay.
+/// Cleans a text of several lines, with at most `bytes_max` bytes. Line feeds and tabs stay.
 pub fn block(text: &str, bytes_max: usize) -> Cow<'_, str> {
     clean(text, bytes_max, |c| matches!(c, '\n' | '\t').then_some(c))
 }
 
-/// Text of several lines that people copy commands from. What would be taken out is shown as a mark such as `<U+061C>`: a name without one
-/// of its characters could be the name of another thing.
+/// Cleans a text of several lines that people copy commands from. Removed characters are shown as marks such as `<U+061C>`, because a name
+/// without one of its characters could be the name of another thing.
 pub fn marked_block(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let is_taken_out = |c: char| steers(c) && !matches!(c, '\n' | '\t');
     if !text.contains(is_taken_out) {
@@ -38,7 +38,7 @@ pub fn marked_block(text: &str, bytes_max: usize) -> Cow<'_, str> {
     Cow::Owned(block(&marked, bytes_max).into_owned())
 }
 
-/// One line that differs where the original differs: what was changed gets a digest of the original.
+/// Cleans a text to one line that stays different from others: a changed text gets a digest of the original.
 pub fn identity(text: &str, bytes_max: usize) -> Cow<'_, str> {
     if let Cow::Borrowed(unchanged) = line(text, bytes_max) {
         return Cow::Borrowed(unchanged);
@@ -47,12 +47,12 @@ pub fn identity(text: &str, bytes_max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}~{}", digest(text)))
 }
 
-/// Tells a text that had to be changed from others that were changed to the same; the same in every release.
+/// Digest of a text, which separates texts that were changed to the same. It must stay the same in every release.
 pub(crate) fn digest(text: &str) -> String {
     hex(&Sha256::digest(text)[..DIGEST_BYTES])
 }
 
-/// The SHA-256 of a content in hex digits, as `sha256sum` prints it.
+/// SHA-256 of a content in hex digits, in the format of `sha256sum`.
 pub fn sha256(content: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(content))
 }
@@ -64,7 +64,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Borrowed exactly when nothing had to change.
+/// Removes steering characters. The result is borrowed exactly if nothing changed.
 fn clean(text: &str, bytes_max: usize, control: impl Fn(char) -> Option<char>) -> Cow<'_, str> {
     if text.len() <= bytes_max && text.chars().all(|c| !steers(c) || control(c) == Some(c)) {
         return Cow::Borrowed(text);
@@ -82,14 +82,15 @@ fn clean(text: &str, bytes_max: usize, control: impl Fn(char) -> Option<char>) -
     Cow::Owned(cleaned)
 }
 
-/// Whether a character steers a terminal or a reader: controls, and the marks that reorder or hide what stands around them.
+/// Returns true for characters that steer a terminal or a reader: controls, and marks that reorder or hide the text around them.
 pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether a name must not show a character as it is: what steers, and what takes no room, by which two names look the same. The latter are
-/// those that Unicode calls ignorable (`Default_Ignorable_Code_Point`). Texts keep them, since words of some languages need them.
+/// Returns true for characters that a name must not show: steering ones, and invisible ones, with which two names look the same. The
+/// latter are Unicode's ignorable characters (`Default_Ignorable_Code_Point`). Texts may contain them, because words of some languages
+/// need them.
 ///
 /// `pharos_plugin::sql` has the same list for guests; a test there compares both.
 pub fn hides(c: char) -> bool {
@@ -104,7 +105,7 @@ pub fn hides(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// What no reader sees, or what the terminal obeys.
+    /// Characters that are invisible or that a terminal executes.
     const STEERING: [char; 12] =
         ['\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2066}', '\u{feff}'];
 

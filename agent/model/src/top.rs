@@ -1,70 +1,70 @@
-//! The things of a kind worth series of their own, chosen so that the choice rarely changes, and `other` for the rest.
+//! The things of a kind with series of their own, chosen so that the choice rarely changes, and `other` for all remaining ones.
 //!
-//! Counters are exported as the server counts them, so that they are what people know from its views. `other` grows by what those
-//! without a series of their own counted since the reading before; in the reading in which one is chosen or dropped, what it counted
-//! goes to `other`. So rates add up to the truth whoever is chosen. Gauges of the rest are summed up, or the greatest of them is taken.
+//! Counters are exported with the server's own values, which people know from its views. `other` grows by the increments of things without
+//! a series of their own. In the reading in which a thing is chosen or dropped, its increment goes to `other`. So the sum of all rates is
+//! right for every choice. Gauges of the remaining things are summed, or their greatest value is taken.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::snapshot::Unlisted;
 use crate::snapshot::{FamiliesBuilder, Family};
 
-/// A newcomer must be this much better than the member it replaces.
+/// Factor by which a newcomer's score must exceed that of the member that it replaces.
 const CLEARLY_BETTER: f64 = 1.2;
-/// A member that is not read for more readings than this ends.
+/// Readings that a member may miss before its series ends.
 const ABSENT_READINGS_MAX: u32 = 2;
 
-/// The score of what is in `other` however few there are.
+/// Score of things that always belong to `other`, however few there are.
 pub const NEVER: f64 = f64::NEG_INFINITY;
 
-/// One thing as one reading saw it.
+/// One thing in one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen<const C: usize, const G: usize> {
-    /// The same from one reading to the next, and nothing else's.
+    /// Unique id that stays the same between readings.
     pub id: u64,
-    /// How much it deserves series of its own: size, traffic, time, or [`NEVER`].
+    /// Rank for series of its own: size, traffic, time, or [`NEVER`].
     pub score: f64,
     pub counters: [f64; C],
     pub gauges: [Option<f64>; G],
 }
 
-/// How a gauge of many becomes one.
+/// How the gauges of many things are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fold {
     Sum,
     Greatest,
-    /// One for all would say nothing.
+    /// No combination, because the result would mean nothing.
     None,
 }
 
-/// Who has series of its own, and what the rest add up to.
+/// Members, which have series of their own, and the sums of the others.
 #[derive(Debug)]
 pub struct Top<const C: usize, const G: usize> {
     members_max: usize,
     folds: [Fold; G],
-    /// With the readings since each was seen last.
+    /// Members, each with the number of readings since it was last seen.
     members: BTreeMap<u64, u32>,
     previous: HashMap<u64, [f64; C]>,
     other: [f64; C],
 }
 
-/// What one reading comes to.
+/// Result of one reading.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ranked<const C: usize, const G: usize> {
-    /// Indices of the members in what was read.
+    /// Indices of the members in the reading.
     pub members: Vec<usize>,
-    /// Counters of `other`, growing.
+    /// Counters of `other`, which only grow.
     pub other: [f64; C],
     pub other_gauges: [Option<f64>; G],
-    /// How many things are in `other`.
+    /// Number of things in `other`.
     pub folded: usize,
-    /// Those of them that others took the place of: they had series of their own otherwise.
+    /// Indices of things in `other` that would have series of their own if there were more room.
     pub crowded_out: Vec<usize>,
 }
 
 impl<const C: usize, const G: usize> Ranked<C, G> {
-    /// The series of the members and of `other`: counters first, then gauges, as `metrics` names them. `label_values` gives the labels of
-    /// one of `seen`; those of `other` are empty but for the last.
+    /// Series of the members and of `other`, in the order of `metrics`: counters first, then gauges. `label_values` returns the labels of
+    /// one of `seen`. The labels of `other` are empty but for the last.
     pub fn families<'a>(
         &self,
         labels: &[&str],
@@ -87,7 +87,7 @@ impl<const C: usize, const G: usize> Ranked<C, G> {
 }
 
 impl<const C: usize, const G: usize> Ranked<C, G> {
-    /// What has no series of its own, by the labels that it would have.
+    /// Things that were crowded out, by the labels that their series would have.
     pub fn unlisted<'a>(&self, labels: &'a [&'a str], label_values: impl Fn(usize) -> Vec<&'a str>) -> Unlisted {
         Unlisted::of(self.crowded_out.iter().map(|index| labels.iter().copied().zip(label_values(*index))))
     }
@@ -98,17 +98,17 @@ impl<const C: usize, const G: usize> Top<C, G> {
         Self { members_max, folds, members: BTreeMap::new(), previous: HashMap::new(), other: [0.0; C] }
     }
 
-    /// Takes one reading of everything. What is not in it is gone, or could not be read this time.
+    /// Adds a complete reading. A missing thing does not exist any more, or could not be read.
     pub fn rank(&mut self, seen: &[Seen<C, G>]) -> Ranked<C, G> {
         let before: BTreeSet<u64> = self.members.keys().copied().collect();
         self.choose(seen);
         for row in seen {
             let stays = before.contains(&row.id) && self.members.contains_key(&row.id);
-            // What is seen for the first time may have counted for years.
+            // A new thing may have counted for years, so its first value is no increment.
             let counted = self.previous.insert(row.id, row.counters);
             let Some(counted) = counted.filter(|_| !stays) else { continue };
             for ((other, new), old) in self.other.iter_mut().zip(row.counters).zip(counted) {
-                // One that went down was reset, and counted anew since.
+                // A counter that fell was reset, and has counted from zero since.
                 *other += if new >= old { new - old } else { new };
             }
         }
@@ -144,7 +144,7 @@ impl<const C: usize, const G: usize> Top<C, G> {
         }
     }
 
-    /// Things that were dropped do not stay in memory; what could not be read this time is known again when it is.
+    /// Removes the state of things that do not exist any more. A thing that only could not be read counts as new later.
     fn forget(&mut self, seen: &[Seen<C, G>]) {
         if self.previous.len() > seen.len() * 2 {
             let present: BTreeSet<u64> = seen.iter().map(|row| row.id).collect();
@@ -249,12 +249,12 @@ mod tests {
     }
 
     proptest! {
-        /// Each row: what it scores and how much it counts in each reading.
+        /// Each row has the score of a thing, and its increment in each reading.
         #[test]
         fn what_is_counted_adds_up_whoever_is_chosen(readings in prop::collection::vec(prop::collection::vec((0.0..100.0f64, 0u32..100), 6), 2..20)) {
             let mut top = top(2);
             let mut counts = [0.0; 6];
-            // As a reader of the series sees it: increases of each series between two readings that have it.
+            // View of a database: increases of each series between two readings that have it.
             let (mut total, mut told, mut before) = (0.0, 0.0, None::<(BTreeMap<u64, f64>, f64)>);
             for reading in readings {
                 let rows: Vec<Seen<1, 1>> = reading.iter().zip(&mut counts).enumerate().map(|(id, ((score, more), count))| {

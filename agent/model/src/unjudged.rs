@@ -1,39 +1,39 @@
-//! What the absence of a row does not say: rows that a table has no room for, and things that cannot be judged for now.
+//! Rows that explain missing rows: a table had no room for them, or their things cannot be judged now.
 //!
-//! A rule that reads a table of the worst rows finds nothing where a row left the table. The row left because the thing is fine, because
-//! others are worse, or because nobody can tell any more. Without these rows the last two would resolve an alert.
+//! A rule that reads a table of the worst rows finds nothing when a row leaves the table. The row left because its thing is fine, because
+//! others are worse, or because its state is unknown. Without the rows of this module, the last two would resolve an alert.
 
 use std::collections::BTreeMap;
 
 use crate::foremost::{LeftOut, Respect};
 use crate::snapshot::Column;
 
-/// Rows of one part. Where there are more, those of one list and respect become one row that is about every datname.
+/// Most rows of one part. Beyond it, all rows of one list and respect become one row about every datname.
 const ROWS_MAX: usize = 4_000;
-/// Things that are named because nobody knows enough of them in one respect, the largest first. Of more, a datname has one row, and then
-/// all of its things stand still: a rule may skip a thousand by their labels.
+/// Most things that are named because they are unknown in one respect, largest first. Beyond it, a datname has one row, and all its things
+/// freeze: a rule may skip a thousand label sets.
 const NAMED_MAX: usize = 800;
 
-/// A statement of one table in one respect.
+/// Statement about the missing rows of one table in one respect.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Unjudged {
-    /// The table whose rows this is about.
+    /// Name of the table whose rows are missing.
     pub list: &'static str,
-    /// In which respect: a fact, or a column.
+    /// The respect: a fact, or a column.
     pub respect: &'static str,
-    /// None where it is about all of them.
+    /// Datname; `None` for all datnames.
     pub datname: Option<String>,
-    /// None where it is about everything in the datname.
+    /// Schema; `None` for everything in the datname.
     pub schema: Option<String>,
     pub relation: Option<String>,
     pub index: Option<String>,
-    /// Nothing that this is about is worse; none where nobody can tell.
+    /// No missing row has a greater value; `None` if unknown.
     pub greatest: Option<f64>,
     pub why: String,
 }
 
 impl Unjudged {
-    /// Rows that a table has no room for.
+    /// Statement about rows for which a table had no room.
     pub fn left_out(list: &'static str, left: &LeftOut<'_>) -> Self {
         Self {
             list,
@@ -45,16 +45,17 @@ impl Unjudged {
         }
     }
 
-    /// It is about everything in this datname.
+    /// Statement about everything in this datname.
     pub fn of_datname(list: &'static str, respect: &'static str, datname: &str, greatest: Option<f64>, why: String) -> Self {
         Self { list, respect, datname: Some(datname.to_owned()), greatest, why, ..Self::default() }
     }
 }
 
-/// The names of a thing: datname, schema, relation, and index if it is one.
+/// Names of a thing: datname, schema, relation, and index for an index.
 pub type Name<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
 
-/// Things that cannot be judged in this respect, for this reason. The respect gives the size of those, and nothing of others.
+/// Statements about things that are unknown in this respect, for this reason. The respect returns the size of unknown things, and 0 for
+/// others.
 pub fn unknown<'a, T>(
     list: &'static str,
     rows: &'a [T],
@@ -78,7 +79,7 @@ pub fn unknown<'a, T>(
     named.chain(left).collect()
 }
 
-/// The columns of a table of these rows.
+/// Columns of a table of these rows.
 pub fn columns(rows: Vec<Unjudged>) -> Vec<Column> {
     let rows = bounded(rows);
     let texts = |value: fn(&Unjudged) -> Option<&str>| rows.iter().map(value);
@@ -94,7 +95,7 @@ pub fn columns(rows: Vec<Unjudged>) -> Vec<Column> {
     ]
 }
 
-/// As many rows as there is room for; none is lost.
+/// Limits the number of rows by joining them; none is lost.
 fn bounded(rows: Vec<Unjudged>) -> Vec<Unjudged> {
     if rows.len() <= ROWS_MAX {
         return rows;

@@ -1,6 +1,6 @@
-//! What people ask of the pipeline: silences, acknowledgements, explanations, and notifications tried again.
+//! Requests of people to the pipeline: silences, acknowledgements, explanations, and notifications to send again.
 //!
-//! Whatever changes something is stored when the answer comes, or the answer is an error and nothing changed.
+//! A change is stored before its answer is sent. If it cannot be stored, the answer is an error and nothing has changed.
 
 use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::audit::AuditEntry;
@@ -12,43 +12,43 @@ use super::Pipeline;
 use super::records::Act;
 use crate::store::{AlertChanges, OutboxRow, Store, StoreError, Wanted};
 
-/// Questions that wait for the pipeline. More people do not ask at once.
+/// Most requests that wait for the pipeline. More people do not ask at the same time.
 const QUEUED_ORDERS_MAX: usize = 64;
-/// Events and notifications in one explanation.
+/// Most events, and most notifications, in one explanation.
 const EXPLAINED_MAX: u32 = 200;
 
-/// A question and the way back to whoever asked.
+/// Request, with the channel for its answer.
 pub enum Order {
     Silences(oneshot::Sender<Vec<Silence>>),
     Silence(Box<Silence>, String, oneshot::Sender<Result<Silence, DeskError>>),
     ExpireSilence(String, String, oneshot::Sender<Result<Silence, DeskError>>),
     Acknowledge(Fingerprint, Words, oneshot::Sender<Result<(), DeskError>>),
     Unacknowledge(Fingerprint, String, oneshot::Sender<Result<(), DeskError>>),
-    /// The alert as it ended is for one that is open no more.
+    /// The second value is the last state of an alert that has ended.
     Explain(Fingerprint, Option<Box<Alert>>, oneshot::Sender<Option<(Alert, Trace)>>),
     Retry(Wanted, String, oneshot::Sender<Result<Vec<u64>, DeskError>>),
     Drop(Wanted, String, oneshot::Sender<Result<usize, DeskError>>),
 }
 
-/// Who says it, and why.
+/// Author and reason of a request.
 #[derive(Debug, Clone)]
 pub struct Words {
-    /// Who it was, for the audit log: the name of the visitor's token.
+    /// Name of the visitor's token, for the audit log.
     pub actor: String,
-    /// Who it is said to be.
+    /// Author as the visitor gives it.
     pub author: String,
     pub comment: String,
 }
 
-/// Everything there is to say about one alert.
+/// All stored and present facts about one alert.
 #[derive(Debug)]
 pub struct Explanation {
-    /// As it is, or as it ended.
+    /// The alert now, or at its end.
     pub alert: Alert,
     pub trace: Trace,
-    /// Newest first: its transitions, and who was not told of them.
+    /// Transitions and withheld notifications, newest first.
     pub history: Vec<Event>,
-    /// Oldest first.
+    /// Notifications about the alert, oldest first.
     pub notifications: Vec<OutboxRow>,
 }
 
@@ -66,7 +66,7 @@ pub enum DeskError {
     Closed,
 }
 
-/// Where people's questions go; cheap to clone.
+/// Sender of requests to the pipeline; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Desk {
     orders: mpsc::Sender<Order>,
@@ -104,10 +104,10 @@ impl Desk {
         self.ask(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
     }
 
-    /// What the store has is read here, since nothing that a visitor asks may keep the pipeline waiting.
+    /// Explains an alert. The store is read here, so that a visitor's request never delays the pipeline.
     pub async fn explain(&self, fingerprint: Fingerprint, store: &Store) -> Result<Explanation, DeskError> {
         let open = self.ask(|answer| Order::Explain(fingerprint, None, answer)).await?;
-        // Read afterwards, so that an alert which ends meanwhile is never shown as it was before.
+        // The history is read after the alert, so that an alert that ends meanwhile is never shown in an earlier state.
         let history = store.alert_history(fingerprint.to_string(), EXPLAINED_MAX).await?;
         let last = || {
             history.iter().find_map(|event| match &event.detail {
@@ -124,19 +124,19 @@ impl Desk {
         Ok(Explanation { alert, trace, history, notifications })
     }
 
-    /// The numbers of the notifications that are tried again.
+    /// Sends notifications again, and returns their numbers.
     pub async fn retry(&self, wanted: Wanted, who: &str) -> Result<Vec<u64>, DeskError> {
         self.ask(|answer| Order::Retry(wanted, who.to_owned(), answer)).await?
     }
 
-    /// How many notifications were dropped.
+    /// Drops notifications, and returns how many.
     pub async fn drop_rows(&self, wanted: Wanted, who: &str) -> Result<usize, DeskError> {
         self.ask(|answer| Order::Drop(wanted, who.to_owned(), answer)).await?
     }
 }
 
 impl Pipeline {
-    /// Answers one question. Whoever does not wait any more has it done all the same.
+    /// Handles one request, even if the sender does not wait for the answer any more.
     pub(super) async fn on_order(&mut self, order: Order) {
         match order {
             Order::Silences(answer) => drop(answer.send(self.dispatcher.silences().cloned().collect())),
@@ -177,7 +177,7 @@ impl Pipeline {
         self.commit(before, self.act(who).unacknowledged(fingerprint)).await
     }
 
-    /// Stores what somebody said; if that fails, nobody said it. Then tells what is told because of it.
+    /// Stores a request. If that fails, the dispatcher returns to its state before. Then sends the resulting notifications.
     async fn commit(&mut self, before: Dispatcher, entry: AuditEntry) -> Result<(), DeskError> {
         let changes = self.dispatcher.take_changes();
         let next_incident = self.alerts.next_incident();

@@ -1,4 +1,4 @@
-//! What happens to one observation, start to end. This is the file to read first.
+//! The path of one observation, from start to end. This is the file to read first.
 
 mod desk;
 mod records;
@@ -30,7 +30,7 @@ use crate::store::{AlertChanges, Store};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Owns everything that one observation changes.
+/// State that one observation changes.
 pub struct Pipeline {
     pub deltas: Deltas,
     pub alerts: AlertBook,
@@ -44,45 +44,45 @@ pub struct Pipeline {
     pub clock: Clock,
 }
 
-/// A snapshot and what a plugin said of it.
+/// Snapshot with a plugin's judgement of it.
 struct Judged {
     change: Arc<Change>,
     judgement: Judgement,
 }
 
 impl Pipeline {
-    /// A snapshot arrives: facts are shown at once, judgement follows.
+    /// Publishes a new snapshot at once, and starts its judgement by plugins.
     fn observe(&mut self, mut snapshot: Snapshot, rounds: &mut Rounds) {
-        snapshot.expire(self.clock.monotonic()); // nobody judges the past
-        let change = Arc::new(self.deltas.push(snapshot)); // what changed since last time
+        snapshot.expire(self.clock.monotonic()); // stale parts are never judged
+        let change = Arc::new(self.deltas.push(snapshot)); // rates since the snapshot before
         self.board.publish(&change); // readers see one consistent picture
-        rounds.judge(&change, &self.plugins); // the plugins' judgement, in the sandbox, each on its own
+        rounds.judge(&change, &self.plugins); // each plugin judges alone, in its sandbox
     }
 
-    /// A plugin has judged: findings become alerts, alerts are kept, shown and told.
+    /// Applies a plugin's judgement: findings become alerts, which are stored, shown and sent.
     async fn decide(&mut self, Judged { change, judgement }: Judged) {
         let Judgement { plugin, rules, outcome, is_shipped, .. } = judgement;
         let cycle = Cycle { plugin: &plugin, snapshot: &change.snapshot, rules: &rules, outcome };
-        self.unmatched.look(&cycle, is_shipped, change.snapshot.taken_at); // rules that see nothing are worth a word as well
+        self.unmatched.look(&cycle, is_shipped, change.snapshot.taken_at); // rules that never find anything are reported too
         let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
-        self.dispatcher.asked(&plugin, &change.snapshot, &self.alerts); // no plugin's word alone keeps others from being told
+        self.dispatcher.asked(&plugin, &change.snapshot, &self.alerts); // no plugin's report alone holds other alerts back
         self.settle(transitions).await;
         self.unmatched.keep_if_due(&self.store, self.clock.monotonic()).await;
     }
 
-    /// Keeps, shows and tells what became of alerts, in this order.
+    /// Stores, shows and sends the changes of alerts, in this order.
     async fn settle(&mut self, transitions: Vec<Transition>) {
         let now = self.clock.now();
         transitions.iter().for_each(|transition| self.dispatcher.observe(transition, now));
-        let release = self.dispatcher.release(&self.alerts, |receiver| self.notify.has_room(receiver), now); // who hears of what
+        let release = self.dispatcher.release(&self.alerts, |receiver| self.notify.has_room(receiver), now); // which receivers get what
         let told = self.notify.number(release.rows);
-        self.keep(&transitions, &release.withheld, &told).await; // durable before anyone does
+        self.keep(&transitions, &release.withheld, &told).await; // durable before any receiver gets it
         self.board.show_alerts(self.alerts.shared(), self.dispatcher.acknowledgements(), self.dispatcher.silences());
         self.count(&transitions, &release.withheld);
         self.notify.send(told); // bounded; never delays collection
     }
 
-    /// One durable transaction. What the store does not take is told all the same, and stored with the next change.
+    /// Stores all changes in one transaction. If that fails, notifications are sent all the same, and the next change stores them.
     async fn keep(&mut self, transitions: &[Transition], withheld: &[Withheld], told: &[Numbered]) {
         let (changes, dispatch) = (self.alerts.take_changes(), self.dispatcher.take_changes());
         if changes.is_empty() && dispatch.is_empty() && transitions.is_empty() && told.is_empty() {
@@ -124,7 +124,7 @@ impl Pipeline {
         }
     }
 
-    /// A plugin changed: it is recorded, and what it watches is judged again.
+    /// Records a plugin's change, and has its subjects judged again.
     async fn on_plugin_event(&mut self, event: PluginEvent, rounds: &mut Rounds) {
         match event.kind {
             PluginEventKind::Removed => {
@@ -143,9 +143,9 @@ impl Pipeline {
         }
     }
 
-    /// Alerts of rules that the generation that serves now does not have any more, whatever kind of subject they were about.
+    /// Resolves alerts of rules that the plugin's present generation does not have, for every kind of subject.
     async fn forget_dropped_rules(&mut self, plugin: &str) {
-        // It may be gone again: then its alerts stand still.
+        // The plugin may be removed already: then its alerts freeze.
         let Some(rules) = self.plugins.rules(plugin) else { return };
         self.unmatched.keep_rules(plugin, &rules);
         let of_plugin = self.alerts.alerts().filter(|alert| alert.plugin == plugin);
@@ -155,7 +155,8 @@ impl Pipeline {
         self.settle(transitions).await;
     }
 
-    /// Subjects that are no longer configured and plugins that are turned off leave the book; the rest waits for its first evaluation.
+    /// Removes alerts of subjects that are no longer configured and of plugins that are turned off. All others wait for their first
+    /// evaluation.
     pub async fn forget(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
         let subjects: BTreeSet<SubjectKey> =
             self.alerts.concerns().map(|(_, subject)| subject.clone()).filter(|key| !is_watched(key)).collect();
@@ -167,7 +168,7 @@ impl Pipeline {
     }
 }
 
-/// When the judged snapshot was taken; judging it again adds no time.
+/// Time of the judged snapshot. Judging it again adds no time.
 fn instant(change: &Change) -> Now {
     Now { monotonic: change.snapshot.taken_at, wall_ms: change.snapshot.taken_at_ms }
 }

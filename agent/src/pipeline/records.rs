@@ -1,4 +1,4 @@
-//! Events and audit entries of what the pipeline decides, and of what people ask of it.
+//! Events and audit entries for decisions of the pipeline, and for requests of people.
 
 use pharos_model::alert::{Fingerprint, Transition};
 use pharos_model::audit::{AGENT, AcknowledgementWords, AlertChange, AuditAction, AuditEntry, DroppedNotifications};
@@ -9,10 +9,10 @@ use super::Words;
 use crate::plugin::PluginEvent;
 use crate::store::Wanted;
 
-/// The subject of entries about notifications, of which one entry names many.
+/// Subject of audit entries about notifications. An entry may be about many of them.
 const OUTBOX: &str = "outbox";
 
-/// The event of an alert that changed.
+/// Event for a transition of an alert.
 pub fn transition_event(transition: &Transition) -> Event {
     Event {
         at_ms: transition.at.wall_ms,
@@ -21,7 +21,7 @@ pub fn transition_event(transition: &Transition) -> Event {
     }
 }
 
-/// The event of a receiver that is not notified.
+/// Event for a receiver that is not notified.
 pub fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
     let (fingerprint, incident) = withheld.key;
     let notice = WithheldNotice {
@@ -34,12 +34,12 @@ pub fn withheld_event(withheld: &Withheld, now_ms: u64) -> Event {
     Event { at_ms: now_ms, subject: fingerprint.to_string(), detail: EventDetail::Withheld(notice) }
 }
 
-/// The event of a plugin that was loaded, refused, removed or the like.
+/// Event for a plugin that was loaded, refused, removed or the like.
 pub fn plugin_event(PluginEvent { plugin, kind, text }: PluginEvent, now_ms: u64) -> Event {
     Event { at_ms: now_ms, subject: plugin, detail: EventDetail::Plugin(PluginChange { what: kind, text }) }
 }
 
-/// The audit entry of an alert that changed.
+/// Audit entry for a transition of an alert.
 pub fn transition_entry(transition: &Transition) -> AuditEntry {
     let change = AlertChange {
         incident: transition.incident,
@@ -56,10 +56,10 @@ pub fn transition_entry(transition: &Transition) -> AuditEntry {
     }
 }
 
-/// What one person did at one instant.
+/// Action of one person at one instant.
 #[derive(Debug, Clone, Copy)]
 pub struct Act<'a> {
-    /// The name of the person's token.
+    /// Name of the person's token.
     pub actor: &'a str,
     /// Wall clock, milliseconds since 1970.
     pub at_ms: u64,
@@ -83,7 +83,7 @@ impl Act<'_> {
         self.entry(fingerprint.to_string(), AuditAction::AlertUnacknowledged)
     }
 
-    /// `numbers` are those of the notifications that are tried again.
+    /// `numbers` are those of the notifications that are sent again.
     pub fn retried(self, numbers: &[u64]) -> AuditEntry {
         self.entry(OUTBOX.to_owned(), AuditAction::OutboxRetried(numbers.to_vec()))
     }

@@ -1,7 +1,7 @@
-//! Judgements under way: plugins and subjects side by side, what one plugin judges of one subject in turn.
+//! Judgements in progress. Plugins and subjects run in parallel; one plugin judges the snapshots of one subject in order.
 //!
-//! While a plugin judges a subject, the subject's next snapshot waits for it; a newer one takes its place, because only the latest
-//! matters. So a slow plugin delays nobody else, and no plugin's older facts are decided after newer ones.
+//! While a plugin judges a subject, the subject's next snapshot waits. A newer one replaces it, because only the latest matters. So a slow
+//! plugin delays no other, and no judgement of older facts follows one of newer facts.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,29 +17,29 @@ use super::{Judged, Order, Pipeline};
 use crate::board::Picture;
 use crate::plugin::{PluginEvent, PluginHost};
 
-/// Silences end by the clock on the wall, which people may set: it is looked at so often.
+/// Longest time between two checks of the wall clock. Silences end on that clock, which people may set.
 const LOOK_MAX: Duration = Duration::from_secs(5);
 
-/// A plugin and what it judges.
+/// A plugin and the subject that it judges.
 type Key = (String, SubjectKey);
 
 #[derive(Default)]
 pub struct Rounds {
-    /// Tasks of their own: a call has its time on the wall, which must not pass while the pipeline decides something else.
+    /// Tasks in progress. A call has a limit in wall time, which must not pass while the pipeline is busy, so each call is a task.
     under_way: JoinSet<(Key, Option<Judged>)>,
-    /// Judgements under way, each with the snapshot that waits behind it.
+    /// Judgements in progress, each with the snapshot that waits for it.
     waiting: HashMap<Key, Option<Arc<Change>>>,
 }
 
 impl Rounds {
-    /// Has every plugin that watches the subject judge it.
+    /// Starts the judgement of a snapshot by every plugin that watches its subject.
     pub fn judge(&mut self, change: &Arc<Change>, plugins: &PluginHost) {
         for plugin in plugins.watching(change) {
             self.judge_by(plugin, Arc::clone(change), plugins);
         }
     }
 
-    /// Has one plugin judge every last snapshot.
+    /// Starts a plugin's judgement of every latest snapshot.
     pub fn judge_again(&mut self, plugin: &str, picture: &Picture, plugins: &PluginHost) {
         for change in picture.subjects.values() {
             self.judge_by(plugin.to_owned(), Arc::clone(change), plugins);
@@ -60,8 +60,8 @@ impl Rounds {
         });
     }
 
-    /// A judgement ended. None if nobody watches the subject any more, or if a version gave it that no longer serves: the one that does
-    /// was told to judge again.
+    /// Handles the end of a judgement and returns it. `None` if no plugin watches the subject any more, or if the judging version does not
+    /// serve any more: its successor judges again.
     fn ended(&mut self, ended: Result<(Key, Option<Judged>), JoinError>, plugins: &PluginHost) -> Option<Judged> {
         let (key, judged) = ended.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()));
         if let Some(Some(next)) = self.waiting.remove(&key) {
@@ -72,7 +72,7 @@ impl Rounds {
 }
 
 impl Pipeline {
-    /// Runs until all servers stopped sending and everything they sent is decided.
+    /// Runs until all servers have stopped sending and everything is decided.
     pub async fn run(
         mut self,
         mut snapshots: mpsc::Receiver<Snapshot>,
@@ -83,7 +83,7 @@ impl Pipeline {
         let mut open = true;
         while open || !rounds.under_way.is_empty() || !events.is_empty() {
             let now = self.clock.now();
-            // Groups that waited long enough, silences that end.
+            // Groups that have waited long enough, and silences that end.
             let due = self.dispatcher.next_due(now).map(|due| due.saturating_sub(now.monotonic).min(LOOK_MAX));
             tokio::select! {
                 snapshot = snapshots.recv(), if open => match snapshot {

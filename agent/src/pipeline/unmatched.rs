@@ -1,4 +1,4 @@
-//! Rules that look in vain: what the model gathers of them is shown, said and kept.
+//! Rules that never find anything: shows, reports and stores the model's sightings of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use crate::telemetry::metrics::SelfMetrics;
 
 const METRIC: &str = "pharos_rule_never_matched";
 
-/// How much of the gathered time a crash may lose; it counts in days.
+/// Time between two writes. A crash may lose this much of a time that is counted in days.
 const KEEP_EVERY: Duration = Duration::from_secs(600);
 
 pub struct Unmatched {
     sightings: Sightings,
-    /// How long a rule may look in vain.
+    /// Time without a finding after which a rule is reported.
     after: Duration,
     kept_at: Duration,
     metrics: Arc<SelfMetrics>,
 }
 
 impl Unmatched {
-    /// Goes on with what the agent before this one gathered.
+    /// Continues from the sightings that an earlier process stored.
     pub async fn restore(config: &AlertsConfig, store: &Store, metrics: Arc<SelfMetrics>) -> Result<Self, StoreError> {
         let sightings = Sightings::restore(store.unmatched().await?);
         Ok(Self { sightings, after: config.never_matched_after, kept_at: Duration::ZERO, metrics })
     }
 
-    /// Takes in one evaluation. Rules of shipped plugins watch for what not every server has.
+    /// Adds one evaluation. Rules of shipped plugins are not reported, because they watch for things that not every server has.
     pub fn look(&mut self, cycle: &Cycle<'_>, is_shipped: bool, now: Duration) {
         self.sightings.look(cycle, is_shipped, now);
         for (plugin, rule, never) in self.sightings.news(self.after) {
@@ -44,7 +44,7 @@ impl Unmatched {
         }
     }
 
-    /// The plugin has these rules and no others.
+    /// Removes the state of rules that the plugin does not have any more.
     pub fn keep_rules(&mut self, plugin: &str, rules: &[String]) {
         for dropped in self.sightings.keep(plugin, rules) {
             self.metrics.forget(METRIC, &[plugin, &dropped]);
@@ -56,7 +56,7 @@ impl Unmatched {
         self.metrics.forget(METRIC, &[plugin]);
     }
 
-    /// Stores what was gathered, once in a while.
+    /// Stores the sightings if [`KEEP_EVERY`] has passed.
     pub async fn keep_if_due(&mut self, store: &Store, now: Duration) {
         if now.saturating_sub(self.kept_at) >= KEEP_EVERY {
             self.kept_at = now;
@@ -65,7 +65,7 @@ impl Unmatched {
         }
     }
 
-    /// Stores what was gathered.
+    /// Stores the sightings.
     pub async fn keep(&self, store: &Store) {
         if let Err(err) = store.keep_unmatched(self.sightings.unseen()).await {
             error!(error = chain(&err), "it could not be stored for how long rules have looked in vain");

@@ -1,4 +1,4 @@
-//! Looks after the store and shows how it is. A store in trouble degrades the agent and never ends it.
+//! Maintains the store and shows its state. A store in trouble degrades the agent, but never ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::store::Store;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// How often trouble is looked for, and whether it is over.
+/// Time between two checks for trouble, and for its end.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until the agent stops.
+/// Maintains the store until the agent stops.
 pub async fn look_after(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -30,7 +30,7 @@ pub async fn look_after(store: Store, board: Arc<Board>, metrics: Arc<SelfMetric
     }
 }
 
-/// Shows how the store is, in the status and in the metrics.
+/// Shows the state of the store in the status and in the metrics.
 pub fn show(store: &Store, board: &Board, metrics: &SelfMetrics) {
     let condition = store.condition();
     metrics.set("pharos_store_degraded", &[], f64::from(u8::from(condition.trouble.is_some())));

@@ -1,35 +1,35 @@
-//! Indexes that no server of a database uses: one that the primary never scans may be what a standby lives on.
+//! Indexes that no server of a database uses. An index that the primary never scans may be essential on a standby.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::snapshot::{Column, Table};
 
-/// The largest come first; the rest would be read by nobody.
+/// Most listed indexes, largest first. People would not read more.
 const ROWS_MAX: usize = 500;
 
-/// Indexes without a scan that each member lists.
+/// Most indexes without a scan that each member lists.
 pub const CANDIDATES_MAX: usize = 1_000;
 
-/// What one member's `indexes` part says; none where it could not be asked.
+/// Tables of one member's part `indexes`; `None` if it could not be asked.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MemberIndexes<'a> {
     /// Table `indexes`.
     pub indexes: Option<&'a Table>,
-    /// Table `index_facts`, which knows since when scans are counted.
+    /// Table `index_facts`, which has the time since which scans are counted.
     pub facts: Option<&'a Table>,
 }
 
-/// An index that nobody who could be asked has scanned. It is judged only if all were asked.
+/// Index without a scan on every member that was asked. A judgement needs all members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnusedIndex {
-    /// Datname, schema, relation, index.
+    /// Names of datname, schema, relation and index.
     pub name: [String; 4],
     pub size_bytes: i64,
     pub members_asked: usize,
     pub members_total: usize,
-    /// The shortest time over which a member has counted its scans.
+    /// Shortest time in seconds over which a member has counted scans; `None` if unknown.
     pub stats_age_seconds: Option<f64>,
-    /// Whether a member has counted for too short a time to tell, as after a reset of its statistics.
+    /// True if a member has counted for too short a time, for example after a reset of its statistics.
     pub is_too_young: bool,
 }
 
@@ -39,12 +39,12 @@ impl UnusedIndex {
     }
 }
 
-/// What members say of their indexes, together.
+/// Unused indexes of all members together.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Unused {
-    /// The largest first; those that are judged before those that are not.
+    /// Judged indexes before others, largest first.
     pub indexes: Vec<UnusedIndex>,
-    /// How many have no room in that list, and the size of the largest of them.
+    /// Number of indexes beyond the limit, and the size of the largest of them.
     pub left_out: usize,
     pub left_out_bytes: i64,
 }
@@ -60,8 +60,8 @@ struct Seen {
     stats_age_seconds: Option<f64>,
 }
 
-/// A member lists all indexes of a datname that it has not scanned, as long as they are not too many, so one that it
-/// does not list was scanned there. Otherwise it was not asked there.
+/// Joins the lists of all members. A member lists all unscanned indexes of a datname if they are not too many, so an index not on its list
+/// was scanned there. For a longer list the member counts as not asked.
 pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
     let mut seen: BTreeMap<Name<'_>, Seen> = BTreeMap::new();
     for member in members {
@@ -103,9 +103,9 @@ fn name(table: &Table, row: usize) -> Option<Name<'_>> {
     Some([table.text("datname", row)?, table.text("schema", row)?, table.text("relation", row)?, table.text("index", row)?])
 }
 
-/// The list of a member that left out no index without a scan.
+/// Complete list of a member: no unscanned index was left out.
 struct Whole<'a> {
-    /// Those that it could visit.
+    /// Datnames that the member could visit.
     datnames: BTreeSet<&'a str>,
     listed: BTreeSet<Name<'a>>,
 }
@@ -125,21 +125,21 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// Nobody could drop what the server has of its own.
+/// Returns true for schemas of the server itself, whose indexes cannot be dropped.
 fn is_system(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "pg_toast" | "information_schema")
 }
 
-/// It holds something true, whether or not anybody reads it.
+/// Returns true if the index enforces something, even without any scan.
 fn is_needed(table: &Table, row: usize) -> bool {
     ["is_unique", "is_primary", "is_constraint"].into_iter().any(|column| table.boolean(column, row) == Some(true))
 }
 
-/// What a member says of an index that it finds unused.
+/// Facts of a member about an index that it finds unused.
 #[derive(Debug, Clone, Copy, Default)]
 struct Verdict {
     counted_seconds: Option<f64>,
-    /// Something speaks against dropping it all the same.
+    /// True if there is a reason not to drop the index.
     is_guarded: bool,
     is_too_young: bool,
 }
@@ -157,7 +157,7 @@ fn said(facts: &Table) -> BTreeMap<Name<'_>, Verdict> {
     unused.filter_map(|row| Some((name(facts, row)?, verdict(row)))).collect()
 }
 
-/// The columns of the table `unused_indexes`.
+/// Columns of the table `unused_indexes`.
 pub fn columns(unused: &[UnusedIndex]) -> Vec<Column> {
     let text = |name: &str, place: usize| Column::text(name, unused.iter().map(move |index| Some(index.name[place].as_str())));
     let count = |count: usize| i64::try_from(count).ok();
@@ -179,7 +179,7 @@ pub fn columns(unused: &[UnusedIndex]) -> Vec<Column> {
 mod tests {
     use super::*;
 
-    /// `index scans size`, with `!` after the name of one that is unique.
+    /// Rows of `index scans size`; `!` after the name marks a unique index.
     fn table(rows: &[(&str, i64, i64)]) -> Table {
         let text = |name: &str, value: &'static str| Column::text(name, rows.iter().map(move |_| Some(value)));
         let schema = |name: &str| if name.starts_with("pg_") { "pg_catalog" } else { "public" };
@@ -200,7 +200,7 @@ mod tests {
         )
     }
 
-    /// `!` after the name of one that is guarded.
+    /// `!` after the name marks an index with a guard.
     fn facts(rows: &[(&str, f64)]) -> Table {
         let text = |name: &str, value: &'static str| Column::text(name, rows.iter().map(move |_| Some(value)));
         let index = Column::text("index", rows.iter().map(|(name, _)| Some(name.trim_end_matches('!'))));
@@ -211,7 +211,7 @@ mod tests {
         Table::new("index_facts", [&names[..], &[age, guard, young]].concat())
     }
 
-    /// `index asked/total size age` of every unused one.
+    /// Compares every unused index as `index asked/total size age`.
     #[track_caller]
     fn check(members: &[MemberIndexes<'_>], expected: &[&str]) {
         let show = |index: UnusedIndex| {

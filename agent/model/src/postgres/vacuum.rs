@@ -1,14 +1,14 @@
-//! How far a table is from the next vacuum or analyze that PostgreSQL starts by itself.
+//! Distance of a table from its next automatic vacuum or analyze.
 
-/// Settings of the server, or of one table where it has its own.
+/// Autovacuum settings of the server, or of a table with its own storage parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VacuumSettings {
     pub is_enabled: bool,
     pub vacuum_threshold: f64,
     pub vacuum_scale_factor: f64,
-    /// PostgreSQL 18 and newer; negative or none for no limit.
+    /// Upper limit of the trigger in rows, since PostgreSQL 18. Negative or `None` for no limit.
     pub vacuum_threshold_max: Option<f64>,
-    /// Negative for never.
+    /// Inserted rows that start a vacuum; negative for never.
     pub insert_threshold: f64,
     pub insert_scale_factor: f64,
     pub analyze_threshold: f64,
@@ -18,7 +18,7 @@ pub struct VacuumSettings {
 }
 
 impl Default for VacuumSettings {
-    /// As PostgreSQL ships.
+    /// Defaults of PostgreSQL.
     fn default() -> Self {
         Self {
             is_enabled: true,
@@ -34,19 +34,19 @@ impl Default for VacuumSettings {
     }
 }
 
-/// Changes that trigger, and how near a table is: 1 is at the trigger, 2 twice past it.
+/// Distance from each trigger: 1 is at the trigger, 2 is twice its value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VacuumDistance {
     /// Dead rows that start a vacuum.
     pub trigger: f64,
     pub pressure: f64,
-    /// None where inserts start no vacuum.
+    /// Distance for inserted rows; `None` if inserts start no vacuum.
     pub insert_pressure: Option<f64>,
     pub analyze_pressure: f64,
 }
 
 impl VacuumSettings {
-    /// With the storage parameters of a table, `name=value` each. What is not understood is left as it was.
+    /// Applies a table's storage parameters, each as `name=value`. Unknown names and invalid values change nothing.
     pub fn with_options<'a>(mut self, options: impl IntoIterator<Item = &'a str>) -> Self {
         for (name, value) in options.into_iter().filter_map(|option| option.split_once('=')) {
             if name == "autovacuum_enabled" {
@@ -68,7 +68,7 @@ impl VacuumSettings {
         self
     }
 
-    /// `rows` is what the server reckons with: those of the last vacuum or analyze, none before the first.
+    /// Distance of a table. `rows` is the server's estimate from the last vacuum or analyze; 0 before the first.
     pub fn distance(&self, rows: f64, dead: f64, inserted: f64, changed: f64) -> VacuumDistance {
         let rows = rows.max(0.0);
         let limit = self.vacuum_threshold_max.filter(|limit| *limit >= 0.0).unwrap_or(f64::INFINITY);
@@ -83,12 +83,12 @@ impl VacuumSettings {
     }
 }
 
-/// A trigger of 0 is reached by the first row.
+/// Ratio of a count to its trigger. A trigger of 0 counts as 1, so the first row reaches it.
 fn share(of: f64, trigger: f64) -> f64 {
     of.max(0.0) / trigger.max(1.0)
 }
 
-/// As PostgreSQL reads them: any unique beginning of these words.
+/// Boolean in PostgreSQL's syntax: any unique beginning of the words; `None` for other texts.
 fn boolean(value: &str) -> Option<bool> {
     let value = value.to_ascii_lowercase();
     let begins = |word: &str, from: usize| value.len() >= from && word.starts_with(&value);

@@ -1,12 +1,12 @@
-//! What a visit keeps of each datname from one round to the next: when to take the expensive look, and whether counters were reset. And
-//! where a round goes on, and when it gives up.
+//! State of each datname between two rounds of visits: when its expensive reading is due, and whether its counters were reset. Also the
+//! order of a round, and when a round is given up.
 
 use std::collections::{BTreeSet, HashMap};
 
-/// Bloat and definitions change slowly and cost most, so they are looked at in every sixth visit: each half hour by default.
+/// Visits between two expensive readings. Bloat and definitions change slowly and cost most; six visits are half an hour by default.
 const LOOK_EVERY: u32 = 6;
 
-/// By the datname's number; a renamed one stays itself.
+/// State by the datname's OID, which a rename does not change.
 #[derive(Debug)]
 pub struct Kept<T> {
     datnames: HashMap<u32, Datname<T>>,
@@ -15,7 +15,7 @@ pub struct Kept<T> {
 
 #[derive(Debug)]
 struct Datname<T> {
-    /// Visits since the last look; none while there was none.
+    /// Visits since the last expensive reading; `None` before the first.
     visits: Option<u32>,
     reset_at: Option<f64>,
     kept: T,
@@ -28,7 +28,7 @@ impl<T> Default for Kept<T> {
 }
 
 impl<T: Default> Kept<T> {
-    /// Begins a visit: what is kept of the datname, and whether it is time for the expensive look.
+    /// Begins a visit. Returns the datname's state, and whether the expensive reading is due.
     pub fn enter(&mut self, datname_oid: u32, reset_at: Option<f64>) -> (&mut T, bool) {
         let datname = self.datnames.entry(datname_oid).or_insert_with(|| Datname { visits: None, reset_at, kept: T::default() });
         if datname.reset_at != reset_at {
@@ -39,15 +39,15 @@ impl<T: Default> Kept<T> {
         (&mut datname.kept, datname.visits.is_none())
     }
 
-    /// The look was taken.
+    /// Records that the expensive reading succeeded.
     pub fn looked(&mut self, datname_oid: u32) {
         if let Some(datname) = self.datnames.get_mut(&datname_oid) {
             datname.visits = Some(0);
         }
     }
 
-    /// Ends a round: datnames that are not there any more are forgotten, those that could not be visited are not. `listed` is none where
-    /// nobody knows which are there. Returns the epoch of counters.
+    /// Ends a round and returns the epoch of counters. Datnames that are not `listed` are removed; those that could not be visited stay.
+    /// `listed` is `None` if the list is unknown.
     pub fn leave(&mut self, epoch: u64, listed: Option<&BTreeSet<u32>>) -> u64 {
         if let Some(listed) = listed {
             self.datnames.retain(|datname_oid, _| listed.contains(datname_oid));
@@ -56,11 +56,11 @@ impl<T: Default> Kept<T> {
     }
 }
 
-/// Sessions in a row that a server may refuse or not answer before it is asked for no more in a round. One may be bad luck; with each
-/// further one the round waits in vain for as long as a session may take.
+/// Sessions in a row that a server may refuse or leave unanswered before the round is given up. A single one may be chance. Each further
+/// one would delay the round by a whole session timeout.
 const MISSES_MAX: u32 = 2;
 
-/// Whether to go on after the server itself did not give a session.
+/// Decides whether a round continues after the server gave no session.
 #[derive(Debug)]
 pub struct Patience<E> {
     misses: u32,
@@ -74,19 +74,19 @@ impl<E> Default for Patience<E> {
 }
 
 impl<E> Patience<E> {
-    /// There was a session, or it was only this datname that gave none; else why.
+    /// Records a visit. `miss` is the error of a server that gave no session; `None` for a session, or for a failure of only this datname.
     pub fn learn(&mut self, miss: Option<E>) {
         self.misses = if miss.is_some() { self.misses + 1 } else { 0 };
         self.last = miss;
     }
 
-    /// Why it is lost, if it is.
+    /// Latest error if the round must be given up; `None` to continue.
     pub fn lost(&self) -> Option<&E> {
         self.last.as_ref().filter(|_| self.misses >= MISSES_MAX)
     }
 }
 
-/// In which order a round goes through what is sorted by name: on from where the last one ended, then from the first.
+/// Order of a round over items sorted by name: from `at`, where the last round ended, to the end, then from the start.
 pub fn resume<T>(mut all: Vec<T>, at: Option<&str>, name: fn(&T) -> &str) -> Vec<T> {
     let place = at.map_or(0, |at| all.partition_point(|one| name(one) < at));
     let place = if place == all.len() { 0 } else { place };

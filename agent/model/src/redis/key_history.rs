@@ -1,76 +1,77 @@
-//! How many keys a Redis server had before it restarted, and how many of them came back.
+//! Number of keys of a Redis server before its last restart, and how many of them came back.
 //!
-//! A restart is a new process that started after the last reading of the one before. Another process that has run for longer is another
-//! server behind the same address, and the history begins anew with it. So a `FLUSHALL` is no loss, and neither is a failover.
+//! A restart is a new process that started after the last reading of the old one. A process that has run for longer is another server at
+//! the same address, and the history begins again with it. So a `FLUSHALL` is no loss, and neither is a failover.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How long a restart is remembered, and how long a server may be away before one while the agent watches.
+/// How long a restart is stored, and how long a server may be away before it while the agent runs, in milliseconds.
 const REMEMBERED_MS: u64 = 24 * 3_600_000;
-/// How old a reading of an earlier run of the agent may be. Between the runs, keys may be deleted that no restart took.
+/// Greatest age of a reading from an earlier run of the agent, in milliseconds. Between the runs, keys may be deleted without a restart.
 const UNWATCHED_MS: u64 = 15 * 60_000;
-/// The server reports its uptime in whole seconds, and the answer takes its time.
+/// Error of a start time, in milliseconds: the server reports its uptime in whole seconds, and the answer takes time.
 const START_IMPRECISION_MS: u64 = 5_000;
-/// Once this share of the keys is back, the next restart is compared with what the server has by then.
+/// Share of the keys that must be back before the next restart is compared with the present keys.
 const RECOVERED_SHARE: f64 = 0.5;
 
-/// The keys of one server at one instant, once all of its data was loaded.
+/// Keys of one server at one instant, after all its data was loaded.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeyReading {
-    /// Names the process; each start of a server makes a new one.
+    /// Id of the process: each start of a server creates a new one.
     pub run_id: String,
     /// Wall time, milliseconds since 1970.
     pub started_at_ms: u64,
     pub read_at_ms: u64,
     pub keys: f64,
-    /// How many of them have an expiry.
+    /// Number of keys with an expiry.
     pub expiring: f64,
-    /// What is left of it on average; none where the server does not know.
+    /// Average remaining time of these keys, in milliseconds; `None` if the server does not report it.
     pub mean_ttl_ms: Option<f64>,
 }
 
-/// The latest restart, and what it cost.
+/// The latest restart and its loss.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Restart {
-    /// Keys before it, without those that have expired by now.
+    /// Keys before the restart, without those that have expired since.
     pub keys: f64,
-    /// How many of these had an expiry.
+    /// Number of these keys with an expiry.
     pub expiring: f64,
-    /// The most keys at any reading after it.
+    /// Most keys in any reading after the restart.
     keys_since_max: f64,
     seen_at_ms: u64,
 }
 
 impl Restart {
-    /// Share of the keys before the restart that the server never had again.
+    /// Share, from 0 to 1, of the keys before the restart that the server never had again.
     pub fn missing_ratio(&self) -> f64 {
         (1.0 - self.keys_since_max / self.keys).clamp(0.0, 1.0)
     }
 }
 
-/// A restart that may have cost keys, of which the last reading before it is too old to say so.
+/// Restart that may have lost keys, but whose last reading before is too old to decide.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unjudged {
-    /// Keys of the last reading before it, without those that have expired by now.
+    /// Keys in the last reading before the restart, without those that have expired since.
     pub keys: f64,
     pub keys_since: f64,
     pub away: Duration,
 }
 
-/// What is known of a server's keys over its restarts, and over those of the agent.
+/// A server's keys over its restarts, and over restarts of the agent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct KeyHistory {
     latest: Option<KeyReading>,
     restart: Option<Restart>,
-    /// Whether this run of the agent took the latest reading, so that the server answered nothing since.
+    /// True if this run of the agent took the latest reading, so that the server has not answered since.
     #[serde(skip)]
     is_watched: bool,
 }
 
 impl KeyHistory {
-    /// Takes in a reading. Returns a restart before it that lacks most of the keys and cannot be judged. Readings of a server that loads or waits for its master do not belong here: keys are missing there for a while.
+    /// Adds a reading. Returns a restart before it that lacks most of the keys and cannot be judged. Readings of a server that loads or
+    /// waits for its master must not be added, because their keys are missing for a while.
     pub fn observe(&mut self, reading: KeyReading) -> Option<Unjudged> {
         let mut unjudged = None;
         let before = self.latest.take();
@@ -84,7 +85,7 @@ impl KeyHistory {
             Some(before) if is_restart(&before, &reading) => {
                 let restart = self.restarted(&before, &reading);
                 let away_ms = reading.read_at_ms.saturating_sub(before.read_at_ms);
-                // A loss that was known before goes on.
+                // A known loss continues.
                 let is_judged = self.restart.as_ref().is_some_and(is_lost) || away_ms < gap_max_ms;
                 if !is_judged {
                     let lost = restart.as_ref().filter(|restart| is_lost(restart));
@@ -101,18 +102,18 @@ impl KeyHistory {
         unjudged
     }
 
-    /// The latest restart, for a day; none of a server that had no keys before it.
+    /// Latest restart, for a day; `None` for a server that had no keys before it.
     pub fn restart(&self) -> Option<&Restart> {
         self.restart.as_ref()
     }
 
     fn restarted(&self, before: &KeyReading, after: &KeyReading) -> Option<Restart> {
-        // A server that restarts again and again has lost what it had before the first time.
+        // A server that restarts repeatedly has lost the keys from before the first restart.
         if let Some(earlier) = self.restart.as_ref().filter(|earlier| is_lost(earlier)) {
             return Some(Restart { keys_since_max: earlier.keys_since_max.max(after.keys), ..earlier.clone() });
         }
         let away_ms = after.read_at_ms.saturating_sub(before.read_at_ms);
-        // Keys expire while the server is away as well. Only the mean is known, and lifetimes around a mean end one after the other.
+        // Keys also expire while the server is away. Only their mean lifetime is known, so an exponential decay around it is assumed.
         let surviving = before.mean_ttl_ms.map_or(1.0, |ttl| (-(away_ms as f64) / ttl).exp());
         let expiring = (before.expiring * surviving).round();
         let keys = (before.keys - before.expiring).max(0.0) + expiring;
@@ -135,7 +136,7 @@ mod tests {
     const MINUTE_MS: u64 = 60_000;
     const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
-    /// A process that started at some minute, read at a later one.
+    /// Reading of a process that started at one minute, at a later minute.
     fn reading(run_id: &str, started: u64, read: u64, keys: f64) -> KeyReading {
         let [started_at_ms, read_at_ms] = [started, read].map(|minute| DAY_MS + minute * MINUTE_MS);
         KeyReading { run_id: run_id.to_owned(), started_at_ms, read_at_ms, keys, ..KeyReading::default() }
@@ -149,7 +150,7 @@ mod tests {
         history
     }
 
-    /// Keys before the restart, and the share that is missing.
+    /// Keys before the restart, and the missing share.
     fn lost(history: &KeyHistory) -> Option<(f64, f64)> {
         history.restart().map(|restart| (restart.keys, restart.missing_ratio()))
     }
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn keys_that_are_deleted_without_a_restart_are_not_lost() {
         assert_eq!(lost(&history([reading("a", 0, 1, 1_000.0), reading("a", 0, 2, 0.0)])), None);
-        // Nor are they by the restart after it.
+        // The restart afterwards does not lose them either.
         assert_eq!(lost(&history([reading("a", 0, 1, 1_000.0), reading("a", 0, 2, 0.0), reading("b", 3, 4, 0.0)])), None);
     }
 
@@ -223,14 +224,14 @@ mod tests {
         let minutes = |minutes: u64| Some((minutes * MINUTE_MS) as f64);
         assert_eq!(lost(&history([before(minutes(1)), after()])), Some((100.0, 0.0)));
         assert_eq!(lost(&history([before(minutes(600_000)), after()])), Some((1_000.0, 0.9)));
-        // Away for as long as the mean: some were to live longer. A step at the mean would call all of them expired, or none.
+        // Away for exactly the mean: some keys should live longer. A step at the mean would count all of them as expired, or none.
         for (mean, keys) in [(29, 420.0), (30, 431.0), (31, 442.0)] {
             assert_eq!(lost(&history([before(minutes(mean)), after()])).map(|(before, _)| before), Some(keys), "a mean of {mean} minutes");
         }
         assert_eq!(lost(&history([before(None), after()])), Some((1_000.0, 0.9)), "a server that does not say keeps them for long");
     }
 
-    /// As the next run of the agent finds it.
+    /// The history as the next run of the agent restores it.
     fn noted(history: &KeyHistory) -> KeyHistory {
         serde_json::from_str(&serde_json::to_string(history).unwrap()).unwrap()
     }

@@ -1,3 +1,3 @@
-//! The arithmetic behind the Redis collectors.
+//! Calculations behind the Redis collectors.
 
 pub mod key_history;

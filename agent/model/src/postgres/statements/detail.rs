@@ -1,12 +1,13 @@
-//! What only some statements have: planning, WAL, temporary and local blocks, times of blocks, JIT.
+//! Counters that only some statements have: planning, WAL, temporary and local blocks, block times, JIT.
 //!
-//! Of hundreds of statements few write, spill or compile, so a statement has a series of a detail only once it counted something.
+//! Among hundreds of statements, few write, spill or compile. So a statement has a series of a detail only once the detail has counted
+//! something.
 
 use std::ops::{AddAssign, Index, IndexMut};
 
 use serde::{Deserialize, Serialize};
 
-/// Counters that grow while an entry lives. Times are in seconds.
+/// Counter of `pg_stat_statements` that only grows while an entry exists. Times are in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     Plans,
@@ -52,7 +53,7 @@ impl Detail {
     ];
 }
 
-/// One number per detail.
+/// One number for each detail.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details([f64; COUNT]);
 
@@ -79,7 +80,7 @@ impl AddAssign for Details {
 }
 
 impl Details {
-    /// None if any of them went down.
+    /// Differences from an earlier read; `None` if any counter fell.
     pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
         let mut gained = Self::default();
         for detail in Detail::ALL {
@@ -88,14 +89,14 @@ impl Details {
         Some(gained)
     }
 
-    /// Those that count.
+    /// Details above zero.
     pub(super) fn counting(&self) -> DetailSet {
         let mut set = DetailSet::default();
         Detail::ALL.into_iter().filter(|detail| self[*detail] > 0.0).for_each(|detail| set.insert(detail));
         set
     }
 
-    /// Those in the set, and the others.
+    /// Splits the numbers: details in the set, and all others.
     pub(super) fn split(self, set: DetailSet) -> (Self, Self) {
         let (mut inside, mut outside) = (Self::default(), Self::default());
         for detail in Detail::ALL {
@@ -106,7 +107,7 @@ impl Details {
     }
 }
 
-/// Some of the details.
+/// Set of details.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct DetailSet(u32);
 

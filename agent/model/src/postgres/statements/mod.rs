@@ -1,8 +1,8 @@
-//! What happened between two reads of `pg_stat_statements`, and the bounded set of counters that tell of it.
+//! Work of statements between two reads of `pg_stat_statements`, and the bounded set of counters that export it.
 //!
-//! The view is a table of at most `pg_stat_statements.max` counters that may be evicted, reset one by one or all at once
-//! between two reads. Each row is therefore counted on a stated [`Basis`]. Where it is wrong it is wrong towards too
-//! little: what an entry gained between its last read and its eviction is lost to everybody.
+//! The view has at most `pg_stat_statements.max` entries. Between two reads, an entry may be evicted or reset, alone or with all others.
+//! Each row is therefore counted on a stated [`Basis`]. A wrong count is too low, never too high: the work of an entry between its last
+//! read and its eviction is lost.
 
 mod detail;
 mod own;
@@ -29,7 +29,7 @@ pub use own::{OwnCost, OwnStatements};
 pub use series::{SERIES_MAX, StatementSeries};
 pub use window::Window;
 
-/// One entry. `toplevel` is part of it: with `track = all` a statement has two rows.
+/// Key of an entry. `toplevel` is part of it: with `track = all` a statement has two rows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StatementKey {
     pub datname: String,
@@ -39,23 +39,23 @@ pub struct StatementKey {
 }
 
 impl StatementKey {
-    /// The query as labels name it: 16 hex digits.
+    /// The query id as labels show it: 16 hex digits.
     pub fn fingerprint(&self) -> String {
         format!("{:016x}", self.queryid.cast_unsigned())
     }
 }
 
-/// What only ever grows while an entry lives.
+/// Counters that only grow while an entry exists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatementCounters {
     pub calls: u64,
-    /// Execution time.
+    /// Execution time in seconds.
     pub seconds: f64,
     pub rows: u64,
     pub shared_blocks_hit: u64,
     pub shared_blocks_read: u64,
     pub temp_blocks_written: u64,
-    /// Zero where the extension does not count it.
+    /// Rarer counters. A detail that the extension does not count is zero.
     pub details: Details,
 }
 
@@ -72,7 +72,7 @@ impl AddAssign for StatementCounters {
 }
 
 impl StatementCounters {
-    /// None if any of them went down.
+    /// Differences from an earlier read; `None` if any counter fell.
     fn since(&self, earlier: &Self) -> Option<Self> {
         Some(Self {
             calls: self.calls.checked_sub(earlier.calls)?,
@@ -86,87 +86,88 @@ impl StatementCounters {
     }
 }
 
-/// One row of the view.
+/// Row of `pg_stat_statements`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatementRow {
     pub key: StatementKey,
     pub counters: StatementCounters,
-    /// Of the execution time of one call, in seconds; the deviation is the population's, as PostgreSQL computes it.
+    /// Mean execution time of a call, and its population standard deviation, in seconds.
     pub mean_seconds: f64,
     pub stddev_seconds: f64,
-    /// When the entry was made, in seconds since 1970 by the server's clock. PostgreSQL 17 and newer.
+    /// Creation time of the entry, in seconds since 1970 on the server's clock. PostgreSQL 17 and newer.
     pub stats_since: Option<f64>,
-    /// A hash by which the server knows this state of the entry again; none for an entry that is to be read each time.
+    /// Hash with which the server recognises this state of the entry; `None` for an entry that must be read every time.
     #[serde(default)]
     pub state: Option<i64>,
 }
 
-/// `pg_stat_statements_info`, since extension version 1.9.
+/// Row of `pg_stat_statements_info`, since extension version 1.9.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StatementsInfo {
-    /// Rounds of eviction; each takes the least used twentieth.
+    /// Number of evictions. Each one removes the least used twentieth of the entries.
     pub dealloc: u64,
-    /// Seconds since 1970 by the server's clock.
+    /// Time of the last reset of all entries, in seconds since 1970 on the server's clock.
     pub stats_reset: Option<f64>,
 }
 
-/// One read of the view.
+/// Result of one read of the view.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatementsRead {
-    /// Just before the rows were read, in seconds since 1970 by the server's clock.
+    /// Time just before the rows were read, in seconds since 1970 on the server's clock.
     pub taken_at: f64,
     pub rows: Vec<StatementRow>,
-    /// Entries that are not among the rows are as they were at the previous read, else they are gone.
+    /// True if missing entries are unchanged since the previous read; false if they do not exist any more.
     #[serde(default)]
     pub is_partial: bool,
-    /// Rows that the role may not see, which come without a query id, and those that were not read.
+    /// Number of rows that were not read or that the role may not see; the latter have no query id.
     pub hidden_rows: u64,
     pub info: Option<StatementsInfo>,
 }
 
-/// What an increment is counted from.
+/// Value from which an increment is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
-    /// The previous read.
+    /// The entry's counters in the previous read.
     Previous,
-    /// Zero: it was made since the previous read.
+    /// Zero: the entry was created since the previous read.
     New,
-    /// Zero: it was not in the previous read, but entries were evicted since, itself perhaps. At least this much.
+    /// Zero: the entry was not in the previous read, but evictions happened since, perhaps of the entry itself. The increment is a
+    /// minimum.
     AfterEviction,
-    /// Zero: its counters were reset since the previous read. At least this much.
+    /// Zero: the entry was reset since the previous read. The increment is a minimum.
     Reset,
-    /// Nothing: it may have been there, hidden, so what it gained cannot be told from what it had.
+    /// No value: the entry may have been hidden before, so its increment is unknown.
     Unknown,
 }
 
-/// What one statement did between two reads.
+/// Work of one statement between two reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatementDelta {
     pub key: StatementKey,
     pub basis: Basis,
-    /// Zero on an unknown basis.
+    /// Increments; zero on an unknown basis.
     pub counters: StatementCounters,
-    /// None without a call.
+    /// Execution times of the calls; `None` without a call.
     pub window: Option<Window>,
 }
 
-/// What happened between two reads.
+/// Work of all statements between two reads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatementsTick {
-    /// Nothing to compare with yet.
+    /// True for the first read, which has no earlier one.
     pub first: bool,
-    /// All statistics were reset since the previous read.
+    /// True if all statistics were reset since the previous read.
     pub reset: bool,
-    /// Rounds of eviction since the previous read; none where the server does not say.
+    /// Number of evictions since the previous read; `None` if the server does not report it.
     pub evictions: Option<u64>,
-    /// Entries of the previous read that are gone.
+    /// Number of entries of the previous read that do not exist any more.
     pub vanished: u64,
-    /// In the order of keys; without those that did nothing.
+    /// Statements that did something, ordered by key.
     pub deltas: Vec<StatementDelta>,
 }
 
-/// The statements of one server.
+/// All statements of one server.
 #[derive(Debug)]
 pub struct Statements {
     previous: Option<Previous>,
@@ -188,32 +189,32 @@ impl Default for Statements {
 }
 
 impl Statements {
-    /// Exports at most `series_max` statements, and all others as one.
+    /// Exports up to `series_max` statements with series of their own, and all others as one.
     pub fn new(series_max: usize) -> Self {
         Self { previous: None, series: TopSeries::new(series_max) }
     }
 
-    /// States of the entries that need not be read again, as long as nothing was evicted or reset since: `info` is what the server says
-    /// of that now. None where all of it must be read.
+    /// Hashes of entries that need not be read again if nothing was evicted or reset since. `info` is the server's present
+    /// `pg_stat_statements_info`. `None` if everything must be read.
     pub fn known_states(&self, info: StatementsInfo) -> Option<Vec<i64>> {
         let previous = self.previous.as_ref().filter(|previous| previous.info == Some(info))?;
         Some(previous.rows.values().filter_map(|row| row.state).collect())
     }
 
-    /// Nothing is compared with what was read before: the next read is the first again, and series go on.
+    /// Drops the previous read, so that the next one is a first read. Series continue.
     pub fn begin_anew(&mut self) {
         self.previous = None;
     }
 
-    /// Entries of the latest read.
+    /// Number of entries in the latest read.
     pub fn tracked(&self) -> usize {
         self.previous.as_ref().map_or(0, |previous| previous.rows.len())
     }
 
-    /// Takes in a read and says what happened since the one before.
+    /// Adds a read, and returns the work since the one before.
     pub fn observe(&mut self, read: StatementsRead) -> StatementsTick {
         let StatementsRead { taken_at, rows, is_partial, hidden_rows, info } = read;
-        // In the order of keys.
+        // A map orders the rows by key.
         let rows: BTreeMap<StatementKey, StatementRow> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
         let mut tick = match &self.previous {
             None => StatementsTick { first: true, ..StatementsTick::default() },
@@ -235,19 +236,19 @@ impl Statements {
         tick
     }
 
-    /// The counters to export, `other` last: monotonic while they exist, and together everything since the start but
-    /// what [`retired`](Self::retired) series took with them.
+    /// Counters to export, with `other` last. Each only grows while it exists. Their sum is everything since the start, without the counts
+    /// of [`retired`](Self::retired) series.
     pub fn series(&self) -> impl Iterator<Item = StatementSeries<'_>> {
         self.series.iter()
     }
 
-    /// The sum of all increments since the start.
+    /// Sum of all increments since the start.
     pub fn total(&self) -> StatementCounters {
         self.series.total()
     }
 
-    /// What series that are no longer exported had counted. It is part of the total, but added to no other series:
-    /// there it would be counted a second time by everybody who looks at increases.
+    /// Counts of series that are no longer exported. They are part of the total, but of no other series: every query of increases would
+    /// count them twice.
     pub fn retired(&self) -> StatementCounters {
         self.series.retired()
     }
@@ -257,7 +258,7 @@ impl Previous {
     fn compare(&self, rows: &BTreeMap<StatementKey, StatementRow>, info: Option<StatementsInfo>) -> StatementsTick {
         let infos = self.info.zip(info);
         let reset = infos.is_some_and(|(before, now)| before.stats_reset != now.stats_reset);
-        // A reset starts the count of evictions again.
+        // After a reset, evictions are counted from zero.
         let evictions = infos.map(|(before, now)| if reset { now.dealloc } else { now.dealloc.saturating_sub(before.dealloc) });
         let did_something = |delta: &StatementDelta| delta.basis == Basis::Unknown || delta.counters != StatementCounters::default();
         let deltas = rows.values().map(|row| self.delta(row, reset, evictions)).filter(did_something).collect();
@@ -280,7 +281,8 @@ impl Previous {
         StatementDelta { key: row.key.clone(), basis, counters, window }
     }
 
-    /// One read shows all entries at once, so what it does not show did not exist, unless it was hidden or left out.
+    /// Basis of an entry that was not in the previous read. A read shows all entries, so the entry is new unless it was hidden or left
+    /// out.
     fn basis_of_new(&self, made_since: bool, reset: bool, evictions: Option<u64>) -> Basis {
         match evictions {
             _ if made_since => Basis::New,

@@ -1,39 +1,39 @@
-//! What the agent's own statements cost, by the collector that each of them names in its text.
+//! Cost of the agent's own statements, by the collector that each of them names in its text.
 
 use std::collections::BTreeMap;
 
 use super::{Detail, StatementDelta};
 
-/// Our statements name their collector within so many bytes of their texts.
+/// Most bytes before the name of the collector in an own statement.
 const MARK_WITHIN: usize = 64;
-/// Statements of our role that are followed. There are some dozens, unless others use the role as well.
+/// Most statements of the agent's role that are tracked. The agent has some dozens, but others may use the role.
 const FOLLOWED_MAX: usize = 500;
 /// Bytes of a block.
 const BLOCK_BYTES: f64 = 8192.0;
 
-/// Since the agent started.
+/// Cost of own statements since the agent's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OwnCost {
     pub calls: u64,
     pub seconds: f64,
     pub rows: u64,
-    /// Shared and local, found or read.
+    /// Shared and local blocks, found in the cache or read.
     pub blocks: u64,
     pub temp_bytes: f64,
 }
 
-/// Statements of our role. Their texts are learnt later than their costs.
+/// Statements of the agent's role. Their costs are known earlier than their texts.
 #[derive(Debug, Default)]
 pub struct OwnStatements(BTreeMap<i64, Followed>);
 
 #[derive(Debug, Default)]
 struct Followed {
     cost: OwnCost,
-    /// Known once its text is, and empty where it is somebody else's.
+    /// Name of the collector; `None` until the text is known, and empty for a statement that is not the agent's.
     collector: Option<String>,
 }
 
-/// The collector whose statement this is; `mark` is what such texts hold before its name.
+/// Name of the collector in an own statement; `mark` precedes the name in such texts.
 fn collector_of<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     let (before, rest) = text.split_once(mark)?;
     let (name, _) = rest.split_once(" */")?;
@@ -42,7 +42,7 @@ fn collector_of<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
 }
 
 impl OwnStatements {
-    /// Takes in what a statement of our role did.
+    /// Adds the work of a statement of the agent's role.
     pub fn record(&mut self, delta: &StatementDelta) {
         let (queryid, counters) = (delta.key.queryid, &delta.counters);
         if self.0.len() >= FOLLOWED_MAX && !self.0.contains_key(&queryid) {
@@ -57,24 +57,24 @@ impl OwnStatements {
         cost.temp_bytes += counters.temp_blocks_written as f64 * BLOCK_BYTES;
     }
 
-    /// Asks for the texts of those that nobody knows yet.
+    /// Reads the texts of statements whose collector is not known yet.
     pub fn recognise<'a>(&mut self, mark: &str, text: impl Fn(i64) -> Option<&'a str>) {
         for (queryid, followed) in self.0.iter_mut().filter(|(_, followed)| followed.collector.is_none()) {
             followed.collector = text(*queryid).map(|text| collector_of(text, mark).unwrap_or_default().to_owned());
         }
     }
 
-    /// Whose texts would tell more.
+    /// Query ids of statements whose text is not known yet.
     pub fn unknown(&self) -> impl Iterator<Item = i64> {
         self.0.iter().filter(|(_, followed)| followed.collector.is_none()).map(|(queryid, _)| *queryid)
     }
 
-    /// Whether a statement of our role is one of the agent's.
+    /// Returns true if a statement of the agent's role is the agent's own.
     pub fn is_ours(&self, queryid: i64) -> bool {
         self.0.get(&queryid).and_then(|followed| followed.collector.as_ref()).is_some_and(|collector| !collector.is_empty())
     }
 
-    /// What each collector's statements cost. Never goes down.
+    /// Cost of each collector's statements. The costs never fall.
     pub fn by_collector(&self) -> BTreeMap<&str, OwnCost> {
         let mut costs: BTreeMap<&str, OwnCost> = BTreeMap::new();
         for Followed { cost, collector } in self.0.values() {

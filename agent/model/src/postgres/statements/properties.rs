@@ -1,5 +1,5 @@
-//! Against a server of one page that knows what really happened: nothing is counted twice, nothing that can be known is
-//! lost, and series are few and never go down.
+//! Comparison with a small simulated server that records the true counts. Nothing is counted twice, nothing observable is lost, and series
+//! are few and never fall.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     calls: u64,
-    /// Calls that no read has seen yet.
+    /// Calls that no read contained yet.
     unread: u64,
     since: f64,
 }
@@ -44,9 +44,9 @@ struct Server {
     info: StatementsInfo,
     clock: f64,
     reads: u64,
-    /// Calls that a read could see, since the first.
+    /// Calls that a read could contain, since the first read.
     seen: u64,
-    /// Reads are of what changed, where that is known, but every so many are whole.
+    /// Reads contain only changed entries if possible, but every n-th read is complete.
     whole_every: u64,
 }
 
@@ -87,7 +87,7 @@ impl Server {
         let since = |entry: &Entry| self.tells_since.then_some(entry.since);
         let row = |(statement, entry): (&usize, &Entry)| {
             let mut row = row(NAMES[*statement], entry.calls, since(entry));
-            // An older server's hash knows nothing of when an entry was made.
+            // The hash of an older server does not contain the entry's creation time.
             let made = since(entry).map_or(0, |since| since as i64);
             row.state = Some(*statement as i64 + 10 * (entry.calls as i64 + 100_000 * made));
             // Half of the statements write.
@@ -104,7 +104,7 @@ impl Server {
 
 type Exported = BTreeMap<Option<StatementKey>, u64>;
 
-/// The records that increases of series add up to, and those that were counted.
+/// WAL records from the increases of series, and the number that was counted.
 fn records(statements: &Statements) -> (BTreeMap<Option<StatementKey>, f64>, f64) {
     let shown = statements.series().filter(|series| series.shown.contains(Detail::WalRecords));
     let series = shown.map(|series| (series.key.cloned(), series.counters.details[Detail::WalRecords])).collect();
@@ -137,7 +137,7 @@ proptest! {
                 prop_assert!(statements.total().calls <= server.seen);
             }
         }
-        // Only an entry made anew within one interval can hide what it counted before.
+        // Only an entry that was created anew within one interval can hide its earlier counts.
         if !events.iter().any(|event| matches!(event, Event::Evict(_) | Event::Reset(_))) {
             prop_assert_eq!(statements.total().calls, server.seen);
         }

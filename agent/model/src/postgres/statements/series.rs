@@ -1,8 +1,8 @@
-//! The statements worth a series of their own, chosen so that the choice rarely changes, and `other` for the rest.
+//! The statements with series of their own, chosen so that the choice rarely changes, and `other` for all remaining ones.
 //!
-//! A time series database sees increases, so each increment goes to exactly one series that is exported before and
-//! after it: `other` until a statement is chosen, its own from then on, starting at 0, and `other` again from the
-//! moment it is replaced. What a series that ends had counted was seen already, so no other series takes it over.
+//! A time series database computes increases. So each increment goes to exactly one series that is exported before and after it. Before a
+//! statement is chosen, its increments go to `other`; then to its own series, which starts at 0. After it is replaced, they go to `other`
+//! again. No other series takes over the counts of a series that ends, because they were exported already.
 
 use std::{
     cmp::Ordering,
@@ -14,26 +14,26 @@ use serde::Serialize;
 
 use super::{DetailSet, StatementCounters, StatementDelta, StatementKey};
 
-/// Statements of one server with a series of their own.
+/// Most statements of one server with a series of their own.
 pub const SERIES_MAX: usize = 200;
-/// What a score keeps from one read to the next: half of it after 23, or 11 minutes at the default interval.
+/// Share of a score that remains at the next read. A half remains after 23 reads, or 11 minutes at the default interval.
 const SCORE_KEPT: f64 = 0.97;
-/// A newcomer must be this much better than the member it replaces.
+/// Factor by which a newcomer's score must exceed that of the member that it replaces.
 const CLEARLY_BETTER: f64 = 1.2;
-/// Seconds of execution time; a statement that scores less is no candidate.
+/// Least score of a candidate, in seconds of execution time.
 const SCORE_MIN: f64 = 1e-6;
-/// A member that is gone from the view for more reads than this ends.
+/// Reads that a member may miss in the view before its series ends.
 const ABSENT_READS_MAX: u32 = 20;
-/// Candidates remembered. More than that many statements do not come near the top together.
+/// Most stored candidates. More statements than that never come near the top together.
 const CANDIDATES_MAX: usize = 10_000;
 
 /// One exported set of counters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StatementSeries<'a> {
-    /// None for `other`.
+    /// The statement; `None` for `other`.
     pub key: Option<&'a StatementKey>,
     pub counters: StatementCounters,
-    /// The details that have a series.
+    /// Details that have a series.
     pub shown: DetailSet,
 }
 
@@ -41,7 +41,7 @@ pub struct StatementSeries<'a> {
 pub(super) struct TopSeries {
     members_max: usize,
     members: BTreeMap<StatementKey, Member>,
-    /// Decayed execution time of statements that are not members.
+    /// Decayed execution time in seconds of statements that are not members.
     candidates: HashMap<StatementKey, f64>,
     other: StatementCounters,
     retired: StatementCounters,
@@ -51,9 +51,9 @@ pub(super) struct TopSeries {
 #[derive(Debug, Default)]
 struct Member {
     counters: StatementCounters,
-    /// Details that counted something since it was chosen. As with members, what a detail counts first goes to `other`.
+    /// Details that counted something since the statement was chosen. The first count of each detail goes to `other`.
     shown: DetailSet,
-    /// Decayed execution time, in seconds.
+    /// Decayed execution time in seconds.
     score: f64,
     absent_reads: u32,
 }
@@ -125,7 +125,8 @@ impl TopSeries {
         }
     }
 
-    /// The best candidates fill free places, then replace the worst members that they clearly beat. Returns the new members.
+    /// Fills free places with the best candidates, then replaces the worst members that a candidate clearly exceeds. Returns the new
+    /// members.
     fn choose(&mut self, present: &impl Fn(&StatementKey) -> bool) -> BTreeSet<StatementKey> {
         let fit = |(key, score): &(&StatementKey, &f64)| **score >= SCORE_MIN && present(key);
         let mut best: Vec<(StatementKey, f64)> = self.candidates.iter().filter(fit).map(|(key, score)| (key.clone(), *score)).collect();
@@ -147,7 +148,7 @@ impl TopSeries {
         chosen
     }
 
-    /// The loser may become a member again, and then starts at 0.
+    /// Removes a member. It may become a member again later, and then starts at 0.
     fn replace(&mut self, loser: &StatementKey) {
         if let Some(member) = self.members.remove(loser) {
             self.retired += member.counters;
@@ -167,7 +168,7 @@ impl TopSeries {
 }
 
 impl Member {
-    /// Adds what has a series and gives back what has none yet.
+    /// Adds the counters that have a series, and returns those that have none yet.
     fn add(&mut self, counters: StatementCounters) -> StatementCounters {
         let (own, rest) = counters.details.split(self.shown);
         self.counters += StatementCounters { details: own, ..counters };
@@ -176,7 +177,7 @@ impl Member {
     }
 }
 
-/// The best first; ties in the order of keys, so that the choice does not depend on chance.
+/// Orders by score, best first, then by key, so that the choice is deterministic.
 fn by_score(a: &(StatementKey, f64), b: &(StatementKey, f64)) -> Ordering {
     b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0))
 }

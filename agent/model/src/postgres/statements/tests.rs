@@ -1,7 +1,8 @@
-//! Reads of the view in lines, and what is made of them.
+//! Reads of the view in text lines, with their results.
 //!
-//! `20: a 100, b 5 since 12; dealloc 3; reset 15; hidden 1; changes` is a read at 20 s: calls per statement (each call takes
-//! 0.1 s), when an entry was made (PostgreSQL 17), rounds of eviction, last reset of all, rows the role may not see; only what changed was read.
+//! `20: a 100, b 5 since 12; dealloc 3; reset 15; hidden 1; changes` is a read at 20 s. It has the calls of each statement (0.1 s each)
+//! and the creation time of an entry (PostgreSQL 17). After the semicolons follow evictions, the last reset, hidden rows, and a mark for a
+//! read of only the changes.
 
 use std::fmt::Write;
 
@@ -221,7 +222,7 @@ fn a_window_tells_of_the_calls_between_two_reads_only() {
         let row = StatementRow { key: key("a"), counters, mean_seconds, stddev_seconds, stats_since: None, state: None };
         statements.observe(StatementsRead { taken_at: calls as f64, rows: vec![row], is_partial: false, hidden_rows: 0, info: None })
     };
-    // 900 calls of 10 ms, then 100 of 110 ms: together 20 ms on average, with a deviation of 30 ms.
+    // 900 calls of 10 ms, then 100 of 110 ms: an average of 20 ms, with a deviation of 30 ms.
     read(900, 0.01, 0.0);
     let window = read(1_000, 0.02, 0.03).deltas[0].window.unwrap();
     assert!((window.mean_seconds - 0.11).abs() < 1e-12, "{window:?}");

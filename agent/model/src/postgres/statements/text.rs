@@ -1,17 +1,17 @@
-//! What of a statement's text is shown: all but what may be a secret.
+//! Removes possible secrets from a statement's text before it is shown.
 //!
-//! PostgreSQL puts placeholders for constants only where it plans a statement, and not even there when it had to forget the statement
-//! meanwhile; what is left of string literals goes here. They are found as its own scanner finds them.
+//! PostgreSQL replaces constants by placeholders only in statements that it plans, and not after it evicted the statement meanwhile. The
+//! remaining string literals are removed here, found by the rules of PostgreSQL's own scanner.
 
-/// What stands for what is not shown.
+/// Text shown instead of a literal.
 const HIDDEN: &str = "'...'";
 
-/// The text without its string literals, without values of settings that are not the server's own, and not at all if it may set a password.
+/// The text without string literals and without values of custom settings. A text that may set a password is not shown at all.
 pub fn shown(query: &str) -> String {
     shown_with(query, false)
 }
 
-/// The same of a text as a session sent it, in which no constant has a placeholder: numbers are no more shown than string literals are.
+/// Like [`shown`], for a text as a session sent it. Such a text has no placeholders, so numbers are hidden too.
 pub fn shown_as_sent(query: &str) -> String {
     shown_with(query, true)
 }
@@ -56,16 +56,16 @@ fn shown_with(query: &str, hides_numbers: bool) -> String {
 #[derive(Debug, PartialEq)]
 enum Kind {
     Word,
-    /// In double quotes.
+    /// Name in double quotes.
     Name,
     Literal,
-    /// Starts a literal or a name whose end nobody can tell from the text alone.
+    /// Start of a literal or a name whose end is ambiguous.
     Unclear,
     Comment,
     Other,
 }
 
-/// Finds `SET a.b = value` and `SET a.b TO value`, where the value needs no quotes; in UPDATE it is a column and has a placeholder.
+/// Finds `SET a.b = value` and `SET a.b TO value` with an unquoted value. In UPDATE, `a.b` is a column, and its value has a placeholder.
 #[derive(Debug, Default)]
 struct Setting {
     sets: Option<bool>,
@@ -98,14 +98,14 @@ impl Setting {
     }
 }
 
-/// What `rest` begins with, and its bytes.
+/// Kind and length in bytes of the first token of `rest`.
 fn token(rest: &str) -> (Kind, usize) {
     let bytes = rest.as_bytes();
     match bytes {
         [b'-', b'-', ..] => (Kind::Comment, rest.find(['\n', '\r']).unwrap_or(rest.len())),
         [b'/', b'*', ..] => (Kind::Comment, comment(bytes)),
         [b'\'', ..] => plain_literal(bytes),
-        // Only a word that is this one letter says so: `date'2024-01-01'` is a plain one.
+        // Only the single letter `e` marks an escaped literal: `date'2024-01-01'` is a plain one.
         [b'e' | b'E', b'\'', ..] => (Kind::Literal, escaped_literal(bytes)),
         [b'"', ..] => name(bytes),
         [b'$', ..] => dollar(rest),
@@ -116,7 +116,7 @@ fn token(rest: &str) -> (Kind, usize) {
     }
 }
 
-/// The bytes of a number at the beginning, be it `1`, `1.5e10`, `.5` or `0x1f`.
+/// Length of a number at the beginning, such as `1`, `1.5e10`, `.5` or `0x1f`.
 fn number(rest: &str) -> Option<usize> {
     let bytes = rest.as_bytes();
     let is_digit = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_digit);
@@ -133,7 +133,7 @@ fn continues_tag(byte: u8) -> bool {
     starts_word(byte) || byte.is_ascii_digit()
 }
 
-/// Comments hold comments.
+/// Length of a comment, which may contain comments.
 fn comment(bytes: &[u8]) -> usize {
     let (mut at, mut depth) = (0, 0_usize);
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -149,8 +149,8 @@ fn comment(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-/// A backslash before a quote is a backslash, or, with standard_conforming_strings off and where it goes on an escaped literal, part of an
-/// escaped quote.
+/// Length of a plain literal. A backslash before a quote is ambiguous: with `standard_conforming_strings` off, or after an escaped
+/// literal, it escapes the quote.
 fn plain_literal(bytes: &[u8]) -> (Kind, usize) {
     let (mut at, mut backslashes) = (1, 0);
     while at < bytes.len() {
@@ -292,7 +292,7 @@ mod tests {
         check("DO /* cut", "DO /* cut");
     }
 
-    /// As its author means it, and how it is to be shown.
+    /// A piece of a statement, and how it must be shown.
     fn piece() -> impl Strategy<Value = (String, &'static str)> {
         let secret = "[a-z$\"/*\\-;= é]{0,8}";
         prop_oneof![

@@ -1,13 +1,13 @@
 //! Mean, deviation and an estimated 95th percentile of the calls between two reads.
 //!
-//! PostgreSQL keeps mean and deviation of *all* calls of an entry. Joining two groups of calls has an exact formula
-//! (Chan, Golub, LeVeque 1979); run backwards it takes the earlier calls out of all calls and leaves the ones between.
+//! PostgreSQL has mean and deviation of *all* calls of an entry. An exact formula joins two groups of calls (Chan, Golub, LeVeque 1979).
+//! Reversed, it removes the earlier calls from all calls and leaves those between the reads.
 
 use serde::{Deserialize, Serialize};
 
 use super::StatementRow;
 
-/// The standard normal distribution's 95th percentile.
+/// 95th percentile of the standard normal distribution.
 const Z95: f64 = 1.644_853_626_951_472_2;
 
 /// Execution times of the calls between two reads, in seconds.
@@ -15,11 +15,11 @@ const Z95: f64 = 1.644_853_626_951_472_2;
 pub struct Window {
     pub mean_seconds: f64,
     pub stddev_seconds: f64,
-    /// An estimate: as if the times were log-normal, which they are roughly, with this mean and deviation.
+    /// Estimate for log-normal times with this mean and deviation. Real times are roughly log-normal.
     pub p95_seconds: f64,
 }
 
-/// Count, mean and sum of squared differences from the mean.
+/// Count, mean, and sum of squared differences from the mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Moments {
     pub count: f64,
@@ -40,7 +40,7 @@ impl Moments {
     }
 }
 
-/// The calls of `all` that are not among `earlier`. Rounding may leave less than no variance, which is none.
+/// Removes `earlier` calls from `all`. A variance below zero is a rounding error and counts as zero.
 pub(super) fn take_out(all: Moments, earlier: Moments) -> Moments {
     let count = all.count - earlier.count;
     let mean = ((all.mean * all.count - earlier.mean * earlier.count) / count).max(0.0);
@@ -50,12 +50,12 @@ pub(super) fn take_out(all: Moments, earlier: Moments) -> Moments {
 }
 
 impl Window {
-    /// All calls of an entry.
+    /// Window over all calls of an entry; `None` without calls.
     pub(super) fn of(row: &StatementRow) -> Option<Self> {
         Self::from_moments(row.into())
     }
 
-    /// The calls since an earlier read of the same entry.
+    /// Window over the calls since an earlier read of the same entry; `None` without calls.
     pub(super) fn between(earlier: &StatementRow, now: &StatementRow) -> Option<Self> {
         if earlier.counters.calls == 0 {
             return Self::of(now);
@@ -69,7 +69,7 @@ impl Window {
         sane.then(|| Self {
             mean_seconds: moments.mean,
             stddev_seconds: stddev,
-            // No call took longer than all of them.
+            // No call took longer than all calls together.
             p95_seconds: log_normal_p95(moments.mean, stddev).min(moments.mean * moments.count),
         })
     }
@@ -90,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    /// The calls of both.
+    /// Joins two groups of calls.
     fn join(a: Moments, b: Moments) -> Moments {
         let count = a.count + b.count;
         if count == 0.0 {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_percentile_is_that_of_a_log_normal_distribution() {
-        // exp(mu + sigma²/2) and its deviation for mu = -3, sigma = 0.8; the 95th percentile is exp(mu + 1.645 sigma).
+        // Mean exp(mu + sigma²/2) and deviation for mu = -3, sigma = 0.8. The 95th percentile is exp(mu + 1.645 sigma).
         let (mu, sigma) = (-3.0_f64, 0.8_f64);
         let mean = (mu + sigma * sigma / 2.0).exp();
         let stddev = mean * (sigma * sigma).exp_m1().sqrt();

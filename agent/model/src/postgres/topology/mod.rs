@@ -1,8 +1,8 @@
-//! The servers of one database: who is its primary, who follows and how far behind, and whether they are one cluster at all.
+//! Topology of a database: which server is the primary, which ones are standbys and how far behind, and whether all are of one cluster.
 //!
-//! Nothing is taken from the configuration but the list: a role is what the server itself said last. Two servers that write are a split
-//! brain only if each was seen writing after the other one had begun: during a switchover the last word of the old primary is still there
-//! when the new one already writes.
+//! The configuration gives only the list of servers; a role is what the server itself reported last. Two primaries are a split brain only
+//! if each was seen writing after the other had begun. During a switchover, the old primary's last report is still there when the new one
+//! already writes.
 
 #[cfg(test)]
 mod properties;
@@ -21,7 +21,7 @@ use crate::alert::Now;
 pub enum Role {
     Primary,
     Standby,
-    /// It was never reached.
+    /// The server was never reached.
     Unknown,
 }
 
@@ -35,18 +35,18 @@ impl Role {
     }
 }
 
-/// What one member said of itself.
+/// A member's own report about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// When it said so, on the agent's monotonic clock.
+    /// Time of the report on the agent's monotonic clock.
     pub at: Duration,
-    /// None where the role may not read it.
+    /// System identifier of the cluster; `None` if the role may not read it.
     pub system_identifier: Option<String>,
     pub in_recovery: bool,
     pub course: Course,
-    /// Where a primary writes, and up to where a standby has replayed.
+    /// WAL position: where a primary writes, or up to where a standby has replayed.
     pub lsn: Option<u64>,
-    /// Up to where a standby has what it may replay.
+    /// WAL position up to which a standby has received WAL.
     pub received_lsn: Option<u64>,
 }
 
@@ -56,67 +56,68 @@ impl Identity {
     }
 }
 
-/// One look at one member.
+/// Reading of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     pub member: String,
     pub up: bool,
-    /// None while it cannot be read.
+    /// The member's own report; `None` while it cannot be read.
     pub identity: Option<Identity>,
-    /// Whether the agent could ask. If not, this is what the member said last, and its place in the log is not known any more.
+    /// True if the agent could ask. If false, the identity is the last known one, and the WAL position is outdated.
     pub is_asked: bool,
 }
 
-/// Behind, in bytes and in time; none where it cannot be known.
+/// Lag in bytes and in time; `None` for what is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lag {
     pub bytes: Option<u64>,
     pub time: Option<TimeLag>,
 }
 
-/// One member as it is now. What is not known now is as it was known last: then `up` says that it is gone, and there is no lag.
+/// Present state of a member. Unknown values are the last known ones: then `up` is false, and there is no lag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
     pub name: String,
     pub role: Role,
     pub up: bool,
-    /// Whether the agent could ask it. If not, its role and whether it is up are what it said last.
+    /// True if the agent could ask the member. If false, `role` and `up` are its last report.
     pub is_asked: bool,
     pub timeline: Option<i64>,
     pub system_identifier: Option<String>,
     pub lsn: Option<u64>,
-    /// Of a standby of the primary's cluster: what it has not replayed.
+    /// WAL that a standby of the primary's cluster has not replayed.
     pub lag: Lag,
-    /// What of that has not even arrived.
+    /// WAL that has not arrived at the standby.
     pub shipping: Lag,
-    /// Wall time since when it is known to have this role.
+    /// Wall time since which the member is known to have this role, milliseconds since 1970.
     pub role_since_ms: Option<u64>,
-    /// Whether it was ever seen to write.
+    /// True if the member was ever seen writing.
     pub was_primary: bool,
-    /// Of the server that answered last: two members that have it in common are one server under two names.
+    /// Epoch of the server that answered last. Two members with the same epoch are one server under two names.
     epoch: Option<u64>,
 }
 
-/// All members as they are now.
+/// Present state of all members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
     pub members: Vec<Member>,
-    /// Where to write; none while nobody is known to.
+    /// The primary; `None` while no writing member is known.
     pub primary: Option<String>,
     /// Members that write to one cluster at the same time.
     pub split_brain: Vec<String>,
-    /// Different clusters among the members that can be read now.
+    /// Number of different clusters among the members that can be read now.
     pub clusters: usize,
-    /// How often another server, or another cluster, became the primary.
+    /// Number of times that another server, or another cluster, became the primary.
     pub primary_changes: u64,
-    /// Whether it is known that no others write at the same time.
+    /// True if it is certain that no other members write at the same time.
     pub is_split_known: bool,
-    /// What is new since the last look.
+    /// Changes since the last look.
     pub news: Vec<News>,
 }
 
 impl Picture {
-    /// Servers, not names, that were asked. None where no such server writes, and one that could not be asked may.
+    /// Number of primaries among the servers that were asked; two names of one server count once. `None` if none of them writes and a
+    /// server that was not asked may.
     pub fn primaries(&self) -> Option<usize> {
         let asked = || self.members.iter().filter(|member| member.is_asked);
         let primaries = || asked().filter(|member| member.up && member.role == Role::Primary);
@@ -127,7 +128,7 @@ impl Picture {
         Some(told_apart.len() + primaries().filter(|member| member.epoch.is_none()).count())
     }
 
-    /// The member before this one that is the same server and says the same of it.
+    /// Name of an earlier member that is the same server in the same state; `None` without one.
     pub fn same_as(&self, member: &Member) -> Option<&str> {
         let says = |member: &Member| (member.epoch, member.up, member.role);
         let mut before = self.members.iter().take_while(|other| other.name != member.name);
@@ -135,7 +136,7 @@ impl Picture {
     }
 }
 
-/// Something that people are told once.
+/// Change that is reported once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     PrimaryChanged {
@@ -146,7 +147,7 @@ pub enum News {
         members: Vec<String>,
     },
     SplitBrainEnded,
-    /// Another cluster answers where this one did.
+    /// Another cluster answers at this member's address.
     ClusterReplaced {
         member: String,
     },
@@ -185,22 +186,22 @@ impl std::fmt::Display for News {
     }
 }
 
-/// What is remembered of a member.
+/// Stored state of a member.
 #[derive(Debug, Clone)]
 struct Known {
     up: bool,
-    /// What it said last.
+    /// Last report of the member about itself.
     identity: Option<Identity>,
-    /// Whether that still holds.
+    /// True if that report is still valid.
     is_current: bool,
     is_asked: bool,
-    /// When it first said so of its role, without a break.
+    /// Time of the first report of the present role, without a break since.
     role_from: Duration,
     role_since_ms: u64,
     was_primary: bool,
 }
 
-/// Who writes, and to what.
+/// The primary and its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Primary {
     member: String,
@@ -208,7 +209,7 @@ struct Primary {
     epoch: u64,
 }
 
-/// One database over time.
+/// Topology of one database over time.
 #[derive(Debug, Clone, Default)]
 pub struct Topology {
     known: BTreeMap<String, Known>,
@@ -219,7 +220,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Takes in one look at every member.
+    /// Adds a reading of every member, and returns the new state.
     pub fn look(&mut self, reports: &[Report], now: Now) -> Picture {
         let mut news = Vec::new();
         self.known.retain(|member, _| reports.iter().any(|report| report.member == *member));
@@ -258,7 +259,7 @@ impl Topology {
         if is_replaced || before.as_ref().is_none_or(|before| before.role() != identity.role()) {
             (known.role_from, known.role_since_ms) = (identity.at, now.wall_ms);
         }
-        // An address that moves with the primary is another server from then on, though a primary as before.
+        // An address that moves with the primary leads to another server, although its role is the same.
         if before.is_some_and(|before| before.course.epoch != identity.course.epoch) {
             known.role_from = identity.at;
         }
@@ -266,13 +267,13 @@ impl Topology {
         is_replaced.then(|| News::ClusterReplaced { member: member.clone() })
     }
 
-    /// Members that write now, as far as anybody knows.
+    /// Members that write now, as far as known.
     fn writers(&self) -> impl Iterator<Item = (&str, &Known, &Identity)> {
         let current = self.known.iter().filter(|(_, known)| known.is_current);
         current.filter_map(|(member, known)| Some((member.as_str(), known, known.identity.as_ref()?))).filter(|(.., id)| !id.in_recovery)
     }
 
-    /// Goes on with the primary that there is now, and notes where it is.
+    /// Follows the present primary, and records its position.
     fn follow(&mut self) -> Option<News> {
         let cluster = self.main_cluster();
         let rank = |member: &str, identity: &Identity| {
@@ -295,7 +296,7 @@ impl Topology {
         Some(News::PrimaryChanged { from: before.member, to: next.member })
     }
 
-    /// The cluster of most servers; of several such, the one that was followed so far.
+    /// Cluster of most servers; among equals, the one that was followed before.
     fn main_cluster(&self) -> Option<String> {
         let mut servers: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
         for identity in self.current() {
@@ -308,8 +309,8 @@ impl Topology {
         best.map(|(cluster, _)| cluster.to_owned())
     }
 
-    /// Whether two members write to one cluster that were not seen to do so at the same time: one may have followed the other. After a start
-    /// of the agent, the second reading of one of them decides.
+    /// Returns true if two members write to one cluster, and it is not known whether at the same time: one may have followed the other.
+    /// After a start of the agent, the second reading of one of them decides.
     fn may_write_at_once(&self) -> bool {
         let writers: Vec<&Identity> = self.writers().map(|(.., identity)| identity).collect();
         writers.iter().enumerate().any(|(place, one)| writers[place + 1..].iter().any(|other| are_two_of_one_cluster(one, other)))
@@ -326,13 +327,13 @@ impl Topology {
         split.map(|(member, ..)| member.to_owned()).collect()
     }
 
-    /// The primary while it is known to write.
+    /// The primary, while it is known to write.
     fn writer(&self) -> Option<(&str, &Identity)> {
         let primary = self.primary.as_ref()?;
         self.writers().find(|(member, ..)| *member == primary.member).map(|(member, _, identity)| (member, identity))
     }
 
-    /// What members say that still holds.
+    /// Identities that are still valid.
     fn current(&self) -> impl Iterator<Item = &Identity> {
         self.known.values().filter(|known| known.is_current).filter_map(|known| known.identity.as_ref())
     }
@@ -362,15 +363,15 @@ impl Topology {
         }
     }
 
-    /// How far `lsn` of a standby is behind the primary, as of when the standby said so. While the primary is away nothing new can be
-    /// missed, so the lag is what it was when the primary was last seen. One that could not be asked may write on, so no lag is known.
+    /// Lag of a standby at `lsn` behind the primary, at the time of the standby's report. While the primary is away, the lag stays as at
+    /// its last reading, because no new WAL exists. For a primary that was not asked there is no lag, because it may write.
     fn lag(&self, name: &str, identity: &Identity, lsn: Option<u64>) -> Lag {
         let primary = self.primary.as_ref().filter(|primary| primary.member != name && identity.in_recovery);
         let leader = primary.and_then(|primary| self.known.get(&primary.member)).filter(|leader| leader.is_asked);
         let leader = leader.and_then(|leader| leader.identity.as_ref());
         let (Some(leader), Some(lsn), Some(last_at)) = (leader, lsn, self.history.last_at()) else { return Lag::default() };
         let is_elsewhere = differ(leader, identity);
-        // On another timeline than the primary, and further than it: that is not ahead, it went another way.
+        // A standby on another timeline and beyond the primary's position has diverged; it is not ahead.
         let went_another_way = identity.course.timeline != leader.course.timeline && leader.lsn.is_none_or(|last| lsn > last);
         if is_elsewhere || went_another_way {
             return Lag::default();
@@ -381,12 +382,12 @@ impl Topology {
     }
 }
 
-/// Whether both are known to be of different clusters.
+/// Returns true if both identities are known to be of different clusters.
 fn differ(one: &Identity, other: &Identity) -> bool {
     one.system_identifier.is_some() && other.system_identifier.is_some() && one.system_identifier != other.system_identifier
 }
 
-/// One server under two names is no two that write.
+/// Returns true for two different servers of one cluster. One server under two names does not count.
 fn are_two_of_one_cluster(one: &Identity, other: &Identity) -> bool {
     one.course.epoch != other.course.epoch && one.system_identifier == other.system_identifier
 }

@@ -1,4 +1,4 @@
-//! Against servers that really are what they say: whoever writes alone is found at the first look that sees it, and nothing is made up.
+//! Comparison with simulated servers: a single writer is found at the first reading that shows it, and nothing is invented.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -6,16 +6,16 @@ use super::*;
 
 const MEMBERS: [&str; 3] = ["a", "b", "c"];
 
-/// What happens to one of three servers between two looks.
+/// Event at one of three servers between two readings.
 #[derive(Debug, Clone)]
 enum Event {
     Stop(usize),
     Start(usize),
     Promote(usize),
-    /// It is made anew as a standby of whoever is the primary.
+    /// The server is rebuilt as a standby of the present primary.
     Rebuild(usize),
     Write(u64),
-    /// All are asked, or only one.
+    /// All servers are asked, or only one.
     Look(Option<usize>),
 }
 
@@ -50,7 +50,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        // No two servers ever have an epoch in common, however often they are started.
+        // Two servers never have the same epoch, however often they start.
         let server = |in_recovery, epoch| Server { up: true, in_recovery, timeline: 1, lsn: 1_000, epoch };
         let servers = [server(false, 1_000), server(true, 2_000), server(true, 3_000)];
         let report = |member: &&str| Report { member: (*member).to_owned(), up: false, identity: None, is_asked: true };
@@ -125,7 +125,7 @@ proptest! {
                 prop_assert!(member.up || member.lag == Lag::default(), "nobody knows how far behind one is that is down");
             }
 
-            // All were asked at this instant: then it is exactly as it is.
+            // All servers were asked at this instant, so the state must be exact.
             if matches!(event, Event::Look(None)) {
                 let writers: Vec<String> = world.writers().into_iter().map(|index| MEMBERS[index].to_owned()).collect();
                 prop_assert_eq!(picture.primaries(), Some(writers.len()));

@@ -1,12 +1,12 @@
-//! What becomes of a database of two or three servers, one look per line.
+//! States of a database with two or three servers, one reading per line.
 
 use expect_test::{Expect, expect};
 
 use super::*;
 
-/// One server in words: `a:primary/1@100` writes on timeline 1 at LSN 100, `b:standby/1@90` has replayed 90 and `b:standby/1@90+95`
-/// received 95, `c:down` cannot be reached, `c:mute` cannot be read. `x/` before the role is another cluster than `one`; `v:a=primary/1@100`
-/// is the server `a`, listed under another name as well.
+/// One server as text. `a:primary/1@100` writes on timeline 1 at LSN 100. `b:standby/1@90` has replayed 90, and `b:standby/1@90+95` has
+/// received 95. `c:down` cannot be reached, and `c:mute` cannot be read. `x/` before the role is another cluster than `one`.
+/// `v:a=primary/1@100` is the server `a`, listed under a second name.
 fn report(text: &str, at: Duration) -> Report {
     let (member, said) = text.split_once(':').unwrap();
     let (up, said) = match said {
@@ -60,7 +60,7 @@ fn shown(picture: &Picture) -> String {
     format!("{primary} of {}, {} changes | {}{servers}{undecided}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
 }
 
-/// A line per look, ten seconds apart; a member is seen a second after the one before it.
+/// One line per reading, ten seconds apart. Each member is read a second after the one before it.
 fn check(looks: &str, expected: Expect) {
     let mut topology = Topology::default();
     let mut text = String::new();
@@ -70,7 +70,7 @@ fn check(looks: &str, expected: Expect) {
         let begin = Duration::from_secs(index as u64 * 10);
         for (place, word) in line.split_whitespace().enumerate() {
             let name = word.split_once(':').unwrap().0.to_owned();
-            // `a:.` was not asked again: what it said last still stands. `a:?` could not be asked.
+            // `a:.` was not asked again, so its last report is valid. `a:?` could not be asked.
             if word.ends_with(":?") {
                 unasked.insert(name);
             } else if !word.ends_with(":.") {
