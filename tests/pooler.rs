@@ -3,7 +3,8 @@
 use pharos::config::collect::CollectConfig;
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, SUPERUSER};
-use pharos::postgres::monitor::{Connector, OddNames, Places};
+use pharos::postgres::Endpoint;
+use pharos::postgres::monitor::{Connector, OddNames, Places, SessionLimits};
 use tokio_postgres::NoTls;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,11 +16,13 @@ const MODES: [&str; 3] = ["session", "transaction", "statement"];
 
 fn connector(url: &str, tasks: &TaskTracker) -> Connector {
     Connector {
-        address: url.parse().expect("a URL"),
-        password: None,
-        tls: TlsConfig::default(),
-        application_name: "pharos test".to_owned(),
-        collect: CollectConfig::default(),
+        endpoint: Endpoint {
+            address: url.parse().expect("a URL"),
+            password: None,
+            tls: TlsConfig::default(),
+            application_name: "pharos test".to_owned(),
+        },
+        limits: SessionLimits::from(&CollectConfig::default()),
         tasks: tasks.clone(),
         stop: CancellationToken::new(),
         places: Places::default(),

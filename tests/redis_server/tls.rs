@@ -8,7 +8,8 @@ use std::time::Duration;
 use pharos::config::database::TlsMode;
 use pharos::config::database::redis::RedisTls;
 use pharos::demo::redis::RedisServer;
-use pharos::redis::{Connector, RedisError};
+use pharos::redis::monitor::Connector;
+use pharos::redis::{Endpoint, RedisError};
 use tempfile::TempDir;
 
 use super::{judged, start};
@@ -54,7 +55,7 @@ async fn encrypted(folder: &Path, certificate: &str, settings: &[(&str, &str)]) 
 
 fn connector(scheme: &str, port: u16, tls: RedisTls) -> Connector {
     let address = format!("{scheme}://127.0.0.1:{port}").parse().unwrap();
-    Connector { address, password: None, tls, connect_timeout: PATIENCE, deadline: Duration::from_secs(20) }
+    Connector { endpoint: Endpoint { address, password: None, tls }, connect_timeout: PATIENCE, deadline: Duration::from_secs(20) }
 }
 
 /// What comes of asking for facts.

@@ -65,7 +65,7 @@ async fn who_listens_where_a_server_was_gets_nothing_to_guess_the_password_from(
     let file = folder.path().join("password");
     std::fs::write(&file, "right\n").unwrap();
     let mut connector = connector(&server.url(MONITORING_ROLE, "postgres"), TlsConfig::default(), &tasks);
-    connector.password = Some(SecretSource::File(file));
+    connector.endpoint.password = Some(SecretSource::File(file));
 
     // An old server with MD5 is answered, since nothing is known of it yet; few rounds are refused in any case.
     use Question::{Md5, OneRound, Scram};
@@ -78,7 +78,7 @@ async fn who_listens_where_a_server_was_gets_nothing_to_guess_the_password_from(
         }
         let (port, heard) = impostor(question).await;
         let mut deceived = connector.clone();
-        deceived.address.port = port;
+        deceived.endpoint.address.port = port;
         let Err(err) = deceived.connect().await else { panic!("it is an impostor") };
         assert_eq!(heard.await.unwrap().is_empty(), refused == guessed, "known: {is_known}: {err}");
         let reason = if refused.is_some() { "authentication" } else { "unreachable" };

@@ -12,7 +12,8 @@ use std::time::Duration;
 use pharos::config::collect::CollectConfig;
 use pharos::config::database::{TlsConfig, TlsMode};
 use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, TlsFiles};
-use pharos::postgres::monitor::{ConnectError, Connector, OddNames, Places, Session};
+use pharos::postgres::Endpoint;
+use pharos::postgres::monitor::{ConnectError, Connector, OddNames, Places, Session, SessionLimits};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -27,11 +28,8 @@ const OPEN: [&str; 4] = ["up", "server", "database", "accept"];
 
 pub fn connector(url: &str, tls: TlsConfig, tasks: &TaskTracker) -> Connector {
     Connector {
-        address: url.parse().expect("a URL"),
-        password: None,
-        tls,
-        application_name: "pharos test".to_owned(),
-        collect: CollectConfig::default(),
+        endpoint: Endpoint { address: url.parse().expect("a URL"), password: None, tls, application_name: "pharos test".to_owned() },
+        limits: SessionLimits::from(&CollectConfig::default()),
         tasks: tasks.clone(),
         stop: CancellationToken::new(),
         places: Places::default(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use pharos::config::database::TlsConfig;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
-use pharos::postgres::RefusalReason;
 use pharos::postgres::monitor::ConnectError;
+use pharos::postgres::{OpenError, RefusalReason};
 use pharos_model::subject::SubjectKey;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
@@ -31,12 +31,12 @@ async fn a_server_that_is_back_after_a_black_hole_is_asked_again_at_once() {
     let (tasks, _stop) = runtime_tasks();
     let (hole, address, waiting) = black_hole();
     let mut connector = connector(&format!("postgresql://nobody@{address}/none"), TlsConfig::default(), &tasks);
-    connector.collect.connect_timeout = Duration::from_millis(300);
+    connector.limits.connect_timeout = Duration::from_millis(300);
     let swallowed = connector.connect().await.err();
-    assert!(matches!(swallowed, Some(ConnectError::DeadlineExceeded(_))), "{swallowed:?}");
+    assert!(matches!(swallowed, Some(ConnectError::Open(OpenError::DeadlineExceeded(_)))), "{swallowed:?}");
     drop((hole, waiting));
     // Refused at once, however long a busy machine takes for it.
-    connector.collect.connect_timeout = PATIENCE;
+    connector.limits.connect_timeout = PATIENCE;
     let answered = connector.connect().await.err();
     assert!(matches!(&answered, Some(err) if err.reason() == RefusalReason::Unreachable), "{answered:?}");
 }

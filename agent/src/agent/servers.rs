@@ -12,13 +12,15 @@ use super::ground::Ground;
 use crate::board::PartHealth;
 use crate::clock::Clock;
 use crate::collect::database::Database;
-use crate::collect::postgres::PostgresSource;
+use crate::collect::postgres::{PostgresSource, ServerAccess};
 use crate::collect::redis::RedisSource;
 use crate::collect::{Notebook, ServerTask, Source};
 use crate::config::Config;
 use crate::config::database::is_named;
 use crate::lifecycle::Lifecycle;
-use crate::postgres::monitor::{Connector, OddNames, Places};
+use crate::postgres::Endpoint;
+use crate::postgres::monitor::{Connector, OddNames, Places, SessionLimits};
+use crate::redis;
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -42,30 +44,33 @@ impl Servers {
                 was_in_recovery: None,
                 database: database.name.clone(),
                 notebook: Notebook::default(),
-                connector: Connector {
-                    address,
-                    password: database.password(),
-                    tls: database.tls.clone(),
-                    application_name: application_name.clone(),
+                access: ServerAccess {
+                    connector: Connector {
+                        endpoint: Endpoint {
+                            address,
+                            password: database.password(),
+                            tls: database.tls.clone(),
+                            application_name: application_name.clone(),
+                        },
+                        limits: SessionLimits::from(&config.collect),
+                        tasks: lifecycle.tasks().clone(),
+                        stop: lifecycle.soft().clone(),
+                        places: Places::default(),
+                        odd_names: OddNames::default(),
+                    },
                     collect: config.collect.clone(),
-                    tasks: lifecycle.tasks().clone(),
-                    stop: lifecycle.soft().clone(),
-                    places: Places::default(),
-                    odd_names: OddNames::default(),
                 },
             }));
         }
         let members = |name: &str| postgres.iter().filter(|source| source.database == name).map(|source| source.subject().key()).collect();
         let database = |name: &String| Database { name: name.clone(), members: members(name) };
         let databases = config.database.iter().map(|config| database(&config.name)).collect();
-        let mut redis = Vec::new();
+        let mut nodes = Vec::new();
         for deployment in &config.redis {
-            redis.extend(deployment.nodes.iter().filter_map(|url| url.parse().ok()).map(|address| RedisSource {
+            nodes.extend(deployment.nodes.iter().filter_map(|url| url.parse().ok()).map(|address| RedisSource {
                 database: deployment.name.clone(),
-                connector: crate::redis::Connector {
-                    address,
-                    password: deployment.password(),
-                    tls: deployment.tls.clone().unwrap_or_default(),
+                connector: redis::monitor::Connector {
+                    endpoint: redis::Endpoint { address, password: deployment.password(), tls: deployment.tls.clone().unwrap_or_default() },
                     connect_timeout: config.collect.connect_timeout,
                     deadline: config.collect.deadline_max(),
                 },
@@ -73,7 +78,7 @@ impl Servers {
                 notebook: Notebook::default(),
             }));
         }
-        Self { databases, postgres, redis }
+        Self { databases, postgres, redis: nodes }
     }
 
     /// What their collectors found out is known again after a restart.

@@ -316,9 +316,3 @@ pub(super) fn excess(excess: Excess) -> Refusal {
 pub(super) fn rustls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     std::error::Error::source(error)?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }
-
-/// Whether this is the answer of a pooler: PgBouncer gives all its own answers with this code, and a server none of them to a client that
-/// speaks the protocol.
-pub(super) fn is_of_pooler(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| code.code() == "08P01")
-}

@@ -27,10 +27,8 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
     report.caveat = session.caveat();
     let is_elsewhere = session.is_elsewhere();
     if is_elsewhere {
-        let why = format!(
-            "`{}`, the datname of the URL, gives no session; the server was asked through another one",
-            source.connector.address.datname
-        );
+        let why =
+            format!("`{}`, the datname of the URL, gives no session; the server was asked through another one", source.access.datname());
         report.caveat = Some(report.caveat.take().map_or(why.clone(), |caveat| format!("{why}; {caveat}")));
     }
     report.role = Some(session.role().to_owned());
@@ -85,7 +83,7 @@ async fn visit_all(source: &PostgresSource, server: &ServerLacks, visits: &Visit
 }
 
 async fn lacks_in(source: &PostgresSource, datname: &str) -> Result<DatnameLacks, CollectError> {
-    let session = source.connector.to(datname).connect().await;
+    let session = source.access.connector.to(datname).connect().await;
     let mut session = session.map_err(|source| CollectError::Connect { collector: privileges::NAME, source })?;
     source.begin(&mut session, privileges::NAME).await?;
     privileges::of_datname(&session).await

@@ -1,5 +1,6 @@
 //! Facts of one PostgreSQL server.
 
+mod access;
 mod activity;
 mod autovacuum;
 mod database;
@@ -30,19 +31,20 @@ use pharos_model::budget::Cost;
 use pharos_model::snapshot::{Column, Table};
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
+pub use self::access::ServerAccess;
 use self::visit::Visitor;
 use super::schedule::{Aside, ConnectFailure, Source, Spending};
 use super::{CollectError, Collector, Facts, Notebook};
 use crate::clock::Clock;
-use crate::config::collect::Intervals;
-use crate::postgres::monitor::{ConnectError, Connector, Session};
+use crate::config::collect::{CollectConfig, Intervals};
+use crate::postgres::monitor::{ConnectError, Session};
 use crate::telemetry::logs::chain;
 
 /// A PostgreSQL server of a `[[database]]`.
 pub struct PostgresSource {
     /// The name of the `[[database]]`.
     pub database: String,
-    pub connector: Connector,
+    pub access: ServerAccess,
     pub notebook: Notebook,
     /// Whether it was a standby when it answered last; none before it did.
     pub was_in_recovery: Option<bool>,
@@ -50,13 +52,13 @@ pub struct PostgresSource {
 
 impl PostgresSource {
     pub fn id(&self) -> String {
-        self.connector.address.id()
+        self.access.connector.endpoint.address.id()
     }
 }
 
 /// Every collector of the session that stays, in the order in which they run. `locks` follows `activity`, which can ask for it at once.
-fn collectors(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
-    let interval = &connector.collect.interval;
+fn collectors(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
+    let interval = &collect.interval;
     vec![
         Box::new(server::Server::new(interval.of(server::NAME), notebook.clone())),
         Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
@@ -73,10 +75,7 @@ fn collectors(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Collect
         stateless(limits::NAME, interval, limits::collect),
         stateless(encryption::NAME, interval, encryption::collect),
         Box::new(settings::Settings::new(interval.of(settings::NAME), notebook.clone())),
-        Box::new(sizes::Sizes::new(
-            interval.of(sizes::NAME),
-            connector.collect.deadline.saturating_sub(connector.collect.statement_timeout),
-        )),
+        Box::new(sizes::Sizes::new(interval.of(sizes::NAME), collect.deadline.saturating_sub(collect.statement_timeout))),
     ]
 }
 
@@ -125,13 +124,11 @@ impl Source for PostgresSource {
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
         let failure = |err: ConnectError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), trouble: err.trouble() };
-        async move { self.connector.connect_anywhere().await.map_err(failure) }.boxed()
+        async move { self.access.connector.connect_anywhere().await.map_err(failure) }.boxed()
     }
 
     fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {
-        let deadline = self.connector.collect.deadline_of(collector);
-        let begun = session.begin(collector, deadline, self.connector.collect.statement_timeout_within(deadline));
-        async move { begun.await.map_err(|source| CollectError::Query { collector, source }) }.boxed()
+        self.access.begin(session, collector).boxed()
     }
 
     fn caveat(session: &Session) -> Option<String> {
@@ -147,11 +144,11 @@ impl Source for PostgresSource {
     }
 
     fn collectors(&self) -> Vec<Box<dyn Collector<Session>>> {
-        collectors(&self.connector, &self.notebook)
+        collectors(&self.access.collect, &self.notebook)
     }
 
     fn budget(&self) -> f64 {
-        self.connector.collect.budget
+        self.access.collect.budget
     }
 
     fn take_cost(session: &Session) -> Cost {
@@ -179,6 +176,6 @@ impl Source for PostgresSource {
     }
 
     fn aside(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Aside>> {
-        Some(Box::new(Visitor::new(self.connector.clone(), &self.notebook, clock, spending.clone())))
+        Some(Box::new(Visitor::new(self.access.clone(), &self.notebook, clock, spending.clone())))
     }
 }

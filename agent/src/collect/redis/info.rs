@@ -17,7 +17,8 @@ use super::losses::Losses;
 use super::rows::{Keyspace, left_out_table, replicas};
 use crate::collect::restarts::Restarts;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::redis::{RedisError, Session};
+use crate::redis::RedisError;
+use crate::redis::monitor::Session;
 
 pub const NAME: &str = "info";
 

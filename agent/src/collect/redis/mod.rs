@@ -14,7 +14,8 @@ use pharos_model::subject::{Label, Subject, SubjectKind};
 use super::schedule::{ConnectFailure, Source};
 use super::{CollectError, Collector, Notebook};
 use crate::config::collect::CollectConfig;
-use crate::redis::{Connector, RedisError, Session};
+use crate::redis::RedisError;
+use crate::redis::monitor::{Connector, Session};
 use crate::telemetry::logs::chain;
 
 /// A server of a `[[redis]]`.
@@ -28,7 +29,7 @@ pub struct RedisSource {
 
 impl RedisSource {
     pub fn id(&self) -> String {
-        self.connector.address.id()
+        self.connector.endpoint.address.id()
     }
 }
 

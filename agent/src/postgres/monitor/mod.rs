@@ -1,15 +1,22 @@
 //! Monitoring sessions: at most two per server, read-only, bounded on both sides, and recognised as the agent's own.
 
+mod connect_error;
 mod connector;
 mod contact;
+mod detour;
 mod entrance;
+mod limits;
 mod odd_names;
+mod places;
 mod row;
 mod session;
 mod setup;
 
-pub use self::connector::{ConnectError, Connector, Places};
+pub use self::connect_error::ConnectError;
+pub use self::connector::Connector;
+pub use self::limits::SessionLimits;
 pub use self::odd_names::OddNames;
+pub use self::places::Places;
 pub use self::row::{Row, Value};
 pub use self::session::{QueryError, Session, Versioned};
 pub use self::setup::{GUARDS, MARK};

@@ -18,15 +18,14 @@ use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use super::connector::ConnectError;
+use super::connect_error::ConnectError;
 use super::contact::{Contact, GUARDED_FOR};
+use super::limits::SessionLimits;
 use super::odd_names::OddNames;
 use super::row::{Origin, Row};
 use super::setup::{self, marked, set_statement_timeout};
-use crate::config::collect::CollectConfig;
-use crate::config::database::PostgresAddress;
+use crate::postgres::endpoint::Route;
 use crate::postgres::refusal::excess;
-use crate::postgres::wire::{self, Encryption, Verdict};
 
 /// The oldest and the newest major version whose views the collectors know.
 const MAJOR_MIN: u32 = 14;
@@ -35,18 +34,11 @@ const MAJOR_KNOWN: u32 = 18;
 /// How long a cancel request may take; the server may be the reason it is needed.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
 
-/// How the session reaches its server, and whether the server kept to what it may send.
-pub(super) struct Way {
-    pub address: PostgresAddress,
-    pub encryption: Encryption,
-    pub verdict: Verdict,
-}
-
 /// A session that the server let in, before anything was asked.
 pub(super) struct Opened {
     pub client: Client,
     pub open: DropGuard,
-    pub way: Way,
+    pub route: Route,
     pub contact: Contact,
     /// As the server reports it to each client: `17.2 (Debian 17.2-1)`.
     pub version: String,
@@ -64,7 +56,7 @@ pub struct Session {
     /// Tells the connection that nobody waits for it any more.
     _open: DropGuard,
     cancel: CancelToken,
-    way: Way,
+    route: Route,
     tasks: TaskTracker,
     /// Whose run it is that asks now; its statements carry the name.
     collector: &'static str,
@@ -159,12 +151,12 @@ impl Session {
     /// the agent's own and has settings of its own.
     pub(super) async fn start(
         opened: Opened,
-        collect: &CollectConfig,
+        limits: &SessionLimits,
         tasks: TaskTracker,
         sign: &str,
         is_guarded: bool,
     ) -> Result<Self, ConnectError> {
-        let Opened { client, open, way, contact, version } = opened;
+        let Opened { client, open, route, contact, version } = opened;
         let cancel = client.cancel_token();
         let asked = Instant::now();
         setup::recognise(&client, sign).await?;
@@ -173,7 +165,7 @@ impl Session {
         if (1..MAJOR_MIN).contains(&major) {
             return Err(ConnectError::TooOld(version));
         }
-        client.batch_execute(&setup::settings(collect, major)).await.map_err(ConnectError::of_setup)?;
+        client.batch_execute(&setup::settings(limits, major)).await.map_err(ConnectError::from_setup)?;
         // From here on the limits are the agent's own.
         let (presets, answer) = tokio::join!(setup::forget_presets(&client), setup::introduce(&client));
         let answer = presets.and(answer).map_err(ConnectError::within_own_limits)?;
@@ -197,15 +189,15 @@ impl Session {
             lasts_until: is_guarded.then(|| Instant::now() + GUARDED_FOR),
             _open: open,
             cancel,
-            way,
+            route,
             tasks,
             collector: "session",
             encoding: answer.encoding,
             odd_names: OddNames::default(),
             origin: Origin::default(),
-            until: Instant::now() + collect.deadline,
-            deadline: collect.deadline,
-            statement_timeout: collect.statement_timeout,
+            until: Instant::now() + limits.deadline,
+            deadline: limits.deadline,
+            statement_timeout: limits.statement_timeout,
             meter: Mutex::new(Meter::new(shortest)),
             planned: Mutex::default(),
         })
@@ -355,8 +347,8 @@ impl Session {
     async fn within<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, QueryError> {
         match tokio::time::timeout_at(self.until, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(source)) if self.way.verdict.excess().is_some() => {
-                Err(self.way.verdict.excess().map_or(QueryError::Closed { source }, |source| QueryError::Excess { source }))
+            Ok(Err(source)) if self.route.verdict.excess().is_some() => {
+                Err(self.route.verdict.excess().map_or(QueryError::Closed { source }, |source| QueryError::Excess { source }))
             }
             Ok(Err(source)) if is_last_word(&source) => {
                 self.contact.ended(&source);
@@ -373,10 +365,9 @@ impl Session {
 
     /// Asks the server, over a connection of its own, to stop what the session runs. Nobody waits for it.
     fn cancel(&self) {
-        let (cancel, address, encryption) = (self.cancel.clone(), self.way.address.clone(), self.way.encryption.clone());
+        let (cancel, route) = (self.cancel.clone(), self.route.clone());
         self.tasks.spawn(async move {
-            let request = wire::cancel(&address, encryption, &cancel, CANCEL_MAX);
-            match tokio::time::timeout(CANCEL_MAX, request).await {
+            match tokio::time::timeout(CANCEL_MAX, route.cancel(&cancel, CANCEL_MAX)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(err)) => debug!(error = %err, "a statement could not be cancelled"),
                 Err(_) => debug!("the server did not take a cancel request within {CANCEL_MAX:?}"),

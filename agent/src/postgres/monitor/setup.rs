@@ -13,8 +13,8 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::debug;
 
-use super::connector::ConnectError;
-use crate::config::collect::CollectConfig;
+use super::connect_error::ConnectError;
+use super::limits::SessionLimits;
 
 /// What the texts of our statements hold, so that pg_stat_statements tells what each collector costs.
 pub const MARK: &str = "/* pharos ";
@@ -41,11 +41,11 @@ pub(super) fn options(sign: &str, guard: Option<&str>) -> String {
 
 /// Time limits that hold from the start of a session, for one that presets would end before it could set its own. A server does not start
 /// a session with a setting that it does not know, hence `major`.
-pub(super) fn guard(collect: &CollectConfig, major: u32) -> String {
+pub(super) fn guard(limits: &SessionLimits, major: u32) -> String {
     let common = format!(
         " -c idle_session_timeout=0 -c lock_timeout={} -c statement_timeout={}",
-        millis(collect.lock_timeout),
-        millis(collect.statement_timeout)
+        millis(limits.lock_timeout),
+        millis(limits.statement_timeout)
     );
     if major >= 17 { common + " -c transaction_timeout=0" } else { common }
 }
@@ -56,9 +56,9 @@ pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), Connect
     let rows = match client.query_typed(&marked("SHOW pharos.session", "session"), &[]).await {
         Ok(rows) => rows,
         Err(err) if err.code().is_some_and(|code| code.code() == "42704") => return Err(unknown()),
-        Err(err) => return Err(ConnectError::of_setup(err)),
+        Err(err) => return Err(ConnectError::from_setup(err)),
     };
-    let shown = rows.first().map(|row| row.try_get::<_, Option<&str>>(0)).transpose().map_err(ConnectError::of_setup)?;
+    let shown = rows.first().map(|row| row.try_get::<_, Option<&str>>(0)).transpose().map_err(ConnectError::from_setup)?;
     if shown.flatten() == Some(sign) { Ok(()) } else { Err(unknown()) }
 }
 
@@ -76,8 +76,8 @@ pub(super) async fn forget_presets(client: &Client) -> Result<(), ConnectError> 
         Err(err) => return left_alone(client, "settings that are preset", err),
     };
     let set = rows.iter().map(async |row| {
-        let name: &str = row.try_get("name").map_err(ConnectError::of_setup)?;
-        let shipped: Option<&str> = row.try_get("shipped").map_err(ConnectError::of_setup)?;
+        let name: &str = row.try_get("name").map_err(ConnectError::from_setup)?;
+        let shipped: Option<&str> = row.try_get("shipped").map_err(ConnectError::from_setup)?;
         let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&shipped, Type::TEXT)];
         match client.query_typed(&marked("SELECT set_config($1, $2, false)", "session"), &parameters).await {
             Ok(_) => Ok(()),
@@ -90,24 +90,24 @@ pub(super) async fn forget_presets(client: &Client) -> Result<(), ConnectError> 
 /// A server that does not take the shipped value of a setting still answers, so that is no reason to leave it unwatched.
 fn left_alone(client: &Client, setting: &str, err: tokio_postgres::Error) -> Result<(), ConnectError> {
     if err.as_db_error().is_none() || client.is_closed() {
-        return Err(ConnectError::of_setup(err));
+        return Err(ConnectError::from_setup(err));
     }
     debug!(setting, error = %err, "what is preset for the datname or the role stays in force");
     Ok(())
 }
 
 /// What keeps a session harmless, and everything else that the meaning of our statements depends on.
-pub(super) fn settings(collect: &CollectConfig, major: u32) -> String {
-    let limits = format!(
+pub(super) fn settings(limits: &SessionLimits, major: u32) -> String {
+    let set_limits = format!(
         "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}",
-        millis(collect.lock_timeout),
-        set_statement_timeout(collect.statement_timeout),
-        millis(collect.deadline),
+        millis(limits.lock_timeout),
+        set_statement_timeout(limits.statement_timeout),
+        millis(limits.deadline),
     );
     let settings = SETTINGS.map(|(name, value)| format!("; SET {name} = {value}")).concat();
     // Each statement is a transaction, so its own limit holds.
     let since_17 = if major >= 17 { "; SET transaction_timeout = 0" } else { "" };
-    format!("{limits}{settings}{since_17}")
+    format!("{set_limits}{settings}{since_17}")
 }
 
 const SETTINGS: [(&str, &str); 17] = [
@@ -158,8 +158,8 @@ pub(super) struct Introduction {
 pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectError> {
     let mut row = ask(client).await?;
     // A role that a preset took rights away from takes them back. One that it gave them to stays as it was made.
-    if row.try_get::<_, bool>("login_has_more").map_err(ConnectError::of_setup)? {
-        client.batch_execute("SET ROLE NONE").await.map_err(ConnectError::of_setup)?;
+    if row.try_get::<_, bool>("login_has_more").map_err(ConnectError::from_setup)? {
+        client.batch_execute("SET ROLE NONE").await.map_err(ConnectError::from_setup)?;
         row = ask(client).await?;
     }
     let system_identifier = system_identifier(client).await;
@@ -174,11 +174,11 @@ pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectEr
             encoding: Encoding::of_server(row.try_get("encoding")?),
         })
     };
-    read().map_err(ConnectError::of_setup)
+    read().map_err(ConnectError::from_setup)
 }
 
 async fn ask(client: &Client) -> Result<Row, ConnectError> {
-    let rows = client.query_typed(&marked(include_str!("session.sql"), "session"), &[]).await.map_err(ConnectError::of_setup)?;
+    let rows = client.query_typed(&marked(include_str!("session.sql"), "session"), &[]).await.map_err(ConnectError::from_setup)?;
     rows.into_iter().next().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))
 }
 

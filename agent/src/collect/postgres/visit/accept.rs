@@ -42,7 +42,7 @@ impl Accept {
 
     /// Says so in the log where it changed.
     fn tell(&mut self, refusal: Option<&ConnectError>) {
-        let server = self.connector.address.id();
+        let server = self.connector.endpoint.address.id();
         let was_refused = std::mem::replace(&mut self.refused, refusal.is_some());
         match refusal {
             Some(err) if !was_refused => {

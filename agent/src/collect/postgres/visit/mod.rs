@@ -29,9 +29,11 @@ use self::relations::SharedRelations;
 use self::round::{Failure, Going, Itinerary};
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
+use crate::collect::postgres::ServerAccess;
 use crate::collect::schedule::{Aside, Read, Spending};
 use crate::collect::{CollectError, Facts, Hidden, Notebook};
-use crate::postgres::monitor::{Connector, Session};
+use crate::config::collect::CollectConfig;
+use crate::postgres::monitor::Session;
 
 /// Rows of the table that says who was visited: room for each of a thousand datnames in each of five visits, since alerts about a datname
 /// that is not in it would resolve.
@@ -51,11 +53,11 @@ pub trait Visit: Send {
 }
 
 /// Every visit, in the order in which they are made in a datname.
-fn visits(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
-    let interval = &connector.collect.interval;
-    let catalog_series = connector.collect.catalog_series;
+fn visits(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
+    let interval = &collect.interval;
+    let catalog_series = collect.catalog_series;
     let relations = SharedRelations::default();
-    let usage = UsageSettings { statistics_age_min_seconds: connector.collect.unused_after.as_secs_f64(), ..UsageSettings::default() };
+    let usage = UsageSettings { statistics_age_min_seconds: collect.unused_after.as_secs_f64(), ..UsageSettings::default() };
     vec![
         Box::new(tables::Tables::new(interval.of(tables::NAME), relations.clone(), catalog_series)),
         Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage, notebook.clone(), catalog_series)),
@@ -66,7 +68,7 @@ fn visits(connector: &Connector, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
 }
 
 pub struct Visitor {
-    connector: Connector,
+    access: ServerAccess,
     accept: Accept,
     /// What was never made is due since then.
     since: Instant,
@@ -104,12 +106,12 @@ impl Planned {
 }
 
 impl Visitor {
-    pub fn new(connector: Connector, notebook: &Notebook, clock: Clock, spending: Spending) -> Self {
+    pub fn new(access: ServerAccess, notebook: &Notebook, clock: Clock, spending: Spending) -> Self {
         let now = Instant::now();
-        let planned = visits(&connector, notebook).into_iter().map(|visit| Planned { visit, begun: None }).collect();
+        let planned = visits(&access.collect, notebook).into_iter().map(|visit| Planned { visit, begun: None }).collect();
         Self {
-            accept: Accept::new(connector.clone()),
-            connector,
+            accept: Accept::new(access.connector.clone()),
+            access,
             since: now,
             accept_due: now,
             planned,
@@ -125,7 +127,7 @@ impl Visitor {
     }
 
     async fn knock(&mut self) -> Read {
-        let interval = self.connector.collect.interval.of(accept::NAME);
+        let interval = self.access.collect.interval.of(accept::NAME);
         let started = Instant::now();
         let outcome = self.accept.knock().await;
         self.accept_due = started + interval;
@@ -143,18 +145,18 @@ impl Visitor {
                     .filter(|planned| planned.is_due(&self.spending, now))
                     .map(|planned| &mut *planned.visit as _)
                     .collect();
-                Going::begin(&self.connector, &mut due, &mut self.itinerary, self.clock.now()).await
+                Going::begin(&self.access, &mut due, &mut self.itinerary, self.clock.now()).await
             }
             Some(mut going) => {
                 let is_made = |planned: &&mut Planned| going.made.iter().any(|made| made.name == planned.visit.name());
                 let mut due: Vec<&mut dyn Visit> =
                     self.planned.iter_mut().filter(is_made).map(|planned| &mut *planned.visit as _).collect();
-                going.step(&self.connector, &mut due, &mut self.itinerary).await;
+                going.step(&self.access, &mut due, &mut self.itinerary).await;
                 going
             }
         };
         // What the end cut short is told to nobody as if it were whole.
-        if !going.is_done() || self.connector.stop.is_cancelled() {
+        if !going.is_done() || self.access.connector.stop.is_cancelled() {
             self.going = Some(going);
             return Vec::new();
         }
@@ -209,7 +211,7 @@ impl Visitor {
                 Column::text("why", whys.iter().map(Option::as_deref)),
                 Column::text("cure", rows.iter().map(|(_, visited)| visited.failure.as_ref()?.cure.as_deref())),
                 // Whom a right that is missing would be granted to.
-                Column::text("user", rows.iter().map(|_| Some(self.connector.address.user.as_str()))),
+                Column::text("user", rows.iter().map(|_| Some(self.access.user()))),
             ],
         );
         let facts = Facts { families: families.finish(), tables: vec![table, self.hidden_facts()], folded, ..Facts::default() };
@@ -246,7 +248,7 @@ impl Aside for Visitor {
     }
 
     fn is_under_way(&self) -> bool {
-        self.going.is_some() && !self.connector.stop.is_cancelled()
+        self.going.is_some() && !self.access.connector.stop.is_cancelled()
     }
 
     fn due(&self) -> Instant {

@@ -13,10 +13,11 @@ use pharos_model::postgres::visits::{Patience, resume};
 use tokio::time::Instant;
 
 use super::Visit;
+use crate::collect::postgres::ServerAccess;
 use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::RefusalReason;
-use crate::postgres::monitor::{ConnectError, Connector, Session};
+use crate::postgres::monitor::{ConnectError, Session};
 use crate::telemetry::logs::chain;
 
 /// How long a round may go on; the first datname is visited in any case.
@@ -198,12 +199,12 @@ pub struct Going {
 
 impl Going {
     /// Visits the datname that the monitor knows, and asks there for the others.
-    pub async fn begin(connector: &Connector, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary, now: Now) -> Self {
+    pub async fn begin(access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary, now: Now) -> Self {
         let made =
             |visit: &&mut dyn Visit| Made { name: visit.name(), round: Round::default(), cost: Cost::default(), took: Duration::ZERO };
         let made = visits.iter().map(made).collect();
         let mut going = Self { started: Instant::now(), now, made, left: VecDeque::new(), patience: Patience::default() };
-        let home = &connector.address.datname;
+        let (home, connector) = (access.datname(), &access.connector);
         let mut first = connector.connect().await;
         let listed = match &first {
             Ok(session) => list(session, home).await.map_err(NoList::of),
@@ -218,7 +219,7 @@ impl Going {
             drop(first);
             first = connector.connect().await;
         }
-        going.visit(connector, home, first, visits).await;
+        going.visit(access, home, first, visits).await;
         match listed {
             Ok(Listed { others, numbers, unlisted }) => {
                 for made in &mut going.made {
@@ -242,7 +243,7 @@ impl Going {
     }
 
     /// Goes to the next datname.
-    pub async fn step(&mut self, connector: &Connector, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary) {
+    pub async fn step(&mut self, access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary) {
         if self.started.elapsed() >= ROUND_MAX {
             itinerary.resume_at = self.left.front().map(|other| other.datname.clone());
             let why = format!("a round takes {ROUND_MAX:?} at most and did not come here; the next one begins here");
@@ -254,7 +255,7 @@ impl Going {
         }
         let Some(Other { datname, is_escaped, is_template, hindrance }) = self.left.pop_front() else { return };
         if let Some(hindrance) = hindrance {
-            return self.fail(&datname, &hindrance.failure(&datname, is_escaped, &connector.address.user));
+            return self.fail(&datname, &hindrance.failure(&datname, is_escaped, access.user()));
         }
         if is_escaped {
             let why = "its name is not UTF-8, or holds what looks like an escape, so no session can ask for it; rename it from a datname of the encoding in which the name was \
@@ -262,16 +263,16 @@ impl Going {
             let missing = Missing::new(why).cured_by(format!("ALTER DATABASE <{datname}> RENAME TO <new name>"));
             return self.fail(&datname, &Failure::unsupported(RefusalReason::Encoding.as_str(), missing));
         }
-        let connector = connector.to(&datname);
-        let session = connector.connect().await;
+        let access = access.to(&datname);
+        let session = access.connector.connect().await;
         if session.is_ok() && !is_template {
-            connector.remember_as_entrance();
+            access.connector.remember_as_entrance();
         }
-        self.visit(&connector, &datname, session, visits).await;
+        self.visit(&access, &datname, session, visits).await;
     }
 
     /// Makes all visits in one datname.
-    async fn visit(&mut self, connector: &Connector, datname: &str, session: Result<Session, ConnectError>, visits: &mut [&mut dyn Visit]) {
+    async fn visit(&mut self, access: &ServerAccess, datname: &str, session: Result<Session, ConnectError>, visits: &mut [&mut dyn Visit]) {
         let mut session = match session {
             Ok(session) => Some(session),
             Err(source) => {
@@ -284,14 +285,14 @@ impl Going {
         };
         self.patience.learn(None);
         for (visit, made) in visits.iter_mut().zip(&mut self.made) {
-            if connector.stop.is_cancelled() {
+            if access.connector.stop.is_cancelled() {
                 return;
             }
             let started = Instant::now();
-            let mut outcome = visit_in(connector, &mut session, *visit, made, self.now).await;
+            let mut outcome = visit_in(access, &mut session, *visit, made, self.now).await;
             // Somebody ended our session: that says nothing about the datname, so it is asked again at once.
             if outcome.as_ref().is_err_and(|err| err.reason() == "closed") {
-                outcome = visit_in(connector, &mut session, *visit, made, self.now).await;
+                outcome = visit_in(access, &mut session, *visit, made, self.now).await;
             }
             made.took += started.elapsed();
             let failure = outcome.err().map(|err| Failure::of(&err));
@@ -357,7 +358,7 @@ async fn list(session: &Session, home: &str) -> Result<Listed, CollectError> {
 
 /// Makes one visit in the session, or in a new one where it ended.
 async fn visit_in(
-    connector: &Connector,
+    access: &ServerAccess,
     place: &mut Option<Session>,
     visit: &mut dyn Visit,
     made: &mut Made,
@@ -365,10 +366,10 @@ async fn visit_in(
 ) -> Result<(), CollectError> {
     let session = match place {
         Some(session) => session,
-        None => place.insert(connector.connect().await.map_err(|source| CollectError::Connect { collector: visit.name(), source })?),
+        None => place.insert(access.connector.connect().await.map_err(|source| CollectError::Connect { collector: visit.name(), source })?),
     };
     made.round.epoch = session.epoch();
-    let outcome = read(connector, session, visit, now).await;
+    let outcome = read(access, session, visit, now).await;
     made.cost += session.take_cost();
     if outcome.as_ref().is_err_and(CollectError::ends_session) {
         // It leaves its place before another one is opened.
@@ -377,11 +378,8 @@ async fn visit_in(
     outcome
 }
 
-async fn read(connector: &Connector, session: &mut Session, visit: &mut dyn Visit, now: Now) -> Result<(), CollectError> {
-    let collector = visit.name();
-    let deadline = connector.collect.deadline_of(collector);
-    let begun = session.begin(collector, deadline, connector.collect.statement_timeout_within(deadline)).await;
-    begun.map_err(|source| CollectError::Query { collector, source })?;
+async fn read(access: &ServerAccess, session: &mut Session, visit: &mut dyn Visit, now: Now) -> Result<(), CollectError> {
+    access.begin(session, visit.name()).await?;
     session.ask_inside();
     visit.visit(session, now).await
 }

@@ -1,0 +1,36 @@
+//! How one PostgreSQL server is reached and how patiently it is read.
+
+use crate::collect::CollectError;
+use crate::config::collect::CollectConfig;
+use crate::postgres::monitor::{Connector, Session};
+
+/// A server's connector with the `[collect]` settings, shared by the session that stays and by the visitor.
+#[derive(Debug, Clone)]
+pub struct ServerAccess {
+    pub connector: Connector,
+    pub collect: CollectConfig,
+}
+
+impl ServerAccess {
+    /// Returns access to another datname of the same server.
+    pub fn to(&self, datname: &str) -> Self {
+        Self { connector: self.connector.to(datname), collect: self.collect.clone() }
+    }
+
+    /// The datname that sessions are opened in.
+    pub fn datname(&self) -> &str {
+        &self.connector.endpoint.address.datname
+    }
+
+    /// The role that sessions log in as.
+    pub fn user(&self) -> &str {
+        &self.connector.endpoint.address.user
+    }
+
+    /// Gives the session to a run of this collector, within the collector's deadline.
+    pub async fn begin(&self, session: &mut Session, collector: &'static str) -> Result<(), CollectError> {
+        let deadline = self.collect.deadline_of(collector);
+        let begun = session.begin(collector, deadline, self.collect.statement_timeout_within(deadline)).await;
+        begun.map_err(|source| CollectError::Query { collector, source })
+    }
+}

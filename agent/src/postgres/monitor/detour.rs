@@ -1,0 +1,68 @@
+//! Sessions in another datname, while the configured datname refuses them.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::connect_error::ConnectError;
+use super::connector::Connector;
+use super::session::Session;
+use crate::telemetry::logs::chain;
+
+/// How long a session in another datname lasts before the configured datname is asked again.
+const ELSEWHERE_FOR: Duration = Duration::from_mins(5);
+
+impl Connector {
+    /// Records that a session began in this datname, and that a session may stay there.
+    pub fn remember_as_entrance(&self) {
+        self.places.entrance(|entrance| entrance.record(&self.endpoint.address.datname));
+    }
+
+    /// Opens a session for questions that any datname answers: in the configured datname, or for a while in another where only that one
+    /// refuses. An error is that of the configured datname.
+    pub async fn connect_anywhere(&self) -> Result<Session, ConnectError> {
+        match self.connect().await {
+            Err(refused) => self.connect_elsewhere(&refused).await.ok_or(refused),
+            Ok(session) => {
+                self.log_return();
+                Ok(session)
+            }
+        }
+    }
+
+    /// Opens a session in another datname, where the configured datname refused and that says nothing of the server.
+    pub async fn connect_elsewhere(&self, refused: &ConnectError) -> Option<Session> {
+        if !refused.reason().is_of_datname_alone() {
+            return None;
+        }
+        for datname in self.places.entrance(|entrance| entrance.others(&self.endpoint.address.datname)) {
+            if let Ok(session) = self.to(&datname).connect().await {
+                self.log_detour(&datname, refused);
+                return Some(session.elsewhere(ELSEWHERE_FOR));
+            }
+        }
+        None
+    }
+
+    fn log_return(&self) {
+        if self.places.entrance(|entrance| entrance.elsewhere.take()).is_some() {
+            let address = &self.endpoint.address;
+            info!(server = address.id(), datname = address.datname, "`{}` gives sessions again", address.datname);
+        }
+    }
+
+    fn log_detour(&self, datname: &str, refused: &ConnectError) {
+        let before = self.places.entrance(|entrance| entrance.elsewhere.replace(datname.to_owned()));
+        if before.as_deref() != Some(datname) {
+            let address = &self.endpoint.address;
+            warn!(
+                server = address.id(),
+                datname = address.datname,
+                reason = refused.reason().as_str(),
+                error = chain(refused),
+                "`{}` gives no session; the server is asked through `{datname}` meanwhile",
+                address.datname
+            );
+        }
+    }
+}

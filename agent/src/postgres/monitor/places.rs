@@ -1,0 +1,89 @@
+//! The bound on sessions with one server, and the state that all of them share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::contact::Contact;
+use super::entrance::Entrance;
+
+/// Sessions that the agent may have with one server. Sessions that hang and were given up count as well.
+pub const SESSIONS_MAX: usize = 2;
+/// How long a session that just ended may take to leave.
+const PLACE_MAX: Duration = Duration::from_millis(200);
+/// Pause before another attempt to a datname where an attempt hangs. The connection itself may have been the reason.
+const RETRY_PAUSE: Duration = Duration::from_mins(1);
+
+/// The places for sessions with one server, shared by all of its connectors.
+#[derive(Debug, Clone)]
+pub struct Places {
+    free: Arc<Semaphore>,
+    hanging: Arc<Mutex<Hanging>>,
+    pub(super) contact: Contact,
+    entrance: Arc<Mutex<Entrance>>,
+}
+
+/// The latest attempt in each datname that no caller waits for any more, and since when. The attempt itself may have ended.
+type Hanging = HashMap<String, (Weak<Attempt>, Instant)>;
+
+/// An attempt to open a session; it lives as long as the attempt goes on.
+#[derive(Debug, Default)]
+pub(super) struct Attempt {
+    has_socket: AtomicBool,
+}
+
+impl Attempt {
+    /// Records that the server was reached. Before that nothing of the attempt can hang there.
+    pub fn reached_server(&self) {
+        self.has_socket.store(true, Ordering::Relaxed);
+    }
+
+    fn has_reached_server(&self) -> bool {
+        self.has_socket.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            free: Arc::new(Semaphore::new(SESSIONS_MAX)),
+            hanging: Arc::default(),
+            contact: Contact::default(),
+            entrance: Arc::default(),
+        }
+    }
+}
+
+impl Places {
+    /// Waits a moment for a free place; none where sessions hang in all of them.
+    pub(super) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(PLACE_MAX, Arc::clone(&self.free).acquire_owned()).await.ok()?.ok()
+    }
+
+    pub(super) fn has_hanging_attempt(&self, datname: &str) -> bool {
+        self.hanging().get(datname).is_some_and(|(attempt, since)| attempt.strong_count() > 0 && since.elapsed() < RETRY_PAUSE)
+    }
+
+    /// Records an attempt that its caller gave up, if it reached the server and still goes on.
+    pub(super) fn leave_hanging(&self, datname: &str, attempt: Weak<Attempt>) {
+        if !attempt.upgrade().is_some_and(|attempt| attempt.has_reached_server()) {
+            return;
+        }
+        let mut hanging = self.hanging();
+        hanging.retain(|_, (attempt, _)| attempt.strong_count() > 0);
+        hanging.insert(datname.to_owned(), (attempt, Instant::now()));
+    }
+
+    /// Reads or changes the list of datnames that give sessions.
+    pub(super) fn entrance<T>(&self, access: impl FnOnce(&mut Entrance) -> T) -> T {
+        access(&mut self.entrance.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn hanging(&self) -> MutexGuard<'_, Hanging> {
+        self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
