@@ -14,6 +14,7 @@ use pharos::config::database::{TlsConfig, TlsMode};
 use pharos::demo::postgres::{Authentication, MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, TlsFiles};
 use pharos::postgres::Endpoint;
 use pharos::postgres::monitor::{ConnectError, Connector, OddNames, Places, Session, SessionLimits};
+use pharos_model::snapshot::FailureReason;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -141,7 +142,7 @@ async fn sessions_are_read_only_and_every_wait_is_bounded() {
     assert!(format!("{refused:?}").contains("25006"), "{refused:?}");
     assert!(!refused.ends_session());
     let too_long = session.query("SELECT pg_sleep(60)", &[]).await.unwrap_err();
-    assert_eq!((too_long.reason(), too_long.ends_session()), ("statement-timeout", false));
+    assert_eq!((too_long.reason(), too_long.ends_session()), (FailureReason::StatementTimeout, false));
     assert_eq!(setting(&session, "search_path").await, "pg_catalog");
 }
 
@@ -163,7 +164,7 @@ async fn a_run_has_one_deadline_for_all_its_statements() {
     for _ in 0..3 {
         outcomes.push(session.query("SELECT pg_sleep(1.2)", &[]).await.map(|_| ()).map_err(|err| err.reason()));
     }
-    assert!(outcomes.contains(&Err("timeout")), "none of three took longer than 2.9 s, all of them did: {outcomes:?}");
+    assert!(outcomes.contains(&Err(FailureReason::Timeout)), "none of three took longer than 2.9 s, all of them did: {outcomes:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,7 +176,7 @@ async fn past_its_deadline_a_statement_is_cancelled_on_the_server() {
     let hour = Duration::from_secs(3_600);
     session.begin("test", Duration::from_secs(2), hour).await.unwrap();
     let err = session.query("SELECT pg_sleep(3600)", &[]).await.unwrap_err();
-    assert_eq!((err.reason(), err.ends_session()), ("timeout", true));
+    assert_eq!((err.reason(), err.ends_session()), (FailureReason::Timeout, true));
     // The session is still held, so nothing but the cancel request ends the statement.
     eventually(&truth, "SELECT state = 'idle' FROM pg_stat_activity WHERE application_name = 'pharos test'").await;
     drop(session);

@@ -9,11 +9,11 @@
 pub mod agent;
 pub mod database;
 mod notebook;
-pub mod once;
 pub mod postgres;
 pub mod redis;
 mod restarts;
 mod schedule;
+pub mod single_run;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::snapshot::Unlisted;
+use pharos_model::snapshot::{FailureReason, PartId, Unlisted};
 use pharos_model::snapshot::{Family, Table};
 
 pub use notebook::Notebook;
@@ -40,13 +40,20 @@ pub struct Facts {
     pub families: Vec<Family>,
     pub tables: Vec<Table>,
     /// A collector that should run now rather than at its next tick, because of what this one saw.
-    pub urgent: Option<&'static str>,
+    pub urgent: Option<PartId>,
     /// How many things have no series of their own and are in `other`.
     pub folded: u64,
     /// Which things have no series of their own, so that they are told from things that are gone.
     pub unlisted: Unlisted,
     /// What a datname keeps from the role, where the rest of it was read.
     pub hidden: Vec<Hidden>,
+}
+
+impl Facts {
+    /// The table with this name, where the run made it.
+    pub fn table(&self, name: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.name == name)
+    }
 }
 
 /// Facts of one datname that are missing for want of a right, without an error.
@@ -62,14 +69,18 @@ pub struct Hidden {
 /// Reads one family of facts over a session.
 pub trait Collector<S>: Send {
     /// The part of the snapshot that it fills.
-    fn name(&self) -> &'static str;
+    fn part(&self) -> PartId;
     fn interval(&self) -> Duration;
+    /// Whether the budget hardly slows it: it shows trouble first, or reads what the others cost.
+    fn is_essential(&self) -> bool {
+        false
+    }
     /// Between two runs it may look more often, at little: what it sees goes into its next run.
     fn sampling(&self) -> Option<Duration> {
         None
     }
     /// One such look. It may name a collector that should run at once; no snapshot goes out for it.
-    fn sample<'a>(&'a mut self, _session: &'a mut S, _now: Now) -> BoxFuture<'a, Result<Option<&'static str>, CollectError>> {
+    fn sample<'a>(&'a mut self, _session: &'a mut S, _now: Now) -> BoxFuture<'a, Result<Option<PartId>, CollectError>> {
         std::future::ready(Ok(None)).boxed()
     }
     fn collect<'a>(&'a mut self, session: &'a mut S, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>>;
@@ -113,29 +124,28 @@ pub enum CollectError {
     #[error("{0}")]
     Privilege(Missing),
     #[error("querying {collector}")]
-    Query { collector: &'static str, source: QueryError },
+    Query { collector: PartId, source: QueryError },
     #[error("reading a row of {collector}")]
-    Row { collector: &'static str, source: tokio_postgres::Error },
+    Row { collector: PartId, source: tokio_postgres::Error },
     #[error("opening a second session for {collector}")]
-    Connect { collector: &'static str, source: ConnectError },
+    Connect { collector: PartId, source: ConnectError },
     /// Nothing was read anywhere; this datname was the first.
     #[error("visiting {datname}: {why}")]
-    Visit { datname: String, why: String, reason: &'static str },
+    Visit { datname: String, why: String, reason: FailureReason },
     #[error("asking for {collector}")]
-    Redis { collector: &'static str, source: RedisError },
+    Redis { collector: PartId, source: RedisError },
 }
 
 impl CollectError {
-    /// A closed set, for metric labels.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> FailureReason {
         match self {
-            Self::Unsupported(_) => "unsupported",
-            Self::Privilege(_) => "privilege",
+            Self::Unsupported(_) => FailureReason::Unsupported,
+            Self::Privilege(_) => FailureReason::Privilege,
             Self::Query { source, .. } => source.reason(),
-            Self::Row { .. } => "row",
-            Self::Connect { source, .. } => source.reason().as_str(),
-            Self::Visit { reason, .. } => reason,
-            Self::Redis { source, .. } => source.reason().as_str(),
+            Self::Row { .. } => FailureReason::Row,
+            Self::Connect { source, .. } => source.reason().failure(),
+            Self::Visit { reason, .. } => *reason,
+            Self::Redis { source, .. } => source.reason().failure(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::event::{Event, EventDetail};
+use pharos_model::snapshot::PartId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::warn;
@@ -57,13 +58,19 @@ impl Notebook {
     }
 
     /// What `collector` noted of `topic` last.
-    pub async fn read<T: DeserializeOwned>(&self, collector: &'static str, topic: &str, now: Now) -> Result<Option<T>, NoAnswer> {
+    pub async fn read<T: DeserializeOwned>(&self, collector: PartId, topic: &str, now: Now) -> Result<Option<T>, NoAnswer> {
         let Some(place) = &self.place else { return Ok(None) };
         let Some(note) = place.ask(place.store.note(place.key(collector, topic)), now).await? else { return Ok(None) };
         let read = serde_json::from_str(&note);
         if let Err(err) = &read {
             let server = &place.server;
-            warn!(server, collector, topic, error = chain(err), "what `{collector}` had noted cannot be read and is forgotten");
+            warn!(
+                server,
+                collector = collector.as_str(),
+                topic,
+                error = chain(err),
+                "what `{collector}` had noted cannot be read and is forgotten"
+            );
         }
         Ok(read.ok())
     }
@@ -71,7 +78,7 @@ impl Notebook {
     /// Takes the place of what `collector` noted of `topic` before, and records `happened` as events in the same transaction.
     pub async fn write(
         &self,
-        collector: &'static str,
+        collector: PartId,
         topic: &str,
         note: &(impl Serialize + Sync),
         happened: Vec<EventDetail>,
@@ -86,8 +93,8 @@ impl Notebook {
 }
 
 impl Place {
-    fn key(&self, collector: &'static str, topic: &str) -> NoteKey {
-        NoteKey { server: self.server.clone(), collector, topic: topic.to_owned() }
+    fn key(&self, collector: PartId, topic: &str) -> NoteKey {
+        NoteKey { server: self.server.clone(), collector: collector.as_str(), topic: topic.to_owned() }
     }
 
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, StoreError>>, now: Now) -> Result<T, NoAnswer> {

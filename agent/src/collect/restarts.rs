@@ -3,7 +3,7 @@
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::restarts::{RestartHistory, RunReading, ServerRestart};
-use pharos_model::snapshot::Column;
+use pharos_model::snapshot::{Column, PartId};
 
 use super::Notebook;
 
@@ -15,7 +15,7 @@ const TOPIC: &str = "restarts";
 /// What is known of the restarts of one server.
 pub struct Restarts {
     /// In whose name the note is.
-    collector: &'static str,
+    collector: PartId,
     history: RestartHistory,
     notebook: Notebook,
     /// The first reading of each run of the server and the latest one, as long as it is not known what an earlier run of the agent had read.
@@ -25,7 +25,7 @@ pub struct Restarts {
 }
 
 impl Restarts {
-    pub fn new(collector: &'static str, notebook: Notebook) -> Self {
+    pub fn new(collector: PartId, notebook: Notebook) -> Self {
         Self { collector, history: RestartHistory::default(), notebook, unrecalled: Some(Vec::new()), is_noted: false }
     }
 

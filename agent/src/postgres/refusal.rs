@@ -7,6 +7,7 @@
 use std::io;
 
 use pharos_model::postgres::intake::Excess;
+use pharos_model::snapshot::FailureReason;
 use tokio_postgres::error::DbError;
 
 use crate::dial::Obstacle;
@@ -72,36 +73,41 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     pub const fn as_str(self) -> &'static str {
+        self.failure().as_str()
+    }
+
+    /// The reason of a part that is missing because of this refusal.
+    pub const fn failure(self) -> FailureReason {
         match self {
-            Self::Timeout => "timeout",
-            Self::NoPlace => "no-place",
-            Self::Unreachable => "unreachable",
-            Self::Pooler => "pooler",
-            Self::Password => "password",
-            Self::Tls => "tls",
-            Self::Starting => "starting",
-            Self::Stopping => "stopping",
-            Self::Closed => "closed",
-            Self::TooManyConnections => "too-many-connections",
-            Self::RoleLimit => "role-limit",
-            Self::DatnameLimit => "datname-limit",
-            Self::Authentication => "authentication",
-            Self::AuthenticationMethod => "authentication-method",
-            Self::Hba => "pg-hba",
-            Self::Privilege => "privilege",
-            Self::Datname => "datname",
-            Self::DatnameInvalid => "datname-invalid",
-            Self::Setting => "setting",
-            Self::Encoding => "encoding",
-            Self::Resources => "resources",
-            Self::StatementTimeout => "statement-timeout",
-            Self::LockTimeout => "lock-timeout",
-            Self::Unsupported => "unsupported",
-            Self::OwnLimit => "own-limit",
-            Self::CleartextPassword => "cleartext-password",
-            Self::Protocol => "protocol",
-            Self::TooMuch => "too-much",
-            Self::Refused => "refused",
+            Self::Timeout => FailureReason::Timeout,
+            Self::NoPlace => FailureReason::NoPlace,
+            Self::Unreachable => FailureReason::Unreachable,
+            Self::Pooler => FailureReason::Pooler,
+            Self::Password => FailureReason::Password,
+            Self::Tls => FailureReason::Tls,
+            Self::Starting => FailureReason::Starting,
+            Self::Stopping => FailureReason::Stopping,
+            Self::Closed => FailureReason::Closed,
+            Self::TooManyConnections => FailureReason::TooManyConnections,
+            Self::RoleLimit => FailureReason::RoleLimit,
+            Self::DatnameLimit => FailureReason::DatnameLimit,
+            Self::Authentication => FailureReason::Authentication,
+            Self::AuthenticationMethod => FailureReason::AuthenticationMethod,
+            Self::Hba => FailureReason::Hba,
+            Self::Privilege => FailureReason::Privilege,
+            Self::Datname => FailureReason::Datname,
+            Self::DatnameInvalid => FailureReason::DatnameInvalid,
+            Self::Setting => FailureReason::Setting,
+            Self::Encoding => FailureReason::Encoding,
+            Self::Resources => FailureReason::Resources,
+            Self::StatementTimeout => FailureReason::StatementTimeout,
+            Self::LockTimeout => FailureReason::LockTimeout,
+            Self::Unsupported => FailureReason::Unsupported,
+            Self::OwnLimit => FailureReason::OwnLimit,
+            Self::CleartextPassword => FailureReason::CleartextPassword,
+            Self::Protocol => FailureReason::Protocol,
+            Self::TooMuch => FailureReason::TooMuch,
+            Self::Refused => FailureReason::Refused,
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use pharos_model::snapshot::FailureReason;
 use pharos_model::text::{LINE_BYTES_MAX, line};
 
 /// Why there is no session, or no answer: a closed set, for metric labels and for the table `unreachable`, which rules read.
@@ -43,23 +44,28 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     pub const fn as_str(self) -> &'static str {
+        self.failure().as_str()
+    }
+
+    /// The reason of a part that is missing because of this refusal.
+    pub const fn failure(self) -> FailureReason {
         match self {
-            Self::Timeout => "timeout",
-            Self::Password => "password",
-            Self::OwnLimit => "own-limit",
-            Self::Unreachable => "unreachable",
-            Self::Closed => "closed",
-            Self::TooMuch => "too-much",
-            Self::Tls => "tls",
-            Self::Authentication => "authentication",
-            Self::ProtectedMode => "protected-mode",
-            Self::Privilege => "privilege",
-            Self::Loading => "loading",
-            Self::Busy => "busy",
-            Self::MasterDown => "master-down",
-            Self::ReadOnly => "read-only",
-            Self::Protocol => "protocol",
-            Self::Query => "query",
+            Self::Timeout => FailureReason::Timeout,
+            Self::Password => FailureReason::Password,
+            Self::OwnLimit => FailureReason::OwnLimit,
+            Self::Unreachable => FailureReason::Unreachable,
+            Self::Closed => FailureReason::Closed,
+            Self::TooMuch => FailureReason::TooMuch,
+            Self::Tls => FailureReason::Tls,
+            Self::Authentication => FailureReason::Authentication,
+            Self::ProtectedMode => FailureReason::ProtectedMode,
+            Self::Privilege => FailureReason::Privilege,
+            Self::Loading => FailureReason::Loading,
+            Self::Busy => FailureReason::Busy,
+            Self::MasterDown => FailureReason::MasterDown,
+            Self::ReadOnly => FailureReason::ReadOnly,
+            Self::Protocol => FailureReason::Protocol,
+            Self::Query => FailureReason::Query,
         }
     }
 

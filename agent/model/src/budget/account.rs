@@ -27,6 +27,7 @@ pub struct Account {
     runs: u64,
     counted: Option<Counted>,
     interval: Duration,
+    pub is_essential: bool,
     pub slowed: bool,
     /// Monotonic time since which a collector reported as slowed runs as often as configured.
     calm_since: Option<Duration>,
@@ -43,8 +44,9 @@ struct Counted {
 }
 
 impl Account {
-    pub fn new(interval: Duration) -> Self {
-        Self { seen: VecDeque::with_capacity(RUNS_KEPT), runs: 0, counted: None, interval, slowed: false, calm_since: None }
+    pub fn new(interval: Duration, is_essential: bool) -> Self {
+        let seen = VecDeque::with_capacity(RUNS_KEPT);
+        Self { seen, runs: 0, counted: None, interval, is_essential, slowed: false, calm_since: None }
     }
 
     /// Records a run that cost `seconds` by the agent's clock.

@@ -29,30 +29,42 @@ const OTHERS_MIN: f64 = 0.1;
 pub struct Budget {
     /// Limit, as a share of one core.
     ratio: f64,
-    essential: &'static [&'static str],
     accounts: BTreeMap<&'static str, Account>,
     now: Duration,
 }
 
+/// One run of a collector.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge {
+    pub collector: &'static str,
+    /// Whether the collector shows trouble first, so that it is hardly slowed.
+    pub is_essential: bool,
+    /// Cost as seen from the agent.
+    pub seconds: f64,
+    /// The interval that the collector would have without a budget.
+    pub interval: Duration,
+}
+
 impl Budget {
-    /// Creates a budget with this share of one core. The essential collectors are hardly slowed.
-    pub fn new(ratio: f64, essential: &'static [&'static str]) -> Self {
-        Self { ratio, essential, accounts: BTreeMap::new(), now: Duration::ZERO }
+    /// Creates a budget with this share of one core.
+    pub fn new(ratio: f64) -> Self {
+        Self { ratio, accounts: BTreeMap::new(), now: Duration::ZERO }
     }
 
     pub fn ratio(&self) -> f64 {
         self.ratio
     }
 
-    /// Records that a run of a collector cost `seconds` by the agent's clock. `interval` is its configured interval, and `now` never
-    /// falls. Returns each collector that began or ceased to be slowed, with true for slowed.
-    pub fn charge(&mut self, collector: &'static str, seconds: f64, interval: Duration, now: Duration) -> Vec<(&'static str, bool)> {
+    /// Charges one run of a collector; `now` never falls. Returns each collector that began or ceased to be slowed, with true for slowed.
+    pub fn charge(&mut self, charge: Charge, now: Duration) -> Vec<(&'static str, bool)> {
         self.now = self.now.max(now);
-        self.accounts.entry(collector).or_insert_with(|| Account::new(interval)).run(seconds.max(0.0), interval, self.now);
+        let Charge { collector, is_essential, seconds, interval } = charge;
+        let account = self.accounts.entry(collector).or_insert_with(|| Account::new(interval, is_essential));
+        account.run(seconds.max(0.0), interval, self.now);
         let heights = self.heights();
         let mut changed = Vec::new();
         for (name, account) in &mut self.accounts {
-            let factor = heights.factor(account.share(self.now), self.essential.contains(name));
+            let factor = heights.factor(account.share(self.now), account.is_essential);
             changed.extend(account.judge(factor, self.now).map(|slowed| (*name, slowed)));
         }
         changed
@@ -68,8 +80,7 @@ impl Budget {
 
     /// Factor by which this collector's interval is extended now; 1 within the budget.
     pub fn factor(&self, collector: &str) -> f64 {
-        let essential = self.essential.contains(&collector);
-        self.accounts.get(collector).map_or(1.0, |account| self.heights().factor(account.share(self.now), essential))
+        self.accounts.get(collector).map_or(1.0, |account| self.heights().factor(account.share(self.now), account.is_essential))
     }
 
     /// Configured interval of a collector; `None` before its first run.
@@ -84,17 +95,17 @@ impl Budget {
     /// Share of one core that all collectors take at their present intervals.
     pub fn used(&self) -> f64 {
         let heights = self.heights();
-        let share = |(name, account): (&&'static str, &Account)| {
+        let share = |account: &Account| {
             let share = account.share(self.now);
-            share / heights.factor(share, self.essential.contains(name))
+            share / heights.factor(share, account.is_essential)
         };
-        self.accounts.iter().map(share).sum()
+        self.accounts.values().map(share).sum()
     }
 
     fn heights(&self) -> Heights {
         let shares = |essential: Option<bool>| -> Vec<f64> {
-            let wanted = |name: &&'static str| essential.is_none_or(|wanted| self.essential.contains(name) == wanted);
-            self.accounts.iter().filter(|(name, _)| wanted(name)).map(|(_, account)| account.share(self.now)).collect()
+            let wanted = |account: &&Account| essential.is_none_or(|wanted| account.is_essential == wanted);
+            self.accounts.values().filter(wanted).map(|account| account.share(self.now)).collect()
         };
         let mut heights = Heights { essential: height(shares(None), self.ratio), others: f64::INFINITY };
         let taken: f64 = shares(Some(true)).into_iter().map(|share| share / heights.factor(share, true)).sum();
@@ -140,12 +151,17 @@ mod tests {
 
     const TEN_SECONDS: Duration = Duration::from_secs(10);
 
+    /// A run of a collector, of which `locks` alone is essential.
+    fn charge(collector: &'static str, seconds: f64, interval: Duration) -> Charge {
+        Charge { collector, is_essential: collector == "locks", seconds, interval }
+    }
+
     /// Charges enough runs for the median to be the cost of a run.
     fn charged(ratio: f64, costs: &[(&'static str, f64, Duration)]) -> Budget {
-        let mut budget = Budget::new(ratio, &["locks"]);
+        let mut budget = Budget::new(ratio);
         for _ in 0..50 {
             for (name, seconds, interval) in costs {
-                budget.charge(name, *seconds, *interval, Duration::from_mins(1));
+                budget.charge(charge(name, *seconds, *interval), Duration::from_mins(1));
             }
         }
         budget
@@ -176,17 +192,17 @@ mod tests {
 
     /// Charges one collector every ten seconds; returns the reports with their times.
     fn said(budget: &mut Budget, at: &mut Duration, costs: impl IntoIterator<Item = f64>) -> Vec<(u64, bool)> {
-        let charge = |seconds| {
+        let run = |seconds| {
             *at += TEN_SECONDS;
-            let changed = budget.charge("tables", seconds, TEN_SECONDS, *at);
+            let changed = budget.charge(charge("tables", seconds, TEN_SECONDS), *at);
             changed.into_iter().map(|(_, slowed)| (at.as_secs(), slowed)).collect::<Vec<_>>()
         };
-        costs.into_iter().flat_map(charge).collect()
+        costs.into_iter().flat_map(run).collect()
     }
 
     #[test]
     fn slowing_down_and_its_end_are_said_once() {
-        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         assert_eq!(said(&mut budget, &mut at, [9.0]), [], "the first run says nothing");
         assert_eq!(said(&mut budget, &mut at, [0.5; 10]), [(40, true)], "two runs after the first half minute");
         assert_eq!(said(&mut budget, &mut at, [0.001; 60]), [(440, false)], "three runs to believe it, five minutes to say it");
@@ -194,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_start_in_which_everything_is_slow_slows_nobody_down() {
-        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         for seconds in [9.0, 0.5, 0.5, 0.001, 0.001, 0.001] {
             assert_eq!(said(&mut budget, &mut at, [seconds]), []);
             assert_eq!(budget.factor("tables"), 1.0, "{at:?}");
@@ -203,14 +219,14 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_is_said_once() {
-        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         let costs = (0..400).map(|run| if run / 10 % 2 == 0 { 0.5 } else { 0.001 });
         assert_eq!(said(&mut budget, &mut at, costs), [(40, true)]);
     }
 
     #[test]
     fn a_moment_in_which_everything_is_slow_slows_nobody_down() {
-        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         let costs = (0..100).map(|run| if run % 5 < 2 { 3.0 } else { 0.001 });
         assert_eq!(said(&mut budget, &mut at, [0.001; 5]), []);
         assert_eq!(said(&mut budget, &mut at, costs), []);
@@ -219,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_the_server_counted_is_believed_and_not_the_clock_of_a_busy_machine() {
-        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         said(&mut budget, &mut at, [0.001]);
         budget.counted("tables", 70.0, at);
         for run in 1..10_u32 {
@@ -234,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_count_that_begins_anew_or_stops_is_no_cost() {
-        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         said(&mut budget, &mut at, [0.001; 5]);
         budget.counted("tables", 70.0, at);
         said(&mut budget, &mut at, [0.001; 5]);
@@ -250,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_count_that_stands_still_while_the_collector_runs_is_no_cost_of_zero() {
-        let (mut budget, mut at) = (Budget::new(0.005, &[]), Duration::ZERO);
+        let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         said(&mut budget, &mut at, [0.5]);
         let mut changed = Vec::new();
         for _ in 0..5 {
@@ -268,7 +284,7 @@ mod tests {
 
     #[test]
     fn whoever_is_not_charged_yet_runs_as_configured() {
-        assert_eq!(Budget::new(0.005, &[]).factor("tables"), 1.0);
+        assert_eq!(Budget::new(0.005).factor("tables"), 1.0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::family::Family;
 use super::part::{Part, PartState, Reading};
+use super::part_id::PartId;
 use super::table::{Column, Table};
 use crate::subject::{Subject, SubjectKind};
 
@@ -63,6 +64,11 @@ impl Snapshot {
 
     fn is_stale(&self, now: Duration) -> bool {
         self.readings().any(|reading| reading.fresh_until < now)
+    }
+
+    /// The share of this collector; none where it was not tried yet.
+    pub fn part(&self, id: PartId) -> Option<&Part> {
+        self.parts.get(id.as_str())
     }
 
     fn readings(&self) -> impl Iterator<Item = &Arc<Reading>> {

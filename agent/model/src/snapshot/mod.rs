@@ -6,15 +6,19 @@
 
 mod catalogued;
 mod change;
+mod failure_reason;
 mod family;
 mod part;
+mod part_id;
 mod samples;
 mod table;
 mod unlisted;
 
 pub use change::{Change, READINGS, Snapshot};
+pub use failure_reason::FailureReason;
 pub use family::{FamiliesBuilder, Family, LabelColumn, NULL_CODE, TextColumn, TextColumnBuilder, unite_twins};
 pub use part::{Part, PartState, Reading};
+pub use part_id::PartId;
 pub use samples::{Pattern, Quantity, Samples, SeriesFilter};
 pub use table::{Column, ColumnValues, Table};
 pub use unlisted::Unlisted;

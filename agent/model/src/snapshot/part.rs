@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::failure_reason::FailureReason;
 use super::family::Family;
 use super::table::Table;
 use super::unlisted::Unlisted;
@@ -48,8 +49,13 @@ pub struct Part {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
     /// Why the part is missing, from a closed set: the label `reason` of `pharos_collect_failures_total`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
+    #[serde(default, deserialize_with = "known_reason", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+}
+
+/// Reads the reason of a recorded part. A reason that only a newer agent writes is none here.
+fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FailureReason>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| FailureReason::named(&text)))
 }
 
 /// In a recorded snapshot, the reading is written out; in memory it is shared.
@@ -86,8 +92,8 @@ impl Part {
         Self { cure: cure.map(ToOwned::to_owned), ..self }
     }
 
-    pub fn for_reason(self, reason: &str) -> Self {
-        Self { reason: Some(reason.to_owned()), ..self }
+    pub fn for_reason(self, reason: FailureReason) -> Self {
+        Self { reason: Some(reason), ..self }
     }
 
     /// Takes the time of the last good reading from the part before, because a part that fails now may have been read then.

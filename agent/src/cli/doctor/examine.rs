@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use pharos_model::postgres::privilege::{Datname, DatnameLacks, KnownDatname, NEEDS, Need, ServerLacks, script};
-use pharos_model::snapshot::{Family, Table};
+use pharos_model::snapshot::{FailureReason, Family, PartId, Table};
 use pharos_model::subject::SubjectKind;
 
 use super::report::{Lack, PartReport, Refused, ServerReport, State};
 use crate::clock::Clock;
-use crate::collect::once::{Outcomes, once};
 use crate::collect::postgres::{PostgresSource, privileges};
 use crate::collect::redis::RedisSource;
-use crate::collect::{CollectError, ConnectFailure, Facts, Source};
+use crate::collect::single_run::{Outcome, Outcomes, run_once};
+use crate::collect::{CollectError, ConnectFailure, Source};
 
 pub async fn postgres(source: PostgresSource, clock: Clock) -> ServerReport {
     let mut report = ServerReport::new(SubjectKind::Postgres, source.id(), source.database.clone());
@@ -33,19 +33,19 @@ async fn examine_postgres(source: &PostgresSource, clock: Clock, report: &mut Se
     }
     report.role = Some(session.role().to_owned());
     report.login = (session.login() != session.role()).then(|| session.login().to_owned());
-    let (mut session, outcomes) = once(source, session, clock).await?;
-    let lacks = match source.begin(&mut session, privileges::NAME).await {
+    let (mut session, outcomes) = run_once(source, session, clock).await?;
+    let lacks = match source.begin(&mut session, privileges::PART).await {
         Ok(()) => privileges::of_server(&session).await,
         Err(err) => Err(err),
     };
     // Where the extension has to be, nobody could look.
     let lacks = lacks.map(|lacks| if is_elsewhere { lacks.without_extension() } else { lacks });
     let visits = Visits::of(&outcomes);
-    let lacks = lacks.inspect_err(|err| report.parts.push(failed(privileges::NAME, None, err))).ok();
+    let lacks = lacks.inspect_err(|err| report.parts.push(failed(privileges::PART, None, err))).ok();
     let needs = lacks.as_ref().map(|lacks| lacks.needs.clone()).unwrap_or_default();
     // The report on the visits is told by its rows, one for each datname.
-    let of_server = outcomes.iter().filter(|(name, _)| *name != "visits" && !visits.include(name));
-    report.parts.extend(of_server.map(|(name, outcome)| part(name, outcome, &needs)));
+    let of_server = outcomes.iter().filter(|outcome| outcome.part != PartId::Visits && !visits.include(outcome.part));
+    report.parts.extend(of_server.map(|outcome| report_part(outcome, &needs)));
     if let Some(lacks) = lacks {
         report.datname = Some(lacks.datname.clone());
         report.standby = Some(lacks.in_recovery);
@@ -73,7 +73,7 @@ async fn visit_all(source: &PostgresSource, server: &ServerLacks, visits: &Visit
         report.parts.extend(visits.parts(name, &needs));
         match lacks {
             Ok(lacks) => datnames.push(Datname { name: name.clone(), lacks }),
-            Err(err) => report.parts.push(failed(privileges::NAME, Some(name), &err)),
+            Err(err) => report.parts.push(failed(privileges::PART, Some(name), &err)),
         }
     }
     for closed in visits.others(&server.datnames) {
@@ -84,8 +84,8 @@ async fn visit_all(source: &PostgresSource, server: &ServerLacks, visits: &Visit
 
 async fn lacks_in(source: &PostgresSource, datname: &str) -> Result<DatnameLacks, CollectError> {
     let session = source.access.connector.to(datname).connect().await;
-    let mut session = session.map_err(|source| CollectError::Connect { collector: privileges::NAME, source })?;
-    source.begin(&mut session, privileges::NAME).await?;
+    let mut session = session.map_err(|source| CollectError::Connect { collector: privileges::PART, source })?;
+    source.begin(&mut session, privileges::PART).await?;
     privileges::of_datname(&session).await
 }
 
@@ -95,10 +95,10 @@ struct Visits {
 }
 
 struct Visit {
-    part: String,
+    part: PartId,
     datname: String,
     state: State,
-    reason: Option<String>,
+    reason: Option<FailureReason>,
     why: Vec<String>,
     has_cure: bool,
 }
@@ -106,13 +106,13 @@ struct Visit {
 impl Visits {
     /// Reads the visitor's own report.
     fn of(outcomes: &Outcomes) -> Self {
-        let facts = outcomes.iter().filter(|(name, _)| *name == "visits").filter_map(|(_, outcome)| outcome.as_ref().ok());
-        let tables = facts.flat_map(|facts| &facts.tables).filter(|table| table.name == "visits");
+        let visits = outcomes.iter().filter(|outcome| outcome.part == PartId::Visits);
+        let tables = visits.filter_map(|outcome| outcome.result.as_ref().ok()?.table("visits"));
         let rows = tables.flat_map(|table| (0..table.row_count as usize).filter_map(move |row| visit(table, row)));
         Self { rows: rows.collect() }
     }
 
-    fn include(&self, part: &str) -> bool {
+    fn include(&self, part: PartId) -> bool {
         self.rows.iter().any(|visit| visit.part == part)
     }
 
@@ -127,9 +127,9 @@ impl Visits {
         let visited = self.rows.iter().filter(|visit| visit.datname == datname);
         let mut parts: Vec<PartReport> = visited
             .map(|visit| {
-                let lacks = Lack::of(&visit.part, lacking);
-                let state = (visit.state, visit.reason.as_deref());
-                PartReport::new(&visit.part, Some(datname), state, visit.why.clone(), lacks).curable(visit.has_cure)
+                let lacks = Lack::of(visit.part, lacking);
+                let state = (visit.state, visit.reason);
+                PartReport::new(visit.part, Some(datname), state, visit.why.clone(), lacks).curable(visit.has_cure)
             })
             .collect();
         let in_datname = lacking.iter().filter(|need| need.is_of_datname());
@@ -137,7 +137,7 @@ impl Visits {
         for part in others {
             if !parts.iter().any(|known| known.part == *part) {
                 let state = if lacking.contains(&Need::Connect) { State::Unsupported } else { State::Ok };
-                parts.push(PartReport::new(part, Some(datname), (state, None), Vec::new(), Lack::of(part, lacking)));
+                parts.push(PartReport::new(*part, Some(datname), (state, None), Vec::new(), Lack::of(*part, lacking)));
             }
         }
         parts
@@ -151,41 +151,42 @@ fn visit(table: &Table, row: usize) -> Option<Visit> {
         "unsupported" => State::Unsupported,
         _ => State::Failed,
     };
-    let reason = table.text("reason", row).map(ToOwned::to_owned);
+    let reason = table.text("reason", row).and_then(FailureReason::named);
     let why = table.text("why", row).map(ToOwned::to_owned).into_iter().collect();
     let has_cure = table.text("cure", row).is_some();
-    Some(Visit { part: part?.to_owned(), datname: datname?.to_owned(), state, reason, why, has_cure })
+    Some(Visit { part: PartId::named(part?)?, datname: datname?.to_owned(), state, reason, why, has_cure })
 }
 
 /// What came of one part of the server, in the light of what the role lacks.
-fn part(name: &str, outcome: &Result<Facts, CollectError>, lacking: &[Need]) -> PartReport {
-    let (state, why) = match outcome {
+fn report_part(outcome: &Outcome, lacking: &[Need]) -> PartReport {
+    let Outcome { part, result } = outcome;
+    let (state, why) = match result {
         Ok(_) => (State::Ok, Vec::new()),
         Err(CollectError::Unsupported(missing) | CollectError::Privilege(missing)) => (State::Unsupported, vec![missing.to_string()]),
         Err(err) => (State::Failed, vec![err.text()]),
     };
-    let reason = outcome.as_ref().err().map(CollectError::reason);
-    let has_cure = outcome.as_ref().is_err_and(|err| err.cure().is_some());
-    PartReport::new(name, None, (state, reason), why, Lack::of(name, lacking)).curable(has_cure)
+    let reason = result.as_ref().err().map(CollectError::reason);
+    let has_cure = result.as_ref().is_err_and(|err| err.cure().is_some());
+    PartReport::new(*part, None, (state, reason), why, Lack::of(*part, lacking)).curable(has_cure)
 }
 
-fn failed(name: &str, datname: Option<&str>, err: &CollectError) -> PartReport {
-    PartReport::new(name, datname, (State::Failed, Some(err.reason())), vec![err.text()], Lack::default())
+fn failed(part: PartId, datname: Option<&str>, err: &CollectError) -> PartReport {
+    PartReport::new(part, datname, (State::Failed, Some(err.reason())), vec![err.text()], Lack::default())
 }
 
 pub async fn redis(source: RedisSource, clock: Clock) -> ServerReport {
     let mut report = ServerReport::new(SubjectKind::Redis, source.id(), source.database.clone());
     let outcomes = match source.connect().await {
-        Ok(session) => once(&source, session, clock).await.map(|(_, outcomes)| outcomes),
+        Ok(session) => run_once(&source, session, clock).await.map(|(_, outcomes)| outcomes),
         Err(failure) => Err(failure),
     };
     match outcomes {
         Ok(outcomes) => {
-            let facts = outcomes.iter().filter_map(|(_, outcome)| outcome.as_ref().ok());
+            let facts = outcomes.iter().filter_map(|outcome| outcome.result.as_ref().ok());
             let families: Vec<&Family> = facts.flat_map(|facts| &facts.families).collect();
             report.version = label(&families, "pharos_redis_info", "version");
             report.standby = label(&families, "pharos_redis_info", "role").map(|role| role != "master");
-            report.parts = outcomes.iter().map(|(name, outcome)| part(name, outcome, &[])).collect();
+            report.parts = outcomes.iter().map(|outcome| report_part(outcome, &[])).collect();
         }
         Err(failure) => report.refused = Some(Refused { reason: failure.reason, why: failure.text }),
     }

@@ -66,7 +66,7 @@ fn server_text(out: &mut String, server: &ServerReport) {
 }
 
 fn said<'a>(part: &&'a PartReport) -> (&'a str, &'static str, &'a [String]) {
-    (&part.part, part.word(), &part.why)
+    (part.part.as_str(), part.word(), &part.why)
 }
 
 /// A line for each state and reason, with the parts of which it is said.
@@ -74,8 +74,8 @@ fn parts_text(out: &mut String, parts: &[&PartReport]) {
     let mut lines: Vec<(&str, &[String], Vec<&str>)> = Vec::new();
     for part in parts {
         match lines.iter_mut().find(|(word, why, _)| (*word, *why) == (part.word(), part.why.as_slice())) {
-            Some((_, _, names)) => names.push(&part.part),
-            None => lines.push((part.word(), &part.why, vec![&part.part])),
+            Some((_, _, names)) => names.push(part.part.as_str()),
+            None => lines.push((part.word(), &part.why, vec![part.part.as_str()])),
         }
     }
     for (word, why, names) in lines {

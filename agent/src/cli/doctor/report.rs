@@ -1,6 +1,7 @@
 //! What was found, as values: printed by `print`, or as JSON as they are.
 
 use pharos_model::postgres::privilege::{Need, without};
+use pharos_model::snapshot::{FailureReason, PartId};
 use pharos_model::subject::SubjectKind;
 use serde::Serialize;
 
@@ -60,22 +61,19 @@ impl ServerReport {
 
 #[derive(Debug, Serialize)]
 pub struct Refused {
-    pub reason: &'static str,
+    pub reason: FailureReason,
     pub why: String,
 }
-
-/// The reason of a part for which the role lacks a right.
-const PRIVILEGE: &str = "privilege";
 
 /// One part of a server's facts, in one datname where it is read in each.
 #[derive(Debug, Serialize)]
 pub struct PartReport {
-    pub part: String,
+    pub part: PartId,
     pub datname: Option<String>,
     pub state: State,
     /// Why it is not `ok`: `privilege` where the role lacks a right, else the reason in the agent's metrics; null where the part does not
     /// fail.
-    pub reason: Option<String>,
+    pub reason: Option<FailureReason>,
     /// What is so, as sentences; empty where all is well.
     pub why: Vec<String>,
     /// Whether somebody could mend it.
@@ -93,7 +91,7 @@ pub struct Lack {
 }
 
 impl Lack {
-    pub fn of(part: &str, needs: &[Need]) -> Self {
+    pub fn of(part: PartId, needs: &[Need]) -> Self {
         let rights: Vec<Need> = needs.iter().copied().filter(|need| need.is_right()).collect();
         let why = without(part, needs).map(|what| format!("without {what}")).collect();
         Self { why, is_of_role: without(part, &rights).next().is_some() }
@@ -102,10 +100,10 @@ impl Lack {
 
 impl PartReport {
     /// `reason` is that of a failure, `lack` what is not seen of the part.
-    pub fn new(part: &str, datname: Option<&str>, (state, reason): (State, Option<&str>), why: Vec<String>, lack: Lack) -> Self {
+    pub fn new(part: PartId, datname: Option<&str>, (state, reason): (State, Option<FailureReason>), why: Vec<String>, lack: Lack) -> Self {
         let Lack { why: missing, is_of_role } = lack;
         let lacks_right = is_of_role && (state != State::Failed || reason.is_none());
-        let reason = if lacks_right { Some(PRIVILEGE) } else { reason }.map(ToOwned::to_owned);
+        let reason = if lacks_right { Some(FailureReason::Privilege) } else { reason };
         let state = if state == State::Ok && !missing.is_empty() { State::Reduced } else { state };
         // What a version does not offer is nobody's to mend.
         let is_missing = match state {
@@ -115,12 +113,12 @@ impl PartReport {
         };
         // A part that gives nothing has said why.
         let why = if why.is_empty() { missing } else { why };
-        Self { part: part.to_owned(), datname: datname.map(ToOwned::to_owned), state, reason, why, is_missing }
+        Self { part, datname: datname.map(ToOwned::to_owned), state, reason, why, is_missing }
     }
 
     /// The state as people read it.
     pub fn word(&self) -> &'static str {
-        let lacks_right = self.reason.as_deref() == Some(PRIVILEGE);
+        let lacks_right = self.reason == Some(FailureReason::Privilege);
         if self.state == State::Unsupported && lacks_right { "no right" } else { self.state.word() }
     }
 
@@ -166,26 +164,29 @@ mod tests {
     use super::*;
 
     /// The word and the reason of a part in this state, whose role and server lack this.
-    fn said(part: &str, outcome: (State, Option<&'static str>), needs: &[Need]) -> (&'static str, Option<String>, bool) {
+    fn said(part: PartId, outcome: (State, Option<FailureReason>), needs: &[Need]) -> (&'static str, Option<FailureReason>, bool) {
         let report = PartReport::new(part, None, outcome, Vec::new(), Lack::of(part, needs));
-        (report.word(), report.reason.clone(), report.is_missing)
+        (report.word(), report.reason, report.is_missing)
     }
 
     #[test]
     fn only_a_right_that_is_missing_is_called_one() {
-        let unsupported = (State::Unsupported, Some("unsupported"));
-        let reason = |reason: &str| Some(reason.to_owned());
+        let unsupported = (State::Unsupported, Some(FailureReason::Unsupported));
+        let no_right = Some(FailureReason::Privilege);
         // A role with pg_monitor, on a server without the extension.
         for need in [Need::StatementsExtension, Need::StatementsLibrary] {
-            assert_eq!(said("statements", unsupported, &[need]), ("unsupported", reason("unsupported"), true));
-            assert_eq!(said("statements", unsupported, &[need, Need::Stats]), ("no right", reason(PRIVILEGE), true), "both are missing");
+            assert_eq!(said(PartId::Statements, unsupported, &[need]), ("unsupported", Some(FailureReason::Unsupported), true));
+            assert_eq!(said(PartId::Statements, unsupported, &[need, Need::Stats]), ("no right", no_right, true), "both are missing");
         }
-        assert_eq!(said("statements", unsupported, &[Need::StatementsSchema]), ("no right", reason(PRIVILEGE), true));
-        for (part, need) in [("activity", Need::Activities), ("tables", Need::Counts)] {
+        assert_eq!(said(PartId::Statements, unsupported, &[Need::StatementsSchema]), ("no right", no_right, true));
+        for (part, need) in [(PartId::Activity, Need::Activities), (PartId::Tables, Need::Counts)] {
             assert_eq!(said(part, (State::Ok, None), &[need]), ("reduced", None, true));
         }
-        assert_eq!(said("activity", (State::Ok, None), &[Need::Activities, Need::Stats]), ("reduced", reason(PRIVILEGE), true));
-        assert_eq!(said("activity", (State::Ok, None), &[Need::StatementsExtension]), ("ok", None, false), "not of this part");
-        assert_eq!(said("activity", (State::Failed, Some("deadline")), &[Need::Stats]), ("failed", reason("deadline"), true));
+        assert_eq!(said(PartId::Activity, (State::Ok, None), &[Need::Activities, Need::Stats]), ("reduced", no_right, true));
+        assert_eq!(said(PartId::Activity, (State::Ok, None), &[Need::StatementsExtension]), ("ok", None, false), "not of this part");
+        assert_eq!(
+            said(PartId::Activity, (State::Failed, Some(FailureReason::Timeout)), &[Need::Stats]),
+            ("failed", Some(FailureReason::Timeout), true)
+        );
     }
 }

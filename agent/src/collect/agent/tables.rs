@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use pharos_model::agent_part::AgentPart;
-use pharos_model::snapshot::{Column, Family, Part, PartState, Snapshot, Table};
+use pharos_model::snapshot::{Column, FailureReason, Family, Part, PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKey;
 
 use super::PluginFact;
@@ -112,7 +112,7 @@ fn primary_of<'a>(picture: &'a Picture, server: &Snapshot) -> Option<(&'a Subjec
 /// does not offer is no failure; what it does not offer to the role of the agent is.
 pub fn failing_collectors(board: &Board) -> Table {
     let picture = board.picture();
-    let is_withheld = |part: &Part| part.reason.as_deref() == Some("privilege");
+    let is_withheld = |part: &Part| part.reason == Some(FailureReason::Privilege);
     let lacks = |server: &Snapshot, part: &str| server.parts.get(part).is_some_and(is_withheld);
     // A standby has the rights of its primary: what both lack is one thing to grant.
     let is_shared =
@@ -136,7 +136,7 @@ pub fn failing_collectors(board: &Board) -> Table {
             Column::text("kind", failing.iter().map(|failing| Some(failing.server.kind.as_str()))),
             Column::boolean("is_reached", failing.iter().map(|failing| Some(failing.is_reached))),
             Column::text("collector", failing.iter().map(|failing| Some(failing.name))),
-            Column::text("reason", failing.iter().map(|failing| failing.part.reason.as_deref())),
+            Column::text("reason", failing.iter().map(|failing| failing.part.reason.map(FailureReason::as_str))),
             Column::text("why", failing.iter().map(|failing| Some(failing.why))),
             Column::text("cure", failing.iter().map(|failing| failing.part.cure.as_deref())),
             // With the primary, which says it for both.

@@ -6,24 +6,20 @@ use std::time::Duration;
 use pharos_model::postgres::lsn_history::Course;
 use pharos_model::postgres::topology::{Identity, Lag, Member, Picture, Report};
 use pharos_model::postgres::unused_indexes::{self, MemberIndexes, unused_indexes};
-use pharos_model::snapshot::Change;
 use pharos_model::snapshot::Unlisted;
+use pharos_model::snapshot::{Change, PartId};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Snapshot, Table};
 use pharos_model::unjudged::{self, Unjudged};
 
-/// The parts of a server's snapshot that say who it is, and whether it was reached.
-const SERVER: &str = "server";
-const UP: &str = "up";
-
 /// Whether nobody knows if the server is up.
 pub fn is_unknown(snapshot: &Snapshot) -> bool {
-    snapshot.parts.get(UP).is_some_and(|part| part.reading.is_none())
+    snapshot.part(PartId::Up).is_some_and(|part| part.reading.is_none())
 }
 
 /// What a member's latest snapshot says at `now`: nothing that is stale by then.
 pub fn report(snapshot: &Snapshot, now: Duration) -> Report {
     let up = snapshot.scalar("pharos_postgres_up") == Some(1.0);
-    let reading = snapshot.parts.get(SERVER).and_then(|part| part.reading.as_deref()).filter(|reading| reading.fresh_until >= now);
+    let reading = snapshot.part(PartId::Server).and_then(|part| part.reading.as_deref()).filter(|reading| reading.fresh_until >= now);
     Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity), is_asked: true }
 }
 
@@ -139,7 +135,7 @@ pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) ->
 
 /// Nothing of what is stale by then.
 fn member_indexes(snapshot: &Snapshot, at: Duration) -> MemberIndexes<'_> {
-    let reading = snapshot.parts.get("indexes").and_then(|part| part.reading.as_ref());
+    let reading = snapshot.part(PartId::Indexes).and_then(|part| part.reading.as_ref());
     match reading.is_some_and(|reading| reading.fresh_until >= at) {
         true => MemberIndexes { indexes: snapshot.table("indexes"), facts: snapshot.table("index_facts") },
         false => MemberIndexes::default(),

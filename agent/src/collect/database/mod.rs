@@ -12,7 +12,7 @@ use std::time::Duration;
 use pharos_model::alert::Now;
 use pharos_model::event::{Event, EventDetail, RoleChange};
 use pharos_model::postgres::topology::{News, Report, Role, Topology};
-use pharos_model::snapshot::Change;
+use pharos_model::snapshot::{Change, PartId};
 use pharos_model::snapshot::{Part, Snapshot};
 use pharos_model::subject::{Label, Subject, SubjectKey, SubjectKind};
 use tokio::sync::mpsc;
@@ -133,7 +133,8 @@ impl DatabasesTask {
     fn parts(&self, topology: &pharos_model::postgres::topology::Picture, members: &[&Arc<Change>], now: Now) -> BTreeMap<String, Part> {
         let fresh_until = now.monotonic + self.interval * 2 + self.grace;
         let indexes = facts::indexes(members, now.monotonic, fresh_until);
-        BTreeMap::from([("topology".to_owned(), facts::topology(topology, now.monotonic, fresh_until)), ("indexes".to_owned(), indexes)])
+        let topology = facts::topology(topology, now.monotonic, fresh_until);
+        BTreeMap::from([(PartId::Topology.as_str().to_owned(), topology), (PartId::Indexes.as_str().to_owned(), indexes)])
     }
 
     /// Says whether there was room for it.

@@ -3,6 +3,7 @@
 use crate::collect::CollectError;
 use crate::config::collect::CollectConfig;
 use crate::postgres::monitor::{Connector, Session};
+use pharos_model::snapshot::PartId;
 
 /// A server's connector with the `[collect]` settings, shared by the session that stays and by the visitor.
 #[derive(Debug, Clone)]
@@ -28,9 +29,9 @@ impl ServerAccess {
     }
 
     /// Gives the session to a run of this collector, within the collector's deadline.
-    pub async fn begin(&self, session: &mut Session, collector: &'static str) -> Result<(), CollectError> {
-        let deadline = self.collect.deadline_of(collector);
-        let begun = session.begin(collector, deadline, self.collect.statement_timeout_within(deadline)).await;
+    pub async fn begin(&self, session: &mut Session, collector: PartId) -> Result<(), CollectError> {
+        let deadline = self.collect.deadline_of(collector.as_str());
+        let begun = session.begin(collector.as_str(), deadline, self.collect.statement_timeout_within(deadline)).await;
         begun.map_err(|source| CollectError::Query { collector, source })
     }
 }

@@ -2,14 +2,14 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{Column, Family, Table};
+use pharos_model::snapshot::{Column, Family, PartId, Table};
 
 use super::rights::{Right, query_planned};
 use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Row, Session};
 
-pub const NAME: &str = "autovacuum";
+pub const PART: PartId = PartId::Autovacuum;
 
 /// Metric and the column that feeds it.
 const COLUMNS: [(&str, &str); 7] = [
@@ -27,23 +27,23 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    let rows = query_planned(session, NAME, Right::Stats, include_str!("sql/autovacuum.sql")).await?;
+    let rows = query_planned(session, PART, Right::Stats, include_str!("sql/autovacuum.sql")).await?;
     let mut families = Vec::new();
-    if let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) {
+    if let Some(row) = rows.first().map(|row| Fields::new(PART, row)) {
         families.extend(row.scalars(&COLUMNS)?);
         for (metric, column) in [("pharos_postgres_autovacuum_enabled", "enabled"), ("pharos_postgres_track_counts", "track_counts")] {
             families.push(Family::scalar(metric, f64::from(u8::from(row.field::<bool>(column)?))));
         }
     }
     // The row of the settings is there without a worker, too.
-    let is_worker = |row: &&Row| Ok(Fields::new(NAME, row).field::<Option<i64>>("pid")?.is_some());
+    let is_worker = |row: &&Row| Ok(Fields::new(PART, row).field::<Option<i64>>("pid")?.is_some());
     let workers: Vec<&Row> = rows
         .iter()
         .map(|row| is_worker(&row).map(|is| is.then_some(row)))
         .filter_map(Result::transpose)
         .collect::<Result<_, CollectError>>()?;
     families.push(Family::scalar("pharos_postgres_autovacuum_workers", workers.len() as f64));
-    Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(NAME, workers))?], ..Facts::default() })
+    Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(PART, workers))?], ..Facts::default() })
 }
 
 fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {

@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, PartId, Table};
 
 use super::rights::{Right, query_planned};
 use super::row::Fields;
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Row, Session};
 
-pub const NAME: &str = "encryption";
+pub const PART: PartId = PartId::Encryption;
 
 pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    let rows = query_planned(session, NAME, Right::Stats, include_str!("sql/encryption.sql")).await?;
+    let rows = query_planned(session, PART, Right::Stats, include_str!("sql/encryption.sql")).await?;
     let groups = rows.iter().map(Group::read).collect::<Result<Vec<_>, _>>()?;
     // None of a kind is 0, and not nothing.
     let kinds = ["tls", "gss", "none"].into_iter().flat_map(|encryption| ["network", "local"].map(|origin| (encryption, origin)));
@@ -43,7 +43,7 @@ struct Group<'a> {
 
 impl<'a> Group<'a> {
     fn read(row: &'a Row) -> Result<Self, CollectError> {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         Ok(Self {
             encryption: row.text("encryption")?,
             origin: row.text("origin")?,

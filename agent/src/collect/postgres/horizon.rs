@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{FamiliesBuilder, Table};
+use pharos_model::snapshot::{FamiliesBuilder, PartId, Table};
 
 use super::rights::{self, Right};
 use super::row::{Columns, Fields, query_planned};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Row, Session};
 
-pub const NAME: &str = "horizon";
+pub const PART: PartId = PartId::Horizon;
 
 const HOLDERS: [&str; 5] = ["backend", "slot", "slot_catalog", "prepared", "standby"];
 
@@ -20,23 +20,23 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    let mut held = rights::query_planned(session, NAME, Right::Stats, include_str!("sql/horizon.sql")).await?;
-    let prepared = query_planned(session, NAME, include_str!("sql/prepared.sql")).await?;
+    let mut held = rights::query_planned(session, PART, Right::Stats, include_str!("sql/horizon.sql")).await?;
+    let prepared = query_planned(session, PART, include_str!("sql/prepared.sql")).await?;
     let mut families = ages(&held)?.finish();
-    for row in prepared.iter().map(|row| Fields::new(NAME, row)) {
+    for row in prepared.iter().map(|row| Fields::new(PART, row)) {
         families.extend(row.scalars(&[
             ("pharos_postgres_prepared_transactions", "prepared"),
             ("pharos_postgres_prepared_transaction_age_max_seconds", "age_max"),
         ])?);
     }
     held.sort_by_key(|row| std::cmp::Reverse(row.get::<i64>("age_transactions").unwrap_or(0)));
-    Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(NAME, &held))?], ..Facts::default() })
+    Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(PART, &held))?], ..Facts::default() })
 }
 
 /// The oldest of each kind; one that holds nothing is 0, and not nothing.
 fn ages(rows: &[Row]) -> Result<FamiliesBuilder, CollectError> {
     let mut ages: BTreeMap<&str, f64> = HOLDERS.map(|holder| (holder, 0.0)).into();
-    for row in rows.iter().map(|row| Fields::new(NAME, row)) {
+    for row in rows.iter().map(|row| Fields::new(PART, row)) {
         let oldest = ages.entry(row.text("holder")?).or_default();
         *oldest = oldest.max(row.field::<i64>("age_transactions")? as f64);
     }

@@ -6,14 +6,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::resets::Resets;
-use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 
 use super::rights::{self, Right};
 use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{Row, Session, Versioned};
 
-pub const NAME: &str = "io";
+pub const PART: PartId = PartId::Io;
 
 const IO: Versioned = Versioned::new(&[(16, include_str!("sql/io.16.sql")), (18, include_str!("sql/io.18.sql"))]);
 /// The first version with pg_stat_io.
@@ -52,11 +52,11 @@ impl Io {
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
-        let slru = rights::query_planned(session, NAME, Right::Stats, include_str!("sql/slru.sql")).await?;
+        let slru = rights::query_planned(session, PART, Right::Stats, include_str!("sql/slru.sql")).await?;
         let mut families = families(&slru, &["slru"], &SLRU_COLUMNS)?;
         let mut resets = resets(&slru, &["slru"])?;
         if session.major() >= IO_MAJOR_MIN {
-            let io = query_planned(session, NAME, IO.sql(session.major())).await?;
+            let io = query_planned(session, PART, IO.sql(session.major())).await?;
             families.extend(self::families(&io, &IO_LABELS, &IO_COLUMNS)?);
             resets.extend(self::resets(&io, &IO_LABELS)?);
         }
@@ -68,7 +68,7 @@ impl Io {
 fn families(rows: &[Row], labels: &[&str], columns: &[(&'static str, &str)]) -> Result<Vec<Family>, CollectError> {
     let metrics: Vec<&'static str> = columns.iter().map(|(metric, _)| *metric).collect();
     let mut families = FamiliesBuilder::new(labels, &metrics);
-    for row in rows.iter().map(|row| Fields::new(NAME, row)) {
+    for row in rows.iter().map(|row| Fields::new(PART, row)) {
         let texts = labels.iter().map(|label| row.text(label)).collect::<Result<Vec<_>, _>>()?;
         let values = columns.iter().map(|(_, column)| row.number(column)).collect::<Result<Vec<_>, _>>()?;
         families.push(&texts, &values);
@@ -78,7 +78,7 @@ fn families(rows: &[Row], labels: &[&str], columns: &[(&'static str, &str)]) -> 
 
 fn resets(rows: &[Row], labels: &[&str]) -> Result<Vec<(String, Option<f64>)>, CollectError> {
     let reset = |row: &Row| {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         let name = labels.iter().map(|label| row.text(label)).collect::<Result<Vec<_>, _>>()?.join("/");
         Ok((name, row.number("stats_reset")?))
     };
@@ -86,8 +86,8 @@ fn resets(rows: &[Row], labels: &[&str]) -> Result<Vec<(String, Option<f64>)>, C
 }
 
 impl Collector<Session> for Io {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

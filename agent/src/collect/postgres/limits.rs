@@ -2,21 +2,21 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, PartId, Table};
 
 use super::rights::{Right, query_planned};
 use super::row::Fields;
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "limits";
+pub const PART: PartId = PartId::Limits;
 
 pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    let rows = query_planned(session, NAME, Right::Stats, include_str!("sql/limits.sql")).await?;
+    let rows = query_planned(session, PART, Right::Stats, include_str!("sql/limits.sql")).await?;
     let mut users = FamiliesBuilder::new(
         &["user"],
         &["pharos_postgres_role_connections", "pharos_postgres_role_connections_limit", "pharos_postgres_role_connections_used_ratio"],
@@ -26,7 +26,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
         &["pharos_postgres_datname_connections_limit", "pharos_postgres_datname_connections_used_ratio"],
     );
     let mut own = Vec::new();
-    for row in rows.iter().map(|row| Fields::new(NAME, row)) {
+    for row in rows.iter().map(|row| Fields::new(PART, row)) {
         let (name, allowed, ratio) = (row.text("name")?, row.number("allowed")?, row.number("ratio")?);
         match row.text("kind")? {
             "user" => {

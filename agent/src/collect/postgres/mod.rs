@@ -28,12 +28,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
-use pharos_model::snapshot::{Column, Table};
+use pharos_model::snapshot::{Column, PartId, Table};
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
 pub use self::access::ServerAccess;
 use self::visit::Visitor;
-use super::schedule::{Aside, ConnectFailure, Source, Spending};
+use super::schedule::{Background, ConnectFailure, Source, Spending};
 use super::{CollectError, Collector, Facts, Notebook};
 use crate::clock::Clock;
 use crate::config::collect::{CollectConfig, Intervals};
@@ -60,41 +60,41 @@ impl PostgresSource {
 fn collectors(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
     let interval = &collect.interval;
     vec![
-        Box::new(server::Server::new(interval.of(server::NAME), notebook.clone())),
-        Box::new(activity::Activity::new(interval.of(activity::NAME), interval.of("sample"))),
-        Box::new(locks::Locks::new(interval.of(locks::NAME))),
-        Box::new(database::Database::new(interval.of(database::NAME), notebook.clone())),
-        Box::new(wal::Wal::new(interval.of(wal::NAME))),
-        stateless(horizon::NAME, interval, horizon::collect),
-        stateless(autovacuum::NAME, interval, autovacuum::collect),
-        stateless(progress::NAME, interval, progress::collect),
-        Box::new(replication::Replication::new(interval.of(replication::NAME), notebook.clone())),
-        Box::new(subscriptions::Subscriptions::new(interval.of(subscriptions::NAME))),
-        Box::new(statements::Statements::new(interval.of(statements::NAME))),
-        Box::new(io::Io::new(interval.of(io::NAME))),
-        stateless(limits::NAME, interval, limits::collect),
-        stateless(encryption::NAME, interval, encryption::collect),
-        Box::new(settings::Settings::new(interval.of(settings::NAME), notebook.clone())),
-        Box::new(sizes::Sizes::new(interval.of(sizes::NAME), collect.deadline.saturating_sub(collect.statement_timeout))),
+        Box::new(server::Server::new(interval.of(server::PART.as_str()), notebook.clone())),
+        Box::new(activity::Activity::new(interval.of(activity::PART.as_str()), interval.of("sample"))),
+        Box::new(locks::Locks::new(interval.of(locks::PART.as_str()))),
+        Box::new(database::Database::new(interval.of(database::PART.as_str()), notebook.clone())),
+        Box::new(wal::Wal::new(interval.of(wal::PART.as_str()))),
+        stateless(horizon::PART, interval, horizon::collect),
+        stateless(autovacuum::PART, interval, autovacuum::collect),
+        stateless(progress::PART, interval, progress::collect),
+        Box::new(replication::Replication::new(interval.of(replication::PART.as_str()), notebook.clone())),
+        Box::new(subscriptions::Subscriptions::new(interval.of(subscriptions::PART.as_str()))),
+        Box::new(statements::Statements::new(interval.of(statements::PART.as_str()))),
+        Box::new(io::Io::new(interval.of(io::PART.as_str()))),
+        stateless(limits::PART, interval, limits::collect),
+        stateless(encryption::PART, interval, encryption::collect),
+        Box::new(settings::Settings::new(interval.of(settings::PART.as_str()), notebook.clone())),
+        Box::new(sizes::Sizes::new(interval.of(sizes::PART.as_str()), collect.deadline.saturating_sub(collect.statement_timeout))),
     ]
 }
 
-fn stateless(name: &'static str, intervals: &Intervals, collect: Collect) -> Box<dyn Collector<Session>> {
-    Box::new(Stateless { name, interval: intervals.of(name), collect })
+fn stateless(part: PartId, intervals: &Intervals, collect: Collect) -> Box<dyn Collector<Session>> {
+    Box::new(Stateless { part, interval: intervals.of(part.as_str()), collect })
 }
 
 type Collect = fn(&Session) -> BoxFuture<'_, Result<Facts, CollectError>>;
 
 /// A collector that keeps nothing from one run to the next.
 struct Stateless {
-    name: &'static str,
+    part: PartId,
     interval: Duration,
     collect: Collect,
 }
 
 impl Collector<Session> for Stateless {
-    fn name(&self) -> &'static str {
-        self.name
+    fn part(&self) -> PartId {
+        self.part
     }
 
     fn interval(&self) -> Duration {
@@ -123,11 +123,11 @@ impl Source for PostgresSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        let failure = |err: ConnectError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), trouble: err.trouble() };
+        let failure = |err: ConnectError| ConnectFailure { reason: err.reason().failure(), text: chain(&err), trouble: err.trouble() };
         async move { self.access.connector.connect_anywhere().await.map_err(failure) }.boxed()
     }
 
-    fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {
+    fn begin<'a>(&'a self, session: &'a mut Session, collector: PartId) -> BoxFuture<'a, Result<(), CollectError>> {
         self.access.begin(session, collector).boxed()
     }
 
@@ -156,7 +156,7 @@ impl Source for PostgresSource {
     }
 
     fn account(facts: &Facts, spending: &Spending) {
-        let Some(own) = facts.tables.iter().find(|table| table.name == "own_statements") else { return };
+        let Some(own) = facts.table("own_statements") else { return };
         for row in 0..own.row_count as usize {
             let number = |column| own.number(column, row).unwrap_or(0.0);
             let collector = own.text("collector", row).unwrap_or_default();
@@ -165,7 +165,7 @@ impl Source for PostgresSource {
     }
 
     fn learn(&mut self, facts: &Facts) {
-        if let Some(identity) = facts.tables.iter().find(|table| table.name == "identity") {
+        if let Some(identity) = facts.table("identity") {
             self.was_in_recovery = identity.boolean("in_recovery", 0);
         }
     }
@@ -175,7 +175,7 @@ impl Source for PostgresSource {
         vec![Table::new("last_role", vec![Column::text("role", role.map(Some))])]
     }
 
-    fn aside(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Aside>> {
+    fn background(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Background>> {
         Some(Box::new(Visitor::new(self.access.clone(), &self.notebook, clock, spending.clone())))
     }
 }

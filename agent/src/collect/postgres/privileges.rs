@@ -1,6 +1,7 @@
 //! Asks the server what the agent's role may read, by privilege and not by the names of roles.
 
 use pharos_model::postgres::privilege::{DatnameLacks, KnownDatname, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
+use pharos_model::snapshot::PartId;
 use tokio_postgres::types::Type;
 
 use super::row::{Fields, query};
@@ -8,14 +9,14 @@ use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::Session;
 
 /// What its questions are charged to.
-pub const NAME: &str = "privileges";
+pub const PART: PartId = PartId::Privileges;
 
 /// Asks for what is lacking in the whole server.
 pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
-    let rows = query(session, NAME, include_str!("sql/privileges.sql")).await?;
+    let rows = query(session, PART, include_str!("sql/privileges.sql")).await?;
     let row =
         rows.first().ok_or_else(|| CollectError::Unsupported(Missing::new("the server does not know the role of its own session")))?;
-    let row = Fields::new(NAME, row);
+    let row = Fields::new(PART, row);
     let has = |column: &str| row.field::<bool>(column);
     let statements = row.field::<Option<&str>>("statements_version")?.is_some();
     let uses_schema = row.field::<Option<bool>>("uses_statements_schema")?.unwrap_or(true);
@@ -43,9 +44,9 @@ pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
 
 /// Those that somebody can connect to, each with whether this role may.
 async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> {
-    let rows = query(session, NAME, include_str!("sql/datnames.sql")).await?;
+    let rows = query(session, PART, include_str!("sql/datnames.sql")).await?;
     let read = |row| {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         // What nobody can connect to needs no privilege.
         let may_connect = match row.field::<Option<&str>>("hindrance")? {
             None => true,
@@ -60,14 +61,14 @@ async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> 
 
 /// Asks for what is lacking in the datname of this session.
 pub async fn of_datname(session: &Session) -> Result<DatnameLacks, CollectError> {
-    let failed = |source| CollectError::Query { collector: NAME, source };
+    let failed = |source| CollectError::Query { collector: PART, source };
     let columns: &[&str] = &STATISTIC_COLUMNS;
     let rows = session.query(include_str!("sql/privileges_datname.sql"), &[(&columns, Type::TEXT_ARRAY)]).await.map_err(failed)?;
-    let reads_statistics = rows.first().map(|row| Fields::new(NAME, row).field("reads_statistics")).transpose()?.unwrap_or(false);
-    let rows = query(session, NAME, include_str!("sql/privileges_sequences.sql")).await?;
+    let reads_statistics = rows.first().map(|row| Fields::new(PART, row).field("reads_statistics")).transpose()?.unwrap_or(false);
+    let rows = query(session, PART, include_str!("sql/privileges_sequences.sql")).await?;
     let has_escaped = rows.iter().any(|row| row.is_escaped("schema") || row.is_escaped("owner"));
     let read = |row| {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         Ok(SequencesOf { schema: row.text("schema")?.to_owned(), owner: row.text("owner")?.to_owned() })
     };
     let sequences = rows.iter().map(read).collect::<Result<Vec<_>, CollectError>>()?;

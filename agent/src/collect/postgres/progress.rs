@@ -2,14 +2,14 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, PartId, Table};
 
 use super::rights::{Right, query, query_planned};
 use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Session, Versioned};
 
-pub const NAME: &str = "progress";
+pub const PART: PartId = PartId::Progress;
 
 const PROGRESS: Versioned = Versioned::new(&[(14, include_str!("sql/progress.sql")), (17, include_str!("sql/progress.17.sql"))]);
 
@@ -18,16 +18,16 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 }
 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
-    let commands = query_planned(session, NAME, Right::Stats, include_str!("sql/commands.sql")).await?;
+    let commands = query_planned(session, PART, Right::Stats, include_str!("sql/commands.sql")).await?;
     let mut families = FamiliesBuilder::new(&["command"], &["pharos_postgres_commands_in_progress"]);
     let mut any = false;
-    for row in commands.iter().map(|row| Fields::new(NAME, row)) {
+    for row in commands.iter().map(|row| Fields::new(PART, row)) {
         let running = row.number("running")?;
         any |= running.is_some_and(|running| running > 0.0);
         families.push(&[row.text("command")?], &[running]);
     }
-    let rows = if any { query(session, NAME, Right::Stats, PROGRESS.sql(session.major())).await? } else { Vec::new() };
-    Ok(Facts { epoch: session.epoch(), families: families.finish(), tables: vec![table(&Columns::new(NAME, &rows))?], ..Facts::default() })
+    let rows = if any { query(session, PART, Right::Stats, PROGRESS.sql(session.major())).await? } else { Vec::new() };
+    Ok(Facts { epoch: session.epoch(), families: families.finish(), tables: vec![table(&Columns::new(PART, &rows))?], ..Facts::default() })
 }
 
 fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {

@@ -5,6 +5,7 @@
 //! without it is unsupported until the right is back.
 
 use pharos_model::postgres::privilege::membership;
+use pharos_model::snapshot::PartId;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::row::{self, Fields};
@@ -41,7 +42,7 @@ impl Right {
     }
 
     /// The statement's rows, if the right was there while they were read.
-    async fn checked(self, session: &Session, collector: &'static str, mut rows: Vec<Row>) -> Result<Vec<Row>, CollectError> {
+    async fn checked(self, session: &Session, collector: PartId, mut rows: Vec<Row>) -> Result<Vec<Row>, CollectError> {
         let first = rows.first().map(|row| Fields::new(collector, row));
         let has_right = first.as_ref().map_or(Ok(Some(false)), |row| row.field::<Option<bool>>("has_right"))?;
         if has_right != Some(true) {
@@ -63,14 +64,14 @@ impl Right {
 }
 
 /// Runs a collector's query whose rows depend on a right.
-pub async fn query(session: &Session, collector: &'static str, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub async fn query(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
     query_with(session, collector, right, sql, &[]).await
 }
 
 /// Runs such a query with parameters, each with its type.
 pub async fn query_with(
     session: &Session,
-    collector: &'static str,
+    collector: PartId,
     right: Right,
     sql: &str,
     parameters: &[(&(dyn ToSql + Sync), Type)],
@@ -80,7 +81,7 @@ pub async fn query_with(
 }
 
 /// Runs such a query often enough that it is worth a plan of its own in each session.
-pub async fn query_planned(session: &Session, collector: &'static str, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub async fn query_planned(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
     let rows = row::query_planned(session, collector, &right.asked_with(sql)).await?;
     right.checked(session, collector, rows).await
 }

@@ -1,7 +1,7 @@
 //! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
 
 use pharos_model::postgres::privilege::membership;
-use pharos_model::snapshot::{Column, Family};
+use pharos_model::snapshot::{Column, FailureReason, Family, PartId};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::collect::{CollectError, Missing};
@@ -10,12 +10,12 @@ use crate::telemetry::logs::chain;
 
 /// A row of one collector's query.
 pub struct Fields<'a> {
-    collector: &'static str,
+    collector: PartId,
     row: &'a Row,
 }
 
 impl<'a> Fields<'a> {
-    pub fn new(collector: &'static str, row: &'a Row) -> Self {
+    pub fn new(collector: PartId, row: &'a Row) -> Self {
         Self { collector, row }
     }
 
@@ -46,12 +46,12 @@ impl<'a> Fields<'a> {
 
 /// The rows of one collector's query as the columns of a table.
 pub struct Columns<'a> {
-    collector: &'static str,
+    collector: PartId,
     rows: Vec<&'a Row>,
 }
 
 impl<'a> Columns<'a> {
-    pub fn new(collector: &'static str, rows: impl IntoIterator<Item = &'a Row>) -> Self {
+    pub fn new(collector: PartId, rows: impl IntoIterator<Item = &'a Row>) -> Self {
         Self { collector, rows: rows.into_iter().collect() }
     }
 
@@ -86,14 +86,14 @@ pub fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
 }
 
 /// Runs a collector's query without parameters.
-pub async fn query(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub async fn query(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
     query_with(session, collector, sql, &[]).await
 }
 
 /// Runs a collector's query with parameters, each with its type.
 pub async fn query_with(
     session: &Session,
-    collector: &'static str,
+    collector: PartId,
     sql: &str,
     parameters: &[(&(dyn ToSql + Sync), Type)],
 ) -> Result<Vec<Row>, CollectError> {
@@ -101,13 +101,13 @@ pub async fn query_with(
 }
 
 /// The same for what is asked so often that it is worth a plan of its own in each session.
-pub async fn query_planned(session: &Session, collector: &'static str, sql: &str) -> Result<Vec<Row>, CollectError> {
+pub async fn query_planned(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
     session.query_planned(sql).await.map_err(|source| failure(session, collector, source))
 }
 
 /// A privilege that is missing is the server's answer, not a fault: pg_monitor holds all that collectors need.
-fn failure(session: &Session, collector: &'static str, source: QueryError) -> CollectError {
-    if source.reason() != "privilege" {
+fn failure(session: &Session, collector: PartId, source: QueryError) -> CollectError {
+    if source.reason() != FailureReason::Privilege {
         return CollectError::Query { collector, source };
     }
     let role = session.role();

@@ -7,14 +7,14 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::restarts::RunReading;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 
 use super::row::{Fields, query};
 use crate::collect::restarts::Restarts;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "server";
+pub const PART: PartId = PartId::Server;
 
 pub struct Server {
     interval: Duration,
@@ -23,15 +23,15 @@ pub struct Server {
 
 impl Server {
     pub fn new(interval: Duration, notebook: Notebook) -> Self {
-        Self { interval, restarts: Restarts::new(NAME, notebook) }
+        Self { interval, restarts: Restarts::new(PART, notebook) }
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let rows = query(session, NAME, include_str!("sql/server.sql")).await?;
+        let rows = query(session, PART, include_str!("sql/server.sql")).await?;
         let mut families = Vec::new();
         let mut tables = Vec::new();
         for row in &rows {
-            let row = Fields::new(NAME, row);
+            let row = Fields::new(PART, row);
             let in_recovery: bool = row.field("in_recovery")?;
             families.push(Family::scalar("pharos_postgres_in_recovery", f64::from(u8::from(in_recovery))));
             let timeline: Option<i64> = row.field("timeline")?;
@@ -53,8 +53,12 @@ impl Server {
 }
 
 impl Collector<Session> for Server {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
+    }
+
+    fn is_essential(&self) -> bool {
+        true
     }
 
     fn interval(&self) -> Duration {

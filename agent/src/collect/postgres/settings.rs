@@ -8,7 +8,7 @@ use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::event::{EventDetail, SettingUpdate};
 use pharos_model::postgres::settings::{SettingChange, SettingHistory, SettingRead, number, shown};
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -17,7 +17,7 @@ use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::monitor::{GUARDS, Row, Session};
 
-pub const NAME: &str = "settings";
+pub const PART: PartId = PartId::Settings;
 
 /// Those with a series: numbers and switches that rules compare with what they see. They are listed even where they are as shipped.
 const MEASURED: [&str; 57] = [
@@ -122,7 +122,7 @@ impl Settings {
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let rows = query(session, NAME, Right::Settings, include_str!("sql/settings.sql")).await?;
+        let rows = query(session, PART, Right::Settings, include_str!("sql/settings.sql")).await?;
         let mut settings = rows.iter().map(Setting::read).collect::<Result<Vec<_>, _>>()?;
         let read = settings.iter().map(|setting| SettingRead {
             name: setting.name.to_owned(),
@@ -147,7 +147,7 @@ impl Settings {
 
     /// Goes on with what an earlier run of the agent had read, once that is known. What was told meanwhile may be told once more.
     async fn recall(&mut self, now: Now) {
-        let Ok(earlier) = self.notebook.read::<SettingNote>(NAME, "", now).await else { return };
+        let Ok(earlier) = self.notebook.read::<SettingNote>(PART, "", now).await else { return };
         self.is_recalled = true;
         if let Some(SettingNote { cluster, history }) = earlier {
             (self.cluster, self.history, self.is_count_told, self.untold) = (cluster, history, false, 0);
@@ -174,7 +174,7 @@ impl Settings {
         if self.is_recalled && (!self.is_noted || self.untold > 0) {
             let happened = self.history.latest(self.untold).map(event).collect();
             let note = SettingNote { cluster: self.cluster.clone(), history: self.history.clone() };
-            if self.notebook.write(NAME, "", &note, happened, now).await.is_ok() {
+            if self.notebook.write(PART, "", &note, happened, now).await.is_ok() {
                 (self.is_noted, self.untold) = (true, 0);
             }
         }
@@ -219,7 +219,7 @@ struct Setting<'a> {
 
 impl<'a> Setting<'a> {
     fn read(row: &'a Row) -> Result<Self, CollectError> {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         Ok(Self {
             name: row.text("setting")?,
             value: row.field("value")?,
@@ -261,8 +261,8 @@ fn listed(settings: &[Setting<'_>]) -> Table {
 }
 
 impl Collector<Session> for Settings {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::snapshot::Unlisted;
+use pharos_model::snapshot::{FailureReason, PartId, Unlisted};
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 use pharos_model::top::{Fold, Seen, Top};
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use super::row::{Fields, other, query, query_with};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "sizes";
+pub const PART: PartId = PartId::Sizes;
 
 /// Datnames, and tablespaces, with series of their own.
 const SERIES_MAX: usize = 100;
@@ -74,12 +74,12 @@ impl Sizes {
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
         let started = Instant::now();
         let mut families = Vec::new();
-        for row in &query(session, NAME, include_str!("sql/sizes.sql")).await? {
-            families.extend(Fields::new(NAME, row).scalars(&COLUMNS)?);
+        for row in &query(session, PART, include_str!("sql/sizes.sql")).await? {
+            families.extend(Fields::new(PART, row).scalars(&COLUMNS)?);
         }
         let sql = include_str!("sql/size_names.sql");
-        let rows = rights::query_with(session, NAME, Right::Stats, sql, &[(&(NAMED_MAX as i64), Type::INT8)]).await?;
-        let named = rows.iter().map(|row| Named::read(&Fields::new(NAME, row))).collect::<Result<Vec<_>, _>>()?;
+        let rows = rights::query_with(session, PART, Right::Stats, sql, &[(&(NAMED_MAX as i64), Type::INT8)]).await?;
+        let named = rows.iter().map(|row| Named::read(&Fields::new(PART, row))).collect::<Result<Vec<_>, _>>()?;
         self.size(session, &named, started).await?;
         self.add_up(&named);
         let (mut folded, mut unlisted) = (0, Unlisted::None);
@@ -131,7 +131,7 @@ impl Sizes {
             sized.bytes = match named.size(session).await {
                 Ok(bytes) => bytes,
                 // A size that the role may no longer ask for is not a size of nothing: `other` would shrink.
-                Err(err) if err.ends_session() || err.reason() == "unsupported" => return Err(err),
+                Err(err) if err.ends_session() || err.reason() == FailureReason::Unsupported => return Err(err),
                 Err(err) => {
                     debug!(name = named.name, error = err.text(), "no size of `{}`", named.name);
                     None
@@ -163,8 +163,8 @@ impl Named {
             Kind::Datname => include_str!("sql/size_datname.sql"),
             Kind::Tablespace => include_str!("sql/size_tablespace.sql"),
         };
-        let rows = query_with(session, NAME, sql, &[(&self.oid, Type::OID)]).await?;
-        rows.first().map_or(Ok(None), |row| Fields::new(NAME, row).number("size"))
+        let rows = query_with(session, PART, sql, &[(&self.oid, Type::OID)]).await?;
+        rows.first().map_or(Ok(None), |row| Fields::new(PART, row).number("size"))
     }
 }
 
@@ -192,8 +192,8 @@ fn ranked(label: &str, metric: &'static str, top: &mut Top<0, 1>, sized: &[(&Nam
 }
 
 impl Collector<Session> for Sizes {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

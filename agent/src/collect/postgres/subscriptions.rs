@@ -9,15 +9,15 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::resets::Resets;
-use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{PartId, Unlisted};
 use tokio_postgres::types::Type;
 
 use super::row::{Fields, query_with};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{Row, Session, Versioned};
 
-pub const NAME: &str = "subscriptions";
+pub const PART: PartId = PartId::Subscriptions;
 
 const SUBSCRIPTIONS: Versioned = Versioned::new(&[
     (14, include_str!("sql/subscriptions.sql")),
@@ -59,7 +59,7 @@ impl Subscriptions {
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
-        let rows = query_with(session, NAME, SUBSCRIPTIONS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
+        let rows = query_with(session, PART, SUBSCRIPTIONS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
         let subscriptions = rows.iter().map(subscription).collect::<Result<Vec<_>, _>>()?;
         let resets = subscriptions.iter().map(|it| (format!("{} {}", it.datname, it.name), it.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
@@ -69,7 +69,7 @@ impl Subscriptions {
 }
 
 fn subscription(row: &Row) -> Result<Subscription<'_>, CollectError> {
-    let row = Fields::new(NAME, row);
+    let row = Fields::new(PART, row);
     Ok(Subscription {
         datname: row.text("datname")?,
         name: row.text("subscription")?,
@@ -111,8 +111,8 @@ fn table(subscriptions: &[Subscription<'_>]) -> Table {
 }
 
 impl Collector<Session> for Subscriptions {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -9,14 +9,14 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::archiver::Archive;
 use pharos_model::postgres::resets::Resets;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 
 use super::rights::{self, Right};
 use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{Session, Versioned};
 
-pub const NAME: &str = "wal";
+pub const PART: PartId = PartId::Wal;
 
 const WAL: Versioned =
     Versioned::new(&[(14, include_str!("sql/wal.sql")), (17, include_str!("sql/wal.17.sql")), (18, include_str!("sql/wal.18.sql"))]);
@@ -57,17 +57,17 @@ impl Wal {
     }
 
     async fn read(&mut self, session: &Session) -> Result<Facts, CollectError> {
-        let wal = rights::query_planned(session, NAME, Right::Stats, WAL.sql(session.major())).await?;
-        let archive = query_planned(session, NAME, include_str!("sql/archiver.sql")).await?;
+        let wal = rights::query_planned(session, PART, Right::Stats, WAL.sql(session.major())).await?;
+        let archive = query_planned(session, PART, include_str!("sql/archiver.sql")).await?;
         let (mut families, mut tables, mut resets) = (Vec::new(), Vec::new(), Vec::new());
-        for row in wal.iter().map(|row| Fields::new(NAME, row)) {
+        for row in wal.iter().map(|row| Fields::new(PART, row)) {
             families.extend(row.scalars(&COLUMNS)?);
             families.extend(by_label(&row)?);
             for column in RESETS {
                 resets.push((column.to_owned(), row.number(column)?));
             }
         }
-        for row in archive.iter().map(|row| Fields::new(NAME, row)) {
+        for row in archive.iter().map(|row| Fields::new(PART, row)) {
             families.extend(row.scalars(&ARCHIVE_COLUMNS)?);
             families.extend(self.archive_states(&row)?);
             tables.push(archiver(&row)?);
@@ -113,8 +113,8 @@ fn archiver(row: &Fields<'_>) -> Result<Table, CollectError> {
 }
 
 impl Collector<Session> for Wal {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::restarts::RunReading;
-use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{PartId, Unlisted};
 use tracing::warn;
 
 use super::fields::{Fields, LeftOut};
@@ -20,7 +20,7 @@ use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::redis::RedisError;
 use crate::redis::monitor::Session;
 
-pub const NAME: &str = "info";
+pub const PART: PartId = PartId::Info;
 
 /// Metric and the INFO field that holds its value as it is.
 const PLAIN: [(&str, &str); 21] = [
@@ -58,7 +58,7 @@ pub struct Info {
 
 impl Info {
     pub fn new(interval: Duration, notebook: Notebook) -> Self {
-        let (losses, restarts) = (Losses::new(notebook.clone()), Restarts::new(NAME, notebook));
+        let (losses, restarts) = (Losses::new(notebook.clone()), Restarts::new(PART, notebook));
         Self { interval, keyspace: Keyspace::default(), losses, restarts, left_out: Vec::new() }
     }
 
@@ -80,8 +80,8 @@ impl Info {
 }
 
 impl Collector<Session> for Info {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {
@@ -90,7 +90,7 @@ impl Collector<Session> for Info {
 
     fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
         async move {
-            let failed = |source| CollectError::Redis { collector: NAME, source };
+            let failed = |source| CollectError::Redis { collector: PART, source };
             let text = session.info().await.map_err(failed)?;
             let info = Fields::parse(&text);
             let left_out = info.left_out();

@@ -9,7 +9,7 @@ use pharos_model::snapshot::Unlisted;
 use tracing::warn;
 
 use super::fields::{Fields, pair};
-use super::info::NAME;
+use super::info::PART;
 use crate::collect::Notebook;
 
 /// How old the note in the store may be. A host that goes down takes the agent along, and then the note is all that is left.
@@ -51,7 +51,7 @@ impl Losses {
     /// alert about a loss neither ends nor begins.
     pub async fn read(&mut self, info: &Fields<'_>, now: Now) -> Known {
         if !self.is_recalled
-            && let Ok(earlier) = self.notebook.read::<KeyHistory>(NAME, "", now).await
+            && let Ok(earlier) = self.notebook.read::<KeyHistory>(PART, "", now).await
         {
             self.recall(earlier);
         }
@@ -107,7 +107,7 @@ impl Losses {
         if !self.is_recalled || self.noted.as_ref().is_some_and(is_fresh) {
             return;
         }
-        if self.notebook.write(NAME, "", &self.history, Vec::new(), now).await.is_ok() {
+        if self.notebook.write(PART, "", &self.history, Vec::new(), now).await.is_ok() {
             self.noted = Some(Noted { run_id, at_ms: now.wall_ms });
         }
     }

@@ -8,7 +8,7 @@ mod rows;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use pharos_model::snapshot::{Column, Table};
+use pharos_model::snapshot::{Column, PartId, Table};
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
 use super::schedule::{ConnectFailure, Source};
@@ -35,7 +35,7 @@ impl RedisSource {
 
 /// Every collector, in the order in which they run.
 fn collectors(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
-    vec![Box::new(info::Info::new(collect.interval.of(info::NAME), notebook.clone()))]
+    vec![Box::new(info::Info::new(collect.interval.of(info::PART.as_str()), notebook.clone()))]
 }
 
 impl Source for RedisSource {
@@ -55,12 +55,12 @@ impl Source for RedisSource {
     }
 
     fn connect(&self) -> BoxFuture<'_, Result<Session, ConnectFailure>> {
-        let failure = |err: RedisError| ConnectFailure { reason: err.reason().as_str(), text: chain(&err), trouble: err.trouble() };
+        let failure = |err: RedisError| ConnectFailure { reason: err.reason().failure(), text: chain(&err), trouble: err.trouble() };
         async move { self.connector.connect().await.map_err(failure) }.boxed()
     }
 
-    fn begin<'a>(&'a self, session: &'a mut Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>> {
-        session.begin(self.collect.deadline_of(collector));
+    fn begin<'a>(&'a self, session: &'a mut Session, collector: PartId) -> BoxFuture<'a, Result<(), CollectError>> {
+        session.begin(self.collect.deadline_of(collector.as_str()));
         std::future::ready(Ok(())).boxed()
     }
 
@@ -78,7 +78,7 @@ impl Source for RedisSource {
     }
 
     fn tables_without_session(&self, failure: &ConnectFailure) -> Vec<Table> {
-        let (reason, why) = (Column::text("reason", [Some(failure.reason)]), Column::text("why", [Some(failure.text.as_str())]));
+        let (reason, why) = (Column::text("reason", [Some(failure.reason.as_str())]), Column::text("why", [Some(failure.text.as_str())]));
         vec![Table::new("unreachable", vec![reason, why])]
     }
 

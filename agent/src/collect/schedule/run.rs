@@ -88,9 +88,10 @@ mod tests {
     use futures_util::FutureExt;
     use futures_util::future::BoxFuture;
     use pharos_model::alert::Now;
+    use pharos_model::snapshot::PartId;
 
     use super::*;
-    use crate::collect::schedule::Spending;
+    use crate::collect::schedule::{Expense, Spending};
     use crate::collect::{CollectError, Facts};
     use crate::telemetry::metrics::SelfMetrics;
 
@@ -98,8 +99,8 @@ mod tests {
     struct Hourly;
 
     impl Collector<()> for Hourly {
-        fn name(&self) -> &'static str {
-            "sizes"
+        fn part(&self) -> PartId {
+            PartId::Sizes
         }
 
         fn interval(&self) -> Duration {
@@ -118,10 +119,11 @@ mod tests {
         let mut run = Run::new(Box::new(Hourly), now);
         for (count, is_refused) in [true, true, true, is_refused].into_iter().enumerate() {
             run.ran(now, is_refused);
-            spending.charge("sizes", Cost { seconds, statements: 1, ..Cost::default() }, run.wanted());
+            let cost = Cost { seconds, statements: 1, ..Cost::default() };
+            spending.charge(Expense { part: PartId::Sizes, is_essential: false, cost, interval: run.wanted() });
             spending.counted("sizes", seconds * count as f64, 0.0, 0.0);
         }
-        run.plan(spending.interval("sizes", run.wanted()), now);
+        run.plan(spending.interval(PartId::Sizes, run.wanted()), now);
         (run.due - now).as_secs_f64().round()
     }
 

@@ -2,10 +2,11 @@
 
 use futures_util::future::BoxFuture;
 use pharos_model::budget::Cost;
-use pharos_model::snapshot::Table;
+use pharos_model::snapshot::{FailureReason, PartId, Table};
 use pharos_model::subject::Subject;
 
-use super::{Aside, Spending};
+use super::background::Background;
+use super::spending::Spending;
 use crate::clock::Clock;
 use crate::collect::{CollectError, Collector, Facts};
 use crate::dial::Trouble;
@@ -21,7 +22,7 @@ pub trait Source: Send + 'static {
     /// Opens a session within its own deadline; the error's reason is for labels, its text for people.
     fn connect(&self) -> BoxFuture<'_, Result<Self::Session, ConnectFailure>>;
     /// Gives the session to a run of this collector: what it asks is answered within the collector's deadline or not at all.
-    fn begin<'a>(&'a self, session: &'a mut Self::Session, collector: &'static str) -> BoxFuture<'a, Result<(), CollectError>>;
+    fn begin<'a>(&'a self, session: &'a mut Self::Session, part: PartId) -> BoxFuture<'a, Result<(), CollectError>>;
     /// The server's version; none while the session has not asked for it.
     fn version(session: &Self::Session) -> Option<String>;
     /// What people should know who read facts of this version.
@@ -44,8 +45,8 @@ pub trait Source: Send + 'static {
     fn tables_without_session(&self, _failure: &ConnectFailure) -> Vec<Table> {
         Vec::new()
     }
-    /// What is read beside the session.
-    fn aside(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Aside>> {
+    /// The collectors that read beside the session.
+    fn background(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Background>> {
         None
     }
 }
@@ -53,7 +54,7 @@ pub trait Source: Send + 'static {
 /// Why there is no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectFailure {
-    pub reason: &'static str,
+    pub reason: FailureReason,
     pub text: String,
     pub trouble: Trouble,
 }

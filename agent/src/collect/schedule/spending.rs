@@ -3,19 +3,28 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pharos_model::budget::{Budget, Cost};
+use pharos_model::budget::{Budget, Charge, Cost};
+use pharos_model::snapshot::PartId;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Those that tell of trouble first, and the one that reads what each of them costs the server: without it they would be slowed by what they
-/// seem to cost from outside.
-const ESSENTIAL: &[&str] = &["server", "activity", "locks", "replication", "statements"];
 /// However expensive, nothing is read less often than this for the budget's sake.
 const STRETCHED_MAX: Duration = Duration::from_hours(1);
 
-/// Shared by everybody who asks the server.
+/// One run of a collector and its cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Expense {
+    pub part: PartId,
+    /// Whether the budget hardly slows the collector.
+    pub is_essential: bool,
+    pub cost: Cost,
+    /// The interval that the collector would have without a budget.
+    pub interval: Duration,
+}
+
+/// The account of one server, shared by all of its collectors.
 #[derive(Clone)]
 pub struct Spending {
     server: String,
@@ -28,11 +37,13 @@ impl Spending {
     /// `ratio` is the share of one core that the server may lose to us.
     pub fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
         metrics.set("pharos_collect_budget_ratio", &[server], ratio);
-        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio, ESSENTIAL))), began_at: Instant::now(), metrics }
+        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio))), began_at: Instant::now(), metrics }
     }
 
-    /// One run of a collector, with all looks since the one before, cost this much.
-    pub fn charge(&self, collector: &'static str, cost: Cost, interval: Duration) {
+    /// Charges one run of a collector, with all looks since the one before.
+    pub fn charge(&self, expense: Expense) {
+        let Expense { part, is_essential, cost, interval } = expense;
+        let collector = part.as_str();
         // Redis is asked one thing, which is not metered.
         if cost.statements == 0 {
             return;
@@ -42,7 +53,7 @@ impl Spending {
         self.metrics.add("pharos_collect_cost_statements_total", &labels, cost.statements as f64);
         self.metrics.add("pharos_collect_cost_rows_total", &labels, cost.rows as f64);
         let mut budget = self.budget();
-        for (name, slowed) in budget.charge(collector, cost.seconds, interval, self.began_at.elapsed()) {
+        for (name, slowed) in budget.charge(Charge { collector, is_essential, seconds: cost.seconds, interval }, self.began_at.elapsed()) {
             self.say(&budget, name, slowed);
         }
         self.metrics.set("pharos_collect_cost_ratio", &[&self.server], budget.used());
@@ -52,8 +63,8 @@ impl Spending {
     }
 
     /// The interval in force: longer than the configured one while the collectors together cost too much.
-    pub fn interval(&self, collector: &str, configured: Duration) -> Duration {
-        stretched(&self.budget(), collector, configured)
+    pub fn interval(&self, part: PartId, configured: Duration) -> Duration {
+        stretched(&self.budget(), part.as_str(), configured)
     }
 
     /// What the server counted for statements of a collector, since it counts.

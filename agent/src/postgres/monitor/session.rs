@@ -10,6 +10,7 @@ use std::time::Duration;
 use pharos_model::budget::{Cost, Meter};
 use pharos_model::postgres::intake::Excess;
 use pharos_model::postgres::server_text::Encoding;
+use pharos_model::snapshot::FailureReason;
 use tokio::time::Instant;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
@@ -97,27 +98,26 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// A closed set, for metric labels.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> FailureReason {
         match self {
-            Self::DeadlineExceeded(_) => "timeout",
-            Self::Closed { .. } => "closed",
-            Self::Excess { source } => excess(*source).reason.as_str(),
+            Self::DeadlineExceeded(_) => FailureReason::Timeout,
+            Self::Closed { .. } => FailureReason::Closed,
+            Self::Excess { source } => excess(*source).reason.failure(),
             Self::Server { source } => match source.code().map(tokio_postgres::error::SqlState::code) {
-                Some("57014") => "statement-timeout",
-                Some("55P03") => "lock-timeout",
-                Some("42501") => "privilege",
-                Some("22021" | "22P05") => "encoding",
-                Some("0A000") => "not-supported",
-                Some(code) if code.starts_with("53") => "resources",
-                _ => "query",
+                Some("57014") => FailureReason::StatementTimeout,
+                Some("55P03") => FailureReason::LockTimeout,
+                Some("42501") => FailureReason::Privilege,
+                Some("22021" | "22P05") => FailureReason::Encoding,
+                Some("0A000") => FailureReason::NotSupported,
+                Some(code) if code.starts_with("53") => FailureReason::Resources,
+                _ => FailureReason::Query,
             },
         }
     }
 
     /// Whether the session can no longer be used.
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Excess { .. }) || matches!(self.reason(), "timeout" | "closed")
+        matches!(self, Self::DeadlineExceeded(_) | Self::Closed { .. } | Self::Excess { .. })
     }
 }
 
@@ -328,7 +328,7 @@ impl Session {
 
     /// Waiting for somebody's lock is not work.
     fn charge(&self, asked: Instant, answer: &Result<Vec<tokio_postgres::Row>, QueryError>) {
-        let waited = answer.as_ref().is_err_and(|err| err.reason() == "lock-timeout");
+        let waited = answer.as_ref().is_err_and(|err| err.reason() == FailureReason::LockTimeout);
         match answer {
             _ if waited => self.meter().count(),
             answer => self.meter().add(asked.elapsed(), answer.as_ref().map_or(0, Vec::len)),

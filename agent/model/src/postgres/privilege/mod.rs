@@ -11,6 +11,8 @@ mod tests;
 
 pub use script::{Datname, membership, script};
 
+use crate::snapshot::PartId;
+
 /// Columns of `pg_statistic` for the bloat estimate: width and share of nulls. None of them contains values of the column.
 pub const STATISTIC_COLUMNS: [&str; 6] = ["starelid", "staattnum", "stainherit", "stanullfrac", "stawidth", "stadistinct"];
 
@@ -60,35 +62,43 @@ impl Need {
 /// Parts that have a need, and what is missing from them without it.
 pub struct Entry {
     pub need: Need,
-    pub parts: &'static [&'static str],
+    pub parts: &'static [PartId],
     pub without: &'static str,
 }
 
-const fn entry(need: Need, parts: &'static [&'static str], without: &'static str) -> Entry {
+const fn entry(need: Need, parts: &'static [PartId], without: &'static str) -> Entry {
     Entry { need, parts, without }
 }
 
 /// Needs that a role with only LOGIN does not meet.
 pub const NEEDS: [Entry; 15] = [
-    entry(Need::Stats, &["activity", "locks", "horizon", "limits", "encryption"], "what other roles' sessions do"),
-    entry(Need::Stats, &["statements"], "other roles' statements"),
-    entry(Need::Stats, &["replication"], "what standbys report"),
-    entry(Need::Stats, &["progress", "autovacuum"], "what other roles' commands are at"),
-    entry(Need::Stats, &["sizes"], "the sizes of datnames and tablespaces that are not the role's"),
-    entry(Need::Settings, &["settings", "statements"], "settings that only superusers see"),
-    entry(Need::Files, &["sizes"], "the files of WAL and temporary files"),
-    entry(Need::Activities, &["activity", "locks"], "what sessions do: track_activities is off"),
-    entry(Need::Counts, &["database", "tables", "indexes", "autovacuum"], "counts of rows, blocks and scans: track_counts is off"),
-    entry(Need::StatementsLibrary, &["statements"], "any statements: pg_stat_statements is not loaded"),
-    entry(Need::StatementsExtension, &["statements"], "any statements: pg_stat_statements is not installed in this datname"),
-    entry(Need::StatementsSchema, &["statements"], "any statements: the role may not use the schema of pg_stat_statements"),
+    entry(
+        Need::Stats,
+        &[PartId::Activity, PartId::Locks, PartId::Horizon, PartId::Limits, PartId::Encryption],
+        "what other roles' sessions do",
+    ),
+    entry(Need::Stats, &[PartId::Statements], "other roles' statements"),
+    entry(Need::Stats, &[PartId::Replication], "what standbys report"),
+    entry(Need::Stats, &[PartId::Progress, PartId::Autovacuum], "what other roles' commands are at"),
+    entry(Need::Stats, &[PartId::Sizes], "the sizes of datnames and tablespaces that are not the role's"),
+    entry(Need::Settings, &[PartId::Settings, PartId::Statements], "settings that only superusers see"),
+    entry(Need::Files, &[PartId::Sizes], "the files of WAL and temporary files"),
+    entry(Need::Activities, &[PartId::Activity, PartId::Locks], "what sessions do: track_activities is off"),
+    entry(
+        Need::Counts,
+        &[PartId::Database, PartId::Tables, PartId::Indexes, PartId::Autovacuum],
+        "counts of rows, blocks and scans: track_counts is off",
+    ),
+    entry(Need::StatementsLibrary, &[PartId::Statements], "any statements: pg_stat_statements is not loaded"),
+    entry(Need::StatementsExtension, &[PartId::Statements], "any statements: pg_stat_statements is not installed in this datname"),
+    entry(Need::StatementsSchema, &[PartId::Statements], "any statements: the role may not use the schema of pg_stat_statements"),
     entry(Need::Connect, &VISITED, "the datname: the role may not connect to it"),
-    entry(Need::Statistic, &["tables", "indexes"], "bloat: the role does not read how wide columns are (pg_statistic)"),
-    entry(Need::Sequences, &["sequences"], "the values of some sequences"),
+    entry(Need::Statistic, &[PartId::Tables, PartId::Indexes], "bloat: the role does not read how wide columns are (pg_statistic)"),
+    entry(Need::Sequences, &[PartId::Sequences], "the values of some sequences"),
 ];
 
 /// Parts that are read in each datname.
-const VISITED: [&str; 4] = ["tables", "indexes", "sequences", "extensions"];
+const VISITED: [PartId; 4] = [PartId::Tables, PartId::Indexes, PartId::Sequences, PartId::Extensions];
 
 /// Needs that a session's role does not meet on the server as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +150,6 @@ pub struct SequencesOf {
 }
 
 /// What is missing from a part without these needs.
-pub fn without<'a>(part: &'a str, needs: &'a [Need]) -> impl Iterator<Item = &'static str> + 'a {
+pub fn without(part: PartId, needs: &[Need]) -> impl Iterator<Item = &'static str> {
     NEEDS.iter().filter(move |entry| needs.contains(&entry.need) && entry.parts.contains(&part)).map(|entry| entry.without)
 }

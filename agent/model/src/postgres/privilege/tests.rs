@@ -3,6 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::{Datname, DatnameLacks, NEEDS, Need, SequencesOf, ServerLacks, script, without};
+use crate::snapshot::PartId;
 
 const MONITOR: [Need; 3] = [Need::Stats, Need::Settings, Need::Files];
 
@@ -309,7 +310,7 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
 fn every_need_says_what_is_missing_without_it() {
     for entry in NEEDS {
         assert!(!entry.parts.is_empty() && !entry.without.is_empty(), "{:?}", entry.need);
-        assert!(entry.parts.iter().all(|part| without(part, &[entry.need]).eq([entry.without])), "{:?}", entry.need);
+        assert!(entry.parts.iter().all(|part| without(*part, &[entry.need]).eq([entry.without])), "{:?}", entry.need);
     }
-    assert_eq!(without("server", &MONITOR).count(), 0);
+    assert_eq!(without(PartId::Server, &MONITOR).count(), 0);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::super::row::Fields;
-use super::{NAME, WAITS};
+use super::{PART, WAITS};
 use crate::collect::CollectError;
 use crate::postgres::monitor::Row;
 
@@ -31,7 +31,7 @@ impl Totals {
     pub fn read(rows: &[Row]) -> Result<Self, CollectError> {
         let mut totals = Self::default();
         for row in rows {
-            let row = Fields::new(NAME, row);
+            let row = Fields::new(PART, row);
             totals.connections_max = row.number("connections_max")?;
             totals.tracks_activities = row.field("tracks_activities")?;
             let Some(datname) = row.field::<Option<String>>("datname")? else { continue };
@@ -81,7 +81,7 @@ impl Totals {
 
 /// The sessions with the oldest transactions.
 pub fn sessions(rows: &[Row]) -> Result<Table, CollectError> {
-    let rows: Vec<Fields<'_>> = rows.iter().map(|row| Fields::new(NAME, row)).collect();
+    let rows: Vec<Fields<'_>> = rows.iter().map(|row| Fields::new(PART, row)).collect();
     let texts = |column: &str| rows.iter().map(|row| row.field::<Option<&str>>(column)).collect::<Result<Vec<_>, _>>();
     let floats = |column: &str| rows.iter().map(|row| row.number(column)).collect::<Result<Vec<_>, _>>();
     let integers = |column: &str| rows.iter().map(|row| row.field::<Option<i64>>(column)).collect::<Result<Vec<_>, _>>();

@@ -13,7 +13,7 @@ use pharos_model::top::{Seen, Top};
 
 use super::super::rights::{Right, query_planned};
 use super::super::row::Fields;
-use super::{NAME, WAITS};
+use super::{PART, WAITS};
 use crate::collect::CollectError;
 use crate::postgres::monitor::{Row, Session};
 
@@ -43,9 +43,9 @@ impl History {
         }
         let sql =
             if self.working < MANY { include_str!("../sql/active_sessions_each.sql") } else { include_str!("../sql/active_sessions.sql") };
-        let rows = query_planned(session, NAME, Right::Stats, sql).await?;
+        let rows = query_planned(session, PART, Right::Stats, sql).await?;
         let sessions = rows.iter().map(active_session).collect::<Result<Vec<_>, _>>()?;
-        let active = rows.first().map(|row| Fields::new(NAME, row).field::<i64>("active")).transpose()?.unwrap_or(0);
+        let active = rows.first().map(|row| Fields::new(PART, row).field::<i64>("active")).transpose()?.unwrap_or(0);
         self.working = sessions.len();
         Ok(self.sampler.observe(&Sample { at: now.monotonic, sessions, active: active.unsigned_abs() }))
     }
@@ -90,7 +90,7 @@ fn id(wait: &Wait) -> u64 {
 }
 
 fn active_session(row: &Row) -> Result<ActiveSession, CollectError> {
-    let row = Fields::new(NAME, row);
+    let row = Fields::new(PART, row);
     let text = |column: &str| row.field::<Option<String>>(column);
     Ok(ActiveSession {
         identity: Identity { pid: row.field("pid")?, backend_start_us: row.field::<Option<i64>>("backend_start_us")?.unwrap_or(0) },

@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::active_sessions::Noticed;
+use pharos_model::snapshot::PartId;
 
 use self::connections::Totals;
 use self::history::History;
@@ -16,7 +17,7 @@ use super::rights::{Right, query};
 use crate::collect::{CollectError, Collector, Facts, Missing};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "activity";
+pub const PART: PartId = PartId::Activity;
 
 /// What client sessions of every version may wait for (`wait_event_type`).
 const WAITS: [&str; 8] = ["BufferPin", "Client", "Extension", "IO", "IPC", "Lock", "LWLock", "Timeout"];
@@ -34,8 +35,8 @@ impl Activity {
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         let noticed = if self.history.is_due(now) { self.history.sample(session, now).await? } else { Noticed::default() };
-        let groups = query(session, NAME, Right::Stats, include_str!("../sql/activity.sql")).await?;
-        let oldest = query(session, NAME, Right::Stats, include_str!("../sql/sessions.sql")).await?;
+        let groups = query(session, PART, Right::Stats, include_str!("../sql/activity.sql")).await?;
+        let oldest = query(session, PART, Right::Stats, include_str!("../sql/sessions.sql")).await?;
         let totals = Totals::read(&groups)?;
         let (history, waits, folded) = self.history.report();
         if !totals.tracks_activities {
@@ -47,18 +48,22 @@ impl Activity {
         let mut families = totals.families();
         families.extend(history);
         let tables = vec![connections::sessions(&oldest)?, waits];
-        let urgent = (totals.waits_for_locks() && !noticed.is_crowded()).then_some("locks");
+        let urgent = (totals.waits_for_locks() && !noticed.is_crowded()).then_some(PartId::Locks);
         Ok(Facts { epoch: session.epoch(), families, tables, urgent, folded, ..Facts::default() })
     }
 
-    async fn sample(&mut self, session: &Session, now: Now) -> Result<Option<&'static str>, CollectError> {
-        Ok(self.history.sample(session, now).await?.wants_locks_read().then_some("locks"))
+    async fn sample(&mut self, session: &Session, now: Now) -> Result<Option<PartId>, CollectError> {
+        Ok(self.history.sample(session, now).await?.wants_locks_read().then_some(PartId::Locks))
     }
 }
 
 impl Collector<Session> for Activity {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
+    }
+
+    fn is_essential(&self) -> bool {
+        true
     }
 
     fn interval(&self) -> Duration {
@@ -69,7 +74,7 @@ impl Collector<Session> for Activity {
         Some(self.sampling)
     }
 
-    fn sample<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Option<&'static str>, CollectError>> {
+    fn sample<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Option<PartId>, CollectError>> {
         self.sample(session, now).boxed()
     }
 

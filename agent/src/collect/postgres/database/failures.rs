@@ -8,7 +8,7 @@ use pharos_model::postgres::resets::{Count, Losses, ResetTime};
 use pharos_model::snapshot::{Column, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{COUNTERS, FAILURES, NAME};
+use super::{COUNTERS, FAILURES, PART};
 use crate::collect::Notebook;
 
 /// What the server counted in each datname, and what of it the server lost.
@@ -33,7 +33,7 @@ impl Failures {
         }
         self.cluster.learn(cluster);
         if !self.is_recalled
-            && let Ok(earlier) = notebook.read::<Self>(NAME, "", now).await
+            && let Ok(earlier) = notebook.read::<Self>(PART, "", now).await
         {
             self.recall(earlier, meaning);
         }
@@ -43,7 +43,7 @@ impl Failures {
         self.is_noted &= !self.losses.observe(read.iter().copied(), meaning);
         // Before that, what was noted knows more.
         if self.is_recalled && !self.is_noted {
-            self.is_noted = notebook.write(NAME, "", self, Vec::new(), now).await.is_ok();
+            self.is_noted = notebook.write(PART, "", self, Vec::new(), now).await.is_ok();
         }
     }
 

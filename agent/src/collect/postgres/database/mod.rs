@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::postgres::resets::{Count, ResetTime, Resets};
-use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::snapshot::{PartId, Unlisted};
 use pharos_model::top::{Fold, Seen, Top};
 
 use self::failures::Failures;
@@ -19,7 +19,7 @@ use super::row::{Fields, other, query_planned};
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::monitor::{Row, Session};
 
-pub const NAME: &str = "database";
+pub const PART: PartId = PartId::Database;
 
 /// Datnames with series of their own; the rest is `other`.
 const SERIES_MAX: usize = 100;
@@ -105,7 +105,7 @@ impl Database {
     }
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let rows = query_planned(session, NAME, include_str!("../sql/database.sql")).await?;
+        let rows = query_planned(session, PART, include_str!("../sql/database.sql")).await?;
         let read = rows.iter().map(Datname::read).collect::<Result<Vec<_>, _>>()?;
         let resets = read.iter().map(|datname| (datname.name.to_owned(), datname.gauges[STATS_RESET]));
         // Before PostgreSQL 15 a datname has no time of its reset until something is counted in it: that is no reset.
@@ -116,7 +116,7 @@ impl Database {
         let Series { mut families, folded, unlisted } = self.series(&read);
         families.extend(
             rows.first()
-                .map(|row| Fields::new(NAME, row).scalars(&[("pharos_postgres_checksums_enabled", "checksums")]))
+                .map(|row| Fields::new(PART, row).scalars(&[("pharos_postgres_checksums_enabled", "checksums")]))
                 .transpose()?
                 .unwrap_or_default(),
         );
@@ -181,7 +181,7 @@ struct Datname<'a> {
 
 impl<'a> Datname<'a> {
     fn read(row: &'a Row) -> Result<Self, CollectError> {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         let mut datname = Self {
             oid: u64::from(row.field::<u32>("oid")?),
             name: row.text("datname")?,
@@ -212,8 +212,8 @@ impl<'a> Datname<'a> {
 }
 
 impl Collector<Session> for Database {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -6,7 +6,7 @@ use pharos_model::postgres::lock_tree::{self, Blocker, Lock, LockForest, LockSes
 use pharos_model::snapshot::{Column, Family, Table};
 
 use super::super::row::Fields;
-use super::NAME;
+use super::PART;
 use crate::collect::CollectError;
 use crate::postgres::monitor::Row;
 
@@ -27,7 +27,7 @@ struct Backend {
 
 impl Backend {
     fn read(row: &Row) -> Result<Self, CollectError> {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         let text = |column: &str| row.field::<Option<String>>(column);
         let lock = |kind: &str, mode: &str| Ok::<_, CollectError>(text(kind)?.zip(text(mode)?).map(|(kind, mode)| Lock { kind, mode }));
         let backend = match row.text("backend_type")? {

@@ -12,14 +12,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::lock_tree::LockReading;
-use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 
 use super::rights::{self, Right};
 use super::row::{Fields, query};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{Row, Session};
 
-pub const NAME: &str = "locks";
+pub const PART: PartId = PartId::Locks;
 
 const MODES: [&str; 9] = [
     "AccessExclusiveLock",
@@ -57,15 +57,15 @@ impl Locks {
     }
 
     async fn collect(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let rows = rights::query(session, NAME, Right::Stats, include_str!("../sql/lock_waiters.sql")).await?;
-        let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else { return Ok(Facts::default()) };
+        let rows = rights::query(session, PART, Right::Stats, include_str!("../sql/lock_waiters.sql")).await?;
+        let Some(row) = rows.first().map(|row| Fields::new(PART, row)) else { return Ok(Facts::default()) };
         let count = |column: &str| row.field::<i64>(column).map(i64::unsigned_abs);
         let (waiters, lock_manager_waits) = (count("waiters")?, count("lock_manager_waits")?);
         let mut facts = Facts { epoch: session.epoch(), ..Facts::default() };
         if self.reading.is_fine(lock_manager_waits) {
             facts.families.extend_from_slice(self.held(session, now.monotonic).await?);
             let waiting =
-                if waiters > 0 { rights::query(session, NAME, Right::Stats, include_str!("../sql/locks.sql")).await? } else { Vec::new() };
+                if waiters > 0 { rights::query(session, PART, Right::Stats, include_str!("../sql/locks.sql")).await? } else { Vec::new() };
             let read = forest::Read::new(&waiting)?;
             facts.families.extend(read.families());
             facts.tables.push(read.table());
@@ -87,7 +87,7 @@ impl Locks {
         let held = match self.held.take().filter(is_fresh) {
             Some(held) => held,
             None => {
-                let rows = query(session, NAME, include_str!("../sql/locks_held.sql")).await?;
+                let rows = query(session, PART, include_str!("../sql/locks_held.sql")).await?;
                 Held { counted_at: now, epoch, families: families(&rows)? }
             }
         };
@@ -96,8 +96,12 @@ impl Locks {
 }
 
 impl Collector<Session> for Locks {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
+    }
+
+    fn is_essential(&self) -> bool {
+        true
     }
 
     fn interval(&self) -> Duration {
@@ -113,7 +117,7 @@ impl Collector<Session> for Locks {
 fn families(rows: &[Row]) -> Result<Vec<Family>, CollectError> {
     let mut held: BTreeMap<&str, f64> = MODES.iter().map(|mode| (*mode, 0.0)).collect();
     let mut families = Vec::new();
-    for row in rows.iter().map(|row| Fields::new(NAME, row)) {
+    for row in rows.iter().map(|row| Fields::new(PART, row)) {
         if let Some(ratio) = row.number("used_ratio")? {
             families.push(Family::scalar("pharos_postgres_lock_table_used_ratio", ratio));
         }

@@ -7,7 +7,7 @@ use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use serde::{Deserialize, Serialize};
 
-use super::NAME;
+use super::PART;
 use crate::collect::Notebook;
 
 /// The subject of the note about slots.
@@ -65,7 +65,7 @@ impl Idle {
         if self.is_recalled {
             return;
         }
-        let Ok(earlier) = notebook.read::<Note>(NAME, TOPIC, now).await else { return };
+        let Ok(earlier) = notebook.read::<Note>(PART, TOPIC, now).await else { return };
         self.is_recalled = true;
         if let Some(note) = earlier.filter(|note| note.cluster.may_be(cluster)) {
             self.noted = note;
@@ -100,7 +100,7 @@ impl Idle {
         let has_moved = slots.iter().any(|(name, slot)| self.noted.slots.get(name).is_some_and(|noted| noted.position != slot.position));
         if is_another_set || (has_moved && is_due) {
             let note = Note { cluster: self.cluster.clone(), slots };
-            if notebook.write(NAME, TOPIC, &note, Vec::new(), now).await.is_ok() {
+            if notebook.write(PART, TOPIC, &note, Vec::new(), now).await.is_ok() {
                 (self.noted, self.noted_at) = (note, Some(now.monotonic));
             }
         }

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::lsn_history::{Course, LsnHistory};
-use pharos_model::snapshot::Unlisted;
+use pharos_model::snapshot::{PartId, Unlisted};
 use tokio_postgres::types::Type;
 
 use self::slots::{SlotFacts, Slots};
@@ -24,7 +24,7 @@ use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "replication";
+pub const PART: PartId = PartId::Replication;
 
 pub struct Replication {
     interval: Duration,
@@ -41,9 +41,9 @@ impl Replication {
 
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         let sql = include_str!("../sql/replication.sql");
-        let rows = query_with(session, NAME, Right::Stats, sql, &[(&senders::READ_MAX, Type::INT8)]).await?;
+        let rows = query_with(session, PART, Right::Stats, sql, &[(&senders::READ_MAX, Type::INT8)]).await?;
         // There always is a first row: it is of this server itself.
-        let own = rows.first().map(|row| Fields::new(NAME, row));
+        let own = rows.first().map(|row| Fields::new(PART, row));
         let in_recovery = own.as_ref().map_or(Ok(false), |row| row.field("in_recovery"))?;
         let lsn: Option<i64> = own.as_ref().map_or(Ok(None), |row| row.field("lsn_bytes"))?;
         let course = course(session, in_recovery);
@@ -73,8 +73,12 @@ fn course(session: &Session, in_recovery: bool) -> Course {
 }
 
 impl Collector<Session> for Replication {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
+    }
+
+    fn is_essential(&self) -> bool {
+        true
     }
 
     fn interval(&self) -> Duration {

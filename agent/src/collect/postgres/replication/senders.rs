@@ -7,7 +7,7 @@ use pharos_model::postgres::lsn_history::LsnHistory;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::super::row::Fields;
-use super::NAME;
+use super::PART;
 use crate::collect::CollectError;
 use crate::postgres::monitor::Row;
 
@@ -43,7 +43,7 @@ struct Sender<'a> {
 pub fn facts(rows: &[Row], history: &LsnHistory, now: Duration) -> Result<(Vec<Family>, Table), CollectError> {
     let mut senders = Vec::new();
     for row in rows {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         // Without a standby the row is of this server alone.
         if row.field::<Option<i32>>("pid")?.is_some() {
             senders.push(sender(&row, history, now)?);

@@ -8,7 +8,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use tokio_postgres::types::Type;
 
 use super::super::row::{Fields, query_with};
-use super::NAME;
+use super::PART;
 use super::idle::Idle;
 use crate::collect::{CollectError, Notebook};
 use crate::postgres::monitor::{Session, Versioned};
@@ -79,11 +79,11 @@ impl Slots {
     }
 
     pub async fn read(&mut self, session: &Session, now: Now) -> Result<SlotFacts, CollectError> {
-        let rows = query_with(session, NAME, SLOTS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
+        let rows = query_with(session, PART, SLOTS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
         self.idle.recall(&Cluster::new(session.system_identifier()), &self.notebook, now).await;
         let mut slots = Vec::new();
         for row in &rows {
-            slots.push(self.slot(&Fields::new(NAME, row), now)?);
+            slots.push(self.slot(&Fields::new(PART, row), now)?);
         }
         self.idle.keep(|name| slots.iter().any(|slot| slot.name == name), &self.notebook, now).await;
         let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));

@@ -8,7 +8,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 
 use super::super::rights::{self, Right};
 use super::super::row::{Fields, query};
-use super::NAME;
+use super::PART;
 use crate::collect::CollectError;
 use crate::postgres::monitor::{Session, Versioned};
 
@@ -24,8 +24,8 @@ impl Standby {
         let mut families = Vec::new();
         let mut table = None;
         // Promoted since it was asked, it has no row.
-        for row in &rights::query(session, NAME, Right::Stats, include_str!("../sql/standby.sql")).await? {
-            let row = Fields::new(NAME, row);
+        for row in &rights::query(session, PART, Right::Stats, include_str!("../sql/standby.sql")).await? {
+            let row = Fields::new(PART, row);
             families.extend(self.families(&row, course, now)?);
             table = Some(receiver(&row)?);
         }
@@ -76,8 +76,8 @@ fn receiver(row: &Fields<'_>) -> Result<Table, CollectError> {
 
 async fn conflicts(session: &Session) -> Result<Vec<Family>, CollectError> {
     let mut families = FamiliesBuilder::new(&["datname", "reason"], &["pharos_postgres_standby_conflicts_total"]);
-    for row in &query(session, NAME, CONFLICTS.sql(session.major())).await? {
-        let row = Fields::new(NAME, row);
+    for row in &query(session, PART, CONFLICTS.sql(session.major())).await? {
+        let row = Fields::new(PART, row);
         families.push(&[row.text("datname")?, row.text("reason")?], &[row.number("conflicts")?]);
     }
     Ok(families.finish())

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::super::rights::{self, Right};
 use super::super::row::{Fields, query};
-use super::NAME;
+use super::PART;
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{Row, Session, Versioned};
 
@@ -96,8 +96,8 @@ impl Extension {
             let why = "the datname of the URL gives no session, and pg_stat_statements is looked for there alone";
             return Err(CollectError::Unsupported(Missing::new(why)));
         }
-        let rows = query(session, NAME, include_str!("../sql/extension.sql")).await?;
-        let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else {
+        let rows = query(session, PART, include_str!("../sql/extension.sql")).await?;
+        let Some(row) = rows.first().map(|row| Fields::new(PART, row)) else {
             return Err(CollectError::Unsupported(
                 Missing::new("the extension pg_stat_statements is not installed in this database")
                     .cured_by("CREATE EXTENSION pg_stat_statements"),
@@ -162,7 +162,7 @@ impl Extension {
         let foremost = || format!("(SELECT * FROM {ALL} e ORDER BY e.total_exec_time DESC LIMIT {READ_MAX})");
         let entries = if self.has_room() { ALL.to_owned() } else { foremost() };
         let sql = self.sql(&STATEMENTS.sql(self.major).replace("{entries}", &entries));
-        rights::query_with(session, NAME, Right::Stats, &sql, &[(&states, Type::INT8_ARRAY)]).await
+        rights::query_with(session, PART, Right::Stats, &sql, &[(&states, Type::INT8_ARRAY)]).await
     }
 
     async fn left_out(&self, session: &Session, read: usize) -> Result<u64, CollectError> {
@@ -170,15 +170,15 @@ impl Extension {
         if self.has_room() || read < READ_MAX.unsigned_abs() {
             return Ok(0);
         }
-        let rows = query(session, NAME, &self.sql(include_str!("../sql/statements_count.sql"))).await?;
-        let entries = rows.first().map(|row| Fields::new(NAME, row).field::<i64>("entries")).transpose()?;
+        let rows = query(session, PART, &self.sql(include_str!("../sql/statements_count.sql"))).await?;
+        let entries = rows.first().map(|row| Fields::new(PART, row).field::<i64>("entries")).transpose()?;
         Ok(entries.map_or(0, |entries| entries.unsigned_abs().saturating_sub(read)))
     }
 
     /// With the server's clock.
     async fn info(&self, session: &Session) -> Result<(StatementsInfo, f64), CollectError> {
-        let rows = query(session, NAME, &self.sql(include_str!("../sql/statements_info.sql"))).await?;
-        let Some(row) = rows.first().map(|row| Fields::new(NAME, row)) else {
+        let rows = query(session, PART, &self.sql(include_str!("../sql/statements_info.sql"))).await?;
+        let Some(row) = rows.first().map(|row| Fields::new(PART, row)) else {
             return Err(CollectError::Unsupported(Missing::new("pg_stat_statements_info is empty")));
         };
         let info = StatementsInfo { dealloc: row.field::<i64>("dealloc")?.unsigned_abs(), stats_reset: row.number("stats_reset")? };
@@ -197,12 +197,12 @@ impl Extension {
         (info, taken_at): (StatementsInfo, f64),
     ) -> Result<View, CollectError> {
         let left_out = self.left_out(session, rows.len()).await?;
-        let counted = rows.first().map(|row| counted(&Fields::new(NAME, row))).transpose()?;
+        let counted = rows.first().map(|row| counted(&Fields::new(PART, row))).transpose()?;
         // What one read leaves out and the next one has may be old, as with rows that the role may not see.
         let read = StatementsRead { taken_at, rows: Vec::new(), is_partial, hidden_rows: left_out, info: Some(info) };
         let mut view = View { read, left_out, dropped: 0, counted, names: Names::default() };
         for row in rows {
-            view.take(&Fields::new(NAME, row))?;
+            view.take(&Fields::new(PART, row))?;
         }
         Ok(view)
     }

@@ -11,14 +11,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::statements::{DetailSet, OwnStatements, StatementDelta, Statements as Accounts};
-use pharos_model::snapshot::{Column, Family, Table};
+use pharos_model::snapshot::{Column, Family, PartId, Table};
 
 use self::extension::{Extension, Names, View};
 use self::texts::Texts;
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{MARK, Session};
 
-pub const NAME: &str = "statements";
+pub const PART: PartId = PartId::Statements;
 
 /// Statements of the latest window that are listed, the most expensive first.
 const LISTED_MAX: usize = 200;
@@ -128,8 +128,12 @@ impl Statements {
 }
 
 impl Collector<Session> for Statements {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
+    }
+
+    fn is_essential(&self) -> bool {
+        true
     }
 
     fn interval(&self) -> Duration {

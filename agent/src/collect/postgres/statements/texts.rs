@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::postgres::statements::text::{shown, shown_as_sent};
+use pharos_model::snapshot::FailureReason;
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tracing::{debug, warn};
 
 use super::super::row::{Fields, query_with};
-use super::NAME;
+use super::PART;
 use crate::collect::CollectError;
 use crate::postgres::monitor::Session;
 use crate::telemetry::logs::chain;
@@ -71,11 +72,11 @@ impl Texts {
             Ok(rows) => rows,
             Err(source) if source.ends_session() => {
                 self.fail();
-                return Err(CollectError::Query { collector: NAME, source });
+                return Err(CollectError::Query { collector: PART, source });
             }
             Err(source) => {
                 self.fail();
-                if source.reason() != "encoding" {
+                if source.reason() != FailureReason::Encoding {
                     debug!(error = chain(&source), next_in = ?self.pause, "the texts of statements could not be read");
                     return Ok(());
                 }
@@ -92,7 +93,7 @@ impl Texts {
         };
         self.is_refused = false;
         self.pause = (asked.elapsed() * PAUSE_PER_WORK).clamp(PAUSE_MIN, PAUSE_MAX);
-        let rows = rows.iter().map(|row| Fields::new(NAME, row));
+        let rows = rows.iter().map(|row| Fields::new(PART, row));
         let texts = rows.map(|row| Ok((row.field("queryid")?, shown(row.text("query")?)))).collect::<Result<Vec<_>, CollectError>>()?;
         self.keep(texts, wanted);
         Ok(())
@@ -103,8 +104,8 @@ impl Texts {
         let sql = include_str!("../sql/statement_texts_sent.sql");
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&unknown, Type::INT8_ARRAY), (&SENT_MAX, Type::INT8), (&SENT_BYTES_MAX, Type::INT8)];
-        let rows = query_with(session, NAME, sql, &parameters).await?;
-        let rows = rows.iter().map(|row| Fields::new(NAME, row));
+        let rows = query_with(session, PART, sql, &parameters).await?;
+        let rows = rows.iter().map(|row| Fields::new(PART, row));
         let texts = rows.map(|row| Ok((row.field("queryid")?, shown_as_sent(row.text("query")?))));
         let texts = texts.collect::<Result<Vec<_>, CollectError>>()?;
         self.keep(texts, wanted);

@@ -3,14 +3,14 @@
 //! A postmaster that hangs leaves open sessions working, so the monitor would go on and see nothing wrong while no application can
 //! connect any more.
 
-use pharos_model::snapshot::{Column, Family, Table};
+use pharos_model::snapshot::{Column, Family, PartId, Table};
 use tracing::{info, warn};
 
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{ConnectError, Connector};
 use crate::telemetry::logs::chain;
 
-pub const NAME: &str = "accept";
+pub const PART: PartId = PartId::Accept;
 
 pub struct Accept {
     /// Its session is the second of the two that the agent may have, and lives for one handshake.
@@ -28,10 +28,10 @@ impl Accept {
             Ok(_) => None,
             // The server was not asked, so nothing is known.
             Err(source) if source.trouble().is_own() || matches!(source, ConnectError::NoPlace) => {
-                return Err(CollectError::Connect { collector: NAME, source });
+                return Err(CollectError::Connect { collector: PART, source });
             }
             // It may wait for every session to leave, so both of ours do.
-            Err(source) if source.is_shutdown() => return Err(CollectError::Connect { collector: NAME, source }),
+            Err(source) if source.is_shutdown() => return Err(CollectError::Connect { collector: PART, source }),
             Err(err) => Some(err),
         };
         self.tell(refusal.as_ref());

@@ -8,6 +8,7 @@ use pharos_model::postgres::bloat::{Bloat, Btree, ColumnStatistics, Heap};
 use pharos_model::postgres::privilege::STATISTIC_COLUMNS;
 use pharos_model::postgres::privilege::sql::identifier;
 use pharos_model::postgres::vacuum::VacuumSettings;
+use pharos_model::snapshot::PartId;
 use tokio_postgres::types::Type;
 
 use super::relations::{IndexRow, Relations, Surroundings, TableRow};
@@ -83,7 +84,7 @@ pub fn cure(role: &str) -> String {
     )
 }
 
-pub async fn of_tables(session: &Session, collector: &'static str, relations: &Relations) -> Result<Estimates, CollectError> {
+pub async fn of_tables(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let tables: HashMap<u32, &TableRow> = relations.tables.iter().map(|table| (table.oid, table)).collect();
     let wanted = largest(relations.tables.iter().map(|table| (table.heap_bytes, table.oid)));
     if !relations.surroundings.reads_statistics {
@@ -113,7 +114,7 @@ pub async fn of_tables(session: &Session, collector: &'static str, relations: &R
     Ok(estimates)
 }
 
-pub async fn of_indexes(session: &Session, collector: &'static str, relations: &Relations) -> Result<Estimates, CollectError> {
+pub async fn of_indexes(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let indexes: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
     let wanted = largest(relations.indexes.iter().map(|index| (index.size_bytes, index.oid)));
     if !relations.surroundings.reads_statistics {

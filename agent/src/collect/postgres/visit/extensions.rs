@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, PartId, Table};
 use tokio_postgres::types::Type;
 
 use super::{Round, SERIES_MAX, Visit};
@@ -13,7 +13,7 @@ use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Missing};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "extensions";
+pub const PART: PartId = PartId::Extensions;
 
 /// Extensions that are read of one datname.
 const READ_MAX: i64 = 200;
@@ -47,13 +47,13 @@ impl Extensions {
     }
 
     async fn visit(&mut self, session: &Session) -> Result<(), CollectError> {
-        let rows = query_with(session, NAME, include_str!("../sql/extensions.sql"), &[(&READ_MAX, Type::INT8)]).await?;
-        let Some(first) = rows.first().map(|row| Fields::new(NAME, row)) else {
+        let rows = query_with(session, PART, include_str!("../sql/extensions.sql"), &[(&READ_MAX, Type::INT8)]).await?;
+        let Some(first) = rows.first().map(|row| Fields::new(PART, row)) else {
             return Err(CollectError::Unsupported(Missing::new("the datname was dropped or renamed meanwhile")));
         };
         let datname = first.text("datname")?.to_owned();
         for row in &rows {
-            let row = Fields::new(NAME, row);
+            let row = Fields::new(PART, row);
             let Some(name) = row.field::<Option<String>>("extension")? else { continue };
             self.read.push(Extension {
                 datname: datname.clone(),
@@ -68,8 +68,8 @@ impl Extensions {
 }
 
 impl Visit for Extensions {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -21,7 +21,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::index_facts::UsageSettings;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, PartId, Table};
 use tokio::time::Instant;
 
 use self::accept::Accept;
@@ -30,7 +30,7 @@ use self::round::{Failure, Going, Itinerary};
 pub use self::round::{Round, Visited};
 use crate::clock::Clock;
 use crate::collect::postgres::ServerAccess;
-use crate::collect::schedule::{Aside, Read, Spending};
+use crate::collect::schedule::{Background, BackgroundRead, Expense, Spending};
 use crate::collect::{CollectError, Facts, Hidden, Notebook};
 use crate::config::collect::CollectConfig;
 use crate::postgres::monitor::Session;
@@ -44,7 +44,7 @@ const SERIES_MAX: usize = 200;
 /// Reads one family of facts in every datname, one after the other.
 pub trait Visit: Send {
     /// The part of the snapshot that it fills.
-    fn name(&self) -> &'static str;
+    fn part(&self) -> PartId;
     fn interval(&self) -> Duration;
     /// Reads the datname that the session is connected to.
     fn visit<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<(), CollectError>>;
@@ -59,11 +59,11 @@ fn visits(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
     let relations = SharedRelations::default();
     let usage = UsageSettings { statistics_age_min_seconds: collect.unused_after.as_secs_f64(), ..UsageSettings::default() };
     vec![
-        Box::new(tables::Tables::new(interval.of(tables::NAME), relations.clone(), catalog_series)),
-        Box::new(indexes::Indexes::new(interval.of(indexes::NAME), relations, usage, notebook.clone(), catalog_series)),
-        Box::new(sequences::Sequences::new(interval.of(sequences::NAME))),
-        Box::new(extensions::Extensions::new(interval.of(extensions::NAME))),
-        Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::NAME))),
+        Box::new(tables::Tables::new(interval.of(tables::PART.as_str()), relations.clone(), catalog_series)),
+        Box::new(indexes::Indexes::new(interval.of(indexes::PART.as_str()), relations, usage, notebook.clone(), catalog_series)),
+        Box::new(sequences::Sequences::new(interval.of(sequences::PART.as_str()))),
+        Box::new(extensions::Extensions::new(interval.of(extensions::PART.as_str()))),
+        Box::new(subscription_tables::SubscriptionTables::new(interval.of(subscription_tables::PART.as_str()))),
     ]
 }
 
@@ -77,9 +77,9 @@ pub struct Visitor {
     going: Option<Going>,
     itinerary: Itinerary,
     /// By visit: whom it saw in its latest round.
-    visited: BTreeMap<&'static str, Vec<Visited>>,
+    visited: BTreeMap<PartId, Vec<Visited>>,
     /// By visit: what was kept from the role in its latest round.
-    hidden: BTreeMap<&'static str, Vec<Hidden>>,
+    hidden: BTreeMap<PartId, Vec<Hidden>>,
     /// Datnames beyond those that the latest round could list.
     unlisted: u64,
     clock: Clock,
@@ -97,7 +97,7 @@ struct Planned {
 impl Planned {
     /// By the interval that is in force now: it may have been thought to be expensive when it was made.
     fn due(&self, spending: &Spending) -> Option<Instant> {
-        Some(self.begun? + spending.interval(self.visit.name(), self.visit.interval()))
+        Some(self.begun? + spending.interval(self.visit.part(), self.visit.interval()))
     }
 
     fn is_due(&self, spending: &Spending, now: Instant) -> bool {
@@ -126,16 +126,16 @@ impl Visitor {
         }
     }
 
-    async fn knock(&mut self) -> Read {
-        let interval = self.access.collect.interval.of(accept::NAME);
+    async fn knock(&mut self) -> BackgroundRead {
+        let interval = self.access.collect.interval.of(accept::PART.as_str());
         let started = Instant::now();
         let outcome = self.accept.knock().await;
         self.accept_due = started + interval;
-        Read { collector: accept::NAME, outcome, interval, took: started.elapsed() }
+        BackgroundRead { part: accept::PART, outcome, interval, took: started.elapsed() }
     }
 
     /// Goes one datname further, with those visits whose time has come; at the end of the round there is something to tell.
-    async fn go_on(&mut self) -> Vec<Read> {
+    async fn go_on(&mut self) -> Vec<BackgroundRead> {
         let going = match self.going.take() {
             None => {
                 let now = Instant::now();
@@ -148,7 +148,7 @@ impl Visitor {
                 Going::begin(&self.access, &mut due, &mut self.itinerary, self.clock.now()).await
             }
             Some(mut going) => {
-                let is_made = |planned: &&mut Planned| going.made.iter().any(|made| made.name == planned.visit.name());
+                let is_made = |planned: &&mut Planned| going.made.iter().any(|made| made.part == planned.visit.part());
                 let mut due: Vec<&mut dyn Visit> =
                     self.planned.iter_mut().filter(is_made).map(|planned| &mut *planned.visit as _).collect();
                 going.step(&self.access, &mut due, &mut self.itinerary).await;
@@ -163,18 +163,18 @@ impl Visitor {
         self.finish(&going)
     }
 
-    fn finish(&mut self, going: &Going) -> Vec<Read> {
+    fn finish(&mut self, going: &Going) -> Vec<BackgroundRead> {
         let mut reads = Vec::new();
         for planned in &mut self.planned {
-            let (name, interval) = (planned.visit.name(), planned.visit.interval());
-            let Some(made) = going.made.iter().find(|made| made.name == name) else { continue };
-            self.spending.charge(name, made.cost, interval);
+            let (part, interval) = (planned.visit.part(), planned.visit.interval());
+            let Some(made) = going.made.iter().find(|made| made.part == part) else { continue };
+            self.spending.charge(Expense { part, is_essential: false, cost: made.cost, interval });
             planned.begun = Some(going.started).filter(|_| !self.is_hurried);
             let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, going.now)), Err);
-            self.hidden.insert(name, outcome.as_ref().map_or_else(|_| Vec::new(), |facts| facts.hidden.clone()));
-            self.visited.insert(name, made.round.visited.clone());
+            self.hidden.insert(part, outcome.as_ref().map_or_else(|_| Vec::new(), |facts| facts.hidden.clone()));
+            self.visited.insert(part, made.round.visited.clone());
             self.unlisted = made.round.unlisted;
-            reads.push(Read { collector: name, outcome, interval, took: made.took });
+            reads.push(BackgroundRead { part, outcome, interval, took: made.took });
         }
         self.is_hurried = false;
         reads.push(self.report(going.started.elapsed()));
@@ -182,9 +182,9 @@ impl Visitor {
     }
 
     /// The part that says who was visited.
-    fn report(&self, took: Duration) -> Read {
-        let mut rows: Vec<(&str, &Visited)> =
-            self.visited.iter().flat_map(|(name, visited)| visited.iter().map(|visited| (*name, visited))).collect();
+    fn report(&self, took: Duration) -> BackgroundRead {
+        let mut rows: Vec<(PartId, &Visited)> =
+            self.visited.iter().flat_map(|(part, visited)| visited.iter().map(|visited| (*part, visited))).collect();
         rows.sort_by_key(|(_, visited)| visited.failure.is_none());
         let mut seen: BTreeMap<&str, bool> = BTreeMap::new();
         for (_, visited) in &rows {
@@ -204,10 +204,10 @@ impl Visitor {
         let table = Table::new(
             "visits",
             vec![
-                Column::text("collector", rows.iter().map(|(name, _)| Some(*name))),
+                Column::text("collector", rows.iter().map(|(part, _)| Some(part.as_str()))),
                 Column::text("datname", rows.iter().map(|(_, visited)| Some(visited.datname.as_str()))),
                 Column::text("state", rows.iter().map(|(_, visited)| Some(state(visited)))),
-                Column::text("reason", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.reason))),
+                Column::text("reason", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.reason.as_str()))),
                 Column::text("why", whys.iter().map(Option::as_deref)),
                 Column::text("cure", rows.iter().map(|(_, visited)| visited.failure.as_ref()?.cure.as_deref())),
                 // Whom a right that is missing would be granted to.
@@ -215,20 +215,20 @@ impl Visitor {
             ],
         );
         let facts = Facts { families: families.finish(), tables: vec![table, self.hidden_facts()], folded, ..Facts::default() };
-        let interval = self.planned.iter().map(|planned| self.spending.interval(planned.visit.name(), planned.visit.interval())).max();
-        Read { collector: VISITS, outcome: Ok(facts), interval: interval.unwrap_or_default(), took }
+        let interval = self.planned.iter().map(|planned| self.spending.interval(planned.visit.part(), planned.visit.interval())).max();
+        BackgroundRead { part: VISITS, outcome: Ok(facts), interval: interval.unwrap_or_default(), took }
     }
 }
 
 impl Visitor {
     /// What was read in part, for want of a right.
     fn hidden_facts(&self) -> Table {
-        let all = self.hidden.iter().flat_map(|(name, hidden)| hidden.iter().map(|hidden| (*name, hidden)));
-        let rows: Vec<(&str, &Hidden)> = all.take(LISTED_MAX).collect();
+        let all = self.hidden.iter().flat_map(|(part, hidden)| hidden.iter().map(|hidden| (*part, hidden)));
+        let rows: Vec<(PartId, &Hidden)> = all.take(LISTED_MAX).collect();
         Table::new(
             "hidden_facts",
             vec![
-                Column::text("collector", rows.iter().map(|(name, _)| Some(*name))),
+                Column::text("collector", rows.iter().map(|(part, _)| Some(part.as_str()))),
                 Column::text("datname", rows.iter().map(|(_, hidden)| Some(hidden.datname.as_str()))),
                 Column::text("why", rows.iter().map(|(_, hidden)| Some(hidden.why.as_str()))),
                 Column::boolean("is_grave", rows.iter().map(|(_, hidden)| Some(hidden.is_grave))),
@@ -238,13 +238,13 @@ impl Visitor {
 }
 
 /// The part that says who was visited.
-const VISITS: &str = "visits";
+const VISITS: PartId = PartId::Visits;
 
-impl Aside for Visitor {
-    fn names(&self) -> Vec<&'static str> {
-        let visits = self.planned.iter().map(|planned| planned.visit.name());
+impl Background for Visitor {
+    fn parts(&self) -> Vec<PartId> {
+        let visits = self.planned.iter().map(|planned| planned.visit.part());
         let report = (!self.planned.is_empty()).then_some(VISITS);
-        [accept::NAME].into_iter().chain(visits).chain(report).collect()
+        [accept::PART].into_iter().chain(visits).chain(report).collect()
     }
 
     fn is_under_way(&self) -> bool {
@@ -259,7 +259,7 @@ impl Aside for Visitor {
         planned.chain([self.accept_due]).min().unwrap_or(self.accept_due)
     }
 
-    fn read(&mut self) -> BoxFuture<'_, Vec<Read>> {
+    fn read(&mut self) -> BoxFuture<'_, Vec<BackgroundRead>> {
         async {
             let now = Instant::now();
             let mut reads = Vec::new();

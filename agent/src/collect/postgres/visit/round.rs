@@ -10,13 +10,13 @@ use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
 use pharos_model::postgres::privilege::sql::identifier;
 use pharos_model::postgres::visits::{Patience, resume};
+use pharos_model::snapshot::{FailureReason, PartId};
 use tokio::time::Instant;
 
 use super::Visit;
 use crate::collect::postgres::ServerAccess;
 use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
-use crate::postgres::RefusalReason;
 use crate::postgres::monitor::{ConnectError, Session};
 use crate::telemetry::logs::chain;
 
@@ -47,8 +47,7 @@ pub struct Visited {
 pub struct Failure {
     /// One line.
     pub why: String,
-    /// One of a closed set, for those who know a cure: for a session that was refused, [`RefusalReason`](crate::postgres::RefusalReason).
-    pub reason: &'static str,
+    pub reason: FailureReason,
     /// The statement that mends it, where there is one.
     pub cure: Option<String>,
     /// Whether the datname does not offer it, so that asking again is no use.
@@ -56,13 +55,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(reason: &'static str, why: &str) -> Self {
+    fn new(reason: FailureReason, why: &str) -> Self {
         // A server answers in several lines.
         let why = why.split(['\n', '\r']).map(str::trim).collect::<Vec<_>>().join(" ");
-        Self { why, reason, cure: None, is_unsupported: reason == "unsupported" }
+        Self { why, reason, cure: None, is_unsupported: reason == FailureReason::Unsupported }
     }
 
-    fn unsupported(reason: &'static str, missing: Missing) -> Self {
+    fn unsupported(reason: FailureReason, missing: Missing) -> Self {
         Self { is_unsupported: true, ..Self::new(reason, &missing.why) }.cured_by(missing.cure)
     }
 
@@ -88,7 +87,7 @@ impl Failure {
 
     pub fn state(&self) -> &'static str {
         match self.reason {
-            "not-reached" => self.reason,
+            FailureReason::NotReached => self.reason.as_str(),
             _ if self.is_unsupported => "unsupported",
             _ => "failed",
         }
@@ -103,11 +102,11 @@ impl Round {
         }
         let first = self.visited.first();
         let failure = first.and_then(|visited| visited.failure.clone());
-        let failure = failure.unwrap_or_else(|| Failure::new("unsupported", "the server has no datname that can be visited"));
+        let failure = failure.unwrap_or_else(|| Failure::new(FailureReason::Unsupported, "the server has no datname that can be visited"));
         let datname = first.map(|visited| visited.datname.clone()).unwrap_or_default();
-        Some(match failure.state() {
-            "unsupported" if failure.reason == RefusalReason::Privilege.as_str() => CollectError::Privilege(failure.missing()),
-            "unsupported" => CollectError::Unsupported(failure.missing()),
+        Some(match failure.reason {
+            FailureReason::Privilege if failure.is_unsupported => CollectError::Privilege(failure.missing()),
+            _ if failure.is_unsupported => CollectError::Unsupported(failure.missing()),
             _ => CollectError::Visit { datname, why: failure.why, reason: failure.reason },
         })
     }
@@ -115,7 +114,7 @@ impl Round {
 
 /// What one visit did in a round.
 pub struct Made {
-    pub name: &'static str,
+    pub part: PartId,
     pub round: Round,
     pub cost: Cost,
     pub took: Duration,
@@ -171,15 +170,15 @@ impl Hindrance {
         let name = if is_escaped { format!("<{datname}>") } else { identifier(datname) };
         let (reason, missing) = match self {
             Self::Invalid => (
-                RefusalReason::DatnameInvalid.as_str(),
+                FailureReason::DatnameInvalid,
                 Missing::new("an interrupted DROP DATABASE left it behind, and its data is gone").cured_by(format!("DROP DATABASE {name}")),
             ),
-            Self::Closed => ("datname-closed", Missing::new("it takes no sessions at all: ALLOW_CONNECTIONS is false")),
+            Self::Closed => (FailureReason::DatnameClosed, Missing::new("it takes no sessions at all: ALLOW_CONNECTIONS is false")),
             Self::Limit => {
-                (RefusalReason::DatnameLimit.as_str(), Missing::new("its CONNECTION LIMIT is 0, so none but superusers can connect to it"))
+                (FailureReason::DatnameLimit, Missing::new("its CONNECTION LIMIT is 0, so none but superusers can connect to it"))
             }
             Self::Privilege => (
-                RefusalReason::Privilege.as_str(),
+                FailureReason::Privilege,
                 Missing::new(format!("role `{role}` may not connect to it"))
                     .cured_by(format!("GRANT CONNECT ON DATABASE {name} TO {}", identifier(role))),
             ),
@@ -201,7 +200,7 @@ impl Going {
     /// Visits the datname that the monitor knows, and asks there for the others.
     pub async fn begin(access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary, now: Now) -> Self {
         let made =
-            |visit: &&mut dyn Visit| Made { name: visit.name(), round: Round::default(), cost: Cost::default(), took: Duration::ZERO };
+            |visit: &&mut dyn Visit| Made { part: visit.part(), round: Round::default(), cost: Cost::default(), took: Duration::ZERO };
         let made = visits.iter().map(made).collect();
         let mut going = Self { started: Instant::now(), now, made, left: VecDeque::new(), patience: Patience::default() };
         let (home, connector) = (access.datname(), &access.connector);
@@ -211,7 +210,7 @@ impl Going {
             Err(refused) => match connector.connect_elsewhere(refused).await {
                 Some(session) => list(&session, home).await.map_err(|_| NoList::Datname),
                 None if refused.reason().is_of_datname_alone() => Err(NoList::Datname),
-                None => Err(NoList::Server(Failure::new(refused.reason().as_str(), &chain(refused)))),
+                None => Err(NoList::Server(Failure::new(refused.reason().failure(), &chain(refused)))),
             },
         };
         if let Err(NoList::Session(_)) = &listed {
@@ -247,7 +246,7 @@ impl Going {
         if self.started.elapsed() >= ROUND_MAX {
             itinerary.resume_at = self.left.front().map(|other| other.datname.clone());
             let why = format!("a round takes {ROUND_MAX:?} at most and did not come here; the next one begins here");
-            return self.fail_rest(&Failure::new("not-reached", &why));
+            return self.fail_rest(&Failure::new(FailureReason::NotReached, &why));
         }
         if let Some(failure) = self.patience.lost() {
             let failure = failure.clone();
@@ -261,7 +260,7 @@ impl Going {
             let why = "its name is not UTF-8, or holds what looks like an escape, so no session can ask for it; rename it from a datname of the encoding in which the name was \
                        made";
             let missing = Missing::new(why).cured_by(format!("ALTER DATABASE <{datname}> RENAME TO <new name>"));
-            return self.fail(&datname, &Failure::unsupported(RefusalReason::Encoding.as_str(), missing));
+            return self.fail(&datname, &Failure::unsupported(FailureReason::Encoding, missing));
         }
         let access = access.to(&datname);
         let session = access.connector.connect().await;
@@ -277,7 +276,7 @@ impl Going {
             Ok(session) => Some(session),
             Err(source) => {
                 let is_of_datname = source.reason().is_of_datname();
-                let failure = Failure::of(&CollectError::Connect { collector: "visits", source });
+                let failure = Failure::of(&CollectError::Connect { collector: PartId::Visits, source });
                 self.fail(datname, &failure);
                 self.patience.learn((!is_of_datname).then_some(failure));
                 return;
@@ -291,7 +290,7 @@ impl Going {
             let started = Instant::now();
             let mut outcome = visit_in(access, &mut session, *visit, made, self.now).await;
             // Somebody ended our session: that says nothing about the datname, so it is asked again at once.
-            if outcome.as_ref().is_err_and(|err| err.reason() == "closed") {
+            if outcome.as_ref().is_err_and(|err| err.reason() == FailureReason::Closed) {
                 outcome = visit_in(access, &mut session, *visit, made, self.now).await;
             }
             made.took += started.elapsed();
@@ -338,10 +337,10 @@ struct Listed {
 }
 
 async fn list(session: &Session, home: &str) -> Result<Listed, CollectError> {
-    let rows = query(session, "datnames", include_str!("../sql/datnames.sql")).await?;
+    let rows = query(session, PartId::Datnames, include_str!("../sql/datnames.sql")).await?;
     let (mut others, mut numbers, mut total) = (Vec::new(), BTreeSet::new(), 0);
     for row in &rows {
-        let fields = Fields::new("datnames", row);
+        let fields = Fields::new(PartId::Datnames, row);
         numbers.insert(fields.field("oid")?);
         total = fields.field::<i64>("total")?.unsigned_abs();
         let datname = fields.text("datname")?;
@@ -366,7 +365,7 @@ async fn visit_in(
 ) -> Result<(), CollectError> {
     let session = match place {
         Some(session) => session,
-        None => place.insert(access.connector.connect().await.map_err(|source| CollectError::Connect { collector: visit.name(), source })?),
+        None => place.insert(access.connector.connect().await.map_err(|source| CollectError::Connect { collector: visit.part(), source })?),
     };
     made.round.epoch = session.epoch();
     let outcome = read(access, session, visit, now).await;
@@ -379,7 +378,7 @@ async fn visit_in(
 }
 
 async fn read(access: &ServerAccess, session: &mut Session, visit: &mut dyn Visit, now: Now) -> Result<(), CollectError> {
-    access.begin(session, visit.name()).await?;
+    access.begin(session, visit.part()).await?;
     session.ask_inside();
     visit.visit(session, now).await
 }

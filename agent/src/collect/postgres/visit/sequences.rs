@@ -9,7 +9,7 @@ use pharos_model::alert::Now;
 use pharos_model::foremost::in_turn;
 use pharos_model::postgres::privilege::sql::identifier;
 use pharos_model::postgres::sequences::{Askable, Bounds, Turns};
-use pharos_model::snapshot::{Column, FamiliesBuilder, Table};
+use pharos_model::snapshot::{Column, FailureReason, FamiliesBuilder, PartId, Table};
 use pharos_model::unjudged::{self, Unjudged};
 use tokio_postgres::types::Type;
 
@@ -18,7 +18,7 @@ use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Hidden, Missing};
 use crate::postgres::monitor::{Row, Session};
 
-pub const NAME: &str = "sequences";
+pub const PART: PartId = PartId::Sequences;
 
 /// Sequences that are described of one datname.
 const READ_MAX: i64 = 10_000;
@@ -75,8 +75,8 @@ impl Sequences {
     }
 
     async fn visit(&mut self, session: &Session) -> Result<(), CollectError> {
-        let rows = query_with(session, NAME, include_str!("../sql/sequences.sql"), &[(&READ_MAX, Type::INT8)]).await?;
-        let Some(first) = rows.first().map(|row| Fields::new(NAME, row)) else {
+        let rows = query_with(session, PART, include_str!("../sql/sequences.sql"), &[(&READ_MAX, Type::INT8)]).await?;
+        let Some(first) = rows.first().map(|row| Fields::new(PART, row)) else {
             return Err(CollectError::Unsupported(Missing::new("the datname was dropped or renamed meanwhile")));
         };
         let (datname, datname_oid) = (first.text("datname")?.to_owned(), first.field("datname_oid")?);
@@ -108,8 +108,8 @@ async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Re
             Ok(answers) => batch.iter().for_each(|oid| turns.asked(*oid, answers.get(oid).copied())),
             Err(err) if err.ends_session() => return Err(err),
             // The server is busy; the others will be asked another time.
-            Err(err) if err.reason() == "statement-timeout" => break,
-            Err(err) if err.reason() == "lock-timeout" => {
+            Err(err) if err.reason() == FailureReason::StatementTimeout => break,
+            Err(err) if err.reason() == FailureReason::LockTimeout => {
                 batch.iter().for_each(|oid| turns.asked(*oid, None));
                 locked.extend(batch);
                 locked_batches += 1;
@@ -130,9 +130,9 @@ async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Re
 
 /// Each statement is a transaction of its own, which lets go of its locks.
 async fn values(session: &Session, oids: &[u32]) -> Result<HashMap<u32, Option<i64>>, CollectError> {
-    let rows = query_with(session, NAME, include_str!("../sql/sequence_values.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
+    let rows = query_with(session, PART, include_str!("../sql/sequence_values.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
     let value = |row| {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         Ok((row.field("oid")?, row.field("last_value")?))
     };
     rows.iter().map(value).collect()
@@ -140,7 +140,7 @@ async fn values(session: &Session, oids: &[u32]) -> Result<HashMap<u32, Option<i
 
 impl Sequence {
     fn read(row: &Row, datname: &str) -> Result<Self, CollectError> {
-        let row = Fields::new(NAME, row);
+        let row = Fields::new(PART, row);
         Ok(Self {
             oid: row.field("oid")?,
             datname: datname.to_owned(),
@@ -193,8 +193,8 @@ impl Sequence {
 }
 
 impl Visit for Sequences {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
-use pharos_model::snapshot::FamiliesBuilder;
+use pharos_model::snapshot::{FamiliesBuilder, PartId};
 
 use super::{Round, SERIES_MAX, Visit};
 use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "subscription_tables";
+pub const PART: PartId = PartId::SubscriptionTables;
 
 pub struct SubscriptionTables {
     interval: Duration,
@@ -26,8 +26,8 @@ impl SubscriptionTables {
     }
 
     async fn read(&mut self, session: &Session) -> Result<(), CollectError> {
-        for row in &query(session, NAME, include_str!("../sql/subscription_tables.sql")).await? {
-            let row = Fields::new(NAME, row);
+        for row in &query(session, PART, include_str!("../sql/subscription_tables.sql")).await? {
+            let row = Fields::new(PART, row);
             self.read.push((row.text("datname")?.to_owned(), row.text("subscription")?.to_owned(), row.number("not_ready")?));
         }
         Ok(())
@@ -35,8 +35,8 @@ impl SubscriptionTables {
 }
 
 impl Visit for SubscriptionTables {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use pharos_model::snapshot::PartId;
 use tokio_postgres::types::Type;
 
 use crate::collect::CollectError;
@@ -30,7 +31,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub async fn list(session: &Session, collector: &'static str, bounds: Bounds) -> Result<Self, CollectError> {
+    pub async fn list(session: &Session, collector: PartId, bounds: Bounds) -> Result<Self, CollectError> {
         // Each table has one index at least, so no more of them are read.
         let tables_max = bounds.in_datname + 1;
         let rows = query_with(session, collector, include_str!("../../sql/indexed_tables.sql"), &[(&tables_max, Type::INT8)]).await?;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use pharos_model::postgres::index_facts::{
     ForeignKey, IndexKey, IndexShape, expressions, only_wants_not_null, without_index, without_locations,
 };
+use pharos_model::snapshot::PartId;
 use pharos_model::text;
 use tokio_postgres::types::Type;
 
@@ -95,7 +96,7 @@ pub struct KeyCandidate {
 }
 
 impl Definitions {
-    pub async fn read(session: &Session, collector: &'static str, surroundings: &Surroundings) -> Result<Self, CollectError> {
+    pub async fn read(session: &Session, collector: PartId, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let mut read = Self::default();
         // Keys come before indexes: an index that was made together with a key is there when the indexes are read.
         let sql = include_str!("../../sql/foreign_keys.sql");
@@ -129,12 +130,7 @@ impl Definitions {
         self.has_more_without_key
     }
 
-    async fn read_indexes(
-        &mut self,
-        session: &Session,
-        collector: &'static str,
-        surroundings: &Surroundings,
-    ) -> Result<Batches, CollectError> {
+    async fn read_indexes(&mut self, session: &Session, collector: PartId, surroundings: &Surroundings) -> Result<Batches, CollectError> {
         let mut listed = Batches::list(session, collector, BOUNDS).await?;
         for tables in std::mem::take(&mut listed.batches) {
             // One more than there is room for shows that indexes came meanwhile.
@@ -183,7 +179,7 @@ fn table_name(row: &Fields<'_>) -> Result<TableName, CollectError> {
     Ok(TableName { schema: row.text("schema")?.to_owned(), relation: row.text("relation")?.to_owned() })
 }
 
-fn without_key(collector: &'static str, row: &Row, surroundings: &Surroundings) -> Result<WithoutKey, CollectError> {
+fn without_key(collector: PartId, row: &Row, surroundings: &Surroundings) -> Result<WithoutKey, CollectError> {
     let row = Fields::new(collector, row);
     Ok(WithoutKey {
         oid: row.field("oid")?,

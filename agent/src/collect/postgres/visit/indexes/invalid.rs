@@ -4,6 +4,7 @@
 //! is invalid and there until the drop ends, which may be days later if the drop waits for a transaction that stays open.
 
 use pharos_model::postgres::index_facts::size_text;
+use pharos_model::snapshot::PartId;
 use pharos_model::unjudged::Unjudged;
 use tokio_postgres::types::Type;
 
@@ -18,11 +19,7 @@ use crate::postgres::monitor::{Row, Session};
 const INVALID_MAX: i64 = 200;
 
 /// Those that are invalid, and those of which nobody can tell yet.
-pub async fn read(
-    session: &Session,
-    collector: &'static str,
-    relations: &Relations,
-) -> Result<(Vec<IndexFact>, Vec<Unjudged>), CollectError> {
+pub async fn read(session: &Session, collector: PartId, relations: &Relations) -> Result<(Vec<IndexFact>, Vec<Unjudged>), CollectError> {
     let rows = query_with(session, collector, include_str!("../../sql/invalid_indexes.sql"), &[(&INVALID_MAX, Type::INT8)]).await?;
     let datname = &relations.surroundings.datname;
     let (mut facts, mut unjudged) = (Vec::new(), Vec::new());
@@ -46,7 +43,7 @@ pub async fn read(
     Ok((facts, unjudged))
 }
 
-fn fact(collector: &'static str, row: &Row, relations: &Relations) -> Result<IndexFact, CollectError> {
+fn fact(collector: PartId, row: &Row, relations: &Relations) -> Result<IndexFact, CollectError> {
     let row = Fields::new(collector, row);
     let oid: u32 = row.field("oid")?;
     let counted = relations.indexes.iter().find(|index| index.oid == oid);

@@ -20,7 +20,7 @@ use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::postgres::index_facts::{FirstSeen, ScanHistory, UsageSettings, redundant};
 use pharos_model::postgres::visits::Kept;
-use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
 use pharos_model::unjudged::Unjudged;
 use tracing::warn;
@@ -33,7 +33,7 @@ use super::{Round, SERIES_MAX, Visit};
 use crate::collect::{CollectError, Facts, Notebook};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "indexes";
+pub const PART: PartId = PartId::Indexes;
 
 /// Indexes of one server with series of their own.
 const MEMBERS_MAX: usize = 200;
@@ -92,20 +92,20 @@ impl Indexes {
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
-        let relations = self.relations.of(session, NAME, now).await?;
+        let relations = self.relations.of(session, PART, now).await?;
         let surroundings = &relations.surroundings;
         let (known, is_time) = self.kept.enter(surroundings.datname_oid, surroundings.reset_at);
         known.enter(&Cluster::new(session.system_identifier()));
         let mark = mark(&relations);
         let looks = is_time || known.mark != mark;
         if looks {
-            let definitions = Definitions::read(session, NAME, surroundings).await?;
+            let definitions = Definitions::read(session, PART, surroundings).await?;
             let (datname, tables) = (&surroundings.datname, definitions.unread_tables.len());
             if tables > known.definitions.unread_tables.len() {
                 warn!(datname, tables, "`{datname}` has more indexes than are compared: {tables} tables are not judged by their indexes");
             }
             known.definitions = definitions;
-            known.estimates = Arc::new(bloat::of_indexes(session, NAME, &relations).await?);
+            known.estimates = Arc::new(bloat::of_indexes(session, PART, &relations).await?);
             known.mark = mark;
         }
         let indexes = known.definitions.with_counters(&relations);
@@ -114,7 +114,7 @@ impl Indexes {
         let tables = relations.tables.iter().filter(|table| table.is_users()).map(facts::scanned_table);
         known.scans.observe(session.epoch(), surroundings.asked_at, tables, &self.usage);
         known.meet(&relations, &stand_ins, &self.notebook, now).await;
-        let invalid = invalid::read(session, NAME, &relations).await?;
+        let invalid = invalid::read(session, PART, &relations).await?;
         let (index_facts, mut unjudged) = facts::of_indexes(&relations, &indexes, &superfluous, invalid, known, &self.usage);
         let (schema_facts, of_schema) = facts::of_schema(&relations, known, &self.usage);
         unjudged.extend(of_schema);
@@ -145,14 +145,14 @@ impl Known {
         self.is_noted &= !self.first_seen.meet(unused, surroundings.asked_at);
         let topic = surroundings.datname_oid.to_string();
         if !self.is_recalled
-            && let Ok(earlier) = notebook.read::<FirstSeen>(NAME, &topic, now).await
+            && let Ok(earlier) = notebook.read::<FirstSeen>(PART, &topic, now).await
         {
             earlier.iter().for_each(|earlier| self.first_seen.recall(earlier));
             self.is_recalled = true;
         }
         // Before that, what was noted knows more.
         if self.is_recalled && !self.is_noted {
-            self.is_noted = notebook.write(NAME, &topic, &self.first_seen.note(), Vec::new(), now).await.is_ok();
+            self.is_noted = notebook.write(PART, &topic, &self.first_seen.note(), Vec::new(), now).await.is_ok();
         }
     }
 }
@@ -167,8 +167,8 @@ fn mark(relations: &Relations) -> u64 {
 }
 
 impl Visit for Indexes {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pharos_model::alert::Now;
 use pharos_model::postgres::vacuum::VacuumSettings;
+use pharos_model::snapshot::{FailureReason, PartId};
 use tokio_postgres::types::Type;
 
 pub use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
@@ -79,7 +80,7 @@ type Latest = Option<(Now, Arc<Relations>)>;
 
 impl SharedRelations {
     /// The datname of this session, read once in a round.
-    pub async fn of(&self, session: &Session, collector: &'static str, now: Now) -> Result<Arc<Relations>, CollectError> {
+    pub async fn of(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
         let surroundings = surroundings(session, collector).await?;
         let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.surroundings.datname_oid == surroundings.datname_oid;
         // Whoever comes second is the last one to need it.
@@ -96,7 +97,7 @@ impl SharedRelations {
     }
 }
 
-async fn surroundings(session: &Session, collector: &'static str) -> Result<Surroundings, CollectError> {
+async fn surroundings(session: &Session, collector: PartId) -> Result<Surroundings, CollectError> {
     let rows = rights::query(session, collector, Right::Stats, include_str!("../../sql/relation_settings.sql")).await?;
     let Some(row) = rows.first().map(|row| Fields::new(collector, row)) else {
         return Err(CollectError::Unsupported(Missing::new("the datname was dropped or renamed meanwhile")));
@@ -125,7 +126,7 @@ async fn surroundings(session: &Session, collector: &'static str) -> Result<Surr
     })
 }
 
-async fn read(session: &Session, collector: &'static str, surroundings: Surroundings) -> Result<Relations, CollectError> {
+async fn read(session: &Session, collector: PartId, surroundings: Surroundings) -> Result<Relations, CollectError> {
     let rows = query_with(session, collector, include_str!("../../sql/tables.sql"), &[(&TABLES_MAX, Type::INT8)]).await?;
     let mut tables = rows.iter().map(|row| TableRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
     let rows = query_with(session, collector, INDEXES.sql(session.major()), &[(&INDEXES_MAX, Type::INT8)]).await?;
@@ -141,7 +142,7 @@ async fn read(session: &Session, collector: &'static str, surroundings: Surround
 /// Asks for the exact sizes of the largest that nobody locks.
 async fn measure(
     session: &Session,
-    collector: &'static str,
+    collector: PartId,
     tables: &mut [TableRow],
     indexes: &mut [IndexRow],
     locked: &[LockedRelation],
@@ -171,7 +172,7 @@ async fn measure(
     let rows = match query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await {
         Ok(rows) => rows,
         // Somebody locked one of them in between.
-        Err(err) if err.reason() == "lock-timeout" => return Ok(()),
+        Err(err) if err.reason() == FailureReason::LockTimeout => return Ok(()),
         Err(err) => return Err(err),
     };
     let mut sizes: HashMap<u32, (i64, i64)> = HashMap::new();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use pharos_model::postgres::index_facts::ScanCounters;
 use pharos_model::postgres::vacuum::{VacuumDistance, VacuumSettings};
+use pharos_model::snapshot::PartId;
 
 use super::Surroundings;
 use crate::collect::CollectError;
@@ -54,7 +55,7 @@ pub struct TableRow {
 }
 
 impl TableRow {
-    pub(super) fn read(collector: &'static str, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
+    pub(super) fn read(collector: PartId, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let row = Fields::new(collector, row);
         let options: Option<Vec<&str>> = row.field("options")?;
         let vacuum = surroundings.vacuum.with_options(options.into_iter().flatten());
@@ -162,7 +163,7 @@ pub struct IndexRow {
 
 impl IndexRow {
     /// The names of its table are not in the row: they come with the table.
-    pub(super) fn read(collector: &'static str, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
+    pub(super) fn read(collector: PartId, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let row = Fields::new(collector, row);
         Ok(Self {
             oid: row.field("oid")?,
@@ -221,7 +222,7 @@ pub struct Locker {
 }
 
 impl LockedRelation {
-    pub(super) fn read(collector: &'static str, row: &Row) -> Result<Self, CollectError> {
+    pub(super) fn read(collector: PartId, row: &Row) -> Result<Self, CollectError> {
         let row = Fields::new(collector, row);
         Ok(Self {
             oid: row.field("oid")?,

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::postgres::visits::Kept;
-use pharos_model::snapshot::{FamiliesBuilder, Family};
+use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
 
 use self::oldest::OldRelation;
@@ -20,7 +20,7 @@ use super::{Round, SERIES_MAX, Visit};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;
 
-pub const NAME: &str = "tables";
+pub const PART: PartId = PartId::Tables;
 
 /// Tables of one server with series of their own.
 const MEMBERS_MAX: usize = 200;
@@ -75,24 +75,24 @@ impl Tables {
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
-        let relations = self.relations.of(session, NAME, now).await?;
+        let relations = self.relations.of(session, PART, now).await?;
         let (estimates, looks) = self.kept.enter(relations.surroundings.datname_oid, relations.surroundings.reset_at);
         if looks {
-            *estimates = Arc::new(bloat::of_tables(session, NAME, &relations).await?);
+            *estimates = Arc::new(bloat::of_tables(session, PART, &relations).await?);
         }
         let estimates = Arc::clone(estimates);
         if looks {
             self.kept.looked(relations.surroundings.datname_oid);
         }
-        let oldest = oldest::read(session, NAME).await?;
+        let oldest = oldest::read(session, PART).await?;
         self.read.push(Look { relations, estimates, oldest });
         Ok(())
     }
 }
 
 impl Visit for Tables {
-    fn name(&self) -> &'static str {
-        NAME
+    fn part(&self) -> PartId {
+        PART
     }
 
     fn interval(&self) -> Duration {

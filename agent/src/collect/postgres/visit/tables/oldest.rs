@@ -1,6 +1,6 @@
 //! The relations whose ids are oldest: temporary tables and shared catalogues among them, which are no rows of the table `tables`.
 
-use pharos_model::snapshot::{Column, Table};
+use pharos_model::snapshot::{Column, PartId, Table};
 
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query};
@@ -32,13 +32,13 @@ pub struct OldRelation {
     backend_start: Option<f64>,
 }
 
-pub async fn read(session: &Session, collector: &'static str) -> Result<Vec<OldRelation>, CollectError> {
+pub async fn read(session: &Session, collector: PartId) -> Result<Vec<OldRelation>, CollectError> {
     let rows = query(session, collector, OLDEST.sql(session.major())).await?;
     rows.iter().map(|row| OldRelation::read(collector, row)).collect()
 }
 
 impl OldRelation {
-    fn read(collector: &'static str, row: &Row) -> Result<Self, CollectError> {
+    fn read(collector: PartId, row: &Row) -> Result<Self, CollectError> {
         let row = Fields::new(collector, row);
         Ok(Self {
             datname: row.text("datname")?.to_owned(),

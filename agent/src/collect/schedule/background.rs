@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use pharos_model::snapshot::PartId;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -11,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::{CollectError, Facts};
 
 /// What one collector read, or why not.
-pub struct Read {
-    pub collector: &'static str,
+pub struct BackgroundRead {
+    pub part: PartId,
     pub outcome: Result<Facts, CollectError>,
     /// When it should be read again.
     pub interval: Duration,
@@ -20,13 +21,13 @@ pub struct Read {
 }
 
 /// Collectors that read beside the session.
-pub trait Aside: Send + 'static {
+pub trait Background: Send + 'static {
     /// The parts that they fill.
-    fn names(&self) -> Vec<&'static str>;
+    fn parts(&self) -> Vec<PartId>;
     /// When there is something to read.
     fn due(&self) -> Instant;
     /// Reads some of what is due; what belongs together comes together, once all of it was read.
-    fn read(&mut self) -> BoxFuture<'_, Vec<Read>>;
+    fn read(&mut self) -> BoxFuture<'_, Vec<BackgroundRead>>;
     /// Whether something was begun that is not read to its end.
     fn is_under_way(&self) -> bool;
     /// All of it is due now.
@@ -34,13 +35,13 @@ pub trait Aside: Send + 'static {
 }
 
 /// Reads all that is due now, to its end.
-pub async fn read_whole(aside: &mut dyn Aside) -> Vec<Read> {
+pub async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> {
     let mut reads = Vec::new();
     let began_at = Instant::now();
-    while aside.is_under_way() || aside.due() <= began_at {
-        let read = aside.read().await;
+    while background.is_under_way() || background.due() <= began_at {
+        let read = background.read().await;
         // The end came in between.
-        let is_cut_short = read.is_empty() && !aside.is_under_way();
+        let is_cut_short = read.is_empty() && !background.is_under_way();
         reads.extend(read);
         if is_cut_short {
             break;
@@ -50,14 +51,19 @@ pub async fn read_whole(aside: &mut dyn Aside) -> Vec<Read> {
 }
 
 /// Reads whenever something is due, until told to stop.
-pub async fn drive(mut aside: Box<dyn Aside>, reads: mpsc::Sender<Vec<Read>>, hurry: Arc<Notify>, stop: CancellationToken) {
+pub async fn drive(
+    mut background: Box<dyn Background>,
+    reads: mpsc::Sender<Vec<BackgroundRead>>,
+    hurry: Arc<Notify>,
+    stop: CancellationToken,
+) {
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            () = hurry.notified() => aside.hurry(),
-            () = sleep_until(aside.due()) => {
-                let read = aside.read().await;
+            () = hurry.notified() => background.hurry(),
+            () = sleep_until(background.due()) => {
+                let read = background.read().await;
                 if !read.is_empty() && reads.send(read).await.is_err() {
                     break;
                 }

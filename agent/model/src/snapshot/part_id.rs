@@ -1,0 +1,160 @@
+//! The parts of snapshots, by name.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// A part of a snapshot: the name of the collector that fills it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PartId {
+    /// Whether the server accepts new sessions.
+    Accept,
+    Activity,
+    /// Everything that the agent knows of itself.
+    Agent,
+    Autovacuum,
+    Database,
+    /// The list of datnames that a round of visits begins with. No snapshot has this part: its statements and errors have the name.
+    Datnames,
+    Encryption,
+    Extensions,
+    Horizon,
+    /// The indexes of each datname, and of a database those that no member uses.
+    Indexes,
+    /// The answer of a Redis server to `INFO`.
+    Info,
+    Io,
+    Limits,
+    Locks,
+    /// The rights of the agent's role, which only the doctor asks for. No snapshot has this part.
+    Privileges,
+    Progress,
+    Replication,
+    Sequences,
+    Server,
+    Settings,
+    Sizes,
+    Statements,
+    SubscriptionTables,
+    Subscriptions,
+    Tables,
+    /// The members of a database and their roles.
+    Topology,
+    /// Whether the server was reached.
+    Up,
+    /// Which datnames were visited, and why others were not.
+    Visits,
+    Wal,
+}
+
+impl PartId {
+    /// Every part, once, in the order of their names.
+    pub const ALL: [Self; 29] = [
+        Self::Accept,
+        Self::Activity,
+        Self::Agent,
+        Self::Autovacuum,
+        Self::Database,
+        Self::Datnames,
+        Self::Encryption,
+        Self::Extensions,
+        Self::Horizon,
+        Self::Indexes,
+        Self::Info,
+        Self::Io,
+        Self::Limits,
+        Self::Locks,
+        Self::Privileges,
+        Self::Progress,
+        Self::Replication,
+        Self::Sequences,
+        Self::Server,
+        Self::Settings,
+        Self::Sizes,
+        Self::Statements,
+        Self::SubscriptionTables,
+        Self::Subscriptions,
+        Self::Tables,
+        Self::Topology,
+        Self::Up,
+        Self::Visits,
+        Self::Wal,
+    ];
+
+    /// The name that snapshots, metrics, settings and the API have.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Activity => "activity",
+            Self::Agent => "agent",
+            Self::Autovacuum => "autovacuum",
+            Self::Database => "database",
+            Self::Datnames => "datnames",
+            Self::Encryption => "encryption",
+            Self::Extensions => "extensions",
+            Self::Horizon => "horizon",
+            Self::Indexes => "indexes",
+            Self::Info => "info",
+            Self::Io => "io",
+            Self::Limits => "limits",
+            Self::Locks => "locks",
+            Self::Privileges => "privileges",
+            Self::Progress => "progress",
+            Self::Replication => "replication",
+            Self::Sequences => "sequences",
+            Self::Server => "server",
+            Self::Settings => "settings",
+            Self::Sizes => "sizes",
+            Self::Statements => "statements",
+            Self::SubscriptionTables => "subscription_tables",
+            Self::Subscriptions => "subscriptions",
+            Self::Tables => "tables",
+            Self::Topology => "topology",
+            Self::Up => "up",
+            Self::Visits => "visits",
+            Self::Wal => "wal",
+        }
+    }
+
+    /// Finds the part with this name; none for a name that no collector has.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.as_str() == name)
+    }
+}
+
+impl fmt::Display for PartId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for PartId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Parts are sorted by name, as in every snapshot.
+impl Ord for PartId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for PartId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_are_served_and_each_leads_back_to_its_part() {
+        let served = "accept activity agent autovacuum database datnames encryption extensions horizon indexes info io limits locks privileges progress replication sequences server settings sizes statements subscription_tables subscriptions tables topology up visits wal";
+        assert_eq!(PartId::ALL.map(PartId::as_str).join(" "), served);
+        assert!(PartId::ALL.into_iter().all(|part| PartId::named(part.as_str()) == Some(part)));
+    }
+}

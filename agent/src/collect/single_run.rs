@@ -1,0 +1,42 @@
+//! Every collector of a server run once, for commands that do not wait for a schedule.
+
+use std::sync::Arc;
+
+use pharos_model::snapshot::PartId;
+
+use super::schedule::{ConnectFailure, Source, Spending, read_whole};
+use super::{CollectError, Facts};
+use crate::clock::Clock;
+use crate::telemetry::metrics::SelfMetrics;
+
+/// The outcome of each collector's run, those beside the session last.
+pub type Outcomes = Vec<Outcome>;
+
+/// What one collector read, or why not.
+pub struct Outcome {
+    pub part: PartId,
+    pub result: Result<Facts, CollectError>,
+}
+
+/// Runs every collector of `source`, in a new session where one ended the last.
+pub async fn run_once<S: Source>(source: &S, mut session: S::Session, clock: Clock) -> Result<(S::Session, Outcomes), ConnectFailure> {
+    let mut outcomes = Vec::new();
+    for mut collector in source.collectors() {
+        let result = match source.begin(&mut session, collector.part()).await {
+            Ok(()) => collector.collect(&mut session, clock.now()).await,
+            Err(err) => Err(err),
+        };
+        if result.as_ref().is_err_and(CollectError::ends_session) || S::is_closed(&session) {
+            // It leaves its place first.
+            drop(session);
+            session = source.connect().await?;
+        }
+        outcomes.push(Outcome { part: collector.part(), result });
+    }
+    let spending = Spending::new(&source.subject().id, source.budget(), Arc::new(SelfMetrics::default()));
+    if let Some(mut background) = source.background(clock, &spending) {
+        let reads = read_whole(&mut *background).await;
+        outcomes.extend(reads.into_iter().map(|read| Outcome { part: read.part, result: read.outcome }));
+    }
+    Ok((session, outcomes))
+}
