@@ -204,8 +204,7 @@ async fn whatever_right_is_lost_no_alert_resolves_no_number_shrinks_and_all_come
         seen.push(need);
         let parts = NEEDS.iter().filter(|entry| entry.need == need).flat_map(|entry| entry.parts).copied();
         // Who waits for whose lock is known whatever sessions say that they do.
-        let parts: Vec<&str> =
-            parts.filter(|part| need != Need::Activities || *part == PartId::Activity).map(PartId::as_str).collect();
+        let parts: Vec<&str> = parts.filter(|part| need != Need::Activities || *part == PartId::Activity).map(PartId::as_str).collect();
         let up = |metrics: &str, expected: u8| {
             let line = |part: &str| format!("pharos_collect_up{{server=\"{}\",collector=\"{part}\"}} {expected}", server_id(server.port()));
             parts.iter().all(|part| metrics.lines().any(|known| known == line(part)))

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use pharos_model::agent_part::AgentPart;
 use pharos_model::alert::{Alert, Fingerprint};
+use pharos_model::budget::ServerCosts;
 use pharos_model::dispatch::{Acknowledgement, Silence};
+use pharos_model::outbox::BreakerState;
 use pharos_model::snapshot::Change;
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::{SubjectKey, SubjectKind};
@@ -76,11 +78,39 @@ pub struct PartStatus {
     pub cause: Option<String>,
 }
 
+/// The costs of monitoring one server, shared by the schedule that writes them and the board.
+#[derive(Debug, Clone, Default)]
+pub struct CostAccount(Arc<Mutex<Option<ServerCosts>>>);
+
+impl CostAccount {
+    /// Changes the costs; they begin at 0.
+    pub fn update(&self, change: impl FnOnce(&mut ServerCosts)) {
+        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default());
+    }
+
+    /// The costs at this moment; none before the server was asked anything.
+    pub fn snapshot(&self) -> Option<ServerCosts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The delivery to one receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiverStatus {
+    pub breaker: BreakerState,
+    /// Notifications that are not delivered yet.
+    pub waiting: usize,
+    /// Notifications that were given up since the agent started.
+    pub dead: usize,
+}
+
 #[derive(Debug)]
 pub struct Board {
     picture: ArcSwap<Picture>,
     snapshots: watch::Sender<()>,
     parts: Mutex<Parts>,
+    accounts: Mutex<BTreeMap<SubjectKey, CostAccount>>,
+    receivers: Mutex<BTreeMap<String, ReceiverStatus>>,
     clock: Clock,
 }
 
@@ -92,7 +122,14 @@ struct Parts {
 
 impl Board {
     pub fn new(clock: Clock) -> Self {
-        Self { picture: ArcSwap::default(), snapshots: watch::Sender::default(), parts: Mutex::default(), clock }
+        Self {
+            picture: ArcSwap::default(),
+            snapshots: watch::Sender::default(),
+            parts: Mutex::default(),
+            accounts: Mutex::default(),
+            receivers: Mutex::default(),
+            clock,
+        }
     }
 
     pub fn picture(&self) -> Arc<Picture> {
@@ -153,6 +190,25 @@ impl Board {
         let mut parts: Vec<PartStatus> = self.lock().by_part.values().cloned().collect();
         parts.sort_by_cached_key(|status| status.part.to_string());
         parts
+    }
+
+    /// Shows the account of a server. Its owner goes on writing it.
+    pub fn show_account(&self, server: SubjectKey, account: CostAccount) {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner).insert(server, account);
+    }
+
+    /// What monitoring costs this server; none before the server was asked anything.
+    pub fn costs(&self, server: &SubjectKey) -> Option<ServerCosts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner).get(server)?.snapshot()
+    }
+
+    pub fn show_receiver(&self, receiver: &str, status: ReceiverStatus) {
+        self.receivers.lock().unwrap_or_else(PoisonError::into_inner).insert(receiver.to_owned(), status);
+    }
+
+    /// Every receiver, by name.
+    pub fn receivers(&self) -> BTreeMap<String, ReceiverStatus> {
+        self.receivers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn note(&self, parts: &mut Parts, part: AgentPart, state: PartHealth, cause: Option<String>) {

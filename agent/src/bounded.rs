@@ -8,18 +8,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Decides how much may arrive.
+/// A meter that decides how much may arrive.
 pub trait Meter {
     /// Whether anything more may be read at all.
     fn may_go_on(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Takes in what has just arrived; an error ends the connection.
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Counts bytes that have just arrived; an error ends the connection.
+    fn count(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// Bytes of the answer that arrives now; cheap to clone.
+/// Counts the bytes of the answer that arrives now; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Received {
     bytes: Arc<AtomicUsize>,
@@ -31,7 +31,7 @@ impl Received {
         Self { bytes: Arc::default(), max }
     }
 
-    /// The next question is asked.
+    /// Begins to count anew, for the next answer.
     pub fn begin(&self) {
         self.bytes.store(0, Ordering::Relaxed);
     }
@@ -42,7 +42,7 @@ impl Received {
 }
 
 impl Meter for Received {
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn count(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         if self.is_too_much() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the other side sends too much"));
@@ -51,7 +51,7 @@ impl Meter for Received {
     }
 }
 
-/// A connection and its meter.
+/// A connection that ends once its meter refuses more.
 pub struct Bounded<S, M> {
     stream: S,
     meter: M,
@@ -72,7 +72,7 @@ impl<S: AsyncRead + Unpin, M: Meter + Unpin> AsyncRead for Bounded<S, M> {
         self.meter.may_go_on()?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        Poll::Ready(self.meter.take(&buffer.filled()[before..]))
+        Poll::Ready(self.meter.count(&buffer.filled()[before..]))
     }
 }
 

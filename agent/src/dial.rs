@@ -1,7 +1,7 @@
-//! Opening a socket to a server, address by address, and what a failure says of the server.
+//! Opens a socket to a server, address by address, and reads from a failure whose trouble it is.
 //!
-//! A name may stand for several addresses. The failure at one of them is often this machine's own (no IPv6 here), while another address says
-//! what is true of the server. So each address is tried in its share of the time, and the failure that says most of the server counts.
+//! A name may stand for several addresses. A failure at one of them is often this machine's own (no IPv6 here), while another address shows
+//! the state of the server. Each address is therefore tried in its share of the time, and the failure that says most of the server counts.
 
 use std::fs::File;
 use std::io;
@@ -15,10 +15,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::file::FileError;
 
-/// Addresses that are tried of one name. More are no server's, and each takes from the others' time.
+/// Addresses that are tried for one name. No server has more, and each takes from the others' time.
 const ADDRESSES_MAX: usize = 16;
 
-/// What kept a socket from opening. Those that say most of the server come first.
+/// Why a socket did not open. Obstacles that say most of the server come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
     /// The server refuses, or the network does.
@@ -40,7 +40,7 @@ impl Obstacle {
         matches!(self, Self::OwnPorts | Self::OwnMemory | Self::OwnFiles)
     }
 
-    /// What is so, and how to mend it. None where only the server's kind knows.
+    /// The state of things as a sentence, and how to mend it; none where it depends on the product.
     pub const fn meaning(self) -> Option<&'static str> {
         match self {
             Self::Server => None,
@@ -68,7 +68,7 @@ impl Obstacle {
         }
     }
 
-    /// The obstacle at this address; none for a Unix socket.
+    /// Reads the obstacle from an error at this address; a Unix socket has none.
     fn of(error: &io::Error, address: Option<SocketAddr>) -> Self {
         if let Some(own) = Self::of_machine(error) {
             return own;
@@ -84,7 +84,7 @@ impl Obstacle {
     }
 }
 
-/// Whose trouble it is that there is no session.
+/// The side whose trouble it is that there is no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     OfServer,
@@ -123,7 +123,7 @@ impl DialError {
         Self::Refused { obstacle: Obstacle::of(&source, None), source }
     }
 
-    /// The less, the more it says of the server.
+    /// Orders failures: the less, the more a failure says of the server.
     fn rank(&self) -> (Obstacle, bool) {
         match self {
             Self::Refused { obstacle, .. } => (*obstacle, false),
@@ -152,7 +152,7 @@ pub async fn unix(path: &Path, within: Duration) -> Result<UnixStream, DialError
     }
 }
 
-/// A resolver that may open no file only says that it does not know the name.
+/// Finds out why a name was not resolved. A resolver that may open no file only reports that it does not know the name.
 fn why_unnamed(error: io::Error) -> io::Error {
     match File::open("/dev/null") {
         Err(own) if Obstacle::of_machine(&own).is_some() => own,
@@ -160,7 +160,7 @@ fn why_unnamed(error: io::Error) -> io::Error {
     }
 }
 
-/// An address that swallows packets leaves the others their share of the time.
+/// Tries each address in its share of the time, so that one that swallows packets does not take it all.
 async fn first_of(addresses: &[SocketAddr], within: Duration, until: Instant) -> Result<TcpStream, DialError> {
     let mut failures = Vec::with_capacity(addresses.len());
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
@@ -175,7 +175,7 @@ async fn first_of(addresses: &[SocketAddr], within: Duration, until: Instant) ->
     Err(most_telling(failures, within))
 }
 
-/// What all addresses together say. An address without an error did not answer in time.
+/// Chooses the failure that says most of the server. An address without an error did not answer in time.
 fn most_telling(failures: Vec<(SocketAddr, Option<io::Error>)>, within: Duration) -> DialError {
     let are_several = failures.len() > 1;
     let failures = failures.into_iter().map(|(address, error)| match error {

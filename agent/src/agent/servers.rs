@@ -130,10 +130,11 @@ impl Servers {
 fn watch<S: Source + 'static>(source: S, ground: &Ground, snapshots: &mpsc::Sender<Snapshot>) {
     let Ground { config, clock, board, metrics, lifecycle, .. } = ground;
     let subject = source.subject().key();
-    let part = AgentPart::Server(subject);
+    let part = AgentPart::Server(subject.clone());
     board.set(part.clone(), PartHealth::Starting, None);
     let grace = config.collect.deadline_max() + config.collect.connect_timeout;
     let task = ServerTask::new(source, grace, *clock, Arc::clone(metrics), snapshots.clone());
+    board.show_account(subject, task.account());
     lifecycle.supervise(part, task.run(lifecycle.soft().clone()));
 }
 

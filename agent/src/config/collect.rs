@@ -42,53 +42,86 @@ pub struct CollectConfig {
 #[serde(from = "BTreeMap<String, Serde<Duration>>")]
 pub struct Intervals(BTreeMap<String, Duration>);
 
-const INTERVALS: [(&str, Duration); 26] = [
+/// How often something is read or looked at, unless the file says otherwise.
+struct Cadence {
+    key: &'static str,
+    interval: Duration,
+    /// Whether a run asks a server something, and so has a deadline.
+    has_deadline: bool,
+}
+
+const fn reader(key: &'static str, interval: Duration) -> Cadence {
+    Cadence { key, interval, has_deadline: true }
+}
+
+const fn observer(key: &'static str, interval: Duration) -> Cadence {
+    Cadence { key, interval, has_deadline: false }
+}
+
+const CADENCES: [Cadence; 26] = [
     // The agent itself, which reads memory.
-    ("agent", Duration::from_secs(10)),
+    observer("agent", Duration::from_secs(10)),
     // A handshake, within `connect_timeout`.
-    ("accept", Duration::from_secs(30)),
+    observer("accept", Duration::from_secs(30)),
     // A database as a whole, out of its servers' latest snapshots.
-    ("topology", Duration::from_secs(10)),
+    observer("topology", Duration::from_secs(10)),
     // Between two looks at who is active; what they saw is reported with `activity`.
-    ("sample", Duration::from_secs(1)),
-    ("server", Duration::from_secs(10)),
-    ("activity", Duration::from_secs(10)),
-    ("locks", Duration::from_secs(5)),
-    ("database", Duration::from_secs(10)),
-    ("wal", Duration::from_secs(10)),
-    ("replication", Duration::from_secs(10)),
-    ("horizon", Duration::from_secs(10)),
-    ("autovacuum", Duration::from_secs(10)),
-    ("progress", Duration::from_secs(10)),
-    ("statements", Duration::from_secs(30)),
-    ("io", Duration::from_secs(30)),
-    ("subscriptions", Duration::from_secs(30)),
-    ("limits", Duration::from_secs(30)),
-    ("encryption", Duration::from_secs(30)),
-    ("sizes", Duration::from_mins(5)),
-    ("settings", Duration::from_mins(5)),
-    ("subscription_tables", Duration::from_mins(5)),
-    ("tables", Duration::from_mins(5)),
-    ("indexes", Duration::from_mins(5)),
-    ("sequences", Duration::from_mins(30)),
-    ("extensions", Duration::from_mins(30)),
+    observer("sample", Duration::from_secs(1)),
+    reader("server", Duration::from_secs(10)),
+    reader("activity", Duration::from_secs(10)),
+    reader("locks", Duration::from_secs(5)),
+    reader("database", Duration::from_secs(10)),
+    reader("wal", Duration::from_secs(10)),
+    reader("replication", Duration::from_secs(10)),
+    reader("horizon", Duration::from_secs(10)),
+    reader("autovacuum", Duration::from_secs(10)),
+    reader("progress", Duration::from_secs(10)),
+    reader("statements", Duration::from_secs(30)),
+    reader("io", Duration::from_secs(30)),
+    reader("subscriptions", Duration::from_secs(30)),
+    reader("limits", Duration::from_secs(30)),
+    reader("encryption", Duration::from_secs(30)),
+    reader("sizes", Duration::from_mins(5)),
+    reader("settings", Duration::from_mins(5)),
+    reader("subscription_tables", Duration::from_mins(5)),
+    reader("tables", Duration::from_mins(5)),
+    reader("indexes", Duration::from_mins(5)),
+    reader("sequences", Duration::from_mins(30)),
+    reader("extensions", Duration::from_mins(30)),
     // Redis INFO.
-    ("info", Duration::from_secs(10)),
+    reader("info", Duration::from_secs(10)),
 ];
 
-const INTERVAL_KEYS: [Key; INTERVALS.len()] = {
-    let mut keys = [key("", Shape::Duration); INTERVALS.len()];
+const INTERVAL_KEYS: [Key; CADENCES.len()] = {
+    let mut keys = [key("", Shape::Duration); CADENCES.len()];
     let mut index = 0;
-    while index < INTERVALS.len() {
-        keys[index] = key(INTERVALS[index].0, Shape::Duration);
+    while index < CADENCES.len() {
+        keys[index] = key(CADENCES[index].key, Shape::Duration);
         index += 1;
     }
     keys
 };
 
-/// All whose runs ask a server something, and so have a deadline.
-const READERS: &[Key] = match &INTERVAL_KEYS {
-    [_agent, _accept, _topology, _sample, readers @ ..] => readers,
+const READERS: usize = {
+    let (mut count, mut index) = (0, 0);
+    while index < CADENCES.len() {
+        count += CADENCES[index].has_deadline as usize;
+        index += 1;
+    }
+    count
+};
+
+const DEADLINE_KEYS: [Key; READERS] = {
+    let mut keys = [key("", Shape::Duration); READERS];
+    let (mut place, mut index) = (0, 0);
+    while index < CADENCES.len() {
+        if CADENCES[index].has_deadline {
+            keys[place] = key(CADENCES[index].key, Shape::Duration);
+            place += 1;
+        }
+        index += 1;
+    }
+    keys
 };
 
 pub const COLLECT_KEYS: &[Key] = &[
@@ -96,7 +129,7 @@ pub const COLLECT_KEYS: &[Key] = &[
     key("lock_timeout", Shape::Duration),
     key("statement_timeout", Shape::Duration),
     key("deadline", Shape::Duration),
-    key("deadlines", Shape::Table(READERS)),
+    key("deadlines", Shape::Table(&DEADLINE_KEYS)),
     key("connect_timeout", Shape::Duration),
     key("budget", Shape::Number),
     key("unused_after", Shape::Duration),
@@ -105,7 +138,7 @@ pub const COLLECT_KEYS: &[Key] = &[
 
 impl Default for Intervals {
     fn default() -> Self {
-        Self(INTERVALS.into_iter().map(|(name, interval)| (name.to_owned(), interval)).collect())
+        Self(CADENCES.iter().map(|cadence| (cadence.key.to_owned(), cadence.interval)).collect())
     }
 }
 

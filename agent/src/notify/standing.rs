@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pharos_model::agent_part::AgentPart;
 use pharos_model::outbox::BreakerState;
 
-use crate::board::{Board, PartHealth};
+use crate::board::{Board, PartHealth, ReceiverStatus};
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Shown on the board and in the metrics after each change.
@@ -21,6 +21,9 @@ pub struct Standing {
 struct Present {
     /// Notifications not delivered yet, with those that are being tried.
     waiting: usize,
+    /// Notifications that were given up.
+    dead: usize,
+    breaker: BreakerState,
     /// Why the latest try failed, until one succeeds.
     failure: Option<String>,
 }
@@ -62,6 +65,7 @@ impl Standing {
     /// Notifications were given up. Counted from 0 on, since the first one must be seen as an increase.
     pub fn gave_up(&self, count: usize) {
         self.metrics.add("pharos_notifications_dead_total", &[&self.receiver], count as f64);
+        self.change(|present| present.dead += count);
     }
 
     /// When the notification was made that has waited longest, if any waits.
@@ -86,12 +90,15 @@ impl Standing {
             let value = f64::from(u8::from(state == known));
             self.metrics.set("pharos_receiver_breaker_state", &[&self.receiver, known.as_str()], value);
         }
+        self.change(|present| present.breaker = state);
     }
 
     fn change(&self, change: impl FnOnce(&mut Present)) {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut present);
         self.metrics.set("pharos_notifications_pending", &[&self.receiver], present.waiting as f64);
+        let Present { breaker, waiting, dead, .. } = *present;
+        self.board.show_receiver(&self.receiver, ReceiverStatus { breaker, waiting, dead });
         match &present.failure {
             None => self.board.set(self.part.clone(), PartHealth::Ok, None),
             Some(why) => {

@@ -1,8 +1,8 @@
-//! Why a server refused a session, and what people can do about it.
+//! Why a PostgreSQL server refused a session, and how to mend it.
 //!
 //! The reason is read from SQLSTATE, and where one code stands for several reasons from the server's routine that refused: both are the
-//! same in every language. Words of a message are shown and never read. Only an end of the server has no code of its own, see
-//! the contact of monitoring sessions.
+//! same in every language. The text of a message is shown and never read. Only a server that stops has no code of its own; the contact of
+//! monitoring sessions recognises it.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use tokio_postgres::error::DbError;
 
 use crate::dial::Obstacle;
 
-/// Why there is no session: a closed set, for metric labels and for the tables `refusal` and `visits`, which rules read.
+/// Why there is no session: a closed set, since metrics have it as a label, and the tables `refusal` and `visits` list it for rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
     /// Nothing answered in time.
@@ -39,17 +39,17 @@ pub enum RefusalReason {
     DatnameLimit,
     /// A wrong password, or a role that does not exist or may not log in.
     Authentication,
-    /// The server takes the word of another service or a certificate for the role, and that failed; or the agent has no such means.
+    /// The server lets another service or a certificate decide, and that failed, or the agent has no such means.
     AuthenticationMethod,
-    /// pg_hba.conf has no line for the agent, or one that rejects it, or one that wants a certificate beside the password.
+    /// pg_hba.conf has no line for the agent, or a line that rejects it or wants a certificate beside the password.
     Hba,
     /// The role lacks `CONNECT`.
     Privilege,
     /// The datname does not exist, or takes no sessions at all.
     Datname,
-    /// Left behind by an interrupted `DROP DATABASE`: no session is possible ever again.
+    /// An interrupted `DROP DATABASE` left the datname behind: no session is possible ever again.
     DatnameInvalid,
-    /// A setting that somebody preset for the agent's sessions, or one that the server does not know.
+    /// The server does not take a setting that is preset for the agent's sessions, or does not know one.
     Setting,
     /// A text that cannot be converted into UTF-8.
     Encoding,
@@ -67,7 +67,7 @@ pub enum RefusalReason {
     Protocol,
     /// The server sent more than a server has to send.
     TooMuch,
-    /// Any other code; the server's own message says it.
+    /// Any other code; the server's own message explains it.
     Refused,
 }
 
@@ -132,12 +132,12 @@ impl RefusalReason {
         )
     }
 
-    /// Whether somebody may have closed the datname, which says nothing of the server. What damage refuses is not among them.
+    /// Whether an owner may have closed the datname, which says nothing of the server. Refusals because of damage are not among these.
     pub const fn is_of_datname_alone(self) -> bool {
         matches!(self, Self::Privilege | Self::Datname | Self::DatnameInvalid | Self::DatnameLimit)
     }
 
-    /// What is so, and how to mend it.
+    /// The state of things as a sentence, and how to mend it.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Stopping => "the server is shutting down; it is asked again until it is back",
@@ -193,7 +193,7 @@ impl RefusalReason {
     }
 }
 
-/// A reason, and what is so and how to mend it.
+/// A reason with the sentence that explains it and how to mend it.
 #[derive(Debug, Clone, Copy)]
 pub struct Refusal {
     pub reason: RefusalReason,
@@ -206,7 +206,7 @@ impl From<RefusalReason> for Refusal {
     }
 }
 
-/// Reads the error of a session that was to begin.
+/// Reads why a session did not begin.
 pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
     match error.as_db_error() {
         Some(answer) if answer.code().code() == "28P01" => {
@@ -218,7 +218,7 @@ pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
     }
 }
 
-/// The classes and codes are listed in appendix A of PostgreSQL's manual.
+/// Reads the reason from the code of an answer. Appendix A of PostgreSQL's manual lists classes and codes.
 fn reason_of(answer: &DbError) -> RefusalReason {
     // The routines are those of PostgreSQL 14 to 18. A server that leaves them out gets the reason that holds for most.
     let is_from = |routine: &str| answer.routine() == Some(routine);
@@ -246,7 +246,7 @@ fn reason_of(answer: &DbError) -> RefusalReason {
     }
 }
 
-/// No answer, or none in the protocol's words.
+/// Reads why there was no answer, or none that follows the protocol.
 fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     if rustls_error(error).is_some() {
         return RefusalReason::Tls.into();
@@ -276,8 +276,8 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     }
 }
 
-/// Whether the other side of SCRAM could not prove that it knows the password. These are the words of the client library; a test fails if they
-/// change.
+/// Whether the other side of SCRAM could not prove that it stores the password. The text is that of the client library; a test fails if it
+/// changes.
 fn is_without_proof(error: &tokio_postgres::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| cause.to_string() == "SCRAM verification error")
@@ -296,7 +296,7 @@ pub(super) fn unreached(obstacle: Obstacle) -> Refusal {
     Refusal { reason, meaning: obstacle.meaning().unwrap_or(reason.meaning()) }
 }
 
-/// A server that sent what it may not.
+/// Explains why a connection was given up after the server sent too much or broke the protocol.
 pub(super) fn excess(excess: Excess) -> Refusal {
     match excess {
         Excess::ClearText => RefusalReason::CleartextPassword.into(),
@@ -318,7 +318,7 @@ pub(super) fn excess(excess: Excess) -> Refusal {
     }
 }
 
-/// What TLS failed at, where that is why there is no session.
+/// Returns the error of TLS, where TLS is why there is no session.
 pub(super) fn rustls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     std::error::Error::source(error)?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }

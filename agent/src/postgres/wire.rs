@@ -20,12 +20,12 @@ use crate::bounded::{Bounded, Meter};
 use crate::config::database::PostgresAddress;
 use crate::dial::{self, DialError, Obstacle};
 
-/// A peer that vanished is noticed within this time, whether we read or write. Both are needed: one frees a reader, the other a writer.
+/// How long a vanished peer may go unnoticed. It is set for reading and for writing: one frees a reader, the other a writer.
 const VANISHED_AFTER: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// The encryption of a session, kept because cancelling needs it again.
+/// The encryption of a connection. A cancel request needs it again.
 #[derive(Clone)]
 pub enum Encryption {
     Plain,
@@ -47,7 +47,7 @@ pub async fn dial(address: &PostgresAddress, within: Duration) -> Result<Socket,
     }
 }
 
-/// Has the operating system notice a peer that vanished.
+/// Lets the operating system notice a peer that vanished.
 fn watch(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
@@ -56,10 +56,11 @@ fn watch(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES))
 }
 
-/// What may be answered over a connection that is not encrypted. `has_scram` says whether the server proved before that it knows the password.
+/// Returns which requests for a proof may be answered over a connection that is not encrypted. `has_scram` tells whether the server proved
+/// earlier that it stores the password.
 pub fn answers(address: &PostgresAddress, has_scram: bool) -> Answers {
     match &address.host {
-        // Nobody else can answer there.
+        // No other user can listen there.
         Host::Unix(folder) if std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0) => Answers::Any,
         _ if has_scram => Answers::Scram,
         _ => Answers::Hashed,
@@ -81,7 +82,7 @@ pub async fn cancel(
     Ok(())
 }
 
-/// What encrypts one connection.
+/// Prepares the encryption of one connection.
 pub fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect {
     let host = match &address.host {
         Host::Tcp(host) => host.as_str(),
@@ -91,7 +92,7 @@ pub fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRu
     connect
 }
 
-/// What was seen of a server's side of a connection. The client library only says that the session began or ended.
+/// Observations of a server's side of a connection. The client library only reports that the session began or ended.
 #[derive(Debug, Clone, Default)]
 pub struct Verdict(Arc<Seen>);
 
@@ -102,18 +103,18 @@ struct Seen {
 }
 
 impl Verdict {
-    /// Why the server is not listened to any more, if that is so.
+    /// Why the connection was given up, if the server sent too much or broke the protocol.
     pub fn excess(&self) -> Option<Excess> {
         self.0.excess.get().copied()
     }
 
-    /// Whether it asked for SCRAM.
+    /// Whether the server asked for SCRAM.
     pub fn is_scram(&self) -> bool {
         self.0.scram.get().is_some()
     }
 }
 
-/// Follows the messages of the server. What one connection of a session refuses ends the others as well.
+/// Follows the messages of the server. An excess in one connection of a session ends the others as well.
 pub struct Messages {
     intake: Intake,
     verdict: Verdict,
@@ -130,7 +131,7 @@ impl Meter for Messages {
         self.verdict.excess().map_or(Ok(()), |excess| Err(io::Error::new(io::ErrorKind::InvalidData, excess)))
     }
 
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn count(&mut self, bytes: &[u8]) -> io::Result<()> {
         let taken = self.intake.take(bytes);
         if self.intake.is_scram() {
             self.verdict.0.scram.get_or_init(|| ());
@@ -145,7 +146,7 @@ impl<S: TlsStream + Unpin> TlsStream for Bounded<S, Messages> {
     }
 }
 
-/// Encrypts, and bounds what comes out of the encryption.
+/// Encrypts a connection, and bounds the decrypted bytes.
 pub struct BoundedTls<T> {
     pub tls: T,
     pub verdict: Verdict,

@@ -1,7 +1,7 @@
-//! The first words with a server: whether the agent is let in, and if not, why.
+//! The first exchange with a Redis server: whether the agent is let in, and if not, why.
 //!
-//! They are spoken here and not by the client library, which drops an answer that comes before its question. That is how a server refuses
-//! that has no place left, or that is in protected mode. Nothing but `PING` and `AUTH` is said: a user that may run `INFO` alone is enough.
+//! The client library does not do this: it drops an answer that comes before its question. A server refuses in that way where it has no
+//! place left or is in protected mode. Only `PING` and `AUTH` are sent, so a user that may run `INFO` alone is enough.
 
 use std::io;
 
@@ -10,28 +10,28 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::refusal::{Answer, Asked, RefusalReason};
 use crate::config::secret::Secret;
 
-/// One answer to a first word. Servers explain protected mode in 700 bytes.
+/// Bytes of one answer during the handshake. Servers explain protected mode in 700 bytes.
 const LINE_BYTES_MAX: usize = 4 << 10;
 
-/// Why the first words came to nothing.
+/// Why the handshake failed.
 #[derive(Debug)]
 pub enum Failure {
     Refused {
         asked: Asked,
         answer: Answer,
     },
-    /// The connection ended, with what the server said before that.
+    /// The connection ended, with the last error that the server sent before.
     Ended {
         last_words: Option<String>,
         source: io::Error,
     },
-    /// What answers speaks another language. The first byte of it says which, where it is that of TLS.
+    /// The other side does not follow the protocol. Its first byte shows whether it is TLS.
     Protocol {
         is_tls: bool,
     },
 }
 
-/// Logs in, if there is anybody to log in as, and asks whether the server answers.
+/// Logs in where a user or password is configured, and asks whether the server answers.
 pub async fn shake<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     user: Option<&str>,
@@ -59,7 +59,7 @@ struct Talk<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
-    /// A server that loads, lacks its master, or keeps `PING` from this user still has facts to give.
+    /// Greets the server. A server that loads, lacks its master, or denies `PING` to this user still gives facts.
     async fn greet(&mut self, is_stranger: bool) -> Result<(), Failure> {
         let Err(answer) = self.ask(&["PING"]).await? else { return Ok(()) };
         match answer.reason() {
@@ -78,7 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         self.exchange(words, false).await
     }
 
-    /// The same for a command whose words are secret. A server that does not know `AUTH` repeats its arguments.
+    /// Sends a command that holds a secret. A server that does not know `AUTH` repeats its arguments, so its text is not kept.
     async fn ask_in_secret(&mut self, words: &[&str]) -> Result<Result<(), Answer>, Failure> {
         self.exchange(words, true).await
     }
@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         }
     }
 
-    /// One line and no more: nothing else was asked.
+    /// Reads one line and no more: nothing else was asked.
     async fn line(&mut self) -> Result<String, Failure> {
         /// A record of TLS that is an alert, or part of a handshake.
         const TLS: [u8; 2] = [0x15, 0x16];

@@ -1,14 +1,14 @@
-//! Why a server refused, and what people can do about it.
+//! Why a Redis server refused, and how to mend it.
 //!
-//! The word that begins an error decides (`NOPERM`, `LOADING`, ...): it is the same in every version and fork. The words after it are shown
-//! and never read.
+//! The first word of an error decides (`NOPERM`, `LOADING`, ...): it is the same in every version and fork. The text after it is shown and
+//! never read.
 
 use std::fmt;
 
 use pharos_model::snapshot::FailureReason;
 use pharos_model::text::{LINE_BYTES_MAX, line};
 
-/// Why there is no session, or no answer: a closed set, for metric labels and for the table `unreachable`, which rules read.
+/// Why there is no session, or no answer: a closed set, since metrics have it as a label, and the table `unreachable` lists it for rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusalReason {
     /// Nothing answered in time.
@@ -25,7 +25,7 @@ pub enum RefusalReason {
     TooMuch,
     /// No encrypted session, or a certificate that is not trusted.
     Tls,
-    /// No password where one is needed, or a wrong one.
+    /// The password is missing or wrong.
     Authentication,
     /// The server lets in only its own host while it has no password.
     ProtectedMode,
@@ -38,7 +38,7 @@ pub enum RefusalReason {
     ReadOnly,
     /// What answers does not speak Redis' protocol.
     Protocol,
-    /// Any other word; the server's own message says it.
+    /// Any other word; the server's own message explains it.
     Query,
 }
 
@@ -69,20 +69,20 @@ impl RefusalReason {
         }
     }
 
-    /// Whether the session is of no use any more: another one says what is so, or is let in.
+    /// Whether the session is of no use any more: the next session shows the reason, or is let in.
     pub const fn ends_session(self) -> bool {
         matches!(self, Self::Timeout | Self::Closed | Self::TooMuch | Self::Authentication | Self::Busy | Self::Protocol)
     }
 }
 
-/// The words that begin the errors which a server answers `AUTH` with.
+/// First words of the errors that answer `AUTH`.
 const CODES: [&str; 9] = ["ERR", "NOAUTH", "WRONGPASS", "DENIED", "NOPERM", "LOADING", "BUSY", "MASTERDOWN", "READONLY"];
 
 /// An error that a server answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub code: String,
-    /// All of it on one line of bounded length, for people.
+    /// The whole error on one line of bounded length, for people.
     pub words: String,
 }
 
@@ -93,20 +93,20 @@ impl Answer {
         Self::new(code, words)
     }
 
-    /// The same, but of the words only the one that decides is kept, and only if it is one that servers have.
+    /// Reads an error whose text may repeat a secret: only a known first word is kept.
     pub fn without_words(words: &str) -> Self {
         let code = words.split(' ').next().filter(|code| CODES.contains(code)).unwrap_or_default();
         Self { code: code.to_owned(), words: if code.is_empty() { "an error".to_owned() } else { format!("{code} ...") } }
     }
 
-    /// The error of a command, as the client library has it; none where no server said anything.
+    /// Reads the error of a command from the client library; none where no server answered.
     pub fn of(error: &redis::RedisError) -> Option<Self> {
         let code = error.code()?;
         let words = [code, error.detail().unwrap_or_default()].join(" ");
         Some(Self::new(code, words.trim_end()))
     }
 
-    /// The words are a stranger's, and ours follow them.
+    /// Shortens the server's text, since the agent's own follows it.
     fn new(code: &str, words: &str) -> Self {
         Self { code: code.to_owned(), words: line(words, LINE_BYTES_MAX).into_owned() }
     }
@@ -125,17 +125,17 @@ impl Answer {
     }
 }
 
-/// What the agent asked when it was refused.
+/// The question that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Whether it is let in.
+    /// The greeting, before any login.
     Hello,
-    /// To be logged in, with the password it has.
+    /// The login with the configured password.
     Login,
     Info,
 }
 
-/// Why the agent was refused, what is so, and how to mend it.
+/// Why the agent was refused, as a sentence, and how to mend it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: RefusalReason,

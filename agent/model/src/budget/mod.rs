@@ -10,12 +10,14 @@
 //! they run at least half as often, at any cost.
 
 mod account;
+mod costs;
 mod meter;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use self::account::Account;
+pub use self::costs::{CollectorCosts, ServerCosts};
 pub use self::meter::{Cost, Meter};
 
 /// Largest factor by which a collector's interval is extended, and the largest one for an essential collector.

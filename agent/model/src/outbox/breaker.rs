@@ -7,9 +7,10 @@ use super::backoff;
 /// Failures in a row that open the breaker.
 const FAILURES_MAX: u32 = 5;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BreakerState {
     /// Messages are sent when they are due.
+    #[default]
     Closed,
     /// One message is being sent as a probe.
     HalfOpen,

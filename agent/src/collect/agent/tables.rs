@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use pharos_model::agent_part::AgentPart;
-use pharos_model::snapshot::{Column, FailureReason, Family, Part, PartState, Snapshot, Table};
+use pharos_model::snapshot::{Column, FailureReason, Part, PartState, Snapshot, Table};
 use pharos_model::subject::SubjectKey;
 
-use super::PluginFact;
-use crate::board::{Board, PartHealth, PartStatus, Picture};
+use super::plugin_facts::PluginFact;
+use crate::board::{Board, PartHealth, PartStatus, Picture, ReceiverStatus};
 
 /// Every part as `/api/services/status` shows it.
 pub fn parts(parts: &[PartStatus]) -> Table {
@@ -24,29 +24,21 @@ pub fn parts(parts: &[PartStatus]) -> Table {
 }
 
 /// Every receiver: what its breaker lets through, what waits, what was given up, and why the last try failed (null once one succeeded).
-pub fn receivers(families: &[Family], parts: &[PartStatus]) -> Table {
-    let breakers: Vec<(&str, &str)> = rows(families, "pharos_receiver_breaker_state")
-        .filter_map(|(labels, value)| match labels[..] {
-            [receiver, state] if value == 1.0 => Some((receiver, state)),
-            _ => None,
-        })
-        .collect();
-    let number = |metric: &str, receiver: &str| {
-        let value = rows(families, metric).find(|(labels, _)| labels.first() == Some(&receiver)).map(|(_, value)| value);
-        value.map(|value| value as i64)
-    };
+pub fn receivers(board: &Board) -> Table {
+    let (receivers, parts) = (board.receivers(), board.parts());
     let why = |receiver: &str| {
         let status = parts.iter().find(|status| matches!(&status.part, AgentPart::Receiver(name) if name == receiver))?;
         status.cause.as_deref().filter(|_| status.state == PartHealth::Degraded)
     };
+    let counts = |count: fn(&ReceiverStatus) -> usize| receivers.values().map(move |status| i64::try_from(count(status)).ok());
     Table::new(
         "receivers",
         vec![
-            Column::text("name", breakers.iter().map(|(receiver, _)| Some(*receiver))),
-            Column::text("breaker", breakers.iter().map(|(_, state)| Some(*state))),
-            Column::integer("waiting", breakers.iter().map(|(receiver, _)| number("pharos_notifications_pending", receiver))),
-            Column::integer("dead", breakers.iter().map(|(receiver, _)| number("pharos_notifications_dead_total", receiver))),
-            Column::text("why", breakers.iter().map(|(receiver, _)| why(receiver))),
+            Column::text("name", receivers.keys().map(|receiver| Some(receiver.as_str()))),
+            Column::text("breaker", receivers.values().map(|status| Some(status.breaker.as_str()))),
+            Column::integer("waiting", counts(|status| status.waiting)),
+            Column::integer("dead", counts(|status| status.dead)),
+            Column::text("why", receivers.keys().map(|receiver| why(receiver))),
         ],
     )
 }
@@ -171,10 +163,4 @@ pub fn hidden_facts(board: &Board) -> Table {
             Column::boolean("is_grave", rows.iter().map(|(_, table, row)| table.boolean("is_grave", *row))),
         ],
     )
-}
-
-/// The series of a metric: the texts of their labels, and their values.
-fn rows<'a>(families: &'a [Family], metric: &str) -> impl Iterator<Item = (Vec<&'a str>, f64)> + use<'a> {
-    let family = families.iter().find(|family| family.metric == metric);
-    family.into_iter().flat_map(|family| family.values.iter().enumerate().map(|(row, value)| (family.label_texts(row).collect(), *value)))
 }

@@ -9,7 +9,7 @@ use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Row, Session};
 
-pub const PART: PartId = PartId::Autovacuum;
+const PART: PartId = PartId::Autovacuum;
 
 /// Metric and the column that feeds it.
 const COLUMNS: [(&str, &str); 7] = [

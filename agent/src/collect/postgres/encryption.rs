@@ -11,7 +11,7 @@ use super::row::Fields;
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Row, Session};
 
-pub const PART: PartId = PartId::Encryption;
+const PART: PartId = PartId::Encryption;
 
 pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()

@@ -11,7 +11,7 @@ use super::row::{Columns, Fields, query_planned};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Row, Session};
 
-pub const PART: PartId = PartId::Horizon;
+const PART: PartId = PartId::Horizon;
 
 const HOLDERS: [&str; 5] = ["backend", "slot", "slot_catalog", "prepared", "standby"];
 

@@ -13,7 +13,7 @@ use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{Row, Session, Versioned};
 
-pub const PART: PartId = PartId::Io;
+const PART: PartId = PartId::Io;
 
 const IO: Versioned = Versioned::new(&[(16, include_str!("sql/io.16.sql")), (18, include_str!("sql/io.18.sql"))]);
 /// The first version with pg_stat_io.

@@ -9,7 +9,7 @@ use super::row::Fields;
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;
 
-pub const PART: PartId = PartId::Limits;
+const PART: PartId = PartId::Limits;
 
 pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> {
     read(session).boxed()

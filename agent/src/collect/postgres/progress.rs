@@ -9,7 +9,7 @@ use super::row::{Columns, Fields};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{Session, Versioned};
 
-pub const PART: PartId = PartId::Progress;
+const PART: PartId = PartId::Progress;
 
 const PROGRESS: Versioned = Versioned::new(&[(14, include_str!("sql/progress.sql")), (17, include_str!("sql/progress.17.sql"))]);
 

@@ -14,7 +14,7 @@ use crate::collect::restarts::Restarts;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::monitor::Session;
 
-pub const PART: PartId = PartId::Server;
+const PART: PartId = PartId::Server;
 
 pub struct Server {
     interval: Duration,

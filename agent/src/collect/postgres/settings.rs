@@ -17,7 +17,7 @@ use super::row::Fields;
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::postgres::monitor::{GUARDS, Row, Session};
 
-pub const PART: PartId = PartId::Settings;
+const PART: PartId = PartId::Settings;
 
 /// Those with a series: numbers and switches that rules compare with what they see. They are listed even where they are as shipped.
 const MEASURED: [&str; 57] = [

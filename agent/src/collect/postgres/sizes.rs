@@ -22,7 +22,7 @@ use super::row::{Fields, other, query, query_with};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::Session;
 
-pub const PART: PartId = PartId::Sizes;
+const PART: PartId = PartId::Sizes;
 
 /// Datnames, and tablespaces, with series of their own.
 const SERIES_MAX: usize = 100;

@@ -17,7 +17,7 @@ use super::row::{Fields, query_with};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{Row, Session, Versioned};
 
-pub const PART: PartId = PartId::Subscriptions;
+const PART: PartId = PartId::Subscriptions;
 
 const SUBSCRIPTIONS: Versioned = Versioned::new(&[
     (14, include_str!("sql/subscriptions.sql")),

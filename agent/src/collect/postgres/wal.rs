@@ -16,7 +16,7 @@ use super::row::{Fields, query_planned};
 use crate::collect::{CollectError, Collector, Facts};
 use crate::postgres::monitor::{Session, Versioned};
 
-pub const PART: PartId = PartId::Wal;
+const PART: PartId = PartId::Wal;
 
 const WAL: Versioned =
     Versioned::new(&[(14, include_str!("sql/wal.sql")), (17, include_str!("sql/wal.17.sql")), (18, include_str!("sql/wal.18.sql"))]);

@@ -20,7 +20,7 @@ use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::redis::RedisError;
 use crate::redis::monitor::Session;
 
-pub const PART: PartId = PartId::Info;
+const PART: PartId = PartId::Info;
 
 /// Metric and the INFO field that holds its value as it is.
 const PLAIN: [(&str, &str); 21] = [

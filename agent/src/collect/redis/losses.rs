@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::redis::key_history::{KeyHistory, KeyReading, Restart, Unjudged};
-use pharos_model::snapshot::Family;
 use pharos_model::snapshot::Unlisted;
+use pharos_model::snapshot::{Family, PartId};
 use tracing::warn;
 
 use super::fields::{Fields, pair};
-use super::info::PART;
 use crate::collect::Notebook;
+
+const PART: PartId = PartId::Info;
 
 /// How old the note in the store may be. A host that goes down takes the agent along, and then the note is all that is left.
 /// It is to be far younger than what the history takes of an earlier run of the agent.

@@ -8,6 +8,7 @@ use pharos_model::snapshot::PartId;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use crate::board::CostAccount;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// However expensive, nothing is read less often than this for the budget's sake.
@@ -31,13 +32,21 @@ pub struct Spending {
     budget: Arc<Mutex<Budget>>,
     began_at: Instant,
     metrics: Arc<SelfMetrics>,
+    /// The same as the metrics, for those who read it as a value.
+    account: CostAccount,
 }
 
 impl Spending {
     /// `ratio` is the share of one core that the server may lose to us.
     pub fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
         metrics.set("pharos_collect_budget_ratio", &[server], ratio);
-        Self { server: server.to_owned(), budget: Arc::new(Mutex::new(Budget::new(ratio))), began_at: Instant::now(), metrics }
+        Self {
+            server: server.to_owned(),
+            budget: Arc::new(Mutex::new(Budget::new(ratio))),
+            began_at: Instant::now(),
+            metrics,
+            account: CostAccount::default(),
+        }
     }
 
     /// Charges one run of a collector, with all looks since the one before.
@@ -57,9 +66,14 @@ impl Spending {
             self.say(&budget, name, slowed);
         }
         self.metrics.set("pharos_collect_cost_ratio", &[&self.server], budget.used());
-        let slowed = if budget.is_slowed(collector) { 1.0 } else { 0.0 };
-        self.metrics.set("pharos_collect_slowed", &labels, slowed);
-        self.metrics.set("pharos_collect_interval_seconds", &labels, stretched(&budget, collector, interval).as_secs_f64());
+        self.account.update(|costs| {
+            (costs.ratio, costs.budget_ratio) = (budget.used(), budget.ratio());
+            let of_collector = costs.collectors.entry(collector.to_owned()).or_default();
+            of_collector.seconds += cost.seconds;
+            of_collector.statements += cost.statements as f64;
+            of_collector.rows += cost.rows as f64;
+        });
+        self.show_interval(&budget, collector, interval);
     }
 
     /// The interval in force: longer than the configured one while the collectors together cost too much.
@@ -74,6 +88,13 @@ impl Spending {
         self.metrics.set("pharos_collect_cost_execution_seconds_total", &labels, seconds);
         self.metrics.set("pharos_collect_cost_blocks_total", &labels, blocks);
         self.metrics.set("pharos_collect_cost_temp_bytes_total", &labels, temp_bytes);
+        let budget_ratio = self.budget().ratio();
+        self.account.update(|costs| {
+            costs.budget_ratio = budget_ratio;
+            let of_collector = costs.collectors.entry(collector.to_owned()).or_default();
+            (of_collector.execution_seconds, of_collector.blocks, of_collector.temp_bytes) =
+                (Some(seconds), Some(blocks), Some(temp_bytes));
+        });
     }
 
     fn say(&self, budget: &Budget, collector: &str, slowed: bool) {
@@ -90,11 +111,26 @@ impl Spending {
             info!(server, collector, "`{collector}` of `{server}` runs as often as configured again");
         }
         // It may not run again soon, and people read this meanwhile.
-        self.metrics.set("pharos_collect_slowed", &[server, collector], if slowed { 1.0 } else { 0.0 });
         if let Some(configured) = budget.configured(collector) {
-            let interval = stretched(budget, collector, configured);
-            self.metrics.set("pharos_collect_interval_seconds", &[server, collector], interval.as_secs_f64());
+            self.show_interval(budget, collector, configured);
         }
+    }
+
+    /// Shows the interval in force, and whether the budget made it longer.
+    fn show_interval(&self, budget: &Budget, collector: &str, configured: Duration) {
+        let (labels, is_slowed) = ([self.server.as_str(), collector], budget.is_slowed(collector));
+        let seconds = stretched(budget, collector, configured).as_secs_f64();
+        self.metrics.set("pharos_collect_slowed", &labels, f64::from(u8::from(is_slowed)));
+        self.metrics.set("pharos_collect_interval_seconds", &labels, seconds);
+        self.account.update(|costs| {
+            let of_collector = costs.collectors.entry(collector.to_owned()).or_default();
+            (of_collector.slowed, of_collector.interval_seconds) = (is_slowed, seconds);
+        });
+    }
+
+    /// The account of the server, to be shown.
+    pub fn account(&self) -> CostAccount {
+        self.account.clone()
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {

@@ -20,6 +20,7 @@ use super::parts::Parts;
 use super::run::Run;
 use super::source::{ConnectFailure, Source};
 use super::spending::{Expense, Spending};
+use crate::board::CostAccount;
 use crate::clock::Clock;
 use crate::collect::{CollectError, Facts, Missing};
 use crate::telemetry::metrics::SelfMetrics;
@@ -84,6 +85,11 @@ impl<S: Source> ServerTask<S> {
             metrics,
             snapshots,
         }
+    }
+
+    /// What the collectors cost the server, to be shown on the board.
+    pub fn account(&self) -> CostAccount {
+        self.spending.account()
     }
 
     /// Collects until told to stop; a collection under way is finished.

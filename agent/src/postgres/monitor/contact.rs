@@ -1,8 +1,8 @@
-//! What the agent's sessions with one server learned from each other.
+//! Facts that the agent's sessions with one server learn from each other.
 //!
-//! A server that shuts down refuses sessions with the code of one that starts. Its words differ and are in the server's language, so they
-//! decide nothing. But a server that starts, or recovers from a crash, has no sessions: where one of ours stands, or was just dismissed, the
-//! server is stopping. A session that stays then would keep a smart shutdown waiting for ever.
+//! A server that shuts down refuses sessions with the code of one that starts. The texts differ, but are in the server's language, so the
+//! agent does not read them. A server that starts, or recovers from a crash, has no sessions. Where a session of the agent stands, or was
+//! just dismissed, the server therefore stops. A session that stayed would keep a smart shutdown waiting for ever.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,31 +11,31 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_postgres::error::{DbError, SqlState};
 
-/// Datnames that are remembered; past this they are forgotten, and cost one refused session each.
+/// Datnames that are remembered. Beyond this the list begins anew, and costs one refused session for each datname.
 const GUARDED_MAX: usize = 1_000;
 
-/// How long sessions of a datname bring their time limits along, before one without them is tried again: presets go, and what looked like
-/// one may have been something else.
+/// How long sessions of a datname bring their time limits along before a session without them is tried again. Presets end, and another
+/// cause may have looked like a preset.
 pub(super) const GUARDED_FOR: Duration = Duration::from_hours(1);
 
-/// How long after the end of a session a refusal says that the server stops: past it, the server may well be starting again.
+/// How long after the end of a session a refusal means that the server stops. After that time the server may be starting again.
 const DISMISSAL_MAX: Duration = Duration::from_secs(3);
 
-/// Shared by all sessions with one server.
+/// The contact with one server, shared by all of its sessions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contact(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Sessions that stand.
+    /// Sessions that are open.
     standing: usize,
     /// When the server ended one of the sessions in good order, unless another one began since.
     dismissed: Option<Instant>,
-    /// Where in the server's source its refusals came from when it was known to be stopping. One that starts again refuses from elsewhere.
+    /// The place in the server's source that refused while the server was stopping. A server that starts again refuses from another place.
     stopping: Option<Place>,
     /// Datnames where presets end a session before it has settings of its own, and since when that is known.
     guarded: BTreeMap<String, Instant>,
-    /// Of the server that answered last.
+    /// The epoch of the server that answered last.
     epoch: Option<u64>,
     major: u32,
     /// Whether a session began with SCRAM, in which the server proves that it knows the password.
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-/// Lives as long as its session stands.
+/// A mark of an open session; it is dropped with the session.
 #[derive(Debug)]
 pub(super) struct Standing(Contact);
 
@@ -66,7 +66,7 @@ impl Drop for Standing {
 }
 
 impl Contact {
-    /// A session began: the server is up, whatever was known before.
+    /// Records that a session began: the server is up, whatever was known before.
     pub fn began(&self) -> Standing {
         let mut known = self.known();
         known.standing += 1;
@@ -74,18 +74,18 @@ impl Contact {
         Standing(self.clone())
     }
 
-    /// A session that stood was ended from outside.
+    /// Records that an open session was ended from outside.
     pub fn ended(&self, error: &tokio_postgres::Error) {
         let mut known = self.known();
         if error.code() == Some(&SqlState::ADMIN_SHUTDOWN) {
             known.dismissed = Some(Instant::now());
         } else if known.dismissed.is_none() {
-            // That is all a session sees of a crash, and a server that recovers from one refuses as well.
+            // A session sees no more of a crash, and a server that recovers from a crash refuses as well.
             known.stopping = None;
         }
     }
 
-    /// No session began. Returns whether the server is stopping.
+    /// Records that no session began. Returns whether the server is stopping.
     pub fn refused(&self, error: &tokio_postgres::Error) -> bool {
         let mut known = self.known();
         match error.as_db_error() {
@@ -108,13 +108,13 @@ impl Contact {
         }
     }
 
-    /// Nothing listens at the address: what is refused there later comes from a server that started since.
+    /// Records that nothing listens at the address. A later refusal comes from a server that started since.
     pub fn gone(&self) {
         let mut known = self.known();
         (known.dismissed, known.stopping) = (None, None);
     }
 
-    /// The major version of the server as far as it is known, else 0.
+    /// The major version of the server; 0 before it is known.
     pub fn major(&self) -> u32 {
         self.known().major
     }
@@ -144,7 +144,7 @@ impl Contact {
         known.guarded.insert(datname.to_owned(), Instant::now());
     }
 
-    /// Which server answers. Presets of another one are not known yet.
+    /// Records which server answers. The presets of another server are not known yet.
     pub fn learn_epoch(&self, epoch: u64) {
         let mut known = self.known();
         if known.epoch.replace(epoch).is_some_and(|before| before != epoch) {

@@ -1,7 +1,7 @@
-//! Texts of a server that are not UTF-8: each is logged once, and there is an end to it.
+//! Texts of a server that are not UTF-8. Each is logged once, up to a bound.
 //!
-//! A name is logged as it is shown. Of what people read, a statement or the value of a setting, only the column is logged: a password may be
-//! in it, and what may be shown of it is decided later.
+//! A name is logged as it is shown. For texts that people read - a statement, the value of a setting - only the column is logged: they may
+//! hold a password, and other code decides later what may be shown.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,17 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pharos_model::postgres::server_text::Use;
 use tracing::warn;
 
-/// Names that are logged of one server. Whoever makes names could fill a log with them.
+/// Names that are logged for one server. A hostile owner could fill the log with made-up names.
 const LOGGED_MAX: usize = 20;
-/// What is logged of one name.
+/// Characters of a name that are logged.
 const LOGGED_CHARS_MAX: usize = 200;
 
-/// The names that were logged, shared by all sessions with a server.
+/// The names that were logged, shared by all sessions with one server.
 #[derive(Debug, Clone, Default)]
 pub struct OddNames(Arc<Mutex<BTreeSet<String>>>);
 
 impl OddNames {
-    pub(super) fn note(&self, column: &str, shown: &str, used: Use) {
+    /// Logs a text, unless it was logged before.
+    pub(super) fn log(&self, column: &str, shown: &str, used: Use) {
         let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.len() > LOGGED_MAX {
             return;

@@ -1,7 +1,7 @@
 //! Rows whose texts are read one by one: a text that is not UTF-8 is shown escaped and costs no other one.
 //!
-//! Sessions speak SQL_ASCII, so that the server neither converts nor checks what it sends. With UTF8 it would refuse a whole answer for one
-//! name in another encoding, and the library would refuse the row.
+//! Sessions use SQL_ASCII, so that the server neither converts nor checks texts. With UTF8 it would refuse a whole answer for one name in
+//! another encoding, and the library would refuse the row.
 
 use std::error::Error;
 
@@ -10,19 +10,19 @@ use tokio_postgres::types::{FromSql, Kind, Type};
 
 use super::odd_names::OddNames;
 
-/// Texts that people read and nothing is told apart by.
+/// Columns with texts that people read, and that identify nothing.
 const READING: [&str; 2] = ["query", "value"];
-/// Names of the whole server: they were made in any datname and have its encoding.
+/// Columns with names of the whole server. They were made in any datname and have its encoding.
 const OF_SERVER: [&str; 9] = ["datname", "user", "owner", "role", "application", "prepared", "subscription", "tablespace", "publication"];
-/// Names in answers about the whole server that are made inside the datname that is asked.
+/// Columns with names made inside the datname that is asked, in answers about the whole server.
 const OF_DATNAME: [&str; 4] = ["schema", "relation", "index", "statements_schema"];
 
-/// Where the texts of an answer were made, as far as their column does not say otherwise.
+/// Where the texts of an answer were made, unless their column decides it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Origin {
     #[default]
     Server,
-    /// The datname of the session, whose encoding they have: a visit asks for nothing else.
+    /// The datname of the session, whose encoding the texts have. A visit asks for nothing else.
     Datname,
 }
 
@@ -35,11 +35,11 @@ impl Origin {
     }
 }
 
-/// A row as collectors read it.
+/// A row of an answer, read by the names of its columns.
 #[derive(Debug)]
 pub struct Row {
     row: tokio_postgres::Row,
-    /// The texts that are not shown as they came, by the place of their column. Nearly always empty.
+    /// Texts that are shown in another form than they came, by the place of their column. Nearly always empty.
     shown: Vec<(usize, Texts)>,
 }
 
@@ -80,7 +80,7 @@ impl Row {
         T::read(self, column)
     }
 
-    /// Whether the text in this column is not the server's own, so that SQL with it would not find the thing.
+    /// Whether the text in this column was escaped. SQL with an escaped name would not find the object.
     pub fn is_escaped(&self, column: &str) -> bool {
         matches!(self.shown(column), Some(Texts::One { is_escaped: true, .. }))
     }
@@ -101,11 +101,11 @@ impl Row {
     }
 }
 
-/// What differs from the bytes as UTF-8, and whether escapes are what differs.
+/// Returns the text to show where it differs from the bytes as UTF-8, and whether it is escaped.
 fn mend(bytes: &[u8], encoding: Option<Encoding>, used: Use, column: &str, odd: &OddNames) -> Option<(String, bool)> {
     let shown = shown(bytes, encoding, used);
     if shown.is_escaped {
-        odd.note(column, &shown.text, used);
+        odd.log(column, &shown.text, used);
     }
     (shown.text.as_bytes() != bytes).then(|| (shown.text.into_owned(), shown.is_escaped))
 }
@@ -114,7 +114,7 @@ fn is_text(of: &Type) -> bool {
     [Type::TEXT, Type::NAME, Type::VARCHAR, Type::BPCHAR, Type::UNKNOWN].contains(of)
 }
 
-/// A text before it is looked at.
+/// The bytes of a text, not checked yet.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for Bytes<'a> {
@@ -127,7 +127,7 @@ impl<'a> FromSql<'a> for Bytes<'a> {
     }
 }
 
-/// What a column can be read as.
+/// A type that a column can be read as.
 pub trait Value<'a>: Sized {
     fn read(row: &'a Row, column: &str) -> Result<Self, tokio_postgres::Error>;
 }

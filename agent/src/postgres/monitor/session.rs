@@ -1,18 +1,16 @@
 //! One monitoring session: read-only, with every wait bounded on both sides.
 //!
 //! The server's own timeouts are not enough: a stopped backend never sees them. The client's are not enough either: a dropped session
-//! leaves its statement running. So both are set, and a statement that outlives its deadline is cancelled before its session is dropped.
+//! leaves its statement running. Therefore both are set. A statement that outlives its deadline is cancelled before its session is dropped.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pharos_model::budget::{Cost, Meter};
-use pharos_model::postgres::intake::Excess;
 use pharos_model::postgres::server_text::Encoding;
 use pharos_model::snapshot::FailureReason;
 use tokio::time::Instant;
-use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, Statement};
 use tokio_util::sync::DropGuard;
@@ -23,16 +21,17 @@ use super::connect_error::ConnectError;
 use super::contact::{Contact, GUARDED_FOR};
 use super::limits::SessionLimits;
 use super::odd_names::OddNames;
+use super::query_error::{QueryError, is_last_word};
 use super::row::{Origin, Row};
 use super::setup::{self, marked, set_statement_timeout};
 use crate::postgres::endpoint::Route;
-use crate::postgres::refusal::excess;
 
-/// The oldest and the newest major version whose views the collectors know.
+/// The oldest major version whose views the collectors read. Older servers are refused.
 const MAJOR_MIN: u32 = 14;
+/// The newest major version whose views the collectors read. Newer servers are read with a warning.
 const MAJOR_KNOWN: u32 = 18;
 
-/// How long a cancel request may take; the server may be the reason it is needed.
+/// How long a cancel request may take. A server that hangs may never answer it.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
 
 /// A session that the server let in, before anything was asked.
@@ -41,114 +40,53 @@ pub(super) struct Opened {
     pub open: DropGuard,
     pub route: Route,
     pub contact: Contact,
-    /// As the server reports it to each client: `17.2 (Debian 17.2-1)`.
+    /// The version as the server reports it to each client: `17.2 (Debian 17.2-1)`.
     pub version: String,
 }
 
-/// A session and what its server said of itself at the start.
+/// A monitoring session, with the facts that its server reported at the start.
 pub struct Session {
     client: Client,
     contact: Contact,
-    /// Its time limits came with it, so the server does not show what is preset.
+    /// Whether the session brought its time limits along. Then the server does not show what is preset.
     is_guarded: bool,
     is_elsewhere: bool,
-    /// When another session is due, which may know more; none where this one is as good as any.
+    /// When another session is due, which may read more; none where this session reads everything.
     lasts_until: Option<Instant>,
-    /// Tells the connection that nobody waits for it any more.
+    /// Reports to the connection that its session was dropped.
     _open: DropGuard,
     cancel: CancelToken,
     route: Route,
     tasks: TaskTracker,
-    /// Whose run it is that asks now; its statements carry the name.
+    /// The name of the run under way, which its statements carry as a mark.
     collector: &'static str,
-    /// What that run asks is answered until then or not at all.
+    /// When the run ends: later answers are not waited for.
     until: Instant,
     deadline: Duration,
-    /// What the server was told.
+    /// The limit that the server has now.
     statement_timeout: Duration,
     version_num: u32,
     version: String,
     role: String,
-    /// The role that logged in; a preset may have made it another one.
+    /// The role that logged in. A preset may have changed it to another role.
     login: String,
-    /// Which cluster answers; none where the role may not know.
+    /// The identifier of the cluster; none where the role may not read it.
     system_identifier: Option<String>,
-    /// When the postmaster started, microseconds since 1970, and of which cluster: a restart begins a new epoch of counters, and so does
-    /// another cluster behind the same address.
+    /// The start of the postmaster, in microseconds since 1970, mixed with the cluster's identifier. A restart begins a new epoch of
+    /// counters, and so does another cluster behind the same address.
     epoch: u64,
-    /// Of the texts inside this datname; none for UTF-8, and where bytes are any.
+    /// The encoding of texts inside this datname; none for UTF-8 and SQL_ASCII.
     encoding: Option<Encoding>,
     odd_names: OddNames,
     origin: Origin,
     meter: Mutex<Meter>,
-    /// Statements that the server keeps planned, by their SQL.
+    /// Statements that the server holds planned, by their SQL.
     planned: Mutex<HashMap<String, Statement>>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum QueryError {
-    #[error("no answer within {0:?}")]
-    DeadlineExceeded(Duration),
-    #[error("the server answered with an error")]
-    Server { source: tokio_postgres::Error },
-    #[error("the session ended")]
-    Closed { source: tokio_postgres::Error },
-    #[error("{source}; {}", excess(*source).meaning)]
-    Excess { source: Excess },
-}
-
-impl QueryError {
-    pub fn reason(&self) -> FailureReason {
-        match self {
-            Self::DeadlineExceeded(_) => FailureReason::Timeout,
-            Self::Closed { .. } => FailureReason::Closed,
-            Self::Excess { source } => excess(*source).reason.failure(),
-            Self::Server { source } => match source.code().map(tokio_postgres::error::SqlState::code) {
-                Some("57014") => FailureReason::StatementTimeout,
-                Some("55P03") => FailureReason::LockTimeout,
-                Some("42501") => FailureReason::Privilege,
-                Some("22021" | "22P05") => FailureReason::Encoding,
-                Some("0A000") => FailureReason::NotSupported,
-                Some(code) if code.starts_with("53") => FailureReason::Resources,
-                _ => FailureReason::Query,
-            },
-        }
-    }
-
-    /// Whether the session can no longer be used.
-    pub fn ends_session(&self) -> bool {
-        matches!(self, Self::DeadlineExceeded(_) | Self::Closed { .. } | Self::Excess { .. })
-    }
-}
-
-/// Whether an error is the last thing that a session hears of its server: timeouts of sessions and transactions, a shutdown, a crash.
-fn is_last_word(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|error| {
-        matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
-            || matches!(error.code().code(), "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25P04")
-    })
-}
-
-/// SQL by the first major version that it fits.
-#[derive(Debug, Clone, Copy)]
-pub struct Versioned(&'static [(u32, &'static str)]);
-
-impl Versioned {
-    /// Variants in rising order of their first major version.
-    pub const fn new(variants: &'static [(u32, &'static str)]) -> Self {
-        Self(variants)
-    }
-
-    /// The newest variant that is not newer than the server.
-    pub fn sql(&self, major: u32) -> &'static str {
-        let fitting = self.0.iter().rev().find(|(first, _)| *first <= major);
-        fitting.or(self.0.first()).map_or("", |(_, sql)| sql)
-    }
-}
-
 impl Session {
-    /// Asks nothing that a preset of server, datname or role could spoil, and nothing at all of a pooler, until the session is known to be
-    /// the agent's own and has settings of its own.
+    /// Recognises the session as the agent's own, then gives it the agent's settings. Until then it asks nothing that a preset of server,
+    /// datname or role could spoil, and nothing at all of a pooler.
     pub(super) async fn start(
         opened: Opened,
         limits: &SessionLimits,
@@ -167,7 +105,7 @@ impl Session {
         }
         client.batch_execute(&setup::settings(limits, major)).await.map_err(ConnectError::from_setup)?;
         // From here on the limits are the agent's own.
-        let (presets, answer) = tokio::join!(setup::forget_presets(&client), setup::introduce(&client));
+        let (presets, answer) = tokio::join!(setup::reset_presets(&client), setup::introduce(&client));
         let answer = presets.and(answer).map_err(ConnectError::within_own_limits)?;
         if answer.version_num / 10_000 < MAJOR_MIN {
             return Err(ConnectError::TooOld(answer.version));
@@ -203,13 +141,13 @@ impl Session {
         })
     }
 
-    /// Shares what is logged of names with the other sessions with the server.
+    /// Shares the list of logged names with the other sessions of the server.
     pub(super) fn with_odd_names(mut self, odd_names: OddNames) -> Self {
         self.odd_names = odd_names;
         self
     }
 
-    /// Stands in for one in the configured datname, for a while.
+    /// Marks the session as a stand-in for the configured datname, for a while.
     pub(super) fn elsewhere(mut self, lasts: Duration) -> Self {
         let until = Instant::now() + lasts;
         self.lasts_until = Some(self.lasts_until.map_or(until, |before| before.min(until)));
@@ -217,7 +155,7 @@ impl Session {
         self
     }
 
-    /// Whether it is in another datname than the configured one, which refuses sessions.
+    /// Whether the session is in another datname, since the configured datname refuses sessions.
     pub fn is_elsewhere(&self) -> bool {
         self.is_elsewhere
     }

@@ -1,9 +1,9 @@
-//! How a session begins: recognised as the agent's own, then made harmless, then introduced.
+//! The beginning of a session: it is recognised as the agent's own, then made harmless, then introduced.
 //!
-//! Server, datname and role may preset any setting for a session, and the owner of a datname is nobody's friend by that alone. So what
-//! comes first are utility statements: they take no snapshot, so no isolation level can refuse or delay them, and they name no function
-//! that `search_path` could redirect. Everything else that later statements depend on is set by them. Settings are not sent along at the
-//! start of the session, since the server would then no longer show what is preset; only a [`guard`] is, where presets leave no other way.
+//! Server, datname and role may preset any setting for a session, and the owner of a datname may be hostile. The first statements are
+//! therefore utility statements. They take no snapshot, so no isolation level can refuse or delay them. They name no function that
+//! `search_path` could redirect. They set everything that later statements depend on. Settings are not sent along at the start of the
+//! session: the server would then no longer show what is preset. Only a [`guard`] is sent, where presets leave no other way.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use tracing::debug;
 use super::connect_error::ConnectError;
 use super::limits::SessionLimits;
 
-/// What the texts of our statements hold, so that pg_stat_statements tells what each collector costs.
+/// The mark in the texts of the agent's statements, so that pg_stat_statements shows what each collector costs.
 pub const MARK: &str = "/* pharos ";
 
-/// Settings that a guarded session brings along, so that the server's own are not known.
+/// Settings that a guarded session brings along. The server's own values of these are then not known.
 pub const GUARDS: [&str; 4] = ["idle_session_timeout", "lock_timeout", "statement_timeout", "transaction_timeout"];
 
-/// A statement that names its collector. The mark comes after the first word: PostgreSQL forgets comments that stand before it.
+/// Adds the name of its collector to a statement. The mark comes after the first word: PostgreSQL drops comments before it.
 pub(super) fn marked(sql: &str, collector: &str) -> String {
     let statement = sql.lines().position(|line| !line.starts_with("--")).unwrap_or(0);
     let statement = sql.lines().skip(statement).collect::<Vec<_>>().join("\n");
@@ -31,16 +31,16 @@ pub(super) fn marked(sql: &str, collector: &str) -> String {
     format!("{first} {MARK}{collector} */{rest}")
 }
 
-/// What a session is opened with: a sign by which it is known again. A pooler that lends it somebody else's session gives itself away
-/// before anything was set there, by refusing the sign or by not knowing it. `search_path` is fixed from the first statement on, so that
-/// no function of the same name in another schema runs with the agent's role.
+/// Returns the options that open a session: a sign that identifies it, and a fixed `search_path`. A pooler that lends another client's
+/// session refuses the sign or does not return it, before anything was set there. The fixed `search_path` prevents that a function of the
+/// same name in another schema runs with the agent's role.
 pub(super) fn options(sign: &str, guard: Option<&str>) -> String {
     let guard = guard.unwrap_or_default();
     format!("-c pharos.session={sign} -c search_path=pg_catalog{guard}")
 }
 
-/// Time limits that hold from the start of a session, for one that presets would end before it could set its own. A server does not start
-/// a session with a setting that it does not know, hence `major`.
+/// Returns time limits that hold from the start of a session, where presets would end it before it could set its own. A server refuses a
+/// session with a setting that it does not have, hence `major`.
 pub(super) fn guard(limits: &SessionLimits, major: u32) -> String {
     let common = format!(
         " -c idle_session_timeout=0 -c lock_timeout={} -c statement_timeout={}",
@@ -50,7 +50,7 @@ pub(super) fn guard(limits: &SessionLimits, major: u32) -> String {
     if major >= 17 { common + " -c transaction_timeout=0" } else { common }
 }
 
-/// Makes sure that the session is the one that was opened.
+/// Checks that the session is the one that was opened: a pooler would lend another.
 pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), ConnectError> {
     let unknown = || ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() };
     let rows = match client.query_typed(&marked("SHOW pharos.session", "session"), &[]).await {
@@ -62,15 +62,15 @@ pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), Connect
     if shown.flatten() == Some(sign) { Ok(()) } else { Err(unknown()) }
 }
 
-/// The major version in a server's version: 17 of `17.2 (Debian 17.2-1)`. 0 where it has none.
+/// Reads the major version from a server's version: 17 of `17.2 (Debian 17.2-1)`. 0 where it has none.
 pub(super) fn major(version: &str) -> u32 {
     let digits = version.find(|character: char| !character.is_ascii_digit()).unwrap_or(version.len());
     version[..digits].parse().unwrap_or(0)
 }
 
-/// Gives the settings that are preset for the datname or the role their shipped values: with those of the planner their owner decides what
-/// each statement costs. Each is set by itself, so that one that cannot be set keeps no other.
-pub(super) async fn forget_presets(client: &Client) -> Result<(), ConnectError> {
+/// Gives settings that are preset for the datname or the role their shipped values. With presets of the planner, their owner would decide
+/// what each statement costs. Each setting is set by itself, so that a failure does not affect the others.
+pub(super) async fn reset_presets(client: &Client) -> Result<(), ConnectError> {
     let rows = match client.query_typed(&marked(include_str!("presets.sql"), "session"), &[]).await {
         Ok(rows) => rows,
         Err(err) => return left_alone(client, "settings that are preset", err),
@@ -87,7 +87,7 @@ pub(super) async fn forget_presets(client: &Client) -> Result<(), ConnectError> 
     try_join_all(set).await.map(drop)
 }
 
-/// A server that does not take the shipped value of a setting still answers, so that is no reason to leave it unwatched.
+/// Logs a setting that the server does not take. The server still answers, so it is monitored all the same.
 fn left_alone(client: &Client, setting: &str, err: tokio_postgres::Error) -> Result<(), ConnectError> {
     if err.as_db_error().is_none() || client.is_closed() {
         return Err(ConnectError::from_setup(err));
@@ -96,7 +96,7 @@ fn left_alone(client: &Client, setting: &str, err: tokio_postgres::Error) -> Res
     Ok(())
 }
 
-/// What keeps a session harmless, and everything else that the meaning of our statements depends on.
+/// Returns the statements that make a session harmless and fix everything that the meaning of later statements depends on.
 pub(super) fn settings(limits: &SessionLimits, major: u32) -> String {
     let set_limits = format!(
         "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}",
@@ -105,7 +105,7 @@ pub(super) fn settings(limits: &SessionLimits, major: u32) -> String {
         millis(limits.deadline),
     );
     let settings = SETTINGS.map(|(name, value)| format!("; SET {name} = {value}")).concat();
-    // Each statement is a transaction, so its own limit holds.
+    // Each statement is a transaction, so the limit of statements holds.
     let since_17 = if major >= 17 { "; SET transaction_timeout = 0" } else { "" };
     format!("{set_limits}{settings}{since_17}")
 }
@@ -129,7 +129,7 @@ const SETTINGS: [(&str, &str); 17] = [
     ("array_nulls", "on"),
     ("client_min_messages", "warning"),
     ("jit", "off"),
-    // One statement of ours has one process.
+    // One statement of the agent has one process.
     ("max_parallel_workers_per_gather", "0"),
 ];
 
@@ -137,12 +137,12 @@ pub(super) fn set_statement_timeout(timeout: Duration) -> String {
     format!("SET statement_timeout = {}", millis(timeout))
 }
 
-/// 0 would be no limit at all.
+/// Returns at least 1 ms: 0 would be no limit at all.
 fn millis(timeout: Duration) -> u128 {
     timeout.as_millis().max(1)
 }
 
-/// Who answers, and as whom.
+/// The server and the role of a session, as the server reports them.
 pub(super) struct Introduction {
     pub version_num: u32,
     pub version: String,
@@ -151,7 +151,7 @@ pub(super) struct Introduction {
     pub system_identifier: Option<String>,
     pub role: String,
     pub login: String,
-    /// What the names of the datname are encoded in.
+    /// The encoding of names in the datname.
     pub encoding: Option<Encoding>,
 }
 
@@ -182,7 +182,7 @@ async fn ask(client: &Client) -> Result<Row, ConnectError> {
     rows.into_iter().next().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))
 }
 
-/// Services that are no PostgreSQL of their own refuse it, which must not keep anybody from asking the rest.
+/// Asks for the identifier of the cluster. Hosted services may refuse it, which must not end the session.
 async fn system_identifier(client: &Client) -> Option<String> {
     let rows = client.query_typed(&marked(include_str!("cluster.sql"), "session"), &[]).await.ok()?;
     rows.first()?.try_get("system_identifier").ok()

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 
-use super::super::row::Fields;
-use super::{PART, WAITS};
+use super::wait_classes::WAITS;
 use crate::collect::CollectError;
+use crate::collect::postgres::row::Fields;
 use crate::postgres::monitor::Row;
+
+const PART: PartId = PartId::Activity;
 
 /// The groups summed up in the ways that are asked for.
 #[derive(Default)]

@@ -8,14 +8,16 @@ use pharos_model::alert::Now;
 use pharos_model::postgres::active_sessions::{
     ActiveSession, ActivityWindow, Identity, Noticed, Sample, Sampler, Slice, Wait, WaitRow, Work,
 };
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 use pharos_model::top::{Seen, Top};
 
-use super::super::rights::{Right, query_planned};
-use super::super::row::Fields;
-use super::{PART, WAITS};
+use super::wait_classes::WAITS;
 use crate::collect::CollectError;
+use crate::collect::postgres::rights::{Right, query_planned};
+use crate::collect::postgres::row::Fields;
 use crate::postgres::monitor::{Row, Session};
+
+const PART: PartId = PartId::Activity;
 
 /// Rows of `activity_waits`; the rest is one row more.
 const LISTED_MAX: usize = 200;

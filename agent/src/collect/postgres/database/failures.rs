@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::postgres::resets::{Count, Losses, ResetTime};
-use pharos_model::snapshot::{Column, Table};
+use pharos_model::snapshot::{Column, PartId, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{COUNTERS, FAILURES, PART};
+use super::counters::{COUNTERS, FAILURES};
 use crate::collect::Notebook;
+
+const PART: PartId = PartId::Database;
 
 /// What the server counted in each datname, and what of it the server lost.
 #[derive(Debug, Default, Serialize, Deserialize)]

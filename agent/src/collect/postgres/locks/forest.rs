@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use pharos_model::postgres::lock_tree::{self, Blocker, Lock, LockForest, LockSession, Remedy, Root, Waiting};
-use pharos_model::snapshot::{Column, Family, Table};
+use pharos_model::snapshot::{Column, Family, PartId, Table};
 
-use super::super::row::Fields;
-use super::PART;
 use crate::collect::CollectError;
+use crate::collect::postgres::row::Fields;
 use crate::postgres::monitor::Row;
+
+const PART: PartId = PartId::Locks;
 
 /// A backend that waits, or for which others wait.
 struct Backend {

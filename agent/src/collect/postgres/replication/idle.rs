@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
+use pharos_model::snapshot::PartId;
 use serde::{Deserialize, Serialize};
 
-use super::PART;
 use crate::collect::Notebook;
+
+const PART: PartId = PartId::Replication;
 
 /// The subject of the note about slots.
 const TOPIC: &str = "idle slots";

@@ -3,89 +3,10 @@
 //! Seconds come from when this server was at the place where a standby is now, both told by the agent's own clock: what
 //! pg_stat_replication says itself stands still with a standby that does.
 
+mod collector;
 mod idle;
 mod senders;
 mod slots;
 mod standby;
 
-use std::time::Duration;
-
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use pharos_model::alert::Now;
-use pharos_model::postgres::lsn_history::{Course, LsnHistory};
-use pharos_model::snapshot::{PartId, Unlisted};
-use tokio_postgres::types::Type;
-
-use self::slots::{SlotFacts, Slots};
-use self::standby::Standby;
-use super::rights::{Right, query_with};
-use super::row::Fields;
-use crate::collect::{CollectError, Collector, Facts, Notebook};
-use crate::postgres::monitor::Session;
-
-pub const PART: PartId = PartId::Replication;
-
-pub struct Replication {
-    interval: Duration,
-    /// Where this server was in what it sends.
-    sent: LsnHistory,
-    standby: Standby,
-    slots: Slots,
-}
-
-impl Replication {
-    pub fn new(interval: Duration, notebook: Notebook) -> Self {
-        Self { interval, sent: LsnHistory::default(), standby: Standby::default(), slots: Slots::new(notebook) }
-    }
-
-    async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
-        let sql = include_str!("../sql/replication.sql");
-        let rows = query_with(session, PART, Right::Stats, sql, &[(&senders::READ_MAX, Type::INT8)]).await?;
-        // There always is a first row: it is of this server itself.
-        let own = rows.first().map(|row| Fields::new(PART, row));
-        let in_recovery = own.as_ref().map_or(Ok(false), |row| row.field("in_recovery"))?;
-        let lsn: Option<i64> = own.as_ref().map_or(Ok(None), |row| row.field("lsn_bytes"))?;
-        let course = course(session, in_recovery);
-        if let Some(lsn) = lsn {
-            self.sent.push(course, now.monotonic, lsn.unsigned_abs());
-        }
-        let (mut families, standbys) = senders::facts(&rows, &self.sent, now.monotonic)?;
-        let wanted = own.as_ref().map(|row| row.scalars(&[("pharos_postgres_synchronous_standbys_wanted", "synchronous_wanted")]));
-        families.extend(wanted.transpose()?.unwrap_or_default());
-        let mut tables = vec![standbys];
-        if in_recovery {
-            let (own, receiver) = self.standby.read(session, course, now.monotonic).await?;
-            families.extend(own);
-            tables.extend(receiver);
-        }
-        let SlotFacts { families: of_slots, table, epoch, unlisted } = self.slots.read(session, now).await?;
-        families.extend(of_slots);
-        tables.push(table);
-        let unlisted = if rows.len() >= senders::READ_MAX as usize { Unlisted::Any } else { unlisted };
-        Ok(Facts { epoch, families, tables, unlisted, ..Facts::default() })
-    }
-}
-
-/// While a session lasts, a server's own timeline changes with its role alone.
-fn course(session: &Session, in_recovery: bool) -> Course {
-    Course { epoch: session.epoch(), timeline: i64::from(in_recovery) }
-}
-
-impl Collector<Session> for Replication {
-    fn part(&self) -> PartId {
-        PART
-    }
-
-    fn is_essential(&self) -> bool {
-        true
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn collect<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<Facts, CollectError>> {
-        self.read(session, now).boxed()
-    }
-}
+pub use self::collector::Replication;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_model::postgres::lsn_history::LsnHistory;
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 
-use super::super::row::Fields;
-use super::PART;
 use crate::collect::CollectError;
+use crate::collect::postgres::row::Fields;
 use crate::postgres::monitor::Row;
+
+const PART: PartId = PartId::Replication;
 
 const METRICS: [&str; 7] = [
     "pharos_postgres_replication_lag_bytes",

@@ -3,15 +3,16 @@
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
 use pharos_model::postgres::resets::Resets;
-use pharos_model::snapshot::Unlisted;
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{PartId, Unlisted};
 use tokio_postgres::types::Type;
 
-use super::super::row::{Fields, query_with};
-use super::PART;
 use super::idle::Idle;
+use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Notebook};
 use crate::postgres::monitor::{Session, Versioned};
+
+const PART: PartId = PartId::Replication;
 
 const SLOTS: Versioned = Versioned::new(&[
     (14, include_str!("../sql/slots.sql")),

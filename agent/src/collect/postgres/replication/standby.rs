@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use pharos_model::postgres::lsn_history::Course;
 use pharos_model::postgres::replay_lag::{Place, ReplayLag};
-use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
+use pharos_model::snapshot::{Column, FamiliesBuilder, Family, PartId, Table};
 
-use super::super::rights::{self, Right};
-use super::super::row::{Fields, query};
-use super::PART;
 use crate::collect::CollectError;
+use crate::collect::postgres::rights::{self, Right};
+use crate::collect::postgres::row::{Fields, query};
 use crate::postgres::monitor::{Session, Versioned};
+
+const PART: PartId = PartId::Replication;
 
 const CONFLICTS: Versioned = Versioned::new(&[(14, include_str!("../sql/conflicts.sql")), (16, include_str!("../sql/conflicts.16.sql"))]);
 

@@ -6,13 +6,15 @@ use pharos_model::postgres::privilege::sql::{identifier, requoted};
 use pharos_model::postgres::statements::{
     Detail, DetailSet, StatementCounters, StatementKey, StatementRow, StatementsInfo, StatementsRead,
 };
+use pharos_model::snapshot::PartId;
 use tokio_postgres::types::Type;
 
-use super::super::rights::{self, Right};
-use super::super::row::{Fields, query};
-use super::PART;
+use crate::collect::postgres::rights::{self, Right};
+use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{Row, Session, Versioned};
+
+const PART: PartId = PartId::Statements;
 
 /// By the server version whose extension brought the columns; chosen by the extension's own version, which can lag behind.
 const STATEMENTS: Versioned = Versioned::new(&[

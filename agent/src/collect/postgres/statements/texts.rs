@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::postgres::statements::text::{shown, shown_as_sent};
-use pharos_model::snapshot::FailureReason;
+use pharos_model::snapshot::{FailureReason, PartId};
 use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tracing::{debug, warn};
 
-use super::super::row::{Fields, query_with};
-use super::PART;
 use crate::collect::CollectError;
+use crate::collect::postgres::row::{Fields, query_with};
 use crate::postgres::monitor::Session;
 use crate::telemetry::logs::chain;
+
+const PART: PartId = PartId::Statements;
 
 /// The server reads all its texts for each question, so unknown ones are gathered meanwhile.
 const PAUSE_MIN: Duration = Duration::from_secs(20);

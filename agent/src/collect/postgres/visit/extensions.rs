@@ -8,7 +8,8 @@ use pharos_model::alert::Now;
 use pharos_model::snapshot::{Column, FamiliesBuilder, PartId, Table};
 use tokio_postgres::types::Type;
 
-use super::{Round, SERIES_MAX, Visit};
+use super::datname_visit::{SERIES_MAX, Visit};
+use super::round::Round;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Missing};
 use crate::postgres::monitor::Session;

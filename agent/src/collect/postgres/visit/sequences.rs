@@ -13,7 +13,8 @@ use pharos_model::snapshot::{Column, FailureReason, FamiliesBuilder, PartId, Tab
 use pharos_model::unjudged::{self, Unjudged};
 use tokio_postgres::types::Type;
 
-use super::{Round, SERIES_MAX, Visit};
+use super::datname_visit::{SERIES_MAX, Visit};
+use super::round::Round;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Facts, Hidden, Missing};
 use crate::postgres::monitor::{Row, Session};
@@ -65,8 +66,45 @@ struct Sequence {
     last_value: Option<i64>,
     used_ratio: Option<f64>,
     cycles: bool,
-    /// `known`, `never-used`, `no-privilege`, `locked`, `unlogged` or `not-asked`.
-    state: String,
+    state: SequenceState,
+}
+
+/// Whether the value of a sequence is known, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SequenceState {
+    Known,
+    NeverUsed,
+    /// The role may not select from the sequence.
+    NoPrivilege,
+    /// Another session locks the sequence.
+    Locked,
+    /// A standby does not have the values of unlogged sequences.
+    Unlogged,
+    /// The turn of the sequence has not come yet.
+    NotAsked,
+}
+
+impl SequenceState {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Known => "known",
+            Self::NeverUsed => "never-used",
+            Self::NoPrivilege => "no-privilege",
+            Self::Locked => "locked",
+            Self::Unlogged => "unlogged",
+            Self::NotAsked => "not-asked",
+        }
+    }
+
+    /// Reads the state that the catalogue alone shows. Every other sequence can be asked.
+    fn from_catalogue(text: &str) -> Self {
+        match text {
+            "no-privilege" => Self::NoPrivilege,
+            "unlogged" => Self::Unlogged,
+            "locked" => Self::Locked,
+            _ => Self::Known,
+        }
+    }
 }
 
 impl Sequences {
@@ -87,7 +125,7 @@ impl Sequences {
         let turns = self.turns.entry(datname_oid).or_default();
         let locked = ask(session, turns, &sequences).await?;
         sequences.iter_mut().for_each(|sequence| sequence.learn(turns, &locked));
-        let asked = sequences.iter().filter(|sequence| sequence.state != "not-asked").count();
+        let asked = sequences.iter().filter(|sequence| sequence.state != SequenceState::NotAsked).count();
         self.datnames.push(Datname { name: datname, total, unasked: total.saturating_sub_unsigned(asked as u64) });
         self.read.extend(sequences);
         Ok(())
@@ -96,7 +134,7 @@ impl Sequences {
 
 /// Asks those whose turn it is for their values, some at a time. Returns those that somebody locked meanwhile.
 async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Result<HashSet<u32>, CollectError> {
-    let can_be_asked = |sequence: &&Sequence| sequence.state == "known";
+    let can_be_asked = |sequence: &&Sequence| sequence.state == SequenceState::Known;
     let askable = |sequence: &Sequence| Askable { oid: sequence.oid, is_narrow: sequence.bounds.column_max.is_some() };
     let askable: Vec<Askable> = sequences.iter().filter(can_be_asked).map(askable).collect();
     let due = turns.begin(&askable, ASKED_MAX);
@@ -160,34 +198,33 @@ impl Sequence {
             last_value: None,
             used_ratio: None,
             cycles: row.field("cycles")?,
-            state: row.text("state")?.to_owned(),
+            state: SequenceState::from_catalogue(row.text("state")?),
         })
     }
 
     /// Takes what it answered, now or when it was its turn last.
     fn learn(&mut self, turns: &Turns, locked: &HashSet<u32>) {
-        if self.state != "known" {
+        if self.state != SequenceState::Known {
             return;
         }
-        let state = match turns.answer(self.oid) {
-            _ if locked.contains(&self.oid) => "locked",
-            None => "not-asked",
-            Some(None) => "never-used",
+        self.state = match turns.answer(self.oid) {
+            _ if locked.contains(&self.oid) => SequenceState::Locked,
+            None => SequenceState::NotAsked,
+            Some(None) => SequenceState::NeverUsed,
             Some(Some(last_value)) => {
                 self.last_value = Some(last_value);
                 self.used_ratio = self.bounds.used_ratio(last_value);
-                "known"
+                SequenceState::Known
             }
         };
-        state.clone_into(&mut self.state);
     }
 
     /// The fullest are listed first, then those of which least is known; there may be thousands of the rest.
     fn rank(&self) -> f64 {
-        match self.state.as_str() {
-            "known" => self.used_ratio.unwrap_or(0.0),
-            "no-privilege" | "locked" => 0.0,
-            _ => -1.0,
+        match self.state {
+            SequenceState::Known => self.used_ratio.unwrap_or(0.0),
+            SequenceState::NoPrivilege | SequenceState::Locked => 0.0,
+            SequenceState::NeverUsed | SequenceState::Unlogged | SequenceState::NotAsked => -1.0,
         }
     }
 }
@@ -237,7 +274,7 @@ impl Visit for Sequences {
 fn left_out(others: &[Sequence]) -> Vec<Unjudged> {
     let mut by_datname: BTreeMap<&str, (usize, Option<f64>)> = BTreeMap::new();
     for sequence in others {
-        let is_unknown = matches!(sequence.state.as_str(), "no-privilege" | "locked" | "not-asked");
+        let is_unknown = matches!(sequence.state, SequenceState::NoPrivilege | SequenceState::Locked | SequenceState::NotAsked);
         let used = (!is_unknown).then(|| sequence.used_ratio.unwrap_or(0.0));
         let (count, fullest) = by_datname.entry(&sequence.datname).or_insert((0, Some(0.0)));
         *count += 1;
@@ -253,7 +290,7 @@ fn left_out(others: &[Sequence]) -> Vec<Unjudged> {
 /// How many sequences of each datname do not show the role their value, and one of them.
 fn hidden(read: &[Sequence]) -> Vec<Hidden> {
     let mut by_datname: BTreeMap<&str, (usize, &Sequence)> = BTreeMap::new();
-    for sequence in read.iter().filter(|sequence| sequence.state == "no-privilege") {
+    for sequence in read.iter().filter(|sequence| sequence.state == SequenceState::NoPrivilege) {
         by_datname.entry(&sequence.datname).or_insert((0, sequence)).0 += 1;
     }
     let hidden = |(datname, (count, first)): (&str, (usize, &Sequence))| Hidden {
@@ -283,7 +320,7 @@ fn table(rows: &[Sequence]) -> Table {
             Column::integer("max_value", rows.iter().map(|row| Some(row.bounds.last_possible()))),
             Column::float("used_ratio", "ratio", rows.iter().map(|row| row.used_ratio)),
             Column::boolean("cycles", rows.iter().map(|row| Some(row.cycles))),
-            Column::text("state", texts(|row| Some(&row.state))),
+            Column::text("state", texts(|row| Some(row.state.as_str()))),
             Column::text("relation_schema", texts(|row| row.relation_schema.as_deref())),
             Column::text("data_type", texts(|row| row.data_type.as_deref())),
             Column::boolean("rises", rows.iter().map(|row| Some(row.bounds.rises))),

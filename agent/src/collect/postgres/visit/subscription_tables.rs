@@ -7,7 +7,8 @@ use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FamiliesBuilder, PartId};
 
-use super::{Round, SERIES_MAX, Visit};
+use super::datname_visit::{SERIES_MAX, Visit};
+use super::round::Round;
 use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;

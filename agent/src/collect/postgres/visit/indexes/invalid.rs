@@ -9,7 +9,8 @@ use pharos_model::unjudged::Unjudged;
 use tokio_postgres::types::Type;
 
 use super::definitions::TableName;
-use super::facts::{Dropper, INVALID, IndexFact, LIST};
+use super::found::Found;
+use super::index_facts::{Dropper, INVALID, IndexFact, LIST};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::Relations;
@@ -18,8 +19,8 @@ use crate::postgres::monitor::{Row, Session};
 /// Invalid indexes of one datname. More are told when these are gone.
 const INVALID_MAX: i64 = 200;
 
-/// Those that are invalid, and those of which nobody can tell yet.
-pub async fn read(session: &Session, collector: PartId, relations: &Relations) -> Result<(Vec<IndexFact>, Vec<Unjudged>), CollectError> {
+/// Reads the invalid indexes, and those that are being made, which cannot be judged yet.
+pub async fn read(session: &Session, collector: PartId, relations: &Relations) -> Result<Found<IndexFact>, CollectError> {
     let rows = query_with(session, collector, include_str!("../../sql/invalid_indexes.sql"), &[(&INVALID_MAX, Type::INT8)]).await?;
     let datname = &relations.surroundings.datname;
     let (mut facts, mut unjudged) = (Vec::new(), Vec::new());
@@ -40,7 +41,7 @@ pub async fn read(session: &Session, collector: PartId, relations: &Relations) -
         let why = format!("{datname} may have more invalid indexes than the {INVALID_MAX} largest, which are listed");
         unjudged.push(Unjudged::of_datname(LIST, INVALID, datname, None, why));
     }
-    Ok((facts, unjudged))
+    Ok(Found { facts, unjudged })
 }
 
 fn fact(collector: PartId, row: &Row, relations: &Relations) -> Result<IndexFact, CollectError> {

@@ -5,9 +5,10 @@ use pharos_model::postgres::unused_indexes::CANDIDATES_MAX;
 use pharos_model::snapshot::{Column, Table};
 use pharos_model::unjudged::{self, Unjudged};
 
-use super::Look;
 use super::definitions::KeyCandidate;
-use super::facts::{IndexFact, SchemaFact};
+use super::index_facts::IndexFact;
+use super::look::Look;
+use super::schema_facts::SchemaFact;
 use crate::collect::postgres::visit::bloat::{self, Estimate};
 use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
 

@@ -1,0 +1,106 @@
+//! Why a part of a snapshot is missing, and what brings it back.
+
+use std::fmt;
+
+use pharos_model::snapshot::{FailureReason, PartId};
+
+use crate::dial::Trouble;
+use crate::postgres::monitor::{ConnectError, QueryError};
+use crate::redis::RedisError;
+use crate::telemetry::logs::chain;
+
+/// Something that a server does not offer, and what makes the server offer it.
+///
+/// The cure is a value of its own because plugins print it as a command. A cure that is searched for in a text could be written by
+/// the owner of any name in that text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub why: String,
+    /// A statement or command that can be run as it is. Every name in it is quoted.
+    pub cure: Option<String>,
+}
+
+impl Missing {
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), cure: None }
+    }
+
+    pub fn cured_by(self, cure: impl Into<String>) -> Self {
+        Self { cure: Some(cure.into()), ..self }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)?;
+        self.cure.as_ref().map_or(Ok(()), |cure| write!(f, "; run: {cure}"))
+    }
+}
+
+/// Why a part is missing.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectError {
+    /// Not an error of ours or the server's: it does not offer this.
+    #[error("{0}")]
+    Unsupported(Missing),
+    /// The server would offer it to a role with more rights. The text says which.
+    #[error("{0}")]
+    Privilege(Missing),
+    #[error("querying {collector}")]
+    Query { collector: PartId, source: QueryError },
+    #[error("reading a row of {collector}")]
+    Row { collector: PartId, source: tokio_postgres::Error },
+    #[error("opening a second session for {collector}")]
+    Connect { collector: PartId, source: ConnectError },
+    /// Nothing was read anywhere; this datname was the first.
+    #[error("visiting {datname}: {why}")]
+    Visit { datname: String, why: String, reason: FailureReason },
+    #[error("asking for {collector}")]
+    Redis { collector: PartId, source: RedisError },
+}
+
+impl CollectError {
+    pub fn reason(&self) -> FailureReason {
+        match self {
+            Self::Unsupported(_) => FailureReason::Unsupported,
+            Self::Privilege(_) => FailureReason::Privilege,
+            Self::Query { source, .. } => source.reason(),
+            Self::Row { .. } => FailureReason::Row,
+            Self::Connect { source, .. } => source.reason().failure(),
+            Self::Visit { reason, .. } => *reason,
+            Self::Redis { source, .. } => source.reason().failure(),
+        }
+    }
+
+    /// Whether the session can no longer be used.
+    pub fn ends_session(&self) -> bool {
+        match self {
+            Self::Unsupported(_) | Self::Privilege(_) | Self::Row { .. } | Self::Visit { .. } => false,
+            Self::Connect { source, .. } => source.is_shutdown(),
+            Self::Query { source, .. } => source.ends_session(),
+            Self::Redis { source, .. } => source.ends_session(),
+        }
+    }
+
+    /// Whose trouble a session was that did not begin; none where there was one.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Connect { source, .. } => Some(source.trouble()),
+            _ => None,
+        }
+    }
+
+    /// What mends it, as a statement or command that can be run as it is.
+    pub fn cure(&self) -> Option<&str> {
+        match self {
+            Self::Unsupported(missing) | Self::Privilege(missing) => missing.cure.as_deref(),
+            Self::Redis { source, .. } => source.cure(),
+            Self::Query { .. } | Self::Row { .. } | Self::Connect { .. } | Self::Visit { .. } => None,
+        }
+    }
+
+    /// The whole chain, for people.
+    pub fn text(&self) -> String {
+        chain(self)
+    }
+}

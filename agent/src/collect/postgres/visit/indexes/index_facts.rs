@@ -1,0 +1,183 @@
+//! What speaks against indexes, with the numbers.
+
+use pharos_model::postgres::index_facts::{Counted, IndexShape, Kinship, UsageSettings, bloated, unused};
+use pharos_model::unjudged::Unjudged;
+
+use super::definitions::{Definitions, TableName};
+use super::found::{EACH_MAX, Found, largest, left_out_of};
+use super::known::Known;
+use super::schema_facts::{FOREIGN_KEY, SCHEMA_LIST};
+use crate::collect::postgres::visit::relations::{Relations, TableRow};
+
+/// The table that lists facts about indexes.
+pub const LIST: &str = "index_facts";
+
+/// Names of facts.
+pub const INVALID: &str = "invalid";
+const UNUSED: &str = "unused";
+const DUPLICATE: &str = "duplicate";
+const REDUNDANT: &str = "redundant";
+const BLOATED: &str = "bloated";
+
+/// Something against an index.
+#[derive(Debug, Clone)]
+pub struct IndexFact {
+    pub table: TableName,
+    pub index: String,
+    /// That of its table, but for an index of a TOAST relation.
+    pub index_schema: String,
+    pub fact: &'static str,
+    /// The index that makes it superfluous, or that it was made to replace.
+    pub other: Option<String>,
+    /// None for the index of a partitioned table.
+    pub size_bytes: Option<i64>,
+    /// For the index of a partitioned table: those of all partitions together.
+    pub partitions_bytes: Option<i64>,
+    pub scans: Option<i64>,
+    pub evidence: String,
+    /// What speaks against acting on it.
+    pub guard: Option<String>,
+    pub is_unique: bool,
+    /// Of a unique index that is not valid: the columns and expressions of its key, and where rows count that have the same. None where
+    /// they call functions that somebody made.
+    pub key_columns: Option<String>,
+    pub duplicates_where: Option<String>,
+    /// It cannot be made anew while others write.
+    pub is_exclusion: bool,
+    /// Of an unused one: for how long its scans are counted, and whether that time alone speaks against dropping it.
+    pub counted_seconds: Option<f64>,
+    pub is_too_young: bool,
+    /// Of an invalid one: who is about to drop it.
+    pub dropper: Option<Dropper>,
+}
+
+/// A session that drops an index, or changes it, and has not finished.
+#[derive(Debug, Clone)]
+pub struct Dropper {
+    pub pid: i64,
+    pub user: Option<String>,
+    /// By the server's clock, seconds since 1970.
+    pub started_at: Option<f64>,
+    /// For others to finish.
+    pub waits: bool,
+}
+
+impl IndexFact {
+    pub fn new(table: TableName, index: String, fact: &'static str, evidence: String) -> Self {
+        Self {
+            index,
+            index_schema: table.schema.clone(),
+            table,
+            fact,
+            other: None,
+            size_bytes: None,
+            partitions_bytes: None,
+            scans: None,
+            evidence,
+            guard: None,
+            is_unique: false,
+            key_columns: None,
+            duplicates_where: None,
+            is_exclusion: false,
+            counted_seconds: None,
+            is_too_young: false,
+            dropper: None,
+        }
+    }
+}
+
+/// An index, one that stays in its place, and how they are related.
+pub type Superfluous<'a> = (&'a IndexShape, &'a IndexShape, Kinship);
+
+/// Everything that facts about the indexes of one datname are made of.
+pub struct Evidence<'a> {
+    pub relations: &'a Relations,
+    pub indexes: &'a [IndexShape],
+    pub superfluous: &'a [Superfluous<'a>],
+    pub known: &'a Known,
+    pub usage: &'a UsageSettings,
+}
+
+/// Finds what speaks against indexes, besides those that are invalid, and lists the gravest first.
+pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<IndexFact> {
+    let Evidence { relations, indexes, superfluous, known, usage } = *evidence;
+    let definitions = &known.definitions;
+    let fact = |index: &IndexShape, fact, other: Option<&IndexShape>, evidence, guard| {
+        let partitions_bytes = definitions.partitioned.get(&index.oid).copied();
+        let has_storage = partitions_bytes.is_none();
+        let table = definitions.tables.get(&index.table)?.clone();
+        Some(IndexFact {
+            other: other.map(|other| other.name.clone()),
+            size_bytes: has_storage.then_some(index.size_bytes),
+            partitions_bytes,
+            scans: has_storage.then_some(index.scans),
+            guard,
+            is_unique: index.is_unique,
+            is_exclusion: index.is_exclusion,
+            ..IndexFact::new(table, index.name.clone(), fact, evidence)
+        })
+    };
+    let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains_key(&index.oid)).cloned().collect();
+    let asked_at = relations.surroundings.asked_at;
+    let seen_seconds = |index: u32| known.first_seen.seconds(index, asked_at);
+    let counted = Counted { age_seconds: relations.surroundings.statistics_age, seen_seconds };
+    let found = unused(&with_storage, superfluous, &definitions.foreign_keys, &counted, usage);
+    let unused = found.into_iter().filter_map(|found| {
+        let unused = fact(found.index, UNUSED, None, found.evidence, found.guard)?;
+        Some(IndexFact { counted_seconds: found.counted_seconds, is_too_young: found.is_too_young, ..unused })
+    });
+    let superfluous = superfluous.iter().filter_map(|(index, other, kinship)| {
+        let name = match kinship {
+            Kinship::Duplicate => DUPLICATE,
+            Kinship::Redundant => REDUNDANT,
+        };
+        fact(index, name, Some(other), superfluous_evidence(index, other, *kinship), index.guard())
+    });
+    let bloated = with_storage.iter().filter_map(|index| {
+        let bloat = known.estimates.get(&index.oid)?.bloat()?;
+        fact(index, BLOATED, None, bloated(index.size_bytes, &bloat, usage)?, None)
+    });
+    let Found { facts: invalid, mut unjudged } = invalid;
+    let (superfluous, duplicates): (Vec<_>, Vec<_>) = superfluous.partition(|fact| fact.fact == REDUNDANT);
+    let datname = &relations.surroundings.datname;
+    let mut facts: Vec<IndexFact> = Vec::new();
+    // The gravest first: not all may find room.
+    for each in [invalid, duplicates, superfluous, bloated.collect(), unused.collect()] {
+        let (kept, left_out) = largest(each, |fact| fact.size_bytes.unwrap_or(i64::MAX));
+        unjudged.extend(left_out.map(|(first, count)| left_out_of(LIST, first.fact, datname, &first.size_bytes, count)));
+        facts.extend(kept);
+    }
+    unjudged.extend(unread(relations, definitions));
+    Found { facts, unjudged }
+}
+
+/// Tables whose indexes found no room are not compared with anything. They are named, unless they are too many.
+fn unread(relations: &Relations, definitions: &Definitions) -> Vec<Unjudged> {
+    const FACTS: [(&str, &str); 3] = [(LIST, DUPLICATE), (LIST, REDUNDANT), (SCHEMA_LIST, FOREIGN_KEY)];
+    let datname = &relations.surroundings.datname;
+    let unread = &definitions.unread_tables;
+    if definitions.has_unlisted_tables || unread.len() > EACH_MAX {
+        let why = format!("{datname} has more indexes than are compared");
+        return FACTS.map(|(list, fact)| Unjudged::of_datname(list, fact, datname, None, why.clone())).into();
+    }
+    let named = relations.tables.iter().filter(|table| unread.contains(&table.oid));
+    let of_table = |table: &TableRow| {
+        FACTS.map(|(list, fact)| Unjudged {
+            schema: Some(table.schema.to_string()),
+            relation: Some(table.relation.to_string()),
+            ..Unjudged::of_datname(list, fact, datname, None, "it has more indexes than are compared".to_owned())
+        })
+    };
+    named.flat_map(of_table).collect()
+}
+
+fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship) -> String {
+    let [mine, others] = [index, other].map(|index| format!("{} scans", index.scans));
+    match kinship {
+        Kinship::Duplicate => format!("{} has the same columns, operators, order and condition; {mine} here, {others} there", other.name),
+        Kinship::Redundant => {
+            let more = other.keys.len() - index.keys.len();
+            format!("{} answers the same queries, with {more} more key columns; {mine} here, {others} there", other.name)
+        }
+    }
+}

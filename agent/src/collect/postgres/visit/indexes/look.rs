@@ -1,0 +1,21 @@
+//! The facts of one datname's indexes, until the round ends.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pharos_model::unjudged::Unjudged;
+
+use super::index_facts::IndexFact;
+use super::schema_facts::SchemaFact;
+use crate::collect::postgres::visit::bloat::Estimates;
+use crate::collect::postgres::visit::relations::Relations;
+
+/// What was read of one datname.
+pub struct Look {
+    pub relations: Arc<Relations>,
+    pub estimates: Arc<Estimates>,
+    pub constraints: BTreeSet<u32>,
+    pub index_facts: Vec<IndexFact>,
+    pub schema_facts: Vec<SchemaFact>,
+    pub unjudged: Vec<Unjudged>,
+}

@@ -1,0 +1,172 @@
+//! One reading of a datname's relations, shared by the visits that need it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pharos_model::alert::Now;
+use pharos_model::snapshot::{FailureReason, PartId};
+use tokio_postgres::types::Type;
+
+use super::rows::{IndexRow, LockedRelation, TableRow};
+use super::surroundings::Surroundings;
+use crate::collect::CollectError;
+use crate::collect::postgres::row::{Fields, query_with};
+use crate::postgres::monitor::{Session, Versioned};
+
+const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../../sql/indexes.sql")), (16, include_str!("../../sql/indexes.16.sql"))]);
+
+/// Of one datname. What is past it is known to nobody, so it is far above what servers hold.
+const TABLES_MAX: i64 = 20_000;
+const INDEXES_MAX: i64 = 60_000;
+const LOCKED_MAX: i64 = 1_000;
+/// Tables, and indexes, whose exact size is asked for: all that have series of their own, and as many again. A size costs the server some
+/// ten microseconds. The rest are known by the pages of the last vacuum or analyze.
+const EXACT_MAX: usize = 400;
+/// A smaller relation is not worth asking, unless nobody has counted its pages.
+const EXACT_BYTES_MIN: i64 = 1 << 20;
+/// Until the first vacuum or analyze nobody has counted pages; this is good enough to choose whose size to ask for.
+const ROW_BYTES_GUESS: i64 = 100;
+const ENTRY_BYTES_GUESS: i64 = 20;
+
+/// One look at a datname.
+#[derive(Debug)]
+pub struct Relations {
+    pub surroundings: Surroundings,
+    pub tables: Vec<TableRow>,
+    pub indexes: Vec<IndexRow>,
+    pub locked: Vec<LockedRelation>,
+    /// Whether there may be more tables, and more that are locked, than were read.
+    pub has_more_tables: bool,
+    pub has_more_locked: bool,
+}
+
+/// The latest look, for whoever comes second.
+#[derive(Debug, Clone, Default)]
+pub struct SharedRelations(Arc<Mutex<Latest>>);
+
+/// With the round in which it was taken.
+type Latest = Option<(Now, Arc<Relations>)>;
+
+impl SharedRelations {
+    /// The datname of this session, read once in a round.
+    pub async fn of(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
+        let surroundings = Surroundings::read(session, collector).await?;
+        let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.surroundings.datname_oid == surroundings.datname_oid;
+        // Whoever comes second is the last one to need it.
+        if let Some((_, relations)) = self.latest().take_if(|latest| fits(latest)) {
+            return Ok(relations);
+        }
+        let relations = Arc::new(read(session, collector, surroundings).await?);
+        *self.latest() = Some((now, Arc::clone(&relations)));
+        Ok(relations)
+    }
+
+    fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn read(session: &Session, collector: PartId, surroundings: Surroundings) -> Result<Relations, CollectError> {
+    let rows = query_with(session, collector, include_str!("../../sql/tables.sql"), &[(&TABLES_MAX, Type::INT8)]).await?;
+    let mut tables = rows.iter().map(|row| TableRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
+    let rows = query_with(session, collector, INDEXES.sql(session.major()), &[(&INDEXES_MAX, Type::INT8)]).await?;
+    let mut indexes = rows.iter().map(|row| IndexRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
+    let rows = query_with(session, collector, include_str!("../../sql/locked_relations.sql"), &[(&LOCKED_MAX, Type::INT8)]).await?;
+    let locked = rows.iter().map(|row| LockedRelation::read(collector, row)).collect::<Result<Vec<_>, _>>()?;
+    measure(session, collector, &mut tables, &mut indexes, &locked).await?;
+    add_indexes_to_tables(&mut tables, &mut indexes);
+    let (has_more_tables, has_more_locked) = (tables.len() as i64 >= TABLES_MAX, locked.len() as i64 >= LOCKED_MAX);
+    Ok(Relations { surroundings, tables, indexes, locked, has_more_tables, has_more_locked })
+}
+
+/// Asks for the exact sizes of the largest that nobody locks.
+async fn measure(
+    session: &Session,
+    collector: PartId,
+    tables: &mut [TableRow],
+    indexes: &mut [IndexRow],
+    locked: &[LockedRelation],
+) -> Result<(), CollectError> {
+    if locked.len() as i64 >= LOCKED_MAX {
+        return Ok(());
+    }
+    let locked: BTreeSet<u32> = locked.iter().flat_map(|relation| [relation.oid, relation.owner]).collect();
+    let rows = |table: &TableRow| table.live_rows.saturating_add(table.dead_rows).max(table.planned_rows as i64);
+    let of_tables = tables.iter().filter(|table| !locked.contains(&table.oid)).map(|table| {
+        let guess = table.size_bytes.max(rows(table).saturating_mul(ROW_BYTES_GUESS));
+        Candidate { oid: table.oid, guess, is_counted: table.is_counted() }
+    });
+    let mut wanted = worth_asking(of_tables);
+    let by_oid: HashMap<u32, &TableRow> = tables.iter().map(|table| (table.oid, table)).collect();
+    let of_indexes = indexes.iter().filter(|index| !locked.contains(&index.oid)).filter_map(|index| {
+        let table = by_oid.get(&index.table_oid)?;
+        // Who locks the table is about to lock its indexes.
+        let guess = index.size_bytes.max(rows(table).saturating_mul(ENTRY_BYTES_GUESS));
+        (!locked.contains(&table.oid)).then_some(Candidate { oid: index.oid, guess, is_counted: table.is_counted() })
+    });
+    wanted.extend(worth_asking(of_indexes));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let sql = include_str!("../../sql/relation_sizes.sql");
+    let rows = match query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await {
+        Ok(rows) => rows,
+        // Somebody locked one of them in between.
+        Err(err) if err.reason() == FailureReason::LockTimeout => return Ok(()),
+        Err(err) => return Err(err),
+    };
+    let mut sizes: HashMap<u32, (i64, i64)> = HashMap::new();
+    for row in &rows {
+        let row = Fields::new(collector, row);
+        // None of one that was dropped meanwhile.
+        if let (Some(main), Some(all)) = (row.field("main_bytes")?, row.field("all_bytes")?) {
+            sizes.insert(row.field("oid")?, (main, all));
+        }
+    }
+    for table in tables {
+        if let Some((heap, all)) = sizes.get(&table.oid) {
+            (table.heap_bytes, table.size_bytes, table.size_is_exact) = (*heap, *all, true);
+        }
+    }
+    for index in indexes {
+        if let Some((main, _)) = sizes.get(&index.oid) {
+            (index.size_bytes, index.size_is_exact) = (*main, true);
+        }
+    }
+    Ok(())
+}
+
+/// A relation whose size may be asked for.
+struct Candidate {
+    oid: u32,
+    /// Bytes, as far as its pages and rows tell.
+    guess: i64,
+    /// Whether its pages are those of a vacuum or analyze.
+    is_counted: bool,
+}
+
+/// The largest; of equals those that nobody has counted.
+fn worth_asking(candidates: impl Iterator<Item = Candidate>) -> Vec<u32> {
+    let mut worth: Vec<Candidate> = candidates.filter(|one| one.guess >= EXACT_BYTES_MIN || !one.is_counted).collect();
+    worth.sort_unstable_by_key(|one| (std::cmp::Reverse(one.guess), one.is_counted, one.oid));
+    worth.into_iter().take(EXACT_MAX).map(|one| one.oid).collect()
+}
+
+/// A table's scans by index are those of its indexes; an index is named with its table.
+fn add_indexes_to_tables(tables: &mut [TableRow], indexes: &mut Vec<IndexRow>) {
+    // What is past the limit may be an index of any table.
+    if indexes.len() as i64 >= INDEXES_MAX {
+        tables.iter_mut().for_each(|table| table.knows_indexes = false);
+    }
+    let places: HashMap<u32, usize> = tables.iter().enumerate().map(|(place, table)| (table.oid, place)).collect();
+    for index in indexes.iter_mut() {
+        let Some(table) = places.get(&index.table_oid).map(|place| &mut tables[*place]) else { continue };
+        table.indexes_bytes = table.indexes_bytes.saturating_add(index.size_bytes);
+        table.index_scans = table.index_scans.saturating_add(index.scans);
+        index.is_counted = table.is_counted();
+        table.knows_indexes &= index.known_size().is_some();
+        (index.schema, index.relation) = (Arc::clone(&table.schema), Arc::clone(&table.relation));
+    }
+    // Its table came into being after the tables were read; the next visit sees both.
+    indexes.retain(|index| !index.relation.is_empty());
+}

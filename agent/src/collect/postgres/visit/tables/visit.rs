@@ -1,0 +1,168 @@
+//! The visit that reads tables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use pharos_model::alert::Now;
+use pharos_model::postgres::visits::Kept;
+use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
+use pharos_model::top::{Fold, NEVER, Seen, Top};
+
+use super::look::Look;
+use super::{listing, oldest};
+use crate::collect::postgres::visit::bloat::{self, Estimates};
+use crate::collect::postgres::visit::datname_visit::{SERIES_MAX, Visit};
+use crate::collect::postgres::visit::relations::{SharedRelations, Surroundings, TableRow, is_catalog};
+use crate::collect::postgres::visit::round::Round;
+use crate::collect::{CollectError, Facts};
+use crate::postgres::monitor::Session;
+
+const PART: PartId = PartId::Tables;
+
+/// Tables of one server with series of their own.
+const MEMBERS_MAX: usize = 200;
+const LABELS: [&str; 3] = ["datname", "schema", "relation"];
+
+const COUNTERS: [&str; 7] = [
+    "pharos_postgres_table_sequential_scans_total",
+    "pharos_postgres_table_sequential_rows_total",
+    "pharos_postgres_table_index_scans_total",
+    "pharos_postgres_table_rows_inserted_total",
+    "pharos_postgres_table_rows_updated_total",
+    "pharos_postgres_table_rows_deleted_total",
+    "pharos_postgres_table_hot_updates_total",
+];
+const GAUGES: [(&str, Fold); 9] = [
+    ("pharos_postgres_table_size_bytes", Fold::Sum),
+    ("pharos_postgres_table_indexes_size_bytes", Fold::Sum),
+    ("pharos_postgres_table_live_rows", Fold::Sum),
+    ("pharos_postgres_table_dead_rows", Fold::Sum),
+    ("pharos_postgres_table_xid_age_transactions", Fold::Greatest),
+    ("pharos_postgres_table_multixact_age_transactions", Fold::Greatest),
+    ("pharos_postgres_table_vacuum_pressure_ratio", Fold::Greatest),
+    ("pharos_postgres_table_last_vacuum_timestamp_seconds", Fold::None),
+    ("pharos_postgres_table_last_analyze_timestamp_seconds", Fold::None),
+];
+
+pub struct Tables {
+    interval: Duration,
+    relations: SharedRelations,
+    /// Whether the server's own tables have series of their own.
+    catalog_series: bool,
+    top: Top<7, 9>,
+    kept: Kept<Arc<Estimates>>,
+    /// Of the round that is under way.
+    read: Vec<Look>,
+    /// Whom to thank for what could not be estimated.
+    role: String,
+}
+
+impl Tables {
+    pub fn new(interval: Duration, relations: SharedRelations, catalog_series: bool) -> Self {
+        let top = Top::new(MEMBERS_MAX, GAUGES.map(|(_, fold)| fold));
+        Self { interval, relations, catalog_series, top, kept: Kept::default(), read: Vec::new(), role: String::new() }
+    }
+
+    async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
+        session.role().clone_into(&mut self.role);
+        let relations = self.relations.of(session, PART, now).await?;
+        let (estimates, looks) = self.kept.enter(relations.surroundings.datname_oid, relations.surroundings.reset_at);
+        if looks {
+            *estimates = Arc::new(bloat::of_tables(session, PART, &relations).await?);
+        }
+        let estimates = Arc::clone(estimates);
+        if looks {
+            self.kept.looked(relations.surroundings.datname_oid);
+        }
+        let oldest = oldest::read(session, PART).await?;
+        self.read.push(Look { relations, estimates, oldest });
+        Ok(())
+    }
+}
+
+impl Visit for Tables {
+    fn part(&self) -> PartId {
+        PART
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn visit<'a>(&'a mut self, session: &'a mut Session, now: Now) -> BoxFuture<'a, Result<(), CollectError>> {
+        self.visit(session, now).boxed()
+    }
+
+    fn finish(&mut self, round: &Round, _: Now) -> Facts {
+        let looks = std::mem::take(&mut self.read);
+        let rows: Vec<(&Surroundings, &TableRow)> =
+            looks.iter().flat_map(|look| look.relations.tables.iter().map(|table| (&look.relations.surroundings, table))).collect();
+        let seen: Vec<Seen<7, 9>> = rows.iter().map(|(surroundings, table)| seen(surroundings, table, self.catalog_series)).collect();
+        let ranked = self.top.rank(&seen);
+        let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
+        let label_values = |index: usize| {
+            let (surroundings, table) = rows[index];
+            vec![surroundings.datname.as_str(), &table.schema, &table.relation]
+        };
+        let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
+        families.push(counts(&looks));
+        Facts {
+            epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
+            families,
+            tables: listing::tables(&looks, &bloat::cure(&self.role))
+                .into_iter()
+                .chain([listing::locked_relations(&looks), oldest::table(looks.iter().flat_map(|look| &look.oldest))])
+                .collect(),
+            folded: ranked.folded as u64,
+            unlisted: ranked.unlisted(&LABELS, label_values),
+            hidden: bloat::hidden(looks.iter().map(|look| &look.relations.surroundings), "tables"),
+            ..Facts::default()
+        }
+    }
+}
+
+fn seen(surroundings: &Surroundings, table: &TableRow, catalog_series: bool) -> Seen<7, 9> {
+    let written = [table.rows_inserted, table.rows_updated, table.rows_deleted].map(|rows| rows as f64);
+    let [inserted, updated, deleted] = written;
+    let size = (table.size_bytes + table.indexes_bytes) as f64;
+    Seen {
+        id: surroundings.id(table.oid),
+        // What is large, or written or read as if it were: a hundred bytes a row.
+        score: match is_catalog(&table.schema) && !catalog_series {
+            true => NEVER,
+            false => size + 100.0 * (table.dead_rows as f64 + inserted + updated + deleted) + table.sequential_rows as f64,
+        },
+        counters: [
+            table.sequential_scans as f64,
+            table.sequential_rows as f64,
+            table.index_scans as f64,
+            inserted,
+            updated,
+            deleted,
+            table.hot_updates as f64,
+        ],
+        gauges: [
+            table.known_size().map(|size| size as f64),
+            table.known_indexes_size().map(|size| size as f64),
+            Some(table.live_rows as f64),
+            Some(table.dead_rows as f64),
+            table.xid_age.map(|age| age as f64),
+            table.multixact_age.map(|age| age as f64),
+            Some(table.distance.pressure),
+            table.vacuumed_at,
+            table.analyzed_at,
+        ],
+    }
+}
+
+/// Tables of users in each datname.
+fn counts(looks: &[Look]) -> Family {
+    let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_tables"]);
+    for Look { relations, .. } in looks.iter().take(SERIES_MAX) {
+        let count = relations.tables.iter().filter(|table| table.is_users()).count();
+        counts.push(&[&relations.surroundings.datname], &[Some(count as f64)]);
+    }
+    counts.finish().remove(0)
+}
