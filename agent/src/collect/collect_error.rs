@@ -9,10 +9,10 @@ use crate::postgres::monitor::{ConnectError, QueryError};
 use crate::redis::RedisError;
 use crate::telemetry::logs::chain;
 
-/// Something that a server does not offer, and what makes the server offer it.
+/// A thing that a server does not offer, and the command that makes the server offer it.
 ///
-/// The cure is a value of its own because plugins print it as a command. A cure that is searched for in a text could be written by
-/// the owner of any name in that text.
+/// The cure is a value of its own because plugins print it as a command. A cure that is found in a text could be written by the owner
+/// of any name in that text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     pub why: String,
@@ -40,10 +40,10 @@ impl fmt::Display for Missing {
 /// Why a part is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectError {
-    /// Not an error of ours or the server's: it does not offer this.
+    /// The server does not offer this; nothing failed.
     #[error("{0}")]
     Unsupported(Missing),
-    /// The server would offer it to a role with more rights. The text says which.
+    /// The server would offer this to a role with more rights. The text names them.
     #[error("{0}")]
     Privilege(Missing),
     #[error("querying {collector}")]
@@ -52,7 +52,7 @@ pub enum CollectError {
     Row { collector: PartId, source: tokio_postgres::Error },
     #[error("opening a second session for {collector}")]
     Connect { collector: PartId, source: ConnectError },
-    /// Nothing was read anywhere; this datname was the first.
+    /// No datname was read; this one was the first.
     #[error("visiting {datname}: {why}")]
     Visit { datname: String, why: String, reason: FailureReason },
     #[error("asking for {collector}")]
@@ -82,7 +82,7 @@ impl CollectError {
         }
     }
 
-    /// Whose trouble a session was that did not begin; none where there was one.
+    /// Names the side whose trouble it is that no session began; none where a session began.
     pub fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Connect { source, .. } => Some(source.trouble()),
@@ -90,7 +90,7 @@ impl CollectError {
         }
     }
 
-    /// What mends it, as a statement or command that can be run as it is.
+    /// The statement or command that mends it, to be run as it is.
     pub fn cure(&self) -> Option<&str> {
         match self {
             Self::Unsupported(missing) | Self::Privilege(missing) => missing.cure.as_deref(),
@@ -99,7 +99,7 @@ impl CollectError {
         }
     }
 
-    /// The whole chain, for people.
+    /// The whole chain of errors, for people.
     pub fn text(&self) -> String {
         chain(self)
     }

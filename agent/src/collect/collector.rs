@@ -9,20 +9,20 @@ use pharos_model::snapshot::{Family, PartId, Table, Unlisted};
 
 use super::collect_error::CollectError;
 
-/// What one run read.
+/// The facts that one run read.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Changes when counters start anew as a whole.
     pub epoch: u64,
     pub families: Vec<Family>,
     pub tables: Vec<Table>,
-    /// A collector that should run now rather than at its next tick, because of what this one saw.
+    /// A collector that should run now rather than at its next tick, because of these facts.
     pub urgent: Option<PartId>,
-    /// How many things have no series of their own and are in `other`.
+    /// Number of objects without series of their own, which are in `other`.
     pub folded: u64,
-    /// Which things have no series of their own, so that they are told from things that are gone.
+    /// Objects without series of their own, so that they are not taken for objects that are gone.
     pub unlisted: Unlisted,
-    /// What a datname keeps from the role, where the rest of it was read.
+    /// Facts that a datname keeps from the role, where the rest of it was read.
     pub hidden: Vec<Hidden>,
 }
 
@@ -37,26 +37,26 @@ impl Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hidden {
     pub datname: String,
-    /// One line: what is not known, and of how much.
+    /// The facts that are not known, and of how many objects, in one line.
     pub why: String,
-    /// Whether people are warned of nothing meanwhile, and not only told less.
+    /// Whether alerts may be missing meanwhile, and not only details.
     pub is_grave: bool,
 }
 
 /// Reads one family of facts over a session.
 pub trait Collector<S>: Send {
-    /// The part of the snapshot that it fills.
+    /// The part of the snapshot that the collector fills.
     fn part(&self) -> PartId;
     fn interval(&self) -> Duration;
-    /// Whether the budget hardly slows it: it shows trouble first, or reads what the others cost.
+    /// Whether the budget hardly slows the collector: it shows trouble first, or reads what the others cost.
     fn is_essential(&self) -> bool {
         false
     }
-    /// Between two runs it may look more often, at little: what it sees goes into its next run.
+    /// Interval of looks between two runs, if the collector looks. Its next run includes what the looks saw.
     fn sampling(&self) -> Option<Duration> {
         None
     }
-    /// One such look. It may name a collector that should run at once; no snapshot goes out for it.
+    /// Looks once. It may return a collector that should run at once; no snapshot is sent for a look.
     fn sample<'a>(&'a mut self, _session: &'a mut S, _now: Now) -> BoxFuture<'a, Result<Option<PartId>, CollectError>> {
         std::future::ready(Ok(None)).boxed()
     }

@@ -1,8 +1,7 @@
-//! What collectors of one server keep from one run of the agent to the next.
+//! The notes that collectors of one server store from one run of the agent to the next.
 //!
-//! Everything here is a help: without the store, or while it does not answer, a collector goes on with what it knows, and waits for it a
-//! second in twenty at most. What only the note can say is unknown as long as the store has not answered: an open alert about it stands
-//! still.
+//! Notes are a help. Without the store, or while it does not answer, a collector goes on with what it has, and waits a second in twenty at
+//! most. Facts that only the note holds are unknown until the store answers: an open alert about them stands still.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,10 +18,10 @@ use crate::telemetry::logs::chain;
 
 /// How long a collector waits for the store.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// How long a store that failed is left alone.
+/// Pause before a store that failed is asked again.
 const REST: Duration = Duration::from_secs(20);
 
-/// A handle; whoever looks at a server only once has none of the store.
+/// A handle to the notes of one server. Commands that read a server once have no store, and then nothing is noted.
 #[derive(Debug, Clone, Default)]
 pub struct Notebook {
     place: Option<Place>,
@@ -33,11 +32,11 @@ struct Place {
     store: Store,
     /// The id of the server's subject.
     server: String,
-    /// By the monotonic clock.
+    /// End of the pause after a failure, by the monotonic clock.
     rests_until: Arc<Mutex<Duration>>,
 }
 
-/// The store did not answer, or is left alone because it did not: nobody knows yet.
+/// The store did not answer, or is not asked because it did not: the note is unknown yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoAnswer;
 
@@ -46,7 +45,7 @@ impl Notebook {
         Self { place: Some(Place { store, server, rests_until: Arc::default() }) }
     }
 
-    /// As after a failure: the store is left alone until then.
+    /// Makes a notebook that does not ask the store until then, as after a failure.
     #[cfg(test)]
     pub fn resting(store: Store, server: &str, until: Now) -> Self {
         Self { place: Some(Place { store, server: server.to_owned(), rests_until: Arc::new(Mutex::new(until.monotonic)) }) }
@@ -57,7 +56,7 @@ impl Notebook {
         self.place.as_ref().map(|place| place.server.as_str())
     }
 
-    /// What `collector` noted of `topic` last.
+    /// Reads the latest note of this collector and topic.
     pub async fn read<T: DeserializeOwned>(&self, collector: PartId, topic: &str, now: Now) -> Result<Option<T>, NoAnswer> {
         let Some(place) = &self.place else { return Ok(None) };
         let Some(note) = place.ask(place.store.note(place.key(collector, topic)), now).await? else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Restarts of a server, over those of the agent, for collectors of either engine.
+//! Restarts of a server, remembered over restarts of the agent, for collectors of either product.
 
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
@@ -7,20 +7,20 @@ use pharos_model::snapshot::{Column, PartId};
 
 use super::Notebook;
 
-/// Readings that wait for the store. The oldest go where a server restarts more often.
+/// Readings that wait for the store. Where a server restarts more often, the oldest are dropped.
 const UNRECALLED_MAX: usize = 40;
-/// The subject of the note.
+/// The topic of the note.
 const TOPIC: &str = "restarts";
 
-/// What is known of the restarts of one server.
+/// The known restarts of one server.
 pub struct Restarts {
-    /// In whose name the note is.
+    /// The collector that stores the note.
     collector: PartId,
     history: RestartHistory,
     notebook: Notebook,
-    /// The first reading of each run of the server and the latest one, as long as it is not known what an earlier run of the agent had read.
+    /// The first reading of each run of the server and the latest one, until the note of an earlier run of the agent was read.
     unrecalled: Option<Vec<(Cluster, RunReading)>>,
-    /// Whether the store has the run of the server that is known.
+    /// Whether the store has the latest history.
     is_noted: bool,
 }
 
@@ -29,8 +29,8 @@ impl Restarts {
         Self { collector, history: RestartHistory::default(), notebook, unrecalled: Some(Vec::new()), is_noted: false }
     }
 
-    /// Takes in a reading and returns the columns of the table `restarts`: those of the last quarter of an hour. There is no table while the
-    /// store does not answer what an earlier run of the agent had read: then an open alert neither ends nor begins.
+    /// Records a reading and returns the columns of the table `restarts`, with those of the last quarter of an hour. There is no table
+    /// before the store returned the note of an earlier run of the agent: until then an open alert neither ends nor begins.
     pub async fn read(&mut self, cluster: &Cluster, reading: RunReading, now: Now) -> Option<Vec<Column>> {
         let read_at = reading.read_at;
         let Some(unrecalled) = &mut self.unrecalled else {

@@ -12,7 +12,7 @@ use crate::telemetry::metrics::SelfMetrics;
 /// The outcome of each collector's run, those beside the session last.
 pub type Outcomes = Vec<Outcome>;
 
-/// What one collector read, or why not.
+/// The outcome of one collector's run.
 pub struct Outcome {
     pub part: PartId,
     pub result: Result<Facts, CollectError>,

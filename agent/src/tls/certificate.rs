@@ -13,7 +13,7 @@ use x509_cert::Version;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
 
-/// What is wrong with a server's certificate, and what to make instead.
+/// A fault of a server's certificate, and what to make instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateProblem {
     #[error(
@@ -115,7 +115,7 @@ impl Certificate {
         std::str::from_utf8(name.value.value()).ok().map(ToOwned::to_owned)
     }
 
-    /// What is wrong with the key, if that is what is wrong.
+    /// Returns the fault of the key, if the key is at fault.
     fn key_problem(&self) -> Option<CertificateProblem> {
         let info = &self.0.tbs_certificate.subject_public_key_info;
         let curve = || info.algorithm.parameters.as_ref().and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok());
@@ -231,7 +231,7 @@ impl Certificate {
     }
 }
 
-/// What belongs into a certificate for this name.
+/// Returns the entry that a certificate for this name must have.
 fn alternative_name(name: &ServerName<'_>) -> String {
     let kind = if matches!(name, ServerName::IpAddress(_)) { "IP" } else { "DNS" };
     format!("{kind}:{}", name.to_str())

@@ -78,7 +78,7 @@ pub async fn client(mode: TlsMode, ca: Option<&Path>, identity: Option<Identity<
     })
 }
 
-/// What TLS failed at, where that is why a connection failed.
+/// Returns the error of TLS, where TLS is why a connection failed.
 pub fn error_of(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }

@@ -50,7 +50,7 @@ fn alerts(board: &Board) -> Vec<Family> {
     rows.finish()
 }
 
-/// What the kernel says of this process; nothing where it does not say.
+/// Reads the kernel's figures about this process; none where it gives none.
 fn process() -> Vec<Family> {
     let Ok(me) = procfs::process::Process::myself() else { return Vec::new() };
     let Ok(stat) = me.stat() else { return Vec::new() };

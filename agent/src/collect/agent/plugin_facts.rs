@@ -7,15 +7,15 @@ use std::time::Duration;
 pub struct PluginFact {
     pub id: String,
     pub state: &'static str,
-    /// What went wrong last: where, and why.
+    /// The latest error: its stage and its text.
     pub last_error: Option<(String, String)>,
-    /// What it wrote to standard error before that.
+    /// The output to standard error before the latest error.
     pub last_words: Option<String>,
     /// Settings that it serves without, and why.
     pub ignored_settings: Option<String>,
 }
 
-/// What the snapshot asks of the plugin host: the seam at which the agent connects the two.
+/// The seam at which the agent connects its own snapshot with the plugin host.
 pub trait PluginFacts: Send + Sync + 'static {
     fn plugins(&self) -> Vec<PluginFact>;
     /// Time since the plugin clock last ticked.

@@ -140,7 +140,7 @@ pub fn failing_collectors(board: &Board) -> Table {
 /// More rows help nobody to decide.
 const HIDDEN_MAX: usize = 500;
 
-/// What of each PostgreSQL server that is reached was read in part, for want of a right. A standby has the rights of its primary, which says
+/// Lists the facts of reached PostgreSQL servers that were read in part, for want of a right. A standby has the rights of its primary, which says
 /// it for both while it answers.
 pub fn hidden_facts(board: &Board) -> Table {
     let picture = board.picture();

@@ -1,4 +1,4 @@
-//! What a member's snapshot reports to its database.
+//! Reports of members to their database, read from their snapshots.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use pharos_model::postgres::lsn_history::Course;
 use pharos_model::postgres::topology::{Identity, Report};
 use pharos_model::snapshot::{PartId, Reading, Snapshot};
 
-/// Whether nobody knows if the server is up.
+/// Whether the state of the server is unknown.
 pub fn is_unknown(snapshot: &Snapshot) -> bool {
     snapshot.part(PartId::Up).is_some_and(|part| part.reading.is_none())
 }
 
-/// What a member's latest snapshot says at `now`: nothing that is stale by then.
+/// Reads the report of a member from its latest snapshot, without parts that are stale at `now`.
 pub fn report(snapshot: &Snapshot, now: Duration) -> Report {
     let up = snapshot.scalar("pharos_postgres_up") == Some(1.0);
     let reading = snapshot.part(PartId::Server).and_then(|part| part.reading.as_deref()).filter(|reading| reading.fresh_until >= now);
     Report { member: snapshot.subject.id.clone(), up, identity: reading.and_then(identity), is_asked: true }
 }
 
-/// What is taken for true of a member that could not be asked: what it said last. None where it never said anything.
+/// Repeats the last report of a member that could not be asked; none where there was none.
 pub fn report_before(looked_at: &[Report], member: &str) -> Option<Report> {
     let before = looked_at.iter().find(|report| report.member == member)?;
     Some(Report { is_asked: false, ..before.clone() })

@@ -77,7 +77,7 @@ fn members(picture: &Picture) -> Table {
     )
 }
 
-/// What no member uses, as far as the members could be asked.
+/// Lists indexes that no member uses, as far as the members could be asked.
 pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) -> Part {
     let asked: Vec<MemberIndexes<'_>> = members.iter().map(|member| member_indexes(&member.snapshot, at)).collect();
     if asked.iter().all(|member| member.indexes.is_none()) {

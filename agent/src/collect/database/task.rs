@@ -45,9 +45,9 @@ pub struct DatabasesTask {
 struct Watched {
     database: Database,
     topology: Topology,
-    /// What the last look was at.
+    /// The reports that the last look was at.
     looked_at: Vec<Report>,
-    /// What people would act on, as of the last snapshot.
+    /// The standing of each member in the last snapshot: a change is sent at once.
     shown: Vec<Standing>,
     /// When the latest snapshot was taken that went out, by the monotonic clock.
     taken_at: Option<Duration>,
@@ -94,13 +94,13 @@ impl DatabasesTask {
         }
     }
 
-    /// Nothing is said before every member was tried once: who is not there yet is not down.
+    /// Looks at the members. Nothing is reported before each was tried once: a member that is not there yet is not down.
     async fn look(&self, watched: &mut Watched, picture: &Picture, is_tick: bool) {
         let members: Option<Vec<&Arc<Change>>> = watched.database.members.iter().map(|key| picture.subjects.get(key)).collect();
         let Some(members) = members else { return };
         let now = self.clock.now();
         let report = |member: &&Arc<Change>| match member_reports::is_unknown(&member.snapshot) {
-            // The agent itself is in the way. Who could not be asked is neither down nor no primary any more.
+            // The agent itself is in the way: a member that could not be asked is neither down nor demoted.
             true => member_reports::report_before(&watched.looked_at, &member.snapshot.subject.id),
             false => Some(member_reports::report(&member.snapshot, now.monotonic)),
         };

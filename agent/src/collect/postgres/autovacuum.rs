@@ -58,7 +58,7 @@ fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
     Ok(Table::new("autovacuum_workers", columns))
 }
 
-/// What a worker says that it does: `autovacuum: VACUUM ANALYZE public.orders (to prevent wraparound)`.
+/// Reads the work of a worker from its own text: `autovacuum: VACUUM ANALYZE public.orders (to prevent wraparound)`.
 struct Work<'a> {
     relation: &'a str,
     is_wraparound: bool,

@@ -1,4 +1,4 @@
-//! Who keeps vacuum from removing dead rows: running transactions, replication slots, prepared transactions, standbys.
+//! Obstacles to the removal of dead rows by vacuum: running transactions, replication slots, prepared transactions, standbys.
 
 use std::collections::BTreeMap;
 

@@ -8,7 +8,7 @@ use super::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::Session;
 
-/// What its questions are charged to.
+/// The name that its statements carry.
 pub const PART: PartId = PartId::Privileges;
 
 /// Asks for what is lacking in the whole server.
@@ -42,7 +42,7 @@ pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     })
 }
 
-/// Those that somebody can connect to, each with whether this role may.
+/// Lists the datnames that take sessions, each with whether this role may connect.
 async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> {
     let rows = query(session, PART, include_str!("sql/datnames.sql")).await?;
     let read = |row| {

@@ -12,12 +12,12 @@ use super::row::{self, Fields};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{Row, Session};
 
-/// What a statement's rows depend on.
+/// The right that a statement's rows depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// What other roles' sessions and statements do.
+    /// To see other roles' sessions and statements.
     Stats,
-    /// Settings that only superusers see otherwise.
+    /// To see settings that only superusers see otherwise.
     Settings,
 }
 

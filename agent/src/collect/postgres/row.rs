@@ -27,7 +27,7 @@ impl<'a> Fields<'a> {
         Ok(self.field::<Option<&str>>(column)?.unwrap_or_default())
     }
 
-    /// Whether the text in this column is not the server's own, so that SQL with it would not find the thing.
+    /// Whether the text in this column was escaped. SQL with an escaped name would not find the object.
     pub fn is_escaped(&self, column: &str) -> bool {
         self.row.is_escaped(column)
     }
@@ -80,7 +80,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What stands for the rest of things that have names of their own: one of them may have this name, too.
+/// Returns the label for the rest of named things, which none of them has: `other`, or `(other)` where a thing has that name.
 pub fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
     if names.any(|name| name == "other") { "(other)" } else { "other" }
 }
@@ -100,12 +100,12 @@ pub async fn query_with(
     session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
 }
 
-/// The same for what is asked so often that it is worth a plan of its own in each session.
+/// Runs a collector's query that is asked so often that it is worth a plan of its own in each session.
 pub async fn query_planned(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
     session.query_planned(sql).await.map_err(|source| failure(session, collector, source))
 }
 
-/// A privilege that is missing is the server's answer, not a fault: pg_monitor holds all that collectors need.
+/// Reads a missing privilege as the server's answer, not as a fault: pg_monitor holds all that collectors need.
 fn failure(session: &Session, collector: PartId, source: QueryError) -> CollectError {
     if source.reason() != FailureReason::Privilege {
         return CollectError::Query { collector, source };

@@ -1,4 +1,4 @@
-//! What the server says of itself: version, cluster, role in replication, timeline, start.
+//! The server's report about itself: version, cluster, role in replication, timeline, start.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ fn run(row: &Fields<'_>) -> Result<Option<RunReading>, CollectError> {
     Ok(times.map(|(read_at, started_at)| RunReading { read_at, started_at, run_id: None, checkpointer_started_at, statistics_began_at }))
 }
 
-/// Who answers, and where it is: what the topology of its database is made of.
+/// The identity and position of the server, from which the topology of its database is made.
 fn identity(session: &Session, row: &Fields<'_>) -> Result<Table, CollectError> {
     Ok(Table::new(
         "identity",

@@ -1,4 +1,4 @@
-//! What the server is configured to do, and what somebody changed of it while we watched (pg_settings).
+//! Settings of the server, and changes of them while the agent watched (pg_settings).
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::postgres::monitor::{GUARDS, Row, Session};
 
 const PART: PartId = PartId::Settings;
 
-/// Those with a series: numbers and switches that rules compare with what they see. They are listed even where they are as shipped.
+/// Settings with a series: numbers and switches that rules compare with facts. They are listed even where they are as shipped.
 const MEASURED: [&str; 57] = [
     "autovacuum_analyze_scale_factor",
     "autovacuum_analyze_threshold",
@@ -200,7 +200,7 @@ fn event(change: &SettingChange) -> EventDetail {
     EventDetail::Setting(SettingUpdate { setting, before, after })
 }
 
-/// What is kept over a restart of the agent.
+/// The note that outlives a restart of the agent.
 #[derive(Serialize, Deserialize)]
 struct SettingNote {
     cluster: Cluster,
@@ -244,7 +244,7 @@ fn measured(settings: &[Setting<'_>]) -> Vec<Family> {
     families.finish()
 }
 
-/// What is not as shipped, and what rules need in any case.
+/// Lists settings that are not as shipped, and those that rules need in any case.
 fn listed(settings: &[Setting<'_>]) -> Table {
     let listed: Vec<&Setting<'_>> = settings.iter().filter(|setting| setting.is_listed()).collect();
     let values: Vec<_> = listed.iter().map(|setting| setting.value.map(|value| shown(setting.name, value))).collect();

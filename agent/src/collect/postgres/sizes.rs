@@ -1,4 +1,4 @@
-//! What lies on disk: datnames, tablespaces, WAL, temporary files, WAL that waits for its archive.
+//! Sizes on disk: datnames, tablespaces, WAL, temporary files, WAL that waits for its archive.
 //!
 //! To size a datname the server looks at every file of it. So they are asked for one by one, as many as a run has time for, and those
 //! that had to wait come first in the next one. One that is being dropped, or takes too long, is left out alone. Where everything lies in
@@ -168,7 +168,7 @@ impl Named {
     }
 }
 
-/// What has a size of its own, and what has not.
+/// Objects with a size of their own, and the rest.
 struct Ranked {
     families: Vec<Family>,
     folded: u64,

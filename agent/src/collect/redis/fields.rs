@@ -82,12 +82,12 @@ fn pairs(value: &str) -> impl Iterator<Item = (&str, &str)> {
     value.split(',').filter_map(|pair| pair.split_once('='))
 }
 
-/// One of these pairs.
+/// The text of one of these pairs.
 pub fn pair_text<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     pairs(value).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// One of these pairs, as a number that it can mean.
+/// The number of one of these pairs, where the field can have it.
 pub fn pair(value: &str, name: &str) -> Option<f64> {
     within(pair_text(value, name)?, &range_of_pair(name)?)
 }

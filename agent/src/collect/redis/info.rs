@@ -1,4 +1,4 @@
-//! What `INFO` tells. Fields that a version or fork does not have give no series.
+//! The facts in `INFO`. Fields that a version or fork does not have give no series.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -62,7 +62,7 @@ impl Info {
         Self { interval, keyspace: Keyspace::default(), losses, restarts, left_out: Vec::new() }
     }
 
-    /// One line of the log where the fields are others than before.
+    /// Logs fields that were left out, where they differ from those before.
     fn warn_of(&mut self, left_out: &[LeftOut<'_>]) {
         let fields: Vec<String> = left_out.iter().map(|one| one.field.clone()).collect();
         if self.left_out == fields {
@@ -151,7 +151,7 @@ fn read(info: &Fields<'_>, now: Now, known: &mut Keyspace) -> Option<Facts> {
     Some(Facts { epoch: epoch(info), families, folded, unlisted, ..Facts::default() })
 }
 
-/// What has no series because its number was left out is neither gone nor fine: its alerts stand still.
+/// Objects without a series because their number was left out: they are neither gone nor fine, so their alerts stand still.
 fn unlisted(left_out: &[LeftOut<'_>]) -> Unlisted {
     let is_any = |is_pair: bool| left_out.iter().any(|one| one.is_pair == is_pair);
     match (is_any(true), is_any(false)) {
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     const PAIRS: [(&str, &str); 3] = [("db0", "keys"), ("db0", "expires"), ("slave0", "offset")];
-    /// What is read beside the plain fields.
+    /// Fields that are read beside the plain ones.
     const OTHERS: [&str; 5] = ["used_cpu_sys", "used_cpu_user", "uptime_in_seconds", "aof_enabled", "master_repl_offset"];
     const NOW: Now = Now { monotonic: Duration::ZERO, wall_ms: 1_700_000_000_000 };
 

@@ -1,4 +1,4 @@
-//! What a restart cost the server: how many keys it had before, and how many of them are missing since.
+//! Losses of a restart: how many keys the server had before, and how many of them are missing since.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::collect::Notebook;
 const PART: PartId = PartId::Info;
 
 /// How old the note in the store may be. A host that goes down takes the agent along, and then the note is all that is left.
-/// It is to be far younger than what the history takes of an earlier run of the agent.
+/// This age is far below what the history accepts from an earlier run of the agent.
 const NOTE_AGE_MAX: Duration = Duration::from_mins(5);
 
 /// The server's keys over its restarts and over those of the agent.
@@ -29,15 +29,15 @@ pub struct Losses {
     noted: Option<Noted>,
 }
 
-/// What is known of the latest restart.
+/// The facts about the latest restart.
 #[derive(Debug)]
 pub struct Known {
     pub families: Vec<Family>,
-    /// The same series, where an earlier run of the agent may know of a restart and the store has not answered.
+    /// The series that are unknown, where an earlier run of the agent may have noted a restart and the store has not answered.
     pub unlisted: Unlisted,
 }
 
-/// What the note in the store is about.
+/// The run of the server that the note in the store is about.
 struct Noted {
     run_id: String,
     at_ms: u64,
@@ -72,7 +72,7 @@ impl Losses {
         self.take(reading);
     }
 
-    /// What cannot be judged is reported all the same.
+    /// Losses that cannot be judged are reported all the same.
     fn take(&mut self, reading: KeyReading) {
         let Some(Unjudged { keys, keys_since, away }) = self.history.observe(reading) else { return };
         let server = self.notebook.server().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the numbers of `INFO` can mean. A broken or hostile server sends others: 2^64 after an underflow, infinity, less than nothing. Such
+//! The ranges that numbers of `INFO` can have. A broken or hostile server sends others: 2^64 after an underflow, infinity, less than nothing. Such
 //! numbers are left out, since each would become a rate, a ratio or a line of an alert.
 
 /// Fields that are read as numbers, and the range of what each can mean. A count or a size is never negative.
@@ -27,7 +27,7 @@ pub fn range(field: &str) -> Option<std::ops::RangeInclusive<f64>> {
     Some(0.0..=most)
 }
 
-/// The same of the pairs in the value of a field like `db0` or `slave0`.
+/// The range of the pairs in the value of a field like `db0` or `slave0`.
 pub fn range_of_pair(name: &str) -> Option<std::ops::RangeInclusive<f64>> {
     let most = match name {
         "keys" | "expires" => KEYS_MAX,

@@ -1,4 +1,4 @@
-//! What `INFO` has several of: logical databases and replicas.
+//! Rows of `INFO`: logical databases and replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Reading that takes its time: beside the server's session, on one of its own.
+//! Slow reading, beside the server's session and on a session of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::collect::{CollectError, Facts};
 
-/// What one collector read, or why not.
+/// The outcome of one collector's run beside the session.
 pub struct BackgroundRead {
     pub part: PartId,
     pub outcome: Result<Facts, CollectError>,
-    /// When it should be read again.
+    /// Time until the part should be read again.
     pub interval: Duration,
     pub took: Duration,
 }
@@ -24,23 +24,23 @@ pub struct BackgroundRead {
 pub trait Background: Send + 'static {
     /// The parts that they fill.
     fn parts(&self) -> Vec<PartId>;
-    /// When there is something to read.
+    /// When the next reading is due.
     fn due(&self) -> Instant;
-    /// Reads some of what is due; what belongs together comes together, once all of it was read.
+    /// Reads some of what is due. Readings that belong together come together, once all of them were read.
     fn read(&mut self) -> BoxFuture<'_, Vec<BackgroundRead>>;
-    /// Whether something was begun that is not read to its end.
+    /// Whether a reading was begun and is not finished.
     fn is_under_way(&self) -> bool;
-    /// All of it is due now.
+    /// Makes every reading due now.
     fn hurry(&mut self);
 }
 
-/// Reads all that is due now, to its end.
+/// Reads everything that is due now, to its end.
 pub async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> {
     let mut reads = Vec::new();
     let began_at = Instant::now();
     while background.is_under_way() || background.due() <= began_at {
         let read = background.read().await;
-        // The end came in between.
+        // The agent ends meanwhile.
         let is_cut_short = read.is_empty() && !background.is_under_way();
         reads.extend(read);
         if is_cut_short {
@@ -50,7 +50,7 @@ pub async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> 
     reads
 }
 
-/// Reads whenever something is due, until told to stop.
+/// Reads whenever a reading is due, until `stop` is cancelled.
 pub async fn drive(
     mut background: Box<dyn Background>,
     reads: mpsc::Sender<Vec<BackgroundRead>>,

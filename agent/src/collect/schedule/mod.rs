@@ -1,4 +1,4 @@
-//! One task per server that turns ticks into snapshots.
+//! The schedule: one task per server turns ticks into snapshots.
 //!
 //! Most collectors share the server's session ([`task`], [`run`]); slow ones read beside it, on a session of their own ([`background`]).
 //! All keep to what they may cost ([`spending`]). A tick that arrives while the previous collection runs is skipped and counted: late data

@@ -1,4 +1,4 @@
-//! What is known of a server: a part per collector, with what is said where one changes.
+//! The parts of a server's snapshot, one per collector. A part that fails or works again is logged once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,9 +16,9 @@ pub struct Parts {
     server: String,
     by_id: BTreeMap<PartId, Part>,
     failing: BTreeSet<PartId>,
-    /// Those whose latest reading had a series twice.
+    /// Parts whose latest reading had a series twice.
     with_twins: BTreeSet<PartId>,
-    /// How long a reading outlives its interval before it is stale.
+    /// Time that a reading outlives its interval before it is stale.
     grace: Duration,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -37,12 +37,12 @@ impl Parts {
         }
     }
 
-    /// All of them, for a snapshot.
+    /// Copies every part into a snapshot.
     pub fn all(&self) -> BTreeMap<String, Part> {
         self.by_id.iter().map(|(id, part)| (id.as_str().to_owned(), part.clone())).collect()
     }
 
-    /// A collector read this and will again after this interval.
+    /// Records the facts of a run; the next run comes after this interval.
     pub fn read(&mut self, id: PartId, facts: Facts, interval: Duration) {
         let server = &self.server;
         if self.failing.remove(&id) {
@@ -54,7 +54,7 @@ impl Parts {
         self.show(id, facts, interval);
     }
 
-    /// A collector could not read.
+    /// Records why a run failed.
     pub fn failed(&mut self, id: PartId, err: &CollectError) {
         let server = &self.server;
         if self.failing.insert(id) {
@@ -72,7 +72,7 @@ impl Parts {
         self.insert(id, part.cured_by(err.cure()).for_reason(err.reason()));
     }
 
-    /// Counts what kept the agent from asking, where that is not the server.
+    /// Counts trouble of the agent's own that kept it from asking.
     pub fn count_trouble(&self, trouble: Trouble) {
         let part = match trouble {
             Trouble::OfServer => return,
@@ -82,19 +82,19 @@ impl Parts {
         self.metrics.add("pharos_own_limit_total", &[part], 1.0);
     }
 
-    /// Nobody could ask, for want of a session.
+    /// Records that a part was not read, since there is no session.
     pub fn unreachable(&mut self, id: PartId, reason: FailureReason, why: &str) {
         self.note_failure(id, reason);
         self.mark(id, 0.0);
         self.insert(id, Part::failed(format!("cannot reach the server: {why}")).for_reason(reason));
     }
 
-    /// A part that no collector fills, and of which nothing is known now.
+    /// Records a part that no collector fills as unknown.
     pub fn unknown(&mut self, id: PartId, why: &str) {
         self.insert(id, Part::failed(why));
     }
 
-    /// A part that no collector fills.
+    /// Records the facts of a part; its failure counts are left alone, since a part may have no collector.
     pub fn show(&mut self, id: PartId, facts: Facts, interval: Duration) {
         let at = self.clock.monotonic();
         let Facts { epoch, mut families, tables, unlisted, urgent: _, folded: _, hidden: _ } = facts;
@@ -103,7 +103,7 @@ impl Parts {
         self.insert(id, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables, unlisted })));
     }
 
-    /// Says so in the log where it began.
+    /// Logs a series that is there twice, once per part until it ends.
     fn report_twins(&mut self, id: PartId, twins: &[String]) {
         let server = &self.server;
         let Some(first) = twins.first() else {
@@ -120,7 +120,7 @@ impl Parts {
         self.metrics.add("pharos_collect_failures_total", &[&self.server, id.as_str(), reason.as_str()], 1.0);
     }
 
-    /// The latest run failed, for this reason and no other.
+    /// Counts a failed run, and marks its reason as the only one in force.
     fn note_failure(&self, id: PartId, reason: FailureReason) {
         self.count_failure(id, reason);
         self.metrics.forget("pharos_collect_failing", &[&self.server, id.as_str()]);

@@ -1,4 +1,4 @@
-//! When a collector runs, and when it looks between two runs.
+//! The times at which a collector runs and looks.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use tokio::time::Instant;
 
 use crate::collect::Collector;
 
-/// How soon a part is asked for again that was not read for want of a right: nothing says when the right is back.
+/// Pause before a part that lacked a right is asked for again. No event reports that the right is back.
 const RIGHT_PAUSE: Duration = Duration::from_mins(1);
 
-/// One collector in its server's schedule.
+/// A collector in its server's schedule.
 pub struct Run<S> {
     pub collector: Box<dyn Collector<S>>,
     pub due: Instant,
-    /// Of the next look, if it looks between its runs.
+    /// When the next look is due, for a collector that looks between its runs.
     pub look_due: Option<Instant>,
     last: Option<Instant>,
     /// Whether the last run lacked a right.
     is_refused: bool,
-    /// The interval that its due time was planned with.
+    /// The interval with which the due time was planned.
     planned_with: Duration,
-    /// What its looks cost since its last run.
+    /// The cost of the looks since the last run.
     pub spent: Cost,
 }
 
@@ -31,7 +31,7 @@ impl<S> Run<S> {
         Self { collector, due, look_due, last: None, is_refused: false, planned_with: Duration::ZERO, spent: Cost::default() }
     }
 
-    /// Makes it due now, unless it ran a moment ago: while there is trouble everybody would ask for it.
+    /// Makes the run due now, unless the last one was a moment ago: in trouble many collectors ask for the same one.
     pub fn hurry(&mut self, now: Instant) {
         let pause = self.collector.interval() / 2;
         if self.last.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
@@ -43,15 +43,15 @@ impl<S> Run<S> {
         (self.last, self.is_refused) = (Some(at), is_refused);
     }
 
-    /// The interval that it would have without a budget. A run that lacks a right may be expensive all the same, so the budget holds for
-    /// this one as well.
+    /// The interval without a budget. It is shorter while a right is missing; such a run may be expensive all the same, so the budget holds
+    /// for it as well.
     pub fn wanted(&self) -> Duration {
         let configured = self.collector.interval();
         if self.is_refused { configured.min(RIGHT_PAUSE) } else { configured }
     }
 
-    /// Takes the due time back where the interval in force became shorter since it was planned: the collector was thought to be expensive.
-    /// Never into the past, and once for each change, so that runs without a session do not pull each other back for ever.
+    /// Advances the due time where the interval in force became shorter since it was planned. It is never moved into the past, and once
+    /// for each change: runs without a session would pull each other back for ever.
     pub fn hasten(&mut self, interval: Duration, now: Instant) {
         if let Some(gain) = self.planned_with.checked_sub(interval).filter(|gain| !gain.is_zero()) {
             self.planned_with = interval;
@@ -59,7 +59,7 @@ impl<S> Run<S> {
         }
     }
 
-    /// Moves the due time past now by whole intervals; says how many passed unused.
+    /// Moves the due time past now by whole intervals. Returns how many passed unused.
     pub fn plan(&mut self, interval: Duration, now: Instant) -> u32 {
         let (due, skipped) = next(self.due, interval, now);
         self.due = due;
@@ -67,7 +67,7 @@ impl<S> Run<S> {
         skipped
     }
 
-    /// The same for its looks, of which nobody misses one.
+    /// Moves the time of the next look past now, if it is due. Looks that passed are not counted.
     pub fn plan_look_if_due(&mut self, every: Duration, tick: Instant, now: Instant) {
         if let Some(due) = self.look_due.filter(|due| *due <= tick) {
             self.look_due = Some(next(due, every, now).0);

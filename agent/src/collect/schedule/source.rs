@@ -1,4 +1,4 @@
-//! What the schedule asks of whatever it reads: a session, collectors, and what they may cost.
+//! The seam between the schedule and a product: sessions, collectors, and what they may cost.
 
 use futures_util::future::BoxFuture;
 use pharos_model::budget::Cost;
@@ -21,27 +21,27 @@ pub trait Source: Send + 'static {
     fn up_metric(&self) -> &'static str;
     /// Opens a session within its own deadline; the error's reason is for labels, its text for people.
     fn connect(&self) -> BoxFuture<'_, Result<Self::Session, ConnectFailure>>;
-    /// Gives the session to a run of this collector: what it asks is answered within the collector's deadline or not at all.
+    /// Gives the session to a run of this collector, within the collector's deadline.
     fn begin<'a>(&'a self, session: &'a mut Self::Session, part: PartId) -> BoxFuture<'a, Result<(), CollectError>>;
-    /// The server's version; none while the session has not asked for it.
+    /// The server's version; none before the session asked for it.
     fn version(session: &Self::Session) -> Option<String>;
-    /// What people should know who read facts of this version.
+    /// A warning about facts of this version, for people who read them.
     fn caveat(_: &Self::Session) -> Option<String> {
         None
     }
     fn is_closed(session: &Self::Session) -> bool;
     fn collectors(&self) -> Vec<Box<dyn Collector<Self::Session>>>;
-    /// What our statements may cost the server, as a share of one core.
+    /// The cost that the agent's statements may have, as a share of one core.
     fn budget(&self) -> f64;
-    /// What the session asked since this was called last.
+    /// Returns the cost of the session's statements since the last call.
     fn take_cost(_: &Self::Session) -> Cost {
         Cost::default()
     }
-    /// Takes from fresh facts what the server itself says our statements cost it.
+    /// Charges the costs that the server itself counted, as fresh facts list them.
     fn account(_: &Facts, _: &Spending) {}
-    /// Takes from fresh facts what is worth saying when there is no session any more.
+    /// Learns from fresh facts what is shown once there is no session any more.
     fn learn(&mut self, _: &Facts) {}
-    /// What is known while there is no session, for rules that say what to do about it.
+    /// Tables that are shown while there is no session, for rules that explain what to do.
     fn tables_without_session(&self, _failure: &ConnectFailure) -> Vec<Table> {
         Vec::new()
     }

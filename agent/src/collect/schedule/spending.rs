@@ -1,4 +1,4 @@
-//! What a server's collectors cost it, and how often they may run for that.
+//! The costs of a server's collectors, and the intervals that the budget allows for them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tracing::{info, warn};
 use crate::board::CostAccount;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// However expensive, nothing is read less often than this for the budget's sake.
+/// Longest interval that the budget leads to, however expensive the collector is.
 const STRETCHED_MAX: Duration = Duration::from_hours(1);
 
-/// One run of a collector and its cost.
+/// The cost of one run of a collector.
 #[derive(Debug, Clone, Copy)]
 pub struct Expense {
     pub part: PartId,
@@ -32,12 +32,12 @@ pub struct Spending {
     budget: Arc<Mutex<Budget>>,
     began_at: Instant,
     metrics: Arc<SelfMetrics>,
-    /// The same as the metrics, for those who read it as a value.
+    /// The costs as a value; the metrics show the same.
     account: CostAccount,
 }
 
 impl Spending {
-    /// `ratio` is the share of one core that the server may lose to us.
+    /// Opens the account of a server. `ratio` is the share of one core that monitoring may cost it.
     pub fn new(server: &str, ratio: f64, metrics: Arc<SelfMetrics>) -> Self {
         metrics.set("pharos_collect_budget_ratio", &[server], ratio);
         Self {
@@ -53,7 +53,7 @@ impl Spending {
     pub fn charge(&self, expense: Expense) {
         let Expense { part, is_essential, cost, interval } = expense;
         let collector = part.as_str();
-        // Redis is asked one thing, which is not metered.
+        // Redis is asked one command, which is not metered.
         if cost.statements == 0 {
             return;
         }
@@ -63,7 +63,7 @@ impl Spending {
         self.metrics.add("pharos_collect_cost_rows_total", &labels, cost.rows as f64);
         let mut budget = self.budget();
         for (name, slowed) in budget.charge(Charge { collector, is_essential, seconds: cost.seconds, interval }, self.began_at.elapsed()) {
-            self.say(&budget, name, slowed);
+            self.report(&budget, name, slowed);
         }
         self.metrics.set("pharos_collect_cost_ratio", &[&self.server], budget.used());
         self.account.update(|costs| {
@@ -81,7 +81,7 @@ impl Spending {
         stretched(&self.budget(), part.as_str(), configured)
     }
 
-    /// What the server counted for statements of a collector, since it counts.
+    /// Records the totals that the server itself counted for a collector's statements.
     pub fn counted(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
         self.budget().counted(collector, seconds, self.began_at.elapsed());
         let labels = [self.server.as_str(), collector];
@@ -97,7 +97,7 @@ impl Spending {
         });
     }
 
-    fn say(&self, budget: &Budget, collector: &str, slowed: bool) {
+    fn report(&self, budget: &Budget, collector: &str, slowed: bool) {
         let (server, factor, percent) = (&self.server, budget.factor(collector), budget.ratio() * 100.0);
         if slowed {
             warn!(

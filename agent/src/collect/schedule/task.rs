@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::collect::{CollectError, Facts, Missing};
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Time over which a recorded snapshot has its rates.
+/// Time between the two readings of a recorded snapshot, over which it has its rates.
 const RECORD_PAUSE: Duration = Duration::from_secs(2);
 /// Readings made beside the session that wait for the server's task.
 const QUEUED_READS_MAX: usize = 4;
@@ -43,13 +43,13 @@ pub struct ServerTask<S: Source> {
     parts: Parts,
     spending: Spending,
     last_failure: Option<ConnectFailure>,
-    /// There is a session after none, and nothing was logged of it yet.
+    /// Whether a session began after there was none, and was not logged yet.
     is_unannounced: bool,
-    /// Parts that were not read for want of a right, and not since.
+    /// Parts that lacked a right when they were last read.
     lacking: BTreeSet<PartId>,
-    /// Wakes up what is read beside the session.
+    /// Wakes up the collectors beside the session.
     wake: Arc<Notify>,
-    /// When the latest snapshot was taken that went out, by the monotonic clock.
+    /// When the latest snapshot was taken that was sent, by the monotonic clock.
     taken_at: Option<Duration>,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -57,7 +57,7 @@ pub struct ServerTask<S: Source> {
 }
 
 impl<S: Source> ServerTask<S> {
-    /// A reading outlives its interval by `grace` before it is stale.
+    /// Makes the task of a server. A reading outlives its interval by `grace` before it is stale.
     pub fn new(source: S, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>, snapshots: mpsc::Sender<Snapshot>) -> Self {
         let subject = source.subject();
         // The first one that is dropped must be seen as an increase.
@@ -87,12 +87,12 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    /// What the collectors cost the server, to be shown on the board.
+    /// The account of the server, to be shown on the board.
     pub fn account(&self) -> CostAccount {
         self.spending.account()
     }
 
-    /// Collects until told to stop; a collection under way is finished.
+    /// Collects until `stop` is cancelled; a collection under way is finished.
     pub async fn run(mut self, stop: CancellationToken) {
         let (reads, mut read) = mpsc::channel(QUEUED_READS_MAX);
         // Ends with this task, whichever way that ends.
@@ -136,7 +136,7 @@ impl<S: Source> ServerTask<S> {
         deltas.push(self.once().await)
     }
 
-    /// Runs everything now, what is read beside the session as well.
+    /// Runs every collector now, those beside the session as well.
     pub async fn once(&mut self) -> Snapshot {
         let now = Instant::now();
         self.runs.iter_mut().for_each(|run| run.due = now);
@@ -154,7 +154,7 @@ impl<S: Source> ServerTask<S> {
         self.runs.iter().flat_map(|run| run.look_due.into_iter().chain([run.due])).min()
     }
 
-    /// Does what is due; says whether that is worth a snapshot.
+    /// Runs what is due. Returns whether that is worth a snapshot.
     async fn tick(&mut self) -> bool {
         let tick = Instant::now();
         let runs = self.runs.iter().any(|run| run.due <= tick);
@@ -188,7 +188,7 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    /// One look between two runs. One that fails is as good as none: the next run will say why.
+    /// Looks once between two runs. A failed look is not recorded: the next run will show why.
     async fn look(&mut self, index: usize) {
         let run = &mut self.runs[index];
         let part = run.collector.part();
@@ -203,7 +203,7 @@ impl<S: Source> ServerTask<S> {
             Ok(Some(urgent)) => self.hurry(urgent),
             Err(err) => {
                 debug!(server = self.subject.id, collector = part.as_str(), error = err.text(), "a look of `{part}` failed");
-                // A session that somebody ended says nothing about the server.
+                // A session that was ended from outside says nothing about the server.
                 if err.reason() != FailureReason::Closed {
                     self.parts.count_failure(part, err.reason());
                 }
@@ -221,7 +221,7 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    /// Opens a session if there is none. A second try in the same tick would only wait twice.
+    /// Opens a session if there is none. It is tried once per tick: a second try would only wait twice.
     async fn ensure_session(&mut self) -> Result<(), ConnectFailure> {
         if self.session.as_ref().is_some_and(|session| !S::is_closed(session)) {
             return Ok(());
@@ -234,8 +234,8 @@ impl<S: Source> ServerTask<S> {
         Ok(())
     }
 
-    /// Logs a session that is the first, or the first after a failure, or leads to another version, once the version is known: Redis tells
-    /// it with its other facts.
+    /// Logs a session that is the first, or the first after a failure, or leads to another version. It waits until the version is known:
+    /// Redis reports it with its other facts.
     fn announce(&mut self) {
         let Some(session) = &self.session else { return };
         let Some(version) = S::version(session) else { return };
@@ -252,7 +252,7 @@ impl<S: Source> ServerTask<S> {
 
     async fn collect(&mut self, index: usize) {
         let mut outcome = self.run_collector(index).await;
-        // Somebody ended our session between two ticks: that says nothing about the server, so it is asked again at once.
+        // A session that was ended between two ticks says nothing about the server, so it is asked again at once.
         if outcome.as_ref().is_err_and(|err| err.reason() == FailureReason::Closed) {
             self.session = None;
             outcome = match self.ensure_session().await {
@@ -298,7 +298,7 @@ impl<S: Source> ServerTask<S> {
         self.metrics.set("pharos_collect_duration_seconds", &[&self.subject.id, part.as_str()], took.as_secs_f64());
     }
 
-    /// What was read beside the session. While the server is down nothing of it counts: its parts say so.
+    /// Records readings made beside the session. While the server is down they do not count: its parts show that.
     fn take_all(&mut self, reads: Vec<BackgroundRead>) -> bool {
         if self.last_failure.is_some() {
             return false;
@@ -314,7 +314,7 @@ impl<S: Source> ServerTask<S> {
         true
     }
 
-    /// What a run came to.
+    /// Records the outcome of a run.
     fn keep(&mut self, part: PartId, interval: Duration, outcome: Result<Facts, CollectError>) {
         self.note_rights(part, outcome.as_ref().err());
         match outcome {
@@ -332,7 +332,7 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    /// A right that is back for one part is back for others, whose turn may be in an hour.
+    /// Reads other parts that lacked a right once one of them has it back: their turn may be in an hour.
     fn note_rights(&mut self, part: PartId, err: Option<&CollectError>) {
         match err {
             Some(CollectError::Privilege(_)) => drop(self.lacking.insert(part)),
@@ -361,7 +361,7 @@ impl<S: Source> ServerTask<S> {
         self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default()
     }
 
-    /// Every part fails with the server; only `up` says something, and that is 0. Where the server was never asked, `up` is not known either.
+    /// Records that every part failed with the server, and `up` as 0. Where the server was never asked, `up` is unknown as well.
     fn unreachable(&mut self, failure: &ConnectFailure) {
         let server = &self.subject.id;
         if self.last_failure.as_ref() != Some(failure) {
@@ -406,7 +406,7 @@ impl<S: Source> ServerTask<S> {
             subject: self.subject.clone(),
             taken_at_ms: wall_ms,
             taken_at: monotonic,
-            // One that comes early repeats the rates of most parts.
+            // A snapshot that comes early repeats the rates of most parts.
             interval: self.taken_at.map_or(Duration::ZERO, |before| monotonic.saturating_sub(before)).max(self.interval()),
             parts: self.parts.all(),
             members: Vec::new(),

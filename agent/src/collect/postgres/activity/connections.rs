@@ -1,4 +1,4 @@
-//! Who is connected, in which state, and for how long.
+//! Connections by state, and how long each state has lasted.
 
 use std::collections::BTreeMap;
 

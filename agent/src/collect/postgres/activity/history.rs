@@ -29,7 +29,7 @@ const MANY: usize = 30;
 pub struct History {
     sampler: Sampler,
     series: Top<1, 0>,
-    /// Of the sample before, which tells how to take the next.
+    /// Active sessions in the sample before; they decide how the next is taken.
     working: usize,
     epoch: u64,
 }
@@ -57,7 +57,7 @@ impl History {
         self.sampler.is_due(now.monotonic)
     }
 
-    /// What was seen since the last report.
+    /// Reports the samples since the last report.
     pub fn report(&mut self) -> (Vec<Family>, Table, u64) {
         let mut window = self.sampler.report();
         window.keep(LISTED_MAX);
@@ -105,7 +105,7 @@ fn active_session(row: &Row) -> Result<ActiveSession, CollectError> {
     })
 }
 
-/// Nobody at a kind of wait is 0, not nothing; without a sample nothing is known.
+/// Counts sessions by kind of wait: a kind without sessions is 0, and without a sample there are no counts.
 fn averages(window: &ActivityWindow) -> Vec<Family> {
     if window.samples == 0 {
         return Vec::new();
@@ -125,7 +125,7 @@ fn averages(window: &ActivityWindow) -> Vec<Family> {
     families
 }
 
-/// What user sessions waited for, the most time first; what finds no room is the row `other`.
+/// Lists the waits of user sessions, the most time first. Waits that find no room are the row `other`.
 fn waits(window: &ActivityWindow) -> Table {
     let other = (
         Work::default(),

@@ -1,4 +1,4 @@
-//! Who is connected, and who works or waits for what (pg_stat_activity): looked at every second, told with each run.
+//! Sessions, their states and their waits (pg_stat_activity): sampled every second, reported with each run.
 
 mod collector;
 mod connections;

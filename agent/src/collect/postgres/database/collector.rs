@@ -22,7 +22,7 @@ const PART: PartId = PartId::Database;
 
 /// Datnames with series of their own; the rest is `other`.
 const SERIES_MAX: usize = 100;
-/// What a score keeps from one reading to the next: half of it after 23, or 4 minutes at the default interval.
+/// The share of a score that is left at the next reading: half of it after 23, or 4 minutes at the default interval.
 const SCORE_KEPT: f64 = 0.97;
 
 const SESSION_BEGUN_AGE: &str = "pharos_postgres_session_begun_age_seconds";
@@ -38,7 +38,7 @@ pub struct Database {
     interval: Duration,
     resets: Resets,
     top: Top<{ COUNTERS.len() }, { GAUGES.len() }>,
-    /// By datname: transactions so far, and those of late.
+    /// Transactions of each datname so far, and a score of the latest ones.
     scores: HashMap<u64, (f64, f64)>,
     begun: Begun,
     failures: Failures,
@@ -130,7 +130,7 @@ impl Database {
     }
 }
 
-/// What has series of its own, and what has not.
+/// Datnames with series of their own, and the rest.
 struct Series {
     families: Vec<Family>,
     folded: u64,
@@ -142,7 +142,7 @@ const ROLLBACKS: usize = 1;
 const SESSIONS: usize = 18;
 const STATS_RESET: usize = 3;
 
-/// One database inside the server, as one reading saw it.
+/// A datname, as one reading saw it.
 struct Datname<'a> {
     oid: u64,
     name: &'a str,

@@ -13,7 +13,7 @@ use crate::collect::Notebook;
 
 const PART: PartId = PartId::Database;
 
-/// What the server counted in each datname, and what of it the server lost.
+/// Checksum failures that the server counted in each datname, and counts that it lost.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Failures {
     cluster: Cluster,
@@ -59,7 +59,7 @@ impl Failures {
         }
     }
 
-    /// What is lost of each datname. A row without a datname is about all of them: as long as the note is not known, any may have lost counts.
+    /// Lists the lost counts of each datname. A row without a datname is about all: before the note is read, any may have lost counts.
     pub fn table(&self) -> Table {
         let lost = self.losses.lost().map(|(datname, counted)| (Some(datname), Some(counted)));
         let rows: Vec<(Option<&str>, Option<f64>)> = lost.chain((!self.is_recalled).then_some((None, None))).collect();
@@ -85,7 +85,7 @@ mod tests {
         Now { monotonic: Duration::from_secs(seconds), wall_ms: (1_000_000 + seconds) * 1_000 }
     }
 
-    /// What the table says after a reading of one datname.
+    /// Returns the rows of the table after a reading of one datname.
     async fn read(failures: &mut Failures, count: f64, notebook: &Notebook, seconds: u64) -> Vec<(Option<String>, Option<f64>)> {
         let counts = [("app", Count { count: Some(count), ..Count::default() })];
         failures.observe(&counts, ResetTime::OfReset, &Cluster::new(Some("7412")), notebook, now(seconds)).await;

@@ -1,4 +1,4 @@
-//! Who waits for whom: the rows of pg_locks and pg_stat_activity as trees, and what would free each waiter.
+//! Lock waits as trees, built of pg_locks and pg_stat_activity, with the remedy for each waiter.
 
 use std::collections::HashMap;
 
@@ -64,11 +64,11 @@ impl Backend {
     }
 }
 
-/// One read of the lock table.
+/// A reading of the lock table.
 #[derive(Default)]
 pub struct Read {
     forest: LockForest,
-    /// By pid; a parallel query by its leader's, with what its first waiting worker waits for.
+    /// Sessions by process id. A parallel query has its leader's, and the wait of its first waiting worker.
     backends: HashMap<i32, Backend>,
 }
 
@@ -103,7 +103,7 @@ impl Read {
         ]
     }
 
-    /// One row per waiting session; a waiter with several roots names the one that most others wait for.
+    /// Lists a row per waiting session. A waiter with several roots names the one that most others wait for.
     pub fn table(&self) -> Table {
         let waiters = &self.forest.waiters;
         let sessions: HashMap<i32, LockSession> = self.backends.iter().map(|(pid, backend)| (*pid, backend.session.clone())).collect();

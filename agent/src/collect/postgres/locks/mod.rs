@@ -1,4 +1,4 @@
-//! Who waits for whom (pg_blocking_pids) and for which lock (pg_locks), and how full the lock table is.
+//! Lock waits (pg_blocking_pids, pg_locks), and how full the lock table is.
 //!
 //! Reading it stops others for a moment, so it is read for trees only where somebody waits, and not at all while sessions queue for the
 //! lock manager itself.

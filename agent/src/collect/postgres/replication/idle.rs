@@ -22,13 +22,13 @@ const NOTE_PAUSE: Duration = Duration::from_mins(1);
 pub struct Idle {
     slots: BTreeMap<String, Slot>,
     cluster: Cluster,
-    /// What an earlier run of the agent noted, until it is recalled.
+    /// The note of an earlier run of the agent, until it is recalled.
     is_recalled: bool,
     noted: Note,
     noted_at: Option<Duration>,
 }
 
-/// What is known of a slot from reading to reading.
+/// Knowledge of a slot that lasts from reading to reading.
 #[derive(Debug, Default)]
 pub struct Slot {
     /// Since when this run of the agent has seen it without a consumer.
@@ -43,7 +43,7 @@ pub struct Slot {
     is_used: bool,
 }
 
-/// What is kept over a restart of the agent.
+/// The note that outlives a restart of the agent.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     cluster: Cluster,
@@ -111,7 +111,7 @@ impl Idle {
 
 impl Slot {
     /// A position that moves shows a consumer, even one that is never seen connected: a manager of failovers advances slots by a function.
-    /// What a connected consumer moved says nothing of such a manager.
+    /// A slot that a connected consumer moved proves nothing about such a manager.
     fn meet(&mut self, active: bool, position: Option<i64>, now: Duration) {
         let before = std::mem::replace(&mut self.position, position);
         let has_moved = before.zip(position).is_some_and(|(before, position)| before != position);

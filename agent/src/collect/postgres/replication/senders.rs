@@ -25,7 +25,7 @@ const METRICS: [&str; 7] = [
 /// Senders that are read, at most.
 pub const READ_MAX: i64 = 200;
 
-/// One connected standby.
+/// A connected standby.
 struct Sender<'a> {
     standby: &'a str,
     client: &'a str,

@@ -41,11 +41,11 @@ pub struct Slots {
     notebook: Notebook,
 }
 
-/// What one reading says of slots.
+/// The facts about slots that one reading gave.
 pub struct SlotFacts {
     pub families: Vec<Family>,
     pub table: Table,
-    /// Of their counters.
+    /// The epoch of the slots' counters.
     pub epoch: u64,
     /// Slots that are there and were not read, and those of which it is not known yet for how long they have had no consumer.
     pub unlisted: Unlisted,

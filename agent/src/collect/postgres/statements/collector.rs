@@ -29,7 +29,7 @@ pub struct Statements {
     own: OwnStatements,
     counted: DetailSet,
     names: Names,
-    /// Of the server's counters, and the major version whose columns the extension has; what is known is of these.
+    /// The epoch of the server's counters, and the major version whose columns the extension has. All knowledge is of these.
     source: (u64, u32),
     /// Reads since the last whole one.
     partial_reads: u32,
@@ -142,7 +142,7 @@ impl Collector<Session> for Statements {
     }
 }
 
-/// What our own statements cost since the agent started, as the server counts it.
+/// Lists the costs of the agent's own statements since it started, as the server counts them.
 fn own_table(own: &OwnStatements) -> Table {
     let costs = own.by_collector();
     let whole = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));

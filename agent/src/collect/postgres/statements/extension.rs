@@ -16,7 +16,7 @@ use crate::postgres::monitor::{Row, Session, Versioned};
 
 const PART: PartId = PartId::Statements;
 
-/// By the server version whose extension brought the columns; chosen by the extension's own version, which can lag behind.
+/// SQL by the server version whose extension brought the columns. The extension's own version chooses, since it can lag behind.
 const STATEMENTS: Versioned = Versioned::new(&[
     (14, include_str!("../sql/statements.sql")),
     (15, include_str!("../sql/statements.15.sql")),
@@ -52,13 +52,13 @@ const DETAILS: [(&str, Detail); 17] = [
 pub struct Extension {
     pub schema: String,
     pub entries_max: f64,
-    /// Of the server whose columns it has.
+    /// Major version of the server whose columns the extension has.
     pub major: u32,
     /// Parameters of our statements would cost more than they spare.
     must_ask_briefly: bool,
 }
 
-/// What was read of the view.
+/// The rows that were read of the view.
 pub struct View {
     pub read: StatementsRead,
     /// Entries that there are beyond those that were looked at.
@@ -177,7 +177,7 @@ impl Extension {
         Ok(entries.map_or(0, |entries| entries.unsigned_abs().saturating_sub(read)))
     }
 
-    /// With the server's clock.
+    /// Reads the counters of the extension itself, by the server's clock.
     async fn info(&self, session: &Session) -> Result<(StatementsInfo, f64), CollectError> {
         let rows = query(session, PART, &self.sql(include_str!("../sql/statements_info.sql"))).await?;
         let Some(row) = rows.first().map(|row| Fields::new(PART, row)) else {

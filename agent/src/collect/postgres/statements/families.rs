@@ -14,7 +14,7 @@ const COUNTERS: [&str; 6] = [
     "pharos_postgres_statement_blocks_read_total",
     "pharos_postgres_statement_temp_blocks_written_total",
 ];
-/// Of a statement only once it counted something, and of the rest wherever the extension counts it.
+/// Counters that a statement has only once it counted something, and the rest has wherever the extension counts it.
 const DETAILS: [(Detail, &str); 17] = [
     (Detail::Plans, "pharos_postgres_statement_plans_total"),
     (Detail::PlanSeconds, "pharos_postgres_statement_plan_time_seconds_total"),

@@ -1,4 +1,4 @@
-//! What statements cost (pg_stat_statements): counters without text on each tick, text only for statements not seen before.
+//! Costs of statements (pg_stat_statements): counters without text on each tick, text only for statements not seen before.
 
 mod collector;
 mod extension;

@@ -20,25 +20,25 @@ use crate::postgres::monitor::Session;
 const ESTIMATED_MAX: usize = 200;
 /// Air in a smaller one is not worth anybody's time.
 const ESTIMATED_BYTES_MIN: i64 = 128 << 10;
-/// Of leaf pages, as CREATE INDEX fills them.
+/// Share of a leaf page that CREATE INDEX fills.
 const BTREE_FILLFACTOR: f64 = 90.0;
 
 /// Why the air of a large relation is not known.
 pub const UNKNOWN: &str = "its bloat is not estimated: it was never analysed, or so many are larger";
 
-/// What is known of a relation's air.
+/// The estimate of a relation's unused space.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Estimate {
     Estimated(Bloat),
-    /// It was not analyzed since it has these columns.
+    /// The relation was not analyzed since it has these columns.
     NoStatistics,
     /// The role may not read the statistics.
     NotEstimable,
-    /// It is an index of another kind than a B-tree, whose air nobody estimates.
+    /// The index is no B-tree, so its unused space is not estimated.
     OtherKind,
 }
 
-/// By relation; one that is small was not looked at.
+/// Estimates by relation; small relations are left out.
 pub type Estimates = HashMap<u32, Estimate>;
 
 impl Estimate {
@@ -64,7 +64,7 @@ impl Estimate {
     }
 }
 
-/// What is not known of these datnames, where the role may not read the statistics.
+/// Lists the facts that are not known of these datnames, where the role may not read the statistics.
 pub fn hidden<'a>(surroundings: impl Iterator<Item = &'a Surroundings>, what: &str) -> Vec<Hidden> {
     let unread = surroundings.filter(|surroundings| !surroundings.reads_statistics);
     let hidden = |surroundings: &Surroundings| Hidden {
@@ -75,7 +75,7 @@ pub fn hidden<'a>(surroundings: impl Iterator<Item = &'a Surroundings>, what: &s
     unread.map(hidden).collect()
 }
 
-/// What would let the role estimate.
+/// Returns the command that lets the role read the statistics.
 pub fn cure(role: &str) -> String {
     let columns = STATISTIC_COLUMNS.join(", ");
     format!(

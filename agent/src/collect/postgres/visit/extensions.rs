@@ -18,12 +18,12 @@ pub const PART: PartId = PartId::Extensions;
 
 /// Extensions that are read of one datname.
 const READ_MAX: i64 = 200;
-/// Those of all datnames together that are listed; the outdated ones first.
+/// Extensions of all datnames together that are listed; the outdated first.
 const LISTED_MAX: usize = 2_000;
 
 pub struct Extensions {
     interval: Duration,
-    /// Of the round that is under way.
+    /// Readings of the round that is under way.
     datnames: Vec<String>,
     read: Vec<Extension>,
 }

@@ -1,7 +1,7 @@
-//! One way through all datnames of a server, with some visits.
+//! A round through all datnames of a server, with some visits.
 //!
-//! It goes one datname further at a time, so that whoever drives it can do something else in between, or end. It is bounded in time: those
-//! that it did not reach are said, and come first in the next one.
+//! A round goes one datname further at a time, so that its driver can do something else in between, or end. A round is bounded in time.
+//! Datnames that were not reached are reported, and come first in the next round.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::telemetry::logs::chain;
 /// How long a round may go on; the first datname is visited in any case.
 const ROUND_MAX: Duration = Duration::from_mins(2);
 
-/// What one visit did in a round.
+/// The results of one visit in a round.
 pub struct Made {
     pub part: PartId,
     pub round: Round,
@@ -156,12 +156,12 @@ impl Going {
     }
 }
 
-/// Why nobody knows which datnames there are.
+/// Why the datnames are not known.
 enum NoList {
     /// The configured one refuses, and so does any other that was tried: those that are known may still let sessions in.
     Datname,
     Server(Failure),
-    /// The same, and the session is of no use any more.
+    /// The server did not list its datnames, and the session is of no use any more.
     Session(Failure),
 }
 

@@ -11,7 +11,7 @@ use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::Session;
 
-/// What rounds know of each other.
+/// Knowledge that one round leaves to the next.
 #[derive(Debug, Default)]
 pub struct Itinerary {
     /// Besides the monitor's own, as listed last.
@@ -83,7 +83,7 @@ impl Hindrance {
 pub struct Listed {
     /// Besides the monitor's own, in the order of their names.
     pub others: Vec<Other>,
-    /// Of all.
+    /// Numbers of all datnames.
     pub numbers: BTreeSet<u32>,
     pub unlisted: u64,
 }

@@ -1,8 +1,8 @@
-//! The visitor: one session that goes through the datnames of a server, for what only somebody inside can see.
+//! The visitor: one session that goes through the datnames of a server, for facts that only a session inside can read.
 //!
-//! It is the second of the two sessions that the agent may have with a server, so the handshake that asks whether the server accepts new
-//! sessions ([`accept`]) is its work as well. Whoever could not be visited is named in the part `visits`; what is read of the others
-//! counts.
+//! The visitor has the second of the two sessions that the agent may have with a server. The handshake that asks whether the server
+//! accepts new sessions ([`accept`]) is therefore its work as well. Datnames that could not be visited are listed in the part `visits`;
+//! readings of the others count.
 
 mod accept;
 mod bloat;

@@ -6,12 +6,12 @@ use pharos_model::snapshot::FailureReason;
 
 use crate::collect::{CollectError, Missing};
 
-/// Who could be visited, and who could not.
+/// The datnames that were visited in a round, and those that were not.
 #[derive(Debug, Default)]
 pub struct Round {
-    /// Of the server's counters.
+    /// The epoch of the server's counters.
     pub epoch: u64,
-    /// Numbers of all datnames that are there; none where nobody knows.
+    /// Numbers of all datnames that exist; none where they are unknown.
     pub listed: Option<BTreeSet<u32>>,
     /// Datnames beyond those that are listed, which are not visited.
     pub unlisted: u64,
@@ -28,7 +28,7 @@ pub struct Visited {
 /// Why a datname gave nothing.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// One line.
+    /// The reason as a sentence, in one line.
     pub why: String,
     pub reason: FailureReason,
     /// The statement that mends it, where there is one.
@@ -78,7 +78,7 @@ impl Failure {
 }
 
 impl Round {
-    /// Nobody could be visited: then there are no facts, only the first reason.
+    /// The error of a round in which no datname was visited: the first reason; none where a datname was visited.
     pub fn whole_failure(&self) -> Option<CollectError> {
         if self.visited.iter().any(|visited| visited.failure.is_none()) {
             return None;

@@ -36,9 +36,9 @@ const SERIES_FROM: f64 = 0.5;
 
 pub struct Sequences {
     interval: Duration,
-    /// By the datname's number.
+    /// Turns of each datname, by its number.
     turns: HashMap<u32, Turns>,
-    /// Of the round that is under way.
+    /// Readings of the round that is under way.
     datnames: Vec<Datname>,
     read: Vec<Sequence>,
 }

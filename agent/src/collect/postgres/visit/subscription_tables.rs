@@ -17,7 +17,7 @@ pub const PART: PartId = PartId::SubscriptionTables;
 
 pub struct SubscriptionTables {
     interval: Duration,
-    /// Of the round that is under way: datname, subscription, tables.
+    /// Readings of the round that is under way: datname, subscription, tables.
     read: Vec<(String, String, Option<f64>)>,
 }
 

@@ -44,15 +44,15 @@ fn visits(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
 pub struct Visitor {
     access: ServerAccess,
     accept: Accept,
-    /// What was never made is due since then.
+    /// When the visitor began: visits that were never made are due since then.
     since: Instant,
     accept_due: Instant,
     planned: Vec<Planned>,
     going: Option<Going>,
     itinerary: Itinerary,
-    /// By visit: whom it saw in its latest round.
+    /// The datnames of each visit's latest round.
     visited: BTreeMap<PartId, Vec<Visited>>,
-    /// By visit: what was kept from the role in its latest round.
+    /// Facts that were kept from the role, by visit, in its latest round.
     hidden: BTreeMap<PartId, Vec<Hidden>>,
     /// Datnames beyond those that the latest round could list.
     unlisted: u64,
@@ -69,7 +69,7 @@ struct Planned {
 }
 
 impl Planned {
-    /// By the interval that is in force now: it may have been thought to be expensive when it was made.
+    /// When the visit is due by the interval in force now, which may differ from that at its last round.
     fn due(&self, spending: &Spending) -> Option<Instant> {
         Some(self.begun? + spending.interval(self.visit.part(), self.visit.interval()))
     }
@@ -195,7 +195,7 @@ impl Visitor {
 }
 
 impl Visitor {
-    /// What was read in part, for want of a right.
+    /// Lists facts that were read in part, for want of a right.
     fn hidden_facts(&self) -> Table {
         let all = self.hidden.iter().flat_map(|(part, hidden)| hidden.iter().map(|hidden| (*part, hidden)));
         let rows: Vec<(PartId, &Hidden)> = all.take(LISTED_MAX).collect();

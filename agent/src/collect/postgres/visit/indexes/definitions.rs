@@ -1,4 +1,4 @@
-//! What the catalogue says of indexes, foreign keys and primary keys.
+//! Definitions of indexes, foreign keys and primary keys, from the catalogue.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ const TREE_BYTES_MAX: usize = 400;
 const FOREIGN_KEYS_MAX: i64 = 10_000;
 const WITHOUT_KEY_MAX: i64 = 200;
 
-/// One look at the catalogue of a datname.
+/// The definitions in one datname.
 #[derive(Debug, Default)]
 pub struct Definitions {
     indexes: Vec<IndexShape>,
@@ -35,7 +35,7 @@ pub struct Definitions {
     /// Bytes of all partitions of each index of a partitioned table, which has no size or scans of its own.
     pub partitioned: HashMap<u32, i64>,
     pub foreign_keys: Vec<ForeignKey>,
-    /// Of each foreign key, in the same order.
+    /// The referring side of each foreign key, in the same order.
     pub referring: Vec<Referring>,
     pub without_key: Vec<WithoutKey>,
     /// Tables whose indexes found no room, and whether there are more tables than were looked at.
@@ -56,7 +56,7 @@ pub struct TableName {
 pub struct Referring {
     pub table: TableName,
     pub columns: String,
-    /// The same as SQL writes them.
+    /// The columns as SQL writes them.
     pub column_list: String,
     pub kind: String,
     pub size_bytes: i64,
@@ -76,7 +76,7 @@ pub struct WithoutKey {
     pub candidate: KeyCandidate,
 }
 
-/// What could become the primary key of a table without one.
+/// A key that could become the primary key of a table without one.
 #[derive(Debug, Clone)]
 pub struct KeyCandidate {
     /// `table`, `partitioned`, or `parent`: others inherit from it.

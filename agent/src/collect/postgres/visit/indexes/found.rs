@@ -11,13 +11,13 @@ pub struct Found<T> {
     pub unjudged: Vec<Unjudged>,
 }
 
-/// Facts of a datname that are beyond those that are listed; the largest of them has this size.
+/// Describes the facts of a datname that found no room in a list; the largest of them has this size.
 pub fn left_out_of(list: &'static str, fact: &'static str, datname: &str, size_bytes: &Option<i64>, count: usize) -> Unjudged {
     let why = format!("{count} more of {datname} than the {EACH_MAX} that are listed, which are the largest");
     Unjudged::of_datname(list, fact, datname, size_bytes.map(|bytes| bytes as f64), why)
 }
 
-/// Those that are listed, and the first of the others with how many there are.
+/// Keeps the largest, and returns the first of the others with their number.
 pub fn largest<T: Clone>(mut all: Vec<T>, size: fn(&T) -> i64) -> (Vec<T>, Option<(T, usize)>) {
     all.sort_by_key(|one| std::cmp::Reverse(size(one)));
     let others = all.split_off(all.len().min(EACH_MAX));

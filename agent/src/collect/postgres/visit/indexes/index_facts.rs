@@ -1,4 +1,4 @@
-//! What speaks against indexes, with the numbers.
+//! Facts against indexes, with the numbers.
 
 use pharos_model::postgres::index_facts::{Counted, IndexShape, Kinship, UsageSettings, bloated, unused};
 use pharos_model::unjudged::Unjudged;
@@ -19,7 +19,7 @@ const DUPLICATE: &str = "duplicate";
 const REDUNDANT: &str = "redundant";
 const BLOATED: &str = "bloated";
 
-/// Something against an index.
+/// A fact against an index.
 #[derive(Debug, Clone)]
 pub struct IndexFact {
     pub table: TableName,
@@ -35,19 +35,19 @@ pub struct IndexFact {
     pub partitions_bytes: Option<i64>,
     pub scans: Option<i64>,
     pub evidence: String,
-    /// What speaks against acting on it.
+    /// A reason not to act on the fact.
     pub guard: Option<String>,
     pub is_unique: bool,
-    /// Of a unique index that is not valid: the columns and expressions of its key, and where rows count that have the same. None where
+    /// For a unique index that is not valid: columns and expressions of its key, and the condition on rows that share them. None where
     /// they call functions that somebody made.
     pub key_columns: Option<String>,
     pub duplicates_where: Option<String>,
-    /// It cannot be made anew while others write.
+    /// Whether the index cannot be made anew while other sessions write.
     pub is_exclusion: bool,
-    /// Of an unused one: for how long its scans are counted, and whether that time alone speaks against dropping it.
+    /// For an unused index: how long its scans are counted, and whether that time alone speaks against dropping it.
     pub counted_seconds: Option<f64>,
     pub is_too_young: bool,
-    /// Of an invalid one: who is about to drop it.
+    /// For an invalid index: the session that is about to drop it.
     pub dropper: Option<Dropper>,
 }
 
@@ -56,9 +56,9 @@ pub struct IndexFact {
 pub struct Dropper {
     pub pid: i64,
     pub user: Option<String>,
-    /// By the server's clock, seconds since 1970.
+    /// Time by the server's clock, in seconds since 1970.
     pub started_at: Option<f64>,
-    /// For others to finish.
+    /// Whether the session waits for others to finish.
     pub waits: bool,
 }
 

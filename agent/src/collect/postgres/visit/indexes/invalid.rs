@@ -69,7 +69,7 @@ fn fact(collector: PartId, row: &Row, relations: &Relations) -> Result<IndexFact
     })
 }
 
-/// Who keeps the index locked, and does not make it.
+/// Reads the session that locks the index and does not make it.
 fn dropper(row: &Fields<'_>) -> Result<Option<Dropper>, CollectError> {
     let Some(pid) = row.field::<Option<i32>>("locker_pid")? else { return Ok(None) };
     Ok(Some(Dropper {
@@ -80,7 +80,7 @@ fn dropper(row: &Fields<'_>) -> Result<Option<Dropper>, CollectError> {
     }))
 }
 
-/// What keeps it from being dropped.
+/// Returns the reason that speaks against dropping the index.
 fn needed_by(row: &Fields<'_>) -> Result<Option<String>, CollectError> {
     let constraint: Option<&str> = row.field("constraint")?;
     let is_attached: bool = row.field("is_attached")?;

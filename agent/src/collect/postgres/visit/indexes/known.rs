@@ -14,12 +14,12 @@ use crate::collect::Notebook;
 use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::{IndexRow, Relations};
 
-/// What is known of a datname from one visit to the next.
+/// Knowledge of a datname's indexes that lasts from one visit to the next.
 #[derive(Debug, Default)]
 pub struct Known {
     pub definitions: Definitions,
     pub estimates: Arc<Estimates>,
-    /// Those that nobody used.
+    /// When each unused index was first seen.
     pub first_seen: FirstSeen,
     /// How its tables were read lately.
     pub scans: ScanHistory,

@@ -14,12 +14,12 @@ use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
 
 /// Indexes that are listed for one respect; there are four, and those that nobody used, of which more are listed.
 const EACH_MAX: usize = 100;
-/// Of all datnames together, in turn.
+/// Rows of all datnames together, taken in turn.
 const FACTS_MAX: usize = 2_000;
 /// Less air in an index is not judged, and a smaller index has no more.
 const AIR_BYTES_MIN: f64 = 256.0 * 1_048_576.0;
 
-/// What rules judge of an index, as far as they look at it.
+/// The numbers of an index that rules judge.
 fn judged<'a>() -> [Respect<Row<'a>>; 1] {
     [("bloat_ratio", Row::large_bloat_ratio)]
 }

@@ -10,7 +10,7 @@ use super::schema_facts::SchemaFact;
 use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::Relations;
 
-/// What was read of one datname.
+/// The readings of one datname.
 pub struct Look {
     pub relations: Arc<Relations>,
     pub estimates: Arc<Estimates>,

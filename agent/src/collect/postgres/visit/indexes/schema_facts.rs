@@ -1,4 +1,4 @@
-//! What speaks against tables, with the numbers.
+//! Facts against tables, with the numbers.
 
 use std::collections::HashMap;
 
@@ -18,15 +18,15 @@ pub const FOREIGN_KEY: &str = "foreign-key-without-index";
 const NO_PRIMARY_KEY: &str = "no-primary-key";
 const SEQUENTIAL_SCANS: &str = "sequential-scans";
 
-/// Something against a table.
+/// A fact against a table.
 #[derive(Debug, Clone)]
 pub struct SchemaFact {
     pub table: TableName,
     pub fact: &'static str,
-    /// Of the constraint.
+    /// Name of the constraint.
     pub name: Option<String>,
     pub columns: Option<String>,
-    /// The same as SQL writes them.
+    /// The columns as SQL writes them.
     pub column_list: Option<String>,
     /// `table`, `partitioned` or `parent`.
     pub kind: String,

@@ -45,7 +45,7 @@ pub struct Indexes {
     catalog_series: bool,
     top: Top<3, 2>,
     kept: Kept<Known>,
-    /// Of the round that is under way.
+    /// Readings of the round that is under way.
     read: Vec<Look>,
     role: String,
 }

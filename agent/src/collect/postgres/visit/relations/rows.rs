@@ -45,7 +45,7 @@ pub struct TableRow {
     pub rows_updated: i64,
     pub rows_deleted: i64,
     pub hot_updates: i64,
-    /// By the server's clock, seconds since 1970.
+    /// Time by the server's clock, in seconds since 1970.
     pub vacuumed_at: Option<f64>,
     pub analyzed_at: Option<f64>,
     pub xid_age: Option<i64>,
@@ -132,7 +132,7 @@ impl TableRow {
         self.knows_indexes.then_some(self.indexes_bytes)
     }
 
-    /// What dead rows take, if they are as wide as the others.
+    /// Bytes that dead rows take, if they are as wide as the others.
     pub fn dead_bytes(&self) -> i64 {
         let all = (self.live_rows + self.dead_rows).max(1);
         (self.heap_bytes as f64 * self.dead_rows as f64 / all as f64) as i64
@@ -157,7 +157,7 @@ pub struct IndexRow {
     pub scans: i64,
     pub rows_read: i64,
     pub rows_fetched: i64,
-    /// By the server's clock, seconds since 1970. PostgreSQL 16 and newer.
+    /// Time by the server's clock, in seconds since 1970; PostgreSQL 16 and newer.
     pub last_scan_at: Option<f64>,
 }
 
@@ -207,7 +207,7 @@ pub struct LockedRelation {
     pub locker: Locker,
 }
 
-/// Who holds the lock, or is the first that waits for it.
+/// The session that holds the lock, or waits for it first.
 #[derive(Debug, Clone)]
 pub struct Locker {
     /// None of a prepared transaction.
@@ -215,7 +215,7 @@ pub struct Locker {
     pub user: Option<String>,
     pub application: Option<String>,
     pub session_state: Option<String>,
-    /// By the server's clock, seconds since 1970.
+    /// Time by the server's clock, in seconds since 1970.
     pub backend_start: Option<f64>,
     /// The name of a prepared transaction.
     pub prepared: Option<String>,

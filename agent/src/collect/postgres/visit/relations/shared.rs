@@ -1,4 +1,4 @@
-//! One reading of a datname's relations, shared by the visits that need it.
+//! Readings of a datname's relations, shared by the visits that need them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +15,7 @@ use crate::postgres::monitor::{Session, Versioned};
 
 const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../../sql/indexes.sql")), (16, include_str!("../../sql/indexes.16.sql"))]);
 
-/// Of one datname. What is past it is known to nobody, so it is far above what servers hold.
+/// Most tables read in one datname. Tables beyond the limit are not monitored, so it is far above real servers.
 const TABLES_MAX: i64 = 20_000;
 const INDEXES_MAX: i64 = 60_000;
 const LOCKED_MAX: i64 = 1_000;
@@ -28,7 +28,7 @@ const EXACT_BYTES_MIN: i64 = 1 << 20;
 const ROW_BYTES_GUESS: i64 = 100;
 const ENTRY_BYTES_GUESS: i64 = 20;
 
-/// One look at a datname.
+/// The relations of one datname.
 #[derive(Debug)]
 pub struct Relations {
     pub surroundings: Surroundings,
@@ -40,11 +40,11 @@ pub struct Relations {
     pub has_more_locked: bool,
 }
 
-/// The latest look, for whoever comes second.
+/// The latest relations, for the visit that comes second.
 #[derive(Debug, Clone, Default)]
 pub struct SharedRelations(Arc<Mutex<Latest>>);
 
-/// With the round in which it was taken.
+/// The latest relations, with the time of the round that read them.
 type Latest = Option<(Now, Arc<Relations>)>;
 
 impl SharedRelations {
@@ -52,7 +52,7 @@ impl SharedRelations {
     pub async fn of(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
         let surroundings = Surroundings::read(session, collector).await?;
         let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.surroundings.datname_oid == surroundings.datname_oid;
-        // Whoever comes second is the last one to need it.
+        // The second visit is the last to need them.
         if let Some((_, relations)) = self.latest().take_if(|latest| fits(latest)) {
             return Ok(relations);
         }

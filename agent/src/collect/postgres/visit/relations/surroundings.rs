@@ -8,7 +8,7 @@ use crate::collect::postgres::row::Fields;
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::Session;
 
-/// What applies to all relations of a datname.
+/// Settings and times that apply to all relations of a datname.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     pub datname: String,
@@ -17,7 +17,7 @@ pub struct Surroundings {
     pub vacuum: VacuumSettings,
     /// Whether the planner's statistics can be read.
     pub reads_statistics: bool,
-    /// By the server's clock, seconds since 1970.
+    /// Time by the server's clock, in seconds since 1970.
     pub asked_at: f64,
     /// For how long scans are counted; none where nobody knows.
     pub statistics_age: Option<f64>,

@@ -21,7 +21,7 @@ const AIR_BYTES_MIN: f64 = 1_024.0 * MIB;
 /// A smaller table has fewer rows than are judged.
 const ROWS_BYTES_MIN: f64 = 3.0 * MIB;
 
-/// What people look for.
+/// The respects in which people search tables.
 fn told<'a>() -> [fn(&Row<'a>) -> f64; 4] {
     [
         |row| (row.table.size_bytes + row.table.indexes_bytes) as f64,
@@ -31,7 +31,7 @@ fn told<'a>() -> [fn(&Row<'a>) -> f64; 4] {
     ]
 }
 
-/// What rules judge of a table, as far as they look at it, by the columns that they read.
+/// The numbers of a table that rules judge, by the columns that they read.
 fn judged<'a>() -> [Respect<Row<'a>>; 6] {
     [
         ("vacuum_pressure", Row::vacuum_pressure),
@@ -43,7 +43,7 @@ fn judged<'a>() -> [Respect<Row<'a>>; 6] {
     ]
 }
 
-/// In which respects they cannot judge it, by its size, and why.
+/// Respects in which rules cannot judge a table, by its size, and why.
 fn unknown<'a>() -> [(Respect<Row<'a>>, &'static str); 4] {
     [
         (("vacuum_pressure", Row::uncounted_bytes), "neither vacuum nor analyse has counted its dead rows since the statistics began"),

@@ -6,7 +6,7 @@ use super::oldest::OldRelation;
 use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::Relations;
 
-/// What was read of the tables of one datname.
+/// The readings of one datname's tables.
 pub struct Look {
     pub relations: Arc<Relations>,
     pub estimates: Arc<Estimates>,

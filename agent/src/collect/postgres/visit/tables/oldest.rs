@@ -9,7 +9,7 @@ use crate::postgres::monitor::{Row, Session, Versioned};
 const OLDEST: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/oldest_relations.sql")), (16, include_str!("../../sql/oldest_relations.16.sql"))]);
 
-/// Of all datnames together, each of which gives six at most.
+/// Rows of all datnames together, each of which gives six at most.
 const LISTED_MAX: usize = 600;
 
 /// A relation that is past the age at which it is frozen in any case.
@@ -28,7 +28,7 @@ pub struct OldRelation {
     pid: Option<i64>,
     user: Option<String>,
     application: Option<String>,
-    /// By the server's clock, seconds since 1970.
+    /// Time by the server's clock, in seconds since 1970.
     backend_start: Option<f64>,
 }
 

@@ -53,7 +53,7 @@ pub struct Tables {
     catalog_series: bool,
     top: Top<7, 9>,
     kept: Kept<Arc<Estimates>>,
-    /// Of the round that is under way.
+    /// Readings of the round that is under way.
     read: Vec<Look>,
     /// Whom to thank for what could not be estimated.
     role: String,
