@@ -1,4 +1,4 @@
-//! Whether sessions can be had, and what they do with them.
+//! Checks of connections: whether the server accepts sessions, and whether a session harms the others.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ const CONNECTIONS_USED: &str = "pharos_postgres_connections_used_ratio";
 const IDLE_IN_TRANSACTION_AGE: &str = "pharos_postgres_idle_in_transaction_age_max_seconds";
 const TRANSACTION_AGE: &str = "pharos_postgres_transaction_age_max_seconds";
 const XMIN_AGE: &str = "pharos_postgres_xmin_age_max_transactions";
-/// The agent's word for a server, role or database that has no session left.
+/// The agent's reason for a server, role or datname that has reached its limit of sessions.
 const FULL: &str = "too-many-connections";
 const SESSION_BEGUN_AGE: &str = "pharos_postgres_session_begun_age_seconds";
-/// A server on which no session began for so long may refuse everybody. Pools renew some of their sessions within minutes.
+/// Seconds without a new session after which the server may refuse all clients. Pools renew some of their sessions within minutes.
 const QUIET_SECONDS: f64 = 300.0;
 const SESSIONS_ABANDONED: &str = "pharos_postgres_sessions_abandoned_total";
 
@@ -31,7 +31,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[UP],
-        // A second look: one lost packet is not an outage.
+        // A second collection confirms it: a single lost packet is not an outage.
         hold_off: Duration::from_secs(5),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
@@ -71,7 +71,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[IDLE_IN_TRANSACTION_AGE],
-        // The age itself is the delay.
+        // No delay is needed: the thresholds are ages.
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::rising(300.0, 1_800.0, 120.0),
@@ -133,23 +133,23 @@ fn server_down(case: &Case) -> Explanation {
     }
 }
 
-/// What makes room at once.
+/// The fix that frees connections at once.
 const FREE_CONNECTIONS: &str = "See who holds them: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT datname, usename, application_name, \
     state, count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 10; COMMIT;`. \
     End those of one application that are idle: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pg_terminate_backend(pid) FROM \
     pg_stat_activity WHERE state = 'idle' AND application_name = '<name>' AND state_change < now() - interval '1 min'; COMMIT;`.";
 
-/// Why a new session was refused: whose trouble it is, and what ends it.
+/// The refusal of a new session: its reason, and the clients that it concerns.
 struct Refusal {
-    /// As the agent names it; empty where it does not say.
+    /// The agent's name for the reason. Empty if the agent reports none.
     reason: String,
-    /// The server's own words, with what they mean.
+    /// The server's message with an explanation.
     why: Option<String>,
-    /// The agent's role, where that has a limit of sessions.
+    /// The agent's role. None if the role has no connection limit.
     own_role: Option<OwnRole>,
     /// Whether the server has room for sessions of other roles.
     has_room: bool,
-    /// How long no session began, those of Pharos included until they were refused.
+    /// Seconds since a session began, sessions of Pharos included. None if unknown.
     quiet_seconds: Option<f64>,
 }
 
@@ -167,7 +167,8 @@ impl Refusal {
         }
     }
 
-    /// Whether it is the limit of the agent's own role. A server that does not say which limit was reached, and has room, means that one.
+    /// Whether the connection limit of the agent's own role is the reason. If the server names no limit and has room, this limit is the
+    /// reason.
     fn is_own_limit(&self) -> bool {
         self.reason == "role-limit" || self.reason == FULL && self.has_room && self.own_role.as_ref().is_some_and(OwnRole::is_short)
     }
@@ -176,17 +177,17 @@ impl Refusal {
         self.own_role.as_ref().is_some_and(OwnRole::is_shared)
     }
 
-    /// What may concern others as well as Pharos: they are let in where sessions began meanwhile. A wrong password concerns one role.
+    /// Whether the reason may concern other clients as well. A wrong password, for example, concerns only the role of Pharos.
     fn may_concern_all(&self) -> bool {
         matches!(self.reason.as_str(), "pg-hba" | "tls")
     }
 
-    /// Judged by minutes: whether a session began between two readings would change from one to the next.
+    /// Whether no session began for minutes. A shorter time would change from each reading to the next.
     fn is_quiet(&self) -> bool {
         self.quiet_seconds.is_none_or(|seconds| seconds >= QUIET_SECONDS)
     }
 
-    /// Where others are let in, nobody is waiting but Pharos.
+    /// The highest severity of the refusal. The severity is lower if only Pharos is refused.
     fn severity_max(&self) -> Severity {
         match self.reason.as_str() {
             _ if self.is_own_limit() => {
@@ -309,7 +310,7 @@ fn refused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 
 fn not_accepting(case: &Case) -> Explanation {
     let refusal = Refusal::of(case.snapshot);
-    // Those of Pharos are not counted: beside "all are taken" a smaller share would look like a mistake.
+    // The metric leaves out the sessions of Pharos. Without this explanation, a share below 100 % would contradict "all are taken".
     let used = case.related(CONNECTIONS_USED).map(|used| {
         let is_all = refusal.reason == FULL && !refusal.is_own_limit();
         let share = text::percent(used);
@@ -401,7 +402,7 @@ fn long_transaction(case: &Case) -> Explanation {
     }
 }
 
-/// A client whose transaction is open.
+/// A client session with an open transaction.
 struct Session {
     pid: i64,
     started_at: Option<f64>,
@@ -412,7 +413,7 @@ struct Session {
 }
 
 impl Session {
-    /// The one of these with the largest number of seconds in a column.
+    /// The session with the largest number of seconds in a column, among those that `counts` accepts.
     fn longest(snapshot: &Snapshot, column: &str, counts: impl Fn(&Self) -> bool) -> Option<Self> {
         let table = snapshot.table("sessions")?;
         let sessions = (0..table.row_count()).filter_map(|row| Some((table.number(column, row)?, Self::read(&table, row)?)));
@@ -431,7 +432,7 @@ impl Session {
         })
     }
 
-    /// Aborted or not.
+    /// Whether the session is idle in a transaction. An aborted transaction counts as well.
     fn is_idle_in_transaction(&self) -> bool {
         self.state.starts_with("idle in transaction")
     }
@@ -447,7 +448,7 @@ impl Session {
         evidence(&self.name(), facts.join(", "))
     }
 
-    /// Also of one that is busy: to cancel its statement leaves the transaction open.
+    /// The statement that ends the session. A cancel would leave the transaction open, even if the session is busy.
     fn terminate(&self) -> String {
         sql::terminate(self.pid, self.started_at)
     }

@@ -1,4 +1,4 @@
-//! What every PostgreSQL server should be watched for. Each family of checks is a table in a file of its own: a new check is one entry.
+//! Checks that every PostgreSQL server needs. Each family of checks is a table in a file of its own: a new check is a new entry.
 
 mod connections;
 mod limits;

@@ -1,4 +1,4 @@
-//! What roles and datnames may use, and how sessions travel.
+//! Checks of limits: connection limits of roles and datnames, and sessions without encryption.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ fn own_role_short(snapshot: &Snapshot) -> Vec<Observation> {
     own.map(|own| Observation::new(vec![label("user", own.user)], own.limit)).into_iter().collect()
 }
 
-/// What the agent alone uses of its role is no trouble of those who use the server.
+/// Observes the used share of each role's connection limit. A role that only the agent uses is left out, since no other client suffers.
 fn roles_of_others(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let own = OwnRole::of(snapshot).filter(|own| !own.is_shared()).map(|own| label("user", own.user));
     let mut roles = each_value(snapshot, ROLE_USED)?;
@@ -137,7 +137,7 @@ fn datname_connections_used(case: &Case) -> Explanation {
     }
 }
 
-/// Half as much again.
+/// A limit that is higher by half. A placeholder if the present limit is unknown.
 fn raised(limit: Option<f64>) -> String {
     limit.map_or_else(|| "<limit>".to_owned(), |limit| (limit * 1.5).ceil().to_string())
 }

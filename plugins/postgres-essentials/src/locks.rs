@@ -1,4 +1,4 @@
-//! Who waits for whom.
+//! Checks of locks: waiting sessions and the sessions that block them, deadlocks, and prepared transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[WAIT_AGE],
-        // The age itself is the delay.
+        // No delay is needed: the thresholds are ages.
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::rising(10.0, 60.0, 5.0),
@@ -38,7 +38,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[WAITERS],
-        // Short queues form and dissolve all the time.
+        // Short queues are normal and dissolve by themselves.
         hold_off: Duration::from_secs(15),
         keep_firing: Duration::ZERO,
         grading: Grading::rising(3.0, 10.0, 1.0),
@@ -78,7 +78,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Shared,
         labels: &[],
         needs: &[PREPARED_AGE],
-        // The age itself is the delay.
+        // No delay is needed: the thresholds are ages.
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
         grading: Grading::rising(300.0, 3_600.0, 60.0),
@@ -90,7 +90,7 @@ pub const CHECKS: &[Check] = &[
 fn lock_wait(case: &Case) -> Explanation {
     let age = text::duration(case.value);
     let waiters = case.related(WAITERS).map(|waiters| format!(" {} in all.", text::counted(waiters, "session waits", "sessions wait")));
-    // Whoever blocks the one that waits longest, be it that one alone.
+    // The session that causes the longest wait comes first, even if it blocks only a single session.
     let mut roots = roots(case.snapshot);
     roots.sort_by(|a, b| b.longest_seconds.total_cmp(&a.longest_seconds));
     Explanation {
@@ -188,7 +188,7 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// It can be ended from its own database alone.
+    /// The statement that ends the prepared transaction. PostgreSQL accepts it only in the datname of the transaction.
     fn statement(&self) -> String {
         format!("in {}, `ROLLBACK PREPARED {};`", self.datname, sql::literal(&self.gid))
     }
@@ -203,21 +203,21 @@ fn oldest_prepared(snapshot: &Snapshot) -> Option<Prepared> {
     Some(Prepared { gid: table.text("name", row)?, user: cell("user"), datname: cell("datname") })
 }
 
-/// A session, or a prepared transaction, that blocks others and waits for nobody.
+/// The root of a queue: a session or prepared transaction that blocks others and does not wait itself.
 struct Root {
     pid: Option<i64>,
-    /// Of a prepared transaction, which has no process.
+    /// The global id of a prepared transaction, which has no process. None for a session.
     gid: Option<String>,
-    /// What it is: its state, application, lock, as far as it is known.
+    /// Known facts about the root, such as its state, application and lock.
     facts: Vec<String>,
     remedy: Option<String>,
     waiters: BTreeSet<i64>,
     longest_seconds: f64,
-    /// What its longest waiter wants.
+    /// The lock that the longest waiter wants.
     wanted: String,
 }
 
-/// From the table of waits, the root with the most waiters first. Empty where nobody collects the table: the metrics still tell.
+/// The roots in the table `lock_waits`, the root with most waiters first. Empty if the snapshot has no such table.
 fn roots(snapshot: &Snapshot) -> Vec<Root> {
     let Some(table) = snapshot.table("lock_waits") else { return Vec::new() };
     let (pids, root_pids) = (table.integers("pid"), table.integers("root_pid"));
@@ -278,7 +278,7 @@ fn capital(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// The remedy is the agent's, by what is held and by whom; without one, what mostly helps.
+/// The fix for the first root. The agent provides a remedy that suits the lock and its holder. Otherwise the fix is general advice.
 fn fix(roots: &[Root]) -> String {
     const NEXT_TIME: &str = "Give schema changes `SET lock_timeout = '2s';` so that they give up instead of blocking everyone.";
     const STOP: &str = "cancel what it runs with `SELECT pg_catalog.pg_cancel_backend(<pid>);`, or end it with `SELECT \
@@ -303,7 +303,7 @@ fn fix(roots: &[Root]) -> String {
     format!("{stop} {NEXT_TIME}")
 }
 
-/// The worst five: more do not help to decide whom to stop.
+/// The first five roots as evidence. More roots do not help to decide which session to end.
 fn lines(roots: &[Root]) -> Vec<Label> {
     roots
         .iter()

@@ -1,13 +1,13 @@
-//! Restarts that are over before anything else shows them.
+//! Checks of restarts, which are over before any other check could notice them.
 
 use std::time::Duration;
 
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope};
 use pharos_plugin::{Severity, SkipReason, Snapshot, Table, civil_date, text};
 
-/// The agent's restarts of the last quarter of an hour, the oldest first.
+/// The agent's table of restarts in the last 15 minutes, oldest first.
 const RESTARTS: &str = "restarts";
-/// The agent's word for a restart of which nothing says that it was a crash.
+/// The agent's kind of a restart without signs of a crash.
 const CLEAN: &str = "restart";
 
 pub const CHECKS: &[Check] = &[Check {
@@ -18,14 +18,14 @@ pub const CHECKS: &[Check] = &[Check {
     labels: &[],
     needs: &[RESTARTS],
     hold_off: Duration::ZERO,
-    // The agent reports a restart for a quarter of an hour.
+    // No delay is needed: the agent's table lists a restart for 15 minutes.
     keep_firing: Duration::ZERO,
     grading: Grading::Fact(Severity::Warning),
     observe: restarted,
     explain: server_restarted,
 }];
 
-/// One observation for all restarts: the latest crash, else the latest restart, with their number.
+/// Observes the latest crash, or else the latest restart. The value is the number of all restarts.
 fn restarted(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let Some(restarts) = snapshot.table(RESTARTS) else { return Ok(Vec::new()) };
     let count = restarts.row_count();
@@ -61,7 +61,7 @@ fn server_restarted(case: &Case) -> Explanation {
     }
 }
 
-/// The beginning of the detail, and what needs no numbers.
+/// The texts for a kind of restart: the beginning of the detail, and an explanation without numbers.
 fn told(kind: &str) -> (&'static str, Explanation) {
     const LOG: &str = "The server's log at that time says why: `SELECT pg_catalog.pg_current_logfile();` has its file where the server writes \
                        its own, else the service manager has it, as `journalctl -u 'postgresql*'`.";

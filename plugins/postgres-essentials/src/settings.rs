@@ -1,4 +1,4 @@
-//! Settings that put data at risk, that changed, or that wait for a restart; and extensions older than their files.
+//! Checks of settings and extensions: risks to data, changes, settings that need a restart, and outdated extensions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const AUTOVACUUM: &str = "pharos_postgres_autovacuum_enabled";
 const TRACK_COUNTS: &str = "pharos_postgres_track_counts";
 const EXTENSIONS_OUTDATED: &str = "pharos_postgres_extensions_outdated";
 
-/// More names do not help to decide anything.
+/// Names that an alert lists. More names do not help a person to decide.
 const NAMES_MAX: usize = 5;
 
 pub const CHECKS: &[Check] = &[
@@ -211,7 +211,7 @@ fn settings_changed(case: &Case) -> Explanation {
     }
 }
 
-/// The latest, newest first.
+/// The latest changes of settings as evidence, newest first.
 fn changes(snapshot: &Snapshot) -> Vec<Label> {
     let Some(table) = snapshot.table("setting_changes") else { return Vec::new() };
     let mut rows: Vec<_> = (0..table.row_count()).collect();

@@ -1,4 +1,4 @@
-//! Statements that take long, and statements that are forgotten.
+//! Checks of statements: slow statements, and entries that `pg_stat_statements` had to drop.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const EVICTIONS: &str = "pharos_postgres_statements_evictions_total";
 const TRACKED: &str = "pharos_postgres_statements_tracked";
 const TRACKED_MAX: &str = "pharos_postgres_statements_max";
 
-/// A mean over fewer calls a second, three in half a minute, is an anecdote.
+/// Calls per second from which on a mean time is judged. A mean of fewer calls may be chance.
 const CALLS_PER_SECOND_MIN: f64 = 0.1;
 
 pub const CHECKS: &[Check] = &[
@@ -45,7 +45,8 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Of statements that are called often enough. Nested ones count in their callers, and the rest under "other" is no statement.
+/// Observes the mean time of statements with enough calls, in seconds. Nested statements count in their callers. The fingerprint "other"
+/// stands for many statements and is left out.
 fn means(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let calls = snapshot.rates(CALLS)?;
     let calls: BTreeMap<_, _> = calls.rows().map(|row| (statement(row), row.value())).collect();

@@ -1,4 +1,4 @@
-//! Caches, temporary files and the pages themselves.
+//! Checks of storage: cache hits, temporary files, and checksums of data pages.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const STATEMENT_TEMP_BLOCKS: &str = "pharos_postgres_statement_temp_blocks_writt
 const MIB: f64 = 1_048_576.0;
 const GIB: f64 = 1_073_741_824.0;
 
-/// Below this traffic a hit ratio is chance: 50,000 blocks in ten seconds.
+/// Blocks per second from which on a hit ratio is judged. A ratio of less traffic may be chance.
 const CACHE_TRAFFIC_MIN: f64 = 5_000.0;
 
 pub const CHECKS: &[Check] = &[
@@ -29,7 +29,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["datname"],
         needs: &[BLOCKS_HIT, BLOCKS_READ],
-        // A cold start and a nightly dump pass.
+        // A cold start or a nightly dump ends within this time.
         hold_off: Duration::from_mins(10),
         keep_firing: Duration::from_mins(10),
         grading: Grading::falling(0.95, 0.85, 0.97),
@@ -90,11 +90,11 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// The agent's table of counts that the server lost with its statistics.
+/// The agent's table of counts that a server lost with its statistics.
 const LOST_COUNTERS: &str = "lost_counters";
 
-/// Failures that the server has counted. A crash takes its statistics and mends no page, so what was counted before goes on until somebody
-/// resets it. As long as the agent does not know what was counted before, a count of 0 says nothing.
+/// Observes the checksum failures of each datname. A crash deletes the server's statistics but repairs no page. The earlier count therefore
+/// stays in force until a person resets the statistics. While the agent has no earlier count, a count of 0 is unknown, not fine.
 fn checksum_failures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_value(snapshot, CHECKSUM_FAILURES)?;
     let Some(lost) = snapshot.table(LOST_COUNTERS) else { return Ok(all) };
@@ -144,7 +144,7 @@ fn cache_hit_low(case: &Case) -> Explanation {
 fn checksum_failure(case: &Case) -> Explanation {
     let datname = case.label("datname");
     let count = text::count(case.value);
-    // The metric has what the server counts now.
+    // The metric has the present count of the server, which is lower after lost statistics.
     let is_lost = case.related_series(CHECKSUM_FAILURES).is_none_or(|counted| counted < case.value);
     let since = if is_lost { "before a crash took its statistics, which mends no page" } else { "since its statistics were reset" };
     Explanation {

@@ -1,7 +1,7 @@
-//! What active sessions wait for.
+//! Checks of waits: an event that most active sessions wait for.
 //!
-//! How many active sessions are too many depends on the processors of the server's host, which PostgreSQL does not tell: whoever knows
-//! them sets a limit on `pharos_postgres_active_sessions` with the plugin `threshold`. What can be judged is whether they work or wait.
+//! The right number of active sessions depends on the processors of the server's host, which PostgreSQL does not report. An operator can
+//! set a limit on `pharos_postgres_active_sessions` with the plugin `threshold`. The check here judges only whether sessions work or wait.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use pharos_plugin::{Label, SkipReason, Snapshot, text};
 const WAIT_SECONDS: &str = "pharos_postgres_wait_seconds_total";
 const ACTIVE: &str = "pharos_postgres_active_sessions";
 
-/// From this share of all active time on, one wait is what holds the server up.
+/// The share of all active time from which on an event dominates the server.
 const SHARE_MIN: f64 = 0.5;
 
-/// Types that are no trouble of the server, and locks, which have alerts of their own.
+/// Wait event types that are no problem of the server. Locks have alerts of their own.
 const NOT_JUDGED: [&str; 6] = ["CPU", "Activity", "Client", "Timeout", "Lock", ""];
 
 pub const CHECKS: &[Check] = &[Check {
@@ -31,7 +31,7 @@ pub const CHECKS: &[Check] = &[Check {
     explain: wait_dominates,
 }];
 
-/// Seconds waited a second are sessions that wait.
+/// Observes the average number of sessions that wait for each dominating event. Waited seconds per second are waiting sessions.
 fn dominating_waits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let active: f64 = snapshot.values(ACTIVE)?.values.iter().sum();
     let is_judged = |wait: &Observation| {
@@ -99,7 +99,7 @@ fn remedy(kind: &str, event: &str) -> (&'static str, &'static str) {
     }
 }
 
-/// The statements that waited longest.
+/// The statements that waited longest for an event, as evidence.
 fn statements(snapshot: &Snapshot, event: &str) -> Vec<Label> {
     let Some(table) = snapshot.table("activity_waits") else { return Vec::new() };
     let seconds = |row: usize| table.number("seconds", row).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Checkpoints, the archive and what WAL takes on disk.
+//! Checks of WAL: checkpoints, the archive, and the size of WAL on disk.
 
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ const ARCHIVE_FAILURES: &str = "pharos_postgres_archive_failures_total";
 const SETTING: &str = "pharos_postgres_setting";
 const SLOT_RETAINED_BYTES: &str = "pharos_postgres_slot_retained_bytes";
 
-/// A share of fewer checkpoints is chance.
+/// Checkpoints from which on the share of requested ones is judged. A share of fewer checkpoints may be chance.
 const CHECKPOINTS_MIN: f64 = 10.0;
 
-/// Without writes a checkpoint has nothing to do and is left out, however old the last one is.
+/// Bytes of WAL per second from which on a late checkpoint is judged. Without writes the server skips checkpoints, so their age means
+/// nothing.
 const WAL_BYTES_PER_SECOND_MIN: f64 = 1_024.0;
 
-/// So small a directory fills no disk, whatever it is made of.
+/// Bytes of the WAL directory from which on its size is judged. A smaller directory does not fill a disk.
 const WAL_DIRECTORY_MIN: f64 = 4.0 * 1_073_741_824.0;
 
 pub const CHECKS: &[Check] = &[
@@ -35,7 +36,7 @@ pub const CHECKS: &[Check] = &[
         labels: &[],
         needs: &[CHECKPOINTS],
         hold_off: Duration::ZERO,
-        // Until none was requested for an hour.
+        // The alert resolves after an hour without a requested checkpoint.
         keep_firing: Duration::from_hours(1),
         grading: Grading::Scale(Direction::Rising, Thresholds { info: Some(0.1), warning: Some(0.2), critical: None, clear: 0.05 }),
         observe: requested_share,
@@ -61,7 +62,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[ARCHIVE_FAILING, ARCHIVE_FAILING_SECONDS],
-        // One failed attempt is repeated at once.
+        // The server repeats a single failed attempt at once.
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::ZERO,
         grading: Grading::rising(60.0, 3_600.0, 0.0),
@@ -83,7 +84,8 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Of all checkpoints since the statistics were reset; judged when one was requested since the previous tick.
+/// Observes the share of requested checkpoints since the statistics were reset. The share is judged only if the rate of requested
+/// checkpoints is above zero. Skipped below [`CHECKPOINTS_MIN`] checkpoints.
 fn requested_share(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let is_requested = |row: &Row| row.label("kind") == Some("requested");
     let counts = snapshot.values(CHECKPOINTS)?;
@@ -104,7 +106,8 @@ fn checkpoint_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipRe
     Ok(if written >= WAL_BYTES_PER_SECOND_MIN { vec![Observation::new(Vec::new(), age / timeout)] } else { Vec::new() })
 }
 
-/// While attempts fail. A server that lost its statistics knows of no attempt, which is no success. How long ago the last one succeeded says nothing: without writes there was nothing to archive.
+/// Observes the seconds since attempts to archive WAL began to fail. A server that lost its statistics reports no attempts, which is
+/// skipped and not fine. The age of the last success means nothing: without writes there is nothing to archive.
 fn seconds_without_archive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     if snapshot.value(ARCHIVE_FAILING)? != Some(1.0) {
         let attempts = snapshot.table("archiver").and_then(|table| table.number("attempts", 0));
@@ -116,7 +119,7 @@ fn seconds_without_archive(snapshot: &Snapshot) -> Result<Vec<Observation>, Skip
     each_value(snapshot, ARCHIVE_FAILING_SECONDS)
 }
 
-/// Of what max_wal_size and wal_keep_size plan for.
+/// Observes the size of WAL on disk as a share of the planned size, `max_wal_size` plus `wal_keep_size`.
 fn wal_directory_share(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let planned = setting(snapshot, "max_wal_size").map(|size| size + setting(snapshot, "wal_keep_size").unwrap_or_default());
     let (Some(planned), Some(size)) = (planned.filter(|planned| *planned > 0.0), snapshot.value(WAL_DIRECTORY)?) else {

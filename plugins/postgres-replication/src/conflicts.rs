@@ -1,4 +1,4 @@
-//! Queries on a standby that replay had to cancel.
+//! Check of conflicts: queries on a standby that replay had to cancel.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ fn standby_conflicts(case: &Case) -> Explanation {
     }
 }
 
-/// More than it is set to now, and at least five minutes.
+/// Twice the present `max_standby_streaming_delay`, and at least five minutes.
 fn longer_delay(case: &Case) -> String {
     let settings = case.snapshot.values("pharos_postgres_setting").ok();
     let rows = settings.iter().flat_map(|settings| settings.rows());

@@ -1,11 +1,11 @@
-//! How far standbys are behind, each told once.
+//! Checks of lag: the distance of each standby from its primary. Each lag raises a single alert.
 //!
-//! Three servers can tell of one lag: the primary that knows how far it has written, the server that sends, and the standby itself. The
-//! database knows all of them. It judges a standby of its own by what the primary wrote; a standby that is not in the configuration by
-//! what its sender sees; and one whose primary nobody knows by what it received.
+//! Three servers can measure the same lag: the primary, the server that sends, and the standby itself. A standby in the configuration is
+//! judged by the position of the primary. A standby outside the configuration is judged by its sender. A standby with an unknown primary is
+//! judged by the WAL that it received.
 //!
-//! What a standby was told to be is no lag: the delay of `recovery_min_apply_delay` is taken off, and one whose replay is paused, which
-//! has an alert of its own, is judged by what it received.
+//! An ordered delay is no lag: `recovery_min_apply_delay` is subtracted. A standby with paused replay has an alert of its own. Its lag
+//! counts only WAL that has not arrived.
 
 use std::time::Duration;
 
@@ -69,14 +69,14 @@ pub const CHECKS: &[Check] = &[
 
 const NOT_WATCHED: &str = "the lag began before the agent watched the primary, and is at least what is shown";
 
-/// A lag in one unit, as each of the three tells it.
+/// The names of a lag in seconds or in bytes: a metric for each of the three servers that measure it.
 struct Unit {
     of_member: &'static str,
-    /// What of it has not arrived: a column of the table `members`.
+    /// The column of the table `members` with the part of the lag that has not arrived.
     shipping: &'static str,
     of_sender: &'static str,
     own: &'static str,
-    /// Whether a delay can be taken off.
+    /// Whether the unit is seconds, so that a delay can be subtracted.
     is_time: bool,
 }
 
@@ -90,7 +90,7 @@ const SECONDS: Unit = Unit {
 const BYTES: Unit =
     Unit { of_member: MEMBER_LAG_BYTES, shipping: "shipping_lag_bytes", of_sender: SENDER_LAG_BYTES, own: OWN_LAG_BYTES, is_time: false };
 
-/// What a standby was told to be.
+/// The orders of an operator by which a standby lags on purpose.
 #[derive(Debug, Clone, Copy, Default)]
 struct Orders {
     delay_seconds: f64,
@@ -103,16 +103,16 @@ impl Orders {
         Self { delay_seconds: value(APPLY_DELAY).unwrap_or_default(), is_paused: value(REPLAY_PAUSED) == Some(1.0) }
     }
 
-    /// What is left of a lag that nobody ordered. `shipping` is what has not arrived, which no order is about.
+    /// The part of a lag beyond the orders, at least 0. `shipping` is the part that has not arrived, which no order allows.
     fn beyond(self, lag: f64, shipping: Option<f64>, unit: &Unit) -> f64 {
-        // Nobody can tell how many bytes a delay is.
+        // A delay in seconds cannot be converted into bytes.
         let is_ordered = self.is_paused || (!unit.is_time && self.delay_seconds > 0.0);
         let replay = if is_ordered { 0.0 } else { lag - if unit.is_time { self.delay_seconds } else { 0.0 } };
         replay.max(shipping.unwrap_or_default()).max(0.0)
     }
 }
 
-/// Standbys whose lag behind the primary is known.
+/// The standbys in the configuration whose lag behind the primary is known, each with its lag beyond the orders.
 fn configured(database: &Snapshot, unit: &Unit) -> Result<Vec<(String, f64)>, SkipReason> {
     let table = database.table("members");
     let shipping = |member: &str| {
@@ -143,19 +143,19 @@ fn members_behind(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(known.chain(unknown).collect())
 }
 
-/// Whether the lag began before the agent watched the primary, so that it may be longer.
+/// Whether the lag began before the agent watched the primary. The true lag may then be longer.
 fn is_minimum(database: &Snapshot, member: &str) -> bool {
     let table = database.table("members");
     table.is_some_and(|table| table.find(&[label("member", member)]).is_some_and(|row| table.is("lag_is_minimum", row)))
 }
 
-/// Standbys whose lag behind the primary is not known.
+/// The standbys in the configuration whose lag behind the primary is unknown.
 fn standbys<'a>(members: &'a [Member], known: &'a [(String, f64)]) -> impl Iterator<Item = &'a Member> {
     members.iter().filter(|member| member.is_standby() && !known.iter().any(|(known, _)| *known == member.server))
 }
 
-/// Why the lag of a standby is not known, where it or its primary could not be read. What the standby itself says is then no lag: it has
-/// all that arrived, which may be little.
+/// The reason why the lag of a standby is unknown, if the standby or its primary could not be read. The standby's own lag must not count
+/// then: it may have replayed all WAL that arrived, although little arrived.
 fn unmeasured(database: &Snapshot, members: &[Member], standby: &Member, unit: &Unit) -> Option<SkipReason> {
     let primary = members.iter().find(|member| member.is_primary());
     let unread = |member: &Member| match database.member(&member.server) {
@@ -165,7 +165,7 @@ fn unmeasured(database: &Snapshot, members: &[Member], standby: &Member, unit: &
     [Some(standby), primary].into_iter().flatten().find_map(unread)
 }
 
-/// Bytes have no check for members alone, so each standby is told here.
+/// Observes the lag of every standby in bytes. For seconds, the check `member-lag` covers the standbys in the configuration.
 fn all_behind_in_bytes(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let behind = configured(database, &BYTES)?;
     let mut all: Vec<_> = behind.into_iter().map(|(member, lag)| Observation::new(vec![label("server", member)], lag)).collect();
@@ -173,7 +173,7 @@ fn all_behind_in_bytes(database: &Snapshot) -> Result<Vec<Observation>, SkipReas
     Ok(all)
 }
 
-/// Standbys that the database cannot measure against its primary: as their senders see them, and as they see themselves.
+/// Observes the standbys that cannot be measured against the primary: by their senders, or by themselves.
 fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, SkipReason> {
     let known = configured(database, unit)?;
     let members = members(database);
@@ -197,12 +197,12 @@ fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, S
             all.extend(own.into_iter().map(|own| Observation::new(vec![server.clone()], orders.beyond(own.value, None, unit))));
         }
     }
-    // As many as are sent to are configured: then each of them is told by what the primary wrote.
+    // All receivers are in the configuration, so the primary measures each of them.
     if senders <= members.iter().filter(|member| receives(database, member)).count() {
         return Ok(all);
     }
     let names = names_of_standbys(&members);
-    // One that is not reached from here may go on receiving under a name that its sender gave it, with a delay that nobody knows now.
+    // An unreachable standby may still receive under a name of its sender, with an unknown delay.
     let missing = members.iter().find(|member| member.is_standby() && !member.is_up);
     for member in &members {
         let Some(facts) = database.member(&member.server) else { continue };
@@ -220,7 +220,7 @@ fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, S
     Ok(all)
 }
 
-/// Names by which a sender may know a configured standby: its address, its host, and the first word of that.
+/// The names that a sender may use for a standby in the configuration: its address, its host, and the host's first label.
 fn names_of_standbys(members: &[Member]) -> Vec<String> {
     let standbys = members.iter().filter(|member| member.is_standby());
     let names = standbys.flat_map(|member| {
@@ -230,7 +230,7 @@ fn names_of_standbys(members: &[Member]) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// By its name alone: many standbys may have one address.
+/// Whether the label `standby` has one of these names. The address is not compared, since many standbys may share an address.
 fn is_named(names: &[String], labels: &[Label]) -> bool {
     labels.iter().any(|label| label.name == "standby" && names.contains(&label.value))
 }
@@ -304,7 +304,7 @@ fn replication_lag(case: &Case, behind: &str) -> Explanation {
     }
 }
 
-/// Of the series of a server that has the labels of the case.
+/// The value of the series that fits the labels of the case. None if the metric is unreadable or no series fits.
 fn series(facts: &Snapshot, metric: &str, case: &Case) -> Option<f64> {
     facts.readable(metric).ok()?;
     let equals = |name: &str| Matcher { label: name.to_owned(), pattern: Pattern::Equals(case.label(name).to_owned()) };

@@ -1,5 +1,5 @@
-//! Whether a database has exactly one primary, and whether its copies are what they should be. Each family of checks is a table in a file of
-//! its own: a new check is one entry.
+//! Checks of replication: the primary of a database, its standbys, slots and subscriptions. Each family of checks is a table in a file of
+//! its own: a new check is a new entry.
 
 mod conflicts;
 mod lag;

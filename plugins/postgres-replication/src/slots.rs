@@ -1,4 +1,4 @@
-//! Replication slots: those that keep WAL for nobody, that keep too much, or that lose what they need. A standby has slots as well.
+//! Checks of replication slots: unused slots, slots that retain too much WAL, and slots that lose WAL. A standby may have slots as well.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ const WAL_DIRECTORY: &str = "pharos_postgres_wal_directory_size_bytes";
 
 const GIB: f64 = 1_073_741_824.0;
 
-/// A consumer that comes more often than this is there; managers of failovers come every few seconds.
+/// Seconds since the last move of a slot below which its consumer counts as present. Failover managers move their slots every few seconds.
 const ADVANCED_WITHIN_SECONDS: f64 = 600.0;
 
-/// What invalidates a slot by taking its WAL; that has a check of its own.
+/// The reason of a slot that is invalid because its WAL was removed. The check `slot-losing-wal` reports such a slot.
 const WAL_REMOVED: &str = "wal_removed";
 
 pub const CHECKS: &[Check] = &[
@@ -32,7 +32,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["slot", "slot_type"],
         needs: &[SLOT_ACTIVE],
-        // A consumer may restart, or be a batch job.
+        // A consumer may restart, or may be a batch job.
         hold_off: Duration::from_mins(30),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
@@ -48,7 +48,7 @@ pub const CHECKS: &[Check] = &[
         needs: &[SLOT_WAL_LOST],
         hold_off: Duration::ZERO,
         keep_firing: Duration::ZERO,
-        // 0.5: the next checkpoint may remove it; 1: it is gone.
+        // 0.5 means that the next checkpoint may remove WAL that the slot needs. 1 means that the WAL is gone.
         grading: Grading::rising(0.5, 1.0, 0.0),
         observe: losing_wal,
         explain: slot_losing_wal,
@@ -86,7 +86,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &["slot", "slot_type"],
         needs: &[SLOT_SAFE_BYTES, SLOT_RETAINED_BYTES, SLOT_ACTIVE, WAL_BYTES],
-        // The rate of writing goes up and down.
+        // The rate of writes varies.
         hold_off: Duration::from_mins(10),
         keep_firing: Duration::from_mins(10),
         grading: Grading::Scale(
@@ -98,15 +98,15 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Slots that keep WAL for nobody.
+/// Observes the slots that retain WAL without a consumer.
 fn inactive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_zero(snapshot, SLOT_ACTIVE)?;
     all.retain(|slot| waits_for_a_consumer(snapshot, slot));
     Ok(all)
 }
 
-/// A slot that a standby keeps in step with its primary's has no consumer by nature, and one that is advanced by a function has one that is
-/// never connected. One that keeps no WAL waits for nothing. One that is invalid keeps none any more, which has a check of its own.
+/// Whether a slot retains WAL for an absent consumer. A slot that a standby synchronises from its primary has no consumer. A slot that a
+/// function advances has a consumer that never connects. An invalid slot retains no WAL and has a check of its own.
 fn waits_for_a_consumer(snapshot: &Snapshot, slot: &Observation) -> bool {
     let Some(table) = snapshot.table("slots") else { return true };
     table.find(&slot.labels).is_none_or(|row| {
@@ -115,12 +115,13 @@ fn waits_for_a_consumer(snapshot: &Snapshot, slot: &Observation) -> bool {
     })
 }
 
-/// Whether somebody moves its position, connected or not. Managers of failovers do on every server, so that a slot is there afterwards.
+/// Whether the position of the slot moved lately, with or without a connection. Failover managers move slots on every server, so that a
+/// slot exists after a failover.
 fn is_advanced(table: &Table, row: usize) -> bool {
     table.number("seconds_since_move", row).is_some_and(|seconds| seconds < ADVANCED_WITHIN_SECONDS)
 }
 
-/// What a check of WAL sees: not what was invalidated for another reason.
+/// Observes the slots that lose WAL. Slots that were invalidated for another reason are left out.
 fn losing_wal(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_value(snapshot, SLOT_WAL_LOST)?;
     let otherwise = invalidated(snapshot).unwrap_or_default();
@@ -128,7 +129,7 @@ fn losing_wal(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(all)
 }
 
-/// For another reason than that WAL was removed.
+/// Observes the slots that were invalidated for another reason than removed WAL.
 fn invalidated(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_one(snapshot, SLOT_INVALIDATED)?;
     let table = snapshot.table("slots");
@@ -140,7 +141,8 @@ fn invalidated(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(all)
 }
 
-/// At the present rate of writing. A slot whose consumer keeps up loses nothing, however fast the server writes.
+/// Observes the seconds until a slot loses WAL, at the present rate of writes. A slot whose consumer does not fall behind is left out,
+/// however fast the server writes.
 fn seconds_until_loss(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let written = snapshot.rates(WAL_BYTES)?.values.first().copied().filter(|rate| *rate > 0.0);
     let Some(written) = written else { return Ok(Vec::new()) };
@@ -188,18 +190,18 @@ fn slot_losing_wal(case: &Case) -> Explanation {
     }
 }
 
-/// `max_slot_wal_keep_size` in bytes, -1 for none.
+/// The setting `max_slot_wal_keep_size` in bytes. -1 means no limit.
 fn keep_limit(case: &Case) -> Option<f64> {
     let settings = case.snapshot.values("pharos_postgres_setting").ok()?;
     settings.rows().find(|row| row.label("setting") == Some("max_slot_wal_keep_size")).map(|row| row.value())
 }
 
-/// A limit that is lower than the one in force would cost WAL that is still there.
+/// A higher `max_slot_wal_keep_size`. A limit below the present limit would remove WAL that still exists.
 fn raised_limit(case: &Case) -> String {
     sql::raised_size(keep_limit(case), 10.0 * GIB)
 }
 
-/// How WAL that a slot keeps is prevented from filling the disk. The right size depends on the disk, which is not known here.
+/// Advice that prevents retained WAL from filling the disk. The right size depends on the disk, which is unknown here.
 fn keep_bound(case: &Case) -> String {
     match keep_limit(case).filter(|limit| *limit >= 0.0) {
         Some(limit) => format!("max_slot_wal_keep_size bounds what slots keep: {}.", text::bytes(limit)),
@@ -215,7 +217,7 @@ fn slot_facts(case: &Case) -> Vec<Label> {
     let retained = case.related_series(SLOT_RETAINED_BYTES).map(|bytes| evidence("WAL kept", text::bytes(bytes)));
     let safe = case.related_series(SLOT_SAFE_BYTES).map(|bytes| evidence("WAL until loss", text::bytes(bytes)));
     let away = case.related_series(SLOT_INACTIVE_SECONDS).filter(|seconds| *seconds > 0.0);
-    // Before 17 the server does not say, so it is counted since the agent first saw the slot.
+    // PostgreSQL before 17 does not report this time. The agent then counts from the moment at which it first saw the slot.
     let is_told =
         case.snapshot.subject().version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 17);
     let away = away.map(|seconds| evidence(if is_told { "inactive for" } else { "inactive for at least" }, text::duration(seconds)));

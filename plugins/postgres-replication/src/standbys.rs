@@ -1,4 +1,4 @@
-//! Standbys that receive nothing, stand still or are missing. How far they are behind is told by `lag`.
+//! Checks of standbys: no reception of WAL, paused replay, and missing synchronous standbys. The module `lag` judges their lag.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Standby,
         labels: &[],
         needs: &[REPLAY_PAUSED],
-        // Somebody may look at the past for a moment.
+        // An operator may pause replay for a short time on purpose.
         hold_off: Duration::from_mins(10),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Warning),
@@ -55,13 +55,13 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// A standby without primary_conninfo is fed from an archive and is meant so.
+/// Observes the standbys that receive no WAL. A standby without `primary_conninfo` reads from an archive on purpose and is left out.
 fn without_receiver(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let is_meant = snapshot.table("receiver").is_some_and(|receiver| receiver.number("is_to_receive", 0) == Some(0.0));
     if is_meant { Ok(Vec::new()) } else { each_zero(snapshot, STANDBY_RECEIVER_UP) }
 }
 
-/// How many standbys too few are synchronous, of those that commits wait for. Several may have one name: each is a row.
+/// Observes the number of missing synchronous standbys, which commits wait for. Several standbys may share a name, so rows are counted.
 fn sync_standbys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let wanted = snapshot.value(SYNC_WANTED)?.unwrap_or_default();
     let table = snapshot.table("standbys").ok_or(SkipReason::NoData)?;
@@ -70,7 +70,7 @@ fn sync_standbys_missing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipRe
     Ok(if present < wanted { vec![Observation::new(Vec::new(), wanted - present)] } else { Vec::new() })
 }
 
-/// Only settings that differ from their defaults are told.
+/// The value of a setting. None if the setting has its default, since the table `settings` has only changed settings.
 fn setting(snapshot: &Snapshot, name: &str) -> Option<String> {
     let table = snapshot.table("settings")?;
     let row = (0..table.row_count()).find(|row| table.has("setting", *row, name))?;

@@ -1,4 +1,4 @@
-//! Subscriptions: logical replication as the one who receives it sees it.
+//! Checks of subscriptions: logical replication on the side of the receiver.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Shared,
         labels: &SUBSCRIPTION,
         needs: &[UP, ENABLED],
-        // A worker that failed is started again after five seconds.
+        // PostgreSQL starts a failed worker again after five seconds.
         hold_off: Duration::from_mins(2),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
@@ -65,7 +65,7 @@ pub const CHECKS: &[Check] = &[
         labels: &SUBSCRIPTION,
         needs: &[APPLY_ERRORS],
         hold_off: Duration::ZERO,
-        // A worker that fails waits, then fails again: while it goes on this is one alert.
+        // A failing worker waits between its tries. A series of failures must stay a single alert.
         keep_firing: Duration::from_mins(15),
         grading: Grading::rising_warning(1.0, 0.0),
         observe: errors,
@@ -86,7 +86,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// One that is disabled is down because somebody wants it so.
+/// Observes the subscriptions that are down. A disabled subscription is down on purpose and is left out.
 fn down_though_enabled(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let disabled = each_zero(snapshot, ENABLED)?;
     let mut down = each_zero(snapshot, UP)?;
@@ -94,7 +94,7 @@ fn down_though_enabled(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReas
     Ok(down)
 }
 
-/// Errors while applying, and while copying where the server counts them.
+/// Observes the errors of each subscription: while applying, and while copying if the server counts those.
 fn errors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_increase(snapshot, APPLY_ERRORS)?;
     let sync = each_increase(snapshot, SYNC_ERRORS).unwrap_or_default();
@@ -104,7 +104,8 @@ fn errors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(all)
 }
 
-/// Counted by the visitor, in the datname of the subscription.
+/// Observes the number of tables that are not ready. The agent counts them in the datname of the subscription, so a datname that could
+/// not be read is unknown.
 fn tables_not_ready(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "subscription_tables");
     all.extend(each_value(snapshot, NOT_READY)?);

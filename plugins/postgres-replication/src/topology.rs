@@ -1,4 +1,4 @@
-//! A database as a whole: its primary, and whether its servers agree.
+//! Checks of topology: the primary of a database, and the agreement of its servers.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Each,
         labels: &[],
         needs: &[PRIMARIES, "members"],
-        // A failover by hand takes a moment.
+        // A planned failover has no primary for a short time.
         hold_off: Duration::from_secs(30),
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Critical),
@@ -88,14 +88,14 @@ pub struct Member {
     pub server: String,
     role: String,
     pub is_up: bool,
-    /// Whether that is of now, and not what it said before the agent could ask it no more.
+    /// Whether these facts are current. False if they date from before the server became unreachable.
     is_asked: bool,
     timeline: Option<f64>,
     system: Option<String>,
     was_primary: bool,
 }
 
-/// Each server once, by the first of its names.
+/// The servers of the database. A server with several addresses is listed once, by the first address.
 pub fn members(snapshot: &Snapshot) -> Vec<Member> {
     let Some(table) = snapshot.table("members") else { return Vec::new() };
     let member = |row: usize| Member {
@@ -134,8 +134,8 @@ fn names<'a>(members: impl Iterator<Item = &'a Member>) -> String {
     }
 }
 
-/// A member that is down keeps its role, but takes no writes. While nobody could ask every server, the one that was not may be it. Standbys
-/// alone, fed from elsewhere, are a site that has no primary of its own.
+/// Observes a database without a primary. A primary that is down does not count, since it takes no writes. Skipped while any server is
+/// unreachable, since that server may be the primary. Standbys that receive from another site need no primary of their own.
 fn without_primary(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let members = members(snapshot);
     if members.is_empty() {
@@ -161,7 +161,8 @@ pub fn receives(snapshot: &Snapshot, member: &Member) -> bool {
     member.is_up && snapshot.member(&member.server).is_some_and(|facts| facts.value(RECEIVER_UP).ok().flatten() == Some(1.0))
 }
 
-/// Whether more standbys receive than the members send to: then a server that is not listed, or not reached from here, sends to the rest.
+/// Whether more standbys receive than the members send to. A server outside the configuration, or an unreachable server, then sends to
+/// the rest.
 fn fed_from_elsewhere(snapshot: &Snapshot, members: &[Member]) -> bool {
     let receivers = members.iter().filter(|member| receives(snapshot, member)).count();
     let up = members.iter().filter(|member| member.is_up);
@@ -169,8 +170,8 @@ fn fed_from_elsewhere(snapshot: &Snapshot, members: &[Member]) -> bool {
     receivers > senders
 }
 
-/// By counting: senders know standbys by names and addresses that need not be those of the configuration. A cascade's sender is a standby.
-/// A standby that says itself that it receives nothing is the other end of the same link, and has an alert of its own.
+/// Observes the number of standbys without a sender. Standbys and senders are counted, since the names of a sender may differ from the
+/// configuration. A standby may send as well (cascade). A standby that reports no reception has an alert of its own and is left out.
 fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let members = members(snapshot);
     let says_so =
@@ -186,7 +187,7 @@ fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, Skip
     Ok(vec![Observation::new(Vec::new(), standbys.saturating_sub(senders) as f64)])
 }
 
-/// Each sender is a row, whatever its standby calls itself. A subscriber is no standby, and neither is a backup, which replays nothing.
+/// The number of standbys that a server sends to. Subscribers and backups are not counted: a backup replays nothing.
 pub fn senders_of(member: &Snapshot) -> Result<usize, SkipReason> {
     member.readable(SENDERS)?;
     let table = member.table("standbys").ok_or(SkipReason::NoData)?;
@@ -199,7 +200,7 @@ fn split_brain(case: &Case) -> Explanation {
     let members = members(case.snapshot);
     let primaries = || members.iter().filter(|member| member.is_primary() && member.is_up);
     let names = names(primaries());
-    // Promotion begins a new timeline: the primary of the older one is the one that should not be there.
+    // A promotion begins a new timeline. The primary on the older timeline should not run.
     let newest = primaries().filter_map(|member| member.timeline).fold(f64::NEG_INFINITY, f64::max);
     let old: Vec<_> = primaries().filter(|member| member.timeline.is_some_and(|timeline| timeline < newest)).collect();
     let new = primaries().find(|member| member.timeline == Some(newest) && !old.is_empty());
@@ -220,7 +221,7 @@ fn split_brain(case: &Case) -> Explanation {
     }
 }
 
-/// A server's name is its address, which programs of PostgreSQL take in two parts.
+/// Splits the address of a server into host and port, for a connection string of PostgreSQL.
 fn conninfo(server: &str) -> String {
     let (host, port) = server.rsplit_once(':').unwrap_or((server, "5432"));
     format!("host={} port={port}", host.trim_start_matches('[').trim_end_matches(']'))

@@ -1,4 +1,4 @@
-//! Who is connected, and who can.
+//! Tests of the checks of connections.
 
 use expect_test::expect;
 use pharos_plugin::testing::Facts;
@@ -212,8 +212,8 @@ fn abandoned_sessions_are_counted_per_minute() {
     );
 }
 
-/// What is said where a new session is refused for this reason, in a line for severity and title, and one each for cause and fix. After the
-/// reason may stand for how many seconds no session began; half of the server's connections are free.
+/// The alert about a refused session, as lines for severity and title, cause, and fix. `reason` may end with
+/// the number of seconds since a session began. Half of the server's connections are free.
 fn refused(reason: &str, own_limit: Option<(u32, u32)>) -> String {
     let (reason, quiet) = reason.split_once(' ').unwrap_or((reason, ""));
     let quiet = if quiet.is_empty() { String::new() } else { format!("pharos_postgres_session_begun_age_seconds {quiet}") };
@@ -241,14 +241,14 @@ fn refused(reason: &str, own_limit: Option<(u32, u32)>) -> String {
 
 #[test]
 fn why_pharos_is_refused_says_whose_trouble_it_is() {
-    // The role is an application's as well.
+    // An application uses the role as well.
     expect![[r#"
         Severity::Warning: Pharos is refused a new session
         > The role that Pharos and others use has reached its own CONNECTION LIMIT. Other roles are let in.
         > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 22;`.
     "#]]
     .assert_eq(&refused("role-limit", Some((20, 20))));
-    // Sessions of others began of late, or none did for minutes.
+    // Other clients began sessions lately, or no session began for minutes.
     expect![[r#"
         Severity::Warning: Pharos is refused a new session
         > pg_hba.conf has no line that lets the role of Pharos in, or one that rejects it or wants a certificate.
@@ -265,14 +265,14 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
         > Have pg_hba.conf ask for `scram-sha-256`, or set `tls.mode` so that the session is encrypted.
     "#]]
     .assert_eq(&refused("cleartext-password", None));
-    // A server that does not say which limit it is, and has room.
+    // The server does not name the limit, and has room.
     expect![[r#"
         Severity::Info: Pharos is refused a new session
         > The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in.
         > Pharos needs two sessions. On the primary, for its role: `ALTER ROLE "pharos" CONNECTION LIMIT 3;`.
     "#]]
     .assert_eq(&refused("too-many-connections", Some((1, 1))));
-    // Other roles connect freely.
+    // Other roles can connect.
     expect![[r#"
         Severity::Info: Pharos is refused a new session
         > The role that Pharos uses has reached its own CONNECTION LIMIT. Whoever else uses the server is let in.
@@ -294,9 +294,9 @@ fn why_pharos_is_refused_says_whose_trouble_it_is() {
         > pg_hba.conf names a method for the role of Pharos that does not let it in: a certificate, a ticket, or another service.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. If its method is ldap, pam or radius, `password_file` must hold the password of that service. Pharos has no certificate and no ticket: before a line with cert, gss, sspi, ident or peer put one with scram-sha-256 for the role of Pharos, then `SELECT pg_catalog.pg_reload_conf();`.
     "#]].assert_eq(&refused("authentication-method", None));
-    // A password is one role's, however quiet the server is.
+    // A password concerns a single role, however long no session began.
     assert_eq!(refused("authentication 9000", None), refused("authentication", None));
-    // Everybody waits.
+    // All clients are refused.
     expect![[r#"
         Severity::Critical: new sessions are refused
         > All connections of the server that ordinary roles may have are taken.

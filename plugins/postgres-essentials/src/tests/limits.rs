@@ -1,4 +1,4 @@
-//! What roles and datnames may use, and how sessions travel.
+//! Tests of the checks of limits.
 
 use expect_test::expect;
 
@@ -126,7 +126,7 @@ fn the_role_of_pharos_is_told_as_advice_to_its_owner() {
             - primary: db1:5432
         "#]],
     );
-    // The limit of those who share the role is theirs, too.
+    // An application shares the role and its limit.
     check(
         "role-connections-used",
         &facts(20, 20),
@@ -135,7 +135,7 @@ fn the_role_of_pharos_is_told_as_advice_to_its_owner() {
         role-connections-used{user=app}: raise critical: role app uses 96 % of its connections
     "#]],
     );
-    // Two are what it needs.
+    // Pharos needs two sessions.
     check("own-role-limited", &facts(2, 2), expect![[""]]);
     check("own-role-limited", &facts(5, 2), expect![[""]]);
 }

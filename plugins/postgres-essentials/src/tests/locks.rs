@@ -1,4 +1,4 @@
-//! Who waits for whom.
+//! Tests of the checks of locks.
 
 use expect_test::expect;
 use pharos_plugin::testing::Facts;
@@ -193,7 +193,7 @@ fn a_forgotten_prepared_transaction_is_named_with_its_end() {
     "#]],
     );
     check("prepared-transaction-forgotten", &facts(20.0), expect![[""]]);
-    // The longest that PostgreSQL takes. The host would shorten it, and say so at each evaluation.
+    // PostgreSQL accepts no longer gid. As the name of a line of evidence the host would cut it, so the gid stands in the value.
     let gid = "g".repeat(199);
     let report = judge("prepared-transaction-forgotten", &Facts::postgres(&facts(4000.0).replace("o'brien", &gid)));
     let evidence = &report.findings[0].evidence[0];

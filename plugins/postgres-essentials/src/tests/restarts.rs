@@ -1,4 +1,4 @@
-//! Restarts that are over.
+//! Tests of the checks of restarts.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! Settings and extensions.
+//! Tests of the checks of settings and extensions.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! What statements cost.
+//! Tests of the checks of statements.
 
 use expect_test::expect;
 

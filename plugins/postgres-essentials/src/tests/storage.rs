@@ -1,4 +1,4 @@
-//! Checksums, caches, temporary files.
+//! Tests of the checks of storage.
 
 use expect_test::expect;
 

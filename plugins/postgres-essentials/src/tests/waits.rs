@@ -1,4 +1,4 @@
-//! What active sessions wait for.
+//! Tests of the checks of waits.
 
 use expect_test::expect;
 

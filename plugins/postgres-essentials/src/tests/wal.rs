@@ -1,4 +1,4 @@
-//! Checkpoints, the archive and WAL on disk.
+//! Tests of the checks of WAL.
 
 use expect_test::expect;
 

@@ -1,16 +1,17 @@
-//! Lags: each told once, and none of what was ordered.
+//! Tests of the checks of lag: each lag raises a single alert, and an ordered delay raises none.
 
 use expect_test::{Expect, expect};
 use pharos_plugin::testing::{Facts, render};
 
 use super::{judge, words};
 
-/// A primary that sends to these, and a standby of its database with such facts. What the database knows of the lag comes first.
+/// Facts about a primary and a standby. `known` has the series of the database, `sent_to` the standbys of the primary, `standby` the facts
+/// of the standby.
 fn database(known: &str, sent_to: &[&str], standby: &str) -> Facts {
     database_of("present", known, sent_to, standby)
 }
 
-/// The same, with the state of what the primary says of replication.
+/// Facts like those of [`database`], with a state of the primary's part `replication`.
 fn database_of(state: &str, known: &str, sent_to: &[&str], standby: &str) -> Facts {
     let topology = format!(
         "topology present
@@ -59,7 +60,7 @@ const STREAMS: &str = "pharos_postgres_standby_receiver_up 1
     pharos_postgres_standby_replay_lag_seconds 390
     pharos_postgres_standby_replay_lag_bytes 1073741824";
 
-/// What the three checks of lags say together.
+/// Compares the reports of the three checks of lag together.
 #[track_caller]
 fn check(facts: &Facts, expected: Expect) {
     let all: String = ["member-lag", "replication-lag", "replication-lag-bytes"].into_iter().map(|id| render(&judge(id, facts))).collect();

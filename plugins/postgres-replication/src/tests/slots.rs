@@ -1,4 +1,4 @@
-//! Slots.
+//! Tests of the checks of replication slots.
 
 use expect_test::expect;
 

@@ -1,4 +1,4 @@
-//! Standbys.
+//! Tests of the checks of standbys.
 
 use expect_test::expect;
 
@@ -21,7 +21,7 @@ fn a_standby_that_receives_nothing_is_told_unless_it_is_fed_from_an_archive() {
     "#]]
     };
     check("standby-receiver-down", &facts("true"), told());
-    // Not everybody may ask.
+    // The role may lack the right to read this fact.
     check("standby-receiver-down", &facts("-"), told());
     check("standby-receiver-down", &facts("false"), expect![[""]]);
 }
@@ -110,7 +110,7 @@ fn synchronous_standbys_are_counted_where_commits_wait_for_them() {
         sync-standby-missing: raise critical: 2 synchronous standbys are missing
     "#]],
     );
-    // Two under one name are two.
+    // Two standbys with the same name count as two.
     check("sync-standby-missing", &facts(2, "sync", "sync"), expect![[""]]);
     check("sync-standby-missing", &facts(2, "quorum", "quorum"), expect![[""]]);
     check("sync-standby-missing", &facts(0, "async", "async"), expect![[""]]);

@@ -1,4 +1,4 @@
-//! Subscriptions.
+//! Tests of the checks of subscriptions.
 
 use expect_test::expect;
 

@@ -1,11 +1,11 @@
-//! A database as a whole.
+//! Tests of the checks of topology.
 
 use expect_test::{Expect, expect};
 use pharos_plugin::testing::{Facts, render};
 
 use super::{judge, words};
 
-/// What a server says of those it sends to, and whether it receives.
+/// The facts of a server: its senders, and whether it receives.
 fn server(receiver_up: &str, senders: &[&str]) -> String {
     let receiver = if receiver_up == "-" { String::new() } else { format!(" {receiver_up}") };
     let senders: String = senders.iter().map(|sender| format!("| standby | {sender} |\n")).collect();
@@ -19,7 +19,7 @@ fn server(receiver_up: &str, senders: &[&str]) -> String {
     )
 }
 
-/// A primary and its standby, then what is said in place of parts of that.
+/// Facts about a primary and its standby. `changes` replaces parts of the text.
 fn database(changes: &[(&str, &str)]) -> Facts {
     let mut text = r#"
         topology present
@@ -103,7 +103,7 @@ fn a_primary_that_could_not_be_asked_is_neither_there_nor_away() {
             no-primary: skipped: Pharos could not ask db1:5432, which may be the primary
         "#]],
     );
-    // One that is known to write is enough.
+    // A single reachable primary is enough.
     let one = [
         ("up boolean |", "up boolean | is_asked boolean |"),
         ("primary | true", "primary | true | true"),
@@ -260,7 +260,7 @@ fn a_server_under_two_names_is_one() {
     expect![[""]].assert_eq(&render(&judge("standby-not-connected", &facts)));
 }
 
-/// Two standbys and what they and their senders say, after one of them was the primary or not.
+/// Facts about a database with two standbys and no primary. `was_primary` gives the former role of a standby.
 fn standbys_alone(was_primary: bool, first: &str, second: &str) -> Facts {
     let text = format!(
         "topology present
@@ -283,7 +283,7 @@ fn a_site_of_standbys_alone_needs_no_primary_while_it_is_fed_from_elsewhere() {
     expect![[""]].assert_eq(&render(&judge("no-primary", &fed_each)));
     expect![[""]].assert_eq(&render(&judge("standby-not-connected", &fed_each)));
 
-    // The second receives from the first alone.
+    // The second standby receives only from the first.
     let cut_off = standbys_alone(false, &server("0", &cascade), &server("1", &[]));
     expect![[r#"
         no server takes writes
