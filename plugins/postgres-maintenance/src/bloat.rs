@@ -1,4 +1,4 @@
-//! Space that tables and indexes take without holding anything, as it is estimated from statistics.
+//! Checks of bloat: empty space in tables and indexes, estimated from statistics.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,14 +14,15 @@ pub const INDEX: [&str; 4] = ["datname", "schema", "relation", "index"];
 const MIB: f64 = 1_048_576.0;
 const GIB: f64 = 1_073_741_824.0;
 
-/// Less waste is not worth a rewrite.
+/// Empty bytes of a table from which on bloat is judged. Less is not worth a rewrite.
 const TABLE_WASTE_MIN: f64 = GIB;
-/// Less waste is no emergency, whatever the share.
+/// Empty bytes of a table from which on bloat may be critical. Less is no emergency, whatever its share of the table.
 const TABLE_WASTE_CRITICAL: f64 = 5.0 * GIB;
 const INDEX_WASTE_MIN: f64 = 256.0 * MIB;
 
-/// What an estimate can be told for, in the collectors' words.
+/// The state `bloat_state` of a row with an estimate.
 const ESTIMATED: &str = "estimated";
+/// The state `bloat_state` of a row whose statistics the role may not read.
 const NOT_ESTIMABLE: &str = "not-estimable";
 
 pub const CHECKS: &[Check] = &[
@@ -69,7 +70,8 @@ fn index_bloats(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(bloats(snapshot, "indexes", &INDEX, INDEX_WASTE_MIN))
 }
 
-/// The share that is wasted where the waste is worth a person's time. What cannot be estimated is said, and is not "no bloat".
+/// Observes the share of empty space (0 to 1) of the rows with at least `waste_min` empty bytes. A row without an estimate is unknown:
+/// otherwise it would count as "no bloat".
 fn bloats(snapshot: &Snapshot, name: &str, labels: &[&str], waste_min: f64) -> Vec<Observation> {
     let mut all = unvisited(snapshot, name);
     all.extend(unjudged(snapshot, name, "bloat_ratio"));
@@ -91,7 +93,7 @@ fn bloats(snapshot: &Snapshot, name: &str, labels: &[&str], waste_min: f64) -> V
     all
 }
 
-/// By datname: it is the role that may not look.
+/// Observes the datnames in which the role may not read statistics, as unknown. The missing right concerns the whole datname.
 fn not_estimable(table: &Table) -> Vec<Observation> {
     let rows = (0..table.row_count()).filter(|row| table.has("bloat_state", *row, NOT_ESTIMABLE));
     let datnames: BTreeSet<_> = rows.filter_map(|row| table.text("datname", row)).collect();
@@ -118,7 +120,7 @@ fn table_bloat(case: &Case) -> Explanation {
                 rows, but not back to the disk."
             .to_owned(),
         fix: if is_system(case) {
-            // Its options are not to be changed, and tools that copy a table leave it alone.
+            // Options of a system table must not change, and tools that copy a table do not support it.
             format!("In {datname}, in an hour in which nobody needs the database: `VACUUM (FULL, ANALYZE) {relation};`.")
         } else {
             format!(
@@ -154,7 +156,7 @@ fn index_bloat(case: &Case) -> Explanation {
     }
 }
 
-/// PostgreSQL allows less with what is its own.
+/// Whether the table or index belongs to PostgreSQL itself, which allows fewer changes there.
 fn is_system(case: &Case) -> bool {
     matches!(case.label("schema"), "pg_catalog" | "pg_toast")
 }

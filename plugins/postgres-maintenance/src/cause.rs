@@ -1,5 +1,5 @@
-//! Why vacuum does not keep up with a table, decided like a tree: is it allowed to, may it remove anything, does it get a worker, may the
-//! worker go fast. The first "no" is the cause.
+//! The cause of a vacuum that falls behind on a table, found by a series of questions. Is vacuum allowed? May it remove rows? Does it get a
+//! worker? May the worker go fast? The first "no" is the cause.
 
 use pharos_plugin::checks::evidence;
 use pharos_plugin::{Label, Snapshot, sql, text};
@@ -14,19 +14,20 @@ const COST_DELAY: &str = "pharos_postgres_autovacuum_cost_delay_seconds";
 const COST_LIMIT: &str = "pharos_postgres_autovacuum_cost_limit";
 const SETTING: &str = "pharos_postgres_setting";
 
-/// A vacuum this short ago that left dead rows could not remove them.
+/// Seconds since a vacuum within which dead rows mean that vacuum could not remove them.
 const JUST_VACUUMED_SECONDS: f64 = 900.0;
-/// A snapshot younger than this holds nothing back that matters.
+/// The age in transactions from which on a snapshot may be the cause, right after a vacuum. A younger snapshot preserves only a few rows.
 const HOLDER_AGE_MIN: f64 = 10_000.0;
-/// From this age on a snapshot is the cause, whenever the last vacuum was.
+/// The age in transactions from which on a snapshot is the cause, whenever the last vacuum was.
 const HOLDER_AGE_ALWAYS: f64 = 10_000_000.0;
 
-/// What vacuum_cost_page_dirty is by default, and the size of a block.
+/// The default of `vacuum_cost_page_dirty`.
 const DIRTY_PAGE_COST: f64 = 20.0;
+/// The default size of a block.
 const BLOCK_BYTES: f64 = 8_192.0;
 const GIB: f64 = 1_073_741_824.0;
 
-/// A table as the tree looks at it.
+/// A table with the facts that the questions need.
 pub struct Subject {
     pub datname: String,
     pub schema: String,
@@ -36,7 +37,7 @@ pub struct Subject {
 }
 
 pub struct Cause {
-    /// One word for what it is, told as evidence.
+    /// A short name of the cause, which the evidence shows.
     pub name: &'static str,
     pub cause: String,
     pub fix: String,
@@ -78,7 +79,7 @@ fn holds_back(holder: &Holder, table: &Subject) -> bool {
     holder.age >= HOLDER_AGE_ALWAYS || just_vacuumed && holder.age >= HOLDER_AGE_MIN
 }
 
-/// For how long a worker has been at the table, if one is.
+/// Seconds since a worker began with the table. None if no worker vacuums it.
 fn runs_for(snapshot: &Snapshot, table: &Subject) -> Option<f64> {
     let workers = snapshot.table("autovacuum_workers")?;
     let is_there = |row: &usize| {
@@ -122,7 +123,8 @@ fn saturated(workers: f64, fix: &str) -> Cause {
     Cause::of("workers saturated", format!("All {workers} busy with other tables."), fix)
 }
 
-/// Faster ones first, since all of them share one budget, and a restart is not needed for that.
+/// Advice for faster workers, then for more workers. All workers share a cost limit, so more workers alone are not faster. More workers
+/// need a restart before PostgreSQL 18, a higher limit does not.
 pub fn more_workers(snapshot: &Snapshot) -> String {
     let value = |metric: &str| snapshot.value(metric).ok().flatten();
     let faster = match value(COST_DELAY).zip(value(COST_LIMIT)) {
@@ -133,7 +135,7 @@ pub fn more_workers(snapshot: &Snapshot) -> String {
     format!("{faster}: `ALTER SYSTEM SET autovacuum_max_workers = {workers};`, which needs a restart before PostgreSQL 18.")
 }
 
-/// The limit ends at 10000, the delay does not.
+/// The statement that makes workers faster: a higher cost limit, or no delay if the limit is 10,000 already.
 fn faster(limit: f64) -> String {
     const LIMIT_MAX: f64 = 10_000.0;
     let setting = if limit >= LIMIT_MAX {
@@ -178,7 +180,7 @@ fn slow(seconds: f64, table: &Subject, snapshot: &Snapshot) -> Cause {
     )
 }
 
-/// autovacuum_work_mem, or what it stands for while it is -1.
+/// The memory of a worker in bytes: `autovacuum_work_mem`, or `maintenance_work_mem` if that is -1.
 fn memory_of_workers(snapshot: &Snapshot) -> Option<f64> {
     let settings = snapshot.values(SETTING).ok()?;
     let setting = |name: &str| settings.rows().find(|row| row.label("setting") == Some(name)).map(|row| row.value());

@@ -1,6 +1,6 @@
-//! What keeps the age of a datname from falling: who holds the horizon, else the relation whose ids are oldest, and what frees it.
+//! The obstacle to the freezing of a datname: the holder of the horizon, or else the relation with the oldest ids.
 //!
-//! Only what is as old as the alert counts: whoever ends a younger session, or freezes a younger table, changes nothing.
+//! Only an obstacle as old as the alert counts. The end of a younger session, or the freezing of a younger table, changes nothing.
 
 use pharos_plugin::checks::evidence;
 use pharos_plugin::{Label, Snapshot, Table, sql, text};
@@ -8,15 +8,16 @@ use pharos_plugin::{Label, Snapshot, Table, sql, text};
 use crate::horizon::oldest_in;
 use crate::wraparound::Counter;
 
-/// Relations that are named.
+/// Relations that an alert lists.
 const NAMED_MAX: usize = 3;
-/// Ages of the horizon are told in transactions, which says little of multixacts; holders younger than this are in nobody's way.
+/// The age in transactions from which on a holder of the horizon may block the freezing of multixacts. The horizon has no age in
+/// multixacts, so this is a rough limit.
 const HOLDER_AGE_MIN: f64 = 1e6;
 
 pub struct Freezing {
     pub cause: String,
     pub fix: String,
-    /// The oldest relations.
+    /// The oldest relations, each with its age.
     pub evidence: Vec<Label>,
 }
 
@@ -32,7 +33,8 @@ pub fn of_datname(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Free
     Freezing { cause, fix, evidence }
 }
 
-/// A horizon that is younger than what has to be frozen keeps nothing from being frozen.
+/// The cause and the first step of the fix, if a holder of the horizon blocks freezing. None if the holder is younger than the ids that
+/// vacuum has to freeze.
 pub fn held_by_horizon(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Option<(String, String)> {
     let freeze_max = counter.freeze_max(snapshot);
     let age_min = if counter.counts_transactions() { freeze_max } else { freeze_max.min(HOLDER_AGE_MIN) };
@@ -46,14 +48,14 @@ pub fn held_by_horizon(snapshot: &Snapshot, datname: &str, counter: &Counter) ->
     Some((cause, format!("First: {} ", holder.fix())))
 }
 
-/// What it is where nothing else is in the way; there is nothing to do about it first.
+/// The cause without an obstacle. The first step of the fix is empty.
 pub fn too_slow() -> (String, String) {
     const CAUSE: &str = "Autovacuum cannot finish freezing: it is too slow for the writes, or is cancelled again and again by statements that \
                          lock the table.";
     (CAUSE.to_owned(), String::new())
 }
 
-/// A relation that is past the age at which it is frozen in any case.
+/// A relation whose age has reached `autovacuum_freeze_max_age`, or the limit for multixacts.
 struct Old {
     schema: String,
     relation: String,
@@ -62,19 +64,19 @@ struct Old {
 }
 
 enum Kind {
-    /// Any vacuum can freeze it.
+    /// A table that any vacuum can freeze.
     Table,
-    /// A temporary table of this session, which alone can vacuum it.
+    /// A temporary table of a session. Only this session can vacuum it.
     OfSession { pid: i64, user: Option<String>, started_at: Option<f64> },
-    /// A temporary table whose session nobody can tell.
+    /// A temporary table of an unknown session.
     OfSomebody,
-    /// A temporary table whose session is gone.
+    /// A temporary table of a session that ended.
     Orphaned,
 }
 
 fn oldest(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Vec<Old> {
     let freeze_max = counter.freeze_max(snapshot);
-    // What was not asked for temporary tables has no rows of them.
+    // An agent without the table `oldest_relations` collects no temporary tables. The table `tables` has all others.
     let Some(table) = snapshot.table("oldest_relations").or_else(|| snapshot.table("tables")) else { return Vec::new() };
     let in_datname = (0..table.row_count()).filter(|row| table.has("datname", *row, datname));
     let aged = in_datname.filter_map(|row| Some((table.number(counter.column, row)?, row)));
@@ -110,7 +112,7 @@ impl Old {
         }
     }
 
-    /// The age of the datname follows at the next vacuum of any of its tables, which is due.
+    /// The step that removes this relation from the obstacles. The age of the datname falls at the next vacuum of any of its tables.
     fn free(&self, datname: &str) -> String {
         let name = sql::relation(&self.schema, &self.relation);
         match &self.kind {

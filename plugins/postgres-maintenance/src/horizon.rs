@@ -1,4 +1,4 @@
-//! Who keeps vacuum from cleaning: the oldest snapshot that somebody may still need.
+//! Check of the horizon: the oldest snapshot that still needs dead rows, so that vacuum cannot remove them.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub const CHECKS: &[Check] = &[Check {
     explain: vacuum_held_back,
 }];
 
-/// Somebody who holds the horizon.
+/// A holder of the horizon: a session, prepared transaction, replication slot or standby with an old snapshot.
 pub struct Holder {
     kind: String,
     name: Option<String>,
@@ -32,7 +32,7 @@ pub struct Holder {
     state: Option<String>,
     pub age: f64,
     pub seconds: Option<f64>,
-    /// When its session began, in seconds since 1970.
+    /// The time at which the session began, in seconds since 1970.
     started_at: Option<f64>,
 }
 
@@ -53,7 +53,7 @@ impl Holder {
         }
     }
 
-    /// Known by its kind alone.
+    /// A holder of which only the kind is known.
     fn unnamed(kind: &str, age: f64) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -69,7 +69,7 @@ impl Holder {
         }
     }
 
-    /// `process 4711 (app)`, `prepared transaction x`.
+    /// The name in texts: `process 4711 (app)`, `prepared transaction x`.
     pub fn title(&self) -> String {
         let name = |what: &str| self.name.as_ref().map_or_else(|| format!("a {what}"), |name| format!("{what} {name}"));
         match self.kind.as_str() {
@@ -95,7 +95,8 @@ impl Holder {
         facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether it matters to a datname: a session does in its own alone, a slot, a standby and what is not known in all.
+    /// Whether the holder blocks vacuum in a datname. A session blocks only its own datname. A slot, a standby and an unknown kind block
+    /// all datnames.
     fn concerns(&self, datname: &str) -> bool {
         let is_of_one = matches!(self.kind.as_str(), "backend" | "prepared" | "slot_catalog");
         !is_of_one || self.datname.as_deref().is_none_or(|own| own == datname)
@@ -111,7 +112,7 @@ impl Holder {
         }
     }
 
-    /// The statement that lets vacuum go on, and what prevents the next time.
+    /// The statement that releases the horizon, and a setting that prevents a repetition.
     pub fn fix(&self) -> String {
         let name = self.name.as_deref();
         match self.kind.as_str() {
@@ -143,7 +144,7 @@ impl Holder {
                           `SELECT pg_catalog.pg_terminate_backend(<pid>);`. If reports there may be cancelled instead: `ALTER SYSTEM SET \
                           hot_standby_feedback = off; SELECT pg_catalog.pg_reload_conf();`."
                 .to_owned(),
-            // A process of the server itself has a name and no user.
+            // A process of the server itself has a name but no user.
             _ if self.user.is_none() && name.is_some() => match self.pid {
                 Some(pid) => format!("Let it finish; if it hangs, `{}`.", sql::terminate(pid, self.started_at)),
                 None => "Let it finish.".to_owned(),
@@ -165,7 +166,7 @@ impl Holder {
     }
 }
 
-/// Oldest first; empty where nobody could look.
+/// The holders of the horizon, oldest first. Empty if the snapshot has no table `horizon`.
 pub fn holders(snapshot: &Snapshot) -> Vec<Holder> {
     let Some(table) = snapshot.table("horizon") else { return Vec::new() };
     let mut holders: Vec<_> = (0..table.row_count()).map(|row| Holder::read(&table, row)).collect();
@@ -173,7 +174,7 @@ pub fn holders(snapshot: &Snapshot) -> Vec<Holder> {
     holders
 }
 
-/// Who holds vacuum of a datname back the most.
+/// The oldest holder that blocks vacuum in a datname.
 pub fn oldest_in(snapshot: &Snapshot, datname: &str) -> Option<Holder> {
     holders(snapshot).into_iter().find(|holder| holder.concerns(datname))
 }

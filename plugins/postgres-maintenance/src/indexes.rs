@@ -1,4 +1,4 @@
-//! Indexes that do not work, or that cost more than they give.
+//! Checks of indexes: invalid, duplicate, redundant and unused indexes.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// What is asked of all servers of a database: a standby may be the one that uses it.
+/// The check that reads all servers of a database. An index may be unused on the primary but used on a standby.
 pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     id: "index-unused",
     summary: "no server uses an index",
@@ -68,15 +68,16 @@ pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     explain: index_unused,
 }];
 
-/// A guard says why an index must be kept all the same.
+/// Whether the index of a row may be dropped. The column `guard` has the reason why an index must stay.
 fn may_go(table: &Table, row: usize) -> bool {
     table.text("guard", row).is_none()
 }
 
-/// Where the size of an index is: the index of a partitioned table has none of its own, and goes with those of all partitions.
+/// The columns with the size of an index. The index of a partitioned table has no size of its own: a drop removes the indexes of all
+/// partitions.
 const SIZES: [&str; 2] = ["size_bytes", "partitions_size_bytes"];
 
-/// Indexes of which this is true, by their size.
+/// Observes the indexes with this fact for which `counts` is true. The value is the size in bytes.
 fn facts(snapshot: &Snapshot, fact: &str, counts: fn(&Table, usize) -> bool) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "indexes");
     all.extend(unjudged(snapshot, "index_facts", fact));
@@ -90,18 +91,19 @@ fn facts(snapshot: &Snapshot, fact: &str, counts: fn(&Table, usize) -> bool) -> 
     Ok(all)
 }
 
-/// An index stands still while a server could not be asked, or counts for too short a time, as after a reset of its statistics.
+/// Observes the unused indexes of a database. The value is the size in bytes. An index is unknown while a server is unreachable, or while
+/// its statistics are too young, as after a reset.
 fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unjudged(snapshot, "unused_indexes", "size_bytes");
     for member in snapshot.members().iter().filter_map(|member| snapshot.member(&member.id)) {
-        // What one server says of its datname, another one may say as well.
+        // Several servers may report the same unread datname.
         let unvisited = unvisited(&member, "indexes").into_iter().filter(|one| !all.iter().any(|known| known.labels == one.labels));
         all.extend(unvisited.collect::<Vec<_>>());
     }
     let Some(table) = snapshot.table("unused_indexes") else { return Ok(all) };
     let number = |column: &str, row: usize| table.number(column, row);
     let is_asked = |row: usize| number("members_asked", row).zip(number("members_total", row)).is_none_or(|(asked, all)| asked >= all);
-    // How long is long enough, the agent says: `collect.unused_after`.
+    // The agent decides from which age on statistics are old enough (`collect.unused_after`).
     let is_known = |row: usize| number("stats_age_seconds", row).is_some() && !table.is("is_too_young", row);
     all.extend(each_row(&table, &INDEX, |row| if is_asked(row) && is_known(row) { number("size_bytes", row) } else { None }));
     for row in (0..table.row_count()).filter(|row| !is_asked(*row) || !is_known(*row)) {
@@ -117,7 +119,7 @@ fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(all)
 }
 
-/// What the collector says of the index, in its own words.
+/// The name of another index that the fact refers to, and the collector's facts as evidence.
 fn said(case: &Case) -> (Option<String>, Vec<Label>) {
     let Some(cells) = case.cells("index_facts") else { return (None, Vec::new()) };
     let why = cells.text("evidence").map(|why| evidence("why", why));
@@ -130,7 +132,7 @@ fn said(case: &Case) -> (Option<String>, Vec<Label>) {
     (cells.text("other"), lines.into_iter().flatten().collect())
 }
 
-/// That of a partitioned table has no size of its own, and goes with those of all partitions at once.
+/// The statement that drops an index. The index of a partitioned table cannot be dropped concurrently.
 fn drop_statement(case: &Case) -> String {
     let (datname, name) = (case.label("datname"), sql::relation(case.label("schema"), case.label("index")));
     if case.cells("index_facts").is_some_and(|cells| cells.number("size_bytes").is_none()) {
@@ -186,7 +188,7 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
                 ),
             )
         }
-        // Its key calls functions that somebody made. They would run as whoever looks for duplicates.
+        // The key calls functions of other users. A search for duplicates would run them with the rights of the person who searches.
         None if is_true("is_unique") => (
             format!("{FAILED} It is unique: the usual reason is that rows have the same key."),
             format!(
@@ -198,7 +200,7 @@ fn cause_and_fix_of_invalid(case: &Case) -> (String, String) {
     }
 }
 
-/// Who drops the index and has not finished.
+/// A session that is dropping the index and has not finished.
 struct Dropper {
     pid: i64,
     user: Option<String>,

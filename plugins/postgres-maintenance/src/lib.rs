@@ -1,5 +1,5 @@
-//! Whether PostgreSQL cleans up after itself, and what of its schema costs more than it gives. Each family of checks is a table in a file
-//! of its own: a new check is one entry.
+//! Checks of maintenance: vacuum, wraparound, bloat, indexes, schemas and sequences. Each family of checks is a table in a file of its own:
+//! a new check is a new entry.
 
 mod bloat;
 mod cause;

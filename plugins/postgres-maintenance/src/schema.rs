@@ -1,4 +1,4 @@
-//! What of a schema will be slow or in the way one day.
+//! Checks of schemas: foreign keys without an index, tables without a primary key, and large tables that are read in full.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Where this is true, by the size of the table.
+/// Observes the tables with this fact. The value is the size of the table in bytes.
 fn facts(snapshot: &Snapshot, fact: &str, labels: &[&str]) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "indexes");
     all.extend(unjudged(snapshot, "schema_facts", fact));
@@ -63,7 +63,7 @@ fn facts(snapshot: &Snapshot, fact: &str, labels: &[&str]) -> Result<Vec<Observa
     Ok(all)
 }
 
-/// The numbers behind the fact.
+/// The collector's facts about a case, as evidence.
 fn said(case: &Case) -> Vec<Label> {
     let Some(cells) = case.cells("schema_facts") else { return Vec::new() };
     let why = cells.text("evidence").map(|why| evidence("why", why));
@@ -77,7 +77,7 @@ fn foreign_key_without_index(case: &Case) -> Explanation {
     let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
     let relation = sql::relation(case.label("schema"), case.label("relation"));
     let columns = cell("column_list").unwrap_or_else(|| "<columns of the key>".to_owned());
-    // One of a partitioned table is made in all partitions at once, or not at all.
+    // PostgreSQL creates an index of a partitioned table in all partitions at once, and never concurrently.
     let is_partitioned = cell("kind").as_deref() == Some("partitioned");
     let (place, concurrently) = if is_partitioned { (", where it may not be written for a while", "") } else { ("", " CONCURRENTLY") };
     Explanation {
@@ -106,7 +106,7 @@ fn no_primary_key(case: &Case) -> Explanation {
     }
 }
 
-/// The statements that give the table a key, by what it has already.
+/// The statements that add a primary key, which depend on the columns and indexes that the table has already.
 fn primary_key(case: &Case) -> String {
     let relation = sql::relation(case.label("schema"), case.label("relation"));
     let cells = case.cells("schema_facts");
@@ -134,7 +134,8 @@ fn primary_key(case: &Case) -> String {
     }
 }
 
-/// An identity column reaches neither partitions nor heirs before PostgreSQL 17, what `bigserial` is short for does.
+/// The statement that adds a new column as primary key. `bigserial` also works for partitions and child tables, but an identity column does
+/// not before PostgreSQL 17.
 fn new_key(relation: &str, kind: &str, column: &str, partition_key: Option<String>) -> String {
     let column = sql::identifier(column);
     match (kind, partition_key) {

@@ -1,4 +1,4 @@
-//! Sequences that come to their end, or to that of the column that takes their numbers.
+//! Check of sequences: a sequence near its own end, or near the end of the column that stores its numbers.
 
 use std::time::Duration;
 
@@ -24,14 +24,15 @@ pub const CHECKS: &[Check] = &[Check {
     explain: sequence_exhausted,
 }];
 
-/// One that begins again has no end. One whose value the role may not see cannot be judged.
+/// Observes the used share (0 to 1) of each sequence. A sequence that starts again (`CYCLE`) is left out. A sequence whose value could
+/// not be read is unknown.
 fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "sequences");
     all.extend(unjudged(snapshot, "sequences", "used_ratio"));
     let Some(table) = snapshot.table("sequences") else { return Ok(all) };
     all.extend(each_row(&table, &SEQUENCE, |row| table.number("used_ratio", row).filter(|_| !table.is("cycles", row))));
     let role = visiting_role(snapshot);
-    // One that was never used has no value either, and is known to have none; an unlogged one has none on a standby.
+    // Other states without a value are fine: a sequence was never used, or is unlogged and read on a standby.
     let is_hidden = |row: &usize| ["no-privilege", "locked", "not-asked"].iter().any(|state| table.has("state", *row, state));
     let hidden = |row: usize| {
         let cell = |column: &str| table.text(column, row).unwrap_or_default();
@@ -94,13 +95,13 @@ fn is_at_the_end_of_bigint(case: &Case) -> bool {
     last.is_some_and(|last| last.abs() >= i64::MAX as f64)
 }
 
-/// The column that takes the numbers.
+/// The column that stores the numbers of a sequence.
 struct Place {
     schema: String,
     relation: String,
     column: String,
     kind: String,
-    /// Where its type ends, if that is before the sequence does.
+    /// The last number of the column's type. None if the sequence ends first.
     end: Option<f64>,
 }
 
@@ -120,7 +121,7 @@ impl Place {
     }
 }
 
-/// The column first: a sequence that counts on meanwhile gives nothing that does not fit.
+/// The fix for a column that is too small. The column is changed before the sequence, so that no number is too large for the column.
 fn widen_column(case: &Case, place: &Place) -> String {
     format!(
         ", as the owner of the table, in an hour in which it may be locked while it is rewritten: `ALTER TABLE {} ALTER COLUMN {} TYPE bigint;` and `{}`. Columns \
@@ -140,7 +141,7 @@ fn widen_sequence(case: &Case, place: Option<&Place>) -> String {
     }
 }
 
-/// A narrow type bounds a sequence, whatever its limit.
+/// The statement that removes the limit of a sequence. The type becomes `bigint` as well, since a smaller type is a limit, too.
 fn without_limit(case: &Case) -> String {
     let falls = case.cells("sequences").is_some_and(|cells| cells.number("rises") == Some(0.0));
     let limit = if falls { "MINVALUE" } else { "MAXVALUE" };

@@ -1,4 +1,4 @@
-//! Tables that vacuum and analyse do not keep up with.
+//! Checks of vacuum: tables with too many dead rows, old statistics, or autovacuum turned off, and busy workers.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use pharos_plugin::{Label, Severity, SkipReason, Snapshot, Table, sql, text};
 
 use crate::cause::{self, Cause, Subject};
 
-/// Proves that the part was read; it carries no label of a table, so a table that is not listed is fine.
+/// The metric that proves that the part was read. A table that the snapshot does not list then counts as fine.
 pub const TABLES: &str = "pharos_postgres_tables";
 pub const RELATION: [&str; 3] = ["datname", "schema", "relation"];
 
@@ -16,11 +16,11 @@ const WORKERS_MAX: &str = "pharos_postgres_autovacuum_workers_max";
 
 const MIB: f64 = 1_048_576.0;
 
-/// Fewer dead bytes are not worth a person's time, however far past its trigger a table is.
+/// Dead bytes from which on a table is judged. Fewer are not worth a person's time, however high the pressure is.
 const DEAD_BYTES_MIN: f64 = 512.0 * MIB;
-/// Plans of smaller tables hardly depend on fresh statistics.
+/// Rows from which on statistics are judged. Plans for smaller tables hardly depend on fresh statistics.
 const ROWS_MIN: f64 = 100_000.0;
-/// A table so small may do without autovacuum.
+/// Bytes of a table from which on disabled autovacuum is judged. A smaller table can do without autovacuum.
 const SIZE_MIN: f64 = 100.0 * MIB;
 
 pub const CHECKS: &[Check] = &[
@@ -31,7 +31,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Shared,
         labels: &RELATION,
         needs: &[TABLES, "tables"],
-        // Three readings of tables.
+        // Tables are read three times within this time.
         hold_off: Duration::from_mins(15),
         keep_firing: Duration::ZERO,
         grading: Grading::rising(2.0, 5.0, 1.5),
@@ -79,8 +79,8 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// Rows of the table `tables`, the datnames whose tables nobody could read, and what else the agent cannot say: a server that lost its
-/// statistics, or reset them, knows of no dead rows and no changes until vacuum or analyse has counted them again.
+/// Observes rows of the table `tables` by a value. Datnames that could not be read are unknown, and so are tables that the agent cannot
+/// judge. After lost or reset statistics, a server reports no dead rows until vacuum or analyse has counted them again.
 pub fn of_tables(snapshot: &Snapshot, respect: &str, value: impl Fn(&Table, usize) -> Option<f64>) -> Vec<Observation> {
     let mut all = unvisited(snapshot, "tables");
     all.extend(unjudged(snapshot, "tables", respect));
@@ -114,7 +114,7 @@ fn workers_used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(used.map(|(workers, max)| Observation::new(Vec::new(), workers / max)).into_iter().collect())
 }
 
-/// The table of a case, as the tree of causes looks at it.
+/// The table of a case, with the facts that the search for a cause needs.
 fn subject(case: &Case) -> Subject {
     let cells = case.cells("tables");
     let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column));
@@ -127,10 +127,10 @@ fn subject(case: &Case) -> Subject {
     }
 }
 
-/// How a line of evidence is called, the column it is from, and how its number reads.
+/// A line of evidence: its name, its column, and the format of its number.
 pub type Shown = (&'static str, &'static str, fn(f64) -> String);
 
-/// Cells of the case's row, as lines of evidence.
+/// Cells of the case's row as evidence. Null cells are left out.
 pub fn cells(case: &Case, shown: &[Shown]) -> Vec<Label> {
     let Some(cells) = case.cells("tables") else { return Vec::new() };
     shown.iter().filter_map(|(name, column, show)| cells.line(name, column, show)).collect()

@@ -1,4 +1,4 @@
-//! What nobody could look at, since no alert must be taken for calm.
+//! Checks of visits: datnames and tables that the agent could not read. Without an alert, they would seem to be fine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -12,11 +12,11 @@ use crate::vacuum::{RELATION, TABLES, name_of};
 
 const MEMBERS: &str = "pharos_database_members";
 const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
-/// Reasons beyond these rarely differ.
+/// Reasons that an alert lists. Further reasons rarely differ.
 const FAILURES_TOLD_MAX: usize = 6;
 const VISITED: &str = "pharos_postgres_datname_visited";
 
-/// What is asked of all servers of a database: each is visited, and one that could not be leaves its share unknown.
+/// The check that reads all servers of a database. The agent visits each server, and an unread server leaves its datnames unknown.
 pub const CHECKS_OF_ALL_MEMBERS: &[Check] = &[Check {
     id: "datname-not-visited",
     summary: "tables and indexes of a database cannot be watched",
@@ -38,7 +38,7 @@ pub const CHECKS: &[Check] = &[Check {
     scope: Scope::Shared,
     labels: &RELATION,
     needs: &[TABLES, "locked_relations"],
-    // It was locked at two visits.
+    // The table was locked at two visits.
     hold_off: Duration::from_mins(6),
     keep_firing: Duration::ZERO,
     grading: Grading::Fact(Severity::Info),
@@ -46,7 +46,8 @@ pub const CHECKS: &[Check] = &[Check {
     explain: relation_locked,
 }];
 
-/// A table may be locked with its indexes, each by another one: who holds a lock is told before who waits for it.
+/// Observes the locked tables, each once. A table and its indexes may have different lockers. A session that holds a lock comes before a
+/// session that waits for it.
 fn locked_relations(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = unvisited(snapshot, "tables");
     all.extend(unjudged(snapshot, "locked_relations", "state"));
@@ -62,7 +63,7 @@ fn locked_relations(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason>
     Ok(all)
 }
 
-/// A datname that one server at least could not look into, unless nobody is meant to.
+/// Observes the datnames that at least one server could not read. Datnames that their owners closed on purpose are left out.
 fn not_visited(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = BTreeMap::new();
     let mut unknown = None;
@@ -82,14 +83,14 @@ fn not_visited(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(observations)
 }
 
-/// The primary first: it has the reasons that all share.
+/// The snapshots of a database's servers, primary first. A reason that all servers share then comes from the primary.
 fn members(database: &Snapshot) -> Vec<Rc<Snapshot>> {
     let mut members: Vec<_> = database.members().iter().filter_map(|member| database.member(&member.id)).collect();
     members.sort_by_key(|member| member.value(IN_RECOVERY).ok().flatten() != Some(0.0));
     members
 }
 
-/// Datnames of a server whose owners want no sessions at all in them.
+/// The datnames of a server that accept no sessions because their owners closed them.
 fn closed(member: &Snapshot) -> BTreeSet<String> {
     let Some(visits) = member.table("visits") else { return BTreeSet::new() };
     let failed = (0..visits.row_count()).filter(|row| !visits.has("state", *row, "ok"));
@@ -98,19 +99,19 @@ fn closed(member: &Snapshot) -> BTreeSet<String> {
     &names(closed) - &names(others)
 }
 
-/// Why a server could not look into a datname.
+/// The reason why a server could not read a datname.
 struct Failed {
     server: String,
     collector: String,
     reason: String,
     why: String,
-    /// The agent's role, where that has a limit of sessions.
+    /// The agent's role. None if the role has no connection limit.
     own_role: Option<OwnRole>,
-    /// The role that the agent logs in as, quoted.
+    /// The role of the agent's sessions, quoted for SQL.
     user: String,
 }
 
-/// The role that visits datnames, quoted; a placeholder where the agent does not say.
+/// The role that reads datnames, quoted for SQL. A placeholder if the agent does not report it.
 pub fn visiting_role(server: &Snapshot) -> String {
     let visits = server.table("visits").filter(|visits| visits.row_count() > 0);
     visits.and_then(|visits| visits.text("user", 0)).map_or_else(|| "<role>".to_owned(), |user| sql::identifier(&user))
@@ -141,7 +142,7 @@ fn datname_not_visited(case: &Case) -> Explanation {
     let (cause, fix) = cause_and_fix(failures.first(), datname);
     let mut lines: Vec<Label> = Vec::new();
     for Failed { server, collector, why, .. } in &failures {
-        // One reason for all that is read there is said once.
+        // Collectors of a server often share a reason. Such a reason is listed once.
         if !lines.iter().any(|line| line.value == *why && line.name.starts_with(server.as_str())) {
             lines.push(evidence(&format!("{server}, {collector}"), why));
         }
@@ -158,7 +159,7 @@ fn datname_not_visited(case: &Case) -> Explanation {
     }
 }
 
-/// By the agent's word for the reason. What the owner means to be so can be left out of the check.
+/// The cause and the fix for a reason. The fix also names the setting that leaves the datname out of the check.
 fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
     let name = sql::identifier(datname);
     let unless_meant = format!("if it is meant so, `except = {{ datname = [\"{datname}\"] }}` of this check");
@@ -244,7 +245,7 @@ fn relation_locked(case: &Case) -> Explanation {
     }
 }
 
-/// Who holds the lock, or waits for it in front of everybody.
+/// The session or prepared transaction that holds the lock, or that waits for it before all others.
 enum Locker {
     Session { pid: i64, user: Option<String>, state: Option<String>, started_at: Option<f64>, holds: bool },
     Prepared(String),
@@ -281,7 +282,7 @@ impl Locker {
         }
     }
 
-    /// To cancel does nothing to who is idle in transaction.
+    /// The step that frees the lock. A cancel has no effect on a session that is idle in transaction, so such a session is ended.
     fn free(&self, datname: &str) -> String {
         match self {
             Self::Prepared(gid) => format!(

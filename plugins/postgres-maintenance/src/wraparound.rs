@@ -1,7 +1,7 @@
-//! Transaction and multixact ids, which run out unless old rows are frozen in time.
+//! Checks of wraparound: transaction ids and multixact ids run out unless vacuum freezes old rows in time.
 //!
-//! An age up to autovacuum_freeze_max_age is how PostgreSQL works; there a vacuum against wraparound begins. What is judged is whether
-//! that vacuum does its work.
+//! An age below `autovacuum_freeze_max_age` is normal. At that age PostgreSQL starts a vacuum against wraparound. The checks judge whether
+//! that vacuum succeeds.
 
 use std::time::Duration;
 
@@ -18,26 +18,26 @@ const MULTIXACT_FREEZE_MAX: &str = "pharos_postgres_autovacuum_multixact_freeze_
 const FAILSAFE_AGE: &str = "pharos_postgres_vacuum_failsafe_age_transactions";
 const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
 
-/// How many ids can be told from each other; PostgreSQL stops a few million before.
+/// Ids that PostgreSQL can distinguish. The server refuses new ids a few million before.
 const WRAPAROUND: f64 = 2_147_483_648.0;
-/// Where vacuum drops everything else in order to be in time, unless the server is set otherwise.
+/// The default of `vacuum_failsafe_age`: from this age on, vacuum skips all other work in order to finish in time.
 const FAILSAFE: f64 = 1.6e9;
-/// A vacuum against wraparound that is under way may take its time up to here.
+/// The multiple of `autovacuum_freeze_max_age` up to which a running vacuum against wraparound prevents an alert.
 const AT_WORK_MAX: f64 = 1.5;
-/// Tables that are told apart, the oldest first; the age of a datname is that of its oldest table.
+/// The oldest tables that have alerts of their own. The age of a datname is that of its oldest table, so more tables add little.
 const TABLES_MAX: usize = 20;
 
 pub struct Counter {
     name: &'static str,
-    /// As people call it.
+    /// The name in texts, such as `transaction id`.
     what: &'static str,
     age: &'static str,
     freeze_max: &'static str,
-    /// What freeze_max is where nobody could read it.
+    /// The value of `freeze_max` if the setting is unreadable, in ids.
     freeze_max_default: f64,
-    /// Of tables of relations.
+    /// The column with the age in tables of relations.
     pub column: &'static str,
-    /// How SQL asks for the age of a relation.
+    /// The SQL expression for the age of a relation in `pg_class`.
     pub relation_age: &'static str,
 }
 
@@ -83,7 +83,7 @@ pub const CHECKS: &[Check] = &[
         scope: Scope::Shared,
         labels: &["datname", "counter"],
         needs: &[XID_AGE, MULTIXACT_AGE, FREEZE_MAX, MULTIXACT_FREEZE_MAX],
-        // A vacuum begins within a minute and mostly ends within the hour.
+        // A vacuum begins within a minute and usually ends within an hour.
         hold_off: Duration::from_hours(1),
         keep_firing: Duration::from_mins(10),
         grading: Grading::rising_warning(1.05, 1.0),
@@ -124,7 +124,7 @@ impl Counter {
     }
 }
 
-/// Of datnames that should have been frozen by now.
+/// Observes the age of the datnames that have reached `autovacuum_freeze_max_age`, or the limit for multixacts.
 fn ages_past_freezing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut observations = Vec::new();
     for counter in &COUNTERS {
@@ -135,7 +135,8 @@ fn ages_past_freezing(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReaso
     Ok(observations)
 }
 
-/// As a share of the age at which a vacuum has to begin. One that is under way has time, and a standby waits for its primary.
+/// Observes the age of overdue datnames, as a multiple of the age at which a vacuum must begin. A running vacuum has time up to
+/// [`AT_WORK_MAX`]. A standby cannot freeze, so it is not judged.
 fn freezing_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     if snapshot.value(IN_RECOVERY).ok().flatten() == Some(1.0) {
         return Ok(Vec::new());
@@ -155,7 +156,7 @@ fn freezing_overdue_by(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReas
     Ok(observations)
 }
 
-/// Where a worker vacuums against wraparound now.
+/// The datnames in which a worker vacuums against wraparound now.
 fn datnames_at_work(snapshot: &Snapshot) -> Vec<String> {
     let Some(workers) = snapshot.table("autovacuum_workers") else { return Vec::new() };
     let at_work = (0..workers.row_count()).filter(|row| workers.is("is_wraparound", *row));
@@ -176,7 +177,7 @@ fn table_ages(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
             Observation::unknown_up_to([age.labels, vec![counter.label()]].concat(), Some(age.value), reason)
         }));
         observations.extend(unknown.into_iter().map(|unknown| Observation {
-            // A datname that was not read is unknown for both counters.
+            // An unread datname is unknown for both counters.
             labels: [unknown.labels, vec![counter.label()]].concat(),
             ..unknown
         }));

@@ -69,7 +69,7 @@ pub const CHECKS: &[Check] = &[
 
 const NOT_WATCHED: &str = "the lag began before the agent watched the primary, and is at least what is shown";
 
-/// The names of a lag in seconds or in bytes: a metric for each of the three servers that measure it.
+/// The names of a lag in seconds or in bytes: a metric for each of the servers that measure it.
 struct Unit {
     of_member: &'static str,
     /// The column of the table `members` with the part of the lag that has not arrived.
@@ -220,7 +220,7 @@ fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, S
     Ok(all)
 }
 
-/// The names that a sender may use for a standby in the configuration: its address, its host, and the host's first label.
+/// The names that a sender may use for a configured standby: its address, its host, and the host's first label.
 fn names_of_standbys(members: &[Member]) -> Vec<String> {
     let standbys = members.iter().filter(|member| member.is_standby());
     let names = standbys.flat_map(|member| {

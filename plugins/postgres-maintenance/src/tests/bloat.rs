@@ -1,4 +1,4 @@
-//! Space without rows.
+//! Tests of the checks of bloat.
 
 use expect_test::expect;
 use pharos_plugin::testing::Facts;
@@ -51,7 +51,7 @@ fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said(
     );
 }
 
-/// The statements of a fix are for the name that was read, and so are the words around it.
+/// A fix names exactly the table that was read, in its statements and in its text.
 #[test]
 fn a_name_with_characters_that_nobody_sees_is_not_printed_as_another_name() {
     let facts = TABLES.replace("| app | public | orders |", "| sh\u{61c}op | public | or\u{61c}ders |");

@@ -1,11 +1,11 @@
-//! Cures that depend on what is there already.
+//! Tests of fixes that depend on existing keys, indexes and types.
 
 use expect_test::expect;
 use pharos_plugin::testing::Facts;
 
 use super::{check, judge};
 
-/// Every fix that a check prints for these facts.
+/// Compares the fixes of all findings of a check.
 #[track_caller]
 fn check_fixes(check: &str, facts: &str, expected: expect_test::Expect) {
     let report = judge(check, &Facts::postgres(facts));

@@ -1,4 +1,4 @@
-//! Each check with facts that raise it, and the tables against the files that describe them.
+//! Tests of each check with facts that raise it, and of the files that describe the checks.
 
 mod bloat;
 mod cures;
@@ -12,7 +12,7 @@ use pharos_plugin::testing::{Facts, manual, render};
 
 use super::*;
 
-/// Everything one check says about these facts; the others are turned off.
+/// The report of a single check on these facts, with all other checks turned off.
 #[track_caller]
 fn judge(check: &str, facts: &Facts) -> Report {
     checks::judge::<PostgresMaintenance>(&FAMILIES, check, facts)
@@ -23,7 +23,7 @@ fn check(check: &str, facts: &str, expected: Expect) {
     expected.assert_eq(&render(&judge(check, &Facts::postgres(facts))));
 }
 
-/// The whole of the first finding, as a person reads it.
+/// Compares all texts of the first finding.
 #[track_caller]
 fn check_words(check: &str, facts: &str, expected: Expect) {
     expected.assert_eq(&words(&judge(check, &Facts::postgres(facts)).findings[0]));

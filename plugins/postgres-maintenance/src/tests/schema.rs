@@ -1,4 +1,4 @@
-//! Indexes, keys, sequences, and what could not be looked at.
+//! Tests of the checks of indexes, schemas, sequences and visits.
 
 use expect_test::expect;
 use pharos_plugin::testing::{Facts, render};
@@ -402,7 +402,7 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
     );
 }
 
-/// A datname that a primary and its standby, or one of them, could not look into.
+/// Facts about a database with the datname `broken`, which the primary could not read for this reason.
 fn unvisited(reason: &str, why: &str) -> Facts {
     let server = |visited: u8, role: u8| {
         let failed = format!("| tables | broken | unsupported | {reason} | {why} |\n| indexes | broken | unsupported | {reason} | {why} |");
@@ -471,6 +471,6 @@ fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
         - db1:5432, tables: invalid byte sequence
     "#]]
     .assert_eq(&told("encoding", "invalid byte sequence"));
-    // Its owner wants it so.
+    // The owner closed the datname on purpose.
     assert_eq!(judge("datname-not-visited", &unvisited("datname-closed", "it takes no sessions")).findings, []);
 }

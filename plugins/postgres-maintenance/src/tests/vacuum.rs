@@ -1,4 +1,4 @@
-//! Vacuum: what it does not keep up with, why, and who holds it back.
+//! Tests of the checks of vacuum and of the horizon.
 
 use expect_test::expect;
 
@@ -107,7 +107,7 @@ fn the_cause_of_pressure_is_decided_in_order() {
         "autovacuum is off for the table"
     );
     assert_eq!(decided(&format!("{TABLES}{HORIZON}{at_it}")), "horizon held");
-    // A young snapshot matters only right after a vacuum that could not clean.
+    // A young snapshot matters only right after a vacuum that could not remove rows.
     let young = HORIZON.replace("20000000", "500000");
     assert_eq!(decided(&format!("{}{young}{at_it}", TABLES.replace("true | 7200 | 300", "true | 100 | 300"))), "horizon held");
     assert_eq!(decided(&format!("{TABLES}{young}{busy}")), "workers saturated");

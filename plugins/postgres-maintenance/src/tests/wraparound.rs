@@ -1,4 +1,4 @@
-//! Ids that run out, and who is in the way of freezing.
+//! Tests of the checks of wraparound.
 
 use expect_test::expect;
 
