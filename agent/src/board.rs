@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, rfc3339};
 
-/// One consistent picture of the present state.
+/// Consistent picture of the present state.
 #[derive(Debug, Clone, Default)]
 pub struct Picture {
     /// The latest snapshot of each subject.
@@ -56,6 +56,7 @@ pub enum PartHealth {
 }
 
 impl PartHealth {
+    /// Name of the state in the API and in tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -70,11 +71,14 @@ impl PartHealth {
 /// Status of a part, as `/api/services/status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PartStatus {
+    /// The part.
     #[serde(rename = "name")]
     pub part: AgentPart,
+    /// Health of the part.
     pub state: PartHealth,
     /// Start of the present state, in RFC 3339.
     pub since: String,
+    /// Why the part is not healthy; `None` if it is.
     pub cause: Option<String>,
 }
 
@@ -83,27 +87,29 @@ pub struct PartStatus {
 pub struct CostAccount(Arc<Mutex<Option<ServerCosts>>>);
 
 impl CostAccount {
-    /// Changes the costs; they begin at 0.
+    /// Changes the costs, which begin at 0.
     pub fn update(&self, change: impl FnOnce(&mut ServerCosts)) {
         change(self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default());
     }
 
-    /// The costs at this moment; none before the server was asked anything.
+    /// Present costs; `None` before the first statement.
     pub fn snapshot(&self) -> Option<ServerCosts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// The delivery to one receiver.
+/// State of the delivery to one receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiverStatus {
+    /// State of the circuit breaker.
     pub breaker: BreakerState,
-    /// Notifications that are not delivered yet.
+    /// Number of notifications that are not delivered yet.
     pub waiting: usize,
-    /// Notifications that were given up since the agent started.
+    /// Number of notifications that were given up since the agent started.
     pub dead: usize,
 }
 
+/// Shared state of the agent, which the API reads.
 #[derive(Debug)]
 pub struct Board {
     picture: ArcSwap<Picture>,
@@ -121,6 +127,7 @@ struct Parts {
 }
 
 impl Board {
+    /// Creates an empty board.
     pub fn new(clock: Clock) -> Self {
         Self {
             picture: ArcSwap::default(),
@@ -132,6 +139,7 @@ impl Board {
         }
     }
 
+    /// Returns the present picture, which later changes do not affect.
     pub fn picture(&self) -> Arc<Picture> {
         self.picture.load_full()
     }
@@ -156,6 +164,7 @@ impl Board {
         }
     }
 
+    /// Shows the open alerts, their acknowledgements, and the silences that are not over.
     pub fn show_alerts<'a>(
         &self,
         alerts: impl Iterator<Item = &'a Arc<Alert>>,

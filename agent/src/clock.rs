@@ -11,6 +11,7 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// Starts the clock: its monotonic time begins at zero.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that the others ask")]
     pub fn start() -> Self {
         Self { started: Instant::now() }
@@ -28,6 +29,7 @@ impl Clock {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
+    /// Monotonic and wall time of one instant.
     pub fn now(&self) -> Now {
         Now { monotonic: self.monotonic(), wall_ms: self.wall_ms() }
     }

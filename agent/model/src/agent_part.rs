@@ -13,11 +13,17 @@ pub enum AgentPart {
     Agent,
     /// The task that takes snapshots of databases with their servers.
     Databases,
+    /// The HTTP server.
     Http,
+    /// The task that turns snapshots into alerts and notifications.
     Pipeline,
+    /// The clock that limits the time of calls into plugins.
     PluginClock,
+    /// The task that loads plugins again when their files change.
     PluginReload,
+    /// All plugins together.
     Plugins,
+    /// The store.
     Store,
     /// The monitoring of one server.
     Server(SubjectKey),

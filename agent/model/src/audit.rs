@@ -22,6 +22,7 @@ pub struct AuditEntry {
     pub at_ms: u64,
     /// [`AGENT`], or the name of a token.
     pub actor: String,
+    /// Action with its stored detail.
     pub action: AuditAction,
     /// The fingerprint of an alert, the id of a silence, or the part of the agent that was changed.
     pub subject: String,
@@ -30,13 +31,19 @@ pub struct AuditEntry {
 /// Action of an entry, with its stored detail.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AuditAction {
+    /// An alert changed its state.
     AlertChanged(ReasonKind, AlertChange),
+    /// A person acknowledged an alert.
     AlertAcknowledged(AcknowledgementWords),
+    /// A person removed an acknowledgement.
     AlertUnacknowledged,
+    /// A person added a silence.
     SilenceAdded(Silence),
+    /// A person ended a silence.
     SilenceExpired(Silence),
     /// Numbers of the notifications that are sent again.
     OutboxRetried(Vec<u64>),
+    /// A person dropped notifications.
     OutboxDropped(DroppedNotifications),
     /// The agent removed the oldest entries.
     EntriesForgotten(ChainEnd),
@@ -44,45 +51,61 @@ pub enum AuditAction {
     StoreReplaced(ReplacedStore),
     /// Another version of Pharos stored this entry.
     Unknown {
+        /// Stored name of the action.
         name: String,
+        /// Stored detail of the action.
         detail: Value,
     },
 }
 
+/// Stored detail of an alert's transition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertChange {
+    /// Number of the incident.
     pub incident: u64,
+    /// State before the transition.
     pub from: AlertState,
+    /// State after the transition.
     pub to: AlertState,
+    /// Severity at the transition.
     pub severity: Severity,
+    /// Title of the alert at the transition.
     pub title: String,
 }
 
+/// Stored detail of an acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcknowledgementWords {
+    /// Author as given by the person.
     pub author: String,
+    /// Comment as given by the person.
     pub comment: String,
 }
 
+/// Stored detail of dropped notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedNotifications {
     /// Receiver of the notifications; `None` if those of every receiver were dropped.
     pub receiver: Option<String>,
     /// Numbers of the notifications; `None` if the request named none.
     pub ids: Option<Vec<u64>>,
+    /// Number of notifications that were dropped.
     pub count: usize,
 }
 
 /// End of the part of the chain that was removed: its last entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainEnd {
+    /// Number of that entry.
     pub through: u64,
     /// Hash of that entry, in hexadecimal digits.
     pub hash: String,
 }
 
+/// Stored detail of a store that replaced a damaged one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplacedStore {
+    /// End of the chain in the damaged store.
     #[serde(flatten)]
     pub end: ChainEnd,
     /// Path of the damaged store; `None` if it could not be moved aside.
@@ -177,7 +200,7 @@ fn parse<T: DeserializeOwned>(detail: &Value) -> Option<T> {
 mod tests {
     use super::*;
 
-    /// One stored entry of each action, as versions before this module wrote them.
+    /// A stored entry of each action, as versions before this module wrote them.
     const STORED: [(&str, &str); 10] = [
         ("alert.firing", r#"{"from":"pending","incident":7,"severity":"critical","title":"db1 is down","to":"firing"}"#),
         ("alert.severity-changed", r#"{"from":"firing","incident":7,"severity":"warning","title":"db1 lags","to":"firing"}"#),

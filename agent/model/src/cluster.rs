@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Cluster(Option<String>);
 
 impl Cluster {
+    /// Creates an identity; `None` for an unknown cluster.
     pub fn new(system_identifier: Option<&str>) -> Self {
         Self(system_identifier.map(str::to_owned))
     }

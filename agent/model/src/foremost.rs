@@ -8,8 +8,11 @@ pub type Respect<T> = (&'static str, fn(&T) -> f64);
 /// Rows of one group that a table omits although they matter by this measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeftOut<'a> {
+    /// Name of the group.
     pub group: &'a str,
+    /// Name of the measure.
     pub respect: &'static str,
+    /// Number of omitted rows.
     pub rows: usize,
     /// Greatest value among the omitted rows.
     pub greatest: f64,

@@ -14,17 +14,25 @@ use crate::subject::{Label, Subject};
 pub struct Message {
     /// Id of the message, which stays the same over retries.
     pub id: String,
+    /// Name of the receiver.
     pub receiver: String,
+    /// Key of the group within the receiver.
     pub group_key: String,
+    /// Labels that all alerts of the group share.
     pub group_labels: Vec<Label>,
+    /// Alerts of the message.
     pub alerts: Vec<MessageAlert>,
     /// Number of alerts of the group that fire and are not in this message.
     pub others_firing: u32,
+    /// Number of the attempt, from 1.
     pub attempt: u32,
+    /// Name of the agent that sends the message.
     pub agent: String,
+    /// Address of the agent's web pages for links; `None` without one.
     pub external_url: Option<String>,
 }
 
+/// Alert in a message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MessageAlert {
     /// Fingerprint of the alert: 16 hex digits.
@@ -32,33 +40,50 @@ pub struct MessageAlert {
     /// Number of the incident; 0 in rows of an earlier version.
     #[serde(default)]
     pub incident: u64,
+    /// Why the alert is in the message.
     pub reason: MessageReason,
+    /// Severity of the alert.
     pub severity: Severity,
+    /// Subject of the alert.
     pub subject: Subject,
+    /// Labels of the alert, besides those of its subject.
     pub labels: Vec<Label>,
+    /// Title of one line.
     pub title: String,
+    /// Explanation in several lines.
     pub detail: String,
+    /// Probable cause; `None` if unknown.
     pub cause: Option<String>,
+    /// Advice, with commands between backticks; `None` without any.
     pub fix: Option<String>,
     /// Measured facts, in the plugin's order and bounded. Empty in rows of an earlier version.
     #[serde(default)]
     pub evidence: Vec<Label>,
+    /// Address of a document for people; `None` without one.
     pub runbook: Option<String>,
+    /// Measured value; `None` without one.
     pub value: Option<f64>,
+    /// Threshold that raised the alert; `None` without one.
     #[serde(default)]
     pub raise_at: Option<f64>,
+    /// Start of the incident, in milliseconds since 1970.
     pub started_at_ms: u64,
+    /// End of the incident, in milliseconds since 1970; `None` while it is open.
     pub ended_at_ms: Option<u64>,
     /// Why the incident ended although no check found the subject well; `None` otherwise.
     #[serde(default)]
     pub ended_because: Option<String>,
 }
 
+/// Why an alert is in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MessageReason {
+    /// The alert began to fire.
     Firing,
+    /// The alert ended.
     Resolved,
+    /// The severity of the alert changed.
     SeverityChanged,
     /// Reminder: the alert still fires, and its route has a repeat interval.
     Repeated,
@@ -73,12 +98,15 @@ pub enum MessageReason {
 /// Result of one attempt to deliver a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Delivery {
+    /// The receiver accepted the message.
     Accepted,
     /// The message was accepted for some recipients. The others, by their index, were refused for good, with the reason.
     Partial(Vec<(u32, String)>),
     /// The message did not arrive, or was not accepted. With `after`, the receiver works but asks to wait.
     Retry {
+        /// Pause that the receiver asks for; `None` if it asks for none.
         after: Option<Duration>,
+        /// Reason for people.
         why: String,
     },
     /// The message may have arrived. The next attempt repeats it unchanged, under the same id.
@@ -91,7 +119,9 @@ pub enum Delivery {
     Gone(String),
     /// The message will never be accepted.
     Rejected {
+        /// Reason as stored and counted.
         reason: FailureReason,
+        /// Reason for people.
         why: String,
     },
 }
@@ -126,6 +156,7 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// Name of the reason in the store, in metrics and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Throttled => "throttled",

@@ -21,6 +21,7 @@ const ROUNDED_SECONDS: f64 = 1.5;
 /// Start times of the server and its parts, in seconds since 1970 on one clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReading {
+    /// Time of the reading.
     pub read_at: f64,
     /// Start of the process, or of the postmaster.
     pub started_at: f64,
@@ -47,6 +48,7 @@ pub enum RestartKind {
 }
 
 impl RestartKind {
+    /// Name of the kind in tables.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Restart => "restart",
@@ -56,10 +58,12 @@ impl RestartKind {
     }
 }
 
+/// Restart of a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerRestart {
     /// Seconds since 1970 on the server's clock.
     pub at: f64,
+    /// Kind of the restart.
     pub kind: RestartKind,
 }
 

@@ -17,21 +17,25 @@ const ABSENT_READINGS_MAX: u32 = 2;
 /// Score of things that always belong to `other`, however few there are.
 pub const NEVER: f64 = f64::NEG_INFINITY;
 
-/// One thing in one reading.
+/// Thing in one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen<const C: usize, const G: usize> {
     /// Unique id that stays the same between readings.
     pub id: u64,
     /// Rank for series of its own: size, traffic, time, or [`NEVER`].
     pub score: f64,
+    /// Counters of the thing, as the server counts them.
     pub counters: [f64; C],
+    /// Gauges of the thing; `None` for unknown ones.
     pub gauges: [Option<f64>; G],
 }
 
 /// How the gauges of many things are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fold {
+    /// The values are added.
     Sum,
+    /// The greatest value counts.
     Greatest,
     /// No combination, because the result would mean nothing.
     None,
@@ -55,6 +59,7 @@ pub struct Ranked<const C: usize, const G: usize> {
     pub members: Vec<usize>,
     /// Counters of `other`, which only grow.
     pub other: [f64; C],
+    /// Combined gauges of `other`.
     pub other_gauges: [Option<f64>; G],
     /// Number of things in `other`.
     pub folded: usize,
@@ -94,6 +99,7 @@ impl<const C: usize, const G: usize> Ranked<C, G> {
 }
 
 impl<const C: usize, const G: usize> Top<C, G> {
+    /// Creates a choice of at most `members_max` things, with one fold for each gauge.
     pub fn new(members_max: usize, folds: [Fold; G]) -> Self {
         Self { members_max, folds, members: BTreeMap::new(), previous: HashMap::new(), other: [0.0; C] }
     }

@@ -25,10 +25,13 @@ pub struct Unjudged {
     pub datname: Option<String>,
     /// Schema; `None` for everything in the datname.
     pub schema: Option<String>,
+    /// Relation; `None` for everything in the schema or datname.
     pub relation: Option<String>,
+    /// Index; `None` for a table, or for everything.
     pub index: Option<String>,
     /// No missing row has a greater value; `None` if unknown.
     pub greatest: Option<f64>,
+    /// Why the rows are missing, for people.
     pub why: String,
 }
 

@@ -37,6 +37,7 @@ pub struct Words {
     pub actor: String,
     /// Author as the visitor gives it.
     pub author: String,
+    /// Reason as the visitor gives it.
     pub comment: String,
 }
 
@@ -45,6 +46,7 @@ pub struct Words {
 pub struct Explanation {
     /// The alert now, or at its end.
     pub alert: Alert,
+    /// All decisions about the alert.
     pub trace: Trace,
     /// Transitions and withheld notifications, newest first.
     pub history: Vec<Event>,
@@ -52,6 +54,7 @@ pub struct Explanation {
     pub notifications: Vec<OutboxRow>,
 }
 
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeskError {
     #[error(transparent)]
@@ -73,6 +76,7 @@ pub struct Desk {
 }
 
 impl Desk {
+    /// Opens a desk; the pipeline receives its requests.
     pub fn open() -> (Self, mpsc::Receiver<Order>) {
         let (orders, queue) = mpsc::channel(QUEUED_ORDERS_MAX);
         (Self { orders }, queue)
@@ -84,22 +88,27 @@ impl Desk {
         answered.await.map_err(|_| DeskError::Closed)
     }
 
+    /// Returns every silence, expired ones included.
     pub async fn silences(&self) -> Result<Vec<Silence>, DeskError> {
         self.ask(Order::Silences).await
     }
 
+    /// Adds or replaces a silence. `who` is the name of the visitor's token.
     pub async fn silence(&self, silence: Silence, who: &str) -> Result<Silence, DeskError> {
         self.ask(|answer| Order::Silence(Box::new(silence), who.to_owned(), answer)).await?
     }
 
+    /// Ends a silence now. `who` is the name of the visitor's token.
     pub async fn expire_silence(&self, id: &str, who: &str) -> Result<Silence, DeskError> {
         self.ask(|answer| Order::ExpireSilence(id.to_owned(), who.to_owned(), answer)).await?
     }
 
+    /// Acknowledges the open incident of an alert.
     pub async fn acknowledge(&self, fingerprint: Fingerprint, words: Words) -> Result<(), DeskError> {
         self.ask(|answer| Order::Acknowledge(fingerprint, words, answer)).await?
     }
 
+    /// Removes the acknowledgement of an alert. `who` is the name of the visitor's token.
     pub async fn unacknowledge(&self, fingerprint: Fingerprint, who: &str) -> Result<(), DeskError> {
         self.ask(|answer| Order::Unacknowledge(fingerprint, who.to_owned(), answer)).await?
     }

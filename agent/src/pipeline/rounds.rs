@@ -23,6 +23,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 /// A plugin and the subject that it judges.
 type Key = (String, SubjectKey);
 
+/// All judgements in progress, and the snapshots that wait for them.
 #[derive(Default)]
 pub struct Rounds {
     /// Tasks in progress. A call has a limit in wall time, which must not pass while the pipeline is busy, so each call is a task.

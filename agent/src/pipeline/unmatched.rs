@@ -16,6 +16,7 @@ const METRIC: &str = "pharos_rule_never_matched";
 /// Time between two writes. A crash may lose this much of a time that is counted in days.
 const KEEP_EVERY: Duration = Duration::from_secs(600);
 
+/// Sightings of all rules, and the metric that reports rules without any.
 pub struct Unmatched {
     sightings: Sightings,
     /// Time without a finding after which a rule is reported.
@@ -31,7 +32,8 @@ impl Unmatched {
         Ok(Self { sightings, after: config.never_matched_after, kept_at: Duration::ZERO, metrics })
     }
 
-    /// Adds one evaluation. Rules of shipped plugins are not reported, because they watch for things that not every server has.
+    /// Adds one evaluation. A rule of a shipped plugin watches for things that not every server has. So with `is_shipped`, a rule without
+    /// anything to judge counts as matched.
     pub fn look(&mut self, cycle: &Cycle<'_>, is_shipped: bool, now: Duration) {
         self.sightings.look(cycle, is_shipped, now);
         for (plugin, rule, never) in self.sightings.news(self.after) {
@@ -51,6 +53,7 @@ impl Unmatched {
         }
     }
 
+    /// Removes the state of a plugin.
     pub fn forget(&mut self, plugin: &str) {
         self.sightings.forget(plugin);
         self.metrics.forget(METRIC, &[plugin]);

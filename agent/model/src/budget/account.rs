@@ -19,6 +19,7 @@ const SLOWED_FROM: f64 = 1.25;
 const SLOWED_UNTIL: f64 = 1.05;
 const CALM_FOR: Duration = Duration::from_mins(5);
 
+/// Account of one collector: its measured and its counted cost.
 #[derive(Debug)]
 pub struct Account {
     /// Measured seconds of the latest runs, without those in [`WARM_UP`] and without the first. A new session reads the server's catalogue
@@ -27,7 +28,9 @@ pub struct Account {
     runs: u64,
     counted: Option<Counted>,
     interval: Duration,
+    /// True for an essential collector, which is hardly slowed.
     pub is_essential: bool,
+    /// True while the collector is reported as slowed.
     pub slowed: bool,
     /// Monotonic time since which a collector reported as slowed runs as often as configured.
     calm_since: Option<Duration>,
@@ -44,6 +47,7 @@ struct Counted {
 }
 
 impl Account {
+    /// Creates an account for a collector with this configured interval.
     pub fn new(interval: Duration, is_essential: bool) -> Self {
         let seen = VecDeque::with_capacity(RUNS_KEPT);
         Self { seen, runs: 0, counted: None, interval, is_essential, slowed: false, calm_since: None }
@@ -97,6 +101,7 @@ impl Account {
         seen.get((seen.len() - 1) / 2).copied().unwrap_or(0.0)
     }
 
+    /// Configured interval of the latest run.
     pub fn interval(&self) -> Duration {
         self.interval
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 pub struct Cost {
     /// Seconds of the server's work.
     pub seconds: f64,
+    /// Number of statements.
     pub statements: u64,
+    /// Number of rows that the server returned.
     pub rows: u64,
 }
 
@@ -32,6 +34,7 @@ impl Meter {
         Self { cost: Cost::default(), shortest }
     }
 
+    /// Adds a statement that took this long and returned this many rows.
     pub fn add(&mut self, took: Duration, rows: usize) {
         self.shortest = self.shortest.min(took);
         let worked = took.saturating_sub(self.shortest);

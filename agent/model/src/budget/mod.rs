@@ -53,6 +53,7 @@ impl Budget {
         Self { ratio, accounts: BTreeMap::new(), now: Duration::ZERO }
     }
 
+    /// Limit, as a share of one core.
     pub fn ratio(&self) -> f64 {
         self.ratio
     }
@@ -90,6 +91,7 @@ impl Budget {
         self.accounts.get(collector).map(Account::interval)
     }
 
+    /// Returns true while the collector is reported as slowed.
     pub fn is_slowed(&self, collector: &str) -> bool {
         self.accounts.get(collector).is_some_and(|account| account.slowed)
     }

@@ -8,47 +8,67 @@ use crate::alert::{Alert, Fingerprint, Now};
 /// All decisions about one alert, with their reasons.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Trace {
+    /// Every route of the config, in order, with its result.
     pub routes: Vec<RouteTrace>,
+    /// Every receiver with an entry for the alert.
     pub receivers: Vec<ReceiverTrace>,
     /// Silences whose matchers fit the alert, in any state.
     pub silences: Vec<SilenceTrace>,
+    /// Inhibition that holds the alert back; `None` without one.
     pub inhibited_by: Option<InhibitionTrace>,
+    /// Acknowledgement of the incident; `None` without one.
     pub acknowledgement: Option<Acknowledgement>,
 }
 
+/// Result of one route for the alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteTrace {
     /// Position of the route in the config, from 1.
     pub number: usize,
+    /// Matchers of the route.
     pub matchers: Matchers,
+    /// Receiver to which the route leads.
     pub receiver: String,
+    /// True if the route leads the alert to its receiver.
     pub taken: bool,
     /// Why the route was not taken; `None` if it was.
     pub why: Option<String>,
 }
 
+/// Silence that matches the alert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SilenceTrace {
+    /// Id of the silence.
     pub id: String,
+    /// State of the silence now.
     pub state: SilenceState,
+    /// Author of the silence.
     pub author: String,
+    /// Comment of the silence.
     pub comment: String,
+    /// End of the silence, in milliseconds since 1970.
     pub ends_at_ms: u64,
 }
 
+/// Inhibition that holds the alert back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InhibitionTrace {
+    /// Name of the inhibition.
     pub rule: String,
+    /// Fingerprint of the source alert.
     pub by: Fingerprint,
 }
 
 /// State of one alert at one receiver.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReceiverTrace {
+    /// Name of the receiver.
     pub receiver: String,
+    /// Key of the alert's group at this receiver.
     pub group_key: String,
     /// Number of alerts in the receiver's group, this alert included.
     pub group_size: usize,
+    /// Latest notification; `None` before the first one.
     pub told: Option<Told>,
     /// Milliseconds from now until the next reminder; `None` without reminders.
     pub repeats_in_ms: Option<u64>,

@@ -25,8 +25,11 @@ pub struct Release {
 /// A notification that was held back from one receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withheld {
+    /// Name of the receiver.
     pub receiver: String,
+    /// Incident that is held back.
     pub key: IncidentKey,
+    /// What holds the notification back.
     pub why: Hold,
     /// True when the incident is over and is never sent to this receiver. False: it is sent when nothing holds it back.
     pub for_good: bool,

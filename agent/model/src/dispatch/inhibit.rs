@@ -20,9 +20,13 @@ const UNREACHABLE_RULE: &str = "server-down";
 /// While an alert fires that matches `source`, alerts that match `target` are held back, if both have equal values of the labels `equal`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inhibition {
+    /// Name from the config, which messages show.
     pub name: String,
+    /// Matchers of the alerts that explain others.
     pub source: Matchers,
+    /// Matchers of the alerts that are held back.
     pub target: Matchers,
+    /// Names of the labels that source and target must have in common.
     pub equal: Vec<String>,
     /// True when a source counts only while the agent itself cannot reach the server.
     pub needs_proof: bool,
@@ -59,6 +63,7 @@ pub struct Inhibitions {
 }
 
 impl Inhibitions {
+    /// Creates the inhibitions without any source that fires.
     pub fn new(rules: Vec<Inhibition>) -> Self {
         let rules = rules.into_iter().map(|rule| (rule, HashMap::new())).collect();
         Self { rules, sources: BTreeMap::new(), unreachable: BTreeSet::new() }

@@ -1,4 +1,4 @@
-//! What one receiver was sent about one incident, and what holds further notifications back.
+//! The ledger: notifications that one receiver got about one incident, and the reason that holds further ones back.
 
 use std::{cmp::Ordering, fmt, time::Duration};
 
@@ -14,14 +14,19 @@ use crate::{
 /// Ledger entry of one incident at one receiver. It is stored completely (except reminder times), so a new process continues from it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
+    /// Name of the receiver.
     pub receiver: String,
+    /// Fingerprint of the alert.
     pub fingerprint: Fingerprint,
+    /// Number of the incident.
     pub incident: u64,
+    /// Key of the group within the receiver.
     pub group_key: String,
+    /// Labels that all alerts of the group share.
     pub group_labels: Vec<Label>,
-    /// What was sent last; `None` before the first notification.
+    /// Latest notification; `None` before the first one.
     pub told: Option<Told>,
-    /// What holds a notification back; `None` if nothing does.
+    /// Reason that holds a notification back; `None` if nothing does.
     pub hold: Option<Hold>,
     /// Wall clock, milliseconds since 1970: when the group is due, if this entry has news.
     pub due_at_ms: Option<u64>,
@@ -34,6 +39,7 @@ pub struct Entry {
 /// State of the alert in the latest notification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Told {
+    /// Severity that the notification reported.
     pub severity: Severity,
     /// True if the notification reported the alert as flapping.
     pub flapping: bool,
@@ -49,27 +55,39 @@ pub struct Told {
 pub struct Ended {
     /// The alert as it was at its end.
     pub alert: Alert,
+    /// Wall clock of the end, milliseconds since 1970.
     pub at_ms: u64,
     /// Why the incident ended although no check found the subject well; `None` if it resolved.
     pub because: Option<String>,
 }
 
-/// What holds a notification back from a receiver.
+/// Reason that holds a notification back from a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Hold {
+    /// A silence matches the alert.
     Silenced {
+        /// Id of the silence.
         silence: String,
+        /// Author of the silence.
         author: String,
+        /// Comment of the silence.
         comment: String,
+        /// End of the silence, in milliseconds since 1970.
         until_ms: u64,
     },
+    /// Another alert explains this one.
     Inhibited {
+        /// Name of the inhibition.
         rule: String,
+        /// Fingerprint of the source alert.
         by: Fingerprint,
     },
+    /// A person acknowledged the incident.
     Acknowledged {
+        /// Author of the acknowledgement.
         author: String,
+        /// Wall clock of the acknowledgement, milliseconds since 1970.
         at_ms: u64,
     },
     /// Too many notifications already wait for the receiver.
@@ -82,10 +100,15 @@ pub enum Hold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HoldReason {
+    /// See [`Hold::Silenced`].
     Silenced,
+    /// See [`Hold::Inhibited`].
     Inhibited,
+    /// See [`Hold::Acknowledged`].
     Acknowledged,
+    /// See [`Hold::Behind`].
     Behind,
+    /// See [`Hold::Unrouted`].
     Unrouted,
 }
 
@@ -103,6 +126,7 @@ impl HoldReason {
 }
 
 impl Hold {
+    /// Kind of the hold.
     pub fn reason(&self) -> HoldReason {
         match self {
             Self::Silenced { .. } => HoldReason::Silenced,
@@ -151,6 +175,7 @@ impl Entry {
         }
     }
 
+    /// Key of the entry's incident.
     pub fn key(&self) -> IncidentKey {
         (self.fingerprint, self.incident)
     }

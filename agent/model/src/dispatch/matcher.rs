@@ -75,6 +75,7 @@ pub enum MatcherError {
 }
 
 impl Matcher {
+    /// Creates the matcher `name="value"`.
     pub fn equals(name: &str, value: &str) -> Self {
         Self { name: name.to_owned(), operator: Operator::Equals, value: value.to_owned(), fit: Fit::Value }
     }
@@ -119,14 +120,17 @@ impl Matcher {
         Self::new(name.trim(), operator, value, reading)
     }
 
+    /// Name of the label.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Value or pattern on the right side.
     pub fn value(&self) -> &str {
         &self.value
     }
 
+    /// Returns true if the alert's label fits. A missing label has the empty value.
     pub fn holds(&self, alert: &Alert) -> bool {
         self.takes(label_of(alert, &self.name).unwrap_or_default())
     }

@@ -29,6 +29,7 @@ impl Matchers {
         Ok(matchers)
     }
 
+    /// Adds a matcher. An error if there are then too many, or too large ones.
     pub fn push(&mut self, matcher: Matcher) -> Result<(), MatcherError> {
         if self.0.len() >= MATCHERS_MAX {
             return Err(MatcherError::TooMany);
@@ -37,6 +38,7 @@ impl Matchers {
         if self.bytes() > MATCHERS_BYTES_MAX { Err(MatcherError::TooLarge) } else { Ok(()) }
     }
 
+    /// Returns true if every matcher fits the alert.
     pub fn hold(&self, alert: &Alert) -> bool {
         self.0.iter().all(|matcher| matcher.holds(alert))
     }
@@ -108,9 +110,11 @@ impl Matchers {
 pub struct Never {
     /// Text of the matchers of this label.
     pub text: String,
+    /// Name of the label.
     pub label: &'static str,
     /// Values that the matchers name.
     pub given: Vec<String>,
+    /// Values that exist.
     pub known: Vec<&'static str>,
 }
 

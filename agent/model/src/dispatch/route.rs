@@ -9,8 +9,11 @@ use crate::{alert::Alert, subject::Label};
 /// Leads matching alerts to a receiver. The first matching route wins, unless it continues with the routes after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
+    /// Matchers of the alerts that the route takes.
     pub matchers: Matchers,
+    /// Name of the receiver.
     pub receiver: String,
+    /// True if the routes after this one are tried too.
     pub continues: bool,
     /// Labels whose equal values put alerts into one group.
     pub group_by: Vec<String>,
@@ -28,6 +31,7 @@ const ABOUT_RECEIVER: &str = "receiver";
 /// Result of one route for one alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// The route leads the alert to its receiver.
     Taken,
     /// A matcher does not fit; the text describes it.
     Refused(String),
@@ -42,7 +46,9 @@ pub enum Step {
 /// All routes in their order, and the names of all receivers.
 #[derive(Debug, Clone, Default)]
 pub struct Routes {
+    /// Routes in the order of the config.
     pub routes: Vec<Route>,
+    /// Names of all receivers.
     pub receivers: Vec<String>,
 }
 

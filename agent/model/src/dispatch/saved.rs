@@ -22,25 +22,34 @@ const FIRST_LOOKS_MAX: Duration = Duration::from_mins(2);
 /// Everything that a new process needs to continue.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SavedDispatch {
+    /// All entries of the ledger.
     pub entries: Vec<Entry>,
+    /// All silences that are not configured.
     pub silences: Vec<Silence>,
+    /// Acknowledgements by fingerprint and number of the incident.
     pub acknowledgements: Vec<(Fingerprint, u64, Acknowledgement)>,
 }
 
 /// Writes that make the store equal to the ledger.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
+    /// Entries to insert or replace.
     pub entries: Vec<Entry>,
     /// Receiver, fingerprint and incident of entries that were removed.
     pub removed: Vec<(String, Fingerprint, u64)>,
+    /// Silences to insert or replace.
     pub silences: Vec<Silence>,
+    /// Ids of silences to delete.
     pub removed_silences: Vec<String>,
+    /// Acknowledgements to insert or replace, by fingerprint and number of the incident.
     pub acknowledgements: Vec<(Fingerprint, u64, Acknowledgement)>,
+    /// Incidents whose acknowledgement is to be deleted.
     pub removed_acknowledgements: Vec<IncidentKey>,
     touched: Touched,
 }
 
 impl Changes {
+    /// Returns true if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.touched == Touched::default()
     }

@@ -17,13 +17,19 @@ pub const TEXT_BYTES_MAX: usize = 2_000;
 /// Holds matching alerts back between two instants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Silence {
+    /// Id of the silence.
     pub id: String,
+    /// Matchers of the alerts that the silence holds back.
     pub matchers: Matchers,
     /// Wall clock, milliseconds since 1970. All fields that end in `_ms` use it.
     pub starts_at_ms: u64,
+    /// End of the silence.
     pub ends_at_ms: u64,
+    /// Author as given by the person.
     pub author: String,
+    /// Reason as given by the person.
     pub comment: String,
+    /// Time at which the silence was added.
     pub created_at_ms: u64,
     /// True once the silence has expired. A clock that is set back does not start it again.
     pub over: bool,
@@ -32,16 +38,20 @@ pub struct Silence {
     pub configured: bool,
 }
 
-/// Whether a silence is in force.
+/// State of a silence at one instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SilenceState {
+    /// The silence has not begun.
     Pending,
+    /// The silence is in force.
     Active,
+    /// The silence is over.
     Expired,
 }
 
 impl SilenceState {
+    /// Name of the state in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -80,6 +90,7 @@ pub enum SilenceError {
 }
 
 impl Silence {
+    /// Checks a new silence: its matchers, its times, its author and its comment.
     pub fn check(&self, now_ms: u64) -> Result<(), SilenceError> {
         if self.matchers.take_all() {
             return Err(SilenceError::TakesAll);
@@ -96,6 +107,7 @@ impl Silence {
         check_signed(&self.author, &self.comment)
     }
 
+    /// State of the silence at this wall time.
     pub fn state(&self, now_ms: u64) -> SilenceState {
         match () {
             () if self.over || self.ends_at_ms <= now_ms => SilenceState::Expired,
@@ -104,6 +116,7 @@ impl Silence {
         }
     }
 
+    /// Returns true if the silence is in force and matches the alert.
     pub fn hides(&self, alert: &Alert, now_ms: u64) -> bool {
         self.state(now_ms) == SilenceState::Active && self.matchers.hold(alert)
     }
@@ -126,14 +139,18 @@ impl Silence {
 /// A person takes care of an incident. Reminders stop and new receivers get nothing, until the incident ends or becomes graver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
+    /// Author as given by the person.
     pub author: String,
+    /// Comment as given by the person.
     pub comment: String,
+    /// Wall clock of the acknowledgement, milliseconds since 1970.
     pub at_ms: u64,
     /// Severity of the alert at the acknowledgement. The acknowledgement does not hold for a higher one.
     pub severity: Severity,
 }
 
 impl Acknowledgement {
+    /// Returns true unless the alert became graver since the acknowledgement.
     pub fn holds(&self, alert: &Alert) -> bool {
         alert.severity <= self.severity
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::alert::{Fingerprint, Now};
 
-/// How long expired silences are kept, in milliseconds. They answer why an alert was not sent.
+/// Time in milliseconds after which an expired silence is removed. Until then it answers why an alert was not sent.
 const OVER_KEPT_MS: u64 = 5 * 24 * 3_600_000;
 
 /// Why an acknowledgement is refused.

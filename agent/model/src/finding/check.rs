@@ -26,17 +26,20 @@ const BLOCK_BYTES_MAX: usize = 4_000;
 /// A report in valid form, with the repairs that were made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedReport {
+    /// The repaired report.
     pub report: Report,
     /// At most one repair per rule and kind. Empty for a correct plugin.
     pub repairs: Vec<Repair>,
 }
 
-/// One kind of flaw in the findings of one rule.
+/// Flaws of one kind in the findings of one rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repair {
     /// Id of a declared rule. Empty for [`RepairKind::UnknownRule`].
     pub rule: String,
+    /// Kind of the flaw.
     pub kind: RepairKind,
+    /// Number of flaws of this kind.
     pub count: u64,
     /// Text of the first flaw, bounded and without control characters.
     pub example: String,
@@ -68,6 +71,7 @@ pub enum RepairKind {
 }
 
 impl RepairKind {
+    /// Name of the kind, fit for a metric label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnknownRule => "unknown_rule",

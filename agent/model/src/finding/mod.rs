@@ -30,8 +30,10 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All severities, from the lowest to the highest.
     pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
 
+    /// Name of the severity in labels, in the store and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -60,22 +62,31 @@ pub enum Strength {
 /// A fault that a rule finds now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
+    /// Id of the rule.
     pub rule: String,
     /// Labels that are part of the alert's identity, next to plugin, rule and subject. The check sorts them by name.
     pub labels: Vec<Label>,
+    /// Severity that the rule gives to the fault.
     pub severity: Severity,
+    /// Which thresholds the value is past.
     pub strength: Strength,
     /// Badness from 0 (fine) to 1 (worst), for the health score.
     pub score: Option<f64>,
     /// Measured value, in the unit of the rule's metric. `raise_at` and `clear_at` have the same unit.
     pub value: Option<f64>,
+    /// Threshold that raises the alert; `None` without one.
     pub raise_at: Option<f64>,
+    /// Threshold that clears the alert; `None` without one.
     pub clear_at: Option<f64>,
     /// Title of one line.
     pub title: String,
+    /// Explanation in several lines; may be empty.
     pub detail: String,
+    /// Probable cause; `None` if unknown.
     pub cause: Option<String>,
+    /// Advice, with commands between backticks; `None` without any.
     pub fix: Option<String>,
+    /// Measured facts by name, for people.
     pub evidence: Vec<Label>,
 }
 
@@ -101,15 +112,20 @@ impl fmt::Display for SkipReason {
 /// A rule that could not judge. Without labels it judged nothing, else not this label set. Its alerts freeze.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Skipped {
+    /// Id of the rule.
     pub rule: String,
+    /// Label set that was not judged; empty for all label sets.
     pub labels: Vec<Label>,
+    /// Why the rule could not judge.
     pub reason: SkipReason,
 }
 
 /// Everything that one plugin reports about one snapshot. Everything not listed is fine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// Faults that the rules found.
     pub findings: Vec<Finding>,
+    /// Rules that could not judge.
     pub skipped: Vec<Skipped>,
     /// Findings that the check left out. Never set by a plugin.
     #[serde(default)]
@@ -119,6 +135,7 @@ pub struct Report {
 /// Findings of one rule that exceeded the limits of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
+    /// Id of the rule.
     pub rule: String,
     /// Number of findings that raise. Findings that hold start no alert and do not count.
     pub count: u64,
@@ -129,10 +146,13 @@ pub struct Cut {
 /// Rule of a plugin. Mirrors the WIT record `rule`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleSpec {
+    /// Id of the rule, unique within its plugin.
     pub id: String,
+    /// Description of the rule in one line.
     pub summary: String,
     /// Group of the rule in the health score: `connections`, `locks`, `storage`.
     pub category: String,
+    /// Kind of subject that the rule judges.
     pub subject_kind: SubjectKind,
     /// Names of the metrics and tables that the rule reads.
     pub needs: Vec<String>,
@@ -142,6 +162,7 @@ pub struct RuleSpec {
     /// How long a finding must be clear before its alert resolves.
     #[serde(rename = "keep_firing_ms", with = "milliseconds")]
     pub keep_firing: Duration,
+    /// Address of a document for people; `None` without one.
     pub runbook: Option<String>,
 }
 
@@ -151,10 +172,12 @@ mod milliseconds {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
+    /// Writes a duration as whole milliseconds.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 
+    /// Reads a duration from whole milliseconds.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         u64::deserialize(deserializer).map(Duration::from_millis)
     }

@@ -10,6 +10,7 @@ use crate::subject::SubjectKind;
 /// A need of a rule that no collector meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmet {
+    /// Id of the rule.
     pub rule: String,
     /// Kind of the rule's subjects.
     pub kind: SubjectKind,

@@ -23,7 +23,9 @@ pub const UNAUTHORISED_PAUSE: Duration = Duration::from_secs(300);
 /// Limit for the sum of a row's pauses, and the reason that is stored when the row is given up.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
+    /// Largest sum of pauses.
     pub pauses_max: Duration,
+    /// Reason that is stored when the row is given up.
     pub reason: FailureReason,
 }
 

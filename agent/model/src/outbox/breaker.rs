@@ -7,12 +7,13 @@ use super::backoff;
 /// Failures in a row that open the breaker.
 const FAILURES_MAX: u32 = 5;
 
+/// State of a circuit breaker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BreakerState {
     /// Messages are sent when they are due.
     #[default]
     Closed,
-    /// One message is being sent as a probe.
+    /// A single message is being sent as a probe.
     HalfOpen,
     /// No message is sent before the next probe.
     Open,
@@ -21,8 +22,10 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Closed, Self::HalfOpen, Self::Open, Self::Gone];
 
+    /// Value of the label `state` in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -44,6 +47,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
+    /// Present state.
     pub fn state(&self) -> BreakerState {
         match self {
             Self { gone: true, .. } => BreakerState::Gone,
@@ -85,6 +89,7 @@ impl Breaker {
         self.hold(until);
     }
 
+    /// Records that the receiver is gone for good.
     pub fn gone(&mut self) {
         self.gone = true;
     }

@@ -33,12 +33,14 @@ pub use queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
 pub enum Tells {
     /// The first notification of the incident for its receiver.
     Begin,
+    /// A change of the incident: its severity, flapping or a reminder.
     Change,
     /// The end. Not sent to a receiver that never got the beginning.
     End,
 }
 
 impl Tells {
+    /// Stored name of the part.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Begin => "begin",
@@ -69,12 +71,14 @@ pub enum OutboxState {
     Waiting,
     /// The row is being sent, and may arrive even if the agent ends.
     Sending,
+    /// The receiver accepted the row.
     Delivered,
     /// The row was given up. A person may have it sent again.
     Dead,
 }
 
 impl OutboxState {
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Waiting, Self::Sending, Self::Delivered, Self::Dead];
 
     /// The name of the state in the store and in the API.
@@ -106,12 +110,19 @@ impl FromStr for OutboxState {
 pub struct NewRow {
     /// Id that is unique per receiver and change, and survives restarts.
     pub id: String,
+    /// Name of the receiver.
     pub receiver: String,
+    /// Key of the group within the receiver.
     pub group_key: String,
+    /// Labels that all alerts of the group share.
     pub group_labels: Vec<crate::subject::Label>,
+    /// Fingerprint of the alert.
     pub fingerprint: Fingerprint,
+    /// Number of the incident.
     pub incident: u64,
+    /// Part of the incident that the row reports.
     pub tells: Tells,
+    /// The alert as the message shows it.
     pub alert: MessageAlert,
     /// Number of alerts of the group that fire and are not part of this message.
     pub others_firing: u32,
@@ -140,10 +151,15 @@ impl NewRow {
 pub struct Row {
     /// Number that rises with every row of the agent, also over restarts.
     pub seq: u64,
+    /// Id of the row.
     pub id: String,
+    /// Key of the group within the receiver.
     pub group_key: String,
+    /// Fingerprint of the alert.
     pub fingerprint: Fingerprint,
+    /// Number of the incident.
     pub incident: u64,
+    /// Part of the incident that the row reports.
     pub tells: Tells,
     /// Monotonic time before which the row is not sent.
     pub due: Duration,

@@ -30,6 +30,7 @@ pub struct Batch {
 /// Next step for a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
+    /// A message to send.
     Send(Batch),
     /// Nothing is sent; this result is to be stored.
     Settle(Settlement),
@@ -38,20 +39,26 @@ pub enum Next {
 /// Result of an attempt for the rows of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
+    /// The receiver accepted the rows.
     Delivered {
+        /// Numbers of the rows.
         seqs: Vec<u64>,
         /// Recipients that were refused, as text; `None` if all accepted.
         note: Option<String>,
     },
     /// The rows are tried again after `pause`.
     Waiting {
+        /// Numbers of the rows.
         seqs: Vec<u64>,
         /// Number of failed attempts so far.
         attempts: u32,
+        /// Time until the next attempt.
         pause: Duration,
         /// Id of the message to repeat unchanged, since it may have arrived.
         message: Option<String>,
+        /// Reason as stored and counted.
         reason: FailureReason,
+        /// Reason for people.
         why: String,
     },
     /// The rows were given up. A person may have them sent again.
@@ -68,6 +75,7 @@ struct Failure {
 }
 
 impl Settlement {
+    /// Numbers of the rows that the result is about.
     pub fn seqs(&self) -> &[u64] {
         match self {
             Self::Delivered { seqs, .. } | Self::Waiting { seqs, .. } | Self::Dead { seqs, .. } => seqs,
@@ -134,10 +142,12 @@ impl Queue {
         self.rows.len()
     }
 
+    /// Returns true if no row is waiting or being sent.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
+    /// State of the circuit breaker.
     pub fn breaker(&self) -> BreakerState {
         self.breaker.state()
     }

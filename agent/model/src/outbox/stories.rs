@@ -1,4 +1,4 @@
-//! What a receiver gets, as stories.
+//! Stories of what a receiver gets.
 
 use std::time::Duration;
 

@@ -50,8 +50,11 @@ pub struct Bloat {
 /// Heap without its TOAST relation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Heap<'a> {
+    /// Size of the heap in bytes.
     pub bytes: f64,
+    /// Estimated number of rows.
     pub rows: f64,
+    /// Size of a page in bytes.
     pub block_size: f64,
     /// Fill factor in percent.
     pub fillfactor: f64,
@@ -62,8 +65,11 @@ pub struct Heap<'a> {
 /// A B-tree index.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Btree<'a> {
+    /// Size of the index in bytes.
     pub bytes: f64,
+    /// Estimated number of rows.
     pub rows: f64,
+    /// Size of a page in bytes.
     pub block_size: f64,
     /// Fill factor of leaf pages, in percent.
     pub fillfactor: f64,
@@ -74,6 +80,7 @@ pub struct Btree<'a> {
 }
 
 impl Heap<'_> {
+    /// Estimates the bloat of the heap.
     pub fn bloat(&self) -> Bloat {
         let row = self.row_bytes() + LINE_POINTER;
         let page = (self.block_size - PAGE_HEADER) * self.fillfactor.clamp(10.0, 100.0) / 100.0;
@@ -92,10 +99,11 @@ impl Heap<'_> {
 }
 
 impl Btree<'_> {
+    /// Estimates the bloat of the index.
     pub fn bloat(&self) -> Bloat {
         let page = (self.block_size - PAGE_HEADER - BTREE_SPECIAL) * self.fillfactor.clamp(10.0, 100.0) / 100.0;
         let leaves = (self.rows.max(0.0) * self.bytes_per_row() / page).ceil();
-        // One page describes the index. Upper levels have one row for each page below, without row numbers.
+        // The first page describes the index. Upper levels have one row for each page below, without row numbers.
         let fanout = (page / (self.key_bytes() + LINE_POINTER)).max(2.0);
         let upper = if leaves > 1.0 { (leaves / (fanout - 1.0)).ceil() } else { 0.0 };
         air(self.bytes, (1.0 + leaves + upper) * self.block_size)

@@ -71,7 +71,7 @@ pub enum Answers {
 #[derive(Debug)]
 pub struct Intake {
     answers: Answers,
-    /// True if the server requested SCRAM, in which it also proves that it knows the password.
+    /// True if the server requested SCRAM, in which it also proves that it has the password.
     is_scram: bool,
     has_begun: bool,
     /// Weight of the answer that is arriving, in bytes.
@@ -85,6 +85,7 @@ pub struct Intake {
 }
 
 impl Intake {
+    /// Creates a parser for a new connection.
     pub fn new(answers: Answers) -> Self {
         Self {
             answers,

@@ -14,13 +14,16 @@ const POINTS_MAX: usize = 1024;
 /// Identity of one history. A server that restarted or was promoted begins another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Course {
+    /// Number that changes when the server restarts.
     pub epoch: u64,
+    /// Timeline of the server.
     pub timeline: i64,
 }
 
 /// Lag of a standby in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLag {
+    /// Time of the lag.
     pub by: Duration,
     /// True if the history begins later than the lag, so that the lag is at least this long.
     pub is_minimum: bool,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::lsn_history::{Course, LsnHistory};
 
+/// Replay lag of one standby over time.
 #[derive(Default)]
 pub struct ReplayLag {
     /// History of the positions up to which the standby received WAL.
@@ -13,8 +14,11 @@ pub struct ReplayLag {
 /// A standby's own positions at one instant.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
+    /// WAL position up to which the standby received WAL.
     pub received: u64,
+    /// WAL position up to which the standby replayed WAL.
     pub replayed: u64,
+    /// True if the WAL receiver runs.
     pub receiver_up: bool,
     /// Age in seconds of the last replayed transaction; `None` if unknown.
     pub replay_age: Option<f64>,

@@ -5,14 +5,18 @@ use std::collections::{HashMap, HashSet};
 /// Range of a sequence. It ends at its own limit or at that of the column that it fills, whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
+    /// True for a positive increment.
     pub rises: bool,
+    /// Smallest value of the sequence.
     pub value_min: i64,
+    /// Largest value of the sequence.
     pub value_max: i64,
     /// Largest number that the column can store; `None` if it limits nothing.
     pub column_max: Option<i64>,
 }
 
 impl Bounds {
+    /// Last value that both the sequence and its column permit.
     pub fn last_possible(&self) -> i64 {
         match (self.rises, self.column_max) {
             (true, Some(max)) => self.value_max.min(max),
@@ -48,6 +52,7 @@ struct Known {
 /// Sequence that may be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Askable {
+    /// OID of the sequence.
     pub oid: u32,
     /// True if the sequence fills a column that ends before the sequence does.
     pub is_narrow: bool,

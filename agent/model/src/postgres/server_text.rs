@@ -15,6 +15,7 @@ use encoding_rs::Encoding as Table;
 pub enum Encoding {
     /// ISO 8859-1: each byte is the character with that number. The Web's table of this name differs from 0x80 to 0x9f.
     Latin1,
+    /// Encoding with a conversion table.
     Table(&'static Table),
 }
 
@@ -88,6 +89,7 @@ pub enum Use {
 /// Text in its shown form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown<'a> {
+    /// The shown text.
     pub text: Cow<'a, str>,
     /// True if the text has escapes, so that it is not the server's own text.
     pub is_escaped: bool,
@@ -104,7 +106,7 @@ pub fn shown(bytes: &[u8], encoding: Option<Encoding>, used: Use) -> Shown<'_> {
     match whole {
         Some(text) if looks_escaped(&text) => Shown { text: escaped(text.as_bytes(), true, used).into(), is_escaped: true },
         Some(text) => Shown { text, is_escaped: false },
-        // In a datname with another encoding, bytes that happen to be UTF-8 are no text either.
+        // Bytes that happen to be UTF-8 are no text in a datname with another encoding.
         None => Shown { text: escaped(bytes, encoding.is_none(), used).into(), is_escaped: true },
     }
 }

@@ -16,17 +16,22 @@ const HIDDEN: &str = "(hidden)";
 /// Setting as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingRead {
+    /// Name of the setting.
     pub name: String,
+    /// Value; `None` for null.
     pub value: Option<String>,
+    /// True if the value is the built-in default.
     pub is_default: bool,
 }
 
 /// A setting that differs between two readings, with both values in their shown form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingChange {
+    /// Name of the setting.
     pub setting: String,
     /// Value before. `None` if the setting did not exist: a library or its configuration added it.
     pub before: Option<String>,
+    /// Value after. `None` if the setting does not exist any more.
     pub after: Option<String>,
     /// Wall time of the second reading, milliseconds since 1970.
     pub seen_at_ms: u64,
@@ -149,7 +154,7 @@ fn is_secret(name: &str) -> bool {
     ANYWHERE.iter().any(|word| name.contains(word)) || name.contains('.') && FOREIGN.iter().any(|word| name.contains(word))
 }
 
-/// Returns true if the value looks like a secret: `password=...`, `PGPASSWORD=...`, `--token x`, `user:password@host`.
+/// Returns true if the value has the form of a secret: `password=...`, `PGPASSWORD=...`, `--token x`, `user:password@host`.
 fn holds_secret(value: &str) -> bool {
     static SECRET: LazyLock<Regex> = LazyLock::new(|| {
         let pattern = r"(?i)(pass(word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|credentials?)['\x22]?\s*[=:]|--?(pass\w*|pwd|secret|token|\w*key)\s+\S|://[^/\s@]*:[^/\s@]+@";

@@ -24,8 +24,11 @@ pub struct MemberIndexes<'a> {
 pub struct UnusedIndex {
     /// Names of datname, schema, relation and index.
     pub name: [String; 4],
+    /// Size in bytes.
     pub size_bytes: i64,
+    /// Number of members that were asked about the index.
     pub members_asked: usize,
+    /// Number of all members.
     pub members_total: usize,
     /// Shortest time in seconds over which a member has counted scans; `None` if unknown.
     pub stats_age_seconds: Option<f64>,
@@ -34,6 +37,7 @@ pub struct UnusedIndex {
 }
 
 impl UnusedIndex {
+    /// Returns true if all members were asked, and have counted for long enough.
     pub fn is_judged(&self) -> bool {
         self.members_asked == self.members_total && !self.is_too_young
     }
@@ -46,6 +50,7 @@ pub struct Unused {
     pub indexes: Vec<UnusedIndex>,
     /// Number of indexes beyond the limit, and the size of the largest of them.
     pub left_out: usize,
+    /// Size in bytes of the largest index beyond the limit.
     pub left_out_bytes: i64,
 }
 

@@ -3,15 +3,21 @@
 /// Autovacuum settings of the server, or of a table with its own storage parameters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VacuumSettings {
+    /// True if autovacuum processes the table.
     pub is_enabled: bool,
+    /// Dead rows that start a vacuum, besides the share of all rows.
     pub vacuum_threshold: f64,
+    /// Share of all rows, added to the threshold of dead rows.
     pub vacuum_scale_factor: f64,
     /// Upper limit of the trigger in rows, since PostgreSQL 18. Negative or `None` for no limit.
     pub vacuum_threshold_max: Option<f64>,
     /// Inserted rows that start a vacuum; negative for never.
     pub insert_threshold: f64,
+    /// Share of all rows, added to the threshold of inserted rows.
     pub insert_scale_factor: f64,
+    /// Changed rows that start an analyze, besides the share of all rows.
     pub analyze_threshold: f64,
+    /// Share of all rows, added to the threshold of changed rows.
     pub analyze_scale_factor: f64,
     /// Percent of a heap page that inserts fill.
     pub fillfactor: f64,
@@ -39,9 +45,11 @@ impl Default for VacuumSettings {
 pub struct VacuumDistance {
     /// Dead rows that start a vacuum.
     pub trigger: f64,
+    /// Distance for dead rows.
     pub pressure: f64,
     /// Distance for inserted rows; `None` if inserts start no vacuum.
     pub insert_pressure: Option<f64>,
+    /// Distance of the next analyze.
     pub analyze_pressure: f64,
 }
 

@@ -23,7 +23,9 @@ pub struct KeyReading {
     pub run_id: String,
     /// Wall time, milliseconds since 1970.
     pub started_at_ms: u64,
+    /// Wall time of the reading, milliseconds since 1970.
     pub read_at_ms: u64,
+    /// Number of keys in all databases of the server.
     pub keys: f64,
     /// Number of keys with an expiry.
     pub expiring: f64,
@@ -55,7 +57,9 @@ impl Restart {
 pub struct Unjudged {
     /// Keys in the last reading before the restart, without those that have expired since.
     pub keys: f64,
+    /// Keys in the first reading after the restart.
     pub keys_since: f64,
+    /// Time between the two readings.
     pub away: Duration,
 }
 

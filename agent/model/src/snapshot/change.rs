@@ -12,13 +12,14 @@ use super::part_id::PartId;
 use super::table::{Column, Table};
 use crate::subject::{Subject, SubjectKind};
 
-/// One subject at one instant.
+/// Snapshot of one subject at one instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// Subject of the snapshot.
     pub subject: Subject,
     /// Wall time, milliseconds since 1970.
     pub taken_at_ms: u64,
-    /// The same instant on the agent's monotonic clock.
+    /// Time of the snapshot on the agent's monotonic clock.
     pub taken_at: Duration,
     /// Time that the snapshot's rates cover: the planned time between two snapshots, or the actual one if a server's snapshot came later.
     /// For a database it is the time since its snapshot before.
@@ -75,10 +76,12 @@ impl Snapshot {
         self.parts.values().filter_map(|part| part.reading.as_ref())
     }
 
+    /// Family of a metric; `None` if no part has it.
     pub fn family(&self, metric: &str) -> Option<&Family> {
         self.readings().flat_map(|reading| &reading.families).find(|family| family.metric == metric)
     }
 
+    /// Table with this name; `None` if no part has it.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.readings().flat_map(|reading| &reading.tables).find(|table| table.name == name)
     }
@@ -94,7 +97,7 @@ impl Snapshot {
     }
 }
 
-/// In a recorded snapshot, members are written out; in memory they are shared.
+/// Members are shared in memory, but written out in a recorded snapshot.
 mod members {
     use std::sync::Arc;
 
@@ -102,10 +105,12 @@ mod members {
 
     use super::Change;
 
+    /// Writes the members themselves.
     pub fn serialize<S: Serializer>(members: &[Arc<Change>], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(members.iter().map(Arc::as_ref))
     }
 
+    /// Reads the members.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Arc<Change>>, D::Error> {
         Ok(Vec::<Change>::deserialize(deserializer)?.into_iter().map(Arc::new).collect())
     }
@@ -117,6 +122,7 @@ pub const READINGS: &str = "readings";
 /// A snapshot with the rates since the one before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Change {
+    /// The snapshot.
     pub snapshot: Snapshot,
     /// Rates by metric: one per series of the family, in its order.
     rates: BTreeMap<String, Vec<Option<f64>>>,
@@ -139,6 +145,7 @@ impl Change {
         Self { snapshot, rates: BTreeMap::new(), readings: None }
     }
 
+    /// Table with this name, [`READINGS`] included; `None` if there is none.
     pub fn table(&self, name: &str) -> Option<&Table> {
         if name == READINGS { self.readings.as_ref() } else { self.snapshot.table(name) }
     }

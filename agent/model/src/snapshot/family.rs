@@ -14,7 +14,9 @@ pub const NULL_CODE: u32 = u32::MAX;
 /// Texts as a dictionary: `codes[row]` is an index into `words`, or [`NULL_CODE`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextColumn {
+    /// Different texts of the column.
     pub words: Vec<String>,
+    /// Code of each row's text.
     pub codes: Vec<u32>,
 }
 
@@ -33,6 +35,7 @@ pub struct TextColumnBuilder {
 }
 
 impl TextColumnBuilder {
+    /// Adds a row; `None` for null.
     pub fn push(&mut self, text: Option<&str>) {
         let code = match text {
             None => NULL_CODE,
@@ -51,6 +54,7 @@ impl TextColumnBuilder {
         code
     }
 
+    /// Returns the finished column.
     pub fn finish(self) -> TextColumn {
         self.column
     }
@@ -66,14 +70,20 @@ impl From<TextColumn> for TextColumnBuilder {
 /// All series of one metric: one row per series, one column per label.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Family {
+    /// Name of the metric.
     pub metric: String,
+    /// Columns of labels, each with one text per series.
     pub labels: Vec<LabelColumn>,
+    /// Values, one per series.
     pub values: Vec<f64>,
 }
 
+/// Column of one label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelColumn {
+    /// Name of the label.
     pub name: String,
+    /// Texts, one per series.
     pub values: TextColumn,
 }
 
@@ -173,6 +183,7 @@ struct FamilyRows {
 }
 
 impl FamiliesBuilder {
+    /// Creates a builder for these metrics, which all have these labels.
     pub fn new(labels: &[&str], metrics: &[&'static str]) -> Self {
         let rows = || FamilyRows { labels: labels.iter().map(|_| TextColumnBuilder::default()).collect(), values: Vec::new() };
         Self {
@@ -194,6 +205,7 @@ impl FamiliesBuilder {
         }
     }
 
+    /// Returns the finished families; metrics without a value are left out.
     pub fn finish(self) -> Vec<Family> {
         let Self { metrics, labels } = self;
         metrics
@@ -248,7 +260,7 @@ mod tests {
             let mut expected: BTreeMap<(&str, String, String), f64> = BTreeMap::new();
             let mut families = Vec::new();
             for (metric, one, other, value) in &pushed {
-                // One builder for all rows of a kind, and one for each row: a metric may come from several.
+                // Each row has a builder of its own, because the series of a metric may come from several builders.
                 let mut rows = FamiliesBuilder::new(&["one", "other"], &METRICS);
                 let values = std::array::from_fn::<_, 2, _>(|place| (place == *metric % 2).then_some(f64::from(*value)));
                 rows.push(&[one, other], &values);

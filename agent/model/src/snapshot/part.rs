@@ -19,28 +19,35 @@ pub struct Reading {
     pub fresh_until: Duration,
     /// Number that changes when the server restarts or all its statistics are reset. Rates never span two epochs.
     pub epoch: u64,
+    /// Series of the reading.
     pub families: Vec<Family>,
+    /// Tables of the reading.
     pub tables: Vec<Table>,
     /// Things that exist but have no series of their own.
     #[serde(default, skip_serializing_if = "Unlisted::is_none")]
     pub unlisted: Unlisted,
 }
 
-/// Whether a part can be judged.
+/// State of a part, which decides whether it can be judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state", content = "why")]
 pub enum PartState {
+    /// The part is fresh and can be judged.
     Present,
+    /// The part could not be read. The text is the reason.
     Failed(String),
+    /// The server cannot provide the part. The text is the reason.
     Unsupported(String),
     /// The part is too old. The value is the time since the last good reading.
     Stale(Duration),
 }
 
-/// One collector's share of a snapshot. `reading` is set exactly while the part is present.
+/// Part of a snapshot, read by one collector. `reading` is set exactly while the part is present.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
+    /// Whether the part can be judged, and why not.
     pub state: PartState,
+    /// Latest reading; `None` unless the part is present.
     #[serde(with = "shared")]
     pub reading: Option<Arc<Reading>>,
     /// Monotonic time of the last good reading, even if later runs failed; `None` before the first.
@@ -58,7 +65,7 @@ fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Fai
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| FailureReason::named(&text)))
 }
 
-/// In a recorded snapshot, the reading is written out; in memory it is shared.
+/// Readings are shared in memory, but written out in a recorded snapshot.
 mod shared {
     use std::sync::Arc;
 
@@ -66,32 +73,39 @@ mod shared {
 
     use super::Reading;
 
+    /// Writes the reading itself.
     pub fn serialize<S: Serializer>(reading: &Option<Arc<Reading>>, serializer: S) -> Result<S::Ok, S::Error> {
         reading.as_deref().serialize(serializer)
     }
 
+    /// Reads the reading.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<Reading>>, D::Error> {
         Ok(Option::<Reading>::deserialize(deserializer)?.map(Arc::new))
     }
 }
 
 impl Part {
+    /// Creates a part that was read.
     pub fn present(reading: Arc<Reading>) -> Self {
         Self { state: PartState::Present, last_read: Some(reading.at), reading: Some(reading), cure: None, reason: None }
     }
 
+    /// Creates a part that could not be read, for this reason.
     pub fn failed(why: impl Into<String>) -> Self {
         Self { state: PartState::Failed(why.into()), reading: None, last_read: None, cure: None, reason: None }
     }
 
+    /// Creates a part that the server cannot provide, for this reason.
     pub fn unsupported(why: impl Into<String>) -> Self {
         Self { state: PartState::Unsupported(why.into()), reading: None, last_read: None, cure: None, reason: None }
     }
 
+    /// Adds the statement or command that brings the part back.
     pub fn cured_by(self, cure: Option<&str>) -> Self {
         Self { cure: cure.map(ToOwned::to_owned), ..self }
     }
 
+    /// Adds the reason from the closed set.
     pub fn for_reason(self, reason: FailureReason) -> Self {
         Self { reason: Some(reason), ..self }
     }

@@ -3,9 +3,10 @@
 use super::change::Change;
 use super::family::{Family, LabelColumn, NULL_CODE, TextColumn};
 
-/// Whether to return values or rates of a metric.
+/// Choice between values and rates of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
+    /// The value as it was read.
     Value,
     /// Change per second since the part's previous reading.
     Rate,
@@ -14,14 +15,20 @@ pub enum Quantity {
 /// Filter for series: the label must fit the pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesFilter {
+    /// Name of the label.
     pub label: String,
+    /// Pattern for the label's text.
     pub pattern: Pattern,
 }
 
+/// Pattern for a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
+    /// The text is equal.
     Equals(String),
+    /// The text is equal to one of these.
     OneOf(Vec<String>),
+    /// The text begins with this one.
     Prefix(String),
 }
 
@@ -38,7 +45,9 @@ impl Pattern {
 /// Series as a plugin gets them. The subject's labels come first, then the metric's own. All columns have equal length.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Samples {
+    /// Columns of labels, each with one text per series.
     pub labels: Vec<LabelColumn>,
+    /// Values or rates, one per series.
     pub values: Vec<f64>,
 }
 

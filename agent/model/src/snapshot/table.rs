@@ -8,24 +8,36 @@ use crate::catalogue::tables::ColumnKind;
 /// Table of facts that are no series: waiting backends, statements, slots.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Table {
+    /// Name of the table.
     pub name: String,
+    /// Number of rows in each column.
     pub row_count: u32,
+    /// Columns, all of equal length.
     pub columns: Vec<Column>,
 }
 
+/// Column of a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
+    /// Name of the column.
     pub name: String,
+    /// Unit of the values; `None` without one.
     pub unit: Option<String>,
+    /// Values, one per row.
     pub values: ColumnValues,
 }
 
+/// Values of one type, with `None` for null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnValues {
+    /// Numbers with a fraction.
     Float(Vec<Option<f64>>),
+    /// Whole numbers.
     Integer(Vec<Option<i64>>),
+    /// Texts.
     Text(TextColumn),
+    /// True or false.
     Boolean(Vec<Option<bool>>),
 }
 
@@ -42,18 +54,22 @@ impl ColumnValues {
 }
 
 impl Column {
+    /// Creates a column of floats with this unit.
     pub fn float(name: &str, unit: &str, values: impl IntoIterator<Item = Option<f64>>) -> Self {
         Self { name: name.to_owned(), unit: Some(unit.to_owned()), values: ColumnValues::Float(values.into_iter().collect()) }
     }
 
+    /// Creates a column of integers.
     pub fn integer(name: &str, values: impl IntoIterator<Item = Option<i64>>) -> Self {
         Self { name: name.to_owned(), unit: None, values: ColumnValues::Integer(values.into_iter().collect()) }
     }
 
+    /// Creates a column of booleans.
     pub fn boolean(name: &str, values: impl IntoIterator<Item = Option<bool>>) -> Self {
         Self { name: name.to_owned(), unit: None, values: ColumnValues::Boolean(values.into_iter().collect()) }
     }
 
+    /// Creates a column of texts.
     pub fn text<'a>(name: &str, values: impl IntoIterator<Item = Option<&'a str>>) -> Self {
         let mut column = TextColumnBuilder::default();
         values.into_iter().for_each(|text| column.push(text));
@@ -71,12 +87,14 @@ impl Column {
 }
 
 impl Table {
+    /// Creates a table from columns of equal length.
     pub fn new(name: &str, columns: Vec<Column>) -> Self {
         let rows = columns.first().map_or(0, Column::len);
         debug_assert!(columns.iter().all(|column| column.len() == rows), "columns of {name} differ in length");
         Self { name: name.to_owned(), row_count: u32::try_from(rows).unwrap_or(u32::MAX), columns }
     }
 
+    /// Column with this name; `None` if there is none.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

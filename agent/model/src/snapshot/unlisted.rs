@@ -18,6 +18,7 @@ const NAMED_MAX: usize = 100_000;
 /// Things of a reading without a series.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unlisted {
+    /// No things: all have series.
     #[default]
     None,
     /// Digests of the things' labels.
@@ -52,6 +53,7 @@ impl Unlisted {
         }
     }
 
+    /// Returns true if all things have series.
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }

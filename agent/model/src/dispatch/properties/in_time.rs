@@ -34,7 +34,7 @@ struct Message {
     gravest: Option<Severity>,
 }
 
-/// What receivers were sent, and since when they should have been sent more.
+/// Notifications of all receivers, and the times since which further ones are missing.
 struct Watch {
     town: Town,
     wrong: Wrong,

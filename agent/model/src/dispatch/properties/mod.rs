@@ -82,7 +82,7 @@ struct World {
     stored: (SavedBook, SavedDispatch),
     heard: BTreeMap<(String, IncidentKey), Vec<Tells>>,
     withheld: BTreeSet<(String, IncidentKey)>,
-    /// By receiver and id.
+    /// Rows by receiver and id.
     rows: BTreeMap<(String, String), NewRow>,
     fired: BTreeSet<IncidentKey>,
     complaints: Vec<String>,

@@ -1,4 +1,4 @@
-//! What receivers get, as stories. The alert book is real, and the story moves the clock.
+//! Stories of what receivers get. The alert book is real, and the story moves the clock.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -79,7 +79,7 @@ impl Town {
         self.now.wall_ms += u64::try_from(by.as_millis()).expect("no story lasts so long");
     }
 
-    /// One evaluation of a subject: exactly these rules find something wrong.
+    /// Evaluates a subject once: exactly these rules find something wrong.
     pub fn judge(&mut self, subject: &str, wrong: &[(&str, Severity)]) {
         self.judge_by(&RULES, subject, wrong);
     }
@@ -133,7 +133,7 @@ impl Town {
         self.dispatcher.silence(silence, self.now).expect("it is right");
     }
 
-    /// What a store has now.
+    /// Returns the stored form of everything.
     pub fn export(&self) -> (SavedBook, SavedDispatch) {
         (self.book.export(), self.dispatcher.export())
     }

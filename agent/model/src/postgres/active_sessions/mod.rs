@@ -27,6 +27,7 @@ const WAITS_MAX: usize = 400;
 /// Identity of a session. Process ids are used again, start times are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
+    /// Process id.
     pub pid: i32,
     /// Microseconds since 1970 on the server's clock.
     pub backend_start_us: i64,
@@ -43,6 +44,7 @@ pub enum Slice {
 }
 
 impl Slice {
+    /// All kinds but client backends.
     pub const BACKGROUND: [Self; 4] = [Self::ParallelWorker, Self::Autovacuum, Self::WalSender, Self::Other];
 
     /// Reads the kind from `backend_type` of `pg_stat_activity`.
@@ -68,18 +70,22 @@ impl Slice {
     }
 }
 
-/// What a session works on: its datname, user and statement.
+/// Work of a session: its datname, user and statement.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Work {
+    /// Datname of the session; `None` for backends without one.
     pub datname: Option<String>,
     pub user: Option<String>,
+    /// Query id of the statement; `None` if the server does not compute it.
     pub query_id: Option<i64>,
 }
 
 /// Wait of a session: its class and its event.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wait {
+    /// Class of the wait, such as `Lock`; `CPU` for a session that does not wait.
     pub class: String,
+    /// Event within the class.
     pub event: String,
 }
 
@@ -107,11 +113,15 @@ impl Wait {
 /// Session in a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActiveSession {
+    /// Identity of the session.
     pub identity: Identity,
+    /// Kind of the backend.
     pub slice: Slice,
     /// Process id of the leader, for a parallel worker.
     pub leader_pid: Option<i32>,
+    /// Work of the session.
     pub work: Work,
+    /// Wait of the session.
     pub wait: Wait,
     /// Start of the state on the server's clock, in microseconds since 1970. It stays the same while a statement changes its waits.
     pub state_change_us: Option<i64>,
@@ -124,6 +134,7 @@ pub struct ActiveSession {
 pub struct Sample {
     /// Time on the agent's monotonic clock.
     pub at: Duration,
+    /// Sessions that were read.
     pub sessions: Vec<ActiveSession>,
     /// Number of all sessions that are not idle; `sessions` may have only some of them.
     pub active: u64,
@@ -144,12 +155,13 @@ impl Noticed {
         self.lock_waits_begun > 0 && !self.is_crowded()
     }
 
+    /// Returns true if so many sessions queue for the lock manager that the lock table must not be read.
     pub fn is_crowded(self) -> bool {
         self.lock_manager_waits >= CROWD
     }
 }
 
-/// One state of one session, for as long as consecutive samples show it.
+/// State of one session, for as long as consecutive samples show it.
 #[derive(Debug, Clone, PartialEq)]
 struct Occurrence {
     query_id: Option<i64>,
@@ -167,6 +179,7 @@ pub struct Sampler {
     gathered: Gathered,
     /// Seconds of client sessions by wait, since the agent's start.
     totals: BTreeMap<Wait, f64>,
+    /// Number of samples that were taken.
     pub samples: u64,
     /// Number of times at which a sample was due but not taken.
     pub missed: u64,
@@ -175,6 +188,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
+    /// Creates a sampler with this planned time between two samples.
     pub fn new(interval: Duration) -> Self {
         Self {
             interval,
@@ -199,6 +213,7 @@ impl Sampler {
         self.under_way.clear();
     }
 
+    /// Adds a sample, and returns what it shows about locks.
     pub fn observe(&mut self, sample: &Sample) -> Noticed {
         let gap = self.last.map(|last| sample.at.saturating_sub(last));
         let seconds = gap.unwrap_or_default().min(self.interval * SPEAKS_FOR_INTERVALS).as_secs_f64();

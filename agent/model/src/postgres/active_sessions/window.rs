@@ -11,6 +11,7 @@ const ROWS_MAX: usize = 5_000;
 /// Time of the sessions with the same work and the same wait.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WaitRow {
+    /// Sum of the sessions' times, in seconds.
     pub seconds: f64,
     /// Most sessions in one sample. A parallel query is one session.
     pub sessions_max: f64,
@@ -21,9 +22,11 @@ pub struct WaitRow {
 /// Sums between two reports. Averages are over the samples that were taken.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ActivityWindow {
+    /// Number of samples.
     pub samples: u64,
     /// Average number of client sessions, by the class of their wait.
     pub average_by_class: BTreeMap<String, f64>,
+    /// Average number of sessions, by the kind of backend.
     pub average_by_slice: BTreeMap<Slice, f64>,
     /// Rows of clients and their parallel workers, longest time first.
     pub waits: Vec<(Work, Wait, WaitRow)>,
@@ -41,6 +44,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
+    /// Adds a sample that counts for `seconds`. `scale` is the number of all sessions divided by those read.
     pub fn add(&mut self, sample: &Sample, seconds: f64, scale: f64, lasted: impl Fn(&Identity) -> Duration) {
         self.samples += 1;
         let by_pid: HashMap<i32, &ActiveSession> = sample.sessions.iter().map(|session| (session.identity.pid, session)).collect();
@@ -70,6 +74,7 @@ impl Gathered {
         }
     }
 
+    /// Turns the sums into averages and sorted rows.
     pub fn finish(self) -> ActivityWindow {
         let Self { samples, by_class, by_slice, rows, other_seconds } = self;
         let taken = samples.max(1) as f64;

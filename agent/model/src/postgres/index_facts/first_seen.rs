@@ -18,6 +18,7 @@ pub struct FirstSeen {
 }
 
 impl FirstSeen {
+    /// Creates an empty list for this cluster.
     pub fn of(cluster: Cluster) -> Self {
         Self { cluster, indexes: BTreeMap::new() }
     }

@@ -8,7 +8,9 @@ use super::{IndexKey, IndexShape};
 /// A foreign key on its referencing side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignKey {
+    /// Name of the constraint.
     pub name: String,
+    /// OID of the referencing table.
     pub table: u32,
     /// Numbers of the referencing columns.
     pub columns: Vec<i16>,

@@ -30,7 +30,9 @@ pub struct IndexKey {
     pub attribute: i16,
     /// Parse tree of the expression, without source locations. Empty for a column.
     pub expression: String,
+    /// OID of the operator class.
     pub operator_class: u32,
+    /// OID of the collation; 0 for none.
     pub collation: u32,
     /// Flags of `pg_index.indoption`: descending, nulls first.
     pub option: i16,
@@ -39,29 +41,41 @@ pub struct IndexKey {
 /// An index with everything that lets it answer queries or enforce constraints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexShape {
+    /// OID of the index.
     pub oid: u32,
+    /// OID of its table.
     pub table: u32,
+    /// Name of the index.
     pub name: String,
+    /// Name of the access method, such as `btree`.
     pub access_method: String,
+    /// Key columns in their order.
     pub keys: Vec<IndexKey>,
     /// Columns that the index only stores (INCLUDE).
     pub included: Vec<i16>,
     /// Parse tree of a partial index's condition, without source locations; `None` for a full index.
     pub predicate: Option<String>,
+    /// True for a unique index.
     pub is_unique: bool,
     /// True if the unique index treats two nulls as equal.
     pub nulls_not_distinct: bool,
     /// True if uniqueness is checked at once, not at the end of the transaction.
     pub is_immediate: bool,
+    /// True for the index of a primary key.
     pub is_primary: bool,
+    /// True for the index of an exclusion constraint.
     pub is_exclusion: bool,
+    /// True if the table's replica identity uses the index.
     pub is_replica_identity: bool,
     /// Name of the constraint that needs the index: its own, or a foreign key that refers to its columns.
     pub constraint: Option<String>,
     /// True if the index belongs to an index of a partitioned table and cannot be dropped alone.
     pub is_attached: bool,
+    /// True if the index is valid; false after a failed CREATE INDEX CONCURRENTLY.
     pub is_valid: bool,
+    /// Size in bytes.
     pub size_bytes: i64,
+    /// Number of scans since the statistics began.
     pub scans: i64,
 }
 

@@ -27,6 +27,7 @@ const ROWS_OF_A_SCAN_MIN: f64 = 10_000.0;
 pub struct ScanCounters {
     /// Each worker of a parallel scan counts as a scan.
     pub sequential_scans: i64,
+    /// Rows that sequential scans read.
     pub sequential_rows: i64,
     /// The sum over the indexes that the table has now.
     pub index_scans: i64,
@@ -35,10 +36,13 @@ pub struct ScanCounters {
 /// Table in one reading.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScannedTable {
+    /// OID of the table.
     pub oid: u32,
+    /// Size in bytes.
     pub size_bytes: i64,
     /// Estimated number of rows; `None` before the first vacuum or analyze.
     pub rows: Option<f64>,
+    /// Counters of the table's reads.
     pub counters: ScanCounters,
 }
 

@@ -19,6 +19,7 @@ pub struct UsageSettings {
     pub whole_reads_min: f64,
     /// Least unused bytes of an index, and least unused share.
     pub bloat_min_bytes: f64,
+    /// Least unused share of an index, from 0 to 1.
     pub bloat_share_min: f64,
 }
 
@@ -38,7 +39,9 @@ impl Default for UsageSettings {
 /// Index without a scan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unused<'a> {
+    /// The unused index.
     pub index: &'a IndexShape,
+    /// Evidence in numbers, for people.
     pub evidence: String,
     /// Reason not to drop the index; `None` if there is none.
     pub guard: Option<String>,

@@ -24,7 +24,7 @@ pub use remedy::{Backend, Lock, LockSession, Remedy, RemedyKind, remedy};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Blocker {
-    /// One or several prepared transactions: the server does not report which.
+    /// Prepared transactions, one or several: the server does not report which.
     Prepared,
     Session(i32),
 }
@@ -47,9 +47,11 @@ impl fmt::Display for Blocker {
 /// Waiting session, from `pg_stat_activity` and `pg_blocking_pids`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
+    /// Process id of the waiter.
     pub pid: i32,
     /// Process id of the leader, for a parallel worker.
     pub leader_pid: Option<i32>,
+    /// Process ids from `pg_blocking_pids`.
     pub blocked_by: Vec<i32>,
 }
 
@@ -75,9 +77,12 @@ pub struct Root {
     pub deadlock: Vec<i32>,
 }
 
+/// Waiting session in the forest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiter {
+    /// Process id of the waiter.
     pub pid: i32,
+    /// Direct blockers.
     pub blocked_by: Vec<Blocker>,
     /// All roots that must end before this session can continue.
     pub roots: Vec<Blocker>,
@@ -92,6 +97,7 @@ type Edges = BTreeMap<Blocker, BTreeSet<Blocker>>;
 type Place = BTreeMap<Blocker, usize>;
 
 impl LockForest {
+    /// Builds the forest from all waiting sessions.
     pub fn new(waiting: impl IntoIterator<Item = Waiting>) -> Self {
         let blocked_by = edges(waiting);
         let mut places: BTreeMap<Blocker, Place> = BTreeMap::new();
@@ -116,11 +122,12 @@ impl LockForest {
         Self::from_places(&blocked_by, &places, deadlocks)
     }
 
-    /// Of all roots that must end before this session can continue, the one with the most victims.
+    /// Root with the most victims, among those that must end before this session can continue.
     pub fn gravest_root(&self, waiter: &Waiter) -> Option<&Root> {
         self.roots.iter().find(|root| waiter.roots.contains(&root.blocker))
     }
 
+    /// Waiter with this process id; `None` if the session does not wait.
     pub fn waiter(&self, pid: i32) -> Option<&Waiter> {
         self.waiters.binary_search_by_key(&pid, |waiter| waiter.pid).ok().map(|index| &self.waiters[index])
     }

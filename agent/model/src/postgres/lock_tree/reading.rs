@@ -37,7 +37,7 @@ impl LockReading {
 mod tests {
     use super::*;
 
-    /// One run per character: how many sessions queue. `r` is a run that read, `.` a run that did not.
+    /// Each character is a run: how many sessions queue. `r` is a run that read, `.` a run that did not.
     fn check(crowds: &str, expected: &str) {
         let mut reading = LockReading::default();
         let run = |crowd: char| if reading.is_fine(u64::from(crowd.to_digit(10).unwrap())) { 'r' } else { '.' };

@@ -37,7 +37,7 @@ fn check(edges: &str, expected: Expect) {
 
 #[test]
 fn a_queue_behind_one_holder_is_one_tree() {
-    // One queue: the second waiter waits for the first one and for the holder.
+    // A single queue: the second waiter waits for the first one and for the holder.
     check(
         "11<-10 12<-10,11 13<-12",
         expect![[r#"
@@ -100,7 +100,7 @@ fn a_deadlock_is_a_root_of_its_own() {
             8 at depth 2 of 1, 5
         "#]],
     );
-    // One circle waits for another circle and for an ordinary root. Its own members do not count as its victims again.
+    // A circle waits for another circle and for an ordinary root. Its own members do not count as its victims again.
     check(
         "5<-6 6<-5,8 8<-9 9<-8,1",
         expect![[r#"

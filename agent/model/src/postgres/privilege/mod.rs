@@ -61,8 +61,11 @@ impl Need {
 
 /// Parts that have a need, and what is missing from them without it.
 pub struct Entry {
+    /// The need.
     pub need: Need,
+    /// The parts.
     pub parts: &'static [PartId],
+    /// Text about what is missing, for people.
     pub without: &'static str,
 }
 
@@ -103,20 +106,26 @@ const VISITED: [PartId; 4] = [PartId::Tables, PartId::Indexes, PartId::Sequences
 /// Needs that a session's role does not meet on the server as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLacks {
+    /// Unmet needs.
     pub needs: Vec<Need>,
     /// True if the role inherits the rights of roles of which it is a member.
     pub inherits: bool,
+    /// True for a standby, on which nothing can be granted.
     pub in_recovery: bool,
+    /// Datname of the session.
     pub datname: String,
+    /// True if the files of `pg_stat_statements` are installed.
     pub statements_available: bool,
+    /// Schema of the extension; `None` if the extension is not in the datname.
     pub statements_schema: Option<String>,
     /// True if the session's datname has a schema `public`, where extensions are created.
     pub has_public: bool,
+    /// All datnames of the server.
     pub datnames: Vec<KnownDatname>,
 }
 
 impl ServerLacks {
-    /// The same needs for a datname without the extension: those about the extension are removed.
+    /// Needs for a datname without the extension: those about the extension are removed.
     pub fn without_extension(mut self) -> Self {
         self.needs.retain(|need| !matches!(need, Need::StatementsExtension | Need::StatementsSchema));
         self
@@ -126,15 +135,18 @@ impl ServerLacks {
 /// A datname of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownDatname {
+    /// Name in its shown form.
     pub name: String,
     /// True if the name has bytes that are no text. No session can connect to such a datname, and no SQL can name it.
     pub is_escaped: bool,
+    /// True if the role has CONNECT.
     pub may_connect: bool,
 }
 
 /// Needs that the role does not meet in one datname.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatnameLacks {
+    /// Unmet needs.
     pub needs: Vec<Need>,
     /// Schemas and owners of the sequences that the role cannot read.
     pub sequences: Vec<SequencesOf>,
@@ -145,11 +157,13 @@ pub struct DatnameLacks {
 /// Sequences in one schema that one role owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequencesOf {
+    /// Name of the schema.
     pub schema: String,
+    /// Name of the owner.
     pub owner: String,
 }
 
-/// What is missing from a part without these needs.
+/// Texts about what is missing from a part without these needs.
 pub fn without(part: PartId, needs: &[Need]) -> impl Iterator<Item = &'static str> {
     NEEDS.iter().filter(move |entry| needs.contains(&entry.need) && entry.parts.contains(&part)).map(|entry| entry.without)
 }

@@ -2,7 +2,7 @@
 //!
 //! Every statement may be repeated. Names come from the server and may contain anything. So no name stands in a comment, and none is
 //! printed in a form that a terminal would execute. The owner of a datname controls how a session in it begins: its search_path, role and
-//! encoding. So no bare name is looked up, and after each \connect the session is set up again first.
+//! encoding. So every name is qualified, and after each \connect the session is set up again first.
 
 use std::fmt::Write as _;
 
@@ -11,6 +11,7 @@ use super::{DatnameLacks, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
 
 /// A datname and what the role lacks in it.
 pub struct Datname {
+    /// Name of the datname.
     pub name: String,
     /// Unmet needs; `None` if they are unknown because the role may not connect yet.
     pub lacks: Option<DatnameLacks>,

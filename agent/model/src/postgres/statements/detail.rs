@@ -10,28 +10,46 @@ use serde::{Deserialize, Serialize};
 /// Counter of `pg_stat_statements` that only grows while an entry exists. Times are in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
+    /// Number of times the statement was planned.
     Plans,
+    /// Planning time.
     PlanSeconds,
+    /// Shared blocks dirtied.
     SharedBlocksDirtied,
+    /// Shared blocks written.
     SharedBlocksWritten,
+    /// Local blocks found in the cache.
     LocalBlocksHit,
+    /// Local blocks read.
     LocalBlocksRead,
+    /// Local blocks dirtied.
     LocalBlocksDirtied,
+    /// Local blocks written.
     LocalBlocksWritten,
+    /// Temporary blocks read.
     TempBlocksRead,
+    /// Time of reading shared and local blocks.
     BlockReadSeconds,
+    /// Time of writing shared and local blocks.
     BlockWriteSeconds,
+    /// Time of reading temporary blocks.
     TempBlockReadSeconds,
+    /// Time of writing temporary blocks.
     TempBlockWriteSeconds,
+    /// WAL records.
     WalRecords,
+    /// Full page images in the WAL.
     WalFullPageImages,
+    /// WAL bytes.
     WalBytes,
+    /// Time of just-in-time compilation.
     JitSeconds,
 }
 
 const COUNT: usize = 17;
 
 impl Detail {
+    /// All details.
     pub const ALL: [Self; COUNT] = [
         Self::Plans,
         Self::PlanSeconds,
@@ -53,7 +71,7 @@ impl Detail {
     ];
 }
 
-/// One number for each detail.
+/// Numbers of all details.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details([f64; COUNT]);
 
@@ -112,12 +130,15 @@ impl Details {
 pub struct DetailSet(u32);
 
 impl DetailSet {
+    /// The set of all details.
     pub const ALL: Self = Self(u32::MAX);
 
+    /// Returns true if the set has this detail.
     pub fn contains(self, detail: Detail) -> bool {
         self.0 & (1 << detail as u32) != 0
     }
 
+    /// Adds a detail to the set.
     pub fn insert(&mut self, detail: Detail) {
         self.0 |= 1 << detail as u32;
     }

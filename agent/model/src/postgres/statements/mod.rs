@@ -32,9 +32,12 @@ pub use window::Window;
 /// Key of an entry. `toplevel` is part of it: with `track = all` a statement has two rows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StatementKey {
+    /// Name of the datname.
     pub datname: String,
     pub user: String,
+    /// Query id.
     pub queryid: i64,
+    /// True for a statement of a client, false for one within a function.
     pub toplevel: bool,
 }
 
@@ -48,12 +51,17 @@ impl StatementKey {
 /// Counters that only grow while an entry exists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct StatementCounters {
+    /// Number of executions.
     pub calls: u64,
     /// Execution time in seconds.
     pub seconds: f64,
+    /// Rows returned or affected.
     pub rows: u64,
+    /// Shared blocks found in the cache.
     pub shared_blocks_hit: u64,
+    /// Shared blocks read.
     pub shared_blocks_read: u64,
+    /// Temporary blocks written.
     pub temp_blocks_written: u64,
     /// Rarer counters. A detail that the extension does not count is zero.
     pub details: Details,
@@ -89,10 +97,13 @@ impl StatementCounters {
 /// Row of `pg_stat_statements`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatementRow {
+    /// Key of the entry.
     pub key: StatementKey,
+    /// Counters of the entry.
     pub counters: StatementCounters,
     /// Mean execution time of a call, and its population standard deviation, in seconds.
     pub mean_seconds: f64,
+    /// Population standard deviation of a call's execution time, in seconds.
     pub stddev_seconds: f64,
     /// Creation time of the entry, in seconds since 1970 on the server's clock. PostgreSQL 17 and newer.
     pub stats_since: Option<f64>,
@@ -115,12 +126,14 @@ pub struct StatementsInfo {
 pub struct StatementsRead {
     /// Time just before the rows were read, in seconds since 1970 on the server's clock.
     pub taken_at: f64,
+    /// Rows that were read.
     pub rows: Vec<StatementRow>,
     /// True if missing entries are unchanged since the previous read; false if they do not exist any more.
     #[serde(default)]
     pub is_partial: bool,
     /// Number of rows that were not read or that the role may not see; the latter have no query id.
     pub hidden_rows: u64,
+    /// State of the extension; `None` before version 1.9.
     pub info: Option<StatementsInfo>,
 }
 
@@ -144,7 +157,9 @@ pub enum Basis {
 /// Work of one statement between two reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StatementDelta {
+    /// Key of the entry.
     pub key: StatementKey,
+    /// Value from which the increments are counted.
     pub basis: Basis,
     /// Increments; zero on an unknown basis.
     pub counters: StatementCounters,

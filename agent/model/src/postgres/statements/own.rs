@@ -14,11 +14,15 @@ const BLOCK_BYTES: f64 = 8192.0;
 /// Cost of own statements since the agent's start.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct OwnCost {
+    /// Number of executions.
     pub calls: u64,
+    /// Execution time in seconds.
     pub seconds: f64,
+    /// Rows returned.
     pub rows: u64,
     /// Shared and local blocks, found in the cache or read.
     pub blocks: u64,
+    /// Bytes of temporary blocks written.
     pub temp_bytes: f64,
 }
 

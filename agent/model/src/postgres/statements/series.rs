@@ -27,11 +27,12 @@ const ABSENT_READS_MAX: u32 = 20;
 /// Most stored candidates. More statements than that never come near the top together.
 const CANDIDATES_MAX: usize = 10_000;
 
-/// One exported set of counters.
+/// Exported set of counters.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StatementSeries<'a> {
     /// The statement; `None` for `other`.
     pub key: Option<&'a StatementKey>,
+    /// Counters since the series began.
     pub counters: StatementCounters,
     /// Details that have a series.
     pub shown: DetailSet,
@@ -59,6 +60,7 @@ struct Member {
 }
 
 impl TopSeries {
+    /// Creates a choice of at most `members_max` statements.
     pub fn new(members_max: usize) -> Self {
         Self {
             members_max,
@@ -70,6 +72,7 @@ impl TopSeries {
         }
     }
 
+    /// Adds the work of one read, and chooses anew. `present` returns true for entries that the view still has.
     pub fn record(&mut self, deltas: &[StatementDelta], present: impl Fn(&StatementKey) -> bool) {
         self.score(deltas);
         self.end_absent(&present);
@@ -84,16 +87,19 @@ impl TopSeries {
         }
     }
 
+    /// All series, with `other` last.
     pub fn iter(&self) -> impl Iterator<Item = StatementSeries<'_>> {
         let member = |(key, member): (_, &Member)| StatementSeries { key: Some(key), counters: member.counters, shown: member.shown };
         let other = StatementSeries { key: None, counters: self.other, shown: DetailSet::ALL };
         self.members.iter().map(member).chain([other])
     }
 
+    /// Sum of all increments since the start.
     pub fn total(&self) -> StatementCounters {
         self.total
     }
 
+    /// Counts of series that ended.
     pub fn retired(&self) -> StatementCounters {
         self.retired
     }

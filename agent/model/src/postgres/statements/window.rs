@@ -13,7 +13,9 @@ const Z95: f64 = 1.644_853_626_951_472_2;
 /// Execution times of the calls between two reads, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Window {
+    /// Mean execution time, in seconds.
     pub mean_seconds: f64,
+    /// Standard deviation of the execution time, in seconds.
     pub stddev_seconds: f64,
     /// Estimate for log-normal times with this mean and deviation. Real times are roughly log-normal.
     pub p95_seconds: f64,
@@ -22,8 +24,11 @@ pub struct Window {
 /// Count, mean, and sum of squared differences from the mean.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Moments {
+    /// Number of calls.
     pub count: f64,
+    /// Mean execution time, in seconds.
     pub mean: f64,
+    /// Sum of squared differences from the mean.
     pub squares: f64,
 }
 
@@ -35,6 +40,7 @@ impl From<&StatementRow> for Moments {
 }
 
 impl Moments {
+    /// Population standard deviation.
     pub fn stddev(self) -> f64 {
         if self.count > 0.0 { (self.squares / self.count).sqrt() } else { 0.0 }
     }

@@ -17,15 +17,19 @@ use serde::{Deserialize, Serialize};
 use super::lsn_history::{Course, LsnHistory, TimeLag};
 use crate::alert::Now;
 
+/// Role of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
+    /// The member writes: it is not in recovery.
     Primary,
+    /// The member is in recovery.
     Standby,
     /// The server was never reached.
     Unknown,
 }
 
 impl Role {
+    /// Name of the role in labels, tables and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Primary => "primary",
@@ -42,7 +46,9 @@ pub struct Identity {
     pub at: Duration,
     /// System identifier of the cluster; `None` if the role may not read it.
     pub system_identifier: Option<String>,
+    /// True for a standby.
     pub in_recovery: bool,
+    /// Epoch and timeline of the member.
     pub course: Course,
     /// WAL position: where a primary writes, or up to where a standby has replayed.
     pub lsn: Option<u64>,
@@ -59,7 +65,9 @@ impl Identity {
 /// Reading of one member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
+    /// Name of the member.
     pub member: String,
+    /// True if the server could be reached.
     pub up: bool,
     /// The member's own report; `None` while it cannot be read.
     pub identity: Option<Identity>,
@@ -70,20 +78,28 @@ pub struct Report {
 /// Lag in bytes and in time; `None` for what is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lag {
+    /// Lag in bytes of WAL.
     pub bytes: Option<u64>,
+    /// Lag in time.
     pub time: Option<TimeLag>,
 }
 
 /// Present state of a member. Unknown values are the last known ones: then `up` is false, and there is no lag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
+    /// Name of the member.
     pub name: String,
+    /// Role of the member.
     pub role: Role,
+    /// True if the server could be reached.
     pub up: bool,
     /// True if the agent could ask the member. If false, `role` and `up` are its last report.
     pub is_asked: bool,
+    /// Timeline; `None` if never read.
     pub timeline: Option<i64>,
+    /// System identifier; `None` if unknown.
     pub system_identifier: Option<String>,
+    /// WAL position of the latest reading; `None` if unknown.
     pub lsn: Option<u64>,
     /// WAL that a standby of the primary's cluster has not replayed.
     pub lag: Lag,
@@ -100,6 +116,7 @@ pub struct Member {
 /// Present state of all members.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Picture {
+    /// All members, by name.
     pub members: Vec<Member>,
     /// The primary; `None` while no writing member is known.
     pub primary: Option<String>,
@@ -111,7 +128,7 @@ pub struct Picture {
     pub primary_changes: u64,
     /// True if it is certain that no other members write at the same time.
     pub is_split_known: bool,
-    /// Changes since the last look.
+    /// Changes since the reading before.
     pub news: Vec<News>,
 }
 
@@ -139,16 +156,23 @@ impl Picture {
 /// Change that is reported once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
+    /// Another server, or another cluster, became the primary.
     PrimaryChanged {
+        /// Name of the primary before.
         from: String,
+        /// Name of the new primary.
         to: String,
     },
+    /// Several members write to one cluster at the same time.
     SplitBrain {
+        /// Names of these members.
         members: Vec<String>,
     },
+    /// At most one member writes again.
     SplitBrainEnded,
     /// Another cluster answers at this member's address.
     ClusterReplaced {
+        /// Name of the member.
         member: String,
     },
 }
@@ -157,13 +181,18 @@ pub enum News {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NewsKind {
+    /// See [`News::PrimaryChanged`].
     PrimaryChanged,
+    /// See [`News::SplitBrain`].
     SplitBrain,
+    /// See [`News::SplitBrainEnded`].
     SplitBrainEnded,
+    /// See [`News::ClusterReplaced`].
     ClusterReplaced,
 }
 
 impl News {
+    /// Kind of the change.
     pub fn kind(&self) -> NewsKind {
         match self {
             Self::PrimaryChanged { .. } => NewsKind::PrimaryChanged,

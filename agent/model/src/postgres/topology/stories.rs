@@ -4,8 +4,8 @@ use expect_test::{Expect, expect};
 
 use super::*;
 
-/// One server as text. `a:primary/1@100` writes on timeline 1 at LSN 100. `b:standby/1@90` has replayed 90, and `b:standby/1@90+95` has
-/// received 95. `c:down` cannot be reached, and `c:mute` cannot be read. `x/` before the role is another cluster than `one`.
+/// Reads a server from text. `a:primary/1@100` writes on timeline 1 at LSN 100. `b:standby/1@90` has replayed 90, and `b:standby/1@90+95`
+/// has received 95. `c:down` cannot be reached, and `c:mute` cannot be read. `x/` before the role is another cluster than `one`.
 /// `v:a=primary/1@100` is the server `a`, listed under a second name.
 fn report(text: &str, at: Duration) -> Report {
     let (member, said) = text.split_once(':').unwrap();
@@ -60,7 +60,7 @@ fn shown(picture: &Picture) -> String {
     format!("{primary} of {}, {} changes | {}{servers}{undecided}{news}\n", picture.clusters, picture.primary_changes, members.join(", "))
 }
 
-/// One line per reading, ten seconds apart. Each member is read a second after the one before it.
+/// Each line is a reading, ten seconds after the one before. Each member is read a second after the one before it.
 fn check(looks: &str, expected: Expect) {
     let mut topology = Topology::default();
     let mut text = String::new();

@@ -31,9 +31,11 @@ pub enum Backend {
 /// Session that waits or that others wait for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockSession {
+    /// Kind of the backend.
     pub backend: Backend,
     /// State in `pg_stat_activity`: `active`, `idle in transaction` and others.
     pub state: Option<String>,
+    /// Lock for which the session waits; `None` if it does not wait.
     pub wants: Option<Lock>,
     /// Strongest held lock on an object that another session waits for.
     pub holds: Option<Lock>,
@@ -76,6 +78,7 @@ pub enum RemedyKind {
 }
 
 impl RemedyKind {
+    /// Name of the kind in tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deadlock => "deadlock",
@@ -95,9 +98,12 @@ impl RemedyKind {
     }
 }
 
+/// Remedy for a waiting session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remedy {
+    /// Kind of the remedy.
     pub kind: RemedyKind,
+    /// Advice for people, with commands between backticks.
     pub text: String,
 }
 
