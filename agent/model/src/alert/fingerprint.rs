@@ -1,8 +1,10 @@
 //! Which alert it is: the same for the same plugin, rule, subject and labels, whatever the severity, value or version.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::subject::{Label, SubjectKey};

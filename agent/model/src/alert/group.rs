@@ -1,24 +1,22 @@
 //! What one evaluation covers: the alerts of one plugin about one subject.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    sync::Arc,
-};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
+use std::sync::Arc;
 
-use super::{
-    Alert, Fingerprint, Now, Reason, Transition, Verdicts,
-    overflow::{self, AllDropped},
-    room::{Admission, OfRule, Room, Size, leave_out_texts},
-    said::Said,
-    state::Beginning,
-};
-use crate::{
-    finding::{Finding, Report, RuleSpec, Severity, Strength},
-    snapshot::Snapshot,
-    subject::Label,
-};
+use super::fingerprint::Fingerprint;
+use super::flapping::Verdicts;
+use super::overflow;
+use super::overflow::AllDropped;
+use super::record::Alert;
+use super::room::{Admission, OfRule, Room, Size, leave_out_texts};
+use super::said::Said;
+use super::state::Beginning;
+use super::transition::{Now, Reason, Transition};
+use crate::finding::{Finding, Report, RuleSpec, Severity, Strength};
+use crate::snapshot::Snapshot;
+use crate::subject::Label;
 
 /// Ended alerts whose label sets may flap. The calmest are forgotten first.
 pub const REMEMBERED_MAX: usize = 1_000;

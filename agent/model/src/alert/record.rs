@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AlertState, Fingerprint, Freeze, Frozen, Now, Verdicts, freeze};
-use crate::{
-    finding::Severity,
-    subject::{Label, Subject},
-};
+use super::fingerprint::Fingerprint;
+use super::flapping::Verdicts;
+use super::freeze;
+use super::freeze::{Freeze, Frozen};
+use super::state::AlertState;
+use super::transition::Now;
+use crate::finding::Severity;
+use crate::subject::{Label, Subject};
 
 /// A finding over time. Serialises completely: what is read back goes on where it was.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

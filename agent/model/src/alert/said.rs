@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{AlertKey, Freeze, series::Series, state::Evidence};
-use crate::{
-    finding::{Finding, Report, RuleSpec, SkipReason, Strength},
-    snapshot::Snapshot,
-    subject::Label,
-};
+use super::freeze::Freeze;
+use super::group::AlertKey;
+use super::series::Series;
+use super::state::Evidence;
+use crate::finding::{Finding, Report, RuleSpec, SkipReason, Strength};
+use crate::snapshot::Snapshot;
+use crate::subject::Label;
 
 /// A report, by alert. A finding counts even where its rule was also skipped, because who finds something has looked. A skip is of
 /// everything that has its labels, and the one that says most of them counts.

@@ -1,10 +1,17 @@
 //! The book outside this process: what the store writes after each evaluation and reads at the start.
 
-use std::{collections::BTreeSet, mem, sync::Arc};
+use std::collections::BTreeSet;
+use std::mem;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, AlertBook, AlertKey, Effects, Fingerprint, GroupKey, Now, Touched, touch};
+use super::book::AlertBook;
+use super::book::{GroupKey, Touched, touch};
+use super::fingerprint::Fingerprint;
+use super::group::{AlertKey, Effects};
+use super::record::Alert;
+use super::transition::Now;
 
 /// Everything that a new process needs to go on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

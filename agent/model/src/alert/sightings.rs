@@ -3,13 +3,13 @@
 //! A rule has matched once any subject had what it looks for. Until then the time is gathered from evaluation to evaluation, over
 //! restarts too; an evaluation that could not look adds none.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::{Cycle, Outcome, series::Series};
-use crate::{
-    finding::{Report, RuleSpec, SkipReason},
-    snapshot::Snapshot,
-};
+use super::cycle::{Cycle, Outcome};
+use super::series::Series;
+use crate::finding::{Report, RuleSpec, SkipReason};
+use crate::snapshot::Snapshot;
 
 /// What every rule saw so far, by plugin and rule.
 #[derive(Debug, Clone, Default)]
@@ -143,12 +143,10 @@ fn sight(rule: &RuleSpec, report: &Report, snapshot: &Snapshot, is_general: bool
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        alert::stories::{SLOT_ACTIVE, rule, slots, snapshot},
-        finding::Skipped,
-        snapshot::Part,
-        subject::Label,
-    };
+    use crate::alert::stories::{SLOT_ACTIVE, rule, slots, snapshot};
+    use crate::finding::Skipped;
+    use crate::snapshot::Part;
+    use crate::subject::Label;
 
     const HOUR: Duration = Duration::from_secs(3_600);
     const NO_NEWS: [bool; 0] = [];

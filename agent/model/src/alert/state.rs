@@ -16,15 +16,19 @@
 //! restart nor a stepped clock can promote an alert; data that fails now and then only delays it; and what is gathered
 //! can be stored as it is. Only an evaluation that agrees promotes.
 
-use std::{fmt, mem, time::Duration};
+use std::time::Duration;
+use std::{fmt, mem};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, Fingerprint, Freeze, Frozen, Now, Reason, Transition, Verdicts, series::Series};
-use crate::{
-    finding::{Finding, RuleSpec, Strength},
-    subject::Subject,
-};
+use super::fingerprint::Fingerprint;
+use super::flapping::Verdicts;
+use super::freeze::{Freeze, Frozen};
+use super::record::Alert;
+use super::series::Series;
+use super::transition::{Now, Reason, Transition};
+use crate::finding::{Finding, RuleSpec, Strength};
+use crate::subject::Subject;
 
 /// Evaluations in a row, each of a new reading, that find the series of an alert missing before the alert resolves.
 pub const GONE_AFTER: u32 = 3;

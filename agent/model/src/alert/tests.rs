@@ -1,15 +1,13 @@
 //! Several alerts at once: whom an evaluation concerns, bounds, and what the store is told.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{
-    stories::{finding, report, rule, snapshot},
-    *,
-};
-use crate::{
-    finding::{Severity, Strength},
-    subject::{Label, Subject},
-};
+use super::stories::{finding, report, rule, snapshot};
+use super::*;
+use crate::finding::{Report, RuleSpec, Severity, Strength};
+use crate::snapshot::Snapshot;
+use crate::subject::{Label, Subject};
 
 fn cycle<'a>(snapshot: &'a Snapshot, rules: &'a [RuleSpec], outcome: Outcome) -> Cycle<'a> {
     Cycle { plugin: "threshold", snapshot, rules, outcome }

@@ -1,10 +1,14 @@
 //! One change of one alert: what is stored, shown, and perhaps told to somebody.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Alert, AlertState, Fingerprint};
+use super::fingerprint::Fingerprint;
+use super::record::Alert;
+use super::state::AlertState;
 use crate::finding::Severity;
 
 /// The instant that is judged: when the snapshot was taken, not when a plugin got round to it, so that judging one

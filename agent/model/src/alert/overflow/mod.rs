@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, AlertKey, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
-use crate::{
-    finding::{Cut, Finding, RuleSpec, Severity, Strength},
-    subject::Label,
-};
+use super::group::AlertKey;
+use super::room::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
+use crate::finding::{Cut, Finding, RuleSpec, Severity, Strength};
+use crate::subject::Label;
 
 /// What is left out of one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

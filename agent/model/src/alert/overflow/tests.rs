@@ -1,17 +1,16 @@
 //! A flood, and the one alert that it becomes.
 
-use std::{ops::Range, time::Duration};
+use std::ops::Range;
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::{
-    alert::{
-        AlertBook, Cycle, Now, Outcome, Transition,
-        stories::{finding, report, rule, snapshot},
-    },
-    finding::{Report, Skipped},
-};
+use crate::alert::book::AlertBook;
+use crate::alert::cycle::{Cycle, Outcome};
+use crate::alert::stories::{finding, report, rule, snapshot};
+use crate::alert::transition::{Now, Transition};
+use crate::finding::{Report, Skipped};
 
 /// A book that is told of one rule only.
 struct Told {

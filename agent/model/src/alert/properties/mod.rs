@@ -2,20 +2,19 @@
 
 mod simple;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use proptest::{collection::vec, prelude::*};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use self::simple::{Simple, Told};
-use super::{
-    stories::{SLOT_ACTIVE, finding, rule, slots, snapshot},
-    *,
-};
-use crate::{
-    finding::{Severity, SkipReason, Skipped, Strength},
-    snapshot::Part,
-    subject::Label,
-};
+use super::stories::{SLOT_ACTIVE, finding, rule, slots, snapshot};
+use super::*;
+use crate::finding::{Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
+use crate::snapshot::Part;
+use crate::subject::Label;
 
 /// What one evaluation says about one label set.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,10 +4,9 @@
 //! writes it, from the whole list of verdicts.
 
 use super::{Day, Seen};
-use crate::{
-    alert::AlertState::{self, Firing, Inactive, Pending, Recovering, Resolved},
-    finding::Severity,
-};
+use crate::alert::state::AlertState;
+use crate::alert::state::AlertState::{Firing, Inactive, Pending, Recovering, Resolved};
+use crate::finding::Severity;
 
 /// What one event says about one label set.
 #[derive(Debug, Clone, Copy, PartialEq)]

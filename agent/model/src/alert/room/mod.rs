@@ -3,13 +3,13 @@
 //! A plugin that changes a label at each evaluation would otherwise open thousands of alerts a minute: each is stored, recorded and
 //! sent, and alerts of other plugins wait behind them.
 
-use std::{iter::Sum, time::Duration};
+use std::iter::Sum;
+use std::time::Duration;
 
-use super::{Alert, AlertKey};
-use crate::{
-    finding::{Finding, Severity},
-    subject::Label,
-};
+use super::group::AlertKey;
+use super::record::Alert;
+use crate::finding::{Finding, Severity};
+use crate::subject::Label;
 
 /// Open alerts of one rule about one subject, the summary aside. Open alerts stay; a new alert waits until another one ends.
 pub const ALERTS_PER_RULE_MAX: usize = 1_000;

@@ -3,13 +3,11 @@
 use std::ops::Range;
 
 use super::*;
-use crate::{
-    alert::{
-        AlertBook, Cycle, Now, Outcome, Transition,
-        stories::{finding, rule, snapshot},
-    },
-    finding::{Report, RuleSpec, Severity, SkipReason, Skipped, Strength},
-};
+use crate::alert::book::AlertBook;
+use crate::alert::cycle::{Cycle, Outcome};
+use crate::alert::stories::{finding, rule, snapshot};
+use crate::alert::transition::{Now, Transition};
+use crate::finding::{Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
 
 const MINUTE: Duration = Duration::from_mins(1);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use expect_test::expect;
 
 use super::{Story, check, rule};
-use crate::alert::AlertBook;
+use crate::alert::book::AlertBook;
 
 /// One evaluation each ten seconds: a letter each, `w` and `c` for a warning and a critical finding, `.` for clear, `-` for a failure.
 fn evaluations(letters: &str) -> String {

@@ -10,17 +10,17 @@ mod frozen;
 mod gone;
 mod waits;
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
 
 use expect_test::Expect;
 
 use super::*;
+use crate::finding::{Finding, Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
+use crate::snapshot::{FamiliesBuilder, Part, PartState, Reading, Snapshot};
 use crate::subject::SubjectKind;
-use crate::{
-    finding::{Finding, Severity, SkipReason, Skipped, Strength},
-    snapshot::{FamiliesBuilder, Part, PartState, Reading},
-    subject::{Label, Subject},
-};
+use crate::subject::{Label, Subject};
 
 pub(super) const SLOT_ACTIVE: &str = "pharos_postgres_slot_active";
 
