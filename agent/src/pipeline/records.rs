@@ -5,7 +5,7 @@ use pharos_model::audit::{AGENT, AcknowledgementWords, AlertChange, AuditAction,
 use pharos_model::dispatch::{Silence, Withheld};
 use pharos_model::event::{Event, EventDetail, PluginChange, WithheldNotice};
 
-use super::Words;
+use super::desk::Words;
 use crate::plugin::PluginEvent;
 use crate::store::Wanted;
 

@@ -5,23 +5,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pharos_model::snapshot::Change;
-use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::SubjectKey;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
-use super::{Judged, Order, Pipeline};
 use crate::board::Picture;
-use crate::plugin::{PluginEvent, PluginHost};
+use crate::plugin::{Judgement, PluginHost};
 
-/// Longest time between two checks of the wall clock. Silences end on that clock, which people may set.
-const LOOK_MAX: Duration = Duration::from_secs(5);
+/// Snapshot with a plugin's judgement of it.
+pub struct Judged {
+    pub change: Arc<Change>,
+    pub judgement: Judgement,
+}
 
 /// A plugin and the subject that it judges.
-type Key = (String, SubjectKey);
+pub type Key = (String, SubjectKey);
 
 /// All judgements in progress, and the snapshots that wait for them.
 #[derive(Default)]
@@ -33,6 +32,16 @@ pub struct Rounds {
 }
 
 impl Rounds {
+    /// Whether no judgement is in progress.
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+
+    /// The next judgement that ends. `None` while no judgement is in progress.
+    pub async fn next(&mut self) -> Option<Result<(Key, Option<Judged>), JoinError>> {
+        self.under_way.join_next().await
+    }
+
     /// Starts the judgement of a snapshot by every plugin that watches its subject.
     pub fn judge(&mut self, change: &Arc<Change>, plugins: &PluginHost) {
         for plugin in plugins.watching(change) {
@@ -63,44 +72,11 @@ impl Rounds {
 
     /// Handles the end of a judgement and returns it. `None` if no plugin watches the subject any more, or if the judging version does not
     /// serve any more: its successor judges again.
-    fn ended(&mut self, ended: Result<(Key, Option<Judged>), JoinError>, plugins: &PluginHost) -> Option<Judged> {
+    pub fn ended(&mut self, ended: Result<(Key, Option<Judged>), JoinError>, plugins: &PluginHost) -> Option<Judged> {
         let (key, judged) = ended.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()));
         if let Some(Some(next)) = self.waiting.remove(&key) {
             self.judge_by(key.0, next, plugins);
         }
         judged.filter(|judged| plugins.is_current(&judged.judgement))
-    }
-}
-
-impl Pipeline {
-    /// Runs until all servers have stopped sending and everything is decided.
-    pub async fn run(
-        mut self,
-        mut snapshots: mpsc::Receiver<Snapshot>,
-        mut events: mpsc::Receiver<PluginEvent>,
-        mut orders: mpsc::Receiver<Order>,
-    ) {
-        let mut rounds = Rounds::default();
-        let mut open = true;
-        while open || !rounds.under_way.is_empty() || !events.is_empty() {
-            let now = self.clock.now();
-            // Groups that have waited long enough, and silences that end.
-            let due = self.dispatcher.next_due(now).map(|due| due.saturating_sub(now.monotonic).min(LOOK_MAX));
-            tokio::select! {
-                snapshot = snapshots.recv(), if open => match snapshot {
-                    Some(snapshot) => self.observe(snapshot, &mut rounds),
-                    None => open = false,
-                },
-                Some(ended) = rounds.under_way.join_next() => {
-                    if let Some(judged) = rounds.ended(ended, &self.plugins) {
-                        self.decide(judged).await;
-                    }
-                }
-                Some(event) = events.recv() => self.on_plugin_event(event, &mut rounds).await,
-                Some(order) = orders.recv() => self.on_order(order).await,
-                () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.settle(Vec::new()).await,
-            }
-        }
-        self.unmatched.keep(&self.store).await;
     }
 }
