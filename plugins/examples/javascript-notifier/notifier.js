@@ -1,4 +1,4 @@
-// The component: what the world `notifier-plugin` in wit/ asks for, around the text in text.js.
+// The component: the exports of the world `notifier-plugin` in wit/. text.js makes the messages.
 
 import config from "pharos:plugin/config@0.1.0";
 import egress from "pharos:plugin/egress@0.1.0";
@@ -32,7 +32,7 @@ export const notifier = {
     const { url, url_secret } = settings;
     const request = {
       method: "POST",
-      // A secret is named, never seen: the host puts it in.
+      // The plugin names a secret and never sees its value. The host puts the value in.
       url: [url_secret === null ? { tag: "plain", val: url } : { tag: "secret", val: url_secret }],
       headers: [{ name: "content-type", value: [{ tag: "plain", val: "application/json" }] }],
       body: encode(JSON.stringify(payload(message, settings))),
@@ -48,7 +48,7 @@ export const notifier = {
   },
 };
 
-/** What the host could not do: the error of the contract is what is thrown. */
+/** The outcome of an error that the host throws: an `egress-error` of the contract. */
 function unsent(error) {
   const { tag, val } = error;
   switch (tag) {

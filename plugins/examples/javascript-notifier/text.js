@@ -1,15 +1,15 @@
-// What is said, and what the chat's answer means: free of the host, so that `npm test` runs it in plain Node.
+// The message for the chat, and the outcome of the chat's answer. No code here needs the host, so `npm test` runs in plain Node.
 
 const DEFAULTS = { url: null, url_secret: null, channel: null, max_alerts: 10 };
 
 const SIGNS = { info: ":information_source:", warning: ":warning:", critical: ":rotating_light:" };
 
-/** A chat that asks for a longer pause is asked again after an hour all the same. */
+/** The longest pause before the next try, in milliseconds. A chat may ask for a longer pause. */
 const RETRY_AFTER_MAX_MS = 3_600_000;
 
 const BODY_SHOWN_CHARS = 200;
 
-/** The settings with defaults filled in. Throws a text that names the key and how to mend it. */
+/** Reads the settings and fills in defaults. Throws a text that names the wrong key and its correction. */
 export function readSettings(json) {
   const given = JSON.parse(json);
   for (const key of Object.keys(given)) {
@@ -24,7 +24,7 @@ export function readSettings(json) {
   return settings;
 }
 
-/** The body of a Slack incoming webhook, which Mattermost, Rocket.Chat and others take as well. */
+/** The body of a Slack incoming webhook. Mattermost, Rocket.Chat and others accept it as well. */
 export function payload(message, settings) {
   const shown = message.alerts.slice(0, settings.max_alerts);
   const hidden = message.alerts.length - shown.length + message.truncated;
@@ -53,12 +53,12 @@ function line(alert) {
   return rows.join("\n");
 }
 
-/** `<!channel>` in a label must not call everybody, and a link is only what we make one. */
+/** Escapes markup: `<!channel>` in a label must not notify the whole channel, and no label may become a link. */
 function escaped(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-/** The outcome that the host acts on, by the chat's answer. */
+/** The outcome of the chat's answer, for the host. */
 export function outcome({ status, headers, body }) {
   const said = body.trim().slice(0, BODY_SHOWN_CHARS);
   const shown = said ? `status ${status}: ${said}` : `status ${status}`;

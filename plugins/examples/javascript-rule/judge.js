@@ -1,4 +1,4 @@
-// The judgement, free of the host, so that `npm test` runs it in plain Node.
+// The judgement. No code here needs the host, so `npm test` runs in plain Node.
 
 export const RULE = "keys-without-expiry";
 export const KEYS = "pharos_redis_keys";
@@ -6,7 +6,7 @@ export const KEYS_EXPIRING = "pharos_redis_keys_expiring";
 
 const DEFAULTS = { share: 0.5, clear: 0.4, min_keys: 100_000 };
 
-/** The settings with defaults filled in. Throws a text that names the key and how to mend it. */
+/** Reads the settings and fills in defaults. Throws a text that names the wrong key and its correction. */
 export function readSettings(json) {
   const given = JSON.parse(json);
   for (const key of Object.keys(given)) {
@@ -24,7 +24,7 @@ export function readSettings(json) {
   return settings;
 }
 
-/** One object per series: its labels and its value. Columns are dictionary-coded: `codes[i]` indexes `words`. */
+/** Series as objects with labels and value. Columns are dictionary-coded: `codes[i]` indexes `words`. */
 export function rows(samples) {
   return Array.from(samples.values, (value, at) => {
     const labels = samples.labels.map(({ name, values }) => [name, values.words[values.codes[at]]]);
@@ -32,7 +32,7 @@ export function rows(samples) {
   });
 }
 
-/** What is wrong, given the keys and the expiring keys of each logical database. */
+/** The findings, from the number of keys and of expiring keys in each logical database. */
 export function judge(keys, expiring, settings) {
   const expiringOf = new Map(expiring.map(({ labels, value }) => [labels.db, value]));
   return keys

@@ -1,4 +1,4 @@
-// The component: what the world `alert-rule-plugin` in wit/ asks for, around the judgement in judge.js.
+// The component: the exports of the world `alert-rule-plugin` in wit/. judge.js makes the judgement.
 
 import config from "pharos:plugin/config@0.1.0";
 
@@ -53,7 +53,7 @@ export const alertRule = {
   },
 };
 
-/** Absence of samples means "none" only while their part is present; otherwise the rule must say that it could not look. */
+/** The reason why a metric cannot be judged, or null. A missing sample means "none" only while its part is present. */
 function whyUnreadable(snapshot, metric) {
   const part = snapshot.source(metric);
   if (!part) {

@@ -1,4 +1,4 @@
-"""The judgement, free of the host, so that `python3 -m unittest` runs it anywhere."""
+"""The judgement. No code here needs the host, so `python3 -m unittest` runs it anywhere."""
 
 import json
 from dataclasses import dataclass, fields
@@ -9,7 +9,7 @@ CONNECTIONS = "pharos_postgres_connections"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the operator writes under `[plugin.python-rule.settings]`."""
+    """The settings under `[plugin.python-rule.settings]` in the configuration."""
 
     share: float = 0.8
     clear: float = 0.7
@@ -17,7 +17,7 @@ class Settings:
 
     @classmethod
     def read(cls, text: str) -> "Settings":
-        """The settings with defaults filled in. A mistake is a ValueError that names the key and how to mend it."""
+        """Reads the settings and fills in defaults. Raises a ValueError that names the wrong key and its correction."""
         given = json.loads(text)
         known = [field.name for field in fields(cls)]
         for key, value in given.items():
@@ -33,7 +33,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Idle:
-    """A datname in which many sessions do nothing."""
+    """A datname with many idle sessions."""
 
     datname: str
     idle: int
@@ -51,7 +51,7 @@ class Idle:
 
 
 def judge(sessions: list[tuple[dict[str, str], float]], settings: Settings) -> list[Idle]:
-    """What is wrong, given labels and number of the sessions of each datname and state."""
+    """The datnames with many idle sessions, from the number of sessions by datname and state."""
     counts: dict[str, dict[str, float]] = {}
     for labels, count in sessions:
         counts.setdefault(labels["datname"], {})[labels["state"]] = count

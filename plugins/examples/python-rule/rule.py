@@ -1,4 +1,4 @@
-"""The component: what the world `alert-rule-plugin` in wit/ asks for, around the judgement in judge.py."""
+"""The component: the exports of the world `alert-rule-plugin` in wit/. judge.py makes the judgement."""
 
 import json
 
@@ -76,7 +76,7 @@ class AlertRule(exports.AlertRule):
 
 
 def why_unreadable(snapshot: Snapshot, metric: str) -> SkipReason | None:
-    """Absence of samples means "none" only while their part is present; otherwise the rule must say that it could not look."""
+    """The reason why a metric cannot be judged, or None. A missing sample means "none" only while its part is present."""
     part = snapshot.source(metric)
     if part is None:
         return SkipReason_Unsupported(f"nobody collects `{metric}`")

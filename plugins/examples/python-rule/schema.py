@@ -1,4 +1,4 @@
-"""JSON Schema of the settings, which the host checks before the plugin sees them."""
+"""The JSON Schema of the settings. The host checks settings against it before it passes them to the plugin."""
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
