@@ -206,11 +206,12 @@ impl Board {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner).insert(server, account);
     }
 
-    /// What monitoring costs this server; none before the server was asked anything.
+    /// Costs of monitoring this server; `None` before the first statement.
     pub fn costs(&self, server: &SubjectKey) -> Option<ServerCosts> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner).get(server)?.snapshot()
     }
 
+    /// Shows the delivery to one receiver.
     pub fn show_receiver(&self, receiver: &str, status: ReceiverStatus) {
         self.receivers.lock().unwrap_or_else(PoisonError::into_inner).insert(receiver.to_owned(), status);
     }

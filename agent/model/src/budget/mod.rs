@@ -35,15 +35,16 @@ pub struct Budget {
     now: Duration,
 }
 
-/// One run of a collector.
+/// Run of a collector, with its cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge {
+    /// Name of the collector.
     pub collector: &'static str,
-    /// Whether the collector shows trouble first, so that it is hardly slowed.
+    /// True if the collector shows trouble first, so that it is hardly slowed.
     pub is_essential: bool,
-    /// Cost as seen from the agent.
+    /// Seconds of the server's work, on the agent's clock.
     pub seconds: f64,
-    /// The interval that the collector would have without a budget.
+    /// Interval without a budget.
     pub interval: Duration,
 }
 

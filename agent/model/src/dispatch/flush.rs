@@ -29,7 +29,7 @@ pub struct Withheld {
     pub receiver: String,
     /// Incident that is held back.
     pub key: IncidentKey,
-    /// What holds the notification back.
+    /// Reason that holds the notification back.
     pub why: Hold,
     /// True when the incident is over and is never sent to this receiver. False: it is sent when nothing holds it back.
     pub for_good: bool,

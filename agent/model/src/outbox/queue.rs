@@ -302,7 +302,7 @@ impl Queue {
         let Failure { reason, why, pause, may_have_arrived, patience } = failure;
         let seqs = batch.seqs.clone();
         let mut waited = Duration::ZERO;
-        // A message that may have arrived once is repeated unchanged, whatever the latest answer is.
+        // A message that may have arrived once is repeated unchanged, for every latest answer.
         let was_fixed = seqs.first().and_then(|seq| self.rows.get(seq)).is_some_and(|row| row.message.is_some());
         let message = (may_have_arrived || was_fixed).then(|| batch.id.clone());
         for seq in &seqs {

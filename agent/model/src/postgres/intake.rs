@@ -1,6 +1,6 @@
 //! Limits on what a PostgreSQL server may send in one answer.
 //!
-//! The client library stores whatever a server sends, without a limit. The server may be broken, compromised, or not PostgreSQL at all. So
+//! The client library stores everything that a server sends, without a limit. The server may be broken, compromised, or not PostgreSQL at all. So
 //! the bytes are parsed message by message (one byte of type, four of length) before the library gets them. They are weighed by the memory
 //! that the library will use. A message whose announced length is too much ends the session before it arrives.
 

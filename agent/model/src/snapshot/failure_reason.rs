@@ -71,7 +71,7 @@ pub enum FailureReason {
     Refused,
     /// The server answered with an error without a name here.
     Query,
-    /// A column of an answer is not what its SQL says.
+    /// A column of an answer differs from its SQL.
     Row,
     /// A round of visits had no time left for the datname.
     NotReached,

@@ -45,14 +45,14 @@ pub enum PartState {
 /// Part of a snapshot, read by one collector. `reading` is set exactly while the part is present.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Part {
-    /// Whether the part can be judged, and why not.
+    /// State of the part, with the reason if it cannot be judged.
     pub state: PartState,
     /// Latest reading; `None` unless the part is present.
     #[serde(with = "shared")]
     pub reading: Option<Arc<Reading>>,
     /// Monotonic time of the last good reading, even if later runs failed; `None` before the first.
     pub last_read: Option<Duration>,
-    /// Statement or command that brings a missing part back, if the agent knows one.
+    /// Statement or command that brings a missing part back; `None` if the agent has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cure: Option<String>,
     /// Why the part is missing, from a closed set: the label `reason` of `pharos_collect_failures_total`.
@@ -60,7 +60,7 @@ pub struct Part {
     pub reason: Option<FailureReason>,
 }
 
-/// Reads the reason of a recorded part. A reason that only a newer agent writes is none here.
+/// Reads the reason of a recorded part; `None` for a reason that only a newer agent writes.
 fn known_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<FailureReason>, D::Error> {
     Ok(Option::<String>::deserialize(deserializer)?.and_then(|text| FailureReason::named(&text)))
 }

@@ -7,43 +7,63 @@ use serde::{Serialize, Serializer};
 /// A part of a snapshot: the name of the collector that fills it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PartId {
-    /// Whether the server accepts new sessions.
+    /// Acceptance of new sessions by the server.
     Accept,
+    /// Sessions and their waits.
     Activity,
-    /// Everything that the agent knows of itself.
+    /// Facts about the agent itself.
     Agent,
+    /// Settings and workers of autovacuum.
     Autovacuum,
+    /// Counters of each datname.
     Database,
     /// The list of datnames that a round of visits begins with. No snapshot has this part: its statements and errors have the name.
     Datnames,
+    /// Sessions by their encryption and origin.
     Encryption,
+    /// Extensions of each datname.
     Extensions,
+    /// Oldest transactions, which hold VACUUM back.
     Horizon,
-    /// The indexes of each datname, and of a database those that no member uses.
+    /// Indexes of each datname; for a database, indexes that no member uses.
     Indexes,
     /// The answer of a Redis server to `INFO`.
     Info,
+    /// Counters of I/O.
     Io,
+    /// Roles and datnames with a limit of sessions, and their usage.
     Limits,
+    /// Sessions that wait for locks.
     Locks,
     /// The rights of the agent's role, which only the doctor asks for. No snapshot has this part.
     Privileges,
+    /// Progress of long commands.
     Progress,
+    /// Standbys and replication slots.
     Replication,
+    /// Usage of sequences.
     Sequences,
+    /// Role, timeline, WAL position and start times of the server.
     Server,
+    /// Settings and their changes.
     Settings,
+    /// Sizes of datnames, tablespaces and WAL.
     Sizes,
+    /// Statements from `pg_stat_statements`.
     Statements,
+    /// Subscriptions of each datname, with their tables that are not copied yet.
     SubscriptionTables,
+    /// Subscriptions of every datname, with their apply workers.
     Subscriptions,
+    /// Tables of each datname.
     Tables,
     /// The members of a database and their roles.
     Topology,
-    /// Whether the server was reached.
+    /// Reachability of the server.
     Up,
-    /// Which datnames were visited, and why others were not.
+    /// Datnames that were visited, and reasons why others were not.
     Visits,
+    /// Checkpoints, buffers and WAL.
     Wal,
 }
 
@@ -81,7 +101,7 @@ impl PartId {
         Self::Wal,
     ];
 
-    /// The name that snapshots, metrics, settings and the API have.
+    /// Name of the part in snapshots, metrics, settings and the API.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -116,7 +136,7 @@ impl PartId {
         }
     }
 
-    /// Finds the part with this name; none for a name that no collector has.
+    /// Part with this name; `None` for an unknown name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|part| part.as_str() == name)
     }

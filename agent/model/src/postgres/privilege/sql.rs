@@ -1,4 +1,4 @@
-//! Names and texts in SQL that people run as printed. Whatever a name contains, it stays a name.
+//! Names and texts in SQL that people run as printed. A name stays a name with any content.
 //!
 //! Scripts are pasted into terminals. A terminal would execute a control character in a name before psql reads it, so none is printed.
 
