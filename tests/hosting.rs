@@ -155,7 +155,7 @@ async fn others_run_while_a_file_is_looked_at() {
         }
     };
     let loaded = tokio::select! { biased; loaded = loader.load("cut", &cut, named, &[]) => loaded, () = others => unreachable!() };
-    assert_eq!(loaded.err().map(|err| err.stage()), Some("validate"));
+    assert_eq!(loaded.err().map(|err| err.stage().as_str()), Some("validate"));
     assert!(turns.load(Ordering::Relaxed) > 100, "{turns:?}");
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pharos::board::Board;
 use pharos::config::plugins::PluginsConfig;
 use pharos::demo::receiver::{Count, Receiver};
-use pharos::plugin::{PluginHost, Reloader, Ticker};
+use pharos::plugin::{PluginHost, PluginState, Reloader, Ticker};
 use pharos::store::Store;
 use pharos_model::event::PluginEventKind;
 use serde_json::Value;
@@ -330,8 +330,8 @@ async fn no_event_is_lost_while_nobody_takes_them() {
     let ticker = Ticker::start(&loader.engine, loader.clock).unwrap();
     let host = PluginHost::new(ticker, loader.clock, Arc::clone(&loader.metrics), events, Duration::ZERO);
     let board = Arc::new(Board::new(loader.clock));
-    tasks.spawn(Reloader::new(loader, host.clone(), config, Vec::new()).run(board, stop.clone()));
-    let tried = |host: &PluginHost| host.status(&BTreeMap::new()).iter().filter(|plugin| plugin.state != "loading").count();
+    tasks.spawn(Reloader::new(loader, host.clone(), config, Vec::new(), board).run(stop.clone()));
+    let tried = |host: &PluginHost| host.status(&BTreeMap::new()).iter().filter(|plugin| plugin.state != PluginState::Loading).count();
     while tried(&host) < 2 {
         sleep(Duration::from_millis(20)).await;
     }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use pharos::plugin::validate::{World, inspect};
+use pharos::plugin::ALERT_RULE;
+use pharos::plugin::validate::inspect;
 use serde_json::Value;
 
 use crate::fixture::program::output;
@@ -50,7 +51,7 @@ fn refused(said: &(Option<i32>, String, String), expected: &[&str]) {
 
 #[tokio::test]
 async fn the_cases_beside_the_shipped_plugins_hold() {
-    let has_rules = |bytes: &[u8]| inspect(bytes).unwrap().world == World::AlertRule;
+    let has_rules = |bytes: &[u8]| inspect(bytes).unwrap().world == ALERT_RULE;
     let with_rules = shipped().into_iter().filter(|(_, bytes)| has_rules(bytes));
     let files: Vec<_> = with_rules.map(|(id, _)| project().join(format!("plugins/{id}/tests.toml"))).collect();
     let missing: Vec<_> = files.iter().filter(|file| !file.is_file()).collect();

@@ -62,7 +62,7 @@ async fn check_settings(ground: &Ground, loader: &Loader, shipped: &Shipped) -> 
     let examination = Examination { loader, shipped, dir: &ground.config.plugins.dir };
     let examined = tokio::select! {
         () = ground.lifecycle.interrupted() => return Ok(()),
-        examined = tokio::time::timeout(SETTINGS_CHECK_MAX, examination.of_shipped()) => examined,
+        examined = tokio::time::timeout(SETTINGS_CHECK_MAX, examination.examine_shipped()) => examined,
     };
     match examined {
         Ok(mistakes) if mistakes.is_empty() => Ok(()),
@@ -77,9 +77,9 @@ async fn check_settings(ground: &Ground, loader: &Loader, shipped: &Shipped) -> 
 /// Reads the plugins' files and goes on reading those that change.
 pub(super) async fn start(ground: &Ground, host: &PluginHost, loader: Loader, shipped: Shipped) {
     let Ground { config, board, lifecycle, .. } = ground;
-    let mut reloader = Reloader::new(loader, host.clone(), config.plugins.clone(), shipped);
+    let mut reloader = Reloader::new(loader, host.clone(), config.plugins.clone(), shipped, Arc::clone(board));
     reloader.announce().await;
     board.set(AgentPart::PluginReload, PartHealth::Starting, None);
-    lifecycle.supervise(AgentPart::PluginReload, reloader.run(Arc::clone(board), lifecycle.soft().clone()));
+    lifecycle.supervise(AgentPart::PluginReload, reloader.run(lifecycle.soft().clone()));
     lifecycle.supervise(AgentPart::Plugins, host.clone().follow(Arc::clone(board), lifecycle.soft().clone()));
 }

@@ -28,9 +28,9 @@ impl PluginFacts for PluginHost {
     fn plugins(&self) -> Vec<PluginFact> {
         let fact = |plugin: PluginStatus| PluginFact {
             id: plugin.id,
-            state: plugin.state,
+            state: plugin.state.as_str(),
             last_words: plugin.last_error.as_ref().and_then(|err| err.last_words.clone()),
-            last_error: plugin.last_error.map(|err| (err.stage, err.message)),
+            last_error: plugin.last_error.map(|err| (err.stage.as_str().to_owned(), err.message)),
             ignored_settings: (!plugin.ignored_settings.is_empty()).then(|| plugin.ignored_settings.join("; ")),
         };
         self.status(&BTreeMap::new()).into_iter().map(fact).collect()

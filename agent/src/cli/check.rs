@@ -23,7 +23,7 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     let workbench = Workbench::of(&config)?;
     let shipped = super::shipped();
     let examination = Examination { loader: workbench.loader(), shipped: &shipped, dir: &config.plugins.dir };
-    let mut mistakes = examination.of_everything().await;
+    let mut mistakes = examination.examine_everything().await;
     let FilesCheck { mistakes: mut files, mut notes } = if no_files { FilesCheck::default() } else { FilesCheck::of(&config) };
     let is_noted = files.iter().chain(&notes).any(|mistake| mistake.paths.iter().any(|path| path == DATA_DIR));
     if !no_files && !is_noted {

@@ -13,7 +13,7 @@ use pharos_model::finding::{Finding, Skipped};
 use super::workbench::{Workbench, plugin_id, read_plugin, read_snapshot};
 use super::{print, print_last_words};
 use crate::plugin::validate::Demand;
-use crate::plugin::{CallError, LoadError, LoadedPlugin, digest, validate};
+use crate::plugin::{ALERT_RULE, CallError, LoadError, LoadedPlugin, digest, validate};
 
 #[derive(Debug, Subcommand)]
 pub enum PluginCommand {
@@ -46,7 +46,7 @@ pub async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
 async fn inspect(file: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (bytes, inspection) = read_plugin(file)?;
     print(format_args!("file     {} ({}, sha256 {})", file.display(), bytesize::ByteSize::b(bytes.len() as u64), digest(&bytes)));
-    print(format_args!("world    {}, contract {}", inspection.world.as_str(), inspection.contract));
+    print(format_args!("world    {}, contract {}", inspection.world.name(), inspection.contract));
     for import in &inspection.imports {
         let is_inert = validate::INERT.iter().any(|(package, _)| validate::is_of(import, package));
         print(format_args!("import   {import}{}", if is_inert { " (inert)" } else { "" }));
@@ -89,8 +89,8 @@ fn time(what: &str, time: Duration) -> String {
 
 async fn test(file: &Path, snapshot: &Path, settings: Option<&Path>) -> anyhow::Result<ExitCode> {
     let (bytes, inspection) = read_plugin(file)?;
-    if inspection.world != validate::World::AlertRule {
-        bail!("{} is a {}; only alert rules can be tested on a snapshot", file.display(), inspection.world.as_str());
+    if inspection.world != ALERT_RULE {
+        bail!("{} is a {}; only alert rules can be tested on a snapshot", file.display(), inspection.world.name());
     }
     let change = read_snapshot(snapshot)?;
     let subject = change.snapshot.subject.key();

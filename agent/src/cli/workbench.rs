@@ -66,11 +66,11 @@ impl Workbench {
         // What it costs is its CPU time; the author's machine may be busy with other things.
         let limits = LimitsConfig { wall: Some(CALL_WALL), ..LimitsConfig::default() };
         self.loader.plugins = BTreeMap::from([(id.to_owned(), PluginConfig { settings, limits, ..PluginConfig::default() })]);
-        let generation = self.loader.load(id, bytes, digest(bytes), &[]).await?;
-        if !generation.ignored.is_empty() {
-            return Err(SettingsError::Invalid(generation.ignored.into_iter().map(|ignored| ignored.text).collect()).into());
+        let tried = self.loader.load(id, bytes, digest(bytes), &[]).await?;
+        if !tried.generation.ignored.is_empty() {
+            return Err(SettingsError::Invalid(tried.generation.ignored.into_iter().map(|ignored| ignored.text).collect()).into());
         }
-        Ok(LoadedPlugin::new(generation, self.ticker.clone()))
+        Ok(LoadedPlugin::new(tried, self.ticker.clone()))
     }
 }
 

@@ -44,7 +44,7 @@ impl Rounds {
 
     /// Starts the judgement of a snapshot by every plugin that watches its subject.
     pub fn judge(&mut self, change: &Arc<Change>, plugins: &PluginHost) {
-        for plugin in plugins.watching(change) {
+        for plugin in plugins.watching(&change.snapshot.subject.kind) {
             self.judge_by(plugin, Arc::clone(change), plugins);
         }
     }

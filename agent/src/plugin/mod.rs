@@ -1,35 +1,49 @@
-//! The plugin host: every judgement of the agent runs here, in a sandbox.
+//! Plugins: every judgement of the agent runs here, in a sandbox.
 //!
-//! Reading order: [`load::validate`] (what a file is), [`load`] (from bytes to a generation), [`run`] (one call and its limits),
-//! [`host`] (which generation serves an id), [`reload`] (files that change). WIT types stay inside this folder.
-//!
-//! Invariant: no plugin can hang, crash, fill or spy on the agent, nor delay another plugin.
+//! | room | holds |
+//! |---|---|
+//! | [`host`] | which plugin serves what, and every question to a plugin; [`accounting`], [`publishing`] and [`status`] are its parts |
+//! | [`world`] | one file per world: what its plugins import, export and may use |
+//! | [`load`] | from a file to a generation: validation, compilation, settings, grants, canaries |
+//! | [`reload`] | files that appear, change and vanish |
+//! | [`run`] | one call: engine, budget, turns, instances, quarantine |
+//! | [`import`] | the host's side of what plugins import, with its limits and grants |
+//! | [`contract`] | `wit/` as Rust; its types stay inside `plugin/` |
 
+mod accounting;
 mod contract;
 pub mod embedded;
+mod event;
 mod host;
 mod import;
 mod load;
-mod message;
+mod publishing;
 mod reload;
 mod run;
 mod slot;
+mod stage;
 mod standalone;
 mod status;
+mod world;
 
-pub use self::host::{Judgement, PluginEvent, PluginHost};
+pub use self::event::PluginEvent;
+pub use self::host::{Judgement, PluginHost};
 pub use self::import::egress;
 pub use self::import::state::StateAccess;
 pub use self::load::examine::Examination;
 pub use self::load::folder::Shipped;
-pub use self::load::loader::{LoadError, Loader, digest};
+pub use self::load::linkers::Linkers;
+pub use self::load::load_error::LoadError;
+pub use self::load::loader::{Loader, digest};
 pub use self::load::settings::SettingsError;
 pub use self::load::{compile, compile_helper, folder, settings, validate};
 pub use self::reload::Reloader;
 pub use self::run::call_error::CallError;
 pub use self::run::engine::Ticker;
-pub use self::run::generation::Linkers;
 pub use self::run::{engine, quarantine};
-pub use self::slot::Origin;
+pub use self::slot::{Origin, PluginState};
+pub use self::stage::Stage;
 pub use self::standalone::LoadedPlugin;
 pub use self::status::PluginStatus;
+pub use self::world::World;
+pub use self::world::alert_rule::ALERT_RULE;

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::run::generation::Generation;
 use super::run::quarantine::Health;
+use super::stage::Stage;
+use super::world::World;
 
 /// Where a generation came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -20,6 +22,7 @@ pub enum Origin {
 /// A generation with its number and origin.
 #[derive(Clone)]
 pub struct Loaded {
+    pub world: &'static dyn World,
     pub generation: Arc<Generation>,
     /// Counts the versions loaded under this id since the agent started.
     pub number: u64,
@@ -33,8 +36,7 @@ pub struct Loaded {
 pub struct LastError {
     /// RFC 3339.
     pub at: String,
-    /// Where: `validate`, `compile`, ..., `call`.
-    pub stage: String,
+    pub stage: Stage,
     pub message: String,
     /// What the plugin wrote to standard error before it was stopped: a panic, a traceback.
     pub last_words: Option<String>,
@@ -63,22 +65,59 @@ pub struct Slot {
     pub known_bad: BTreeSet<String>,
 }
 
+/// State of a plugin, as `/api/plugins` and the metric `pharos_plugin_state` serve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PluginState {
+    Serving,
+    /// It is called, and fails too often to be called healthy.
+    Failing,
+    /// It was not tried yet.
+    Loading,
+    /// It failed too often, and is not called before a pause is over.
+    Quarantined,
+    /// No version of it could be loaded.
+    Failed,
+    /// The config turned it off.
+    Disabled,
+}
+
+impl PluginState {
+    pub const ALL: [Self; 6] = [Self::Serving, Self::Failing, Self::Loading, Self::Quarantined, Self::Failed, Self::Disabled];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Failing => "failing",
+            Self::Loading => "loading",
+            Self::Quarantined => "quarantined",
+            Self::Failed => "failed",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl Serialize for PluginState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 impl Slot {
-    pub fn state(&self) -> &'static str {
+    pub fn state(&self) -> PluginState {
         match &self.active {
-            _ if !self.enabled => "disabled",
-            Some(_) if self.health.is_quarantined() => "quarantined",
-            Some(_) if self.health.is_failing() => "failing",
-            Some(_) => "serving",
-            None if self.loading => "loading",
-            None => "failed",
+            _ if !self.enabled => PluginState::Disabled,
+            Some(_) if self.health.is_quarantined() => PluginState::Quarantined,
+            Some(_) if self.health.is_failing() => PluginState::Failing,
+            Some(_) => PluginState::Serving,
+            None if self.loading => PluginState::Loading,
+            None => PluginState::Failed,
         }
     }
 
     /// Puts a generation to work; the one before it stays at hand.
-    pub fn publish(&mut self, generation: Arc<Generation>, origin: Origin, proven_at: Duration) -> u64 {
+    pub fn publish(&mut self, world: &'static dyn World, generation: Arc<Generation>, origin: Origin, proven_at: Duration) -> u64 {
         self.loads += 1;
-        let next = Loaded { generation, number: self.loads, origin, proven_at };
+        let next = Loaded { world, generation, number: self.loads, origin, proven_at };
         self.previous = self.active.replace(next);
         if let Some(previous) = &self.previous {
             previous.generation.retire();

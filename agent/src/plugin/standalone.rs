@@ -1,30 +1,32 @@
-//! A plugin outside an agent: for its author, for the benchmark, and for tests of one delivery.
+//! A plugin without an agent: for its author, for the benchmark, and for tests of one delivery.
 
 use std::sync::Arc;
 
 use pharos_model::finding::{CheckedReport, RuleSpec};
+use pharos_model::notification::{Delivery, Message};
 use pharos_model::snapshot::Change;
+use serde_json::Value;
 
+use super::host::merged_settings;
+use super::load::steps::Tried;
+use super::run::blueprint::Description;
 use super::run::call_error::CallError;
 use super::run::engine::Ticker;
-use super::run::generation::{Description, Generation};
+use super::run::generation::Generation;
 use super::run::instance::Usage;
+use super::world::notifier;
 
-/// A loaded plugin that nobody else calls.
+/// A loaded plugin with a single caller.
 pub struct LoadedPlugin {
     generation: Generation,
-    /// Keeps nothing alive but the knowledge that the plugin can be interrupted.
+    /// Proof that the plugin can be interrupted.
     _ticker: Ticker,
 }
 
 impl LoadedPlugin {
-    /// What a [`Loader`](super::Loader) made, and the clock of the engine that it runs on.
-    pub fn new(generation: Generation, ticker: Ticker) -> Self {
-        Self { generation, _ticker: ticker }
-    }
-
-    pub(super) fn generation(&self) -> &Generation {
-        &self.generation
+    /// A plugin that a [`Loader`](super::Loader) loaded, and the clock of the engine that it runs on.
+    pub fn new(tried: Tried, ticker: Ticker) -> Self {
+        Self { generation: tried.generation, _ticker: ticker }
     }
 
     pub fn description(&self) -> &Description {
@@ -35,7 +37,7 @@ impl LoadedPlugin {
         &self.generation.rules
     }
 
-    /// What of it can never work, in words.
+    /// Rules that can never match, in words.
     pub fn warnings(&self) -> &[String] {
         &self.generation.warnings
     }
@@ -45,8 +47,14 @@ impl LoadedPlugin {
         self.generation.evaluate(change).await
     }
 
+    /// Delivers one message, with the receiver's settings laid over the plugin's.
+    pub async fn deliver(&self, receiver_settings: &Value, message: &Message) -> (Usage, Delivery) {
+        let (usage, called) = self.generation.deliver(merged_settings(&self.generation, receiver_settings), message).await;
+        (usage, notifier::delivery(called))
+    }
+
     /// Makes an instance and drops it.
     pub async fn instantiate(&self) -> Result<(), CallError> {
-        self.generation.instantiate().await.map(drop)
+        self.generation.blueprint.instantiate(Arc::clone(&self.generation.settings), &mut Usage::default()).await.map(drop)
     }
 }

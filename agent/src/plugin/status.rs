@@ -7,16 +7,15 @@ use pharos_model::agent_part::AgentPart;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::host::{PluginHost, lock, texts};
+use super::host::PluginHost;
+use super::import::wrong_setting::texts;
 use super::run::engine::TICKER_DEAD_AFTER;
-use super::slot::{LastError, Origin, Slot};
+use super::slot::{LastError, Origin, PluginState, Slot};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginConfig;
 
 /// How often the parts are looked at: less than the shortest quarantine, so that none is missed.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-
-const STATES: [&str; 6] = ["serving", "failing", "loading", "quarantined", "failed", "disabled"];
 
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginStatus {
@@ -25,7 +24,7 @@ pub struct PluginStatus {
     pub version: Option<String>,
     pub source: Option<Origin>,
     pub enabled: bool,
-    pub state: &'static str,
+    pub state: PluginState,
     /// Counts the versions loaded since the start; a refused file does not change it.
     pub generation: u64,
     pub digest: Option<String>,
@@ -77,16 +76,16 @@ impl PluginHost {
     /// Brings the plugin's gauges up to date.
     pub(super) fn measure(&self, plugin: &str) {
         let metrics = &self.shared.metrics;
-        let slots = lock(&self.shared.slots);
+        let slots = self.slots();
         let Some(slot) = slots.get(plugin) else { return };
         let state = slot.state();
-        for known in STATES {
-            metrics.set("pharos_plugin_state", &[plugin, known], f64::from(u8::from(state == known)));
+        for known in PluginState::ALL {
+            metrics.set("pharos_plugin_state", &[plugin, known.as_str()], f64::from(u8::from(state == known)));
         }
         metrics.forget("pharos_plugin_info", &[plugin]);
         if let Some(active) = &slot.active {
             let generation = &active.generation;
-            let labels = [plugin, generation.world.as_str(), &generation.description.version, &generation.digest[..12]];
+            let labels = [plugin, active.world.name(), &generation.description.version, &generation.digest[..12]];
             metrics.set("pharos_plugin_info", &labels, 1.0);
             metrics.set("pharos_plugin_generation", &[plugin], active.number as f64);
             metrics.set("pharos_plugin_settings_ignored", &[plugin], active.generation.ignored.len() as f64);
@@ -108,21 +107,21 @@ fn clock_health(age: Duration) -> (PartHealth, Option<String>) {
 
 /// Why an enabled plugin does not serve.
 fn trouble(id: &str, slot: &Slot) -> Option<String> {
-    let last = slot.last_error.as_ref().map(|err| (err.stage.as_str(), err.message.as_str()));
-    match (slot.state(), last) {
-        ("failed", Some((stage, message))) => Some(format!("`{id}` failed at {stage}: {message}")),
-        ("failed", None) => Some(format!("`{id}` failed")),
-        ("quarantined", Some((_, message))) => Some(format!("`{id}` is quarantined: it {message}")),
-        ("failing", last) => {
+    match (slot.state(), &slot.last_error) {
+        (PluginState::Failed, Some(err)) => Some(format!("`{id}` failed at {}: {}", err.stage.as_str(), err.message)),
+        (PluginState::Failed, None) => Some(format!("`{id}` failed")),
+        (PluginState::Quarantined, Some(err)) => Some(format!("`{id}` is quarantined: it {}", err.message)),
+        (PluginState::Quarantined, None) => Some(format!("`{id}` is quarantined")),
+        (PluginState::Failing, last) => {
             let failings = slot.health.failings().unwrap_or_default();
-            Some(format!("`{id}` {failings}{}", last.map(|(_, message)| format!("; the last time it {message}")).unwrap_or_default()))
+            let last = last.as_ref().map(|err| format!("; the last time it {}", err.message)).unwrap_or_default();
+            Some(format!("`{id}` {failings}{last}"))
         }
-        ("quarantined", None) => Some(format!("`{id}` is quarantined")),
-        ("serving", _) => {
+        (PluginState::Serving, _) => {
             let ignored = &slot.active.as_ref()?.generation.ignored;
             (!ignored.is_empty()).then(|| format!("`{id}` leaves wrong settings out: {}", texts(ignored).join("; ")))
         }
-        _ => None,
+        (PluginState::Loading | PluginState::Disabled, _) => None,
     }
 }
 
@@ -133,7 +132,7 @@ fn status(id: &str, slot: &Slot, config: Option<&PluginConfig>) -> PluginStatus 
     let mail = config.map(|config| config.grants.mail.iter().map(|relay| format!("mail {relay}")));
     PluginStatus {
         id: id.to_owned(),
-        world: generation.map(|generation| generation.world.as_str()),
+        world: slot.active.as_ref().map(|active| active.world.name()),
         version: generation.map(|generation| generation.description.version.clone()),
         source: slot.active.as_ref().map(|active| active.origin),
         enabled: slot.enabled,

@@ -22,7 +22,7 @@ use super::workbench::{Workbench, plugin_id, read_plugin};
 use super::{EXIT_CONFIG, EXIT_FAILED, complain, print_last_words};
 use crate::config;
 use crate::config::shape::did_you_mean;
-use crate::plugin::validate::World;
+use crate::plugin::ALERT_RULE;
 use crate::plugin::{LoadError, LoadedPlugin, SettingsError, embedded};
 
 #[derive(Debug, Subcommand)]
@@ -139,8 +139,8 @@ fn plugin(suite: &Suite, plugins: Option<&Path>) -> anyhow::Result<(String, Byte
             return Err(suite.refuse(vec![("plugin".to_owned(), format!("there is no file {}", file.display()))]).into());
         }
         let (bytes, inspection) = read_plugin(&file)?;
-        if inspection.world != World::AlertRule {
-            let world = inspection.world.as_str();
+        if inspection.world != ALERT_RULE {
+            let world = inspection.world.name();
             return Err(suite.refuse(vec![("plugin".to_owned(), format!("{} is a {world}, and has no rules", file.display()))]).into());
         }
         return Ok((plugin_id(&file)?.to_owned(), bytes));

@@ -1,5 +1,24 @@
-//! What `bindgen!` makes of `wit/`, and nothing else. These types stay inside `plugin/`.
+//! Code that `bindgen!` makes of `wit/`, and nothing else. These types stay inside `plugin/`.
 
+/// Exports of every plugin, whatever its world: `describe` and `init`.
+pub mod plugin {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        inline: "
+            package pharos:host;
+            world plugin {
+                export pharos:plugin/plugin@0.1.0;
+            }
+        ",
+        world: "pharos:host/plugin",
+        exports: { default: async },
+        with: {
+            "pharos:plugin/types": crate::plugin::contract::bindings::alert_rule::pharos::plugin::types,
+        },
+    });
+}
+
+/// The world `alert-rule-plugin`, and the imports that every world shares.
 pub mod alert_rule {
     wasmtime::component::bindgen!({
         path: "../wit",
@@ -10,12 +29,13 @@ pub mod alert_rule {
         },
         exports: { default: async },
         with: {
-            "pharos:plugin/snapshots.snapshot": crate::plugin::import::snapshots::SnapshotHandle,
-            "pharos:plugin/snapshots.table": crate::plugin::import::snapshots::TableHandle,
+            "pharos:plugin/snapshots.snapshot": crate::plugin::contract::handle::SnapshotHandle,
+            "pharos:plugin/snapshots.table": crate::plugin::contract::handle::TableHandle,
         },
     });
 }
 
+/// The world `notifier-plugin`.
 pub mod notifier {
     wasmtime::component::bindgen!({
         path: "../wit",

@@ -29,11 +29,11 @@ pub fn subject(subject: &Subject) -> types::Subject {
         kind: subject.kind.to_string(),
         id: subject.id.clone(),
         version: subject.version.clone(),
-        labels: labels_out(&subject.labels),
+        labels: labels_to_wit(&subject.labels),
     }
 }
 
-pub fn labels_out(labels: &[Label]) -> Vec<types::Label> {
+pub fn labels_to_wit(labels: &[Label]) -> Vec<types::Label> {
     labels.iter().map(|label| types::Label { name: label.name.clone(), value: label.value.clone() }).collect()
 }
 
@@ -41,7 +41,7 @@ fn labels(labels: Vec<types::Label>) -> Vec<Label> {
     labels.into_iter().map(|label| Label { name: label.name, value: label.value }).collect()
 }
 
-pub fn severity_out(severity: Severity) -> types::Severity {
+pub fn severity_to_wit(severity: Severity) -> types::Severity {
     match severity {
         Severity::Info => types::Severity::Info,
         Severity::Warning => types::Severity::Warning,

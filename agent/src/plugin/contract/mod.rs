@@ -1,4 +1,6 @@
-//! The contract in `wit/` as Rust: its types, and how those of the model become them.
+//! The contract in `wit/` as Rust: its types, its handles, and how types of the model become types of the contract.
 
 pub mod bindings;
 pub mod convert;
+pub mod handle;
+pub mod message;

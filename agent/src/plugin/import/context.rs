@@ -1,44 +1,58 @@
-//! What all instances of one generation share with the host: identity, rate limits, and the capabilities that its grants open.
+//! Context of a plugin: everything that the instances of one generation share with the host.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
+use pharos_model::text;
+use tracing::{debug, error, info, trace, warn};
 
 use super::egress::EgressPolicy;
 use super::mail::MailPolicy;
 use super::state::StateAccess;
+use super::wrong_setting::WrongSetting;
 use crate::clock::Clock;
-use crate::plugin::load::trial::Wrong;
+use crate::plugin::contract::bindings::alert_rule::pharos::plugin::log::Level;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Lines a plugin may log at once ...
+/// Bytes of a line that a plugin logs, and of the fields beside it. Longer lines are cut.
+pub const LINE_BYTES_MAX: usize = 4_096;
+/// Lines that a plugin may log at once. More are suppressed and counted, so that a plugin cannot fill the disk.
 const LOG_BURST: f64 = 50.0;
-/// ... and a second from then on.
+/// Lines a second that a plugin may log after a burst.
 const LOG_PER_SECOND: f64 = 5.0;
-/// Metrics of its own that a plugin may name.
+/// Metrics that a plugin may define. Each is a series of `/metrics`.
 const METRIC_NAMES_MAX: usize = 200;
+/// Bytes of the name of such a metric.
 const METRIC_NAME_BYTES_MAX: usize = 64;
-/// Wrong settings that are remembered of a plugin.
-const IGNORED_MAX: usize = 50;
+/// Wrong settings that are remembered of a plugin. A plugin that reports more only repeats itself.
+const WRONG_SETTINGS_MAX: usize = 50;
 
-pub struct PluginContext {
-    pub id: String,
-    pub metrics: Arc<SelfMetrics>,
+/// Capabilities that the grants of a plugin open.
+pub struct Capabilities {
     pub state: StateAccess,
     pub egress: EgressPolicy,
     pub mail: MailPolicy,
+}
+
+/// Identity, rate limits and capabilities of one generation.
+pub struct PluginContext {
+    pub id: String,
+    pub metrics: Arc<SelfMetrics>,
+    pub capabilities: Capabilities,
     clock: Clock,
     log_tokens: Mutex<Tokens>,
     metric_names: Mutex<BTreeSet<String>>,
-    ignored: Mutex<Ignored>,
+    wrong_settings: Mutex<WrongSettings>,
 }
 
-/// Settings that the plugin leaves out.
+/// Settings that the plugin reported as ignored.
 #[derive(Default)]
-struct Ignored {
-    known: BTreeSet<Wrong>,
-    /// Those since they were last taken.
-    fresh: Vec<Wrong>,
+struct WrongSettings {
+    known: BTreeSet<WrongSetting>,
+    /// Those reported since the last [`PluginContext::drain_wrong_settings`].
+    fresh: Vec<WrongSetting>,
 }
 
 struct Tokens {
@@ -47,29 +61,30 @@ struct Tokens {
 }
 
 impl PluginContext {
-    pub fn new(id: String, metrics: Arc<SelfMetrics>, state: StateAccess, egress: EgressPolicy, mail: MailPolicy, clock: Clock) -> Self {
+    pub fn new(id: String, capabilities: Capabilities, metrics: Arc<SelfMetrics>, clock: Clock) -> Self {
         let log_tokens = Mutex::new(Tokens { left: LOG_BURST, at: clock.monotonic() });
-        Self { id, metrics, state, egress, mail, clock, log_tokens, metric_names: Mutex::default(), ignored: Mutex::default() }
+        Self { id, metrics, capabilities, clock, log_tokens, metric_names: Mutex::default(), wrong_settings: Mutex::default() }
     }
 
-    /// Notes that the plugin leaves a setting out. Whether it is the first time: each of its instances says it again.
-    pub fn ignores(&self, wrong: Wrong) -> bool {
-        let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
-        // Several receivers may have the same mistake, and each counts.
-        if ignored.fresh.len() < IGNORED_MAX && !ignored.fresh.contains(&wrong) {
-            ignored.fresh.push(wrong.clone());
+    /// Writes a line of the plugin into the agent's log, if its rate limit allows.
+    pub fn log(&self, level: Level, message: &str, fields: &str) {
+        if !self.may_log() {
+            return;
         }
-        ignored.known.len() < IGNORED_MAX && ignored.known.insert(wrong)
+        let (id, message, fields) = (self.id.as_str(), text::line(message, LINE_BYTES_MAX), text::line(fields, LINE_BYTES_MAX));
+        let fields = fields.as_ref();
+        match level {
+            Level::Trace => trace!(plugin = id, fields, "{message}"),
+            Level::Debug => debug!(plugin = id, fields, "{message}"),
+            Level::Info => info!(plugin = id, fields, "{message}"),
+            Level::Warn => warn!(plugin = id, fields, "{message}"),
+            Level::Error => error!(plugin = id, fields, "{message}"),
+        }
     }
 
-    /// What it left out since this was last asked.
-    pub fn take_ignored(&self) -> Vec<Wrong> {
-        std::mem::take(&mut self.ignored.lock().unwrap_or_else(PoisonError::into_inner).fresh)
-    }
-
-    /// Takes a token for a line of the log; counts the line as suppressed where there is none.
-    pub fn may_log(&self) -> bool {
-        let mut tokens = self.log_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Takes a token for a line of the log. Without a token the line is counted as suppressed.
+    fn may_log(&self) -> bool {
+        let mut tokens = self.log_tokens.lock();
         let now = self.clock.monotonic();
         let refill = now.saturating_sub(tokens.at).as_secs_f64() * LOG_PER_SECOND;
         *tokens = Tokens { left: (tokens.left + refill).min(LOG_BURST), at: now };
@@ -81,7 +96,22 @@ impl PluginContext {
         true
     }
 
-    /// Whether a name is one that Prometheus takes, and among the first that the plugin used.
+    /// Notes a setting that the plugin ignores. True the first time: each instance of the plugin reports the setting again.
+    pub fn note_wrong_setting(&self, wrong: WrongSetting) -> bool {
+        let mut settings = self.wrong_settings.lock();
+        // Several receivers may have the same mistake, and each counts.
+        if settings.fresh.len() < WRONG_SETTINGS_MAX && !settings.fresh.contains(&wrong) {
+            settings.fresh.push(wrong.clone());
+        }
+        settings.known.len() < WRONG_SETTINGS_MAX && settings.known.insert(wrong)
+    }
+
+    /// Returns the settings that were noted since the last call of this method.
+    pub fn drain_wrong_settings(&self) -> Vec<WrongSetting> {
+        std::mem::take(&mut self.wrong_settings.lock().fresh)
+    }
+
+    /// Whether Prometheus takes this name of a metric, and the plugin has few enough of them.
     pub fn may_name_metric(&self, name: &str) -> bool {
         let valid = !name.is_empty()
             && name.len() <= METRIC_NAME_BYTES_MAX
@@ -89,7 +119,7 @@ impl PluginContext {
         if !valid {
             return false;
         }
-        let mut names = self.metric_names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.metric_names.lock();
         if names.contains(name) {
             return true;
         }

@@ -1,99 +1,21 @@
 //! The `snapshots` import: a plugin pulls what it needs of the snapshot that is judged.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::snapshot::{self, ColumnValues, PartState, Snapshot};
-use pharos_model::snapshot::{Change, Pattern, Quantity, SeriesFilter};
+use pharos_model::snapshot::{Pattern, Quantity, SeriesFilter};
 use wasmtime::component::Resource;
 
-use super::imports::{HostState, RESOURCES_MAX};
+use super::imports::Imports;
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::snapshots as wit;
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::types;
 use crate::plugin::contract::convert;
+use crate::plugin::contract::handle::{SnapshotHandle, TableHandle};
 
-/// What the guest's `snapshot` stands for. It is also the capability: a guest can only ask about what it was given.
-pub struct SnapshotHandle(Arc<Change>);
+impl wit::Host for Imports {}
 
-/// What the guest's `table` stands for.
-pub struct TableHandle {
-    change: Arc<Change>,
-    name: String,
-}
-
-/// What a guest holds of the snapshot it judges. Numbers are never used twice: a garbage collector may drop a handle of an earlier call
-/// during a later one, and must not hit another.
-#[derive(Default)]
-pub struct Handles {
-    held: BTreeMap<u32, Handle>,
-    next: u32,
-}
-
-enum Handle {
-    Snapshot(SnapshotHandle),
-    Table(TableHandle),
-}
-
-impl Handles {
-    pub fn snapshot(&mut self, change: Arc<Change>) -> wasmtime::Result<Resource<SnapshotHandle>> {
-        self.push(Handle::Snapshot(SnapshotHandle(change))).map(Resource::new_own)
-    }
-
-    fn table(&mut self, table: TableHandle) -> wasmtime::Result<Resource<TableHandle>> {
-        self.push(Handle::Table(table)).map(Resource::new_own)
-    }
-
-    fn push(&mut self, handle: Handle) -> wasmtime::Result<u32> {
-        if self.held.len() >= RESOURCES_MAX {
-            return Err(wasmtime::Error::msg(format!("the plugin holds {RESOURCES_MAX} snapshots and tables; it must drop some")));
-        }
-        let number = self.next;
-        self.next = number.checked_add(1).ok_or_else(|| wasmtime::Error::msg("the plugin used up all handles"))?;
-        self.held.insert(number, handle);
-        Ok(number)
-    }
-
-    /// Takes back, after a call, what the guest forgot to drop.
-    pub fn expire(&mut self) {
-        self.held.clear();
-    }
-
-    fn change(&self, this: &Resource<SnapshotHandle>) -> wasmtime::Result<&Arc<Change>> {
-        match self.held.get(&this.rep()) {
-            Some(Handle::Snapshot(SnapshotHandle(change))) => Ok(change),
-            _ => Err(gone()),
-        }
-    }
-
-    fn get(&self, this: &Resource<TableHandle>) -> wasmtime::Result<&TableHandle> {
-        match self.held.get(&this.rep()) {
-            Some(Handle::Table(table)) => Ok(table),
-            _ => Err(gone()),
-        }
-    }
-}
-
-fn gone() -> wasmtime::Error {
-    wasmtime::Error::msg("the handle is of an earlier call; a snapshot and its tables last for one call")
-}
-
-impl TableHandle {
-    fn table(&self) -> wasmtime::Result<&snapshot::Table> {
-        self.change.table(&self.name).ok_or_else(|| wasmtime::Error::msg("the table is no longer there"))
-    }
-
-    fn column(&self, index: u32) -> wasmtime::Result<&snapshot::Column> {
-        let table = self.table()?;
-        table.columns.get(index as usize).ok_or_else(|| {
-            wasmtime::Error::msg(format!("table `{}` has {} columns, none at index {index}", self.name, table.columns.len()))
-        })
-    }
-}
-
-impl wit::Host for HostState {}
-
-impl wit::HostSnapshot for HostState {
+impl wit::HostSnapshot for Imports {
     fn subject(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<types::Subject> {
         Ok(convert::subject(&self.handles.change(&this)?.snapshot.subject))
     }
@@ -135,10 +57,7 @@ impl wit::HostSnapshot for HostState {
 
     fn table(&mut self, this: Resource<SnapshotHandle>, name: String) -> wasmtime::Result<Option<Resource<TableHandle>>> {
         let change = Arc::clone(self.handles.change(&this)?);
-        if change.table(&name).is_none() {
-            return Ok(None);
-        }
-        Ok(Some(self.handles.table(TableHandle { change, name })?))
+        self.handles.push_table(change, name)
     }
 
     fn members(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<Vec<types::Subject>> {
@@ -149,22 +68,22 @@ impl wit::HostSnapshot for HostState {
     fn member(&mut self, this: Resource<SnapshotHandle>, id: String) -> wasmtime::Result<Option<Resource<SnapshotHandle>>> {
         let snapshot = &self.handles.change(&this)?.snapshot;
         let Some(member) = snapshot.members.iter().find(|member| member.snapshot.subject.id == id).cloned() else { return Ok(None) };
-        Ok(Some(self.handles.snapshot(member)?))
+        Ok(Some(self.handles.push_snapshot(member)?))
     }
 
     fn drop(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<()> {
-        self.handles.held.remove(&this.rep());
+        self.handles.remove(this.rep());
         Ok(())
     }
 }
 
-impl wit::HostTable for HostState {
+impl wit::HostTable for Imports {
     fn row_count(&mut self, this: Resource<TableHandle>) -> wasmtime::Result<u32> {
-        Ok(self.handles.get(&this)?.table()?.row_count)
+        Ok(self.handles.table(&this)?.table()?.row_count)
     }
 
     fn columns(&mut self, this: Resource<TableHandle>) -> wasmtime::Result<Vec<wit::Column>> {
-        let table = self.handles.get(&this)?.table()?;
+        let table = self.handles.table(&this)?.table()?;
         let column = |column: &snapshot::Column| wit::Column {
             name: column.name.clone(),
             kind: column_kind(&column.values),
@@ -174,14 +93,14 @@ impl wit::HostTable for HostState {
     }
 
     fn floats(&mut self, this: Resource<TableHandle>, column: u32, offset: u32, limit: u32) -> wasmtime::Result<wit::FloatColumn> {
-        let column = self.handles.get(&this)?.column(column)?;
+        let column = self.handles.table(&this)?.column(column)?;
         let ColumnValues::Float(values) = &column.values else { return Err(wrong_kind(column, "floats")) };
         let (values, present) = dense(window(values, offset, limit), 0.0);
         Ok(wit::FloatColumn { values, present })
     }
 
     fn integers(&mut self, this: Resource<TableHandle>, column: u32, offset: u32, limit: u32) -> wasmtime::Result<wit::IntegerColumn> {
-        let column = self.handles.get(&this)?.column(column)?;
+        let column = self.handles.table(&this)?.column(column)?;
         let (values, present) = match &column.values {
             ColumnValues::Integer(values) => dense(window(values, offset, limit), 0),
             ColumnValues::Boolean(values) => {
@@ -194,14 +113,14 @@ impl wit::HostTable for HostState {
     }
 
     fn texts(&mut self, this: Resource<TableHandle>, column: u32, offset: u32, limit: u32) -> wasmtime::Result<wit::TextColumn> {
-        let column = self.handles.get(&this)?.column(column)?;
+        let column = self.handles.table(&this)?.column(column)?;
         let ColumnValues::Text(texts) = &column.values else { return Err(wrong_kind(column, "texts")) };
         let codes = window(&texts.codes, offset, limit).to_vec();
         Ok(wit::TextColumn { words: texts.words.clone(), codes })
     }
 
     fn drop(&mut self, this: Resource<TableHandle>) -> wasmtime::Result<()> {
-        self.handles.held.remove(&this.rep());
+        self.handles.remove(this.rep());
         Ok(())
     }
 }

@@ -3,16 +3,16 @@
 //! A panic, a traceback and an assertion are written to standard error just before the guest traps. The trap itself says nothing of them.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use pharos_model::text;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use super::context::PluginContext;
-use super::imports::{LINE_BYTES_MAX, emit};
+use super::context::{LINE_BYTES_MAX, PluginContext};
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::log;
 
 /// Bytes that are kept of what a call writes first, where a panic has its message ...
@@ -38,12 +38,12 @@ struct Written {
 impl LastWords {
     /// Another call begins.
     pub fn clear(&self) {
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Written::default();
+        *self.written.lock() = Written::default();
     }
 
     /// Text of several lines that is safe to show; none if the call wrote nothing.
     pub fn text(&self) -> Option<String> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = self.written.lock();
         let mut bytes = written.head.clone();
         if written.left_out > 0 {
             bytes.extend(format!("\n[{} bytes left out]\n", written.left_out).into_bytes());
@@ -55,7 +55,7 @@ impl LastWords {
     }
 
     fn push(&self, bytes: &[u8]) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock();
         let (first, others) = bytes.split_at(bytes.len().min(HEAD_BYTES_MAX - written.head.len()));
         written.head.extend_from_slice(first);
         // Only the end of a long write can be among the last words.
@@ -87,7 +87,7 @@ impl LogStream {
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
-            emit(&self.plugin, self.level, &String::from_utf8_lossy(&line), "");
+            self.plugin.log(self.level, &String::from_utf8_lossy(&line), "");
         }
     }
 }

@@ -9,9 +9,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pharos_model::text;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -21,10 +21,9 @@ use tracing::warn;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use super::compile_cache::{CacheError, CodeCache, Draft, path_of};
-use super::loader::aside;
+use super::blocking::run_blocking;
+use super::compile_cache::{CacheError, CompileCache, Draft, path_of};
 use crate::config::plugins::PluginsConfig;
-use crate::plugin::host::lock;
 use crate::plugin::run::engine::Places;
 use crate::telemetry::logs::chain;
 
@@ -86,7 +85,7 @@ impl Compiler {
 
     /// Why compiled plugins are not kept, so that each start compiles them again.
     pub fn trouble(&self) -> Option<String> {
-        lock(&self.trouble).clone()
+        self.trouble.lock().clone()
     }
 
     /// The component of these bytes, from the cache or newly compiled.
@@ -94,7 +93,7 @@ impl Compiler {
         let name = format!("{digest}-{:016x}", self.engine_hash);
         // The folder may have been deleted, or have changed hands, since it was last used.
         let folder = self.folder.clone();
-        let cache = aside(tasks, move || CodeCache::open(&folder)).await;
+        let cache = run_blocking(tasks, move || CompileCache::open(&folder)).await;
         let cache = cache.inspect_err(|err| self.suffer(err)).ok();
         if let Some(cache) = &cache
             && let Some(component) = self.kept(engine, cache, &name, tasks).await
@@ -116,9 +115,9 @@ impl Compiler {
     }
 
     /// What was compiled before, if it can be trusted.
-    async fn kept(&self, engine: &Engine, cache: &CodeCache, name: &str, tasks: &TaskTracker) -> Option<Component> {
+    async fn kept(&self, engine: &Engine, cache: &CompileCache, name: &str, tasks: &TaskTracker) -> Option<Component> {
         let (looked_in, looked_for) = (cache.clone(), name.to_owned());
-        let found = match aside(tasks, move || looked_in.find(&looked_for)).await {
+        let found = match run_blocking(tasks, move || looked_in.find(&looked_for)).await {
             Ok(found) => load(engine, &found?).map_err(|err| err.to_string()),
             Err(err) => Err(chain(&err)),
         };
@@ -130,14 +129,14 @@ impl Compiler {
     }
 
     /// Compiles into the cache. What could not be kept still serves.
-    async fn compile_into(&self, cache: &CodeCache, name: &str, bytes: &[u8], tasks: &TaskTracker) -> Result<File, CompileError> {
+    async fn compile_into(&self, cache: &CompileCache, name: &str, bytes: &[u8], tasks: &TaskTracker) -> Result<File, CompileError> {
         let unwritten = |err: &dyn std::error::Error| CompileError::Unwritten(chain(err));
         let draft = cache.draft().map_err(|err| unwritten(&err))?;
         let file = draft.file.try_clone().map_err(|err| unwritten(&err))?;
         self.compile(bytes, &draft.file).await?;
         let (keeper, name) = (cache.clone(), name.to_owned());
-        match aside(tasks, move || keeper.keep(&name, &draft)).await {
-            Ok(()) => *lock(&self.trouble) = None,
+        match run_blocking(tasks, move || keeper.keep(&name, &draft)).await {
+            Ok(()) => *self.trouble.lock() = None,
             Err(err) => self.suffer(&err),
         }
         Ok(file)
@@ -149,7 +148,7 @@ impl Compiler {
 
     /// Says once why nothing is kept.
     fn suffer_text(&self, why: String) {
-        let mut trouble = lock(&self.trouble);
+        let mut trouble = self.trouble.lock();
         let why = format!("compiled plugins are not kept, so each start compiles them again: {why}");
         if trouble.as_ref() != Some(&why) {
             warn!("{why}");

@@ -43,7 +43,7 @@ pub enum CacheError {
 
 /// The folder, found trustworthy.
 #[derive(Clone)]
-pub struct CodeCache {
+pub struct CompileCache {
     folder: PathBuf,
     key: [u8; KEY_BYTES],
 }
@@ -76,7 +76,7 @@ pub fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-impl CodeCache {
+impl CompileCache {
     /// Makes the folder and its key if they are not there.
     pub fn open(folder: &Path) -> Result<Self, CacheError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);

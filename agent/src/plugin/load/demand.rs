@@ -7,8 +7,8 @@
 use std::ops::AddAssign;
 
 use wasmparser::{
-    BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
-    Instance, Parser, Payload,
+    BinaryReaderError, ComponentAlias, ComponentExport, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
+    ComponentTypeRef, Encoding, Instance, Parser, Payload,
 };
 
 use crate::plugin::run::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
@@ -87,6 +87,41 @@ impl Scope {
     fn component(&self, index: u32) -> Demand {
         self.components.get(index as usize).copied().unwrap_or_default()
     }
+
+    /// Modules and components from outside take a place in the index spaces.
+    fn import(&mut self, import: ComponentTypeRef) {
+        match import {
+            ComponentTypeRef::Module(_) => self.modules.push(UNKNOWN_MODULE),
+            ComponentTypeRef::Component(_) => self.components.push(Demand::default()),
+            _ => {}
+        }
+    }
+
+    /// An alias names a part of an instance, or a module or component of a scope around this one.
+    fn alias(&mut self, alias: &ComponentAlias<'_>, outer: &[Self]) {
+        match *alias {
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => self.modules.push(UNKNOWN_MODULE),
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => self.components.push(Demand::default()),
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
+                let module = enclosing(self, outer, count).map_or(UNKNOWN_MODULE, |around| around.module(index));
+                self.modules.push(module);
+            }
+            ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
+                let component = enclosing(self, outer, count).map(|around| around.component(index));
+                self.components.push(component.unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+
+    /// An exported module or component has a second index from then on.
+    fn export(&mut self, export: &ComponentExport<'_>) {
+        match export.kind {
+            ComponentExternalKind::Module => self.modules.push(self.module(export.index)),
+            ComponentExternalKind::Component => self.components.push(self.component(export.index)),
+            _ => {}
+        }
+    }
 }
 
 /// A module that comes from outside.
@@ -114,41 +149,17 @@ fn count(payload: &Payload<'_>, open: &mut [Scope]) -> Result<(), BinaryReaderEr
         }
         Payload::ComponentImportSection(imports) => {
             for import in imports.clone() {
-                match import?.ty {
-                    ComponentTypeRef::Module(_) => scope.modules.push(UNKNOWN_MODULE),
-                    ComponentTypeRef::Component(_) => scope.components.push(Demand::default()),
-                    _ => {}
-                }
+                scope.import(import?.ty);
             }
         }
         Payload::ComponentAliasSection(aliases) => {
             for alias in aliases.clone() {
-                match alias? {
-                    ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => scope.modules.push(UNKNOWN_MODULE),
-                    ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
-                        scope.components.push(Demand::default());
-                    }
-                    ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, count, index } => {
-                        let module = enclosing(scope, outer, count).map_or(UNKNOWN_MODULE, |around| around.module(index));
-                        scope.modules.push(module);
-                    }
-                    ComponentAlias::Outer { kind: ComponentOuterAliasKind::Component, count, index } => {
-                        let component = enclosing(scope, outer, count).map(|around| around.component(index));
-                        scope.components.push(component.unwrap_or_default());
-                    }
-                    _ => {}
-                }
+                scope.alias(&alias?, outer);
             }
         }
-        // What is exported has a second index from then on.
         Payload::ComponentExportSection(exports) => {
             for export in exports.clone() {
-                let export = export?;
-                match export.kind {
-                    ComponentExternalKind::Module => scope.modules.push(scope.module(export.index)),
-                    ComponentExternalKind::Component => scope.components.push(scope.component(export.index)),
-                    _ => {}
-                }
+                scope.export(&export?);
             }
         }
         _ => {}

@@ -11,18 +11,22 @@ use pharos_model::finding::unmet;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use super::blocking::run_blocking;
 use super::folder::{self, DISK_MAX, Shipped, is_id};
-use super::loader::{LoadError, Loader, aside, digest, with_hint};
+use super::load_error::LoadError;
+use super::loader::{Loader, Prepared, digest};
 use super::references::{self, Reference, Target};
 use super::settings::{self, dotted};
-use super::trial::{Refused, Wrong};
-use super::validate::{World, inspect};
+use super::trial::Refused;
+use super::unmet_needs::with_hint;
+use super::validate::inspect;
 use crate::config::Mistake;
 use crate::config::plugins::Grants;
 use crate::config::shape::did_you_mean;
 use crate::plugin::import::egress::EgressPolicy;
+use crate::plugin::import::wrong_setting::WrongSetting;
 use crate::plugin::run::call_error::CallError;
-use crate::plugin::run::generation::Generation;
+use crate::plugin::world::notifier::NOTIFIER;
 use crate::telemetry::logs::chain;
 
 /// Looks for mistakes with the loader of an agent, or with one that is made for this.
@@ -35,18 +39,18 @@ pub struct Examination<'a> {
 
 impl Examination<'_> {
     /// What the config file and this binary decide.
-    pub async fn of_shipped(&self) -> Vec<Mistake> {
+    pub async fn examine_shipped(&self) -> Vec<Mistake> {
         // Where the folder does not answer, it is not known which plugins files stand in for.
         let Ok(files) = self.files().await else { return Vec::new() };
         let mut mistakes = Vec::new();
         for (id, bytes) in self.shipped.iter().filter(|(id, _)| !files.contains_key(id)) {
-            mistakes.extend(self.of_plugin(id, bytes).await.unwrap_or_default());
+            mistakes.extend(self.examine_plugin(id, bytes).await.unwrap_or_default());
         }
         mistakes
     }
 
     /// The same, and what the plugin files decide that are there now.
-    pub async fn of_everything(&self) -> Vec<Mistake> {
+    pub async fn examine_everything(&self) -> Vec<Mistake> {
         let files = match self.files().await {
             Ok(files) => files,
             Err(why) => return vec![Mistake::at("plugins.dir", why)],
@@ -61,15 +65,15 @@ impl Examination<'_> {
             None => files,
         };
         for (id, bytes) in self.shipped.iter().filter(|(id, _)| !files.contains_key(id)) {
-            match self.of_plugin(id, bytes).await {
+            match self.examine_plugin(id, bytes).await {
                 Ok(found) => mistakes.extend(found),
                 Err(err) => mistakes.push(Mistake::at(format!("plugin.{id}"), err.text())),
             }
         }
         for (id, path) in &files {
             let from = path.clone();
-            let found = match timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::read(&from))).await {
-                Ok(Ok(bytes)) => self.of_plugin(id, &bytes).await.map_err(|err| format!("{}: {}", path.display(), err.text())),
+            let found = match timeout(DISK_MAX, run_blocking(&self.loader.tasks, move || folder::read(&from))).await {
+                Ok(Ok(bytes)) => self.examine_plugin(id, &bytes).await.map_err(|err| format!("{}: {}", path.display(), err.text())),
                 Ok(Err(err)) => Err(chain(&err)),
                 Err(_) => Err(format!("{} was not read within {DISK_MAX:?}", path.display())),
             };
@@ -94,7 +98,7 @@ impl Examination<'_> {
     /// Plugin files that the agent would load, by id.
     async fn files(&self) -> Result<BTreeMap<String, PathBuf>, String> {
         let dir = self.dir.to_owned();
-        let entries = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::entries(&dir))).await;
+        let entries = timeout(DISK_MAX, run_blocking(&self.loader.tasks, move || folder::entries(&dir))).await;
         let entries = entries.map_err(|_| format!("{} was not read within {DISK_MAX:?}", self.dir.display()))?;
         Ok(entries.into_iter().filter(|entry| is_id(&entry.id)).map(|entry| (entry.id, entry.path)).collect())
     }
@@ -102,7 +106,7 @@ impl Examination<'_> {
     /// Why no file of the folder is loaded, where every user of the machine may put one there.
     async fn writable_by_all(&self) -> Option<String> {
         let dir = self.dir.to_owned();
-        let place = timeout(DISK_MAX, aside(&self.loader.tasks, move || folder::open_place(&dir))).await.ok()??;
+        let place = timeout(DISK_MAX, run_blocking(&self.loader.tasks, move || folder::open_place(&dir))).await.ok()??;
         Some(format!("no plugin file is loaded from {}, since {place}", self.dir.display()))
     }
 
@@ -124,73 +128,63 @@ impl Examination<'_> {
     }
 
     /// What is wrong with the settings of one plugin and of its receivers. A plugin without any was tried before it was shipped.
-    async fn of_plugin(&self, id: &str, bytes: &Bytes) -> Result<Vec<Mistake>, LoadError> {
+    async fn examine_plugin(&self, id: &str, bytes: &Bytes) -> Result<Vec<Mistake>, LoadError> {
         let config = self.loader.plugins.get(id).cloned().unwrap_or_default();
         let receivers: Vec<usize> = (0..self.loader.receivers.len()).filter(|index| self.loader.receivers[*index].plugin == id).collect();
         let is_shipped = self.shipped.iter().any(|(shipped, known)| shipped == id && known == bytes);
         if !config.enabled || (is_shipped && config.settings.is_empty() && receivers.is_empty()) {
             return Ok(Vec::new());
         }
-        let looked_at = bytes.clone();
-        let world = aside(&self.loader.tasks, move || inspect(&looked_at)).await?.world;
+        let inspected = bytes.clone();
+        let world = run_blocking(&self.loader.tasks, move || inspect(&inspected)).await?.world;
         let mut mistakes = Vec::new();
-        if world != World::Notifier {
-            let why = format!("`{id}` is no notifier but an {}, and delivers no messages", world.as_str());
+        if world != NOTIFIER {
+            let why = format!("`{id}` is no notifier but an {}, and delivers no messages", world.name());
             mistakes.extend(receivers.iter().map(|index| Mistake::at(format!("receiver[{index}].plugin"), why.clone())));
         }
-        let (generation, own) = self.loader.prepare(id, bytes, digest(bytes)).await?;
-        if world == World::AlertRule {
+        let prepared = self.loader.prepare(id, bytes, digest(bytes)).await?;
+        let own = &prepared.settings;
+        if !world.runs_per_receiver() {
             let sections = [format!("plugin.{id}.settings")];
-            self.of_settings(&generation, &own, &config.grants, &sections, &mut mistakes).await?;
+            add_unknown(&mut mistakes, self.examine_settings(&prepared, own, &sections).await?);
         }
-        for index in receivers.into_iter().filter(|_| world == World::Notifier) {
+        for index in receivers.into_iter().filter(|_| world.runs_per_receiver()) {
             let merged = settings::overlay(own.clone(), settings::to_json(&self.loader.receivers[index].settings));
             let sections = [format!("receiver[{index}].settings"), format!("plugin.{id}.settings")];
-            self.of_settings(&generation, &merged, &config.grants, &sections, &mut mistakes).await?;
+            add_unknown(&mut mistakes, self.examine_settings(&prepared, &merged, &sections).await?);
         }
         Ok(mistakes)
     }
 
-    /// What is wrong with one set of settings, which may stand in several sections.
-    async fn of_settings(
-        &self,
-        generation: &Generation,
-        wanted: &Value,
-        grants: &Grants,
-        sections: &[String],
-        mistakes: &mut Vec<Mistake>,
-    ) -> Result<(), LoadError> {
-        let at =
-            |path: &str, message: String| Mistake { paths: sections.iter().map(|section| format!("{section}{path}")).collect(), message };
-        let wrong: Vec<Wrong> = match self.loader.try_settings(generation, wanted).await {
+    /// Mistakes in one set of settings, which may stand in several sections.
+    async fn examine_settings(&self, prepared: &Prepared, wanted: &Value, sections: &[String]) -> Result<Vec<Mistake>, LoadError> {
+        let wrong: Vec<WrongSetting> = match self.loader.try_settings(prepared, wanted).await {
             Ok(taken) => {
                 let needs = unmet(&taken.rules);
                 let place = |need: &Option<String>| need.as_ref().and_then(|need| place_of(wanted, need)).unwrap_or_default();
-                let never = needs.iter().map(|unmet| Wrong { path: place(&unmet.need), why: with_hint(unmet) });
+                let never = needs.iter().map(|unmet| WrongSetting { path: place(&unmet.need), why: with_hint(unmet) });
                 taken.ignored.into_iter().chain(never).collect()
             }
             Err(Refused::Settings(wrong)) => wrong,
             Err(refused @ Refused::Init(CallError::Refused(_))) => {
-                vec![Wrong { path: String::new(), why: refused.into_error("settings").text() }]
+                vec![WrongSetting { path: String::new(), why: refused.into_error("settings").text() }]
             }
             // No mistake of the settings: a machine that is too busy, or a plugin that fails.
             Err(refused) => return Err(refused.into_error(&sections[0])),
         };
-        let schema: Value = serde_json::from_str(&generation.description.settings_schema).unwrap_or_default();
-        let egress =
-            EgressPolicy::new(&generation.description.id, grants, &self.loader.secrets, self.loader.tasks.clone(), self.loader.clock);
+        let description = &prepared.generation.description;
+        let schema: Value = serde_json::from_str(&description.settings_schema).unwrap_or_default();
+        let grants = self.loader.plugins.get(&description.id).map(|config| config.grants.clone()).unwrap_or_default();
+        let egress = EgressPolicy::new(&description.id, &grants, &self.loader.secrets, self.loader.tasks.clone(), self.loader.clock);
         let referred = references::find(&schema, wanted).into_iter().filter_map(|reference| {
-            let why = self.misses(&generation.description.id, &reference, grants, &egress)?;
-            Some(Wrong { path: dotted(&reference.pointer), why })
+            let why = self.misses(&description.id, &reference, &grants, &egress)?;
+            Some(WrongSetting { path: dotted(&reference.pointer), why })
         });
-        for found in wrong.into_iter().chain(referred) {
-            let mistake = at(&found.path, found.why);
-            // What stands in the plugin's own section is found once for each receiver.
-            if !mistakes.iter().any(|known| known.paths == mistake.paths) {
-                mistakes.push(mistake);
-            }
-        }
-        Ok(())
+        let mistake = |wrong: WrongSetting| Mistake {
+            paths: sections.iter().map(|section| format!("{section}{}", wrong.path)).collect(),
+            message: wrong.why,
+        };
+        Ok(wrong.into_iter().chain(referred).map(mistake).collect())
     }
 
     /// Why what a setting refers to is not there, or not granted.
@@ -212,6 +206,15 @@ impl Examination<'_> {
             Target::Url(url) => egress.refusal(url),
             Target::Metric(metric) => references::unknown_metric(metric),
             Target::Label { metric, label } => references::unknown_label(metric, label),
+        }
+    }
+}
+
+/// Adds mistakes at places that have none yet: a mistake in the plugin's own section is found once for each receiver.
+fn add_unknown(mistakes: &mut Vec<Mistake>, found: Vec<Mistake>) {
+    for mistake in found {
+        if !mistakes.iter().any(|known| known.paths == mistake.paths) {
+            mistakes.push(mistake);
         }
     }
 }

@@ -7,7 +7,7 @@ use pharos_model::text;
 use serde_json::Value;
 
 use super::schema::{Schema, SchemaError};
-use super::settings_problem;
+use super::settings_problem::SettingsProblem;
 
 /// Problems that are shown of one set of settings; more would only repeat themselves.
 const PROBLEMS_MAX: usize = 20;
@@ -24,17 +24,6 @@ pub enum SettingsError {
     Invalid(Vec<String>),
     #[error("its settings were not checked within {0:?}")]
     DeadlineExceeded(Duration),
-}
-
-/// One setting that does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingsProblem {
-    /// Where it stands, as a JSON pointer: `/rules/0/above`. A key that is missing or unknown is named by the text, and this is its table.
-    pub pointer: String,
-    /// The key that the schema does not know, if that is the problem.
-    pub unknown_key: Option<String>,
-    /// One line.
-    pub text: String,
 }
 
 /// TOML settings as the JSON object that plugins see.
@@ -69,7 +58,7 @@ pub fn problems(schema: &str, settings: &Value) -> Result<Vec<SettingsProblem>, 
     let invalid =
         |err: &jsonschema::ValidationError<'_>| SchemaError::Invalid(text::line(&err.to_string(), text::LINE_BYTES_MAX).into_owned());
     let validator = jsonschema::options().with_pattern_options(patterns).build(schema.json()).map_err(|err| invalid(&err))?;
-    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| settings_problem::problem(schema.json(), &err)).collect())
+    Ok(validator.iter_errors(settings).take(PROBLEMS_MAX).map(|err| SettingsProblem::new(schema.json(), &err)).collect())
 }
 
 /// `/rules/0/above` as `.rules[0].above`

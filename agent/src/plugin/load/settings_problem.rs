@@ -5,7 +5,6 @@ use jsonschema::error::ValidationErrorKind as Kind;
 use pharos_model::text;
 use serde_json::Value;
 
-use super::settings::SettingsProblem;
 use crate::config::shape::did_you_mean;
 
 /// Keys or values that a message lists.
@@ -13,34 +12,47 @@ const LISTED_MAX: usize = 12;
 /// References that are followed from one schema to the next.
 const REFERENCES_MAX: usize = 16;
 
-/// An error of the validator, in words. One line, since keys and patterns of a schema are the plugin's own words.
-pub fn problem(schema: &Value, err: &ValidationError<'_>) -> SettingsProblem {
-    let pointer = err.instance_path().to_string();
-    let mut unknown_key = None;
-    let text = match err.kind() {
-        Kind::AdditionalProperties { unexpected } => {
-            unknown_key = unexpected.first().cloned();
-            let known = keys(schema, &pointer);
-            let hint = unexpected.first().map(|key| did_you_mean(key, known.iter().map(String::as_str))).unwrap_or_default();
-            match hint.is_empty() && !known.is_empty() && known.len() <= LISTED_MAX {
-                true => format!("unknown key; there are {}", known.join(", ")),
-                false => format!("unknown key{hint}"),
+/// One setting that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingsProblem {
+    /// Where it stands, as a JSON pointer: `/rules/0/above`. A key that is missing or unknown is named by the text, and this is its table.
+    pub pointer: String,
+    /// The key that the schema does not know, if that is the problem.
+    pub unknown_key: Option<String>,
+    /// One line.
+    pub text: String,
+}
+
+impl SettingsProblem {
+    /// An error of the validator, in words. One line, since keys and patterns of a schema are the plugin's own words.
+    pub fn new(schema: &Value, err: &ValidationError<'_>) -> Self {
+        let pointer = err.instance_path().to_string();
+        let mut unknown_key = None;
+        let text = match err.kind() {
+            Kind::AdditionalProperties { unexpected } => {
+                unknown_key = unexpected.first().cloned();
+                let known = keys(schema, &pointer);
+                let hint = unexpected.first().map(|key| did_you_mean(key, known.iter().map(String::as_str))).unwrap_or_default();
+                match hint.is_empty() && !known.is_empty() && known.len() <= LISTED_MAX {
+                    true => format!("unknown key; there are {}", known.join(", ")),
+                    false => format!("unknown key{hint}"),
+                }
             }
-        }
-        Kind::Required { property } => format!("needs a key `{}`", property.as_str().unwrap_or_default()),
-        Kind::Enum { options } => {
-            let allowed: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let given = err.instance().as_str().unwrap_or_default();
-            format!("must be one of {}{}", allowed.join(", "), did_you_mean(given, allowed.iter().copied()))
-        }
-        Kind::Type { .. } => {
-            let masked = err.masked().to_string();
-            let wanted = masked.rsplit_once("of type").map_or(masked.as_str(), |(_, wanted)| wanted.trim()).replace('"', "");
-            format!("is {}, but must be of type {wanted}", kind_of(err.instance()))
-        }
-        _ => err.masked().to_string(),
-    };
-    SettingsProblem { pointer, unknown_key, text: text::line(&text, text::LINE_BYTES_MAX).into_owned() }
+            Kind::Required { property } => format!("needs a key `{}`", property.as_str().unwrap_or_default()),
+            Kind::Enum { options } => {
+                let allowed: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+                let given = err.instance().as_str().unwrap_or_default();
+                format!("must be one of {}{}", allowed.join(", "), did_you_mean(given, allowed.iter().copied()))
+            }
+            Kind::Type { .. } => {
+                let masked = err.masked().to_string();
+                let wanted = masked.rsplit_once("of type").map_or(masked.as_str(), |(_, wanted)| wanted.trim()).replace('"', "");
+                format!("is {}, but must be of type {wanted}", kind_of(err.instance()))
+            }
+            _ => err.masked().to_string(),
+        };
+        Self { pointer, unknown_key, text: text::line(&text, text::LINE_BYTES_MAX).into_owned() }
+    }
 }
 
 fn kind_of(value: &Value) -> &'static str {

@@ -6,6 +6,7 @@ use pharos_model::text;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 pub use super::demand::Demand;
+use crate::plugin::world::{WORLDS, World};
 
 /// Files above this are not read; a JavaScript plugin with its engine has about a tenth.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -54,42 +55,10 @@ pub const INERT: [(&str, &str); 2] = [
     ("wasi:sockets", "every socket and every look-up of a name is refused"),
 ];
 
-/// What a plugin decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum World {
-    AlertRule,
-    Notifier,
-}
-
-impl World {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AlertRule => "alert-rule-plugin",
-            Self::Notifier => "notifier-plugin",
-        }
-    }
-
-    /// The interface whose export makes a component one of this world.
-    fn marker(self) -> &'static str {
-        match self {
-            Self::AlertRule => "alert-rule",
-            Self::Notifier => "notifier",
-        }
-    }
-
-    /// Interfaces of ours that the world may import.
-    fn imports(self) -> &'static [&'static str] {
-        match self {
-            Self::AlertRule => &["types", "log", "telemetry", "config", "state", "snapshots"],
-            Self::Notifier => &["types", "log", "telemetry", "config", "state", "egress", "mail"],
-        }
-    }
-}
-
 /// What a component imports and exports.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Inspection {
-    pub world: World,
+    pub world: &'static dyn World,
     /// The version of the contract that it was built for.
     pub contract: String,
     pub imports: Vec<String>,
@@ -108,14 +77,23 @@ pub enum ValidateError {
     Damaged(String),
     #[error("uses the component model's async ABI, which Pharos leaves off; build with synchronous exports (componentize-qjs: add --sync)")]
     AsyncAbi,
-    #[error("exports no world of Pharos: expected pharos:plugin/alert-rule or pharos:plugin/notifier, found {}", list(found))]
+    #[error("exports no world of Pharos: expected {}, found {}", markers(), list(found))]
     NoWorld { found: Vec<String> },
     #[error("was built for {found}, but this agent speaks version {}.{} of the contract; rebuild it against this agent's wit/", CONTRACT.0, CONTRACT.1)]
     OtherVersion { found: String },
-    #[error("imports {}, which no {} may have; remove what needs it (plugins have no HTTP but `egress`, and of WASI only what a runtime needs, in version 0.2)", list(imports), world.as_str())]
-    ForbiddenImports { imports: Vec<String>, world: World },
+    #[error("imports {}, which no {} may have; remove what needs it (plugins have no HTTP but `egress`, and of WASI only what a runtime needs, in version 0.2)", list(imports), world.name())]
+    ForbiddenImports { imports: Vec<String>, world: &'static dyn World },
     #[error("has {found} {what}, but a plugin may have {max}; build it of fewer libraries or components")]
     TooMany { found: u64, what: &'static str, max: u32 },
+}
+
+/// The interfaces that make a component a plugin, in an error.
+fn markers() -> String {
+    WORLDS.map(marker).join(" or ")
+}
+
+fn marker(world: &dyn World) -> String {
+    format!("{PACKAGE}{}", world.marker())
 }
 
 /// Names of the component in an error: those that come first, each as one line.
@@ -194,9 +172,9 @@ fn names(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), ValidateError> {
     Ok((imports, exports))
 }
 
-fn world(exports: &[String]) -> Result<(World, String), ValidateError> {
-    for world in [World::AlertRule, World::Notifier] {
-        let marker = format!("{PACKAGE}{}", world.marker());
+fn world(exports: &[String]) -> Result<(&'static dyn World, String), ValidateError> {
+    for world in WORLDS {
+        let marker = marker(world);
         let Some(export) = exports.iter().find(|export| interface(export) == marker) else { continue };
         if !speaks_contract(export) {
             return Err(ValidateError::OtherVersion { found: shown(export) });
@@ -206,7 +184,7 @@ fn world(exports: &[String]) -> Result<(World, String), ValidateError> {
     Err(ValidateError::NoWorld { found: exports.to_vec() })
 }
 
-fn check_imports(imports: &[String], world: World) -> Result<(), ValidateError> {
+fn check_imports(imports: &[String], world: &'static dyn World) -> Result<(), ValidateError> {
     let mut forbidden = BTreeSet::new();
     for import in imports {
         let name = interface(import);

@@ -1,14 +1,18 @@
-//! What the reload follows: which files of the folder count, and which of them have changed and settled.
+//! Plugin files of the folder: which of them count, and which have changed and settled.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pharos_model::text;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::{DEBOUNCE_MAX, Reloader};
+use super::watch::DEBOUNCE_MAX;
+use crate::plugin::load::blocking::run_blocking;
 use crate::plugin::load::folder::{self, DISK_MAX, Entry, Stamp, is_id};
-use crate::plugin::load::loader::aside;
 use crate::telemetry::logs::chain;
 
 /// Two looks at a file this far apart must agree before it is read.
@@ -26,16 +30,57 @@ pub enum Seen {
     Unreadable(String),
 }
 
-impl Reloader {
+/// The files of the folder, as they were when they were read.
+pub struct Files {
+    dir: PathBuf,
+    tasks: TaskTracker,
+    by_id: BTreeMap<String, Seen>,
+    /// A listing of the folder that has not answered yet.
+    listing: Option<JoinHandle<Vec<Entry>>>,
+    misnamed: BTreeSet<PathBuf>,
+    /// Files that were left out last time.
+    beyond: usize,
+}
+
+/// Files that are followed, and how many are beyond the bound.
+pub struct Chosen {
+    pub entries: Vec<Entry>,
+    pub beyond: usize,
+}
+
+impl Files {
+    pub fn new(dir: PathBuf, tasks: TaskTracker) -> Self {
+        Self { dir, tasks, by_id: BTreeMap::new(), listing: None, misnamed: BTreeSet::new(), beyond: 0 }
+    }
+
+    /// Whether the folder has not answered the last listing.
+    pub fn is_unanswered(&self) -> bool {
+        self.listing.is_some()
+    }
+
+    /// Remembers how a file was seen, and returns how it was seen before.
+    pub fn remember(&mut self, id: &str, seen: Seen) -> Option<Seen> {
+        self.by_id.insert(id.to_owned(), seen)
+    }
+
+    pub fn remove(&mut self, id: &str) {
+        self.by_id.remove(id);
+    }
+
+    /// Ids of files that were seen and are not listed any more.
+    pub fn gone(&self, listed: &BTreeSet<String>) -> Vec<String> {
+        self.by_id.keys().filter(|id| !listed.contains(*id)).cloned().collect()
+    }
+
     /// The plugin files that are there. A disk or a network that does not answer is said, and asked no second time meanwhile.
-    pub(super) async fn listed(&mut self) -> Result<Vec<Entry>, String> {
-        let dir = self.config.dir.clone();
-        let looking = self.looking.get_or_insert_with(|| self.loader.tasks.spawn_blocking(move || folder::entries(&dir)));
-        let Ok(looked) = timeout(DISK_MAX, looking).await else {
-            return Err(format!("{} was not read within {DISK_MAX:?}", self.config.dir.display()));
+    pub async fn listed(&mut self) -> Result<Vec<Entry>, String> {
+        let dir = self.dir.clone();
+        let listing = self.listing.get_or_insert_with(|| self.tasks.spawn_blocking(move || folder::entries(&dir)));
+        let Ok(listed) = timeout(DISK_MAX, listing).await else {
+            return Err(format!("{} was not read within {DISK_MAX:?}", self.dir.display()));
         };
-        self.looking = None;
-        let mut entries = looked.map_err(|err| err.to_string())?;
+        self.listing = None;
+        let mut entries = listed.map_err(|err| err.to_string())?;
         entries.retain(|entry| is_id(&entry.id) || self.misname(entry));
         Ok(entries)
     }
@@ -49,29 +94,26 @@ impl Reloader {
         false
     }
 
-    /// The files that count: those that the config or the binary is about, then those that are followed already, then the others.
-    pub(super) fn chosen(&self, mut entries: Vec<Entry>) -> (Vec<Entry>, usize) {
-        let rank = |id: &String| {
-            let is_named = self.loader.plugins.contains_key(id) || self.loader.receivers.iter().any(|receiver| receiver.plugin == *id);
-            match () {
-                () if is_named || self.shipped.iter().any(|(shipped, _)| shipped == id) => 0,
-                () if self.files.contains_key(id) => 1,
-                () => 2,
-            }
+    /// The files that count: those that the config or the binary name, then those that are followed already, then the others.
+    pub fn chosen(&self, mut entries: Vec<Entry>, is_named: impl Fn(&str) -> bool) -> Chosen {
+        let rank = |id: &String| match () {
+            () if is_named(id) => 0,
+            () if self.by_id.contains_key(id) => 1,
+            () => 2,
         };
         let beyond = entries.len().saturating_sub(FILES_MAX);
         entries.sort_by_cached_key(|entry| (rank(&entry.id), entry.id.clone()));
         entries.truncate(FILES_MAX);
-        (entries, beyond)
+        Chosen { entries, beyond }
     }
 
     /// What people are told of files beyond the bound; once in the log.
-    pub(super) fn left_out(&mut self, files: usize) -> Option<String> {
+    pub fn left_out(&mut self, files: usize) -> Option<String> {
         let before = std::mem::replace(&mut self.beyond, files);
         if files == 0 {
             return None;
         }
-        let dir = self.config.dir.display();
+        let dir = self.dir.display();
         let why = format!("{files} plugin files in {dir} are left out, since at most {FILES_MAX} are loaded; remove what is no plugin");
         if before == 0 {
             warn!("{why}");
@@ -80,8 +122,8 @@ impl Reloader {
     }
 
     /// Whether a file is as it was when it was last looked at.
-    pub(super) fn is_seen(&self, entry: &Entry) -> bool {
-        match (self.files.get(&entry.id), &entry.stamp) {
+    pub fn is_seen(&self, entry: &Entry) -> bool {
+        match (self.by_id.get(&entry.id), &entry.stamp) {
             (Some(Seen::Read(seen)), Ok(stamp)) => seen == stamp,
             (Some(Seen::Unreadable(seen)), Err(err)) => *seen == chain(err),
             _ => false,
@@ -89,7 +131,7 @@ impl Reloader {
     }
 
     /// Waits until two looks at each of these files agree.
-    pub(super) async fn settled(&self, changed: Vec<Entry>) -> Vec<Entry> {
+    pub async fn settled(&self, changed: Vec<Entry>) -> Vec<Entry> {
         let cap = Instant::now() + DEBOUNCE_MAX;
         let (mut moving, mut settled) = (changed, Vec::new());
         while !moving.is_empty() {
@@ -103,7 +145,7 @@ impl Reloader {
                 moving.into_iter().map(look).partition::<Vec<_>, _>(|(agree, _)| *agree)
             };
             // A disk that stopped to answer is noticed by the next scan, which sees the files as they are then.
-            let Ok((agreed, others)) = timeout(DISK_MAX, aside(&self.loader.tasks, again)).await else { return settled };
+            let Ok((agreed, others)) = timeout(DISK_MAX, run_blocking(&self.tasks, again)).await else { return settled };
             settled.extend(agreed.into_iter().map(|(_, entry)| entry));
             moving = others.into_iter().map(|(_, entry)| entry).collect();
             if Instant::now() > cap {

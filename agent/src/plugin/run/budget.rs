@@ -37,16 +37,8 @@ impl Budgets {
     const START: Budget = Budget { cpu: Duration::from_secs(1), wall: Duration::from_secs(5) };
     const MEMORY_BYTES: u64 = 64 << 20;
 
-    pub fn alert_rule(limits: &LimitsConfig) -> Self {
-        Self::with(limits, Budget { cpu: Duration::from_millis(50), wall: Duration::from_millis(500) })
-    }
-
-    /// A notifier waits for other machines, so its wall time is longer.
-    pub fn notifier(limits: &LimitsConfig) -> Self {
-        Self::with(limits, Budget { cpu: Duration::from_millis(100), wall: Duration::from_secs(10) })
-    }
-
-    fn with(limits: &LimitsConfig, call: Budget) -> Self {
+    /// Ceilings of a plugin whose world lets one call use `call`, unless the config says otherwise.
+    pub fn new(limits: &LimitsConfig, call: Budget) -> Self {
         let call = Budget { cpu: limits.cpu.unwrap_or(call.cpu), wall: limits.wall.unwrap_or(call.wall) };
         Self { start: Self::START, call, memory_bytes: limits.memory.map_or(Self::MEMORY_BYTES, |size| size.as_u64()) }
     }
@@ -147,6 +139,10 @@ const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 impl MemoryLimiter {
     pub fn new(limit_bytes: u64) -> Self {
         Self { limit_bytes, held_bytes: 0, peak_bytes: 0, denied_bytes: None }
+    }
+
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
     }
 
     pub fn peak_bytes(&self) -> u64 {

@@ -6,6 +6,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use pharos_model::text;
 
+use crate::plugin::contract::bindings::alert_rule::pharos::plugin::types::Failure;
+use crate::plugin::contract::convert;
+
 /// Where in a plugin the time of a call is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Export {
@@ -126,6 +129,18 @@ impl CallError {
         match self {
             Self::Stopped(stopped) => stopped.last_words.as_deref(),
             _ => None,
+        }
+    }
+}
+
+/// The host acts on a failure's case. Only `internal` is the plugin's own fault.
+impl From<Failure> for CallError {
+    fn from(failure: Failure) -> Self {
+        let text = convert::failure(&failure);
+        match failure {
+            Failure::Internal(_) => Self::Failed(text),
+            Failure::InvalidConfig(_) | Failure::Denied(_) => Self::Refused(text),
+            Failure::Unsupported(_) | Failure::Transient(_) => Self::Excused(text),
         }
     }
 }

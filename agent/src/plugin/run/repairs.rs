@@ -1,24 +1,22 @@
-//! What had to be repaired in a plugin's reports, so that it is logged where it begins: a name that is too long stays so, and a plugin
+//! What had to be repairs in a plugin's reports, so that it is logged where it begins: a name that is too long stays so, and a plugin
 //! answers every few seconds.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use pharos_model::finding::{Repair, RepairKind};
-
-use crate::plugin::host::lock;
 
 /// The repairs of the latest report about each subject.
 #[derive(Default)]
-pub struct Repaired {
+pub struct Repairs {
     by_subject: Mutex<HashMap<String, BTreeSet<(String, RepairKind)>>>,
 }
 
-impl Repaired {
-    /// The repairs of a report about a subject that the report before did not need.
-    pub fn take_in<'a>(&self, about: &str, repairs: &'a [Repair]) -> Vec<&'a Repair> {
+impl Repairs {
+    /// Remembers the repairs of a report about a subject, and returns those that the report before did not need.
+    pub fn begun<'a>(&self, about: &str, repairs: &'a [Repair]) -> Vec<&'a Repair> {
         let kind = |repair: &Repair| (repair.rule.clone(), repair.kind);
-        let mut by_subject = lock(&self.by_subject);
+        let mut by_subject = self.by_subject.lock();
         let before = by_subject.remove(about).unwrap_or_default();
         if !repairs.is_empty() {
             by_subject.insert(about.to_owned(), repairs.iter().map(kind).collect());
@@ -37,14 +35,14 @@ mod tests {
 
     #[test]
     fn a_repair_is_new_until_a_report_about_the_subject_did_not_need_it() {
-        let repaired = Repaired::default();
+        let repairs = Repairs::default();
         let (text, labels) = (repair("forgotten", RepairKind::Text), repair("forgotten", RepairKind::Labels));
         let both = [text.clone(), labels.clone()];
-        assert_eq!(repaired.take_in("postgres a", &both[..1]), [&text]);
-        assert!(repaired.take_in("postgres a", &both[..1]).is_empty(), "the same again");
-        assert_eq!(repaired.take_in("postgres a", &both), [&labels]);
-        assert_eq!(repaired.take_in("postgres b", &both[..1]), [&text], "another server");
-        assert!(repaired.take_in("postgres a", &[]).is_empty());
-        assert_eq!(repaired.take_in("postgres a", &both[..1]), [&text], "it was well in between");
+        assert_eq!(repairs.begun("postgres a", &both[..1]), [&text]);
+        assert!(repairs.begun("postgres a", &both[..1]).is_empty(), "the same again");
+        assert_eq!(repairs.begun("postgres a", &both), [&labels]);
+        assert_eq!(repairs.begun("postgres b", &both[..1]), [&text], "another server");
+        assert!(repairs.begun("postgres a", &[]).is_empty());
+        assert_eq!(repairs.begun("postgres a", &both[..1]), [&text], "it was well in between");
     }
 }

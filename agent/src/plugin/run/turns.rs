@@ -1,31 +1,28 @@
-//! Whose turn it is to call: each plugin has turns of its own, so that calls wait behind those of the same plugin and of no other.
+//! Turns: each plugin has a share of calls at the same time, so that a call waits behind those of its own plugin alone.
 //!
-//! What a turn stands for is a place in the engine's pool: a plugin never has more instances than turns (see
+//! A turn stands for a place in the engine's pool. A plugin never has more instances than turns (see
 //! [`Generation`](super::generation::Generation)), so the pool is as large as all shares together.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::call_error::CallError;
-use crate::plugin::host::lock;
-use crate::plugin::load::validate::World;
 
-/// Calls of one alert plugin at the same time: subjects that it judges side by side.
+/// Calls of one plugin at the same time, where its world has no reason for more.
 pub const SHARE: usize = 8;
-/// Calls of one notifier at the same time. Each waits for another machine, and one that hangs should not delay the others.
-const SHARE_NOTIFIER: usize = 4 * SHARE;
-/// Whole shares that may be in use before one plugin has to wait for another; a notifier's counts four times.
+/// Shares that may be in use before one plugin has to wait for another. Each turn takes address space.
 pub const SHARES: usize = 64;
 /// The longest that a call waits for its turn. Later it would judge a snapshot that the next one has replaced.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The turns of all plugins.
 pub struct Turns {
-    shares: Mutex<HashMap<(String, World), Arc<Semaphore>>>,
+    shares: Mutex<HashMap<(String, usize), Arc<Semaphore>>>,
     all: Arc<Semaphore>,
 }
 
@@ -41,9 +38,10 @@ impl Turns {
         Self { shares: Mutex::default(), all: Arc::new(Semaphore::new(SHARE * SHARES)) }
     }
 
-    /// Waits for a turn, first behind the plugin's own calls. A share outlives generations: so do calls that hang.
-    pub async fn take(&self, plugin: &str, world: World) -> Result<Turn, CallError> {
-        let share = self.share(plugin, world);
+    /// Waits for a turn, first behind the plugin's own calls, of which `calls_max` run at the same time. A share outlives generations, as
+    /// calls that hang do.
+    pub async fn take(&self, plugin: &str, calls_max: usize) -> Result<Turn, CallError> {
+        let share = self.share(plugin, calls_max);
         let Ok(Ok(own)) = timeout(WAIT_MAX, share.acquire_owned()).await else {
             return Err(CallError::Busy { waited: WAIT_MAX, behind: "its own calls" });
         };
@@ -53,15 +51,15 @@ impl Turns {
         Ok(Turn { _own: own, _of_all: of_all })
     }
 
-    fn share(&self, plugin: &str, world: World) -> Arc<Semaphore> {
-        let mut shares = lock(&self.shares);
-        let key = (plugin.to_owned(), world);
+    fn share(&self, plugin: &str, calls_max: usize) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock();
+        let key = (plugin.to_owned(), calls_max);
         if let Some(share) = shares.get(&key) {
             return Arc::clone(share);
         }
         // Those that nobody holds or waits for are as good as new ones.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
-        let share = Arc::new(Semaphore::new(if world == World::Notifier { SHARE_NOTIFIER } else { SHARE }));
+        let share = Arc::new(Semaphore::new(calls_max));
         shares.insert(key, Arc::clone(&share));
         share
     }

@@ -5,7 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::{Disclosure, EgressPolicy, wit};
+use super::policy::EgressPolicy;
+use crate::plugin::contract::bindings::notifier::pharos::plugin::egress as wit;
+use crate::plugin::import::disclosure::Disclosure;
 
 impl EgressPolicy {
     /// The headers of a signature.

@@ -2,7 +2,8 @@
 
 use url::Url;
 
-use super::{Disclosure, wit};
+use crate::plugin::contract::bindings::notifier::pharos::plugin::egress as wit;
+use crate::plugin::import::disclosure::Disclosure;
 
 /// A checked URL.
 pub struct Target {

@@ -7,8 +7,8 @@ use lettre::address::Envelope;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message, MessageBuilder, MultiPart, SinglePart};
 
-use super::{MailError, wit};
 use crate::config::relay::RelayConfig;
+use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{self as wit, MailError};
 
 /// More are a mailing list's work.
 const RECIPIENTS_MAX: usize = 100;

@@ -8,7 +8,7 @@ use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 
 use super::compose::Composed;
-use super::{MailError, RecipientResult};
+use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{MailError, RecipientResult};
 use crate::telemetry::logs::chain;
 
 /// Where a dialogue stands.

@@ -1,73 +1,15 @@
-//! Notifications through a notifier plugin: into its words, and its outcome back out.
+//! A notification in the words of the contract, and a notifier's outcome in the words of the model.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::notification::{Delivery, FailureReason, Message, MessageAlert, MessageReason};
 use pharos_model::subject::Label;
-use serde_json::Value;
 
-use super::contract::bindings::notifier::exports::pharos::plugin::notifier as wit;
-use super::contract::convert;
-use super::host::{PluginHost, lock};
-use super::load::settings::overlay;
-use super::load::validate::World;
-use super::run::call_error::CallError;
-use super::run::generation::Generation;
-use super::run::instance::Usage;
-use super::standalone::LoadedPlugin;
+use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
+use super::convert;
 
-impl PluginHost {
-    /// Whether a notifier of this id is loaded; it may be quarantined.
-    pub fn serves_notifier(&self, plugin: &str) -> bool {
-        let slots = lock(&self.shared.slots);
-        slots.get(plugin).and_then(|slot| slot.active.as_ref()).is_some_and(|active| active.generation.world == World::Notifier)
-    }
-
-    /// Delivers one message through a notifier, with the receiver's settings laid over the plugin's.
-    pub async fn deliver(&self, plugin: &str, receiver_settings: &Value, message: &Message) -> Delivery {
-        let turn = self.shared.turns.take(plugin, World::Notifier).await;
-        let active = lock(&self.shared.slots).get(plugin).and_then(|slot| slot.active.clone());
-        let Some(active) = active.filter(|active| active.generation.world == World::Notifier) else {
-            return Delivery::Unavailable(format!("no notifier plugin `{plugin}` serves"));
-        };
-        let generation = active.generation;
-        let settings = merged(&generation, receiver_settings);
-        if let Some((_, why)) = generation.unusable.iter().find(|(unusable, _)| **unusable == *settings) {
-            return Delivery::Unavailable(why.clone());
-        }
-        let delivering = generation.deliver(settings, to_wit(message));
-        let about = format!("receiver {}", message.receiver);
-        delivery(self.call(plugin, &about, &generation, turn, delivering).await)
-    }
-}
-
-impl LoadedPlugin {
-    /// Delivers one message, with the receiver's settings laid over the plugin's.
-    pub async fn deliver(&self, receiver_settings: &Value, message: &Message) -> (Usage, Delivery) {
-        let generation = self.generation();
-        let (usage, called) = generation.deliver(merged(generation, receiver_settings), to_wit(message)).await;
-        (usage, delivery(called))
-    }
-}
-
-fn merged(generation: &Generation, receiver_settings: &Value) -> Arc<str> {
-    let own: Value = serde_json::from_str(&generation.settings).unwrap_or_default();
-    overlay(own, receiver_settings.clone()).to_string().into()
-}
-
-fn delivery(called: Result<wit::Outcome, CallError>) -> Delivery {
-    match called {
-        Ok(outcome) => of_outcome(outcome),
-        Err(CallError::Refused(why)) => Delivery::Rejected { reason: FailureReason::Denied, why },
-        // A call that died half way may have sent its request.
-        Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
-        Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
-        Err(err) => Delivery::Unavailable(err.to_string()),
-    }
-}
-
-fn of_outcome(outcome: wit::Outcome) -> Delivery {
+/// The model's word for what a notifier returned.
+pub fn delivery(outcome: wit::Outcome) -> Delivery {
     match outcome {
         wit::Outcome::Accepted(_) => Delivery::Accepted,
         wit::Outcome::Partial(refused) => Delivery::Partial(refused),
@@ -79,13 +21,14 @@ fn of_outcome(outcome: wit::Outcome) -> Delivery {
     }
 }
 
-fn to_wit(message: &Message) -> wit::Message {
+/// A message as a notifier gets it.
+pub fn message(message: &Message) -> wit::Message {
     wit::Message {
         id: message.id.clone(),
         receiver: message.receiver.clone(),
         group_key: message.group_key.clone(),
-        group_labels: convert::labels_out(&message.group_labels),
-        common_labels: convert::labels_out(&common_labels(&message.alerts)),
+        group_labels: convert::labels_to_wit(&message.group_labels),
+        common_labels: convert::labels_to_wit(&common_labels(&message.alerts)),
         alerts: message.alerts.iter().map(alert).collect(),
         truncated: 0,
         others_firing: message.others_firing,
@@ -95,7 +38,7 @@ fn to_wit(message: &Message) -> wit::Message {
     }
 }
 
-/// Labels that all alerts share.
+/// Labels that all alerts of the message share.
 fn common_labels(alerts: &[MessageAlert]) -> Vec<Label> {
     let Some((first, others)) = alerts.split_first() else { return Vec::new() };
     first.labels.iter().filter(|label| others.iter().all(|alert| alert.labels.contains(label))).cloned().collect()
@@ -114,9 +57,9 @@ fn alert(alert: &MessageAlert) -> wit::Alert {
             MessageReason::Flapping => wit::Reason::Flapping,
             MessageReason::Test => wit::Reason::Test,
         },
-        severity: convert::severity_out(alert.severity),
+        severity: convert::severity_to_wit(alert.severity),
         subject: convert::subject(&alert.subject),
-        labels: convert::labels_out(&alert.labels),
+        labels: convert::labels_to_wit(&alert.labels),
         title: alert.title.clone(),
         detail: detail(alert),
         cause: alert.cause.clone(),
@@ -145,7 +88,7 @@ fn detail(alert: &MessageAlert) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -156,9 +99,9 @@ mod tests {
             "detail": "", "cause": "none is a primary", "fix": "SELECT pg_promote();", "runbook": null, "value": null, "started_at_ms": 1,
             "subject": { "kind": "database", "id": "app", "version": "", "labels": [] }, "ended_at_ms": null,
         });
-        let told = |value: &Value| alert(&serde_json::from_value(value.clone()).expect("an alert")).fix;
-        assert_eq!(told(&over).as_deref(), Some("SELECT pg_promote();"));
+        let fix_of = |value: &Value| alert(&serde_json::from_value(value.clone()).expect("an alert")).fix;
+        assert_eq!(fix_of(&over).as_deref(), Some("SELECT pg_promote();"));
         over["ended_at_ms"] = 2.into();
-        assert_eq!(told(&over), None);
+        assert_eq!(fix_of(&over), None);
     }
 }

@@ -1,0 +1,66 @@
+//! Stages at which something goes wrong with a plugin.
+
+use serde::{Serialize, Serializer};
+
+/// Stage of an error, as `/api/plugins` and the agent's snapshot serve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Its file could not be read.
+    Read,
+    /// Its file is no plugin.
+    Validate,
+    Compile,
+    Link,
+    /// Its description is wrong.
+    Describe,
+    /// Its settings do not fit its schema.
+    Settings,
+    /// Its start with the present settings failed.
+    Init,
+    /// Its trial run on the latest snapshots failed.
+    Canary,
+    /// It serves, and ignores some settings.
+    SettingsIgnored,
+    /// A call failed in service.
+    Call,
+    /// A new version failed in service, and the version before serves again.
+    Probation,
+}
+
+impl Stage {
+    pub const ALL: [Self; 11] = [
+        Self::Read,
+        Self::Validate,
+        Self::Compile,
+        Self::Link,
+        Self::Describe,
+        Self::Settings,
+        Self::Init,
+        Self::Canary,
+        Self::SettingsIgnored,
+        Self::Call,
+        Self::Probation,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Validate => "validate",
+            Self::Compile => "compile",
+            Self::Link => "link",
+            Self::Describe => "describe",
+            Self::Settings => "settings",
+            Self::Init => "init",
+            Self::Canary => "canary",
+            Self::SettingsIgnored => "settings-ignored",
+            Self::Call => "call",
+            Self::Probation => "probation",
+        }
+    }
+}
+
+impl Serialize for Stage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
