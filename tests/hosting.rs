@@ -2,18 +2,22 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use pharos::config::plugins::PluginsConfig;
-use pharos::plugin::{digest, engine, validate};
+use pharos::plugin::{CallError, LoadedPlugin, Ticker, digest, engine, validate};
+use pharos_model::notification::Delivery;
+use pharos_model::snapshot::{Change, Snapshot};
+use pharos_model::subject::SubjectKind;
 use serde_json::Value;
 
-use crate::fixture::guests::{guest, with_instances, with_memories};
+use crate::fixture::delivery::message;
+use crate::fixture::guests::{Build, guest, guest_of, with_instances, with_memories};
 use crate::fixture::zoo::{Zoo, named, state};
 use crate::fixture::zoo_program::{ZooProgram, without_shipped};
-use crate::fixture::{item, loader, runtime_tasks};
+use crate::fixture::{PATIENCE, item, loader, runtime_tasks};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plugins_serve_without_a_pool() {
@@ -157,6 +161,25 @@ async fn others_run_while_a_file_is_looked_at() {
     let loaded = tokio::select! { biased; loaded = loader.load("cut", &cut, named, &[]) => loaded, () = others => unreachable!() };
     assert_eq!(loaded.err().map(|err| err.stage().as_str()), Some("validate"));
     assert!(turns.load(Ordering::Relaxed) > 100, "{turns:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_another_world_is_an_error_and_no_trap() {
+    let (tasks, _) = runtime_tasks();
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), &PluginsConfig::default(), &tasks);
+    let ticker = Ticker::start(&loader.engine, loader.clock).unwrap();
+    let load = async |build, id| {
+        let bytes = Bytes::from(guest_of(build, &format!("id={id}")));
+        LoadedPlugin::new(loader.load(id, &bytes, digest(&bytes), &[]).await.unwrap(), ticker.clone())
+    };
+    let change = Arc::new(Change::first(Snapshot::empty(SubjectKind::Agent)));
+    let (usage, judged) = load(Build::Notifier, "bell").await.evaluate(change).await;
+    let err = judged.unwrap_err();
+    assert_eq!((&err, err.reason(), err.is_offence()), (&CallError::OtherWorld, "other-world", false));
+    assert!(usage.wall < PATIENCE, "only the start of an instance: {usage:?}");
+    let (_, delivery) = load(Build::Rule, "judge").await.deliver(&Value::Null, &message("one")).await;
+    assert_eq!(delivery, Delivery::Unavailable("exports another world".to_owned()), "nothing can have been sent");
 }
 
 /// One thread of a child process, stopped as a debugger stops it while the others run. It goes on when this is dropped.

@@ -8,7 +8,7 @@ use pharos_model::agent_part::AgentPart;
 use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::budget::ServerCosts;
 use pharos_model::dispatch::{Acknowledgement, Silence};
-use pharos_model::outbox::BreakerState;
+use pharos_model::outbox::GateState;
 use pharos_model::snapshot::Change;
 use pharos_model::snapshot::PartState;
 use pharos_model::subject::{SubjectKey, SubjectKind};
@@ -102,7 +102,7 @@ impl CostAccount {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiverStatus {
     /// State of the circuit breaker.
-    pub breaker: BreakerState,
+    pub breaker: GateState,
     /// Number of notifications that are not delivered yet.
     pub waiting: usize,
     /// Number of notifications that were given up since the agent started.

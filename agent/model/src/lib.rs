@@ -15,6 +15,7 @@
 pub mod agent_part;
 pub mod alert;
 pub mod audit;
+pub mod breaker;
 pub mod budget;
 pub mod catalogue;
 pub mod cluster;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pharos_model::agent_part::AgentPart;
-use pharos_model::outbox::BreakerState;
+use pharos_model::outbox::GateState;
 
 use crate::board::{Board, PartHealth, ReceiverStatus};
 use crate::telemetry::metrics::SelfMetrics;
@@ -23,7 +23,7 @@ struct Present {
     waiting: usize,
     /// Notifications that were given up.
     dead: usize,
-    breaker: BreakerState,
+    breaker: GateState,
     /// Why the latest try failed, until one succeeds.
     failure: Option<String>,
 }
@@ -39,7 +39,7 @@ impl Standing {
         };
         standing.change(|_| {});
         standing.gave_up(0);
-        standing.breaker(BreakerState::Closed);
+        standing.breaker(GateState::Closed);
         standing
     }
 
@@ -85,8 +85,8 @@ impl Standing {
         self.change(|present| present.failure = Some(why.to_owned()));
     }
 
-    pub fn breaker(&self, state: BreakerState) {
-        for known in BreakerState::ALL {
+    pub fn breaker(&self, state: GateState) {
+        for known in GateState::ALL {
             let value = f64::from(u8::from(state == known));
             self.metrics.set("pharos_receiver_breaker_state", &[&self.receiver, known.as_str()], value);
         }

@@ -197,7 +197,7 @@ impl Worker {
         for batch in batches {
             self.send(batch);
         }
-        self.standing.breaker(self.queue.breaker());
+        self.standing.breaker(self.queue.gate());
     }
 
     fn send(&mut self, batch: Batch) {
@@ -222,7 +222,7 @@ impl Worker {
         let settlement = self.queue.settle(&batch, delivery, self.means.clock.monotonic(), fastrand::f64());
         self.tell(&batch, &settlement);
         self.book(settlement);
-        self.standing.breaker(self.queue.breaker());
+        self.standing.breaker(self.queue.gate());
     }
 
     /// Says what came of a message, in the log, the metrics and on the board.

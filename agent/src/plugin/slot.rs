@@ -141,3 +141,17 @@ impl Slot {
         Some(failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_have_the_names_that_rules_and_dashboards_know() {
+        assert_eq!(PluginState::ALL.map(PluginState::as_str).join(" "), "serving failing loading quarantined failed disabled");
+        let turned_off = Slot { loading: true, ..Slot::default() };
+        assert_eq!(turned_off.state(), PluginState::Disabled);
+        assert_eq!(Slot { enabled: true, ..turned_off }.state(), PluginState::Loading);
+        assert_eq!(Slot { enabled: true, ..Slot::default() }.state(), PluginState::Failed);
+    }
+}

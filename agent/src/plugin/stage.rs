@@ -64,3 +64,14 @@ impl Serialize for Stage {
         serializer.serialize_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_have_the_names_that_rules_and_dashboards_know() {
+        let names = Stage::ALL.map(Stage::as_str).join(" ");
+        assert_eq!(names, "read validate compile link describe settings init canary settings-ignored call probation");
+    }
+}

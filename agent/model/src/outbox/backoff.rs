@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use crate::breaker::{Pauses, Steps};
 use crate::notification::FailureReason;
 
 /// Longest pauses before the second, third and later attempts; the last one repeats. Grave news may wait for a receiver that is back, so a
 /// minute is the limit. One message a minute harms no receiver.
-const PAUSES: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)];
-
-/// Shortest pause. Full jitter alone could cause several attempts at once.
-const PAUSE_MIN: Duration = Duration::from_millis(500);
+pub const PAUSES: Pauses = Pauses {
+    steps: Steps::Listed(&[Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(60)]),
+    share_min: 0.0,
+    share_max: 1.0,
+    shortest: Duration::from_millis(500),
+};
 
 /// Longest pause that a receiver may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(3_600);
@@ -37,8 +40,7 @@ pub const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_
 /// Pause after this many failed attempts, never shorter than the receiver asked for. `chance` from 0 to 1 is full jitter, so that many
 /// rows do not return at once.
 pub fn pause(attempts: u32, asked: Option<Duration>, chance: f64) -> Duration {
-    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX).min(PAUSES.len() - 1);
-    let jittered = PAUSES[index].mul_f64(chance.clamp(0.0, 1.0)).max(PAUSE_MIN);
+    let jittered = PAUSES.pause(attempts, chance);
     asked.map_or(jittered, |asked| asked.min(ASKED_MAX).max(jittered))
 }
 
@@ -51,7 +53,7 @@ mod tests {
         let longest: Vec<u64> = (1..=5).map(|attempts| pause(attempts, None, 1.0).as_secs()).collect();
         assert_eq!(longest, [5, 15, 60, 60, 60]);
         assert_eq!(pause(3, None, 0.5), Duration::from_secs(30));
-        assert_eq!(pause(7, None, 0.0), PAUSE_MIN);
+        assert_eq!(pause(7, None, 0.0), PAUSES.shortest);
         assert_eq!(pause(u32::MAX, None, 1.0).as_secs(), 60);
     }
 

@@ -8,7 +8,7 @@
 //! rows, which may be sent in other messages. An incident that ended meanwhile is then sent as a whole.
 
 mod backoff;
-mod breaker;
+mod gate;
 mod queue;
 
 #[cfg(test)]
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::Fingerprint;
 use crate::notification::MessageAlert;
 
-pub use breaker::BreakerState;
+pub use gate::GateState;
 pub use queue::{Batch, Next, Queue, ROWS_PER_MESSAGE_MAX, Settlement};
 
 /// Part of an incident that a row reports.

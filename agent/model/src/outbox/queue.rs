@@ -6,7 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::backoff::Patience;
-use super::breaker::{Breaker, BreakerState};
+use super::gate::{Gate, GateState};
 use super::{Row, Tells, backoff};
 use crate::alert::Fingerprint;
 use crate::notification::{Delivery, FailureReason};
@@ -101,7 +101,7 @@ pub struct Queue {
     groups: HashMap<String, BTreeSet<u64>>,
     /// Incidents whose beginning was given up, so that the receiver never got it.
     untold: HashSet<Incident>,
-    breaker: Breaker,
+    gate: Gate,
 }
 
 impl Queue {
@@ -148,13 +148,13 @@ impl Queue {
     }
 
     /// State of the circuit breaker.
-    pub fn breaker(&self) -> BreakerState {
-        self.breaker.state()
+    pub fn gate(&self) -> GateState {
+        self.gate.state()
     }
 
     /// Closes the breaker, because a person expects the receiver to work again.
     pub fn revive(&mut self) {
-        self.breaker = Breaker::default();
+        self.gate = Gate::default();
     }
 
     /// Gives up the rows with these numbers, or all rows. Rows of an incident that is being sent stay.
@@ -183,7 +183,7 @@ impl Queue {
     /// Monotonic time at which to call [`take`](Self::take) next, if nothing else happens before; `None` if nothing is due.
     pub fn next_due(&self) -> Option<Duration> {
         let (due, _) = self.ready.first()?;
-        Some(self.breaker.opens_at()?.max(*due))
+        Some(self.gate.opens_at()?.max(*due))
     }
 
     /// The next message to send, or a row to give up; `None` if nothing is due at `now`.
@@ -202,7 +202,7 @@ impl Queue {
         let attempt = seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.attempts).max().unwrap_or(0) + 1;
         let id = row.message.unwrap_or_else(|| self.message_id(&seqs));
         seqs.iter().for_each(|seq| self.hide(*seq));
-        self.breaker.sent();
+        self.gate.sent();
         Some(Next::Send(Batch { id, seqs, attempt }))
     }
 
@@ -253,36 +253,36 @@ impl Queue {
             }
             Delivery::Retry { after: Some(after), why } => {
                 let failure = Failure::new(FailureReason::Throttled, why, backoff::pause(batch.attempt, Some(after), chance));
-                self.breaker.throttled(now + failure.pause);
+                self.gate.throttled(now + failure.pause);
                 self.try_again(batch, failure, now)
             }
             Delivery::Retry { after: None, why } => {
-                self.breaker.failed(now, chance);
+                self.gate.failed(now, chance);
                 self.try_again(batch, Failure::new(FailureReason::Retry, why, backoff::pause(batch.attempt, None, chance)), now)
             }
             Delivery::Ambiguous(why) => {
-                self.breaker.failed(now, chance);
+                self.gate.failed(now, chance);
                 let failure = Failure::new(FailureReason::Ambiguous, why, backoff::pause(batch.attempt, None, chance));
                 self.try_again(batch, Failure { may_have_arrived: true, ..failure }, now)
             }
             Delivery::Unavailable(why) => {
-                self.breaker.throttled(now + backoff::UNAVAILABLE_PAUSE);
+                self.gate.throttled(now + backoff::UNAVAILABLE_PAUSE);
                 let untried = Batch { attempt: batch.attempt - 1, ..batch.clone() };
                 self.try_again(&untried, Failure::new(FailureReason::Unavailable, why, backoff::UNAVAILABLE_PAUSE), now)
             }
             Delivery::Unauthorised(why) => {
                 // All messages of the receiver have the same credentials.
-                self.breaker.throttled(now + backoff::UNAUTHORISED_PAUSE);
+                self.gate.throttled(now + backoff::UNAUTHORISED_PAUSE);
                 let failure = Failure::new(FailureReason::Unauthorised, why, backoff::UNAUTHORISED_PAUSE);
                 self.try_again(batch, Failure { patience: backoff::UNAUTHORISED, ..failure }, now)
             }
             Delivery::Gone(why) => {
-                self.breaker.gone();
+                self.gate.gone();
                 self.give_up(seqs, FailureReason::Gone, why)
             }
             Delivery::Rejected { reason, why } => {
                 // The receiver answered, so other messages may be sent.
-                self.breaker.accepted();
+                self.gate.accepted(now);
                 self.give_up(seqs, reason, why)
             }
         }
@@ -292,7 +292,7 @@ impl Queue {
         for row in self.remove(&seqs) {
             self.untold.remove(&(row.fingerprint, row.incident));
         }
-        if self.breaker.accepted() {
+        if self.gate.accepted(now) {
             self.hurry(now);
         }
         Settlement::Delivered { seqs, note }

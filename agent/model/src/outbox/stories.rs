@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BreakerState, Next, Queue, Row, Settlement, Tells};
+use super::{GateState, Next, Queue, Row, Settlement, Tells};
 use crate::alert::Fingerprint;
 use crate::notification::{Delivery, FailureReason};
 
@@ -150,10 +150,10 @@ fn a_receiver_that_fails_again_and_again_is_probed_with_one_message() {
     for _ in 0..5 {
         story.deliver(busy());
     }
-    assert_eq!((story.queue.breaker(), story.accept()), (BreakerState::Open, None));
+    assert_eq!((story.queue.gate(), story.accept()), (GateState::Open, None));
     story.now = story.queue.next_due().unwrap();
     let Some(Next::Send(probe)) = story.queue.take(story.now) else { panic!("a probe goes out") };
-    assert_eq!((story.queue.breaker(), story.queue.take(story.now)), (BreakerState::HalfOpen, None), "and nothing beside it");
+    assert_eq!((story.queue.gate(), story.queue.take(story.now)), (GateState::HalfOpen, None), "and nothing beside it");
     story.queue.settle(&probe, Delivery::Accepted, story.now, 1.0);
     let mut heard = probe.seqs;
     while let Some((seqs, _)) = story.accept() {
@@ -168,7 +168,7 @@ fn patience_that_a_receiver_asks_for_holds_for_all_its_messages() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
     let settlement = story.deliver(Delivery::Retry { after: Some(60 * SECOND), why: "status 429".to_owned() }).unwrap().2;
     assert!(matches!(settlement, Settlement::Waiting { pause, reason: FailureReason::Throttled, .. } if pause == 60 * SECOND));
-    assert_eq!((story.queue.breaker(), story.queue.next_due()), (BreakerState::Closed, Some(61 * SECOND)));
+    assert_eq!((story.queue.gate(), story.queue.next_due()), (GateState::Closed, Some(61 * SECOND)));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn a_notifier_that_does_not_serve_is_no_attempt() {
         assert!(matches!(settlement, Settlement::Waiting { attempts: 0, pause: SECOND, .. }), "{settlement:?}");
         story.now += SECOND;
     }
-    assert_eq!((story.queue.breaker(), story.accept().map(|(seqs, _)| seqs)), (BreakerState::Closed, Some(vec![1])));
+    assert_eq!((story.queue.gate(), story.accept().map(|(seqs, _)| seqs)), (GateState::Closed, Some(vec![1])));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_receiver_that_was_gone_is_asked_anew_when_a_person_says_so() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
     story.deliver(Delivery::Gone("status 410".to_owned()));
     story.queue.push(row(2, 2, Tells::Begin, "b", SECOND));
-    assert_eq!((story.accept(), story.queue.breaker()), (None, BreakerState::Gone));
+    assert_eq!((story.accept(), story.queue.gate()), (None, GateState::Gone));
     story.queue.revive();
     story.queue.push(row(1, 1, Tells::Begin, "a", SECOND));
     assert_eq!(story.accept(), Some((vec![1], "1-1".to_owned())));

@@ -64,3 +64,18 @@ impl PartialEq for dyn World {
         self.name() == other.name()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::plugin::world::WORLDS;
+
+    /// Worlds are compared by their names, and a component is recognised by its marker.
+    #[test]
+    fn no_two_worlds_have_a_name_or_marker_in_common() {
+        let names: BTreeSet<&str> = WORLDS.iter().map(|world| world.name()).collect();
+        let markers: BTreeSet<&str> = WORLDS.iter().map(|world| world.marker()).collect();
+        assert_eq!((names.len(), markers.len()), (WORLDS.len(), WORLDS.len()));
+    }
+}

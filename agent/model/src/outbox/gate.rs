@@ -1,0 +1,145 @@
+//! Gate before one receiver: whether messages may go out, one may go out as a probe, or none.
+
+use std::time::Duration;
+
+use super::backoff;
+use crate::breaker::{Breaker, BreakerSettings, BreakerState, Forgiveness, LateResults};
+
+/// Messages to one receiver are under way side by side, so each result counts whenever it comes.
+const SETTINGS: BreakerSettings = BreakerSettings {
+    failures_max: 5,
+    window: None,
+    pauses: backoff::PAUSES,
+    forgiveness: Forgiveness::AtOnce,
+    late_results: LateResults::Count,
+};
+
+/// State of a receiver's gate, as it is served and measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GateState {
+    /// Every message goes out when it is due.
+    #[default]
+    Closed,
+    /// One message is under way as a probe.
+    HalfOpen,
+    /// No message goes out before the next probe.
+    Open,
+    /// The receiver answered that it is gone for good. No message goes out until the agent restarts.
+    Gone,
+}
+
+impl GateState {
+    pub const ALL: [Self; 4] = [Self::Closed, Self::HalfOpen, Self::Open, Self::Gone];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// Gate before one receiver.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    breaker: Breaker,
+    /// The receiver asked for patience until this time.
+    held_until: Option<Duration>,
+    is_gone: bool,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { breaker: Breaker::new(SETTINGS), held_until: None, is_gone: false }
+    }
+}
+
+impl Gate {
+    pub fn state(&self) -> GateState {
+        match self.breaker.state() {
+            _ if self.is_gone => GateState::Gone,
+            BreakerState::HalfOpen => GateState::HalfOpen,
+            BreakerState::Open => GateState::Open,
+            BreakerState::Closed => GateState::Closed,
+        }
+    }
+
+    /// Time from which on the next message may go out. None while a probe is under way, or if the receiver is gone.
+    pub fn opens_at(&self) -> Option<Duration> {
+        let permitted = self.breaker.permits_from().filter(|_| !self.is_gone)?;
+        Some(permitted.max(self.held_until.unwrap_or_default()))
+    }
+
+    /// Notes that a message goes out. While the breaker is open this message is the probe.
+    pub fn sent(&mut self) {
+        self.breaker.begin();
+    }
+
+    /// Notes that the receiver answered. True when this ended a time of failures.
+    pub fn accepted(&mut self, now: Duration) -> bool {
+        self.held_until = None;
+        self.breaker.succeeded(now)
+    }
+
+    /// Notes that the receiver did not take a message. `chance` from 0 to 1 spreads the pauses.
+    pub fn failed(&mut self, now: Duration, chance: f64) {
+        self.breaker.failed(now, chance);
+    }
+
+    /// Notes that the receiver answered and asked for patience, which is no failure.
+    pub fn throttled(&mut self, until: Duration) {
+        self.breaker.end_probe();
+        self.held_until = self.held_until.max(Some(until));
+    }
+
+    /// Notes that the receiver is gone for good.
+    pub fn gone(&mut self) {
+        self.is_gone = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn five_failures_open_it_and_one_success_closes_it() {
+        let mut gate = Gate::default();
+        for _ in 0..4 {
+            gate.sent();
+            gate.failed(SECOND, 1.0);
+            assert_eq!((gate.state(), gate.opens_at()), (GateState::Closed, Some(Duration::ZERO)));
+        }
+        gate.failed(SECOND, 1.0);
+        assert_eq!((gate.state(), gate.opens_at()), (GateState::Open, Some(6 * SECOND)));
+        gate.sent();
+        assert_eq!((gate.state(), gate.opens_at()), (GateState::HalfOpen, None));
+        gate.failed(6 * SECOND, 1.0);
+        assert_eq!((gate.state(), gate.opens_at()), (GateState::Open, Some(21 * SECOND)), "the pause grows");
+        gate.sent();
+        assert!(gate.accepted(21 * SECOND));
+        assert_eq!((gate.state(), gate.opens_at()), (GateState::Closed, Some(Duration::ZERO)));
+        assert!(!gate.accepted(21 * SECOND));
+    }
+
+    #[test]
+    fn patience_that_is_asked_for_is_no_failure() {
+        let mut gate = Gate::default();
+        for _ in 0..10 {
+            gate.sent();
+            gate.throttled(60 * SECOND);
+        }
+        assert_eq!((gate.state(), gate.opens_at()), (GateState::Closed, Some(60 * SECOND)));
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_is_left_alone() {
+        let mut gate = Gate::default();
+        gate.gone();
+        assert_eq!((gate.state(), gate.opens_at()), (GateState::Gone, None));
+    }
+}
