@@ -104,8 +104,8 @@ async fn a_plugin_of_as_many_modules_as_it_may_have_serves() {
 #[test]
 fn instances_in_components_inside_components_are_counted_as_often_as_they_are_made() {
     let plain = named("plain", "").1;
-    let counted = |levels: &[u8]| validate::Demand::of(&with_instances(&plain, levels)).unwrap().core_instances;
-    let own = validate::Demand::of(&plain).unwrap().core_instances;
+    let counted = |levels: &[u8]| validate::Demand::count(&with_instances(&plain, levels)).unwrap().core_instances;
+    let own = validate::Demand::count(&plain).unwrap().core_instances;
     assert_eq!(counted(&[7]), own + 7);
     assert_eq!(counted(&[3, 4, 5]), own + 60);
     assert_eq!(counted(&[100; 20]), u64::MAX, "more than there are numbers for");

@@ -250,7 +250,7 @@ impl Breaker {
 /// The last calls, and which of them failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Window {
-    /// One bit a call, the latest last: whether it failed.
+    /// A bit for each call, the latest last: whether the call failed.
     recent: u64,
     calls: u32,
     is_exhausted: bool,
@@ -307,7 +307,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_by_their_steps_and_stay_within_their_bounds() {
-        let listed = Pauses { steps: Steps::Listed(&[SECOND, Duration::from_secs(5)]), ..settings(1, LateResults::Count).pauses };
+        const LISTED: [Duration; 2] = [SECOND, Duration::from_secs(5)];
+        let listed = Pauses { steps: Steps::Listed(&LISTED), ..settings(1, LateResults::Count).pauses };
         assert_eq!([1, 2, 3, u32::MAX].map(|step| listed.pause(step, 0.0).as_secs()), [1, 5, 5, 5]);
         let doubling = settings(1, LateResults::Count).pauses;
         assert_eq!([1, 2, 3, 5, 6, u32::MAX].map(|step| doubling.pause(step, 0.0).as_secs()), [1, 2, 4, 16, 30, 30]);

@@ -25,7 +25,7 @@ impl PluginHost {
         turn: Result<Turn, CallError>,
         call: impl Future<Output = (Usage, Result<T, CallError>)>,
     ) -> Result<T, CallError> {
-        // A probe must not wait once it is permitted: nobody else may probe meanwhile.
+        // A probe must not wait once it is permitted: every other probe is refused meanwhile.
         let permitted = turn.and_then(|turn| self.permit(plugin, about).map(|()| turn));
         let turn = permitted.inspect_err(|err| self.shared.metrics.add("pharos_plugin_failures_total", &[plugin, err.reason()], 1.0))?;
         let (usage, result) = call.await;
@@ -63,7 +63,7 @@ impl PluginHost {
             slot.totals.cpu += usage.cpu;
             slot.totals.memory_max_bytes = slot.totals.memory_max_bytes.max(usage.memory_peak_bytes);
             metrics.set("pharos_plugin_memory_max_bytes", &[plugin], slot.totals.memory_max_bytes as f64);
-            // A call that began in an older generation says nothing about the present one.
+            // A call that began in an older generation proves nothing about the present one.
             let current = slot.active.as_ref().is_some_and(|active| Arc::ptr_eq(&active.generation, generation));
             if current { self.settle(plugin, about, slot, err) } else { None }
         };

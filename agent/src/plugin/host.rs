@@ -77,7 +77,7 @@ impl PluginHost {
     /// Asks one plugin, if it serves and has rules for the subject's kind.
     pub async fn judge_by(&self, plugin: &str, change: &Arc<Change>) -> Option<Judgement> {
         let kind = &change.snapshot.subject.kind;
-        let turn = self.shared.turns.take(plugin, ALERT_RULE.calls_max()).await;
+        let turn = self.shared.turns.acquire(plugin, ALERT_RULE.calls_max()).await;
         // Only now: another generation may have come meanwhile.
         let active = self.active(plugin).filter(|active| watches(active, kind))?;
         let generation = active.generation;
@@ -107,7 +107,7 @@ impl PluginHost {
 
     /// Delivers one message through a notifier, with the receiver's settings laid over the plugin's.
     pub async fn deliver(&self, plugin: &str, receiver_settings: &Value, message: &Message) -> Delivery {
-        let turn = self.shared.turns.take(plugin, NOTIFIER.calls_max()).await;
+        let turn = self.shared.turns.acquire(plugin, NOTIFIER.calls_max()).await;
         let Some(active) = self.active(plugin).filter(|active| active.world == NOTIFIER) else {
             return Delivery::Unavailable(format!("no notifier plugin `{plugin}` serves"));
         };

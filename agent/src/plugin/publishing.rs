@@ -20,7 +20,7 @@ use crate::clock::rfc3339;
 const EVENT_BYTES_MAX: usize = 4_000;
 
 impl PluginHost {
-    /// Puts a generation to work. Calls that began in the one before it finish there.
+    /// Puts a generation to work. Calls that began in the generation before finish there.
     pub(super) async fn publish(&self, plugin: &str, Tried { world, generation }: Tried, origin: Origin) {
         for warning in &generation.warnings {
             warn!(plugin, "`{plugin}`: {warning}");
@@ -45,8 +45,8 @@ impl PluginHost {
         self.announce(PluginEvent { plugin: plugin.to_owned(), kind: PluginEventKind::Loaded, text }).await;
     }
 
-    /// Settings that the generation in service takes and this one does not: a change for the worse. Another reason for the same setting
-    /// is none.
+    /// Settings that the generation in service accepts and this one ignores: a change for the worse. Another reason for the same setting is
+    /// no change.
     pub(super) fn loses_settings(&self, plugin: &str, next: &Generation) -> Option<String> {
         let slots = self.slots();
         let active = &slots.get(plugin)?.active.as_ref()?.generation;
@@ -55,7 +55,7 @@ impl PluginHost {
         (!lost.is_empty()).then(|| texts(&lost).join("; "))
     }
 
-    /// Notes a file that could not be loaded; what served before goes on.
+    /// Notes a file that could not be loaded. The generation before still serves.
     pub(super) async fn refuse(&self, plugin: &str, stage: Stage, message: String, last_words: Option<&str>) {
         let text = format!("`{plugin}` refused at {}: {message}{}", stage.as_str(), and_wrote(last_words));
         {
@@ -85,10 +85,10 @@ impl PluginHost {
         }
     }
 
-    /// One transition: a log line, a metric, an event. A full queue is waited for, since whoever misses that a generation is another
-    /// judges nothing again. The pipeline, which takes the events, polls the calls that wait here beside them.
+    /// Announces a change: a log line, a metric, an event. Waits while the queue is full: a pipeline that missed this event would never judge
+    /// again with the new generation. The pipeline takes events while it polls the calls that wait here.
     pub(super) async fn announce(&self, event: PluginEvent) {
-        // Whatever led to it, the text is one line: it goes into the log, the store and answers of the API.
+        // The text becomes one line, since it goes into the log, the store and answers of the API.
         let event = PluginEvent { text: text::line(&event.text, EVENT_BYTES_MAX).into_owned(), ..event };
         let plugin = event.plugin.as_str();
         match event.kind {

@@ -11,7 +11,7 @@ use super::run::quarantine::Health;
 use super::stage::Stage;
 use super::world::World;
 
-/// Where a generation came from.
+/// Origin of a generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
@@ -31,14 +31,14 @@ pub struct Loaded {
     pub proven_at: Duration,
 }
 
-/// What went wrong last.
+/// The last thing that went wrong with a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastError {
     /// RFC 3339.
     pub at: String,
     pub stage: Stage,
     pub message: String,
-    /// What the plugin wrote to standard error before it was stopped: a panic, a traceback.
+    /// Text that the plugin wrote to standard error before it was stopped: a panic, a traceback.
     pub last_words: Option<String>,
 }
 
@@ -69,15 +69,15 @@ pub struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PluginState {
     Serving,
-    /// It is called, and fails too often to be called healthy.
+    /// The plugin is called, and fails too often to be healthy.
     Failing,
-    /// It was not tried yet.
+    /// The plugin was not tried yet.
     Loading,
-    /// It failed too often, and is not called before a pause is over.
+    /// The plugin failed too often, and is not called before a pause is over.
     Quarantined,
-    /// No version of it could be loaded.
+    /// No version of the plugin could be loaded.
     Failed,
-    /// The config turned it off.
+    /// The config turned the plugin off.
     Disabled,
 }
 

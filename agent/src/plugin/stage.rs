@@ -5,21 +5,21 @@ use serde::{Serialize, Serializer};
 /// Stage of an error, as `/api/plugins` and the agent's snapshot serve it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Its file could not be read.
+    /// The file could not be read.
     Read,
-    /// Its file is no plugin.
+    /// The file is no plugin.
     Validate,
     Compile,
     Link,
-    /// Its description is wrong.
+    /// The plugin describes itself wrongly.
     Describe,
-    /// Its settings do not fit its schema.
+    /// Settings do not fit the schema of the plugin.
     Settings,
-    /// Its start with the present settings failed.
+    /// The start with the present settings failed.
     Init,
-    /// Its trial run on the latest snapshots failed.
+    /// The trial run on the latest snapshots failed.
     Canary,
-    /// It serves, and ignores some settings.
+    /// The plugin serves, and ignores some settings.
     SettingsIgnored,
     /// A call failed in service.
     Call,

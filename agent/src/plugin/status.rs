@@ -1,4 +1,4 @@
-//! What `/api/plugins` and the metrics show of each plugin.
+//! Status of each plugin, for `/api/plugins`, the board and the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use super::slot::{LastError, Origin, PluginState, Slot};
 use crate::board::{Board, PartHealth};
 use crate::config::plugins::PluginConfig;
 
-/// How often the parts are looked at: less than the shortest quarantine, so that none is missed.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time between two updates of the board. It is less than the shortest quarantine, so that none is missed.
+const UPDATE_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, Serialize)]
 pub struct PluginStatus {
@@ -34,20 +34,20 @@ pub struct PluginStatus {
     pub cpu_seconds: f64,
     pub memory_bytes_max: u64,
     pub wants: Vec<String>,
-    /// What of it can never work: rules that need what nobody collects.
+    /// Rules that can never match, since no collector meets their needs.
     pub warnings: Vec<String>,
-    /// Settings that it leaves out, and receivers whose settings it refuses.
+    /// Settings that the plugin ignores, and receivers whose settings it refuses.
     pub ignored_settings: Vec<String>,
     pub granted: Vec<String>,
 }
 
 impl PluginHost {
-    /// Every plugin, by id. `config` says what is granted.
+    /// Status of every plugin, by id. `config` has the grants.
     pub fn status(&self, config: &std::collections::BTreeMap<String, PluginConfig>) -> Vec<PluginStatus> {
         self.slots().iter().map(|(id, slot)| status(id, slot, config.get(id))).collect()
     }
 
-    /// Shows on the board how the plugins and their clock are, until told to stop.
+    /// Shows the health of the plugins and of their clock on the board, until `stop`.
     pub async fn follow(self, board: Arc<Board>, stop: CancellationToken) {
         let mut has_started = false;
         loop {
@@ -56,12 +56,12 @@ impl PluginHost {
             let (state, cause) = self.health(has_started);
             has_started |= state != PartHealth::Starting;
             board.set(AgentPart::Plugins, state, cause);
-            tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(LOOK_EVERY) => {} }
+            tokio::select! { () = stop.cancelled() => return, () = tokio::time::sleep(UPDATE_EVERY) => {} }
         }
     }
 
-    /// Starting until every enabled plugin has been tried. One that does not serve is its own trouble, and degrades the agent; one that is
-    /// loaded later does not.
+    /// Health of all plugins: starting until every enabled one has been tried, and degraded if one of them does not serve. A plugin that is
+    /// loaded later does not degrade the agent.
     fn health(&self, has_started: bool) -> (PartHealth, Option<String>) {
         let slots = self.slots();
         let troubles: Vec<String> = slots.iter().filter_map(|(id, slot)| trouble(id, slot)).collect();
@@ -105,7 +105,7 @@ fn clock_health(age: Duration) -> (PartHealth, Option<String>) {
     }
 }
 
-/// Why an enabled plugin does not serve.
+/// Reason why an enabled plugin does not serve as it should.
 fn trouble(id: &str, slot: &Slot) -> Option<String> {
     match (slot.state(), &slot.last_error) {
         (PluginState::Failed, Some(err)) => Some(format!("`{id}` failed at {}: {}", err.stage.as_str(), err.message)),

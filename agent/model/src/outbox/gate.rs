@@ -20,11 +20,11 @@ pub enum GateState {
     /// Every message goes out when it is due.
     #[default]
     Closed,
-    /// One message is under way as a probe.
+    /// A message is under way as a probe.
     HalfOpen,
     /// No message goes out before the next probe.
     Open,
-    /// The receiver answered that it is gone for good. No message goes out until the agent restarts.
+    /// The receiver answered that it is gone for good. No message goes out until the agent restarts or a person revives the receiver.
     Gone,
 }
 
@@ -66,7 +66,7 @@ impl Gate {
         }
     }
 
-    /// Time from which on the next message may go out. None while a probe is under way, or if the receiver is gone.
+    /// Monotonic time from which the next message may go out. None while a probe is under way, or if the receiver is gone.
     pub fn opens_at(&self) -> Option<Duration> {
         let permitted = self.breaker.permits_from().filter(|_| !self.is_gone)?;
         Some(permitted.max(self.held_until.unwrap_or_default()))

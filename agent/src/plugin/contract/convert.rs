@@ -1,4 +1,4 @@
-//! Model types to and from WIT types. Texts of a plugin are made safe to keep and show where they come in.
+//! Model types to and from WIT types. Texts of a plugin are made safe to store and show where they come in.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use super::bindings::alert_rule::exports::pharos::plugin::alert_rule as wit;
 use super::bindings::alert_rule::pharos::plugin::types;
 use super::bindings::notifier::exports::pharos::plugin::notifier as wit_notifier;
 
-/// Bytes of a reason that a plugin gives: of a failure, an outcome, a trap.
+/// Bytes of a reason that a plugin gives for a failure, an outcome or a trap. Longer reasons are cut, since they are stored.
 const REASON_BYTES_MAX: usize = 1_000;
-/// Recipients whose refusals are kept of one message.
+/// Recipients of one message whose refusals are stored. More are only counted.
 const REFUSALS_MAX: usize = 20;
 
 /// A reason that a plugin gave, as one line that can be logged, stored and shown.

@@ -19,8 +19,8 @@ pub struct TableHandle {
     name: String,
 }
 
-/// All handles of one instance. Numbers are never used twice: a garbage collector may drop a handle of an earlier call during a later
-/// one, and must not hit another.
+/// All handles of one instance. Numbers are never used twice. A garbage collector may drop a handle of an earlier call during a later
+/// one, and must not drop another.
 #[derive(Default)]
 pub struct Handles {
     held: BTreeMap<u32, Handle>,
@@ -61,7 +61,7 @@ impl Handles {
         self.held.remove(&number);
     }
 
-    /// Drops every handle after a call, since guests forget to.
+    /// Drops every handle after a call, since guests do not drop all of theirs.
     pub fn clear(&mut self) {
         self.held.clear();
     }

@@ -1,8 +1,8 @@
-//! What a plugin may learn of a request or a mail that holds secrets: everything but them.
+//! Disclosure: a plugin may learn everything of a request or a mail but the secrets in it.
 //!
-//! A plugin names a secret and never sees its value, nor what follows from the value: the host of a URL, the addresses of that host. Our
-//! own texts name the secret instead. Texts of libraries and servers are searched for the values, since the error of a certificate holds
-//! the name that was asked for, a redirect repeats the path, and a relay may quote the password that it refuses.
+//! A plugin names a secret and never sees its value. It also sees nothing that follows from the value, such as the host of a URL. Our own
+//! texts name the secret instead. Texts of libraries and servers are searched for the values: the error of a certificate holds the name of
+//! the host, a redirect repeats the path, and a relay may quote the password that it refuses.
 
 use url::{Url, form_urlencoded};
 

@@ -23,7 +23,7 @@ pub struct Imports {
     pub last_words: LastWords,
     /// A JSON object. A notifier sees its plugin's settings overlaid by its receiver's.
     pub settings: Arc<str>,
-    /// WASI resources, which live as long as the instance: a language's runtime keeps its standard output.
+    /// WASI resources, which live as long as the instance: a language's runtime holds on to its standard output.
     table: ResourceTable,
     wasi: WasiCtx,
 }

@@ -5,10 +5,10 @@ use crate::plugin::contract::bindings::alert_rule::pharos::plugin::state::StateE
 use crate::store::{Entry, PluginStateLimits, Store, StoreError, Written};
 use crate::telemetry::logs::chain;
 
-/// What one plugin may keep.
+/// Limits of the state of one plugin. Without them a plugin could fill the disk.
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 1_000, bytes: 1 << 20 };
 
-/// A plugin's way to its state; without a store (in `plugin test`) there is none.
+/// A plugin's access to its state. Without a store, as in `plugin test`, every call is refused.
 #[derive(Debug, Clone)]
 pub struct StateAccess {
     pub store: Option<Store>,

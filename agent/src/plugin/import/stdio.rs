@@ -1,6 +1,6 @@
 //! Standard output and error of a guest: line by line into the plugin's log, and the last words of a call that fails.
 //!
-//! A panic, a traceback and an assertion are written to standard error just before the guest traps. The trap itself says nothing of them.
+//! A panic, a traceback and an assertion are written to standard error just before the guest traps. The trap itself does not contain them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use super::context::{LINE_BYTES_MAX, PluginContext};
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::log;
 
-/// Bytes that are kept of what a call writes first, where a panic has its message ...
+/// Bytes that are stored of the first that a call writes. A panic has its message there.
 const HEAD_BYTES_MAX: usize = 1_000;
-/// ... and of what it writes last, where a traceback has it.
+/// Bytes that are stored of the last that a call writes. A traceback has its message there.
 const TAIL_BYTES_MAX: usize = 1_000;
 /// Bytes of both together, with the mark of what was left out.
 const WORDS_BYTES_MAX: usize = HEAD_BYTES_MAX + TAIL_BYTES_MAX + 50;
 
-/// What an instance wrote to standard error in the present call. Shared by the instance and its streams.
+/// Text that an instance wrote to standard error in the present call. The instance and its streams share it.
 #[derive(Debug, Clone, Default)]
 pub struct LastWords {
     written: Arc<Mutex<Written>>,
@@ -36,7 +36,7 @@ struct Written {
 }
 
 impl LastWords {
-    /// Another call begins.
+    /// Forgets the text, since another call begins.
     pub fn clear(&self) {
         *self.written.lock() = Written::default();
     }
@@ -67,7 +67,7 @@ impl LastWords {
     }
 }
 
-/// One of the two streams of a guest.
+/// Standard output or standard error of a guest.
 pub struct LogStream {
     plugin: Arc<PluginContext>,
     level: log::Level,

@@ -1,4 +1,4 @@
-//! TLS towards the world, for what plugins send: the certificate must be right, for the name that was asked for.
+//! TLS for requests and mails of plugins: the certificate must be valid for the name of the host.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use tokio_rustls::client::TlsStream;
 use crate::telemetry::logs::chain;
 use crate::tls;
 
-/// For the handshake alone.
+/// Time that a handshake may take.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(3);
 
-/// Encrypts a connection, trusting the certificates of `ca` or those of the operating system. An error says why not.
+/// Encrypts a connection, trusting the certificates of `ca` or those of the operating system. An error holds the reason.
 pub async fn encrypt(stream: TcpStream, host: &str, ca: Option<&Path>) -> Result<TlsStream<TcpStream>, String> {
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -1,8 +1,8 @@
-//! Compiling plugins outside this process, and keeping what came of it.
+//! Compilation of plugins in a helper process, and the cache of its results.
 //!
 //! Cranelift takes hundreds of megabytes for a large plugin, which an agent beside a database must not. So a helper - the same binary,
-//! started anew - compiles under limits of its own and ends. Its results are kept by the content they were made from, if there is a
-//! place that can be trusted and has room; otherwise they serve from memory, and are made again at the next start.
+//! started anew - compiles under limits of its own and ends. Results are cached by the content they were made from, if there is a
+//! place that can be trusted and has room. Otherwise they serve from memory, and are made again at the next start.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -29,11 +29,11 @@ use crate::telemetry::logs::chain;
 
 /// The hidden subcommand that turns this binary into the helper.
 pub const HELPER_COMMAND: &str = "internal-compile";
-/// What the helper writes into, named as its output.
+/// Name of the helper's output when it is its standard output.
 pub const STANDARD_OUTPUT: &str = "-";
 /// The helper's exit code when the code could not be written: the disk is to blame, not the plugin.
 pub const EXIT_UNWRITTEN: u8 = 74;
-/// Bytes of what the helper says about a failure.
+/// Bytes of the helper's error text. It may repeat names of the plugin.
 const HELPER_WORDS_MAX: usize = 2_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +58,11 @@ pub struct Compiler {
     folder: PathBuf,
     memory_max: bytesize::ByteSize,
     timeout: Duration,
-    /// Tells results of different engines apart.
+    /// Part of each name in the cache, since code of another engine does not run on this one.
     engine_hash: u64,
     places: Places,
     turn: Semaphore,
-    /// Why results are not kept.
+    /// Reason why results are not cached.
     trouble: Mutex<Option<String>>,
 }
 
@@ -77,13 +77,13 @@ impl Compiler {
             memory_max: config.compile_memory_max,
             timeout: config.compile_timeout,
             engine_hash: hasher.finish(),
-            places: Places::of(engine),
+            places: Places::from_engine(engine),
             turn: Semaphore::const_new(1),
             trouble: Mutex::default(),
         }
     }
 
-    /// Why compiled plugins are not kept, so that each start compiles them again.
+    /// Reason why compiled plugins are not cached, so that each start compiles them again.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().clone()
     }
@@ -94,9 +94,9 @@ impl Compiler {
         // The folder may have been deleted, or have changed hands, since it was last used.
         let folder = self.folder.clone();
         let cache = run_blocking(tasks, move || CompileCache::open(&folder)).await;
-        let cache = cache.inspect_err(|err| self.suffer(err)).ok();
+        let cache = cache.inspect_err(|err| self.report(err)).ok();
         if let Some(cache) = &cache
-            && let Some(component) = self.kept(engine, cache, &name, tasks).await
+            && let Some(component) = self.cached(engine, cache, &name, tasks).await
         {
             return Ok(component);
         }
@@ -105,7 +105,7 @@ impl Compiler {
             match self.compile_into(cache, &name, bytes, tasks).await {
                 Ok(file) => return load(engine, &file),
                 // Memory may have the room that the disk has not.
-                Err(CompileError::Unwritten(why)) => self.suffer_text(why),
+                Err(CompileError::Unwritten(why)) => self.report_text(why),
                 Err(err) => return Err(err),
             }
         }
@@ -114,8 +114,8 @@ impl Compiler {
         load(engine, &draft.file)
     }
 
-    /// What was compiled before, if it can be trusted.
-    async fn kept(&self, engine: &Engine, cache: &CompileCache, name: &str, tasks: &TaskTracker) -> Option<Component> {
+    /// The component that was compiled before, if it can be trusted.
+    async fn cached(&self, engine: &Engine, cache: &CompileCache, name: &str, tasks: &TaskTracker) -> Option<Component> {
         let (looked_in, looked_for) = (cache.clone(), name.to_owned());
         let found = match run_blocking(tasks, move || looked_in.find(&looked_for)).await {
             Ok(found) => load(engine, &found?).map_err(|err| err.to_string()),
@@ -123,31 +123,31 @@ impl Compiler {
         };
         if let Err(err) = &found {
             warn!(error = err, "a compiled plugin cannot be used, compiling it again");
-            cache.forget(name);
+            cache.remove(name);
         }
         found.ok()
     }
 
-    /// Compiles into the cache. What could not be kept still serves.
+    /// Compiles into the cache. Code that could not be cached still serves.
     async fn compile_into(&self, cache: &CompileCache, name: &str, bytes: &[u8], tasks: &TaskTracker) -> Result<File, CompileError> {
         let unwritten = |err: &dyn std::error::Error| CompileError::Unwritten(chain(err));
         let draft = cache.draft().map_err(|err| unwritten(&err))?;
         let file = draft.file.try_clone().map_err(|err| unwritten(&err))?;
         self.compile(bytes, &draft.file).await?;
         let (keeper, name) = (cache.clone(), name.to_owned());
-        match run_blocking(tasks, move || keeper.keep(&name, &draft)).await {
+        match run_blocking(tasks, move || keeper.store(&name, &draft)).await {
             Ok(()) => *self.trouble.lock() = None,
-            Err(err) => self.suffer(&err),
+            Err(err) => self.report(&err),
         }
         Ok(file)
     }
 
-    fn suffer(&self, err: &CacheError) {
-        self.suffer_text(chain(err));
+    fn report(&self, err: &CacheError) {
+        self.report_text(chain(err));
     }
 
-    /// Says once why nothing is kept.
-    fn suffer_text(&self, why: String) {
+    /// Logs once why no result is cached.
+    fn report_text(&self, why: String) {
         let mut trouble = self.trouble.lock();
         let why = format!("compiled plugins are not kept, so each start compiles them again: {why}");
         if trouble.as_ref() != Some(&why) {
@@ -176,7 +176,7 @@ impl Compiler {
             .spawn()
             .map_err(start_failed)?;
         if let Some(mut stdin) = helper.stdin.take() {
-            // A helper that ends early closes the pipe; its exit status says more than the write's error.
+            // A helper that ends early closes the pipe. Its exit status explains more than the error of this write.
             let _ = stdin.write_all(bytes).await;
         }
         let output = helper.wait_with_output().await.map_err(start_failed)?;
@@ -193,7 +193,7 @@ impl Compiler {
 }
 
 fn load(engine: &Engine, file: &File) -> Result<Component, CompileError> {
-    // SAFETY: the file is one that our helper wrote, just now or into a cache that vouches for it, and nobody else can write it. Wasmtime
+    // SAFETY: our helper wrote this file, just now or into a cache that vouches for it, and no other user can write it. Wasmtime
     // checks that it was made by the same version with the same settings.
     if let Ok(mapped) = unsafe { Component::deserialize_file(engine, path_of(file)) } {
         return Ok(mapped);

@@ -1,7 +1,7 @@
-//! Machine code of plugins, kept between two starts.
+//! Cache of machine code: compiled plugins, from one start of the agent to the next.
 //!
-//! What lies here is executed. So a file counts only where nobody but this user and root could have written it, and where it bears the
-//! mark of this installation: an HMAC over its name and content, whose key never leaves the folder. A copy, an exchange of two names, a
+//! Files here are executed. So a file counts only if no user but this one and root could have written it, and if it bears the mark of this
+//! installation. The mark is an HMAC over name and content, whose key never leaves the folder. A copy, an exchange of two names, a
 //! disk that lost some bits are all noticed. A cache that cannot be trusted or written is left alone: plugins are compiled anew then.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,15 +18,17 @@ use tracing::debug;
 
 use crate::store::owner::{OwnerError, check_folder, check_open};
 
-/// Compiled plugins that are kept.
-const KEPT_MAX: usize = 128;
+/// Compiled plugins that are cached. Each takes some megabytes of the disk.
+const CACHED_MAX: usize = 128;
 const KEY_FILE: &str = "key";
 const KEY_BYTES: usize = 32;
-/// What ends the names of code, and of the marks beside it.
+/// Ending of the names of code.
 const CODE: &str = "cwasm";
+/// Ending of the marks beside it.
 const MARK: &str = "mark";
+/// Ending of files that are still being written.
 const DRAFT: &str = "draft";
-/// Far longer than compiling a plugin may take.
+/// Age of a draft that an agent left that was killed at work. Compiling a plugin takes far less.
 const DRAFT_AGE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +50,7 @@ pub struct CompileCache {
     key: [u8; KEY_BYTES],
 }
 
-/// A file that code is written into, before it has a name that anybody looks for.
+/// A file into which code is written, before it has the name by which it is found.
 pub struct Draft {
     pub file: File,
     /// None for one in memory.
@@ -65,13 +67,13 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            // After it was kept it has another name.
+            // A draft that was stored has another name by now.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// The name under which an open file can be opened once more, whatever became of its path.
+/// Path by which an open file can be opened again, even if its name is gone.
 pub fn path_of(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
@@ -106,15 +108,15 @@ impl CompileCache {
         }
     }
 
-    /// A new file beside the code that is kept.
+    /// Makes a new file beside the cached code.
     pub fn draft(&self) -> Result<Draft, CacheError> {
         let path = self.folder.join(format!("{:016x}.{DRAFT}", fastrand::u64(..)));
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
         Ok(Draft { file: file.map_err(|source| CacheError::File { path: path.clone(), source })?, path: Some(path) })
     }
 
-    /// Keeps a draft under a name, and forgets the code that was made longest ago.
-    pub fn keep(&self, name: &str, draft: &Draft) -> Result<(), CacheError> {
+    /// Stores a draft under a name, and removes the code that was made longest ago.
+    pub fn store(&self, name: &str, draft: &Draft) -> Result<(), CacheError> {
         let Some(from) = &draft.path else { return Ok(()) };
         let path = self.path(name, CODE);
         let failed = |source| CacheError::File { path: path.clone(), source };
@@ -133,8 +135,8 @@ impl CompileCache {
         Ok(())
     }
 
-    /// Forgets the code of this name.
-    pub fn forget(&self, name: &str) {
+    /// Removes the code of this name.
+    pub fn remove(&self, name: &str) {
         for ending in [CODE, MARK] {
             let _ = fs::remove_file(self.path(name, ending));
         }
@@ -157,14 +159,14 @@ impl CompileCache {
         }
     }
 
-    /// Forgets the code that was made longest ago, and what an agent left that was killed at work.
+    /// Removes the code that was made longest ago, and drafts that an agent left that was killed at work.
     fn prune(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let dated = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
         let mut files: Vec<_> = entries.filter_map(|entry| dated(entry.ok()?)).collect();
         files.sort();
         let ends = |path: &Path, ending: &str| path.extension().is_some_and(|own| own == ending);
-        let code = files.iter().rev().filter(|(_, path)| ends(path, CODE)).skip(KEPT_MAX);
+        let code = files.iter().rev().filter(|(_, path)| ends(path, CODE)).skip(CACHED_MAX);
         for (_, path) in code {
             debug!(path = %path.display(), "forgetting a compiled plugin");
             let _ = fs::remove_file(path.with_extension(MARK));

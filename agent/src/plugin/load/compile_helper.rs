@@ -1,5 +1,5 @@
-//! The compile helper's own side: bytes in on standard input, machine code out on standard output or into a file, under limits it sets
-//! itself.
+//! The compile helper itself. It reads bytes from standard input, and writes machine code to standard output or into a file. It sets its own
+//! limits.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};

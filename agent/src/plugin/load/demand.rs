@@ -1,8 +1,8 @@
-//! What each instance of a component takes from the engine's pool, counted in the file before anything is compiled.
+//! Demand of a component: the places in the engine's pool that each instance takes, counted in the file before it is compiled.
 //!
 //! Compiling a component of a script language takes seconds and hundreds of megabytes, and the engine refuses one that is too large only
-//! afterwards. Components inside components count as often as they are instantiated. What a component gets passed from outside, and the
-//! adapters that the engine adds between components, cannot be counted here: the engine itself still refuses those.
+//! afterwards. Components inside components count as often as they are instantiated. Parts from outside and the adapters between components cannot
+//! be counted here. The engine itself still refuses those.
 
 use std::ops::AddAssign;
 
@@ -13,7 +13,7 @@ use wasmparser::{
 
 use crate::plugin::run::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 
-/// What one instance of a module or component consists of.
+/// Parts of one instance of a module or component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demand {
     pub core_instances: u64,
@@ -22,8 +22,8 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Of the outermost component of a file.
-    pub fn of(bytes: &[u8]) -> Result<Self, BinaryReaderError> {
+    /// Counts the demand of the outermost component of a file.
+    pub fn count(bytes: &[u8]) -> Result<Self, BinaryReaderError> {
         let mut open: Vec<Scope> = Vec::new();
         let mut outermost = Self::default();
         for payload in Parser::new(0).parse_all(bytes) {
@@ -38,13 +38,13 @@ impl Demand {
                         None => {}
                     }
                 }
-                payload => count(&payload, &mut open)?,
+                payload => count_section(&payload, &mut open)?,
             }
         }
         Ok(outermost)
     }
 
-    /// What it has too much of: the number, its name and the most that is allowed.
+    /// The first number that is too large, its name, and the largest that is allowed.
     pub fn excess(&self) -> Option<(u64, &'static str, u32)> {
         let counted = [
             (self.core_instances, "core module instances", CORE_INSTANCES_MAX),
@@ -68,7 +68,7 @@ impl AddAssign for Demand {
 struct Scope {
     encoding: Encoding,
     demand: Demand,
-    /// What an instance of each core module takes.
+    /// Demand of an instance of each core module.
     modules: Vec<Demand>,
     components: Vec<Demand>,
 }
@@ -124,11 +124,11 @@ impl Scope {
     }
 }
 
-/// A module that comes from outside.
+/// Demand of a module that comes from outside.
 const UNKNOWN_MODULE: Demand = Demand { core_instances: 1, memories: 0, tables: 0 };
 
 /// Counts what a section instantiates, and follows the index spaces of modules and components.
-fn count(payload: &Payload<'_>, open: &mut [Scope]) -> Result<(), BinaryReaderError> {
+fn count_section(payload: &Payload<'_>, open: &mut [Scope]) -> Result<(), BinaryReaderError> {
     let Some((scope, outer)) = open.split_last_mut() else { return Ok(()) };
     match payload {
         Payload::MemorySection(memories) => scope.demand.memories += u64::from(memories.count()),

@@ -1,7 +1,7 @@
-//! What of the config is wrong as far as plugins know: their schemas, their `init`, and what their settings refer to.
+//! Examination of the config with the help of plugins: their schemas, their `init`, and the references in their settings.
 //!
-//! The start asks the plugins inside the binary, since the file and the binary decide alone what they answer. `pharos check` asks the files in
-//! `plugins.dir` as well: those may come and change while the agent runs, so there a mistake costs that plugin alone.
+//! The start asks the plugins inside the binary, since the config file and the binary alone decide what they answer. `pharos check` asks the
+//! files in `plugins.dir` as well. Those may change while the agent runs, so a mistake there costs that plugin alone.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::plugin::run::call_error::CallError;
 use crate::plugin::world::notifier::NOTIFIER;
 use crate::telemetry::logs::chain;
 
-/// Looks for mistakes with the loader of an agent, or with one that is made for this.
+/// Finds mistakes in the config, with the loader of an agent or with a loader that is made for this.
 pub struct Examination<'a> {
     pub loader: &'a Loader,
     pub shipped: &'a Shipped,
@@ -38,9 +38,9 @@ pub struct Examination<'a> {
 }
 
 impl Examination<'_> {
-    /// What the config file and this binary decide.
+    /// Mistakes that the config file and this binary alone decide.
     pub async fn examine_shipped(&self) -> Vec<Mistake> {
-        // Where the folder does not answer, it is not known which plugins files stand in for.
+        // If the folder does not answer, it is unclear which plugins are replaced by files.
         let Ok(files) = self.files().await else { return Vec::new() };
         let mut mistakes = Vec::new();
         for (id, bytes) in self.shipped.iter().filter(|(id, _)| !files.contains_key(id)) {
@@ -49,7 +49,7 @@ impl Examination<'_> {
         mistakes
     }
 
-    /// The same, and what the plugin files decide that are there now.
+    /// Mistakes that the config, this binary and the present plugin files decide.
     pub async fn examine_everything(&self) -> Vec<Mistake> {
         let files = match self.files().await {
             Ok(files) => files,
@@ -103,7 +103,7 @@ impl Examination<'_> {
         Ok(entries.into_iter().filter(|entry| is_id(&entry.id)).map(|entry| (entry.id, entry.path)).collect())
     }
 
-    /// Why no file of the folder is loaded, where every user of the machine may put one there.
+    /// Reason why no file of the folder is loaded, if every user of the machine may put files there.
     async fn writable_by_all(&self) -> Option<String> {
         let dir = self.dir.to_owned();
         let place = timeout(DISK_MAX, run_blocking(&self.loader.tasks, move || folder::open_place(&dir))).await.ok()??;
@@ -127,7 +127,7 @@ impl Examination<'_> {
         missing.map(mistake).collect()
     }
 
-    /// What is wrong with the settings of one plugin and of its receivers. A plugin without any was tried before it was shipped.
+    /// Mistakes in the settings of one plugin and of its receivers. A shipped plugin without settings was tried before it was shipped.
     async fn examine_plugin(&self, id: &str, bytes: &Bytes) -> Result<Vec<Mistake>, LoadError> {
         let config = self.loader.plugins.get(id).cloned().unwrap_or_default();
         let receivers: Vec<usize> = (0..self.loader.receivers.len()).filter(|index| self.loader.receivers[*index].plugin == id).collect();
@@ -177,7 +177,7 @@ impl Examination<'_> {
         let grants = self.loader.plugins.get(&description.id).map(|config| config.grants.clone()).unwrap_or_default();
         let egress = EgressPolicy::new(&description.id, &grants, &self.loader.secrets, self.loader.tasks.clone(), self.loader.clock);
         let referred = references::find(&schema, wanted).into_iter().filter_map(|reference| {
-            let why = self.misses(&description.id, &reference, &grants, &egress)?;
+            let why = self.missing_target(&description.id, &reference, &grants, &egress)?;
             Some(WrongSetting { path: dotted(&reference.pointer), why })
         });
         let mistake = |wrong: WrongSetting| Mistake {
@@ -187,8 +187,8 @@ impl Examination<'_> {
         Ok(wrong.into_iter().chain(referred).map(mistake).collect())
     }
 
-    /// Why what a setting refers to is not there, or not granted.
-    fn misses(&self, plugin: &str, reference: &Reference, grants: &Grants, egress: &EgressPolicy) -> Option<String> {
+    /// Reason why the target of a reference is missing or not granted.
+    fn missing_target(&self, plugin: &str, reference: &Reference, grants: &Grants, egress: &EgressPolicy) -> Option<String> {
         let ungranted = |what: &str, key: &str, name: &str| {
             format!("the {what} \"{name}\" is not granted; add to [plugin.{plugin}]: grants = {{ {key} = [\"{name}\"] }}")
         };
@@ -219,7 +219,7 @@ fn add_unknown(mistakes: &mut Vec<Mistake>, found: Vec<Mistake>) {
     }
 }
 
-/// Where in the settings a text stands: `.rules[0].metric`.
+/// Place of a text in the settings: `.rules[0].metric`.
 fn place_of(settings: &Value, text: &str) -> Option<String> {
     match settings {
         Value::String(found) if found == text => Some(String::new()),

@@ -1,12 +1,11 @@
 //! The plugin folder on the disk: which files there are, and how one is read.
 //!
-//! Whoever may write there can put anything there: a pipe that nobody writes into, a device without end, a link in a circle, a hundred
-//! thousand names. Nothing is opened before it is known to be a regular file, and what is opened is bounded. Everything here may take as
-//! long as a disk or a network takes, so it is called where nobody else waits.
+//! A user who may write there can put anything there: a pipe without a writer, a device without end, a link in a circle.
+//! No name is opened before it turned out to be a regular file, and reading is bounded. Every function here may take as
+//! long as a disk or a network takes, so it is called where no other task waits.
 //!
-//! A plugin gets the grants and secrets that the config gives its id. So a file counts only where not every user of the machine can write
-//! it or put another one in its place, from the root folder down. A group and other owners may: plugins are often put there by the user of
-//! a deployment.
+//! A plugin gets the grants and secrets that the config gives its id. So a file does not count if every user of the machine
+//! can write it or replace it, at any folder from the root down. A group and other owners may: often the user of a deployment installs plugins.
 
 use std::ffi::OsString;
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
@@ -22,18 +21,18 @@ use rustix::process::geteuid;
 use super::validate::FILE_BYTES_MAX;
 use crate::store::owner::is_read_only;
 
-/// The longest that a look at the folder, or reading one file, is waited for: a network file system may never answer.
+/// Longest wait for a listing of the folder or for reading one file. A network file system may never answer.
 pub const DISK_MAX: Duration = Duration::from_secs(10);
-/// Names that are read of a folder.
+/// Names that are read of a folder. More would take memory and time without end.
 const NAMES_MAX: usize = 10_000;
-/// Links from a plugin's name to its file. The kernel follows as many.
+/// Links that are followed from a plugin's name to its file. The kernel follows as many.
 const LINKS_MAX: usize = 40;
-/// What every user of the machine needs to write.
+/// Permission that every user of the machine needs to write.
 const WRITABLE_BY_ALL: u32 = 0o002;
 /// The mark of a folder in which only its owner replaces what is there.
 const STICKY: u32 = 0o1000;
 
-/// What tells two states of a file apart without reading it.
+/// Identity of a file and its state, read without opening it. Two states of a file have different stamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -62,13 +61,13 @@ pub enum FileError {
 /// A place where a user who is not trusted decides what a plugin is.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenPlace {
-    /// What is there may be changed already, so closing the place is not enough.
+    /// Files there may be changed already, so closing the place is not enough.
     #[error(
         "every user of this machine may write {}; look at what is in it, or install it again, and then run `chmod o-w {}`",
         .0.display(), .0.display()
     )]
     Writable(PathBuf),
-    /// In a folder like `/tmp` any user makes names, and the owner of a name replaces it.
+    /// Any user makes names in a folder like `/tmp`, and the owner of a name replaces it.
     #[error(
         "{} belongs to user {owner}, who made it where every user of this machine makes files; put the plugins into a folder that only root \
          or the agent's user can replace",
@@ -78,12 +77,12 @@ pub enum OpenPlace {
 }
 
 impl Stamp {
-    /// Looks at a file without opening it. Links are followed: deployments use them.
-    pub fn of(path: &Path) -> Result<Self, FileError> {
+    /// Reads the stamp of a file without opening it. Links are followed: deployments use them.
+    pub fn read(path: &Path) -> Result<Self, FileError> {
         Self::within(path, open_place(folder_of(path)))
     }
 
-    /// The same where it is known already whether the folder of the name is open.
+    /// Reads the stamp of a name in a folder about which it was found out whether it is an open place.
     fn within(path: &Path, folder: Option<OpenPlace>) -> Result<Self, FileError> {
         let found = fs::metadata(path).map_err(|err| failed(path, err))?;
         check(path, &found)?;
@@ -99,10 +98,10 @@ impl Stamp {
     }
 }
 
-/// One name in the folder that ends in `.wasm`.
+/// A name in the folder that ends in `.wasm`.
 #[derive(Debug)]
 pub struct Entry {
-    /// The name without its end; it may be no valid id.
+    /// The name without its ending. It may be no valid id.
     pub id: String,
     pub path: PathBuf,
     pub stamp: Result<Stamp, FileError>,
@@ -131,8 +130,8 @@ pub fn entries(dir: &Path) -> Vec<Entry> {
 
 /// Reads a plugin file whole.
 pub fn read(path: &Path) -> Result<Bytes, FileError> {
-    Stamp::of(path)?;
-    // Should it have become a pipe meanwhile, opening does not wait for somebody to write.
+    Stamp::read(path)?;
+    // If it has become a pipe meanwhile, opening does not wait for a writer.
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path).map_err(|err| failed(path, err))?;
     read_open(&file, path)
@@ -163,8 +162,8 @@ fn check(path: &Path, found: &Metadata) -> Result<(), FileError> {
     }
 }
 
-/// What lets every user of the machine put files into a folder, or another folder in its place; a folder that is not there takes none.
-/// The sticky mark keeps names that are there, and no user from making new ones.
+/// The place that lets every user of the machine put files into a folder, or another folder in its place. A folder that is not there has
+/// none. The sticky mark protects names that are there, and lets every user make new ones.
 pub fn open_place(folder: &Path) -> Option<OpenPlace> {
     let found = fs::metadata(folder).ok()?;
     if found.is_dir() && is_writable_by_all(folder, &found) {
@@ -186,8 +185,8 @@ fn open_place_of_targets(path: &Path) -> Option<OpenPlace> {
     None
 }
 
-/// Walks from the root folder down as the kernel does, links included. Where all users write, names that are there stay what they are only
-/// with the sticky mark, and only those of root and of the agent's user are trusted.
+/// Walks from the root folder down as the kernel does, links included. A folder that all users may write is safe only with the sticky mark,
+/// and in it only for names of root and of the agent's user.
 fn open_place_above(folder: &Path) -> Option<OpenPlace> {
     let mut names = names_from_last(&std::path::absolute(folder).ok()?);
     let mut place = PathBuf::from("/");
@@ -233,8 +232,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Where nothing can be written, no mode lets a user write: images and volumes of containers often permit everything. Who may write the
-/// source of a mount is not seen from within it.
+/// Whether every user may write a file or folder. A read-only file system permits no writing whatever the mode says: images and volumes of
+/// containers often have modes that permit everything.
 fn is_writable_by_all(path: &Path, found: &Metadata) -> bool {
     found.mode() & WRITABLE_BY_ALL != 0 && !is_read_only(path)
 }
@@ -281,14 +280,14 @@ mod tests {
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
-    /// What is wrong with the place of a file, both as one file and as one of its folder.
+    /// The open place of a file, read alone and with its folder.
     fn found(file: &Path) -> Option<OpenPlace> {
         let place = |stamp: Result<Stamp, FileError>| match stamp {
             Ok(_) => None,
             Err(FileError::Open { place, .. }) => Some(place),
             Err(err) => panic!("{err}"),
         };
-        let alone = place(Stamp::of(file));
+        let alone = place(Stamp::read(file));
         let listed = entries(folder_of(file)).pop().map(|entry| place(entry.stamp));
         assert_eq!(listed, Some(alone.clone()));
         alone

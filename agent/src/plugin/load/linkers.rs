@@ -6,7 +6,7 @@ use wasmtime::component::{Component, Linker};
 use crate::plugin::run::linked::{InstanceState, Linked};
 use crate::plugin::world::{WORLDS, World};
 
-/// One linker per world, made once per engine.
+/// Linkers of all worlds, made once per engine.
 pub struct Linkers {
     by_world: Vec<WorldLinker>,
 }

@@ -1,8 +1,8 @@
-//! What a plugin's settings refer to in the rest of the config: secrets, relays, hosts, metrics.
+//! References from a plugin's settings to the rest of the config: secrets, relays, hosts, metrics.
 //!
 //! A plugin marks such settings in its schema. `"format"` may be `pharos-secret`, `pharos-relay` or `pharos-url`, and
-//! `"x-pharos-series": { "metric": KEY, "labels": KEY }` marks an object that chooses series. Only so a misspelt name is found before an
-//! alert is lost through it.
+//! `"x-pharos-series": { "metric": KEY, "labels": KEY }` marks an object that chooses series. Without
+//! the marks a misspelt name is found only when an alert is lost through it.
 
 use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::subject::SubjectKind;
@@ -10,15 +10,15 @@ use serde_json::Value;
 
 use crate::config::shape::did_you_mean;
 
-/// Settings inside each other that are looked at. Those of a schema within its bounds are.
+/// Levels of settings that are searched. A schema within its bounds has no more.
 const DEPTH_MAX: usize = 64;
-/// Steps along schema and settings. What is beyond is not looked at.
+/// Steps along schema and settings. References beyond are not found, since the search would take too long.
 const STEPS_MAX: usize = 100_000;
 
-/// One setting that refers to something.
+/// A setting that refers to another part of the config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
-    /// Where it stands, as a JSON pointer.
+    /// Place in the settings, as a JSON pointer.
     pub pointer: String,
     pub to: Target,
 }
@@ -36,7 +36,7 @@ pub enum Target {
     },
 }
 
-/// Everything that the settings refer to, as far as the schema marks it.
+/// All references in the settings that the schema marks.
 pub fn find(schema: &Value, settings: &Value) -> Vec<Reference> {
     let mut walk = Walk { root: schema, found: Vec::new(), steps: 0 };
     walk.along(schema, settings, "", 0);
@@ -114,7 +114,7 @@ fn below(pointer: &str, key: &str) -> String {
     format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
-/// Why no series of a metric can be meant.
+/// Reason why no metric has this name, with a name that may have been meant.
 pub fn unknown_metric(metric: &str) -> Option<String> {
     let catalogue = Catalogue::shipped();
     if catalogue.spec(metric).is_some() {
@@ -124,7 +124,7 @@ pub fn unknown_metric(metric: &str) -> Option<String> {
     Some(format!("no metric is named \"{metric}\"{hint}"))
 }
 
-/// Why no series of a metric has a label.
+/// Reason why no series of a metric has this label, with a label that may have been meant.
 pub fn unknown_label(metric: &str, label: &str) -> Option<String> {
     let catalogue = Catalogue::shipped();
     let own = &catalogue.spec(metric)?.labels;

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use pharos_model::text;
 use serde_json::{Map, Value};
 
-/// Bytes of a schema. The largest that ships has 8 KiB.
+/// Bytes of a schema. The largest shipped schema has 8 KiB.
 const BYTES_MAX: usize = 256 << 10;
 /// Schemas inside each other, references followed. Each level takes stack.
 const DEPTH_MAX: usize = 64;
@@ -20,7 +20,7 @@ const STEPS_MAX: usize = 1_000_000;
 /// Regular expressions, each with an automaton of up to [`super::settings::PATTERN_BYTES_MAX`].
 const PATTERNS_MAX: usize = 64;
 
-/// Drafts whose keywords are known here. No other is looked for: nothing is ever fetched.
+/// Drafts of JSON Schema whose keywords are measured. Any other is refused, since nothing is ever fetched.
 const DRAFTS: [&str; 5] = [
     "json-schema.org/draft-04/schema",
     "json-schema.org/draft-06/schema",
@@ -29,7 +29,7 @@ const DRAFTS: [&str; 5] = [
     "json-schema.org/draft/2020-12/schema",
 ];
 
-/// Keywords whose target is not known before a validation runs, so that its length cannot be measured.
+/// Keywords whose target is open before a validation runs, so that its length cannot be measured.
 const UNMEASURABLE: [&str; 5] = ["$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary"];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -125,7 +125,7 @@ impl Schema {
         if patterns.len() > PATTERNS_MAX { Err(SchemaError::TooManyPatterns) } else { Ok(()) }
     }
 
-    /// What a reference names.
+    /// The schema that a reference names.
     fn target(&self, reference: &str) -> Result<&Value, SchemaError> {
         let unknown = || SchemaError::Reference(shown(reference));
         let pointer = reference.strip_prefix('#').ok_or_else(unknown)?;
@@ -158,12 +158,12 @@ fn percent_decoded(fragment: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// How a keyword leads on.
+/// Direction in which a keyword leads on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Leads {
     /// To schemas that judge the same value.
     Aside,
-    /// As `Aside`, and the value is looked at again to find out which of them fit.
+    /// To schemas that judge the same value, which is visited again to find out which of them fit.
     AsideTwice,
     /// To schemas that judge what is inside the value.
     Inside,
@@ -215,7 +215,7 @@ struct Measure<'a> {
     schema: &'a Schema,
     steps: usize,
     steps_max: usize,
-    /// What it means to be past the last step.
+    /// Error for a schema that takes more steps.
     beyond: SchemaError,
     /// The schemas that lead to the present one, outermost first.
     under_way: Vec<*const Value>,
@@ -253,7 +253,7 @@ impl<'a> Measure<'a> {
         Ok(())
     }
 
-    /// Follows the settings through the schema as a validator does, or further. `times` is how often this place is looked at.
+    /// Follows the settings through the schema as a validator does, or further. `times` is how often this place is visited.
     fn validate(&mut self, schema: &'a Value, settings: &Value, times: usize) -> Result<(), SchemaError> {
         let Value::Object(keywords) = schema else { return self.step(times) };
         self.step(times.saturating_mul(1 + effort(keywords, settings)))?;
@@ -263,7 +263,7 @@ impl<'a> Measure<'a> {
             let target = self.schema.target(reference)?;
             self.aside(target, settings, times, reference)?;
         }
-        // To find what was not looked at, everything beside is looked at again.
+        // To find what was not visited, everything beside is visited again.
         let unevaluated = keywords.contains_key("unevaluatedProperties") || keywords.contains_key("unevaluatedItems");
         for (keyword, leads) in KEYWORDS {
             let Some(value) = keywords.get(keyword) else { continue };
@@ -321,7 +321,7 @@ impl<'a> Measure<'a> {
     }
 }
 
-/// What the keywords of one schema cost at one value, beside the schemas they lead to.
+/// Steps that the keywords of one schema take at one value, without the schemas they lead to.
 fn effort(keywords: &Map<String, Value>, value: &Value) -> usize {
     /// Characters of a text that a regular expression reads in one step.
     const TEXT_STEP: usize = 100;

@@ -11,9 +11,9 @@ use super::settings_problem::SettingsProblem;
 
 /// Problems that are shown of one set of settings; more would only repeat themselves.
 const PROBLEMS_MAX: usize = 20;
-/// Bytes of the automaton of one regular expression. Expressions are matched in linear time, so a schema cannot use look-around.
+/// Bytes of the automaton of one regular expression. Expressions are matched in linear time, so a schema cannot use `(?=...)`.
 pub(super) const PATTERN_BYTES_MAX: usize = 1 << 20;
-/// How long a check of settings may take: far above what a schema within its bounds takes, on a busy machine.
+/// Time that a check of settings may take. A schema within its bounds takes far less, even on a busy machine.
 pub(super) const CHECK_MAX: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +49,8 @@ pub fn overlay(under: Value, over: Value) -> Value {
     }
 }
 
-/// What in the settings does not fit a plugin's JSON Schema. It takes bounded time, memory and stack, whatever the schema says, but
-/// may take a second of them: call it where nobody else waits.
+/// Problems of settings that do not fit a plugin's JSON Schema. Time, memory and stack are bounded, whatever the schema says. The check may
+/// take a second, so call it where no other task waits.
 pub fn problems(schema: &str, settings: &Value) -> Result<Vec<SettingsProblem>, SchemaError> {
     let schema = Schema::parse(schema)?;
     schema.check_steps(settings)?;

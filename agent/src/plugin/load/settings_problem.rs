@@ -1,4 +1,4 @@
-//! What a setting that breaks its schema is told: what is wrong with it, and what was probably meant. Never its value, which may be secret.
+//! Problem of a setting that breaks its schema, with a key that was probably meant. Its value is never shown, since it may be secret.
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Kind;
@@ -12,19 +12,19 @@ const LISTED_MAX: usize = 12;
 /// References that are followed from one schema to the next.
 const REFERENCES_MAX: usize = 16;
 
-/// One setting that does not fit.
+/// A setting that does not fit its schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsProblem {
-    /// Where it stands, as a JSON pointer: `/rules/0/above`. A key that is missing or unknown is named by the text, and this is its table.
+    /// Place in the settings, as a JSON pointer: `/rules/0/above`. For a key that is missing or unknown this is the place of its table.
     pub pointer: String,
-    /// The key that the schema does not know, if that is the problem.
+    /// The key that the schema does not have, if that is the problem.
     pub unknown_key: Option<String>,
-    /// One line.
+    /// Problem in words, as one line.
     pub text: String,
 }
 
 impl SettingsProblem {
-    /// An error of the validator, in words. One line, since keys and patterns of a schema are the plugin's own words.
+    /// Translates an error of the validator. Keys and patterns of a schema are a plugin's own words, so the text is made one line.
     pub fn new(schema: &Value, err: &ValidationError<'_>) -> Self {
         let pointer = err.instance_path().to_string();
         let mut unknown_key = None;
@@ -66,7 +66,7 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// Keys that the schema knows at a place of the settings.
+/// Keys that the schema has at a place of the settings.
 fn keys(schema: &Value, pointer: &str) -> Vec<String> {
     let mut nodes = resolved(schema, schema);
     for step in pointer.split('/').skip(1) {
@@ -78,7 +78,7 @@ fn keys(schema: &Value, pointer: &str) -> Vec<String> {
     properties.map(|(key, _)| key.clone()).collect()
 }
 
-/// The schema of one key or item.
+/// The schema of a key or item.
 fn below<'a>(node: &'a Value, step: &str) -> Option<&'a Value> {
     let property = node.get("properties").and_then(|properties| properties.get(step));
     property.or_else(|| node.get("additionalProperties")).or_else(|| node.get("items"))

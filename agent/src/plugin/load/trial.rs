@@ -1,7 +1,7 @@
-//! Whether a plugin takes its settings: its schema decides, then its `init`, and some plugins name what they leave out.
+//! Trial of settings: the schema of the plugin decides, then its `init`. Some plugins name settings that they ignore.
 //!
-//! A plugin whose schema says `"x-pharos-wrong-settings": "ignored"` promises to leave out what it cannot use and to log it as a warning
-//! with a field `setting`. Its settings may break the schema: one misspelt key must not turn off a whole plugin.
+//! A plugin whose schema says `"x-pharos-wrong-settings": "ignored"` ignores settings that it cannot use. It logs each as a
+//! warning with a field `setting`. Its settings may break the schema: a misspelt key must not turn off a whole plugin.
 
 use pharos_model::finding::RuleSpec;
 use pharos_model::text;
@@ -16,14 +16,14 @@ use crate::plugin::import::wrong_setting::WrongSetting;
 use crate::plugin::run::blueprint::Description;
 use crate::plugin::run::call_error::CallError;
 
-/// What came of settings that a plugin took.
+/// Result of settings that the plugin accepted.
 pub(super) struct Taken {
     pub rules: Vec<RuleSpec>,
-    /// What it left out of them.
+    /// Settings that the plugin ignores.
     pub ignored: Vec<WrongSetting>,
 }
 
-/// Why it did not take them.
+/// Reason why the plugin refused settings.
 pub(super) enum Refused {
     Settings(Vec<WrongSetting>),
     Schema(SettingsError),
@@ -61,7 +61,7 @@ impl Loader {
         }
     }
 
-    /// What does not fit the schema. The schema is the plugin's own, so the runtime's few threads do not work through it.
+    /// Settings that do not fit the schema. The schema is the plugin's own, so the check runs off the runtime's few threads.
     async fn misfits(&self, description: &Description, wanted: &Value) -> Result<Vec<WrongSetting>, SettingsError> {
         let (schema, wanted) = (description.settings_schema.clone(), wanted.clone());
         let checking = run_blocking(&self.tasks, move || settings::problems(&schema, &wanted));
@@ -77,8 +77,8 @@ impl Loader {
     }
 }
 
-/// What the plugin says it leaves out, and what its schema says is wrong. Of one setting the plugin's words are better, since they say what becomes
-/// of the rest; but it stops at the first mistake of a table, where the schema names each key.
+/// Merges settings that the plugin named with settings that its schema refuses. The plugin's words about a setting are better, since they
+/// explain what becomes of the rest. But a plugin stops at the first mistake of a table, where the schema names each key.
 fn together(mut named: Vec<WrongSetting>, misfits: Vec<WrongSetting>) -> Vec<WrongSetting> {
     let is_inside = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(['.', '[']));
     named.retain(|wrong| !misfits.iter().any(|misfit| is_inside(&misfit.path, &wrong.path)));

@@ -1,4 +1,4 @@
-//! The first look at a plugin file: what it is and what it wants, before anything of it runs.
+//! Validation of a plugin file: its world, its imports and its demand, before any of its code runs.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ const PACKAGE: &str = "pharos:plugin/";
 /// The contract's version that this host speaks.
 const CONTRACT: (u64, u64) = (0, 1);
 
-/// What a plugin may import of WASI 0.2: language runtimes ask for these although plugins do not use them. Files and sockets are inert, and
-/// there is no HTTP.
+/// Interfaces of WASI 0.2 that a plugin may import: language runtimes ask for these although plugins do not use them. Files and sockets are
+/// inert, and there is no HTTP.
 const WASI_ALLOWED: [&str; 28] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -55,7 +55,7 @@ pub const INERT: [(&str, &str); 2] = [
     ("wasi:sockets", "every socket and every look-up of a name is refused"),
 ];
 
-/// What a component imports and exports.
+/// Facts about a component that passed validation.
 #[derive(Debug, Clone)]
 pub struct Inspection {
     pub world: &'static dyn World,
@@ -63,7 +63,7 @@ pub struct Inspection {
     pub contract: String,
     pub imports: Vec<String>,
     pub exports: Vec<String>,
-    /// What each instance takes from the pool.
+    /// Places in the pool that each instance takes.
     pub demand: Demand,
 }
 
@@ -112,7 +112,7 @@ fn shown(name: &str) -> String {
     text::line(name, text::LINE_BYTES_MAX).into_owned()
 }
 
-/// Checks a whole file and tells what it is.
+/// Validates a whole file.
 pub fn inspect(bytes: &[u8]) -> Result<Inspection, ValidateError> {
     if !bytes.starts_with(b"\0asm") {
         return Err(ValidateError::NotWasm);
@@ -124,7 +124,7 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, ValidateError> {
     let (imports, exports) = names(bytes)?;
     let (world, contract) = world(&exports)?;
     check_imports(&imports, world)?;
-    let demand = Demand::of(bytes).map_err(|err| damaged(&err.to_string()))?;
+    let demand = Demand::count(bytes).map_err(|err| damaged(&err.to_string()))?;
     match demand.excess() {
         Some((found, what, max)) => Err(ValidateError::TooMany { found, what, max }),
         None => Ok(Inspection { world, contract, imports, exports, demand }),

@@ -15,18 +15,18 @@ use crate::plugin::load::blocking::run_blocking;
 use crate::plugin::load::folder::{self, DISK_MAX, Entry, Stamp, is_id};
 use crate::telemetry::logs::chain;
 
-/// Two looks at a file this far apart must agree before it is read.
+/// Time between two stamps of a file that must agree before it is read. A file that is still being written would be refused.
 const SETTLE: Duration = Duration::from_millis(100);
-/// Plugin files that are loaded. More are not plugins but a mistake, and each is a subject of the watch over the agent itself.
+/// Plugin files that are loaded. More are not plugins but a mistake, and each has series of its own.
 const FILES_MAX: usize = 100;
-/// Files with impossible names that are said.
+/// Files with impossible names that are logged. More would fill the log.
 const MISNAMED_MAX: usize = 100;
 
-/// A file when it was last looked at.
+/// State of a file at the last scan.
 pub enum Seen {
-    /// It was read in this state.
+    /// The file was read in this state.
     Read(Stamp),
-    /// It could not be read, and why.
+    /// The file could not be read, for this reason.
     Unreadable(String),
 }
 
@@ -72,7 +72,7 @@ impl Files {
         self.by_id.keys().filter(|id| !listed.contains(*id)).cloned().collect()
     }
 
-    /// The plugin files that are there. A disk or a network that does not answer is said, and asked no second time meanwhile.
+    /// Lists the plugin files that are there. While a disk or a network does not answer, it is not asked a second time.
     pub async fn listed(&mut self) -> Result<Vec<Entry>, String> {
         let dir = self.dir.clone();
         let listing = self.listing.get_or_insert_with(|| self.tasks.spawn_blocking(move || folder::entries(&dir)));
@@ -85,7 +85,7 @@ impl Files {
         Ok(entries)
     }
 
-    /// Says once that a file has a name that no plugin may have. Never true, for `retain`.
+    /// Logs once that a file has a name that no plugin may have. Always false, for `retain`.
     fn misname(&mut self, entry: &Entry) -> bool {
         if self.misnamed.len() < MISNAMED_MAX && self.misnamed.insert(entry.path.clone()) {
             let path = text::line(&entry.path.to_string_lossy(), text::LINE_BYTES_MAX).into_owned();
@@ -107,7 +107,7 @@ impl Files {
         Chosen { entries, beyond }
     }
 
-    /// What people are told of files beyond the bound; once in the log.
+    /// Reports files beyond the bound, and logs them once.
     pub fn left_out(&mut self, files: usize) -> Option<String> {
         let before = std::mem::replace(&mut self.beyond, files);
         if files == 0 {
@@ -121,7 +121,7 @@ impl Files {
         Some(why)
     }
 
-    /// Whether a file is as it was when it was last looked at.
+    /// Whether a file is as it was at the last scan.
     pub fn is_seen(&self, entry: &Entry) -> bool {
         match (self.by_id.get(&entry.id), &entry.stamp) {
             (Some(Seen::Read(seen)), Ok(stamp)) => seen == stamp,
@@ -130,7 +130,7 @@ impl Files {
         }
     }
 
-    /// Waits until two looks at each of these files agree.
+    /// Waits until two stamps of each of these files agree.
     pub async fn settled(&self, changed: Vec<Entry>) -> Vec<Entry> {
         let cap = Instant::now() + DEBOUNCE_MAX;
         let (mut moving, mut settled) = (changed, Vec::new());
@@ -138,7 +138,7 @@ impl Files {
             sleep(SETTLE).await;
             let again = move || {
                 let look = |entry: Entry| {
-                    let stamp = Stamp::of(&entry.path);
+                    let stamp = Stamp::read(&entry.path);
                     let agree = matches!((&entry.stamp, &stamp), (Ok(before), Ok(now)) if before == now) || stamp.is_err();
                     (agree, Entry { stamp, ..entry })
                 };

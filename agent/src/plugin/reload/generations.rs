@@ -41,7 +41,7 @@ impl Reloader {
         run_blocking(&self.loader.tasks, move || digest(&bytes)).await
     }
 
-    /// The embedded plugin serves where its file was refused and nothing served before.
+    /// Loads the embedded plugin if its file was refused and no version serves.
     pub(super) async fn stand_in(&self, id: &str, latest: &[Arc<Change>]) {
         let refused = self.host.slots().get(id).filter(|slot| slot.active.is_none()).and_then(|slot| slot.last_error.clone());
         let shipped = self.shipped.iter().find(|(shipped, _)| shipped == id);
@@ -53,7 +53,7 @@ impl Reloader {
         }
     }
 
-    /// Whether this content serves already, or failed in service. Touching a file changes nothing.
+    /// Whether this content serves already, or failed in service. So touching a file changes nothing.
     fn is_known(&self, id: &str, digest: &str, origin: Origin) -> bool {
         let mut slots = self.host.slots();
         let slot = slots.entry(id.to_owned()).or_insert_with(|| Slot { enabled: true, loading: true, ..Slot::default() });
@@ -72,7 +72,7 @@ impl Reloader {
         }
     }
 
-    /// The embedded plugin of the same id returns; without one nothing serves.
+    /// Loads the embedded plugin of a removed file. Without one the id is removed.
     pub(super) async fn file_removed(&self, id: &str) {
         match self.shipped.iter().find(|(shipped, _)| shipped == id) {
             Some((_, bytes)) => self.load(id, bytes.clone(), Origin::Embedded).await,

@@ -49,7 +49,7 @@ impl Reloader {
         Self { loader, host, shipped, board, config, files, watch, missing: BTreeMap::new() }
     }
 
-    /// Loads everything, then follows the folder until told to stop.
+    /// Loads everything, then follows the folder until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut unwatched =
             tokio::select! { () = stop.cancelled() => return, unwatched = self.watch.attach(&self.loader.tasks) => unwatched };
@@ -79,7 +79,7 @@ impl Reloader {
         self.board.picture().subjects.values().cloned().collect()
     }
 
-    /// Shows every plugin that will be loaded, before the first one is. Of a folder that does not answer the shipped ones.
+    /// Shows every plugin that will be loaded, before the first one is loaded. If the folder does not answer, these are the shipped ones.
     pub async fn announce(&mut self) {
         let listed = self.files.listed().await;
         let entries = listed.unwrap_or_else(|why| {
@@ -110,7 +110,7 @@ impl Reloader {
         self.loader.plugins.get(id).is_none_or(|config| config.enabled)
     }
 
-    /// Notifiers come first: whoever finds something at once should find somebody to tell.
+    /// Loads the plugins inside the binary. Notifiers come first, so that the first finding can be delivered.
     async fn load_shipped(&mut self) {
         let shipped = self.shipped.clone();
         let is_notifier = |bytes: &[u8]| inspect(bytes).is_ok_and(|found| found.world == NOTIFIER);
@@ -124,7 +124,7 @@ impl Reloader {
         }
     }
 
-    /// Compares the folder with what was loaded from it. Says what of it cannot be followed.
+    /// Compares the folder with the files that were loaded from it. Returns why some of it cannot be followed.
     async fn scan(&mut self) -> Option<String> {
         let entries = match self.files.listed().await {
             Ok(entries) => entries,
@@ -138,13 +138,13 @@ impl Reloader {
         self.missing.retain(|id, _| !listed.contains(id));
         let changed = entries.into_iter().filter(|entry| self.is_enabled(&entry.id) && !self.files.is_seen(entry)).collect();
         for entry in self.files.settled(changed).await {
-            self.look_at(entry).await;
+            self.follow_file(entry).await;
         }
         self.follow_removals(&listed).await;
         self.files.left_out(beyond)
     }
 
-    async fn look_at(&mut self, entry: Entry) {
+    async fn follow_file(&mut self, entry: Entry) {
         let Entry { id, path, stamp } = entry;
         match stamp {
             Ok(stamp) => self.read_and_load(&id, &path, stamp).await,
@@ -174,7 +174,7 @@ impl Reloader {
         }
     }
 
-    /// Notes why a file cannot be read; it is tried again at the next look, and said again when the reason is another one.
+    /// Refuses a file that cannot be read. Every scan tries again, and reports again when the reason is another one.
     async fn unreadable(&mut self, id: &str, why: String) {
         let before = self.files.remember(id, Seen::Unreadable(why.clone()));
         if !matches!(before, Some(Seen::Unreadable(before)) if before == why) || self.host.slots().get(id).is_some_and(|slot| slot.loading)

@@ -1,9 +1,10 @@
-//! What one call may use: CPU time, wall time, memory.
+//! Budget of one call: CPU time, wall time, memory.
 //!
-//! CPU time is what the thread spends on the call, in the guest and in what the host does for it at once. Waiting in a host call, and
-//! the time in which a call is suspended because others run, do not count: otherwise a busy machine would turn healthy plugins into
-//! offenders. The thread's clock is a system call, and the host enters the guest a thousand times to hand over a thousand texts, so it
-//! is read where a poll begins and ends and at the ticks of the epoch, never at each crossing.
+//! CPU time is the time that the thread spends on the call, in the guest and in host calls that answer at once. Waiting does not count,
+//! and neither does the time in which other calls run. Otherwise a busy machine would turn healthy plugins into offenders.
+//!
+//! Reading the thread's clock is a system call, and a call may cross between host and guest a thousand times. So the clock is read where a
+//! poll begins and ends and at the ticks of the epoch, never at each crossing.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl Budgets {
     const START: Budget = Budget { cpu: Duration::from_secs(1), wall: Duration::from_secs(5) };
     const MEMORY_BYTES: u64 = 64 << 20;
 
-    /// Ceilings of a plugin whose world lets one call use `call`, unless the config says otherwise.
+    /// Ceilings of a plugin whose world lets one call use `call`, unless the config has other limits.
     pub fn new(limits: &LimitsConfig, call: Budget) -> Self {
         let call = Budget { cpu: limits.cpu.unwrap_or(call.cpu), wall: limits.wall.unwrap_or(call.wall) };
         Self { start: Self::START, call, memory_bytes: limits.memory.map_or(Self::MEMORY_BYTES, |size| size.as_u64()) }
@@ -100,7 +101,7 @@ impl CpuMeter {
     }
 }
 
-/// Polls a call and tells its meter when the thread runs it.
+/// Polls a call, and reports to its meter when the thread runs it.
 pub struct Metered<F> {
     call: Pin<Box<F>>,
     meter: Arc<CpuMeter>,
@@ -123,7 +124,7 @@ impl<F: Future> Future for Metered<F> {
     }
 }
 
-/// One limit for all memories and tables of a store together. wasmtime's own limits are per memory, so that a component with four of
+/// Limit for all memories and tables of a store together. wasmtime's own limits are per memory, so that a component with four of
 /// them would get four times the limit.
 #[derive(Debug)]
 pub struct MemoryLimiter {
@@ -133,7 +134,7 @@ pub struct MemoryLimiter {
     denied_bytes: Option<u64>,
 }
 
-/// What a table's element takes.
+/// Bytes that an element of a table takes.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
 impl MemoryLimiter {
@@ -149,7 +150,7 @@ impl MemoryLimiter {
         self.peak_bytes
     }
 
-    /// What the guest asked to hold in all, if that was refused.
+    /// Bytes that the guest asked to hold in all, if that was refused.
     pub fn denied_bytes(&self) -> Option<u64> {
         self.denied_bytes
     }

@@ -1,4 +1,4 @@
-//! Why a call did not return what it should.
+//! Errors of calls into a plugin.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use pharos_model::text;
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::types::Failure;
 use crate::plugin::contract::convert;
 
-/// Where in a plugin the time of a call is spent.
+/// Export of a plugin in which a call spends its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Export {
-    /// Not an export: the start functions of its modules, which run before any of them.
+    /// Start functions of the modules, which run before any export.
     Start,
     Describe,
     Init,
@@ -34,7 +34,7 @@ impl fmt::Display for Export {
     }
 }
 
-/// What stopped the guest.
+/// Limit or trap that stopped the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     Trap(String),
@@ -43,7 +43,7 @@ pub enum Stop {
     MemoryExceeded { wanted: ByteSize, limit: ByteSize },
 }
 
-/// A guest that was stopped, and what it wrote to standard error before.
+/// A guest that was stopped, and the text that it wrote to standard error before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
     pub export: Export,
@@ -71,10 +71,10 @@ pub enum CallError {
     Stopped(Box<Stopped>),
     #[error("failed: {0}")]
     Failed(String),
-    /// It could not do its work for a reason outside of it; counts as healthy.
+    /// The plugin could not do its work for a reason outside of it. It counts as healthy.
     #[error("{0}")]
     Excused(String),
-    /// It cannot do its work before the operator changes its settings or grants; counts as healthy.
+    /// The plugin cannot do its work before the operator changes its settings or grants. It counts as healthy.
     #[error("{0}")]
     Refused(String),
     #[error("is quarantined: {0}")]
@@ -85,12 +85,13 @@ pub enum CallError {
     NoPlace(String),
     #[error("the plugin clock stands still, so nothing could interrupt it")]
     NoClock,
+    /// The call is of another world than the plugin. The plugin was not called.
     #[error("exports another world")]
     OtherWorld,
 }
 
 impl CallError {
-    /// A closed set, for metric labels.
+    /// Name of the reason, from a closed set: a label of metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Stopped(stopped) => match stopped.stop {
@@ -110,7 +111,7 @@ impl CallError {
         }
     }
 
-    /// Whether it counts against the plugin's error budget.
+    /// Whether the error counts against the plugin, which may be quarantined for it.
     pub fn is_offence(&self) -> bool {
         match self {
             Self::Stopped(_) | Self::Failed(_) => true,
@@ -124,7 +125,7 @@ impl CallError {
         }
     }
 
-    /// What the guest wrote to standard error before it was stopped: text of several lines, bounded and safe to show.
+    /// Text of several lines that the guest wrote to standard error before it was stopped: bounded and safe to show.
     pub fn last_words(&self) -> Option<&str> {
         match self {
             Self::Stopped(stopped) => stopped.last_words.as_deref(),

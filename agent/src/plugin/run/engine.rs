@@ -1,6 +1,6 @@
 //! The wasmtime engine and the clock that interrupts plugins.
 //!
-//! Everything the contract does not need is off: what is not compiled in cannot be attacked.
+//! Features that the contract does not need are off: code that is not compiled in cannot be attacked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,22 +12,23 @@ use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
 use super::turns::{SHARE, SHARES};
 use crate::clock::Clock;
 
-/// How often a running plugin is asked whether it is past its budget.
+/// Time between two checks whether a running plugin is past its budget.
 pub const TICK: Duration = Duration::from_millis(10);
 
-/// A clock that has stood still for this long can no longer interrupt anyone, so no plugin is called.
+/// Age of the last tick at which the clock counts as dead. It could not interrupt a plugin, so no plugin is called.
 pub const TICKER_DEAD_AFTER: Duration = Duration::from_secs(1);
 
-/// Bytes of stack a plugin's own calls may take.
+/// Bytes of stack that a plugin's own calls may take. Recursion without end traps there.
 const WASM_STACK_BYTES: usize = 512 << 10;
 
-/// Core modules that one component may instantiate. An interpreter brings many: Python has 38, one for each of its libraries.
+/// Core modules that one component may instantiate. An interpreter brings many: Python has 38, a module for each of its libraries.
 pub const CORE_INSTANCES_MAX: u32 = 64;
-/// Memories and tables of one component.
+/// Memories of one component. The pool has address space for each.
 pub const MEMORIES_MAX: u32 = 4;
+/// Tables of one component. The pool has a place for each.
 pub const TABLES_MAX: u32 = 8;
 
-/// What decides whether compiled code fits: the same here and in the compile helper.
+/// Settings that decide whether compiled code fits. The agent and its compile helper share them.
 fn base_config() -> Config {
     let mut config = Config::new();
     config
@@ -40,7 +41,7 @@ fn base_config() -> Config {
     config
 }
 
-/// Where instances get their memory. Code that was compiled for the one does not run on the other.
+/// Source of the memory of instances. Code that was compiled for the one does not run on the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Places {
     /// From a pool, in which every memory has 4 GiB of address space: no access needs a check.
@@ -50,7 +51,7 @@ pub enum Places {
 }
 
 impl Places {
-    pub fn of(engine: &Engine) -> Self {
+    pub fn from_engine(engine: &Engine) -> Self {
         if engine.pooling_allocator_metrics().is_some() { Self::Pool } else { Self::OnDemand }
     }
 
@@ -109,7 +110,7 @@ fn pool() -> PoolingAllocationConfig {
 #[derive(Debug, Clone)]
 pub struct Ticker {
     beat_ms: Arc<AtomicU64>,
-    /// Whether it was said that the clock stands still.
+    /// Whether the log has that the clock stands still.
     stands_still: Arc<AtomicBool>,
     clock: Clock,
 }
@@ -137,7 +138,7 @@ impl Ticker {
         self.clock.monotonic().saturating_sub(Duration::from_millis(self.beat_ms.load(Ordering::Relaxed)))
     }
 
-    /// Whether it ticks. Says so when that changes.
+    /// Whether the clock ticks. Logs when that changes.
     pub fn is_alive(&self) -> bool {
         let age = self.age();
         let alive = age < TICKER_DEAD_AFTER;

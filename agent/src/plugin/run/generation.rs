@@ -1,4 +1,4 @@
-//! One loaded version of a plugin: its declarations, and the instances that answer for it.
+//! Generation: a loaded version of a plugin with its declarations, and the instances that answer for it.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ const IDLE_MAX: usize = 4;
 /// Answer of an export: its value, or the plugin's own failure.
 type Answer<T> = Result<T, Failure>;
 
-/// One loaded version of a plugin. Declarations do not change once it serves.
+/// A loaded version of a plugin. Its declarations do not change once it serves.
 pub struct Generation {
     /// Hex SHA-256 of its file.
     pub digest: String,

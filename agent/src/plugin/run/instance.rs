@@ -1,7 +1,7 @@
-//! One instance of a plugin and the calls into it.
+//! Instance of a plugin, and the calls into it.
 //!
 //! A call takes the instance and gives it back only after a normal return. After a trap, a timeout or a dropped future the instance is
-//! dropped: its state is undefined, and a mutex in it may be locked for ever.
+//! dropped. Its state is undefined, and a mutex in it may be locked for ever.
 
 use std::sync::Arc;
 use std::time::Duration;

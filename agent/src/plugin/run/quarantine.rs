@@ -1,8 +1,8 @@
 //! Quarantine: whether a plugin may be called, and when it may be called again.
 //!
-//! Pure: time is an argument. Three failures in a row quarantine a plugin, and so do ten among its last fifty calls: otherwise a plugin
-//! that traps now and then would serve for ever. The pause doubles each time, and one probe that works ends it. A plugin whose failures are
-//! all about one server or receiver is not called about that one alone, since the others must not go unjudged.
+//! Pure: time is an argument. Three failures in a row quarantine a plugin. So do ten among its last fifty calls, since a plugin that traps
+//! now and then would otherwise serve for ever. The pause doubles each time, and one probe that works ends it. If all
+//! failures are about one server or receiver, the plugin is not called about that one alone: the others must not go unjudged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Health {
         self.plugin.window()
     }
 
-    /// How the plugin fails, in words that follow its name.
+    /// Description of the failures, in words that follow the name of the plugin.
     pub fn failings(&self) -> Option<String> {
         const NAMED_MAX: usize = 3;
         let kept_from: Vec<&str> = self.about.iter().filter(|(_, breaker)| breaker.is_open()).map(|(about, _)| about.as_str()).collect();

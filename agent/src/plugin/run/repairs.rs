@@ -1,12 +1,12 @@
-//! What had to be repairs in a plugin's reports, so that it is logged where it begins: a name that is too long stays so, and a plugin
-//! answers every few seconds.
+//! Repairs of a plugin's reports. Each is logged when it begins and not with every report. A name that is too long stays so, and a plugin
+//! reports every few seconds.
 
 use std::collections::{BTreeSet, HashMap};
 
 use parking_lot::Mutex;
 use pharos_model::finding::{Repair, RepairKind};
 
-/// The repairs of the latest report about each subject.
+/// Repairs of the latest report about each subject.
 #[derive(Default)]
 pub struct Repairs {
     by_subject: Mutex<HashMap<String, BTreeSet<(String, RepairKind)>>>,

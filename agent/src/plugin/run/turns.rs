@@ -17,7 +17,7 @@ use super::call_error::CallError;
 pub const SHARE: usize = 8;
 /// Shares that may be in use before one plugin has to wait for another. Each turn takes address space.
 pub const SHARES: usize = 64;
-/// The longest that a call waits for its turn. Later it would judge a snapshot that the next one has replaced.
+/// Longest wait for a turn. A later call would judge a snapshot that the next one has replaced.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// The turns of all plugins.
@@ -40,7 +40,7 @@ impl Turns {
 
     /// Waits for a turn, first behind the plugin's own calls, of which `calls_max` run at the same time. A share outlives generations, as
     /// calls that hang do.
-    pub async fn take(&self, plugin: &str, calls_max: usize) -> Result<Turn, CallError> {
+    pub async fn acquire(&self, plugin: &str, calls_max: usize) -> Result<Turn, CallError> {
         let share = self.share(plugin, calls_max);
         let Ok(Ok(own)) = timeout(WAIT_MAX, share.acquire_owned()).await else {
             return Err(CallError::Busy { waited: WAIT_MAX, behind: "its own calls" });
@@ -57,7 +57,7 @@ impl Turns {
         if let Some(share) = shares.get(&key) {
             return Arc::clone(share);
         }
-        // Those that nobody holds or waits for are as good as new ones.
+        // Shares that no call holds or waits for are as good as new ones.
         shares.retain(|_, share| Arc::strong_count(share) > 1);
         let share = Arc::new(Semaphore::new(calls_max));
         shares.insert(key, Arc::clone(&share));

@@ -15,7 +15,7 @@ use crate::plugin::run::generation::Generation;
 use crate::plugin::run::instance::Usage;
 use crate::plugin::run::linked::{InstanceState, Linked};
 
-/// One world of the contract. The calls themselves are methods of [`Generation`] beside each implementation.
+/// A world of the contract. The calls themselves are methods of [`Generation`] beside each implementation.
 pub trait World: Debug + Send + Sync {
     /// Name in `wit/`, as it is served and measured: `alert-rule-plugin`. Unique.
     fn name(&self) -> &'static str;

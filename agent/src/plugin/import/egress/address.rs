@@ -1,4 +1,4 @@
-//! Which addresses are public. Everything else is somebody's inside, and a name must not lead there.
+//! Public addresses. Every other address is internal to a network, and a granted name must not lead there.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -59,7 +59,7 @@ const SPECIAL_V6: [(Ipv6Addr, u32); 12] = [
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
     (Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 0), 64),
     (Ipv6Addr::new(0x5f00, 0, 0, 0, 0, 0, 0, 0), 16),
-    // NAT64 of a network's own, whose insides nobody else can read.
+    // NAT64 of a network's own, whose form only that network defines.
     (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48),
     // Protocol assignments (Teredo among them is judged by the address inside), documentation, and the site-local of old.
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),

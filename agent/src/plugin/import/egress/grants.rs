@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::address::{embedded_v4, v4_in, v6_in};
 
-/// One entry of `grants.egress`.
+/// An entry of `grants.egress`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostGrant {
     /// A name gets HTTPS, unless the grant says `http://`.

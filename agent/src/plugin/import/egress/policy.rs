@@ -25,7 +25,7 @@ use crate::telemetry::logs::chain;
 /// Time that looking up the name of a host may take.
 const RESOLVE_MAX: Duration = Duration::from_secs(5);
 
-/// What one plugin may send, and to whom.
+/// Hosts and secrets that are granted to one plugin.
 #[derive(Debug, Clone)]
 pub struct EgressPolicy {
     plugin: String,
@@ -76,7 +76,7 @@ impl EgressPolicy {
         Ok(secret.expose().to_owned())
     }
 
-    /// Why a URL is refused, as far as it can be told before its host is looked up. What is no URL is for others to refuse.
+    /// Reason why a URL is refused before its host is resolved. A text that is no URL is refused elsewhere.
     pub fn refusal(&self, url: &str) -> Option<String> {
         let url = Url::parse(url).ok()?;
         let port = url.port_or_known_default()?;
@@ -108,7 +108,7 @@ impl EgressPolicy {
     pub(super) async fn checked_addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, wit::EgressError> {
         let (url, host, shown) = (&target.url, target.host(), target.shown());
         let port = url.port_or_known_default().unwrap_or(443);
-        // What a grant would name, unless that is not the plugin's to know.
+        // A grant names the host, unless the host is hidden from the plugin.
         let open = |grant: String| if target.is_hidden() { "HOST".to_owned() } else { grant };
         let literal = match url.host() {
             Some(Host::Ipv4(ip)) => Some(ip.into()),

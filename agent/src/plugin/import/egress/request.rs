@@ -1,4 +1,4 @@
-//! One request of a plugin: from its URL to the answer, with the granted secrets in place and out of sight.
+//! Request of a plugin: from its URL to the answer, with the granted secrets in place and out of sight.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,16 +21,17 @@ use crate::plugin::import::disclosure::Disclosure;
 use crate::plugin::import::tls;
 use crate::telemetry::logs::chain;
 
-/// Bytes of an answer that are read.
+/// Bytes of the body of an answer. A longer one is refused, since it would fill the memory.
 const RESPONSE_BYTES_MAX: usize = 64 << 10;
-/// Bytes of an answer as it arrives: its heads, interim ones (100 to 199) among them, its body, and what frames the pieces of the body.
+/// Bytes of an answer as it arrives: heads, interim ones (100 to 199) among them, the body, and the frames of its pieces.
 const ARRIVING_BYTES_MAX: usize = 4 * RESPONSE_BYTES_MAX;
+/// Time that connecting to one address may take.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-/// Shorter than a notifier's wall time, so that the plugin learns of it.
+/// Time that a request may take. It is shorter than a notifier's wall time, so that the plugin gets the error.
 const TOTAL_MAX: Duration = Duration::from_secs(9);
 
 impl EgressPolicy {
-    /// Sends a request. An error says whether anything can have reached the other side. Neither error nor answer holds a secret.
+    /// Sends a request. The case of an error shows whether anything can have reached the other side. Neither error nor answer holds a secret.
     pub async fn send(&self, request: wit::Request) -> Result<wit::Response, wit::EgressError> {
         let mut sent = false;
         let mut disclosure = Disclosure::default();
@@ -156,7 +157,7 @@ fn cleaned(answer: Result<wit::Response, wit::EgressError>, disclosure: &Disclos
     }
 }
 
-/// The header, if it is not one that frames the message: a plugin that set those could smuggle in another request.
+/// Refuses headers that frame the message: a plugin that set those could smuggle in another request.
 fn free(name: HeaderName) -> Result<HeaderName, wit::EgressError> {
     const RESERVED: [&str; 9] =
         ["host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "keep-alive", "proxy-connection"];
@@ -166,7 +167,7 @@ fn free(name: HeaderName) -> Result<HeaderName, wit::EgressError> {
     }
 }
 
-/// Connects to the first that answers.
+/// Connects to the first address that answers.
 async fn connect(target: &Target, addresses: &[SocketAddr]) -> Result<TcpStream, wit::EgressError> {
     let mut whys = Vec::new();
     for address in addresses {

@@ -26,8 +26,8 @@ impl EgressPolicy {
         }
     }
 
-    /// Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, base64, with the id that the plugin set as `webhook-id`; one signature
-    /// per key, since receivers may still have the one before or already the one after.
+    /// Signs as Standard Webhooks asks for: HMAC-SHA256 over `id.timestamp.body`, in base64. The plugin sets the id as `webhook-id`. Each key
+    /// makes a signature, since a receiver may have the key before or after this one.
     async fn standard_webhooks(
         &self,
         secrets: &[String],

@@ -1,4 +1,4 @@
-//! Where a request goes, and what its plugin may know of that: a host that follows from a secret is not named.
+//! Target of a request. A host that follows from a secret is not named to the plugin.
 
 use url::Url;
 

@@ -10,15 +10,15 @@ use lettre::message::{Mailbox, Message, MessageBuilder, MultiPart, SinglePart};
 use crate::config::relay::RelayConfig;
 use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{self as wit, MailError};
 
-/// More are a mailing list's work.
+/// Recipients of one mail. More are the work of a mailing list.
 const RECIPIENTS_MAX: usize = 100;
 const HEADERS_MAX: usize = 20;
 const HEADER_CHARS_MAX: usize = 4_096;
 
-/// A mail and who is to get it.
+/// A mail as it goes over the wire, and its recipients.
 pub struct Composed {
     pub sender: Address,
-    /// In the plugin's order; an address that is none says why.
+    /// Recipients in the plugin's order. An address that is not valid is an error with the reason.
     pub recipients: Vec<Result<Address, String>>,
     pub bytes: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! What is said to a relay, and what its answers mean: for the whole mail, or for one recipient alone.
+//! Dialogue with a relay: its commands, and what each answer means for the whole mail or for one recipient.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use super::compose::Composed;
 use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{MailError, RecipientResult};
 use crate::telemetry::logs::chain;
 
-/// Where a dialogue stands.
+/// Stage of a dialogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     Connecting,
     LoggingIn,
     NamingTheSender,
     NamingRecipients,
-    /// Asking whether the content may come.
+    /// The relay is asked whether the content may come.
     Announcing,
     /// The content goes out, its last dot included: from here on it may have arrived.
     HandingOver,
@@ -37,7 +37,7 @@ impl fmt::Display for Stage {
     }
 }
 
-/// What a failed command says.
+/// Meaning of a failed command.
 enum Refusal {
     /// The relay closes, or is gone.
     Lost(String),
@@ -70,7 +70,7 @@ pub async fn log_in(connection: &mut AsyncSmtpConnection, credentials: &Credenti
     }
 }
 
-/// Hands a mail over, and says who gets it. Whoever is refused keeps nobody else from getting it.
+/// Hands a mail over, and returns the result of each recipient. A refused recipient does not prevent the others from getting it.
 pub async fn hand_over(
     connection: &mut AsyncSmtpConnection,
     mail: &Composed,
@@ -99,7 +99,7 @@ pub async fn hand_over(
     let taken = if is_accepted(&announced) {
         *stage = Stage::HandingOver;
         match connection.message(&mail.bytes).await {
-            // Without a reply nobody knows; with one, it was read and refused.
+            // Without a reply the mail may have arrived. With a reply it was read and refused.
             Err(err) if err.status().is_none() => return Err(MailError::Ambiguous(format!("{stage}: {}", chain(&err)))),
             handed => match handed.map(drop) {
                 Err(err) if err.is_transient() => RecipientResult::Transient(format!("{stage}: {}", chain(&err))),

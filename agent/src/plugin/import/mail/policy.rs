@@ -1,4 +1,4 @@
-//! Mail grants of one plugin: through which relays it may send, and one mail on its way.
+//! Mail grants of one plugin: the relays through which it may send, and one mail on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -21,12 +21,12 @@ use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{self as 
 use crate::plugin::import::disclosure::Disclosure;
 use crate::telemetry::logs::chain;
 
-/// What a call of the plugin keeps for itself beside its mail.
+/// Time that a call of the plugin has for itself beside its mail.
 const WALL_LEFT: Duration = Duration::from_millis(900);
-/// A relay that took the mail is told good-bye, and not waited for.
+/// Time for the good-bye to a relay that took the mail. The mail is delivered, so a longer wait is of no use.
 const GOODBYE_MAX: Duration = Duration::from_millis(300);
 
-/// Through which relays one plugin may send mail.
+/// Relays through which one plugin may send mail.
 #[derive(Debug, Clone)]
 pub struct MailPolicy {
     plugin: String,
@@ -80,7 +80,7 @@ impl MailPolicy {
         }
     }
 
-    /// What the relay is told of us. A plugin learns neither the password nor where it is kept.
+    /// User and password for the relay. A plugin learns neither the password nor the path of its file.
     async fn credentials(&self, name: &str, relay: &RelayConfig, disclosure: &mut Disclosure) -> Result<Option<Credentials>, MailError> {
         let (Some(username), Some(password)) = (&relay.username, relay.password()) else { return Ok(None) };
         let password = password.read().await.map_err(|err| {
@@ -89,7 +89,7 @@ impl MailPolicy {
             MailError::Transient(format!("the password of relay \"{name}\" cannot be read{cause}"))
         })?;
         let password = password.expose();
-        // As the relay is told it, by AUTH PLAIN and AUTH LOGIN.
+        // In the spellings of AUTH PLAIN and AUTH LOGIN.
         for value in [password.to_owned(), STANDARD.encode(password), STANDARD.encode(format!("\0{username}\0{password}"))] {
             disclosure.note(&value);
         }
@@ -113,7 +113,7 @@ impl MailPolicy {
     }
 }
 
-/// One mail over one connection, which is left for a good-bye.
+/// Sends a mail over a new connection, and leaves the connection for a good-bye.
 async fn converse(
     relay: &RelayConfig,
     credentials: Option<Credentials>,
@@ -139,7 +139,7 @@ fn without_secrets(result: RecipientResult, disclosure: &Disclosure) -> Recipien
     }
 }
 
-/// The error with the relay that it is about, and without the secrets that the relay was told.
+/// The error with the name of the relay, and without the secrets that went to the relay.
 fn named(relay: &str, err: MailError, disclosure: &Disclosure) -> MailError {
     let name = |why: String| format!("{relay}: {}", disclosure.text(&why));
     match err {

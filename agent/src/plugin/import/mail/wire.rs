@@ -1,8 +1,8 @@
-//! The connection to a relay, encrypted before anything is said that matters, and bounded.
+//! Connection to a relay: bounded, and encrypted before any word that matters.
 //!
-//! The library could do both, but keeps what arrived in clear text when it turns to TLS, so that whoever sits in between could slip
-//! in answers for later (STARTTLS injection), and it waits for the end of a line however long that gets. So the first words are spoken
-//! here, and what it reads afterwards is counted.
+//! The library alone is not safe here. When it turns to TLS it retains bytes that arrived in clear text, so that an attacker in between could
+//! slip in answers for later (STARTTLS injection). It also waits for the end of a line of any length. So the first commands are sent here,
+//! and the bytes that the library reads afterwards are counted.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,11 +23,11 @@ use crate::telemetry::logs::chain;
 /// Bytes and lines of one reply. The library reads a reply anew with each line of it, and nothing can interrupt that.
 const REPLY_BYTES_MAX: usize = 16 << 10;
 const REPLY_LINES_MAX: usize = 100;
-/// Bytes that a relay says in one connection.
+/// Bytes that a relay may send in one connection. More would fill the memory.
 const SAID_BYTES_MAX: usize = 256 << 10;
 
-/// Connects and says hello. The address is whatever the operator wrote, internal or not: unlike a URL in a plugin's settings, nobody but
-/// the operator names a relay.
+/// Connects and says hello. The address may be internal: only the operator names a relay, while a URL may come from a
+/// plugin's settings.
 pub async fn open(relay: &RelayConfig) -> Result<AsyncSmtpConnection, String> {
     let host = relay.host.trim_matches(['[', ']']);
     let mut stream = TcpStream::connect((host, relay.port())).await.map_err(|err| format!("connecting: {err}"))?;
@@ -59,7 +59,7 @@ fn hello(relay: &RelayConfig, own: IpAddr) -> ClientId {
     }
 }
 
-/// The dialogue up to STARTTLS, and the greeting that began it: the library is still to hear that.
+/// The dialogue up to STARTTLS, and the greeting that began it: the library has yet to read that.
 async fn ask_for_tls(stream: &mut TcpStream, hello: &ClientId) -> Result<Vec<u8>, String> {
     let (greeting, _) = reply(stream, "the greeting").await?;
     let command = Ehlo::new(hello.clone()).to_string();
@@ -80,7 +80,7 @@ async fn ask(stream: &mut TcpStream, command: &str, what: &str) -> Result<(Vec<u
     reply(stream, what).await
 }
 
-/// One reply, as it came and as it reads. More than one is an attack or a mistake, since only one was asked for.
+/// Reads a reply, as bytes and as a response. A second reply is an attack or a mistake, since only one command was sent.
 async fn reply(stream: &mut TcpStream, what: &str) -> Result<(Vec<u8>, Response), String> {
     let (mut bytes, mut reply) = (Vec::new(), Reply::default());
     let end = loop {
@@ -108,7 +108,7 @@ async fn reply(stream: &mut TcpStream, what: &str) -> Result<(Vec<u8>, Response)
     }
 }
 
-/// How much of the current reply the relay has said.
+/// Length of the current reply so far.
 #[derive(Debug, Default)]
 struct Reply {
     bytes: usize,
@@ -147,7 +147,7 @@ impl Reply {
 #[error("the relay says more than {REPLY_LINES_MAX} lines or {REPLY_BYTES_MAX} bytes in one reply")]
 struct ReplyTooLong;
 
-/// Where a reply ends: after the line whose code is not followed by a dash.
+/// End of a reply: after the line whose code is not followed by a dash.
 fn end_of_reply(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -159,7 +159,7 @@ fn end_of_reply(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// What the library reads from and writes to.
+/// The stream that the library reads from and writes to.
 #[derive(Debug)]
 struct Wire<S> {
     stream: S,
