@@ -6,10 +6,12 @@ use std::sync::Arc;
 use super::cycle::{Cycle, Outcome};
 use super::fingerprint::Fingerprint;
 use super::freeze::Freeze;
-use super::group::{AlertKey, Effects, Group, Judging};
+use super::group::{Effects, Group, Judging};
+use super::key::AlertKey;
+use super::now::Now;
 use super::record::Alert;
 use super::room::{Allowance, Room, Size};
-use super::transition::{Now, Reason, Transition};
+use super::transition::{Reason, Transition};
 use crate::subject::SubjectKey;
 
 /// All alerts that are pending, firing or recovering.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::transition::Now;
+use super::now::Now;
 use crate::finding::SkipReason;
 
 /// Why an alert stands still.

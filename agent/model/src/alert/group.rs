@@ -7,38 +7,21 @@ use std::sync::Arc;
 
 use super::fingerprint::Fingerprint;
 use super::flapping::Verdicts;
+use super::key::AlertKey;
+use super::machine::Beginning;
+use super::now::Now;
 use super::overflow;
 use super::overflow::AllDropped;
 use super::record::Alert;
 use super::room::{Admission, OfRule, Room, Size, leave_out_texts};
 use super::said::Said;
-use super::state::Beginning;
-use super::transition::{Now, Reason, Transition};
+use super::transition::{Reason, Transition};
 use crate::finding::{Finding, Report, RuleSpec, Severity, Strength};
 use crate::snapshot::Snapshot;
 use crate::subject::Label;
 
 /// Ended alerts whose label sets may flap. The calmest are forgotten first.
 pub const REMEMBERED_MAX: usize = 1_000;
-
-/// Tells alerts of one group apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct AlertKey {
-    pub rule: String,
-    pub labels: Vec<Label>,
-}
-
-impl AlertKey {
-    pub fn new(rule: &str, labels: &[Label]) -> Self {
-        let mut labels = labels.to_vec();
-        labels.sort();
-        Self { rule: rule.to_owned(), labels }
-    }
-
-    pub fn is_summary(&self) -> bool {
-        overflow::is_summary(&self.labels)
-    }
-}
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Group {

@@ -8,8 +8,8 @@ use super::fingerprint::Fingerprint;
 use super::flapping::Verdicts;
 use super::freeze;
 use super::freeze::{Freeze, Frozen};
+use super::now::Now;
 use super::state::AlertState;
-use super::transition::Now;
 use crate::finding::Severity;
 use crate::subject::{Label, Subject};
 

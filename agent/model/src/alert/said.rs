@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::freeze::Freeze;
-use super::group::AlertKey;
+use super::key::AlertKey;
+use super::machine::Evidence;
 use super::series::Series;
-use super::state::Evidence;
 use crate::finding::{Finding, Report, RuleSpec, SkipReason, Strength};
 use crate::snapshot::Snapshot;
 use crate::subject::Label;

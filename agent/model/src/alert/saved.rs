@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::book::AlertBook;
 use super::book::{GroupKey, Touched, touch};
 use super::fingerprint::Fingerprint;
-use super::group::{AlertKey, Effects};
+use super::group::Effects;
+use super::key::AlertKey;
+use super::now::Now;
 use super::record::Alert;
-use super::transition::Now;
 
 /// Everything that a new process needs to go on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::group::AlertKey;
+use super::key::AlertKey;
 use super::room::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
 use crate::finding::{Cut, Finding, RuleSpec, Severity, Strength};
 use crate::subject::Label;

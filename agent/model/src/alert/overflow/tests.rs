@@ -8,8 +8,9 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::alert::book::AlertBook;
 use crate::alert::cycle::{Cycle, Outcome};
+use crate::alert::now::Now;
 use crate::alert::stories::{finding, report, rule, snapshot};
-use crate::alert::transition::{Now, Transition};
+use crate::alert::transition::Transition;
 use crate::finding::{Report, Skipped};
 
 /// A book that is told of one rule only.

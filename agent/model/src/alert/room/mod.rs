@@ -6,7 +6,7 @@
 use std::iter::Sum;
 use std::time::Duration;
 
-use super::group::AlertKey;
+use super::key::AlertKey;
 use super::record::Alert;
 use crate::finding::{Finding, Severity};
 use crate::subject::Label;

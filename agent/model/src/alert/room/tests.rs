@@ -5,8 +5,9 @@ use std::ops::Range;
 use super::*;
 use crate::alert::book::AlertBook;
 use crate::alert::cycle::{Cycle, Outcome};
+use crate::alert::now::Now;
 use crate::alert::stories::{finding, rule, snapshot};
-use crate::alert::transition::{Now, Transition};
+use crate::alert::transition::Transition;
 use crate::finding::{Report, RuleSpec, Severity, SkipReason, Skipped, Strength};
 
 const MINUTE: Duration = Duration::from_mins(1);
