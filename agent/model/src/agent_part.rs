@@ -61,7 +61,7 @@ mod tests {
     use crate::subject::Subject;
 
     #[test]
-    fn names_are_those_that_people_know() {
+    fn names_of_parts_stay_the_served_ones() {
         let own = [
             AgentPart::Agent,
             AgentPart::Databases,

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_version_would_write_otherwise_stays_as_it_is() {
+    fn entries_that_this_version_would_write_differently_stay_unchanged() {
         let strangers = [
             ("config.reload", r#"{"file":"pharos.toml"}"#),
             ("alert.renamed", r#"{"from":"pending","incident":7,"severity":"critical","title":"x","to":"firing"}"#),

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_not_known_may_be_any_and_is_known_from_then_on() {
+    fn an_unknown_cluster_may_be_any_and_takes_over_the_first_identifier() {
         let [nobody, one, other] = [None, Some("7412"), Some("8")].map(Cluster::new);
         assert!(nobody.may_be(&one) && one.may_be(&nobody) && one.may_be(&one) && !one.may_be(&other));
         let mut known = nobody.clone();

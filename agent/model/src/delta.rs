@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_a_rate_spans_is_told_of_each_part_and_kept_with_it() {
+    fn the_time_span_of_rates_is_listed_for_each_part() {
         let mut deltas = Deltas::default();
         let span = |change: &Change| {
             let table = change.table(READINGS)?;

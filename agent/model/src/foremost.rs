@@ -66,14 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_first_in_any_respect_is_listed_once() {
+    fn a_row_that_is_first_in_any_respect_is_listed_once() {
         let rows = [(9.0, 0.0), (8.0, 0.0), (1.0, 5.0), (0.0, 0.0), (9.5, 6.0)];
         assert_eq!(foremost(&rows, 2, &[|row| row.0, |row| row.1]), [0, 2, 4]);
         assert_eq!(foremost(&rows, 0, &[|row| row.0]), Vec::<usize>::new());
     }
 
     #[test]
-    fn what_is_left_out_is_counted_with_the_worst_of_it_by_group() {
+    fn omitted_rows_are_counted_by_group_with_the_worst_value() {
         let rows = [("app", 9.0), ("app", 3.0), ("app", 4.0), ("shop", 0.0), ("shop", 2.0)];
         let left = left_out(&rows, &[0], |row| row.0, &[("pressure", |row| row.1), ("age", |_| 0.0)]);
         let of = |group, rows, greatest| LeftOut { group, respect: "pressure", rows, greatest };

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_sight_of_a_server_is_no_restart_and_neither_is_a_second_one() {
+    fn the_first_reading_of_a_server_is_no_restart_and_neither_is_the_second() {
         let mut history = RestartHistory::default();
         let crashed = RunReading { statistics_began_at: Some(HOUR), ..reading(HOUR + 1.0, HOUR, HOUR + 0.7) };
         assert!(history.observe(&cluster(), crashed.clone()));

@@ -110,7 +110,7 @@ mod tests {
         ['\0', '\u{1b}', '\u{7f}', '\u{9b}', '\u{61c}', '\u{200b}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{202e}', '\u{2066}', '\u{feff}'];
 
     #[test]
-    fn what_steers_is_in_no_line_and_in_no_name() {
+    fn steering_characters_are_in_no_line_and_in_no_name() {
         for character in STEERING {
             let text = format!("a{character}b");
             assert!(steers(character) && hides(character), "{character:?}");
@@ -121,14 +121,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_to_copy_from_shows_what_other_texts_leave_out() {
+    fn a_text_to_copy_from_marks_removed_characters() {
         assert_eq!(marked_block("In a\u{61c}b:\n\t\u{1b}x", 100), "In a<U+061C>b:\n\t<U+001B>x");
         assert_eq!(marked_block("aaa\u{61c}", 8), "aaa<U…");
         assert!(matches!(marked_block("In ab:\n", 100), Cow::Borrowed("In ab:\n")));
     }
 
     #[test]
-    fn what_takes_no_room_stays_in_texts_and_not_in_names() {
+    fn invisible_characters_stay_in_texts_and_not_in_names() {
         let text = "می\u{200c}خواهم";
         assert_eq!(line(text, 100), text);
         assert!(crate::postgres::privilege::sql::identifier(text).contains(r"\200C"));

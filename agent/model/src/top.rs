@@ -118,7 +118,7 @@ impl<const C: usize, const G: usize> Top<C, G> {
                 *other += if new >= old { new - old } else { new };
             }
         }
-        self.forget(seen);
+        self.remove_absent(seen);
         let (members, rest): (Vec<usize>, Vec<usize>) = (0..seen.len()).partition(|index| self.members.contains_key(&seen[*index].id));
         let other_gauges = std::array::from_fn(|gauge| fold(self.folds[gauge], rest.iter().filter_map(|row| seen[*row].gauges[gauge])));
         let crowded_out = rest.iter().copied().filter(|row| seen[*row].score > NEVER).collect();
@@ -151,7 +151,7 @@ impl<const C: usize, const G: usize> Top<C, G> {
     }
 
     /// Removes the state of things that do not exist any more. A thing that only could not be read counts as new later.
-    fn forget(&mut self, seen: &[Seen<C, G>]) {
+    fn remove_absent(&mut self, seen: &[Seen<C, G>]) {
         if self.previous.len() > seen.len() * 2 {
             let present: BTreeSet<u64> = seen.iter().map(|row| row.id).collect();
             self.previous.retain(|id, _| present.contains(id));
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_took_the_place_of_is_named_and_what_never_has_series_is_not() {
+    fn crowded_out_things_are_named_and_things_that_never_have_series_are_not() {
         let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0), seen(3, NEVER, 7.0)];
         let names = ["orders", "users", "pg_class"];
         let unlisted = top(1).rank(&rows).unlisted(&["relation"], |index| vec![names[index]]);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_has_series_of_its_own_is_in_the_rest_whatever_room_there_is() {
+    fn things_that_never_have_series_are_in_the_rest_despite_free_places() {
         let mut top = top(5);
         let rows = [seen(1, 10.0, 100.0), seen(2, 5.0, 50.0)];
         assert_eq!(ids(&rows, &top.rank(&rows)), [1, 2]);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_new_thing_counted_before_it_was_seen_is_nobodys() {
+    fn counts_from_before_the_first_reading_are_in_no_series() {
         let mut top = top(0);
         top.rank(&[seen(1, 1.0, 5.0)]);
         assert_eq!(top.rank(&[seen(1, 1.0, 6.0), seen(2, 1.0, 1e9)]).other, [1.0]);
@@ -257,7 +257,7 @@ mod tests {
     proptest! {
         /// Each row has the score of a thing, and its increment in each reading.
         #[test]
-        fn what_is_counted_adds_up_whoever_is_chosen(readings in prop::collection::vec(prop::collection::vec((0.0..100.0f64, 0u32..100), 6), 2..20)) {
+        fn increments_add_up_for_every_choice(readings in prop::collection::vec(prop::collection::vec((0.0..100.0f64, 0u32..100), 6), 2..20)) {
             let mut top = top(2);
             let mut counts = [0.0; 6];
             // View of a database: increases of each series between two readings that have it.

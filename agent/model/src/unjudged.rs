@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_named_and_of_very_many_the_rest_by_datname() {
+    fn unknown_things_are_named_up_to_a_limit_and_then_counted_by_datname() {
         let names: Vec<String> = (0..NAMED_MAX + 2).map(|row| format!("t{row}")).collect();
         let sized: Vec<(f64, &str)> = names.iter().enumerate().map(|(row, name)| ((NAMED_MAX + 1 - row) as f64, name.as_str())).collect();
         let rows = unknown("tables", &sized, ("pressure", |row| row.0), "never counted", |row| ("app", "public", row.1, None));
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_rows_each_list_and_respect_has_one_about_everything() {
+    fn beyond_the_limit_each_list_and_respect_has_a_single_row() {
         let few: Vec<Unjudged> = (0..3).map(|datname| row(datname, Some(1.0))).collect();
         assert_eq!(bounded(few.clone()), few);
         let many: Vec<Unjudged> = (0..=ROWS_MAX).map(|datname| row(datname, Some(datname as f64))).collect();

@@ -47,12 +47,12 @@ pub(super) async fn start(
     subjects.push(agent::subject(&config.agent.name).key());
     let mut pipeline = restored(ground, plugins, notify).await?;
     let is_enabled = |id: &str| config.plugin.get(id).is_none_or(|plugin| plugin.enabled);
-    pipeline.forget(|subject| subjects.contains(subject), is_enabled).await;
+    pipeline.remove_unconfigured(|subject| subjects.contains(subject), is_enabled).await;
     let (snapshots, queue) = mpsc::channel(QUEUED_SNAPSHOTS_MIN.max(subjects.len() * QUEUED_SNAPSHOTS_EACH));
     board.set(AgentPart::Pipeline, PartHealth::Ok, None);
     let (desk, orders) = Desk::open();
     lifecycle.supervise(AgentPart::Pipeline, pipeline.run(queue, events, orders));
-    let maintained = upkeep::look_after(store.clone(), Arc::clone(board), Arc::clone(metrics), lifecycle.soft().clone());
+    let maintained = upkeep::maintain(store.clone(), Arc::clone(board), Arc::clone(metrics), lifecycle.soft().clone());
     lifecycle.supervise(AgentPart::Store, maintained);
     Ok(Flow { snapshots, desk })
 }

@@ -50,11 +50,11 @@ impl Pipeline {
     pub(super) async fn decide(&mut self, Judged { change, judgement }: Judged) {
         let Judgement { plugin, rules, outcome, is_shipped, .. } = judgement;
         let cycle = Cycle { plugin: &plugin, snapshot: &change.snapshot, rules: &rules, outcome };
-        self.unmatched.look(&cycle, is_shipped, change.snapshot.taken_at); // rules that never find anything are reported too
+        self.unmatched.observe(&cycle, is_shipped, change.snapshot.taken_at); // rules that never find anything are reported too
         let transitions = self.alerts.apply(cycle, instant(&change)); // pending, firing, recovering, resolved
         self.dispatcher.asked(&plugin, &change.snapshot, &self.alerts); // no plugin's report alone holds other alerts back
         self.settle(transitions).await;
-        self.unmatched.keep_if_due(&self.store, self.clock.monotonic()).await;
+        self.unmatched.store_if_due(&self.store, self.clock.monotonic()).await;
     }
 
     /// Stores, shows and sends the changes of alerts, in this order.
@@ -63,14 +63,14 @@ impl Pipeline {
         transitions.iter().for_each(|transition| self.dispatcher.observe(transition, now));
         let release = self.dispatcher.release(&self.alerts, |receiver| self.notify.has_room(receiver), now); // which receivers get what
         let told = self.notify.number(release.rows);
-        self.keep(&transitions, &release.withheld, &told).await; // durable before any receiver gets it
+        self.store_changes(&transitions, &release.withheld, &told).await; // durable before any receiver gets it
         self.board.show_alerts(self.alerts.shared(), self.dispatcher.acknowledgements(), self.dispatcher.silences());
         self.count(&transitions, &release.withheld);
         self.notify.send(told); // bounded; never delays collection
     }
 
     /// Stores all changes in one transaction. If that fails, notifications are sent all the same, and the next change stores them.
-    async fn keep(&mut self, transitions: &[Transition], withheld: &[Withheld], told: &[Numbered]) {
+    async fn store_changes(&mut self, transitions: &[Transition], withheld: &[Withheld], told: &[Numbered]) {
         let (changes, dispatch) = (self.alerts.take_changes(), self.dispatcher.take_changes());
         if changes.is_empty() && dispatch.is_empty() && transitions.is_empty() && told.is_empty() {
             return;
@@ -116,11 +116,11 @@ impl Pipeline {
         match event.kind {
             PluginEventKind::Removed => {
                 self.alerts.freeze_plugin(&event.plugin, "its file was removed", self.clock.now());
-                self.unmatched.forget(&event.plugin);
+                self.unmatched.remove_plugin(&event.plugin);
                 self.settle(Vec::new()).await;
             }
             PluginEventKind::Loaded | PluginEventKind::RolledBack => {
-                self.forget_dropped_rules(&event.plugin).await;
+                self.resolve_dropped_rules(&event.plugin).await;
                 rounds.judge_again(&event.plugin, &self.board.picture(), &self.plugins);
             }
             PluginEventKind::Refused | PluginEventKind::Quarantined | PluginEventKind::Recovered => {}
@@ -131,10 +131,10 @@ impl Pipeline {
     }
 
     /// Resolves alerts of rules that the plugin's present generation does not have, for every kind of subject.
-    async fn forget_dropped_rules(&mut self, plugin: &str) {
+    async fn resolve_dropped_rules(&mut self, plugin: &str) {
         // The plugin may be removed already: then its alerts freeze.
         let Some(rules) = self.plugins.rules(plugin) else { return };
-        self.unmatched.keep_rules(plugin, &rules);
+        self.unmatched.retain_rules(plugin, &rules);
         let of_plugin = self.alerts.alerts().filter(|alert| alert.plugin == plugin);
         let dropped: BTreeSet<String> = of_plugin.map(|alert| alert.rule.clone()).filter(|rule| !rules.contains(rule)).collect();
         let now = self.clock.now();
@@ -144,7 +144,7 @@ impl Pipeline {
 
     /// Removes alerts of subjects that are no longer configured and of plugins that are turned off. All others wait for their first
     /// evaluation.
-    pub async fn forget(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
+    pub async fn remove_unconfigured(&mut self, is_watched: impl Fn(&SubjectKey) -> bool, is_enabled: impl Fn(&str) -> bool) {
         let subjects: BTreeSet<SubjectKey> =
             self.alerts.concerns().map(|(_, subject)| subject.clone()).filter(|key| !is_watched(key)).collect();
         let plugins: BTreeSet<String> = self.alerts.concerns().map(|(plugin, _)| plugin.to_owned()).filter(|id| !is_enabled(id)).collect();

@@ -11,7 +11,7 @@ use super::rounds::Rounds;
 use crate::plugin::PluginEvent;
 
 /// Longest time between two checks of the wall clock. Silences end on that clock, which people may set.
-const LOOK_MAX: Duration = Duration::from_secs(5);
+const CLOCK_CHECK_MAX: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     /// Runs until all servers have stopped sending and everything is decided.
@@ -26,7 +26,7 @@ impl Pipeline {
         while open || !rounds.is_empty() || !events.is_empty() {
             let now = self.clock.now();
             // Groups that have waited long enough, and silences that end.
-            let due = self.dispatcher.next_due(now).map(|due| due.saturating_sub(now.monotonic).min(LOOK_MAX));
+            let due = self.dispatcher.next_due(now).map(|due| due.saturating_sub(now.monotonic).min(CLOCK_CHECK_MAX));
             tokio::select! {
                 snapshot = snapshots.recv(), if open => match snapshot {
                     Some(snapshot) => self.observe(snapshot, &mut rounds),
@@ -42,6 +42,6 @@ impl Pipeline {
                 () = tokio::time::sleep(due.unwrap_or_default()), if due.is_some() => self.settle(Vec::new()).await,
             }
         }
-        self.unmatched.keep(&self.store).await;
+        self.unmatched.store(&self.store).await;
     }
 }

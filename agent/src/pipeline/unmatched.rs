@@ -14,14 +14,14 @@ use crate::telemetry::metrics::SelfMetrics;
 const METRIC: &str = "pharos_rule_never_matched";
 
 /// Time between two writes. A crash may lose this much of a time that is counted in days.
-const KEEP_EVERY: Duration = Duration::from_secs(600);
+const STORE_EVERY: Duration = Duration::from_secs(600);
 
 /// Sightings of all rules, and the metric that reports rules without any.
 pub struct Unmatched {
     sightings: Sightings,
     /// Time without a finding after which a rule is reported.
     after: Duration,
-    kept_at: Duration,
+    stored_at: Duration,
     metrics: Arc<SelfMetrics>,
 }
 
@@ -29,12 +29,12 @@ impl Unmatched {
     /// Continues from the sightings that an earlier process stored.
     pub async fn restore(config: &AlertsConfig, store: &Store, metrics: Arc<SelfMetrics>) -> Result<Self, StoreError> {
         let sightings = Sightings::restore(store.unmatched().await?);
-        Ok(Self { sightings, after: config.never_matched_after, kept_at: Duration::ZERO, metrics })
+        Ok(Self { sightings, after: config.never_matched_after, stored_at: Duration::ZERO, metrics })
     }
 
     /// Adds one evaluation. A rule of a shipped plugin watches for things that not every server has. So with `is_shipped`, a rule without
     /// anything to judge counts as matched.
-    pub fn look(&mut self, cycle: &Cycle<'_>, is_shipped: bool, now: Duration) {
+    pub fn observe(&mut self, cycle: &Cycle<'_>, is_shipped: bool, now: Duration) {
         self.sightings.look(cycle, is_shipped, now);
         for (plugin, rule, never) in self.sightings.news(self.after) {
             self.metrics.set(METRIC, &[&plugin, &rule], f64::from(u8::from(never)));
@@ -47,29 +47,29 @@ impl Unmatched {
     }
 
     /// Removes the state of rules that the plugin does not have any more.
-    pub fn keep_rules(&mut self, plugin: &str, rules: &[String]) {
+    pub fn retain_rules(&mut self, plugin: &str, rules: &[String]) {
         for dropped in self.sightings.keep(plugin, rules) {
             self.metrics.forget(METRIC, &[plugin, &dropped]);
         }
     }
 
     /// Removes the state of a plugin.
-    pub fn forget(&mut self, plugin: &str) {
+    pub fn remove_plugin(&mut self, plugin: &str) {
         self.sightings.forget(plugin);
         self.metrics.forget(METRIC, &[plugin]);
     }
 
-    /// Stores the sightings if [`KEEP_EVERY`] has passed.
-    pub async fn keep_if_due(&mut self, store: &Store, now: Duration) {
-        if now.saturating_sub(self.kept_at) >= KEEP_EVERY {
-            self.kept_at = now;
+    /// Stores the sightings if [`STORE_EVERY`] has passed.
+    pub async fn store_if_due(&mut self, store: &Store, now: Duration) {
+        if now.saturating_sub(self.stored_at) >= STORE_EVERY {
+            self.stored_at = now;
             self.sightings.forget_unjudged();
-            self.keep(store).await;
+            self.store(store).await;
         }
     }
 
     /// Stores the sightings.
-    pub async fn keep(&self, store: &Store) {
+    pub async fn store(&self, store: &Store) {
         if let Err(err) = store.keep_unmatched(self.sightings.unseen()).await {
             error!(error = chain(&err), "it could not be stored for how long rules have looked in vain");
         }

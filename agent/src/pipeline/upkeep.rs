@@ -15,7 +15,7 @@ use crate::telemetry::metrics::SelfMetrics;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Maintains the store until the agent stops.
-pub async fn look_after(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
+pub async fn maintain(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

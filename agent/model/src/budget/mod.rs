@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_within_the_budget() {
+    fn no_collector_is_slowed_within_the_budget() {
         let budget = charged(0.005, &[("server", 0.001, TEN_SECONDS), ("tables", 0.040, TEN_SECONDS)]);
         assert_eq!(budget.factor("tables"), 1.0);
         assert!(!budget.is_slowed("tables"));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_expensive_wait_and_the_cheap_never_notice() {
+    fn expensive_collectors_are_slowed_and_cheap_ones_are_not() {
         let budget = charged(0.005, &[("server", 0.001, TEN_SECONDS), ("tables", 0.490, TEN_SECONDS)]);
         assert_eq!(budget.factor("server"), 1.0);
         assert!((budget.factor("tables") - 10.0).abs() < 1e-9, "0.049 of a core has 0.0049 left");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn slowing_down_and_its_end_are_said_once() {
+    fn slowing_down_and_its_end_are_reported_once() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         assert_eq!(said(&mut budget, &mut at, [9.0]), [], "the first run says nothing");
         assert_eq!(said(&mut budget, &mut at, [0.5; 10]), [(40, true)], "two runs after the first half minute");
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_in_which_everything_is_slow_slows_nobody_down() {
+    fn a_slow_start_slows_no_collector_down() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         for seconds in [9.0, 0.5, 0.5, 0.001, 0.001, 0.001] {
             assert_eq!(said(&mut budget, &mut at, [seconds]), []);
@@ -223,14 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_and_goes_is_said_once() {
+    fn a_cost_that_comes_and_goes_is_reported_once() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         let costs = (0..400).map(|run| if run / 10 % 2 == 0 { 0.5 } else { 0.001 });
         assert_eq!(said(&mut budget, &mut at, costs), [(40, true)]);
     }
 
     #[test]
-    fn a_moment_in_which_everything_is_slow_slows_nobody_down() {
+    fn a_slow_moment_slows_no_collector_down() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         let costs = (0..100).map(|run| if run % 5 < 2 { 3.0 } else { 0.001 });
         assert_eq!(said(&mut budget, &mut at, [0.001; 5]), []);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_counted_is_believed_and_not_the_clock_of_a_busy_machine() {
+    fn the_servers_counters_count_more_than_the_clock_of_a_busy_machine() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         said(&mut budget, &mut at, [0.001]);
         budget.counted("tables", 70.0, at);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_begins_anew_or_stops_is_no_cost() {
+    fn a_counter_that_is_reset_or_stops_is_no_cost() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         said(&mut budget, &mut at, [0.001; 5]);
         budget.counted("tables", 70.0, at);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_stands_still_while_the_collector_runs_is_no_cost_of_zero() {
+    fn a_counter_that_stops_while_the_collector_runs_is_no_cost_of_zero() {
         let (mut budget, mut at) = (Budget::new(0.005), Duration::ZERO);
         said(&mut budget, &mut at, [0.5]);
         let mut changed = Vec::new();
@@ -288,12 +288,12 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_not_charged_yet_runs_as_configured() {
+    fn a_collector_without_a_charge_runs_as_configured() {
         assert_eq!(Budget::new(0.005).factor("tables"), 1.0);
     }
 
     #[test]
-    fn one_collector_waits_an_hour_rather_than_for_ever() {
+    fn the_factor_of_a_collector_has_a_limit() {
         let budget = charged(0.001, &[("tables", 1e6, Duration::from_mins(1))]);
         assert_eq!(budget.factor("tables"), FACTOR_MAX);
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     Dispatcher, Entry, GroupId, Hold, Incident, IncidentKey, Told, UNTOLD_ENDS_MAX,
-    tell::{ended_alert, message_alert, repeat_at},
+    message_rows::{ended_alert, message_alert, repeat_at},
 };
 use crate::{
     alert::{Alert, AlertBook, Now},
@@ -36,7 +36,7 @@ pub struct Withheld {
 }
 
 /// Result for one entry of a group that is due.
-enum Say {
+enum Decision {
     Nothing,
     Rows(Vec<NewRow>),
     Held(Hold),
@@ -93,13 +93,13 @@ impl Dispatcher {
             entry.due_at_ms = None;
             self.touched.entries.insert((key, id.0.clone()));
             self.incidents.insert(key, incident);
-            match self.say(&mut entry, book, has_room, repeat, now) {
-                Say::Nothing => self.free(&mut entry),
-                Say::Rows(said) => {
+            match self.decide(&mut entry, book, has_room, repeat, now) {
+                Decision::Nothing => self.free(&mut entry),
+                Decision::Rows(decided) => {
                     self.free(&mut entry);
-                    rows.extend(said);
+                    rows.extend(decided);
                 }
-                Say::Held(why) => self.hold(&mut entry, why, release),
+                Decision::Held(why) => self.hold(&mut entry, why, release),
             }
             self.put_back(id, key, entry);
         }
@@ -120,33 +120,33 @@ impl Dispatcher {
     }
 
     /// Compares what a receiver was sent with the present state of the alert.
-    fn say(&self, entry: &mut Entry, book: &AlertBook, has_room: bool, repeat: Duration, now: Now) -> Say {
+    fn decide(&self, entry: &mut Entry, book: &AlertBook, has_room: bool, repeat: Duration, now: Now) -> Decision {
         if let Some(ended) = entry.ended.clone() {
             // A receiver that got the beginning gets the end, despite any silence. Otherwise people believe that the alert still fires.
             if entry.told.is_some() {
-                return Say::Rows(vec![entry.row(Tells::End, ended_alert(&ended))]);
+                return Decision::Rows(vec![entry.row(Tells::End, ended_alert(&ended))]);
             }
             // An alert that was held back until it ended is not sent afterwards.
             let held = entry.hold.clone().filter(|why| *why != Hold::Behind);
             if let Some(why) = held.or_else(|| self.suppression(entry.key(), &ended.alert, now.wall_ms)) {
-                return Say::Held(why);
+                return Decision::Held(why);
             }
             if !has_room {
-                return Say::Held(Hold::Behind);
+                return Decision::Held(Hold::Behind);
             }
             let begin = entry.row(Tells::Begin, message_alert(&ended.alert, MessageReason::Firing));
-            return Say::Rows(vec![begin, entry.row(Tells::End, ended_alert(&ended))]);
+            return Decision::Rows(vec![begin, entry.row(Tells::End, ended_alert(&ended))]);
         }
-        let Some(alert) = self.current(entry.key(), book) else { return Say::Nothing };
+        let Some(alert) = self.current(entry.key(), book) else { return Decision::Nothing };
         if entry.news(alert).is_none() {
             // The alert is as it was when it was sent.
-            return Say::Nothing;
+            return Decision::Nothing;
         }
         if let Some(why) = self.suppression(entry.key(), alert, now.wall_ms) {
-            return Say::Held(why);
+            return Decision::Held(why);
         }
         if !has_room {
-            return Say::Held(Hold::Behind);
+            return Decision::Held(Hold::Behind);
         }
         let (tells, reason) = match &entry.told {
             None if alert.is_flapping() => (Tells::Begin, MessageReason::Flapping),
@@ -155,8 +155,8 @@ impl Dispatcher {
             Some(_) => (Tells::Change, MessageReason::Flapping),
         };
         let row = entry.row(tells, message_alert(alert, reason));
-        entry.told = Some(told(alert, repeat, now));
-        Say::Rows(vec![row])
+        entry.told = Some(told_now(alert, repeat, now));
+        Decision::Rows(vec![row])
     }
 
     /// Returns the open alert as the latest evaluation left it, or else as its latest transition left it.
@@ -183,7 +183,7 @@ impl Dispatcher {
             if !suppressed {
                 let reason = if alert.is_flapping() { MessageReason::Flapping } else { MessageReason::Repeated };
                 rows.push(entry.row(Tells::Change, message_alert(&alert, reason)));
-                entry.told = Some(told(&alert, repeat, now));
+                entry.told = Some(told_now(&alert, repeat, now));
                 self.touched.entries.insert((key, id.0.clone()));
             } else if let Some(told) = &mut entry.told {
                 told.repeat_at = repeat_at(now.monotonic, repeat, Duration::ZERO);
@@ -284,7 +284,7 @@ fn gravest(rows: &[NewRow]) -> Option<Severity> {
     rows.iter().filter(|row| !over.contains(&key(row))).map(|row| row.alert.severity).max()
 }
 
-fn told(alert: &Alert, repeat: Duration, now: Now) -> Told {
+fn told_now(alert: &Alert, repeat: Duration, now: Now) -> Told {
     Told {
         severity: alert.severity,
         flapping: alert.is_flapping(),

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn matchers_ask_for_labels_and_for_what_counts_as_one() {
+    fn matchers_compare_labels_and_the_fields_that_count_as_labels() {
         check("rule=lag", true);
         check("rule=\"lag\"", true);
         check("rule = lag", true);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_say_what_is_wrong() {
+    fn errors_name_the_mistake() {
         let why = |text: &str| text.parse::<Matcher>().expect_err("it is wrong").to_string();
         assert_eq!(why("rule"), "`rule` is no matcher; write name=value, name!=value, name=~regex or name!~regex");
         assert_eq!(why("=x"), "`=x`: a label's name is made of letters, digits, `_`, `-` and `.`");

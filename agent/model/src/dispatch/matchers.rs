@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_store_has_is_compiled_within_its_room_and_hides_nothing_until_then() {
+    fn stored_patterns_are_compiled_within_their_limit_and_hide_nothing_until_then() {
         let alert = crate::dispatch::stories::alert("lag", "db1");
         let stored = serde_json::to_string(&parse(&["rule=~l.g", "rule!~x"]).expect("right")).expect("JSON");
         let read = || serde_json::from_str::<Matchers>(&stored).expect("it was written so");

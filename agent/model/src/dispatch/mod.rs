@@ -7,19 +7,19 @@
 //!
 //! Entries are stored in one transaction with the change that made them, and rows with the entry that counts them.
 
+mod commands;
 mod explain;
 mod flush;
 mod inhibit;
 mod ledger;
 mod matcher;
 mod matchers;
+mod message_rows;
 mod pattern;
 mod quiet;
 mod route;
 mod saved;
 mod silence;
-mod tell;
-mod words;
 
 #[cfg(test)]
 mod properties;
@@ -38,17 +38,17 @@ use inhibit::Inhibitions;
 use ledger::Ended;
 use quiet::{News, Quiet};
 
+pub use commands::AcknowledgeError;
 pub use explain::{ReceiverTrace, RouteTrace, Trace};
 pub use flush::{Release, Withheld};
 pub use inhibit::Inhibition;
 pub use ledger::{Entry, Hold, HoldReason, Told};
 pub use matcher::{Matcher, MatcherError, label_of};
 pub use matchers::{MATCHERS_BYTES_MAX, MATCHERS_MAX, Matchers, Never};
+pub use message_rows::message_alert;
 pub use route::{Route, Routes};
 pub use saved::{Changes, SavedDispatch};
 pub use silence::{Acknowledgement, SILENCES_BYTES_MAX, SILENCES_MAX, Silence, SilenceError, SilenceState};
-pub use tell::message_alert;
-pub use words::AcknowledgeError;
 
 /// Identity of an incident: the alert's fingerprint and the number of the incident.
 pub type IncidentKey = (Fingerprint, u64);

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_as_grave_keeps_an_alert_waiting() {
+    fn an_alert_waits_only_after_messages_as_grave_as_itself() {
         check(&[], News::New(Info), 0, 30);
         check(&[(0, Some(Info))], News::New(Info), 10, 300);
         check(&[(0, Some(Info))], News::New(Warning), 10, 40);
@@ -91,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_ends_keeps_ends_waiting_and_no_alert() {
+    fn after_a_message_of_ends_only_ends_wait() {
         check(&[(0, None)], News::Calm, 10, 300);
         check(&[(0, None)], News::New(Info), 10, 40);
     }
 
     #[test]
-    fn calmer_messages_do_not_prolong_the_wait_of_what_is_graver() {
+    fn calmer_messages_do_not_prolong_the_wait_of_graver_news() {
         let told = [(0, Some(Warning)), (200, Some(Info))];
         check(&told, News::New(Warning), 250, 300);
         check(&told, News::New(Warning), 310, 340);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn after_the_interval_nothing_waits_and_what_is_graver_never_waits_longer() {
+    fn after_the_interval_nothing_waits_and_graver_news_never_waits_longer() {
         check(&[(0, Some(Critical))], News::Calm, 400, 400);
         check(&[(0, Some(Critical))], News::New(Critical), 400, 400);
         check(&[(0, Some(Info))], News::New(Critical), 290, 300);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Acknowledgement, Dispatcher, Entry, Group, Hold, Incident, IncidentKey, Quiet, Route, SILENCES_BYTES_MAX, Silence, SilenceState,
-    Touched, Withheld, matcher::Room, tell::repeat_at,
+    Touched, Withheld, matcher::Room, message_rows::repeat_at,
 };
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now};
 

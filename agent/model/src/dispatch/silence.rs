@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused() {
+    fn impossible_silences_are_refused() {
         let refused = |silence: Silence| silence.check(100).expect_err("it is wrong");
         assert_eq!(refused(silence(&[], 0, 200)), SilenceError::TakesAll);
         assert_eq!(refused(silence(&["rule=~.*"], 0, 200)), SilenceError::TakesAll);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_has_its_time_and_no_second_one() {
+    fn a_silence_is_active_once_between_its_times() {
         let silence = silence(&["rule=a"], 100, 200);
         let states: Vec<&str> = [99, 100, 199, 200].iter().map(|now| silence.state(*now).as_str()).collect();
         assert_eq!(states, ["pending", "active", "active", "expired"]);

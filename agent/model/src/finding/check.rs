@@ -102,7 +102,7 @@ impl Report {
         for finding in self.findings {
             if known(&finding.rule, &mut repairs) {
                 let finding = repaired(finding, &mut repairs);
-                keep_graver(by_rule.entry(finding.rule.clone()).or_default(), finding, &mut repairs);
+                insert_graver(by_rule.entry(finding.rule.clone()).or_default(), finding, &mut repairs);
             }
         }
         let mut skipped = Vec::new();
@@ -110,8 +110,8 @@ impl Report {
         let mut findings = bounded(by_rule, &mut skipped, &mut cut, &mut repairs);
         findings.sort_by(|a, b| (&a.rule, &a.labels).cmp(&(&b.rule, &b.labels)));
 
-        let said: Vec<Skipped> = self.skipped.into_iter().filter(|skip| known(&skip.rule, &mut repairs)).collect();
-        skipped.extend(bounded_skips(said, &mut repairs));
+        let known_skips: Vec<Skipped> = self.skipped.into_iter().filter(|skip| known(&skip.rule, &mut repairs)).collect();
+        skipped.extend(bounded_skips(known_skips, &mut repairs));
         CheckedReport { report: Report { findings, skipped, cut }, repairs: repairs.into_list() }
     }
 }
@@ -195,7 +195,7 @@ fn evidence(rule: &str, mut evidence: Vec<Label>, repairs: &mut Repairs) -> Vec<
     evidence.into_iter().map(clean).collect()
 }
 
-fn keep_graver(findings: &mut BTreeMap<Vec<Label>, Finding>, finding: Finding, repairs: &mut Repairs) {
+fn insert_graver(findings: &mut BTreeMap<Vec<Label>, Finding>, finding: Finding, repairs: &mut Repairs) {
     let Some(other) = findings.get_mut(&finding.labels) else {
         findings.insert(finding.labels.clone(), finding);
         return;
@@ -240,9 +240,9 @@ fn bounded(
     kept
 }
 
-fn bounded_skips(said: Vec<Skipped>, repairs: &mut Repairs) -> Vec<Skipped> {
+fn bounded_skips(skips: Vec<Skipped>, repairs: &mut Repairs) -> Vec<Skipped> {
     let mut by_rule: BTreeMap<String, BTreeMap<Vec<Label>, SkipReason>> = BTreeMap::new();
-    for skip in said {
+    for skip in skips {
         let labels = labels(&skip.rule, skip.labels, repairs);
         let reason = match skip.reason {
             SkipReason::NoData => SkipReason::NoData,

@@ -34,10 +34,10 @@ impl fmt::Display for Unmet {
 
 /// Unmet needs of these rules, in their order.
 pub fn unmet(rules: &[RuleSpec]) -> Vec<Unmet> {
-    rules.iter().flat_map(of_rule).collect()
+    rules.iter().flat_map(unmet_needs).collect()
 }
 
-fn of_rule(rule: &RuleSpec) -> Vec<Unmet> {
+fn unmet_needs(rule: &RuleSpec) -> Vec<Unmet> {
     let kind = &rule.subject_kind;
     let unmet = |need: Option<&String>| Unmet { rule: rule.id.clone(), kind: kind.clone(), need: need.cloned() };
     if !kind.is_observed() {
@@ -51,9 +51,9 @@ fn of_rule(rule: &RuleSpec) -> Vec<Unmet> {
 pub fn collected(kind: &SubjectKind) -> impl Iterator<Item = &'static str> + use<> {
     let kinds: Vec<SubjectKind> = std::iter::once(kind.clone()).chain(kind.members()).collect();
     let catalogue = Catalogue::shipped();
-    let of = kinds.clone();
+    let metric_kinds = kinds.clone();
     let metrics = catalogue.iter().map(|(metric, _)| metric);
-    let metrics = metrics.filter(move |metric| of.iter().any(|kind| catalogue.part_of(metric, kind).is_some()));
+    let metrics = metrics.filter(move |metric| metric_kinds.iter().any(|kind| catalogue.part_of(metric, kind).is_some()));
     let tables = Tables::shipped().iter().filter(move |spec| kinds.iter().any(|kind| spec.is_of(kind)));
     metrics.chain(tables.map(|spec| spec.name.as_str()))
 }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_about_a_database_may_need_what_its_servers_have() {
+    fn a_rule_about_a_database_may_need_metrics_and_tables_of_its_servers() {
         check("database", &["pharos_database_members", "members", "pharos_postgres_tables", "tables"], &[]);
         let why = "rule `r` needs `pharos_redis_up`, which nobody collects for a subject of kind `database`";
         check("database", &["pharos_redis_up"], &[why]);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_collects_is_named_with_the_kind() {
+    fn an_unmet_need_is_named_with_the_kind() {
         check(
             "redis",
             &["pharos_redis_key", "pharos_redis_up", "lock_waits"],
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_nobody_observes_says_which_there_are() {
+    fn an_unknown_kind_is_reported_with_the_existing_ones() {
         check(
             "postgresql",
             &["pharos_postgres_up"],

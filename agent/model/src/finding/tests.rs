@@ -72,7 +72,7 @@ fn a_clean_report_passes_unchanged() {
 }
 
 #[test]
-fn a_finding_of_a_rule_nobody_declared_is_dropped_and_counted() {
+fn a_finding_of_an_undeclared_rule_is_dropped_and_counted() {
     let unknown = || Finding { rule: "la\ng".into(), ..finding(&[]) };
     check(
         found([unknown(), finding(&[]), unknown()]),
@@ -84,7 +84,7 @@ fn a_finding_of_a_rule_nobody_declared_is_dropped_and_counted() {
 }
 
 #[test]
-fn numbers_that_are_none_become_absent_and_the_finding_stays() {
+fn invalid_numbers_become_absent_and_the_finding_stays() {
     let bad = Finding { score: Some(7.0), value: Some(f64::NAN), raise_at: Some(f64::INFINITY), ..finding(&[]) };
     check(
         found([bad]),
@@ -126,7 +126,7 @@ fn labels_are_sorted_and_each_name_counts_once() {
 }
 
 #[test]
-fn of_two_findings_with_one_identity_the_graver_stays() {
+fn the_graver_of_two_findings_with_one_identity_stays() {
     let hold = Finding { strength: Strength::Hold, severity: Severity::Critical, ..finding(&[("a", "1"), ("b", "2")]) };
     let raise = Finding { title: "raised".into(), ..finding(&[("b", "2"), ("a", "1")]) };
     check(
@@ -153,7 +153,7 @@ fn a_flood_keeps_the_gravest_and_skips_the_rule() {
 }
 
 #[test]
-fn rules_are_refused_for_what_would_break_identities() {
+fn rules_with_ids_that_would_break_identities_are_refused() {
     let check = |rules: Vec<RuleSpec>| check_rules(rules).map(|_| ()).map_err(|error| error.to_string());
     let error = |text: &str| Err(text.to_owned());
     assert_eq!(check(vec![rule("lag"), rule("lag")]), error("rule id `lag` is declared twice"));

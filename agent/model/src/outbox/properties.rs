@@ -300,12 +300,12 @@ fn an_agent_that_marks_before_it_sends_is_caught() {
 
 proptest! {
     #[test]
-    fn every_row_is_heard_or_given_up_in_order_and_ids_never_lie(events in vec(event(), 1..120)) {
+    fn every_row_arrives_or_is_given_up_in_order_and_ids_never_change_their_rows(events in vec(event(), 1..120)) {
         prop_assert_eq!(complaints(Build::Right, events), [""; 0]);
     }
 
     #[test]
-    fn nobody_waits_for_another_incident(stuck in 0..5_u64, rows in vec((0..5_u64, 0..2_u64), 1..20)) {
+    fn no_incident_waits_for_another_one(stuck in 0..5_u64, rows in vec((0..5_u64, 0..2_u64), 1..20)) {
         let mut queue = Queue::default();
         queue.push(row(1, stuck, Tells::Begin, "stuck", Duration::ZERO));
         let Some(Next::Send(_hanging)) = queue.take(Duration::ZERO) else { panic!("it is due") };

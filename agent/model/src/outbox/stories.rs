@@ -65,7 +65,7 @@ fn lost() -> Delivery {
 }
 
 #[test]
-fn an_incident_is_told_in_its_order_and_others_do_not_wait_for_it() {
+fn rows_of_an_incident_are_sent_in_order_and_other_incidents_do_not_wait() {
     let mut story =
         Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND), row(3, 1, Tells::End, "a", 2 * SECOND)]);
     assert!(matches!(story.deliver(lost()).unwrap().2, Settlement::Waiting { .. }));
@@ -96,7 +96,7 @@ fn rows_of_a_group_go_as_one_message_whose_id_is_theirs_alone() {
 }
 
 #[test]
-fn what_may_have_arrived_is_repeated_as_it_was() {
+fn a_message_that_may_have_arrived_is_repeated_unchanged() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "a", SECOND)]);
     let (_, first, settlement) = story.deliver(lost()).unwrap();
     let Settlement::Waiting { message, .. } = settlement else { panic!("{settlement:?}") };
@@ -112,7 +112,7 @@ fn what_may_have_arrived_is_repeated_as_it_was() {
 }
 
 #[test]
-fn an_incident_that_ended_while_its_receiver_was_away_is_told_as_a_whole() {
+fn an_incident_that_ended_while_its_receiver_was_away_is_sent_as_a_whole() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
     story.deliver(busy());
     story.queue.push(row(2, 1, Tells::End, "a", 2 * SECOND));
@@ -121,7 +121,7 @@ fn an_incident_that_ended_while_its_receiver_was_away_is_told_as_a_whole() {
 }
 
 #[test]
-fn nobody_hears_of_the_end_of_what_never_began_for_them() {
+fn no_receiver_gets_an_end_without_the_beginning() {
     let refuse = || Delivery::Rejected { reason: FailureReason::Rejected, why: "status 400".to_owned() };
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 1, Tells::End, "a", 2 * SECOND)]);
     assert!(matches!(story.deliver(refuse()).unwrap().2, Settlement::Dead { reason: FailureReason::Rejected, .. }));
@@ -164,7 +164,7 @@ fn a_receiver_that_fails_again_and_again_is_probed_with_one_message() {
 }
 
 #[test]
-fn patience_that_a_receiver_asks_for_holds_for_all_its_messages() {
+fn a_pause_that_a_receiver_requests_holds_for_all_its_messages() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
     let settlement = story.deliver(Delivery::Retry { after: Some(60 * SECOND), why: "status 429".to_owned() }).unwrap().2;
     assert!(matches!(settlement, Settlement::Waiting { pause, reason: FailureReason::Throttled, .. } if pause == 60 * SECOND));
@@ -183,7 +183,7 @@ fn a_notifier_that_does_not_serve_is_no_attempt() {
 }
 
 #[test]
-fn it_is_given_up_after_three_days_of_pauses_and_an_hour_without_leave() {
+fn a_row_is_given_up_after_three_days_of_pauses_or_an_hour_without_credentials() {
     for (delivery, reason, least, most) in [
         (busy(), FailureReason::TooLate, 72 * 3_600, 73 * 3_600),
         (Delivery::Unauthorised("status 401".to_owned()), FailureReason::Unauthorised, 3_600, 3_900),
@@ -213,7 +213,7 @@ fn a_receiver_that_is_gone_keeps_its_rows_for_another_day() {
 }
 
 #[test]
-fn a_person_may_drop_what_waits_but_not_what_is_under_way() {
+fn a_person_may_drop_waiting_rows_but_not_rows_being_sent() {
     let mut story =
         Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND), row(3, 1, Tells::End, "a", 9 * SECOND)]);
     let Some(Next::Send(batch)) = story.queue.take(story.now) else { panic!("one is due") };
@@ -227,7 +227,7 @@ fn a_person_may_drop_what_waits_but_not_what_is_under_way() {
 }
 
 #[test]
-fn nobody_hears_the_end_of_what_a_person_dropped() {
+fn no_receiver_gets_the_end_of_a_dropped_incident() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
     story.queue.drop_rows(None);
     story.queue.push(row(2, 1, Tells::End, "a", SECOND));
@@ -236,7 +236,7 @@ fn nobody_hears_the_end_of_what_a_person_dropped() {
 }
 
 #[test]
-fn a_receiver_that_was_gone_is_asked_anew_when_a_person_says_so() {
+fn a_person_can_revive_a_receiver_that_was_gone() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
     story.deliver(Delivery::Gone("status 410".to_owned()));
     story.queue.push(row(2, 2, Tells::Begin, "b", SECOND));
@@ -248,7 +248,7 @@ fn a_receiver_that_was_gone_is_asked_anew_when_a_person_says_so() {
 }
 
 #[test]
-fn what_was_given_up_is_not_tried_again_once_something_younger_is_on_its_way() {
+fn a_row_stays_given_up_while_a_younger_one_of_its_incident_is_being_sent() {
     let begin = || row(1, 1, Tells::Begin, "a", SECOND);
     let mut story = Story::with([begin(), row(2, 1, Tells::Change, "a", 2 * SECOND)]);
     let rejected = Delivery::Rejected { reason: FailureReason::Rejected, why: "status 400".to_owned() };

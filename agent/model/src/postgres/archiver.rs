@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_between_two_looks_begins_anew() {
+    fn a_success_between_two_readings_ends_the_failure() {
         let mut archive = Archive::default();
         assert_eq!(archive.failing_seconds(None, Some(100.0), 110.0), Some(10.0));
         assert_eq!(archive.failing_seconds(Some(150.0), Some(155.0), 160.0), Some(5.0));
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_that_were_reset_tell_of_no_failure() {
+    fn reset_statistics_show_no_failure() {
         let mut archive = Archive::default();
         archive.failing_seconds(None, Some(100.0), 110.0);
         assert_eq!(archive.failing_seconds(None, None, 120.0), None);

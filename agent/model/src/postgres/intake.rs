@@ -1,8 +1,8 @@
-//! Limits on what a PostgreSQL server may send in one answer.
+//! Limits on the answers of a PostgreSQL server.
 //!
-//! The client library stores everything that a server sends, without a limit. The server may be broken, compromised, or not PostgreSQL at all. So
-//! the bytes are parsed message by message (one byte of type, four of length) before the library gets them. They are weighed by the memory
-//! that the library will use. A message whose announced length is too much ends the session before it arrives.
+//! The client library stores everything that a server sends, without a limit. The server may be broken, compromised, or not PostgreSQL at
+//! all. So the bytes are parsed message by message (one byte of type, four of length) before the library gets them. They are weighed by
+//! the memory that the library will use. A message whose announced length is too much ends the session before it arrives.
 
 /// Largest weight, in bytes, of everything before the session begins: parameters, notices, authentication.
 const START_WEIGHT_MAX: u64 = 256 << 10;
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_with_other_words_does_not_speak_the_protocol() {
+    fn a_server_that_begins_with_other_bytes_is_refused() {
         for words in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"220 mail ESMTP\r\n", b"-ERR unknown command\r\n", &message(b'2', b"")] {
             assert_eq!(Intake::new(Answers::Hashed).take(words), Err(Excess::Protocol), "{words:?}");
         }
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_refused_by_its_sum() {
+    fn endless_answers_are_refused_by_their_sum() {
         assert_eq!(flood(Intake::new(Answers::Hashed), &message(b'S', &[b'x'; 1_000])).0, Excess::Start);
         assert_eq!(flood(Intake::new(Answers::Hashed), &message(b'N', &[b'n'; 10_000])).0, Excess::Start);
         let (excess, bytes) = flood(begun(), &message(b'S', &[b'x'; 1_000]));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_easy_to_guess_from_goes_to_no_stranger() {
+    fn answers_that_are_easy_to_guess_from_are_refused_without_encryption() {
         let md5 = message(b'R', b"\0\0\0\x05salt");
         let [known, stranger, trusted] =
             [Answers::Scram, Answers::Hashed, Answers::Any].map(Intake::new).map(|mut intake| intake.take(&md5));
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_makes_us_hash_for_ever() {
+    fn too_many_rounds_of_hashing_are_refused() {
         let challenge = |iterations: &str| message(b'R', format!("\0\0\0\x0br=abc,s=c2FsdA==,i={iterations}").as_bytes());
         assert_eq!(Intake::new(Answers::Hashed).take(&challenge("4096")), Ok(()));
         assert_eq!(Intake::new(Answers::Hashed).take(&challenge("100000")), Ok(()));

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_further_behind_than_the_history_is_behind_by_at_least_so_much() {
+    fn a_standby_beyond_the_history_has_a_minimum_lag() {
         let late = history(&[(100, 5_000), (110, 6_000)]);
         assert_eq!(lag(&late, 4_000, 115), (15.0, true));
         let long = history(&(0..1_000).map(|step| (step * 10, step * 100)).collect::<Vec<_>>());
@@ -175,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_without_a_point() {
+    fn there_is_no_lag_without_a_point() {
         assert_eq!(LsnHistory::default().lag(1, Duration::from_secs(1)), None);
         assert_eq!(LsnHistory::default().lsn_at(Duration::from_secs(1)), None);
     }
 
     #[test]
-    fn where_it_was_is_known_between_two_looks() {
+    fn positions_between_two_readings_are_interpolated() {
         let busy = history(&[(10, 1_000), (20, 2_000)]);
         let at = |seconds| busy.lsn_at(Duration::from_secs(seconds));
         assert_eq!((at(5), at(15), at(20), at(99)), (Some(1_000), Some(1_500), Some(2_000), Some(2_000)));
@@ -191,7 +191,7 @@ mod tests {
         /// A primary with random writes, and a standby that stopped at some instant. The lag is right within the readings around that
         /// instant and never negative. A standby further behind never has less lag.
         #[test]
-        fn lag_is_right_within_one_look(
+        fn lag_is_right_within_one_reading(
             steps in vec((1..30_u64, prop_oneof![Just(0_u64), 1..100_000_u64]), 2..3_000),
             stopped in 0.0..1.0_f64,
         ) {

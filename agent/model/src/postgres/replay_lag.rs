@@ -52,13 +52,13 @@ mod tests {
     }
 
     #[test]
-    fn who_replayed_everything_is_not_behind_and_without_a_receiver_nobody_knows() {
+    fn a_standby_that_replayed_everything_has_no_lag_and_without_a_receiver_it_is_unknown() {
         assert_eq!(ReplayLag::default().seconds(at(100, 100, true), COURSE, Duration::ZERO), Some(0.0));
         assert_eq!(ReplayLag::default().seconds(at(100, 100, false), COURSE, Duration::ZERO), None);
     }
 
     #[test]
-    fn what_was_received_and_not_replayed_grows_old_with_and_without_a_receiver() {
+    fn received_wal_that_is_not_replayed_ages_with_and_without_a_receiver() {
         for receiver_up in [true, false] {
             let mut lag = ReplayLag::default();
             lag.seconds(at(100, 100, receiver_up), COURSE, Duration::ZERO);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_before_the_first_look_is_as_old_as_the_last_transaction() {
+    fn wal_from_before_the_first_reading_is_as_old_as_the_last_transaction() {
         assert_eq!(ReplayLag::default().seconds(at(200, 100, false), COURSE, Duration::ZERO), Some(DAY));
     }
 }

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_crash_took_is_remembered_until_somebody_resets_it() {
+    fn a_count_lost_in_a_crash_is_stored_until_a_reset() {
         let mut losses = Losses::default();
         let mut read = |count, reset_at| {
             losses.observe([("app", counted(count, reset_at)), ("shop", counted(0.0, None))], ResetTime::OfReset);
@@ -169,14 +169,14 @@ mod tests {
     }
 
     #[test]
-    fn a_note_without_the_time_of_all_statistics_knows_of_no_reset_of_a_count_that_begins() {
+    fn a_note_without_the_time_of_all_statistics_shows_no_reset_of_a_count_that_begins() {
         let mut losses: Losses = serde_json::from_str(r#"{"app":{"count":3.0,"reset_at":1.0,"lost":0.0}}"#).unwrap();
         losses.observe([("app", Count { count: Some(0.0), reset_at: Some(6.0), all_since: Some(5.0) })], ResetTime::OfBeginning);
         assert_eq!(lost(&losses), "app 3");
     }
 
     #[test]
-    fn while_nothing_is_counted_nothing_is_forgotten() {
+    fn losses_stay_while_the_server_does_not_count() {
         let mut losses = Losses::default();
         let mut read = |count: Option<f64>| {
             losses.observe([("app", counted(count, None))], ResetTime::OfReset);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lost_outlives_the_process_and_goes_with_the_thing() {
+    fn losses_outlive_the_process_and_end_with_the_thing() {
         let mut losses = Losses::default();
         let read = |losses: &mut Losses, name, count| losses.observe([(name, counted(count, None))], ResetTime::OfReset);
         assert!(read(&mut losses, "app", 3.0) && !read(&mut losses, "app", 3.0));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_the_note_was_known_counts_as_well() {
+    fn readings_before_the_note_arrives_count_as_well() {
         let [none, some, more, reset] = [counted(0.0, None), counted(3.0, None), counted(5.0, None), counted(0.0, Some(7.0))];
         assert_eq!(recalled(&[some], &[none, none], none), "app 3", "the crash was before this run");
         assert_eq!(recalled(&[some, none], &[none], none), "app 3");

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn narrow_ones_come_first_and_then_everybody_in_turn() {
+    fn narrow_sequences_come_first_and_then_all_in_turn() {
         let mut turns = Turns::default();
         assert_eq!(visit(&mut turns, 7), [4, 5, 6]);
         assert_eq!(turns.answer(0), None);
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_never_answers_keeps_nobody_from_a_turn_and_what_it_said_stands() {
+    fn a_sequence_without_answers_takes_no_turn_of_others_and_its_last_answer_stays() {
         let mut turns = Turns::default();
         visit(&mut turns, 3);
         for oid in turns.begin(&sequences(4), 1) {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_dropped_is_forgotten() {
+    fn a_dropped_sequence_is_removed() {
         let mut turns = Turns::default();
         visit(&mut turns, 3);
         visit(&mut turns, 1);

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_text_is_shown_as_it_is() {
+    fn valid_text_is_shown_unchanged() {
         for text in ["", "orders", "caf\u{e9}", "日本", "a\\b", "\\x", "\\xg0", "\\xE9"] {
             assert_eq!(shown(text.as_bytes(), None, Use::Name), Shown { text: Cow::Borrowed(text), is_escaped: false });
         }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_looks_escaped_is_told_from_one_that_is() {
+    fn a_name_that_looks_escaped_differs_from_an_escaped_one() {
         assert_eq!(name(b"caf\\xe9", "UTF8"), "caf\\x5cxe9");
         assert_eq!(name(b"\\x5cxe9", "UTF8"), "\\x5cx5cxe9");
         // A statement is read by people and not compared.
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datname_with_an_encoding_of_its_own_is_read_in_it() {
+    fn text_is_read_in_the_encoding_of_its_datname() {
         assert_eq!(name(b"caf\xe9", "LATIN1"), "caf\u{e9}");
         assert_eq!(name(b"\xc3\xa9", "LATIN1"), "\u{c3}\u{a9}", "not what UTF-8 would make of it");
         assert_eq!(name(b"\x80", "WIN1252"), "\u{20ac}");

@@ -212,23 +212,23 @@ mod tests {
         settings.iter().map(setting).collect()
     }
 
-    fn told(history: &SettingHistory) -> Vec<String> {
+    fn change_texts(history: &SettingHistory) -> Vec<String> {
         let text = |text: &Option<String>| text.clone().unwrap_or("nothing".to_owned());
         history.changes().map(|change| format!("{}: {} -> {}", change.setting, text(&change.before), text(&change.after))).collect()
     }
 
     #[test]
-    fn the_first_reading_changes_nothing_and_the_next_ones_tell_what_did() {
+    fn the_first_reading_has_no_changes_and_the_next_ones_list_them() {
         let mut history = SettingHistory::default();
         assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), &[], 1), 0);
         assert_eq!(history.observe(read(&[("work_mem", "4096"), ("jit", "default")]), &[], 2), 0);
         assert_eq!(history.observe(read(&[("work_mem", "8192"), ("jit", "off")]), &[], 3), 2);
-        assert_eq!(told(&history), ["jit: default -> off", "work_mem: 4096 -> 8192"]);
+        assert_eq!(change_texts(&history), ["jit: default -> off", "work_mem: 4096 -> 8192"]);
         assert_eq!((history.changes_total(), history.changes().next().unwrap().seen_at_ms), (2, 3));
     }
 
     #[test]
-    fn what_a_reading_hides_keeps_its_value_and_the_others_are_compared_all_the_same() {
+    fn hidden_settings_keep_their_values_and_the_others_are_compared() {
         let hides = ["lock_timeout", "statement_timeout"];
         let mut history = SettingHistory::default();
         history.observe(read(&[("lock_timeout", "5000"), ("work_mem", "4096")]), &[], 1);
@@ -239,32 +239,35 @@ mod tests {
         // The first was read before; for the second, this is the first known value.
         let shown = [("lock_timeout", "6000"), ("statement_timeout", "7000"), ("work_mem", "8192")];
         assert_eq!(history.observe(read(&shown), &[], 4), 1);
-        assert_eq!(told(&history), ["work_mem: 4096 -> 8192", "lock_timeout: 5000 -> 6000"]);
+        assert_eq!(change_texts(&history), ["work_mem: 4096 -> 8192", "lock_timeout: 5000 -> 6000"]);
         assert_eq!(history.observe(read(&[("lock_timeout", "6000"), ("work_mem", "8192")]), &[], 5), 1);
     }
 
     #[test]
-    fn a_library_that_is_loaded_changes_nothing_and_what_is_configured_for_one_does() {
+    fn defaults_of_a_loaded_library_are_no_change_and_configured_values_are() {
         let mut history = SettingHistory::default();
         history.observe(read(&[]), &[], 1);
         assert_eq!(history.observe(read(&[("pg_stat_statements.max", "default")]), &[], 2), 0);
         assert_eq!(history.observe(read(&[]), &[], 3), 0);
         assert_eq!(history.observe(read(&[("auto_explain.log_min_duration", "100")]), &[], 4), 1);
         assert_eq!(history.observe(read(&[]), &[], 5), 1);
-        assert_eq!(told(&history), ["auto_explain.log_min_duration: nothing -> 100", "auto_explain.log_min_duration: 100 -> nothing"]);
+        assert_eq!(
+            change_texts(&history),
+            ["auto_explain.log_min_duration: nothing -> 100", "auto_explain.log_min_duration: 100 -> nothing"]
+        );
     }
 
     #[test]
-    fn a_secret_that_changes_is_told_and_not_shown() {
+    fn a_changed_secret_is_reported_and_not_shown() {
         let mut history = SettingHistory::default();
         history.observe(read(&[("primary_conninfo", "host=a password=one")]), &[], 1);
         history.observe(read(&[("primary_conninfo", "host=a password=two")]), &[], 2);
-        assert_eq!(told(&history), ["primary_conninfo: (hidden) -> (hidden)"]);
+        assert_eq!(change_texts(&history), ["primary_conninfo: (hidden) -> (hidden)"]);
         assert!(!format!("{history:?}").contains("password"));
     }
 
     #[test]
-    fn what_was_stored_goes_on_and_holds_nothing_of_a_secret() {
+    fn a_stored_history_continues_and_contains_no_secret() {
         let mut history = SettingHistory::default();
         history.observe(read(&[("work_mem", "4096"), ("primary_conninfo", "password=one")]), &[], 1);
         history.observe(read(&[("work_mem", "8192"), ("primary_conninfo", "password=one")]), &[], 2);
@@ -273,7 +276,7 @@ mod tests {
         let mut history: SettingHistory = serde_json::from_value(stored).unwrap();
         let news = history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=two")]), &[], 3);
         assert_eq!((news, history.changes_total(), history.latest(1).count()), (1, 1, 1));
-        assert_eq!(told(&history), ["work_mem: 4096 -> 8192", "work_mem: 8192 -> 1024"]);
+        assert_eq!(change_texts(&history), ["work_mem: 4096 -> 8192", "work_mem: 8192 -> 1024"]);
         assert_eq!(history.observe(read(&[("work_mem", "1024"), ("primary_conninfo", "password=three")]), &[], 4), 1);
     }
 
@@ -284,11 +287,11 @@ mod tests {
             history.observe(read(&[("work_mem", &round.to_string())]), &[], round);
         }
         assert_eq!((history.changes().count(), history.changes_total()), (100, 150));
-        assert_eq!(told(&history)[99], "work_mem: 149 -> 150");
+        assert_eq!(change_texts(&history)[99], "work_mem: 149 -> 150");
     }
 
     #[test]
-    fn what_may_be_a_secret_is_hidden_and_the_rest_is_not() {
+    fn possible_secrets_are_hidden_and_other_values_are_shown() {
         for (name, value, expected) in [
             ("primary_conninfo", "host=db1 user=replicator", "(hidden)"),
             ("ssl_passphrase_command", "echo hunter2", "(hidden)"),

@@ -70,7 +70,7 @@ struct Seen {
 pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
     let mut seen: BTreeMap<Name<'_>, Seen> = BTreeMap::new();
     for member in members {
-        let said = member.facts.map(said).unwrap_or_default();
+        let verdicts = member.facts.map(verdicts).unwrap_or_default();
         let Some(table) = member.indexes else { continue };
         for row in 0..table.row_count as usize {
             let (Some(name), Some(scans)) = (name(table, row), table.integer("scans", row)) else { continue };
@@ -81,10 +81,10 @@ pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
             let index = seen.entry(name).or_default();
             index.asked += 1;
             index.size_bytes = index.size_bytes.max(table.integer("size_bytes", row).unwrap_or_default());
-            let said = said.get(&name).copied().unwrap_or_default();
-            index.is_used |= scans > 0 || said.is_guarded || is_needed(table, row);
-            index.is_too_young |= said.is_too_young;
-            index.stats_age_seconds = index.stats_age_seconds.into_iter().chain(said.counted_seconds).reduce(f64::min);
+            let verdict = verdicts.get(&name).copied().unwrap_or_default();
+            index.is_used |= scans > 0 || verdict.is_guarded || is_needed(table, row);
+            index.is_too_young |= verdict.is_too_young;
+            index.stats_age_seconds = index.stats_age_seconds.into_iter().chain(verdict.counted_seconds).reduce(f64::min);
         }
     }
     let whole: Vec<Whole<'_>> = members.iter().filter_map(|member| member.indexes).filter_map(Whole::of).collect();
@@ -149,7 +149,7 @@ struct Verdict {
     is_too_young: bool,
 }
 
-fn said(facts: &Table) -> BTreeMap<Name<'_>, Verdict> {
+fn verdicts(facts: &Table) -> BTreeMap<Name<'_>, Verdict> {
     let unused = (0..facts.row_count as usize).filter(|row| facts.text("fact", *row) == Some("unused"));
     let verdict = |row: usize| {
         let is_too_young = facts.boolean("is_too_young", row) == Some(true);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_a_member_does_not_list_was_used_there_unless_its_list_is_full() {
+    fn an_index_that_a_member_does_not_list_was_used_there_unless_its_list_is_full() {
         let primary = table(&[("dead", 0, 10), ("read-there", 0, 5)]);
         let standby = table(&[("dead", 0, 10)]);
         let of = |indexes| MemberIndexes { indexes: Some(indexes), facts: None };
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_time_of_counting_is_told_and_what_is_guarded_is_left_out() {
+    fn the_shortest_time_of_counting_is_listed_and_guarded_indexes_are_left_out() {
         let indexes = table(&[("dead", 0, 10)]);
         let (long, short) = (facts(&[("dead", 9_000.0)]), facts(&[("dead", 6_000.0)]));
         let of = |facts| MemberIndexes { indexes: Some(&indexes), facts };
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted() {
+    fn indexes_beyond_the_limit_are_counted() {
         let names: Vec<String> = (0..ROWS_MAX + 2).map(|index| format!("dead{index}")).collect();
         let indexes = table(&names.iter().map(|name| (name.as_str(), 0, 7)).collect::<Vec<_>>());
         let unused = unused_indexes(&[MemberIndexes { indexes: Some(&indexes), facts: None }]);

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_table_says_of_itself_counts_more_than_the_servers_settings() {
+    fn storage_parameters_of_a_table_override_the_servers_settings() {
         let options =
             ["autovacuum_enabled=off", "autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_insert_threshold=-1", "fillfactor=70"];
         let settings = VacuumSettings::default().with_options(options);

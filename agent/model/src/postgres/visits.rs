@@ -40,7 +40,7 @@ impl<T: Default> Kept<T> {
     }
 
     /// Records that the expensive reading succeeded.
-    pub fn looked(&mut self, datname_oid: u32) {
+    pub fn mark_read(&mut self, datname_oid: u32) {
         if let Some(datname) = self.datnames.get_mut(&datname_oid) {
             datname.visits = Some(0);
         }
@@ -101,13 +101,13 @@ mod tests {
     const APP: u32 = 1;
 
     #[test]
-    fn the_first_visit_looks_and_then_every_sixth() {
+    fn the_first_visit_and_then_every_sixth_reads_expensive_facts() {
         let mut kept = Kept::<()>::default();
         let looks: Vec<bool> = (0..13)
             .map(|_| {
                 let (_, looks) = kept.enter(APP, None);
                 if looks {
-                    kept.looked(APP);
+                    kept.mark_read(APP);
                 }
                 kept.leave(0, None);
                 looks
@@ -118,11 +118,11 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_failed_is_taken_again() {
+    fn a_failed_expensive_reading_is_due_again() {
         let mut kept = Kept::<()>::default();
         assert!(kept.enter(APP, None).1);
         assert!(kept.enter(APP, None).1);
-        kept.looked(APP);
+        kept.mark_read(APP);
         assert!(!kept.enter(APP, None).1);
     }
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_datname_that_is_gone_is_forgotten() {
+    fn only_a_dropped_datname_is_removed() {
         let mut kept = Kept::<u32>::default();
         *kept.enter(1, None).0 = 1;
         *kept.enter(2, None).0 = 2;

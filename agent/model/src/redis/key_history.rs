@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_remembered_for_a_day() {
+    fn a_loss_is_reported_for_a_day() {
         let mut history = history([reading("a", 0, 1, 1_000.0), reading("b", 2, 3, 0.0), reading("b", 2, 3 + 24 * 60 - 1, 0.0)]);
         assert_eq!(lost(&history), Some((1_000.0, 1.0)));
         history.observe(reading("b", 2, 3 + 24 * 60, 0.0));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_longer_than_a_day_ago_says_nothing_of_a_restart() {
+    fn a_reading_older_than_a_day_shows_no_restart() {
         assert_eq!(lost(&history([reading("a", 0, 1, 1_000.0), reading("b", 24 * 60, 1 + 24 * 60, 0.0)])), None);
     }
 
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_is_seen_over_one_of_the_agent() {
+    fn a_restart_is_found_over_a_restart_of_the_agent() {
         let before = history([reading("a", 0, 1, 1_000.0)]);
         for (read, expected) in [(3, Some((1_000.0, 1.0))), (15, Some((1_000.0, 1.0))), (16, None), (180, None)] {
             let mut after = noted(&before);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_that_is_known_is_remembered_over_a_restart_that_cannot_be_judged() {
+    fn a_known_loss_continues_over_a_restart_that_cannot_be_judged() {
         let mut history = noted(&history([reading("a", 0, 1, 1_000.0), reading("b", 2, 3, 10.0)]));
         history.observe(reading("c", 60, 61, 20.0));
         assert_eq!(lost(&history), Some((1_000.0, 0.98)));

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_what_the_catalogue_says_or_the_difference_is_named() {
+    fn a_table_equals_its_catalogue_entry_or_the_difference_is_named() {
         assert_eq!(found(Table::new("restarts", restarts(20))), Vec::<String>::new());
         assert_eq!(found(Table::new("restarts", restarts(21))), ["table `restarts` has 21 rows, more than 20"]);
         assert_eq!(found(Table::new("restart", restarts(1))), ["the catalogue has no table `restart` of a redis server"]);

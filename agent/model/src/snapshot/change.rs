@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_is_recorded_with_its_members_and_what_is_stale_of_them_is_not_judged() {
+    fn a_database_is_recorded_with_its_members_and_stale_parts_of_them_are_not_judged() {
         let reading = Reading { fresh_until: Duration::from_secs(20), ..Reading::default() };
         let mut member = Snapshot::empty("postgres");
         member.parts.insert("server".into(), Part::present(Arc::new(reading)));

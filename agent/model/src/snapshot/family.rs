@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_series_of_one_name_are_one_with_the_greater_value_and_are_named() {
+    fn repeated_series_become_one_with_the_greater_value_and_are_named() {
         let mut rows = FamiliesBuilder::new(&["replica"], &["lag"]);
         rows.push(&["10.0.0.9"], &[Some(0.0)]);
         rows.push(&["10.0.0.8"], &[Some(1.0)]);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_series_of_one_name_that_say_up_and_down_the_one_that_says_down_stays() {
+    fn the_series_that_reports_down_stays_where_lower_values_are_worse() {
         for metric in ["pharos_postgres_standby_receiver_up", "pharos_postgres_slot_safe_bytes", "pharos_redis_rdb_last_save_ok"] {
             let mut families = vec![Family::scalar(metric, 0.0), Family::scalar(metric, 1.0)];
             assert_eq!(unite_twins(&mut families), [format!("{metric}{{}}")]);
@@ -253,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_pushed_each_series_is_there_once_with_its_greatest_value(
+        fn each_series_exists_once_with_its_greatest_value(
             pushed in prop::collection::vec((0usize..3, "[ab]{0,2}", "[ab]{0,2}", 0u8..20), 0..40),
         ) {
             const METRICS: [&str; 2] = ["a", "b"];

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_any_may_be_there() {
+    fn beyond_the_limit_any_thing_may_exist() {
         let names: Vec<String> = (0..=NAMED_MAX).map(|name| name.to_string()).collect();
         assert_eq!(Unlisted::of(names.iter().map(|name| [("relation", name.as_str())])), Unlisted::Any);
         let one = || Unlisted::of([[("datname", "app")]]);

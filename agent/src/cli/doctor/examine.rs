@@ -132,7 +132,7 @@ impl Visits {
                 PartReport::new(visit.part, Some(datname), state, visit.why.clone(), lacks).curable(visit.has_cure)
             })
             .collect();
-        let in_datname = lacking.iter().filter(|need| need.is_of_datname());
+        let in_datname = lacking.iter().filter(|need| need.is_per_datname());
         let others = NEEDS.iter().filter(|entry| in_datname.clone().any(|need| *need == entry.need)).flat_map(|entry| entry.parts);
         for part in others {
             if !parts.iter().any(|known| known.part == *part) {

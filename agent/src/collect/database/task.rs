@@ -108,7 +108,7 @@ impl DatabasesTask {
         if !is_tick && reports == watched.looked_at {
             return;
         }
-        let topology = watched.topology.look(&reports, now);
+        let topology = watched.topology.observe(&reports, now);
         watched.looked_at = reports;
         for news in &topology.news {
             self.tell(&watched.database.name, news, now).await;

@@ -230,7 +230,7 @@ fn waits() -> Vec<Route> {
 }
 
 #[test]
-fn a_dispatcher_that_takes_the_wrong_things_for_told_is_caught() {
+fn a_dispatcher_that_counts_the_wrong_things_as_sent_is_caught() {
     let config = Config { failure_persistence: None, max_shrink_iters: 0, ..Config::with_cases(400) };
     // All alerts form one group, so that news of one subject affects the other.
     let together = || vec![Route { group_by: vec![], ..route(&[], "ops") }];
@@ -253,12 +253,12 @@ proptest! {
     #![proptest_config(Config::with_cases(64))]
 
     #[test]
-    fn what_is_graver_than_what_its_group_was_told_goes_out_after_the_wait(events in vec(event(), 1..60)) {
+    fn news_graver_than_its_groups_messages_is_sent_after_the_wait(events in vec(event(), 1..60)) {
         prop_assert_eq!(late(two_receivers(), Wrong::Nothing, &events), [""; 0]);
     }
 
     #[test]
-    fn the_same_holds_without_a_wait_and_with_one_longer_than_the_interval(events in vec(event(), 1..60)) {
+    fn graver_news_is_in_time_without_a_wait_and_with_one_longer_than_the_interval(events in vec(event(), 1..60)) {
         prop_assert_eq!(late(waits(), Wrong::Nothing, &events), [""; 0]);
     }
 }

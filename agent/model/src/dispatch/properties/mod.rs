@@ -240,19 +240,19 @@ fn an_agent_that_does_not_store_all_at_once_is_caught() {
 
 proptest! {
     #[test]
-    fn every_incident_is_told_whole_or_it_is_said_why_not(events in vec(event(), 1..60)) {
+    fn every_incident_is_sent_as_a_whole_or_reported_as_withheld(events in vec(event(), 1..60)) {
         prop_assert_eq!(complaints(two_receivers(), Build::Right, &events), [""; 0]);
     }
 
     #[test]
-    fn the_same_holds_without_any_wait(events in vec(event(), 1..60)) {
+    fn every_incident_is_sent_or_withheld_without_any_wait(events in vec(event(), 1..60)) {
         let (wait, repeat) = (Duration::ZERO, Duration::ZERO);
         let at_once = Route { group_wait: wait, group_interval: wait, repeat_interval: repeat, group_by: vec![], ..route(&[], "ops") };
         prop_assert_eq!(complaints(vec![at_once], Build::Right, &events), [""; 0]);
     }
 
     #[test]
-    fn the_same_holds_with_reminders_faster_than_news(events in vec(event(), 1..60)) {
+    fn every_incident_is_sent_or_withheld_with_reminders_faster_than_news(events in vec(event(), 1..60)) {
         let (wait, interval, repeat) = (Duration::from_secs(30), Duration::from_secs(20), Duration::from_secs(15));
         let nagging = |receiver, continues| {
             Route { group_wait: wait, group_interval: interval, repeat_interval: repeat, continues, ..route(&[], receiver) }

@@ -35,7 +35,7 @@ fn a_first_critical_does_not_wait_behind_calm_news_of_its_group() {
 
 /// Usual course of a failover: no server takes writes, then two do.
 #[test]
-fn a_new_critical_does_not_wait_behind_another_one_be_it_over_or_not() {
+fn a_new_critical_alert_does_not_wait_behind_another_one_open_or_ended() {
     let mut town = calm_town(Critical);
     town.pass(10);
     town.judge("db1", &[("disk", Critical)]);
@@ -60,7 +60,7 @@ fn an_alert_that_becomes_graver_while_it_waits_goes_before_the_end_of_the_interv
 }
 
 #[test]
-fn calm_news_go_with_what_is_graver() {
+fn calm_news_goes_with_graver_news() {
     let mut town = calm_town(Info);
     town.judge("db1", &[("a", Info)]);
     town.pass(60);
@@ -71,7 +71,7 @@ fn calm_news_go_with_what_is_graver() {
 }
 
 #[test]
-fn what_is_held_back_does_not_count_as_told() {
+fn a_held_alert_does_not_count_as_sent() {
     let mut town = calm_town(Info);
     town.silence("s1", &["rule=disk"], 3_600);
     town.judge("db1", &[("lag", Info), ("disk", Critical)]);
@@ -83,7 +83,7 @@ fn what_is_held_back_does_not_count_as_told() {
 }
 
 #[test]
-fn a_receiver_that_was_told_that_all_is_well_hears_at_once_that_it_is_not() {
+fn after_a_message_of_ends_a_new_alert_is_sent_at_once() {
     let mut town = calm_town(Critical);
     town.judge("db1", &[]);
     town.pass(300);
@@ -95,7 +95,7 @@ fn a_receiver_that_was_told_that_all_is_well_hears_at_once_that_it_is_not() {
 }
 
 #[test]
-fn a_reminder_counts_as_what_it_reminds_of() {
+fn a_reminder_counts_with_the_severity_of_its_alert() {
     let mut town = calm_town(Warning);
     town.pass(4 * 3_600);
     assert_eq!(town.told(), ["ops: lag of db1 still fires, warning"]);
@@ -108,7 +108,7 @@ fn a_reminder_counts_as_what_it_reminds_of() {
 }
 
 #[test]
-fn what_became_less_grave_can_wait() {
+fn a_less_grave_alert_waits_for_the_interval() {
     let mut town = calm_town(Critical);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(299);
@@ -150,7 +150,7 @@ fn no_wait_means_none_and_a_wait_longer_than_the_interval_ends_with_it() {
 }
 
 #[test]
-fn a_restart_forgets_neither_what_was_told_nor_what_is_graver() {
+fn a_restart_keeps_the_sent_severity_and_graver_news() {
     let mut town = calm_town(Warning);
     town.pass(10);
     town.restart();
@@ -176,7 +176,7 @@ fn a_clock_that_was_set_back_before_a_restart_keeps_nothing_grave_waiting() {
 }
 
 #[test]
-fn a_receiver_that_takes_more_again_hears_soon() {
+fn a_receiver_with_room_again_gets_its_alerts_soon() {
     let mut town = calm_town(Info);
     town.has_room = false;
     town.judge("db1", &[("lag", Info), ("disk", Critical)]);

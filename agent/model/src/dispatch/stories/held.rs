@@ -9,7 +9,7 @@ fn reasons(release: &Release) -> Vec<(&str, &'static str, bool)> {
 }
 
 #[test]
-fn a_silenced_alert_is_told_when_the_silence_ends() {
+fn a_silenced_alert_is_sent_when_the_silence_ends() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.silence("s1", &["subject=db1"], 3_600);
     town.judge("db1", &[("lag", Warning)]);
@@ -24,7 +24,7 @@ fn a_silenced_alert_is_told_when_the_silence_ends() {
 }
 
 #[test]
-fn a_silence_that_is_taken_back_tells_at_once_and_one_that_stays_hides_the_end_too() {
+fn an_expired_silence_releases_its_alerts_and_an_active_one_hides_their_end_too() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.silence("s1", &["rule=lag"], 3_600);
     town.silence("s2", &["rule=disk"], 3_600);
@@ -40,7 +40,7 @@ fn a_silence_that_is_taken_back_tells_at_once_and_one_that_stays_hides_the_end_t
 }
 
 #[test]
-fn an_end_is_told_through_every_silence_to_whoever_heard_the_beginning() {
+fn an_end_is_sent_despite_silences_to_every_receiver_that_got_the_beginning() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
@@ -56,7 +56,7 @@ fn an_end_is_told_through_every_silence_to_whoever_heard_the_beginning() {
 }
 
 #[test]
-fn a_server_that_is_down_is_told_alone() {
+fn an_unreachable_server_is_sent_alone() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(10);
@@ -76,7 +76,7 @@ fn a_server_that_is_down_is_told_alone() {
 }
 
 #[test]
-fn inhibitions_of_the_config_ask_for_equal_labels() {
+fn configured_inhibitions_require_equal_labels() {
     let matchers = |text: &str| Matchers(vec![text.parse().expect("right")]);
     let rule = Inhibition {
         name: "disk".to_owned(),
@@ -95,7 +95,7 @@ fn inhibitions_of_the_config_ask_for_equal_labels() {
 }
 
 #[test]
-fn a_receiver_that_is_far_behind_hears_when_there_is_room() {
+fn a_receiver_far_behind_gets_its_alerts_when_it_has_room() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.has_room = false;
     town.judge("db1", &[("lag", Warning), ("disk", Warning)]);
@@ -115,7 +115,7 @@ fn a_receiver_that_is_far_behind_hears_when_there_is_room() {
 }
 
 #[test]
-fn an_alert_that_nobody_heard_of_may_be_acknowledged_too() {
+fn an_alert_that_was_never_sent_may_be_acknowledged_too() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     let fingerprint = alert("lag", "db1").fingerprint;
@@ -129,7 +129,7 @@ fn an_alert_that_nobody_heard_of_may_be_acknowledged_too() {
 }
 
 #[test]
-fn trouble_of_a_receiver_is_told_to_another_one() {
+fn an_alert_about_a_receiver_goes_to_another_one() {
     let mut troubled = alert("lag", "db1");
     troubled.subject = Subject::new("agent", "me");
     troubled.labels = vec![crate::subject::Label::new("receiver", "ops")];
@@ -143,7 +143,7 @@ fn trouble_of_a_receiver_is_told_to_another_one() {
 }
 
 #[test]
-fn the_trace_says_what_was_decided_and_why() {
+fn the_trace_shows_each_decision_with_its_reason() {
     let mut town = Town::new(vec![route(&["severity=critical"], "pager"), route(&["kind=postgres"], "ops"), route(&[], "boss")]);
     town.silence("s1", &["rule=lag"], 3_600);
     town.judge("db1", &[("lag", Warning)]);

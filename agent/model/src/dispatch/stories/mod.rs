@@ -201,7 +201,7 @@ fn finding(rule: &str, severity: Severity) -> Finding {
 }
 
 #[test]
-fn what_comes_together_is_told_together_after_a_wait() {
+fn alerts_within_the_wait_are_sent_as_one_message() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     assert!(town.told().is_empty(), "the first of a group waits for others");
@@ -223,7 +223,7 @@ fn what_comes_together_is_told_together_after_a_wait() {
 }
 
 #[test]
-fn what_became_graver_does_not_wait_for_the_interval() {
+fn a_graver_alert_does_not_wait_for_the_interval() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
@@ -237,7 +237,7 @@ fn what_became_graver_does_not_wait_for_the_interval() {
 }
 
 #[test]
-fn what_began_and_ended_before_it_was_told_is_told_as_a_whole() {
+fn an_incident_that_ended_before_it_was_sent_is_sent_as_a_whole() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(5);
@@ -250,7 +250,7 @@ fn what_began_and_ended_before_it_was_told_is_told_as_a_whole() {
 }
 
 #[test]
-fn routes_decide_by_their_order_and_go_on_if_they_say_so() {
+fn routes_apply_in_order_and_continue_only_if_configured() {
     let first = Route { continues: true, ..route(&["severity=critical"], "pager") };
     let mut town = Town::new(vec![first, route(&["rule=lag"], "ops"), route(&[], "boss")]);
     town.judge("db1", &[("lag", Critical), ("disk", Warning), ("a", Critical)]);
@@ -270,7 +270,7 @@ fn routes_decide_by_their_order_and_go_on_if_they_say_so() {
 }
 
 #[test]
-fn who_heard_the_beginning_hears_the_end_and_another_severity_brings_another_receiver() {
+fn receivers_of_the_beginning_get_the_end_and_another_severity_adds_a_receiver() {
     let mut town = Town::new(vec![route(&["severity=critical"], "pager"), route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
@@ -284,7 +284,7 @@ fn who_heard_the_beginning_hears_the_end_and_another_severity_brings_another_rec
 }
 
 #[test]
-fn receivers_are_reminded_until_it_ends_or_somebody_takes_care() {
+fn receivers_get_reminders_until_the_end_or_an_acknowledgement() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
@@ -306,7 +306,7 @@ fn receivers_are_reminded_until_it_ends_or_somebody_takes_care() {
 }
 
 #[test]
-fn a_group_whose_route_says_zero_is_told_at_once() {
+fn a_group_with_a_wait_of_zero_is_sent_at_once() {
     let at_once =
         Route { group_wait: Duration::ZERO, group_interval: Duration::ZERO, repeat_interval: Duration::ZERO, ..route(&[], "ops") };
     let mut town = Town::new(vec![at_once]);

@@ -4,7 +4,7 @@ use super::*;
 use crate::dispatch::{Dispatcher, Hold};
 
 #[test]
-fn nobody_is_told_again_and_nobody_is_forgotten() {
+fn no_notification_is_repeated_or_lost() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
@@ -30,7 +30,7 @@ fn nobody_is_told_again_and_nobody_is_forgotten() {
 }
 
 #[test]
-fn reminders_keep_their_time() {
+fn reminders_are_due_at_the_same_time_as_before() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
@@ -61,7 +61,7 @@ fn an_acknowledgement_outlives_the_process() {
 }
 
 #[test]
-fn an_end_that_waits_is_told_after_the_restart() {
+fn a_waiting_end_is_sent_after_the_restart() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(5);
@@ -72,7 +72,7 @@ fn an_end_that_waits_is_told_after_the_restart() {
 }
 
 #[test]
-fn other_routes_tell_whoever_they_lead_to_and_end_what_was_begun() {
+fn new_routes_send_to_their_receivers_and_old_receivers_get_the_end() {
     let mut town = Town::new(vec![route(&[], "ops"), route(&["rule=disk"], "boss")]);
     town.judge("db1", &[("lag", Warning)]);
     town.pass(30);
@@ -91,7 +91,7 @@ fn other_routes_tell_whoever_they_lead_to_and_end_what_was_begun() {
 }
 
 #[test]
-fn who_is_no_receiver_any_more_is_named() {
+fn a_receiver_without_a_route_is_reported() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     let saved = town.dispatcher.export();
@@ -103,7 +103,7 @@ fn who_is_no_receiver_any_more_is_named() {
 }
 
 #[test]
-fn changes_are_what_the_store_lacks_until_it_took_them() {
+fn changes_are_pending_until_the_store_accepts_them() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("lag", Warning)]);
     town.silence("s1", &["rule=disk"], 60);

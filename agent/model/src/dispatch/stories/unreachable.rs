@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_plugin_cannot_mute_a_server_by_words() {
+fn a_plugin_cannot_mute_a_server_without_proof() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.plugins_lie = true;
     town.judge("db1", &[("server-down", Info), ("disk", Critical)]);
@@ -15,7 +15,7 @@ fn a_plugin_cannot_mute_a_server_by_words() {
 }
 
 #[test]
-fn what_was_true_once_explains_nothing_when_the_server_answers_again() {
+fn an_outage_explains_nothing_after_the_server_answers_again() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
     town.pass(30);
@@ -26,7 +26,7 @@ fn what_was_true_once_explains_nothing_when_the_server_answers_again() {
 }
 
 #[test]
-fn what_a_plugin_says_that_fails_explains_nothing_when_another_sees_the_server_answer() {
+fn a_failing_plugins_alert_explains_nothing_when_another_plugin_reaches_the_server() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
     town.pass(30);
@@ -40,7 +40,7 @@ fn what_a_plugin_says_that_fails_explains_nothing_when_another_sees_the_server_a
 }
 
 #[test]
-fn a_restart_while_a_server_is_down_tells_nothing_that_it_explains() {
+fn a_restart_during_an_outage_sends_no_explained_alerts() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     town.judge("db1", &[("server-down", Critical), ("disk", Warning)]);
     town.pass(30);
@@ -55,7 +55,7 @@ fn a_restart_while_a_server_is_down_tells_nothing_that_it_explains() {
 }
 
 #[test]
-fn what_a_server_that_is_down_explains_is_not_repeated_after_a_restart_either() {
+fn alerts_explained_by_an_outage_are_not_repeated_after_a_restart() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     let down = [("server-down", Critical), ("disk", Warning)];
     town.judge("db1", &[("disk", Warning)]);
@@ -76,7 +76,7 @@ fn what_a_server_that_is_down_explains_is_not_repeated_after_a_restart_either() 
 }
 
 #[test]
-fn reminders_that_are_due_at_a_start_wait_for_the_first_look_at_the_server() {
+fn reminders_due_at_a_start_wait_for_the_first_reading_of_the_server() {
     let mut town = Town::new(vec![route(&[], "ops")]);
     let down = [("server-down", Critical), ("disk", Warning)];
     town.judge("db1", &[("disk", Warning)]);

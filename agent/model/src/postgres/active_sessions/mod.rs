@@ -208,7 +208,7 @@ impl Sampler {
     }
 
     /// Removes the state of sessions after a restart of the server. The time without a server counts as neither load nor missed samples.
-    pub fn forget(&mut self) {
+    pub fn remove_sessions(&mut self) {
         self.last = None;
         self.under_way.clear();
     }

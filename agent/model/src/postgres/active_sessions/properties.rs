@@ -61,7 +61,7 @@ proptest! {
             before = Some(sample);
             if index % window == 0 || index + 1 == samples.len() {
                 let mut window = sampler.report();
-                window.keep(index % 4);
+                window.truncate(index % 4);
                 reported += window.other_seconds + window.waits.iter().map(|(_, _, row)| row.seconds).sum::<f64>();
             }
         }

@@ -94,7 +94,7 @@ fn averages_are_over_samples_and_seconds_over_the_time_between_them() {
 }
 
 #[test]
-fn a_wait_that_goes_on_is_one_and_begins_where_it_was_not_yet_seen() {
+fn a_continued_wait_is_one_occurrence_from_the_sample_before_it() {
     // The state is 3.5 s old, but the session had another wait before.
     check(
         "1000: 7 CPU q1 since 500\n2000: 7 IO/Read q1 since 1500\n3000: 7 IO/Read q1 since 2500\n4000: 7 IO/Read q1 since 3500",
@@ -188,7 +188,7 @@ fn missed_samples_are_counted_and_not_averaged_over() {
 }
 
 #[test]
-fn sessions_beyond_the_limit_are_scaled_and_said() {
+fn sessions_beyond_the_limit_are_scaled_and_counted() {
     check(
         "1000: 7 CPU q1\n2000: 7 CPU q1, 8 IO/Read q2 of 10",
         expect![[r#"
@@ -204,7 +204,7 @@ fn sessions_beyond_the_limit_are_scaled_and_said() {
 #[test]
 fn a_server_that_started_anew_misses_nothing() {
     let mut sampler = observed("1000: 7 CPU");
-    sampler.forget();
+    sampler.remove_sessions();
     sampler.observe(&parse("60000: 7 CPU"));
     assert_eq!((sampler.samples, sampler.missed), (2, 0));
     assert_eq!(sampler.totals()[&Wait::new(None, None)], 0.0);
@@ -225,10 +225,10 @@ fn locks_are_read_when_a_wait_begins_and_not_while_sessions_queue_for_the_lock_m
 }
 
 #[test]
-fn what_finds_no_place_in_the_rows_is_still_time() {
+fn rows_beyond_the_limit_still_count_as_time() {
     let mut sampler = observed("1000:\n2000: 7 CPU q1, 8 CPU q1, 9 IO/Read q2");
     let mut window = sampler.report();
-    window.keep(1);
+    window.truncate(1);
     assert_eq!((window.waits.len(), window.other_seconds), (1, 1.0));
     assert_eq!(sampler.report(), ActivityWindow::default(), "the next window begins empty");
 }

@@ -92,7 +92,7 @@ impl Gathered {
 
 impl ActivityWindow {
     /// Keeps the rows with the longest times, and adds the others to `other_seconds`.
-    pub fn keep(&mut self, rows_max: usize) {
+    pub fn truncate(&mut self, rows_max: usize) {
         let rest = self.waits.drain(rows_max.min(self.waits.len())..);
         self.other_seconds += rest.map(|(_, _, row)| row.seconds).sum::<f64>();
     }

@@ -24,7 +24,7 @@ impl FirstSeen {
     }
 
     /// Returns true if the observations may be of `cluster`, and takes over what it adds to the known identity.
-    pub fn is_of(&mut self, cluster: &Cluster) -> bool {
+    pub fn is_of_cluster(&mut self, cluster: &Cluster) -> bool {
         let is_it = self.cluster.may_be(cluster);
         if is_it {
             self.cluster.learn(cluster);
@@ -34,7 +34,7 @@ impl FirstSeen {
 
     /// Replaces the known indexes by these, all that exist at `now`. Returns true if an index came or went. A new index may be a minute
     /// old, so its time begins at `now`. A time after `now`, from before the server's clock was set back, begins again.
-    pub fn meet(&mut self, indexes: impl Iterator<Item = u32>, now: f64) -> bool {
+    pub fn observe(&mut self, indexes: impl Iterator<Item = u32>, now: f64) -> bool {
         let before = std::mem::take(&mut self.indexes);
         let since = |index| before.get(&index).copied().filter(|since| *since <= now).unwrap_or(now);
         self.indexes = indexes.map(|index| (index, since(index))).collect();
@@ -42,8 +42,8 @@ impl FirstSeen {
     }
 
     /// Takes over earlier times from a note of the same cluster.
-    pub fn recall(&mut self, earlier: &Self) {
-        if !self.is_of(&earlier.cluster) {
+    pub fn take_over(&mut self, earlier: &Self) {
+        if !self.is_of_cluster(&earlier.cluster) {
             return;
         }
         for (index, since) in &mut self.indexes {
@@ -74,34 +74,34 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_known_since_it_was_first_met() {
+    fn an_index_is_known_since_its_first_observation() {
         let mut seen = of(Some("7412"));
-        assert!(seen.meet([1, 2].into_iter(), 100.0));
-        assert!(!seen.meet([1, 2].into_iter(), 110.0));
-        assert!(seen.meet([2, 3].into_iter(), 120.0));
+        assert!(seen.observe([1, 2].into_iter(), 100.0));
+        assert!(!seen.observe([1, 2].into_iter(), 110.0));
+        assert!(seen.observe([2, 3].into_iter(), 120.0));
         assert_eq!([1, 2, 3].map(|index| seen.seconds(index, 125.0)), [None, Some(25.0), Some(5.0)]);
-        seen.meet([1].into_iter(), 130.0);
+        seen.observe([1].into_iter(), 130.0);
         assert_eq!(seen.seconds(1, 130.0), Some(0.0), "it went and came again");
     }
 
     #[test]
     fn a_clock_that_was_set_back_makes_nothing_older_and_later_nothing_too_old() {
         let mut seen = of(Some("7412"));
-        seen.meet([1].into_iter(), 1_000.0);
-        assert!(seen.meet([1].into_iter(), 500.0));
+        seen.observe([1].into_iter(), 1_000.0);
+        assert!(seen.observe([1].into_iter(), 500.0));
         assert_eq!(seen.seconds(1, 510.0), Some(10.0));
     }
 
     #[test]
-    fn what_was_noted_of_the_same_cluster_is_recalled() {
+    fn a_note_of_the_same_cluster_is_restored() {
         let mut earlier = of(Some("7412"));
-        earlier.meet([1, 2].into_iter(), 100.0);
+        earlier.observe([1, 2].into_iter(), 100.0);
         let note = serde_json::to_string(&earlier.note()).unwrap();
         let earlier: FirstSeen = serde_json::from_str(&note).unwrap();
         for (system, expected) in [(Some("7412"), Some(400.0)), (None, Some(400.0)), (Some("8"), Some(0.0))] {
             let mut seen = of(system);
-            seen.meet([1, 3].into_iter(), 500.0);
-            seen.recall(&earlier);
+            seen.observe([1, 3].into_iter(), 500.0);
+            seen.take_over(&earlier);
             assert_eq!([1, 3].map(|index| seen.seconds(index, 500.0)), [expected, Some(0.0)], "{system:?}");
         }
     }
@@ -109,14 +109,18 @@ mod tests {
     #[test]
     fn a_question_that_failed_makes_no_other_cluster_and_another_answer_does() {
         let mut seen = of(None);
-        assert!(seen.is_of(&Cluster::new(Some("7412"))) && seen.is_of(&Cluster::default()) && !seen.is_of(&Cluster::new(Some("8"))));
+        assert!(
+            seen.is_of_cluster(&Cluster::new(Some("7412")))
+                && seen.is_of_cluster(&Cluster::default())
+                && !seen.is_of_cluster(&Cluster::new(Some("8")))
+        );
     }
 
     #[test]
-    fn a_note_has_a_bound_and_tells_of_those_known_longest() {
+    fn a_note_is_bounded_to_the_indexes_known_longest() {
         let mut seen = of(None);
-        seen.meet(1_000..2_000, 1.0);
-        seen.meet(0..30_000, 2.0);
+        seen.observe(1_000..2_000, 1.0);
+        seen.observe(0..30_000, 2.0);
         let note = seen.note();
         assert_eq!((note.indexes.len(), note.seconds(1_500, 3.0)), (NOTED_MAX, Some(2.0)));
     }

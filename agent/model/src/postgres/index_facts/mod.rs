@@ -81,7 +81,7 @@ pub struct IndexShape {
 
 impl IndexShape {
     /// Returns true if the index enforces something, even without any scan.
-    pub fn keeps_a_promise(&self) -> bool {
+    pub fn enforces_something(&self) -> bool {
         self.is_unique || self.is_primary || self.is_exclusion || self.is_replica_identity || self.constraint.is_some()
     }
 

@@ -71,7 +71,7 @@ fn answers_all(index: &IndexShape, other: &IndexShape) -> bool {
 
 proptest! {
     #[test]
-    fn kinship_is_what_the_definition_says(indexes in any_indexes()) {
+    fn kinship_equals_its_definition(indexes in any_indexes()) {
         for index in &indexes {
             for other in &indexes {
                 prop_assert_eq!(kinship(index, other).is_some(), answers_all(index, other), "{:?} {:?}", index, other);
@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_stays_answers_for_all_that_go(indexes in any_indexes()) {
+    fn the_indexes_that_stay_serve_for_all_that_go(indexes in any_indexes()) {
         let found = redundant(&indexes);
         for (index, other, _) in &found {
             prop_assert!(answers_all(index, other) && !index.is_attached);
@@ -119,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn a_foreign_key_has_an_index_or_is_told(indexes in any_indexes(), columns in vec(1..4_i16, 1..3)) {
+    fn a_foreign_key_has_an_index_or_is_reported(indexes in any_indexes(), columns in vec(1..4_i16, 1..3)) {
         let mut columns = columns;
         columns.sort_unstable();
         columns.dedup();
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn unused_indexes_have_no_scan_and_keep_no_promise(indexes in any_indexes(), age in proptest::option::of(0.0..1e7_f64)) {
+    fn unused_indexes_have_no_scan_and_enforce_nothing(indexes in any_indexes(), age in proptest::option::of(0.0..1e7_f64)) {
         for found in unused(&indexes, &[], &[], &counted(age), &UsageSettings::default()) {
             prop_assert!(found.index.scans == 0 && !found.index.is_unique && !found.index.is_attached);
             prop_assert_eq!(found.guard.is_none(), age.is_some_and(|age| age >= 7.0 * 86_400.0));
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_drops_all_that_is_told_loses_nothing(indexes in any_indexes(), wanted in vec((1..3_u32, vec(1..4_i16, 1..3)), 0..4)) {
+    fn dropping_all_reported_indexes_loses_nothing(indexes in any_indexes(), wanted in vec((1..3_u32, vec(1..4_i16, 1..3)), 0..4)) {
         let keys: Vec<ForeignKey> =
             wanted.into_iter().map(|(table, columns)| ForeignKey { name: "fk".to_owned(), table, columns }).collect();
         let superfluous = redundant(&indexes);

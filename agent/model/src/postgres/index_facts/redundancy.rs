@@ -30,7 +30,7 @@ pub fn kinship(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {
     }
     // Only a B-tree can be searched by the beginning of its keys.
     let begins = index.access_method == "btree" && other.keys.starts_with(&index.keys);
-    (begins && !index.keeps_a_promise() && carries(other, index)).then_some(Kinship::Redundant)
+    (begins && !index.enforces_something() && carries(other, index)).then_some(Kinship::Redundant)
 }
 
 fn same_keys(index: &IndexShape, other: &IndexShape) -> Option<Kinship> {

@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_mostly_read_as_a_whole_is_told_with_the_numbers() {
+    fn a_table_that_is_mostly_read_as_a_whole_is_reported_with_the_numbers() {
         let reads = Story::begin().scans(150, ROWS).by_index(50).after(5.0 * MINUTE);
         let expected =
             "read as a whole about 150 times in 5 minutes, and 50 times by an index; a scan reads 100000 of 100000 rows, 50 MB on disk";
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_the_agent_looked_is_not_known_and_neither_fine_nor_bad() {
+    fn reads_before_the_first_reading_are_unknown_and_neither_fine_nor_bad() {
         let mut story = Story::begin();
         assert!(is_unknown(&story.look()), "a million scans, of any age");
         assert!(is_unknown(&story.after(59.0 * MINUTE)));
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_ends_when_its_index_is_used_and_when_nobody_reads_any_more() {
+    fn an_alert_ends_when_its_index_is_used_and_when_reads_stop() {
         let mut story = Story::begin();
         assert!(is_whole(&story.scans(150, ROWS).after(5.0 * MINUTE)));
         assert_eq!(story.by_index(151).after(5.0 * MINUTE), Reads::Fine);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_read_every_few_minutes_is_told_without_a_break() {
+    fn a_table_that_is_read_every_few_minutes_is_reported_without_a_break() {
         for (every_minutes, visit_minutes) in [(3, 5), (7, 5), (13, 5), (14, 60)] {
             let mut story = Story::begin();
             let mut was_told = false;
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_of_the_counters_takes_nothing_from_what_was_read() {
+    fn a_reset_of_the_counters_removes_no_earlier_reads() {
         let mut story = Story::begin();
         story.scans(90, ROWS).after(5.0 * MINUTE);
         story.table.counters = ScanCounters { sequential_scans: 20, sequential_rows: 20 * ROWS, index_scans: 3 };
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_whose_rows_nobody_counted_is_not_judged_once_it_is_scanned() {
+    fn a_scanned_table_without_a_row_estimate_is_not_judged() {
         let mut story = Story::begin();
         story.table.rows = None;
         assert_eq!(story.after(HOUR), Reads::Fine);
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_has_a_bound() {
+    fn the_history_is_bounded() {
         let mut story = Story::begin();
         for minutes in 0..4 * 1_440 {
             story.scans(1, ROWS).after(if minutes % 2 == 0 { MINUTE } else { 29.0 * MINUTE });

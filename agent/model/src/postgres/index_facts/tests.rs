@@ -43,14 +43,14 @@ fn found(indexes: &[IndexShape]) -> Vec<(u32, u32, Kinship)> {
 }
 
 #[test]
-fn of_duplicates_the_oldest_stays_or_the_one_that_something_needs() {
+fn the_oldest_or_the_needed_duplicate_stays() {
     assert_eq!(found(&[index(10, &[1]), index(11, &[1])]), [(11, 10, Kinship::Duplicate)]);
     assert_eq!(found(&[unique(10, &[1]), primary(11, &[1])]), [(10, 11, Kinship::Duplicate)]);
     assert_eq!(found(&[index(10, &[1]), index(11, &[1]), index(12, &[1])]), [(11, 10, Kinship::Duplicate), (12, 10, Kinship::Duplicate)]);
 }
 
 #[test]
-fn what_another_index_begins_with_is_redundant() {
+fn the_beginning_of_another_index_is_redundant() {
     assert_eq!(found(&[index(10, &[1]), index(11, &[1, 2])]), [(10, 11, Kinship::Redundant)]);
     assert_eq!(found(&[index(10, &[2]), index(11, &[1, 2])]), []);
     assert_eq!(found(&[index(10, &[2, 1]), index(11, &[1, 2])]), []);
@@ -68,7 +68,7 @@ fn a_unique_index_is_not_redundant_to_a_longer_one_and_a_plain_one_is_to_a_uniqu
 }
 
 #[test]
-fn every_property_that_changes_what_an_index_answers_tells_two_apart() {
+fn every_property_that_changes_the_answers_separates_two_indexes() {
     let plain = index(10, &[1]);
     let changed: [fn(&mut IndexShape); 7] = [
         |index| index.table = 2,
@@ -87,7 +87,7 @@ fn every_property_that_changes_what_an_index_answers_tells_two_apart() {
 }
 
 #[test]
-fn carried_columns_are_answered_only_by_one_that_has_them() {
+fn included_columns_are_served_only_by_an_index_that_has_them() {
     let carries = |oid, columns: &[i16], included: &[i16]| IndexShape { included: included.to_vec(), ..index(oid, columns) };
     assert_eq!(found(&[carries(10, &[1], &[3]), index(11, &[1, 2])]), []);
     assert_eq!(found(&[carries(10, &[1], &[2]), index(11, &[1, 2])]), [(10, 11, Kinship::Redundant)]);
@@ -96,7 +96,7 @@ fn carried_columns_are_answered_only_by_one_that_has_them() {
 }
 
 #[test]
-fn an_index_that_is_not_valid_replaces_nobody_and_one_of_a_partition_cannot_go() {
+fn an_invalid_index_replaces_none_and_an_attached_one_cannot_be_dropped() {
     assert_eq!(found(&[index(10, &[1]), IndexShape { is_valid: false, ..index(11, &[1, 2]) }]), []);
     let attached = |oid| IndexShape { is_attached: true, ..index(oid, &[1]) };
     assert_eq!(found(&[attached(10), attached(11)]), []);
@@ -143,7 +143,7 @@ pub(super) fn counted(age_seconds: Option<f64>) -> Counted<impl Fn(u32) -> Optio
 }
 
 #[test]
-fn nobody_is_called_unused_who_keeps_a_promise_or_was_used() {
+fn an_index_that_enforces_something_or_was_scanned_is_not_unused() {
     let settings = UsageSettings::default();
     let indexes = [
         unique(10, &[1]),
@@ -158,7 +158,7 @@ fn nobody_is_called_unused_who_keeps_a_promise_or_was_used() {
 }
 
 #[test]
-fn an_unused_index_says_for_how_long_and_what_speaks_against_dropping_it() {
+fn an_unused_index_has_its_time_and_its_guard() {
     let settings = UsageSettings::default();
     let indexes = [index(10, &[1])];
     let judge = |age, seen, keys: &[ForeignKey]| {
@@ -175,7 +175,7 @@ fn an_unused_index_says_for_how_long_and_what_speaks_against_dropping_it() {
 }
 
 #[test]
-fn time_alone_against_an_index_is_told_from_other_reasons() {
+fn too_short_a_time_differs_from_other_guards() {
     let settings = UsageSettings::default();
     let indexes = [index(10, &[1])];
     let judge = |age, seen, keys: &[ForeignKey]| {
@@ -205,7 +205,7 @@ fn a_second_index_behind_a_foreign_key_may_go_and_never_the_last() {
 }
 
 #[test]
-fn of_a_redundant_pair_one_alone_may_go() {
+fn one_index_of_a_redundant_pair_may_be_dropped() {
     let used = |oid, columns: &[i16]| IndexShape { scans: 5, ..index(oid, columns) };
     // The planner used the shorter index; without it, it uses the longer one.
     assert!(may_go(&[used(10, &[1]), index(11, &[1, 2])], &[]).is_empty());
@@ -220,13 +220,13 @@ fn of_a_redundant_pair_one_alone_may_go() {
 }
 
 #[test]
-fn of_a_chain_the_one_that_stays_is_named() {
+fn a_chain_names_the_index_that_stays() {
     let chain = [index(10, &[1]), index(11, &[1, 2]), index(12, &[1, 2, 3])];
     assert_eq!(found(&chain), [(10, 12, Kinship::Redundant), (11, 12, Kinship::Redundant)]);
 }
 
 #[test]
-fn a_duplicate_is_told_as_one_although_a_third_index_makes_both_superfluous() {
+fn a_duplicate_is_listed_as_one_although_a_third_index_makes_both_superfluous() {
     let equals = [index(10, &[1]), index(11, &[1]), index(12, &[1, 2]), primary(13, &[1, 2])];
     assert_eq!(found(&equals), [(10, 13, Kinship::Redundant), (11, 10, Kinship::Duplicate), (12, 13, Kinship::Redundant)]);
     let thrice = [index(10, &[1]), index(11, &[1]), index(12, &[1]), index(13, &[1, 2])];

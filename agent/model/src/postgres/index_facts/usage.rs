@@ -70,7 +70,7 @@ pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
 ) -> Vec<Unused<'a>> {
     let goes = |oid: u32| superfluous.iter().any(|(index, ..)| index.oid == oid && index.guard().is_none());
     let mut staying: Vec<&IndexShape> = indexes.iter().filter(|index| !goes(index.oid)).collect();
-    let candidate = |index: &&IndexShape| index.scans == 0 && !index.keeps_a_promise() && !index.is_attached && index.is_valid;
+    let candidate = |index: &&IndexShape| index.scans == 0 && !index.enforces_something() && !index.is_attached && index.is_valid;
     let mut candidates: Vec<&IndexShape> = indexes.iter().filter(candidate).collect();
     // The order must be the same on all servers of a database, so it uses only keys and OIDs: widest first, then newest.
     candidates.sort_by_key(|index| Reverse((index.keys.len(), index.oid)));

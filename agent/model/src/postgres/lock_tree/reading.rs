@@ -17,7 +17,7 @@ pub struct LockReading {
 impl LockReading {
     /// Returns true if this run may read, when `lock_manager_waits` sessions queue for the lock manager. A crowd stops reads at once, with
     /// growing pauses between two reads. Without a crowd every run reads.
-    pub fn is_fine(&mut self, lock_manager_waits: u64) -> bool {
+    pub fn may_read(&mut self, lock_manager_waits: u64) -> bool {
         if lock_manager_waits < CROWD {
             *self = Self::default();
             return true;
@@ -40,7 +40,7 @@ mod tests {
     /// Each character is a run: how many sessions queue. `r` is a run that read, `.` a run that did not.
     fn check(crowds: &str, expected: &str) {
         let mut reading = LockReading::default();
-        let run = |crowd: char| if reading.is_fine(u64::from(crowd.to_digit(10).unwrap())) { 'r' } else { '.' };
+        let run = |crowd: char| if reading.may_read(u64::from(crowd.to_digit(10).unwrap())) { 'r' } else { '.' };
         assert_eq!(crowds.chars().map(run).collect::<String>(), expected, "{crowds}");
     }
 
@@ -50,15 +50,15 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_left_alone_for_longer_and_longer_and_never_for_ever() {
+    fn a_crowd_stops_reads_for_longer_and_longer_and_never_for_ever() {
         check("033333333333333333333", "r..r..r....r........r");
         let mut reading = LockReading::default();
-        let reads = (0..1_000).filter(|_| reading.is_fine(9)).count();
+        let reads = (0..1_000).filter(|_| reading.may_read(9)).count();
         assert!(reads >= 1_000 / (LEFT_OUT_MAX as usize + 1) - 1, "{reads}");
     }
 
     #[test]
-    fn once_it_is_gone_every_run_reads_again() {
+    fn every_run_reads_after_the_crowd() {
         check("33333030", "..r..r.r");
     }
 }

@@ -74,7 +74,7 @@ fn a_parallel_query_is_one_waiter() {
 }
 
 #[test]
-fn who_waits_for_two_roots_counts_under_both() {
+fn a_session_that_waits_for_two_roots_counts_under_both() {
     check(
         "11<-1,2 12<-11 13<-2",
         expect![[r#"

@@ -45,7 +45,7 @@ pub enum Need {
 
 impl Need {
     /// Returns true for needs that are checked in each datname.
-    pub fn is_of_datname(self) -> bool {
+    pub fn is_per_datname(self) -> bool {
         matches!(self, Self::Connect | Self::Statistic | Self::Sequences)
     }
 

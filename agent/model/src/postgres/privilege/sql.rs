@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_quote_ident_made_stays_and_anything_else_is_one_name() {
+    fn results_of_quote_ident_stay_and_other_texts_become_one_name() {
         for (quoted, name) in [
             ("stats", "stats"),
             (r#""Odd ""name""#, r#""Odd ""name""#),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_written_as_an_escape() {
+    fn characters_that_steer_a_terminal_are_escaped() {
         assert_eq!(identifier("a\"b\\c"), r#""a""b\c""#);
         assert_eq!(identifier("a\\\"\n\u{3}"), r#"U&"a\\""\000A\0003""#);
         assert_eq!(identifier("a\u{202e}b"), r#"U&"a\202Eb""#);

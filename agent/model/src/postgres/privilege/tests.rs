@@ -168,7 +168,7 @@ fn a_role_that_inherits_nothing_gets_more_than_a_membership() {
 }
 
 #[test]
-fn what_needs_a_restart_or_a_decision_is_said_and_not_done() {
+fn advice_about_restarts_and_decisions_is_a_comment() {
     let needs = [Need::Activities, Need::Counts, Need::StatementsLibrary, Need::StatementsExtension];
     check(
         "pharos",
@@ -307,7 +307,7 @@ fn names_that_were_chosen_to_do_harm_stay_names() {
 }
 
 #[test]
-fn every_need_says_what_is_missing_without_it() {
+fn every_need_has_a_text_about_what_is_missing() {
     for entry in NEEDS {
         assert!(!entry.parts.is_empty() && !entry.without.is_empty(), "{:?}", entry.need);
         assert!(entry.parts.iter().all(|part| without(*part, &[entry.need]).eq([entry.without])), "{:?}", entry.need);

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_of_ours_names_its_collector_near_its_beginning() {
+    fn an_own_statement_names_its_collector_near_its_beginning() {
         fn of(text: &str) -> Option<&str> {
             collector_of(text, MARK)
         }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_before_the_text_was_known_is_not_lost() {
+    fn counts_from_before_the_text_is_known_are_not_lost() {
         let mut own = OwnStatements::default();
         for (name, calls) in [("a", 2), ("b", 1), ("a", 3), ("c", 7)] {
             own.record(&delta(name, calls));

@@ -77,7 +77,7 @@ impl TopSeries {
         self.score(deltas);
         self.end_absent(&present);
         let chosen = self.choose(&present);
-        self.forget();
+        self.drop_weak_candidates();
         for StatementDelta { key, counters, .. } in deltas {
             self.total += *counters;
             match self.members.get_mut(key).filter(|_| !chosen.contains(key)) {
@@ -162,7 +162,7 @@ impl TopSeries {
         }
     }
 
-    fn forget(&mut self) {
+    fn drop_weak_candidates(&mut self) {
         self.candidates.retain(|_, score| *score >= SCORE_MIN);
         if self.candidates.len() > CANDIDATES_MAX {
             let mut candidates: Vec<(StatementKey, f64)> = mem::take(&mut self.candidates).into_iter().collect();

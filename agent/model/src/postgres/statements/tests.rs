@@ -179,7 +179,7 @@ fn an_evicted_statement_that_returns_counts_from_zero() {
 }
 
 #[test]
-fn what_is_not_among_the_changes_is_as_it_was() {
+fn entries_outside_a_partial_read_are_unchanged() {
     check(
         "
         10: a 100, b 5, c 1
@@ -215,7 +215,7 @@ fn states_are_known_while_nothing_was_evicted_or_reset() {
 }
 
 #[test]
-fn a_window_tells_of_the_calls_between_two_reads_only() {
+fn a_window_covers_only_the_calls_between_two_reads() {
     let mut statements = Statements::default();
     let mut read = |calls, mean_seconds: f64, stddev_seconds| {
         let counters = StatementCounters { calls, seconds: mean_seconds * calls as f64, ..StatementCounters::default() };

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_text_as_it_was_sent_no_constant_is_shown() {
+    fn no_constant_of_a_text_as_sent_is_shown() {
         for (query, expected) in [
             ("SELECT * FROM t1 WHERE card = 4111111111111111 AND b2 = $1", "SELECT * FROM t1 WHERE card = ? AND b2 = $1"),
             ("SELECT 1.5e10, .5, 0x1F, 1_000, -7, a[3]", "SELECT ?, ?, ?, ?, -?, a[?]"),

@@ -250,7 +250,7 @@ pub struct Topology {
 
 impl Topology {
     /// Adds a reading of every member, and returns the new state.
-    pub fn look(&mut self, reports: &[Report], now: Now) -> Picture {
+    pub fn observe(&mut self, reports: &[Report], now: Now) -> Picture {
         let mut news = Vec::new();
         self.known.retain(|member, _| reports.iter().any(|report| report.member == *member));
         for report in reports {

@@ -102,13 +102,13 @@ impl World {
 
 proptest! {
     #[test]
-    fn what_is_shown_is_what_the_servers_are(events in events()) {
+    fn the_picture_equals_the_real_servers(events in events()) {
         let (mut world, mut topology) = (World::new(), Topology::default());
         let mut changes = 0;
         for event in &events {
             world.happen(event);
             let now = Now { monotonic: Duration::from_secs(world.seconds), wall_ms: world.seconds * 1_000 };
-            let picture = topology.look(&world.reports, now);
+            let picture = topology.observe(&world.reports, now);
 
             prop_assert!(picture.primary_changes >= changes, "the counter never falls");
             changes = picture.primary_changes;

@@ -81,7 +81,7 @@ fn check(looks: &str, expected: Expect) {
         let is_asked = |name: &String| !unasked.contains(name);
         let reports: Vec<Report> = last.iter().map(|(name, (word, at))| Report { is_asked: is_asked(name), ..report(word, *at) }).collect();
         let now = begin + Duration::from_secs(5);
-        text.push_str(&shown(&topology.look(&reports, Now { monotonic: now, wall_ms: now.as_millis() as u64 })));
+        text.push_str(&shown(&topology.observe(&reports, Now { monotonic: now, wall_ms: now.as_millis() as u64 })));
     }
     expected.assert_eq(&text);
 }
@@ -109,7 +109,7 @@ fn a_promotion_is_followed_and_the_old_primary_that_returns_is_a_split_brain() {
 }
 
 #[test]
-fn a_switchover_is_no_split_brain_although_the_last_word_of_the_old_primary_is_still_there() {
+fn a_switchover_is_no_split_brain_despite_the_old_primarys_last_report() {
     check(
         "
         a:primary/1@100 b:standby/1@100
@@ -127,7 +127,7 @@ fn a_switchover_is_no_split_brain_although_the_last_word_of_the_old_primary_is_s
 }
 
 #[test]
-fn two_that_write_on_one_timeline_are_told_and_the_one_that_was_followed_stays_the_primary() {
+fn two_writers_on_one_timeline_are_reported_and_the_followed_one_stays_the_primary() {
     check(
         "
         a:standby/1@100 b:primary/1@100 c:standby/1@100
@@ -227,7 +227,7 @@ fn a_primary_that_could_not_be_asked_is_no_split_brain_with_the_one_that_followe
 }
 
 #[test]
-fn servers_of_different_clusters_are_told_apart_and_are_no_split_brain() {
+fn servers_of_different_clusters_are_separate_and_no_split_brain() {
     check(
         "
         a:primary/1@100 b:standby/1@100 c:two/primary/7@9000
@@ -275,7 +275,7 @@ fn a_server_that_went_another_way_is_not_ahead() {
 }
 
 #[test]
-fn nobody_was_ever_reached() {
+fn servers_that_were_never_reached_are_unknown() {
     check(
         "a:down b:mute",
         expect![[r#"

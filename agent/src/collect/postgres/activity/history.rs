@@ -41,7 +41,7 @@ impl History {
 
     pub async fn sample(&mut self, session: &Session, now: Now) -> Result<Noticed, CollectError> {
         if std::mem::replace(&mut self.epoch, session.epoch()) != session.epoch() {
-            self.sampler.forget();
+            self.sampler.remove_sessions();
         }
         let sql =
             if self.working < MANY { include_str!("../sql/active_sessions_each.sql") } else { include_str!("../sql/active_sessions.sql") };
@@ -60,7 +60,7 @@ impl History {
     /// Reports the samples since the last report.
     pub fn report(&mut self) -> (Vec<Family>, Table, u64) {
         let mut window = self.sampler.report();
-        window.keep(LISTED_MAX);
+        window.truncate(LISTED_MAX);
         let mut families = averages(&window);
         let (seconds, folded) = self.seconds();
         families.extend(seconds);

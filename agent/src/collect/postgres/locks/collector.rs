@@ -58,7 +58,7 @@ impl Locks {
         let count = |column: &str| row.field::<i64>(column).map(i64::unsigned_abs);
         let (waiters, lock_manager_waits) = (count("waiters")?, count("lock_manager_waits")?);
         let mut facts = Facts { epoch: session.epoch(), ..Facts::default() };
-        if self.reading.is_fine(lock_manager_waits) {
+        if self.reading.may_read(lock_manager_waits) {
             facts.families.extend_from_slice(self.held(session, now.monotonic).await?);
             let waiting =
                 if waiters > 0 { rights::query(session, PART, Right::Stats, include_str!("../sql/locks.sql")).await? } else { Vec::new() };

@@ -61,7 +61,7 @@ fn readers_behind_ddl_are_freed_by_cancelling_the_ddl_and_the_ddl_by_the_idle_tr
 }
 
 #[test]
-fn the_mode_at_the_root_says_what_it_is() {
+fn the_lock_mode_at_the_root_decides_the_kind() {
     check(
         "10 holds relation AccessExclusiveLock\n11<-10 wants relation AccessShareLock\n\
          20 holds relation ShareLock\n21<-20 wants relation RowExclusiveLock\n\
@@ -78,7 +78,7 @@ fn the_mode_at_the_root_says_what_it_is() {
 }
 
 #[test]
-fn who_is_at_the_root_matters_more_than_the_mode() {
+fn the_session_at_the_root_counts_more_than_the_mode() {
     check(
         "11<-0 wants transactionid ShareLock gid transfer-7\n12<-11 wants tuple ExclusiveLock\n\
          20 av holds relation ShareUpdateExclusiveLock\n21<-20 wants relation ShareUpdateExclusiveLock\n\

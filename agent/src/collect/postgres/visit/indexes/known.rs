@@ -34,7 +34,7 @@ pub struct Known {
 impl Known {
     /// Nothing is known of another cluster behind the same address.
     pub fn enter(&mut self, cluster: &Cluster) {
-        if !self.first_seen.is_of(cluster) {
+        if !self.first_seen.is_of_cluster(cluster) {
             *self = Self { first_seen: FirstSeen::of(cluster.clone()), ..Self::default() };
         }
     }
@@ -45,12 +45,12 @@ impl Known {
         let surroundings = &relations.surroundings;
         let is_unused = |index: &&IndexRow| index.scans == 0 && index.is_users() && !stand_ins.contains(&index.oid);
         let unused = relations.indexes.iter().filter(is_unused).map(|index| index.oid);
-        self.is_noted &= !self.first_seen.meet(unused, surroundings.asked_at);
+        self.is_noted &= !self.first_seen.observe(unused, surroundings.asked_at);
         let topic = surroundings.datname_oid.to_string();
         if !self.is_recalled
             && let Ok(earlier) = notebook.read::<FirstSeen>(PartId::Indexes, &topic, now).await
         {
-            earlier.iter().for_each(|earlier| self.first_seen.recall(earlier));
+            earlier.iter().for_each(|earlier| self.first_seen.take_over(earlier));
             self.is_recalled = true;
         }
         // Before that, what was noted knows more.

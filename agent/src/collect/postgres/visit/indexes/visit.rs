@@ -88,7 +88,7 @@ impl Indexes {
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
         let estimates = Arc::clone(&known.estimates);
         if looks {
-            self.kept.looked(surroundings.datname_oid);
+            self.kept.mark_read(surroundings.datname_oid);
         }
         let (index_facts, schema_facts, unjudged) = (of_indexes.facts, of_schema.facts, of_indexes.unjudged);
         self.read.push(Look { relations, estimates, constraints, index_facts, schema_facts, unjudged });

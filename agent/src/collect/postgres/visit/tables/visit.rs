@@ -74,7 +74,7 @@ impl Tables {
         }
         let estimates = Arc::clone(estimates);
         if looks {
-            self.kept.looked(relations.surroundings.datname_oid);
+            self.kept.mark_read(relations.surroundings.datname_oid);
         }
         let oldest = oldest::read(session, PART).await?;
         self.read.push(Look { relations, estimates, oldest });

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evidence_is_bounded_and_what_is_left_out_is_counted() {
+    fn evidence_is_bounded_and_omitted_lines_are_counted() {
         let evidence = |count: usize| (0..count).map(|number| Label::new(format!("line {number}"), "x".repeat(480))).collect::<Vec<_>>();
         let told = |evidence: Vec<Label>| {
             let mut alert = crate::dispatch::stories::alert("lag", "db1");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_the_host_are_the_hosts() {
+    fn plugins_cannot_replace_labels_of_the_host() {
         let mut alert = crate::dispatch::stories::alert("lag", "db1");
         alert.subject.labels = vec![Label::new("server", "db1:5432")];
         alert.labels = ["rule", "plugin", "alertname", "severity", "server", "slot"].map(|name| Label::new(name, "forged")).to_vec();

@@ -31,7 +31,7 @@ impl Dispatcher {
         if self.silences.get(&silence.id).is_some_and(|known| known.configured) {
             return Err(SilenceError::Configured(silence.id));
         }
-        self.forget_silences(now.wall_ms);
+        self.remove_expired_silences(now.wall_ms);
         if self.silences.len() >= SILENCES_MAX && !self.silences.contains_key(&silence.id) {
             return Err(SilenceError::TooMany);
         }
@@ -98,8 +98,8 @@ impl Dispatcher {
     }
 
     fn open_incident(&self, fingerprint: Fingerprint) -> Result<IncidentKey, AcknowledgeError> {
-        let of_alert = self.incidents.range((fingerprint, 0)..=(fingerprint, u64::MAX));
-        let open = of_alert.filter(|(_, incident)| !incident.ended).map(|(key, _)| *key).next_back();
+        let incidents = self.incidents.range((fingerprint, 0)..=(fingerprint, u64::MAX));
+        let open = incidents.filter(|(_, incident)| !incident.ended).map(|(key, _)| *key).next_back();
         open.ok_or(AcknowledgeError::Unknown(fingerprint))
     }
 
@@ -148,7 +148,7 @@ impl Dispatcher {
     }
 
     /// Removes silences that ended long ago. At the limit, further expired silences go, earliest end first.
-    fn forget_silences(&mut self, now_ms: u64) {
+    fn remove_expired_silences(&mut self, now_ms: u64) {
         let full = (self.silences.len() + 1).saturating_sub(SILENCES_MAX);
         let is_old = |id: &String| self.silences.get(id).is_some_and(|silence| silence.ends_at_ms.saturating_add(OVER_KEPT_MS) < now_ms);
         let over = self.over(now_ms);
