@@ -1,7 +1,7 @@
 //! Entries of the audit log: who did what to which object.
 //!
 //! The store chains the entries by hashes of their stored form ([`AuditAction::name`] and [`AuditAction::stored_detail`]). An entry that
-//! this version could not write again exactly as it is stored stays [`AuditAction::Unknown`], so the log never shows it changed.
+//! this version would store differently stays [`AuditAction::Unknown`], so the log never shows it changed.
 
 use std::str::FromStr;
 

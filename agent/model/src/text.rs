@@ -20,8 +20,8 @@ pub fn block(text: &str, bytes_max: usize) -> Cow<'_, str> {
     clean(text, bytes_max, |c| matches!(c, '\n' | '\t').then_some(c))
 }
 
-/// Cleans a text of several lines that people copy commands from. Removed characters are shown as marks such as `<U+061C>`, because a name
-/// without one of its characters could be the name of another thing.
+/// Cleans a text of several lines that people copy commands from. Removed characters are shown as marks such as `<U+061C>`. A name without
+/// one of its characters could be the name of another thing.
 pub fn marked_block(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let is_taken_out = |c: char| steers(c) && !matches!(c, '\n' | '\t');
     if !text.contains(is_taken_out) {

@@ -1,4 +1,4 @@
-//! The things of a kind with series of their own, chosen so that the choice rarely changes, and `other` for all remaining ones.
+//! Selection of the things that have series of their own, with `other` for the rest. The selection rarely changes.
 //!
 //! Counters are exported with the server's own values, which people know from its views. `other` grows by the increments of things without
 //! a series of their own. In the reading in which a thing is chosen or dropped, its increment goes to `other`. So the sum of all rates is

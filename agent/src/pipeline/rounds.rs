@@ -25,7 +25,7 @@ pub type Key = (String, SubjectKey);
 /// All judgements in progress, and the snapshots that wait for them.
 #[derive(Default)]
 pub struct Rounds {
-    /// Tasks in progress. A call has a limit in wall time, which must not pass while the pipeline is busy, so each call is a task.
+    /// Tasks in progress. Each call is a task, because its limit in wall time must not pass while the pipeline is busy.
     under_way: JoinSet<(Key, Option<Judged>)>,
     /// Judgements in progress, each with the snapshot that waits for it.
     waiting: HashMap<Key, Option<Arc<Change>>>,

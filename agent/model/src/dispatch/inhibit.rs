@@ -17,7 +17,7 @@ pub(super) const UNREACHABLE: &str = "unreachable";
 /// Id of the rule with which plugins report that a server cannot be reached.
 const UNREACHABLE_RULE: &str = "server-down";
 
-/// While an alert fires that matches `source`, alerts that match `target` are held back, if both have equal values of the labels `equal`.
+/// Holds back alerts that match `target` while an alert that matches `source` fires. Both must have equal values of the labels in `equal`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inhibition {
     /// Name from the config, which messages show.

@@ -26,8 +26,8 @@ pub struct Place {
 
 impl ReplayLag {
     /// Lag in seconds: the time since the standby received what it must replay next. If that is unknown, the age of the last transaction
-    /// counts, which is too much while the primary is idle but never too little. Without a receiver, WAL beyond the replayed position is
-    /// unknown, so a standby that replayed everything gets `None`.
+    /// counts. That age is too much while the primary is idle, but never too little. Without a receiver, WAL beyond the replayed position
+    /// is unknown, so a standby that replayed everything gets `None`.
     pub fn seconds(&mut self, place: Place, course: Course, now: Duration) -> Option<f64> {
         self.received.push(course, now, place.received);
         if place.received <= place.replayed {

@@ -1,9 +1,9 @@
-//! Bytes from a server as readable text that keeps different names different.
+//! Bytes from a server as readable text in which different names stay different.
 //!
-//! A server's texts may be no UTF-8. Names of datnames and roles have the encoding of the datname where they were created, and a datname
-//! in SQL_ASCII accepts any bytes. A byte that is no text is shown as `\xe9`. A name that contains these four characters itself is shown
-//! with `\x5c` for its backslash. So no two names are shown alike. Messages show commands between backticks, so a backtick in a name is
-//! shown as `\x60`. A table's name can then never look like a command of the agent.
+//! A server's texts may be no UTF-8. Names of datnames and roles have the encoding of the datname where they were created. A datname in
+//! SQL_ASCII accepts any bytes. A byte that is no text is shown as `\xe9`. A name that contains these four characters itself is shown with
+//! `\x5c` for its backslash. So no two names are shown alike. Messages show commands between backticks, so a backtick in a name is shown
+//! as `\x60`. A table's name can then never pass for a command of the agent.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

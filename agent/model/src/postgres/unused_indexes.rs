@@ -65,8 +65,8 @@ struct Seen {
     stats_age_seconds: Option<f64>,
 }
 
-/// Joins the lists of all members. A member lists all unscanned indexes of a datname if they are not too many, so an index not on its list
-/// was scanned there. For a longer list the member counts as not asked.
+/// Joins the lists of all members. A member lists all unscanned indexes of a datname, as long as they are few. So an index that is not on
+/// its list was scanned there. For a longer list the member counts as not asked.
 pub fn unused_indexes(members: &[MemberIndexes<'_>]) -> Unused {
     let mut seen: BTreeMap<Name<'_>, Seen> = BTreeMap::new();
     for member in members {

@@ -74,8 +74,8 @@ pub struct KeyHistory {
 }
 
 impl KeyHistory {
-    /// Adds a reading. Returns a restart before it that lacks most of the keys and cannot be judged. Readings of a server that loads or
-    /// waits for its master must not be added, because their keys are missing for a while.
+    /// Adds a reading. Returns a restart before it that lacks most of the keys and cannot be judged. A server that loads or waits for its
+    /// master lacks keys for a while, so its readings must not be added.
     pub fn observe(&mut self, reading: KeyReading) -> Option<Unjudged> {
         let mut unjudged = None;
         let before = self.latest.take();

@@ -110,7 +110,7 @@ impl Part {
         Self { reason: Some(reason), ..self }
     }
 
-    /// Takes the time of the last good reading from the part before, because a part that fails now may have been read then.
+    /// Takes the time of the last good reading from the part before. A part that fails now may have been read then.
     pub fn after(mut self, earlier: Option<&Self>) -> Self {
         self.last_read = self.last_read.or(earlier.and_then(|earlier| earlier.last_read));
         self

@@ -55,7 +55,7 @@ fn promises(other: &IndexShape, index: &IndexShape) -> bool {
 
 /// Indexes that another index makes superfluous, each with that other one. If all are dropped, an index that does the work of each
 /// remains. Among duplicates, the index that something needs remains, else the oldest. Among several replacements, the smallest is named.
-/// A duplicate is listed as one even if its twin is redundant, because advice about redundant indexes may be left out for their size.
+/// A duplicate is listed as one even if its twin is redundant. Advice about redundant indexes may be left out for their size.
 pub fn redundant(indexes: &[IndexShape]) -> Vec<(&IndexShape, &IndexShape, Kinship)> {
     let mut by_table: BTreeMap<u32, Vec<&IndexShape>> = BTreeMap::new();
     // An index that is not valid is reported as that, and cannot replace another one.

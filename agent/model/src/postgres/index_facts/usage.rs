@@ -59,8 +59,8 @@ pub struct Counted<F> {
     pub seen_seconds: F,
 }
 
-/// Indexes without scans that enforce nothing. All without a guard may be dropped together, and together with all `superfluous` ones. For
-/// that, an index that does the work of a superfluous one has a guard, and so does the last index behind a foreign key.
+/// Indexes without scans that enforce nothing. All without a guard may be dropped together, and together with all `superfluous` ones. So
+/// two kinds have a guard: an index that does the work of a superfluous one, and the last index behind a foreign key.
 pub fn unused<'a, F: Fn(u32) -> Option<f64>>(
     indexes: &'a [IndexShape],
     superfluous: &[(&IndexShape, &IndexShape, Kinship)],

@@ -1,7 +1,7 @@
 //! Privileges that the collectors need, and what is missing without them. PostgreSQL often returns less instead of an error.
 //!
-//! The agent uses `pg_monitor` rather than its pieces. It reads no rows of tables, and the smaller pieces (its member roles and EXECUTE on
-//! two functions) must be granted in every datname. Further rights are granted by column and by sequence. The alternative
+//! The agent uses `pg_monitor` rather than its pieces. The role reads no rows of tables. The pieces (its member roles and EXECUTE on two
+//! functions) are smaller, but must be granted in every datname. Further rights are granted by column and by sequence. The alternative
 //! `pg_read_all_data` opens every table.
 
 mod script;

@@ -1,4 +1,4 @@
-//! The statements with series of their own, chosen so that the choice rarely changes, and `other` for all remaining ones.
+//! Selection of the statements that have series of their own, with `other` for the rest. The selection rarely changes.
 //!
 //! A time series database computes increases. So each increment goes to exactly one series that is exported before and after it. Before a
 //! statement is chosen, its increments go to `other`; then to its own series, which starts at 0. After it is replaced, they go to `other`
