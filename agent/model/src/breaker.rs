@@ -4,24 +4,24 @@
 
 use std::time::Duration;
 
-/// When a breaker opens, how long it pauses, and when it forgets.
+/// Settings of a breaker: when it opens, how long it pauses, and when its pauses begin again.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BreakerSettings {
-    /// Failures in a row that open it, 1 or more.
+    /// Failures in a row that open the breaker, 1 or more.
     pub failures_max: u32,
-    /// Failures among the last calls that open it as well.
+    /// Limit for failures among the last calls; `None` without one.
     pub window: Option<WindowSettings>,
     pub pauses: Pauses,
     pub forgiveness: Forgiveness,
     pub late_results: LateResults,
 }
 
-/// Share of the last calls that may fail.
+/// Limit for the share of failures among the last calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowSettings {
-    /// Calls that are counted, 1 to 63.
+    /// Number of calls in the window, 1 to 63.
     pub calls: u32,
-    /// Failures among them that are too many.
+    /// Number of failures among them that opens the breaker.
     pub failures_max: u32,
 }
 
@@ -29,11 +29,10 @@ pub struct WindowSettings {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pauses {
     pub steps: Steps,
-    /// Part of a step that a pause takes at least, and at most: 0 to 1 is full jitter. Without jitter all who failed together return
-    /// together.
+    /// Smallest and largest factor of a step: 0 to 1 is full jitter. Without jitter, callers that failed together return together.
     pub share_min: f64,
     pub share_max: f64,
-    /// No pause is shorter: full jitter alone could try again at once, and again.
+    /// Shortest pause. Full jitter alone could cause several attempts at once.
     pub shortest: Duration,
 }
 
@@ -51,9 +50,9 @@ pub enum Steps {
 /// When the pauses begin with the shortest one again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forgiveness {
-    /// After one success.
+    /// The pauses begin again after one success.
     AtOnce,
-    /// After a success that comes more than this long after the last pause began.
+    /// The pauses begin again after a success that is later than this time since the last pause began.
     After(Duration),
 }
 
@@ -62,7 +61,7 @@ pub enum Forgiveness {
 pub enum LateResults {
     /// A success closes the breaker, and a failure lengthens the pause.
     Count,
-    /// Such calls are part of what began the pause. They neither end nor prolong it.
+    /// The result is ignored: such a call belongs to the failures that began the pause.
     Ignore,
 }
 
@@ -71,7 +70,7 @@ pub enum LateResults {
 pub enum BreakerState {
     /// Every call is permitted.
     Closed,
-    /// A probe is under way, and no other call is permitted.
+    /// A probe is running, and no other call is permitted.
     HalfOpen,
     /// No call is permitted before the pause is over. The first one after it is the probe.
     Open,
@@ -104,11 +103,11 @@ impl Pauses {
 #[derive(Debug, Clone)]
 pub struct Breaker {
     settings: BreakerSettings,
-    /// Failures in a row since it closed.
+    /// Failures in a row since the breaker closed.
     failures: u32,
     window: Window,
     is_open: bool,
-    /// End of the pause; also of one that is over, until a success.
+    /// End of the latest pause, until a success; `None` without one.
     pause_end: Option<Duration>,
     /// Pauses since the last forgiveness.
     pauses: u32,
@@ -140,22 +139,22 @@ impl Breaker {
         }
     }
 
-    /// Whether failures opened it and no success has closed it again.
+    /// Returns true if failures opened the breaker and no success has closed it again.
     pub fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// Whether a probe is under way.
+    /// Returns true while a probe is running.
     pub fn is_probing(&self) -> bool {
         self.is_probing
     }
 
-    /// Time from which on the next call is permitted. None while a probe is under way, since only its result tells.
+    /// Monotonic time from which the next call is permitted; `None` while a probe is running, because its result decides.
     pub fn permits_from(&self) -> Option<Duration> {
         (!self.is_probing).then(|| self.pause_end.unwrap_or_default())
     }
 
-    /// Time that a call still has to wait; none if it is permitted now. Zero while a probe is under way.
+    /// Time that a call still has to wait; `None` if it is permitted now. Zero while a probe is running.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         match self.permits_from() {
             None => Some(Duration::ZERO),
@@ -163,17 +162,17 @@ impl Breaker {
         }
     }
 
-    /// Notes that a permitted call begins. While the breaker is open this call is the probe.
+    /// Records that a permitted call begins. While the breaker is open, this call is the probe.
     pub fn begin(&mut self) {
         self.is_probing = self.is_open;
     }
 
-    /// Notes that the call that was a probe ended without a verdict. Another probe may follow.
+    /// Records that a probe ended without a result. Another probe may follow.
     pub fn end_probe(&mut self) {
         self.is_probing = false;
     }
 
-    /// Notes a success. True when it closed the breaker.
+    /// Records a success. Returns true if the success closed the breaker.
     pub fn succeeded(&mut self, now: Duration) -> bool {
         if let Some(settings) = self.settings.window {
             self.window.push(settings, false);
@@ -194,7 +193,7 @@ impl Breaker {
         std::mem::take(&mut self.is_open)
     }
 
-    /// Notes a failure, and returns the pause that it began. `jitter` is from 0 to 1.
+    /// Records a failure, and returns the pause that it began. `jitter` is from 0 to 1.
     pub fn failed(&mut self, now: Duration, jitter: f64) -> Option<Duration> {
         if self.settings.late_results == LateResults::Ignore && self.is_paused(now) {
             return None;
@@ -214,12 +213,12 @@ impl Breaker {
         Excess { in_a_row: self.failures >= self.settings.failures_max, in_window }
     }
 
-    /// Forgets the failures in a row, since another breaker answers for them.
+    /// Sets the failures in a row to zero, because another breaker counts them.
     pub fn forget_failures(&mut self) {
         self.failures = 0;
     }
 
-    /// Begins a pause and returns its length. A longer one that is under way goes on.
+    /// Begins a pause and returns its length. A longer pause that is running continues.
     pub fn open(&mut self, now: Duration, jitter: f64) -> Duration {
         self.pauses = self.pauses.saturating_add(1);
         let pause = self.settings.pauses.pause(self.pauses, jitter);
@@ -232,12 +231,12 @@ impl Breaker {
         pause
     }
 
-    /// Whether dropping this breaker loses nothing: it has nothing to remember, or its last failure is longer ago than `peace`.
+    /// Returns true if the breaker may be dropped: it has no failures, or its last one is longer ago than `peace`.
     pub fn is_forgettable(&self, now: Duration, peace: Duration) -> bool {
         (self.failures == 0 && self.pauses == 0) || now.saturating_sub(self.last_failure) > peace
     }
 
-    /// The calls of the window.
+    /// Window of the last calls.
     pub fn window(&self) -> &Window {
         &self.window
     }
@@ -247,17 +246,17 @@ impl Breaker {
     }
 }
 
-/// The last calls, and which of them failed.
+/// Results of the last calls.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Window {
-    /// A bit for each call, the latest last: whether the call failed.
+    /// One bit for each call, set for a failure. The lowest bit is the latest call.
     recent: u64,
     calls: u32,
     is_exhausted: bool,
 }
 
 impl Window {
-    /// Adds a call. True when it is one failure too many.
+    /// Adds a call. Returns true if there are too many failures now.
     fn push(&mut self, settings: WindowSettings, is_failure: bool) -> bool {
         self.recent = (self.recent << 1 | u64::from(is_failure)) & ((1 << settings.calls) - 1);
         self.calls = (self.calls + 1).min(settings.calls);
@@ -266,17 +265,17 @@ impl Window {
         is_failure && is_exceeded
     }
 
-    /// Failures among the last calls.
+    /// Number of failures in the window.
     pub fn failures(&self) -> u32 {
         self.recent.count_ones()
     }
 
-    /// Calls in the window.
+    /// Number of calls in the window.
     pub fn calls(&self) -> u32 {
         self.calls
     }
 
-    /// Whether too many calls failed, and not yet less than half as many since.
+    /// Returns true from too many failures on, until the window has fewer than half as many.
     pub fn is_exhausted(&self) -> bool {
         self.is_exhausted
     }
@@ -346,7 +345,7 @@ mod tests {
         }
     }
 
-    /// A thing that can happen to a breaker: a call that is tried, or the result of a call that is under way.
+    /// Event at a breaker: the attempt of a call, or the result of a running call.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Call,
@@ -366,7 +365,7 @@ mod tests {
     }
 
     proptest! {
-        /// Never two probes, no call in a pause, pauses within their bounds, and a way back from everywhere.
+        /// There are never two probes, and no call during a pause. Pauses stay within their bounds, and every state can be left.
         #[test]
         fn a_breaker_keeps_its_promises(
             steps in steps(),

@@ -1,11 +1,11 @@
-//! Gate before one receiver: whether messages may go out, one may go out as a probe, or none.
+//! Gate before one receiver, which permits all messages, a single one as a probe, or none.
 
 use std::time::Duration;
 
 use super::backoff;
 use crate::breaker::{Breaker, BreakerSettings, BreakerState, Forgiveness, LateResults};
 
-/// Messages to one receiver are under way side by side, so each result counts whenever it comes.
+/// Messages to one receiver are sent in parallel, so every result counts, even during a pause.
 const SETTINGS: BreakerSettings = BreakerSettings {
     failures_max: 5,
     window: None,
@@ -14,17 +14,17 @@ const SETTINGS: BreakerSettings = BreakerSettings {
     late_results: LateResults::Count,
 };
 
-/// State of a receiver's gate, as it is served and measured.
+/// State of a receiver's gate, which the API and metrics show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GateState {
-    /// Every message goes out when it is due.
+    /// Every message is sent when it is due.
     #[default]
     Closed,
-    /// A message is under way as a probe.
+    /// A single message is being sent as a probe.
     HalfOpen,
-    /// No message goes out before the next probe.
+    /// No message is sent before the next probe.
     Open,
-    /// The receiver answered that it is gone for good. No message goes out until the agent restarts or a person revives the receiver.
+    /// The receiver answered that it is gone for good. No message is sent until the agent restarts or a person revives the receiver.
     Gone,
 }
 
@@ -45,7 +45,7 @@ impl GateState {
 #[derive(Debug, Clone)]
 pub struct Gate {
     breaker: Breaker,
-    /// The receiver asked for patience until this time.
+    /// Monotonic time until which the receiver asked to wait; `None` without a request.
     held_until: Option<Duration>,
     is_gone: bool,
 }
@@ -66,35 +66,35 @@ impl Gate {
         }
     }
 
-    /// Monotonic time from which the next message may go out. None while a probe is under way, or if the receiver is gone.
+    /// Monotonic time from which the next message may be sent; `None` during a probe, and for a receiver that is gone.
     pub fn opens_at(&self) -> Option<Duration> {
         let permitted = self.breaker.permits_from().filter(|_| !self.is_gone)?;
         Some(permitted.max(self.held_until.unwrap_or_default()))
     }
 
-    /// Notes that a message goes out. While the breaker is open this message is the probe.
+    /// Records that a message is sent. While the breaker is open, this message is the probe.
     pub fn sent(&mut self) {
         self.breaker.begin();
     }
 
-    /// Notes that the receiver answered. True when this ended a time of failures.
+    /// Records an answer of the receiver. Returns true if the answer closed the breaker.
     pub fn accepted(&mut self, now: Duration) -> bool {
         self.held_until = None;
         self.breaker.succeeded(now)
     }
 
-    /// Notes that the receiver did not take a message. `chance` from 0 to 1 spreads the pauses.
+    /// Records a failed message. `chance` from 0 to 1 spreads the pauses.
     pub fn failed(&mut self, now: Duration, chance: f64) {
         self.breaker.failed(now, chance);
     }
 
-    /// Notes that the receiver answered and asked for patience, which is no failure.
+    /// Records that the receiver asked to wait, which is no failure.
     pub fn throttled(&mut self, until: Duration) {
         self.breaker.end_probe();
         self.held_until = self.held_until.max(Some(until));
     }
 
-    /// Notes that the receiver is gone for good.
+    /// Records that the receiver is gone for good.
     pub fn gone(&mut self) {
         self.is_gone = true;
     }
