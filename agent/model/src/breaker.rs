@@ -11,8 +11,11 @@ pub struct BreakerSettings {
     pub failures_max: u32,
     /// Limit for failures among the last calls; `None` without one.
     pub window: Option<WindowSettings>,
+    /// Lengths of the pauses.
     pub pauses: Pauses,
+    /// When the pauses begin with the shortest one again.
     pub forgiveness: Forgiveness,
+    /// Meaning of results that arrive in a pause.
     pub late_results: LateResults,
 }
 
@@ -28,9 +31,11 @@ pub struct WindowSettings {
 /// Pauses that grow from failure to failure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pauses {
+    /// Lengths of the pauses before jitter.
     pub steps: Steps,
-    /// Smallest and largest factor of a step: 0 to 1 is full jitter. Without jitter, callers that failed together return together.
+    /// Smallest factor of a step; from 0 to 1 is full jitter. Without jitter, callers that failed together return together.
     pub share_min: f64,
+    /// Largest factor of a step.
     pub share_max: f64,
     /// Shortest pause. Full jitter alone could cause several attempts at once.
     pub shortest: Duration,
@@ -39,10 +44,13 @@ pub struct Pauses {
 /// Lengths of the first, second, ... pause before jitter. The last one repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Steps {
+    /// Each pause from this list in turn; the last one repeats.
     Listed(&'static [Duration]),
     /// Each pause is twice as long as the one before.
     Doubling {
+        /// Length of the first pause.
         first: Duration,
+        /// Length of the longest pause.
         max: Duration,
     },
 }
@@ -79,7 +87,9 @@ pub enum BreakerState {
 /// Reasons why a failure is one too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Excess {
+    /// True for too many failures in a row.
     pub in_a_row: bool,
+    /// True for too many failures in the window.
     pub in_window: bool,
 }
 
@@ -117,6 +127,7 @@ pub struct Breaker {
 }
 
 impl Breaker {
+    /// Creates a closed breaker.
     pub fn new(settings: BreakerSettings) -> Self {
         Self {
             settings,
@@ -131,6 +142,7 @@ impl Breaker {
         }
     }
 
+    /// Present state.
     pub fn state(&self) -> BreakerState {
         match self {
             Self { is_probing: true, .. } => BreakerState::HalfOpen,

@@ -66,19 +66,23 @@ pub struct Act<'a> {
 }
 
 impl Act<'_> {
+    /// Audit entry for a silence that the person added.
     pub fn silence_added(self, silence: &Silence) -> AuditEntry {
         self.entry(silence.id.clone(), AuditAction::SilenceAdded(silence.clone()))
     }
 
+    /// Audit entry for a silence that the person ended.
     pub fn silence_expired(self, silence: &Silence) -> AuditEntry {
         self.entry(silence.id.clone(), AuditAction::SilenceExpired(silence.clone()))
     }
 
+    /// Audit entry for an alert that the person acknowledged.
     pub fn acknowledged(self, fingerprint: Fingerprint, words: &Words) -> AuditEntry {
         let words = AcknowledgementWords { author: words.author.clone(), comment: words.comment.clone() };
         self.entry(fingerprint.to_string(), AuditAction::AlertAcknowledged(words))
     }
 
+    /// Audit entry for an acknowledgement that the person removed.
     pub fn unacknowledged(self, fingerprint: Fingerprint) -> AuditEntry {
         self.entry(fingerprint.to_string(), AuditAction::AlertUnacknowledged)
     }
@@ -88,6 +92,7 @@ impl Act<'_> {
         self.entry(OUTBOX.to_owned(), AuditAction::OutboxRetried(numbers.to_vec()))
     }
 
+    /// Audit entry for notifications that the person dropped; `count` is their number.
     pub fn dropped(self, wanted: Wanted, count: usize) -> AuditEntry {
         let dropped = DroppedNotifications { receiver: wanted.receiver, ids: wanted.seqs, count };
         self.entry(OUTBOX.to_owned(), AuditAction::OutboxDropped(dropped))

@@ -29,8 +29,10 @@ pub enum GateState {
 }
 
 impl GateState {
+    /// All states.
     pub const ALL: [Self; 4] = [Self::Closed, Self::HalfOpen, Self::Open, Self::Gone];
 
+    /// Name of the state in the API, and value of the label `state` in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -57,6 +59,7 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// Present state.
     pub fn state(&self) -> GateState {
         match self.breaker.state() {
             _ if self.is_gone => GateState::Gone,
