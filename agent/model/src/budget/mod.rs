@@ -20,8 +20,9 @@ use self::account::Account;
 pub use self::costs::{CollectorCosts, ServerCosts};
 pub use self::meter::{Cost, Meter};
 
-/// Largest factor by which a collector's interval is extended, and the largest one for an essential collector.
+/// Largest factor by which a collector's interval is extended.
 const FACTOR_MAX: f64 = 60.0;
+/// Largest factor for an essential collector: half as often is the least that still shows trouble in time.
 const ESSENTIAL_FACTOR_MAX: f64 = 2.0;
 /// Smallest part of the whole budget that is left for collectors that are not essential.
 const OTHERS_MIN: f64 = 0.1;

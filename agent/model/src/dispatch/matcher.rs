@@ -8,7 +8,9 @@ use super::pattern::{PATTERN_BYTES_MAX, Pattern};
 use super::{MATCHERS_BYTES_MAX, MATCHERS_MAX};
 use crate::alert::Alert;
 
+/// Most bytes of a label's name in a matcher, more than any label of the catalogue has.
 const NAME_BYTES_MAX: usize = 200;
+/// Most bytes of a value or pattern in a matcher, enough for a list of many names.
 const VALUE_BYTES_MAX: usize = 2_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

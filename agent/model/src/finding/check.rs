@@ -19,8 +19,11 @@ pub const FINDINGS_PER_RULE_MAX: usize = 1_000;
 pub const FINDINGS_MAX: usize = 10_000;
 /// Most labels, and most items of evidence, of one finding.
 pub const LABELS_MAX: usize = 16;
+/// Most bytes of a label's name, far above the names that plugins use.
 const LABEL_NAME_BYTES_MAX: usize = 100;
+/// Most bytes of a label's value: several names of PostgreSQL, which have at most 63 bytes each.
 const LABEL_VALUE_BYTES_MAX: usize = 500;
+/// Most bytes of a text of several lines, about a screen. Messages to people contain it as a whole.
 const BLOCK_BYTES_MAX: usize = 4_000;
 
 /// A report in valid form, with the repairs that were made.

@@ -7,7 +7,9 @@ use crate::text::{LINE_BYTES_MAX, line};
 
 /// Most rules of one plugin. More would come from a program that generates them.
 pub const RULES_MAX: usize = 500;
+/// Most bytes of a rule's id, which is also a file name and a metric label.
 const RULE_ID_BYTES_MAX: usize = 100;
+/// Most needs of one rule, above the number that a rule can use sensibly.
 const NEEDS_MAX: usize = 100;
 /// Longest `for` and `keep-firing`. A longer time is a mistake in units, with which alerts would never fire or resolve.
 const HOLD_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
