@@ -23,7 +23,7 @@ pub const LABELS_MAX: usize = 16;
 const LABEL_NAME_BYTES_MAX: usize = 100;
 /// Most bytes of a label's value: several names of PostgreSQL, which have at most 63 bytes each.
 const LABEL_VALUE_BYTES_MAX: usize = 500;
-/// Most bytes of a text of several lines, about a screen. Messages to people contain it as a whole.
+/// Most bytes of a text of several lines: about a screen, since people read it.
 const BLOCK_BYTES_MAX: usize = 4_000;
 
 /// A report in valid form, with the repairs that were made.
