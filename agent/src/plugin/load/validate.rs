@@ -98,6 +98,7 @@ fn marker(world: &dyn World) -> String {
 
 /// Names of the component in an error: those that come first, each as one line.
 fn list(names: &[String]) -> String {
+    /// Names in one error. A component may have thousands.
     const NAMES_MAX: usize = 10;
     let mut shown: Vec<String> = names.iter().take(NAMES_MAX).map(|name| shown(name)).collect();
     match names.len().saturating_sub(NAMES_MAX) {

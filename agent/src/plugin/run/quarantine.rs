@@ -88,6 +88,7 @@ impl Health {
 
     /// Description of the failures, in words that follow the name of the plugin.
     pub fn failings(&self) -> Option<String> {
+        /// Servers and receivers that are named. More would make the line unreadable.
         const NAMED_MAX: usize = 3;
         let kept_from: Vec<&str> = self.about.iter().filter(|(_, breaker)| breaker.is_open()).map(|(about, _)| about.as_str()).collect();
         let named = kept_from.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");

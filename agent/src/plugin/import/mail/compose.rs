@@ -12,7 +12,9 @@ use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{self as 
 
 /// Recipients of one mail. More are the work of a mailing list.
 const RECIPIENTS_MAX: usize = 100;
+/// Headers that a plugin may set in one mail. Relays refuse mails with too many.
 const HEADERS_MAX: usize = 20;
+/// Characters of a header. Longer texts of a plugin are cut, since relays refuse them.
 const HEADER_CHARS_MAX: usize = 4_096;
 
 /// A mail as it goes over the wire, and its recipients.

@@ -20,8 +20,9 @@ use crate::config::relay::{Encryption, RelayConfig};
 use crate::plugin::import::tls;
 use crate::telemetry::logs::chain;
 
-/// Bytes and lines of one reply. The library reads a reply anew with each line of it, and nothing can interrupt that.
+/// Bytes of one reply. The library reads a reply anew with each line of it, and nothing can interrupt that.
 const REPLY_BYTES_MAX: usize = 16 << 10;
+/// Lines of one reply, for the same reason.
 const REPLY_LINES_MAX: usize = 100;
 /// Bytes that a relay may send in one connection. More would fill the memory.
 const SAID_BYTES_MAX: usize = 256 << 10;
