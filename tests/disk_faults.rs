@@ -15,7 +15,7 @@ async fn recovered(store: &Store) {
     let started = Instant::now();
     while store.condition().trouble.is_some() {
         assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
-        store.look_after().await.unwrap();
+        store.maintain().await.unwrap();
         sleep(std::time::Duration::from_millis(50)).await;
     }
 }

@@ -55,11 +55,11 @@ async fn space_is_kept_for_alerts_and_used_when_there_is_no_other() {
         store.save_alerts(begins(number)).await.unwrap();
     }
     assert_eq!(StoreReader::open(disk.path()).unwrap().audit(None, 1).unwrap()[0].entry, audit_entry(number), "they are in the file");
-    store.look_after().await.unwrap();
+    store.maintain().await.unwrap();
     assert!(store.condition().trouble.is_some(), "the disk is as full as before");
 
     disk.free();
-    store.look_after().await.unwrap();
+    store.maintain().await.unwrap();
     assert_eq!((store.condition().trouble, ballast_bytes(&disk)), (None, BALLAST_BYTES));
     put(&store).await.unwrap();
     store.record_event(event(0)).await.unwrap();
@@ -90,7 +90,7 @@ async fn alerts_outlive_a_disk_that_takes_nothing_at_all_in_memory() {
     let started = Instant::now();
     while store.condition().trouble.is_some() {
         assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
-        store.look_after().await.unwrap();
+        store.maintain().await.unwrap();
         sleep(std::time::Duration::from_millis(50)).await;
     }
     let verdict = StoreReader::open(disk.path()).unwrap().verify_audit().unwrap();
@@ -113,7 +113,7 @@ async fn a_start_on_a_full_disk_works_with_and_without_what_was_before() {
     let started = Instant::now();
     while store.condition().trouble.is_some() {
         assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
-        store.look_after().await.unwrap();
+        store.maintain().await.unwrap();
         sleep(std::time::Duration::from_millis(50)).await;
     }
     drop(store);

@@ -1,9 +1,10 @@
 //! The present state of the agent, with one writer and many readers. Each reader has an immutable picture.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 use pharos_model::agent_part::AgentPart;
 use pharos_model::alert::{Alert, Fingerprint};
 use pharos_model::budget::ServerCosts;
@@ -231,7 +232,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, Parts> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.lock()
     }
 }
 

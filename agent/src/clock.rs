@@ -26,13 +26,18 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that the others ask")]
     pub fn wall_ms(&self) -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        milliseconds(since)
     }
 
     /// Monotonic and wall time of one instant.
     pub fn now(&self) -> Now {
         Now { monotonic: self.monotonic(), wall_ms: self.wall_ms() }
     }
+}
+
+/// A duration in whole milliseconds; the largest number for those that are longer.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Parses an RFC 3339 time in UTC to milliseconds since 1970; `None` if it is invalid or earlier.

@@ -25,6 +25,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod postgres;
 pub mod redis;
+pub mod request;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

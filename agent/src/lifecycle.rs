@@ -6,9 +6,10 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pharos_model::agent_part::AgentPart;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -96,14 +97,14 @@ impl Lifecycle {
 
     /// Catches signals from now on. A signal during the start is not lost, and does not end a half-started process.
     pub fn catch_signals(&self) {
-        *self.signals.lock().unwrap_or_else(PoisonError::into_inner) = Signals::catch();
+        *self.signals.lock() = Signals::catch();
     }
 
     /// Waits for a signal during the start, and cancels the soft token. The start has no loop that would receive the signal.
     pub async fn interrupted(&self) {
         let name = poll_fn(|context| {
             // The lock is held for one poll only. A start that ends first leaves the signals to `run`.
-            let mut signals = self.signals.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut signals = self.signals.lock();
             pin!(next(&mut signals)).poll(context)
         });
         let name = name.await;
@@ -113,7 +114,7 @@ impl Lifecycle {
 
     /// Waits for a signal or a failure, then for the drain.
     pub async fn run(&self) -> Ending {
-        let caught = self.signals.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let caught = self.signals.lock().take();
         let mut signals = caught.or_else(Signals::catch);
         self.wait_for_end(&mut signals).await;
         self.soft.cancel();

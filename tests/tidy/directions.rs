@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["pipeline"],
     &["collect", "plugin", "notify", "demo"],
     &["postgres", "redis", "cache", "board", "store"],
-    &["lifecycle", "clock", "telemetry", "tls", "dial", "bounded"],
+    &["lifecycle", "clock", "request", "telemetry", "tls", "dial", "bounded"],
     &["config", "api"],
 ];
 
@@ -22,7 +22,7 @@ const LAYERS: [&[&str]; 8] = [
 const CONFIG_GROUND: [&str; 4] = ["file", "problem", "secret", "shape"];
 
 /// What speaks of the file as a whole.
-const CONFIG_WHOLE: [&str; 4] = ["files", "labels", "links", "load"];
+const CONFIG_WHOLE: [&str; 5] = ["files", "labels", "links", "load", "root"];
 
 /// What the model is built from, its tests aside.
 const MODEL_DEPENDENCIES: [&str; 9] =

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::ground::Ground;
 use super::start_error::StartError;
-use crate::notify::{Means, Notify, Signature, Tester};
+use crate::notify::{Means, Receivers, Signature, Tester};
 use crate::plugin::PluginHost;
 
 /// What brings messages to receivers.
 pub(super) struct Delivery {
-    pub notify: Notify,
+    pub notify: Receivers,
     pub tester: Tester,
 }
 
@@ -24,6 +24,6 @@ pub(super) async fn start(ground: &Ground, plugins: &PluginHost) -> Result<Deliv
         metrics: Arc::clone(metrics),
         clock: *clock,
     };
-    let notify = Notify::start(config.receiver.clone(), &means, lifecycle).await?;
+    let notify = Receivers::start(config.receiver.clone(), &means, lifecycle).await?;
     Ok(Delivery { notify, tester: Tester::new(&config.receiver, &means) })
 }

@@ -16,7 +16,7 @@ use super::start_error::StartError;
 use crate::board::PartHealth;
 use crate::collect::agent;
 use crate::config::Config;
-use crate::notify::Notify;
+use crate::notify::Receivers;
 use crate::pipeline::unmatched::Unmatched;
 use crate::pipeline::{Desk, Pipeline, upkeep};
 use crate::plugin::{PluginEvent, PluginHost};
@@ -39,7 +39,7 @@ pub(super) async fn start(
     ground: &Ground,
     plugins: &PluginHost,
     events: mpsc::Receiver<PluginEvent>,
-    notify: Notify,
+    notify: Receivers,
     watched: Vec<SubjectKey>,
 ) -> Result<Flow, StartError> {
     let Ground { config, board, metrics, store, lifecycle, .. } = ground;
@@ -58,7 +58,7 @@ pub(super) async fn start(
 }
 
 /// The pipeline with the alerts, silences and deliveries of the agent before this one.
-async fn restored(ground: &Ground, plugins: &PluginHost, notify: Notify) -> Result<Pipeline, StartError> {
+async fn restored(ground: &Ground, plugins: &PluginHost, notify: Receivers) -> Result<Pipeline, StartError> {
     let Ground { config, clock, board, metrics, store, .. } = ground;
     let alerts = AlertBook::restore(store.alerts().await?, clock.now());
     let mut dispatcher = dispatcher(config);

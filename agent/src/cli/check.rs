@@ -54,7 +54,7 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
 fn state(dir: &Path, mistakes: &mut Vec<Mistake>, notes: &mut Vec<Mistake>) {
     const WRITABLE_BY_ALL: u32 = 0o002;
     let Ok(found) = std::fs::metadata(dir) else { return };
-    let Err(err) = store::look_at(dir) else { return };
+    let Err(err) = store::inspect(dir) else { return };
     let is_certain = matches!(err, OwnerError::Withheld { .. } | OwnerError::Kind { .. });
     if is_certain || found.mode() & WRITABLE_BY_ALL != 0 {
         mistakes.push(Mistake::at(DATA_DIR, chain(&err)));

@@ -9,9 +9,10 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::OFlags;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -45,7 +46,7 @@ struct Queue {
 
 impl Queue {
     fn of(path: &Path) -> Arc<Self> {
-        let mut queues = QUEUES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = QUEUES.lock();
         if let Some(queue) = queues.get(path).and_then(Weak::upgrade) {
             return queue;
         }
@@ -60,7 +61,7 @@ impl Queue {
     }
 
     fn reading_since(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.reading_since.lock().unwrap_or_else(PoisonError::into_inner)
+        self.reading_since.lock()
     }
 }
 

@@ -17,8 +17,9 @@ use x509_cert::der::Decode;
 
 use super::database::redis::RedisTls;
 use super::file::{self, CERTIFICATES_BYTES_MAX, FileError, SECRET_BYTES_MAX};
+use super::load::Mistake;
+use super::root::Config;
 use super::secret::{SecretError, SecretSource};
-use super::{Config, Mistake};
 
 /// What `pharos check` found.
 #[derive(Debug, Default)]

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::dispatch::{Matcher, Matchers};
 
+use super::load::Mistake;
+use super::root::Config;
 use super::shape::did_you_mean;
-use super::{Config, Mistake};
 
 /// What counts as a label of every alert, and the labels of subjects.
 const OF_EVERY_ALERT: [&str; 8] = ["agent", "database", "kind", "plugin", "rule", "server", "severity", "subject"];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Config;
+use super::root::Config;
 use super::shape::did_you_mean;
 
 /// A name becomes a label of metrics and a word in messages.

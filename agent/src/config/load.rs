@@ -8,8 +8,9 @@ use toml::de::DeTable;
 
 use super::file::{self, FileError};
 use super::problem::{LoadError, Located, Problem, locate, position};
+use super::root::{Config, SHAPE};
 use super::shape::{Places, Shape, Walk};
-use super::{Config, SHAPE, shape};
+use super::{links, shape};
 
 /// Tried in this order when no file is named.
 const DEFAULT_PATHS: [&str; 2] = ["pharos.toml", "/etc/pharos/pharos.toml"];
@@ -156,6 +157,7 @@ fn check(text: &str, base: &Path) -> (Option<Config>, Places, Vec<Problem>) {
             problems.push(Problem { place: places.find(&path), message: format!("`{path}`: {message}") });
         };
         config.validate(&mut report);
+        links::validate(config, &mut report);
     }
     (value, places, problems)
 }

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::account::{Account, AccountError};
 use super::binaries::PostgresBinaries;
-use super::postgres::{Authentication, PostgresOptions, SUPERUSER};
+use super::postgres_options::{Authentication, PostgresOptions, SUPERUSER};
 use super::process::{ProcessError, ServerProcess};
 
 /// A cold machine that builds something else takes ten seconds.

@@ -16,6 +16,7 @@ mod data_folder;
 pub mod faults;
 pub mod port;
 pub mod postgres;
+mod postgres_options;
 pub mod process;
 pub mod receiver;
 pub mod redis;

@@ -17,8 +17,7 @@ use super::port::{HOST, NoFreePort, TAKEN, TAKEN_MAX, free_port};
 use super::process::{ProcessError, ServerProcess};
 use super::session::{PostgresAddress, Session, SessionError, quote_identifier, quote_literal};
 
-/// The role that initdb creates.
-pub const SUPERUSER: &str = "postgres";
+pub use super::postgres_options::{Authentication, PostgresOptions, SUPERUSER, TlsFiles};
 
 /// The role that the agent watches with.
 pub const MONITORING_ROLE: &str = "pharos";
@@ -45,50 +44,6 @@ pub enum PostgresError {
     Stopped,
     #[error("copying the primary")]
     CopyPanicked { source: tokio::task::JoinError },
-}
-
-/// How a server is set up.
-#[derive(Clone)]
-pub struct PostgresOptions {
-    /// What TCP connections must show.
-    pub authentication: Authentication,
-    pub tls: Option<TlsFiles>,
-    pub max_connections: u32,
-    /// Whether data pages have checksums; otherwise as this version of the server has it.
-    pub has_checksums: bool,
-    /// Further lines of postgresql.conf; they override ours.
-    pub settings: Vec<(String, String)>,
-    /// Variables of the server's environment, which is otherwise bare.
-    pub environment: Vec<(String, String)>,
-}
-
-impl Default for PostgresOptions {
-    fn default() -> Self {
-        Self {
-            authentication: Authentication::Trust,
-            tls: None,
-            max_connections: 50,
-            has_checksums: false,
-            settings: Vec::new(),
-            environment: Vec::new(),
-        }
-    }
-}
-
-#[derive(Clone)]
-pub enum Authentication {
-    Trust,
-    /// `password` is the superuser's.
-    Scram {
-        password: String,
-    },
-}
-
-/// PEM files; they are copied, so that the server's account can read them.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 /// How to end sessions when stopping, in PostgreSQL's words.

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::select;
@@ -189,14 +190,22 @@ impl Receiver {
 }
 
 impl Shared {
-    fn script(&self) -> std::sync::MutexGuard<'_, Script> {
+    fn script(&self) -> MutexGuard<'_, Script> {
         // Replies are pushed and taken whole, so a panic elsewhere leaves nothing half-done.
-        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+        self.script.lock()
     }
 
     fn take_reply(&self) -> Reply {
         let mut script = self.script();
         script.next.pop_front().unwrap_or_else(|| script.otherwise.clone())
+    }
+
+    /// Prints the alerts of a delivery that succeeds, and adds the delivery to what arrived.
+    fn record(&self, delivery: Delivery) {
+        if delivery.status.is_success() {
+            self.announce(&delivery.alerts);
+        }
+        self.received.send_modify(|received| received.push(delivery));
     }
 
     fn announce(&self, alerts: &[Alert]) {
@@ -217,23 +226,16 @@ async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap
             () = shared.stop.cancelled() => {}
         }
     };
+    let alerts = serde_json::from_slice(&body).map(|webhook| read_alerts(&webhook)).unwrap_or_default();
+    let delivery = Delivery { at, path: uri.path().to_owned(), headers, body, status: reply.status, alerts };
     if !reply.has_it {
         delay.await;
-        keep(&shared, at, &uri, headers, body, reply.status);
+        shared.record(delivery);
     } else {
-        keep(&shared, at, &uri, headers, body, reply.status);
+        shared.record(delivery);
         delay.await;
     }
     (reply.status, reply.headers.into_iter().collect())
-}
-
-fn keep(shared: &Shared, at: Instant, uri: &Uri, headers: HeaderMap, body: Bytes, status: StatusCode) {
-    let alerts = serde_json::from_slice(&body).map(|webhook| read_alerts(&webhook)).unwrap_or_default();
-    if status.is_success() {
-        shared.announce(&alerts);
-    }
-    let delivery = Delivery { at, path: uri.path().to_owned(), headers, body, status, alerts };
-    shared.received.send_modify(|received| received.push(delivery));
 }
 
 fn read_alerts(webhook: &Value) -> Vec<Alert> {

@@ -27,7 +27,7 @@ pub fn prepare(data_dir: &Path) -> io::Result<Secret> {
 fn make(data_dir: &Path) -> io::Result<Secret> {
     let mut bytes = [0; TOKEN_BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = pharos_model::text::hex(&bytes);
     let (path, new) = (place(data_dir), data_dir.join(format!("{FILE}.new")));
     // A link or a file of somebody else under this name is not written through.
     let _ = std::fs::remove_file(&new);

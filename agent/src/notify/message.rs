@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use pharos_model::notification::{Message, MessageAlert, MessageReason};
 use pharos_model::outbox::{Batch, NewRow, Tells};
 
-use super::Signature;
+use super::deliver::Signature;
 
 /// The message of rows that go together: what fires before what ended, the gravest first, else in their order. Of an incident only the latest is told, and one that also began among them is
 /// told as a whole.

@@ -1,7 +1,8 @@
 //! How one receiver is: what waits for it, and why the last try failed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pharos_model::agent_part::AgentPart;
 use pharos_model::outbox::GateState;
 
@@ -49,7 +50,7 @@ impl Standing {
     }
 
     pub fn waiting(&self) -> usize {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner).waiting
+        self.present.lock().waiting
     }
 
     /// Notifications came to wait.
@@ -94,7 +95,7 @@ impl Standing {
     }
 
     fn change(&self, change: impl FnOnce(&mut Present)) {
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut present = self.present.lock();
         change(&mut present);
         self.metrics.set("pharos_notifications_pending", &[&self.receiver], present.waiting as f64);
         let Present { breaker, waiting, dead, .. } = *present;

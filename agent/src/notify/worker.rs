@@ -1,9 +1,10 @@
 //! The task of one receiver: takes what is next, stores that it goes out, sends it, stores what came of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pharos_model::alert::Fingerprint;
 use pharos_model::notification::Delivery;
 use pharos_model::outbox::{Batch, NewRow, Next, Queue, Row, Settlement};
@@ -14,7 +15,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::Means;
+use super::deliver::Means;
 use super::message::compose;
 use super::standing::Standing;
 use crate::config::notify::ReceiverConfig;
@@ -153,7 +154,7 @@ impl Worker {
     }
 
     fn take_in(&mut self) {
-        let errands = std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        let errands = std::mem::take(&mut *self.inbox.lock());
         let now = self.means.clock.now();
         for errand in errands {
             match errand {

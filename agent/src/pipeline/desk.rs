@@ -7,6 +7,7 @@ use pharos_model::dispatch::{AcknowledgeError, Silence, SilenceError, Trace};
 use pharos_model::event::{Event, EventDetail};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::request::{self, Closed};
 use crate::store::{OutboxRow, Store, StoreError, Wanted};
 
 /// Most requests that wait for the pipeline. More people do not ask at the same time.
@@ -80,9 +81,7 @@ impl Desk {
     }
 
     async fn ask<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Result<T, DeskError> {
-        let (answer, answered) = oneshot::channel();
-        self.orders.send(order(answer)).await.map_err(|_| DeskError::Closed)?;
-        answered.await.map_err(|_| DeskError::Closed)
+        request::ask(&self.orders, order).await.map_err(|Closed| DeskError::Closed)
     }
 
     /// Returns every silence, expired ones included.

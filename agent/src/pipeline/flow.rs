@@ -17,7 +17,7 @@ use super::unmatched::Unmatched;
 use super::upkeep;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::notify::{Notify, Numbered};
+use crate::notify::{Numbered, Receivers};
 use crate::plugin::{Judgement, PluginEvent, PluginHost};
 use crate::store::{AlertChanges, Store};
 use crate::telemetry::logs::chain;
@@ -32,7 +32,7 @@ pub struct Pipeline {
     pub plugins: PluginHost,
     pub store: Store,
     pub board: Arc<Board>,
-    pub notify: Notify,
+    pub notify: Receivers,
     pub metrics: Arc<SelfMetrics>,
     pub clock: Clock,
 }

@@ -23,7 +23,7 @@ pub async fn maintain(store: Store, board: Arc<Board>, metrics: Arc<SelfMetrics>
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match store.look_after().await {
+        match store.maintain().await {
             Ok(()) => show(&store, &board, &metrics),
             Err(err) => board.set(AgentPart::Store, PartHealth::Degraded, Some(chain(&err))),
         }

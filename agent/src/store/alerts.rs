@@ -11,7 +11,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracing::warn;
 
 use super::columns::{signed, unsigned};
-use super::{Store, StoreError, audit, events, ledger, outbox};
+use super::error::StoreError;
+use super::handle::Store;
+use super::{audit, events, ledger, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
 
@@ -47,17 +49,17 @@ impl Store {
     /// Writes alerts, the events and audit rows that tell of their transitions and the notifications of them: all or nothing. While the
     /// file cannot take them they are kept in memory and written later.
     pub async fn save_alerts(&self, changes: AlertChanges) -> Result<(), StoreError> {
-        self.keep(move |connection| save(connection, &changes)).await
+        self.write_essential(move |connection| save(connection, &changes)).await
     }
 
     /// The same for what a person said, who waits for the answer: it is in the file, or it did not happen.
     pub async fn save_words(&self, changes: AlertChanges) -> Result<(), StoreError> {
-        self.call(move |connection| save(connection, &changes)).await
+        self.write_durable(move |connection| save(connection, &changes)).await
     }
 
     /// What the agent before this one knew. A record that this version cannot read is left out and said so.
     pub async fn alerts(&self) -> Result<SavedBook, StoreError> {
-        self.know(|connection| {
+        self.read_essential(|connection| {
             let next: Option<i64> =
                 connection.query_row("SELECT value FROM numbers WHERE name = ?1", params![NEXT_INCIDENT], |row| row.get(0)).optional()?;
             let mut query = connection.prepare("SELECT alert FROM alerts")?;

@@ -5,11 +5,13 @@
 //! elsewhere would show that too.
 
 use pharos_model::audit::{AGENT, AuditAction, AuditEntry, ChainEnd, ReplacedStore};
+use pharos_model::text::hex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::columns::{number, signed, unsigned};
-use super::{Store, StoreError};
+use super::error::StoreError;
+use super::handle::Store;
 
 /// Rows that are kept.
 const KEPT_MAX: u64 = 200_000;
@@ -70,7 +72,7 @@ impl End {
 impl Store {
     /// Appends an entry that belongs to no change of alerts. Once this returns, the file has it.
     pub async fn record_audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        self.call(move |connection| {
+        self.write_durable(move |connection| {
             let transaction = connection.transaction()?;
             append(&transaction, std::slice::from_ref(&entry))?;
             transaction.commit()
@@ -241,8 +243,4 @@ fn follows(head: &End, row: &Row<'_>) -> Result<End, BrokenLink> {
         return Err(broken("it is not what it was when it was written"));
     }
     Ok(End { seq: expected, hash: own })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::str::FromStr;
-use std::time::Duration;
 
 use rusqlite::types::Type;
 use rusqlite::{Row, RowIndex};
@@ -17,11 +16,6 @@ pub fn signed(number: u64) -> i64 {
 /// Converts a number that [`signed`] made.
 pub fn unsigned(number: i64) -> u64 {
     number.unsigned_abs()
-}
-
-/// Converts a duration to whole milliseconds for SQLite.
-pub fn milliseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Writes a value as JSON.

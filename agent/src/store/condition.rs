@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Error, ErrorCode, ffi};
 
-use super::StoreError;
+use super::error::StoreError;
 
 /// Kinds of failures; a closed set, for metrics.
 const KINDS: [&str; 7] = ["full", "read-only", "damaged", "busy", "disk", "statement", "deadline"];

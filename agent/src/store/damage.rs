@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Error};
 
-use super::file::with_suffix;
-
-/// Damaged stores that are kept for a person to look at; the next one takes the place of the last.
-const KEPT_MAX: u32 = 3;
+use super::directory::{DAMAGED_KEPT_MAX, place_aside, with_suffix};
 
 /// What SQLite puts beside its database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
@@ -25,8 +22,8 @@ pub fn check(connection: &Connection) -> rusqlite::Result<()> {
 
 /// Moves the store out of the way, and says where it is now.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let number = (1..KEPT_MAX).find(|number| !aside(path, *number).exists()).unwrap_or(KEPT_MAX);
-    let aside = aside(path, number);
+    let number = (1..DAMAGED_KEPT_MAX).find(|number| !place_aside(path, *number).exists()).unwrap_or(DAMAGED_KEPT_MAX);
+    let aside = place_aside(path, number);
     std::fs::rename(path, &aside)?;
     for suffix in BESIDE {
         match std::fs::rename(with_suffix(path, suffix), with_suffix(&aside, suffix)) {
@@ -35,13 +32,4 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(aside)
-}
-
-/// Where damaged stores are put; whether any is there is for the caller to see.
-pub fn places_aside(path: &Path) -> Vec<PathBuf> {
-    (1..=KEPT_MAX).map(|number| aside(path, number)).collect()
-}
-
-fn aside(path: &Path, number: u32) -> PathBuf {
-    with_suffix(path, &format!(".damaged-{number}"))
 }

@@ -4,7 +4,8 @@ use pharos_model::event::{Event, EventKind};
 use rusqlite::{Connection, Row, params};
 
 use super::columns::{number, signed};
-use super::{Store, StoreError};
+use super::error::StoreError;
+use super::handle::Store;
 
 /// Events that are kept.
 const EVENTS_MAX: i64 = 10_000;
@@ -13,7 +14,7 @@ impl Store {
     /// Appends an event and removes the oldest beyond the bound. Events of alerts are written by [`save_alerts`](Self::save_alerts), with
     /// the change that they belong to.
     pub async fn record_event(&self, event: Event) -> Result<(), StoreError> {
-        self.spare(move |connection| append(connection, std::slice::from_ref(&event))).await
+        self.write_optional(move |connection| append(connection, std::slice::from_ref(&event))).await
     }
 
     /// The newest events, newest first.
@@ -23,12 +24,12 @@ impl Store {
 
     /// What happened to an alert, newest first: its transitions, and who was not told of it.
     pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.know_for_visitor(move |connection| alert_history(connection, &fingerprint, limit)).await
+        self.read_essential_for_visitor(move |connection| alert_history(connection, &fingerprint, limit)).await
     }
 
     /// Fingerprints that begin so, of alerts whose history is kept; this many at most.
     pub async fn fingerprints(&self, begins: String, limit: u32) -> Result<Vec<String>, StoreError> {
-        self.know_for_visitor(move |connection| fingerprints(connection, &begins, limit)).await
+        self.read_essential_for_visitor(move |connection| fingerprints(connection, &begins, limit)).await
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{StoreError, damage, migrate};
+use super::directory::with_suffix;
+use super::error::StoreError;
+use super::{damage, migrate};
 
 /// How long another process that writes into the file is waited for.
 const BUSY_MAX: Duration = Duration::from_secs(2);
@@ -123,10 +125,4 @@ fn remove_one(path: &Path) -> io::Result<()> {
         Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
         _ => Ok(()),
     }
-}
-
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

@@ -6,18 +6,21 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, Error};
 use tracing::{error, info, warn};
 
 use super::ballast::Ballast;
 use super::condition::{Condition, Harm};
+use super::damage;
+use super::directory::{DATABASE_FILE, claim, with_suffix};
+use super::error::StoreError;
 use super::file::{self, StoreFile};
 use super::lock::{self, lock};
 use super::memory::Memory;
-use super::{DATABASE_FILE, StoreError, damage};
 use crate::clock::Clock;
 use crate::telemetry::logs::chain;
 
@@ -81,7 +84,7 @@ impl Keeper {
             path,
         };
         keeper.begin()?;
-        keeper.look_after();
+        keeper.maintain();
         Ok(keeper)
     }
 
@@ -89,7 +92,7 @@ impl Keeper {
     fn begin(&mut self) -> Result<(), StoreError> {
         match self.open_file() {
             Ok(file) => {
-                let learned = self.memory.learn(&file.connection);
+                let learned = self.memory.load(&file.connection);
                 learned.map_err(|source| StoreError::Open { path: self.path.clone(), source })?;
                 self.behind = false;
                 self.file = Some(file);
@@ -97,8 +100,8 @@ impl Keeper {
             Err(err) if Harm::of_opening(&err).is_none() => return Err(err),
             Err(err) => {
                 error!(error = chain(&err), "the state store cannot be used; alerts are kept in memory until it can");
-                self.suffer(Harm::of_opening(&err).unwrap_or(Harm::Disk), chain(&err));
-                match self.memory.learn_from(&self.path) {
+                self.record_harm(Harm::of_opening(&err).unwrap_or(Harm::Disk), chain(&err));
+                match self.memory.load_file(&self.path) {
                     Err(err) if Harm::of_opening(&err).is_none() => return Err(err),
                     Err(err) => {
                         error!(error = chain(&err), "what the agent before this one knew cannot be read");
@@ -119,7 +122,7 @@ impl Keeper {
                 Err(err) => err,
             };
             match Harm::of_opening(&err) {
-                Some(Harm::Full) if self.ballast.give_back() => self.suffer(Harm::Full, chain(&err)),
+                Some(Harm::Full) if self.ballast.give_back() => self.record_harm(Harm::Full, chain(&err)),
                 Some(Harm::Damaged) if self.set_aside(&chain(&err)).is_ok() => {}
                 _ => return Err(err),
             }
@@ -132,7 +135,7 @@ impl Keeper {
     }
 
     /// Reads what must not be lost, wherever it is known best.
-    pub fn know<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub fn read_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         if !self.behind
             && let Ok(known) = self.on_file(work, false)
         {
@@ -142,7 +145,7 @@ impl Keeper {
     }
 
     /// Writes what must not be lost. Where the file does not take it, memory does, until it can be written.
-    pub fn keep<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub fn write_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         match self.on_file(work, true) {
             Ok(done) => {
                 self.follow(work);
@@ -157,14 +160,14 @@ impl Keeper {
     }
 
     /// Writes what somebody waits for: it is in the file, or it did not happen.
-    pub fn write<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub fn write_durable<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         let done = self.on_file(work, true).map_err(|failure| self.refusal(failure))?;
         self.follow(work);
         Ok(done)
     }
 
     /// Writes what the agent can do without while space is scarce.
-    pub fn spare<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
+    pub fn write_optional<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         if self.harm.is_some() {
             return Err(self.refusal(Failure::File));
         }
@@ -173,18 +176,18 @@ impl Keeper {
 
     /// Repeats in memory what was written into the file, and forgets there what is in the file for good.
     fn follow<T>(&mut self, work: &Work<T>) {
-        let followed = work(&mut self.memory.connection).and_then(|_| self.memory.forget_written());
+        let followed = work(&mut self.memory.connection).and_then(|_| self.memory.remove_written());
         if let Err(err) = followed {
             error!(error = %err, "the copy of the state store in memory is wrong, reading it anew");
             if let Some(file) = &self.file {
-                let _ = self.memory.learn(&file.connection);
+                let _ = self.memory.load(&file.connection);
             }
         }
     }
 
     /// Does work on the file, and does it again after what kept it from being done was mended.
     fn on_file<T>(&mut self, work: &Work<T>, is_essential: bool) -> Result<T, Failure> {
-        self.find_again();
+        self.restore_place();
         if self.behind {
             self.catch_up();
         }
@@ -202,7 +205,7 @@ impl Keeper {
                 return Err(Failure::Work(err));
             };
             error!(error = %err, "the state store could not be used");
-            self.suffer(harm, err.to_string());
+            self.record_harm(harm, err.to_string());
             if !self.mend(harm, &err, is_essential) {
                 break;
             }
@@ -252,7 +255,7 @@ impl Keeper {
     }
 
     /// Notices that the file, or the directory, was taken away under its name, and puts back what is open.
-    fn find_again(&mut self) {
+    fn restore_place(&mut self) {
         if self.file.as_ref().is_none_or(StoreFile::is_in_place) {
             return;
         }
@@ -264,8 +267,8 @@ impl Keeper {
 
     /// Writes everything that the open file holds into a new one, which takes its place.
     fn move_into_new_file(&mut self) -> bool {
-        let saved = file::with_suffix(&self.path, ".new");
-        let copied = self.hold_directory().and_then(|()| match &self.file {
+        let saved = with_suffix(&self.path, ".new");
+        let copied = self.claim_directory().and_then(|()| match &self.file {
             Some(file) => file.save_to(&saved),
             None => Err(StoreError::Closed),
         });
@@ -284,16 +287,16 @@ impl Keeper {
         match placed {
             Ok(()) => self.reopen(),
             Err(err) => {
-                self.suffer(Harm::of_io(&err), err.to_string());
+                self.record_harm(Harm::of_io(&err), err.to_string());
                 false
             }
         }
     }
 
     /// Makes sure that the directory is there and ours.
-    fn hold_directory(&mut self) -> Result<(), StoreError> {
+    fn claim_directory(&mut self) -> Result<(), StoreError> {
         if !lock::is_in_place(&self.lock, &self.directory) {
-            super::own_directory(&self.directory)?;
+            claim(&self.directory)?;
             self.lock = lock(&self.directory)?;
         }
         Ok(())
@@ -301,10 +304,10 @@ impl Keeper {
 
     /// Opens the file and writes what memory knows into it.
     fn reopen(&mut self) -> bool {
-        match self.hold_directory().and_then(|()| self.open_file()) {
+        match self.claim_directory().and_then(|()| self.open_file()) {
             Ok(file) => self.file = Some(file),
             Err(err) => {
-                self.suffer(Harm::of_opening(&err).unwrap_or(Harm::Disk), chain(&err));
+                self.record_harm(Harm::of_opening(&err).unwrap_or(Harm::Disk), chain(&err));
                 return false;
             }
         }
@@ -315,10 +318,10 @@ impl Keeper {
     fn write_behind(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
         let aside = self.damaged.as_ref().map(|aside| aside.display().to_string());
-        let taught = self.memory.teach(&mut file.connection, aside.as_deref(), self.clock.wall_ms());
+        let taught = self.memory.write_to(&mut file.connection, aside.as_deref(), self.clock.wall_ms());
         if let Err(err) = &taught {
             let harm = Harm::of(err).unwrap_or(Harm::Disk);
-            self.suffer(harm, err.to_string());
+            self.record_harm(harm, err.to_string());
             if matches!(harm, Harm::Damaged | Harm::Disk) {
                 self.file = None;
             }
@@ -345,24 +348,24 @@ impl Keeper {
     }
 
     /// What is to be done from time to time, whether there is work or not.
-    pub fn look_after(&mut self) {
-        self.find_again();
+    pub fn maintain(&mut self) {
+        self.restore_place();
         if self.behind {
             self.catch_up();
         }
         let is_well = self.ballast.is_whole() && self.harm.is_none();
         match if is_well { Ok(()) } else { self.ballast.restore() } {
             Ok(()) if !self.behind && self.harm.take().is_some() => info!("the state store works as ever"),
-            Err(err) if self.harm.is_none() => self.suffer(Harm::of_io(&err), format!("keeping space for alerts: {err}")),
+            Err(err) if self.harm.is_none() => self.record_harm(Harm::of_io(&err), format!("keeping space for alerts: {err}")),
             _ => {}
         }
-        self.show();
+        self.publish_condition();
     }
 
-    fn suffer(&mut self, harm: Harm, why: String) {
+    fn record_harm(&mut self, harm: Harm, why: String) {
         self.count(harm.kind());
         self.harm = Some((harm, why));
-        self.show();
+        self.publish_condition();
     }
 
     fn refusal(&self, failure: Failure) -> StoreError {
@@ -385,8 +388,8 @@ impl Keeper {
     }
 
     /// Shows how the store is to those who ask for it.
-    pub fn show(&self) {
-        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn publish_condition(&self) {
+        let mut condition = self.condition.lock();
         condition.trouble = self.trouble();
         condition.damaged.clone_from(&self.damaged);
         condition.scar.clone_from(&self.scar);
@@ -394,7 +397,7 @@ impl Keeper {
     }
 
     fn count(&self, kind: &'static str) {
-        *self.condition.lock().unwrap_or_else(PoisonError::into_inner).failures.entry(kind).or_default() += 1;
+        *self.condition.lock().failures.entry(kind).or_default() += 1;
     }
 }
 

@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use super::columns::{json, number, signed};
-use super::{Store, StoreError};
+use super::error::StoreError;
+use super::handle::Store;
 
 impl Store {
     /// What the agent before this one decided. A record that this version cannot read is left out and said so.
     pub async fn dispatch(&self) -> Result<SavedDispatch, StoreError> {
-        self.know(|connection| {
+        self.read_essential(|connection| {
             let acknowledgement = |row: &Row<'_>| -> rusqlite::Result<_> {
                 let (fingerprint, incident): (String, u64) = (row.get("fingerprint")?, number(row, "incident")?);
                 Ok(parsed("an acknowledgement", &row.get::<_, String>("acknowledgement")?)

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use super::StoreError;
+use super::error::StoreError;
 
 pub const LOCK_FILE: &str = "lock";
 

@@ -8,8 +8,9 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Transaction, params_from_iter};
 
+use super::error::StoreError;
 use super::file::open_to_read;
-use super::{StoreError, audit, events, migrate};
+use super::{audit, events, migrate};
 
 /// Tables that are small and known wholly.
 const WHOLE: [&str; 5] = ["alerts", "numbers", "ledger", "silences", "acknowledgements"];
@@ -32,13 +33,13 @@ impl Memory {
     }
 
     /// Learns what is in a file that can be read and not written.
-    pub fn learn_from(&mut self, path: &Path) -> Result<(), StoreError> {
+    pub fn load_file(&mut self, path: &Path) -> Result<(), StoreError> {
         let file = open_to_read(path)?;
-        self.learn(&file).map_err(|source| StoreError::Open { path: path.to_owned(), source })
+        self.load(&file).map_err(|source| StoreError::Open { path: path.to_owned(), source })
     }
 
     /// Learns what is in a store, which may be of an older schema.
-    pub fn learn(&mut self, file: &Connection) -> rusqlite::Result<()> {
+    pub fn load(&mut self, file: &Connection) -> rusqlite::Result<()> {
         let to = self.connection.transaction()?;
         let everything = WHOLE.map(|table| (table, "true")).into_iter().chain([("outbox", OPEN_OUTBOX), ("audit_ends", "name = 'end'")]);
         for (table, wanted) in everything {
@@ -52,7 +53,7 @@ impl Memory {
     }
 
     /// Writes everything into a file, over what that one says. `aside` is where the one before it is.
-    pub fn teach(&mut self, file: &mut Connection, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
+    pub fn write_to(&mut self, file: &mut Connection, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
         let to = file.transaction()?;
         for table in WHOLE {
             to.execute(&format!("DELETE FROM {table}"), [])?;
@@ -60,15 +61,15 @@ impl Memory {
         }
         copy(&self.connection, &to, "outbox", "true")?;
         events::append(&to, &events::oldest_first(&self.connection)?)?;
-        self.teach_audit(&to, aside, now_ms)?;
+        self.write_audit_to(&to, aside, now_ms)?;
         to.commit()?;
-        self.forget_written()?;
+        self.remove_written()?;
         audit::set_end(&self.connection, "end", audit::end(file)?)?;
         audit::set_end(&self.connection, "start", audit::end(file)?)
     }
 
     /// The entries are chained to what the file has.
-    fn teach_audit(&self, to: &Transaction<'_>, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
+    fn write_audit_to(&self, to: &Transaction<'_>, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
         if audit::end(to)?.is_nothing() {
             audit::go_on(to, audit::start(&self.connection)?, aside, now_ms)?;
         }
@@ -78,7 +79,7 @@ impl Memory {
     }
 
     /// Forgets what is in the file and not needed again.
-    pub fn forget_written(&self) -> rusqlite::Result<()> {
+    pub fn remove_written(&self) -> rusqlite::Result<()> {
         let memory = &self.connection;
         memory.prepare_cached("DELETE FROM outbox WHERE state = 'delivered' AND seq < (SELECT max(seq) FROM outbox)")?.execute([])?;
         memory.prepare_cached(&format!("DELETE FROM outbox WHERE state = 'dead' AND NOT ({OPEN_OUTBOX})"))?.execute([])?;

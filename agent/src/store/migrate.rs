@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::StoreError;
+use super::error::StoreError;
 
 const STEPS: &[&str] = &[
     include_str!("schema/1.sql"),

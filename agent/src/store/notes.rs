@@ -4,7 +4,9 @@ use pharos_model::event::Event;
 use rusqlite::{OptionalExtension, params};
 
 use super::columns::signed;
-use super::{Store, StoreError, events};
+use super::error::StoreError;
+use super::events;
+use super::handle::Store;
 
 /// Notes that are kept: one of each server and one of each datname, those of servers that nobody watches any more included.
 const NOTES_MAX: i64 = 5_000;
@@ -31,7 +33,7 @@ impl Store {
     /// Takes the place of the note before; what happened is stored with it or not at all. The notes written longest ago are forgotten
     /// beyond the bound.
     pub async fn put_note(&self, key: NoteKey, note: String, happened: Vec<Event>, now_ms: u64) -> Result<(), StoreError> {
-        self.spare(move |connection| {
+        self.write_optional(move |connection| {
             let transaction = connection.transaction()?;
             transaction.execute(
                 "INSERT OR REPLACE INTO notes (server, collector, topic, written_at_ms, note) VALUES (?1, ?2, ?3, ?4, ?5)",

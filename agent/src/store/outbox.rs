@@ -7,8 +7,10 @@ use pharos_model::outbox::{NewRow, OutboxState, Settlement};
 use rusqlite::{Connection, Row, ToSql, params};
 use serde::Serialize;
 
-use super::columns::{from_json, json, milliseconds, number, parsed, signed, unsigned};
-use super::{Store, StoreError};
+use super::columns::{from_json, json, number, parsed, signed, unsigned};
+use super::error::StoreError;
+use super::handle::Store;
+use crate::clock::milliseconds;
 
 /// Delivered rows are kept while at most this many younger rows were made; they answer "was I told?".
 const DELIVERED_KEPT: i64 = 20_000;
@@ -81,7 +83,7 @@ impl OutboxTurn {
 
 impl Store {
     pub async fn open_outbox(&self) -> Result<OpenOutbox, StoreError> {
-        self.know(|connection| {
+        self.read_essential(|connection| {
             let next: Option<i64> = connection.query_row("SELECT max(seq) FROM outbox", [], |row| row.get(0))?;
             let rows = list(connection, "state IN ('waiting', 'sending') ORDER BY seq", [])?;
             let mut query = connection.prepare(
@@ -99,7 +101,7 @@ impl Store {
     /// Stores what became of messages and which ones go out now: all or nothing. While the file cannot take it, it is kept in memory and
     /// written later.
     pub async fn outbox_turn(&self, turn: OutboxTurn) -> Result<(), StoreError> {
-        self.keep(move |connection| {
+        self.write_essential(move |connection| {
             let transaction = connection.transaction()?;
             for settlement in &turn.settled {
                 settle(&transaction, settlement, turn.now_ms)?;
@@ -119,7 +121,7 @@ impl Store {
     /// Takes rows that were given up back, those of receivers that exist. They have all their time again. One whose receiver has heard
     /// something younger of its incident stays where it is: what it says is no longer so.
     pub async fn revive_outbox(&self, wanted: Wanted, receivers: Vec<String>) -> Result<Vec<OutboxRow>, StoreError> {
-        self.call(move |connection| {
+        self.write_durable(move |connection| {
             let (receiver, seqs) = wanted.parameters()?;
             let receivers = json(&receivers)?;
             let transaction = connection.transaction()?;
@@ -143,8 +145,8 @@ impl Store {
     }
 
     /// Forgets rows that were given up.
-    pub async fn forget_dead(&self, wanted: Wanted) -> Result<usize, StoreError> {
-        self.call(move |connection| {
+    pub async fn delete_dead(&self, wanted: Wanted) -> Result<usize, StoreError> {
+        self.write_durable(move |connection| {
             let (receiver, seqs) = wanted.parameters()?;
             let sql = format!("DELETE FROM outbox WHERE state = 'dead' AND {}", Wanted::SQL);
             connection.execute(&sql, params![receiver, seqs])
@@ -155,7 +157,7 @@ impl Store {
     /// The youngest rows about an alert, oldest first, those too that the file does not take for now.
     pub async fn outbox_of(&self, fingerprint: String, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
         let wanted = "fingerprint = ?1 ORDER BY seq DESC LIMIT ?2";
-        let mut rows = self.know_for_visitor(move |connection| list(connection, wanted, params![fingerprint, limit])).await?;
+        let mut rows = self.read_essential_for_visitor(move |connection| list(connection, wanted, params![fingerprint, limit])).await?;
         rows.reverse();
         Ok(rows)
     }
@@ -231,7 +233,7 @@ fn settle(connection: &Connection, settlement: &Settlement, now_ms: u64) -> rusq
             each(connection, sql, seqs, &[&reason.as_str(), why, &now])
         }
         Settlement::Waiting { seqs, attempts, pause, message, reason, why } => {
-            let pause = milliseconds(*pause);
+            let pause = signed(milliseconds(*pause));
             let due = now.saturating_add(pause);
             let sql = "UPDATE outbox SET state = 'waiting', attempts = ?2, waited_ms = waited_ms + ?3, due_at_ms = ?4, message = ?5,
                               reason = ?6, why = ?7

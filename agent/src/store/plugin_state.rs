@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::columns::signed;
-use super::{Store, StoreError};
+use super::error::StoreError;
+use super::handle::Store;
 
 /// What one plugin may keep.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +39,7 @@ impl Store {
         limits: Limits,
     ) -> Result<Written, StoreError> {
         let plugin = plugin.to_owned();
-        self.spare(move |connection| {
+        self.write_optional(move |connection| {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM plugin_state WHERE expires_at_ms <= ?1", params![signed(entry.now_ms)])?;
             if let Some(expected) = &expected
@@ -66,7 +67,7 @@ impl Store {
 
     pub async fn delete_plugin_state(&self, plugin: &str, key: String) -> Result<(), StoreError> {
         let plugin = plugin.to_owned();
-        self.spare(move |connection| {
+        self.write_optional(move |connection| {
             connection.execute("DELETE FROM plugin_state WHERE plugin = ?1 AND key = ?2", params![plugin, key]).map(drop)
         })
         .await

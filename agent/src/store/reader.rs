@@ -7,8 +7,11 @@ use pharos_model::outbox::OutboxState;
 use rusqlite::Connection;
 
 use super::audit::{self, AuditRow, AuditVerdict};
+use super::directory::DATABASE_FILE;
+use super::error::StoreError;
 use super::file::open_to_read;
-use super::{DATABASE_FILE, OutboxRow, StoreError, events, outbox};
+use super::outbox::OutboxRow;
+use super::{events, outbox};
 
 /// Reads a store without its lock, and never writes.
 #[derive(Debug)]

@@ -5,8 +5,10 @@ use std::time::Duration;
 use pharos_model::alert::Unseen;
 use rusqlite::params;
 
-use super::columns::{milliseconds, number};
-use super::{Store, StoreError};
+use super::columns::{number, signed};
+use super::error::StoreError;
+use super::handle::Store;
+use crate::clock::milliseconds;
 
 /// Begins their names among the single values; then come plugin and rule, neither of which has a slash in it.
 const PREFIX: &str = "unmatched/";
@@ -14,7 +16,7 @@ const PREFIX: &str = "unmatched/";
 impl Store {
     /// What the agent before this one gathered.
     pub async fn unmatched(&self) -> Result<Vec<Unseen>, StoreError> {
-        self.know(|connection| {
+        self.read_essential(|connection| {
             let mut query = connection.prepare("SELECT name, value FROM numbers WHERE name GLOB ?1 || '*'")?;
             let rows = query.query_map(params![PREFIX], |row| Ok((row.get::<_, String>("name")?, number(row, "value")?)))?;
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
@@ -24,14 +26,16 @@ impl Store {
     }
 
     /// Takes the place of all that was kept before.
-    pub async fn keep_unmatched(&self, unseen: Vec<Unseen>) -> Result<(), StoreError> {
-        self.keep(move |connection| {
+    pub async fn save_unmatched(&self, unseen: Vec<Unseen>) -> Result<(), StoreError> {
+        self.write_essential(move |connection| {
             let transaction = connection.transaction()?;
             transaction.execute("DELETE FROM numbers WHERE name GLOB ?1 || '*'", params![PREFIX])?;
             for Unseen { plugin, rule, looked } in &unseen {
                 let name = format!("{PREFIX}{plugin}/{rule}");
-                transaction
-                    .execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![name, milliseconds(*looked)])?;
+                transaction.execute(
+                    "INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)",
+                    params![name, signed(milliseconds(*looked))],
+                )?;
             }
             transaction.commit()
         })

@@ -4,11 +4,12 @@
 //! is counted, and said as soon as lines get out again.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -42,7 +43,7 @@ struct Waiting {
 
 impl State {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock()
     }
 }
 
@@ -63,8 +64,8 @@ impl Lines {
 
     /// Waits until everything is out, but no longer than this.
     pub fn flush(&self, patience: Duration) {
-        let waiting = self.state.waiting();
-        drop(self.state.written.wait_timeout_while(waiting, patience, |waiting| waiting.lines > 0));
+        let mut waiting = self.state.waiting();
+        self.state.written.wait_while_for(&mut waiting, |waiting| waiting.lines > 0, patience);
     }
 
     fn push(&self, line: &[u8]) {

@@ -1,8 +1,8 @@
 //! The agent's own metrics. Names, labels and help are in `config/metrics.toml`.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
@@ -54,8 +54,8 @@ impl SelfMetrics {
         self.lock().get(metric).and_then(|series| series.get(&labels)).copied()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, BTreeMap<Vec<String>, f64>>> {
-        self.values.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, BTreeMap<&'static str, BTreeMap<Vec<String>, f64>>> {
+        self.values.lock()
     }
 }
 

@@ -10,6 +10,7 @@ use super::gate::{Gate, GateState};
 use super::{Row, Tells, backoff};
 use crate::alert::Fingerprint;
 use crate::notification::{Delivery, FailureReason};
+use crate::text::hex;
 
 /// Most rows of one message. More rows of the group follow in the next message.
 pub const ROWS_PER_MESSAGE_MAX: usize = 200;
@@ -238,8 +239,7 @@ impl Queue {
             return id.to_owned();
         }
         let digest = Sha256::digest(ids.join("\n"));
-        let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        format!("group-{hex}")
+        format!("group-{}", hex(&digest[..12]))
     }
 
     /// Records the answer to a message. `chance` from 0 to 1 spreads the pauses.

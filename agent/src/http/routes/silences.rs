@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{body, refused};
-use crate::clock::{parse_rfc3339, rfc3339};
+use crate::clock::{milliseconds, parse_rfc3339, rfc3339};
 use crate::config::labels;
 use crate::http::error::ApiError;
 use crate::http::{Shared, Visitor};
@@ -96,7 +96,7 @@ fn instant(key: &str, text: &str) -> Result<u64, ApiError> {
 fn duration(text: &str) -> Result<u64, ApiError> {
     let duration: Duration = humantime::parse_duration(text)
         .map_err(|err| ApiError::bad_request(format!("`duration`: `{text}`: {err}")).hint("write it like 2h or 30m"))?;
-    Ok(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    Ok(milliseconds(duration))
 }
 
 fn item(silence: &Silence, now_ms: u64) -> Value {

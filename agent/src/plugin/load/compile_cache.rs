@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use sha2::Sha256;
 use tracing::debug;
 
-use crate::store::owner::{OwnerError, check_folder, check_open};
+use crate::store::ownership::{OwnerError, check_folder, check_open};
 
 /// Compiled plugins that are cached. Each takes some megabytes of the disk.
 const CACHED_MAX: usize = 128;

@@ -19,7 +19,7 @@ use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 use super::validate::FILE_BYTES_MAX;
-use crate::store::owner::is_read_only;
+use crate::store::ownership::is_read_only;
 
 /// Longest wait for a listing of the folder or for reading one file. A network file system may never answer.
 pub const DISK_MAX: Duration = Duration::from_secs(10);

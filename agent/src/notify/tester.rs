@@ -8,14 +8,14 @@ use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason}
 use pharos_model::subject::{Label, Subject};
 use serde_json::Value;
 
-use super::{Means, Signature};
+use super::deliver::{Deliver, Means, Signature};
 use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
 
 /// Tries receivers, beside the notifications that wait for them.
 #[derive(Clone)]
 pub struct Tester {
-    notifiers: Arc<dyn super::Deliver>,
+    notifiers: Arc<dyn Deliver>,
     signature: Arc<Signature>,
     clock: Clock,
     receivers: Arc<BTreeMap<String, (String, Value)>>,

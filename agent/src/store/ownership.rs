@@ -70,7 +70,7 @@ pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
 }
 
 /// Why [`check_folder`] would refuse a folder; nothing is changed. Root may look for the agent's user, who is taken to be the owner.
-pub fn look_at_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
+pub fn inspect_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
     let found = folder(path)?;
     let user = if geteuid().is_root() { Uid::from_raw(found.uid()) } else { geteuid() };
     match access(path, &found, own_file, user)? {
@@ -131,15 +131,15 @@ fn is_volume_of_group(found: &Metadata) -> bool {
 
 /// The same for a file in such a folder, if it is there.
 pub fn check_file(path: &Path) -> Result<(), OwnerError> {
-    match look(path, geteuid())? {
+    match inspect(path, geteuid())? {
         Some(found) if found.mode() & WRITABLE_BY_OTHERS != 0 => take_back(path, &found),
         _ => Ok(()),
     }
 }
 
 /// Whether the agent may use a file in such a folder as it should; nothing is changed. One that it may only read is no reason not to start.
-pub fn look_at_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
-    match look(path, user)? {
+pub fn inspect_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
+    match inspect(path, user)? {
         Some(found) if !is_read_only(path) => check_use(path, &found, user, &WRITE),
         _ => Ok(()),
     }
@@ -147,7 +147,7 @@ pub fn look_at_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
 
 /// Makes sure that a file is this user's and can be read. Returns what it found, if it is a file. A link counts as what it is: whoever made
 /// it decides where it leads.
-fn look(path: &Path, user: Uid) -> Result<Option<Metadata>, OwnerError> {
+fn inspect(path: &Path, user: Uid) -> Result<Option<Metadata>, OwnerError> {
     let unknown = |source| OwnerError::Unknown { path: path.to_owned(), source };
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,

@@ -1,0 +1,17 @@
+//! Requests to a task that owns its state: one message there, one answer back.
+
+use tokio::sync::{mpsc, oneshot};
+
+/// The task has ended, so no answer will come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+/// Sends a request with the way back for its answer, and waits for that answer. Waits as well while the queue is full.
+pub async fn ask<Request, Answer>(
+    requests: &mpsc::Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<Answer>) -> Request,
+) -> Result<Answer, Closed> {
+    let (answer, answered) = oneshot::channel();
+    requests.send(request(answer)).await.map_err(|_| Closed)?;
+    answered.await.map_err(|_| Closed)
+}

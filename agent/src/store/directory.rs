@@ -1,0 +1,53 @@
+//! The data directory: which files are the store's, and whose they must be.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::error::StoreError;
+use super::lock::LOCK_FILE;
+use super::ownership::{self, OwnerError};
+
+pub const DATABASE_FILE: &str = "pharos.db";
+
+/// Damaged stores that are kept for a person to examine. The next one replaces the last.
+pub const DAMAGED_KEPT_MAX: u32 = 3;
+
+/// The places of damaged stores in this directory, whether there is one or not.
+pub fn places_aside(directory: &Path) -> Vec<PathBuf> {
+    let database = directory.join(DATABASE_FILE);
+    (1..=DAMAGED_KEPT_MAX).map(|number| place_aside(&database, number)).collect()
+}
+
+/// The place of one damaged store, counted from 1.
+pub fn place_aside(database: &Path, number: u32) -> PathBuf {
+    with_suffix(database, &format!(".damaged-{number}"))
+}
+
+/// The name of a file that SQLite puts beside its database.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Why an agent would refuse the state in a directory that is there; nothing is changed.
+pub fn inspect(directory: &Path) -> Result<(), OwnerError> {
+    let user = ownership::inspect_folder(directory, DATABASE_FILE)?;
+    files_of(directory).iter().try_for_each(|file| ownership::inspect_file(file, user))
+}
+
+/// Makes the directory if it is not there, and sees that it and what is read from it are ours.
+pub(super) fn claim(directory: &Path) -> Result<(), StoreError> {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    created.map_err(|source| StoreError::Directory { path: directory.to_owned(), source })?;
+    ownership::check_folder(directory, DATABASE_FILE)?;
+    files_of(directory).iter().try_for_each(|file| ownership::check_file(file))?;
+    Ok(())
+}
+
+fn files_of(directory: &Path) -> [PathBuf; 4] {
+    let database = directory.join(DATABASE_FILE);
+    let [log, index] = ["-wal", "-shm"].map(|suffix| with_suffix(&database, suffix));
+    [database, log, index, directory.join(LOCK_FILE)]
+}
