@@ -1,3 +1,6 @@
+//! No web page, no other user of the machine and no viewer's token changes anything. No page whose name was pointed at the agent reads
+//! anything, and the audit log believes no name in a request.
+//!
 //! Who may ask, and who may change something: tokens, host names, and whose name an action is signed with.
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! No session is counted in the wrong state, and no wait loses its time or its blocker.
+//!
 //! Who works, who waits and for whom, and what statements cost, against servers in real trouble.
 
 use std::io::Write as _;

@@ -1,3 +1,6 @@
+//! No trouble of the agent itself stays unreported: a receiver that is away or gone, a notification given up, a store or a plugin in
+//! trouble. No rule that can never match looks like one that is content.
+//!
 //! The agent as a subject of its own: what it knows of itself can be judged, and what goes wrong with it is told like anything else.
 
 use std::path::Path;
@@ -6,13 +9,13 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use pharos::demo::receiver::{Count, Received, Receiver, Reply};
 use pharos::demo::redis::RedisServer;
-use pharos::store::Store;
 use pharos_model::alert::Unseen;
 use redis::AsyncCommands;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::fixture::saved::open;
 use crate::fixture::zoo::{Zoo, named};
 use crate::fixture::{PATIENCE, TestAgent, item, plugin_folder, redis, redis_config, runtime_tasks, set_keys, shipped};
 
@@ -301,16 +304,9 @@ async fn a_rule_that_fits_nothing_is_reported_until_it_does() {
     agent.stop().await;
 }
 
-/// What a stopped agent gathered; its last handle on the store may live for a moment longer.
+/// What a stopped agent gathered.
 async fn unmatched(directory: &Path) -> Vec<Unseen> {
-    let started = tokio::time::Instant::now();
-    loop {
-        match Store::open(directory) {
-            Ok(store) => return store.unmatched().await.unwrap(),
-            Err(err) => assert!(started.elapsed() < PATIENCE, "{err}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    open(directory).await.unmatched().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

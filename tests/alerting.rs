@@ -1,3 +1,6 @@
+//! No change is sent twice, out of order, or not at all while a receiver is away. No receiver that hangs delays another one, and no restart
+//! forgets an alert or sends it again.
+//!
 //! From a finding to a receiver: each change is told once, in order, and never lost to a receiver that is away.
 
 use std::time::Duration;
@@ -5,12 +8,12 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use pharos::demo::receiver::{Count, Delivery, Receiver, Reply};
 use pharos::demo::redis::RedisServer;
-use pharos::store::Store;
 use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::fixture::saved::open;
 use crate::fixture::{PATIENCE, TestAgent, redis, redis_config, runtime_tasks, set_keys, shipped};
 
 /// A Redis whose keys are the condition of every rule, and receivers.
@@ -280,16 +283,4 @@ async fn alerts_of_a_server_that_is_no_longer_configured_resolve_with_that_reaso
     let last = events.iter().find(|event| event.kind() == "alert").unwrap();
     assert_eq!(last.stored_detail()["reason"], "subject-removed", "{last:?}");
     assert_eq!(store.alerts().await.unwrap().alerts, []);
-}
-
-/// The stopped agent's last handle may live for a moment longer.
-pub async fn open(directory: &std::path::Path) -> Store {
-    let started = tokio::time::Instant::now();
-    loop {
-        match Store::open(directory) {
-            Ok(store) => return store,
-            Err(err) => assert!(started.elapsed() < PATIENCE, "{err}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

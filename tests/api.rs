@@ -1,3 +1,6 @@
+//! No stranger gets an answer off loopback, and no database, receiver or plugin that is down ends the agent or makes it unready. No part of
+//! the agent is gone while the rest looks alive.
+//!
 //! What the outside sees over HTTP: shapes, errors, tokens.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::zoo::{Zoo, named};
 use crate::fixture::{
     TestAgent, item, part_name, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, server_id, shipped,
@@ -309,9 +313,7 @@ async fn tokens_open_everything_and_only_health_is_open_without() {
     let token = format!("[http]\nlisten = \"0.0.0.0:0\"\n[[access.token]]\nname = \"grafana\"\nrole = \"viewer\"\nsha256 = \"{digest}\"");
     let agent = TestAgent::start_with(&token, Vec::new()).await;
     let key = [("authorization", "Bearer open sesame")];
-    while agent.request("/readyz", &key).await.0 == 503 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    until("it is ready", async || fitting(agent.request("/readyz", &key).await.0, |status| *status != 503)).await;
     for path in ["/metrics", "/readyz", "/api/plugins", "/api/services/status", "/api/database/alerts", "/nowhere"] {
         for header in [None, Some("Bearer open sesam"), Some("open sesame"), Some("Bearer "), Some("Basic b3Blbg==")] {
             let headers: Vec<(&str, &str)> = header.map(|value| ("authorization", value)).into_iter().collect();

@@ -1,3 +1,5 @@
+//! No row of the audit log is edited, removed, moved or inserted unseen.
+//!
 //! The audit log: a row for each transition, a chain that shows what was done to it, and a bound.
 
 use std::path::Path;
@@ -8,7 +10,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use crate::fixture::program::output;
-use crate::fixture::saved::{audit_entry, begins};
+use crate::fixture::saved::{audit_entry, begins, closed};
 use crate::fixture::{TestAgent, redis, redis_config, runtime_tasks};
 
 fn entries(numbers: std::ops::RangeInclusive<u64>) -> AlertChanges {
@@ -125,10 +127,7 @@ proptest! {
             let folder = tempfile::tempdir().unwrap();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(async { Store::open(folder.path()).unwrap().save_alerts(entries(1..=ROWS)).await.unwrap() });
-            // The last handle's thread writes everything into the one file.
-            while folder.path().join("pharos.db-wal").exists() {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
+            closed(folder.path());
             folder
         });
         let folder = tempfile::tempdir().unwrap();

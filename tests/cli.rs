@@ -1,3 +1,6 @@
+//! No bad config exits without every error and its place, and no second agent starts on one data directory. No signal but those that stop
+//! ends the agent, and a log that is not read holds nothing up.
+//!
 //! The built program: what it prints, how it exits, how it stops.
 
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::fixture::program::{Running, command, output};
 use crate::fixture::reserved::ReservedPort;
+use crate::fixture::wait::until;
 use crate::fixture::{PATIENCE, get, postgres, project, receiver_config, runtime_tasks, shipped};
 
 /// A config in a folder of its own.
@@ -210,12 +214,7 @@ async fn a_log_that_nobody_reads_holds_nothing_up_and_one_that_is_closed_ends_no
         let held = (!is_closed).then_some(out);
         let mut command = command(&["run", "--config", setup.config().to_str().unwrap()]);
         let mut agent = command.stdout(std::process::Stdio::null()).stderr(std::os::fd::OwnedFd::from(into)).spawn().unwrap();
-        let started = timeout(PATIENCE, async {
-            while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        });
-        started.await.expect("it listens");
+        until("it listens", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await).await;
         assert_eq!(get(port, "/healthz", &[]).await.0, 200);
         if is_closed {
             let (_, metrics) = get(port, "/metrics", &[]).await;

@@ -1,3 +1,5 @@
+//! No machine code that another user could have written is executed.
+//!
 //! Machine code between two starts: what this installation made is used, whatever else lies there is not.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -1,3 +1,5 @@
+//! No metric differs from what the server says.
+//!
 //! Every collector's metrics against what the database itself says.
 
 use std::collections::BTreeSet;

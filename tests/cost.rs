@@ -1,3 +1,5 @@
+//! No server pays more for monitoring than its budget, and no statement of the agent leaves unsaid whose it is or resets statistics.
+//!
 //! What watching costs a server: metered, bounded, and told.
 
 use pharos::demo::postgres::{MONITORING_ROLE, SUPERUSER};

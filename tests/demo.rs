@@ -1,3 +1,5 @@
+//! The demo leaves no process and no file behind, whenever it ends.
+//!
 //! The throw-away servers, the application and its faults, each on the real thing.
 
 use std::os::unix::fs::PermissionsExt;
@@ -19,12 +21,13 @@ use pharos::demo::session::Session;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::fixture::program::{Running, command};
-use crate::fixture::{PATIENCE, get, shipped};
+use crate::fixture::wait::{holds, until};
+use crate::fixture::{PATIENCE, eventually, get, shipped};
 
 /// How long a frozen server is given to show that it is not frozen.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -32,15 +35,6 @@ const SILENCE: Duration = Duration::from_millis(500);
 async fn binaries() -> Result<PostgresBinaries> {
     let folder = std::env::var_os("PHAROS_TEST_POSTGRES").map(PathBuf::from);
     Ok(PostgresBinaries::find(folder.as_deref()).await?)
-}
-
-async fn eventually(session: &Session, question: &str) -> Result<()> {
-    let started = Instant::now();
-    while !session.ask::<bool>(question).await? {
-        ensure!(started.elapsed() < PATIENCE, "never true: {question}");
-        sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
 /// Whether the session answers in this time.
@@ -126,10 +120,11 @@ async fn a_server_comes_back_on_its_port_after_every_kind_of_end() -> Result<()>
     ensure!(primary.port() == port, "the port changed");
     let session = primary.connect(SUPERUSER, "kept").await?;
     eventually(&session, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = 'standby' AND state = 'streaming')")
-        .await?;
+        .await;
     session.run("CREATE TABLE replayed ()").await?;
     let session = standby.connect(SUPERUSER, "kept").await?;
-    eventually(&session, "SELECT to_regclass('replayed') IS NOT NULL AND pg_is_in_recovery()").await
+    eventually(&session, "SELECT to_regclass('replayed') IS NOT NULL AND pg_is_in_recovery()").await;
+    Ok(())
 }
 
 #[tokio::test]
@@ -156,7 +151,7 @@ async fn tls_and_passwords_guard_tcp_and_the_standby_still_comes_in() -> Result<
         &session,
         r"SELECT EXISTS (SELECT FROM pg_stat_replication JOIN pg_stat_ssl USING (pid) WHERE ssl AND application_name = 'stand''by \')",
     )
-    .await?;
+    .await;
     let mut config: tokio_postgres::Config = standby.url(MONITORING_ROLE, "postgres").parse()?;
     config.ssl_mode(tokio_postgres::config::SslMode::Disable);
     ensure!(config.connect(tokio_postgres::NoTls).await.is_err(), "no password was asked for");
@@ -192,7 +187,7 @@ async fn each_fault_shows_in_the_servers_own_views_and_heals() -> Result<()> {
     application.spawn(&tasks, &stop);
     let on_primary = primary.connect(SUPERUSER, DATNAME).await?;
     let on_standby = standby.connect(SUPERUSER, "postgres").await?;
-    eventually(&on_primary, "SELECT count(*) > 20 FROM analytics_events WHERE id > 20000").await?;
+    eventually(&on_primary, "SELECT count(*) > 20 FROM analytics_events WHERE id > 20000").await;
 
     let locks = Fault::lock_pile_up(primary.address(), &tasks);
     let blocked = "SELECT count(*) FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0";
@@ -207,15 +202,15 @@ async fn each_fault_shows_in_the_servers_own_views_and_heals() -> Result<()> {
         &on_primary,
         "SELECT EXISTS (SELECT FROM pg_stat_statements WHERE query LIKE '%AS work%' AND calls > 2 AND mean_exec_time > 1500)",
     )
-    .await?;
+    .await;
     slow.heal().await?;
 
     let lag = Fault::replica_lag(primary.address(), standby.address(), &tasks);
     lag.cause().await?;
-    eventually(&on_standby, "SELECT now() - pg_last_xact_replay_timestamp() > interval '3 seconds'").await?;
-    eventually(&on_primary, "SELECT pg_wal_lsn_diff(sent_lsn, replay_lsn) > 500000 FROM pg_stat_replication").await?;
+    eventually(&on_standby, "SELECT now() - pg_last_xact_replay_timestamp() > interval '3 seconds'").await;
+    eventually(&on_primary, "SELECT pg_wal_lsn_diff(sent_lsn, replay_lsn) > 500000 FROM pg_stat_replication").await;
     lag.heal().await?;
-    eventually(&on_standby, "SELECT now() - pg_last_xact_replay_timestamp() < interval '1 second'").await?;
+    eventually(&on_standby, "SELECT now() - pg_last_xact_replay_timestamp() < interval '1 second'").await;
 
     drop((on_primary, on_standby));
     primary.freeze().await?;
@@ -319,11 +314,11 @@ async fn a_signal_ends_the_demo_wherever_it_is_and_nothing_is_left() -> Result<(
         let (folder, log) = (folder()?, tempfile::NamedTempFile::new()?);
         let mut demo = demo(folder.path(), "20s", log.path())?;
         demo.line(moment).await;
-        let started = Instant::now();
-        while processes_of(folder.path())?.len() < processes {
-            ensure!(started.elapsed() < PATIENCE, "{moment}: fewer than {processes} processes");
-            sleep(Duration::from_millis(5)).await;
-        }
+        until(format_args!("{moment}: {processes} processes"), async || {
+            let count = processes_of(folder.path()).map_or(0, |found| found.len());
+            holds(count >= processes, || format!("{count} processes"))
+        })
+        .await;
         demo.signal(signal);
         let (code, shown) = demo.end().await;
         ensure!(code == Some(0), "{moment}: {code:?} {shown:#?}");

@@ -1,24 +1,16 @@
+//! No alert is lost when the store is damaged, deleted or refused by its disk while the agent runs.
+//!
 //! A store that is damaged, taken away or refused by its disk while the agent runs: the agent goes on, and what it knows is written anew.
 
 use std::path::Path;
 
 use pharos::store::{Store, StoreError, StoreReader};
-use tokio::time::{Instant, sleep};
 
 use crate::durability::{Stage, complaints};
 use crate::fixture::disk::{FailingDisk, SmallDisk};
-use crate::fixture::saved::{alert, audit_entry, begins};
-use crate::fixture::{PATIENCE, set_keys};
-
-/// Looks after a store, as the agent does, until it is well.
-async fn recovered(store: &Store) {
-    let started = Instant::now();
-    while store.condition().trouble.is_some() {
-        assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
-        store.maintain().await.unwrap();
-        sleep(std::time::Duration::from_millis(50)).await;
-    }
-}
+use crate::fixture::saved::{alert, audit_entry, begins, closed, recovered};
+use crate::fixture::set_keys;
+use crate::fixture::wait::{holds, until};
 
 /// What another agent would find: incidents of alerts, numbers of notifications.
 async fn found(directory: &Path) -> (Vec<u64>, Vec<u64>) {
@@ -100,9 +92,7 @@ async fn a_store_that_is_damaged_under_the_agent_begins_anew_with_what_the_agent
 async fn a_read_only_store_is_read_and_alerts_live_in_memory_until_it_can_be_written() {
     let disk = SmallDisk::mount("16m");
     drop(with_alerts(disk.path(), 3).await);
-    while disk.path().join("pharos.db-wal").exists() {
-        sleep(std::time::Duration::from_millis(10)).await;
-    }
+    closed(disk.path());
     disk.make_read_only(true);
     let store = Store::open(disk.path()).unwrap();
     let mut known = store.alerts().await.unwrap().alerts;
@@ -142,11 +132,11 @@ async fn through_a_failing_disk(order: &str, said: &str) {
     disk.obey("nothing");
     set_keys(&mut stage.keys, 0).await;
     stage.victim.wait_calm().await;
-    let started = Instant::now();
-    while !crate::fixture::get(stage.victim.port, "/metrics", &[]).await.1.contains("\npharos_store_degraded 0\n") {
-        assert!(started.elapsed() < PATIENCE, "{}", stage.victim.log());
-        sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until("the store is well", async || {
+        let (_, metrics) = crate::fixture::get(stage.victim.port, "/metrics", &[]).await;
+        holds(metrics.contains("\npharos_store_degraded 0\n"), || stage.victim.log())
+    })
+    .await;
     stage.victim.kill().await;
     let complaints = complaints(data.path(), &stage.receiver);
     assert!(complaints.is_empty(), "{complaints:#?}\n{}", stage.victim.log());

@@ -1,3 +1,5 @@
+//! No plugin reaches a host, an internal address, a relay or a secret that was not granted.
+//!
 //! What a notifier may reach: what was granted, under its address, and nothing that an answer leads to.
 
 use std::collections::BTreeSet;

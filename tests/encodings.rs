@@ -1,3 +1,5 @@
+//! No name or text in another encoding costs others, or is shown as another name. No text that may hold a password is logged as it came.
+//!
 //! Names and texts in other encodings: each costs itself alone, is shown so that no other one is shown alike, and is said.
 
 use std::process::Stdio;

@@ -1,3 +1,5 @@
+//! No plugin that works most of the time serves for ever as if nothing were wrong.
+//!
 //! Plugins that work most of the time: they do not serve for ever as if nothing were wrong.
 
 use serde_json::Value;

@@ -1,3 +1,6 @@
+//! No pipe, device or hanging file system behind a file of the config stops the agent. `pharos check` approves no file that the agent
+//! cannot use.
+//!
 //! Files that a config names: what is read, how much of it, and what is not.
 
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -1,3 +1,5 @@
+//! No trouble of a real server is overlooked by the shipped plugins, or blamed on something else.
+//!
 //! Troubles of real servers, brought about, and what the shipped plugins make of them: the right finding, its cause, and its end.
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};

@@ -1,3 +1,5 @@
+//! The log of a start names every server, and no grant that nothing needs.
+//!
 //! What the log of a start says: each server with its version, and no grant that nothing needs.
 
 use crate::fixture::program::{Running, command};

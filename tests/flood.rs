@@ -1,3 +1,5 @@
+//! Ten thousand alerts at once are not sent late, in one piece, or with all memory.
+//!
 //! Everything at once: as many alerts as one plugin may have about one subject, from none to all and back.
 
 use std::collections::BTreeSet;

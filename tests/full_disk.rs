@@ -1,14 +1,16 @@
+//! No full disk ends the agent, or costs an alert.
+//!
 //! A disk that fills up: alerts are stored and told on, what is less important waits, and all is as before when there is space again.
 
 use std::os::unix::fs::PermissionsExt;
 
 use pharos::store::{Entry, PluginStateLimits, Store, StoreError, StoreReader};
-use tokio::time::{Instant, sleep};
 
 use crate::durability::{Stage, complaints};
 use crate::fixture::disk::SmallDisk;
-use crate::fixture::saved::{alert, audit_entry, begins, event};
-use crate::fixture::{PATIENCE, get, item, set_keys};
+use crate::fixture::saved::{alert, audit_entry, begins, event, recovered};
+use crate::fixture::wait::{fitting, until};
+use crate::fixture::{get, item, set_keys};
 
 const BALLAST_BYTES: u64 = 4 << 20;
 
@@ -87,12 +89,7 @@ async fn alerts_outlive_a_disk_that_takes_nothing_at_all_in_memory() {
     }
     assert_eq!(store.alerts().await.unwrap().alerts.len() as u64, number, "memory knows them all");
     disk.free();
-    let started = Instant::now();
-    while store.condition().trouble.is_some() {
-        assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
-        store.maintain().await.unwrap();
-        sleep(std::time::Duration::from_millis(50)).await;
-    }
+    recovered(&store).await;
     let verdict = StoreReader::open(disk.path()).unwrap().verify_audit().unwrap();
     assert_eq!((verdict.broken, verdict.rows), (None, number), "each once, in an unbroken chain");
     assert_eq!(store.outbox(None, None, u32::MAX).await.unwrap().len() as u64, number);
@@ -110,12 +107,7 @@ async fn a_start_on_a_full_disk_works_with_and_without_what_was_before() {
     let trouble = store.condition().trouble.unwrap();
     assert!(trouble.contains("in memory only"), "{trouble}");
     disk.free();
-    let started = Instant::now();
-    while store.condition().trouble.is_some() {
-        assert!(started.elapsed() < PATIENCE, "{:?}", store.condition());
-        store.maintain().await.unwrap();
-        sleep(std::time::Duration::from_millis(50)).await;
-    }
+    recovered(&store).await;
     drop(store);
     assert_eq!(stored(disk.path()).await, [1]);
 
@@ -135,18 +127,14 @@ async fn an_agent_on_a_full_disk_tells_and_stores_alerts_is_killed_starts_and_re
     let mut stage = Stage::set_in(disk.path()).await;
     let port = stage.victim.port;
     let degraded = async |expected: &str| {
-        let started = Instant::now();
-        loop {
-            assert!(started.elapsed() < PATIENCE, "pharos_store_degraded was never {expected}");
-            sleep(std::time::Duration::from_millis(50)).await;
+        until(format_args!("pharos_store_degraded is {expected}"), async || {
             if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                continue;
+                return Err("nobody listens".to_owned());
             }
-            let metrics = get(port, "/metrics", &[]).await.1;
-            if metrics.lines().any(|line| line == format!("pharos_store_degraded {expected}")) {
-                return metrics;
-            }
-        }
+            let (_, metrics) = get(port, "/metrics", &[]).await;
+            fitting(metrics, |metrics| metrics.lines().any(|line| line == format!("pharos_store_degraded {expected}")))
+        })
+        .await
     };
     degraded("0").await;
     disk.fill();

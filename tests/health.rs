@@ -1,3 +1,5 @@
+//! No plugin or subject that fails always is called without pauses, and one bad server costs no other its judgement.
+//!
 //! The error budget of plugins on its own: given times, exact pauses. `plugins` shows that real plugins are held to it.
 
 use std::time::Duration;

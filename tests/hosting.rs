@@ -1,3 +1,5 @@
+//! No plugin is called that could not be interrupted, and no plugin that the engine has no room for is compiled first.
+//!
 //! What plugins stand on: memory with and without a pool, the clock that interrupts them, threads that nobody holds.
 
 use std::path::Path;
@@ -15,6 +17,7 @@ use serde_json::Value;
 
 use crate::fixture::delivery::message;
 use crate::fixture::guests::{Build, guest, guest_of, with_instances, with_memories};
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::zoo::{Zoo, named, state};
 use crate::fixture::zoo_program::{ZooProgram, without_shipped};
 use crate::fixture::{PATIENCE, item, loader, runtime_tasks};
@@ -125,9 +128,7 @@ async fn while_the_plugin_clock_stands_still_nobody_is_called_and_alerts_stand_s
     let before = program.json("/api/plugins").await;
     assert_eq!(item(&before, "id", "steady").unwrap()["state"], "serving", "it is not the plugin's fault: {before:#}");
     let seen = program.collections().await;
-    while program.collections().await < seen + 5.0 {
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    until("five collections more", async || fitting(program.collections().await, |count| *count >= seen + 5.0)).await;
     let after = program.json("/api/plugins").await;
     assert_eq!(calls(&after), calls(&before), "snapshots came, and nobody was called");
     let log = program.wait_in_log("the plugin clock stands still, calling no plugin", 1).await;

@@ -1,3 +1,5 @@
+//! No example in JavaScript fails to build or to serve as its README says.
+//!
 //! The contract speaks no Rust: the JavaScript examples, built as their READMEs say.
 
 use pharos::demo::receiver::Receiver;

@@ -1,3 +1,5 @@
+//! No part of the agent is gone while the rest looks alive, and no task outlives the hard end.
+//!
 //! How everything ends: drained, cut, or failed. A second signal is in `cli`, since signals are the whole process's.
 
 use std::future::{pending, ready};

@@ -1,3 +1,6 @@
+//! No text of a server or a plugin becomes a header, a recipient or markup. No mail goes out in clear text because its encryption was
+//! removed, and no recipient keeps others from getting it.
+//!
 //! Mail: what a real server gets to read, who gets it, and what the troubles of a relay mean.
 
 use expect_test::{Expect, expect};
@@ -8,7 +11,8 @@ use serde_json::{Value, json};
 use crate::fixture::delivery::{Notifier, again, message};
 use crate::fixture::guests::{Build, guest_of};
 use crate::fixture::smtp::{Act, Mode, ScriptedSmtp, SmtpServer};
-use crate::fixture::{PATIENCE, TestAgent, redis, redis_config, runtime_tasks, set_keys};
+use crate::fixture::wait::{fitting, until};
+use crate::fixture::{TestAgent, redis, redis_config, runtime_tasks, set_keys};
 
 /// A relay on loopback, granted to the plugin `email`.
 fn relay_config(port: u16, more: &str) -> String {
@@ -382,15 +386,10 @@ async fn an_alert_and_its_end_are_one_thread_in_the_mailbox() {
 }
 
 async fn wait_for(server: &SmtpServer, count: usize) -> Vec<Value> {
-    let started = tokio::time::Instant::now();
-    loop {
-        let mails = server.mails();
-        if mails.len() >= count {
-            return mails;
-        }
-        assert!(started.elapsed() < PATIENCE, "{} mails instead of {count}", mails.len());
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until(format_args!("{count} mails"), async || {
+        fitting(server.mails(), |mails| mails.len() >= count).map_err(|mails| format!("{} mails", mails.len()))
+    })
+    .await
 }
 
 /// A message is data: however strange, one mail comes of it.

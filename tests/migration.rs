@@ -1,3 +1,5 @@
+//! No upgrade that dies loses anything, and no store of an earlier version loses what it held.
+//!
 //! Stores of earlier versions: what they hold is there after the upgrade, whatever happens during it.
 
 use std::path::{Path, PathBuf};

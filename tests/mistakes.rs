@@ -1,3 +1,5 @@
+//! No mistake in a config is called ok, or reported at another place.
+//!
 //! Mistakes in a config that once were called ok: each is reported with its place, and with what was probably meant.
 
 use std::collections::BTreeSet;

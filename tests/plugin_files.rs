@@ -1,3 +1,6 @@
+//! No file that any user of the machine could have written is loaded as a plugin. No pipe, folder, link or crowd of files among the plugins
+//! stops the reload or the start.
+//!
 //! What lies among the plugins and is none: pipes, devices, folders, links, thousands of files. Each is said, and the others go on.
 
 use std::os::unix::fs::{PermissionsExt, symlink};

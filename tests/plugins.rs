@@ -1,3 +1,5 @@
+//! No plugin hangs, crashes, fills or spies on the agent, or delays another plugin.
+//!
 //! The sandbox: what plugins may not do to the agent, to each other, or to what people are told.
 
 use std::sync::Arc;
@@ -13,9 +15,10 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::guests::guest;
+use crate::fixture::wait::until;
 use crate::fixture::zoo::{Zoo, named, state, strict};
 use crate::fixture::zoo_program::ZooProgram;
-use crate::fixture::{PATIENCE, TestAgent, item, shipped};
+use crate::fixture::{TestAgent, item, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shipped_plugins_serve_and_are_shown_as_documented() {
@@ -85,15 +88,12 @@ async fn a_plugin_clock_that_stands_still_is_a_failed_part_of_the_agent() {
     let (lifecycle, shown) = (Lifecycle::default(), Arc::clone(&board));
     lifecycle.tasks().spawn(host.follow(shown, stop.clone()));
     let wait = async |state| {
-        let started = tokio::time::Instant::now();
-        loop {
+        until(format_args!("the plugin clock is {state:?}"), async || {
             let parts = board.parts();
-            match parts.iter().find(|part| part.part == AgentPart::PluginClock) {
-                Some(part) if part.state == state => return part.clone(),
-                _ => assert!(started.elapsed() < PATIENCE, "{parts:?}"),
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+            let part = parts.iter().find(|part| part.part == AgentPart::PluginClock && part.state == state);
+            part.cloned().ok_or_else(|| format!("{parts:?}"))
+        })
+        .await
     };
     wait(PartHealth::Ok).await;
     drop(engine); // its clock ends with it

@@ -1,3 +1,5 @@
+//! No session through a pooler leaves settings behind in sessions of others.
+//!
 //! A connection pooler where a server was meant: it is recognised before a session of ours leaves anything behind in it.
 
 use pharos::config::collect::CollectConfig;

@@ -1,3 +1,6 @@
+//! No right that is lost makes a fact look gone: no alert resolves and no metric reads 0. No statement runs whose rows the role may not
+//! see.
+//!
 //! A role that loses a right while the agent runs: hidden facts are not facts that are gone, and what comes back is noticed without a restart.
 
 use std::collections::BTreeMap;
@@ -7,10 +10,10 @@ use pharos::demo::session::Session;
 use pharos_model::postgres::privilege::{NEEDS, Need};
 use pharos_model::snapshot::PartId;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
-use crate::fixture::{PATIENCE, TestAgent, part_name, postgres, postgres_config, runtime_tasks, server_id, shipped};
+use crate::fixture::wait::{fitting, until};
+use crate::fixture::{TestAgent, part_name, postgres, postgres_config, runtime_tasks, server_id, shipped};
 
 /// Metrics that a user's rules watch, and the part of each. All of them are above 0 from the beginning to the end.
 const WATCHED: [(&str, &str); 6] = [
@@ -166,16 +169,12 @@ fn assert_nothing_shrinks(metrics: &str, when: &str) {
 
 /// Waits until a scrape fits, and looks at every one on the way.
 async fn wait_watching(agent: &TestAgent, when: &str, mut fits: impl FnMut(&str) -> bool) {
-    let started = Instant::now();
-    loop {
+    until(when, async || {
         let metrics = agent.text("/metrics").await;
         assert_nothing_shrinks(&metrics, when);
-        if fits(&metrics) {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "{when}: never so; last: {metrics}");
-        sleep(std::time::Duration::from_millis(30)).await;
-    }
+        fitting(metrics, |metrics| fits(metrics))
+    })
+    .await;
 }
 
 fn runs(metrics: &str, server: &PostgresServer, collector: &str) -> f64 {
@@ -190,13 +189,12 @@ async fn whatever_right_is_lost_no_alert_resolves_no_number_shrinks_and_all_come
     let trouble = trouble(&server, &tasks).await;
     let plugins = shipped().into_iter().filter(|(id, _)| id == "threshold" || id.starts_with("postgres-")).collect();
     let agent = TestAgent::start_with(&config(&server), plugins).await;
-    let started = Instant::now();
     // One of each rule, but a size of four datnames and a sequence in two.
-    while firing(&agent).await.len() < WATCHED.len() + 3 + 2 {
-        assert!(started.elapsed() < PATIENCE, "{:#?}", firing(&agent).await);
-        sleep(std::time::Duration::from_millis(50)).await;
-    }
-    let fired = firing(&agent).await;
+    let all = WATCHED.len() + 3 + 2;
+    let fired = until("every rule fires", async || {
+        fitting(firing(&agent).await, |fired| fired.len() >= all).map_err(|fired| format!("{fired:#?}"))
+    })
+    .await;
     let mut seen = Vec::new();
     for entry in NEEDS {
         let need = entry.need;

@@ -1,11 +1,13 @@
+//! No example in Python fails to build or to serve as its README says.
+//!
 //! The contract speaks no Rust: the Python example, built as its README says, and what an exception in Python leaves behind.
 
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
 use crate::fixture::examples::{copied, run};
+use crate::fixture::wait::{fitting, until_within};
 use crate::fixture::{TestAgent, item, postgres, postgres_config, runtime_tasks};
 
 /// The longest that compiling CPython takes a busy machine, with a compiler that was not optimised.
@@ -52,15 +54,10 @@ class AlertRule(exports.AlertRule):
 
 /// A plugin that is no longer being loaded.
 async fn loaded(agent: &TestAgent, id: &str) -> Value {
-    let started = Instant::now();
-    loop {
-        let plugin = agent.plugin(id).await;
-        if plugin["state"] != "loading" {
-            return plugin;
-        }
-        assert!(started.elapsed() < COMPILE_MAX, "never loaded: {plugin:#}");
-        sleep(Duration::from_millis(200)).await;
-    }
+    until_within(COMPILE_MAX, format_args!("`{id}` is loaded"), async || {
+        fitting(agent.plugin(id).await, |plugin| plugin["state"] != "loading")
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

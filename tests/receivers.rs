@@ -1,8 +1,9 @@
+//! No answer of a receiver is taken for another one, and no label leaves the body of a message.
+//!
 //! HTTP receivers with every fault that one can have, and the contract with a real Alertmanager.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use expect_test::expect;
 use pharos::demo::process::ServerProcess;
@@ -11,11 +12,11 @@ use pharos_model::notification::{Delivery, FailureReason, MessageReason};
 use pharos_model::subject::Label;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
 use crate::fixture::delivery::{Notifier, again, message};
 use crate::fixture::http::{Answer, ScriptedHttp};
 use crate::fixture::reserved::ReservedPort;
+use crate::fixture::wait::{holds, until};
 use crate::fixture::{PATIENCE, get, runtime_tasks};
 
 const GRANTED: &str = "[plugin.webhook]\ngrants = { egress = [\"127.0.0.1\"] }\n";
@@ -303,11 +304,12 @@ async fn nth(receiver: &Receiver, number: usize) -> Value {
 
 /// Posts JSON, as soon as somebody listens.
 async fn post(port: u16, path: &str, body: &Value) {
-    let started = Instant::now();
-    while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() || get(port, "/-/ready", &[]).await.0 != 200 {
-        assert!(started.elapsed() < PATIENCE, "nobody listens on {port}");
-        sleep(Duration::from_millis(50)).await;
-    }
+    until(format_args!("port {port} is ready"), async || {
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.map_err(|err| err.to_string())?;
+        let (status, body) = get(port, "/-/ready", &[]).await;
+        holds(status == 200, || format!("{status} {body}"))
+    })
+    .await;
     let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
     let driver = runtime_tasks().0.spawn(connection);

@@ -1,3 +1,5 @@
+//! No relay or host is used that the config did not grant.
+//!
 //! What the config says about sending: relays, and grants of hosts.
 
 use expect_test::expect;

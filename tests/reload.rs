@@ -1,3 +1,5 @@
+//! No bad plugin file, or one that fails in service, changes what serves. No news of another generation is lost.
+//!
 //! Live reload: whatever happens to a file, a good version serves and nobody is told twice.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::fixture::guests::guest;
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::zoo::{Zoo, folder_of, named};
 use crate::fixture::{PATIENCE, TestAgent, loader, receiver_config, rounds, runtime_tasks, seeded};
 
@@ -332,9 +335,7 @@ async fn no_event_is_lost_while_nobody_takes_them() {
     let board = Arc::new(Board::new(loader.clock));
     tasks.spawn(Reloader::new(loader, host.clone(), config, Vec::new(), board).run(stop.clone()));
     let tried = |host: &PluginHost| host.status(&BTreeMap::new()).iter().filter(|plugin| plugin.state != PluginState::Loading).count();
-    while tried(&host) < 2 {
-        sleep(Duration::from_millis(20)).await;
-    }
+    until("two plugins are tried", async || fitting(tried(&host), |tried| *tried >= 2)).await;
     let mut told = BTreeSet::new();
     while told.len() < ids.len() + 1 {
         let event = timeout(PATIENCE, taken.recv()).await;

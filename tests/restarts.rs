@@ -1,3 +1,5 @@
+//! No restart or crash between two readings stays unreported.
+//!
 //! Restarts and crashes that are over before the next look at the server.
 
 use std::process::Command;
@@ -6,6 +8,7 @@ use pharos::demo::postgres::PostgresServer;
 use serde_json::Value;
 
 use crate::fixes::{fires, session, watch};
+use crate::fixture::wait::until;
 use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, redis, redis_config, runtime_tasks, series, server_id, shipped};
 use crate::versions::{MAJORS, start, versions};
 
@@ -32,9 +35,11 @@ async fn crash_a_session(server: &PostgresServer) {
     let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
     assert!(killed.success());
     victim.run_within(PATIENCE, "SELECT pg_sleep(60)").await.unwrap_err();
-    while server.connect(pharos::demo::postgres::SUPERUSER, "postgres").await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    until("the server has recovered", async || {
+        let session = server.connect(pharos::demo::postgres::SUPERUSER, "postgres").await;
+        session.map(drop).map_err(|err| format!("{err:?}"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,3 +1,5 @@
+//! No case of rules that does not hold passes, and no mistake in its file stays without its place.
+//!
 //! `pharos rules test`: the shipped cases hold, a case that does not hold says why, and a file with mistakes names each of them.
 
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! No plugin reaches a file, a socket, a name or the surroundings of the agent.
+//!
 //! What a guest gets that tries to leave its sandbox: refusals, while nothing happens outside.
 
 use std::net::{TcpListener, UdpSocket};

@@ -1,3 +1,5 @@
+//! No plugin learns a secret that it names from an error, an answer or a reply of a relay.
+//!
 //! What a notifier learns of the secrets that it names: nothing, whatever becomes of its request.
 
 use std::path::Path;

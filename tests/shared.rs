@@ -1,3 +1,6 @@
+//! Nothing that servers of a database share is reported once for each of them, or ends with a failover. Nothing that a server was
+//! configured to do is reported as its trouble.
+//!
 //! What is told of whom: what servers of a database share once, for the database, and nothing that a server was told to be.
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER, ShutdownMode};

@@ -1,3 +1,5 @@
+//! No silences that strangers send fill the memory, or keep the agent from starting again.
+//!
 //! Silences that are meant to hurt: they cost what they may, and the agent starts again whatever the store holds.
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! No release watches a server without its finding reaching a receiver.
+//!
 //! The main job, once through: a server is watched, a rule finds something, a receiver hears of it.
 
 use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, receiver_config, runtime_tasks};

@@ -1,3 +1,5 @@
+//! No call of a statement is counted twice, after resets, renames and drops as well. No run of the collector reads more than its budget.
+//!
 //! What statements cost beyond their time, and what it takes to read that, against real servers.
 
 use std::io::Write as _;
@@ -8,7 +10,8 @@ use pharos::demo::binaries::PostgresBinaries;
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER};
 use pharos::demo::session::Session;
 
-use crate::fixture::{TestAgent, postgres_config, postgres_with, project, runtime_tasks, series, server_id};
+use crate::fixture::wait::{holds, until};
+use crate::fixture::{TestAgent, postgres_config, postgres_with, project, runtime_tasks, series, server_id, value_of};
 
 async fn session(server: &PostgresServer) -> Session {
     server.connect(SUPERUSER, "postgres").await.expect("PostgreSQL answers")
@@ -50,11 +53,11 @@ async fn planning_wal_and_temporary_blocks_are_counted_as_the_server_does() {
             work.ask::<i64>(&format!("SELECT queryid FROM pg_stat_statements WHERE query LIKE '{}%'", &statement[..19])).await.unwrap();
         // What is counted before there is a series is part of `other`; what is counted then is exact.
         for counter in ["calls"].iter().chain(counters.iter().map(|(counter, _)| counter)) {
-            let mut shown = None;
-            while shown.is_none() {
+            until(format_args!("{counter} of {queryid} is shown"), async || {
                 work.run(statement).await.unwrap();
-                shown = agent.series(&of(&server, counter, queryid)).await;
-            }
+                agent.series(&of(&server, counter, queryid)).await.ok_or("no series")
+            })
+            .await;
         }
         let truth = async |column: &str| -> f64 {
             work.ask(&format!("SELECT {column}::float8 FROM pg_stat_statements WHERE queryid = {queryid}")).await.unwrap()
@@ -63,14 +66,13 @@ async fn planning_wal_and_temporary_blocks_are_counted_as_the_server_does() {
         let calls = of(&server, "calls", queryid);
         let runs = format!("pharos_collect_runs_total{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
         let mut last = (agent.wait_series(&calls, |_| true).await, agent.wait_series(&runs, |_| true).await);
-        loop {
+        until("two collections show the same", async || {
             let run = agent.wait_series(&runs, |runs| runs >= last.1 + 2.0).await;
             let counted = agent.wait_series(&calls, |_| true).await;
-            if counted == last.0 {
-                break;
-            }
-            last = (counted, run);
-        }
+            let before = std::mem::replace(&mut last, (counted, run)).0;
+            holds(counted == before, || format!("{before} calls, then {counted}"))
+        })
+        .await;
         let mut before = Vec::new();
         for (counter, column) in counters {
             before.push((agent.series(&of(&server, counter, queryid)).await.unwrap(), truth(column).await));
@@ -140,8 +142,8 @@ async fn twenty_megabytes_of_texts_make_no_run_slow_and_arrive_bit_by_bit() {
     work.run(&statements(5_000, 1)).await.unwrap();
     let bytes: i64 = work.ask("SELECT sum(octet_length(query)) FROM pg_stat_statements").await.unwrap();
     assert!(bytes > 20_000_000, "{bytes}");
-    // The deadlines are the default ones.
-    let quick = "[collect.interval]\nstatements = \"500ms\"\n[collect]\nbudget = 1.0\n";
+    // What keeps a run quick is how much it reads. Its time is that of the machine, which may be busy, so no deadline is near.
+    let quick = "[collect.interval]\nstatements = \"500ms\"\n[collect]\nbudget = 1.0\nstatement_timeout = \"25s\"\ndeadline = \"30s\"\n";
     let agent = TestAgent::start_with(&format!("{quick}{}", postgres_config("app", &server)), Vec::new()).await;
     agent.wait_series(&series("pharos_postgres_statements_tracked", server.port(), &[]), |tracked| tracked >= 5_000.0).await;
 
@@ -153,7 +155,7 @@ async fn twenty_megabytes_of_texts_make_no_run_slow_and_arrive_bit_by_bit() {
     let (mut most, mut longest) = (0, 0.0_f64);
     let mut seen = Vec::new();
     let duration = format!("pharos_collect_duration_seconds{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
-    while seen.len() < 2 {
+    until("texts came twice", async || {
         // More than come at once are run all the time, and so are listed.
         work.run(&statements(150, 20)).await.unwrap();
         let now = known(&agent.json(path).await);
@@ -161,12 +163,12 @@ async fn twenty_megabytes_of_texts_make_no_run_slow_and_arrive_bit_by_bit() {
             seen.push(now);
             most = now;
         }
-        let took = agent.series(&duration).await.unwrap();
-        longest = longest.max(took);
-        assert!(took < 4.0, "a run took {took} s, its deadline");
+        longest = longest.max(agent.series(&duration).await.unwrap());
         let up = format!("pharos_collect_up{{server=\"{}\",collector=\"statements\"}}", server_id(server.port()));
         assert_eq!(agent.series(&up).await, Some(1.0));
-    }
+        holds(seen.len() >= 2, || format!("{seen:?}"))
+    })
+    .await;
     let calls = "SELECT coalesce(sum(calls), 0)::int8 FROM pg_stat_statements WHERE query LIKE '%pharos statements%' AND query LIKE ";
     let texts: i64 = work.ask(&format!("{calls} '%octet_length%'")).await.unwrap();
     let counters: i64 = work.ask(&format!("{calls} '%temp_blocks_written%'")).await.unwrap();
@@ -200,9 +202,11 @@ async fn of_more_entries_than_are_read_the_dearest_are_and_the_rest_is_counted()
     let queryid = "SELECT queryid FROM pg_stat_statements WHERE query = 'SELECT pg_sleep($1)'";
     let queryid = work.ask::<i64>(queryid).await.unwrap();
     let naps = of(&server, "calls", queryid);
-    while agent.series(&naps).await.is_none() {
+    until("the naps are shown", async || {
         work.run("SELECT pg_sleep(0.05)").await.unwrap();
-    }
+        agent.series(&naps).await.ok_or("no series")
+    })
+    .await;
     // Those that come to be read for the first time had their counters before: they count nothing.
     let other = series(
         "pharos_postgres_statement_calls_total",
@@ -264,15 +268,16 @@ async fn our_own_statements_are_known_by_their_collector_and_are_nobodys_slow_qu
     let ours =
         slow["items"].as_array().unwrap().iter().filter(|item| item["query"].as_str().is_some_and(|text| text.contains("/* pharos ")));
     assert_eq!(ours.count(), 0, "{slow:#}");
+    // Asked after what was told, so it can only be more.
+    let metrics = agent.text("/metrics").await;
     let truth: f64 = session(&server)
         .await
         .ask(&format!("SELECT sum(total_exec_time)::float8 / 1000 FROM pg_stat_statements s JOIN pg_roles r ON r.oid = s.userid WHERE rolname = '{MONITORING_ROLE}'"))
         .await
         .unwrap();
-    let metrics = agent.text("/metrics").await;
     let counted = metrics.lines().filter(|line| line.starts_with("pharos_collect_cost_execution_seconds_total{"));
     let counted: f64 = counted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum();
-    assert!(counted <= truth + 0.05, "{counted} s were told, {truth} s were spent");
+    assert!(counted <= truth + 1e-6, "{counted} s were told, {truth} s were spent");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -324,10 +329,12 @@ async fn only_what_changed_is_read_unless_our_parameters_would_fill_the_log() {
     let [runs, rows] = ["pharos_collect_runs_total", "pharos_collect_cost_rows_total"].map(of);
     agent.wait_series(&runs, |runs| runs >= 2.0).await;
     // Over three runs, one of which may be whole in any case.
+    let value = |metrics: &str, series: &str| value_of(metrics, series).unwrap();
     let rows_a_run = async || {
-        let (runs_before, rows_before) = (agent.series(&runs).await.unwrap(), agent.series(&rows).await.unwrap());
-        let runs_after = agent.wait_series(&runs, |runs| runs >= runs_before + 3.0).await;
-        (agent.series(&rows).await.unwrap() - rows_before) / (runs_after - runs_before)
+        // Of one scrape each, since a run may end between two.
+        let before = agent.text("/metrics").await;
+        let after = agent.wait_metrics(|metrics| value(metrics, &runs) >= value(&before, &runs) + 3.0).await;
+        (value(&after, &rows) - value(&before, &rows)) / (value(&after, &runs) - value(&before, &runs))
     };
     let read = rows_a_run().await;
     assert!(read < 400.0, "{read} rows were read in a run");

@@ -1,3 +1,6 @@
+//! No store of a newer version is touched, no broken store ends the agent, and no store that the agent may not read is taken for a damaged
+//! one. No two agents write one state, and the mode of a folder that others use stays as it is.
+//!
 //! The state store on its own: what it keeps, what it bounds, whom it refuses.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -8,7 +11,7 @@ use pharos_model::notification::FailureReason;
 use pharos_model::outbox::{NewRow, OutboxState, Settlement, Tells};
 
 use crate::fixture::program::{Running, command, output};
-use crate::fixture::saved::begins;
+use crate::fixture::saved::{begins, closed};
 
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 2, bytes: 20 };
 
@@ -196,10 +199,7 @@ async fn fill(folder: &std::path::Path) {
         store.record_event(plugin_event(at_ms, &"a".repeat(200))).await.unwrap();
     }
     drop(store);
-    // The last handle's thread writes everything into the one file.
-    while folder.join("pharos.db-wal").exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    closed(folder);
 }
 
 #[tokio::test]

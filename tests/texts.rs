@@ -1,3 +1,5 @@
+//! No text of a plugin forges a line of the log, moves the cursor of a terminal or has no end.
+//!
 //! Texts of plugins that fail: they forge no line, move no cursor and fill nothing, wherever they end up.
 
 use pharos::store::StoreReader;

@@ -1,3 +1,5 @@
+//! No SQL of the agent is unknown to a supported version.
+//!
 //! Every supported major version of PostgreSQL: a primary and a standby each, watched by a role with pg_monitor alone.
 
 use std::fmt::Write as _;

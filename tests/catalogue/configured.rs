@@ -1,9 +1,12 @@
+//! No setting that may hold a secret is shown, and no restart forgets what was changed while no agent ran. Statistics that are reset make
+//! no rate.
+//!
 //! What a server is configured to do, how far it may go, and since when it counts.
 
 use serde_json::Value;
 
 use super::*;
-use crate::alerting::open;
+use crate::fixture::saved::open;
 use crate::fixture::{item, shipped};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

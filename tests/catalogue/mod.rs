@@ -1,3 +1,5 @@
+//! No fact of a server differs from what the server says of itself.
+//!
 //! What the collectors of a whole server see, cause by cause, on the newest version.
 
 mod configured;

@@ -1,3 +1,5 @@
+//! No clock that is set resolves, promotes or delays anything, or becomes a lag, an age or a rate.
+//!
 //! A clock that is set, while no agent runs or under one that does: nothing is resolved, promoted, lost or put off because of it.
 
 mod running;
@@ -14,8 +16,6 @@ use serde_json::Value;
 use crate::fixture::saved::row;
 use crate::fixture::{PATIENCE, TestAgent, receiver_config, redis, redis_config, runtime_tasks, set_keys, shipped};
 
-/// Between two looks.
-const POLL: Duration = Duration::from_millis(50);
 const HOUR_MS: i64 = 3_600_000;
 /// What is added to the clock between two agents.
 const STEPS_MS: [i64; 4] = [HOUR_MS, -HOUR_MS, 87_660 * HOUR_MS, -87_660 * HOUR_MS];

@@ -1,3 +1,5 @@
+//! No step of the wall clock under a running agent changes an alert, a message or a duration.
+//!
 //! A clock that is set while the built program runs: libfaketime moves the wall clock and leaves the monotonic one.
 
 use std::collections::BTreeSet;
@@ -8,11 +10,11 @@ use pharos::demo::postgres::{MONITORING_ROLE, SUPERUSER};
 use pharos::demo::receiver::{Count, Receiver};
 use serde_json::{Value, json};
 use tokio::process::Child;
-use tokio::time::{Instant, sleep};
 
-use super::{POLL, states};
+use super::states;
 use crate::fixture::program::command;
 use crate::fixture::reserved::ReservedPort;
+use crate::fixture::wait::{holds, until};
 use crate::fixture::zoo_program::with_only;
 use crate::fixture::{PATIENCE, get, postgres, postgres_config, receiver_config, redis, redis_config, runtime_tasks, server_id, set_keys};
 use crate::topology::standby_of;
@@ -43,11 +45,7 @@ async fn judged(port: u16) -> f64 {
 }
 
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let started = Instant::now();
-    while !is_so().await {
-        assert!(started.elapsed() < PATIENCE, "never: {what}");
-        sleep(POLL).await;
-    }
+    until(what, async || holds(is_so().await, || "not so")).await;
 }
 
 fn set_clock(file: &Path, seconds: i64) {

@@ -1,3 +1,5 @@
+//! No bad config starts an agent, and no error hides another one. No secret is printed, and no listener off loopback opens without a token.
+//!
 //! The config file: its complete example, and what bad ones are told.
 
 mod servers;

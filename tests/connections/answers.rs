@@ -1,3 +1,5 @@
+//! No visitor that reads slowly shuts others out, and no answer under way is cut for another visitor or at the end of the agent.
+//!
 //! Answers that are taken slowly: which of them are cut, and which are finished.
 
 use std::net::Ipv4Addr;

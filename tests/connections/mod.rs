@@ -1,9 +1,11 @@
+//! No half request shuts others out or delays the end of the agent. What the agent's own machine denies is not reported as trouble of a
+//! server.
+//!
 //! Connections of the API: half requests, crowds, compressed answers, and a machine that has no file descriptor left.
 
 mod answers;
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -15,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use crate::fixture::program::{Running, command};
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, runtime_tasks, server_id};
 
 const HALF: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: 127.0.0.1\r\nx: ";
@@ -180,16 +183,7 @@ impl Line {
     }
 
     async fn wait(&mut self, mut fits: impl FnMut(&str) -> bool) -> String {
-        let wait = async {
-            loop {
-                let metrics = self.metrics().await;
-                if fits(&metrics) {
-                    return metrics;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(PATIENCE, wait).await.expect("it fits at last")
+        until("the metrics to fit", async || fitting(self.metrics().await, |metrics| fits(metrics))).await
     }
 }
 

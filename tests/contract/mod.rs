@@ -1,3 +1,5 @@
+//! No plugin that was built for a released contract stops being served, and no released text is edited.
+//!
 //! The contract with plugins: what was released of `wit/` stands, and what was built for it is served.
 
 mod released;

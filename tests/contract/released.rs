@@ -1,3 +1,5 @@
+//! No later text of the contract removes or changes an item of a released one.
+//!
 //! The text of WIT, item by item, and what a later text breaks of an earlier one.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,5 @@
+//! No owner of a datname gains anything when a superuser runs the printed script, and no name in it becomes a command.
+//!
 //! The script of `pharos doctor` is run by a superuser in datnames that belong to others: their owners must gain nothing by it.
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer};

@@ -1,3 +1,5 @@
+//! No wrong agent gets past the judge of these tests, since they would prove nothing.
+//!
 //! The judge: what an agent recorded beside what a receiver heard, once all is over.
 //!
 //! Every incident began at its receiver at least once and ended exactly once, in this order, and a repetition has the same id. Who was not

@@ -1,3 +1,5 @@
+//! No notification is lost with the process, or repeated under another id.
+//!
 //! Nothing is lost: an agent that is killed at any moment, receivers with moods, and a judge who knows neither.
 //!
 //! Causes, faults and judgement are three things apart. The [`judge`] looks once everything is over, at what the agent recorded and at what
@@ -14,12 +16,13 @@ use pharos::demo::receiver::{Received, Receiver, Reply};
 use pharos::demo::redis::RedisServer;
 use redis::aio::MultiplexedConnection;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::judge::{Recorded, hear, judge, repeated};
 use crate::fixture::disk::FailingDisk;
 use crate::fixture::reserved::ReservedPort;
+use crate::fixture::wait::{fitting, holds, until, until_within};
 use crate::fixture::{PATIENCE, get, pharos, receiver_config, redis, redis_config, rounds, runtime_tasks, seeded, set_keys, shipped};
 
 /// Each holds from one key more on.
@@ -85,37 +88,31 @@ impl Victim {
 
     /// Waits until it can judge and tell.
     pub async fn wait_at_work(&self) {
-        let started = Instant::now();
         let serve = |log: &str| ["threshold", "webhook"].iter().all(|id| log.contains(&format!("`{id}` 0.1.0 serves")));
-        while !self.log().rsplit("starts with").next().is_some_and(serve) {
-            assert!(started.elapsed() < PATIENCE, "never at work:\n{}", self.log());
-            sleep(Duration::from_millis(20)).await;
-        }
+        until("it is at work", async || fitting(self.log(), |log| log.rsplit("starts with").next().is_some_and(serve))).await;
     }
 
     /// Waits until there is no alert any more and everything of them is told.
     pub async fn wait_calm(&self) {
-        let started = Instant::now();
-        loop {
-            assert!(started.elapsed() < CALM_MAX, "never calm:\n{}", self.log());
-            sleep(Duration::from_millis(100)).await;
-            if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
-                continue;
-            }
-            let (_, alerts) = get(self.port, "/api/database/alerts", &[]).await;
-            let (_, metrics) = get(self.port, "/metrics", &[]).await;
-            let judged = metrics.lines().any(|line| line.starts_with("pharos_plugin_calls_total{plugin=\"threshold\"} "));
-            let is_empty =
-                |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok_and(|list| list["items"] == serde_json::json!([]));
-            // What is decided and not told yet stands in the ledger, what is on its way in the outbox.
-            if judged && is_empty(&alerts) && judge::left(&self.data_dir) == 0 {
-                let waits = |line: &str| line.starts_with("pharos_notifications_pending{") && !line.ends_with(" 0");
-                let (_, metrics) = get(self.port, "/metrics", &[]).await;
-                if !metrics.lines().any(waits) {
-                    return;
-                }
-            }
+        until_within(CALM_MAX, "it is calm", async || holds(self.is_calm().await, || self.log())).await;
+    }
+
+    async fn is_calm(&self) -> bool {
+        if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            return false;
         }
+        let (_, alerts) = get(self.port, "/api/database/alerts", &[]).await;
+        let (_, metrics) = get(self.port, "/metrics", &[]).await;
+        let judged = metrics.lines().any(|line| line.starts_with("pharos_plugin_calls_total{plugin=\"threshold\"} "));
+        let is_empty =
+            |text: &str| serde_json::from_str::<serde_json::Value>(text).is_ok_and(|list| list["items"] == serde_json::json!([]));
+        // What is decided and not told yet stands in the ledger, what is on its way in the outbox.
+        if !judged || !is_empty(&alerts) || judge::left(&self.data_dir) != 0 {
+            return false;
+        }
+        let waits = |line: &str| line.starts_with("pharos_notifications_pending{") && !line.ends_with(" 0");
+        let (_, metrics) = get(self.port, "/metrics", &[]).await;
+        !metrics.lines().any(waits)
     }
 }
 

@@ -1,3 +1,5 @@
+//! No words of a server decide anything, since they are in its language.
+//!
 //! Servers that speak German: what they refuse is understood by its code, and none waits for the agent.
 
 use std::fs;
@@ -11,6 +13,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 use super::{our_backends, session, wait_whole};
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::{TestAgent, eventually, part_name, postgres_with, runtime_tasks, server_id};
 use crate::sessions::connector;
 
@@ -103,10 +106,10 @@ async fn refusals_are_told_apart_by_code_in_any_language() {
     let open = fs::read_to_string(server.data_dir().join("pg_hba.conf")).unwrap();
     for rules in ["local all all trust\n", "local all all trust\nhost all pharos all reject\n"] {
         hba(&server, &truth, rules).await;
-        let started = tokio::time::Instant::now();
-        while reason().await.is_none_or(|(reason, _)| reason != "pg-hba") {
-            assert!(started.elapsed() < crate::fixture::PATIENCE, "{rules}");
-        }
+        until(rules, async || {
+            fitting(reason().await, |seen| matches!(seen, Some((reason, _)) if *reason == "pg-hba")).map_err(|seen| format!("{seen:?}"))
+        })
+        .await;
     }
     hba(&server, &truth, &open).await;
 }

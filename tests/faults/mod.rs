@@ -1,17 +1,19 @@
+//! Nothing that could not be read is shown as zero, as healthy or as it was before. No server that is down is asked without a pause, and no
+//! reset or restart makes a spike.
+//!
 //! Servers that misbehave: what the agent then shows, and that it recovers by itself.
 
 mod languages;
 mod refused;
-
-use std::time::Duration;
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};
 use pharos::demo::session::Session;
 use pharos_model::snapshot::Quantity;
 use serde_json::Value;
 
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::{
-    PATIENCE, TestAgent, eventually, item, part_name, postgres, postgres_config, postgres_with, redis, redis_config, runtime_tasks, series,
+    TestAgent, eventually, item, part_name, postgres, postgres_config, postgres_with, redis, redis_config, runtime_tasks, series,
     server_id, shipped,
 };
 
@@ -395,17 +397,14 @@ async fn a_catalog_that_no_new_session_gets_past_keeps_two_of_ours_waiting_at_mo
     for (datname, holder) in [("shop", &shop), ("postgres", &home)] {
         // As VACUUM FULL pg_class does for as long as it runs.
         holder.run("BEGIN; LOCK TABLE pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE").await.unwrap();
-        let started = tokio::time::Instant::now();
-        while beginning() == 0 {
-            assert!(started.elapsed() < PATIENCE, "no session waits in {datname}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(format_args!("a session waits in {datname}"), async || fitting(beginning(), |waiting| *waiting > 0)).await;
         let before = agent.wait_series(&runs, |_| true).await;
-        while agent.series(&runs).await.unwrap() < before + 8.0 {
+        until("the accept collector knocks eight times more", async || {
             let waiting = beginning();
             assert!(waiting <= 2, "{waiting} sessions wait in {datname}");
-            assert!(started.elapsed() < PATIENCE, "nobody knocks any more");
-        }
+            fitting(agent.series(&runs).await.unwrap(), |runs| *runs >= before + 8.0)
+        })
+        .await;
         // Only what is asked in the monitor's own datname tells of the server.
         if datname == "postgres" {
             agent.wait_series(&accepting, |accepting| accepting == 0.0).await;

@@ -1,12 +1,14 @@
+//! No server that shuts down waits for the agent, and no refusal stays without its reason and cure.
+//!
 //! Servers that run and let the agent in no longer: each says why and how to mend it, and is watched again when it was mended.
 
 use std::fs;
-use std::time::Duration;
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, PostgresServer, SUPERUSER, ShutdownMode};
 use pharos::demo::session::Session;
 
 use super::{only_up, our_backends, session, wait_whole};
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::{TestAgent, eventually, part_name, postgres, postgres_with, runtime_tasks, series, server_id};
 
 const OURS_END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'";
@@ -203,17 +205,15 @@ async fn a_server_that_fills_up_keeps_its_monitor_and_says_that_others_are_refus
     let mut crowd = Vec::new();
     let says = "the server has no connection left for ordinary roles";
     // Our second session leaves its place now and then, so the crowd comes again until none is left.
-    let part = loop {
+    let part = until("the server is full", async || {
         while let Ok(session) = server.connect(MONITORING_ROLE, "postgres").await {
             crowd.push(session);
         }
         let status = agent.wait_part(&part_name(&server), |_| true).await;
-        if status["cause"].as_str().is_some_and(|cause| cause.contains(says)) {
-            break status;
-        }
         assert!(crowd.len() < 8, "{status:#}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+        fitting(status, |status| status["cause"].as_str().is_some_and(|cause| cause.contains(says)))
+    })
+    .await;
     assert!(part["cause"].as_str().unwrap().contains("accepts no new sessions"), "{part:#}");
     agent.wait_series(&accepting, |accepting| accepting == 0.0).await;
     assert_eq!(agent.series(&series("pharos_postgres_up", server.port(), &[])).await, Some(1.0));

@@ -1,3 +1,5 @@
+//! No cure ends a session that does not hold freezing back.
+//!
 //! What holds back the age of a datname: named is what is in the way, and nothing else.
 
 use pharos::demo::postgres::{PostgresOptions, SUPERUSER};

@@ -1,3 +1,5 @@
+//! No printed cure fails, ends nothing or does harm: people paste it at night.
+//!
 //! Cures: a trouble is brought about on a real server, the SQL of its alert is run as it is printed, and the alert ends.
 
 mod freezing;

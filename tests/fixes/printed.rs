@@ -1,3 +1,5 @@
+//! No printed statement is refused by a supported version of PostgreSQL.
+//!
 //! Every whole statement that the PostgreSQL plugins print in their own tests, on every supported major version: PostgreSQL understands it.
 //!
 //! The objects do not exist here, so what a statement does is the business of the other tests. What is held here is that nobody pastes

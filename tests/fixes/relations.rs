@@ -1,3 +1,5 @@
+//! No cure leaves its table or extension as it was.
+//!
 //! Tables that autovacuum leaves out, and extensions.
 
 use super::{cure, fires, session, watch};

@@ -1,3 +1,5 @@
+//! No cure of replication removes a slot or a standby that is still needed.
+//!
 //! Standbys, slots that lost WAL, and subscriptions.
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresOptions, SUPERUSER};

@@ -1,3 +1,5 @@
+//! No cure drops both of a redundant pair, or an index that is still needed.
+//!
 //! Indexes, keys and sequences.
 
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! No name that a stranger chose becomes a statement for a superuser. What the role sees in part is an alert that ends with the rights.
+//!
 //! Settings, slots and statistics.
 
 use super::{cure, ends, fires, session, watch};

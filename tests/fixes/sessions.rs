@@ -1,3 +1,5 @@
+//! No cure ends a later session with the same number.
+//!
 //! Sessions that hold what others need: the one that is meant is ended, and no later one with its number.
 
 use pharos::demo::postgres::PostgresOptions;

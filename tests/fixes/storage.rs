@@ -1,3 +1,5 @@
+//! No alert about a disk or the archive outlives its trouble.
+//!
 //! Disks and the archive: the way back is a person's work, and the alert ends with it.
 
 use std::io::{Seek, SeekFrom, Write};

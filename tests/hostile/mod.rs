@@ -1,3 +1,5 @@
+//! No server that sends without end fills the memory, and none gets a password in clear text.
+//!
 //! Servers that send without end, or want what they may not have: the agent takes a bounded part of it, says so, and goes on.
 
 mod redis_floods;

@@ -1,14 +1,15 @@
+//! No Redis comes back without its data unreported, and no loss ends while the server loads.
+//!
 //! Servers that come back without their data, and those that only seem to.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
 use pharos::demo::redis::{RedisOptions, RedisServer};
 use pharos::store::Store;
 
 use super::{commands, config, ends, fires, judged, run, start, works};
-use crate::fixture::program::PROGRAM_PATIENCE;
+use crate::fixture::wait::{fitting, until};
 use crate::fixture::{TestAgent, redis_with, series, set_keys, shipped};
 
 const AT_ONCE: &str = "[plugin.redis-essentials.settings.checks]\ndata-lost = { for = \"0s\" }\n";
@@ -39,16 +40,12 @@ async fn stored(agent: TestAgent) -> Vec<String> {
 
 /// Waits until the append-only file that was just turned on holds what the server has.
 async fn has_append_only_file(admin: &mut MultiplexedConnection) {
-    let persistence = async {
-        loop {
-            let info: String = ::redis::cmd("INFO").arg("persistence").query_async(admin).await.unwrap();
-            if ["aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"].iter().all(|line| info.contains(line)) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(PROGRAM_PATIENCE, persistence).await.expect("the file is written");
+    until("the append-only file is written", async || {
+        let info: String = ::redis::cmd("INFO").arg("persistence").query_async(admin).await.unwrap();
+        let wanted = ["aof_enabled:1", "aof_rewrite_in_progress:0", "aof_rewrite_scheduled:0"];
+        fitting(info, |info| wanted.iter().all(|line| info.contains(line)))
+    })
+    .await;
 }
 
 async fn folder(admin: &mut MultiplexedConnection) -> PathBuf {

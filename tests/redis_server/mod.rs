@@ -1,3 +1,5 @@
+//! No Redis as people set it up is healthy in silence while the agent knows nothing of it.
+//!
 //! Redis servers as people set them up: what the agent says of each, and whether the cure that it prints is one.
 
 mod cures;

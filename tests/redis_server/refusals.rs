@@ -1,3 +1,5 @@
+//! No Redis that refuses what the agent asks counts as up in silence, and no password that a server repeats is shown.
+//!
 //! Servers that refuse the agent something, from the beginning and later.
 
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! No Redis behind a private authority, or one that wants a certificate, is refused without a cure.
+//!
 //! Encrypted Redis: whose certificates are trusted, and what is said where none is.
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,3 +1,5 @@
+//! No incident is withheld from a receiver without a stored reason.
+//!
 //! Who is told, in whose company, and why not: routes, groups, silences, inhibitions, acknowledgements, and what `pharos` says of them.
 
 mod gravest;

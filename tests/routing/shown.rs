@@ -1,3 +1,5 @@
+//! No detail, cause, fix or evidence of an alert stays in the store alone.
+//!
 //! What is known of an alert reaches people: on the command line, by the API, and in messages.
 
 use super::*;

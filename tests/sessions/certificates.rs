@@ -1,3 +1,5 @@
+//! No certificate is refused without a cure, and `require` refuses none.
+//!
 //! Certificates as people make them, and what becomes of each in every mode. The column for psql is what `psql` 15 does with the same.
 
 use std::path::Path;

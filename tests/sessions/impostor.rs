@@ -1,3 +1,5 @@
+//! No program on the port of a server that is down gets an answer from which the password can be guessed.
+//!
 //! While a server is down, anybody on its machine can listen on its port, and ask for a password in a way that gives it away.
 
 use pharos::config::database::TlsConfig;

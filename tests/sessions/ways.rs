@@ -1,3 +1,5 @@
+//! No trouble on the agent's side is reported as the server's, and no server that is back waits because packets were swallowed before.
+//!
 //! The way to a server: what is in it is said of the server only where it is the server's.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

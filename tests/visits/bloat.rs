@@ -1,3 +1,5 @@
+//! No bloat that may not be estimated is reported as none.
+//!
 //! Estimates against what pgstattuple counts page by page.
 
 use std::fmt::Write as _;

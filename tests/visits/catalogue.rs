@@ -1,3 +1,5 @@
+//! No old counter keeps an alert open whose cause is gone, and no restart forgets since when an index is unused.
+//!
 //! Facts against indexes and tables, sequences and extensions.
 
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! No datname is left out in silence: not visited is never fine.
+//!
 //! Which datnames are visited, and what is said of those that are not.
 
 use serde_json::Value;

@@ -1,12 +1,12 @@
+//! No owner of the datname in the URL makes the server look down, or its other datnames go unwatched.
+//!
 //! The owner of the datname in the URL closes it: the server is still watched, and so are the other datnames.
 
-use std::time::Duration;
-
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER};
-use tokio::time::{Instant, sleep};
 
 use super::{session, wait_row};
-use crate::fixture::{PATIENCE, TestAgent, item, part_name, postgres, runtime_tasks, series, server_id, shipped};
+use crate::fixture::wait::until;
+use crate::fixture::{TestAgent, item, part_name, postgres, runtime_tasks, series, server_id, shipped};
 
 /// How the datname `owned` is closed, the reason that the agent then names, and how it is opened again. The second one is a superuser's: an
 /// owner can take the right from PUBLIC only.
@@ -32,11 +32,7 @@ fn config(server: &PostgresServer) -> String {
 
 /// As often as a session is in the way.
 async fn run(tenant: &pharos::demo::session::Session, statement: &str) {
-    let started = Instant::now();
-    while let Err(err) = tenant.run(statement).await {
-        assert!(started.elapsed() < PATIENCE, "{statement}: {err:?}");
-        sleep(Duration::from_millis(20)).await;
-    }
+    until(statement, async || tenant.run(statement).await.map_err(|err| format!("{err:?}"))).await;
 }
 
 async fn is_watched(agent: &TestAgent, server: &PostgresServer, what: &str) {
@@ -92,11 +88,14 @@ async fn an_owner_who_closes_the_configured_datname_blinds_nobody_and_it_is_aske
         wait_row(&agent, &server, "visits", &owned, |row| row["state"] == "ok").await;
         // Who is in it when it is renamed is in its way.
         let leave = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'owned'";
-        let started = Instant::now();
-        while tenant.run(close).await.is_err() {
-            assert!(started.elapsed() < PATIENCE, "{close}");
-            setup.run(leave).await.unwrap();
-        }
+        until(close, async || {
+            let closed = tenant.run(close).await;
+            if closed.is_err() {
+                setup.run(leave).await.unwrap();
+            }
+            closed.map_err(|err| format!("{err:?}"))
+        })
+        .await;
         setup.run(leave).await.unwrap();
         wait_row(&agent, &server, "visits", &owned, |row| row["reason"] == reason).await;
         is_watched(&agent, &server, close).await;

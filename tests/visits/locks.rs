@@ -1,12 +1,14 @@
+//! No visit waits for a lock, and no size that could not be asked for is reported as exact.
+//!
 //! Whatever locks there are, held or waiting: a visit is not held up, and says whom it could not measure.
 
 use std::time::Duration;
 
 use pharos::demo::postgres::PostgresServer;
-use tokio::time::Instant;
 
 use super::{find, latest, rows, session, wait_row, wait_rows};
-use crate::fixture::{PATIENCE, TestAgent, eventually, postgres, runtime_tasks};
+use crate::fixture::wait::{holds, until};
+use crate::fixture::{TestAgent, eventually, postgres, runtime_tasks};
 
 const MODES: [&str; 8] = [
     "ACCESS SHARE",
@@ -23,16 +25,13 @@ const MODES: [&str; 8] = [
 async fn rounds(agent: &TestAgent, server: &PostgresServer, count: usize) {
     let read_at =
         || latest(agent, server).and_then(|change| change.snapshot.parts.get("tables")?.reading.as_ref().map(|reading| reading.at));
-    let started = Instant::now();
     let mut reads: Vec<Duration> = Vec::new();
-    // The first one may have begun before.
-    while reads.len() < count + 2 {
-        assert!(started.elapsed() < PATIENCE, "only {} rounds", reads.len());
-        if let Some(at) = read_at().filter(|at| reads.last() != Some(at)) {
-            reads.push(at);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until(format_args!("{count} rounds"), async || {
+        reads.extend(read_at().filter(|at| reads.last() != Some(at)));
+        // The first one may have begun before.
+        holds(reads.len() >= count + 2, || format!("{} rounds", reads.len()))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

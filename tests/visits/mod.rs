@@ -1,3 +1,5 @@
+//! No visit reports a datname that it could not enter, or rates across a reset.
+//!
 //! What is read inside every datname: tables, indexes, sequences and extensions, against what the servers themselves say.
 
 mod bloat;
@@ -16,9 +18,10 @@ use pharos::demo::session::Session;
 use pharos_model::snapshot::{Change, Quantity};
 use pharos_model::snapshot::{ColumnValues, Part, PartState, Reading, Snapshot, Table};
 use serde_json::{Map, Value, json};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::Duration;
 
-use crate::fixture::{PATIENCE, TestAgent, postgres, runtime_tasks, server_id};
+use crate::fixture::wait::{fitting, until};
+use crate::fixture::{TestAgent, postgres, runtime_tasks, server_id};
 
 async fn session(server: &PostgresServer, datname: &str) -> Session {
     server.connect(SUPERUSER, datname).await.expect("PostgreSQL answers")
@@ -55,15 +58,11 @@ fn cells(table: &Table, row: usize) -> Map<String, Value> {
 
 /// Waits for rows of a table of the latest snapshot that fit, and returns them.
 async fn wait_rows(agent: &TestAgent, server: &PostgresServer, table: &str, fits: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let started = Instant::now();
-    loop {
+    until(table, async || {
         let found = latest(agent, server).map(|change| rows(&change.snapshot, table)).unwrap_or_default();
-        if fits(&found) {
-            return found;
-        }
-        assert!(started.elapsed() < PATIENCE, "{table} never fitted; last: {found:#?}");
-        sleep(Duration::from_millis(50)).await;
-    }
+        fitting(found, |found| fits(found)).map_err(|found| format!("{found:#?}"))
+    })
+    .await
 }
 
 fn find<'a>(rows: &'a [Value], wanted: &[(&str, &str)]) -> Option<&'a Value> {
@@ -157,11 +156,9 @@ async fn counters_that_are_reset_or_dropped_under_way_make_no_spike() {
             let Ok(()) = flushed.and(churn.run("DROP TABLE brief").await) else { return };
         }
     }));
-    let started = Instant::now();
     let mut rounds = 0;
     let mut seen = Duration::ZERO;
-    while rounds < 6 {
-        assert!(started.elapsed() < PATIENCE, "only {rounds} rounds");
+    until("six rounds", async || {
         let change = latest(&agent, &server).unwrap();
         let part = &change.snapshot.parts["tables"];
         if let Some(reading) = reading(part).filter(|reading| reading.at > seen) {
@@ -170,8 +167,9 @@ async fn counters_that_are_reset_or_dropped_under_way_make_no_spike() {
         }
         let rates = change.samples("pharos_postgres_table_rows_inserted_total", &[], Quantity::Rate).values;
         assert!(rates.iter().all(|rate| (0.0..10_000.0).contains(rate)), "{rates:?}");
-        sleep(Duration::from_millis(20)).await;
-    }
+        fitting(rounds, |rounds| *rounds >= 6)
+    })
+    .await;
     stop.cancel();
 }
 
@@ -201,10 +199,8 @@ async fn a_datname_that_cannot_be_visited_is_named_and_one_that_is_renamed_or_dr
     }
     setup.run("DROP DATABASE doomed WITH (FORCE)").await.unwrap();
     // Whoever is in it when it is renamed is in its way.
-    let started = Instant::now();
-    while setup.run("ALTER DATABASE moving RENAME TO moved").await.is_err() {
-        assert!(started.elapsed() < PATIENCE, "it is always visited");
-    }
+    let rename = async || setup.run("ALTER DATABASE moving RENAME TO moved").await.map_err(|err| format!("{err:?}"));
+    until("nobody visits it", rename).await;
     wait_row(&agent, &server, "visits", &visit("moved"), |row| row["state"] == "ok").await;
     let rows = wait_rows(&agent, &server, "visits", |rows| find(rows, &visit("doomed")).is_none()).await;
     assert!(find(&rows, &visit("moving")).is_none() && find(&rows, &visit("postgres")).unwrap()["state"] == "ok", "{rows:#?}");

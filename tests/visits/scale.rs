@@ -1,3 +1,5 @@
+//! No index that grows while indexes are read is missed.
+//!
 //! Many tables, and every major version.
 
 use std::collections::BTreeMap;

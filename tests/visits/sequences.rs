@@ -1,10 +1,12 @@
+//! No number of sequences takes the locks of others, and no sequence that is being changed fails a visit.
+//!
 //! Very many sequences, and some that somebody keeps changing: their values are read, and nobody runs out of locks.
 
 use pharos::demo::postgres::PostgresOptions;
-use tokio::time::{Duration, Instant, sleep};
 
 use super::{find, latest, reading, rows, session, wait_row};
-use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_with, runtime_tasks, server_id};
+use crate::fixture::wait::{fitting, holds, until};
+use crate::fixture::{TestAgent, postgres, postgres_with, runtime_tasks, server_id};
 
 /// Locks that a visit may hold at once: those of a batch, and of the catalogue.
 const LOCKS_MAX: i64 = 150;
@@ -25,20 +27,16 @@ async fn three_thousand_sequences_are_read_with_a_lock_table_that_holds_a_few_hu
     let of = |metric: &str| format!("{metric}{{database=\"app\",server=\"{}\",datname=\"postgres\"}}", server_id(server.port()));
     agent.wait_series(&of("pharos_postgres_sequences"), |count| count == 3000.0).await;
     // Not all of them in one visit, but all in turn.
-    let started = Instant::now();
     let mut most = 0;
-    loop {
+    until("all sequences are asked", async || {
         let held = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.usename = 'pharos'";
         most = most.max(setup.ask::<i64>(held).await.unwrap());
         let change = latest(&agent, &server).unwrap();
         let part = &change.snapshot.parts["sequences"];
         assert!(part.reading.is_some(), "{part:?}");
-        if agent.text("/metrics").await.contains(&format!("{} 0\n", of("pharos_postgres_sequences_unasked"))) {
-            break;
-        }
-        assert!(started.elapsed() < PATIENCE, "not all were asked");
-        sleep(Duration::from_millis(5)).await;
-    }
+        fitting(agent.text("/metrics").await, |metrics| metrics.contains(&format!("{} 0\n", of("pharos_postgres_sequences_unasked"))))
+    })
+    .await;
     assert!(most < LOCKS_MAX, "{most} locks");
     let read = rows(&latest(&agent, &server).unwrap().snapshot, "sequences");
     assert!(read.iter().all(|row| row["state"] == "known" && row["last_value"] == 1), "{read:#?}");
@@ -56,10 +54,8 @@ async fn a_sequence_that_is_changed_all_the_time_fails_no_visit() {
     tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
         while churn.run("BEGIN; ALTER SEQUENCE hot CACHE 5; SELECT pg_sleep(0.4); COMMIT").await.is_ok() {}
     }));
-    let started = Instant::now();
     let (mut seen, mut locked) = (Vec::new(), 0);
-    while seen.len() < 8 || locked == 0 {
-        assert!(started.elapsed() < PATIENCE, "{} rounds, {locked} of them met the lock", seen.len());
+    until("eight rounds, one of which meets the lock", async || {
         let change = latest(&agent, &server).unwrap();
         let part = &change.snapshot.parts["sequences"];
         if let Some(reading) = reading(part).filter(|reading| !seen.contains(&reading.at)) {
@@ -67,7 +63,8 @@ async fn a_sequence_that_is_changed_all_the_time_fails_no_visit() {
             let rows = rows(&change.snapshot, "sequences");
             locked += usize::from(find(&rows, &[("sequence", "hot"), ("state", "locked")]).is_some());
         }
-        sleep(Duration::from_millis(20)).await;
-    }
+        holds(seen.len() >= 8 && locked > 0, || format!("{} rounds, {locked} of them met the lock", seen.len()))
+    })
+    .await;
     stop.cancel();
 }

@@ -1,3 +1,5 @@
+//! No size differs from what the server says.
+//!
 //! Sizes are what the server says, or none; and which relations have series.
 
 use serde_json::Value;
