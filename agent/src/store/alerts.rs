@@ -13,7 +13,7 @@ use tracing::warn;
 use super::columns::{signed, unsigned};
 use super::error::StoreError;
 use super::handle::Store;
-use super::{audit, events, ledger, outbox};
+use super::{audit_chain, event_table, ledger, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
 
@@ -85,9 +85,9 @@ fn save(connection: &mut Connection, changes: &AlertChanges) -> rusqlite::Result
     }
     let next = signed(changes.next_incident);
     transaction.execute("INSERT OR REPLACE INTO numbers (name, value) VALUES (?1, ?2)", params![NEXT_INCIDENT, next])?;
-    events::append(&transaction, &changes.events)?;
+    event_table::append(&transaction, &changes.events)?;
     ledger::save(&transaction, &changes.dispatch)?;
-    audit::append(&transaction, &changes.audit)?;
+    audit_chain::append(&transaction, &changes.audit)?;
     for (seq, row) in &changes.told {
         outbox::insert(&transaction, *seq, row, changes.now_ms)?;
     }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, Transaction, params_from_iter};
 
 use super::error::StoreError;
 use super::file::open_to_read;
-use super::{audit, events, migrate};
+use super::{audit_chain, event_table, migrate};
 
 /// Tables that are small and known wholly.
 const WHOLE: [&str; 5] = ["alerts", "numbers", "ledger", "silences", "acknowledgements"];
@@ -48,7 +48,7 @@ impl Memory {
                 copy(file, &to, table, wanted)?;
             }
         }
-        audit::set_end(&to, "start", audit::end(&to)?)?;
+        audit_chain::set_end(&to, "start", audit_chain::end(&to)?)?;
         to.commit()
     }
 
@@ -60,22 +60,22 @@ impl Memory {
             copy(&self.connection, &to, table, "true")?;
         }
         copy(&self.connection, &to, "outbox", "true")?;
-        events::append(&to, &events::oldest_first(&self.connection)?)?;
+        event_table::append(&to, &event_table::oldest_first(&self.connection)?)?;
         self.write_audit_to(&to, aside, now_ms)?;
         to.commit()?;
         self.remove_written()?;
-        audit::set_end(&self.connection, "end", audit::end(file)?)?;
-        audit::set_end(&self.connection, "start", audit::end(file)?)
+        audit_chain::set_end(&self.connection, "end", audit_chain::end(file)?)?;
+        audit_chain::set_end(&self.connection, "start", audit_chain::end(file)?)
     }
 
     /// The entries are chained to what the file has.
     fn write_audit_to(&self, to: &Transaction<'_>, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
-        if audit::end(to)?.is_nothing() {
-            audit::go_on(to, audit::start(&self.connection)?, aside, now_ms)?;
+        if audit_chain::end(to)?.is_nothing() {
+            audit_chain::go_on(to, audit_chain::start(&self.connection)?, aside, now_ms)?;
         }
-        let youngest_first = audit::list(&self.connection, None, u32::MAX)?;
+        let youngest_first = audit_chain::list(&self.connection, None, u32::MAX)?;
         let entries: Vec<_> = youngest_first.into_iter().rev().map(|row| row.entry).collect();
-        audit::append(to, &entries)
+        audit_chain::append(to, &entries)
     }
 
     /// Forgets what is in the file and not needed again.
@@ -85,7 +85,7 @@ impl Memory {
         memory.prepare_cached(&format!("DELETE FROM outbox WHERE state = 'dead' AND NOT ({OPEN_OUTBOX})"))?.execute([])?;
         memory.prepare_cached("DELETE FROM events")?.execute([])?;
         memory.prepare_cached("DELETE FROM audit")?.execute([])?;
-        audit::set_end(memory, "start", audit::end(memory)?)
+        audit_chain::set_end(memory, "start", audit_chain::end(memory)?)
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod alerts;
 mod audit;
+mod audit_chain;
 mod ballast;
 mod columns;
 mod condition;
 mod damage;
 mod directory;
 mod error;
+mod event_table;
 mod events;
 mod file;
 mod handle;
@@ -27,7 +29,7 @@ mod reader;
 mod unmatched;
 
 pub use self::alerts::AlertChanges;
-pub use self::audit::{AuditRow, AuditVerdict, BrokenLink};
+pub use self::audit_chain::{AuditRow, AuditVerdict, BrokenLink};
 pub use self::condition::Condition;
 pub use self::directory::{inspect, places_aside};
 pub use self::error::StoreError;

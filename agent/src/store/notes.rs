@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::columns::signed;
 use super::error::StoreError;
-use super::events;
+use super::event_table;
 use super::handle::Store;
 
 /// Notes that are kept: one of each server and one of each datname, those of servers that nobody watches any more included.
@@ -45,7 +45,7 @@ impl Store {
                 let forget = format!("DELETE FROM notes WHERE (server, collector, topic) IN ({oldest})");
                 transaction.execute(&forget, params![count - NOTES_MAX])?;
             }
-            events::append(&transaction, &happened)?;
+            event_table::append(&transaction, &happened)?;
             transaction.commit()
         })
         .await

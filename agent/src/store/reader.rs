@@ -6,12 +6,12 @@ use pharos_model::event::Event;
 use pharos_model::outbox::OutboxState;
 use rusqlite::Connection;
 
-use super::audit::{self, AuditRow, AuditVerdict};
+use super::audit_chain::{self, AuditRow, AuditVerdict};
 use super::directory::DATABASE_FILE;
 use super::error::StoreError;
 use super::file::open_to_read;
 use super::outbox::OutboxRow;
-use super::{events, outbox};
+use super::{event_table, outbox};
 
 /// Reads a store without its lock, and never writes.
 #[derive(Debug)]
@@ -31,12 +31,12 @@ impl StoreReader {
 
     /// The newest rows of the audit log, newest first; only those before `before` if asked.
     pub fn audit(&self, before: Option<u64>, limit: u32) -> Result<Vec<AuditRow>, StoreError> {
-        self.read(|connection| audit::list(connection, before, limit))
+        self.read(|connection| audit_chain::list(connection, before, limit))
     }
 
     /// Looks through the whole audit log.
     pub fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
-        self.read(audit::verify)
+        self.read(audit_chain::verify)
     }
 
     /// The youngest notifications, youngest first; of one receiver or one state if asked.
@@ -46,12 +46,12 @@ impl StoreReader {
 
     /// What happened to an alert, newest first.
     pub fn alert_history(&self, fingerprint: &str, limit: u32) -> Result<Vec<Event>, StoreError> {
-        self.read(|connection| events::alert_history(connection, fingerprint, limit))
+        self.read(|connection| event_table::alert_history(connection, fingerprint, limit))
     }
 
     /// Fingerprints that begin so, of alerts whose history is kept; this many at most.
     pub fn fingerprints(&self, begins: &str, limit: u32) -> Result<Vec<String>, StoreError> {
-        self.read(|connection| events::fingerprints(connection, begins, limit))
+        self.read(|connection| event_table::fingerprints(connection, begins, limit))
     }
 
     /// What is read together fits together, whatever an agent writes meanwhile.

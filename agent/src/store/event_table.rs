@@ -1,0 +1,53 @@
+//! The table of events. Their kinds are in [`pharos_model::event`].
+
+use pharos_model::event::{Event, EventKind};
+use rusqlite::{Connection, Row, params};
+
+use super::columns::{number, signed};
+
+/// Events that are kept.
+const EVENTS_MAX: i64 = 10_000;
+
+/// `begins` are hex digits, and these come before `g`.
+pub(super) fn fingerprints(connection: &Connection, begins: &str, limit: u32) -> rusqlite::Result<Vec<String>> {
+    let begins = begins.to_ascii_lowercase();
+    let mut query = connection
+        .prepare_cached("SELECT DISTINCT subject FROM events WHERE kind = ?3 AND subject >= ?1 AND subject < ?1 || 'g' LIMIT ?2")?;
+    query.query_map(params![begins, limit, EventKind::Alert.as_str()], |row| row.get("subject"))?.collect()
+}
+
+/// What happened to an alert, newest first, for whoever reads a store without its agent as well.
+pub(super) fn alert_history(connection: &Connection, fingerprint: &str, limit: u32) -> rusqlite::Result<Vec<Event>> {
+    let kinds = [EventKind::Alert, EventKind::Withheld].map(EventKind::as_str);
+    let wanted = "kind IN (?1, ?2) AND subject = ?3 ORDER BY id DESC LIMIT ?4";
+    list(connection, wanted, params![kinds[0], kinds[1], fingerprint, limit])
+}
+
+fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {
+    let mut query = connection.prepare_cached(&format!("SELECT at_ms, kind, subject, detail FROM events WHERE {wanted}"))?;
+    query.query_map(parameters, event)?.collect()
+}
+
+/// The newest events, newest first.
+pub(super) fn newest(connection: &Connection, limit: u32) -> rusqlite::Result<Vec<Event>> {
+    list(connection, "1 ORDER BY id DESC LIMIT ?1", params![limit])
+}
+
+/// Every event, oldest first.
+pub(super) fn oldest_first(connection: &Connection) -> rusqlite::Result<Vec<Event>> {
+    list(connection, "1 ORDER BY id", [])
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    Ok(Event::from_stored(number(row, "at_ms")?, row.get("kind")?, row.get("subject")?, row.get("detail")?))
+}
+
+/// The oldest beyond the bound go.
+pub(super) fn append(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached("INSERT INTO events (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)")?;
+    for event in events {
+        insert.execute(params![signed(event.at_ms), event.kind(), event.subject, event.stored_detail().to_string()])?;
+    }
+    let forget = "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?1";
+    connection.prepare_cached(forget)?.execute(params![EVENTS_MAX]).map(drop)
+}
