@@ -11,22 +11,22 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Brings one message to its receiver: the seam at which the agent connects the notifier plugins.
+/// Delivers one message to its receiver. The agent connects the notifier plugins here.
 pub trait Deliver: Send + Sync + 'static {
-    /// Whether this notifier is loaded.
+    /// True while this notifier is loaded.
     fn serves(&self, notifier: &str) -> bool;
-    /// One attempt through a notifier, with the receiver's settings laid over the notifier's own.
+    /// Makes one attempt through a notifier. The settings of the receiver override those of the notifier.
     fn deliver<'a>(&'a self, notifier: &'a str, settings: &'a Value, message: &'a Message) -> BoxFuture<'a, Delivery>;
 }
 
-/// Whose messages they are.
+/// The sender of messages.
 #[derive(Debug)]
 pub struct Signature {
     pub agent: String,
     pub external_url: Option<String>,
 }
 
-/// What receivers' tasks share.
+/// The parts of the agent that all receiver tasks use.
 #[derive(Clone)]
 pub struct Means {
     pub notifiers: Arc<dyn Deliver>,

@@ -1,4 +1,4 @@
-//! What a receiver is told: a message of the rows that go together.
+//! Messages: rows of the outbox that go together become one.
 
 use std::cmp::Reverse;
 
@@ -7,8 +7,8 @@ use pharos_model::outbox::{Batch, NewRow, Tells};
 
 use super::deliver::Signature;
 
-/// The message of rows that go together: what fires before what ended, the gravest first, else in their order. Of an incident only the latest is told, and one that also began among them is
-/// told as a whole.
+/// Makes the message of rows that go together. Firing alerts come before ended ones, the gravest first. Each incident has its latest row
+/// only; an incident that also began among the rows is reported as a whole.
 pub fn compose(batch: &Batch, rows: &[&NewRow], receiver: &str, signature: &Signature) -> Message {
     let mut alerts: Vec<(u64, bool, MessageAlert)> = Vec::new();
     for row in rows {

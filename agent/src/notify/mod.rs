@@ -1,7 +1,7 @@
-//! Delivery: trying until those who are to be told have heard.
+//! Delivery of notifications, with retries until each receiver has taken its own.
 //!
-//! What is told is decided before ([`pharos_model::dispatch`]) and stored with the decision, so that no end of the process loses it; one
-//! task per receiver then brings it there, so that one that hangs delays no other. The order and the patience are the model's
+//! The dispatcher decides ([`pharos_model::dispatch`]), and the decision is stored with its notifications, so that no end of the process loses
+//! one. One task per receiver delivers them, so that a receiver that hangs delays no other. The model has the order and the patience
 //! ([`pharos_model::outbox`]).
 
 mod deliver;

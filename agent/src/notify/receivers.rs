@@ -1,4 +1,4 @@
-//! The handle on all receivers' tasks: notifications go in here.
+//! The handle on all receiver tasks. New notifications come in here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::config::notify::ReceiverConfig;
 use crate::lifecycle::Lifecycle;
 use crate::store::{Store, StoreError, Wanted};
 
-/// Rows that wait for one receiver; one that is this far behind hears of nothing new before it took some.
+/// Rows that wait for one receiver. A receiver this far behind gets nothing new, since its queue would fill the memory.
 const WAITING_MAX: usize = 20_000;
 
-/// How long a receiver's task may take to answer a question.
+/// The longest wait for an answer of a receiver task.
 const ERRAND_MAX: Duration = Duration::from_secs(2);
 
-/// Brings rows to their receivers.
+/// All receiver tasks, by the name of the receiver.
 pub struct Receivers {
     posts: BTreeMap<String, Post>,
     next_seq: AtomicU64,
@@ -33,16 +33,16 @@ pub struct Receivers {
 /// A row with its number.
 pub type Numbered = (u64, NewRow);
 
-/// The way to a receiver's task. What is in it is stored already.
+/// The inbox of a receiver task. Its rows are stored already.
 struct Post {
     inbox: Arc<Mutex<Vec<Errand>>>,
-    /// One token is enough: whatever came, the whole inbox is taken.
+    /// One token suffices, since the task takes the whole inbox.
     wake: mpsc::Sender<()>,
     standing: Arc<Standing>,
 }
 
 impl Receivers {
-    /// Starts a task per receiver on `lifecycle`, each with what an agent before this one left to deliver.
+    /// Starts a task per receiver on `lifecycle`, each with the rows that the previous agent did not deliver.
     pub async fn start(receivers: Vec<ReceiverConfig>, means: &Means, lifecycle: &Lifecycle) -> Result<Self, StoreError> {
         let mut open = means.store.open_outbox().await?;
         let mut posts = BTreeMap::new();
@@ -68,17 +68,17 @@ impl Receivers {
         Ok(Self { posts, next_seq, store: means.store.clone() })
     }
 
-    /// Whether a receiver takes more; one that is far behind hears of nothing new before it took some.
+    /// True while a receiver takes new rows.
     pub fn has_room(&self, receiver: &str) -> bool {
         self.posts.get(receiver).is_none_or(|post| post.standing.waiting() < WAITING_MAX)
     }
 
-    /// Gives rows their numbers, by which they are stored and sent in their order.
+    /// Assigns rising numbers to rows. Rows are stored and sent in this order.
     pub fn number(&self, rows: Vec<NewRow>) -> Vec<Numbered> {
         rows.into_iter().map(|row| (self.next_seq.fetch_add(1, Ordering::Relaxed), row)).collect()
     }
 
-    /// Gives rows to their receivers' tasks, those of one receiver at once, since they may leave as one message; never waits.
+    /// Hands rows to their receiver tasks, and never waits. Rows of one receiver go together, since they may leave as one message.
     pub fn send(&self, rows: Vec<Numbered>) {
         let mut by_receiver: BTreeMap<String, Vec<Errand>> = BTreeMap::new();
         for (seq, row) in rows {
@@ -92,7 +92,7 @@ impl Receivers {
         }
     }
 
-    /// Has notifications that were given up tried again. The numbers of those that were.
+    /// Retries notifications that were given up, and returns their numbers.
     pub async fn retry(&self, wanted: Wanted) -> Result<Vec<u64>, StoreError> {
         let receivers = self.posts.keys().cloned().collect();
         let rows = self.store.revive_outbox(wanted, receivers).await?;
@@ -106,7 +106,7 @@ impl Receivers {
         Ok(seqs)
     }
 
-    /// Gives up notifications that wait, and forgets those that were given up. How many there were.
+    /// Gives up waiting notifications, and deletes those that were given up. Returns their count.
     pub async fn drop_rows(&self, wanted: Wanted) -> Result<usize, StoreError> {
         let mut dropped = 0;
         for (receiver, post) in &self.posts {
@@ -130,7 +130,7 @@ impl Post {
     }
 }
 
-/// Those that are wanted; the rest stays, each in its order.
+/// Removes and returns the items that are wanted, in their order.
 fn take<T>(from: &mut Vec<T>, wanted: impl Fn(&T) -> bool) -> Vec<T> {
     from.extract_if(.., |item| wanted(item)).collect()
 }

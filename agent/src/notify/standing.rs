@@ -1,4 +1,4 @@
-//! How one receiver is: what waits for it, and why the last try failed.
+//! The standing of one receiver: its queue and the reason of its latest failure.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use pharos_model::outbox::GateState;
 use crate::board::{Board, PartHealth, ReceiverStatus};
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Shown on the board and in the metrics after each change.
+/// The standing of a receiver. Each change is published on the board and in the metrics.
 pub struct Standing {
     receiver: String,
     part: AgentPart,
@@ -20,12 +20,12 @@ pub struct Standing {
 
 #[derive(Default)]
 struct Present {
-    /// Notifications not delivered yet, with those that are being tried.
+    /// Notifications that are not delivered yet, those on their way included.
     waiting: usize,
     /// Notifications that were given up.
     dead: usize,
     breaker: GateState,
-    /// Why the latest try failed, until one succeeds.
+    /// The reason of the latest failure; none after a success.
     failure: Option<String>,
 }
 
@@ -44,7 +44,7 @@ impl Standing {
         standing
     }
 
-    /// The receiver among the parts of the agent.
+    /// The part of the agent that is this receiver.
     pub fn part(&self) -> &AgentPart {
         &self.part
     }
@@ -53,23 +53,23 @@ impl Standing {
         self.present.lock().waiting
     }
 
-    /// Notifications came to wait.
+    /// Counts notifications that came into the queue.
     pub fn queued(&self, count: usize) {
         self.change(|present| present.waiting += count);
     }
 
-    /// Notifications were delivered or given up.
+    /// Counts notifications that were delivered or given up.
     pub fn settled(&self, count: usize) {
         self.change(|present| present.waiting = present.waiting.saturating_sub(count));
     }
 
-    /// Notifications were given up. Counted from 0 on, since the first one must be seen as an increase.
+    /// Counts notifications that were given up. The counter begins at 0, so that the first one is an increase.
     pub fn gave_up(&self, count: usize) {
         self.metrics.add("pharos_notifications_dead_total", &[&self.receiver], count as f64);
         self.change(|present| present.dead += count);
     }
 
-    /// When the notification was made that has waited longest, if any waits.
+    /// Publishes the wall time, in milliseconds since 1970, of the notification that waits longest.
     pub fn oldest(&self, made_at_ms: Option<u64>) {
         let (metric, labels) = ("pharos_notifications_oldest_timestamp_seconds", [self.receiver.as_str()]);
         match made_at_ms {

@@ -1,4 +1,4 @@
-//! A message that says nothing but that it arrived: whether a receiver can be reached, asked by a person.
+//! Test messages, by which a person finds out whether a receiver can be reached.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::deliver::{Deliver, Means, Signature};
 use crate::clock::Clock;
 use crate::config::notify::ReceiverConfig;
 
-/// Tries receivers, beside the notifications that wait for them.
+/// Sends test messages to receivers, independent of the notifications in their queues.
 #[derive(Clone)]
 pub struct Tester {
     notifiers: Arc<dyn Deliver>,
@@ -39,7 +39,7 @@ impl Tester {
         Self { notifiers, signature, clock: means.clock, receivers: Arc::new(receivers) }
     }
 
-    /// One attempt, and what came of it.
+    /// Makes one attempt, and returns its result.
     pub async fn test(&self, receiver: &str) -> Result<Delivery, TestError> {
         let Some((plugin, settings)) = self.receivers.get(receiver) else {
             return Err(TestError::Unknown { name: receiver.to_owned(), receivers: self.receivers.keys().cloned().collect() });

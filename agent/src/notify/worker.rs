@@ -1,4 +1,4 @@
-//! The task of one receiver: takes what is next, stores that it goes out, sends it, stores what came of it.
+//! The task of one receiver: takes the next rows, stores the claim, sends the message, and stores the result.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,22 +22,22 @@ use crate::config::notify::ReceiverConfig;
 use crate::store::{Claim, OutboxRow, OutboxTurn};
 use crate::telemetry::logs::chain;
 
-/// Messages under way at once. A receiver that just failed gets one at a time.
+/// Messages on their way at once. A receiver that just failed gets one at a time.
 const UNDER_WAY_MAX: usize = 16;
-/// Settlements that a store which does not answer may leave behind; then the oldest are told again after a restart.
+/// Settlements that wait for a store that fails. Beyond this bound a restart sends the newest messages again.
 const UNSTORED_MAX: usize = 10_000;
-/// How often a notifier that is not loaded is looked for; nothing is tried meanwhile.
+/// The pause between two checks whether a missing notifier is loaded.
 const NOTIFIER_PAUSE: Duration = Duration::from_millis(50);
-/// How long the end of the agent waits for messages under way: less than the whole drain may take.
+/// The longest wait for messages on their way at the end of the agent. It is shorter than the whole drain.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
-/// What comes in.
+/// An order to a receiver task.
 pub enum Errand {
-    /// A row with its number, which is stored already.
+    /// A new row with its number. The store has it already.
     New(u64, Box<NewRow>),
-    /// One that was given up and is to be tried again, as it is stored.
+    /// A row that was given up and is retried, as the store has it.
     Again(Box<OutboxRow>),
-    /// Rows with these numbers, or all, are to be given up; how many were.
+    /// Gives up rows with these numbers, or all. The answer is their count.
     Drop(Option<Vec<u64>>, oneshot::Sender<usize>),
 }
 
@@ -50,13 +50,13 @@ pub struct Worker {
     stop: CancellationToken,
     inbox: Arc<Mutex<Vec<Errand>>>,
     queue: Queue,
-    /// What the rows in the queue say, and when they were made (milliseconds since 1970).
+    /// The rows in the queue, with the time of their making in milliseconds since 1970.
     contents: BTreeMap<u64, (NewRow, u64)>,
     under_way: JoinSet<Delivery>,
     sent: HashMap<Id, Batch>,
-    /// What came of messages and is not stored yet.
+    /// Results that the store does not have yet.
     settled: Vec<Settlement>,
-    /// Messages that may be under way now.
+    /// The number of messages that may be on their way now.
     width: usize,
 }
 
@@ -79,12 +79,12 @@ impl Worker {
         }
     }
 
-    /// Where rows come in.
+    /// The inbox, which the handle fills.
     pub fn inbox(&self) -> Arc<Mutex<Vec<Errand>>> {
         Arc::clone(&self.inbox)
     }
 
-    /// Takes over what an agent before this one did not finish. What it was sending may have arrived, and is sent again at once.
+    /// Takes over the rows of the previous agent. A message that was on its way may have arrived, and is sent again at once.
     pub fn restore(&mut self, rows: Vec<OutboxRow>, untold: &[(String, Fingerprint, u64)]) {
         let now = self.means.clock.now();
         for (_, fingerprint, incident) in untold {
@@ -104,7 +104,7 @@ impl Worker {
         self.show_oldest();
     }
 
-    /// Delivers until nobody can bring rows any more and everything that is due has gone out, or the end does not wait any longer.
+    /// Delivers until the handle is dropped and every due row has gone out, or until the end of the agent waits no longer.
     pub async fn run(mut self, mut woken: mpsc::Receiver<()>) {
         let stop = self.stop.clone();
         let flushed = async {
@@ -179,7 +179,7 @@ impl Worker {
         self.show_oldest();
     }
 
-    /// Sends what is due, after it is stored that it goes out.
+    /// Stores the claim of the due rows, and then sends them.
     async fn go_out(&mut self) {
         let now = self.means.clock.monotonic();
         let mut batches = Vec::new();
@@ -226,7 +226,7 @@ impl Worker {
         self.standing.breaker(self.queue.gate());
     }
 
-    /// Says what came of a message, in the log, the metrics and on the board.
+    /// Reports the result of a message in the log, the metrics and the status.
     fn tell(&self, batch: &Batch, settlement: &Settlement) {
         let (receiver, id, attempt, metrics) = (self.name.as_str(), batch.id.as_str(), batch.attempt, &self.means.metrics);
         match settlement {
@@ -259,7 +259,7 @@ impl Worker {
         }
     }
 
-    /// Remembers it until it is stored; what is settled for good leaves.
+    /// Retains a settlement until it is stored. Rows that are settled for good leave the queue.
     fn book(&mut self, settlement: Settlement) {
         match &settlement {
             Settlement::Waiting { .. } => {}
@@ -289,7 +289,7 @@ impl Worker {
         self.standing.oldest(self.contents.first_key_value().map(|(_, (_, made_at_ms))| *made_at_ms));
     }
 
-    /// One durable step. A store that fails keeps nobody from being told: then a crash could only tell them twice.
+    /// Stores claims and settlements in one step. Delivery goes on while the store fails; a crash would then send messages twice.
     async fn store(&mut self, claims: Vec<Claim>) {
         let turn = OutboxTurn { settled: self.settled.clone(), claims, now_ms: self.means.clock.wall_ms() };
         if turn.is_empty() {

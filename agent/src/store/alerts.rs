@@ -1,4 +1,4 @@
-//! Alerts that are open or whose history still counts, and what happened to them, in one durable transaction.
+//! The tables of alerts. One transaction has a change of alerts with its events, audit rows and notifications.
 
 use std::fmt::Display;
 
@@ -17,18 +17,18 @@ use super::{audit_chain, event_table, ledger, outbox};
 
 const NEXT_INCIDENT: &str = "next_incident";
 
-/// What one evaluation changed.
+/// The changes of one evaluation, or of one request.
 #[derive(Debug, Default)]
 pub struct AlertChanges {
-    /// Fingerprint and the alert's JSON.
+    /// Fingerprints with the JSON of the alert.
     pub upserts: Vec<(String, String)>,
     pub removed: Vec<String>,
     pub next_incident: u64,
     pub events: Vec<Event>,
     pub audit: Vec<AuditEntry>,
-    /// What receivers know and have to hear.
+    /// Changes of the ledger, of silences and of acknowledgements.
     pub dispatch: dispatch::Changes,
-    /// Who is told of it, each with its number.
+    /// New notifications with their numbers.
     pub told: Vec<(u64, NewRow)>,
     pub now_ms: u64,
 }
@@ -46,18 +46,18 @@ impl AlertChanges {
 }
 
 impl Store {
-    /// Writes alerts, the events and audit rows that tell of their transitions and the notifications of them: all or nothing. While the
-    /// file cannot take them they are kept in memory and written later.
+    /// Writes changes of alerts with their events, audit rows and notifications: all or nothing. While the file fails, memory retains them
+    /// and the file gets them later.
     pub async fn save_alerts(&self, changes: AlertChanges) -> Result<(), StoreError> {
         self.write_essential(move |connection| save(connection, &changes)).await
     }
 
-    /// The same for what a person said, who waits for the answer: it is in the file, or it did not happen.
+    /// Writes the changes of a request, whose author waits for the answer. An error means that nothing was written.
     pub async fn save_words(&self, changes: AlertChanges) -> Result<(), StoreError> {
         self.write_durable(move |connection| save(connection, &changes)).await
     }
 
-    /// What the agent before this one knew. A record that this version cannot read is left out and said so.
+    /// Restores the alerts of the previous agent. A record that this version cannot read is left out and logged.
     pub async fn alerts(&self) -> Result<SavedBook, StoreError> {
         self.read_essential(|connection| {
             let next: Option<i64> =

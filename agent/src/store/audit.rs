@@ -22,7 +22,7 @@ impl Store {
         self.read_for_visitor(move |connection| list(connection, before, limit)).await
     }
 
-    /// Looks through the whole chain.
+    /// Verifies the whole chain.
     pub async fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
         self.read_for_visitor(|connection| verify(connection)).await
     }

@@ -1,8 +1,8 @@
-//! The audit log: who did what, in a chain of hashes that shows any row that was edited, removed, moved or slipped in.
+//! The chain of the audit log. Hashes reveal every row that was edited, removed, moved or inserted.
 //!
-//! Rows are written with the change that they tell of. The oldest go beyond a bound, and a row of the chain itself says so: what the agent
-//! forgot is told apart from what somebody removed. Whoever can write the file can forge a whole new chain; a copy of the last hash kept
-//! elsewhere would show that too.
+//! Rows are written with the change that they record. The agent removes the oldest beyond a bound and records that in the chain, so a row
+//! that another program removed is told from those. A program that can write the file can forge a whole new chain; a copy of the last hash
+//! elsewhere reveals that too.
 
 use pharos_model::audit::{AGENT, AuditAction, AuditEntry, ChainEnd, ReplacedStore};
 use pharos_model::text::hex;
@@ -11,36 +11,36 @@ use sha2::{Digest, Sha256};
 
 use super::columns::{number, signed, unsigned};
 
-/// Rows that are kept.
+/// Rows that are kept. The table would grow without a bound otherwise.
 const KEPT_MAX: u64 = 200_000;
-/// The oldest are forgotten so many at once, since each time is a row itself.
+/// The number of rows that are removed at once, since each removal is recorded by a row.
 const FORGOTTEN_AT_ONCE: u64 = 1_000;
 
 type Hash = [u8; 32];
 
-/// An entry in its place in the chain.
+/// An entry with its place in the chain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AuditRow {
     pub seq: u64,
     pub entry: AuditEntry,
-    /// In hexadecimal digits, like the next.
+    /// The hash of the row before, in hexadecimal digits.
     pub previous: String,
     pub hash: String,
 }
 
-/// What came of looking through the whole chain.
+/// The result of verifying the whole chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditVerdict {
-    /// Rows that were looked at.
+    /// The number of rows that were verified.
     pub rows: u64,
-    /// The last row that was forgotten on purpose; 0 if none was.
+    /// The number of the last row that the agent removed; 0 if it removed none.
     pub forgotten: u64,
-    /// The hash of the last row that fits; worth a copy elsewhere.
+    /// The hash of the last valid row. A copy elsewhere reveals a forged chain.
     pub head: String,
     pub broken: Option<BrokenLink>,
 }
 
-/// The first row that does not fit.
+/// The first row that is not valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokenLink {
     pub seq: u64,
@@ -54,7 +54,7 @@ pub(super) struct End {
     hash: Hash,
 }
 
-/// Before the first row of all.
+/// The end of an empty chain.
 const NOTHING: End = End { seq: 0, hash: [0; 32] };
 
 impl End {
@@ -67,7 +67,7 @@ impl End {
     }
 }
 
-/// Chains entries to the last row.
+/// Appends entries to the chain.
 pub(super) fn append(connection: &Connection, entries: &[AuditEntry]) -> rusqlite::Result<()> {
     let Some(latest) = entries.last() else { return Ok(()) };
     let mut head = end(connection)?;
@@ -80,7 +80,7 @@ pub(super) fn append(connection: &Connection, entries: &[AuditEntry]) -> rusqlit
     set_end(connection, "end", head)
 }
 
-/// Begins the chain of a new store where that of the one before it ended.
+/// Begins the chain of a new store at the end of the previous one.
 pub(super) fn go_on(connection: &Connection, from: End, aside: Option<&str>, at_ms: u64) -> rusqlite::Result<()> {
     if from.is_nothing() {
         return Ok(());
@@ -111,7 +111,7 @@ fn read_end(connection: &Connection, name: &str) -> rusqlite::Result<End> {
     Ok(end.unwrap_or(NOTHING))
 }
 
-/// Writes the row after the last one. It is the end of the chain once that is set.
+/// Writes one row after `last`. The caller stores the returned end.
 fn link(connection: &Connection, last: End, entry: &AuditEntry) -> rusqlite::Result<End> {
     let seq = last.seq + 1;
     let (action, detail) = (entry.action.name(), entry.action.stored_detail().to_string());
@@ -134,7 +134,7 @@ fn forget(connection: &Connection, head: End, at_ms: u64) -> rusqlite::Result<En
     link(connection, head, &AuditEntry { at_ms, actor: AGENT.to_owned(), action, subject: "audit".to_owned() })
 }
 
-/// Each field with its length before it, so that no byte can move from one to the next.
+/// The hash of a row. Each field is preceded by its length, so that no byte can move from one field to the next.
 fn hash(seq: u64, at_ms: u64, texts: [&str; 4], previous: &Hash) -> Hash {
     let mut hasher = Sha256::new();
     let mut field = |bytes: &[u8]| {
@@ -166,7 +166,7 @@ fn audit_row(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     Ok(AuditRow { seq: number(row, "seq")?, entry, previous: hex(&previous), hash: hex(&hash) })
 }
 
-/// Looks for the first row that does not follow from the one before it.
+/// Finds the first row that does not follow from the row before it.
 pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> {
     let (start, end) = (start(connection)?, end(connection)?);
     let mut head = start;
@@ -199,7 +199,7 @@ pub(super) fn verify(connection: &Connection) -> rusqlite::Result<AuditVerdict> 
     Ok(verdict)
 }
 
-/// The end of the chain after this row, if it is the next one.
+/// The end of the chain after this row, if the row follows from `head`.
 fn follows(head: &End, row: &Row<'_>) -> Result<End, BrokenLink> {
     let expected = head.seq + 1;
     let broken = |why: &str| BrokenLink { seq: expected, why: why.to_owned() };

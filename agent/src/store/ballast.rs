@@ -1,4 +1,4 @@
-//! Space that is kept for alerts: a file that is given back to the disk, piece by piece, when the disk is full.
+//! The ballast: a file that reserves space for alerts. A full disk gets it back piece by piece.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,19 +10,19 @@ use rustix::io::Errno;
 
 const BALLAST_FILE: &str = "ballast";
 const BALLAST_BYTES: u64 = 4 << 20;
-/// Given back at once: others who fill the disk take what is not used soon.
+/// The size of one piece. A larger piece would be taken by other programs before alerts need it.
 const PIECE_BYTES: u64 = 1 << 20;
-/// A disk has room again when this much is free beside the ballast, else it would be full again at the next write.
+/// The free space beside the ballast that a disk must have. With less, it would be full again at the next write.
 const ROOM_BYTES: u64 = 1 << 20;
 
 pub struct Ballast {
     path: PathBuf,
-    /// What is kept now.
+    /// The space that is reserved now.
     bytes: u64,
 }
 
 impl Ballast {
-    /// The ballast as it was left; [`restore`](Self::restore) makes it whole.
+    /// Opens the ballast as an earlier agent left it. [`restore`](Self::restore) makes it whole.
     pub fn find(directory: &Path) -> Self {
         let path = directory.join(BALLAST_FILE);
         let bytes = std::fs::metadata(&path).map_or(0, |found| found.len().min(BALLAST_BYTES));
@@ -37,7 +37,7 @@ impl Ballast {
         self.bytes
     }
 
-    /// Gives a piece back; false if nothing is left.
+    /// Gives one piece back to the disk. Returns false if nothing is left.
     pub fn give_back(&mut self) -> bool {
         let left = self.bytes.saturating_sub(PIECE_BYTES);
         let shrunk = match left {
@@ -49,7 +49,7 @@ impl Ballast {
         gave
     }
 
-    /// Takes the whole ballast, if the disk has room for it and a little more.
+    /// Reserves the whole ballast, if the disk has room for it and 1 MiB more.
     pub fn restore(&mut self) -> io::Result<()> {
         let needed = BALLAST_BYTES + ROOM_BYTES - self.bytes;
         // Asked first, so that the last bytes of a full disk are not taken and given back all the time.
@@ -67,7 +67,7 @@ impl Ballast {
     }
 }
 
-/// Has the file system set space aside, also where it cannot do so by itself.
+/// Reserves space in the file system. File systems that cannot do that get written bytes.
 fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::OPNOTSUPP) => fill(file, bytes),
@@ -75,7 +75,7 @@ fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Noise, since a file system that compresses would keep no space for zeros.
+/// Writes random bytes, since a file system that compresses would reserve nothing for zeros.
 fn fill(mut file: &File, bytes: u64) -> io::Result<()> {
     let mut piece = vec![0_u8; 1 << 16];
     for _ in 0..bytes / piece.len() as u64 {

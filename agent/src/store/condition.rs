@@ -1,4 +1,4 @@
-//! How the store is: what a failed write means, and what people are told of it.
+//! The condition of the store: what a failed write means, and the texts that report it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -8,21 +8,21 @@ use rusqlite::{Error, ErrorCode, ffi};
 
 use super::error::StoreError;
 
-/// Kinds of failures; a closed set, for metrics.
+/// The kinds of failures, as the metric labels them.
 const KINDS: [&str; 7] = ["full", "read-only", "damaged", "busy", "disk", "statement", "deadline"];
 
-/// How the store is, for whoever shows it.
+/// The condition of the store, for the status and the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// Why it does not keep everything just now, and how to mend it.
+    /// The present trouble and its cure, as a sentence. None while the store keeps everything.
     pub trouble: Option<String>,
-    /// Where the store is that was found damaged last.
+    /// The path of the store that was found damaged last.
     pub damaged: Option<PathBuf>,
-    /// What else went wrong since the start and is over.
+    /// A trouble since the start that is over, as a sentence.
     pub scar: Option<String>,
-    /// Of the database and what belongs to it.
+    /// The database, its log and its index together.
     pub size_bytes: u64,
-    /// Failures since the start, by their kind.
+    /// The number of failures since the start, by kind.
     pub failures: BTreeMap<&'static str, u64>,
 }
 
@@ -35,7 +35,7 @@ impl Default for Condition {
 }
 
 impl Condition {
-    /// Why it is not as it should be, or none.
+    /// Every reason why the store is degraded, as one text. None if the store is well.
     pub fn cause(&self) -> Option<String> {
         let damaged = self
             .damaged
@@ -46,17 +46,17 @@ impl Condition {
     }
 }
 
-/// What keeps the store's file from doing its work, as opposed to a statement that is wrong.
+/// A condition of the file or its disk that makes statements fail. A wrong statement is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Harm {
     Full,
     /// The file cannot be written.
     ReadOnly,
-    /// What is in the file makes no sense.
+    /// The contents of the file are not those of a database.
     Damaged,
-    /// Somebody else holds it for too long.
+    /// Another process holds the file for too long.
     Busy,
-    /// The disk does not do what it is told.
+    /// The disk fails to read or write.
     Disk,
 }
 
@@ -74,7 +74,7 @@ impl Harm {
         })
     }
 
-    /// What kept a store from being opened; none if it must not be opened.
+    /// Classifies a failure to open the store. None means that the store must not be opened by this agent.
     pub fn of_opening(err: &StoreError) -> Option<Self> {
         match err {
             StoreError::Directory { source, .. } => Some(Self::of_io(source)),
@@ -91,7 +91,7 @@ impl Harm {
         }
     }
 
-    /// The label of the failure in metrics.
+    /// The name of the failure in metrics.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -102,7 +102,7 @@ impl Harm {
         }
     }
 
-    /// How a person mends it.
+    /// The advice for the person who repairs it.
     pub fn cure(self) -> &'static str {
         match self {
             Self::Full => "free some space",

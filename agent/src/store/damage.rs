@@ -1,4 +1,4 @@
-//! A store that cannot be read any more is set aside, so that the agent watches on: what it knew is lost, what it does is not.
+//! Damaged stores: the agent sets them aside and goes on with a new one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use rusqlite::{Connection, Error};
 
 use super::directory::{DAMAGED_KEPT_MAX, place_aside, with_suffix};
 
-/// What SQLite puts beside its database.
+/// The suffixes of the files that SQLite puts beside its database.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
-/// Looks through the whole file.
+/// Checks the whole file, and fails if it is damaged.
 pub fn check(connection: &Connection) -> rusqlite::Result<()> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {
@@ -20,7 +20,7 @@ pub fn check(connection: &Connection) -> rusqlite::Result<()> {
     Err(Error::SqliteFailure(code, Some(verdict)))
 }
 
-/// Moves the store out of the way, and says where it is now.
+/// Moves the store aside, and returns its new path.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let number = (1..DAMAGED_KEPT_MAX).find(|number| !place_aside(path, *number).exists()).unwrap_or(DAMAGED_KEPT_MAX);
     let aside = place_aside(path, number);

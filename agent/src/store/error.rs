@@ -1,4 +1,4 @@
-//! Why the store did not do what it was asked for.
+//! Errors of the store.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -5,10 +5,10 @@ use rusqlite::{Connection, Row, params};
 
 use super::columns::{number, signed};
 
-/// Events that are kept.
+/// Events that are kept. Older ones are removed, since the table would grow without a bound.
 const EVENTS_MAX: i64 = 10_000;
 
-/// `begins` are hex digits, and these come before `g`.
+/// Fingerprints of stored alerts that begin with these hex digits. Hex digits sort before `g`, which ends the range.
 pub(super) fn fingerprints(connection: &Connection, begins: &str, limit: u32) -> rusqlite::Result<Vec<String>> {
     let begins = begins.to_ascii_lowercase();
     let mut query = connection
@@ -16,7 +16,7 @@ pub(super) fn fingerprints(connection: &Connection, begins: &str, limit: u32) ->
     query.query_map(params![begins, limit, EventKind::Alert.as_str()], |row| row.get("subject"))?.collect()
 }
 
-/// What happened to an alert, newest first, for whoever reads a store without its agent as well.
+/// The events of an alert, newest first.
 pub(super) fn alert_history(connection: &Connection, fingerprint: &str, limit: u32) -> rusqlite::Result<Vec<Event>> {
     let kinds = [EventKind::Alert, EventKind::Withheld].map(EventKind::as_str);
     let wanted = "kind IN (?1, ?2) AND subject = ?3 ORDER BY id DESC LIMIT ?4";
@@ -42,7 +42,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event::from_stored(number(row, "at_ms")?, row.get("kind")?, row.get("subject")?, row.get("detail")?))
 }
 
-/// The oldest beyond the bound go.
+/// Appends events, and removes the oldest beyond the bound.
 pub(super) fn append(connection: &Connection, events: &[Event]) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached("INSERT INTO events (at_ms, kind, subject, detail) VALUES (?1, ?2, ?3, ?4)")?;
     for event in events {

@@ -18,12 +18,12 @@ impl Store {
         self.read(move |connection| event_table::newest(connection, limit)).await
     }
 
-    /// What happened to an alert, newest first: its transitions, and who was not told of it.
+    /// The events of an alert, newest first: its transitions, and the receivers that were not notified.
     pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.read_essential_for_visitor(move |connection| event_table::alert_history(connection, &fingerprint, limit)).await
     }
 
-    /// Fingerprints that begin so, of alerts whose history is kept; this many at most.
+    /// Fingerprints that begin with `begins`, of alerts whose history is stored. Returns `limit` of them at most.
     pub async fn fingerprints(&self, begins: String, limit: u32) -> Result<Vec<String>, StoreError> {
         self.read_essential_for_visitor(move |connection| event_table::fingerprints(connection, &begins, limit)).await
     }

@@ -1,4 +1,4 @@
-//! The database's file: opening it, seeing whether it is still where it was, and saving what an open one still knows.
+//! The file of the database: open it, check that it is in its place, and save the contents of an open one.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,13 +12,13 @@ use super::directory::with_suffix;
 use super::error::StoreError;
 use super::{damage, migrate};
 
-/// How long another process that writes into the file is waited for.
+/// The longest wait for another process that writes into the file.
 const BUSY_MAX: Duration = Duration::from_secs(2);
 
-/// Which file it is, whatever its name.
+/// Device and inode of a file.
 type Identity = (u64, u64);
 
-/// An open database in its place.
+/// An open database with the identity of its files.
 pub struct StoreFile {
     pub connection: Connection,
     path: PathBuf,
@@ -26,7 +26,7 @@ pub struct StoreFile {
 }
 
 impl StoreFile {
-    /// Opens a store whose whole file was looked through, with the schema of this version.
+    /// Opens a store, checks its whole file and upgrades its schema.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         // Created beforehand with its mode, since SQLite would use the umask's.
         let created = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
@@ -44,17 +44,17 @@ impl StoreFile {
         Ok(Self { connection, path: path.to_owned(), identity })
     }
 
-    /// Whether database and log are still the files that others find under their names.
+    /// True while the names of database and log lead to the open files.
     pub fn is_in_place(&self) -> bool {
         self.identity.iter().zip(identity(&self.path)).all(|(own, found)| own.is_none() || *own == found)
     }
 
-    /// Whether the file under its name is this one.
+    /// True while the name of the database leads to the open file.
     pub fn has_its_name(&self) -> bool {
         self.identity[0] == identity(&self.path)[0]
     }
 
-    /// Writes everything anew into a file of its own, that another open may read.
+    /// Writes all contents into a new file at `path`.
     pub fn save_to(&self, path: &Path) -> Result<(), StoreError> {
         let failed = |source| StoreError::Directory { path: path.to_owned(), source };
         remove_one(path).map_err(failed)?;
@@ -64,7 +64,7 @@ impl StoreFile {
         File::open(path).and_then(|file| file.sync_all()).map_err(failed)
     }
 
-    /// Moves what there is in the log into the database, and gives the log's space back.
+    /// Moves the contents of the log into the database, and frees the space of the log.
     pub fn shorten_log(&self) {
         // A failure only means that it stays as long as it is.
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
@@ -76,13 +76,13 @@ fn identity(path: &Path) -> [Option<Identity>; 2] {
     [of(path.to_owned()), of(with_suffix(path, "-wal"))]
 }
 
-/// Database, log and index together.
+/// The size of database, log and index together.
 pub fn size_bytes(path: &Path) -> u64 {
     let files = ["", "-wal", "-shm"].map(|suffix| std::fs::metadata(with_suffix(path, suffix)));
     files.iter().flatten().map(std::fs::Metadata::len).sum()
 }
 
-/// Opens a store only to read it, beside the agent that may be using it or where nothing can be written.
+/// Opens a store read-only. An agent may use it at the same time, and its disk may be read-only.
 pub fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::Open { path: path.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
@@ -111,7 +111,7 @@ fn uri(path: &Path, parameters: &str) -> String {
     format!("file:{name}?{parameters}")
 }
 
-/// Puts a whole database in the place of another one that is closed.
+/// Moves a saved database to the place of a closed one.
 pub fn place(saved: &Path, path: &Path) -> io::Result<()> {
     // A log that is left would be taken for the new one's.
     for suffix in ["-wal", "-shm"] {

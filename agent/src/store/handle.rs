@@ -13,15 +13,15 @@ use super::error::{ANSWER_MAX, StoreError};
 use super::keeper::{Keeper, Work};
 use crate::request;
 
-/// Work that waits for the store. More would only mean that the disk cannot keep up.
+/// Jobs that wait for the thread. A longer queue would only mean that the disk is too slow.
 const QUEUED_JOBS_MAX: usize = 256;
 
-/// Questions of visitors that the store has at once. The agent's own work waits behind these few at most.
+/// Requests of API visitors in the queue at once. The work of the agent waits behind these few at most.
 const VISITORS_MAX: usize = 2;
 
 type Job = Box<dyn FnOnce(&mut Keeper) + Send>;
 
-/// A handle on the store; cheap to clone. The directory is free again when the last one is dropped.
+/// A handle on the store; cheap to clone. The directory is unlocked when the last one is dropped.
 #[derive(Debug, Clone)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
@@ -30,8 +30,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Locks the directory and opens or creates the store in it. One that is damaged is set aside, and a new one begins; one that cannot
-    /// be used for another reason is tried again and again, and meanwhile what must not be lost is kept in memory.
+    /// Locks the directory and opens or creates its store. A damaged store is set aside and replaced. While the store cannot be used for
+    /// another reason, memory retains essential writes and the store is retried.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         claim(directory)?;
         let condition = Arc::default();
@@ -42,17 +42,17 @@ impl Store {
         Ok(Self { jobs, condition, visitors: Arc::new(Semaphore::new(VISITORS_MAX)) })
     }
 
-    /// How the store is, as it was last seen.
+    /// The condition of the store after its latest job.
     pub fn condition(&self) -> Condition {
         self.condition.lock().clone()
     }
 
-    /// Where the store is that was found damaged last.
+    /// The path of the store that was found damaged last.
     pub fn damaged(&self) -> Option<PathBuf> {
         self.condition().damaged
     }
 
-    /// Mends what can be mended and sees how the store is. To be called from time to time.
+    /// Repairs the store where that is possible, and updates its condition. The agent calls this once a second.
     pub async fn maintain(&self) -> Result<(), StoreError> {
         self.send(|keeper| {
             keeper.maintain();
@@ -69,7 +69,7 @@ impl Store {
         self.send(move |keeper| keeper.read(&work as &Work<T>)).await
     }
 
-    /// Reads for a visitor of the API: few at once, and nothing for one who has left.
+    /// Reads for a visitor of the API: few at once, and not at all once the visitor has left.
     pub(super) async fn read_for_visitor<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -78,7 +78,7 @@ impl Store {
         self.exchange(Some(turn), move |keeper| keeper.read(&work as &Work<T>)).await
     }
 
-    /// Reads for a visitor what must not be lost, wherever it is known best.
+    /// Reads essential data for a visitor of the API.
     pub(super) async fn read_essential_for_visitor<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -92,7 +92,7 @@ impl Store {
         turn.map_err(|_| StoreError::DeadlineExceeded)?.map_err(|_| StoreError::Closed)
     }
 
-    /// Reads what must not be lost, wherever it is known best.
+    /// Reads essential data from the file, or from memory while the file lacks writes.
     pub(super) async fn read_essential<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -100,7 +100,7 @@ impl Store {
         self.send(move |keeper| keeper.read_essential(&work as &Work<T>)).await
     }
 
-    /// Writes what must not be lost; in memory, while the file does not take it.
+    /// Writes essential data. While the file fails, memory retains the write.
     pub(super) async fn write_essential<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -108,7 +108,7 @@ impl Store {
         self.send(move |keeper| keeper.write_essential(&work as &Work<T>)).await
     }
 
-    /// Writes what somebody waits for: once it answers, the file has it.
+    /// Writes into the file, or fails. Once this returns, the file has the data.
     pub(super) async fn write_durable<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -116,7 +116,7 @@ impl Store {
         self.send(move |keeper| keeper.write_durable(&work as &Work<T>)).await
     }
 
-    /// Writes what the agent can do without; refused while the store is degraded.
+    /// Writes data that may be missing. Refused while the store is degraded.
     pub(super) async fn write_optional<T: Send + 'static>(
         &self,
         work: impl Fn(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -124,7 +124,7 @@ impl Store {
         self.send(move |keeper| keeper.write_optional(&work as &Work<T>)).await
     }
 
-    /// Has something done on the store's thread and waits for its answer.
+    /// Runs work on the thread of the store, and waits for its answer.
     async fn send<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Keeper) -> Result<T, StoreError> + Send + 'static,
@@ -132,7 +132,7 @@ impl Store {
         self.exchange(None, work).await
     }
 
-    /// The same; a visitor holds its `turn` until the work is done.
+    /// Runs work on the thread of the store. The work of a visitor holds its `turn` until it is done.
     async fn exchange<T: Send + 'static>(
         &self,
         turn: Option<OwnedSemaphorePermit>,
@@ -158,7 +158,7 @@ impl Store {
     }
 }
 
-/// Works until the last handle is gone.
+/// Runs jobs until the last handle is dropped.
 fn serve(mut keeper: Keeper, mut queue: mpsc::Receiver<Job>) {
     while let Some(job) = queue.blocking_recv() {
         job(&mut keeper);

@@ -1,7 +1,7 @@
-//! The store's thread: does the work that others send, on the file if that is possible, and keeps what must not be lost until it is.
+//! The thread of the store: runs the work that others send on the file, and retains essential writes in memory while the file fails.
 //!
-//! The file may be full, damaged, gone or refuse to be written while the agent runs. What can be mended at once is, and the work done
-//! again; else what is essential happens in memory only, which is said, and is written as soon as the file takes it.
+//! The file may be full, damaged, missing or read-only while the agent runs. The keeper repairs the file at once where that is possible, and
+//! runs the work again. Where it is not, essential work runs in memory only. The status reports that, and the file gets it later.
 
 use std::fs::File;
 use std::io;
@@ -24,28 +24,28 @@ use super::memory::Memory;
 use crate::clock::Clock;
 use crate::telemetry::logs::chain;
 
-/// Work on a database, which may have to be done again.
+/// Work on a database. It may run more than once.
 pub type Work<T> = dyn Fn(&mut Connection) -> rusqlite::Result<T> + Send;
 
-/// Attempts to do one piece of work, between which something was mended.
+/// The number of attempts at one piece of work. A repair happens between two of them.
 const ATTEMPTS_MAX: usize = 6;
-/// How long a file that could not be used is left alone.
+/// The pause before a file that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub struct Keeper {
     directory: PathBuf,
     path: PathBuf,
-    /// None while it cannot be used.
+    /// The open file; none while it cannot be used.
     file: Option<StoreFile>,
     memory: Memory,
-    /// Whether the memory knows what the file does not.
+    /// True while the memory has writes that the file lacks.
     behind: bool,
-    /// Whether there is a file that could not be read, so that nobody knows what it holds.
+    /// True while a file exists that could not be read. Its contents are unknown.
     unread: bool,
     ballast: Ballast,
-    /// What keeps the file from being used as ever, and in whose words.
+    /// The present trouble of the file, with the text of its error.
     harm: Option<(Harm, String)>,
-    /// When the file was last tried in vain.
+    /// The monotonic time of the last failed attempt.
     tried_at: Option<Duration>,
     damaged: Option<PathBuf>,
     scar: Option<String>,
@@ -54,17 +54,17 @@ pub struct Keeper {
     lock: File,
 }
 
-/// Why work was not done on the file.
+/// The reason why work did not run on the file.
 enum Failure {
-    /// The file is not to be had.
+    /// The file cannot be used.
     File,
-    /// The work itself is wrong.
+    /// The statement itself is wrong.
     Work(Error),
 }
 
 impl Keeper {
-    /// Locks the directory and opens or creates the store in it. Whatever is wrong with the file is no reason not to start; only a store
-    /// that belongs to another agent or to a newer version is.
+    /// Locks the directory and opens or creates its store. A file that fails is no reason to refuse the start. A store of another agent or
+    /// of a newer version is one.
     pub fn open(directory: &Path, condition: Arc<Mutex<Condition>>) -> Result<Self, StoreError> {
         let path = directory.join(DATABASE_FILE);
         let mut keeper = Self {
@@ -88,7 +88,7 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Opens the file for the first time, and learns what the agent before this one knew.
+    /// Opens the file for the first time, and loads what the previous agent stored.
     fn begin(&mut self) -> Result<(), StoreError> {
         match self.open_file() {
             Ok(file) => {
@@ -114,7 +114,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Opens the file. One that is damaged is set aside; a disk that is full gets space back.
+    /// Opens the file. A damaged file is set aside, and a full disk gets a piece of the ballast.
     fn open_file(&mut self) -> Result<StoreFile, StoreError> {
         loop {
             let err = match StoreFile::open(&self.path) {
@@ -134,7 +134,7 @@ impl Keeper {
         self.on_file(work, false).map_err(|failure| self.refusal(failure))
     }
 
-    /// Reads what must not be lost, wherever it is known best.
+    /// Reads essential data from the file, or from memory while the file lacks writes.
     pub fn read_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         if !self.behind
             && let Ok(known) = self.on_file(work, false)
@@ -144,7 +144,7 @@ impl Keeper {
         work(&mut self.memory.connection).map_err(|source| StoreError::Query { source })
     }
 
-    /// Writes what must not be lost. Where the file does not take it, memory does, until it can be written.
+    /// Writes essential data. While the file fails, memory retains the write.
     pub fn write_essential<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         match self.on_file(work, true) {
             Ok(done) => {
@@ -159,14 +159,14 @@ impl Keeper {
         }
     }
 
-    /// Writes what somebody waits for: it is in the file, or it did not happen.
+    /// Writes into the file, or fails. Used where a person waits for the answer.
     pub fn write_durable<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         let done = self.on_file(work, true).map_err(|failure| self.refusal(failure))?;
         self.follow(work);
         Ok(done)
     }
 
-    /// Writes what the agent can do without while space is scarce.
+    /// Writes data that may be missing. Refused while the file has trouble, so that essential writes have the space.
     pub fn write_optional<T>(&mut self, work: &Work<T>) -> Result<T, StoreError> {
         if self.harm.is_some() {
             return Err(self.refusal(Failure::File));
@@ -174,7 +174,7 @@ impl Keeper {
         self.on_file(work, false).map_err(|failure| self.refusal(failure))
     }
 
-    /// Repeats in memory what was written into the file, and forgets there what is in the file for good.
+    /// Repeats a write in memory, and removes from memory what only the file needs.
     fn follow<T>(&mut self, work: &Work<T>) {
         let followed = work(&mut self.memory.connection).and_then(|_| self.memory.remove_written());
         if let Err(err) = followed {
@@ -185,7 +185,7 @@ impl Keeper {
         }
     }
 
-    /// Does work on the file, and does it again after what kept it from being done was mended.
+    /// Runs work on the file, and runs it again after each successful repair.
     fn on_file<T>(&mut self, work: &Work<T>, is_essential: bool) -> Result<T, Failure> {
         self.restore_place();
         if self.behind {
@@ -216,7 +216,7 @@ impl Keeper {
         Err(Failure::File)
     }
 
-    /// Removes what keeps the file from being used, if that can be done at once.
+    /// Repairs the file if that is possible at once. Returns true if the work may run again.
     fn mend(&mut self, harm: Harm, err: &Error, is_essential: bool) -> bool {
         match harm {
             Harm::Full => is_essential && self.make_room(),
@@ -240,7 +240,7 @@ impl Keeper {
         gave
     }
 
-    /// Sets the file aside and writes what memory knows into a new one.
+    /// Sets the file aside, and writes the contents of memory into a new one.
     fn begin_anew(&mut self, why: &str) -> bool {
         self.file = None;
         self.behind = true;
@@ -254,7 +254,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Notices that the file, or the directory, was taken away under its name, and puts back what is open.
+    /// Checks that file and directory still have their names, and restores them from the open file if not.
     fn restore_place(&mut self) {
         if self.file.as_ref().is_none_or(StoreFile::is_in_place) {
             return;
@@ -265,7 +265,7 @@ impl Keeper {
         }
     }
 
-    /// Writes everything that the open file holds into a new one, which takes its place.
+    /// Writes the contents of the open file into a new one, which replaces it.
     fn move_into_new_file(&mut self) -> bool {
         let saved = with_suffix(&self.path, ".new");
         let copied = self.claim_directory().and_then(|()| match &self.file {
@@ -293,7 +293,7 @@ impl Keeper {
         }
     }
 
-    /// Makes sure that the directory is there and ours.
+    /// Makes sure that the directory exists and is locked by this agent.
     fn claim_directory(&mut self) -> Result<(), StoreError> {
         if !lock::is_in_place(&self.lock, &self.directory) {
             claim(&self.directory)?;
@@ -302,7 +302,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Opens the file and writes what memory knows into it.
+    /// Opens the file, and writes what only memory has.
     fn reopen(&mut self) -> bool {
         match self.claim_directory().and_then(|()| self.open_file()) {
             Ok(file) => self.file = Some(file),
@@ -314,7 +314,7 @@ impl Keeper {
         self.write_behind()
     }
 
-    /// Writes what only memory knows.
+    /// Writes what only memory has into the open file.
     fn write_behind(&mut self) -> bool {
         let Some(file) = &mut self.file else { return false };
         let aside = self.damaged.as_ref().map(|aside| aside.display().to_string());
@@ -330,7 +330,7 @@ impl Keeper {
         taught.is_ok()
     }
 
-    /// Tries to write what only memory knows, if the last time was not just now.
+    /// Tries to write what only memory has, once per [`RETRY`].
     fn catch_up(&mut self) {
         let now = self.clock.monotonic();
         if self.tried_at.is_some_and(|tried_at| now.saturating_sub(tried_at) < RETRY) {
@@ -347,7 +347,7 @@ impl Keeper {
         }
     }
 
-    /// What is to be done from time to time, whether there is work or not.
+    /// Checks the file, writes what it lacks, and restores the ballast. The agent calls this once a second.
     pub fn maintain(&mut self) {
         self.restore_place();
         if self.behind {
@@ -375,7 +375,7 @@ impl Keeper {
         }
     }
 
-    /// What people are told of it.
+    /// The present trouble as a sentence with consequence and cure.
     fn trouble(&self) -> Option<String> {
         let (harm, why) = self.harm.as_ref()?;
         let (path, cure) = (self.path.display(), harm.cure());
@@ -387,7 +387,7 @@ impl Keeper {
         Some(format!("the state store {path} cannot be used as ever: {why}; {consequence}; {cure}, and it goes on by itself"))
     }
 
-    /// Shows how the store is to those who ask for it.
+    /// Publishes the condition, which handles read without waiting for this thread.
     pub fn publish_condition(&self) {
         let mut condition = self.condition.lock();
         condition.trouble = self.trouble();

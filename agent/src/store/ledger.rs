@@ -1,4 +1,4 @@
-//! Who was told of what, what people said about alerts, and what is left to say.
+//! The tables of the dispatcher: the ledger of each receiver, silences and acknowledgements.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use super::error::StoreError;
 use super::handle::Store;
 
 impl Store {
-    /// What the agent before this one decided. A record that this version cannot read is left out and said so.
+    /// Restores the decisions of the previous agent. A record that this version cannot read is left out and logged.
     pub async fn dispatch(&self) -> Result<SavedDispatch, StoreError> {
         self.read_essential(|connection| {
             let acknowledgement = |row: &Row<'_>| -> rusqlite::Result<_> {
@@ -32,7 +32,7 @@ impl Store {
     }
 }
 
-/// Written with the change of alerts, or the word of a person, that made it.
+/// Writes changes of the dispatcher, in the transaction of the alert or the request that made them.
 pub(super) fn save(transaction: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
     let mut upsert =
         transaction.prepare_cached("INSERT OR REPLACE INTO ledger (receiver, fingerprint, incident, entry) VALUES (?1, ?2, ?3, ?4)")?;

@@ -1,4 +1,4 @@
-//! One agent per directory: a lock file says whose it is.
+//! The lock of a data directory. It admits one agent at a time and names the process that holds it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -10,10 +10,10 @@ use super::error::StoreError;
 
 pub const LOCK_FILE: &str = "lock";
 
-/// How long a store that is being closed is waited for.
+/// The longest wait for a lock that another agent is about to release.
 const LOCK_MAX: Duration = Duration::from_millis(500);
 
-/// Takes the directory's lock, or says who has it. The lock ends with the process, however that ends.
+/// Takes the lock of a directory, or returns the process that holds it. The kernel releases the lock when the process ends.
 pub fn lock(directory: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
     let path = directory.join(LOCK_FILE);
@@ -36,7 +36,7 @@ pub fn lock(directory: &Path) -> Result<File, StoreError> {
     Ok(file)
 }
 
-/// Whether the lock's file is still the one that others would find.
+/// True while other processes would find the file that is locked here. A directory that was replaced has another one.
 pub fn is_in_place(lock: &File, directory: &Path) -> bool {
     let found = std::fs::metadata(directory.join(LOCK_FILE));
     lock.metadata().is_ok_and(|held| found.is_ok_and(|found| (found.dev(), found.ino()) == (held.dev(), held.ino())))

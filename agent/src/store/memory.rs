@@ -1,7 +1,7 @@
-//! What must not be lost, kept in memory beside the file: whatever happens to the file, it can be written anew.
+//! Essential data in memory, from which the file can be written again.
 //!
-//! It is a database of the same schema, in which everything essential happens as it does in the file. What is in the file for good and
-//! not needed again is forgotten here, so it stays as small as what is open now.
+//! The memory is a database of the same schema, and every essential write is repeated in it. Rows that the file has and the agent does not
+//! need again are removed here, so the memory stays as small as what is open now.
 
 use std::path::Path;
 
@@ -12,11 +12,11 @@ use super::error::StoreError;
 use super::file::open_to_read;
 use super::{audit_chain, event_table, migrate};
 
-/// Tables that are small and known wholly.
+/// Small tables, which the memory has completely.
 const WHOLE: [&str; 5] = ["alerts", "numbers", "ledger", "silences", "acknowledgements"];
 
-/// Notifications that matter: those under way, the youngest, whose number says what the next one's is, and beginnings of open incidents
-/// that nobody heard of.
+/// The condition of notifications that the memory needs: those under way, the youngest, which decides the next number, and undelivered
+/// beginnings of open incidents.
 const OPEN_OUTBOX: &str = "state IN ('waiting', 'sending') OR seq = (SELECT max(seq) FROM outbox)
                            OR (state = 'dead' AND tells = 'begin' AND fingerprint IN (SELECT fingerprint FROM alerts))";
 
@@ -32,13 +32,13 @@ impl Memory {
         Ok(Self { connection })
     }
 
-    /// Learns what is in a file that can be read and not written.
+    /// Loads a file that can be read and not written.
     pub fn load_file(&mut self, path: &Path) -> Result<(), StoreError> {
         let file = open_to_read(path)?;
         self.load(&file).map_err(|source| StoreError::Open { path: path.to_owned(), source })
     }
 
-    /// Learns what is in a store, which may be of an older schema.
+    /// Loads an open store, whose schema may be older.
     pub fn load(&mut self, file: &Connection) -> rusqlite::Result<()> {
         let to = self.connection.transaction()?;
         let everything = WHOLE.map(|table| (table, "true")).into_iter().chain([("outbox", OPEN_OUTBOX), ("audit_ends", "name = 'end'")]);
@@ -52,7 +52,7 @@ impl Memory {
         to.commit()
     }
 
-    /// Writes everything into a file, over what that one says. `aside` is where the one before it is.
+    /// Writes all data into a file, over its rows. `aside` is the path of the previous file.
     pub fn write_to(&mut self, file: &mut Connection, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
         let to = file.transaction()?;
         for table in WHOLE {
@@ -68,7 +68,7 @@ impl Memory {
         audit_chain::set_end(&self.connection, "start", audit_chain::end(file)?)
     }
 
-    /// The entries are chained to what the file has.
+    /// Appends the audit entries of memory to the chain of the file.
     fn write_audit_to(&self, to: &Transaction<'_>, aside: Option<&str>, now_ms: u64) -> rusqlite::Result<()> {
         if audit_chain::end(to)?.is_nothing() {
             audit_chain::go_on(to, audit_chain::start(&self.connection)?, aside, now_ms)?;
@@ -78,7 +78,7 @@ impl Memory {
         audit_chain::append(to, &entries)
     }
 
-    /// Forgets what is in the file and not needed again.
+    /// Removes what the file has and the agent does not need again.
     pub fn remove_written(&self) -> rusqlite::Result<()> {
         let memory = &self.connection;
         memory.prepare_cached("DELETE FROM outbox WHERE state = 'delivered' AND seq < (SELECT max(seq) FROM outbox)")?.execute([])?;
@@ -89,7 +89,7 @@ impl Memory {
     }
 }
 
-/// Copies rows of a table, column by column by its name, over those that are there.
+/// Copies rows of a table by the names of their columns, and replaces rows with the same key.
 fn copy(from: &Connection, to: &Connection, table: &str, wanted: &str) -> rusqlite::Result<()> {
     let mut query = from.prepare(&format!("SELECT * FROM {table} WHERE {wanted}"))?;
     let columns = query.column_names().collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! The store's schema, one step per version, each in a transaction of its own. Steps are never edited once released.
+//! The schema of the store: one step per version, each in its own transaction. Released steps are never edited.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/5.sql"),
 ];
 
-/// Brings the schema up to date. A store from the future is left alone.
+/// Upgrades the schema to this version. A store of a newer version is refused unchanged.
 pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let open_failed = |source| StoreError::Open { path: path.to_owned(), source };
     let found = check(connection, path)?;
@@ -27,7 +27,7 @@ pub fn run(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The version that is found, if this program knows it.
+/// Returns the version of the schema, or an error if it is newer than this program.
 pub fn check(connection: &Connection, path: &Path) -> Result<u32, StoreError> {
     let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0));
     let found: u32 = found.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;

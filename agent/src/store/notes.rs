@@ -1,4 +1,4 @@
-//! What collectors want to know again after a restart: one note of each server, collector and topic.
+//! Notes of collectors for the time after a restart: one for each server, collector and topic.
 
 use pharos_model::event::Event;
 use rusqlite::{OptionalExtension, params};
@@ -8,10 +8,10 @@ use super::error::StoreError;
 use super::event_table;
 use super::handle::Store;
 
-/// Notes that are kept: one of each server and one of each datname, those of servers that nobody watches any more included.
+/// Notes that are kept. Fleets need one per server and one per datname; servers that are no longer configured count as well.
 const NOTES_MAX: i64 = 5_000;
 
-/// Whose note it is, and what it is about.
+/// The key of a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoteKey {
     pub server: String,
@@ -30,8 +30,7 @@ impl Store {
         .await
     }
 
-    /// Takes the place of the note before; what happened is stored with it or not at all. The notes written longest ago are forgotten
-    /// beyond the bound.
+    /// Replaces a note, and stores its events in the same transaction. The notes with the oldest writes are removed beyond the bound.
     pub async fn put_note(&self, key: NoteKey, note: String, happened: Vec<Event>, now_ms: u64) -> Result<(), StoreError> {
         self.write_optional(move |connection| {
             let transaction = connection.transaction()?;

@@ -1,4 +1,4 @@
-//! Whose files are these: the agent takes state and machine code from its own user and from root, and from nobody else.
+//! Ownership of files. The agent trusts state and machine code of its own user and of root only.
 //!
 //! A folder that another user may write is that user's: names in it can be moved and replaced, whatever the files themselves permit.
 
@@ -12,9 +12,9 @@ use rustix::io::Errno;
 use rustix::process::{Uid, getegid, geteuid, getgroups};
 use tracing::warn;
 
-/// What a group and others need to write.
+/// The mode bits that let a group or other users write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// The mark of a folder in which all users have files.
+/// The mode bit of folders in which all users have files, such as `/tmp`.
 const STICKY: u32 = 0o1000;
 
 #[derive(Debug, thiserror::Error)]
@@ -41,17 +41,17 @@ pub enum OwnerError {
     Unknown { path: PathBuf, source: io::Error },
 }
 
-/// Who may write a folder that is the agent's.
+/// The users that may write a folder of the agent.
 enum Access {
     Alone,
-    /// A volume of a container: programs of the group as well.
+    /// The agent and programs of its group: a volume of a container.
     OfGroup,
-    /// Others as well, which is to be taken back.
+    /// Other users as well. The agent removes that permission.
     Others,
 }
 
-/// Makes sure that nobody else decides what is in a folder. A folder of the agent that others may write becomes the agent's alone: one
-/// that is empty, or holds a file that only the agent makes there. Any other folder is shared, such as `/tmp`, and stays as it is.
+/// Makes sure that no other user can replace files in a folder. A folder of the agent alone loses the write permission of others: it is
+/// empty, or holds a file that only the agent makes. Any other folder is shared, such as `/tmp`, and is refused as it is.
 pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
     let found = folder(path)?;
     match access(path, &found, own_file, geteuid())? {
@@ -69,7 +69,7 @@ pub fn check_folder(path: &Path, own_file: &str) -> Result<(), OwnerError> {
     Ok(())
 }
 
-/// Why [`check_folder`] would refuse a folder; nothing is changed. Root may look for the agent's user, who is taken to be the owner.
+/// Reports why [`check_folder`] would refuse a folder, and changes nothing. Root inspects on behalf of the owner of the folder.
 pub fn inspect_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
     let found = folder(path)?;
     let user = if geteuid().is_root() { Uid::from_raw(found.uid()) } else { geteuid() };
@@ -79,7 +79,7 @@ pub fn inspect_folder(path: &Path, own_file: &str) -> Result<Uid, OwnerError> {
     }
 }
 
-/// Whether a path is on a file system on which nothing can be written, whatever modes permit.
+/// True on a file system that is mounted read-only, whatever the modes permit.
 pub fn is_read_only(path: &Path) -> bool {
     rustix::fs::statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
@@ -107,8 +107,8 @@ fn access(path: &Path, found: &Metadata, own_file: &str, user: Uid) -> Result<Ac
     }
 }
 
-/// Whether others have files in a folder as well. One in which all users may have some, such as `/tmp` or a fresh tmpfs, is the agent's only
-/// where it holds nobody else's.
+/// True if other users have files in a folder. A folder for all users, such as `/tmp` or a fresh tmpfs, counts as the agent's only while it
+/// holds no file of another user.
 fn is_shared(path: &Path, found: &Metadata, own_file: &str, user: Uid) -> io::Result<bool> {
     let is_known = fs::symlink_metadata(path.join(own_file)).is_ok();
     let is_sticky = found.mode() & STICKY != 0;
@@ -120,8 +120,8 @@ fn is_shared(path: &Path, found: &Metadata, own_file: &str, user: Uid) -> io::Re
     Ok(false)
 }
 
-/// Whether a folder is a volume that a container got for its group, as Kubernetes gives them (`fsGroup`): of root, writable by a group of
-/// this process and by no other user. The agent cannot change its mode, and no folder in it would be safer.
+/// True for a volume that Kubernetes gave to a group (`fsGroup`): owned by root and writable by a group of this process. The agent cannot
+/// change its mode, and no folder in it would be safer.
 fn is_volume_of_group(found: &Metadata) -> bool {
     const WRITABLE_BY_GROUP: u32 = 0o020;
     let is_ours =
@@ -129,7 +129,7 @@ fn is_volume_of_group(found: &Metadata) -> bool {
     found.uid() == 0 && !geteuid().is_root() && found.mode() & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_GROUP && is_ours()
 }
 
-/// The same for a file in such a folder, if it is there.
+/// Makes sure that no other user can write a file of the agent, if the file exists.
 pub fn check_file(path: &Path) -> Result<(), OwnerError> {
     match inspect(path, geteuid())? {
         Some(found) if found.mode() & WRITABLE_BY_OTHERS != 0 => take_back(path, &found),
@@ -137,7 +137,7 @@ pub fn check_file(path: &Path) -> Result<(), OwnerError> {
     }
 }
 
-/// Whether the agent may use a file in such a folder as it should; nothing is changed. One that it may only read is no reason not to start.
+/// Reports why the agent could not use a file, and changes nothing. A file on a read-only file system is no reason to refuse the start.
 pub fn inspect_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
     match inspect(path, user)? {
         Some(found) if !is_read_only(path) => check_use(path, &found, user, &WRITE),
@@ -145,8 +145,8 @@ pub fn inspect_file(path: &Path, user: Uid) -> Result<(), OwnerError> {
     }
 }
 
-/// Makes sure that a file is this user's and can be read. Returns what it found, if it is a file. A link counts as what it is: whoever made
-/// it decides where it leads.
+/// Makes sure that a file belongs to this user and can be read. Returns its metadata, and none for a link. The owner of a link decides
+/// where it leads, so the link itself is checked.
 fn inspect(path: &Path, user: Uid) -> Result<Option<Metadata>, OwnerError> {
     let unknown = |source| OwnerError::Unknown { path: path.to_owned(), source };
     let found = match fs::symlink_metadata(path) {
@@ -166,7 +166,7 @@ fn inspect(path: &Path, user: Uid) -> Result<Option<Metadata>, OwnerError> {
     check_use(path, &found, user, &READ).map(|()| Some(found))
 }
 
-/// A use of a file, and how it is asked for.
+/// A use of a file, with the permission that it takes.
 struct Use {
     name: &'static str,
     access: rustix::fs::Access,
@@ -177,7 +177,7 @@ struct Use {
 const READ: Use = Use { name: "read", access: rustix::fs::Access::READ_OK, by_owner: 0o400, by_others: 0o044 };
 const WRITE: Use = Use { name: "written", access: rustix::fs::Access::WRITE_OK, by_owner: 0o200, by_others: 0o022 };
 
-/// Root asks for another user by the mode, as far as that tells.
+/// Makes sure that `user` may use a file. Root decides for another user by the mode bits alone.
 fn check_use(path: &Path, found: &Metadata, user: Uid, wanted: &Use) -> Result<(), OwnerError> {
     let permitting = if found.uid() == user.as_raw() { wanted.by_owner } else { wanted.by_others };
     let may = match user == geteuid() {
@@ -190,7 +190,7 @@ fn check_use(path: &Path, found: &Metadata, user: Uid, wanted: &Use) -> Result<(
     }
 }
 
-/// Whether an open file may be trusted: a file of ours or of root that nobody else can write.
+/// Makes sure that an open file may be trusted: it belongs to the agent or to root, and no other user can write it.
 pub fn check_open(path: &Path, found: &Metadata) -> Result<(), OwnerError> {
     if !found.is_file() {
         return Err(OwnerError::Kind { path: path.to_owned(), expected: "a file" });

@@ -6,20 +6,20 @@ use super::columns::signed;
 use super::error::StoreError;
 use super::handle::Store;
 
-/// What one plugin may keep.
+/// The quota of one plugin.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub keys: u64,
     pub bytes: u64,
 }
 
-/// What came of a write.
+/// The result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     Done,
-    /// The value was not the expected one.
+    /// The present value was not the expected one, so nothing was written.
     Differs,
-    /// It would not fit; the bytes that may be kept in all.
+    /// The value exceeds the quota, which is the number of bytes given here.
     QuotaExceeded(u64),
 }
 
@@ -29,7 +29,7 @@ impl Store {
         self.read(move |connection| read(connection, &plugin, &key, now_ms)).await
     }
 
-    /// Writes a value, if the present one is as expected (`None`: whatever it is).
+    /// Writes a value if the present one is as expected. `None` expects nothing.
     pub async fn put_plugin_state(
         &self,
         plugin: &str,

@@ -1,4 +1,4 @@
-//! The store as the command line reads it: of an agent that is stopped, or beside one that runs.
+//! Access to the store for the command line, whether its agent runs or not.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::file::open_to_read;
 use super::outbox::OutboxRow;
 use super::{event_table, outbox};
 
-/// Reads a store without its lock, and never writes.
+/// A store that is read without its lock and never written.
 #[derive(Debug)]
 pub struct StoreReader {
     connection: Connection,
@@ -34,7 +34,7 @@ impl StoreReader {
         self.read(|connection| audit_chain::list(connection, before, limit))
     }
 
-    /// Looks through the whole audit log.
+    /// Verifies the whole chain of the audit log.
     pub fn verify_audit(&self) -> Result<AuditVerdict, StoreError> {
         self.read(audit_chain::verify)
     }
@@ -44,17 +44,17 @@ impl StoreReader {
         self.read(|connection| outbox::youngest(connection, receiver, state, limit))
     }
 
-    /// What happened to an alert, newest first.
+    /// The events of an alert, newest first.
     pub fn alert_history(&self, fingerprint: &str, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.read(|connection| event_table::alert_history(connection, fingerprint, limit))
     }
 
-    /// Fingerprints that begin so, of alerts whose history is kept; this many at most.
+    /// Fingerprints that begin with `begins`, of alerts whose history is stored. Returns `limit` of them at most.
     pub fn fingerprints(&self, begins: &str, limit: u32) -> Result<Vec<String>, StoreError> {
         self.read(|connection| event_table::fingerprints(connection, begins, limit))
     }
 
-    /// What is read together fits together, whatever an agent writes meanwhile.
+    /// Reads in one transaction, so that writes of an agent in between are invisible.
     fn read<T>(&self, work: impl Fn(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let query = |source| StoreError::Query { source };
         let transaction = self.connection.unchecked_transaction().map_err(query)?;

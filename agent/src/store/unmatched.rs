@@ -1,4 +1,4 @@
-//! For how long rules have looked in vain, by plugin and rule.
+//! How long rules have found no series, by plugin and rule.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::error::StoreError;
 use super::handle::Store;
 use crate::clock::milliseconds;
 
-/// Begins their names among the single values; then come plugin and rule, neither of which has a slash in it.
+/// The prefix of these names among the single values. Plugin and rule follow, neither of which has a slash in it.
 const PREFIX: &str = "unmatched/";
 
 impl Store {
-    /// What the agent before this one gathered.
+    /// Restores what the previous agent gathered.
     pub async fn unmatched(&self) -> Result<Vec<Unseen>, StoreError> {
         self.read_essential(|connection| {
             let mut query = connection.prepare("SELECT name, value FROM numbers WHERE name GLOB ?1 || '*'")?;
@@ -25,7 +25,7 @@ impl Store {
         .await
     }
 
-    /// Takes the place of all that was kept before.
+    /// Replaces everything that was stored before.
     pub async fn save_unmatched(&self, unseen: Vec<Unseen>) -> Result<(), StoreError> {
         self.write_essential(move |connection| {
             let transaction = connection.transaction()?;

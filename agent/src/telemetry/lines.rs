@@ -1,7 +1,7 @@
-//! Lines of the log on their way out: a queue with a bound, and a thread that writes.
+//! The queue of log lines, and the thread that writes them.
 //!
-//! Whoever logs never waits. A pipe that nobody reads, or a terminal that is gone, costs lines and no more: what the queue has no room for
-//! is counted, and said as soon as lines get out again.
+//! Logging never waits. A pipe without a reader, or a terminal that is gone, costs lines only. Lines without room in the queue are counted,
+//! and the count is logged as soon as lines get out again.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that wait, and what they may weigh.
+/// The longest queue, in lines and in bytes. A longer one would fill the memory while the output is blocked.
 const QUEUED_LINES_MAX: usize = 4_096;
 const QUEUED_BYTES_MAX: usize = 1 << 20;
-/// How long a writer that takes nothing just now is left alone.
+/// The pause before an output that takes nothing is tried again.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Where the log is written to; cheap to clone.
+/// The queue of the log; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Lines {
     queue: SyncSender<Vec<u8>>,
@@ -36,7 +36,7 @@ struct State {
 struct Waiting {
     lines: usize,
     bytes: usize,
-    /// Since the start, and those of them that the log does not say yet.
+    /// Lost lines since the start, and those of them that the log has not reported yet.
     dropped: u64,
     unsaid: u64,
 }
@@ -57,12 +57,12 @@ impl Lines {
         Ok(Self { queue, state })
     }
 
-    /// Lines that nobody will ever read.
+    /// The number of lost lines since the start.
     pub fn dropped(&self) -> u64 {
         self.state.waiting().dropped
     }
 
-    /// Waits until everything is out, but no longer than this.
+    /// Waits until every line is written, and no longer than `patience`.
     pub fn flush(&self, patience: Duration) {
         let mut waiting = self.state.waiting();
         self.state.written.wait_while_for(&mut waiting, |waiting| waiting.lines > 0, patience);
@@ -98,7 +98,7 @@ fn write(mut out: impl Write, lines: &Receiver<Vec<u8>>, state: &State) {
     }
 }
 
-/// Whether the whole line got out. An output that is gone takes none.
+/// Writes one line. Returns false if the output did not take all of it.
 fn write_line(out: &mut impl Write, mut line: &[u8]) -> bool {
     while !line.is_empty() {
         match out.write(line) {

@@ -10,9 +10,9 @@ use tracing_subscriber::EnvFilter;
 use super::lines::Lines;
 use crate::config::agent::{LogConfig, LogFormat, LogLevel};
 
-/// How long the end of a command waits for the last lines to be taken.
+/// The longest wait for the last lines at the end of a command.
 const LAST_LINES_MAX: Duration = Duration::from_secs(1);
-/// The longest text of an error. Servers and receivers write them, as long as they like.
+/// The longest text of an error, in bytes. Servers and receivers send texts of any length.
 const ERROR_BYTES_MAX: usize = 2_000;
 
 static LINES: OnceLock<Lines> = OnceLock::new();
@@ -40,19 +40,19 @@ pub fn start(config: &LogConfig) {
     };
 }
 
-/// Lets the last lines out before the process ends.
+/// Waits for the last lines before the process ends.
 pub fn finish() {
     if let Some(lines) = LINES.get() {
         lines.flush(LAST_LINES_MAX);
     }
 }
 
-/// Lines of the log that were lost, since nothing took them.
+/// The number of log lines that were lost because the output took none.
 pub fn lines_dropped() -> u64 {
     LINES.get().map_or(0, Lines::dropped)
 }
 
-/// An error with all its causes, outermost first, on one line and within a bound: part of it may be somebody else's words.
+/// An error with all its causes, outermost first, as one line. The length is bounded, since a part of it may come from a server.
 pub fn chain(err: &dyn Error) -> String {
     let mut text = err.to_string();
     let mut cause = err.source();

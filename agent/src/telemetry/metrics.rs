@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use pharos_model::catalogue::metrics::Catalogue;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
-/// Series of one metric that are kept; more would be a leak.
+/// Series of one metric. More would be a leak, so further ones are ignored.
 const SERIES_MAX: usize = 2_000;
 
 /// Counters and gauges by metric and label values, in the order of the catalogue's labels.
@@ -35,14 +35,14 @@ impl SelfMetrics {
         }
     }
 
-    /// Drops every series of a metric whose labels start with these.
+    /// Removes every series of a metric whose labels start with these.
     pub fn forget(&self, metric: &'static str, labels: &[&str]) {
         if let Some(series) = self.lock().get_mut(metric) {
             series.retain(|known, _| !known.iter().zip(labels).all(|(known, label)| known == label));
         }
     }
 
-    /// Everything as families, for `/metrics`.
+    /// All series as families, for `/metrics`.
     pub fn families(&self) -> Vec<Family> {
         let values = self.lock();
         values.iter().flat_map(|(metric, series)| family(metric, series)).collect()

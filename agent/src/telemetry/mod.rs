@@ -1,4 +1,4 @@
-//! What the agent says about itself: logs and its own metrics.
+//! Logs and the agent's own metrics.
 
 pub mod lines;
 pub mod logs;
