@@ -1,4 +1,4 @@
-//! `[agent]`, `[log]`: who this agent is, where it keeps its state, how it speaks.
+//! `[agent]` and `[log]`: the name of the agent, its data directory and its log.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use super::shape::{Key, Shape, key};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentConfig {
-    /// Appears in notifications and in the sessions the agent opens.
+    /// The name of the agent in notifications and in the sessions that it opens.
     pub name: String,
-    /// Holds the state store; one agent per directory.
+    /// The directory of the state store. One agent per directory.
     pub data_dir: PathBuf,
-    /// Where a person can look at this agent; goes into notifications.
+    /// The URL of this agent for people. Notifications contain it.
     pub external_url: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `[alerts]`: what the agent makes of what rules say over time.
+//! `[alerts]`: how the agent judges its rules.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::shape::{Key, Shape, key};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlertsConfig {
-    /// How long a rule may look in vain before it is said to match nothing.
+    /// The time without a matching series after which a rule is reported as one that matches nothing.
     #[serde(with = "humantime_serde")]
     pub never_matched_after: Duration,
 }

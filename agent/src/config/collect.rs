@@ -1,4 +1,4 @@
-//! `[collect]`: how often and how patiently to read servers.
+//! `[collect]`: intervals, deadlines and the budget of reading servers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use super::shape::{Key, Shape, key};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CollectConfig {
-    /// Time between two runs of each collector.
+    /// The time between two runs of each collector.
     pub interval: Intervals,
-    /// How long a statement of ours may wait for a lock on the server.
+    /// The longest wait of a statement for a lock on the server.
     #[serde(with = "humantime_serde")]
     pub lock_timeout: Duration,
-    /// How long the server may work on a statement of ours.
+    /// The longest run of one statement on the server.
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Duration,
-    /// How long one run of a collector may take, all its statements together; then what runs is cancelled and its session dropped.
+    /// The deadline of one run of a collector, all its statements together. Past it, the statement is cancelled and its session dropped.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     /// Collectors with a deadline of their own.
     deadlines: BTreeMap<String, Serde<Duration>>,
-    /// How long a new session may take, TLS and authentication included.
+    /// The deadline of a new session, TLS and authentication included.
     #[serde(with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// What our statements may cost a server, as a share of one core: past it, those that cost most run less often.
+    /// The budget of all statements on one server, as a share of one core. Past it, the dearest statements run less often.
     pub budget: f64,
-    /// An index that nobody used is told as unused once scans are counted for that long.
+    /// The time of counted scans after which an index without any counts as unused.
     #[serde(with = "humantime_serde")]
     pub unused_after: Duration,
-    /// Whether tables and indexes of the server's own catalogue have series of their own: about 100 and 160 in every datname. Rules judge
-    /// them in any case.
+    /// True if the tables and indexes of the system catalogue get series of their own: about 100 and 160 in every datname. Rules judge them
+    /// in any case.
     pub catalog_series: bool,
 }
 
-/// Time between two runs of each collector, by its name: the defaults, and what the file says instead.
+/// The intervals of collectors by name: the defaults, and the values of the file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(from = "BTreeMap<String, Serde<Duration>>")]
 pub struct Intervals(BTreeMap<String, Duration>);
@@ -167,28 +167,28 @@ impl Default for CollectConfig {
 }
 
 impl Intervals {
-    /// Of a collector. One without a default is an error of ours; it runs as rarely as the rarest.
+    /// The interval of a collector. A collector without a default is a bug, and runs as rarely as the rarest one.
     pub fn of(&self, collector: &str) -> Duration {
         debug_assert!(self.0.contains_key(collector), "`{collector}` has no interval");
         self.0.get(collector).copied().unwrap_or(Duration::from_mins(30))
     }
 }
 
-/// Below this the agent would watch itself more than the server.
+/// The shortest interval. Below it, the agent would monitor itself more than the server.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 impl CollectConfig {
-    /// How long one run of this collector may take.
+    /// The deadline of one run of this collector.
     pub fn deadline_of(&self, collector: &str) -> Duration {
         self.deadlines.get(collector).map_or(self.deadline, |deadline| **deadline)
     }
 
-    /// The longest that any collector may take.
+    /// The longest deadline of any collector.
     pub fn deadline_max(&self) -> Duration {
         self.deadlines.values().map(|deadline| **deadline).fold(self.deadline, Duration::max)
     }
 
-    /// How long the server may work on one statement of a run with this deadline: it gives up before the agent does.
+    /// The statement timeout of a run with this deadline. The server gives up before the agent does.
     pub fn statement_timeout_within(&self, deadline: Duration) -> Duration {
         deadline.saturating_sub(self.deadline.saturating_sub(self.statement_timeout))
     }

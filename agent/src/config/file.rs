@@ -1,8 +1,8 @@
-//! Files that a config names, read whole: few bytes, in bounded time, and never from something that can block for ever.
+//! Reads of files that a config names: bounded in bytes and in time, and never from a file that can block for ever.
 //!
-//! A password file is read at each connection by a thread of the runtime. A pipe, a device or a network file system that hangs there would
-//! take the agent with it, so only regular files are read, aside, and a read that hangs is given up and counted. Of each path one read is
-//! under way at a time: a file that hangs takes one place, however many servers name it, and leaves the others to the other files.
+//! A thread of the runtime reads the password file at each connection. A pipe, a device or a network file system that hangs would stop the
+//! agent. So only regular files are read, on threads of their own, and a read that hangs is given up and counted. One read per path is under
+//! way at a time: a file that hangs takes one place, however many servers name it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -17,30 +17,29 @@ use rustix::fs::OFlags;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// A password or another secret.
+/// The largest file of a secret, in bytes.
 pub const SECRET_BYTES_MAX: usize = 64 << 10;
-/// Certificates to trust. The bundle of an operating system takes a quarter of a megabyte.
+/// The largest file of certificates, in bytes. The bundle of an operating system takes a quarter of a megabyte.
 pub const CERTIFICATES_BYTES_MAX: usize = 8 << 20;
-/// How long one read may take. A local file takes microseconds.
+/// The longest read of a file. A local file takes microseconds.
 const READ_MAX: Duration = Duration::from_secs(2);
-/// How long a pipe may take. Its other end may be a program that asks a vault.
+/// The longest read of a pipe. Its other end may be a program that asks a vault.
 const PIPE_MAX: Duration = Duration::from_secs(30);
-/// Reads at the same time. Those that hang keep their place, so that they cannot take every thread; there are that many only where so many
-/// different files hang, since each has one at most.
+/// Reads at the same time. Reads that hang keep their place, so that they cannot take every thread. Each file has one place at most.
 const READS_MAX: usize = 64;
 
-/// Opening a pipe waits for its other end, and opening a terminal may make it ours.
+/// Flags for opening: a pipe would wait for its other end, and a terminal could become the one of this process.
 const WITHOUT_WAITING: OFlags = OFlags::NONBLOCK.union(OFlags::NOCTTY);
 
 static READS: Semaphore = Semaphore::const_new(READS_MAX);
 
-/// Those who read or wait to, by path.
+/// The readers of each path, waiting ones included.
 static QUEUES: Mutex<BTreeMap<PathBuf, Weak<Queue>>> = Mutex::new(BTreeMap::new());
 
 /// The readers of one path.
 struct Queue {
     turn: Arc<Semaphore>,
-    /// Since when the read under way goes on.
+    /// The start of the read that is under way.
     reading_since: Mutex<Option<Instant>>,
 }
 
@@ -92,13 +91,13 @@ pub fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     bounded(file, bytes_max)
 }
 
-/// The same for the runtime's threads: read aside, and given up when it hangs.
+/// Reads a regular file on a thread of its own. A read that hangs is given up.
 pub async fn read_aside(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     let named = path.to_owned();
     aside(path, move || read(&named, bytes_max)).await
 }
 
-/// Does what reads this path on a thread of its own, once no other read of the path is under way.
+/// Runs a read of this path on a thread of its own, once no other read of the path is under way.
 async fn aside(path: &Path, read: impl FnOnce() -> Result<Vec<u8>, FileError> + Send + 'static) -> Result<Vec<u8>, FileError> {
     let queue = Queue::of(path);
     if queue.hangs() {
@@ -122,8 +121,8 @@ async fn aside(path: &Path, read: impl FnOnce() -> Result<Vec<u8>, FileError> + 
     }
 }
 
-/// Reads what a person names on the command line, which may be a pipe: `--config <(...)`. Only for the start of a program: a read that hangs
-/// keeps its thread until the program ends.
+/// Reads a file of the command line, which may be a pipe: `--config <(...)`. Only the start of a program may use this, since a read that
+/// hangs keeps its thread until the program ends.
 pub fn read_once(path: &Path, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     let (done, reading) = mpsc::sync_channel(1);
     let named = path.to_owned();
@@ -147,7 +146,7 @@ fn regular(metadata: &Metadata) -> Result<(), FileError> {
     Err(FileError::Kind(what))
 }
 
-/// Bounded while reading: a device does not tell how long it is, and a file may grow meanwhile.
+/// Reads at most `bytes_max` bytes. The length cannot be trusted: a device has none, and a file may grow meanwhile.
 fn bounded(file: File, bytes_max: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
     file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;

@@ -1,8 +1,7 @@
-//! Every file and variable that the config names for a secret or a certificate, and whether it can be read now; and whether the agent may
-//! write its state.
+//! Checks of `pharos check`: every file and variable of the config can be read now, and the agent may write its state.
 //!
-//! A running agent reads them at each use: one that is not there degrades what needs it, and counts from the moment it appears. So only
-//! `pharos check` looks at them beforehand.
+//! A running agent reads them at each use. A missing file degrades the parts that need it, and is used as soon as it appears. So only
+//! `pharos check` inspects them beforehand.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -21,12 +20,12 @@ use super::load::Mistake;
 use super::root::Config;
 use super::secret::{SecretError, SecretSource};
 
-/// What `pharos check` found.
+/// The findings of `pharos check`.
 #[derive(Debug, Default)]
 pub struct FilesCheck {
-    /// Files that are not there, or are none that the agent reads.
+    /// Files that do not exist, or that the agent does not read.
     pub mistakes: Vec<Mistake>,
-    /// What only the agent's own user and environment can tell.
+    /// Findings that depend on the user and the environment of the agent.
     pub notes: Vec<Mistake>,
 }
 
@@ -59,7 +58,7 @@ impl FilesCheck {
         check
     }
 
-    /// Nothing is made or written here: that is for the agent's own user, at its start.
+    /// Inspects the data directory. Nothing is created or written: the user of the agent does that at its start.
     fn data_dir(&mut self, dir: &Path) {
         const PATH: &str = "agent.data_dir";
         let shown = dir.display();
@@ -148,7 +147,7 @@ impl FilesCheck {
     }
 }
 
-/// Why no session would begin with these certificates: the agent reads them in the same way.
+/// Reports why no session would begin with these certificates. The agent reads them in this way.
 fn problem_of_certificates(pem: &[u8]) -> Option<String> {
     let certificates = match CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>() {
         Ok(certificates) => certificates,

@@ -1,4 +1,4 @@
-//! `[http]` and `[[access.token]]`: where the API listens and who may ask.
+//! `[http]` and `[[access.token]]`: the address of the API, and the tokens that it accepts.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +13,7 @@ use super::shape::{Key, Shape, key, required};
 pub struct HttpConfig {
     /// Address and port of the API; port 0 takes a free one.
     pub listen: String,
-    /// Names under which people reach it, besides addresses, `localhost` and the host of `agent.external_url`.
+    /// Host names of the API, besides addresses, `localhost` and the host of `agent.external_url`.
     pub hosts: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl HttpConfig {
     }
 }
 
-/// Tokens that may ask once the API listens off loopback; without any, every local user may read. The agent's own user has a token besides.
+/// Tokens of the API, which a listener off loopback needs. Without tokens, every local user may read. The user of the agent has another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccessConfig {
@@ -101,10 +101,10 @@ pub fn validate(http: &HttpConfig, access: &AccessConfig, mut report: impl FnMut
     }
 }
 
-/// Tokens that everybody tries first: those of examples among them.
+/// Tokens that attackers try first, those of examples among them.
 const GUESSED: [&str; 10] = ["", "TOKEN", "admin", "changeme", "grafana", "password", "pharos", "secret", "test", "token"];
 
-/// Whether a text can be the name in a Host header, without its port.
+/// True if a text can be the name in a Host header, without its port.
 fn is_host_name(text: &str) -> bool {
     let is_label = |label: &str| !label.is_empty() && label.chars().all(|char| char.is_alphanumeric() || "-_".contains(char));
     text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_label) || text.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()

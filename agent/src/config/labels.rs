@@ -1,4 +1,4 @@
-//! Labels that routes, inhibitions and silences ask for, and that no alert of the shipped plugins has.
+//! Checks of labels: those that routes, inhibitions and silences ask for must exist on alerts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::load::Mistake;
 use super::root::Config;
 use super::shape::did_you_mean;
 
-/// What counts as a label of every alert, and the labels of subjects.
+/// Labels of every alert and of its subject.
 const OF_EVERY_ALERT: [&str; 8] = ["agent", "database", "kind", "plugin", "rule", "server", "severity", "subject"];
 /// Labels of the shipped checks that no metric has. `mistakes::every_label_of_a_shipped_check_is_known` compares them with the checks.
 const OF_CHECKS: [&str; 4] = ["counter", "plugin_id", "rule_id", "store"];
@@ -51,7 +51,7 @@ fn known_values<'a>(config: &'a Config, plugins: &'a [String]) -> BTreeMap<&'sta
     ])
 }
 
-/// Labels that are asked for and do not exist. Plugins of the user's own have labels of their own, so with such it is only a guess.
+/// Labels that are asked for and do not exist. A plugin of the user may have further labels, so with such plugins it is only a guess.
 pub fn unknown(config: &Config) -> Vec<Mistake> {
     let known = known();
     let mut unknown = asked(config);
@@ -69,11 +69,11 @@ pub fn unknown_label(name: &str, known: &BTreeSet<&'static str>) -> String {
 struct Asked {
     path: String,
     label: String,
-    /// What its value is compared with; none where alerts are only put together by it.
+    /// The matcher of its value. None where the label only groups alerts.
     by: Option<Matcher>,
 }
 
-/// Every label that routes, inhibitions and silences ask for, where it stands. What cannot be read is reported elsewhere.
+/// Every label that routes, inhibitions and silences ask for, with its place. Matchers that cannot be read are reported elsewhere.
 fn asked(config: &Config) -> Vec<Asked> {
     let mut asked = Vec::new();
     for (index, route) in config.route.iter().enumerate() {

@@ -1,11 +1,11 @@
-//! What one section says about another: names that must exist, differ, or lead somewhere.
+//! Links between sections: names that must exist, differ, or lead somewhere.
 
 use std::collections::BTreeSet;
 
 use super::root::Config;
 use super::shape::did_you_mean;
 
-/// A name becomes a label of metrics and a word in messages.
+/// The longest name, in bytes. Names become labels of metrics and words in messages.
 const NAME_CHARS_MAX: usize = 100;
 
 /// Checks the whole file; `report(path, message)` takes each problem.
@@ -48,7 +48,7 @@ fn unique(section: &str, names: &[(String, String)], report: &mut impl FnMut(Str
     }
 }
 
-/// Why a text is no name.
+/// Reports why a text is no name.
 fn unfit(name: &str) -> Option<String> {
     if name.trim().is_empty() {
         return Some("is empty; give it a name".to_owned());
@@ -59,7 +59,7 @@ fn unfit(name: &str) -> Option<String> {
     (name.chars().count() > NAME_CHARS_MAX).then(|| format!("is longer than {NAME_CHARS_MAX} characters"))
 }
 
-/// What reads like an address and means another one.
+/// Reports a text that looks like one address and means another one.
 fn addresses(config: &Config, report: &mut impl FnMut(String, String)) {
     for (index, database) in config.database.iter().enumerate() {
         let replicas = database.replicas.iter().enumerate().map(|(replica, url)| (format!("database[{index}].replicas[{replica}]"), url));
@@ -95,7 +95,7 @@ fn misread(url: &str) -> Option<&'static str> {
         .then_some("names several folders of sockets as one; list further servers under replicas")
 }
 
-/// A server watched twice would have every series and alert twice. Host names are the same in capitals.
+/// Reports servers that are configured twice, since every series and alert would be there twice. Capitals do not matter in host names.
 fn unique_servers(config: &Config, report: &mut impl FnMut(String, String)) {
     let mut seen = BTreeSet::new();
     let postgres = config.database.iter().enumerate().flat_map(|(index, database)| database.servers(&format!("database[{index}]")));
@@ -109,7 +109,7 @@ fn unique_servers(config: &Config, report: &mut impl FnMut(String, String)) {
     }
 }
 
-/// What a plugin is granted must be there.
+/// Reports grants of secrets and relays that do not exist.
 fn granted(config: &Config, report: &mut impl FnMut(String, String)) {
     for (id, plugin) in &config.plugin {
         let mails = plugin.grants.mail.iter().enumerate().filter(|(_, name)| !config.relay.contains_key(*name));
@@ -125,7 +125,7 @@ fn granted(config: &Config, report: &mut impl FnMut(String, String)) {
     }
 }
 
-/// A receiver that no route leads to is never told of anything.
+/// Reports receivers without a route, since they would never be notified.
 fn routed(config: &Config, report: &mut impl FnMut(String, String)) {
     let is_misspelt = |name: &String| !config.receiver.iter().any(|receiver| receiver.name == *name);
     // The misspelt name is reported already, and may have meant this receiver.

@@ -1,4 +1,4 @@
-//! From a file to a [`Config`], or to everything that is wrong with it.
+//! Loads a file as a [`Config`], or returns every problem of it.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use super::root::{Config, SHAPE};
 use super::shape::{Places, Shape, Walk};
 use super::{links, shape};
 
-/// Tried in this order when no file is named.
+/// The default paths, in the order of trying.
 const DEFAULT_PATHS: [&str; 2] = ["pharos.toml", "/etc/pharos/pharos.toml"];
 
-/// A config file is written by people; more than this is not one.
+/// The largest config file, in bytes. People write them, so a larger file is another one.
 const FILE_BYTES_MAX: usize = 1 << 20;
 
 /// The named file, or the first default that exists.
@@ -34,8 +34,8 @@ pub fn find(named: Option<&Path>) -> Result<PathBuf, LoadError> {
     }
 }
 
-/// Why a file that nobody named is not taken: others than the user and root could have written it. It says which files with secrets are
-/// read, and to whom they and the operator's token are sent.
+/// Reports why a default path is not used: users besides this one and root could have written it. A config decides which secrets are read,
+/// and to whom they and the operator's token are sent.
 fn strangers(path: &Path) -> Option<String> {
     let metadata = std::fs::metadata(path).ok()?;
     let own = rustix::process::geteuid().as_raw();
@@ -54,7 +54,7 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     open(path).map(|(config, _)| config)
 }
 
-/// The same, with the text, for what only others can find to be wrong with it.
+/// Reads and checks a file, and returns its text as well, for further checks.
 pub fn open(path: &Path) -> Result<(Config, Source), LoadError> {
     match look(path)? {
         (Some(config), source) if source.problems.is_empty() => Ok((config, source)),
@@ -62,27 +62,27 @@ pub fn open(path: &Path) -> Result<(Config, Source), LoadError> {
     }
 }
 
-/// Reads a file whatever is wrong with it. What is left of it can be looked at further, so that no mistake hides another one.
+/// Reads a file in spite of its problems. The rest of it can be checked further, so that no mistake hides another one.
 pub fn look(path: &Path) -> Result<(Option<Config>, Source), LoadError> {
     let text = read(path)?;
     let (config, places, problems) = check(&text, folder_of(path));
     Ok((config, Source { path: path.to_owned(), text, places, problems }))
 }
 
-/// A file that was read, and where its values stand.
+/// A file that was read, with the places of its values.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
     text: String,
     places: Places,
-    /// What the file alone shows to be wrong.
+    /// Problems that the file alone reveals.
     problems: Vec<Problem>,
 }
 
-/// A mistake that the file alone does not show.
+/// A mistake that the file alone does not reveal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    /// Paths of the file that it may be about. The first that the file spells out is meant.
+    /// Possible paths of the mistake. The first path that the file spells out is meant.
     pub paths: Vec<String>,
     pub message: String,
 }
@@ -105,12 +105,12 @@ impl Source {
         locate(&self.text, mistakes.iter().map(|mistake| self.problem(mistake)).collect())
     }
 
-    /// Whether nothing is wrong with the file alone.
+    /// True if the file alone has no problem.
     pub fn is_right(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// Everything that is wrong: what the file alone shows, and these mistakes.
+    /// All problems of the file, and these mistakes.
     pub fn refuse(&self, mistakes: &[Mistake]) -> LoadError {
         let problems = self.problems.iter().cloned().chain(mistakes.iter().map(|mistake| self.problem(mistake))).collect();
         LoadError::Invalid { path: self.path.clone(), problems: locate(&self.text, problems) }
@@ -122,7 +122,7 @@ impl Source {
     }
 }
 
-/// What people wrote into a file.
+/// The text of a file.
 pub fn read(path: &Path) -> Result<String, LoadError> {
     let unreadable = |why: String| LoadError::Unreadable { path: path.to_owned(), why };
     let bytes = file::read_once(path, FILE_BYTES_MAX).map_err(|err| {
@@ -135,7 +135,7 @@ pub fn read(path: &Path) -> Result<String, LoadError> {
     String::from_utf8(bytes).map_err(|err| not_utf8(path, &err))
 }
 
-/// Where relative paths in a file count from.
+/// The folder from which relative paths in a file count.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -148,7 +148,7 @@ pub fn parse(text: &str, base: &Path) -> Result<Config, Vec<Located>> {
     }
 }
 
-/// The config, if what is left of the text without what nobody knows can be read as one, and everything that is wrong.
+/// The config, if the text without its unknown keys can be read as a config, and all problems.
 fn check(text: &str, base: &Path) -> (Option<Config>, Places, Vec<Problem>) {
     let Document { mut value, places, mut problems } = document::<Config>(text, &SHAPE);
     if let Some(config) = &mut value {
@@ -165,10 +165,10 @@ fn check(text: &str, base: &Path) -> (Option<Config>, Places, Vec<Problem>) {
 /// A text read as a value of some type.
 #[derive(Debug)]
 pub struct Document<T> {
-    /// None where what is left of the text without the keys that nobody knows does not fit.
+    /// The value; none where the text without its unknown keys does not fit the type.
     pub value: Option<T>,
     pub places: Places,
-    /// Everything that is wrong so far.
+    /// The problems found so far.
     pub problems: Vec<Problem>,
 }
 

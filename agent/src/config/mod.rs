@@ -1,6 +1,6 @@
 //! The TOML file: one section per file, each with its struct, defaults and checks.
 //!
-//! Parts take their own section by value; nobody reads a stranger's setting.
+//! Each part of the agent takes its own section by value, and reads no other one.
 
 pub mod agent;
 pub mod alerts;

@@ -1,4 +1,4 @@
-//! `[[receiver]]`, `[[route]]`, `[[inhibit]]`, `[[silence]]`: who is told what, and what is not told.
+//! `[[receiver]]`, `[[route]]`, `[[inhibit]]` and `[[silence]]`: which receiver gets which alert, and which alerts are withheld.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use super::shape::{Key, Shape, did_you_mean, key, required};
 pub struct ReceiverConfig {
     pub name: String,
     pub plugin: String,
-    /// Laid over the plugin's own settings.
+    /// Settings of the receiver. They override those of the plugin.
     #[serde(default)]
     pub settings: toml::Table,
 }
 
-/// Leads matching alerts to a receiver. The first route that matches wins; one without `match` and `matchers` takes all.
+/// A route of alerts to a receiver. The first matching route wins. A route without `match` and `matchers` takes all alerts.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouteConfig {
     /// Label to wanted value; `severity`, `rule`, `plugin`, `subject` and `kind` count as labels.
     #[serde(default, rename = "match")]
     pub matches: BTreeMap<String, OneOrMany>,
-    /// The same with operators: `name=value`, `name!=value`, `name=~regex`, `name!~regex`.
+    /// Matchers with operators: `name=value`, `name!=value`, `name=~regex`, `name!~regex`.
     #[serde(default)]
     pub matchers: Vec<String>,
     pub receiver: String,
-    /// Routes after it are asked too.
+    /// True if the routes after this one are tried too.
     #[serde(default, rename = "continue")]
     pub continues: bool,
-    /// Alerts that agree in these labels are told in one message.
+    /// Labels that alerts must share to go into one message.
     #[serde(default = "group_by")]
     pub group_by: Vec<String>,
-    /// How long the first alert of a group waits for others.
+    /// The time that the first alert of a group waits for others.
     #[serde(default = "group_wait", with = "humantime_serde")]
     pub group_wait: Duration,
-    /// How long news of a group that was just told waits. What is graver than what it was told in this time waits for `group_wait` only.
+    /// The time between two messages of a group. Graver alerts than those of the last message wait for `group_wait` only.
     #[serde(default = "group_interval", with = "humantime_serde")]
     pub group_interval: Duration,
-    /// After how long a receiver is reminded of what still fires; 0s: never.
+    /// The time after which a firing alert is sent again. 0s means never.
     #[serde(default = "repeat_interval", with = "humantime_serde")]
     pub repeat_interval: Duration,
 }
@@ -64,7 +64,7 @@ fn repeat_interval() -> Duration {
 }
 
 impl RouteConfig {
-    /// What the model decides by.
+    /// The route as the model uses it.
     pub fn route(&self) -> Result<Route, MatcherError> {
         let mut matchers = parsed(&self.matchers)?;
         for (name, wanted) in &self.matches {
@@ -82,7 +82,7 @@ impl RouteConfig {
     }
 }
 
-/// While an alert fires that matches `source`, those that match `target` and agree with it in the labels `equal` are not told.
+/// An inhibition. While an alert that matches `source` fires, alerts that match `target` and share the labels `equal` are withheld.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InhibitConfig {
@@ -100,13 +100,13 @@ impl InhibitConfig {
     }
 }
 
-/// A silence that stands in the file: planned work.
+/// A silence of the config file, for planned work.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SilenceConfig {
     pub name: String,
     pub matchers: Vec<String>,
-    /// RFC 3339.
+    /// The beginning, in RFC 3339.
     pub starts: String,
     pub ends: String,
     pub author: String,
@@ -114,7 +114,7 @@ pub struct SilenceConfig {
 }
 
 impl SilenceConfig {
-    /// The silence, or what is wrong with it.
+    /// The silence as the model uses it, or the problem with it.
     pub fn silence(&self) -> Result<Silence, String> {
         let silence = Silence {
             id: format!("config:{}", self.name),
@@ -223,7 +223,7 @@ pub fn validate(receivers: &[ReceiverConfig], routes: &[RouteConfig], patterns: 
     }
 }
 
-/// Checks what keeps alerts from being told.
+/// Checks inhibitions and silences.
 pub fn validate_holds(
     inhibitions: &[InhibitConfig],
     silences: &[SilenceConfig],
@@ -250,7 +250,7 @@ pub fn validate_holds(
     }
 }
 
-/// Memory that the matchers of the file may still keep.
+/// The memory that further matchers of the file may take.
 #[derive(Debug)]
 pub struct Patterns {
     left: usize,

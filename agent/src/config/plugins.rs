@@ -1,4 +1,4 @@
-//! `[plugins]`, `[plugin.ID]`: where plugins come from, what they may do and how they are set up.
+//! `[plugins]` and `[plugin.ID]`: the folder of plugins, and the grants and settings of each.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use super::shape::{Key, Shape, key};
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PluginsConfig {
-    /// Folder of plugin files, `ID.wasm`; watched.
+    /// The folder of plugin files, `ID.wasm`. Changes are loaded while the agent runs.
     pub dir: PathBuf,
-    /// Time between two looks at the whole folder, for what the watch missed.
+    /// The time between two scans of the whole folder, for changes that the watch missed.
     #[serde(with = "humantime_serde")]
     pub rescan: Duration,
-    /// How long a path must be quiet before its file is read.
+    /// The time without changes before a file is read.
     #[serde(with = "humantime_serde")]
     pub debounce: Duration,
-    /// How long a new generation is watched; past its error budget the one before it returns.
+    /// The probation of a new generation. Past its error budget, the generation before it returns.
     #[serde(with = "humantime_serde")]
     pub probation: Duration,
-    /// Memory that compiling one plugin may take.
+    /// The memory that the compilation of one plugin may take.
     pub compile_memory_max: ByteSize,
     #[serde(with = "humantime_serde")]
     pub compile_timeout: Duration,
-    /// Reserve address space for instances beforehand; falls back by itself where that is not possible.
+    /// Reserves address space for instances beforehand. The agent falls back by itself where that is not possible.
     pub pooling: bool,
 }
 
@@ -65,24 +65,24 @@ pub struct PluginConfig {
     pub limits: LimitsConfig,
 }
 
-/// What the operator lets a plugin do; nothing by default.
+/// The permissions of a plugin; none by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grants {
-    /// Hosts it may send HTTP to: `host`, `host:port`, `*.example.com`, an address or a network like `10.1.0.0/16`;
+    /// Hosts that the plugin may send HTTP to: `host`, `host:port`, `*.example.com`, an address or a network like `10.1.0.0/16`;
     /// a name gets HTTPS, unless it is written `http://host`.
     pub egress: Vec<String>,
-    /// Secrets it may have the host put into a request.
+    /// Secrets that the host may put into requests of the plugin.
     pub secrets: Vec<String>,
-    /// Relays it may send mail through.
+    /// Relays that the plugin may send mail through.
     pub mail: Vec<String>,
 }
 
-/// Ceilings of one plugin; none: the default of its world.
+/// Limits of one plugin. None means the default of its world.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// All memories of one instance together.
+    /// The memory of one instance, in bytes.
     pub memory: Option<ByteSize>,
     /// CPU time of one call, waiting for the host excluded.
     #[serde(with = "humantime_serde")]
@@ -108,13 +108,13 @@ impl Default for PluginConfig {
     }
 }
 
-/// Less does not hold the stack of a guest.
+/// The smallest memory of an instance: less does not hold the stack of a guest.
 const MEMORY_MIN: ByteSize = ByteSize::mib(2);
-/// WebAssembly's own limit: an address has 32 bits.
+/// The largest memory of an instance: addresses in WebAssembly have 32 bits.
 const MEMORY_MAX: ByteSize = ByteSize::gib(4);
-/// The clock that interrupts plugins ticks so often.
+/// The tick of the clock that interrupts plugins. A shorter limit would have no effect.
 const CALL_MIN: Duration = Duration::from_millis(10);
-/// Less does not hold the compiler itself.
+/// The smallest memory for compilation: less does not hold the compiler itself.
 const COMPILE_MEMORY_MIN: ByteSize = ByteSize::mib(16);
 
 impl PluginConfig {
@@ -137,7 +137,7 @@ impl PluginConfig {
     }
 }
 
-/// Whether a grant can ever fit a host: neither path nor user is a part of one, and a star stands for whole names in front.
+/// True if a grant can match a host: hosts have no path and no user, and a star replaces whole names in front.
 fn is_host(grant: &str) -> bool {
     let host = grant.split_once("://").map_or(grant, |(scheme, rest)| if matches!(scheme, "http" | "https") { rest } else { "" });
     let network = host.split_once('/').is_some_and(|(first, prefix)| match first.parse() {
@@ -153,7 +153,7 @@ fn is_host(grant: &str) -> bool {
     network || (!name.is_empty() && name.chars().all(|char| char.is_alphanumeric() || "-._:[]".contains(char)))
 }
 
-/// Whether a path leads to a file. A file system that does not answer leaves that open: the folder is read with patience later.
+/// True if a path leads to a file. A file system that does not answer leaves that open; the folder is read later.
 fn is_file(path: &Path) -> bool {
     const ANSWER_MAX: Duration = Duration::from_secs(3);
     let (answer, answered) = std::sync::mpsc::sync_channel(1);

@@ -1,4 +1,4 @@
-//! What is wrong with a config file, and where.
+//! Problems of a config file, with their places.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,7 +11,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Why a config could not be used. `Display` prints every problem, one `file:line:col: message` a line.
+/// The reason why a config cannot be used. `Display` prints every problem, one `file:line:col: message` per line.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("{}: {why}", path.display())]
@@ -28,7 +28,7 @@ pub struct Located {
     pub message: String,
 }
 
-/// Problems that are shown of one file; more of them hide each other.
+/// Problems that are shown per file. More of them would hide each other.
 const PROBLEMS_MAX: usize = 200;
 
 /// Finds the place of every problem in one walk through the text, in the order of the file.

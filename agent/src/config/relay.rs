@@ -1,4 +1,4 @@
-//! `[relay.NAME]`: the mail servers that notifiers may send through, and whose mail it is.
+//! `[relay.NAME]`: the mail servers that notifiers may send through.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use serde::Deserialize;
 use super::secret::SecretSource;
 use super::shape::{Key, Shape, key, required};
 
-/// One mail server, as somebody who submits mail sees it.
+/// One mail server that takes submissions.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelayConfig {
     pub host: String,
-    /// None: 587, or the port that belongs to the encryption.
+    /// The TCP port. None means the port of the encryption: 587, 465 or 25.
     pub port: Option<u16>,
     /// The sender of every mail: `Pharos <pharos@example.com>`, or the address alone.
     pub from: String,
@@ -23,14 +23,14 @@ pub struct RelayConfig {
     pub username: Option<String>,
     pub password_file: Option<PathBuf>,
     pub password_env: Option<String>,
-    /// PEM file of the certificates to trust; none: those of the operating system.
+    /// The PEM file of the certificates to trust. None means those of the operating system.
     pub ca: Option<PathBuf>,
-    /// How the agent introduces itself; none: by its address on this connection.
+    /// The name in the greeting of the agent. None means its address on this connection.
     pub hello: Option<String>,
-    /// For the connection: name, TCP, greeting and TLS together.
+    /// The deadline of the connection: name, TCP, greeting and TLS together.
     #[serde(default = "default_connect_timeout", with = "humantime_serde")]
     pub connect_timeout: Duration,
-    /// For one mail, connection included.
+    /// The deadline of one mail, connection included.
     #[serde(default = "default_timeout", with = "humantime_serde")]
     pub timeout: Duration,
 }
@@ -39,7 +39,7 @@ fn default_connect_timeout() -> Duration {
     Duration::from_secs(4)
 }
 
-/// Shorter than a notifier's wall time, so that its plugin learns of it.
+/// The longest deadline. It is shorter than the wall time of a notifier, so that the plugin gets the error.
 fn default_timeout() -> Duration {
     Duration::from_secs(9)
 }
@@ -47,12 +47,12 @@ fn default_timeout() -> Duration {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Encryption {
-    /// Begins in clear text, says nothing but hello, and goes on encrypted or not at all.
+    /// Begins in clear text with a greeting only, and continues encrypted or not at all.
     #[default]
     StartTls,
     /// Encrypted from the first byte.
     Tls,
-    /// Clear text. Nobody logs in over it.
+    /// Clear text. A password is never sent over it.
     None,
 }
 
@@ -71,7 +71,7 @@ pub const RELAY_KEYS: &[Key] = &[
 ];
 
 impl RelayConfig {
-    /// The port that is named, or the one that RFC 8314 and habit give to the encryption.
+    /// The configured port, or the usual port of the encryption (RFC 8314).
     pub fn port(&self) -> u16 {
         self.port.unwrap_or(match self.encryption {
             Encryption::StartTls => 587,

@@ -39,7 +39,7 @@ pub struct Config {
     pub silence: Vec<SilenceConfig>,
 }
 
-/// What the file may look like.
+/// The shape of the file.
 pub const SHAPE: Shape = Shape::Table(&[
     key("agent", Shape::Table(agent::AGENT_KEYS)),
     key("log", Shape::Table(agent::LOG_KEYS)),
@@ -60,7 +60,7 @@ pub const SHAPE: Shape = Shape::Table(&[
 ]);
 
 impl Config {
-    /// Makes every path absolute or relative to the working directory, counted from the config file's folder.
+    /// Resolves every relative path from the folder of the config file.
     pub(super) fn resolve_paths(&mut self, base: &Path) {
         self.agent.data_dir = base.join(&self.agent.data_dir);
         self.plugins.resolve_paths(base);
@@ -70,7 +70,7 @@ impl Config {
         self.relay.values_mut().for_each(|relay| relay.resolve_paths(base));
     }
 
-    /// Checks what no single value shows; `report(path, message)` takes each problem.
+    /// Checks values that depend on each other. `report(path, message)` takes each problem.
     pub(super) fn validate(&self, report: &mut impl FnMut(String, String)) {
         self.agent.validate(&mut *report);
         http::validate(&self.http, &self.access, &mut *report);

@@ -1,4 +1,4 @@
-//! Values that must not be seen: they come from a file or the environment and cannot be printed.
+//! Secrets: values from a file or the environment that cannot be printed.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Where a secret comes from. It is read at each use, so that a rotated file counts from the next connection on.
+/// The source of a secret. Each use reads it again, so that a rotated file takes effect with the next connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretSource {
@@ -54,7 +54,7 @@ pub enum SecretError {
 }
 
 impl SecretError {
-    /// What is wrong with the file, where the secret is in one.
+    /// The error of the file, where the secret is in a file.
     pub fn of_file(&self) -> Option<&FileError> {
         match self {
             Self::File { source, .. } => Some(source),
@@ -69,7 +69,7 @@ impl SecretSource {
         file.cloned().map(Self::File).or_else(|| env.cloned().map(Self::Env))
     }
 
-    /// Reads the value; one line ending after it does not count.
+    /// Reads the value without the line ending after it.
     pub async fn read(&self) -> Result<Secret, SecretError> {
         match self {
             Self::File(path) => of_file(path, file::read_aside(path, SECRET_BYTES_MAX).await),
@@ -77,7 +77,7 @@ impl SecretSource {
         }
     }
 
-    /// The same where nothing else waits: a command that looks whether the secret is there.
+    /// Reads the value and blocks the thread. Commands use this, where nothing else waits.
     pub fn read_now(&self) -> Result<Secret, SecretError> {
         match self {
             Self::File(path) => of_file(path, file::read(path, SECRET_BYTES_MAX)),
@@ -85,7 +85,7 @@ impl SecretSource {
         }
     }
 
-    /// The secret in a file that a person names on the command line, which may be a pipe.
+    /// Reads the secret in a file of the command line, which may be a pipe.
     pub fn read_once(path: &Path) -> Result<Secret, SecretError> {
         of_file(path, file::read_once(path, SECRET_BYTES_MAX))
     }

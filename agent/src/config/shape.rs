@@ -1,4 +1,4 @@
-//! What the TOML may look like, and the walk that compares a file with it.
+//! The shape of the TOML, and the walk that compares a file with it.
 //!
 //! The spanned tree is walked before anything is deserialised, so that a file's errors are reported all at once, each at its place.
 //! serde alone stops at the first one and forgets where it was.
@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::Problem;
 
-/// What a value may be.
+/// The possible values of a key.
 #[derive(Debug, Clone, Copy)]
 pub enum Shape {
     /// A table with these keys and no others.
@@ -26,16 +26,16 @@ pub enum Shape {
     Texts,
     Text,
     OneOf(&'static [&'static str]),
-    /// Human: `"500ms"`, `"5m"`.
+    /// A duration in words: `"500ms"`, `"5m"`.
     Duration,
-    /// Human: `"64MiB"`.
+    /// A size in words: `"64MiB"`.
     Size,
     Boolean,
     Integer {
         min: i64,
         max: i64,
     },
-    /// With or without a fraction.
+    /// A number with or without a fraction.
     Number,
     /// Any table: settings whose schema belongs to a plugin.
     Settings,
@@ -59,12 +59,12 @@ pub const fn required(name: &'static str, shape: Shape) -> Key {
     Key { name, shape, required: true }
 }
 
-/// Where each value of the file stands, by its path (`database[0].primary`).
+/// The place of each value in the file, by its path (`database[0].primary`).
 #[derive(Debug, Default)]
 pub struct Places(BTreeMap<String, Range<usize>>);
 
 impl Places {
-    /// Whether the file spells out this path.
+    /// True if the file spells out this path.
     pub fn has(&self, path: &str) -> bool {
         self.0.contains_key(path)
     }
@@ -84,16 +84,16 @@ impl Places {
     }
 }
 
-/// What came of comparing a document with its shape.
+/// The result of comparing a document with its shape.
 #[derive(Debug, Default)]
 pub struct Walk {
     pub places: Places,
     pub problems: Vec<Problem>,
-    /// Whether what is left of the document fits the shape all the same, so that its values can be checked too.
+    /// True if the rest of the document fits the shape, so that its values can be checked too.
     pub fits: bool,
 }
 
-/// Compares a document with its shape, and removes the keys that nobody knows.
+/// Compares a document with its shape, and removes unknown keys.
 pub fn walk(document: &mut Spanned<DeTable<'_>>, shape: &Shape) -> Walk {
     let mut walk = Walk { fits: true, ..Walk::default() };
     if let Shape::Table(keys) = shape {
@@ -159,7 +159,7 @@ impl Walk {
         }
     }
 
-    /// Remembers places inside a plugin's settings, so that its schema errors can name a line.
+    /// Records places inside the settings of a plugin, so that schema errors can name a line.
     fn settings(&mut self, path: &str, table: &DeTable<'_>) {
         for (name, value) in table {
             self.setting(&join(path, name.get_ref()), value);
@@ -185,7 +185,7 @@ impl Walk {
     }
 }
 
-/// Whoever means more means for ever, and sums of time must not overflow.
+/// The longest duration. More means for ever, and sums of time must not overflow.
 const DURATION_MIN: Duration = Duration::from_millis(1);
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
@@ -253,7 +253,7 @@ fn unknown_key(path: &str, name: &str, keys: &[Key]) -> String {
     format!("unknown key `{}` in {}{hint}", shortened(name), section(path))
 }
 
-/// A key as an error repeats it.
+/// The text of a key in an error.
 fn shortened(name: &str) -> String {
     const CHARS_MAX: usize = 80;
     match name.char_indices().nth(CHARS_MAX) {
@@ -274,7 +274,7 @@ fn quoted(allowed: &[&str]) -> String {
     allowed.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(", ")
 }
 
-/// The nearest of the known names, if one is near enough to be meant.
+/// The known name that is nearest to a text, if it is near enough.
 pub fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     /// Transposed or dropped letters of a short key stay above this.
     const NEAR: f64 = 0.8;

@@ -20,7 +20,7 @@ pub enum AccountError {
     Prepare { path: PathBuf, source: io::Error },
 }
 
-/// Who owns the files and processes of a server: us, unless we are root.
+/// The account that owns the files and processes of a server: the present user, or another one where that is root.
 #[derive(Debug, Clone)]
 pub struct Account {
     other: Option<Identity>,

@@ -22,7 +22,7 @@ pub const ROLE: &str = "app";
 
 const SCHEMA: &str = include_str!("schema.sql");
 
-/// What the schema loads.
+/// The number of rows that the schema loads.
 const USERS: i64 = 2_000;
 const CAMPAIGNS: i64 = 50;
 const POSTS: i64 = 8_000;
@@ -31,8 +31,8 @@ const STEP_DEADLINE: Duration = Duration::from_secs(5);
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 const PROFILE_TTL_SECONDS: u64 = 30;
 
-/// Who works, and how long each pauses between two steps on average: some seventy steps a second in all, less than
-/// a tenth of a core, so that the machine is left to whoever watches.
+/// The workers, with the average pause between two steps: some seventy steps a second in all. They take less than a tenth of a core, so
+/// that the machine is free for the agent.
 const WORKERS: [(Work, Duration); 7] = [
     (Work::ReadFeed, Duration::from_millis(60)),
     (Work::ReadFeed, Duration::from_millis(90)),
@@ -143,7 +143,7 @@ async fn read_feed(session: &Session) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Looks the profile up in Redis first, and in the database when it is not there.
+/// Reads a profile from Redis, and from the database when Redis lacks it.
 async fn cache_profile(session: &Session, redis: &mut MultiplexedConnection) -> Result<(), StepError> {
     let user = popular(USERS);
     let key = format!("user:{user}");
@@ -198,7 +198,7 @@ async fn report_campaigns(session: &Session) -> Result<(), StepError> {
     Ok(())
 }
 
-/// One of `1..=count`, the small ones far more often, as with real people and posts.
+/// A random number of `1..=count`. Small numbers are far more frequent, as with real people and posts.
 fn popular(count: i64) -> i64 {
     let skew = fastrand::f64().powi(3);
     // Far below 2^52, so nothing is lost.

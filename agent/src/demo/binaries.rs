@@ -43,7 +43,7 @@ pub struct PostgresBinaries {
 }
 
 impl PostgresBinaries {
-    /// Takes the folder given, else that of `pg_ctl` in `$PATH`, else the newest one of Debian.
+    /// Finds an installation: the given folder, else that of `pg_ctl` in `$PATH`, else the newest one of Debian.
     pub async fn find(explicit: Option<&Path>) -> Result<Self, BinariesError> {
         let folder = explicit.map(Path::to_owned).or_else(in_path_folder).or_else(newest_debian_folder).ok_or(BinariesError::NoPostgres)?;
         for program in ["initdb", "postgres"] {
@@ -68,14 +68,14 @@ impl PostgresBinaries {
         self.folder.join("postgres")
     }
 
-    /// Whether an extension's shared library is installed, so that a server may preload it.
+    /// True if the shared library of an extension is installed, so that a server may preload it.
     pub fn has_library(&self, name: &str) -> bool {
         let file = format!("{name}.so");
         ["../lib", "../lib/postgresql"].iter().any(|libraries| self.folder.join(libraries).join(&file).is_file())
     }
 }
 
-/// Takes the program given, else the one in `$PATH`.
+/// Finds Redis: the given program, else the one in `$PATH`.
 pub fn find_redis(explicit: Option<&Path>) -> Result<PathBuf, BinariesError> {
     explicit.map(Path::to_owned).or_else(|| in_path("redis-server")).ok_or(BinariesError::NoRedis)
 }

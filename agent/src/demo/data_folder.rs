@@ -1,4 +1,4 @@
-//! One PostgreSQL server's folder: the data, the configuration, the socket and the log.
+//! The folder of one PostgreSQL server: the data, the configuration, the socket and the log.
 //!
 //! Settings are only ever appended: PostgreSQL takes the last value of each, so a copy made for a standby, or another
 //! port after a clash, needs no editing.
@@ -20,10 +20,10 @@ use super::binaries::PostgresBinaries;
 use super::postgres_options::{Authentication, PostgresOptions, SUPERUSER};
 use super::process::{ProcessError, ServerProcess};
 
-/// A cold machine that builds something else takes ten seconds.
+/// The longest initdb. A cold machine that builds something else takes ten seconds.
 const INITDB_DEADLINE: Duration = Duration::from_secs(120);
 
-/// What a log is asked for when its server does not start.
+/// The number of log lines in the error of a server that does not start.
 const LOG_TAIL_LINES: usize = 8;
 
 /// Files and folders that belong to one running server, or that a standby fetches by itself: their contents are
@@ -61,7 +61,7 @@ impl DataFolder {
         Ok(Self { root, account })
     }
 
-    /// Where the Unix socket lies.
+    /// The folder of the Unix socket.
     pub fn root(&self) -> &Path {
         self.root.path()
     }
@@ -189,8 +189,7 @@ impl DataFolder {
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
-    /// Whether the server with this process accepts sessions. It writes so in its lock file: no session is needed
-    /// to know, and none can be refused.
+    /// True if the server with this process accepts sessions. The lock file tells, so no session is needed.
     pub fn is_ready(&self, postmaster: u32) -> bool {
         let lock = self.lock_lines();
         lock.first().is_some_and(|pid| *pid == postmaster.to_string()) && lock.get(7).is_some_and(|s| s == "ready")

@@ -7,7 +7,7 @@
 //! - [`binaries`] finds the installed programs, [`account`] the user they run as.
 //! - [`postgres`], [`standby`] and [`redis`] are the servers; [`process`] holds what they share: freeze, thaw, end.
 //! - [`application`] is the small social-media application, [`faults`] what goes wrong in it, [`schedule`] when.
-//! - [`receiver`] takes webhook notifications, prints them and remembers them for a test to judge.
+//! - [`receiver`] takes webhook notifications, prints them and stores them for a test to judge.
 
 pub mod account;
 pub mod application;

@@ -6,11 +6,11 @@ use tokio::net::TcpListener;
 
 pub const HOST: &str = "127.0.0.1";
 
-/// Below the ports that Linux hands to outgoing connections, which could take ours while a server restarts.
+/// The range of ports. It is below the ports of outgoing connections, which could take a port while its server restarts.
 const PORTS: Range<u16> = 15_000..30_000;
 const ATTEMPTS: usize = 50;
 
-/// How often a server is started, since a port found free may be taken by the time the server binds it, and what its log says then.
+/// The number of starts, since a free port may be taken before the server binds it, and the text in its log then.
 pub const TAKEN_MAX: usize = 3;
 pub const TAKEN: &str = "Address already in use";
 
@@ -18,7 +18,7 @@ pub const TAKEN: &str = "Address already in use";
 #[error("no free port found in {PORTS:?}")]
 pub struct NoFreePort;
 
-/// A port that nothing listens on now. Another process may still be faster than the server it is meant for.
+/// Finds a port without a listener. Another process may still take it before the server does.
 pub async fn free_port() -> Result<u16, NoFreePort> {
     for _ in 0..ATTEMPTS {
         let port = fastrand::u16(PORTS);

@@ -1,6 +1,6 @@
 //! A throw-away PostgreSQL server, primary or standby.
 //!
-//! It listens on TCP at a free port, which it keeps over restarts, and on a Unix socket in its folder.
+//! The server listens on a free TCP port, which stays over restarts, and on a Unix socket in its folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,7 +19,7 @@ use super::session::{PostgresAddress, Session, SessionError, quote_identifier, q
 
 pub use super::postgres_options::{Authentication, PostgresOptions, SUPERUSER, TlsFiles};
 
-/// The role that the agent watches with.
+/// The role of the agent.
 pub const MONITORING_ROLE: &str = "pharos";
 
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -46,14 +46,14 @@ pub enum PostgresError {
     CopyPanicked { source: tokio::task::JoinError },
 }
 
-/// How to end sessions when stopping, in PostgreSQL's words.
+/// The shutdown modes of PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownMode {
     /// Waits for every session to leave.
     Smart,
     /// Rolls every session back.
     Fast,
-    /// Like a crash that leaves no shared memory behind.
+    /// Ends like a crash, but leaves no shared memory behind.
     Immediate,
 }
 
@@ -159,7 +159,7 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Stops every process where it is: connections stay open, nothing answers.
+    /// Freezes every process. Connections stay open and nothing answers.
     pub async fn freeze(&self) -> Result<(), PostgresError> {
         Ok(self.running()?.freeze().await?)
     }
@@ -168,7 +168,7 @@ impl PostgresServer {
         Ok(self.running()?.thaw()?)
     }
 
-    /// Stops the first process only: open sessions go on, new ones hang after the TCP handshake.
+    /// Freezes the first process only. Open sessions go on; new ones hang after the TCP handshake.
     pub async fn freeze_postmaster(&self) -> Result<(), PostgresError> {
         let process = self.running()?;
         Ok(process.freeze_one(process.pid()).await?)
@@ -179,7 +179,7 @@ impl PostgresServer {
         Ok(process.thaw_one(process.pid())?)
     }
 
-    /// Stops one session; `pid` is what it sees as `pg_backend_pid()`.
+    /// Freezes one session. `pid` is its `pg_backend_pid()`.
     pub async fn freeze_backend(&self, pid: u32) -> Result<(), PostgresError> {
         Ok(self.running()?.freeze_one(pid).await?)
     }
@@ -188,7 +188,7 @@ impl PostgresServer {
         Ok(self.running()?.thaw_one(pid)?)
     }
 
-    /// `None` while stopped.
+    /// The process id; none while the server is stopped.
     pub fn postmaster_pid(&self) -> Option<u32> {
         self.process.as_ref().map(ServerProcess::pid)
     }
@@ -215,7 +215,7 @@ impl PostgresServer {
         format!("postgresql://{user}@{HOST}:{}/{datname}", self.port())
     }
 
-    /// How to connect, for parts that outlive a borrow of the server.
+    /// The address for parts that outlive a borrow of the server.
     pub fn address(&self) -> &PostgresAddress {
         &self.address
     }

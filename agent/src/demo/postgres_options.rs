@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-/// The role that initdb creates.
+/// The superuser that initdb creates.
 pub const SUPERUSER: &str = "postgres";
 
-/// How a server is set up.
+/// The options of a server.
 #[derive(Clone)]
 pub struct PostgresOptions {
-    /// What TCP connections must show.
+    /// The authentication of TCP connections.
     pub authentication: Authentication,
     pub tls: Option<TlsFiles>,
     pub max_connections: u32,
-    /// Whether data pages have checksums; otherwise as this version of the server has it.
+    /// True for checksums of data pages. False leaves the default of the server version.
     pub has_checksums: bool,
     /// Further lines of postgresql.conf; they override ours.
     pub settings: Vec<(String, String)>,

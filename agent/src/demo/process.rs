@@ -1,7 +1,6 @@
 //! One server's processes, as the operating system sees them.
 //!
-//! They are recognised by their working folder, which is the server's own and no one else's: unlike parentage, that
-//! still holds for a child whose parent was killed. PostgreSQL makes each child a session leader, so signalling a
+//! The working folder identifies them, since each server has its own. Parentage does not: it is lost when a parent is killed. PostgreSQL makes each child a session leader, so signalling a
 //! process group would miss them.
 
 use std::fs;
@@ -19,7 +18,7 @@ use tokio::time::{Instant, sleep};
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const FREEZE_DEADLINE: Duration = Duration::from_secs(10);
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a dropped server may take to end tidily before it is killed.
+/// The longest tidy end of a dropped server, before it is killed.
 const DROP_PATIENCE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +61,7 @@ impl ServerProcess {
         self.child.id()
     }
 
-    /// Every process of the server that runs now.
+    /// Lists every process of the server that runs now.
     pub fn pids(&self) -> Vec<u32> {
         processes_in(&self.folder)
     }
@@ -82,7 +81,7 @@ impl ServerProcess {
         }
     }
 
-    /// Stops every process where it is; connections stay open and nothing answers.
+    /// Freezes every process. Connections stay open and nothing answers.
     pub async fn freeze(&self) -> Result<(), ProcessError> {
         // A child may appear until its parent stands still, so look again after each round.
         loop {
@@ -146,7 +145,7 @@ impl ServerProcess {
         if self.exit_status()?.is_none() { signal(self.pid(), with) } else { Ok(()) }
     }
 
-    /// Whether it is over already; call again until it is, for a child may have appeared since the listing.
+    /// Signals every process, and returns true once none is left. Call it again until then, since a child may appear meanwhile.
     fn kill_listed(&mut self) -> Result<bool, ProcessError> {
         self.pids().into_iter().try_for_each(|pid| signal(pid, Signal::KILL))?;
         self.is_over()
@@ -173,7 +172,7 @@ impl Drop for ServerProcess {
     }
 }
 
-/// For `drop`, which can neither await nor trust a clock that a test may have paused.
+/// Waits without a runtime: `drop` cannot await, and a test may have paused the clock.
 fn block_until(patience: Duration, mut done: impl FnMut() -> Result<bool, ProcessError>) -> Result<bool, ProcessError> {
     for _ in 0..patience.as_millis() / POLL_INTERVAL.as_millis() {
         if done()? {
@@ -204,7 +203,7 @@ fn is_frozen_or_gone(pid: u32) -> bool {
     }
 }
 
-/// A process that is gone by now is what every caller wants, or sees at its next look.
+/// Sends a signal. A process that is gone already is no error.
 fn signal(pid: u32, signal: Signal) -> Result<(), ProcessError> {
     let Some(target) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
         return Err(ProcessError::Foreign { pid });

@@ -1,7 +1,7 @@
-//! An HTTP receiver of Alertmanager webhooks, version 4: it tells the demo's watcher, and a test, what arrived.
+//! An HTTP receiver of Alertmanager webhooks, version 4, for the demo and the tests.
 //!
-//! It keeps every request whole, also those it was told to refuse; only what it answered with success counts as
-//! delivered, for the sender must try the rest again.
+//! Every request is stored whole, refused ones included. Only a request that was answered with success counts as delivered, since the
+//! sender must retry the others.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::port::HOST;
 
-/// More deliveries than any test makes; then the oldest are forgotten, but stay counted.
+/// Stored deliveries, more than any test makes. Older ones are removed, but stay counted.
 const DELIVERIES_MAX: usize = 10_000;
 
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub struct ReceiverError {
     source: io::Error,
 }
 
-/// One request as it arrived, and how it was answered.
+/// One request with its answer.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     pub at: Instant,
@@ -41,7 +41,7 @@ pub struct Delivery {
     pub headers: HeaderMap,
     pub body: Bytes,
     pub status: StatusCode,
-    /// Empty when the body is no webhook.
+    /// The alerts of the body; empty if the body is no webhook.
     pub alerts: Vec<Alert>,
 }
 
@@ -55,20 +55,20 @@ pub struct Alert {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How often an alert name was delivered in each status.
+/// The number of deliveries of an alert name, by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Count {
     pub firing: usize,
     pub resolved: usize,
 }
 
-/// How to answer a request.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: StatusCode,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub delay: Duration,
-    /// Whether it has the message already while it delays its answer; else one whose sender goes away meanwhile never arrived.
+    /// True if the message counts as arrived before the delay. Otherwise a sender that leaves during the delay delivered nothing.
     pub has_it: bool,
 }
 
@@ -91,7 +91,7 @@ impl Received {
         self.deliveries.iter()
     }
 
-    /// How often alerts of this name were delivered with success.
+    /// The number of successful deliveries of this alert name.
     pub fn count(&self, alertname: &str) -> Count {
         self.counts.get(alertname).copied().unwrap_or_default()
     }
@@ -162,12 +162,12 @@ impl Receiver {
         self.port
     }
 
-    /// Answers the coming requests with these replies, one each, and those after them as before.
+    /// Answers the next requests with these replies, one each. Later requests are answered as before.
     pub fn reply_next(&self, replies: impl IntoIterator<Item = Reply>) {
         self.shared.script().next.extend(replies);
     }
 
-    /// Forgets the replies that were meant for coming requests.
+    /// Removes the replies for the next requests.
     pub fn behave(&self) {
         self.shared.script().next.clear();
     }
@@ -177,12 +177,12 @@ impl Receiver {
         self.shared.script().otherwise = reply;
     }
 
-    /// Looks at what arrived so far. Requests wait meanwhile, so look briefly.
-    pub fn received<T>(&self, look: impl FnOnce(&Received) -> T) -> T {
-        look(&self.shared.received.borrow())
+    /// Inspects the requests so far. New requests wait meanwhile, so `inspect` must be brief.
+    pub fn received<T>(&self, inspect: impl FnOnce(&Received) -> T) -> T {
+        inspect(&self.shared.received.borrow())
     }
 
-    /// Waits until what arrived satisfies the condition, and returns whether it did before the deadline.
+    /// Waits until the requests satisfy the condition. Returns false at the deadline.
     pub async fn wait_until(&self, deadline: Duration, condition: impl FnMut(&Received) -> bool) -> bool {
         let mut received = self.shared.received.subscribe();
         matches!(timeout(deadline, received.wait_for(condition)).await, Ok(Ok(_)))

@@ -100,7 +100,7 @@ impl RedisServer {
         Ok(())
     }
 
-    /// Stops the process where it is: connections stay open, nothing answers.
+    /// Freezes the process. Connections stay open and nothing answers.
     pub async fn freeze(&self) -> Result<(), RedisServerError> {
         Ok(self.running()?.freeze().await?)
     }
@@ -117,7 +117,7 @@ impl RedisServer {
         format!("redis://{HOST}:{}", self.port)
     }
 
-    /// `None` while stopped.
+    /// The process id; none while the server is stopped.
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(ServerProcess::pid)
     }
@@ -194,7 +194,7 @@ pub async fn connect(url: &str) -> Result<MultiplexedConnection, RedisServerErro
     client.get_multiplexed_async_connection_with_config(&config).await.map_err(fail)
 }
 
-/// Whether it answers with anything but "loading": a refusal for want of a password is an answer as well.
+/// True if Redis answers with anything but "loading". A refusal for lack of a password is an answer as well.
 async fn is_ready(port: u16) -> bool {
     let ping = async {
         let mut stream = TcpStream::connect((HOST, port)).await?;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::faults::Fault;
 
-/// A fault that lasted longer would show nothing new.
+/// The longest fault. A longer one would show nothing new.
 const ROUND_MAX: Duration = Duration::from_secs(120);
 
 /// Shares of a round: a calm start, for the first snapshots, and a calm end, for the last alert to resolve.
@@ -22,18 +22,18 @@ const TAIL: f64 = 0.15;
 /// The share of its slot for which a fault lasts.
 const ACTIVE: f64 = 0.6;
 
-/// When one fault of a round is there, counted from the round's begin.
+/// The begin and end of one fault, counted from the begin of its round.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Slot {
     pub begin: Duration,
     pub end: Duration,
 }
 
-/// How often, and for how long, all faults are gone through.
+/// The number and the length of rounds through all faults.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     round: Duration,
-    /// `None` repeats for ever.
+    /// The number of rounds; none repeats for ever.
     rounds: Option<u32>,
 }
 
@@ -44,7 +44,7 @@ impl Schedule {
         Self { round: total.div_f64(rounds), rounds: Some(rounds as u32) }
     }
 
-    /// Goes on until stopped.
+    /// Repeats rounds until the demo is stopped.
     pub fn endless() -> Self {
         Self { round: ROUND_MAX, rounds: None }
     }
@@ -58,8 +58,8 @@ impl Schedule {
         })
     }
 
-    /// Causes and heals the faults in turn until the schedule or `stop` ends, and says so in `lines`.
-    /// When stopped it heals nothing, for its servers go too.
+    /// Causes and heals the faults in turn until the schedule or `stop` ends, and reports each in `lines`. A stop heals nothing, since the
+    /// servers end as well.
     pub async fn run(self, faults: &[Fault], lines: &mpsc::Sender<String>, stop: &CancellationToken) {
         let start = Instant::now();
         for round in 0..self.rounds.unwrap_or(u32::MAX) {

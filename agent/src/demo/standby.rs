@@ -1,7 +1,6 @@
 //! Starts a streaming standby from a running primary.
 //!
-//! It does over SQL and the file system what pg_basebackup would: not every installation of the server brings that
-//! program. The log is not copied; the standby streams it from where the backup began, which the primary still has.
+//! SQL and the file system replace pg_basebackup, which some installations of the server lack. The log is not copied; the standby streams it from where the backup began, which the primary still has.
 
 use tokio_util::task::TaskTracker;
 

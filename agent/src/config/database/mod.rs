@@ -1,4 +1,4 @@
-//! `[[database]]`, and in a file of its own `[[redis]]`: what is watched.
+//! `[[database]]` and `[[redis]]`: the servers to monitor.
 
 mod options;
 pub mod redis;
@@ -29,18 +29,18 @@ pub struct DatabaseConfig {
     pub slow_query: SlowQueryConfig,
 }
 
-/// How a session is encrypted and whom it trusts.
+/// Encryption of a session, and the authorities that it trusts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
-    /// None: `verify-full` off loopback, `disable` on loopback and Unix sockets.
+    /// The mode of encryption. None means `disable` on loopback and Unix sockets, and `verify-full` elsewhere.
     pub mode: Option<TlsMode>,
-    /// PEM file of the certificates to trust; none: those of the operating system.
+    /// The PEM file of the certificates to trust. None means those of the operating system.
     pub ca: Option<PathBuf>,
 }
 
 impl TlsConfig {
-    /// The mode that holds for a server: nobody listens on loopback and Unix sockets, anywhere else somebody could.
+    /// The effective mode for a server. Traffic on loopback and Unix sockets cannot be intercepted; other traffic can.
     pub fn mode_towards(&self, address: &PostgresAddress) -> TlsMode {
         let default = if address.is_local() { TlsMode::Disable } else { TlsMode::VerifyFull };
         self.mode.unwrap_or(default)
@@ -51,19 +51,19 @@ impl TlsConfig {
 #[serde(rename_all = "kebab-case")]
 pub enum TlsMode {
     Disable,
-    /// Encrypted, but whoever answers is believed.
+    /// Encrypted without verification of the certificate.
     Require,
-    /// The certificate must come from a trusted authority, for whatever name.
+    /// The certificate must come from a trusted authority. Its name is not checked.
     VerifyCa,
-    /// ... and for the host's name.
+    /// The certificate must come from a trusted authority and name the host.
     VerifyFull,
 }
 
-/// What `/api/database/slow-queries` lists.
+/// The statements that `/api/database/slow-queries` lists.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SlowQueryConfig {
-    /// Mean execution time from which a statement counts as slow.
+    /// The mean execution time from which a statement counts as slow.
     #[serde(with = "humantime_serde")]
     pub threshold: Duration,
 }
@@ -104,7 +104,7 @@ impl PostgresAddress {
         }
     }
 
-    /// Whether nobody else could listen on the way.
+    /// True if traffic cannot be intercepted on the way.
     pub fn is_local(&self) -> bool {
         match &self.host {
             Host::Unix(_) => true,
@@ -142,7 +142,7 @@ fn chain(err: &dyn std::error::Error) -> String {
     err.source().map_or_else(|| err.to_string(), |source| format!("{err}: {source}"))
 }
 
-/// Whether a name that somebody typed is that of the server with this id. An IPv6 address is typed with its brackets and without.
+/// True if a name on the command line means the server with this id. IPv6 addresses match with and without brackets.
 pub fn is_named(id: &str, typed: &str) -> bool {
     let plain = |name: &str| name.replace(['[', ']'], "");
     id == typed || plain(id) == plain(typed)

@@ -1,4 +1,4 @@
-//! Options in the URL of a PostgreSQL server: libpq has many, and one that is read past would leave its user with less than was asked for.
+//! Options in the URL of a PostgreSQL server. libpq has many; an option that the agent ignored would give its user less than was asked for.
 
 /// Options that say what the URL says elsewhere.
 const READ: [&str; 4] = ["host", "port", "user", "dbname"];

@@ -23,17 +23,17 @@ pub struct RedisConfig {
     pub tls: Option<RedisTls>,
 }
 
-/// Whom encrypted sessions trust, and how the agent shows who it is. `rediss://` encrypts.
+/// Trust of encrypted sessions, and the agent's own certificate. `rediss://` in the URL encrypts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RedisTls {
-    /// None: `verify-full`.
+    /// The mode of verification; none means `verify-full`.
     pub mode: Option<TlsMode>,
-    /// PEM file of the certificates to trust; none: those of the operating system.
+    /// The PEM file of the certificates to trust. None means those of the operating system.
     pub ca: Option<PathBuf>,
     /// PEM file of the agent's own certificate, for servers that want one (`tls-auth-clients`).
     pub cert: Option<PathBuf>,
-    /// PEM file of its key.
+    /// The PEM file of the key of that certificate.
     pub key: Option<PathBuf>,
 }
 
@@ -91,12 +91,12 @@ impl RedisAddress {
         format!("{}:{}", self.host(), self.port())
     }
 
-    /// Whether sessions are encrypted.
+    /// True if sessions are encrypted.
     pub fn tls(&self) -> bool {
         self.url.scheme() == "rediss"
     }
 
-    /// The user to log in as; none: the server's own `default`.
+    /// The user to log in as. None means the server's own `default`.
     pub fn user(&self) -> Option<String> {
         let user = Some(self.url.username()).filter(|user| !user.is_empty())?;
         Some(percent_decode_str(user).decode_utf8_lossy().into_owned())
