@@ -1,6 +1,6 @@
-//! What goes wrong in the demo: each fault can be caused and healed, and heals by itself after a while.
+//! Faults of the demo: each can be caused and healed, and heals by itself after a while.
 //!
-//! They need the application's schema, not its workers. A fault is visible to a monitor when `cause` returns, except
+//! Faults need the schema of the application, not its workers. A fault is visible to a monitor when `cause` returns, except
 //! that a slow statement is only counted when its first call ends.
 
 use std::time::Duration;
@@ -16,13 +16,13 @@ use super::application::{DATNAME, ROLE};
 use super::postgres::SUPERUSER;
 use super::session::{PostgresAddress, Session, SessionError};
 
-/// No fault lasts longer, even when no one heals it.
+/// The longest life of a fault that is not healed.
 const LIFETIME_MAX: Duration = Duration::from_secs(300);
 const CAUSE_DEADLINE: Duration = Duration::from_secs(20);
 const HEAL_DEADLINE: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// As many as [`LOCKS_PILED_UP`] asks for.
+/// The sessions that wait, as many as [`LOCKS_PILED_UP`] asks for.
 const QUEUED_SESSIONS: usize = 6;
 const SLOW_SESSIONS: usize = 2;
 const SLOW_CALL_PAUSE: Duration = Duration::from_millis(200);
@@ -55,7 +55,7 @@ pub enum FaultError {
     Panicked { fault: &'static str, source: tokio::task::JoinError },
 }
 
-/// One thing that goes wrong. Dropping it ends its sessions.
+/// One fault. Dropping it ends its sessions.
 pub struct Fault {
     kind: Kind,
     tasks: TaskTracker,
@@ -68,13 +68,13 @@ enum Kind {
     ReplicaLag { primary: PostgresAddress, standby: PostgresAddress },
 }
 
-/// What lives while a fault is there.
+/// The tasks and sessions of a fault that was caused.
 struct Active {
     stop: CancellationToken,
     actors: Vec<Actor>,
 }
 
-/// When a fault ends: as soon as it is healed, and never later than [`LIFETIME_MAX`].
+/// The end of a fault: as soon as it is healed, and never later than [`LIFETIME_MAX`].
 #[derive(Clone)]
 struct End {
     stop: CancellationToken,
@@ -89,7 +89,7 @@ impl End {
         }
     }
 
-    /// Whether the end comes within the pause.
+    /// Waits for a pause. Returns true if the fault ends within it.
     async fn within(&self, pause: Duration) -> bool {
         timeout(pause, self.reached()).await.is_ok()
     }
@@ -130,7 +130,7 @@ impl Fault {
         }
     }
 
-    /// Makes it happen; nothing changes where it is happening already.
+    /// Causes the fault. A fault that is caused already stays as it is.
     pub async fn cause(&self) -> Result<(), FaultError> {
         let mut active = self.active.lock().await;
         if active.is_none() {
@@ -143,7 +143,7 @@ impl Fault {
         Ok(())
     }
 
-    /// Ends it and waits until nothing of it is left.
+    /// Ends the fault, and waits until nothing of it is left.
     pub async fn heal(&self) -> Result<(), FaultError> {
         let Some(Active { stop, actors }) = self.active.lock().await.take() else { return Ok(()) };
         stop.cancel();

@@ -27,7 +27,7 @@ pub enum SessionError {
     StatementDeadline { sql: String, deadline: Duration },
 }
 
-/// Where a PostgreSQL server is; cheap to clone, and free of the server's lifetime.
+/// The address of a PostgreSQL server; cheap to clone, and free of the lifetime of the server.
 #[derive(Debug, Clone)]
 pub struct PostgresAddress {
     socket_dir: PathBuf,
@@ -84,7 +84,7 @@ impl Session {
         within(deadline, sql, self.client.batch_execute(sql)).await
     }
 
-    /// Asks for a single value.
+    /// Queries a single value.
     pub async fn ask<T: FromSqlOwned>(&self, sql: &str) -> Result<T, SessionError> {
         let value = async { self.client.query_one(sql, &[]).await?.try_get(0) };
         within(STATEMENT_DEADLINE, sql, value).await

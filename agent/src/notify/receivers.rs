@@ -47,11 +47,11 @@ impl Receivers {
         let mut open = means.store.open_outbox().await?;
         let mut posts = BTreeMap::new();
         for config in receivers {
-            let left = take(&mut open.rows, |row| row.made.receiver == config.name);
+            let left = extract(&mut open.rows, |row| row.made.receiver == config.name);
             if !left.is_empty() {
                 info!(receiver = config.name, left = left.len(), "{} notifications to `{}` were left to deliver", left.len(), config.name);
             }
-            let untold = take(&mut open.untold, |(receiver, ..)| *receiver == config.name);
+            let untold = extract(&mut open.untold, |untold| untold.receiver == config.name);
             let standing = Arc::new(Standing::new(&config.name, Arc::clone(&means.board), Arc::clone(&means.metrics)));
             let mut worker = Worker::new(&config, means.clone(), Arc::clone(&standing), lifecycle.soft().clone());
             worker.restore(left, &untold);
@@ -131,6 +131,6 @@ impl Post {
 }
 
 /// Removes and returns the items that are wanted, in their order.
-fn take<T>(from: &mut Vec<T>, wanted: impl Fn(&T) -> bool) -> Vec<T> {
+fn extract<T>(from: &mut Vec<T>, wanted: impl Fn(&T) -> bool) -> Vec<T> {
     from.extract_if(.., |item| wanted(item)).collect()
 }

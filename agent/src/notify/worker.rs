@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pharos_model::alert::Fingerprint;
 use pharos_model::notification::Delivery;
 use pharos_model::outbox::{Batch, NewRow, Next, Queue, Row, Settlement};
 use serde_json::Value;
@@ -19,7 +18,7 @@ use super::deliver::Means;
 use super::message::compose;
 use super::standing::Standing;
 use crate::config::notify::ReceiverConfig;
-use crate::store::{Claim, OutboxRow, OutboxTurn};
+use crate::store::{Claim, OutboxRow, OutboxTurn, Untold};
 use crate::telemetry::logs::chain;
 
 /// Messages on their way at once. A receiver that just failed gets one at a time.
@@ -85,9 +84,9 @@ impl Worker {
     }
 
     /// Takes over the rows of the previous agent. A message that was on its way may have arrived, and is sent again at once.
-    pub fn restore(&mut self, rows: Vec<OutboxRow>, untold: &[(String, Fingerprint, u64)]) {
+    pub fn restore(&mut self, rows: Vec<OutboxRow>, untold: &[Untold]) {
         let now = self.means.clock.now();
-        for (_, fingerprint, incident) in untold {
+        for Untold { fingerprint, incident, .. } in untold {
             self.queue.push_untold(*fingerprint, *incident);
         }
         self.standing.queued(rows.len());
@@ -221,13 +220,13 @@ impl Worker {
             _ => 1,
         };
         let settlement = self.queue.settle(&batch, delivery, self.means.clock.monotonic(), fastrand::f64());
-        self.tell(&batch, &settlement);
+        self.report(&batch, &settlement);
         self.book(settlement);
         self.standing.breaker(self.queue.gate());
     }
 
     /// Reports the result of a message in the log, the metrics and the status.
-    fn tell(&self, batch: &Batch, settlement: &Settlement) {
+    fn report(&self, batch: &Batch, settlement: &Settlement) {
         let (receiver, id, attempt, metrics) = (self.name.as_str(), batch.id.as_str(), batch.attempt, &self.means.metrics);
         match settlement {
             Settlement::Delivered { seqs, note } => {

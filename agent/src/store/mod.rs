@@ -35,7 +35,7 @@ pub use self::directory::{inspect, places_aside};
 pub use self::error::StoreError;
 pub use self::handle::Store;
 pub use self::notes::NoteKey;
-pub use self::outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Wanted};
+pub use self::outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Untold, Wanted};
 pub use self::ownership::OwnerError;
 pub use self::plugin_state::{Entry, Limits as PluginStateLimits, Written};
 pub use self::reader::StoreReader;

@@ -54,10 +54,17 @@ impl OutboxRow {
 pub struct OpenOutbox {
     /// Waiting or sending, oldest first.
     pub rows: Vec<OutboxRow>,
-    /// Receiver and incident whose beginning was given up.
-    pub untold: Vec<(String, Fingerprint, u64)>,
+    pub untold: Vec<Untold>,
     /// Above every number that was given.
     pub next_seq: u64,
+}
+
+/// An incident whose beginning was given up, so that its receiver never heard of it.
+#[derive(Debug)]
+pub struct Untold {
+    pub receiver: String,
+    pub fingerprint: Fingerprint,
+    pub incident: u64,
 }
 
 /// A message about to be sent.
@@ -92,7 +99,9 @@ impl Store {
                      WHERE told.fingerprint = outbox.fingerprint AND told.incident = outbox.incident
                        AND told.receiver = outbox.receiver AND told.state = 'delivered')",
             )?;
-            let untold = query.query_map([], |row| Ok((row.get("receiver")?, parsed(row, "fingerprint")?, number(row, "incident")?)))?;
+            let untold = query.query_map([], |row| {
+                Ok(Untold { receiver: row.get("receiver")?, fingerprint: parsed(row, "fingerprint")?, incident: number(row, "incident")? })
+            })?;
             Ok(OpenOutbox { rows, untold: untold.collect::<Result<_, _>>()?, next_seq: next.map_or(1, |last| unsigned(last) + 1) })
         })
         .await
