@@ -1,7 +1,7 @@
 //! No web page, no other user of the machine and no viewer's token changes anything. No page whose name was pointed at the agent reads
 //! anything, and the audit log believes no name in a request.
 //!
-//! Who may ask, and who may change something: tokens, host names, and whose name an action is signed with.
+//! Covers tokens, host names, and the names in the audit log.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::fixture::program::output;
 use crate::fixture::{TestAgent, send};
 
-/// One request as a browser or a tool may send it: status and error code.
+/// Sends a request as a browser or a tool does, and returns status and error code.
 async fn change(agent: &TestAgent, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
     let (status, body) = send(agent.agent.address().port(), method, path, headers, body).await;
     (status, serde_json::from_str(&body).unwrap_or_default())

@@ -1,6 +1,6 @@
 //! No session is counted in the wrong state, and no wait loses its time or its blocker.
 //!
-//! Who works, who waits and for whom, and what statements cost, against servers in real trouble.
+//! Covers working and waiting sessions and their blockers, on servers in real trouble.
 
 use std::io::Write as _;
 use std::sync::Arc;

@@ -304,7 +304,7 @@ async fn a_rule_that_fits_nothing_is_reported_until_it_does() {
     agent.stop().await;
 }
 
-/// What a stopped agent gathered.
+/// The sightings that a stopped agent stored.
 async fn unmatched(directory: &Path) -> Vec<Unseen> {
     open(directory).await.unmatched().await.unwrap()
 }

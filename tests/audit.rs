@@ -44,7 +44,7 @@ async fn rows_are_written_with_their_transition_and_form_a_chain() {
     assert_eq!((store.verify_audit().await.unwrap(), verdict(folder.path())), (expected.clone(), expected));
 }
 
-/// What somebody with the file in hand may do to it.
+/// Changes that a program with access to the file may make.
 #[derive(Debug, Clone)]
 enum Tampering {
     Edit { seq: u64, column: usize },

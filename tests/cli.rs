@@ -86,7 +86,7 @@ async fn check_of_a_good_file_says_so_and_a_missing_one_exits_with_78() {
     assert_eq!(output(&["check", "--config", example.to_str().unwrap()]).await.0, Some(0));
 }
 
-/// Whoever could write the file would have the operator's token sent to them.
+/// A user that could write the file would get the operator's token.
 #[tokio::test]
 async fn a_config_that_others_may_write_is_taken_only_where_it_is_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! No server pays more for monitoring than its budget, and no statement of the agent leaves unsaid whose it is or resets statistics.
 //!
-//! What watching costs a server: metered, bounded, and told.
+//! Covers the budget of monitoring and its report.
 
 use pharos::demo::postgres::{MONITORING_ROLE, SUPERUSER};
 

@@ -1,6 +1,6 @@
 //! No plugin reaches a host, an internal address, a relay or a secret that was not granted.
 //!
-//! What a notifier may reach: what was granted, under its address, and nothing that an answer leads to.
+//! Covers granted hosts, internal addresses, and the targets of redirects.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

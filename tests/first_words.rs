@@ -1,6 +1,6 @@
 //! The log of a start names every server, and no grant that nothing needs.
 //!
-//! What the log of a start says: each server with its version, and no grant that nothing needs.
+//! Covers the log of a start.
 
 use crate::fixture::program::{Running, command};
 use crate::fixture::{postgres, postgres_config, redis, redis_config, runtime_tasks, server_id};

@@ -14,7 +14,7 @@ use crate::fixture::{PATIENCE, receiver_config, runtime_tasks, shipped};
 const ALERTS: usize = 10_000;
 /// Alerts in one message.
 const TOGETHER_MAX: usize = 200;
-/// Of the whole program, a debug build with all its plugins.
+/// The memory of the whole program, a debug build with all its plugins.
 const RESIDENT_BYTES_MAX: u64 = 700 << 20;
 
 /// Whether all of them were told so often.

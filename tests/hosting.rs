@@ -1,6 +1,6 @@
 //! No plugin is called that could not be interrupted, and no plugin that the engine has no room for is compiled first.
 //!
-//! What plugins stand on: memory with and without a pool, the clock that interrupts them, threads that nobody holds.
+//! Covers memory with and without a pool, the clock that interrupts plugins, and the threads that they run on.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -183,7 +183,7 @@ async fn a_call_of_another_world_is_an_error_and_no_trap() {
     assert_eq!(delivery, Delivery::Unavailable("exports another world".to_owned()), "nothing can have been sent");
 }
 
-/// One thread of a child process, stopped as a debugger stops it while the others run. It goes on when this is dropped.
+/// A thread of a child process, stopped as a debugger stops it while the others run. It goes on when this is dropped.
 struct HeldThread {
     release: mpsc::Sender<()>,
     tracer: JoinHandle<()>,

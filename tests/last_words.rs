@@ -1,6 +1,6 @@
 //! No panic or traceback of a plugin that dies is lost: its author has nothing else to go by.
 //!
-//! What a plugin writes before it dies reaches who has to mend it, and a trap says where it happened.
+//! Covers output, panics and traps of plugins.
 
 use serde_json::Value;
 

@@ -106,7 +106,7 @@ async fn a_store_of_any_earlier_schema_is_upgraded_with_all_it_holds() {
 /// An agent's folder with a store of schema 2.
 struct Upgrade {
     original: tempfile::TempDir,
-    /// Of the latest start.
+    /// The log of the latest start.
     folder: tempfile::TempDir,
     newest: u32,
 }

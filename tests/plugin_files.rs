@@ -1,7 +1,7 @@
 //! No file that any user of the machine could have written is loaded as a plugin. No pipe, folder, link or crowd of files among the plugins
 //! stops the reload or the start.
 //!
-//! What lies among the plugins and is none: pipes, devices, folders, links, thousands of files. Each is said, and the others go on.
+//! Covers pipes, devices, folders, links and thousands of files in the plugin folder.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;

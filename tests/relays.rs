@@ -1,6 +1,6 @@
 //! No relay or host is used that the config did not grant.
 //!
-//! What the config says about sending: relays, and grants of hosts.
+//! Covers relays and grants of hosts in the config.
 
 use expect_test::expect;
 

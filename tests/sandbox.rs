@@ -1,6 +1,6 @@
 //! No plugin reaches a file, a socket, a name or the surroundings of the agent.
 //!
-//! What a guest gets that tries to leave its sandbox: refusals, while nothing happens outside.
+//! Covers guests that try to leave their sandbox.
 
 use std::net::{TcpListener, UdpSocket};
 

@@ -1,6 +1,6 @@
 //! No plugin learns a secret that it names from an error, an answer or a reply of a relay.
 //!
-//! What a notifier learns of the secrets that it names: nothing, whatever becomes of its request.
+//! Covers every end of a request that contains a secret.
 
 use std::path::Path;
 

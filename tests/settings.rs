@@ -12,7 +12,7 @@ use crate::fixture::program::output;
 use crate::fixture::zoo::{Zoo, named};
 use crate::fixture::{PATIENCE, TestAgent, item, plugin_folder, receiver_config, runtime_tasks};
 
-/// What `pharos check` says, without the folder; and what `pharos run` says of the same file.
+/// The outputs of `pharos check`, without the folder, and of `pharos run` for one file.
 async fn check(config: &str, expected: Expect) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pharos.toml");

@@ -1,7 +1,7 @@
 //! Nothing that servers of a database share is reported once for each of them, or ends with a failover. Nothing that a server was
 //! configured to do is reported as its trouble.
 //!
-//! What is told of whom: what servers of a database share once, for the database, and nothing that a server was told to be.
+//! Covers alerts of a database that its primary and standbys share.
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, SUPERUSER, ShutdownMode};
 use pharos::demo::session::Session;

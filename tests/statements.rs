@@ -1,6 +1,6 @@
 //! No call of a statement is counted twice, after resets, renames and drops as well. No run of the collector reads more than its budget.
 //!
-//! What statements cost beyond their time, and what it takes to read that, against real servers.
+//! Covers the counters of pg_stat_statements and the cost of reading them, on real servers.
 
 use std::io::Write as _;
 use std::path::Path;

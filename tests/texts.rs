@@ -11,7 +11,7 @@ use crate::fixture::program::output;
 use crate::fixture::zoo::named;
 use crate::fixture::zoo_program::{ZooProgram, without_shipped};
 
-/// What none of these texts may hold, a line's end aside.
+/// Characters that none of these texts may hold, a final newline aside.
 fn is_hostile(char: char) -> bool {
     char.is_control() || matches!(char, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -1,7 +1,7 @@
 //! No setting that may hold a secret is shown, and no restart forgets what was changed while no agent ran. Statistics that are reset make
 //! no rate.
 //!
-//! What a server is configured to do, how far it may go, and since when it counts.
+//! Covers settings, limits, and the resets of statistics.
 
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! No fact of a server differs from what the server says of itself.
 //!
-//! What the collectors of a whole server see, cause by cause, on the newest version.
+//! Covers the collectors of a whole server, cause by cause, on the newest version.
 
 mod configured;
 mod tables;

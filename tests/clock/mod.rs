@@ -17,7 +17,7 @@ use crate::fixture::saved::row;
 use crate::fixture::{PATIENCE, TestAgent, receiver_config, redis, redis_config, runtime_tasks, set_keys, shipped};
 
 const HOUR_MS: i64 = 3_600_000;
-/// What is added to the clock between two agents.
+/// Steps of the clock between two agents, in milliseconds.
 const STEPS_MS: [i64; 4] = [HOUR_MS, -HOUR_MS, 87_660 * HOUR_MS, -87_660 * HOUR_MS];
 
 #[test]

@@ -1,6 +1,6 @@
 //! No option in a URL is ignored in silence, since its user would get less than was asked for. No time limit becomes 0, which means none.
 //!
-//! What is written of servers and of time, and what a user would get less of than was asked for.
+//! Covers the URLs of servers and the durations of a config.
 
 use expect_test::expect;
 

@@ -1,6 +1,6 @@
 //! No kill between groups, reminders, silences and acknowledgements loses or doubles a notification.
 //!
-//! The same with everything that may come between an alert and who is told of it: groups that wait, reminders, silences that begin and end
+//! Covers everything that may come between an alert and its receivers: groups that wait, reminders, silences that begin and end
 //! in between, conditions that come and go at every look, and two receivers of which each has its own moods.
 
 use std::time::Duration;

@@ -62,7 +62,7 @@ pub fn repeated(heard: &Heard) -> usize {
     heard.values().map(|heard| heard.len() - heard.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len()).sum()
 }
 
-/// What an agent wrote down.
+/// The records of an agent.
 #[derive(Debug, Default)]
 pub struct Recorded {
     pub fired: BTreeSet<Incident>,

@@ -180,7 +180,7 @@ fn plain(ops: &Receiver, _: &Receiver) -> String {
     receiver_config(&ops.url())
 }
 
-/// What the judge has to say of all that an agent recorded and a receiver heard.
+/// The complaints of the judge about the records of an agent and the messages of a receiver.
 pub fn complaints(data_dir: &Path, receiver: &Receiver) -> Vec<String> {
     let mut recorded = Recorded::default();
     recorded.read(data_dir);

@@ -66,7 +66,7 @@ async fn a_server_that_shuts_down_in_another_language_does_not_wait_for_us() {
     wait_whole(&agent, &server).await;
 }
 
-/// What is done to the server, what undoes it, and the reason that is read from the refusal.
+/// Changes of the server, their undo, and the reason that the refusal must have.
 const REFUSALS: [(&str, &str, &str); 9] = [
     ("ALTER ROLE pharos NOLOGIN", "ALTER ROLE pharos LOGIN", "authentication"),
     ("ALTER ROLE pharos RENAME TO other", "ALTER ROLE other RENAME TO pharos", "authentication"),

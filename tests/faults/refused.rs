@@ -13,7 +13,7 @@ use crate::fixture::{TestAgent, eventually, part_name, postgres, postgres_with, 
 
 const OURS_END: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'pharos %'";
 
-/// What is done to a server, and what the agent must say of it.
+/// Changes of a server, with the report of the agent for each.
 struct Case {
     breaks: &'static [&'static str],
     mends: &'static [&'static str],

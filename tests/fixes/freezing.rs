@@ -1,6 +1,6 @@
 //! No cure ends a session that does not hold freezing back.
 //!
-//! What holds back the age of a datname: named is what is in the way, and nothing else.
+//! Covers everything that holds back the age of a datname.
 
 use pharos::demo::postgres::{PostgresOptions, SUPERUSER};
 

@@ -18,7 +18,7 @@ use crate::fixture::{TestAgent, postgres, runtime_tasks, server_id};
 /// The longest text that is shown of an error.
 const WORDS_MAX: usize = 3_000;
 
-/// What a stranger behind a port does with one connection.
+/// Acts of a stranger behind a port.
 #[derive(Clone)]
 enum Act {
     /// Sends the first, then the second again and again.

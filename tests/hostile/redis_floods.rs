@@ -1,6 +1,6 @@
 //! No Redis that sends without end fills the memory, and no words of a Redis become a command of a fix.
 //!
-//! The same of Redis, in clear text and behind encryption.
+//! Covers Redis in clear text and behind encryption.
 
 use std::path::Path;
 use std::process::Command;

@@ -28,7 +28,7 @@ async fn is_missing(agent: &TestAgent, server: &RedisServer, share: f64) {
     agent.wait_series(&series("pharos_redis_keys_missing_ratio", server.port(), &[]), |missing| missing == share).await;
 }
 
-/// What an agent that has stopped stored of its alerts about losses, oldest first: one that came and went is there as well.
+/// The stored events of alerts about losses, oldest first. The agent has stopped.
 async fn stored(agent: TestAgent) -> Vec<String> {
     let folder = agent.stop().await;
     let store = Store::open(&folder.path().join("data")).unwrap();

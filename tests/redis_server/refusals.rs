@@ -12,7 +12,7 @@ const AGENT_RULES: &str =
 const DOWN_AT_ONCE: &str = "[plugin.redis-essentials.settings.checks]\nserver-down = { for = \"0s\" }\n";
 const USER: &str = "pharos on >pw ~* +@all -@dangerous";
 
-/// What `pharos doctor` says of the only server of a config.
+/// The report of `pharos doctor` about the only server of a config.
 async fn doctor(config: &str, files: &[(&str, &str)]) -> (Option<i32>, Value) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pharos.toml");

@@ -1,7 +1,7 @@
 //! No alert waits behind calmer news of its group, and a critical one waits behind none. No plugin mutes a server by the names of its
 //! rules.
 //!
-//! What is graver than what a receiver knows reaches it soon, and no plugin keeps it away by words.
+//! Covers the waiting time of alerts that are graver than those a receiver has.
 
 use super::*;
 

@@ -1,6 +1,6 @@
 //! No incident is withheld from a receiver without a stored reason.
 //!
-//! Who is told, in whose company, and why not: routes, groups, silences, inhibitions, acknowledgements, and what `pharos` says of them.
+//! Covers routes, groups, silences, inhibitions and acknowledgements, and what `pharos` prints about them.
 
 mod gravest;
 mod shown;
@@ -80,7 +80,7 @@ fn url(agent: &TestAgent) -> String {
     format!("http://{}", agent.agent.address())
 }
 
-/// What `pharos` prints, after it ended well.
+/// The output of `pharos`, which must end well.
 async fn says(agent: &TestAgent, arguments: &[&str]) -> String {
     let (url, token_file) = (url(agent), agent.token_file());
     let (code, out, err) = output(&[arguments, &["--url", &url, "--token-file", &token_file]].concat()).await;

@@ -1,6 +1,6 @@
 //! No detail, cause, fix or evidence of an alert stays in the store alone.
 //!
-//! What is known of an alert reaches people: on the command line, by the API, and in messages.
+//! Covers the command line, the API and messages.
 
 use super::*;
 use crate::fixture::zoo::{Zoo, named};

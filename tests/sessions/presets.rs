@@ -44,7 +44,7 @@ const PRESETS: [(&str, &str); 26] = [
     ("client_connection_check_interval", "1ms"),
 ];
 
-/// What holds in every session of the agent.
+/// Settings that hold in every session of the agent.
 const OURS: [(&str, &str); 25] = [
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_deferrable", "off"),

@@ -1,6 +1,6 @@
 //! No visit reports a datname that it could not enter, or rates across a reset.
 //!
-//! What is read inside every datname: tables, indexes, sequences and extensions, against what the servers themselves say.
+//! Covers tables, indexes, sequences and extensions of every datname, against what the servers say.
 
 mod bloat;
 mod catalogue;
@@ -32,7 +32,7 @@ fn latest(agent: &TestAgent, server: &PostgresServer) -> Option<Arc<Change>> {
     picture.subjects.values().find(|change| change.snapshot.subject.id == server_id(server.port())).cloned()
 }
 
-/// What was read of a part in its latest round. A machine that is too slow for one round proves nothing; any other failure is a fault.
+/// The latest reading of a part. A machine that is too slow for one round proves nothing; any other failure is a fault.
 fn reading(part: &Part) -> Option<&Reading> {
     if let PartState::Failed(why) = &part.state {
         assert!(["no answer within", "statement timeout", "timed out"].iter().any(|slow| why.contains(slow)), "{part:?}");

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How exactly a moment is found.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// One connection that is kept open.
+/// A connection that is kept open.
 pub struct Client {
     requests: SendRequest<Empty<Bytes>>,
     _driver: AbortOnDropHandle<hyper::Result<()>>,
@@ -93,7 +93,7 @@ impl Place {
         Self::of(&servers.config()).await
     }
 
-    /// With a config that says what is watched, and how.
+    /// Starts an agent with a config that names the servers.
     pub async fn of(watched: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let port = free_port().await?;

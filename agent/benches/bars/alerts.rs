@@ -24,7 +24,7 @@ const CROWD_INTERVAL: Duration = Duration::from_secs(10);
 /// Time between two alerts of the probe while the crowd's are judged and told.
 const PROBE_EVERY: Duration = Duration::from_millis(500);
 const DRAIN_MIN: f64 = 500.0;
-/// With fewer messages left than this when the last alert began, the outbox kept up with the servers.
+/// The messages that may be left when the last alert begins. With fewer, the outbox kept up with the servers.
 const KEPT_UP_MAX: usize = 1_000;
 
 const RESTARTS: usize = 5;

@@ -28,7 +28,7 @@ mod bindings {
     });
 }
 
-/// What the guest's `snapshot` stands for: facts in the contract's types.
+/// The snapshot of the guest: facts in the types of the contract.
 pub struct Given {
     subject: types::Subject,
     part: String,

@@ -1,4 +1,4 @@
-//! What watching costs a server with a thousand tables, and the agent, beside Debian's prometheus-postgres-exporter on the same server.
+//! The cost of monitoring a server with a thousand tables, beside Debian's prometheus-postgres-exporter on the same server.
 //!
 //! The exporter is asked for its own families and those of the queries that its package ships as an example, with the names that columns of
 //! pg_stat_statements have since PostgreSQL 13. The agent reads the same families once a second, and then everything that it knows; turn by
@@ -293,7 +293,7 @@ fn later(free: &[(String, Duration)], locked: &[(String, Duration)]) -> (String,
     delays.max_by_key(|(_, delay)| *delay).unwrap_or_default()
 }
 
-/// What the exporter reads as well. `locks` is left out, which the agent reads only while somebody waits; `activity` tells who does.
+/// The collectors whose facts the exporter reads as well. `locks` is left out, since the agent reads it only while a session waits.
 const SAME_FAMILIES: [&str; 9] = ["server", "activity", "database", "wal", "replication", "statements", "settings", "sizes", "tables"];
 const MORE_FAMILIES: [&str; 9] = ["horizon", "autovacuum", "progress", "io", "limits", "encryption", "indexes", "sequences", "extensions"];
 

@@ -1,4 +1,4 @@
-//! One call into a plugin, and the making of an instance.
+//! The time of a call into a plugin, and of making an instance.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ async fn load(id: &str, bytes: &[u8], settings: toml::Table) -> anyhow::Result<L
     Ok(LoadedPlugin::new(generation, ticker))
 }
 
-/// The same component on the same facts in both hosts.
+/// Compares both hosts on one component and one set of facts.
 async fn pull(ours: &LoadedPlugin, bare: &BareHost, change: &Arc<Change>) -> anyhow::Result<(Duration, Duration)> {
     let (mut times, mut peers) = (Times::default(), Times::default());
     let mut instance = bare.start().await?;

@@ -1,4 +1,4 @@
-//! What the agent's process holds in memory after a while of work, shipped plugins loaded.
+//! The memory of the agent after a while of work, with the shipped plugins.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::pharos;
 use super::table::Table;
 
 const BAR: ByteSize = ByteSize::mib(64);
-/// What the demo takes to start its servers, and what it may take to end.
+/// The time in which the demo starts its servers, and the time in which it ends.
 const DEMO_EXTRA: Duration = Duration::from_secs(60);
 
 pub async fn measure(table: &mut Table, time: Duration) -> anyhow::Result<()> {

@@ -17,7 +17,7 @@ use super::{pharos, shipped};
 
 const ID: &str = "postgres-essentials";
 const ROUNDS: u8 = 7;
-/// What a reload may add to the compilation.
+/// The time that a reload may add to the compilation.
 const BEYOND_COMPILING_MAX: Duration = Duration::from_millis(200);
 
 pub async fn measure(table: &mut Table) -> anyhow::Result<()> {

@@ -92,7 +92,7 @@ async fn scrapes(agent: SocketAddr, memory: SocketAddr, mut before: impl AsyncFn
     Ok((times.percentile(99), peers.percentile(99)))
 }
 
-/// What the agent's own server asks.
+/// The state of the server in the agent.
 fn api(board: &Arc<Board>, clock: Clock, folder: &Path) -> anyhow::Result<Api> {
     let metrics = Arc::new(SelfMetrics::default());
     let engine = engine::running(false).map_err(|err| anyhow::anyhow!("{err:#}"))?;

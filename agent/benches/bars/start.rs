@@ -28,5 +28,5 @@ pub async fn measure(table: &mut Table) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What stands in `/metrics` from the first snapshot of the server on.
+/// A text that `/metrics` has from the first snapshot of the server on.
 const SERVED: &[u8] = b"\npharos_postgres_up{";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What was measured, row by row.
+/// The measurements, row by row.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<[String; 5]>,

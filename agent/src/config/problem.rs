@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// One error of the file, at a byte range.
+/// An error of the file, at a byte range.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub place: Range<usize>,

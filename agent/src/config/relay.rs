@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::secret::SecretSource;
 use super::shape::{Key, Shape, key, required};
 
-/// One mail server that takes submissions.
+/// A mail server that takes submissions.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RelayConfig {

@@ -35,7 +35,7 @@ pub enum BinariesError {
     Version { program: PathBuf, output: String },
 }
 
-/// One installation of the PostgreSQL server.
+/// An installation of the PostgreSQL server.
 #[derive(Debug, Clone)]
 pub struct PostgresBinaries {
     folder: PathBuf,

@@ -55,7 +55,7 @@ pub enum FaultError {
     Panicked { fault: &'static str, source: tokio::task::JoinError },
 }
 
-/// One fault. Dropping it ends its sessions.
+/// A fault. Dropping it ends its sessions.
 pub struct Fault {
     kind: Kind,
     tasks: TaskTracker,

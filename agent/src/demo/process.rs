@@ -1,4 +1,4 @@
-//! One server's processes, as the operating system sees them.
+//! The processes of a server, as the operating system sees them.
 //!
 //! The working folder identifies them, since each server has its own. Parentage does not: it is lost when a parent is killed. PostgreSQL makes each child a session leader, so signalling a
 //! process group would miss them.

@@ -33,7 +33,7 @@ pub struct ReceiverError {
     source: io::Error,
 }
 
-/// One request with its answer.
+/// A request with its answer.
 #[derive(Debug, Clone)]
 pub struct Delivery {
     pub at: Instant,
@@ -45,7 +45,7 @@ pub struct Delivery {
     pub alerts: Vec<Alert>,
 }
 
-/// One alert of a delivery.
+/// An alert of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alert {
     /// `firing` or `resolved`.

@@ -47,7 +47,7 @@ pub struct BrokenLink {
     pub why: String,
 }
 
-/// One end of the chain.
+/// An end of the chain: the number and the hash of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     seq: u64,

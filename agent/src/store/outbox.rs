@@ -14,7 +14,7 @@ use crate::clock::milliseconds;
 
 /// Delivered rows are kept while at most this many younger rows were made; they answer "was I told?".
 const DELIVERED_KEPT: i64 = 20_000;
-/// The same for rows that were given up, which a person may want tried again.
+/// Rows that were given up are kept while at most this many younger rows were made. A person may retry them.
 const DEAD_KEPT: i64 = 100_000;
 
 /// A row as it is stored.
@@ -49,7 +49,7 @@ impl OutboxRow {
     }
 }
 
-/// What an agent before this one left to do.
+/// The notifications that the previous agent left open.
 #[derive(Debug, Default)]
 pub struct OpenOutbox {
     /// Waiting or sending, oldest first.
@@ -74,7 +74,7 @@ pub struct Claim {
     pub seqs: Vec<u64>,
 }
 
-/// What a receiver's worker did and is about to do, in one durable step.
+/// One durable step of a receiver task: results of messages, and claims of the next ones.
 #[derive(Debug, Default)]
 pub struct OutboxTurn {
     pub settled: Vec<Settlement>,
@@ -177,7 +177,7 @@ impl Store {
     }
 }
 
-/// The same, for whoever reads a store without its agent.
+/// The youngest rows, youngest first; of one receiver or one state if asked.
 pub(super) fn youngest(
     connection: &Connection,
     receiver: Option<&str>,
@@ -191,9 +191,9 @@ pub(super) fn youngest(
 /// Which rows a person means.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Of this receiver alone.
+    /// Rows of this receiver alone.
     pub receiver: Option<String>,
-    /// With these numbers alone.
+    /// Rows with these numbers alone.
     pub seqs: Option<Vec<u64>>,
 }
 
