@@ -107,5 +107,5 @@ fn every_module_says_what_must_never_happen_and_the_index_has_it() {
         assert!(project().join(path).exists(), "{path} is gone: say where its promise is held now");
         let _ = writeln!(index, "| `{path}` | {text} |");
     }
-    expect_file!["README.md"].assert_eq(&index);
+    expect_file![project().join("tests/README.md")].assert_eq(&index);
 }
