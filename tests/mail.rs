@@ -4,7 +4,7 @@
 //! Mail: what a real server gets to read, who gets it, and what the troubles of a relay mean.
 
 use expect_test::{Expect, expect};
-use pharos_model::notification::{Delivery, FailureReason, Message, MessageReason};
+use pharos_model::notification::{Delivery, Message, MessageReason, UndeliveredReason};
 use pharos_model::subject::Label;
 use serde_json::{Value, json};
 
@@ -314,7 +314,7 @@ async fn a_relay_needs_a_grant_and_the_error_has_the_line() {
     let check = async |config: &str, relay: &str, expected: Expect| {
         let email = Notifier::load("email", config).await.unwrap();
         let delivery = email.deliver(&json!({ "relay": relay, "to": ["dba@example.com"] }), &message("1")).await;
-        let Delivery::Rejected { reason: FailureReason::Denied, why } = delivery else { panic!("{delivery:?}") };
+        let Delivery::Rejected { reason: UndeliveredReason::Denied, why } = delivery else { panic!("{delivery:?}") };
         expected.assert_eq(&why);
     };
     let section = relay_section(server.port(), "encryption = \"none\"");

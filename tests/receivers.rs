@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use expect_test::expect;
 use pharos::demo::process::ServerProcess;
 use pharos::demo::receiver::Receiver;
-use pharos_model::notification::{Delivery, FailureReason, MessageReason};
+use pharos_model::notification::{Delivery, MessageReason, UndeliveredReason};
 use pharos_model::subject::Label;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -154,7 +154,10 @@ async fn what_a_label_holds_stays_in_the_body_and_out_of_the_headers() {
     told.alerts[0].title = "title\r\nx-injected: yes".to_owned();
     // The id becomes a header, and no id of ours looks so.
     let refused = webhook.deliver(&json!({ "url": server.url() }), &told).await;
-    assert!(matches!(&refused, Delivery::Rejected { reason: FailureReason::Denied, why } if why.contains("header value")), "{refused:?}");
+    assert!(
+        matches!(&refused, Delivery::Rejected { reason: UndeliveredReason::Denied, why } if why.contains("header value")),
+        "{refused:?}"
+    );
     told.id = "ops/1".to_owned();
     assert_eq!(webhook.deliver(&json!({ "url": server.url() }), &told).await, Delivery::Accepted);
     let requests = server.requests();

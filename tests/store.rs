@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use pharos::store::{Entry, NoteKey, OutboxTurn, PluginStateLimits, Store, StoreError, Wanted, Written};
 use pharos_model::event::{Event, EventDetail, PluginChange, PluginEventKind, SettingUpdate};
-use pharos_model::notification::FailureReason;
+use pharos_model::notification::UndeliveredReason;
 use pharos_model::outbox::{NewRow, OutboxState, Settlement, Tells};
 
 use crate::fixture::program::{Running, command, output};
@@ -153,7 +153,7 @@ async fn what_a_receiver_heard_better_of_is_not_tried_again() {
     let other = (4, NewRow { id: "other".to_owned(), incident: 2, ..begin.clone() });
     changes.told.extend([row(2, Tells::Change), row(3, Tells::End), other]);
     store.save_alerts(changes).await.unwrap();
-    let dead = |seqs| Settlement::Dead { seqs, reason: FailureReason::Rejected, why: "status 400".to_owned() };
+    let dead = |seqs| Settlement::Dead { seqs, reason: UndeliveredReason::Rejected, why: "status 400".to_owned() };
     let settled = vec![dead(vec![1, 3, 4]), Settlement::Delivered { seqs: vec![2], note: None }];
     store.outbox_turn(OutboxTurn { settled, claims: Vec::new(), now_ms: 2 }).await.unwrap();
     let revived = store.revive_outbox(Wanted::default(), vec!["ops".to_owned()]).await.unwrap();

@@ -90,12 +90,12 @@ pub struct CostAccount(Arc<Mutex<Option<ServerCosts>>>);
 impl CostAccount {
     /// Changes the costs, which begin at 0.
     pub fn update(&self, change: impl FnOnce(&mut ServerCosts)) {
-        change(self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default());
+        change(self.0.lock().get_or_insert_default());
     }
 
     /// Present costs; `None` before the first statement.
     pub fn snapshot(&self) -> Option<ServerCosts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -204,22 +204,22 @@ impl Board {
 
     /// Shows the account of a server. Its owner goes on writing it.
     pub fn show_account(&self, server: SubjectKey, account: CostAccount) {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner).insert(server, account);
+        self.accounts.lock().insert(server, account);
     }
 
     /// Costs of monitoring this server; `None` before the first statement.
     pub fn costs(&self, server: &SubjectKey) -> Option<ServerCosts> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner).get(server)?.snapshot()
+        self.accounts.lock().get(server)?.snapshot()
     }
 
     /// Shows the delivery to one receiver.
     pub fn show_receiver(&self, receiver: &str, status: ReceiverStatus) {
-        self.receivers.lock().unwrap_or_else(PoisonError::into_inner).insert(receiver.to_owned(), status);
+        self.receivers.lock().insert(receiver.to_owned(), status);
     }
 
     /// Every receiver, by name.
     pub fn receivers(&self) -> BTreeMap<String, ReceiverStatus> {
-        self.receivers.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.receivers.lock().clone()
     }
 
     fn note(&self, parts: &mut Parts, part: AgentPart, state: PartHealth, cause: Option<String>) {

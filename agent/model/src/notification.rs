@@ -120,7 +120,7 @@ pub enum Delivery {
     /// The message will never be accepted.
     Rejected {
         /// Reason as stored and counted.
-        reason: FailureReason,
+        reason: UndeliveredReason,
         /// Reason for people.
         why: String,
     },
@@ -128,7 +128,7 @@ pub enum Delivery {
 
 /// Why a notification was not delivered. The names are stored, counted and served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FailureReason {
+pub enum UndeliveredReason {
     /// The receiver asked to wait.
     Throttled,
     /// The attempt failed and may be repeated.
@@ -155,7 +155,7 @@ pub enum FailureReason {
     Overtaken,
 }
 
-impl FailureReason {
+impl UndeliveredReason {
     /// Name of the reason in the store, in metrics and in the API.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -30,7 +30,7 @@ pub struct OutboxRow {
     pub attempts: u32,
     pub waited_ms: u64,
     pub message: Option<String>,
-    /// The name of a [`FailureReason`](pharos_model::notification::FailureReason), maybe of another version.
+    /// The name of a [`UndeliveredReason`](pharos_model::notification::UndeliveredReason), maybe of another version.
     pub reason: Option<String>,
     pub why: Option<String>,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::breaker::{Pauses, Steps};
-use crate::notification::FailureReason;
+use crate::notification::UndeliveredReason;
 
 /// Longest pauses before the second, third and later attempts; the last one repeats. Grave news may wait for a receiver that is back, so a
 /// minute is the limit. One message a minute harms no receiver.
@@ -29,13 +29,13 @@ pub struct Patience {
     /// Largest sum of pauses.
     pub pauses_max: Duration,
     /// Reason that is stored when the row is given up.
-    pub reason: FailureReason,
+    pub reason: UndeliveredReason,
 }
 
 /// Every row is given up after three days of pauses.
-pub const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs(72 * 3_600), reason: FailureReason::TooLate };
+pub const TOO_LATE: Patience = Patience { pauses_max: Duration::from_secs(72 * 3_600), reason: UndeliveredReason::TooLate };
 /// A row is given up after an hour of pauses if the receiver refuses the credentials.
-pub const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: FailureReason::Unauthorised };
+pub const UNAUTHORISED: Patience = Patience { pauses_max: Duration::from_secs(3_600), reason: UndeliveredReason::Unauthorised };
 
 /// Pause after this many failed attempts, never shorter than the receiver asked for. `chance` from 0 to 1 is full jitter, so that many
 /// rows do not return at once.

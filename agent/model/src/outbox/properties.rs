@@ -13,7 +13,7 @@ use proptest::{
 
 use super::stories::{SECOND, row};
 use super::{Batch, Next, Queue, Row, Settlement, Tells};
-use crate::notification::{Delivery, FailureReason};
+use crate::notification::{Delivery, UndeliveredReason};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -144,7 +144,7 @@ impl World {
             Answer::Accept => Delivery::Accepted,
             Answer::Busy => Delivery::Retry { after: None, why: "busy".to_owned() },
             Answer::Lost => Delivery::Ambiguous("lost".to_owned()),
-            Answer::Refuse => Delivery::Rejected { reason: FailureReason::Rejected, why: "refused".to_owned() },
+            Answer::Refuse => Delivery::Rejected { reason: UndeliveredReason::Rejected, why: "refused".to_owned() },
         };
         let settlement = self.queue.settle(&batch, delivery, self.now, 0.5);
         if self.build == Build::Right {

@@ -9,7 +9,7 @@ use super::backoff::Patience;
 use super::gate::{Gate, GateState};
 use super::{Row, Tells, backoff};
 use crate::alert::Fingerprint;
-use crate::notification::{Delivery, FailureReason};
+use crate::notification::{Delivery, UndeliveredReason};
 use crate::text::hex;
 
 /// Most rows of one message. More rows of the group follow in the next message.
@@ -58,17 +58,17 @@ pub enum Settlement {
         /// Id of the message to repeat unchanged, since it may have arrived.
         message: Option<String>,
         /// Reason as stored and counted.
-        reason: FailureReason,
+        reason: UndeliveredReason,
         /// Reason for people.
         why: String,
     },
     /// The rows were given up. A person may have them sent again.
-    Dead { seqs: Vec<u64>, reason: FailureReason, why: String },
+    Dead { seqs: Vec<u64>, reason: UndeliveredReason, why: String },
 }
 
 /// A failed attempt that is followed by another one.
 struct Failure {
-    reason: FailureReason,
+    reason: UndeliveredReason,
     why: String,
     pause: Duration,
     may_have_arrived: bool,
@@ -85,7 +85,7 @@ impl Settlement {
 }
 
 impl Failure {
-    fn new(reason: FailureReason, why: String, pause: Duration) -> Self {
+    fn new(reason: UndeliveredReason, why: String, pause: Duration) -> Self {
         Self { reason, why, pause, may_have_arrived: false, patience: backoff::TOO_LATE }
     }
 }
@@ -127,7 +127,7 @@ impl Queue {
         if younger.is_some_and(|mut younger| younger.any(may_arrive)) {
             let why = "a younger notification of the incident is on its way".to_owned();
             self.lose(&row);
-            return Some(Settlement::Dead { seqs: vec![row.seq], reason: FailureReason::Overtaken, why });
+            return Some(Settlement::Dead { seqs: vec![row.seq], reason: UndeliveredReason::Overtaken, why });
         }
         self.push(row);
         None
@@ -170,7 +170,7 @@ impl Queue {
             return None;
         }
         seqs.iter().for_each(|seq| self.hide(*seq));
-        Some(self.give_up(seqs, FailureReason::Dropped, "a person dropped it".to_owned()))
+        Some(self.give_up(seqs, UndeliveredReason::Dropped, "a person dropped it".to_owned()))
     }
 
     /// Returns true if a row of the same incident is being sent: otherwise the incident's first row is ready.
@@ -197,7 +197,7 @@ impl Queue {
         if row.tells == Tells::End && self.untold.contains(&(row.fingerprint, row.incident)) {
             self.hide(first);
             let why = "the receiver never heard that it began".to_owned();
-            return Some(Next::Settle(self.give_up(vec![first], FailureReason::Untold, why)));
+            return Some(Next::Settle(self.give_up(vec![first], UndeliveredReason::Untold, why)));
         }
         let seqs = self.company(&row, now);
         let attempt = seqs.iter().filter_map(|seq| self.rows.get(seq)).map(|row| row.attempts).max().unwrap_or(0) + 1;
@@ -252,33 +252,33 @@ impl Queue {
                 self.delivered(seqs, Some(refused.join("; ")), now)
             }
             Delivery::Retry { after: Some(after), why } => {
-                let failure = Failure::new(FailureReason::Throttled, why, backoff::pause(batch.attempt, Some(after), chance));
+                let failure = Failure::new(UndeliveredReason::Throttled, why, backoff::pause(batch.attempt, Some(after), chance));
                 self.gate.throttled(now + failure.pause);
                 self.try_again(batch, failure, now)
             }
             Delivery::Retry { after: None, why } => {
                 self.gate.failed(now, chance);
-                self.try_again(batch, Failure::new(FailureReason::Retry, why, backoff::pause(batch.attempt, None, chance)), now)
+                self.try_again(batch, Failure::new(UndeliveredReason::Retry, why, backoff::pause(batch.attempt, None, chance)), now)
             }
             Delivery::Ambiguous(why) => {
                 self.gate.failed(now, chance);
-                let failure = Failure::new(FailureReason::Ambiguous, why, backoff::pause(batch.attempt, None, chance));
+                let failure = Failure::new(UndeliveredReason::Ambiguous, why, backoff::pause(batch.attempt, None, chance));
                 self.try_again(batch, Failure { may_have_arrived: true, ..failure }, now)
             }
             Delivery::Unavailable(why) => {
                 self.gate.throttled(now + backoff::UNAVAILABLE_PAUSE);
                 let untried = Batch { attempt: batch.attempt - 1, ..batch.clone() };
-                self.try_again(&untried, Failure::new(FailureReason::Unavailable, why, backoff::UNAVAILABLE_PAUSE), now)
+                self.try_again(&untried, Failure::new(UndeliveredReason::Unavailable, why, backoff::UNAVAILABLE_PAUSE), now)
             }
             Delivery::Unauthorised(why) => {
                 // All messages of the receiver have the same credentials.
                 self.gate.throttled(now + backoff::UNAUTHORISED_PAUSE);
-                let failure = Failure::new(FailureReason::Unauthorised, why, backoff::UNAUTHORISED_PAUSE);
+                let failure = Failure::new(UndeliveredReason::Unauthorised, why, backoff::UNAUTHORISED_PAUSE);
                 self.try_again(batch, Failure { patience: backoff::UNAUTHORISED, ..failure }, now)
             }
             Delivery::Gone(why) => {
                 self.gate.gone();
-                self.give_up(seqs, FailureReason::Gone, why)
+                self.give_up(seqs, UndeliveredReason::Gone, why)
             }
             Delivery::Rejected { reason, why } => {
                 // The receiver answered, so other messages may be sent.
@@ -321,7 +321,7 @@ impl Queue {
         Settlement::Waiting { seqs, attempts: batch.attempt, pause, message, reason, why }
     }
 
-    fn give_up(&mut self, seqs: Vec<u64>, reason: FailureReason, why: String) -> Settlement {
+    fn give_up(&mut self, seqs: Vec<u64>, reason: UndeliveredReason, why: String) -> Settlement {
         for row in self.remove(&seqs) {
             self.lose(&row);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{GateState, Next, Queue, Row, Settlement, Tells};
 use crate::alert::Fingerprint;
-use crate::notification::{Delivery, FailureReason};
+use crate::notification::{Delivery, UndeliveredReason};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
@@ -122,12 +122,15 @@ fn an_incident_that_ended_while_its_receiver_was_away_is_sent_as_a_whole() {
 
 #[test]
 fn no_receiver_gets_an_end_without_the_beginning() {
-    let refuse = || Delivery::Rejected { reason: FailureReason::Rejected, why: "status 400".to_owned() };
+    let refuse = || Delivery::Rejected { reason: UndeliveredReason::Rejected, why: "status 400".to_owned() };
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 1, Tells::End, "a", 2 * SECOND)]);
-    assert!(matches!(story.deliver(refuse()).unwrap().2, Settlement::Dead { reason: FailureReason::Rejected, .. }));
+    assert!(matches!(story.deliver(refuse()).unwrap().2, Settlement::Dead { reason: UndeliveredReason::Rejected, .. }));
     story.now = 2 * SECOND;
     let next = story.queue.take(story.now);
-    assert!(matches!(&next, Some(Next::Settle(Settlement::Dead { seqs, reason: FailureReason::Untold, .. })) if *seqs == [2]), "{next:?}");
+    assert!(
+        matches!(&next, Some(Next::Settle(Settlement::Dead { seqs, reason: UndeliveredReason::Untold, .. })) if *seqs == [2]),
+        "{next:?}"
+    );
     assert!(story.queue.is_empty());
 
     // Both are tried again together, and sent as a whole.
@@ -167,7 +170,7 @@ fn a_receiver_that_fails_again_and_again_is_probed_with_one_message() {
 fn a_pause_that_a_receiver_requests_holds_for_all_its_messages() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
     let settlement = story.deliver(Delivery::Retry { after: Some(60 * SECOND), why: "status 429".to_owned() }).unwrap().2;
-    assert!(matches!(settlement, Settlement::Waiting { pause, reason: FailureReason::Throttled, .. } if pause == 60 * SECOND));
+    assert!(matches!(settlement, Settlement::Waiting { pause, reason: UndeliveredReason::Throttled, .. } if pause == 60 * SECOND));
     assert_eq!((story.queue.gate(), story.queue.next_due()), (GateState::Closed, Some(61 * SECOND)));
 }
 
@@ -185,8 +188,8 @@ fn a_notifier_that_does_not_serve_is_no_attempt() {
 #[test]
 fn a_row_is_given_up_after_three_days_of_pauses_or_an_hour_without_credentials() {
     for (delivery, reason, least, most) in [
-        (busy(), FailureReason::TooLate, 72 * 3_600, 73 * 3_600),
-        (Delivery::Unauthorised("status 401".to_owned()), FailureReason::Unauthorised, 3_600, 3_900),
+        (busy(), UndeliveredReason::TooLate, 72 * 3_600, 73 * 3_600),
+        (Delivery::Unauthorised("status 401".to_owned()), UndeliveredReason::Unauthorised, 3_600, 3_900),
     ] {
         let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND)]);
         let settlement = loop {
@@ -206,7 +209,7 @@ fn a_receiver_that_is_gone_keeps_its_rows_for_another_day() {
     let mut story = Story::with([row(1, 1, Tells::Begin, "a", SECOND), row(2, 2, Tells::Begin, "b", SECOND)]);
     assert!(matches!(
         story.deliver(Delivery::Gone("status 410".to_owned())).unwrap().2,
-        Settlement::Dead { reason: FailureReason::Gone, .. }
+        Settlement::Dead { reason: UndeliveredReason::Gone, .. }
     ));
     story.now = 1_000_000 * SECOND;
     assert_eq!((story.accept(), story.queue.len(), story.queue.next_due()), (None, 1, None));
@@ -219,7 +222,7 @@ fn a_person_may_drop_waiting_rows_but_not_rows_being_sent() {
     let Some(Next::Send(batch)) = story.queue.take(story.now) else { panic!("one is due") };
     assert_eq!(batch.seqs, [1]);
     let dropped = story.queue.drop_rows(None).expect("one of them waits");
-    assert!(matches!(&dropped, Settlement::Dead { seqs, reason: FailureReason::Dropped, .. } if *seqs == [2]), "{dropped:?}");
+    assert!(matches!(&dropped, Settlement::Dead { seqs, reason: UndeliveredReason::Dropped, .. } if *seqs == [2]), "{dropped:?}");
     assert_eq!(story.queue.drop_rows(Some(&[1, 3, 7])), None, "the incident of both is under way, and nobody knows the third");
     story.queue.settle(&batch, Delivery::Accepted, story.now, 1.0);
     assert!(matches!(story.queue.drop_rows(Some(&[3])), Some(Settlement::Dead { .. })));
@@ -232,7 +235,7 @@ fn no_receiver_gets_the_end_of_a_dropped_incident() {
     story.queue.drop_rows(None);
     story.queue.push(row(2, 1, Tells::End, "a", SECOND));
     let next = story.queue.take(story.now);
-    assert!(matches!(next, Some(Next::Settle(Settlement::Dead { reason: FailureReason::Untold, .. }))), "{next:?}");
+    assert!(matches!(next, Some(Next::Settle(Settlement::Dead { reason: UndeliveredReason::Untold, .. }))), "{next:?}");
 }
 
 #[test]
@@ -251,11 +254,11 @@ fn a_person_can_revive_a_receiver_that_was_gone() {
 fn a_row_stays_given_up_while_a_younger_one_of_its_incident_is_being_sent() {
     let begin = || row(1, 1, Tells::Begin, "a", SECOND);
     let mut story = Story::with([begin(), row(2, 1, Tells::Change, "a", 2 * SECOND)]);
-    let rejected = Delivery::Rejected { reason: FailureReason::Rejected, why: "status 400".to_owned() };
+    let rejected = Delivery::Rejected { reason: UndeliveredReason::Rejected, why: "status 400".to_owned() };
     assert!(matches!(story.deliver(rejected).unwrap().2, Settlement::Dead { .. }));
     story.now += SECOND;
     let Some(Next::Send(change)) = story.queue.take(story.now) else { panic!("the change is due") };
-    let overtaken = |settlement: Option<Settlement>| matches!(settlement, Some(Settlement::Dead { reason: FailureReason::Overtaken, seqs, .. }) if seqs == [1]);
+    let overtaken = |settlement: Option<Settlement>| matches!(settlement, Some(Settlement::Dead { reason: UndeliveredReason::Overtaken, seqs, .. }) if seqs == [1]);
     assert!(overtaken(story.queue.push_again(begin())), "it is under way");
     story.queue.settle(&change, Delivery::Ambiguous("no answer".to_owned()), story.now, 1.0);
     assert!(overtaken(story.queue.push_again(begin())), "it may have arrived");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pharos_model::notification::{Delivery, FailureReason, Message, MessageAlert, MessageReason};
+use pharos_model::notification::{Delivery, Message, MessageAlert, MessageReason, UndeliveredReason};
 use pharos_model::subject::Label;
 
 use super::bindings::notifier::exports::pharos::plugin::notifier as wit;
@@ -14,7 +14,7 @@ pub fn delivery(outcome: wit::Outcome) -> Delivery {
         wit::Outcome::Accepted(_) => Delivery::Accepted,
         wit::Outcome::Partial(refused) => Delivery::Partial(refused),
         wit::Outcome::Retry(retry) => Delivery::Retry { after: retry.after_ms.map(Duration::from_millis), why: retry.why },
-        wit::Outcome::Rejected(why) => Delivery::Rejected { reason: FailureReason::Rejected, why },
+        wit::Outcome::Rejected(why) => Delivery::Rejected { reason: UndeliveredReason::Rejected, why },
         wit::Outcome::Unauthorised(why) => Delivery::Unauthorised(why),
         wit::Outcome::Gone(why) => Delivery::Gone(why),
         wit::Outcome::Ambiguous(why) => Delivery::Ambiguous(why),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use pharos_model::notification::{Delivery, FailureReason, Message};
+use pharos_model::notification::{Delivery, Message, UndeliveredReason};
 use wasmtime::component::{InstancePre, Linker};
 
 use super::definition::World;
@@ -79,7 +79,7 @@ impl Generation {
 pub fn delivery(called: Result<Outcome, CallError>) -> Delivery {
     match called {
         Ok(outcome) => message::delivery(outcome),
-        Err(CallError::Refused(why)) => Delivery::Rejected { reason: FailureReason::Denied, why },
+        Err(CallError::Refused(why)) => Delivery::Rejected { reason: UndeliveredReason::Denied, why },
         // A call that died half way may have sent its request.
         Err(err) if err.is_offence() => Delivery::Ambiguous(err.to_string()),
         Err(CallError::Excused(why)) => Delivery::Retry { after: None, why },
