@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use pharos::board::PartHealth;
 use pharos::demo::receiver::{Receiver, Reply};
-use pharos_model::catalogue::metrics::Catalogue;
+use pharos_model::catalogue::metrics::Metrics;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -239,7 +239,7 @@ async fn series_have_the_labels_of_the_catalogue_and_both_formats_say_the_same()
 
     let mut wrong = BTreeSet::new();
     for (metric, mut labels) in series(&text) {
-        let Some(spec) = Catalogue::shipped().spec(metric) else {
+        let Some(spec) = Metrics::shipped().spec(metric) else {
             wrong.insert(format!("{metric} is not in the catalogue"));
             continue;
         };

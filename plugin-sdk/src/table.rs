@@ -7,7 +7,9 @@ use std::rc::Rc;
 use crate::bindings::plugin::pharos::plugin::snapshots::{Column, ColumnKind, TextColumn};
 use crate::{Columns, Label};
 
-/// A table of a snapshot. Single cells come from columns that cross the sandbox once and are then stored.
+/// A table of a snapshot: rows of facts with names and texts. `plugins/TABLES.md` lists every table with its columns, kinds and units.
+///
+/// A column that the table does not have reads as nulls. Single cells come from columns that cross the sandbox once and are then stored.
 pub struct Table {
     source: Box<dyn Columns>,
     columns: Vec<Column>,

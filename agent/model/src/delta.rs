@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::catalogue::metrics::Catalogue;
+use crate::catalogue::metrics::Metrics;
 use crate::snapshot::{Change, Family, Reading, Snapshot};
 use crate::subject::SubjectKey;
 
@@ -56,7 +56,7 @@ fn rates_between(older: &Reading, newer: &Reading) -> Vec<(String, Vec<Option<f6
     if older.epoch != newer.epoch || elapsed.is_zero() {
         return Vec::new();
     }
-    let counters = newer.families.iter().filter(|family| Catalogue::shipped().is_counter(&family.metric));
+    let counters = newer.families.iter().filter(|family| Metrics::shipped().is_counter(&family.metric));
     counters
         .filter_map(|family| {
             let before = older.families.iter().find(|before| before.metric == family.metric)?;

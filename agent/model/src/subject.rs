@@ -274,7 +274,7 @@ impl fmt::Display for SubjectKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::metrics::Catalogue;
+    use crate::catalogue::metrics::Metrics;
 
     #[test]
     fn a_kind_is_its_name_everywhere() {
@@ -300,10 +300,10 @@ mod tests {
     fn metrics_of_the_table_are_in_the_catalogue_and_every_part_has_its_kind() {
         for kind in SubjectKind::observed() {
             for metric in kind.up_metric().into_iter().chain(kind.accepting_metric()) {
-                assert!(Catalogue::shipped().spec(metric).is_some() && kind.owns_metric(metric), "{metric}");
+                assert!(Metrics::shipped().spec(metric).is_some() && kind.owns_metric(metric), "{metric}");
             }
         }
-        for (metric, spec) in Catalogue::shipped().iter().filter(|(_, spec)| spec.part.is_some()) {
+        for (metric, spec) in Metrics::shipped().iter().filter(|(_, spec)| spec.part.is_some()) {
             assert_eq!(SubjectKind::observed().filter(|kind| kind.owns_metric(metric)).count(), 1, "{metric} of part {:?}", spec.part);
         }
     }

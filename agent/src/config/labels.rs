@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pharos_model::catalogue::metrics::Catalogue;
+use pharos_model::catalogue::metrics::Metrics;
 use pharos_model::dispatch::{Matcher, Matchers};
 
 use super::load::Mistake;
@@ -16,7 +16,7 @@ const OF_CHECKS: [&str; 4] = ["counter", "plugin_id", "rule_id", "store"];
 
 /// Every label that an alert of a shipped plugin can have.
 pub fn known() -> BTreeSet<&'static str> {
-    let of_metrics = Catalogue::shipped().iter().flat_map(|(_, spec)| spec.labels.iter().map(String::as_str));
+    let of_metrics = Metrics::shipped().iter().flat_map(|(_, spec)| spec.labels.iter().map(String::as_str));
     of_metrics.chain(OF_EVERY_ALERT).chain(OF_CHECKS).collect()
 }
 

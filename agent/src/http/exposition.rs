@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use pharos_model::catalogue::metrics::{Catalogue, Kind, MetricSpec};
+use pharos_model::catalogue::metrics::{MetricKind, MetricSpec, Metrics};
 use pharos_model::snapshot::Family;
 use pharos_model::subject::Label;
 
@@ -67,8 +67,8 @@ impl<'a> Range<'a> {
 /// `# HELP` and `# TYPE` of a metric.
 pub fn head(out: &mut String, metric: &str, spec: &MetricSpec, format: Format) {
     let kind = match spec.kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
     };
     let family = match format {
         Format::Text => metric,
@@ -136,5 +136,5 @@ impl std::fmt::Display for Number {
 
 /// The catalogue in the order in which metrics are shown.
 pub fn catalogue() -> impl Iterator<Item = (&'static str, &'static MetricSpec)> {
-    Catalogue::shipped().iter()
+    Metrics::shipped().iter()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use pharos_model::catalogue::metrics::Catalogue;
+use pharos_model::catalogue::metrics::Metrics;
 use pharos_model::snapshot::{FamiliesBuilder, Family};
 
 /// Series of one metric. More would be a leak, so further ones are ignored.
@@ -60,7 +60,7 @@ impl SelfMetrics {
 }
 
 fn family(metric: &'static str, series: &BTreeMap<Vec<String>, f64>) -> Vec<Family> {
-    let Some(spec) = Catalogue::shipped().spec(metric) else { return Vec::new() };
+    let Some(spec) = Metrics::shipped().spec(metric) else { return Vec::new() };
     let labels: Vec<&str> = spec.labels.iter().map(String::as_str).collect();
     let mut rows = FamiliesBuilder::new(&labels, &[metric]);
     for (texts, value) in series {

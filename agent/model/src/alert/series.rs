@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::catalogue::metrics::Catalogue;
+use crate::catalogue::metrics::Metrics;
 use crate::finding::{RuleSpec, kept_value};
 use crate::snapshot::{Family, Part, PartState, Snapshot};
 use crate::subject::{Label, Subject};
@@ -77,8 +77,8 @@ impl<'a> Metric<'a> {
     /// None where nobody collects it for this kind of subject, or where it is a table.
     fn find(name: &str, snapshot: &'a Snapshot) -> Option<Self> {
         let family_in = |part: &'a Part| part.reading.as_ref()?.families.iter().find(|family| family.metric == name);
-        if let Some(spec) = Catalogue::shipped().spec(name) {
-            let part_name = Catalogue::shipped().part_of(name, &snapshot.subject.kind)?;
+        if let Some(spec) = Metrics::shipped().spec(name) {
+            let part_name = Metrics::shipped().part_of(name, &snapshot.subject.kind)?;
             let (part_name, part) = snapshot.parts.get_key_value(part_name)?;
             let labels = spec.labels.iter().map(String::as_str).collect();
             return Some(Self { subject: &snapshot.subject, part_name, part, labels, family: family_in(part) });

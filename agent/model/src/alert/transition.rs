@@ -44,7 +44,8 @@ pub enum Reason {
 }
 
 /// A [`Reason`] without its values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ReasonKind {
     Raised,
     Cleared,

@@ -1,8 +1,8 @@
 //! The metric catalogue: `config/metrics.toml`, read once.
 //!
-//! A metric that is not in the catalogue cannot be collected; `tests/tidy.rs` compares it with the code both ways.
+//! A metric without an entry here cannot be collected. `tests/tidy.rs` compares the entries with the code both ways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -12,51 +12,58 @@ use crate::subject::SubjectKind;
 /// How the values of a metric behave over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Goes up and down.
+pub enum MetricKind {
+    /// Values go up and down.
     Gauge,
-    /// Only grows, except when its source restarts.
+    /// Values only grow, except when their source restarts. Plugins may ask for rates of such a metric.
     Counter,
 }
 
-/// One entry of the catalogue.
+/// One metric of the catalogue: its type, its labels and its meaning.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricSpec {
-    pub kind: Kind,
-    /// The snapshot's part that carries the metric; none for metrics of the agent itself, which its own snapshot carries in [`AGENT_PART`].
+    /// Whether the metric is a gauge or a counter. The names of counters, and only theirs, end in `_total`.
+    pub kind: MetricKind,
+    /// The snapshot's part that carries the metric. None for a metric of the agent itself, whose snapshot has one part: [`AGENT_PART`].
     pub part: Option<String>,
-    /// Label names after the subject's own.
+    /// Names of the metric's own labels, in the order in which series have them. The labels of the subject come before these.
     pub labels: Vec<String>,
-    /// Whether a low value is the bad one. Of two values of one series the worse is shown.
+    /// Whether a low value is the bad one, as of a gauge that is 1 while all is well. Where two values of one series meet, the worse is
+    /// shown.
     #[serde(default)]
     pub low_is_bad: bool,
+    /// What the value says, as a sentence. `/metrics` serves the sentence as the metric's help.
     pub help: String,
 }
 
-/// The one part of a snapshot of the agent.
+/// The part of a server's snapshot that says whether the server was reached. The part is present even while the server is down.
+pub const UP_PART: &str = "up";
+
+/// The one part of a snapshot of the agent, which carries all its metrics and tables.
 pub const AGENT_PART: &str = "agent";
 
-/// Every metric by its name.
+/// Every metric that can be collected, by name.
 #[derive(Debug)]
-pub struct Catalogue(BTreeMap<String, MetricSpec>);
+pub struct Metrics(BTreeMap<String, MetricSpec>);
 
-static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     let metrics = toml::from_str(include_str!("../../../../config/metrics.toml"));
-    Catalogue(metrics.expect("config/metrics.toml is a valid catalogue"))
+    Metrics(metrics.expect("config/metrics.toml is a valid catalogue"))
 });
 
-impl Catalogue {
+impl Metrics {
     /// The catalogue that this build was made with.
     pub fn shipped() -> &'static Self {
-        &CATALOGUE
+        &METRICS
     }
 
+    /// The entry of a metric. None where nothing can collect it.
     pub fn spec(&self, metric: &str) -> Option<&MetricSpec> {
         self.0.get(metric)
     }
 
-    /// The part that carries a metric in snapshots of subjects of this kind. None where no collector reads it.
+    /// The part that carries a metric in snapshots of subjects of this kind. None where no collector fills the metric for such a subject.
     pub fn part_of(&self, metric: &str, kind: &SubjectKind) -> Option<&str> {
         match &self.spec(metric)?.part {
             None => (*kind == SubjectKind::Agent).then_some(AGENT_PART),
@@ -64,7 +71,12 @@ impl Catalogue {
         }
     }
 
-    /// The worse of two values of one metric: the greater, which for a lag or an age is the worse, unless the catalogue says otherwise.
+    /// Names of all parts that snapshots of subjects of this kind may have.
+    pub fn parts_of(&self, kind: &SubjectKind) -> BTreeSet<&str> {
+        self.0.keys().filter_map(|metric| self.part_of(metric, kind)).collect()
+    }
+
+    /// The worse of two values of one metric. The greater one is worse, as for a lag or an age, unless the catalogue says that low is bad.
     pub fn worse(&self, metric: &str, one: f64, other: f64) -> f64 {
         if self.spec(metric).is_some_and(|spec| spec.low_is_bad) { one.min(other) } else { one.max(other) }
     }
@@ -74,8 +86,9 @@ impl Catalogue {
         self.0.iter().map(|(name, spec)| (name.as_str(), spec))
     }
 
+    /// Whether a metric is a counter, so that it has rates. A metric that the catalogue lacks is none.
     pub fn is_counter(&self, metric: &str) -> bool {
-        self.spec(metric).is_some_and(|spec| spec.kind == Kind::Counter)
+        self.spec(metric).is_some_and(|spec| spec.kind == MetricKind::Counter)
     }
 }
 
@@ -85,14 +98,14 @@ mod tests {
 
     #[test]
     fn counters_end_in_total_and_gauges_do_not() {
-        for (name, spec) in Catalogue::shipped().iter() {
-            assert_eq!(spec.kind == Kind::Counter, name.ends_with("_total"), "{name}");
+        for (name, spec) in Metrics::shipped().iter() {
+            assert_eq!(spec.kind == MetricKind::Counter, name.ends_with("_total"), "{name}");
         }
     }
 
     #[test]
     fn a_metric_is_carried_by_one_part_of_one_kind_of_subject() {
-        let part = |metric, kind: &str| Catalogue::shipped().part_of(metric, &kind.into());
+        let part = |metric, kind: &str| Metrics::shipped().part_of(metric, &kind.into());
         assert_eq!(part("pharos_redis_keys", "redis"), Some("info"));
         assert_eq!(part("pharos_redis_keys", "postgres"), None);
         assert_eq!(part("pharos_notifications_pending", "agent"), Some(AGENT_PART));
@@ -104,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_gauge_that_says_that_something_is_up_is_bad_when_it_is_low() {
-        for (name, spec) in Catalogue::shipped().iter() {
+        for (name, spec) in Metrics::shipped().iter() {
             let is_fine_at_one = ["_up", "_ok", "_enabled", "_active", "_streaming"].iter().any(|end| name.ends_with(end));
             assert!(spec.part.is_none() || !is_fine_at_one || spec.low_is_bad, "{name}");
         }
@@ -112,14 +125,14 @@ mod tests {
 
     #[test]
     fn help_is_a_sentence() {
-        for (name, spec) in Catalogue::shipped().iter() {
+        for (name, spec) in Metrics::shipped().iter() {
             assert!(spec.help.ends_with('.'), "{name}: {}", spec.help);
         }
     }
 
     #[test]
     fn names_are_ours_or_the_process_metrics_that_every_prometheus_client_shares() {
-        for (name, _) in Catalogue::shipped().iter() {
+        for (name, _) in Metrics::shipped().iter() {
             assert!(name.starts_with("pharos_") || name.starts_with("process_"), "{name}");
         }
     }

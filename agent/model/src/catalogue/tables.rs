@@ -123,7 +123,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::catalogue::metrics::Catalogue;
+    use crate::catalogue::metrics::Metrics;
 
     #[test]
     fn a_table_has_one_entry_for_each_kind_of_subject_that_has_it() {
@@ -155,7 +155,7 @@ mod tests {
                 assert_eq!(spec.name, crate::snapshot::READINGS);
                 continue;
             };
-            let mut metrics = Catalogue::shipped().iter().filter(|(metric, _)| Catalogue::shipped().part_of(metric, kind) == Some(part));
+            let mut metrics = Metrics::shipped().iter().filter(|(metric, _)| Metrics::shipped().part_of(metric, kind) == Some(part));
             assert!(metrics.next().is_some(), "{} of {kind}: no metric has part {part}", spec.name);
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::RuleSpec;
-use crate::catalogue::metrics::Catalogue;
+use crate::catalogue::metrics::Metrics;
 use crate::catalogue::tables::Tables;
 use crate::subject::SubjectKind;
 
@@ -50,7 +50,7 @@ fn unmet_needs(rule: &RuleSpec) -> Vec<Unmet> {
 /// Names of all metrics, then of all tables, collected for this kind of subject. A database also has those of its servers.
 pub fn collected(kind: &SubjectKind) -> impl Iterator<Item = &'static str> + use<> {
     let kinds: Vec<SubjectKind> = std::iter::once(kind.clone()).chain(kind.members()).collect();
-    let catalogue = Catalogue::shipped();
+    let catalogue = Metrics::shipped();
     let metric_kinds = kinds.clone();
     let metrics = catalogue.iter().map(|(metric, _)| metric);
     let metrics = metrics.filter(move |metric| metric_kinds.iter().any(|kind| catalogue.part_of(metric, kind).is_some()));

@@ -1,4 +1,4 @@
-//! What happens tick by tick, in a line of text.
+//! Tick by tick notation: a line of text with one word per tick, or per several ticks.
 //!
 //! ```text
 //! 5             five, at one tick
@@ -7,7 +7,7 @@
 //! 90-5x3        90, 85, 80
 //! _             nothing at this tick
 //! ```
-//! What the last item says goes on to the end: `0.5x3 0.95` is 0.5 three times and then 0.95, `0+10` grows for ever.
+//! The last item goes on to the end: `0.5x3 0.95` is 0.5 three times and then 0.95, `0+10` grows for ever.
 
 use super::TICKS_MAX;
 
@@ -26,7 +26,7 @@ pub enum StepsError {
     Endless { item: String },
 }
 
-/// Items, each for some ticks.
+/// Items in the order of time, each for some ticks. There is at least one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Steps<T> {
     runs: Vec<Run<T>>,
@@ -35,12 +35,12 @@ pub struct Steps<T> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Run<T> {
     item: T,
-    /// None where it was not said: one tick, or all that follow if it is the last.
+    /// How many ticks the item lasts. None where the text gives no count: one tick, or all that follow after the last item.
     ticks: Option<u32>,
 }
 
 impl<T> Steps<T> {
-    /// The same at every tick.
+    /// Steps that have this item at every tick.
     pub fn always(item: T) -> Self {
         Self { runs: vec![Run { item, ticks: None }] }
     }
@@ -62,8 +62,7 @@ impl<T> Steps<T> {
         if runs.is_empty() { Err(StepsError::Empty { example }) } else { Ok(Self { runs }) }
     }
 
-    /// What a tick says, and for how many ticks it has said so. Past the end that is as it was at the end, unless nobody said where the
-    /// end is.
+    /// The item at a tick, and for how many ticks it has lasted. The last item lasts for ever; the number stops at its count, if it has one.
     fn at(&self, tick: u32) -> (&T, u32) {
         let mut start = 0;
         let (last, before) = self.runs.split_last().expect("no line is empty");
@@ -78,13 +77,13 @@ impl<T> Steps<T> {
         (&last.item, last.ticks.map_or(since, |ticks| since.min(ticks - 1)))
     }
 
-    /// What a tick says.
+    /// The item at a tick, counted from 0.
     pub fn item(&self, tick: u32) -> &T {
         self.at(tick).0
     }
 }
 
-/// `5x3` is `5` and 3, `x3` is nothing and 3, `5` is `5`.
+/// Splits a word into item and count: `5x3` is `5` and 3, `x3` is the empty item and 3, `5` has no count.
 fn split_count(word: &str) -> Result<(&str, Option<u32>), StepsError> {
     let Some((name, count)) = word.rsplit_once('x').filter(|(_, count)| count.bytes().all(|byte| byte.is_ascii_digit())) else {
         return Ok((word, None));
@@ -95,20 +94,22 @@ fn split_count(word: &str) -> Result<(&str, Option<u32>), StepsError> {
     }
 }
 
-/// What a series has at a tick.
+/// A series at the ticks of one item.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
-    /// No sample.
+    /// The series has no sample.
     Gap,
+    /// The series has a sample at every tick.
     Number {
+        /// Value at the item's first tick.
         start: f64,
-        /// Added at every further tick.
+        /// Added at every further tick of the item. 0 for a constant.
         step: f64,
     },
 }
 
 impl Steps<Value> {
-    /// Reads the values of a series.
+    /// Reads the values of a series. An error names the word that cannot be read.
     pub fn values(text: &str) -> Result<Self, StepsError> {
         let steps = Self::read(text, "`0.5x3 0.95`", value)?;
         let before_last = steps.runs.split_last().map_or(&[][..], |(_, before)| before);
@@ -122,7 +123,7 @@ impl Steps<Value> {
         Ok(steps)
     }
 
-    /// The sample at a tick, if there is one.
+    /// The sample at a tick. None at a gap.
     pub fn value(&self, tick: u32) -> Option<f64> {
         match self.at(tick) {
             (Value::Gap, _) => None,

@@ -1,356 +1,79 @@
-//! From facts over time to the snapshot of every tick, as a schedule of collectors would have made it.
+//! Facts of one subject over time, as a case of a rule writes them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Steps, Value, time_of};
-use crate::catalogue::metrics::Catalogue;
-use crate::delta::Deltas;
-use crate::snapshot::{Family, LabelColumn, Part, PartState, Reading, Snapshot, Table, TextColumnBuilder};
-use crate::subject::{Label, Subject, SubjectKind};
+use super::{Steps, Value};
+use crate::snapshot::{Snapshot, Table};
+use crate::subject::{Label, Subject};
 
-/// When every case begins, for people: the first of January 2026.
-const BEGIN_MS: u64 = 1_767_225_600_000;
-
-/// Why a server that is down cannot be reached.
-const DOWN: &str = "cannot reach the server: connection refused";
-
-/// The part that says whether the server was reached.
-const UP: &str = "up";
-
-/// What a part is at a tick.
+/// State of a part at a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartStep {
+    /// The collector has read the part.
     Present,
+    /// The collector has failed.
     Failed,
+    /// The server does not offer the part.
     Unsupported,
-    /// Its collector does not run any more.
+    /// The collector does not run any more.
     Stale,
-    /// Its collector did not run yet.
+    /// The collector has not run yet.
     Absent,
 }
 
 /// One part over time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PartSteps {
+    /// State of the part tick by tick.
     pub states: Steps<PartStep>,
-    /// Why it is failed or unsupported.
+    /// Reason while the part is failed or unsupported.
     pub why: String,
 }
 
 /// One series over time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesSteps {
+    /// Name of the metric, which the catalogue has.
     pub metric: String,
+    /// Labels of the series but those of the subject. A label of the metric that is missing here is the empty text.
     pub labels: Vec<Label>,
+    /// Samples tick by tick.
     pub values: Steps<Value>,
 }
 
-/// A table from one tick to before another.
+/// A table over some ticks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableSteps {
+    /// The part that carries the table.
     pub part: String,
+    /// First tick that has the table.
     pub from: u32,
+    /// First tick after `from` that does not have the table any more.
     pub to: u32,
+    /// The table, equal at all these ticks.
     pub table: Table,
 }
 
 /// One subject over time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
+    /// The subject of every snapshot.
     pub subject: Subject,
+    /// Time between two ticks.
     pub interval: Duration,
     /// A recorded snapshot, whose facts hold at every tick as far as nothing below says otherwise.
     pub base: Option<Snapshot>,
-    /// Whether the server can be reached.
+    /// Whether the server can be reached, tick by tick. Always true for a subject that is no server.
     pub server: Steps<bool>,
     /// Ticks at which the server has just restarted, so that its counters begin anew.
     pub restarts: Vec<u32>,
+    /// Parts by name, where the case gives their states. Other parts are present once they carry a series or a table.
     pub parts: BTreeMap<String, PartSteps>,
+    /// Series of all metrics, each with distinct labels.
     pub series: Vec<SeriesSteps>,
-    /// Of two that overlap, the later one counts.
+    /// Tables. Where two of one name overlap, the later one in this list counts.
     pub tables: Vec<TableSteps>,
-    /// The servers of a database, whose ticks are its own.
+    /// The servers of a database, which have the same ticks. Empty for other subjects.
     pub members: Vec<Timeline>,
-}
-
-impl Timeline {
-    /// A snapshot of every tick, from the first.
-    pub fn snapshots(&self) -> impl Iterator<Item = Snapshot> {
-        let mut parts: BTreeMap<String, Part> = BTreeMap::new();
-        let mut members: Vec<Box<dyn Iterator<Item = Snapshot> + '_>> =
-            self.members.iter().map(|member| Box::new(member.snapshots()) as Box<dyn Iterator<Item = Snapshot>>).collect();
-        let mut deltas = Deltas::default();
-        (0..).map(move |tick| {
-            let names = self.part_names(tick);
-            let part = |name: String| {
-                let earlier = parts.get(&name);
-                self.part(&name, tick, earlier).map(|part| (name.clone(), part.after(earlier)))
-            };
-            let now: BTreeMap<String, Part> = names.into_iter().filter_map(part).collect();
-            parts = now.clone();
-            let members = members.iter_mut().filter_map(Iterator::next).map(|member| Arc::new(deltas.push(member))).collect();
-            Snapshot { members, ..self.snapshot(tick, now) }
-        })
-    }
-
-    fn snapshot(&self, tick: u32, parts: BTreeMap<String, Part>) -> Snapshot {
-        let taken_at = time_of(tick, self.interval);
-        Snapshot {
-            subject: self.subject.clone(),
-            taken_at_ms: BEGIN_MS + u64::try_from(taken_at.as_millis()).unwrap_or_default(),
-            taken_at,
-            interval: self.interval,
-            parts,
-            members: Vec::new(),
-        }
-    }
-
-    /// Those that the case speaks of. Without its server, every part that there is.
-    fn part_names(&self, tick: u32) -> BTreeSet<String> {
-        let of_series = self.series.iter().filter_map(|series| part_of(&series.metric, &self.subject.kind));
-        let of_tables = self.tables.iter().map(|table| table.part.as_str());
-        let of_base = self.base.iter().flat_map(|base| base.parts.keys().map(String::as_str));
-        let mut names: BTreeSet<&str> = self.parts.keys().map(String::as_str).chain(of_series).chain(of_tables).chain(of_base).collect();
-        if self.subject.kind.is_server() {
-            names.insert(UP);
-        }
-        if !self.server.item(tick) {
-            names.extend(parts_of(&self.subject.kind));
-        }
-        names.into_iter().map(str::to_owned).collect()
-    }
-
-    /// None where it was never collected.
-    fn part(&self, name: &str, tick: u32, earlier: Option<&Part>) -> Option<Part> {
-        let is_up = *self.server.item(tick);
-        if name == UP
-            && let Some(metric) = self.subject.kind.up_metric()
-        {
-            let up = Family::scalar(metric, if is_up { 1.0 } else { 0.0 });
-            return Some(Part::present(Arc::new(Reading { families: vec![up], ..self.reading(name, tick) })));
-        }
-        if !is_up {
-            return Some(Part::failed(DOWN));
-        }
-        let Some(PartSteps { states, why }) = self.parts.get(name) else {
-            return Some(self.unless_spoken_of(name).unwrap_or_else(|| Part::present(Arc::new(self.reading(name, tick)))));
-        };
-        match states.item(tick) {
-            PartStep::Present => Some(Part::present(Arc::new(self.reading(name, tick)))),
-            PartStep::Failed => Some(Part::failed(why.clone())),
-            PartStep::Unsupported => Some(Part::unsupported(why.clone())),
-            PartStep::Stale => {
-                let read_at = earlier.and_then(|earlier| earlier.last_read).unwrap_or_default();
-                let age = time_of(tick, self.interval).saturating_sub(read_at);
-                Some(Part { state: PartState::Stale(age), ..Part::failed("") })
-            }
-            PartStep::Absent => None,
-        }
-    }
-
-    /// A part that could not be read when it was recorded, and of which the case says nothing.
-    fn unless_spoken_of(&self, name: &str) -> Option<Part> {
-        let recorded = self.base.as_ref()?.parts.get(name).filter(|part| part.reading.is_none())?;
-        let of_series = self.series.iter().any(|series| self.is_in(&series.metric, name));
-        let spoken_of = of_series || self.tables.iter().any(|table| table.part == name);
-        (!spoken_of).then(|| Part { state: recorded.state.clone(), ..Part::failed("") })
-    }
-
-    fn is_in(&self, metric: &str, part: &str) -> bool {
-        part_of(metric, &self.subject.kind) == Some(part)
-    }
-
-    fn reading(&self, name: &str, tick: u32) -> Reading {
-        let recorded = self.base.as_ref().and_then(|base| base.parts.get(name)?.reading.as_deref());
-        let at = time_of(tick, self.interval);
-        let restarts = self.restarts.iter().filter(|restart| **restart <= tick).count();
-        Reading {
-            at,
-            fresh_until: at + self.interval * 2,
-            epoch: recorded.map_or(0, |recorded| recorded.epoch).wrapping_add(restarts as u64),
-            families: self.families(name, tick, recorded),
-            tables: self.tables(name, tick, recorded),
-            unlisted: recorded.map(|recorded| recorded.unlisted.clone()).unwrap_or_default(),
-        }
-    }
-
-    fn families(&self, part: &str, tick: u32, recorded: Option<&Reading>) -> Vec<Family> {
-        let metrics: BTreeSet<&str> =
-            self.series.iter().map(|series| series.metric.as_str()).filter(|metric| self.is_in(metric, part)).collect();
-        let recorded = recorded.map_or(&[][..], |recorded| &recorded.families);
-        let kept = recorded.iter().filter(|family| !metrics.contains(family.metric.as_str())).cloned();
-        kept.chain(metrics.iter().map(|metric| self.family(metric, tick))).collect()
-    }
-
-    fn family(&self, metric: &str, tick: u32) -> Family {
-        let names = Catalogue::shipped().spec(metric).map_or(&[][..], |spec| &spec.labels);
-        let mut columns: Vec<TextColumnBuilder> = names.iter().map(|_| TextColumnBuilder::default()).collect();
-        let mut values = Vec::new();
-        for series in self.series.iter().filter(|series| series.metric == metric) {
-            let Some(value) = series.values.value(tick) else { continue };
-            values.push(value);
-            for (name, column) in names.iter().zip(&mut columns) {
-                let label = series.labels.iter().find(|label| label.name == *name);
-                column.push(Some(label.map_or("", |label| &label.value)));
-            }
-        }
-        let labels = names.iter().zip(columns).map(|(name, column)| LabelColumn { name: name.clone(), values: column.finish() });
-        Family { metric: metric.to_owned(), labels: labels.collect(), values }
-    }
-
-    fn tables(&self, part: &str, tick: u32, recorded: Option<&Reading>) -> Vec<Table> {
-        let recorded = recorded.map_or(&[][..], |recorded| &recorded.tables);
-        let mut tables: BTreeMap<&str, &Table> = recorded.iter().map(|table| (table.name.as_str(), table)).collect();
-        let now = self.tables.iter().filter(|table| table.part == part && (table.from..table.to).contains(&tick));
-        tables.extend(now.map(|now| (now.table.name.as_str(), &now.table)));
-        tables.into_values().cloned().collect()
-    }
-}
-
-/// The part that carries a metric in snapshots of this kind; none where there is no such metric of it.
-pub fn part_of(metric: &str, kind: &SubjectKind) -> Option<&'static str> {
-    Catalogue::shipped().part_of(metric, kind)
-}
-
-/// All parts of a kind of subject.
-pub fn parts_of(kind: &SubjectKind) -> BTreeSet<&'static str> {
-    Catalogue::shipped().iter().filter_map(|(metric, _)| part_of(metric, kind)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt::Write;
-
-    use super::*;
-    use crate::delta::Deltas;
-    use crate::snapshot::Column;
-    use crate::snapshot::{Change, Quantity};
-
-    const COMMITS: &str = "pharos_postgres_commits_total";
-
-    fn timeline() -> Timeline {
-        Timeline {
-            subject: Subject::new("postgres", "db1:5432"),
-            interval: Duration::from_secs(10),
-            base: None,
-            server: Steps::always(true),
-            restarts: Vec::new(),
-            parts: BTreeMap::new(),
-            series: Vec::new(),
-            tables: Vec::new(),
-            members: Vec::new(),
-        }
-    }
-
-    fn series(metric: &str, datname: &str, values: &str) -> SeriesSteps {
-        SeriesSteps { metric: metric.to_owned(), labels: vec![Label::new("datname", datname)], values: Steps::values(values).unwrap() }
-    }
-
-    fn part(states: &str) -> PartSteps {
-        let known =
-            [("present", PartStep::Present), ("failed", PartStep::Failed), ("stale", PartStep::Stale), ("absent", PartStep::Absent)];
-        PartSteps { states: Steps::words(states, "", &known).unwrap(), why: "permission denied".to_owned() }
-    }
-
-    /// The part `database`, tick by tick.
-    fn states(timeline: &Timeline, ticks: usize) -> Vec<String> {
-        let state = |snapshot: Snapshot| match snapshot.parts.get("database") {
-            Some(part) => format!("{:?} {:?}", part.state, part.last_read),
-            None => "none".to_owned(),
-        };
-        timeline.snapshots().take(ticks).map(state).collect()
-    }
-
-    #[test]
-    fn counters_have_the_rates_of_the_ticks_and_none_over_a_gap_a_reset_or_a_restart() {
-        let mut timeline = timeline();
-        timeline.series = vec![series(COMMITS, "app", "0+100x3 0+20x3 _ 100"), series(COMMITS, "shop", "5")];
-        timeline.restarts = vec![5];
-        let mut deltas = Deltas::default();
-        let text = timeline.snapshots().take(8).fold(String::new(), |mut text, snapshot| {
-            let change: Change = deltas.push(snapshot);
-            let rates = change.samples(COMMITS, &[], Quantity::Rate);
-            let names = rates.labels.first().map(|label| label.values.clone()).unwrap_or_default();
-            let pairs: Vec<String> =
-                rates.values.iter().enumerate().map(|(row, rate)| format!("{}={rate}", names.text(row).unwrap_or_default())).collect();
-            writeln!(text, "{}", pairs.join(" ")).unwrap();
-            text
-        });
-        assert_eq!(text, "\napp=10 shop=0\napp=10 shop=0\nshop=0\napp=2 shop=0\n\nshop=0\nshop=0\n");
-    }
-
-    #[test]
-    fn a_part_is_what_the_case_says_and_remembers_when_it_was_read() {
-        let mut timeline = timeline();
-        timeline.parts.insert("database".to_owned(), part("absent present stale x2 failed present"));
-        let expected = [
-            "none",
-            "Present Some(10s)",
-            "Stale(10s) Some(10s)",
-            "Stale(20s) Some(10s)",
-            "Failed(\"permission denied\") Some(10s)",
-            "Present Some(50s)",
-        ];
-        assert_eq!(states(&timeline, 6), expected);
-    }
-
-    #[test]
-    fn without_its_server_every_part_fails_but_the_one_that_says_so() {
-        let mut timeline = timeline();
-        timeline.server = Steps::words("up down", "", &[("up", true), ("down", false)]).unwrap();
-        let ups: Vec<_> =
-            timeline.snapshots().take(2).map(|snapshot| (snapshot.scalar("pharos_postgres_up"), snapshot.parts.len())).collect();
-        assert_eq!(ups[0], (Some(1.0), 1));
-        assert!(ups[1].0 == Some(0.0) && ups[1].1 > 5, "{ups:?}");
-        assert_eq!(states(&timeline, 2)[1], "Failed(\"cannot reach the server: connection refused\") None");
-    }
-
-    #[test]
-    fn the_agent_has_one_part_with_all_its_metrics_and_is_never_reached() {
-        let own = |metric: &str, labels: Vec<Label>| SeriesSteps { metric: metric.to_owned(), labels, values: Steps::values("3").unwrap() };
-        let series = vec![own("process_open_fds", Vec::new()), own("pharos_notifications_pending", vec![Label::new("receiver", "ops")])];
-        let timeline = Timeline { subject: Subject::new("agent", "pharos"), series, ..timeline() };
-        let snapshot = timeline.snapshots().next().unwrap();
-        assert_eq!(snapshot.parts.keys().collect::<Vec<_>>(), [crate::catalogue::metrics::AGENT_PART]);
-        assert_eq!(snapshot.scalar("process_open_fds"), Some(3.0));
-        assert_eq!(snapshot.family("pharos_notifications_pending").unwrap().values, [3.0]);
-    }
-
-    #[test]
-    fn a_table_is_there_for_its_ticks_and_a_later_one_covers_it() {
-        let table = |from, to, rows: &[i64]| TableSteps {
-            part: "locks".to_owned(),
-            from,
-            to,
-            table: Table::new("lock_waits", vec![Column::integer("pid", rows.iter().copied().map(Some))]),
-        };
-        let timeline = Timeline { tables: vec![table(1, 4, &[1, 2]), table(2, 3, &[])], ..timeline() };
-        let rows: Vec<Option<u32>> =
-            timeline.snapshots().take(5).map(|snapshot| snapshot.table("lock_waits").map(|table| table.row_count)).collect();
-        assert_eq!(rows, [None, Some(2), Some(0), Some(2), None]);
-    }
-
-    #[test]
-    fn the_members_of_a_database_have_ticks_like_its_own() {
-        let member = Timeline { series: vec![series("pharos_postgres_backends", "app", "1+1")], ..timeline() };
-        let database = Timeline { subject: Subject::new("database", "app"), members: vec![member], ..timeline() };
-        let seen = database.snapshots().take(3).map(|snapshot| snapshot.members[0].snapshot.scalar("pharos_postgres_backends"));
-        assert_eq!(seen.collect::<Vec<_>>(), [Some(1.0), Some(2.0), Some(3.0)]);
-    }
-
-    #[test]
-    fn a_recorded_snapshot_holds_as_far_as_the_case_says_nothing_else() {
-        let mut recorded = timeline();
-        recorded.series = vec![series(COMMITS, "app", "7"), series("pharos_postgres_backends", "app", "3")];
-        recorded.parts.insert("locks".to_owned(), part("failed"));
-        let base = recorded.snapshots().next();
-        let timeline = Timeline { base, series: vec![series(COMMITS, "shop", "1+1")], ..timeline() };
-        let second = timeline.snapshots().nth(1).unwrap();
-        assert_eq!(second.family(COMMITS).unwrap().values, [2.0]);
-        assert_eq!(second.family("pharos_postgres_backends").unwrap().values, [3.0]);
-        assert_eq!(second.parts["locks"].state, PartState::Failed("permission denied".to_owned()));
-        assert_eq!(second.parts["database"].last_read, Some(Duration::from_secs(10)));
-    }
 }

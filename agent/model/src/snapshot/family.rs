@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::metrics::Catalogue;
+use crate::catalogue::metrics::Metrics;
 use crate::text::digest;
 
 /// Code of a null text.
@@ -131,7 +131,7 @@ pub fn unite_twins(families: &mut Vec<Family>) -> Vec<String> {
             let place = *first.entry(codes).or_insert(row);
             if place != row {
                 twins.push(family.series_name(row));
-                family.values[place] = Catalogue::shipped().worse(&family.metric, family.values[place], family.values[row]);
+                family.values[place] = Metrics::shipped().worse(&family.metric, family.values[place], family.values[row]);
                 later.push(row);
             }
         }

@@ -1,10 +1,9 @@
-//! The facts of a case: from what is written to a timeline.
+//! The facts of a case: series, parts and members as they are written, checked and made a timeline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use pharos_model::catalogue::metrics::{Catalogue, MetricSpec};
-use pharos_model::rule_case::timeline::{part_of, parts_of};
+use pharos_model::catalogue::metrics::{MetricSpec, Metrics, UP_PART};
 use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, Timeline, Value};
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::{Label, Subject, SubjectKind};
@@ -24,7 +23,7 @@ const PART_STATES: [(&str, PartStep); 5] = [
     ("absent", PartStep::Absent),
 ];
 
-/// Why a part is missing, if the case does not say.
+/// Reason of a part that is failed or unsupported, where the case gives none.
 const WHY: &str = "the case says so";
 
 pub fn timeline(check: &mut Check<'_>, path: &str, case: &CaseTable, shared: &SubjectTable, interval: Duration) -> Option<Timeline> {
@@ -106,7 +105,7 @@ fn recorded(check: &mut Check<'_>, path: &str, snapshot: Option<&str>) -> Option
     }
 }
 
-/// The case's own keys first, then the file's, then the recorded snapshot's.
+/// The subject of a case: each key from the case, else from the file, else from the recorded snapshot. None where no kind is given.
 fn subject(own: &SubjectTable, shared: &SubjectTable, base: Option<&Snapshot>) -> Option<Subject> {
     let recorded = base.map(|base| base.subject.clone());
     let kind = own.kind.clone().or(shared.kind.clone()).or(recorded.as_ref().map(|subject| subject.kind.clone()))?;
@@ -140,7 +139,7 @@ fn series(check: &mut Check<'_>, path: &str, tables: &[SeriesTable], subject: &S
             check.report(&format!("{path}.metric"), why);
             continue;
         }
-        let known = Catalogue::shipped().spec(metric).map_or(&[][..], |spec| &spec.labels);
+        let known = Metrics::shipped().spec(metric).map_or(&[][..], |spec| &spec.labels);
         for name in labels.keys().filter(|name| !known.contains(name)) {
             let hint = did_you_mean(name, known.iter().map(String::as_str));
             let hint = match known {
@@ -164,19 +163,20 @@ fn series(check: &mut Check<'_>, path: &str, tables: &[SeriesTable], subject: &S
     all
 }
 
-/// Whether a subject of this kind can have the metric; if not, why.
+/// Checks that a subject of this kind can have the metric. An error says why it cannot.
 fn metric_of(metric: &str, kind: &SubjectKind) -> Result<(), String> {
     if kind.up_metric() == Some(metric) {
         return Err(format!("`{metric}` follows from the server: write `server = \"up x3 down\"`, so that all else fails with it"));
     }
-    match Catalogue::shipped().spec(metric) {
-        Some(_) if part_of(metric, kind).is_some() => Ok(()),
+    let catalogue = Metrics::shipped();
+    match catalogue.spec(metric) {
+        Some(_) if catalogue.part_of(metric, kind).is_some() => Ok(()),
         Some(MetricSpec { part: None, .. }) => {
             Err(format!("`{metric}` is of the agent itself, and in no snapshot of {}", kind.described()))
         }
         Some(_) => Err(format!("`{metric}` is not of {}, which the case is about", kind.described())),
         None => {
-            let known = Catalogue::shipped().iter().map(|(name, _)| name).filter(|name| part_of(name, kind).is_some());
+            let known = catalogue.iter().map(|(name, _)| name).filter(|name| catalogue.part_of(name, kind).is_some());
             Err(format!("there is no metric `{metric}`{}", did_you_mean(metric, known)))
         }
     }
@@ -203,12 +203,12 @@ fn parts(check: &mut Check<'_>, path: &str, tables: &[PartTable], kind: &Subject
 }
 
 fn is_part(check: &mut Check<'_>, path: &str, name: &str, kind: &SubjectKind) -> bool {
-    let known: Vec<&str> = parts_of(kind).into_iter().filter(|part| *part != "up").collect();
+    let known: Vec<&str> = Metrics::shipped().parts_of(kind).into_iter().filter(|part| *part != UP_PART).collect();
     if known.contains(&name) {
         return true;
     }
     let hint = match did_you_mean(name, known.iter().copied()) {
-        _ if name == "up" && kind.is_server() => "; write `server = \"up x3 down\"` instead".to_owned(),
+        _ if name == UP_PART && kind.is_server() => "; write `server = \"up x3 down\"` instead".to_owned(),
         hint if hint.is_empty() => format!("; there are {}", known.join(", ")),
         hint => hint,
     };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pharos_model::alert::{AlertState, Reason};
+use pharos_model::alert::{AlertState, Reason, ReasonKind};
 use pharos_model::catalogue::tables::ColumnKind;
 use pharos_model::finding::Severity;
 use pharos_model::rule_case::ExpectedAlert;
@@ -220,7 +220,7 @@ pub struct TransitionTable {
     pub rule: String,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    pub reason: String,
+    pub reason: ReasonKind,
     pub severity: Option<Severity>,
     #[serde(default, with = "humantime_serde")]
     pub at: Option<Duration>,

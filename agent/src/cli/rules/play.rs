@@ -7,7 +7,7 @@ use pharos_model::alert::{AlertBook, Cycle, Now, Outcome, Transition};
 use pharos_model::delta::Deltas;
 use pharos_model::finding::{RuleSpec, Skipped};
 use pharos_model::rule_case::expectation::compare_transitions;
-use pharos_model::rule_case::{Line, Mark, Seen, shown};
+use pharos_model::rule_case::{ComparedLine, Mark, TickOutcome, duration_text};
 use pharos_model::snapshot::Change;
 
 use super::suite::{Case, Expectation};
@@ -34,7 +34,7 @@ pub struct Mismatch {
     pub at: Duration,
     pub line: usize,
     pub what: &'static str,
-    pub lines: Vec<Line>,
+    pub lines: Vec<ComparedLine>,
     /// Why the rules that were expected to say something could not look.
     pub skipped: Vec<String>,
 }
@@ -58,7 +58,7 @@ pub async fn play(case: &Case, plugin: &LoadedPlugin) -> Played {
         transitions.extend(alerts.apply(Cycle { plugin: id, snapshot: &change.snapshot, rules: &rules, outcome }, now));
         while let Some(expectation) = expectations.next_if(|expectation| expectation.tick == tick) {
             let open = alerts.alerts().collect();
-            let seen = Seen { at: now.monotonic, wall_ms: now.wall_ms, alerts: open, rules: &rules, skipped: &skipped };
+            let seen = TickOutcome { at: now.monotonic, wall_ms: now.wall_ms, alerts: open, rules: &rules, skipped: &skipped };
             played.mismatches.extend(compare(expectation, &seen, &transitions));
             transitions.clear();
         }
@@ -67,7 +67,7 @@ pub async fn play(case: &Case, plugin: &LoadedPlugin) -> Played {
 }
 
 async fn judge(plugin: &LoadedPlugin, change: &Arc<Change>, now: Now, played: &mut Played) -> (Outcome, Vec<Skipped>) {
-    let at = shown(now.monotonic);
+    let at = duration_text(now.monotonic);
     match plugin.evaluate(Arc::clone(change)).await.1 {
         Ok(checked) => {
             played.notes.extend(checked.repairs.iter().map(|repair| format!("at {at} its report was repaired: {repair}")));
@@ -86,7 +86,7 @@ async fn judge(plugin: &LoadedPlugin, change: &Arc<Change>, now: Now, played: &m
     }
 }
 
-fn compare(expectation: &Expectation, seen: &Seen<'_>, transitions: &[Transition]) -> Vec<Mismatch> {
+fn compare(expectation: &Expectation, seen: &TickOutcome<'_>, transitions: &[Transition]) -> Vec<Mismatch> {
     let happened: Vec<&Transition> = transitions.iter().collect();
     let told: Vec<&Transition> = transitions.iter().filter(|transition| transition.notifies()).collect();
     let compared = [
@@ -102,7 +102,7 @@ fn compare(expectation: &Expectation, seen: &Seen<'_>, transitions: &[Transition
         .collect()
 }
 
-fn skips(expectation: &Expectation, seen: &Seen<'_>) -> Vec<String> {
+fn skips(expectation: &Expectation, seen: &TickOutcome<'_>) -> Vec<String> {
     let transitions = expectation.transitions.iter().chain(&expectation.told).flatten().map(|transition| transition.rule.as_str());
     let rules: Vec<&str> = expectation.alerts.iter().flatten().map(|alert| alert.rule.as_str()).chain(transitions).collect();
     seen.skips_of(|rule| rules.contains(&rule))

@@ -1,6 +1,6 @@
 //! What came of the cases, for people and for programs.
 
-use pharos_model::rule_case::shown;
+use pharos_model::rule_case::duration_text;
 use serde_json::{Value, json};
 
 use super::Result;
@@ -15,7 +15,7 @@ pub fn text(result: &Result<'_>) {
         print(format_args!("FAIL  {file}:{}: {}", case.line, case.name));
     }
     for mismatch in &played.mismatches {
-        print(format_args!("      {} at {} (line {}), - expected, + got:", mismatch.what, shown(mismatch.at), mismatch.line));
+        print(format_args!("      {} at {} (line {}), - expected, + got:", mismatch.what, duration_text(mismatch.at), mismatch.line));
         if mismatch.lines.is_empty() {
             print("          (none)");
         }

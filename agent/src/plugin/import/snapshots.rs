@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pharos_model::catalogue::metrics::Catalogue;
+use pharos_model::catalogue::metrics::Metrics;
 use pharos_model::snapshot::{self, ColumnValues, PartState, Snapshot};
 use pharos_model::snapshot::{Pattern, Quantity, SeriesFilter};
 use wasmtime::component::Resource;
@@ -127,7 +127,7 @@ impl wit::HostTable for Imports {
 
 /// The part that carries a metric, if this kind of subject has it.
 fn source(snapshot: &Snapshot, metric: &str) -> Option<wit::Part> {
-    let name = Catalogue::shipped().part_of(metric, &snapshot.subject.kind)?;
+    let name = Metrics::shipped().part_of(metric, &snapshot.subject.kind)?;
     match snapshot.parts.get(name) {
         Some(part) => Some(wit_part(name, &part.state)),
         None => Some(wit::Part { name: name.to_owned(), state: wit::PartState::Failed("not collected yet".to_owned()) }),

@@ -4,7 +4,7 @@
 //! `"x-pharos-series": { "metric": KEY, "labels": KEY }` marks an object that chooses series. Without
 //! the marks a misspelt name is found only when an alert is lost through it.
 
-use pharos_model::catalogue::metrics::Catalogue;
+use pharos_model::catalogue::metrics::Metrics;
 use pharos_model::subject::SubjectKind;
 use serde_json::Value;
 
@@ -116,7 +116,7 @@ fn below(pointer: &str, key: &str) -> String {
 
 /// Reason why no metric has this name, with a name that may have been meant.
 pub fn unknown_metric(metric: &str) -> Option<String> {
-    let catalogue = Catalogue::shipped();
+    let catalogue = Metrics::shipped();
     if catalogue.spec(metric).is_some() {
         return None;
     }
@@ -126,7 +126,7 @@ pub fn unknown_metric(metric: &str) -> Option<String> {
 
 /// Reason why no series of a metric has this label, with a label that may have been meant.
 pub fn unknown_label(metric: &str, label: &str) -> Option<String> {
-    let catalogue = Catalogue::shipped();
+    let catalogue = Metrics::shipped();
     let own = &catalogue.spec(metric)?.labels;
     let kind = SubjectKind::observed().find(|kind| catalogue.part_of(metric, kind).is_some())?;
     let known: Vec<&str> = kind.labels().iter().copied().chain(own.iter().map(String::as_str)).collect();
