@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration_text;
+use super::ticks::duration_text;
 use crate::alert::{Alert, AlertState, ReasonKind, Transition};
 use crate::finding::{RuleSpec, Severity, Skipped};
 use crate::subject::Label;

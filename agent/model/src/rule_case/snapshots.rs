@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::tick_time;
+use super::ticks::tick_time;
 use super::timeline::{PartStep, PartSteps, Timeline};
 use crate::catalogue::metrics::{Metrics, UP_PART};
 use crate::delta::Deltas;
@@ -155,8 +155,8 @@ mod tests {
     use std::fmt::Write;
     use std::time::Duration;
 
-    use super::super::{SeriesSteps, Steps, TableSteps};
     use super::*;
+    use crate::rule_case::{SeriesSteps, Steps, TableSteps};
     use crate::snapshot::{Change, Column, Quantity};
     use crate::subject::{Label, Subject};
 

@@ -9,7 +9,7 @@
 //! ```
 //! The last item goes on to the end: `0.5x3 0.95` is 0.5 three times and then 0.95, `0+10` grows for ever.
 
-use super::TICKS_MAX;
+use super::ticks::TICKS_MAX;
 
 /// Why a line cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

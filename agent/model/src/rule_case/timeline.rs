@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Steps, Value};
+use super::steps::{Steps, Value};
 use crate::snapshot::{Snapshot, Table};
 use crate::subject::{Label, Subject};
 

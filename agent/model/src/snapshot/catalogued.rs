@@ -53,8 +53,8 @@ fn promised(spec: &ColumnSpec) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::{Part, Reading, Snapshot};
     use super::*;
+    use crate::snapshot::{Part, Reading, Snapshot};
 
     /// Differences for this table in the part `info` of a Redis server.
     fn found(table: Table) -> Vec<String> {
