@@ -155,6 +155,7 @@ fn is_host(grant: &str) -> bool {
 
 /// True if a path leads to a file. A file system that does not answer leaves that open; the folder is read later.
 fn is_file(path: &Path) -> bool {
+    /// The longest wait for the file system. One that hangs must not keep the agent from starting.
     const ANSWER_MAX: Duration = Duration::from_secs(3);
     let (answer, answered) = std::sync::mpsc::sync_channel(1);
     let path = path.to_owned();

@@ -185,8 +185,9 @@ impl Walk {
     }
 }
 
-/// The longest duration. More means for ever, and sums of time must not overflow.
+/// The shortest duration. Less would become 0 milliseconds, which means no limit.
 const DURATION_MIN: Duration = Duration::from_millis(1);
+/// The longest duration. More means for ever, and sums of time must not overflow.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3_600);
 
 fn check_leaf(path: &str, shape: &Shape, found: &DeValue<'_>) -> Result<(), String> {
@@ -255,6 +256,7 @@ fn unknown_key(path: &str, name: &str, keys: &[Key]) -> String {
 
 /// The text of a key in an error.
 fn shortened(name: &str) -> String {
+    /// The longest key in an error. A longer one would hide the message.
     const CHARS_MAX: usize = 80;
     match name.char_indices().nth(CHARS_MAX) {
         Some((end, _)) => format!("{}...", &name[..end]),

@@ -13,8 +13,9 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tracing::warn;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The longest queue, in lines and in bytes. A longer one would fill the memory while the output is blocked.
+/// The longest queue, in lines. A longer one would fill the memory while the output is blocked.
 const QUEUED_LINES_MAX: usize = 4_096;
+/// The longest queue, in bytes. Few long lines fill the memory as well as many short ones.
 const QUEUED_BYTES_MAX: usize = 1 << 20;
 /// The pause before an output that takes nothing is tried again.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
