@@ -17,7 +17,7 @@ pub fn rfc3339(epoch_ms: u64) -> String {
 }
 
 /// Formats milliseconds since 1970 for people: `2023-11-14 22:13:20 UTC`.
-pub fn spoken(epoch_ms: u64) -> String {
+pub fn readable(epoch_ms: u64) -> String {
     let text = rfc3339(epoch_ms);
     format!("{} {} UTC", &text[..10], &text[11..19])
 }
@@ -79,8 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn people_are_spared_the_fraction() {
-        assert_eq!(spoken(1_700_000_000_123), "2023-11-14 22:13:20 UTC");
+    fn a_time_for_people_has_no_fraction() {
+        assert_eq!(readable(1_700_000_000_123), "2023-11-14 22:13:20 UTC");
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_date_is_none() {
+    fn an_invalid_http_date_is_none() {
         for text in [
             "",
             "120",

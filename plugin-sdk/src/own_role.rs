@@ -18,7 +18,7 @@ pub struct OwnRole {
 
 impl OwnRole {
     /// Reads the role from the snapshot of a server. None if the role has no limit, or the server does not report it.
-    pub fn of(server: &Snapshot) -> Option<Self> {
+    pub fn from_snapshot(server: &Snapshot) -> Option<Self> {
         let table = server.table("own_role").filter(|table| table.row_count() > 0)?;
         let number = |column: &str| table.number(column, 0).unwrap_or_default();
         Some(Self { user: table.text("user", 0)?, limit: number("connections_limit"), sessions: number("connections") })

@@ -40,7 +40,7 @@ impl Ignored {
     }
 
     /// Splits the text of a failure into path and reason, at the first colon. The path is `settings` if the text names none.
-    pub fn of(failure: Failure) -> Self {
+    pub fn from_failure(failure: Failure) -> Self {
         let text = match failure {
             Failure::InvalidConfig(text) | Failure::Internal(text) | Failure::Denied(text) | Failure::Unsupported(text) => text,
             Failure::Transient(failure) => failure.reason,
@@ -79,13 +79,13 @@ pub fn parse_leniently<S: DeserializeOwned>(value: Value, place: &str, ignored: 
         match parse::<S>(&alone.to_string()) {
             Ok(_) => drop(right.insert(key, value)),
             Err(failure) => {
-                let wrong = Ignored::of(failure).under(place);
+                let wrong = Ignored::from_failure(failure).under(place);
                 let place = if wrong.place == place { format!("{place}.{key}") } else { wrong.place };
                 ignored.push(Ignored { place, why: wrong.why });
             }
         }
     }
-    parse(&Value::Object(right).to_string()).map_err(|failure| ignored.push(Ignored::of(failure).under(place))).ok()
+    parse(&Value::Object(right).to_string()).map_err(|failure| ignored.push(Ignored::from_failure(failure).under(place))).ok()
 }
 
 fn explain(json: &str, error: &serde_json::Error) -> String {

@@ -87,12 +87,12 @@ impl Snapshot {
     /// The time between the two readings behind the rates of a metric, in seconds. A part may be read less often than its subject is
     /// judged. A rate stays the same until the next reading. Source: the table `readings`, or else [`Snapshot::interval_seconds`].
     pub fn reading_seconds(&self, metric: &str) -> f64 {
-        let of_part = || {
+        let seconds_of_part = || {
             let (readings, part) = (self.table("readings")?, self.part_of(metric)?);
             let row = (0..readings.row_count()).find(|row| readings.has("part", *row, &part.name))?;
             readings.number("seconds", row)
         };
-        of_part().unwrap_or_else(|| self.interval_seconds())
+        seconds_of_part().unwrap_or_else(|| self.interval_seconds())
     }
 
     /// The parts of the snapshot, each with its state.

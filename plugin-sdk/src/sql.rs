@@ -94,17 +94,17 @@ pub fn drop_slot(slot: &str) -> String {
 /// The statement that ends a session. `started_at` is the `backend_start` of the session, in seconds since 1970. The statement then does
 /// nothing if the process id belongs to another session by now.
 pub fn terminate(pid: i64, started_at: Option<f64>) -> String {
-    of_session("pg_terminate_backend", pid, started_at)
+    call_on_session("pg_terminate_backend", pid, started_at)
 }
 
 /// The statement that cancels the query of a session. A session that is idle in transaction is not affected. `started_at` is the
 /// `backend_start` of the session, in seconds since 1970. The statement then does nothing if the process id belongs to another session.
 pub fn cancel(pid: i64, started_at: Option<f64>) -> String {
-    of_session("pg_cancel_backend", pid, started_at)
+    call_on_session("pg_cancel_backend", pid, started_at)
 }
 
 /// The statement that calls a function of PostgreSQL on a session. `started_at` is its `backend_start`, in seconds since 1970.
-fn of_session(function: &str, pid: i64, started_at: Option<f64>) -> String {
+fn call_on_session(function: &str, pid: i64, started_at: Option<f64>) -> String {
     let started = started_at.map(|seconds| format!(" AND backend_start = {}", timestamp(seconds))).unwrap_or_default();
     format!("BEGIN; SET LOCAL search_path = pg_catalog; SELECT {function}(pid) FROM pg_stat_activity WHERE pid = {pid}{started}; COMMIT;")
 }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_raised_from_where_it_is_and_nothing_is_guessed() {
+    fn a_limit_is_raised_from_its_present_value_and_never_guessed() {
         assert_eq!([raised(Some(3.0), 10.0), raised(Some(64.0), 10.0), raised(None, 10.0)], ["10", "128", "<more>"]);
         let gib = 1_073_741_824.0;
         assert_eq!([raised_size(Some(gib), gib), raised_size(Some(-1.0), gib)], ["'2048MB'", "<more>"], "-1 means no limit");

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_stays_readable() {
+    fn infinite_and_nan_stay_readable() {
         assert_eq!(duration(f64::INFINITY), "inf s");
         assert_eq!(number(f64::NAN), "NaN");
     }

@@ -33,7 +33,7 @@ pub struct Family {
 
 impl Family {
     /// A family of checks about this kind of subject.
-    pub const fn of(subject_kind: &'static str, checks: &'static [Check]) -> Self {
+    pub const fn new(subject_kind: &'static str, checks: &'static [Check]) -> Self {
         Self { subject_kind, checks }
     }
 
@@ -109,7 +109,7 @@ impl Observation {
     }
 
     /// Adds the row of the table that the value was read from.
-    pub fn of_row(self, row: usize) -> Self {
+    pub fn with_row(self, row: usize) -> Self {
         Self { row: Some(row), ..self }
     }
 
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn evidence_fits_what_the_host_keeps_and_long_names_stay_apart() {
+    fn evidence_fits_the_limits_of_the_host_and_long_names_stay_distinct() {
         let long = |end: &str| evidence(&format!("{}{end}", "ä".repeat(100)), "v".repeat(501) + end);
         let (one, other) = (long("1"), long("2"));
         for label in [&one, &other] {

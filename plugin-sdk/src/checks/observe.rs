@@ -39,7 +39,7 @@ pub fn each_one(snapshot: &Snapshot, metric: &str) -> Result<Vec<Observation>, S
 /// hundreds of rows then cost nothing. A check must also report [`unjudged`]: otherwise a row missing from the table counts as fine.
 pub fn each_row(table: &Table, labels: &[&str], value: impl Fn(usize) -> Option<f64>) -> Vec<Observation> {
     let valued = (0..table.row_count()).filter_map(|row| Some((value(row)?, row)));
-    valued.map(|(value, row)| Observation::new(table.labels(labels, row), value).of_row(row)).collect()
+    valued.map(|(value, row)| Observation::new(table.labels(labels, row), value).with_row(row)).collect()
 }
 
 /// The agent's tables of objects that are absent from a list although they may be bad.
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_does_not_say_is_unknown_up_to_what_it_is_at_most() {
+    fn rows_missing_from_a_list_are_unknown_up_to_their_upper_bound() {
         let facts = "
             tables present
             table unjudged_tables
@@ -175,7 +175,7 @@ mod tests {
         let snapshot = Facts::postgres(TABLES).snapshot();
         let table = snapshot.table("tables").expect("written above");
         let observed = each_row(&table, &["datname", "relation"], |row| table.number("dead", row));
-        assert_eq!(observed, [Observation::new(vec![label("datname", "app"), label("relation", "orders")], 7.0).of_row(0)]);
+        assert_eq!(observed, [Observation::new(vec![label("datname", "app"), label("relation", "orders")], 7.0).with_row(0)]);
         assert_eq!((table.number("ratio", 0), table.is("is_locked", 0), table.is("is_locked", 1)), (Some(0.5), false, true));
         assert_eq!(table.find(&[label("relation", "users"), label("counter", "xid")]), Some(1));
         assert_eq!(table.number("no_such_column", 1), None);

@@ -53,7 +53,7 @@ impl Scope {
     }
 
     /// Whether a check of this scope judges a subject now. Fails for `Primary` and `Standby` if the server does not report its role.
-    pub fn takes(self, snapshot: &Snapshot) -> Result<bool, SkipReason> {
+    pub fn applies_to(self, snapshot: &Snapshot) -> Result<bool, SkipReason> {
         match self {
             Self::Each | Self::Shared => Ok(true),
             Self::Primary => Ok(role(snapshot)? == Role::Primary),
@@ -121,7 +121,7 @@ mod tests {
 
     fn suite(settings: &str) -> Suite {
         let settings: Settings = settings::parse(settings).expect("well-formed");
-        Suite::new(&[Family::of("postgres", CHECKS)], &settings).expect("the settings are right")
+        Suite::new(&[Family::new("postgres", CHECKS)], &settings).expect("the settings are right")
     }
 
     #[track_caller]
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_does_not_say_its_role_is_judged_as_none() {
+    fn a_server_without_a_reported_role_is_judged_as_none() {
         check(
             &Facts::postgres(&server("", 3)),
             expect![[r#"
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_share_is_judged_once_by_the_primary() {
+    fn shared_facts_are_judged_once_on_the_primary() {
         let (one, other) = (server(" 1", 3), server(" 0", 4));
         let database = |info: &str| {
             Facts::database(&format!("topology present\npharos_database_primary_info{info}"), &[("db1:5432", &one), ("db2:5432", &other)])
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_cannot_be_chosen_by_server_since_the_next_primary_would_not_be_judged() {
+    fn a_shared_check_cannot_be_selected_by_server_since_the_next_primary_would_not_be_judged() {
         let shared = suite(r#"{"checks":{"shared":{"except":{"server":["db1:5432"]}},"each":{"except":{"server":["db1:5432"]}}}}"#);
         let ignored: Vec<_> = shared.ignored().iter().map(|ignored| format!("{}: {}", ignored.place, ignored.why)).collect();
         assert_eq!(ignored, ["settings.checks.shared.except: `server` is no label of this check; it has database, datname"]);

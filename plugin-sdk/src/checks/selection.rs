@@ -31,25 +31,25 @@ impl Selection {
     }
 
     /// Whether a series that has these labels and perhaps more may be selected. A missing label counts in favour of selection.
-    pub fn may_take(&self, labels: &[&[Label]]) -> bool {
+    pub fn may_select(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, true));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
     }
 
     /// Whether every series that has these labels is selected, whatever its other labels.
-    pub fn takes_all(&self, labels: &[&[Label]]) -> bool {
+    pub fn selects_all(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, true))
     }
 
     /// Whether a series with exactly these labels is selected.
-    pub fn takes(&self, labels: &[&[Label]]) -> bool {
+    pub fn selects(&self, labels: &[&[Label]]) -> bool {
         let is_outside = self.only.as_ref().is_some_and(|only| !only.fit(labels, false));
         !is_outside && !self.except.as_ref().is_some_and(|except| except.fit(labels, false))
     }
 
     /// The key (`only` or `except`) that names a label outside `known`, with an explanation for the operator. None if all labels are known.
-    pub fn stranger(&self, known: &[&str]) -> Option<(&'static str, String)> {
+    pub fn unknown_label(&self, known: &[&str]) -> Option<(&'static str, String)> {
         [("only", &self.only), ("except", &self.except)].into_iter().find_map(|(key, labels)| {
             let name = labels.as_ref()?.0.keys().find(|name| !known.contains(&name.as_str()))?;
             let hint = match nearest(name, known.iter().copied()) {
@@ -81,13 +81,13 @@ mod tests {
     use crate::checks::label;
 
     #[track_caller]
-    fn check(only: &str, except: &str, taken: &[&str]) {
+    fn check(only: &str, except: &str, selected: &[&str]) {
         let read = |json: &str| (!json.is_empty()).then(|| serde_json::from_str(json).expect("well-formed"));
         let selection = Selection::new(read(only), read(except));
         let server = [label("server", "db1:5432")];
         let datnames = ["app", "shop_eu", "shop_us"];
-        let takes = |datname: &&str| selection.takes(&[&server, &[label("datname", *datname)]]);
-        assert_eq!(datnames.into_iter().filter(takes).collect::<Vec<_>>(), taken);
+        let is_selected = |datname: &&str| selection.selects(&[&server, &[label("datname", *datname)]]);
+        assert_eq!(datnames.into_iter().filter(is_selected).collect::<Vec<_>>(), selected);
     }
 
     #[test]
@@ -101,11 +101,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_yet_may_be_taken() {
+    fn an_unknown_label_may_be_selected() {
         let only = Selection::new(serde_json::from_str(r#"{"server":["db1:5432"],"datname":["app"]}"#).expect("well-formed"), None);
         let (one, two) = ([label("server", "db1:5432")], [label("server", "db2:5432")]);
-        assert_eq!([only.may_take(&[&one]), only.may_take(&[&two]), only.takes(&[&one])], [true, false, false]);
+        assert_eq!([only.may_select(&[&one]), only.may_select(&[&two]), only.selects(&[&one])], [true, false, false]);
         let except = Selection::new(None, serde_json::from_str(r#"{"server":["db1:5432"]}"#).expect("well-formed"));
-        assert_eq!([except.may_take(&[&one]), except.may_take(&[&two])], [false, true]);
+        assert_eq!([except.may_select(&[&one]), except.may_select(&[&two])], [false, true]);
     }
 }

@@ -120,7 +120,7 @@ impl Gradings {
         let rest = or_ignored(grading(check.grading, Levels { info, warning, critical, clear, severity }, &place), ignored);
         let rest = rest.unwrap_or(check.grading);
         let mut selection = Selection::new(change.only.clone(), change.except.clone());
-        while let Some((key, why)) = own.as_deref().and_then(|own| selection.stranger(own)) {
+        while let Some((key, why)) = own.as_deref().and_then(|own| selection.unknown_label(own)) {
             ignored.push(Ignored::new(format!("{place}.{key}"), why));
             selection = selection.without(key);
         }
@@ -128,7 +128,7 @@ impl Gradings {
             let Exception { info, warning, critical, clear, severity, .. } = *exception;
             let place = format!("{place}.overrides[{index}]");
             let selection = Selection::new(exception.only.clone(), exception.except.clone());
-            let read = refuse_strangers(&selection, own.as_deref(), &place)
+            let read = refuse_unknown_labels(&selection, own.as_deref(), &place)
                 .and_then(|()| grading(rest, Levels { info, warning, critical, clear, severity }, &place));
             Some((selection, or_ignored(read, ignored)?))
         };
@@ -140,10 +140,10 @@ impl Gradings {
     pub fn possible(&self, labels: &[&[Label]]) -> Vec<Grading> {
         let mut possible = Vec::new();
         for (selection, grading) in &self.exceptions {
-            if selection.may_take(labels) {
+            if selection.may_select(labels) {
                 possible.push(*grading);
             }
-            if selection.takes_all(labels) {
+            if selection.selects_all(labels) {
                 return possible;
             }
         }
@@ -153,30 +153,30 @@ impl Gradings {
 
     /// The grading of a series with exactly these labels.
     pub fn for_labels(&self, labels: &[&[Label]]) -> Grading {
-        self.exceptions.iter().find(|(selection, _)| selection.takes(labels)).map_or(self.rest, |(_, grading)| *grading)
+        self.exceptions.iter().find(|(selection, _)| selection.selects(labels)).map_or(self.rest, |(_, grading)| *grading)
     }
 }
 
 fn or_ignored<T>(read: Result<T, Failure>, ignored: &mut Vec<Ignored>) -> Option<T> {
-    read.map_err(|failure| ignored.push(Ignored::of(failure))).ok()
+    read.map_err(|failure| ignored.push(Ignored::from_failure(failure))).ok()
 }
 
 /// The labels by which an operator may select. None if the kind of subject is unknown here, so that every label is accepted. A check of
 /// scope `Shared` has no label `server`. A selection by server would stop the check as soon as another server is the primary.
 fn own_labels(check: &Check, subject_kind: &str) -> Option<Vec<&'static str>> {
-    let of_subject: &[&str] = match subject_kind {
+    let subject_labels: &[&str] = match subject_kind {
         "agent" => &["agent"],
         "database" => &["database"],
         "postgres" | "redis" if check.scope == Scope::Shared => &["database"],
         "postgres" | "redis" => &["database", "server"],
         _ => return None,
     };
-    Some([of_subject, check.labels].concat())
+    Some([subject_labels, check.labels].concat())
 }
 
 /// Refuses labels that the check does not have.
-fn refuse_strangers(selection: &Selection, own: Option<&[&str]>, place: &str) -> Result<(), Failure> {
-    match own.and_then(|own| selection.stranger(own)) {
+fn refuse_unknown_labels(selection: &Selection, own: Option<&[&str]>, place: &str) -> Result<(), Failure> {
+    match own.and_then(|own| selection.unknown_label(own)) {
         None => Ok(()),
         Some((key, why)) => Err(Failure::InvalidConfig(format!("{place}.{key}: {why}"))),
     }

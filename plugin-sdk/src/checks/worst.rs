@@ -32,15 +32,15 @@ pub(super) fn worst(bad: Vec<(Grade, Observation)>, check: &str, report: &mut Re
     in_turn.sort_by_key(|(turn, _)| *turn);
     let left_out: BTreeSet<usize> = in_turn.into_iter().skip(ROWS_MAX).map(|(_, place)| place).collect();
     let why = format!("{} more are bad than the {ROWS_MAX} that are told", left_out.len());
-    let mut kept = Vec::new();
+    let mut chosen = Vec::new();
     for (place, (grade, observation)) in bad.into_iter().enumerate() {
         if left_out.contains(&place) {
             report.skip(check, observation.labels, SkipReason::PartFailed(why.clone()));
         } else {
-            kept.push((grade, observation));
+            chosen.push((grade, observation));
         }
     }
-    kept
+    chosen
 }
 
 #[cfg(test)]
@@ -52,35 +52,35 @@ mod tests {
 
     fn rows(datname: &str, values: impl IntoIterator<Item = f64>) -> Vec<(Grade, Observation)> {
         let labels = |row: usize| vec![label("datname", datname), label("relation", format!("t{row}"))];
-        let bad = |(row, value): (usize, f64)| Some((PRESSURE.grade(value)?, Observation::new(labels(row), value).of_row(row)));
+        let bad = |(row, value): (usize, f64)| Some((PRESSURE.grade(value)?, Observation::new(labels(row), value).with_row(row)));
         values.into_iter().enumerate().filter_map(bad).collect()
     }
 
-    fn told(bad: Vec<(Grade, Observation)>) -> (Vec<f64>, Report) {
+    fn reported(bad: Vec<(Grade, Observation)>) -> (Vec<f64>, Report) {
         let mut report = Report::empty();
-        let kept = worst(bad, "pressure", &mut report);
-        (kept.into_iter().map(|(_, observation)| observation.value).collect(), report)
+        let chosen = worst(bad, "pressure", &mut report);
+        (chosen.into_iter().map(|(_, observation)| observation.value).collect(), report)
     }
 
     #[test]
-    fn of_too_many_the_worst_are_told_and_each_of_the_others_stands_still() {
-        let (told, report) = told(rows("app", (2..132).map(f64::from)));
-        assert_eq!((told.len(), told[0], told[99]), (100, 32.0, 131.0));
+    fn the_worst_of_too_many_rows_are_reported_and_the_others_are_skipped() {
+        let (reported, report) = reported(rows("app", (2..132).map(f64::from)));
+        assert_eq!((reported.len(), reported[0], reported[99]), (100, 32.0, 131.0));
         let skipped: Vec<&str> = report.skipped.iter().map(|skip| skip.labels[1].value.as_str()).collect();
         assert_eq!((skipped.len(), skipped[0], skipped[29]), (30, "t0", "t29"));
         assert_eq!(report.skipped[0].reason, SkipReason::PartFailed("30 more are bad than the 100 that are told".to_owned()));
     }
 
     #[test]
-    fn one_datname_does_not_crowd_out_another() {
+    fn a_datname_cannot_crowd_out_another() {
         let tenant = rows("tenant", (0..1_000).map(|_| 9.0));
-        let (told, _) = told([tenant, rows("app", [3.0])].concat());
-        assert_eq!((told.len(), told[99]), (100, 3.0));
+        let (reported, _) = reported([tenant, rows("app", [3.0])].concat());
+        assert_eq!((reported.len(), reported[99]), (100, 3.0));
     }
 
     #[test]
-    fn what_is_fine_takes_no_room() {
-        let (told, report) = told(rows("app", (0..1_000).map(|row| if row < 90 { 3.0 } else { 0.0 })));
-        assert_eq!((told.len(), report.skipped.len()), (90, 0));
+    fn fine_rows_do_not_count_towards_the_limit() {
+        let (reported, report) = reported(rows("app", (0..1_000).map(|row| if row < 90 { 3.0 } else { 0.0 })));
+        assert_eq!((reported.len(), report.skipped.len()), (90, 0));
     }
 }

@@ -15,28 +15,28 @@ pub fn judge<P: Plugin<Settings = Settings> + AlertRule>(families: &[Family], ch
     let off: Vec<_> = others.map(|other| format!(r#""{}":{{"enabled":false}}"#, other.id)).collect();
     let settings = crate::settings::parse(&format!(r#"{{"checks":{{{}}}}}"#, off.join(","))).expect("well-formed");
     let plugin = P::new(settings).expect("every id exists");
-    let of_check = families.iter().find(|family| family.checks.iter().any(|one| one.id == check)).expect("the check exists");
-    let judged = Family::all(families).find(|one| one.id == check).expect("the check exists");
+    let family = families.iter().find(|family| family.checks.iter().any(|candidate| candidate.id == check)).expect("the check exists");
+    let judged = Family::all(families).find(|candidate| candidate.id == check).expect("the check exists");
     let facts = match judged.scope {
-        Scope::Each if of_check.subject_kind == "database" && facts.is_of_server() => facts.clone().of_database(),
+        Scope::Each if family.subject_kind == "database" && facts.is_server() => facts.clone().into_database(),
         Scope::Each => facts.clone(),
         Scope::Primary => facts.clone().in_recovery(false),
         Scope::Standby => facts.clone().in_recovery(true),
-        Scope::Shared => facts.clone().of_database(),
+        Scope::Shared => facts.clone().into_database(),
     };
     plugin.evaluate(&facts.snapshot()).expect("judging cannot fail")
 }
 
 /// Formats a whole finding for a comparison in a test: title, detail, cause, fix and evidence.
-pub fn words(finding: &Finding) -> String {
-    let mut words = format!("{}\n{}\n", finding.title, finding.detail);
+pub fn finding_text(finding: &Finding) -> String {
+    let mut text = format!("{}\n{}\n", finding.title, finding.detail);
     for part in [&finding.cause, &finding.fix].into_iter().flatten() {
-        let _ = writeln!(words, "> {part}");
+        let _ = writeln!(text, "> {part}");
     }
     for line in &finding.evidence {
-        let _ = writeln!(words, "- {}: {}", line.name, line.value);
+        let _ = writeln!(text, "- {}: {}", line.name, line.value);
     }
-    words
+    text
 }
 
 /// Checks that every check has a unique id and a test case, needs existing metrics, and is enabled by default. `cases` is the text of the

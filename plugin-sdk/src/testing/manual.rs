@@ -105,7 +105,7 @@ fn duration(duration: Duration) -> String {
 
 /// The explanation of a check without any facts. Each label has its own name as its value.
 fn explained(subject_kind: &str, check: &Check) -> Explanation {
-    let snapshot = Facts::of(subject_kind, "server", &[("database", "database"), ("server", "server")], "").snapshot();
+    let snapshot = Facts::new(subject_kind, "server", &[("database", "database"), ("server", "server")], "").snapshot();
     let labels: Vec<_> = check.labels.iter().map(|name| Label { name: (*name).to_owned(), value: (*name).to_owned() }).collect();
     (check.explain)(&Case { snapshot: &snapshot, labels: &labels, value: 1.0, severity: Severity::Warning, row: None })
 }

@@ -49,22 +49,22 @@ const INTERVAL_MS: u64 = 10_000;
 impl Facts {
     /// Facts about the PostgreSQL server `db1:5432` of the database `app`.
     pub fn postgres(text: &str) -> Self {
-        Self::of("postgres", "db1:5432", &[("database", "app"), ("server", "db1:5432")], text)
+        Self::new("postgres", "db1:5432", &[("database", "app"), ("server", "db1:5432")], text)
     }
 
     /// Facts about the Redis server `cache1:6379` of the deployment `cache`.
     pub fn redis(text: &str) -> Self {
-        Self::of("redis", "cache1:6379", &[("database", "cache"), ("server", "cache1:6379")], text)
+        Self::new("redis", "cache1:6379", &[("database", "cache"), ("server", "cache1:6379")], text)
     }
 
     /// Facts about the database `app` and its servers. `members` has the address and the facts of each server.
     pub fn database(text: &str, members: &[(&str, &str)]) -> Self {
-        let member = |(server, text): &(&str, &str)| Self::of("postgres", server, &[("database", "app"), ("server", server)], text);
-        Self { members: members.iter().map(member).collect(), ..Self::of("database", "app", &[("database", "app")], text) }
+        let member = |(server, text): &(&str, &str)| Self::new("postgres", server, &[("database", "app"), ("server", server)], text);
+        Self { members: members.iter().map(member).collect(), ..Self::new("database", "app", &[("database", "app")], text) }
     }
 
     /// Facts about a subject of any kind.
-    pub fn of(kind: &str, id: &str, labels: &[(&str, &str)], text: &str) -> Self {
+    pub fn new(kind: &str, id: &str, labels: &[(&str, &str)], text: &str) -> Self {
         let labels = labels.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
         let subject = Subject { kind: kind.to_owned(), id: id.to_owned(), version: String::new(), labels };
         let mut facts = Self { subject, parts: Vec::new(), metrics: BTreeMap::new(), tables: BTreeMap::new(), members: Vec::new() };
@@ -89,12 +89,12 @@ impl Facts {
         }
     }
 
-    fn is_of_server(&self) -> bool {
+    fn is_server(&self) -> bool {
         self.subject.kind == "postgres"
     }
 
     /// Wraps the facts of a server into the database `app`, whose primary is this server.
-    fn of_database(self) -> Self {
+    fn into_database(self) -> Self {
         let server = &self.subject.id;
         let topology = format!(
             "topology present

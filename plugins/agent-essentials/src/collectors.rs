@@ -32,10 +32,10 @@ pub const CHECKS: &[Check] = &[Check {
 /// about its collectors then stay as they are. A missing right belongs to the check `rights-missing`.
 fn failing_collectors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let Some(failing) = snapshot.table(FAILING) else { return Ok(Vec::new()) };
-    let is_told = |row: &usize| failing.is("is_reached", *row) && !rights::is_missing(&failing, *row);
-    let told = (0..failing.row_count()).filter(is_told);
+    let is_reported = |row: &usize| failing.is("is_reached", *row) && !rights::is_missing(&failing, *row);
+    let reported = (0..failing.row_count()).filter(is_reported);
     let mut all: Vec<Observation> =
-        told.map(|row| Observation::new(failing.labels(&["server", "collector"], row), 1.0).of_row(row)).collect();
+        reported.map(|row| Observation::new(failing.labels(&["server", "collector"], row), 1.0).with_row(row)).collect();
     all.extend(unreached(snapshot));
     Ok(all)
 }

@@ -11,12 +11,12 @@ use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
 static FAMILIES: [Family; 6] = [
-    Family::of("agent", receivers::CHECKS),
-    Family::of("agent", store::CHECKS),
-    Family::of("agent", plugins::CHECKS),
-    Family::of("agent", collectors::CHECKS),
-    Family::of("agent", rights::CHECKS),
-    Family::of("agent", load::CHECKS),
+    Family::new("agent", receivers::CHECKS),
+    Family::new("agent", store::CHECKS),
+    Family::new("agent", plugins::CHECKS),
+    Family::new("agent", collectors::CHECKS),
+    Family::new("agent", rights::CHECKS),
+    Family::new("agent", load::CHECKS),
 ];
 
 pub struct AgentEssentials {

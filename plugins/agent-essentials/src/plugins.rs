@@ -148,14 +148,14 @@ fn never_matched(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     Ok(rules)
 }
 
-fn of_case(case: &Case) -> (String, Option<Row>) {
+fn plugin_of_case(case: &Case) -> (String, Option<Row>) {
     let id = case.label("plugin_id").to_owned();
     let row = rows(case.snapshot).into_iter().find(|row| row.id == id);
     (id, row)
 }
 
 fn plugin_not_serving(case: &Case) -> Explanation {
-    let (id, row) = of_case(case);
+    let (id, row) = plugin_of_case(case);
     let state = row.as_ref().map_or("failed", |row| row.state.as_str());
     let why = row.as_ref().and_then(|row| row.error.as_ref()).map(|(stage, why)| format!(" Last error, at {stage}: {why}."));
     Explanation {
@@ -174,7 +174,7 @@ fn plugin_not_serving(case: &Case) -> Explanation {
 }
 
 fn plugin_failing(case: &Case) -> Explanation {
-    let (id, row) = of_case(case);
+    let (id, row) = plugin_of_case(case);
     let why = row.as_ref().and_then(|row| row.error.as_ref()).map(|(_, why)| format!(" The last time it {why}."));
     Explanation {
         title: format!("plugin {id} fails again and again"),
@@ -193,7 +193,7 @@ fn plugin_failing(case: &Case) -> Explanation {
 }
 
 fn plugin_refused(case: &Case) -> Explanation {
-    let (id, row) = of_case(case);
+    let (id, row) = plugin_of_case(case);
     let refusal = row.as_ref().and_then(Row::refusal).map(|(stage, why)| format!(" Refused at {stage}: {why}."));
     Explanation {
         title: format!("new file of plugin {id} was refused"),
@@ -208,7 +208,7 @@ fn plugin_refused(case: &Case) -> Explanation {
 }
 
 fn plugin_settings_ignored(case: &Case) -> Explanation {
-    let (id, row) = of_case(case);
+    let (id, row) = plugin_of_case(case);
     let ignored = row.as_ref().and_then(|row| row.ignored_settings.as_deref()).unwrap_or_default();
     Explanation {
         title: format!("plugin {id} leaves wrong settings out"),

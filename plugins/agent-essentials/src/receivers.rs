@@ -122,7 +122,7 @@ fn waits(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 }
 
 /// The name of a case's receiver, and the reason of its last failed try.
-fn of_case(case: &Case) -> (String, Option<String>) {
+fn receiver_of_case(case: &Case) -> (String, Option<String>) {
     let name = case.label("receiver").to_owned();
     let why = receivers(case.snapshot).into_iter().find(|receiver| receiver.name == name).and_then(|receiver| receiver.why);
     (name, why)
@@ -133,7 +133,7 @@ fn reason(why: Option<String>) -> String {
 }
 
 fn receiver_failing(case: &Case) -> Explanation {
-    let (name, why) = of_case(case);
+    let (name, why) = receiver_of_case(case);
     let waiting = text::counted(case.value, "notification waits", "notifications wait");
     Explanation {
         title: format!("receiver {name} is not reached"),
@@ -148,7 +148,7 @@ fn receiver_failing(case: &Case) -> Explanation {
 }
 
 fn receiver_gone(case: &Case) -> Explanation {
-    let (name, why) = of_case(case);
+    let (name, why) = receiver_of_case(case);
     Explanation {
         title: format!("receiver {name} is gone for good"),
         detail: format!(
@@ -164,7 +164,7 @@ fn receiver_gone(case: &Case) -> Explanation {
 }
 
 fn dead_letters(case: &Case) -> Explanation {
-    let (name, why) = of_case(case);
+    let (name, why) = receiver_of_case(case);
     let notifications = text::counted(case.value, "notification", "notifications");
     Explanation {
         title: format!("{notifications} to {name} given up"),
@@ -182,12 +182,12 @@ fn dead_letters(case: &Case) -> Explanation {
 /// The number of notifications to this receiver that were given up since the start of the agent, by reason.
 fn given_up(snapshot: &Snapshot, receiver: &str) -> Vec<Label> {
     let dropped = snapshot.samples(DROPPED, &[], Reading::Value);
-    let of_receiver = dropped.rows().filter(|row| row.label("receiver") == Some(receiver) && row.label("reason") != Some("untold"));
-    of_receiver.map(|row| evidence(row.label("reason").unwrap_or_default(), text::count(row.value()))).collect()
+    let failures = dropped.rows().filter(|row| row.label("receiver") == Some(receiver) && row.label("reason") != Some("untold"));
+    failures.map(|row| evidence(row.label("reason").unwrap_or_default(), text::count(row.value()))).collect()
 }
 
 fn notifications_late(case: &Case) -> Explanation {
-    let (name, why) = of_case(case);
+    let (name, why) = receiver_of_case(case);
     let age = text::duration(case.value);
     let waiting = case.related_series(PENDING).map(|waiting| evidence("waiting", text::count(waiting)));
     Explanation {

@@ -13,7 +13,7 @@ const COLLECT_UP: &str = "pharos_collect_up";
 /// The agent's table of facts that are read only in part because a right is missing.
 const HIDDEN: &str = "hidden_facts";
 /// Parts that an alert lists. More parts do not help a person to decide.
-const PARTS_TOLD_MAX: usize = 6;
+const PARTS_LISTED_MAX: usize = 6;
 /// Statements that a fix contains. `pharos doctor` prints all of them.
 const STATEMENTS_MAX: usize = 4;
 
@@ -99,14 +99,14 @@ fn explain_missing(case: &Case) -> Explanation {
             "{by}: {}. `pharos doctor --server {server}` prints all that is missing.",
             if statements.is_empty() { "grant what the evidence names".to_owned() } else { statements.join(" and ") }
         ),
-        evidence: first_of(parts),
+        evidence: shortened(parts),
     }
 }
 
-/// Limits a list to [`PARTS_TOLD_MAX`] lines. A last line has the number of those left out.
-fn first_of(mut parts: Vec<Label>) -> Vec<Label> {
-    let left_out = parts.len().saturating_sub(PARTS_TOLD_MAX);
-    parts.truncate(PARTS_TOLD_MAX);
+/// Limits a list to [`PARTS_LISTED_MAX`] lines. A last line has the number of those left out.
+fn shortened(mut parts: Vec<Label>) -> Vec<Label> {
+    let left_out = parts.len().saturating_sub(PARTS_LISTED_MAX);
+    parts.truncate(PARTS_LISTED_MAX);
     parts.extend((left_out > 0).then(|| evidence("and", format!("{left_out} more"))));
     parts
 }
@@ -151,6 +151,6 @@ fn explain_partial(case: &Case) -> Explanation {
             "`pharos doctor --server {server}` prints a script with what is missing. If it is meant so, turn the check off: \
              `[plugin.agent-essentials.settings.checks]`, `rights-partial = {{ enabled = false }}`."
         ),
-        evidence: first_of(facts),
+        evidence: shortened(facts),
     }
 }

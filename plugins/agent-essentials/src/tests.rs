@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
-use pharos_plugin::testing::checks::words;
+use pharos_plugin::testing::checks::finding_text;
 use pharos_plugin::testing::{Facts, render};
 
 use super::*;
 
 fn judge(facts: &str) -> Report {
     let plugin = AgentEssentials::new(Settings::default()).expect("defaults are in order");
-    plugin.evaluate(&Facts::of("agent", "db-watch-1", &[("agent", "db-watch-1")], facts).snapshot()).expect("judging cannot fail")
+    plugin.evaluate(&Facts::new("agent", "db-watch-1", &[("agent", "db-watch-1")], facts).snapshot()).expect("judging cannot fail")
 }
 
 /// Compares the findings. Skips are left out, since the suite handles and tests them.
@@ -22,8 +22,8 @@ fn check(facts: &str, expected: Expect) {
 
 /// Compares all texts of the first finding.
 #[track_caller]
-fn check_words(facts: &str, expected: Expect) {
-    expected.assert_eq(&words(&judge(facts).findings[0]));
+fn check_texts(facts: &str, expected: Expect) {
+    expected.assert_eq(&finding_text(&judge(facts).findings[0]));
 }
 
 const RECEIVERS: &str = "
@@ -40,7 +40,7 @@ const RECEIVERS: &str = "
 ";
 
 #[test]
-fn a_receiver_is_failing_while_something_waits_and_it_does_not_take_it() {
+fn a_receiver_is_failing_while_it_does_not_accept_a_waiting_notification() {
     check(
         RECEIVERS,
         expect![[r#"
@@ -50,7 +50,7 @@ fn a_receiver_is_failing_while_something_waits_and_it_does_not_take_it() {
             receiver-gone{receiver=old}: raise critical: receiver old is gone for good
         "#]],
     );
-    check_words(
+    check_texts(
         RECEIVERS,
         expect![[r#"
             receiver ops is not reached
@@ -62,7 +62,7 @@ fn a_receiver_is_failing_while_something_waits_and_it_does_not_take_it() {
 }
 
 #[test]
-fn what_was_given_up_is_said_with_the_reasons() {
+fn dead_letters_are_listed_by_reason() {
     let facts = r#"
         agent present
         pharos_notifications_dead_total{receiver="ops"} 3 rate 0.2
@@ -77,7 +77,7 @@ fn what_was_given_up_is_said_with_the_reasons() {
             dead-letters{receiver=ops}: raise warning: 2 notifications to ops given up
         "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             2 notifications to ops given up
@@ -106,7 +106,7 @@ fn the_oldest_notification_is_graded_by_how_long_it_waits() {
             notifications-late{receiver=pager}: raise critical: notification to pager has waited 2 h 46 min
         "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             notification to ops has waited 16 min 40 s
@@ -119,7 +119,7 @@ fn the_oldest_notification_is_graded_by_how_long_it_waits() {
 }
 
 #[test]
-fn a_damaged_store_says_where_it_is_and_what_is_lost() {
+fn a_damaged_store_is_reported_with_its_path_and_the_lost_state() {
     let facts = "
         agent present
         pharos_store_damaged_files 1
@@ -133,7 +133,7 @@ fn a_damaged_store_says_where_it_is_and_what_is_lost() {
             store-damaged{store=pharos.db.damaged-1}: raise warning: damaged state store was set aside
         "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             damaged state store was set aside
@@ -146,7 +146,7 @@ fn a_damaged_store_says_where_it_is_and_what_is_lost() {
 }
 
 #[test]
-fn a_store_that_cannot_keep_everything_is_critical() {
+fn a_store_that_loses_state_is_critical() {
     let facts = |degraded: u8| {
         format!(
             "agent present\npharos_store_degraded {degraded}\ntable parts\n| name text | state text | cause text |\n| http | ok | - |\n| store | degraded | disk is full |"
@@ -159,7 +159,7 @@ fn a_store_that_cannot_keep_everything_is_critical() {
             store-degraded: raise critical: state store cannot keep everything
         "#]],
     );
-    check_words(
+    check_texts(
         &facts(1),
         expect![[r#"
             state store cannot keep everything
@@ -171,7 +171,7 @@ fn a_store_that_cannot_keep_everything_is_critical() {
 }
 
 #[test]
-fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
+fn plugins_that_do_not_serve_differ_from_refused_files() {
     let facts = "
         agent present
         pharos_plugin_state{plugin=\"a\",state=\"failed\"} 1
@@ -199,7 +199,7 @@ fn plugins_that_do_not_serve_are_told_from_files_that_were_refused() {
             plugin-settings-ignored{plugin_id=g}: raise warning: plugin g leaves wrong settings out
         "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             plugin a is failed
@@ -233,7 +233,7 @@ const FAILING: &str = r#"
 "#;
 
 #[test]
-fn a_right_that_the_role_lacks_is_told_once_for_a_server_with_what_grants_it() {
+fn a_missing_right_is_reported_once_per_server_with_the_statement_that_grants_it() {
     let facts = format!(
         "{FAILING}
         | db1:5432 | postgres | true | activity | privilege | role `pharos` does not see other roles' statistics; run: GRANT pg_monitor TO \"pharos\" | GRANT pg_monitor TO \"pharos\" |
@@ -249,7 +249,7 @@ fn a_right_that_the_role_lacks_is_told_once_for_a_server_with_what_grants_it() {
     "#]],
     );
     let lost = "| db1:5432 | postgres | true | locks | privilege | role `pharos` does not see it; run: GRANT pg_monitor TO \"pharos\" | GRANT pg_monitor TO \"pharos\" |";
-    check_words(
+    check_texts(
         &format!("{FAILING}{lost}"),
         expect![[r#"
             the role of Pharos may not read all of db1:5432
@@ -279,7 +279,7 @@ fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
     );
     let frozen: Vec<String> = judge(&facts).skipped.iter().map(|skipped| format!("{skipped:?}")).collect();
     assert_eq!(frozen.iter().filter(|skipped| skipped.contains("db2:5432") && skipped.contains("not reached")).count(), 3, "{frozen:?}");
-    check_words(
+    check_texts(
         &facts,
         expect![[r#"
             locks of db1:5432 cannot be read
@@ -293,7 +293,7 @@ fn a_collector_fails_where_its_server_answers_even_if_it_is_the_only_one() {
 
 /// Error texts contain names that an attacker may choose, such as the name of a schema. A false Redis server chooses whole answers.
 #[test]
-fn what_others_write_into_a_text_is_no_statement_of_a_fix() {
+fn a_statement_inside_an_error_text_never_becomes_a_fix() {
     let row = |kind: &str, reason: &str, cure: &str| {
         format!("{FAILING}\n| db1:5432 | {kind} | true | info | {reason} | no; run: ALTER ROLE evil SUPERUSER; -- | {cure} |")
     };
@@ -309,11 +309,11 @@ fn what_others_write_into_a_text_is_no_statement_of_a_fix() {
 /// Compares the texts of the alert for this row of the table.
 #[track_caller]
 fn check_cure(row: &str, expected: Expect) {
-    check_words(&format!("{FAILING}{row}"), expected);
+    check_texts(&format!("{FAILING}{row}"), expected);
 }
 
 #[test]
-fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
+fn the_fix_of_a_failure_suits_its_reason_and_its_engine() {
     check_cure(
         "| c:1 | redis | true | info | privilege | the user `x` may not run INFO; run: ACL SETUSER x +info | ACL SETUSER x +info |",
         expect![[r#"
@@ -355,7 +355,7 @@ fn a_failure_has_the_cure_of_its_reason_and_of_its_engine() {
 }
 
 #[test]
-fn snapshots_that_nobody_judged_are_the_agent_s_trouble_and_slow_collectors_are_not() {
+fn dropped_snapshots_are_an_alert_about_the_agent_and_slow_collectors_are_not() {
     let facts = r#"
         agent present
         pharos_collect_skipped_total{server="db1:5432",collector="snapshot"} 9 rate 0.4
@@ -368,7 +368,7 @@ fn snapshots_that_nobody_judged_are_the_agent_s_trouble_and_slow_collectors_are_
             agent-overloaded{server=db1:5432}: raise warning: 4 snapshots of db1:5432 not judged
         "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             4 snapshots of db1:5432 not judged
@@ -386,7 +386,7 @@ fn a_password_that_cannot_be_read_is_the_agents_trouble() {
         agent present
         pharos_own_limit_total{part="files"} 4 rate 0.2
     "#;
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
         servers are not watched: a password or certificate cannot be read
@@ -398,7 +398,7 @@ fn a_password_that_cannot_be_read_is_the_agents_trouble() {
 }
 
 #[test]
-fn what_the_agents_own_system_denies_it_is_the_agents_trouble() {
+fn a_refusal_by_the_agents_own_system_is_an_alert_about_the_agent() {
     let facts = r#"
         agent present
         pharos_own_limit_total{part="collect"} 4 rate 0.2
@@ -410,7 +410,7 @@ fn what_the_agents_own_system_denies_it_is_the_agents_trouble() {
             own-limit{part=collect}: raise warning: servers are not watched: no connections
         "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             servers are not watched: no connections

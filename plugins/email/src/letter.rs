@@ -2,7 +2,7 @@
 
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
-use pharos_plugin::civil_date::spoken;
+use pharos_plugin::civil_date::readable;
 use pharos_plugin::{Alert, Failure, Message, Reason, Severity, detail_and_evidence, text};
 use serde::Serialize;
 
@@ -79,7 +79,7 @@ fn letter(message: &Message) -> Letter {
     let shown = alerts.len().min(ALERTS_MAX);
     Letter {
         headline: headline(&message.alerts),
-        tone: alerts.first().map_or(Tone::CALM, |alert| Tone::of(alert)),
+        tone: alerts.first().map_or(Tone::CALM, |alert| Tone::from_alert(alert)),
         more: alerts.len() - shown + message.truncated as usize,
         alerts: alerts[..shown].iter().map(|alert| entry(alert)).collect(),
         agent: message.agent.clone(),
@@ -115,7 +115,7 @@ fn entry(alert: &Alert) -> Entry {
     let (detail, evidence) = detail_and_evidence(&alert.detail);
     Entry {
         state: subject::state(alert),
-        tone: Tone::of(alert),
+        tone: Tone::from_alert(alert),
         title: shortened(&alert.title),
         severity: subject::severity(alert.severity),
         server: alert.subject.id.clone(),
@@ -140,8 +140,8 @@ fn facts(alert: &Alert) -> Vec<(&'static str, String)> {
     let all = [
         ("Severity", Some(subject::severity(alert.severity).to_owned())),
         ("Where", Some(server.trim().to_owned()).filter(|server| !server.is_empty())),
-        ("Since", Some(spoken(alert.started_at_ms))),
-        ("Until", alert.ended_at_ms.map(|end| format!("{} ({})", spoken(end), lasted.unwrap_or_default()))),
+        ("Since", Some(readable(alert.started_at_ms))),
+        ("Until", alert.ended_at_ms.map(|end| format!("{} ({})", readable(end), lasted.unwrap_or_default()))),
         ("Value", value),
         ("More", (alert.reason != Reason::Test).then(|| format!("pharos alerts show {}", alert.fingerprint))),
     ];
@@ -186,7 +186,7 @@ impl Tone {
     /// The colours of an alert that ended although no check found the subject fine.
     const GREY: Self = Self { strong: "#5b6670", soft: "#eef1f3" };
 
-    fn of(alert: &Alert) -> Self {
+    fn from_alert(alert: &Alert) -> Self {
         match (alert.reason, alert.ended_at_ms, alert.severity) {
             (Reason::Test, ..) | (_, None, Severity::Info) => Self { strong: "#2563a8", soft: "#e8f0fa" },
             (_, Some(_), _) if alert.ended_because.is_some() => Self::GREY,

@@ -39,7 +39,7 @@ impl Plugin for Email {
 
 impl Notifier for Email {
     fn deliver(&self, message: &Message) -> Result<Outcome, Failure> {
-        let known = progress::recall(&message.id);
+        let known = progress::load(&message.id);
         let mut progress = known.clone();
         let open: Vec<&Recipient> = self.settings.to.iter().filter(|recipient| progress.is_open(&recipient.email)).collect();
         if open.is_empty() {
@@ -49,19 +49,19 @@ impl Notifier for Email {
         let outcome = match sent {
             Ok(results) => {
                 let patience = |email: &str| if progress::is_slow(email) { 1 } else { progress::ATTEMPTS_MAX };
-                progress.take_in(&open, results, message.attempt, patience);
+                progress.add_results(&open, results, message.attempt, patience);
                 progress.outcome(&self.settings.to)
             }
             Err(err) => failed(err, &mut progress, &self.settings.to)?,
         };
-        progress::keep(&message.id, &known, &progress, &outcome);
+        progress::store(&message.id, &known, &progress, &outcome);
         Ok(outcome)
     }
 }
 
 impl Email {
     fn mail(&self, message: &Message, open: &[&Recipient]) -> Result<Mail, Failure> {
-        let thread = thread::of(message);
+        let thread = thread::from_message(message);
         let (text, html) = self.letters.write(message)?;
         let headers = [
             ("Message-ID", thread.message_id),
@@ -74,7 +74,7 @@ impl Email {
         ];
         Ok(Mail {
             to: open.iter().map(|recipient| mail::Address { name: recipient.name.clone(), email: recipient.email.clone() }).collect(),
-            subject: subject::of(message),
+            subject: subject::line(message),
             text,
             html: Some(html),
             headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
@@ -84,7 +84,7 @@ impl Email {
 
 /// The outcome if the relay did not report a result for each recipient.
 fn failed(err: MailError, progress: &mut Progress, to: &[Recipient]) -> Result<Outcome, Failure> {
-    let somebody_has_it = progress.taken() > 0;
+    let is_partly_accepted = progress.taken() > 0;
     match err {
         MailError::Denied(why) => Err(Failure::Denied(why)),
         MailError::Rejected(why) => {
@@ -92,7 +92,7 @@ fn failed(err: MailError, progress: &mut Progress, to: &[Recipient]) -> Result<O
             Ok(progress.outcome(to))
         }
         // The progress is stored under the id of the message. Only `Ambiguous` guarantees the same id at the next try.
-        MailError::Transient(why) | MailError::Unauthorised(why) if somebody_has_it => Ok(Outcome::Ambiguous(why)),
+        MailError::Transient(why) | MailError::Unauthorised(why) if is_partly_accepted => Ok(Outcome::Ambiguous(why)),
         MailError::Transient(why) => Ok(Outcome::Retry(Retry { after_ms: None, why })),
         MailError::Unauthorised(why) => Ok(Outcome::Unauthorised(why)),
         MailError::Ambiguous(why) => Ok(Outcome::Ambiguous(why)),

@@ -14,7 +14,7 @@ use crate::settings::Recipient;
 /// Tries for a recipient that defers a mail which others accepted. The host's pauses add up to about three minutes, enough for greylisting.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// The lifetime of stored progress. The host gives up a message earlier, so no try loses its progress.
-const KEPT_SECONDS: u32 = 4 * 24 * 3_600;
+const STORED_SECONDS: u32 = 4 * 24 * 3_600;
 /// The time for which a slow recipient gets only a single try per mail.
 const SLOW_SECONDS: u32 = 3_600;
 
@@ -42,7 +42,7 @@ impl Progress {
 
     /// Adds the results of a try, in the order of `asked`. `patience` is the number of tries of a recipient once another recipient has
     /// accepted the mail.
-    pub fn take_in(&mut self, asked: &[&Recipient], results: Vec<RecipientResult>, attempt: u32, patience: impl Fn(&str) -> u32) {
+    pub fn add_results(&mut self, asked: &[&Recipient], results: Vec<RecipientResult>, attempt: u32, patience: impl Fn(&str) -> u32) {
         for (recipient, result) in asked.iter().zip(results) {
             let email = recipient.email.clone();
             match result {
@@ -98,7 +98,7 @@ fn slow_key(email: &str) -> String {
     format!("slow/{email}")
 }
 
-pub fn recall(message: &str) -> Progress {
+pub fn load(message: &str) -> Progress {
     match state::get(&key(message)) {
         Ok(Some(bytes)) => serde_json::from_slice(&bytes).unwrap_or_default(),
         Ok(None) => Progress::default(),
@@ -114,18 +114,18 @@ pub fn is_slow(email: &str) -> bool {
 }
 
 /// Stores the progress for the next try, or removes it if there will be none.
-pub fn keep(message: &str, known: &Progress, progress: &Progress, outcome: &Outcome) {
+pub fn store(message: &str, known: &Progress, progress: &Progress, outcome: &Outcome) {
     let comes_again = matches!(outcome, Outcome::Ambiguous(_) | Outcome::Retry(_) | Outcome::Unauthorised(_));
-    let kept = if comes_again && progress.taken() > 0 {
+    let stored = if comes_again && progress.taken() > 0 {
         let bytes = serde_json::to_vec(progress).expect("texts are always JSON");
-        state::put(&key(message), &bytes, Some(KEPT_SECONDS))
+        state::put(&key(message), &bytes, Some(STORED_SECONDS))
     } else if *known != Progress::default() {
         state::delete(&key(message))
     } else {
         Ok(())
     };
     let slow = progress.slow.iter().map(|email| state::put(&slow_key(email), b"", Some(SLOW_SECONDS)));
-    for err in slow.chain([kept]).filter_map(Result::err) {
+    for err in slow.chain([stored]).filter_map(Result::err) {
         log::warn(
             "cannot keep who has a mail already; a repetition may reach them twice",
             &[("message", &message), ("error", &format!("{err:?}"))],

@@ -6,7 +6,7 @@ use pharos_plugin::{Alert, Message, Reason, Severity};
 const TITLE_CHARS_MAX: usize = 120;
 
 /// The subject line: `[FIRING 2] critical: disk full in 3 h (db1:5432) and 1 more`.
-pub fn of(message: &Message) -> String {
+pub fn line(message: &Message) -> String {
     let Some(first) = worst(&message.alerts) else { return format!("[{}] nothing to tell", message.receiver) };
     let tag = tag(&message.alerts);
     let title = shortened(&first.title);

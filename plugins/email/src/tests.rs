@@ -74,7 +74,7 @@ fn check_refused(json: &str, expected: Expect) {
 }
 
 #[test]
-fn mistakes_say_how_to_mend_them() {
+fn mistakes_name_their_correction() {
     check_refused("{}", expect!["settings: missing field `relay`"]);
     check_refused(
         r#"{"relay":"office","to":[]}"#,
@@ -96,8 +96,8 @@ fn mistakes_say_how_to_mend_them() {
 }
 
 #[test]
-fn subjects_say_what_matters_first() {
-    let subject = |alerts: Vec<Alert>| subject::of(&message(alerts));
+fn subjects_begin_with_the_most_important_part() {
+    let subject = |alerts: Vec<Alert>| subject::line(&message(alerts));
     let critical = || Alert {
         severity: Severity::Critical,
         subject: Subject { id: "db2:5432".to_owned(), ..alert("").subject },
@@ -133,7 +133,7 @@ fn subjects_say_what_matters_first() {
 }
 
 #[test]
-fn the_text_says_everything() {
+fn the_text_has_all_facts() {
     let (text, _) = Letters::new().write(&message(vec![alert("92 % of the connections are taken")])).expect("it renders");
     expect![[r#"
         1 alert needs attention
@@ -172,7 +172,7 @@ fn the_text_says_everything() {
 }
 
 #[test]
-fn an_end_that_nobody_saw_says_so() {
+fn an_end_without_a_fine_check_is_marked() {
     let over = message(vec![Alert { fix: None, ..resolved("slow") }]);
     let (text, html) = Letters::new().write(&over).expect("it renders");
     assert!(text.contains("What follows was true while it lasted.") && html.contains("What follows was true while it lasted."), "{text}");
@@ -219,14 +219,14 @@ fn a_long_message_is_cut_and_counted() {
 fn a_thread_is_an_incident() {
     let mut other = alert("other");
     other.incident = 8;
-    let both = thread::of(&message(vec![alert("a"), other, resolved("a")]));
+    let both = thread::from_message(&message(vec![alert("a"), other, resolved("a")]));
     assert_eq!(both.message_id, "<msg-1@db-watch-1>");
     assert_eq!(both.references, "<00c0ffee00c0ffee.7@db-watch-1> <00c0ffee00c0ffee.8@db-watch-1>");
     assert_eq!(both.in_reply_to, "<00c0ffee00c0ffee.7@db-watch-1>");
     let mut end = message(vec![resolved("a")]);
     end.id = "group-1234".to_owned();
     end.agent = "db watch\r\n<1>@..".to_owned();
-    let end = thread::of(&end);
+    let end = thread::from_message(&end);
     assert_eq!((end.message_id.as_str(), end.references.as_str()), ("<group-1234@db-watch---1-->", "<00c0ffee00c0ffee.7@db-watch---1-->"));
 }
 
@@ -247,20 +247,20 @@ fn no() -> RecipientResult {
 fn check(tries: Vec<Vec<RecipientResult>>, patience: u32, expected: Expect) {
     let to = three();
     let mut progress = Progress::default();
-    let mut told = String::new();
+    let mut outcomes = String::new();
     for (attempt, results) in (1..).zip(tries) {
         let open: Vec<&Recipient> = to.iter().filter(|recipient| progress.is_open(&recipient.email)).collect();
         assert_eq!(open.len(), results.len(), "who is asked at try {attempt}");
-        progress.take_in(&open, results, attempt, |_| patience);
-        told += &format!("{:?}\n", progress.outcome(&to));
+        progress.add_results(&open, results, attempt, |_| patience);
+        outcomes += &format!("{:?}\n", progress.outcome(&to));
         // The next try reads the stored progress.
         progress = serde_json::from_slice(&serde_json::to_vec(&progress).expect("it is JSON")).expect("it reads back");
     }
-    expected.assert_eq(&told);
+    expected.assert_eq(&outcomes);
 }
 
 #[test]
-fn who_has_it_is_not_asked_again_and_who_refused_is_named() {
+fn a_recipient_gets_a_mail_once_and_a_refusing_recipient_is_named() {
     use RecipientResult::Accepted;
     check(
         vec![vec![Accepted, Accepted, Accepted]],
@@ -301,7 +301,7 @@ fn who_has_it_is_not_asked_again_and_who_refused_is_named() {
 }
 
 #[test]
-fn who_is_put_off_too_often_does_not_hold_up_the_others() {
+fn a_recipient_that_defers_too_often_does_not_delay_the_others() {
     use RecipientResult::Accepted;
     check(
         vec![vec![Accepted, busy(), Accepted], vec![busy()], vec![busy()]],
@@ -325,11 +325,11 @@ fn who_is_put_off_too_often_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn a_mail_that_some_have_keeps_its_id_whatever_comes() {
+fn a_partly_accepted_mail_is_repeated_under_the_same_id() {
     let to = three();
     let taken = || {
         let mut progress = Progress::default();
-        progress.take_in(&[&to[0]], vec![RecipientResult::Accepted], 1, |_| 5);
+        progress.add_results(&[&to[0]], vec![RecipientResult::Accepted], 1, |_| 5);
         progress
     };
     let why = || "gone fishing".to_owned();

@@ -13,7 +13,7 @@ pub struct Thread {
 
 /// The ids of a message. The root of an incident's thread is an id that no mail has. All mails of the incident are answers to it, in
 /// whatever order they arrive.
-pub fn of(message: &Message) -> Thread {
+pub fn from_message(message: &Message) -> Thread {
     let agent = word(&message.agent);
     let mut roots = Vec::new();
     for alert in &message.alerts {

@@ -154,14 +154,14 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn of(snapshot: &Snapshot) -> Self {
+    fn from_snapshot(snapshot: &Snapshot) -> Self {
         let table = snapshot.table("refusal");
         let cell = |column: &str| table.as_ref().and_then(|table| table.text(column, 0));
         let used = snapshot.value(CONNECTIONS_USED).ok().flatten();
         Self {
             reason: cell("reason").unwrap_or_default(),
             why: cell("why"),
-            own_role: OwnRole::of(snapshot),
+            own_role: OwnRole::from_snapshot(snapshot),
             has_room: used.is_some_and(|used| used < 0.95),
             quiet_seconds: snapshot.value(SESSION_BEGUN_AGE).ok().flatten(),
         }
@@ -304,12 +304,12 @@ impl Refusal {
 }
 
 fn refused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let severity_max = Refusal::of(snapshot).severity_max();
+    let severity_max = Refusal::from_snapshot(snapshot).severity_max();
     Ok(each_zero(snapshot, ACCEPTING)?.into_iter().map(|refused| refused.at_most(severity_max)).collect())
 }
 
 fn not_accepting(case: &Case) -> Explanation {
-    let refusal = Refusal::of(case.snapshot);
+    let refusal = Refusal::from_snapshot(case.snapshot);
     // The metric leaves out the sessions of Pharos. Without this explanation, a share below 100 % would contradict "all are taken".
     let used = case.related(CONNECTIONS_USED).map(|used| {
         let is_all = refusal.reason == FULL && !refusal.is_own_limit();

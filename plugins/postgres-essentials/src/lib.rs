@@ -14,15 +14,15 @@ use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
 static FAMILIES: [Family; 9] = [
-    Family::of("postgres", connections::CHECKS),
-    Family::of("postgres", restarts::CHECKS),
-    Family::of("postgres", limits::CHECKS),
-    Family::of("postgres", locks::CHECKS),
-    Family::of("postgres", waits::CHECKS),
-    Family::of("postgres", statements::CHECKS),
-    Family::of("postgres", storage::CHECKS),
-    Family::of("postgres", wal::CHECKS),
-    Family::of("postgres", settings::CHECKS),
+    Family::new("postgres", connections::CHECKS),
+    Family::new("postgres", restarts::CHECKS),
+    Family::new("postgres", limits::CHECKS),
+    Family::new("postgres", locks::CHECKS),
+    Family::new("postgres", waits::CHECKS),
+    Family::new("postgres", statements::CHECKS),
+    Family::new("postgres", storage::CHECKS),
+    Family::new("postgres", wal::CHECKS),
+    Family::new("postgres", settings::CHECKS),
 ];
 
 pub struct PostgresEssentials {

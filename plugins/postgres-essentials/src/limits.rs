@@ -23,7 +23,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(2),
         grading: Grading::rising(0.8, 0.95, 0.7),
-        observe: roles_of_others,
+        observe: roles_of_other_clients,
         explain: role_connections_used,
     },
     Check {
@@ -68,13 +68,13 @@ pub const CHECKS: &[Check] = &[
 ];
 
 fn own_role_short(snapshot: &Snapshot) -> Vec<Observation> {
-    let own = OwnRole::of(snapshot).filter(OwnRole::is_short);
+    let own = OwnRole::from_snapshot(snapshot).filter(OwnRole::is_short);
     own.map(|own| Observation::new(vec![label("user", own.user)], own.limit)).into_iter().collect()
 }
 
 /// Observes the used share of each role's connection limit. A role that only the agent uses is left out, since no other client suffers.
-fn roles_of_others(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let own = OwnRole::of(snapshot).filter(|own| !own.is_shared()).map(|own| label("user", own.user));
+fn roles_of_other_clients(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
+    let own = OwnRole::from_snapshot(snapshot).filter(|own| !own.is_shared()).map(|own| label("user", own.user));
     let mut roles = each_value(snapshot, ROLE_USED)?;
     roles.retain(|role| !own.as_ref().is_some_and(|own| role.labels.contains(own)));
     Ok(roles)
@@ -82,7 +82,7 @@ fn roles_of_others(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> 
 
 fn own_role_limited(case: &Case) -> Explanation {
     let user = case.label("user");
-    let own = OwnRole::of(case.snapshot);
+    let own = OwnRole::from_snapshot(case.snapshot);
     let fix = more_sessions(own.as_ref());
     let is_shared = own.as_ref().is_some_and(OwnRole::is_shared);
     let others = if is_shared { "Others use the role as well, and may be refused." } else { "Other roles are not concerned." };

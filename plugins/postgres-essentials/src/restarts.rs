@@ -32,8 +32,8 @@ fn restarted(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let Some(latest) = count.checked_sub(1) else { return Ok(Vec::new()) };
     let observation = Observation::new(Vec::new(), count as f64);
     Ok(vec![match (0..count).rev().find(|row| is_crash(&restarts, *row)) {
-        Some(crash) => observation.of_row(crash),
-        None => observation.of_row(latest).at_most(Severity::Info),
+        Some(crash) => observation.with_row(crash),
+        None => observation.with_row(latest).at_most(Severity::Info),
     }])
 }
 
@@ -45,14 +45,14 @@ fn server_restarted(case: &Case) -> Explanation {
     let cells = case.cells(RESTARTS);
     let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column)).filter(|number| *number >= 0.0);
     let ago = number("seconds_ago").map(|seconds| format!(" {} ago", text::duration(seconds))).unwrap_or_default();
-    let at = number("at").map(|at| format!(", at {} by its clock", civil_date::spoken((at * 1_000.0) as u64))).unwrap_or_default();
+    let at = number("at").map(|at| format!(", at {} by its clock", civil_date::readable((at * 1_000.0) as u64))).unwrap_or_default();
     let others = if case.value > 1.0 {
         format!(" It was one of {} in 15 minutes.", text::counted(case.value, "restart", "restarts"))
     } else {
         String::new()
     };
     let kind = cells.as_ref().and_then(|cells| cells.text("kind")).unwrap_or_default();
-    let (what, explanation) = told(&kind);
+    let (what, explanation) = texts(&kind);
     Explanation {
         detail: format!(
             "{what}{ago}{at}.{others} All sessions and open transactions ended. This alert ends by itself 15 minutes after the restart."
@@ -62,7 +62,7 @@ fn server_restarted(case: &Case) -> Explanation {
 }
 
 /// The texts for a kind of restart: the beginning of the detail, and an explanation without numbers.
-fn told(kind: &str) -> (&'static str, Explanation) {
+fn texts(kind: &str) -> (&'static str, Explanation) {
     const LOG: &str = "The server's log at that time says why: `SELECT pg_catalog.pg_current_logfile();` has its file where the server writes \
                        its own, else the service manager has it, as `journalctl -u 'postgresql*'`.";
     const KERNEL: &str =

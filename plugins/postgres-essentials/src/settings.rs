@@ -219,7 +219,7 @@ fn changes(snapshot: &Snapshot) -> Vec<Label> {
     rows.sort_by(|a, b| seen_at(*b).total_cmp(&seen_at(*a)));
     let cell = |column: &str, row: usize| table.text(column, row).unwrap_or_else(|| "nothing".to_owned());
     let line = |row: usize| {
-        let when = civil_date::spoken(seen_at(row).max(0.0) as u64);
+        let when = civil_date::readable(seen_at(row).max(0.0) as u64);
         evidence(&cell("setting", row), format!("{} → {}, seen {when}", cell("before", row), cell("after", row)))
     };
     rows.into_iter().take(NAMES_MAX).map(line).collect()

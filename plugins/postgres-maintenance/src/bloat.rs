@@ -6,7 +6,7 @@ use std::time::Duration;
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, label, unjudged, unvisited};
 use pharos_plugin::{Severity, SkipReason, Snapshot, Table, checks, sql, text};
 
-use crate::vacuum::{RELATION, TABLES, name_of};
+use crate::vacuum::{RELATION, TABLES, relation_name};
 
 pub const INDEXES: &str = "pharos_postgres_indexes";
 pub const INDEX: [&str; 4] = ["datname", "schema", "relation", "index"];
@@ -108,7 +108,7 @@ fn not_estimable(table: &Table) -> Vec<Observation> {
 }
 
 fn table_bloat(case: &Case) -> Explanation {
-    let (name, datname) = (name_of(case), case.label("datname"));
+    let (name, datname) = (relation_name(case), case.label("datname"));
     let share = text::percent(case.value);
     let relation = sql::relation(case.label("schema"), case.label("relation"));
     Explanation {

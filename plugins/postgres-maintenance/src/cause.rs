@@ -45,12 +45,12 @@ pub struct Cause {
 }
 
 impl Cause {
-    fn of(name: &'static str, cause: impl Into<String>, fix: impl Into<String>) -> Self {
+    fn new(name: &'static str, cause: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { name, cause: cause.into(), fix: fix.into(), evidence: Vec::new() }
     }
 }
 
-pub fn of(snapshot: &Snapshot, table: &Subject) -> Cause {
+pub fn find(snapshot: &Snapshot, table: &Subject) -> Cause {
     let value = |metric: &str| snapshot.value(metric).ok().flatten();
     if value(ENABLED) == Some(0.0) || value(TRACK_COUNTS) == Some(0.0) {
         return off_everywhere();
@@ -92,7 +92,7 @@ fn runs_for(snapshot: &Snapshot, table: &Subject) -> Option<f64> {
 }
 
 fn off_everywhere() -> Cause {
-    Cause::of(
+    Cause::new(
         "autovacuum is off",
         "Autovacuum is off on the whole server, or does not learn what there is to do (track_counts).",
         "`ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_catalog.pg_reload_conf();`.",
@@ -101,7 +101,7 @@ fn off_everywhere() -> Cause {
 
 fn off_for_table(table: &Subject) -> Cause {
     let relation = sql::relation(&table.schema, &table.relation);
-    Cause::of(
+    Cause::new(
         "autovacuum is off for the table",
         "Autovacuum is turned off for this table.",
         format!("In {}: `ALTER TABLE {relation} RESET (autovacuum_enabled);`.", table.datname),
@@ -115,12 +115,12 @@ fn held_back(holder: Holder) -> Cause {
         text::count(holder.age),
         holder.cause()
     );
-    Cause { evidence: lines(std::slice::from_ref(&holder)), ..Cause::of("horizon held", cause, holder.fix()) }
+    Cause { evidence: lines(std::slice::from_ref(&holder)), ..Cause::new("horizon held", cause, holder.fix()) }
 }
 
 fn saturated(workers: f64, fix: &str) -> Cause {
     let workers = text::counted(workers, "worker is", "workers are");
-    Cause::of("workers saturated", format!("All {workers} busy with other tables."), fix)
+    Cause::new("workers saturated", format!("All {workers} busy with other tables."), fix)
 }
 
 /// Advice for faster workers, then for more workers. All workers share a cost limit, so more workers alone are not faster. More workers
@@ -151,7 +151,7 @@ fn throttled(seconds: f64, delay: f64, limit: f64, workers: f64) -> Cause {
     let allowed = evidence("allowed to write", format!("about {}/s a worker", text::bytes(bytes_per_second)));
     Cause {
         evidence: vec![allowed],
-        ..Cause::of(
+        ..Cause::new(
             "throttled by cost",
             format!(
                 "A worker has been at it for {}, and may do little at a time: autovacuum_vacuum_cost_limit, which all workers share.",
@@ -164,7 +164,7 @@ fn throttled(seconds: f64, delay: f64, limit: f64, workers: f64) -> Cause {
 
 fn slow(seconds: f64, table: &Subject, snapshot: &Snapshot) -> Cause {
     let memory = sql::raised_size(memory_of_workers(snapshot), GIB);
-    Cause::of(
+    Cause::new(
         "running, but slow",
         format!(
             "A worker has been at it for {} without being throttled: the table and its indexes are large, or the disk is slow.",
@@ -188,7 +188,7 @@ fn memory_of_workers(snapshot: &Snapshot) -> Option<f64> {
 }
 
 fn not_started(table: &Subject) -> Cause {
-    Cause::of(
+    Cause::new(
         "no worker is at it",
         "Nothing holds it back and a worker is free: it is about to be vacuumed, or its vacuum is cancelled again and again by statements \
          that lock the table.",

@@ -21,7 +21,7 @@ pub struct Freezing {
     pub evidence: Vec<Label>,
 }
 
-pub fn of_datname(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Freezing {
+pub fn obstacle_in(snapshot: &Snapshot, datname: &str, counter: &Counter) -> Freezing {
     let oldest = oldest(snapshot, datname, counter);
     let evidence = oldest.iter().map(|old| evidence(&format!("{}.{}", old.schema, old.relation), text::count(old.age))).collect();
     let (cause, fix) = match (held_by_horizon(snapshot, datname, counter), oldest.first()) {
@@ -67,9 +67,9 @@ enum Kind {
     /// A table that any vacuum can freeze.
     Table,
     /// A temporary table of a session. Only this session can vacuum it.
-    OfSession { pid: i64, user: Option<String>, started_at: Option<f64> },
+    Temporary { pid: i64, user: Option<String>, started_at: Option<f64> },
     /// A temporary table of an unknown session.
-    OfSomebody,
+    TemporaryOfUnknownSession,
     /// A temporary table of a session that ended.
     Orphaned,
 }
@@ -90,9 +90,9 @@ impl Old {
         let cell = |column: &str| table.text(column, row).unwrap_or_default();
         let kind = match table.integers("pid").get(row).copied().flatten() {
             _ if !table.has("kind", row, "temporary") => Kind::Table,
-            Some(pid) => Kind::OfSession { pid, user: table.text("user", row), started_at: table.number("backend_start", row) },
+            Some(pid) => Kind::Temporary { pid, user: table.text("user", row), started_at: table.number("backend_start", row) },
             None if table.is("is_orphaned", row) => Kind::Orphaned,
-            None => Kind::OfSomebody,
+            None => Kind::TemporaryOfUnknownSession,
         };
         Self { schema: cell("schema"), relation: cell("relation"), age, kind }
     }
@@ -101,11 +101,11 @@ impl Old {
         let name = format!("Temporary table {}.{}", self.schema, self.relation);
         match &self.kind {
             Kind::Table => too_slow().0,
-            Kind::OfSession { pid, user, .. } => {
+            Kind::Temporary { pid, user, .. } => {
                 let whose = user.as_ref().map(|user| format!(" ({user})")).unwrap_or_default();
                 format!("{name} belongs to process {pid}{whose}, and no vacuum but that session's own can freeze it.")
             }
-            Kind::OfSomebody => {
+            Kind::TemporaryOfUnknownSession => {
                 format!("{name} belongs to a session that has been open for long, and no vacuum but its own can freeze it.")
             }
             Kind::Orphaned => format!("{name} was left behind by a session that crashed, and no vacuum can freeze it."),
@@ -117,11 +117,11 @@ impl Old {
         let name = sql::relation(&self.schema, &self.relation);
         match &self.kind {
             Kind::Table => format!("In {datname}, beginning with the oldest table: `VACUUM (FREEZE, VERBOSE) {name};`."),
-            Kind::OfSession { pid, started_at, .. } => format!(
+            Kind::Temporary { pid, started_at, .. } => format!(
                 "Let its application drop {name}, or end the session: `{}`. The next vacuum in {datname} tells the new age.",
                 sql::terminate(*pid, *started_at)
             ),
-            Kind::OfSomebody => format!(
+            Kind::TemporaryOfUnknownSession => format!(
                 "Close the session that made {name}; it is one of the oldest: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, \
                  usename, application_name, backend_start FROM pg_stat_activity WHERE datname = {} ORDER BY backend_start; COMMIT;`. The \
                  next vacuum in {datname} tells the new age.",

@@ -98,8 +98,8 @@ impl Holder {
     /// Whether the holder blocks vacuum in a datname. A session blocks only its own datname. A slot, a standby and an unknown kind block
     /// all datnames.
     fn concerns(&self, datname: &str) -> bool {
-        let is_of_one = matches!(self.kind.as_str(), "backend" | "prepared" | "slot_catalog");
-        !is_of_one || self.datname.as_deref().is_none_or(|own| own == datname)
+        let is_local = matches!(self.kind.as_str(), "backend" | "prepared" | "slot_catalog");
+        !is_local || self.datname.as_deref().is_none_or(|own| own == datname)
     }
 
     pub fn cause(&self) -> &'static str {

@@ -120,7 +120,7 @@ fn unused(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 }
 
 /// The name of another index that the fact refers to, and the collector's facts as evidence.
-fn said(case: &Case) -> (Option<String>, Vec<Label>) {
+fn replacement_and_evidence(case: &Case) -> (Option<String>, Vec<Label>) {
     let Some(cells) = case.cells("index_facts") else { return (None, Vec::new()) };
     let why = cells.text("evidence").map(|why| evidence("why", why));
     let lines = [
@@ -149,7 +149,7 @@ fn index_invalid(case: &Case) -> Explanation {
         detail: format!("No query may use index {index} on {} of {datname}, while writes may keep it up to date.", case.label("relation")),
         cause,
         fix: format!("In {datname}{fix}"),
-        evidence: said(case).1,
+        evidence: replacement_and_evidence(case).1,
     }
 }
 
@@ -242,7 +242,7 @@ impl Dropper {
 
 fn index_duplicate(case: &Case) -> Explanation {
     let (datname, index) = (case.label("datname"), case.label("index"));
-    let (other, evidence) = said(case);
+    let (other, evidence) = replacement_and_evidence(case);
     let other = other.unwrap_or_else(|| "another one".to_owned());
     Explanation {
         title: format!("index {index} of {datname} is the same as {other}"),
@@ -258,7 +258,7 @@ fn index_duplicate(case: &Case) -> Explanation {
 
 fn index_redundant(case: &Case) -> Explanation {
     let (datname, index) = (case.label("datname"), case.label("index"));
-    let (other, evidence) = said(case);
+    let (other, evidence) = replacement_and_evidence(case);
     let other = other.unwrap_or_else(|| "another one".to_owned());
     Explanation {
         title: format!("index {index} of {datname} is covered by {other}"),

@@ -16,16 +16,16 @@ use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
 static FAMILIES: [Family; 10] = [
-    Family::of("postgres", wraparound::CHECKS),
-    Family::of("postgres", vacuum::CHECKS),
-    Family::of("postgres", horizon::CHECKS),
-    Family::of("postgres", bloat::CHECKS),
-    Family::of("postgres", indexes::CHECKS),
-    Family::of("database", indexes::CHECKS_OF_ALL_MEMBERS),
-    Family::of("postgres", schema::CHECKS),
-    Family::of("postgres", sequences::CHECKS),
-    Family::of("database", visits::CHECKS_OF_ALL_MEMBERS),
-    Family::of("postgres", visits::CHECKS),
+    Family::new("postgres", wraparound::CHECKS),
+    Family::new("postgres", vacuum::CHECKS),
+    Family::new("postgres", horizon::CHECKS),
+    Family::new("postgres", bloat::CHECKS),
+    Family::new("postgres", indexes::CHECKS),
+    Family::new("database", indexes::CHECKS_OF_ALL_MEMBERS),
+    Family::new("postgres", schema::CHECKS),
+    Family::new("postgres", sequences::CHECKS),
+    Family::new("database", visits::CHECKS_OF_ALL_MEMBERS),
+    Family::new("postgres", visits::CHECKS),
 ];
 
 pub struct PostgresMaintenance {

@@ -6,7 +6,7 @@ use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scop
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
 use crate::bloat::INDEXES;
-use crate::vacuum::{RELATION, name_of};
+use crate::vacuum::{RELATION, relation_name};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -64,7 +64,7 @@ fn facts(snapshot: &Snapshot, fact: &str, labels: &[&str]) -> Result<Vec<Observa
 }
 
 /// The collector's facts about a case, as evidence.
-fn said(case: &Case) -> Vec<Label> {
+fn fact_evidence(case: &Case) -> Vec<Label> {
     let Some(cells) = case.cells("schema_facts") else { return Vec::new() };
     let why = cells.text("evidence").map(|why| evidence("why", why));
     let lines = [why, cells.line("size", "size_bytes", text::bytes), cells.line("rows", "rows", text::count)];
@@ -72,7 +72,7 @@ fn said(case: &Case) -> Vec<Label> {
 }
 
 fn foreign_key_without_index(case: &Case) -> Explanation {
-    let (name, datname, key) = (name_of(case), case.label("datname"), case.label("name"));
+    let (name, datname, key) = (relation_name(case), case.label("datname"), case.label("name"));
     let cells = case.cells("schema_facts");
     let cell = |column: &str| cells.as_ref().and_then(|cells| cells.text(column));
     let relation = sql::relation(case.label("schema"), case.label("relation"));
@@ -88,12 +88,12 @@ fn foreign_key_without_index(case: &Case) -> Explanation {
         ),
         cause: "PostgreSQL makes an index for a primary key, but not for a foreign key.".to_owned(),
         fix: format!("In {datname}{place}: `CREATE INDEX{concurrently} ON {relation} ({columns});`."),
-        evidence: said(case),
+        evidence: fact_evidence(case),
     }
 }
 
 fn no_primary_key(case: &Case) -> Explanation {
-    let (name, datname) = (name_of(case), case.label("datname"));
+    let (name, datname) = (relation_name(case), case.label("datname"));
     Explanation {
         title: format!("{name} of {datname} has no primary key"),
         detail: format!(
@@ -102,7 +102,7 @@ fn no_primary_key(case: &Case) -> Explanation {
         ),
         cause: "The table was made without one.".to_owned(),
         fix: format!("In {datname}{}", primary_key(case)),
-        evidence: said(case),
+        evidence: fact_evidence(case),
     }
 }
 
@@ -158,7 +158,7 @@ fn new_key(relation: &str, kind: &str, column: &str, partition_key: Option<Strin
 }
 
 fn sequential_scans(case: &Case) -> Explanation {
-    let (name, datname) = (name_of(case), case.label("datname"));
+    let (name, datname) = (relation_name(case), case.label("datname"));
     Explanation {
         title: format!("{name} of {datname} is mostly read as a whole"),
         detail: format!(
@@ -172,6 +172,6 @@ fn sequential_scans(case: &Case) -> Explanation {
              those on {name}, as the role that runs them and never as superuser, since EXPLAIN runs functions of their authors; index what \
              they filter by."
         ),
-        evidence: said(case),
+        evidence: fact_evidence(case),
     }
 }

@@ -81,7 +81,7 @@ pub const CHECKS: &[Check] = &[
 
 /// Observes rows of the table `tables` by a value. Datnames that could not be read are unknown, and so are tables that the agent cannot
 /// judge. After lost or reset statistics, a server reports no dead rows until vacuum or analyse has counted them again.
-pub fn of_tables(snapshot: &Snapshot, respect: &str, value: impl Fn(&Table, usize) -> Option<f64>) -> Vec<Observation> {
+pub fn observe_tables(snapshot: &Snapshot, respect: &str, value: impl Fn(&Table, usize) -> Option<f64>) -> Vec<Observation> {
     let mut all = unvisited(snapshot, "tables");
     all.extend(unjudged(snapshot, "tables", respect));
     if let Some(table) = snapshot.table("tables") {
@@ -91,19 +91,19 @@ pub fn of_tables(snapshot: &Snapshot, respect: &str, value: impl Fn(&Table, usiz
 }
 
 fn vacuum_pressures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    Ok(of_tables(snapshot, "vacuum_pressure", |table, row| {
+    Ok(observe_tables(snapshot, "vacuum_pressure", |table, row| {
         table.number("dead_bytes", row).filter(|bytes| *bytes >= DEAD_BYTES_MIN).and_then(|_| table.number("vacuum_pressure", row))
     }))
 }
 
 fn analyze_pressures(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    Ok(of_tables(snapshot, "analyze_pressure", |table, row| {
+    Ok(observe_tables(snapshot, "analyze_pressure", |table, row| {
         table.number("live_rows", row).filter(|rows| *rows >= ROWS_MIN).and_then(|_| table.number("analyze_pressure", row))
     }))
 }
 
 fn disabled_tables(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    Ok(of_tables(snapshot, "vacuum_enabled", |table, row| {
+    Ok(observe_tables(snapshot, "vacuum_enabled", |table, row| {
         let size = table.number("size_bytes", row).filter(|size| *size >= SIZE_MIN)?;
         (table.number("vacuum_enabled", row) == Some(0.0)).then_some(size)
     }))
@@ -136,14 +136,14 @@ pub fn cells(case: &Case, shown: &[Shown]) -> Vec<Label> {
     shown.iter().filter_map(|(name, column, show)| cells.line(name, column, show)).collect()
 }
 
-pub fn name_of(case: &Case) -> String {
+pub fn relation_name(case: &Case) -> String {
     format!("{}.{}", case.label("schema"), case.label("relation"))
 }
 
 fn vacuum_pressure(case: &Case) -> Explanation {
-    let (name, datname) = (name_of(case), case.label("datname"));
+    let (name, datname) = (relation_name(case), case.label("datname"));
     let times = text::number(case.value);
-    let Cause { name: cause_name, cause, fix, evidence: why } = cause::of(case.snapshot, &subject(case));
+    let Cause { name: cause_name, cause, fix, evidence: why } = cause::find(case.snapshot, &subject(case));
     let mut lines = vec![evidence("decided", cause_name)];
     lines.extend(why);
     lines.extend(cells(
@@ -167,7 +167,7 @@ fn ago(seconds: f64) -> String {
 }
 
 fn statistics_stale(case: &Case) -> Explanation {
-    let (name, datname) = (name_of(case), case.label("datname"));
+    let (name, datname) = (relation_name(case), case.label("datname"));
     let times = text::number(case.value);
     Explanation {
         title: format!("statistics of {name} of {datname} are old"),
@@ -203,7 +203,7 @@ fn workers_at_work(snapshot: &Snapshot) -> Vec<Label> {
 }
 
 fn autovacuum_disabled(case: &Case) -> Explanation {
-    let (name, datname) = (name_of(case), case.label("datname"));
+    let (name, datname) = (relation_name(case), case.label("datname"));
     Explanation {
         title: format!("autovacuum is off for {name} of {datname}"),
         detail: format!(

@@ -8,12 +8,12 @@ use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scop
 use pharos_plugin::own_role::{OwnRole, more_sessions};
 use pharos_plugin::{Label, Severity, SkipReason, Snapshot, sql, text};
 
-use crate::vacuum::{RELATION, TABLES, name_of};
+use crate::vacuum::{RELATION, TABLES, relation_name};
 
 const MEMBERS: &str = "pharos_database_members";
 const IN_RECOVERY: &str = "pharos_postgres_in_recovery";
 /// Reasons that an alert lists. Further reasons rarely differ.
-const FAILURES_TOLD_MAX: usize = 6;
+const FAILURES_LISTED_MAX: usize = 6;
 const VISITED: &str = "pharos_postgres_datname_visited";
 
 /// The check that reads all servers of a database. The agent visits each server, and an unread server leaves its datnames unknown.
@@ -57,7 +57,7 @@ fn locked_relations(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason>
     for row in held.into_iter().chain(waiting) {
         let labels = table.labels(&RELATION, row);
         if seen.insert(labels.iter().map(|label| label.value.clone()).collect::<Vec<_>>()) {
-            all.push(Observation::new(labels, 1.0).of_row(row));
+            all.push(Observation::new(labels, 1.0).with_row(row));
         }
     }
     Ok(all)
@@ -118,9 +118,9 @@ pub fn visiting_role(server: &Snapshot) -> String {
 }
 
 fn failures(database: &Snapshot, datname: &str) -> Vec<Failed> {
-    let of_member = |member: Rc<Snapshot>| {
+    let failures_of_member = |member: Rc<Snapshot>| {
         let Some(visits) = member.table("visits") else { return Vec::new() };
-        let (own_role, user) = (OwnRole::of(&member), visiting_role(&member));
+        let (own_role, user) = (OwnRole::from_snapshot(&member), visiting_role(&member));
         let failed = |row: &usize| visits.has("datname", *row, datname) && !visits.has("state", *row, "ok");
         let cell = |column: &str, row: usize| visits.text(column, row).unwrap_or_default();
         let read = |row: usize| Failed {
@@ -133,7 +133,7 @@ fn failures(database: &Snapshot, datname: &str) -> Vec<Failed> {
         };
         (0..visits.row_count()).filter(failed).map(read).collect()
     };
-    members(database).into_iter().flat_map(of_member).collect()
+    members(database).into_iter().flat_map(failures_of_member).collect()
 }
 
 fn datname_not_visited(case: &Case) -> Explanation {
@@ -147,7 +147,7 @@ fn datname_not_visited(case: &Case) -> Explanation {
             lines.push(evidence(&format!("{server}, {collector}"), why));
         }
     }
-    lines.truncate(FAILURES_TOLD_MAX);
+    lines.truncate(FAILURES_LISTED_MAX);
     Explanation {
         title: format!("tables and indexes of {datname} are not watched"),
         detail: format!(
@@ -228,7 +228,7 @@ fn cause_and_fix(failed: Option<&Failed>, datname: &str) -> (String, String) {
 }
 
 fn relation_locked(case: &Case) -> Explanation {
-    let (name, datname) = (name_of(case), case.label("datname"));
+    let (name, datname) = (relation_name(case), case.label("datname"));
     let locker = Locker::read(case);
     let who = locker.as_ref().map(|locker| format!(" {}.", locker.sentence())).unwrap_or_default();
     let free = locker.as_ref().map_or_else(|| find_locker(case), |locker| locker.free(datname));

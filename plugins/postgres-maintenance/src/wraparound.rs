@@ -9,7 +9,7 @@ use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scop
 use pharos_plugin::{Label, SkipReason, Snapshot, sql, text};
 
 use crate::freezing::{self, Freezing};
-use crate::vacuum::{TABLES, name_of, of_tables};
+use crate::vacuum::{TABLES, observe_tables, relation_name};
 
 const XID_AGE: &str = "pharos_postgres_xid_age_transactions";
 const MULTIXACT_AGE: &str = "pharos_postgres_multixact_age_transactions";
@@ -106,7 +106,7 @@ pub const CHECKS: &[Check] = &[
 ];
 
 impl Counter {
-    fn of(case: &Case) -> &'static Self {
+    fn from_case(case: &Case) -> &'static Self {
         let name = case.label("counter");
         COUNTERS.iter().find(|counter| counter.name == name).unwrap_or(&COUNTERS[0])
     }
@@ -167,7 +167,8 @@ fn table_ages(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut observations = Vec::new();
     for counter in &COUNTERS {
         let freeze_max = counter.freeze_max(snapshot);
-        let mut old = of_tables(snapshot, counter.column, |table, row| table.number(counter.column, row).filter(|age| *age >= freeze_max));
+        let mut old =
+            observe_tables(snapshot, counter.column, |table, row| table.number(counter.column, row).filter(|age| *age >= freeze_max));
         let unknown = old.extract_if(.., |age| age.unknown.is_some()).collect::<Vec<_>>();
         old.sort_by(|a, b| b.value.total_cmp(&a.value));
         let younger = old.split_off(old.len().min(TABLES_MAX));
@@ -186,7 +187,7 @@ fn table_ages(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 }
 
 fn wraparound_risk(case: &Case) -> Explanation {
-    let (counter, datname) = (Counter::of(case), case.label("datname"));
+    let (counter, datname) = (Counter::from_case(case), case.label("datname"));
     let (what, age) = (counter.what, text::count(case.value));
     let used = text::percent(case.value / WRAPAROUND);
     let failsafe = case.related(FAILSAFE_AGE).unwrap_or(FAILSAFE);
@@ -195,7 +196,7 @@ fn wraparound_risk(case: &Case) -> Explanation {
     } else {
         ""
     };
-    let Freezing { cause, fix, evidence: oldest } = freezing::of_datname(case.snapshot, datname, counter);
+    let Freezing { cause, fix, evidence: oldest } = freezing::obstacle_in(case.snapshot, datname, counter);
     Explanation {
         title: format!("oldest {what} in {datname} is {age} old"),
         detail: format!(
@@ -209,9 +210,9 @@ fn wraparound_risk(case: &Case) -> Explanation {
 }
 
 fn freeze_overdue(case: &Case) -> Explanation {
-    let (counter, datname) = (Counter::of(case), case.label("datname"));
+    let (counter, datname) = (Counter::from_case(case), case.label("datname"));
     let (what, times) = (counter.what, text::number(case.value));
-    let Freezing { cause, fix, evidence: oldest } = freezing::of_datname(case.snapshot, datname, counter);
+    let Freezing { cause, fix, evidence: oldest } = freezing::obstacle_in(case.snapshot, datname, counter);
     Explanation {
         title: format!("freezing {what}s of {datname} is overdue"),
         detail: format!(
@@ -226,7 +227,7 @@ fn freeze_overdue(case: &Case) -> Explanation {
 }
 
 fn table_wraparound_risk(case: &Case) -> Explanation {
-    let (counter, datname, name) = (Counter::of(case), case.label("datname"), name_of(case));
+    let (counter, datname, name) = (Counter::from_case(case), case.label("datname"), relation_name(case));
     let age = text::count(case.value);
     let (cause, first) = freezing::held_by_horizon(case.snapshot, datname, counter).unwrap_or_else(freezing::too_slow);
     Explanation {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use pharos_plugin::checks::{Case, Check, Explanation, Grading, Observation, Scope, each_value, evidence, label};
 use pharos_plugin::{Label, Matcher, Pattern, Reading, SkipReason, Snapshot, text};
 
-use crate::topology::{MEMBERS, Member, members, receives, senders_of};
+use crate::topology::{MEMBERS, Member, count_senders, members, receives};
 
 const MEMBER_LAG_SECONDS: &str = "pharos_database_member_lag_seconds";
 const MEMBER_LAG_BYTES: &str = "pharos_database_member_lag_bytes";
@@ -49,7 +49,7 @@ pub const CHECKS: &[Check] = &[
         hold_off: Duration::from_mins(1),
         keep_firing: Duration::from_mins(1),
         grading: Grading::rising(30.0, 300.0, 15.0),
-        observe: |database| others_behind(database, &SECONDS),
+        observe: |database| unconfigured_behind(database, &SECONDS),
         explain: |case| replication_lag(case, &text::duration(case.value)),
     },
     Check {
@@ -71,24 +71,29 @@ const NOT_WATCHED: &str = "the lag began before the agent watched the primary, a
 
 /// The names of a lag in seconds or in bytes: a metric for each of the servers that measure it.
 struct Unit {
-    of_member: &'static str,
+    member_metric: &'static str,
     /// The column of the table `members` with the part of the lag that has not arrived.
     shipping: &'static str,
-    of_sender: &'static str,
+    sender_metric: &'static str,
     own: &'static str,
     /// Whether the unit is seconds, so that a delay can be subtracted.
     is_time: bool,
 }
 
 const SECONDS: Unit = Unit {
-    of_member: MEMBER_LAG_SECONDS,
+    member_metric: MEMBER_LAG_SECONDS,
     shipping: "shipping_lag_seconds",
-    of_sender: SENDER_LAG_SECONDS,
+    sender_metric: SENDER_LAG_SECONDS,
     own: OWN_LAG_SECONDS,
     is_time: true,
 };
-const BYTES: Unit =
-    Unit { of_member: MEMBER_LAG_BYTES, shipping: "shipping_lag_bytes", of_sender: SENDER_LAG_BYTES, own: OWN_LAG_BYTES, is_time: false };
+const BYTES: Unit = Unit {
+    member_metric: MEMBER_LAG_BYTES,
+    shipping: "shipping_lag_bytes",
+    sender_metric: SENDER_LAG_BYTES,
+    own: OWN_LAG_BYTES,
+    is_time: false,
+};
 
 /// The orders of an operator by which a standby lags on purpose.
 #[derive(Debug, Clone, Copy, Default)]
@@ -98,7 +103,7 @@ struct Orders {
 }
 
 impl Orders {
-    fn of(standby: Option<&Snapshot>) -> Self {
+    fn from_snapshot(standby: Option<&Snapshot>) -> Self {
         let value = |metric: &str| standby.and_then(|standby| standby.value(metric).ok().flatten());
         Self { delay_seconds: value(APPLY_DELAY).unwrap_or_default(), is_paused: value(REPLAY_PAUSED) == Some(1.0) }
     }
@@ -119,10 +124,10 @@ fn configured(database: &Snapshot, unit: &Unit) -> Result<Vec<(String, f64)>, Sk
         let table = table.as_ref()?;
         table.number(unit.shipping, table.find(&[label("member", member)])?)
     };
-    let lags = database.values(unit.of_member)?;
+    let lags = database.values(unit.member_metric)?;
     let behind = lags.rows().filter_map(|row| {
         let member = row.label("member")?;
-        let orders = Orders::of(database.member(member).as_deref());
+        let orders = Orders::from_snapshot(database.member(member).as_deref());
         Some((member.to_owned(), orders.beyond(row.value(), shipping(member), unit)))
     });
     Ok(behind.collect())
@@ -159,7 +164,7 @@ fn standbys<'a>(members: &'a [Member], known: &'a [(String, f64)]) -> impl Itera
 fn unmeasured(database: &Snapshot, members: &[Member], standby: &Member, unit: &Unit) -> Option<SkipReason> {
     let primary = members.iter().find(|member| member.is_primary());
     let unread = |member: &Member| match database.member(&member.server) {
-        Some(facts) => facts.readable(unit.of_sender).err(),
+        Some(facts) => facts.readable(unit.sender_metric).err(),
         None => Some(SkipReason::NoData),
     };
     [Some(standby), primary].into_iter().flatten().find_map(unread)
@@ -169,12 +174,12 @@ fn unmeasured(database: &Snapshot, members: &[Member], standby: &Member, unit: &
 fn all_behind_in_bytes(database: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let behind = configured(database, &BYTES)?;
     let mut all: Vec<_> = behind.into_iter().map(|(member, lag)| Observation::new(vec![label("server", member)], lag)).collect();
-    all.extend(others_behind(database, &BYTES)?);
+    all.extend(unconfigured_behind(database, &BYTES)?);
     Ok(all)
 }
 
 /// Observes the standbys that cannot be measured against the primary: by their senders, or by themselves.
-fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, SkipReason> {
+fn unconfigured_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, SkipReason> {
     let known = configured(database, unit)?;
     let members = members(database);
     let mut all = Vec::new();
@@ -182,17 +187,17 @@ fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, S
     for member in &members {
         let Some(facts) = database.member(&member.server) else { continue };
         let server = label("server", &member.server);
-        if let Err(reason) = facts.readable(unit.of_sender) {
+        if let Err(reason) = facts.readable(unit.sender_metric) {
             all.push(Observation::unknown(vec![server], reason));
             continue;
         }
-        senders += senders_of(&facts).unwrap_or_default();
+        senders += count_senders(&facts).unwrap_or_default();
         if standbys(&members, &known).any(|standby| standby.server == member.server) {
             if let Some(why) = unmeasured(database, &members, member, unit) {
                 all.push(Observation::unknown(vec![server], why));
                 continue;
             }
-            let orders = Orders::of(Some(&facts));
+            let orders = Orders::from_snapshot(Some(&facts));
             let own = each_value(&facts, unit.own)?;
             all.extend(own.into_iter().map(|own| Observation::new(vec![server.clone()], orders.beyond(own.value, None, unit))));
         }
@@ -206,7 +211,7 @@ fn others_behind(database: &Snapshot, unit: &Unit) -> Result<Vec<Observation>, S
     let missing = members.iter().find(|member| member.is_standby() && !member.is_up);
     for member in &members {
         let Some(facts) = database.member(&member.server) else { continue };
-        let Ok(strangers) = each_value(&facts, unit.of_sender) else { continue };
+        let Ok(strangers) = each_value(&facts, unit.sender_metric) else { continue };
         let strangers = strangers.into_iter().filter(|stranger| !is_named(&names, &stranger.labels));
         let labels = |own: Vec<Label>| [vec![label("server", &member.server)], own].concat();
         all.extend(strangers.map(|stranger| match missing {
@@ -238,7 +243,7 @@ fn is_named(names: &[String], labels: &[Label]) -> bool {
 fn member_lag(case: &Case) -> Explanation {
     let (member, lag) = (case.label("member"), text::duration(case.value));
     let lag = if is_minimum(case.snapshot, member) { format!("at least {lag}") } else { lag };
-    let orders = Orders::of(case.snapshot.member(member).as_deref());
+    let orders = Orders::from_snapshot(case.snapshot.member(member).as_deref());
     let bytes = case.related_series(MEMBER_LAG_BYTES).map(|bytes| evidence("lag in WAL", text::bytes(bytes)));
     Explanation {
         title: format!("{member} is {lag} behind its primary{}", than_ordered(orders)),
@@ -279,7 +284,7 @@ fn replication_lag(case: &Case, behind: &str) -> Explanation {
     };
     let facts = case.snapshot.member(server);
     let is_stranger = !case.label("standby").is_empty();
-    let orders = if is_stranger { Orders::default() } else { Orders::of(facts.as_deref()) };
+    let orders = if is_stranger { Orders::default() } else { Orders::from_snapshot(facts.as_deref()) };
     let (seconds, bytes) = if is_stranger { (SENDER_LAG_SECONDS, SENDER_LAG_BYTES) } else { (OWN_LAG_SECONDS, OWN_LAG_BYTES) };
     let lag = |name: &str, metric: &str, show: fn(f64) -> String| Some(evidence(name, show(series(facts.as_ref()?, metric, case)?)));
     let or_ordered = if is_stranger { ", or one that was given a delay: recovery_min_apply_delay" } else { "" };

@@ -12,12 +12,12 @@ use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
 static FAMILIES: [Family; 6] = [
-    Family::of("database", topology::CHECKS),
-    Family::of("database", lag::CHECKS),
-    Family::of("postgres", standbys::CHECKS),
-    Family::of("postgres", conflicts::CHECKS),
-    Family::of("postgres", slots::CHECKS),
-    Family::of("postgres", subscriptions::CHECKS),
+    Family::new("database", topology::CHECKS),
+    Family::new("database", lag::CHECKS),
+    Family::new("postgres", standbys::CHECKS),
+    Family::new("postgres", conflicts::CHECKS),
+    Family::new("postgres", slots::CHECKS),
+    Family::new("postgres", subscriptions::CHECKS),
 ];
 
 pub struct PostgresReplication {

@@ -110,8 +110,8 @@ fn inactive(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 fn waits_for_a_consumer(snapshot: &Snapshot, slot: &Observation) -> bool {
     let Some(table) = snapshot.table("slots") else { return true };
     table.find(&slot.labels).is_none_or(|row| {
-        let keeps_wal = table.number("retained_bytes", row).is_some_and(|bytes| bytes > 0.0);
-        keeps_wal && !is_advanced(&table, row) && !table.is("synced", row) && table.text("invalidation_reason", row).is_none()
+        let retains_wal = table.number("retained_bytes", row).is_some_and(|bytes| bytes > 0.0);
+        retains_wal && !is_advanced(&table, row) && !table.is("synced", row) && table.text("invalidation_reason", row).is_none()
     })
 }
 
@@ -147,9 +147,10 @@ fn seconds_until_loss(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReaso
     let written = snapshot.rates(WAL_BYTES)?.values.first().copied().filter(|rate| *rate > 0.0);
     let Some(written) = written else { return Ok(Vec::new()) };
     let (retained, active) = (each_value(snapshot, SLOT_RETAINED_BYTES)?, each_value(snapshot, SLOT_ACTIVE)?);
-    let of = |all: &[Observation], slot: &Observation| all.iter().find(|other| other.labels == slot.labels).map(|other| other.value);
-    let falls_behind =
-        |slot: &Observation| of(&active, slot) == Some(0.0) || of(&retained, slot).is_some_and(|retained| retained > slot.value);
+    let value_of = |all: &[Observation], slot: &Observation| all.iter().find(|other| other.labels == slot.labels).map(|other| other.value);
+    let falls_behind = |slot: &Observation| {
+        value_of(&active, slot) == Some(0.0) || value_of(&retained, slot).is_some_and(|retained| retained > slot.value)
+    };
     let safe = each_value(snapshot, SLOT_SAFE_BYTES)?.into_iter().filter(|slot| waits_for_a_consumer(snapshot, slot) && falls_behind(slot));
     Ok(safe.map(|slot| Observation::new(slot.labels, slot.value.max(0.0) / written)).collect())
 }
@@ -164,7 +165,7 @@ fn slot_inactive(case: &Case) -> Explanation {
             "Nobody consumes replication slot {slot}, which keeps {retained} on disk, more with every write until the disk is full."
         ),
         cause: "Its standby or subscriber is down, or was removed without its slot.".to_owned(),
-        fix: format!("Start the consumer, or, if it is gone for good, `{}`. {}", sql::drop_slot(slot), keep_bound(case)),
+        fix: format!("Start the consumer, or, if it is gone for good, `{}`. {}", sql::drop_slot(slot), retention_advice(case)),
         evidence: slot_facts(case),
     }
 }
@@ -191,19 +192,19 @@ fn slot_losing_wal(case: &Case) -> Explanation {
 }
 
 /// The setting `max_slot_wal_keep_size` in bytes. -1 means no limit.
-fn keep_limit(case: &Case) -> Option<f64> {
+fn retention_limit(case: &Case) -> Option<f64> {
     let settings = case.snapshot.values("pharos_postgres_setting").ok()?;
     settings.rows().find(|row| row.label("setting") == Some("max_slot_wal_keep_size")).map(|row| row.value())
 }
 
 /// A higher `max_slot_wal_keep_size`. A limit below the present limit would remove WAL that still exists.
 fn raised_limit(case: &Case) -> String {
-    sql::raised_size(keep_limit(case), 10.0 * GIB)
+    sql::raised_size(retention_limit(case), 10.0 * GIB)
 }
 
 /// Advice that prevents retained WAL from filling the disk. The right size depends on the disk, which is unknown here.
-fn keep_bound(case: &Case) -> String {
-    match keep_limit(case).filter(|limit| *limit >= 0.0) {
+fn retention_advice(case: &Case) -> String {
+    match retention_limit(case).filter(|limit| *limit >= 0.0) {
         Some(limit) => format!("max_slot_wal_keep_size bounds what slots keep: {}.", text::bytes(limit)),
         None => {
             "Bound what slots keep; a slot that keeps more at that moment is lost: `ALTER SYSTEM SET max_slot_wal_keep_size = '<size>'; \
@@ -218,9 +219,9 @@ fn slot_facts(case: &Case) -> Vec<Label> {
     let safe = case.related_series(SLOT_SAFE_BYTES).map(|bytes| evidence("WAL until loss", text::bytes(bytes)));
     let away = case.related_series(SLOT_INACTIVE_SECONDS).filter(|seconds| *seconds > 0.0);
     // PostgreSQL before 17 does not report this time. The agent then counts from the moment at which it first saw the slot.
-    let is_told =
+    let is_exact =
         case.snapshot.subject().version.split('.').next().and_then(|major| major.parse().ok()).is_some_and(|major: u32| major >= 17);
-    let away = away.map(|seconds| evidence(if is_told { "inactive for" } else { "inactive for at least" }, text::duration(seconds)));
+    let away = away.map(|seconds| evidence(if is_exact { "inactive for" } else { "inactive for at least" }, text::duration(seconds)));
     [retained, safe, away].into_iter().flatten().collect()
 }
 
@@ -246,14 +247,14 @@ fn slot_invalidated(case: &Case) -> Explanation {
     };
     Explanation {
         title: format!("slot {slot} is invalidated"),
-        detail: format!("Replication slot {slot} can never be used again{}. Its consumer has to begin anew.", of_reason(&reason)),
+        detail: format!("Replication slot {slot} can never be used again{}. Its consumer has to begin anew.", after_colon(&reason)),
         cause: cause.to_owned(),
         fix: format!("`{}`, then build the consumer anew. {again}.", sql::drop_slot(slot)),
         evidence: slot_facts(case),
     }
 }
 
-fn of_reason(reason: &str) -> String {
+fn after_colon(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
@@ -280,7 +281,7 @@ fn slot_retains_much(case: &Case) -> Explanation {
                     sql::literal(slot)
                 )
             },
-            keep_bound(case)
+            retention_advice(case)
         ),
         evidence: slot_facts(case).into_iter().chain(directory).collect(),
     }

@@ -90,7 +90,7 @@ pub const CHECKS: &[Check] = &[
 fn down_though_enabled(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let disabled = each_zero(snapshot, ENABLED)?;
     let mut down = each_zero(snapshot, UP)?;
-    down.retain(|one| !disabled.iter().any(|other| other.labels == one.labels));
+    down.retain(|subscription| !disabled.iter().any(|other| other.labels == subscription.labels));
     Ok(down)
 }
 
@@ -98,8 +98,8 @@ fn down_though_enabled(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReas
 fn errors(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let mut all = each_increase(snapshot, APPLY_ERRORS)?;
     let sync = each_increase(snapshot, SYNC_ERRORS).unwrap_or_default();
-    for one in &mut all {
-        one.value += sync.iter().find(|other| other.labels == one.labels).map_or(0.0, |other| other.value);
+    for subscription in &mut all {
+        subscription.value += sync.iter().find(|other| other.labels == subscription.labels).map_or(0.0, |other| other.value);
     }
     Ok(all)
 }

@@ -166,7 +166,7 @@ pub fn receives(snapshot: &Snapshot, member: &Member) -> bool {
 fn fed_from_elsewhere(snapshot: &Snapshot, members: &[Member]) -> bool {
     let receivers = members.iter().filter(|member| receives(snapshot, member)).count();
     let up = members.iter().filter(|member| member.is_up);
-    let senders: usize = up.filter_map(|member| senders_of(snapshot.member(&member.server)?.as_ref()).ok()).sum();
+    let senders: usize = up.filter_map(|member| count_senders(snapshot.member(&member.server)?.as_ref()).ok()).sum();
     receivers > senders
 }
 
@@ -174,21 +174,21 @@ fn fed_from_elsewhere(snapshot: &Snapshot, members: &[Member]) -> bool {
 /// configuration. A standby may send as well (cascade). A standby that reports no reception has an alert of its own and is left out.
 fn standbys_without_sender(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let members = members(snapshot);
-    let says_so =
+    let reports_no_reception =
         |member: &Member| snapshot.member(&member.server).is_some_and(|facts| facts.value(RECEIVER_UP).ok().flatten() == Some(0.0));
-    let standbys = members.iter().filter(|member| member.is_standby() && member.is_up && !says_so(member)).count();
+    let standbys = members.iter().filter(|member| member.is_standby() && member.is_up && !reports_no_reception(member)).count();
     if standbys == 0 || is_site_of_standbys(snapshot, &members) {
         return Ok(Vec::new());
     }
     let mut senders = 0;
     for member in &members {
-        senders += senders_of(snapshot.member(&member.server).ok_or(SkipReason::NoData)?.as_ref())?;
+        senders += count_senders(snapshot.member(&member.server).ok_or(SkipReason::NoData)?.as_ref())?;
     }
     Ok(vec![Observation::new(Vec::new(), standbys.saturating_sub(senders) as f64)])
 }
 
 /// The number of standbys that a server sends to. Subscribers and backups are not counted: a backup replays nothing.
-pub fn senders_of(member: &Snapshot) -> Result<usize, SkipReason> {
+pub fn count_senders(member: &Snapshot) -> Result<usize, SkipReason> {
     member.readable(SENDERS)?;
     let table = member.table("standbys").ok_or(SkipReason::NoData)?;
     let sends = |row: &usize| table.has("state", *row, "streaming") || table.has("state", *row, "catchup");

@@ -108,14 +108,14 @@ fn server_down(case: &Case) -> Explanation {
 fn restarted(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let count = snapshot.table(RESTARTS).map_or(0, |restarts| restarts.row_count());
     let latest = count.checked_sub(1).filter(|_| !is_data_lost(snapshot));
-    Ok(latest.map(|row| Observation::new(Vec::new(), count as f64).of_row(row)).into_iter().collect())
+    Ok(latest.map(|row| Observation::new(Vec::new(), count as f64).with_row(row)).into_iter().collect())
 }
 
 fn server_restarted(case: &Case) -> Explanation {
     let cells = case.cells(RESTARTS);
     let number = |column: &str| cells.as_ref().and_then(|cells| cells.number(column)).filter(|number| *number >= 0.0);
     let ago = number("seconds_ago").map(|seconds| format!(" {} ago", text::duration(seconds))).unwrap_or_default();
-    let at = number("at").map(|at| format!(", at {}", civil_date::spoken((at * 1_000.0) as u64))).unwrap_or_default();
+    let at = number("at").map(|at| format!(", at {}", civil_date::readable((at * 1_000.0) as u64))).unwrap_or_default();
     let others = if case.value > 1.0 { format!(" It was one of {} starts in 15 minutes.", text::count(case.value)) } else { String::new() };
     Explanation {
         title: "server restarted".to_owned(),
@@ -136,7 +136,7 @@ fn server_restarted(case: &Case) -> Explanation {
 /// Observes the number of impossible values, as a single observation.
 fn numbers_left_out(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
     let count = snapshot.table(LEFT_OUT).filter(|table| table.row_count() > 0).and_then(|table| table.number("count", 0));
-    Ok(count.map(|count| Observation::new(Vec::new(), count).of_row(0)).into_iter().collect())
+    Ok(count.map(|count| Observation::new(Vec::new(), count).with_row(0)).into_iter().collect())
 }
 
 fn numbers_impossible(case: &Case) -> Explanation {

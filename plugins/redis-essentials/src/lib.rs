@@ -9,7 +9,7 @@ use pharos_plugin::checks::{Family, Settings, Suite};
 use pharos_plugin::{AlertRule, Description, Failure, Plugin, Report, Rule, Snapshot, export_alert_rule};
 
 static FAMILIES: [Family; 3] =
-    [Family::of("redis", availability::CHECKS), Family::of("redis", memory::CHECKS), Family::of("redis", persistence::CHECKS)];
+    [Family::new("redis", availability::CHECKS), Family::new("redis", memory::CHECKS), Family::new("redis", persistence::CHECKS)];
 
 pub struct RedisEssentials {
     suite: Suite,

@@ -68,13 +68,13 @@ fn fragmentation(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
 
 /// Observes the share of the memory limit in use. A cache is not judged: full memory is normal there, and the check `evictions` watches it.
 fn used(snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-    let Some(severity_max) = Eviction::of(snapshot).severity_max() else { return Ok(Vec::new()) };
+    let Some(severity_max) = Eviction::from_snapshot(snapshot).severity_max() else { return Ok(Vec::new()) };
     Ok(each_value(snapshot, USED_RATIO)?.into_iter().map(|used| used.at_most(severity_max)).collect())
 }
 
 fn memory_used(case: &Case) -> Explanation {
     let (used, cli) = (text::percent(case.value), cli(case.snapshot));
-    let eviction = Eviction::of(case.snapshot);
+    let eviction = Eviction::from_snapshot(case.snapshot);
     let at_the_limit = match &eviction {
         Eviction::NothingExpires(policy) => {
             format!("`{policy}` evicts keys that have an expiry, and none has one, so at the limit every write that needs memory fails.")
@@ -121,7 +121,7 @@ fn memory_fragmented(case: &Case) -> Explanation {
 
 fn evictions(case: &Case) -> Explanation {
     let rate = text::count(case.value);
-    let spare = match Eviction::of(case.snapshot) {
+    let spare = match Eviction::from_snapshot(case.snapshot) {
         Eviction::Any => {
             " If keys without an expiry must not be lost, `CONFIG SET maxmemory-policy volatile-lru` spares them; once no other key is left, \
              writes fail."

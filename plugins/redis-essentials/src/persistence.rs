@@ -166,7 +166,7 @@ const MISSING_MIN: f64 = 0.9;
 
 /// Whether `data-lost` reports the restart.
 pub fn is_data_lost(snapshot: &Snapshot) -> bool {
-    keys_missing(snapshot).is_ok_and(|missing| missing.iter().any(|one| one.value >= MISSING_MIN))
+    keys_missing(snapshot).is_ok_and(|missing| missing.iter().any(|share| share.value >= MISSING_MIN))
 }
 
 fn data_lost(case: &Case) -> Explanation {

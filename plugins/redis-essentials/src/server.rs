@@ -39,7 +39,7 @@ pub enum Eviction {
 
 impl Eviction {
     /// The eviction of a server with its present keys.
-    pub fn of(snapshot: &Snapshot) -> Self {
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
         let count = |metric| -> f64 { snapshot.samples(metric, &[], Reading::Value).values.iter().sum() };
         Self::with(snapshot, count(KEYS), count(KEYS_EXPIRING))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use expect_test::{Expect, expect};
 use pharos_plugin::Severity;
-use pharos_plugin::testing::checks::words;
+use pharos_plugin::testing::checks::finding_text;
 use pharos_plugin::testing::{Facts, render};
 
 use super::*;
@@ -23,8 +23,8 @@ fn check(facts: &str, expected: Expect) {
 
 /// Compares all texts of the first finding.
 #[track_caller]
-fn check_words(facts: &str, expected: Expect) {
-    expected.assert_eq(&words(&judge(facts).findings[0]));
+fn check_texts(facts: &str, expected: Expect) {
+    expected.assert_eq(&finding_text(&judge(facts).findings[0]));
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
         server-down: raise critical: server does not answer
     "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             server does not answer
@@ -51,7 +51,7 @@ fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
 }
 
 #[test]
-fn a_restart_is_an_info_unless_its_loss_is_told() {
+fn a_restart_is_an_info_unless_lost_data_is_reported() {
     let facts = "
         info present
         pharos_redis_keys_before_restart 5000
@@ -60,7 +60,7 @@ fn a_restart_is_an_info_unless_its_loss_is_told() {
         | kind text | at float | seconds_ago float |
         | restart | 1700000000 | 65 |
         | restart | 1700000060 | 5 |";
-    check_words(
+    check_texts(
         &facts.replace("RATIO", "0"),
         expect![[r#"
         server restarted
@@ -78,14 +78,14 @@ fn a_restart_is_an_info_unless_its_loss_is_told() {
 }
 
 #[test]
-fn numbers_that_cannot_be_are_named_as_the_server_wrote_them() {
+fn impossible_numbers_are_named_as_the_server_wrote_them() {
     let facts = "
         info present
         table numbers_left_out
         | field text | value text | count integer |
         | db0 keys | -5 | 2 |
         | used_memory | 1e308 | 2 |";
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
         2 numbers of INFO cannot be
@@ -114,7 +114,7 @@ fn clients_are_graded_by_the_share_connected() {
         clients-used: raise warning: 85 % of clients are connected
     "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             85 % of clients are connected
@@ -158,7 +158,7 @@ fn memory_is_graded_by_the_share_of_its_limit() {
         memory-used: raise critical: 96 % of maxmemory is used
     "#]],
     );
-    check_words(
+    check_texts(
         facts,
         expect![[r#"
             96 % of maxmemory is used
@@ -200,7 +200,7 @@ fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
     let severity = |expiring| judge(&full("volatile-lru", expiring)).findings[0].severity;
     assert_eq!([0, 1, 99].map(severity), [Severity::Critical; 3], "what may go is as good as gone");
     assert_eq!([100, 499].map(severity), [Severity::Warning; 2], "writes go on, at the cost of a share that shrinks");
-    check_words(
+    check_texts(
         &full("volatile-lru", 1),
         expect![[r#"
         100 % of maxmemory is used
@@ -211,7 +211,7 @@ fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
         - limit: 1 GiB
     "#]],
     );
-    check_words(
+    check_texts(
         &full("noeviction", 900),
         expect![[r#"
         100 % of maxmemory is used
@@ -222,7 +222,7 @@ fn a_memory_that_is_full_is_no_trouble_where_keys_make_room_for_keys() {
         - limit: 1 GiB
     "#]],
     );
-    check_words(
+    check_texts(
         &full("volatile-lru", 0),
         expect![[r#"
         100 % of maxmemory is used
@@ -258,11 +258,11 @@ fn check_unreachable(reason: &str, why: &str, expected: Expect) {
     let facts = format!(
         "up present\npharos_redis_up 0\ninfo failed {why}\npharos_redis_clients\ntable unreachable\n| reason text | why text |\n| {reason} | {why} |"
     );
-    check_words(&facts, expected);
+    check_texts(&facts, expected);
 }
 
 #[test]
-fn a_server_that_refuses_pharos_is_down_with_the_cure_of_that() {
+fn a_server_that_refuses_pharos_is_down_with_a_fix_for_the_reason() {
     check_unreachable(
         "authentication",
         "the server wants a password",
@@ -353,7 +353,7 @@ fn restarted(policy: &str, expiring: u32, missing: f64) -> String {
 
 #[test]
 fn a_server_that_comes_back_without_its_keys_has_lost_data() {
-    check_words(
+    check_texts(
         &restarted("noeviction", 20, 1.0),
         expect![[r#"
         all of the keys are gone since the restart
@@ -388,7 +388,7 @@ fn a_replica_and_a_server_of_few_keys_have_lost_no_data() {
 }
 
 #[test]
-fn both_ends_of_replication_are_watched() {
+fn both_ends_of_replication_are_judged() {
     check(
         "info present\npharos_redis_replica_link_up 0",
         expect![[r#"

@@ -38,7 +38,7 @@ impl Settings {
         let place = format!("settings.rules[{index}]");
         match parse::<RuleSettings>(&rule.to_string()) {
             Ok(rule) => self.rules.push((place, rule)),
-            Err(failure) => self.ignored.push(Ignored::of(failure).under(&place)),
+            Err(failure) => self.ignored.push(Ignored::from_failure(failure).under(&place)),
         }
     }
 }

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_placeholders_are_filled_and_others_stay() {
+    fn known_placeholders_are_filled_and_unknown_ones_stay() {
         let summary = Summary::parse("{server}: {value} of {datname}, see {wiki}").expect("well-formed");
         let text = summary.fill(|name| match name {
             "server" => Some("db1".to_owned()),
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_no_placeholder_is_refused() {
+    fn an_invalid_placeholder_is_refused() {
         for text in ["{", "{value", "{}", "{my label}", "{1st}"] {
             assert!(Summary::parse(text).is_err(), "{text}");
         }

@@ -76,7 +76,7 @@ fn below_is_the_mirror_of_above() {
 }
 
 #[test]
-fn a_summary_knows_the_labels_of_subject_and_series() {
+fn a_summary_can_use_the_labels_of_subject_and_series() {
     check(
         r#""metric":"pharos_postgres_connections","above":10,"summary":"{datname} on {server}: {value} > {raise} ({clear}) {unknown}""#,
         "activity present\npharos_postgres_connections{datname=\"app\",state=\"idle\"} 12",
@@ -105,7 +105,7 @@ fn only_matching_series_are_judged() {
 }
 
 #[test]
-fn a_rule_that_fits_nothing_says_so() {
+fn a_rule_that_fits_no_series_is_skipped() {
     let facts = r#"
         activity present
         pharos_postgres_connections{datname="app",state="idle"} 12
@@ -159,7 +159,7 @@ fn a_rate_is_judged_and_a_series_without_one_is_skipped() {
 }
 
 #[test]
-fn what_is_no_number_is_skipped() {
+fn a_value_of_nan_is_skipped() {
     check(
         USED,
         "activity present\npharos_postgres_connections_used_ratio NaN",
@@ -221,14 +221,14 @@ fn no_rules_are_fine() {
 }
 
 #[test]
-fn a_rule_that_is_wrong_takes_its_id_from_no_other() {
+fn an_invalid_rule_does_not_reserve_its_id() {
     let settings = r#"{"rules":[{"id":"r","metric":"m","severity":"info"},{"id":"r","metric":"m","above":2,"severity":"info"}]}"#;
     let plugin = plugin(settings).expect("the wrong one is left out");
     assert_eq!((plugin.rules().len(), plugin.ignored().len()), (1, 1));
 }
 
 #[test]
-fn mistakes_name_rule_and_key_and_how_to_mend() {
+fn mistakes_name_rule_key_and_correction() {
     let twice = r#"{"rules":[{"id":"r","metric":"m","above":1,"severity":"info"},{"id":"r","metric":"m","above":2,"severity":"info"}]}"#;
     check_ignored(twice, expect!["settings.rules[1].id: rule `r`: `id`: another rule has this id; rename one of them"]);
     check_ignored(
@@ -274,7 +274,7 @@ fn mistakes_name_rule_and_key_and_how_to_mend() {
 }
 
 #[test]
-fn a_wrong_rule_costs_no_other() {
+fn an_invalid_rule_leaves_all_others_in_force() {
     let settings = r#"{"ruels":[],"rules":[{"id":"a","metric":"m","above":"80%","severity":"info"},{"id":"b","metric":"m","above":1,"severity":"info"},5]}"#;
     check_ignored(
         settings,

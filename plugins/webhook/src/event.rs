@@ -74,7 +74,7 @@ struct EventSubject {
 }
 
 impl Event {
-    pub fn of(message: &Message, max_alerts: Option<usize>) -> Self {
+    pub fn from_message(message: &Message, max_alerts: Option<usize>) -> Self {
         let shown = max_alerts.unwrap_or(usize::MAX).min(message.alerts.len());
         let firing = message.alerts.iter().any(|alert| alert.ended_at_ms.is_none());
         let test = message.alerts.iter().all(|alert| alert.reason == Reason::Test);

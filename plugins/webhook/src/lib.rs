@@ -55,7 +55,7 @@ impl Webhook {
         let max_alerts = self.settings.max_alerts;
         match (&self.template, self.settings.format) {
             (Some(template), _) => template.body(message, max_alerts),
-            (None, Some(Format::Generic)) => Ok(Event::of(message, max_alerts).render()),
+            (None, Some(Format::Generic)) => Ok(Event::from_message(message, max_alerts).render()),
             (None, Some(Format::Alertmanager) | None) => Ok(payload::render(message, max_alerts)),
         }
     }

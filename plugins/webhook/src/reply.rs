@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_receiver_is_retried_when_it_says() {
+    fn a_busy_receiver_is_retried_after_the_pause_that_it_asks_for() {
         check(429, &[("Retry-After", "30")], retry(429, Some(30_000)));
         check(503, &[("retry-after", "86400")], retry(503, Some(3_600_000)));
         check(503, &[("retry-after", "18446744073709551615")], retry(503, Some(3_600_000)));
@@ -109,14 +109,14 @@ mod tests {
     }
 
     #[test]
-    fn trouble_on_their_side_is_retried() {
+    fn errors_of_the_receiver_are_retried() {
         for status in [408, 425, 500, 502, 504, 599] {
             check(status, &[("retry-after", "30")], retry(status, None));
         }
     }
 
     #[test]
-    fn trouble_on_our_side_is_told() {
+    fn refusals_that_a_retry_cannot_solve_are_final() {
         check(401, &[], Outcome::Unauthorised("status 401: see the manual".to_owned()));
         check(403, &[], Outcome::Unauthorised("status 403: see the manual".to_owned()));
         check(410, &[], Outcome::Gone("status 410: see the manual".to_owned()));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_sends_us_elsewhere_is_believed_at_the_third_time() {
+    fn a_redirect_is_final_at_the_third_try() {
         let headers = vec![("Location".to_owned(), "http://169.254.169.254/\n".to_owned())];
         let response = Response { status: 302, headers, body: Vec::new() };
         let why = "status 302: it redirects to http://169.254.169.254/, which is not followed; set `url` to where it is to go";
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_arrived_and_what_may_have_differ() {
+    fn a_message_that_never_arrived_is_retried_and_a_doubtful_one_is_ambiguous() {
         let why = || "no route to host".to_owned();
         assert_eq!(outcome(Err(EgressError::NotSent(why())), 1), Ok(again(None, why())));
         assert_eq!(outcome(Err(EgressError::Ambiguous(why())), 1), Ok(Outcome::Ambiguous(why())));

@@ -53,7 +53,7 @@ impl Template {
     fn render(&self, message: &Message, max_alerts: Option<usize>) -> Result<Vec<u8>, String> {
         let template = self.environment.get_template(NAME).map_err(|err| explain(&err))?;
         let mut body = Bounded(Vec::new());
-        template.render_captured_to(Serde(Event::of(message, max_alerts)), &mut body).map_err(|err| explain(&err))?;
+        template.render_captured_to(Serde(Event::from_message(message, max_alerts)), &mut body).map_err(|err| explain(&err))?;
         if self.is_json {
             serde_json::from_slice::<serde::de::IgnoredAny>(&body.0)
                 .map_err(|err| format!("what it makes is no JSON: {err}; write values without quotes around them, as {{{{ id }}}}"))?;

@@ -56,20 +56,20 @@ fn payload(message: &Message, max_alerts: Option<usize>) -> serde_json::Value {
 }
 
 #[test]
-fn an_incident_told_as_a_whole_says_so() {
+fn a_message_about_a_whole_incident_is_marked() {
     let whole = Alert { reason: Reason::Summary, ..alert("app", Some(1_700_000_060_000)) };
     let payload = payload(&message(vec![whole]), None);
-    let told = &payload["alerts"][0];
-    assert_eq!(told["status"], "resolved");
-    assert_eq!(told["annotations"]["summary"], "it fired and resolved before this receiver could be told");
+    let sent = &payload["alerts"][0];
+    assert_eq!(sent["status"], "resolved");
+    assert_eq!(sent["annotations"]["summary"], "it fired and resolved before this receiver could be told");
 }
 
 #[test]
-fn a_reminder_is_told_from_a_beginning() {
+fn a_reminder_differs_from_a_beginning() {
     let still = Alert { reason: Reason::Repeated, ..alert("app", None) };
     let payload = payload(&message(vec![still, alert("shop", None)]), None);
-    let told = [0, 1].map(|at| (&payload["alerts"][at]["status"], &payload["alerts"][at]["annotations"]["summary"]));
-    assert_eq!(told, [(&"firing".into(), &"it still fires".into()), (&"firing".into(), &serde_json::Value::Null)]);
+    let sent = [0, 1].map(|at| (&payload["alerts"][at]["status"], &payload["alerts"][at]["annotations"]["summary"]));
+    assert_eq!(sent, [(&"firing".into(), &"it still fires".into()), (&"firing".into(), &serde_json::Value::Null)]);
 }
 
 fn webhook(settings: &str) -> Result<Webhook, Failure> {
@@ -253,7 +253,7 @@ fn the_request_names_secrets_and_carries_the_idempotency_key() {
 }
 
 #[test]
-fn mistakes_say_how_to_mend_them() {
+fn mistakes_name_their_correction() {
     check_refused("{}", expect!["settings: missing field `url`"]);
     check_refused(
         r#"{"url":"hooks.example.com"}"#,
@@ -310,7 +310,7 @@ fn body(settings: &str, message: &Message) -> Result<String, Outcome> {
 }
 
 #[test]
-fn the_generic_body_says_everything() {
+fn the_generic_body_has_all_facts() {
     let whole = Alert { ended_because: Some("gone".to_owned()), reason: Reason::Resolved, ..alert("app", Some(1_700_000_060_000)) };
     let body = body(r#"{"url":"https://x","format":"generic"}"#, &message(vec![whole])).expect("it is made");
     let event: serde_json::Value = serde_json::from_str(&body).expect("it is JSON");
@@ -403,7 +403,7 @@ fn a_template_makes_the_body_and_no_label_breaks_out_of_it() {
 }
 
 #[test]
-fn a_template_that_cannot_work_is_an_error_of_the_settings() {
+fn an_invalid_template_is_an_error_of_the_settings() {
     let refused = |template: &str, expected: Expect| {
         let settings = serde_json::json!({ "url": "https://x", "content_type": "text/plain", "template": template });
         check_refused(&settings.to_string(), expected);

@@ -64,8 +64,8 @@ impl Suite {
     /// Judges a snapshot by all enabled checks of its kind, for [`AlertRule::evaluate`](crate::AlertRule::evaluate).
     pub fn evaluate(&self, snapshot: &Snapshot) -> Report {
         let mut report = Report::empty();
-        let of_kind = self.enabled.iter().filter(|enabled| enabled.subject_kind == snapshot.subject().kind);
-        let (shared, own): (Vec<&Enabled>, Vec<&Enabled>) = of_kind.partition(|enabled| enabled.check.scope == Scope::Shared);
+        let concerned = self.enabled.iter().filter(|enabled| enabled.subject_kind == snapshot.subject().kind);
+        let (shared, own): (Vec<&Enabled>, Vec<&Enabled>) = concerned.partition(|enabled| enabled.check.scope == Scope::Shared);
         own.into_iter().for_each(|enabled| enabled.judge(snapshot, &mut report));
         if !shared.is_empty() {
             judge_shared(&shared, snapshot, &mut report);
@@ -79,7 +79,7 @@ fn judge_shared(checks: &[&Enabled], database: &Snapshot, report: &mut Report) {
     match primary(database) {
         Ok(primary) => checks.iter().for_each(|enabled| enabled.judge(&primary, report)),
         Err(reason) => {
-            let concerned = checks.iter().filter(|enabled| enabled.gradings.selection.may_take(&[&database.subject().labels]));
+            let concerned = checks.iter().filter(|enabled| enabled.gradings.selection.may_select(&[&database.subject().labels]));
             concerned.for_each(|enabled| report.skip(enabled.check.id, Vec::new(), reason.clone()));
         }
     }
@@ -100,13 +100,16 @@ impl Enabled {
     }
 
     fn judge(&self, snapshot: &Snapshot, report: &mut Report) {
-        if !self.gradings.selection.may_take(&[&snapshot.subject().labels]) {
+        if !self.gradings.selection.may_select(&[&snapshot.subject().labels]) {
             return;
         }
         match self.observe(snapshot) {
             Err(reason) => report.skip(self.check.id, Vec::new(), reason),
             Ok(observations) => {
-                let bad = observations.into_iter().filter_map(|one| Some((self.grade(snapshot, &one, report)?, one))).collect();
+                let bad = observations
+                    .into_iter()
+                    .filter_map(|observation| Some((self.grade(snapshot, &observation, report)?, observation)))
+                    .collect();
                 for (grade, observation) in worst(bad, self.check.id, report) {
                     self.find(snapshot, grade, observation, report);
                 }
@@ -116,7 +119,7 @@ impl Enabled {
 
     /// Reads the observations of the check. Empty for a server in a role that the check does not judge.
     fn observe(&self, snapshot: &Snapshot) -> Result<Vec<Observation>, SkipReason> {
-        if !self.check.scope.takes(snapshot)? {
+        if !self.check.scope.applies_to(snapshot)? {
             return Ok(Vec::new());
         }
         self.check.needs.iter().try_for_each(|need| readable(snapshot, need))?;
@@ -129,7 +132,7 @@ impl Enabled {
         debug_assert!(labels.iter().all(|label| self.check.labels.contains(&label.name.as_str())), "{}: {labels:?}", self.check.id);
         let every_label = [&snapshot.subject().labels[..], labels];
         let grade = |grading: Grading| grading.at_most(*severity_max).grade(*value);
-        let is_chosen = self.gradings.selection.takes(&every_label);
+        let is_chosen = self.gradings.selection.selects(&every_label);
         let graded = || if is_chosen { grade(self.gradings.for_labels(&every_label)) } else { None };
         let Some(reason) = unknown else { return graded() };
         if *is_minimum && let Some(bad) = graded().filter(|grade| grade.strength == Strength::Raise) {
@@ -138,7 +141,7 @@ impl Enabled {
         // A series behind an unknown observation may have labels that an override names, so all possible gradings count.
         let is_fine =
             !is_minimum && !value.is_nan() && self.gradings.possible(&every_label).into_iter().all(|grading| grade(grading).is_none());
-        if !is_fine && self.gradings.selection.may_take(&every_label) {
+        if !is_fine && self.gradings.selection.may_select(&every_label) {
             report.skip(self.check.id, labels.clone(), reason.clone());
         }
         None

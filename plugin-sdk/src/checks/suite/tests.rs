@@ -41,7 +41,7 @@ const CLIENTS_USED: Check = Check {
 };
 
 fn suite(settings: &str) -> Result<Suite, Failure> {
-    Suite::new(&[Family::of("redis", CHECKS)], &settings::parse(settings)?)
+    Suite::new(&[Family::new("redis", CHECKS)], &settings::parse(settings)?)
 }
 
 #[track_caller]
@@ -72,7 +72,7 @@ fn facts_and_scales_are_both_found() {
 }
 
 #[test]
-fn what_cannot_be_read_is_skipped_and_its_part_named() {
+fn an_unreadable_metric_is_skipped_with_the_name_of_its_part() {
     check(
         "{}",
         "up present\npharos_redis_up 0\ninfo failed connection refused\npharos_redis_clients_used_ratio",
@@ -103,7 +103,7 @@ fn a_value_that_is_no_number_is_skipped() {
 }
 
 #[test]
-fn what_a_list_leaves_out_stands_still_as_far_as_it_may_be_bad() {
+fn rows_that_a_list_leaves_out_are_skipped_if_they_may_be_bad() {
     static LISTED: &[Check] = &[Check {
         id: "pressure",
         labels: &["datname", "relation"],
@@ -119,7 +119,7 @@ fn what_a_list_leaves_out_stands_still_as_far_as_it_may_be_bad() {
     }];
     let judged = |overrides: &str| {
         let settings = format!(r#"{{"checks":{{"pressure":{{"overrides":[{overrides}]}}}}}}"#);
-        let suite = Suite::new(&[Family::of("redis", LISTED)], &settings::parse(&settings).expect("well-formed")).expect("defaults");
+        let suite = Suite::new(&[Family::new("redis", LISTED)], &settings::parse(&settings).expect("well-formed")).expect("defaults");
         render(&suite.evaluate(&Facts::redis("up present").snapshot()))
     };
     let held = || {
@@ -140,7 +140,7 @@ fn what_a_list_leaves_out_stands_still_as_far_as_it_may_be_bad() {
 }
 
 #[test]
-fn what_is_at_least_so_much_is_bad_or_stands_still_and_never_fine() {
+fn a_lower_bound_is_bad_or_skipped_and_never_fine() {
     static LISTED: &[Check] = &[Check {
         id: "pressure",
         labels: &["datname"],
@@ -153,7 +153,7 @@ fn what_is_at_least_so_much_is_bad_or_stands_still_and_never_fine() {
         },
         ..CLIENTS_USED
     }];
-    let suite = Suite::new(&[Family::of("redis", LISTED)], &settings::parse("{}").expect("well-formed")).expect("defaults");
+    let suite = Suite::new(&[Family::new("redis", LISTED)], &settings::parse("{}").expect("well-formed")).expect("defaults");
     expect![[r#"
         pressure{datname=high}: raise warning: 85 %
         pressure{datname=low}: skipped: since the start
@@ -207,7 +207,7 @@ fn a_check_is_limited_to_some_series_or_subjects() {
 }
 
 #[test]
-fn what_is_wrong_with_a_check_takes_nothing_else_of_it_along() {
+fn an_invalid_setting_leaves_the_other_settings_of_its_check_in_force() {
     let one = || {
         expect![[r#"
             clients-used{user=app}: raise warning: 85 %
@@ -241,7 +241,7 @@ fn some_series_have_thresholds_of_their_own() {
 }
 
 #[test]
-fn the_severity_of_a_fact_may_be_another() {
+fn the_operator_sets_the_severity_of_a_fact() {
     check(
         r#"{"checks":{"server-down":{"severity":"warning"},"clients-used":{"enabled":false}}}"#,
         "up present\npharos_redis_up 0",
@@ -252,13 +252,13 @@ fn the_severity_of_a_fact_may_be_another() {
 }
 
 #[test]
-fn the_operator_sets_for() {
+fn the_operator_sets_the_delay_before_an_alert() {
     let rules = suite(r#"{"checks":{"clients-used":{"for":"10m"}}}"#).expect("right").rules();
     assert_eq!(rules.iter().map(|rule| rule.for_ms).collect::<Vec<_>>(), [5_000, 600_000]);
 }
 
 #[test]
-fn mistakes_say_how_to_mend_them() {
+fn mistakes_name_their_correction() {
     check_ignored(r#"{"checks":{"client-used":{}}}"#, expect!["settings.checks.client-used: no such check; did you mean `clients-used`?"]);
     check_ignored(r#"{"checks":{"disk":{}}}"#, expect!["settings.checks.disk: no such check; the checks are server-down, clients-used"]);
     check_ignored(
@@ -298,7 +298,7 @@ fn mistakes_say_how_to_mend_them() {
 }
 
 #[test]
-fn a_wrong_setting_costs_nothing_but_itself() {
+fn an_invalid_setting_leaves_all_others_in_force() {
     let wrong =
         r#"{"rulez":1,"checks":{"clients-used":{"for":"10m","warning":"80%","critcal":1},"server-down":{"severity":"info"},"x":5}}"#;
     check_ignored(

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use pharos_plugin::testing::Facts;
 
-use super::{check, check_words, judge};
+use super::{check, check_texts, judge};
 
 #[test]
 fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
@@ -15,7 +15,7 @@ fn a_server_that_does_not_answer_is_down_and_the_rest_is_skipped() {
         server-down: raise critical: server does not answer
     "#]],
     );
-    check_words(
+    check_texts(
         "server-down",
         facts,
         expect![[r#"
@@ -69,7 +69,7 @@ fn a_server_may_refuse_new_sessions_only() {
         not-accepting-connections: raise critical: new sessions are refused
     "#]],
     );
-    check_words(
+    check_texts(
         "not-accepting-connections",
         "accept present
         pharos_postgres_accepting_connections 0
@@ -101,7 +101,7 @@ fn connections_are_graded_by_the_share_in_use() {
         connections-used: raise critical: 92 % of connections are used
     "#]],
     );
-    check_words(
+    check_texts(
         "connections-used",
         facts,
         expect![[r#"
@@ -158,7 +158,7 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
         | 12 | app | Web \"shop\" | - | idle in transaction (aborted) | 500 | 400 | 1700000001 |"
         )
     };
-    check_words(
+    check_texts(
         "idle-in-transaction",
         &sessions("active"),
         expect![[r#"
@@ -170,7 +170,7 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
             - process 12 (Web "shop"): idle in transaction (aborted), in app
         "#]],
     );
-    check_words(
+    check_texts(
         "long-transaction",
         &sessions("active"),
         expect![[r#"
@@ -182,7 +182,7 @@ fn the_session_that_is_idle_or_open_for_long_is_named_and_ended_while_it_is_the_
             - process 11 (report): active, application psql, in app
         "#]],
     );
-    check_words(
+    check_texts(
         "long-transaction",
         &sessions("idle in transaction"),
         expect![[r#"
@@ -240,7 +240,7 @@ fn refused(reason: &str, own_limit: Option<(u32, u32)>) -> String {
 }
 
 #[test]
-fn why_pharos_is_refused_says_whose_trouble_it_is() {
+fn a_refusal_names_its_cause_and_the_clients_that_it_concerns() {
     // An application uses the role as well.
     expect![[r#"
         Severity::Warning: Pharos is refused a new session

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 const LIMITS: &str = r#"
     limits present
@@ -16,7 +16,7 @@ const LIMITS: &str = r#"
 
 #[test]
 fn a_role_or_a_datname_near_its_own_limit_is_named_with_a_larger_one() {
-    check_words(
+    check_texts(
         "role-connections-used",
         LIMITS,
         expect![[r#"
@@ -41,7 +41,7 @@ fn a_role_or_a_datname_near_its_own_limit_is_named_with_a_larger_one() {
         datname-connections-used{datname=shop}: hold warning: shop uses 75 % of its connections
     "#]],
     );
-    check_words(
+    check_texts(
         "datname-connections-used",
         LIMITS,
         expect![[r#"
@@ -66,7 +66,7 @@ fn only_clear_text_over_the_network_counts() {
         "#
         )
     };
-    check_words(
+    check_texts(
         "sessions-unencrypted",
         &facts(3),
         expect![[r#"
@@ -80,7 +80,7 @@ fn only_clear_text_over_the_network_counts() {
 }
 
 #[test]
-fn the_role_of_pharos_is_told_as_advice_to_its_owner() {
+fn a_limit_of_the_role_of_pharos_is_advice_to_its_owner() {
     let facts = |limit: u32, sessions: u32| {
         format!(
             r#"
@@ -102,7 +102,7 @@ fn the_role_of_pharos_is_told_as_advice_to_its_owner() {
         role-connections-used{user=app}: raise critical: role app uses 96 % of its connections
     "#]],
     );
-    check_words(
+    check_texts(
         "own-role-limited",
         &facts(1, 1),
         expect![[r#"
@@ -114,7 +114,7 @@ fn the_role_of_pharos_is_told_as_advice_to_its_owner() {
         - primary: db1:5432
     "#]],
     );
-    check_words(
+    check_texts(
         "own-role-limited",
         &facts(5, 5),
         expect![[r#"

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use pharos_plugin::testing::Facts;
 
-use super::{check, check_words, judge};
+use super::{check, check_texts, judge};
 
 const LOCKS: &str = "
     locks present
@@ -13,7 +13,7 @@ const LOCKS: &str = "
 ";
 
 #[test]
-fn a_long_wait_for_a_lock_names_who_blocks() {
+fn a_long_wait_for_a_lock_names_the_blocking_session() {
     let facts = format!(
         "{LOCKS}
         table lock_waits
@@ -30,7 +30,7 @@ fn a_long_wait_for_a_lock_names_who_blocks() {
         lock-wait: raise warning: session has waited 32 s for a lock
     "#]],
     );
-    check_words(
+    check_texts(
         "lock-wait",
         &facts,
         expect![[r#"
@@ -42,7 +42,7 @@ fn a_long_wait_for_a_lock_names_who_blocks() {
             - process 200: blocks 1 session, longest 1.5 s, for ShareLock
         "#]],
     );
-    check_words(
+    check_texts(
         "lock-pile-up",
         &facts,
         expect![[r#"
@@ -57,8 +57,8 @@ fn a_long_wait_for_a_lock_names_who_blocks() {
 }
 
 #[test]
-fn a_long_wait_is_told_without_the_table_as_well() {
-    check_words(
+fn a_long_wait_is_reported_without_the_table_as_well() {
+    check_texts(
         "lock-wait",
         LOCKS,
         expect![[r#"
@@ -96,7 +96,7 @@ fn deadlocks_are_counted_since_the_previous_tick() {
 }
 
 #[test]
-fn what_the_agent_knows_of_the_root_decides_the_fix() {
+fn the_facts_about_the_root_decide_the_fix() {
     let facts = format!(
         "{LOCKS}
         table lock_waits
@@ -104,7 +104,7 @@ fn what_the_agent_knows_of_the_root_decides_the_fix() {
         | 101 | 100 | 32 | AccessExclusiveLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | idle-in-transaction | session 100 is idle in transaction: SELECT pg_terminate_backend(100) |
         | 102 | 100 | 12 | AccessShareLock | public.orders | AccessShareLock | idle in transaction | psql | 320 | - | - |"
     );
-    check_words(
+    check_texts(
         "lock-wait",
         &facts,
         expect![[r#"
@@ -125,7 +125,7 @@ fn a_prepared_transaction_that_blocks_is_named_by_its_gid() {
         | pid integer | root_pid integer | wait_seconds float | mode text | relation text | prepared text | remedy_text text |
         | 101 | - | 32 | ShareLock | - | tx1 | - |"
     );
-    check_words(
+    check_texts(
         "lock-wait",
         &facts,
         expect![[r#"
@@ -140,7 +140,7 @@ fn a_prepared_transaction_that_blocks_is_named_by_its_gid() {
 
 #[test]
 fn a_full_table_of_locks_names_what_is_held_most() {
-    check_words(
+    check_texts(
         "lock-table-filling",
         r#"
         locks present
@@ -173,7 +173,7 @@ fn a_forgotten_prepared_transaction_is_named_with_its_end() {
             | prepared | o'brien | shop | app | 700 | {age} |"
         )
     };
-    check_words(
+    check_texts(
         "prepared-transaction-forgotten",
         &facts(4000.0),
         expect![[r#"

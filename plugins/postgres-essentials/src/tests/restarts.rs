@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 const HEAD: &str = "
     server present
@@ -21,7 +21,7 @@ fn a_restart_is_an_info_with_its_time() {
         server-restarted: raise info: the server restarted
     "#]],
     );
-    check_words(
+    check_texts(
         "server-restarted",
         &facts,
         expect![[r#"
@@ -43,7 +43,7 @@ fn a_crash_is_a_warning_also_when_a_restart_followed() {
         server-restarted: raise warning: a process of the server crashed
     "#]],
     );
-    check_words(
+    check_texts(
         "server-restarted",
         &facts,
         expect![[r#"
@@ -65,7 +65,7 @@ fn a_start_without_statistics_is_a_warning() {
         server-restarted: raise warning: the server started after an unclean end
     "#]],
     );
-    check_words(
+    check_texts(
         "server-restarted",
         &facts,
         expect![[r#"
@@ -78,7 +78,7 @@ fn a_start_without_statistics_is_a_warning() {
 }
 
 #[test]
-fn no_restart_is_fine_and_what_is_not_known_stands_still() {
+fn no_restart_is_fine_and_an_unreadable_part_is_skipped() {
     check("server-restarted", HEAD, expect![""]);
     let unknown = "server present\n pharos_postgres_start_timestamp_seconds 1700000000";
     check(

@@ -2,10 +2,10 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 #[test]
-fn what_puts_data_at_risk_is_told() {
+fn settings_that_put_data_at_risk_are_reported() {
     let facts = r#"
         settings present
         pharos_postgres_setting{setting="fsync"} 0
@@ -75,7 +75,7 @@ fn changed_settings_and_those_that_wait_are_named() {
         settings-pending-restart: raise info: 1 setting waits for a restart
     "#]],
     );
-    check_words(
+    check_texts(
         "settings-pending-restart",
         CHANGED,
         expect![[r#"
@@ -86,7 +86,7 @@ fn changed_settings_and_those_that_wait_are_named() {
             - shared_buffers: in force: 1GB
         "#]],
     );
-    check_words(
+    check_texts(
         "settings-changed",
         CHANGED,
         expect![[r#"
@@ -102,7 +102,7 @@ fn changed_settings_and_those_that_wait_are_named() {
 }
 
 #[test]
-fn outdated_extensions_come_with_their_statements_and_a_datname_nobody_saw_is_skipped() {
+fn outdated_extensions_come_with_their_statements_and_an_unread_datname_is_skipped() {
     let facts = r#"
         visits present
         table visits
@@ -125,7 +125,7 @@ fn outdated_extensions_come_with_their_statements_and_a_datname_nobody_saw_is_sk
         extensions-outdated{datname=old}: skipped: extensions of old could not be read: permission denied for database
     "#]],
     );
-    check_words(
+    check_texts(
         "extensions-outdated",
         facts,
         expect![[r#"

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 #[test]
 fn only_statements_with_calls_enough_are_slow() {
@@ -25,7 +25,7 @@ fn only_statements_with_calls_enough_are_slow() {
         statement-slow{datname=app,user=web,fingerprint=1a2b,toplevel=true}: raise warning: statement 1a2b takes 750 ms on average
     "#]],
     );
-    check_words(
+    check_texts(
         "statement-slow",
         facts,
         expect![[r#"
@@ -39,7 +39,7 @@ fn only_statements_with_calls_enough_are_slow() {
 }
 
 #[test]
-fn forgotten_statements_are_told() {
+fn dropped_statements_are_reported() {
     let facts = "statements present
         pharos_postgres_statements_evictions_total 40 rate 0.2
         pharos_postgres_statements_tracked 4980
@@ -51,7 +51,7 @@ fn forgotten_statements_are_told() {
         statement-evictions: raise info: pg_stat_statements forgets statements
     "#]],
     );
-    check_words(
+    check_texts(
         "statement-evictions",
         facts,
         expect![[r#"

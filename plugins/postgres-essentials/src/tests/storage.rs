@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 #[test]
 fn a_low_hit_ratio_counts_only_with_traffic() {
@@ -39,7 +39,7 @@ fn a_checksum_failure_is_critical_from_the_first() {
 }
 
 #[test]
-fn a_crash_that_took_the_count_of_failures_mends_no_page() {
+fn a_crash_that_deletes_the_count_of_failures_resolves_no_alert() {
     let facts = r#"
         database present
         pharos_postgres_checksum_failures_total{datname="app"} 0
@@ -59,7 +59,7 @@ fn a_crash_that_took_the_count_of_failures_mends_no_page() {
             checksum-failure{datname=folded}: raise critical: data pages of folded are corrupt
         "#]],
     );
-    check_words(
+    check_texts(
         "checksum-failure",
         facts,
         expect![[r#"
@@ -72,7 +72,7 @@ fn a_crash_that_took_the_count_of_failures_mends_no_page() {
 }
 
 #[test]
-fn a_count_of_no_failures_says_nothing_while_the_agent_does_not_know_what_was_counted_before() {
+fn a_count_of_no_failures_is_skipped_while_the_earlier_count_is_unknown() {
     check(
         "checksum-failure",
         r#"
@@ -105,7 +105,7 @@ fn temporary_files_are_graded_by_bytes_a_second() {
         temp-file-spill{datname=app}: raise warning: app spills 20 MiB/s to temporary files
     "#]],
     );
-    check_words(
+    check_texts(
         "temp-file-spill",
         facts,
         expect![[r#"
@@ -119,7 +119,7 @@ fn temporary_files_are_graded_by_bytes_a_second() {
 }
 
 #[test]
-fn temporary_files_are_told_before_they_fill_the_disk() {
+fn temporary_files_raise_an_alert_before_they_fill_the_disk() {
     check(
         "temporary-files-large",
         "sizes present\npharos_postgres_temporary_files_size_bytes 32212254720",

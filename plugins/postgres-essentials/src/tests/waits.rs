@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 const WAITS: &str = r#"
     activity present
@@ -19,7 +19,7 @@ const WAITS: &str = r#"
 "#;
 
 #[test]
-fn one_wait_that_takes_half_of_all_active_time_is_told_with_its_statements() {
+fn a_wait_that_takes_half_of_all_active_time_is_reported_with_its_statements() {
     check(
         "wait-dominates",
         WAITS,
@@ -27,7 +27,7 @@ fn one_wait_that_takes_half_of_all_active_time_is_told_with_its_statements() {
         wait-dominates{wait_event_type=IO,wait_event=WALSync}: raise warning: 8 sessions wait for IO:WALSync
     "#]],
     );
-    check_words(
+    check_texts(
         "wait-dominates",
         WAITS,
         expect![[r#"

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 #[test]
 fn requested_checkpoints_are_judged_when_one_was_requested() {
@@ -51,7 +51,7 @@ fn a_checkpoint_is_overdue_only_where_there_is_something_to_write() {
         checkpoint-overdue: raise critical: the last checkpoint was 16 min 40 s ago
     "#]],
     );
-    check_words(
+    check_texts(
         "checkpoint-overdue",
         &facts(1e6),
         expect![[r#"
@@ -79,7 +79,7 @@ fn an_archive_that_fails_is_graded_by_how_long_nothing_was_archived() {
             | 000000010000000000000005 | 000000010000000000000006 |"
         )
     };
-    check_words(
+    check_texts(
         "archive-failing",
         &facts("600"),
         expect![[r#"
@@ -102,7 +102,7 @@ fn an_archive_that_fails_is_graded_by_how_long_nothing_was_archived() {
 }
 
 #[test]
-fn a_server_that_lost_its_statistics_says_nothing_of_its_archive_and_its_checkpoints() {
+fn lost_statistics_skip_the_checks_of_archive_and_checkpoints() {
     let facts = |attempts: u32, enabled: u8| {
         format!(
             "wal present
@@ -150,7 +150,7 @@ fn wal_on_disk_is_compared_with_what_the_settings_plan_for() {
         "#
         )
     };
-    check_words(
+    check_texts(
         "wal-directory-large",
         &facts("replication present\npharos_postgres_slot_retained_bytes{slot=\"s1\",slot_type=\"physical\"} 19327352832"),
         expect![[r#"

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use pharos_plugin::testing::Facts;
 
-use super::{check, check_words, judge};
+use super::{check, check_texts, judge};
 
 const TABLES: &str = "
     visits present
@@ -24,7 +24,7 @@ const TABLES: &str = "
 ";
 
 #[test]
-fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said() {
+fn a_table_is_bloated_by_share_and_by_size_and_a_missing_estimate_is_skipped() {
     check(
         "table-bloat",
         TABLES,
@@ -36,7 +36,7 @@ fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said(
         table-bloat{datname=app,schema=public,relation=loaded}: skipped: it was never analysed, so its bloat cannot be estimated
     "#]],
     );
-    check_words(
+    check_texts(
         "table-bloat",
         TABLES,
         expect![[r#"
@@ -53,7 +53,7 @@ fn a_table_is_bloated_by_share_and_by_size_and_what_cannot_be_estimated_is_said(
 
 /// A fix names exactly the table that was read, in its statements and in its text.
 #[test]
-fn a_name_with_characters_that_nobody_sees_is_not_printed_as_another_name() {
+fn a_name_with_hidden_characters_is_not_printed_as_another_name() {
     let facts = TABLES.replace("| app | public | orders |", "| sh\u{61c}op | public | or\u{61c}ders |");
     let fix = judge("table-bloat", &Facts::postgres(&facts)).findings[0].fix.clone().unwrap_or_default();
     assert!(fix.contains(r#"VACUUM (FULL, ANALYZE) "public".U&"or\061Cders";"#), "{fix}");
@@ -79,7 +79,7 @@ fn an_index_is_bloated_by_share_and_by_size() {
         index-bloat{datname=app,schema=public,relation=orders,index=orders_note}: hold warning: 45 % of index orders_note of app is empty
     "#]],
     );
-    check_words(
+    check_texts(
         "index-bloat",
         facts,
         expect![[r#"

@@ -14,7 +14,7 @@ fn check_fixes(check: &str, facts: &str, expected: expect_test::Expect) {
 }
 
 #[test]
-fn an_index_that_is_invalid_is_mended_or_dropped_by_what_it_is() {
+fn the_kind_of_an_invalid_index_decides_its_fix() {
     check_fixes(
         "index-invalid",
         "
@@ -38,7 +38,7 @@ fn an_index_that_is_invalid_is_mended_or_dropped_by_what_it_is() {
 }
 
 #[test]
-fn a_primary_key_is_made_of_what_there_is() {
+fn a_primary_key_uses_existing_columns_and_indexes() {
     check_fixes(
         "no-primary-key",
         "
@@ -66,7 +66,7 @@ fn a_primary_key_is_made_of_what_there_is() {
 }
 
 #[test]
-fn a_sequence_is_freed_at_the_end_that_it_comes_to() {
+fn a_sequence_gets_a_fix_for_the_limit_that_it_reaches_first() {
     check_fixes(
         "sequence-exhausted",
         "
@@ -88,7 +88,7 @@ fn a_sequence_is_freed_at_the_end_that_it_comes_to() {
 }
 
 #[test]
-fn who_locks_a_table_is_ended_as_it_has_to_be() {
+fn a_lock_is_freed_by_a_statement_that_suits_its_holder() {
     check_fixes(
         "relation-locked",
         "
@@ -118,7 +118,7 @@ const OVERDUE: &str = "
     tables present";
 
 #[test]
-fn what_holds_back_freezing_is_named_and_nothing_that_is_younger() {
+fn the_obstacle_to_freezing_is_named_and_younger_ones_are_not() {
     let oldest = |kind: &str| {
         format!(
             "{OVERDUE}

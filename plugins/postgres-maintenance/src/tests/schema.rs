@@ -3,7 +3,7 @@
 use expect_test::expect;
 use pharos_plugin::testing::{Facts, render};
 
-use super::{check, check_words, judge, words};
+use super::{check, check_texts, finding_text, judge};
 
 const FACTS: &str = "
     visits present
@@ -40,7 +40,7 @@ fn an_index_that_failed_to_build_is_a_warning() {
         index-invalid{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
     "#]],
     );
-    check_words(
+    check_texts(
         "index-invalid",
         FACTS,
         expect![[r#"
@@ -71,7 +71,7 @@ fn the_index_of_a_partitioned_table_is_as_large_as_those_of_its_partitions() {
         index-duplicate{datname=app,schema=public,relation=parts,index=parts_a2}: raise info: index parts_a2 of app is the same as parts_a
     "#]],
     );
-    check_words(
+    check_texts(
         "index-duplicate",
         facts,
         expect![[r#"
@@ -87,7 +87,7 @@ fn the_index_of_a_partitioned_table_is_as_large_as_those_of_its_partitions() {
 }
 
 #[test]
-fn an_index_that_somebody_drops_is_there_and_one_that_somebody_makes_stands_still() {
+fn an_index_that_a_session_drops_is_reported_and_an_index_in_creation_is_skipped() {
     let facts = |waits: &str| {
         format!(
             "indexes present
@@ -108,7 +108,7 @@ fn an_index_that_somebody_drops_is_there_and_one_that_somebody_makes_stands_stil
             index-invalid{datname=app,schema=public,relation=orders,index=orders_new}: skipped: somebody makes the index just now
         "#]],
     );
-    check_words(
+    check_texts(
         "index-invalid",
         &facts("true"),
         expect![[r#"
@@ -119,7 +119,7 @@ fn an_index_that_somebody_drops_is_there_and_one_that_somebody_makes_stands_stil
         - primary: db1:5432
     "#]],
     );
-    check_words(
+    check_texts(
         "index-invalid",
         &facts("false"),
         expect![[r#"
@@ -133,7 +133,7 @@ fn an_index_that_somebody_drops_is_there_and_one_that_somebody_makes_stands_stil
 }
 
 #[test]
-fn what_was_scanned_too_little_since_a_reset_stands_still() {
+fn statistics_that_are_too_young_after_a_reset_are_skipped() {
     let facts = "indexes present
         pharos_postgres_indexes{datname=\"app\"} 9
         table schema_facts
@@ -160,7 +160,7 @@ fn what_was_scanned_too_little_since_a_reset_stands_still() {
 }
 
 #[test]
-fn indexes_that_others_replace_are_told_unless_something_guards_them() {
+fn replaceable_indexes_are_reported_unless_they_are_guarded() {
     check(
         "index-duplicate",
         FACTS,
@@ -169,7 +169,7 @@ fn indexes_that_others_replace_are_told_unless_something_guards_them() {
         index-duplicate{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
     "#]],
     );
-    check_words(
+    check_texts(
         "index-duplicate",
         FACTS,
         expect![[r#"
@@ -191,7 +191,7 @@ fn indexes_that_others_replace_are_told_unless_something_guards_them() {
         index-redundant{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
     "#]],
     );
-    check_words(
+    check_texts(
         "index-redundant",
         FACTS,
         expect![[r#"
@@ -237,11 +237,11 @@ fn an_index_is_unused_when_every_server_was_asked_for_long_enough() {
         - scans: 0
         - servers asked: 2
         - statistics since: 2 h 30 min ago
-    "#]].assert_eq(&words(&report.findings[0]));
+    "#]].assert_eq(&finding_text(&report.findings[0]));
 }
 
 #[test]
-fn what_a_schema_lacks_is_an_info() {
+fn a_missing_key_or_index_is_an_info() {
     check(
         "foreign-key-without-index",
         FACTS,
@@ -250,7 +250,7 @@ fn what_a_schema_lacks_is_an_info() {
         foreign-key-without-index{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
     "#]],
     );
-    check_words(
+    check_texts(
         "foreign-key-without-index",
         FACTS,
         expect![[r#"
@@ -272,7 +272,7 @@ fn what_a_schema_lacks_is_an_info() {
         no-primary-key{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
     "#]],
     );
-    check_words(
+    check_texts(
         "no-primary-key",
         FACTS,
         expect![[r#"
@@ -294,7 +294,7 @@ fn what_a_schema_lacks_is_an_info() {
         sequential-scans{datname=secret}: skipped: indexes of secret could not be read: permission denied for database
     "#]],
     );
-    check_words(
+    check_texts(
         "sequential-scans",
         FACTS,
         expect![[r#"
@@ -326,7 +326,7 @@ const SEQUENCES: &str = "
 ";
 
 #[test]
-fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
+fn a_sequence_is_judged_by_the_remaining_numbers_of_it_or_of_its_column() {
     check(
         "sequence-exhausted",
         SEQUENCES,
@@ -338,7 +338,7 @@ fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
             sequence-exhausted{datname=app,schema=public,sequence=changing}: skipped: somebody is changing it, so its value was not read
         "#]],
     );
-    check_words(
+    check_texts(
         "sequence-exhausted",
         SEQUENCES,
         expect![[r#"
@@ -354,7 +354,7 @@ fn a_sequence_is_judged_by_what_is_left_of_it_or_of_its_column() {
 }
 
 #[test]
-fn what_cannot_be_visited_or_read_is_told_by_itself() {
+fn unread_datnames_and_unreadable_sequences_are_reported() {
     check(
         "datname-not-visited",
         FACTS,
@@ -362,7 +362,7 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
         datname-not-visited{datname=secret}: raise info: tables and indexes of secret are not watched
     "#]],
     );
-    check_words(
+    check_texts(
         "datname-not-visited",
         FACTS,
         expect![[r#"
@@ -387,7 +387,7 @@ fn what_cannot_be_visited_or_read_is_told_by_itself() {
         relation-locked{datname=app,schema=public,relation=orders}: raise info: public.orders of app is locked
     "#]],
     );
-    check_words(
+    check_texts(
         "relation-locked",
         locked,
         expect![[r#"
@@ -424,8 +424,8 @@ fn unvisited(reason: &str, why: &str) -> Facts {
 }
 
 #[test]
-fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
-    let told = |reason: &str, why: &str| words(&judge("datname-not-visited", &unvisited(reason, why)).findings[0]);
+fn an_unread_datname_is_reported_once_with_the_reason_of_its_server() {
+    let alert_text = |reason: &str, why: &str| finding_text(&judge("datname-not-visited", &unvisited(reason, why)).findings[0]);
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
@@ -433,28 +433,28 @@ fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
         > On the primary: `DROP DATABASE "broken";`.
         - db1:5432, tables: an interrupted DROP DATABASE left it behind
     "#]]
-    .assert_eq(&told("datname-invalid", "an interrupted DROP DATABASE left it behind"));
+    .assert_eq(&alert_text("datname-invalid", "an interrupted DROP DATABASE left it behind"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > pg_hba.conf has no line that lets the role of Pharos into this database, or one that rejects it.
         > See `BEGIN; SET LOCAL search_path = pg_catalog; SELECT * FROM pg_hba_file_rules ORDER BY line_number; COMMIT;`: the first line that fits counts. Put one for "broken" and the role of Pharos before it, then `SELECT pg_catalog.pg_reload_conf();`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: pg_hba.conf rejects connection
-    "#]].assert_eq(&told("pg-hba", "pg_hba.conf rejects connection"));
+    "#]].assert_eq(&alert_text("pg-hba", "pg_hba.conf rejects connection"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > All sessions are taken that its CONNECTION LIMIT allows, which are none but those of superusers where it is 0.
         > To have it watched, with room for two more: `ALTER DATABASE "broken" CONNECTION LIMIT <more>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: its CONNECTION LIMIT is 0
-    "#]].assert_eq(&told("datname-limit", "its CONNECTION LIMIT is 0"));
+    "#]].assert_eq(&alert_text("datname-limit", "its CONNECTION LIMIT is 0"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
         > The role of Pharos has no privilege to connect to it.
         > As superuser: `GRANT CONNECT ON DATABASE "broken" TO <role>;`; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: may not connect
-    "#]].assert_eq(&told("privilege", "may not connect"));
+    "#]].assert_eq(&alert_text("privilege", "may not connect"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
@@ -462,7 +462,7 @@ fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
         > Pharos needs two sessions: `ALTER ROLE <role> CONNECTION LIMIT <more>;`.
         - db1:5432, tables: too many connections for role
     "#]]
-    .assert_eq(&told("role-limit", "too many connections for role"));
+    .assert_eq(&alert_text("role-limit", "too many connections for role"));
     expect![[r#"
         tables and indexes of broken are not watched
         Pharos could not look into database broken. Nothing is known of its tables, indexes, sequences and extensions.
@@ -470,7 +470,7 @@ fn what_could_not_be_visited_is_told_once_with_the_reason_of_its_server() {
         > Rename it in a session whose `client_encoding` is SQL_ASCII; if it is meant so, `except = { datname = ["broken"] }` of this check.
         - db1:5432, tables: invalid byte sequence
     "#]]
-    .assert_eq(&told("encoding", "invalid byte sequence"));
+    .assert_eq(&alert_text("encoding", "invalid byte sequence"));
     // The owner closed the datname on purpose.
     assert_eq!(judge("datname-not-visited", &unvisited("datname-closed", "it takes no sessions")).findings, []);
 }

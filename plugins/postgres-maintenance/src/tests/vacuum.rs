@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 const TABLES: &str = "
     visits present
@@ -70,7 +70,7 @@ fn pressure_counts_where_dead_rows_take_space_and_what_was_not_visited_is_skippe
 }
 
 #[test]
-fn a_table_of_which_too_little_is_known_and_one_that_finds_no_room_stand_still() {
+fn tables_with_too_few_facts_or_beyond_the_limit_are_skipped() {
     let facts = format!(
         "{TABLES}
         table unjudged_tables
@@ -121,7 +121,7 @@ fn the_cause_of_pressure_is_decided_in_order() {
 #[test]
 fn each_cause_comes_with_its_own_fix() {
     let at_it = AUTOVACUUM.replace("WORKED_ON", "public.orders");
-    check_words(
+    check_texts(
         "vacuum-pressure",
         &format!("{TABLES}{HORIZON}{at_it}"),
         expect![[r#"
@@ -137,7 +137,7 @@ fn each_cause_comes_with_its_own_fix() {
             - primary: db1:5432
         "#]],
     );
-    check_words(
+    check_texts(
         "vacuum-pressure",
         &format!("{TABLES}{at_it}"),
         expect![[r#"
@@ -153,7 +153,7 @@ fn each_cause_comes_with_its_own_fix() {
             - primary: db1:5432
         "#]],
     );
-    check_words(
+    check_texts(
         "vacuum-pressure",
         &format!("{TABLES}{}", AUTOVACUUM.replace("WORKED_ON", "other")),
         expect![[r#"
@@ -180,7 +180,7 @@ fn old_statistics_matter_in_tables_with_many_rows() {
         statistics-stale{datname=secret}: skipped: tables of secret could not be read: permission denied for database "secret"
     "#]],
     );
-    check_words(
+    check_texts(
         "statistics-stale",
         TABLES,
         expect![[r#"
@@ -196,7 +196,7 @@ fn old_statistics_matter_in_tables_with_many_rows() {
 
 #[test]
 fn workers_that_are_all_busy_are_named_with_what_they_do() {
-    check_words(
+    check_texts(
         "autovacuum-saturated",
         &AUTOVACUUM.replace("WORKED_ON", "orders"),
         expect![[r#"
@@ -220,7 +220,7 @@ fn a_large_table_without_autovacuum_is_an_info() {
         autovacuum-disabled{datname=secret}: skipped: tables of secret could not be read: permission denied for database "secret"
     "#]],
     );
-    check_words(
+    check_texts(
         "autovacuum-disabled",
         TABLES,
         expect![[r#"
@@ -236,8 +236,8 @@ fn a_large_table_without_autovacuum_is_an_info() {
 }
 
 #[test]
-fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
-    check_words(
+fn each_holder_of_the_horizon_is_named_with_its_own_fix() {
+    check_texts(
         "vacuum-held-back",
         HORIZON,
         expect![[r#"
@@ -258,7 +258,7 @@ fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
             {row}"
         )
     };
-    check_words(
+    check_texts(
         "vacuum-held-back",
         &facts("slot", "| slot | old'slot | - | - | - | 200000000 | - |"),
         expect![[r#"
@@ -269,7 +269,7 @@ fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
             - replication slot old'slot: 200 M transactions
         "#]],
     );
-    check_words(
+    check_texts(
         "vacuum-held-back",
         &facts("prepared", "| prepared | tx1 | - | shop | app | 200000000 | 9000 |"),
         expect![[r#"
@@ -280,7 +280,7 @@ fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
         - prepared transaction tx1: 200 M transactions, for 2 h 30 min, in shop
     "#]],
     );
-    check_words(
+    check_texts(
         "vacuum-held-back",
         &facts("standby", "| standby | db2 | 99 | - | repl | 200000000 | 5 |"),
         expect![[r#"
@@ -291,7 +291,7 @@ fn who_holds_vacuum_back_is_named_with_a_fix_of_its_own() {
             - standby db2: 200 M transactions, for 5 s
         "#]],
     );
-    check_words(
+    check_texts(
         "vacuum-held-back",
         &facts("backend", "| backend | autovacuum worker | 99 | app | - | 200000000 | 5 |"),
         expect![[r#"

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 const AGES: &str = r#"
     database present
@@ -47,7 +47,7 @@ fn both_id_counters_are_watched_for_wraparound() {
         wraparound-risk{datname=app,counter=multixact}: raise warning: oldest multixact id in app is 600 M old
     "#]],
     );
-    check_words(
+    check_texts(
         "wraparound-risk",
         &format!("{AGES}{OLD_TABLES}{HOLDER}"),
         expect![[r#"
@@ -61,7 +61,7 @@ fn both_id_counters_are_watched_for_wraparound() {
             - primary: db1:5432
         "#]],
     );
-    check_words(
+    check_texts(
         "wraparound-risk",
         &AGES.replace("1200000000", "1700000000"),
         expect![[r#"
@@ -114,7 +114,7 @@ fn freezing_is_overdue_past_its_age_unless_a_worker_is_at_it() {
 }
 
 #[test]
-fn tables_that_are_not_frozen_in_time_are_told_apart() {
+fn tables_that_are_not_frozen_in_time_have_alerts_of_their_own() {
     check(
         "table-wraparound-risk",
         OLD_TABLES,
@@ -123,7 +123,7 @@ fn tables_that_are_not_frozen_in_time_are_told_apart() {
         table-wraparound-risk{datname=app,schema=public,relation=Users,counter=xid}: raise warning: oldest transaction id in public.Users of app is 600 M old
     "#]],
     );
-    check_words(
+    check_texts(
         "table-wraparound-risk",
         &format!("{OLD_TABLES}{HOLDER}"),
         expect![[r#"
@@ -138,7 +138,7 @@ fn tables_that_are_not_frozen_in_time_are_told_apart() {
 }
 
 #[test]
-fn of_many_old_tables_the_oldest_are_told_apart() {
+fn the_oldest_of_many_old_tables_have_alerts_of_their_own() {
     let rows: String = (0..40).map(|table| format!("| app | public | t{table} | {} | 1 |\n", 600_000_000 + table)).collect();
     let facts = format!(
         "tables present\npharos_postgres_tables{{datname=\"app\"}} 40\ntable tables\n\

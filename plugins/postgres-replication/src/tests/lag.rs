@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use pharos_plugin::testing::{Facts, render};
 
-use super::{judge, words};
+use super::{finding_text, judge};
 
 /// Facts about a primary and a standby. `known` has the series of the database, `sent_to` the standbys of the primary, `standby` the facts
 /// of the standby.
@@ -68,7 +68,7 @@ fn check(facts: &Facts, expected: Expect) {
 }
 
 #[test]
-fn a_lag_that_three_servers_see_is_told_once_in_each_unit() {
+fn a_lag_that_three_servers_see_is_reported_once_in_each_unit() {
     let facts = database(KNOWN, &["walreceiver"], STREAMS);
     check(
         &facts,
@@ -83,11 +83,11 @@ fn a_lag_that_three_servers_see_is_told_once_in_each_unit() {
         > More writes than the network or the standby's disk takes, a replay that waits for a query, or a standby that receives nothing.
         > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
         - lag in WAL: 2 GiB
-    "#]].assert_eq(&words(&judge("member-lag", &facts).findings[0]));
+    "#]].assert_eq(&finding_text(&judge("member-lag", &facts).findings[0]));
 }
 
 #[test]
-fn a_standby_beyond_the_configured_ones_is_told_by_its_sender() {
+fn a_standby_outside_the_configuration_is_judged_by_its_sender() {
     let facts = database(KNOWN, &["db2", "walreceiver"], STREAMS);
     check(
         &facts,
@@ -105,11 +105,11 @@ fn a_standby_beyond_the_configured_ones_is_told_by_its_sender() {
         > On the sender: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;` the first that lags is the bottleneck. If only replay lags: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and queries older than max_standby_streaming_delay on the standby.
         - lag in time: 45 s
         - lag in WAL: 2 GiB
-    "#]].assert_eq(&words(&judge("replication-lag", &facts).findings[0]));
+    "#]].assert_eq(&finding_text(&judge("replication-lag", &facts).findings[0]));
 }
 
 #[test]
-fn a_standby_whose_primary_is_not_known_is_told_by_itself() {
+fn a_standby_with_an_unknown_primary_is_judged_by_its_own_facts() {
     check(
         &database(UNKNOWN, &[], STREAMS),
         expect![[r#"
@@ -120,7 +120,7 @@ fn a_standby_whose_primary_is_not_known_is_told_by_itself() {
 }
 
 #[test]
-fn while_the_primary_cannot_be_read_what_a_standby_says_of_itself_is_no_lag() {
+fn while_the_primary_is_unreadable_the_lag_of_a_standby_is_unknown() {
     check(
         &database_of("failed the password cannot be read", UNKNOWN, &[], STREAMS),
         expect![[r#"
@@ -134,7 +134,7 @@ fn while_the_primary_cannot_be_read_what_a_standby_says_of_itself_is_no_lag() {
 }
 
 #[test]
-fn what_is_within_a_delay_is_no_lag_and_what_has_not_arrived_is() {
+fn an_ordered_delay_is_no_lag_but_wal_that_has_not_arrived_is() {
     let delayed = |seconds: u32| database(KNOWN, &["db2"], &format!("{STREAMS}\npharos_postgres_standby_apply_delay_seconds {seconds}"));
     check(&delayed(3_600), expect![[""]]);
     check(
@@ -150,7 +150,7 @@ fn what_is_within_a_delay_is_no_lag_and_what_has_not_arrived_is() {
         > On the primary: `BEGIN; SET LOCAL search_path = pg_catalog; SELECT application_name, client_addr, state, sent_lsn, write_lsn, flush_lsn, replay_lsn FROM pg_stat_replication; COMMIT;`: if it is not there, read the standby's log. On the standby: `SELECT pg_catalog.pg_get_wal_replay_pause_state();` and `BEGIN; SET LOCAL search_path = pg_catalog; SELECT pid, query_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL ORDER BY query_start LIMIT 5; COMMIT;`.
         - lag in WAL: 2 GiB
         - recovery_min_apply_delay: 6 min
-    "#]].assert_eq(&words(&judge("member-lag", &delayed(360)).findings[0]));
+    "#]].assert_eq(&finding_text(&judge("member-lag", &delayed(360)).findings[0]));
     let unknown = database(UNKNOWN, &[], &format!("{STREAMS}\npharos_postgres_standby_apply_delay_seconds 3600"));
     check(&unknown, expect![[""]]);
 }

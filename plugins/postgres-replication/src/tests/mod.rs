@@ -7,7 +7,7 @@ mod subscriptions;
 mod topology;
 
 use expect_test::Expect;
-use pharos_plugin::testing::checks::{self, words};
+use pharos_plugin::testing::checks::{self, finding_text};
 use pharos_plugin::testing::{Facts, manual, render};
 
 use super::*;
@@ -25,12 +25,12 @@ fn check(check: &str, facts: &str, expected: Expect) {
 
 /// Compares all texts of the first finding.
 #[track_caller]
-fn check_words(check: &str, facts: &str, expected: Expect) {
-    expected.assert_eq(&words(&judge(check, &Facts::postgres(facts)).findings[0]));
+fn check_texts(check: &str, facts: &str, expected: Expect) {
+    expected.assert_eq(&finding_text(&judge(check, &Facts::postgres(facts)).findings[0]));
 }
 
 #[test]
-fn the_schema_and_the_readme_are_what_the_checks_say() {
+fn the_schema_and_the_readme_match_the_checks() {
     manual::check(env!("CARGO_MANIFEST_DIR"), PostgresReplication::DESCRIPTION.id, &FAMILIES);
 }
 

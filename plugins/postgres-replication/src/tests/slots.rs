@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 #[test]
 fn slots_are_watched_for_consumers_and_loss() {
@@ -15,7 +15,7 @@ fn slots_are_watched_for_consumers_and_loss() {
         pharos_postgres_slot_wal_lost{slot="s1",slot_type="physical"} 1
         pharos_postgres_slot_wal_lost{slot="s2",slot_type="logical"} 0.5
     "#;
-    check_words(
+    check_texts(
         "slot-inactive",
         facts,
         expect![[r#"
@@ -37,7 +37,7 @@ fn slots_are_watched_for_consumers_and_loss() {
 }
 
 #[test]
-fn an_invalid_slot_is_told_once_by_its_reason() {
+fn an_invalid_slot_is_reported_once_with_its_reason() {
     let facts = |reason: &str| {
         format!(
             r#"
@@ -60,7 +60,7 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
     );
     check("slot-invalidated", &facts("wal_removed"), expect![[""]]);
     check("slot-losing-wal", &facts("idle_timeout"), expect![[""]]);
-    check_words(
+    check_texts(
         "slot-invalidated",
         &facts("idle_timeout"),
         expect![[r#"
@@ -71,7 +71,7 @@ fn an_invalid_slot_is_told_once_by_its_reason() {
             - inactive for at least: 2 h
         "#]],
     );
-    check_words(
+    check_texts(
         "slot-invalidated",
         &facts("rows_removed"),
         expect![[r#"
@@ -101,7 +101,7 @@ const FAR_BEHIND: &str = r#"
 "#;
 
 #[test]
-fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
+fn a_slot_that_retains_much_wal_is_reported_with_the_state_of_its_consumer() {
     check(
         "slot-retains-much",
         FAR_BEHIND,
@@ -110,7 +110,7 @@ fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
         slot-retains-much{slot=slow,slot_type=logical}: raise critical: slot slow keeps 60 GiB of WAL
     "#]],
     );
-    check_words(
+    check_texts(
         "slot-retains-much",
         FAR_BEHIND,
         expect![[r#"
@@ -126,7 +126,7 @@ fn a_slot_that_keeps_much_is_told_with_what_its_consumer_does() {
 }
 
 #[test]
-fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
+fn the_loss_of_wal_is_predicted_for_a_slot_that_falls_behind() {
     check(
         "slot-soon-losing-wal",
         FAR_BEHIND,
@@ -135,7 +135,7 @@ fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
         slot-soon-losing-wal{slot=slow,slot_type=logical}: raise critical: slot slow loses WAL in 8 min 57 s
     "#]],
     );
-    check_words(
+    check_texts(
         "slot-soon-losing-wal",
         FAR_BEHIND,
         expect![[r#"
@@ -152,7 +152,7 @@ fn when_a_slot_loses_wal_is_foretold_unless_its_consumer_keeps_up() {
 }
 
 #[test]
-fn a_slot_that_has_no_consumer_by_nature_or_keeps_nothing_is_not_told() {
+fn a_slot_that_needs_no_consumer_or_retains_nothing_is_not_reported() {
     let facts = |row: &str| {
         format!(
             r#"
@@ -190,7 +190,7 @@ fn a_slot_that_has_no_consumer_by_nature_or_keeps_nothing_is_not_told() {
 }
 
 #[test]
-fn a_slot_that_somebody_advances_is_consumed_and_one_that_keeps_nothing_waits_for_nobody() {
+fn a_slot_that_a_function_advances_has_a_consumer_and_a_slot_without_wal_needs_none() {
     let facts = |moved: &str, retained: u64| {
         format!(
             r#"
@@ -203,13 +203,13 @@ fn a_slot_that_somebody_advances_is_consumed_and_one_that_keeps_nothing_waits_fo
         "#
         )
     };
-    let told = || {
+    let alert = || {
         expect![[r#"
         slot-inactive{slot=node3,slot_type=physical}: raise warning: slot node3 has no consumer
     "#]]
     };
     check("slot-inactive", &facts("2", 4096), expect![[""]]);
     check("slot-inactive", &facts("-", 0), expect![[""]]);
-    check("slot-inactive", &facts("-", 4096), told());
-    check("slot-inactive", &facts("86400", 4096), told());
+    check("slot-inactive", &facts("-", 4096), alert());
+    check("slot-inactive", &facts("86400", 4096), alert());
 }

@@ -2,10 +2,10 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 #[test]
-fn a_standby_that_receives_nothing_is_told_unless_it_is_fed_from_an_archive() {
+fn a_standby_that_receives_nothing_is_reported_unless_it_reads_an_archive() {
     let facts = |is_to_receive: &str| {
         format!(
             "replication present
@@ -15,14 +15,14 @@ fn a_standby_that_receives_nothing_is_told_unless_it_is_fed_from_an_archive() {
             | - | {is_to_receive} |"
         )
     };
-    let told = || {
+    let alert = || {
         expect![[r#"
         standby-receiver-down: raise warning: standby receives no WAL
     "#]]
     };
-    check("standby-receiver-down", &facts("true"), told());
+    check("standby-receiver-down", &facts("true"), alert());
     // The role may lack the right to read this fact.
-    check("standby-receiver-down", &facts("-"), told());
+    check("standby-receiver-down", &facts("-"), alert());
     check("standby-receiver-down", &facts("false"), expect![[""]]);
 }
 
@@ -51,13 +51,13 @@ fn a_primary_is_not_judged_as_a_standby_nor_the_other_way_round() {
 }
 
 #[test]
-fn a_standby_that_does_not_replay_is_told() {
+fn a_standby_that_does_not_replay_is_reported() {
     let facts = "
         replication present
         pharos_postgres_standby_replay_paused 1
         pharos_postgres_standby_replay_lag_seconds 900
         pharos_postgres_standby_replay_lag_bytes 1048576";
-    check_words(
+    check_texts(
         "standby-replay-paused",
         facts,
         expect![[r#"
@@ -91,7 +91,7 @@ fn synchronous_standbys_are_counted_where_commits_wait_for_them() {
         )
     };
     check("sync-standby-missing", &facts(1, "sync", "potential"), expect![[""]]);
-    check_words(
+    check_texts(
         "sync-standby-missing",
         &facts(1, "async", "potential"),
         expect![[r#"
@@ -117,7 +117,7 @@ fn synchronous_standbys_are_counted_where_commits_wait_for_them() {
 }
 
 #[test]
-fn conflicts_are_told_with_their_reason() {
+fn conflicts_are_reported_with_their_reason() {
     let facts = r#"
         replication present
         pharos_postgres_standby_conflicts_total{datname="app",reason="snapshot"} 7 rate 0.1
@@ -132,7 +132,7 @@ fn conflicts_are_told_with_their_reason() {
         standby-conflicts{datname=app,reason=lock}: raise warning: replay cancelled 15 queries in app (lock)
     "#]],
     );
-    check_words(
+    check_texts(
         "standby-conflicts",
         facts,
         expect![[r#"

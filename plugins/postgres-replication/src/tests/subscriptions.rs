@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::{check, check_words};
+use super::{check, check_texts};
 
 const SUBSCRIPTIONS: &str = r#"
     subscriptions present
@@ -29,7 +29,7 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
         subscription-down{datname=app,subscription=from_shop}: raise critical: subscription from_shop of app is down
     "#]],
     );
-    check_words(
+    check_texts(
         "subscription-down",
         SUBSCRIPTIONS,
         expect![[r#"
@@ -47,7 +47,7 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
         subscription-disabled{datname=app,subscription=off}: raise warning: subscription off of app is disabled
     "#]],
     );
-    check_words(
+    check_texts(
         "subscription-disabled",
         SUBSCRIPTIONS,
         expect![[r#"
@@ -62,7 +62,7 @@ fn a_subscription_is_down_or_disabled_but_not_both() {
 
 #[test]
 fn a_subscription_is_silent_fails_or_is_not_ready() {
-    check_words(
+    check_texts(
         "subscription-silent",
         SUBSCRIPTIONS,
         expect![[r#"
@@ -87,7 +87,7 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
         subscription-errors{datname=app,subscription=from_shop}: raise warning: subscription from_shop of app fails
     "#]],
     );
-    check_words(
+    check_texts(
         "subscription-errors",
         SUBSCRIPTIONS,
         expect![[r#"
@@ -105,7 +105,7 @@ fn a_subscription_is_silent_fails_or_is_not_ready() {
         subscription-not-ready{datname=app,subscription=from_shop}: raise warning: 3 tables of subscription from_shop not copied
     "#]],
     );
-    check_words(
+    check_texts(
         "subscription-not-ready",
         SUBSCRIPTIONS,
         expect![[r#"

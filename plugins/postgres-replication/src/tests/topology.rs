@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use pharos_plugin::testing::{Facts, render};
 
-use super::{judge, words};
+use super::{finding_text, judge};
 
 /// The facts of a server: its senders, and whether it receives.
 fn server(receiver_up: &str, senders: &[&str]) -> String {
@@ -57,8 +57,8 @@ fn check(id: &str, changes: &[(&str, &str)], expected: Expect) {
 }
 
 #[track_caller]
-fn check_words(id: &str, changes: &[(&str, &str)], expected: Expect) {
-    expected.assert_eq(&words(&judge(id, &database(changes)).findings[0]));
+fn check_texts(id: &str, changes: &[(&str, &str)], expected: Expect) {
+    expected.assert_eq(&finding_text(&judge(id, &database(changes)).findings[0]));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn two_primaries_are_both_named_and_the_old_one_is_to_be_stopped() {
         split-brain: raise critical: split brain: db1:5432 and db2:5432 are primaries
     "#]],
     );
-    check_words(
+    check_texts(
         "split-brain",
         &split,
         expect![[r#"
@@ -113,7 +113,7 @@ fn a_primary_that_could_not_be_asked_is_neither_there_nor_away() {
 }
 
 #[test]
-fn without_a_primary_that_answers_nobody_takes_writes() {
+fn a_database_without_a_reachable_primary_is_critical() {
     check(
         "no-primary",
         &[("primary | true", "primary | false")],
@@ -121,7 +121,7 @@ fn without_a_primary_that_answers_nobody_takes_writes() {
         no-primary: raise critical: no server takes writes
     "#]],
     );
-    check_words(
+    check_texts(
         "no-primary",
         &[("primary | true", "primary | false")],
         expect![[r#"
@@ -150,7 +150,7 @@ fn without_a_primary_that_answers_nobody_takes_writes() {
 }
 
 #[test]
-fn servers_of_different_clusters_are_told_apart() {
+fn servers_of_different_clusters_are_an_alert() {
     let differ = [("clusters 1", "clusters 2"), ("standby | true | 3 | 7300000000000000001", "standby | true | 3 | 7300000000000000002")];
     check(
         "clusters-differ",
@@ -159,7 +159,7 @@ fn servers_of_different_clusters_are_told_apart() {
         clusters-differ: raise critical: servers of 2 different clusters
     "#]],
     );
-    check_words(
+    check_texts(
         "clusters-differ",
         &differ,
         expect![[r#"
@@ -175,7 +175,7 @@ fn servers_of_different_clusters_are_told_apart() {
 
 #[test]
 fn a_change_of_the_primary_is_an_info() {
-    check_words(
+    check_texts(
         "primary-changed",
         &[("total 1 rate 0", "total 2 rate 0.1")],
         expect![[r#"
@@ -198,7 +198,7 @@ fn a_standby_is_behind_whether_it_is_connected_or_not() {
         member-lag{member=db2:5432}: raise warning: db2:5432 is 1 min behind its primary
     "#]],
     );
-    check_words(
+    check_texts(
         "member-lag",
         &[("} 2", "} 600")],
         expect![[r#"
@@ -221,7 +221,7 @@ fn standbys_without_a_sender_are_counted_over_all_servers() {
         standby-not-connected: raise warning: 1 standby is sent nothing
     "#]],
     );
-    check_words(
+    check_texts(
         "standby-not-connected",
         &third,
         expect![[r#"
@@ -293,7 +293,7 @@ fn a_site_of_standbys_alone_needs_no_primary_while_it_is_fed_from_elsewhere() {
         - db1:5432: standby
         - db2:5432: standby
     "#]]
-    .assert_eq(&words(&judge("no-primary", &cut_off).findings[0]));
+    .assert_eq(&finding_text(&judge("no-primary", &cut_off).findings[0]));
     let demoted = standbys_alone(true, &server("1", &[]), &server("1", &[]));
     expect![[r#"
         no server takes writes
@@ -302,7 +302,7 @@ fn a_site_of_standbys_alone_needs_no_primary_while_it_is_fed_from_elsewhere() {
         > Promote nothing: db1:5432 still receives WAL, so a primary is there. `BEGIN; SET LOCAL search_path = pg_catalog; SELECT sender_host, sender_port FROM pg_stat_wal_receiver; COMMIT;` on it names the server: let the agent reach it, or list it in `replicas` of `[[database]]`.
         - db1:5432: standby
         - db2:5432: standby
-    "#]].assert_eq(&words(&judge("no-primary", &demoted).findings[0]));
+    "#]].assert_eq(&finding_text(&judge("no-primary", &demoted).findings[0]));
 }
 
 #[test]
