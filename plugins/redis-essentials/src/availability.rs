@@ -42,7 +42,7 @@ pub const CHECKS: &[Check] = &[
         labels: &[],
         needs: &[RESTARTS],
         hold_off: Duration::ZERO,
-        // No delay is needed: the agent's table lists a restart for 15 minutes.
+        // The alert needs no extra time: the agent's table lists a restart for 15 minutes.
         keep_firing: Duration::ZERO,
         grading: Grading::Fact(Severity::Info),
         observe: restarted,

@@ -13,7 +13,8 @@ use crate::event::Event;
 
 /// Bytes of a body. A larger body is a mistake: no chat or pager accepts it.
 const BODY_BYTES_MAX: usize = 256 << 10;
-/// Steps that a template may take. 64 bytes of output cost a step as well. A body of 200 alerts with 40 steps each needs a fiftieth.
+/// Steps of a template, called fuel by the engine. An instruction costs a step, and so do 64 bytes of data that the template creates. A
+/// body of 200 alerts with 40 steps each needs a fiftieth.
 const FUEL: u64 = 400_000;
 const NAME: &str = "template";
 
