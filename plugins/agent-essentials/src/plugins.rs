@@ -125,6 +125,7 @@ fn rows(snapshot: &Snapshot) -> Vec<Row> {
 
 /// The end of the plugin's last output as evidence. The reason usually stands at the end.
 fn last_words(row: Option<&Row>) -> Vec<Label> {
+    /// Characters of the output that the evidence shows. The host cuts a value after 500 bytes, at the end, where the reason stands.
     const CHARS_MAX: usize = 400;
     let words = row.and_then(|row| row.last_words.as_deref()).unwrap_or_default();
     let skipped = words.chars().count().saturating_sub(CHARS_MAX);

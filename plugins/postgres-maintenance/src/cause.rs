@@ -137,6 +137,7 @@ pub fn more_workers(snapshot: &Snapshot) -> String {
 
 /// The statement that makes workers faster: a higher cost limit, or no delay if the limit is 10,000 already.
 fn faster(limit: f64) -> String {
+    /// The maximum that PostgreSQL allows for `autovacuum_vacuum_cost_limit`.
     const LIMIT_MAX: f64 = 10_000.0;
     let setting = if limit >= LIMIT_MAX {
         "autovacuum_vacuum_cost_delay = 0".to_owned()

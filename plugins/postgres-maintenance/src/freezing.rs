@@ -8,7 +8,7 @@ use pharos_plugin::{Label, Snapshot, Table, sql, text};
 use crate::horizon::oldest_in;
 use crate::wraparound::Counter;
 
-/// Relations that an alert lists.
+/// Relations that an alert lists. Younger relations matter only after these are frozen.
 const NAMED_MAX: usize = 3;
 /// The age in transactions from which on a holder of the horizon may block the freezing of multixacts. The horizon has no age in
 /// multixacts, so this is a rough limit.
