@@ -15,6 +15,7 @@ use super::table::{Table, Times};
 const ROUNDS: usize = 2 * DATABASES;
 /// As often as a server may be read, so that rounds are short; it is no part of what is measured.
 const QUIET_INTERVAL: Duration = Duration::from_millis(100);
+/// The bar from a transition to its webhook, p99.
 const TOLD_MAX: Duration = Duration::from_millis(150);
 
 /// Servers of the crowd, each with [`DATABASES`] alerts.
@@ -28,6 +29,7 @@ const DRAIN_MIN: f64 = 500.0;
 const KEPT_UP_MAX: usize = 1_000;
 
 const RESTARTS: usize = 5;
+/// The bar for a restart with ten thousand open alerts.
 const RESTART_MAX: Duration = Duration::from_secs(2);
 
 pub async fn measure(table: &mut Table) -> anyhow::Result<()> {

@@ -30,6 +30,7 @@ const EXPORTER_QUERIES: &str = "/usr/share/doc/prometheus-postgres-exporter/exam
 /// Turns of each peer, and how long one takes.
 const TURNS: usize = 5;
 const TURN: Duration = Duration::from_secs(12);
+/// Longest wait for the tables, indexes and statements to exist. A machine that needs more cannot be measured.
 const SETUP_MAX: Duration = Duration::from_mins(2);
 /// As Prometheus' own example configuration has it.
 const SCRAPES_PER_MINUTE: u32 = 4;

@@ -12,6 +12,7 @@ use crate::config::secret::Secret;
 
 const FILE: &str = "operator.token";
 const TOKEN_BYTES: usize = 32;
+/// Longest content of the token file that is read. The token itself has 64 characters.
 const LINE_BYTES_MAX: u64 = 128;
 
 /// Where the token of this data directory is.

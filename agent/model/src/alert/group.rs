@@ -18,7 +18,6 @@ use super::said::Said;
 use super::transition::{Reason, Transition};
 use crate::finding::{Finding, Report, RuleSpec, Severity, Strength};
 use crate::snapshot::Snapshot;
-use crate::subject::Label;
 
 /// Ended alerts whose label sets may flap. The calmest are forgotten first.
 pub const REMEMBERED_MAX: usize = 1_000;

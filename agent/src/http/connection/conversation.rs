@@ -38,6 +38,7 @@ const AHEAD_BYTES_MAX: u32 = 64 << 10;
 const LIFE_MAX: Duration = Duration::from_mins(10);
 /// At the end of the agent: how long an answer under way may take, and a connection without a whole request.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(8);
+/// Longest wait for a connection without a whole request, at the end of the agent.
 const LAST_HEAD_MAX: Duration = Duration::from_millis(200);
 /// How long nothing is accepted after our own operating system refused it.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);

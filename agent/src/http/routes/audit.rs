@@ -15,6 +15,7 @@ use crate::store::AuditRow;
 use crate::telemetry::logs::chain;
 
 const LIMIT_DEFAULT: u32 = 100;
+/// Most rows of one answer. More come with the next page.
 const LIMIT_MAX: u32 = 1_000;
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,7 @@ use crate::http::Shared;
 use crate::http::error::ApiError;
 
 const LIMIT_DEFAULT: usize = 100;
+/// Most rows of one answer: as many as a snapshot lists.
 const LIMIT_MAX: usize = 1_000;
 
 const FACTS: [&str; 8] =

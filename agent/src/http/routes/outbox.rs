@@ -14,6 +14,7 @@ use crate::http::{Shared, Visitor};
 use crate::store::{OutboxRow, Wanted};
 
 const SHOWN: u32 = 100;
+/// Most rows of one answer. More come with the next page.
 const SHOWN_MAX: u32 = 1_000;
 
 #[derive(Debug, Deserialize)]

@@ -14,6 +14,7 @@ use crate::http::error::ApiError;
 use crate::http::{Api, Shared};
 
 const LIMIT_DEFAULT: usize = 50;
+/// Most rows of one answer: as many as a snapshot lists.
 const LIMIT_MAX: usize = 200;
 
 #[derive(Debug, Deserialize)]

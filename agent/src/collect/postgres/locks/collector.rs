@@ -31,6 +31,7 @@ const MODES: [&str; 9] = [
 
 /// The whole lock table is counted in one of so many runs, and no later than after so long; its fill is told again meanwhile.
 const HELD_RUNS: u32 = 6;
+/// Longest time between two counts of the whole lock table, in case runs are rare.
 const HELD_AGE_MAX: Duration = Duration::from_secs(30);
 
 pub struct Locks {

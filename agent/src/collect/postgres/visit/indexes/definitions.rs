@@ -23,7 +23,9 @@ const DEFINITIONS: Versioned =
 const BOUNDS: Bounds = Bounds { in_datname: 20_000, in_answer: 2_000 };
 /// Bytes of a parse tree that are kept; of a longer one its digest, since it is only compared.
 const TREE_BYTES_MAX: usize = 400;
+/// Most foreign keys read in one datname. Real schemas have hundreds.
 const FOREIGN_KEYS_MAX: i64 = 10_000;
+/// Most tables without a primary key read in one datname. A person repairs them one by one.
 const WITHOUT_KEY_MAX: i64 = 200;
 
 /// The definitions in one datname.

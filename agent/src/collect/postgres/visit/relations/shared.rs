@@ -17,7 +17,9 @@ const INDEXES: Versioned = Versioned::new(&[(14, include_str!("../../sql/indexes
 
 /// Most tables read in one datname. Tables beyond the limit are not monitored, so it is far above real servers.
 const TABLES_MAX: i64 = 20_000;
+/// Most indexes read in one datname: three for each of the tables.
 const INDEXES_MAX: i64 = 60_000;
+/// Most relations with an ACCESS EXCLUSIVE lock read in one datname. Each of them is skipped, since reading it would wait.
 const LOCKED_MAX: i64 = 1_000;
 /// Tables, and indexes, whose exact size is asked for: all that have series of their own, and as many again. A size costs the server some
 /// ten microseconds. The rest are known by the pages of the last vacuum or analyze.

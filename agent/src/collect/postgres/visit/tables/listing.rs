@@ -10,6 +10,7 @@ use crate::collect::postgres::visit::relations::{LockedRelation, Surroundings, T
 
 /// Tables that are listed for one respect; there are a dozen, most of which concern few tables.
 const EACH_MAX: usize = 100;
+/// Most locked relations listed in the table. More have one cause, which the first ones show.
 const LOCKED_MAX: usize = 500;
 
 const MIB: f64 = 1_048_576.0;
