@@ -175,6 +175,8 @@ impl fmt::Display for Transition {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
