@@ -197,7 +197,7 @@ async fn a_rejected_message_is_given_up_so_nobody_hears_of_its_end_and_the_next_
     let folder = agent.stop().await;
 
     let store = open(&folder.path().join("data")).await;
-    let rows = store.outbox(None, None, 10).await.unwrap();
+    let rows = store.outbox(None, None, None, 10).await.unwrap();
     let states: Vec<(&str, Option<&str>)> = rows.iter().rev().map(|row| (row.state.as_str(), row.reason.as_deref())).collect();
     assert_eq!(states, [("dead", Some("rejected")), ("dead", Some("untold")), ("delivered", None), ("delivered", None)]);
 }

@@ -92,7 +92,7 @@ async fn alerts_outlive_a_disk_that_takes_nothing_at_all_in_memory() {
     recovered(&store).await;
     let verdict = StoreReader::open(disk.path()).unwrap().verify_audit().unwrap();
     assert_eq!((verdict.broken, verdict.rows), (None, number), "each once, in an unbroken chain");
-    assert_eq!(store.outbox(None, None, u32::MAX).await.unwrap().len() as u64, number);
+    assert_eq!(store.outbox(None, None, None, u32::MAX).await.unwrap().len() as u64, number);
     drop(store);
     assert_eq!(stored(disk.path()).await, (1..=number).collect::<Vec<_>>());
 }

@@ -1,8 +1,6 @@
 //! `/metrics` on loopback, beside the same bytes out of memory from the same HTTP server.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +11,8 @@ use bytes::Bytes;
 use pharos::board::Board;
 use pharos::clock::Clock;
 use pharos::config::http::{AccessConfig, HttpConfig};
-use pharos::http::{self, Access, Api};
-use pharos::notify::{Means, Signature, Tester};
-use pharos::pipeline::Desk;
+use pharos::http::{Access, Exposition, Site, routes};
 use pharos::plugin::{PluginHost, Ticker, engine};
-use pharos::store::Store;
 use pharos::telemetry::metrics::SelfMetrics;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -47,12 +42,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub async fn measure(table: &mut Table) -> anyhow::Result<()> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let clock = Clock::start();
-    let folder = tempfile::tempdir()?;
     let board = Arc::new(Board::new(clock));
     board.publish(&Arc::new(statements(&METRICS, SERIES_EACH)));
     let agent = TcpListener::bind("127.0.0.1:0").await?;
     let agent_address = agent.local_addr()?;
-    tasks.spawn(http::serve(agent, Arc::new(api(&board, clock, folder.path())?), stop.clone()));
+    tasks.spawn(site(&board, clock)?.serve(agent, stop.clone()));
     let body = Client::connect(agent_address).await?.get("/metrics").await?;
     let series = body.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"pharos_postgres_statement")).count();
     anyhow::ensure!(series == METRICS.len() * SERIES_EACH, "{series} series: is one of the metrics gone from the catalogue?");
@@ -92,34 +86,15 @@ async fn scrapes(agent: SocketAddr, memory: SocketAddr, mut before: impl AsyncFn
     Ok((times.percentile(99), peers.percentile(99)))
 }
 
-/// The state of the server in the agent.
-fn api(board: &Arc<Board>, clock: Clock, folder: &Path) -> anyhow::Result<Api> {
+/// `/metrics` as the agent serves it.
+fn site(board: &Arc<Board>, clock: Clock) -> anyhow::Result<Site> {
     let metrics = Arc::new(SelfMetrics::default());
     let engine = engine::running(false).map_err(|err| anyhow::anyhow!("{err:#}"))?;
     let (events, _) = mpsc::channel(1);
     let plugins = PluginHost::new(Ticker::start(&engine, clock)?, clock, Arc::clone(&metrics), events, Duration::ZERO);
-    let store = Store::open(folder)?;
-    let means = Means {
-        notifiers: Arc::new(plugins.clone()),
-        signature: Arc::new(Signature { agent: "bench".to_owned(), external_url: None }),
-        store: store.clone(),
-        board: Arc::clone(board),
-        metrics: Arc::clone(&metrics),
-        clock,
-    };
-    Ok(Api {
-        board: Arc::clone(board),
-        plugins,
-        plugin_config: BTreeMap::new(),
-        metrics,
-        access: Access::new(&AccessConfig::default(), &HttpConfig::default(), None, None),
-        databases: Vec::new(),
-        slow_after: BTreeMap::new(),
-        desk: Desk::open().0,
-        tester: Tester::new(&[], &means),
-        store,
-        clock,
-    })
+    let exposition = Arc::new(Exposition::new(Arc::clone(board), plugins, Arc::clone(&metrics), clock));
+    let access = Access::new(&AccessConfig::default(), &HttpConfig::default(), None, None);
+    Ok(Site { areas: vec![routes::metrics::area(&exposition)], access, exposition, metrics })
 }
 
 async fn serve_bytes(body: Bytes, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<SocketAddr> {

@@ -49,6 +49,10 @@ pub enum ClientError {
     Refused(String),
 }
 
+/// The body of a request that changes something and needs no words: such requests carry JSON in any case.
+#[derive(Debug, Serialize)]
+pub struct EmptyBody {}
+
 /// Speaks to one agent.
 pub struct Client {
     base: Url,

@@ -13,7 +13,7 @@ pub struct ErrorAnswer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDetail {
     pub code: ErrorCode,
-    /// One sentence for people. Its wording may change; programs read `code`.
+    /// A sentence for people. Its wording may change; programs read `code`.
     pub message: String,
     /// The way out, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

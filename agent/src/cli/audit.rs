@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{EXIT_FAILED, print};
+use super::exit;
+use super::terminal::print;
 use crate::clock::rfc3339;
 use crate::config;
 use crate::store::{AuditRow, AuditVerdict, StoreReader};
@@ -46,7 +47,7 @@ fn verify(config: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let AuditVerdict { rows, forgotten, head, broken } = reader(config)?.verify_audit()?;
     if let Some(broken) = broken {
         print(format_args!("broken at row {}: {}; the {rows} rows before it fit", broken.seq, broken.why));
-        return Ok(ExitCode::from(EXIT_FAILED));
+        return Ok(ExitCode::from(exit::FAILED));
     }
     let forgotten = if forgotten > 0 { format!(" (the first {forgotten} were forgotten by the agent, as it says)") } else { String::new() };
     print(format_args!("ok: {rows} rows, each as it was written{forgotten}; the last hash is {head}"));

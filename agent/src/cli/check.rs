@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::print;
+use super::shipped::shipped;
+use super::terminal::print;
 use super::workbench::Workbench;
 use crate::config;
 use crate::config::Mistake;
@@ -21,7 +22,7 @@ pub async fn check(named: Option<PathBuf>, no_files: bool) -> anyhow::Result<Exi
     let (config, source) = config::look(&path)?;
     let Some(config) = config else { return Err(source.refuse(&[]).into()) };
     let workbench = Workbench::of(&config)?;
-    let shipped = super::shipped();
+    let shipped = shipped();
     let examination = Examination { loader: workbench.loader(), shipped: &shipped, dir: &config.plugins.dir };
     let mut mistakes = examination.examine_everything().await;
     let FilesCheck { mistakes: mut files, mut notes } = if no_files { FilesCheck::default() } else { FilesCheck::of(&config) };

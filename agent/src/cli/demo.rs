@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::print;
+use super::shipped::options;
+use super::terminal::print;
 use crate::agent::Agent;
 use crate::board::{Board, PartHealth};
 use crate::demo::application::{Application, DATNAME};
@@ -37,52 +38,66 @@ const READY_MAX: Duration = Duration::from_secs(30);
 const EPILOGUE: Duration = Duration::from_secs(1);
 
 pub async fn run(duration: Option<Duration>, postgres_bin: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let (tasks, stop, lifecycle) = (TaskTracker::new(), CancellationToken::new(), Lifecycle::default());
-    // Outlives the agent, which would otherwise make it anew.
+    // The folder outlives the agent, which would otherwise make it anew.
     let folder = tempfile::Builder::new().prefix("pharos-demo-").tempdir()?;
-    // Outlives the agent as well, which would otherwise complain of servers that are gone.
+    let show = Show {
+        duration,
+        postgres_bin,
+        folder: folder.path().to_owned(),
+        lifecycle: Lifecycle::default(),
+        tasks: TaskTracker::new(),
+        stop: CancellationToken::new(),
+    };
+    // The stage outlives the agent as well, which would otherwise complain of servers that are gone.
     let mut stage = None;
     // The first signal ends the demo, wherever it is: everything it started belongs to values that end with this function.
     let outcome = tokio::select! {
-        outcome = show(&mut stage, duration, postgres_bin.as_deref(), folder.path(), &lifecycle, &tasks, &stop) => outcome,
+        outcome = show.run(&mut stage) => outcome,
         () = interrupted() => Ok(()),
     };
-    lifecycle.soft().cancel();
-    let ending = lifecycle.run().await;
+    show.lifecycle.soft().cancel();
+    let ending = show.lifecycle.run().await;
     drop(stage);
-    stop.cancel();
-    tasks.close();
-    let _ = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
+    show.stop.cancel();
+    show.tasks.close();
+    let _ = tokio::time::timeout(Duration::from_secs(5), show.tasks.wait()).await;
     outcome?;
     anyhow::ensure!(ending != Ending::Failed, "a part of the agent ended unasked");
     Ok(ExitCode::SUCCESS)
 }
 
-async fn show(
-    stage: &mut Option<Stage>,
+/// A demo from its beginning to its end.
+struct Show {
+    /// None: until a signal.
     duration: Option<Duration>,
-    postgres_bin: Option<&Path>,
-    folder: &Path,
-    lifecycle: &Lifecycle,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> anyhow::Result<()> {
-    let (lines, printed) = mpsc::channel(LINES_MAX);
-    tasks.spawn(print_lines(printed));
-    let stage = stage.insert(Stage::set(postgres_bin, &lines, tasks, stop).await?);
-    let config = stage.config(folder)?;
-    telemetry::logs::start(&config.log);
-    let plugins = config.plugins.dir.clone();
-    let agent = Agent::start(config, super::options()?, lifecycle).await?;
-    say(&lines, introduction(stage, agent.address(), &plugins)).await;
-    stage.application.spawn(tasks, stop);
-    let _ = tokio::time::timeout(READY_MAX, ready(agent.board())).await;
-    let faults = stage.faults(tasks);
-    let schedule = duration.map_or_else(Schedule::endless, |duration| Schedule::over(duration.saturating_sub(EPILOGUE)));
-    schedule.run(&faults, &lines, stop).await;
-    tokio::time::sleep(EPILOGUE).await;
-    say(&lines, summary(&stage.receiver)).await;
-    Ok(())
+    postgres_bin: Option<PathBuf>,
+    /// Config, state and plugins of the agent.
+    folder: PathBuf,
+    lifecycle: Lifecycle,
+    /// Tasks of everything but the agent, and what ends them.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Show {
+    async fn run(&self, stage: &mut Option<Stage>) -> anyhow::Result<()> {
+        let (lines, printed) = mpsc::channel(LINES_MAX);
+        self.tasks.spawn(print_lines(printed));
+        let stage = stage.insert(Stage::set(self.postgres_bin.as_deref(), &lines, &self.tasks, &self.stop).await?);
+        let config = stage.config(&self.folder)?;
+        telemetry::logs::start(&config.log);
+        let plugins = config.plugins.dir.clone();
+        let agent = Agent::start(config, options()?, &self.lifecycle).await?;
+        send(&lines, introduction(stage, agent.address(), &plugins)).await;
+        stage.application.spawn(&self.tasks, &self.stop);
+        let _ = tokio::time::timeout(READY_MAX, ready(agent.board())).await;
+        let faults = stage.faults(&self.tasks);
+        let schedule = self.duration.map_or_else(Schedule::endless, |duration| Schedule::over(duration.saturating_sub(EPILOGUE)));
+        schedule.run(&faults, &lines, &self.stop).await;
+        tokio::time::sleep(EPILOGUE).await;
+        send(&lines, summary(&stage.receiver)).await;
+        Ok(())
+    }
 }
 
 /// Waits until everything was tried once: a trouble before anybody can judge it would go unseen.
@@ -111,7 +126,7 @@ impl Stage {
     ) -> anyhow::Result<Self> {
         let binaries = PostgresBinaries::find(postgres_bin).await?;
         let redis = find_redis(None)?;
-        say(lines, format!("starting PostgreSQL {} with a replica, and Redis ...", binaries.major())).await;
+        send(lines, format!("starting PostgreSQL {} with a replica, and Redis ...", binaries.major())).await;
         let primary = PostgresServer::start(&binaries, PostgresOptions::default(), tasks).await?;
         primary.create_monitoring_role(None).await?;
         let redis = RedisServer::start(&redis, RedisOptions::default()).await?;
@@ -168,8 +183,8 @@ fn summary(receiver: &Receiver) -> String {
     format!("\nwhat the receiver was told:\n{}", counts.join("\n"))
 }
 
-async fn say(lines: &mpsc::Sender<String>, line: String) {
-    // Without a printer there is nobody to tell.
+/// Sends a line to the printer. Nothing is lost without one: then the demo is at its end.
+async fn send(lines: &mpsc::Sender<String>, line: String) {
     let _ = lines.send(line).await;
 }
 

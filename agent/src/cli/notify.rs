@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
-use serde_json::{Value, json};
 
-use super::reach::{Reach, shown};
-use super::{EXIT_FAILED, print};
+use super::exit;
+use super::reach::Reach;
+use super::terminal::{print, shown};
+use crate::api::client::EmptyBody;
+use crate::api::receiver::{ReceiverTest, TestOutcome};
 
 #[derive(Debug, Subcommand)]
 pub enum NotifyCommand {
@@ -21,12 +23,13 @@ pub enum NotifyCommand {
 
 pub async fn run(command: NotifyCommand) -> anyhow::Result<ExitCode> {
     let NotifyCommand::Test { receiver, reach } = command;
-    let answer = reach.client()?.change::<Value>(Method::POST, &format!("/api/receivers/{receiver}/test"), &json!({})).await?;
-    let (outcome, why) = (shown(&answer["outcome"]), shown(&answer["why"]));
-    if outcome == "accepted" {
+    let path = format!("/api/receivers/{receiver}/test");
+    let ReceiverTest { outcome, why, .. } = reach.client()?.change(Method::POST, &path, &EmptyBody {}).await?;
+    if outcome == TestOutcome::Accepted {
         print(format_args!("`{receiver}` accepted a test message"));
         return Ok(ExitCode::SUCCESS);
     }
-    print(format_args!("`{receiver}` did not accept a test message ({outcome}): {why}"));
-    Ok(ExitCode::from(EXIT_FAILED))
+    let why = shown(why.as_deref().unwrap_or_default());
+    print(format_args!("`{receiver}` did not accept a test message ({}): {why}", outcome.as_str()));
+    Ok(ExitCode::from(exit::FAILED))
 }

@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use hyper::Method;
 use pharos_model::outbox::OutboxState;
-use serde_json::{Value, json};
 
-use super::print;
-use super::reach::{Reach, items, shown};
-use crate::http::outbox_item;
+use super::reach::Reach;
+use super::terminal::{print, print_json, shown};
+use crate::api::list::List;
+use crate::api::outbox::{ChosenNotifications, Dropped, NotificationItem, OutboxQuery, Retried};
+use crate::http::routes::outbox::item;
 use crate::store::StoreReader;
 
 #[derive(Debug, Subcommand)]
@@ -60,53 +61,56 @@ pub struct Chosen {
     all: bool,
 }
 
-impl Chosen {
-    fn body(&self) -> Value {
-        let ids = (!self.ids.is_empty()).then_some(&self.ids);
-        json!({ "ids": ids, "receiver": self.receiver, "all": self.all })
+impl From<Chosen> for ChosenNotifications {
+    fn from(Chosen { ids, receiver, all }: Chosen) -> Self {
+        Self { ids: (!ids.is_empty()).then_some(ids), receiver, all }
     }
 }
 
 pub async fn run(command: OutboxCommand) -> anyhow::Result<ExitCode> {
     match command {
         OutboxCommand::List { receiver, state, limit, json, reach } => {
-            let query = json!({ "receiver": receiver, "state": state, "limit": limit });
             let client = reach.client()?;
+            let query = OutboxQuery { receiver, state, limit: Some(limit.into()), cursor: None };
+            let answer = async { Ok(client.get("/api/outbox", &query).await?) };
             let read = |store: &StoreReader| {
-                let rows = match state.as_deref().map(str::parse::<OutboxState>).transpose() {
-                    Ok(state) => store.outbox(receiver.as_deref(), state, limit)?,
+                // A state that does not exist has no notifications.
+                let rows = match query.state.as_deref().map(str::parse::<OutboxState>).transpose() {
+                    Ok(state) => store.outbox(query.receiver.as_deref(), state, limit)?,
                     Err(_) => Vec::new(),
                 };
-                Ok(json!({ "items": rows.iter().map(outbox_item).collect::<Vec<_>>() }))
+                Ok(List { items: rows.iter().map(item).collect(), next_cursor: None })
             };
-            let answer = reach.ask_or_read(async { Ok(client.get("/api/outbox", &query).await?) }, read).await?;
-            if json {
-                print(&answer);
-            } else if items(&answer).is_empty() {
-                print("no notifications");
+            let notifications: List<NotificationItem> = reach.ask_or_read(answer, read).await?;
+            match json {
+                true => print_json(&notifications)?,
+                false if notifications.items.is_empty() => print("no notifications"),
+                false => notifications.items.iter().for_each(|row| print(line(row))),
             }
-            items(&answer).iter().filter(|_| !json).for_each(|row| print(line(row)));
         }
         OutboxCommand::Retry { chosen, reach } => {
-            let answer = reach.client()?.change::<Value>(Method::POST, "/api/outbox/retry", &chosen.body()).await?;
-            print(format_args!("{} notifications are tried again", answer["retried"].as_array().map_or(0, Vec::len)));
+            let chosen = ChosenNotifications::from(chosen);
+            let Retried { retried } = reach.client()?.change(Method::POST, "/api/outbox/retry", &chosen).await?;
+            print(format_args!("{} notifications are tried again", retried.len()));
         }
         OutboxCommand::Drop { chosen, reach } => {
-            let answer = reach.client()?.change::<Value>(Method::POST, "/api/outbox/drop", &chosen.body()).await?;
-            print(format_args!("{} notifications were dropped", shown(&answer["dropped"])));
+            let chosen = ChosenNotifications::from(chosen);
+            let Dropped { dropped } = reach.client()?.change(Method::POST, "/api/outbox/drop", &chosen).await?;
+            print(format_args!("{dropped} notifications were dropped"));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// One notification.
-pub fn line(row: &Value) -> String {
-    let [id, receiver, state, tells, severity, title, created, attempts, reason, why] =
-        ["id", "receiver", "state", "tells", "severity", "title", "created_at", "attempts", "reason", "why"].map(|key| shown(&row[key]));
+/// The line of a notification.
+pub fn line(row: &NotificationItem) -> String {
+    let [receiver, title, created] = [&row.receiver, &row.title, &row.created_at.0].map(|text| shown(text));
+    let [reason, why] = [&row.reason, &row.why].map(|text| shown(text.as_deref().unwrap_or_default()));
     let failure = match (reason.as_str(), why.as_str()) {
         ("", "") => String::new(),
         ("", why) => format!("  ({why})"),
-        (reason, why) => format!("  ({reason} after {attempts} attempts: {why})"),
+        (reason, why) => format!("  ({reason} after {} attempts: {why})", row.attempts),
     };
+    let (id, state, tells, severity) = (row.id, row.state.as_str(), row.tells.as_str(), row.severity);
     format!("#{id}  {receiver}  {state}  {tells}  {created}  {severity}: {title}{failure}")
 }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use clap::Subcommand;
 use pharos_model::finding::{Finding, Skipped};
 
+use super::terminal::{print, print_last_words};
 use super::workbench::{Workbench, plugin_id, read_plugin, read_snapshot};
-use super::{print, print_last_words};
+
 use crate::plugin::validate::Demand;
 use crate::plugin::{ALERT_RULE, CallError, LoadError, LoadedPlugin, digest, validate};
 

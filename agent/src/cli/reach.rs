@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use pharos_model::text::steers;
-use serde_json::Value;
 use url::Url;
 
 use crate::api::client::{Client, ClientError};
@@ -76,22 +74,7 @@ fn address(config: &Config) -> anyhow::Result<Url> {
     Ok(Url::parse(&format!("http://{address}"))?)
 }
 
-/// Who says it, unless they say who they are.
+/// The author of words: as named on the command line, else the user who runs it.
 pub fn author(named: Option<String>) -> Option<String> {
     named.or_else(|| std::env::var("USER").ok().filter(|user| !user.is_empty()))
-}
-
-/// What an answer lists.
-pub fn items(answer: &Value) -> &[Value] {
-    answer["items"].as_array().map(Vec::as_slice).unwrap_or_default()
-}
-
-/// A text of an answer as a terminal may show it: what came from outside must not steer it.
-pub fn shown(value: &Value) -> String {
-    let text = match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
 }

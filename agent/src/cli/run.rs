@@ -24,11 +24,11 @@ pub async fn run(named: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let lifecycle = Lifecycle::default();
     lifecycle.catch_signals();
     raise_descriptors();
-    Agent::start(config, super::options()?, &lifecycle).await.map_err(|err| match err {
+    Agent::start(config, super::shipped::options()?, &lifecycle).await.map_err(|err| match err {
         StartError::Config(mistakes) => anyhow::Error::from(source.refuse(&mistakes)),
         err => err.into(),
     })?;
     let ending = lifecycle.run().await;
     info!("pharos ended: {ending:?}");
-    Ok(super::ending(ending))
+    Ok(super::exit::code_of_ending(ending))
 }

@@ -1,14 +1,15 @@
 //! `pharos silence add|list|expire`: alerts that nobody shall hear of for a while.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 use hyper::Method;
-use serde_json::{Value, json};
 
-use super::print;
-use super::reach::{Reach, author, items, shown};
+use super::reach::{Reach, author};
+use super::terminal::{print, print_json, print_note, shown, shown_list};
+use crate::api::client::EmptyBody;
+use crate::api::list::List;
+use crate::api::silence::{AddedSilence, NewSilence, SilenceItem};
 
 #[derive(Debug, Subcommand)]
 pub enum SilenceCommand {
@@ -58,40 +59,42 @@ fn duration(text: &str) -> Result<String, humantime::DurationError> {
 pub async fn run(command: SilenceCommand) -> anyhow::Result<ExitCode> {
     match command {
         SilenceCommand::Add { matchers, duration, starts, ends, comment, author: named, reach } => {
-            let body = json!({
-                "matchers": matchers, "duration": duration, "starts_at": starts, "ends_at": ends, "comment": comment, "author": author(named),
-            });
-            let silence = reach.client()?.change::<Value>(Method::POST, "/api/silences", &body).await?;
-            let hidden = match silence["open_alerts_that_match"].as_u64() {
-                Some(0) => "no open alert matches".to_owned(),
-                Some(1) => "1 open alert matches".to_owned(),
-                count => format!("{} open alerts match", count.unwrap_or_default()),
-            };
-            print(format_args!("silence {} until {}; {hidden}", shown(&silence["id"]), shown(&silence["ends_at"])));
-            for note in silence["notes"].as_array().into_iter().flatten() {
-                // A closed pipe is no reason to fail.
-                let _ = writeln!(std::io::stderr().lock(), "note: {}", shown(note));
-            }
+            let new = NewSilence { matchers, starts_at: starts, ends_at: ends, duration, author: author(named), comment };
+            let added: AddedSilence = reach.client()?.change(Method::POST, "/api/silences", &new).await?;
+            print_added(&added);
         }
         SilenceCommand::List { json, reach } => {
-            let answer = reach.client()?.get::<Value>("/api/silences", &()).await?;
-            if json {
-                print(&answer);
-            } else if items(&answer).is_empty() {
-                print("no silences");
-            }
-            for silence in items(&answer).iter().filter(|_| !json) {
-                let matchers: Vec<String> = silence["matchers"].as_array().into_iter().flatten().map(shown).collect();
-                let [id, state, starts, ends, author, comment] =
-                    ["id", "state", "starts_at", "ends_at", "author", "comment"].map(|key| shown(&silence[key]));
-                let problem = silence["problem"].as_str().map(|why| format!("  hides nothing: {why}")).unwrap_or_default();
-                print(format_args!("{id}  {state:7}  {starts} to {ends}  {{{}}}  {author}: {comment}{problem}", matchers.join(",")));
+            let silences: List<SilenceItem> = reach.client()?.get("/api/silences", &()).await?;
+            match json {
+                true => print_json(&silences)?,
+                false if silences.items.is_empty() => print("no silences"),
+                false => silences.items.iter().for_each(|silence| print(line(silence))),
             }
         }
         SilenceCommand::Expire { id, reach } => {
-            let silence = reach.client()?.change::<Value>(Method::DELETE, &format!("/api/silences/{id}"), &json!({})).await?;
-            print(format_args!("silence {} is over", shown(&silence["id"])));
+            let path = format!("/api/silences/{id}");
+            let silence: SilenceItem = reach.client()?.change(Method::DELETE, &path, &EmptyBody {}).await?;
+            print(format_args!("silence {} is over", shown(&silence.id)));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_added(added: &AddedSilence) {
+    let hidden = match added.open_alerts_that_match {
+        0 => "no open alert matches".to_owned(),
+        1 => "1 open alert matches".to_owned(),
+        count => format!("{count} open alerts match"),
+    };
+    print(format_args!("silence {} until {}; {hidden}", shown(&added.silence.id), shown(&added.silence.ends_at.0)));
+    added.notes.iter().for_each(|note| print_note(&shown(note)));
+}
+
+fn line(silence: &SilenceItem) -> String {
+    let state = silence.state.as_str();
+    let matchers = shown_list(&silence.matchers, ",");
+    let [id, starts, ends, author, comment] =
+        [&silence.id, &silence.starts_at.0, &silence.ends_at.0, &silence.author, &silence.comment].map(|text| shown(text));
+    let problem = silence.problem.as_deref().map(|why| format!("  hides nothing: {why}")).unwrap_or_default();
+    format!("{id}  {state:7}  {starts} to {ends}  {{{matchers}}}  {author}: {comment}{problem}")
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::print;
+use super::terminal::print;
 use crate::agent::Servers;
 use crate::clock::Clock;
 use crate::config;

@@ -34,7 +34,7 @@ impl Workbench {
         Self::of(&Config::default())
     }
 
-    /// With the plugins, receivers, secrets and relays of a config.
+    /// A workbench with the plugins, receivers, secrets and relays of a config.
     pub fn of(config: &Config) -> anyhow::Result<Self> {
         let clock = Clock::start();
         let folder = tempfile::tempdir()?;

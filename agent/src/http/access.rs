@@ -1,4 +1,4 @@
-//! Who may ask, and who may change something.
+//! Permissions of visitors: which requests may read, and which may change something.
 //!
 //! A visitor is known by a token: one of `[[access.token]]`, or the operator's token that the agent keeps in its data directory, where only
 //! its own user can read it. Without configured tokens everybody on this machine may read, under a name that is ours; nobody may change
@@ -6,18 +6,14 @@
 //! cannot, and requests name a host that is ours, which a name that was pointed at us is not.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, Method};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use pharos_model::text::sha256;
 use url::Url;
 
-use super::Api;
 use super::error::ApiError;
+use super::operation::Permission;
 use crate::config::http::{AccessConfig, HttpConfig, Role, TokenConfig};
 use crate::config::secret::Secret;
 
@@ -37,7 +33,7 @@ pub struct Access {
     hosts: Vec<String>,
 }
 
-/// Who asks.
+/// The sender of a request, as far as its token shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visitor {
     /// The token's name; `local` for the operator's token, `anonymous` without one.
@@ -82,6 +78,26 @@ impl Access {
             return Err(strange_host());
         }
         Ok(Visitor { name: ANONYMOUS.to_owned(), role: Role::Viewer })
+    }
+
+    /// The visitor who sends these headers, if the visitor has this permission. Where none is asked for, no visitor is looked at.
+    pub fn admit(&self, headers: &HeaderMap, permission: Permission) -> Result<Option<Visitor>, ApiError> {
+        if permission == Permission::Anyone {
+            return Ok(None);
+        }
+        // A proxy and the agent would read two of them differently (RFC 9112, 3.2).
+        if headers.get_all(HOST).iter().nth(1).is_some() {
+            return Err(ApiError::bad_request("the request has more than one Host header"));
+        }
+        let visitor = self.visitor(headers)?;
+        let objection = match permission {
+            Permission::Operator(refusal) if visitor.role < Role::Operator => {
+                Some(ApiError::forbidden(refusal).hint("use a token with the role operator or admin"))
+            }
+            Permission::Change => self.objection(&visitor, headers),
+            Permission::Anyone | Permission::Viewer | Permission::Operator(_) => None,
+        };
+        objection.map_or(Ok(Some(visitor)), Err)
     }
 
     /// Why a request may not change anything.
@@ -131,26 +147,4 @@ fn host(headers: &HeaderMap) -> &str {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text(headers, AUTHORIZATION).trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// Lets a request in or says why not. Alive is for anybody to know.
-pub async fn check(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    if request.uri().path() == "/healthz" {
-        return next.run(request).await;
-    }
-    // A proxy and the agent would read two of them differently (RFC 9112, 3.2).
-    if request.headers().get_all(HOST).iter().nth(1).is_some() {
-        return ApiError::bad_request("the request has more than one Host header").into_response();
-    }
-    let visitor = match api.access.visitor(request.headers()) {
-        Ok(visitor) => visitor,
-        Err(error) => return error.into_response(),
-    };
-    if !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
-        && let Some(error) = api.access.objection(&visitor, request.headers())
-    {
-        return error.into_response();
-    }
-    request.extensions_mut().insert(visitor);
-    next.run(request).await
 }

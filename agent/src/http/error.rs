@@ -3,67 +3,79 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
+use crate::api::error::{ErrorAnswer, ErrorCode, ErrorDetail};
+
+/// An answer that is no success.
 #[derive(Debug)]
-pub struct ApiError {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
-    hint: Option<String>,
-}
+pub struct ApiError(ErrorDetail);
 
 impl ApiError {
+    fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self(ErrorDetail { code, message: message.into(), hint: None })
+    }
+
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, code: "not_found", message: message.into(), hint: None }
+        Self::new(ErrorCode::NotFound, message)
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "bad_request", message: message.into(), hint: None }
+        Self::new(ErrorCode::BadRequest, message)
     }
 
     pub fn method_not_allowed() -> Self {
-        let message = "this path does not know that method".to_owned();
-        Self { status: StatusCode::METHOD_NOT_ALLOWED, code: "method_not_allowed", message, hint: None }
+        Self::new(ErrorCode::MethodNotAllowed, "this path does not know that method").hint("the header `allow` names those it knows")
     }
 
     pub fn unauthorised(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, code: "unauthorised", message: message.into(), hint: None }
+        Self::new(ErrorCode::Unauthorised, message)
     }
 
     pub fn forbidden(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::FORBIDDEN, code: "forbidden", message: message.into(), hint: None }
+        Self::new(ErrorCode::Forbidden, message)
     }
 
     pub fn conflict(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::CONFLICT, code: "conflict", message: message.into(), hint: None }
+        Self::new(ErrorCode::Conflict, message)
     }
 
     pub fn unsupported_media(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, code: "unsupported_media_type", message: message.into(), hint: None }
+        Self::new(ErrorCode::UnsupportedMediaType, message)
     }
 
-    /// What is asked for cannot be had just now.
+    /// The agent cannot answer just now; the same request may succeed later.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "unavailable", message: message.into(), hint: None }
+        Self::new(ErrorCode::Unavailable, message)
     }
 
     pub fn timeout() -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "timeout", message: "the answer took too long".to_owned(), hint: None }
+        Self::new(ErrorCode::Timeout, "the answer took too long")
     }
 
+    /// Adds the way out.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
+    }
+}
+
+fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::BadRequest => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthorised => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::Conflict => StatusCode::CONFLICT,
+        ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::Unavailable | ErrorCode::Timeout => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut error = json!({ "code": self.code, "message": self.message });
-        if let Some(hint) = self.hint {
-            error["hint"] = hint.into();
-        }
-        (self.status, Json(json!({ "error": error }))).into_response()
+        let status = status(self.0.code);
+        // A value has sorted keys, as every answer.
+        (status, Json(serde_json::to_value(ErrorAnswer { error: self.0 }).unwrap_or_default())).into_response()
     }
 }

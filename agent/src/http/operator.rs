@@ -1,6 +1,6 @@
 //! The operator's token: who can read it is the agent's own user, or root.
 //!
-//! It lies in the data directory, for its owner alone, and each start makes a new one: a command that was run while the agent was not there
+//! The token lies in the data directory, for its owner alone, and each start makes a new one: a command that was run while the agent was not there
 //! may have shown it to somebody else on its port.
 
 use std::fs::{File, OpenOptions};

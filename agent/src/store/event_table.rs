@@ -8,6 +8,14 @@ use super::columns::{number, signed};
 /// Events that are kept. Older ones are removed, since the table would grow without a bound.
 const EVENTS_MAX: i64 = 10_000;
 
+/// An event with its place in the table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// Younger events have greater ids.
+    pub id: u64,
+    pub event: Event,
+}
+
 /// Fingerprints of stored alerts that begin with these hex digits. Hex digits sort before `g`, which ends the range.
 pub(super) fn fingerprints(connection: &Connection, begins: &str, limit: u32) -> rusqlite::Result<Vec<String>> {
     let begins = begins.to_ascii_lowercase();
@@ -21,6 +29,22 @@ pub(super) fn alert_history(connection: &Connection, fingerprint: &str, limit: u
     let kinds = [EventKind::Alert, EventKind::Withheld].map(EventKind::as_str);
     let wanted = "kind IN (?1, ?2) AND subject = ?3 ORDER BY id DESC LIMIT ?4";
     list(connection, wanted, params![kinds[0], kinds[1], fingerprint, limit])
+}
+
+/// One page of an alert's history, newest first, with the ids that the next page begins with.
+pub(super) fn alert_history_page(
+    connection: &Connection,
+    fingerprint: &str,
+    before: Option<u64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<StoredEvent>> {
+    let kinds = [EventKind::Alert, EventKind::Withheld].map(EventKind::as_str);
+    let mut query = connection.prepare_cached(
+        "SELECT id, at_ms, kind, subject, detail FROM events
+         WHERE kind IN (?1, ?2) AND subject = ?3 AND id < ?4 ORDER BY id DESC LIMIT ?5",
+    )?;
+    let parameters = params![kinds[0], kinds[1], fingerprint, before.map_or(i64::MAX, signed), limit];
+    query.query_map(parameters, |row| Ok(StoredEvent { id: number(row, "id")?, event: event(row)? }))?.collect()
 }
 
 fn list(connection: &Connection, wanted: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Event>> {

@@ -3,7 +3,7 @@
 use pharos_model::event::Event;
 
 use super::error::StoreError;
-use super::event_table;
+use super::event_table::{self, StoredEvent};
 use super::handle::Store;
 
 impl Store {
@@ -21,6 +21,11 @@ impl Store {
     /// The events of an alert, newest first: its transitions, and the receivers that were not notified.
     pub async fn alert_history(&self, fingerprint: String, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.read_essential_for_visitor(move |connection| event_table::alert_history(connection, &fingerprint, limit)).await
+    }
+
+    /// One page of an alert's history, newest first. With `before`, the page holds only older events than the one with that id.
+    pub async fn alert_history_page(&self, fingerprint: String, before: Option<u64>, limit: u32) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read_essential_for_visitor(move |connection| event_table::alert_history_page(connection, &fingerprint, before, limit)).await
     }
 
     /// Fingerprints that begin with `begins`, of alerts whose history is stored. Returns `limit` of them at most.

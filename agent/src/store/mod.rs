@@ -33,6 +33,7 @@ pub use self::audit_chain::{AuditRow, AuditVerdict, BrokenLink};
 pub use self::condition::Condition;
 pub use self::directory::{inspect, places_aside};
 pub use self::error::StoreError;
+pub use self::event_table::StoredEvent;
 pub use self::handle::Store;
 pub use self::notes::NoteKey;
 pub use self::outbox::{Claim, OpenOutbox, OutboxRow, OutboxTurn, Untold, Wanted};

@@ -171,21 +171,29 @@ impl Store {
         Ok(rows)
     }
 
-    /// The youngest rows, youngest first; of one receiver or one state if asked.
-    pub async fn outbox(&self, receiver: Option<String>, state: Option<OutboxState>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read_for_visitor(move |connection| youngest(connection, receiver.as_deref(), state, limit)).await
+    /// The youngest rows, youngest first. Each filter that is given must hold: one receiver, one state, older than the row `before`.
+    pub async fn outbox(
+        &self,
+        receiver: Option<String>,
+        state: Option<OutboxState>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<OutboxRow>, StoreError> {
+        self.read_for_visitor(move |connection| youngest(connection, receiver.as_deref(), state, before, limit)).await
     }
 }
 
-/// The youngest rows, youngest first; of one receiver or one state if asked.
+/// The youngest rows, youngest first. Each filter that is given must hold.
 pub(super) fn youngest(
     connection: &Connection,
     receiver: Option<&str>,
     state: Option<OutboxState>,
+    before: Option<u64>,
     limit: u32,
 ) -> rusqlite::Result<Vec<OutboxRow>> {
-    let wanted = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR state = ?2) ORDER BY seq DESC LIMIT ?3";
-    list(connection, wanted, params![receiver, state.map(OutboxState::as_str), limit])
+    let wanted = "(?1 IS NULL OR receiver = ?1) AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR seq < ?3)
+                  ORDER BY seq DESC LIMIT ?4";
+    list(connection, wanted, params![receiver, state.map(OutboxState::as_str), before.map(signed), limit])
 }
 
 /// Which rows a person means.

@@ -41,7 +41,7 @@ impl StoreReader {
 
     /// The youngest notifications, youngest first; of one receiver or one state if asked.
     pub fn outbox(&self, receiver: Option<&str>, state: Option<OutboxState>, limit: u32) -> Result<Vec<OutboxRow>, StoreError> {
-        self.read(|connection| outbox::youngest(connection, receiver, state, limit))
+        self.read(|connection| outbox::youngest(connection, receiver, state, None, limit))
     }
 
     /// The events of an alert, newest first.

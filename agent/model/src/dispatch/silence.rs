@@ -39,7 +39,7 @@ pub struct Silence {
 }
 
 /// State of a silence at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SilenceState {
     /// The silence has not begun.

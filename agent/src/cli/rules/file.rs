@@ -1,4 +1,4 @@
-//! What a file of `pharos rules test` may look like.
+//! The shape of a file of `pharos rules test`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -130,7 +130,7 @@ pub struct CaseTable {
     pub interval: Option<Duration>,
     #[serde(default)]
     pub settings: toml::Table,
-    /// What `pharos snapshot` recorded.
+    /// File that `pharos snapshot` recorded.
     pub snapshot: Option<String>,
     /// Whether it is `up` or `down`, tick by tick.
     pub server: Option<String>,

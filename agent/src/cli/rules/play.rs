@@ -1,4 +1,4 @@
-//! One case, played: its snapshots through the plugin and an alert book, whose clock is the ticks.
+//! Plays a case: its snapshots go through the plugin and an alert book, whose clock is the ticks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use pharos_model::snapshot::Change;
 use super::suite::{Case, Expectation};
 use crate::plugin::LoadedPlugin;
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Default)]
 pub struct Played {
     pub mismatches: Vec<Mismatch>,
-    /// What was wrong with the plugin itself.
+    /// Failures of the plugin itself.
     pub failures: Vec<String>,
-    /// What was odd with it, and may be meant.
+    /// Oddities of the plugin that may be meant.
     pub notes: Vec<String>,
 }
 

@@ -1,13 +1,16 @@
-//! What came of the cases, for people and for programs.
+//! Results of the cases, for people and for programs.
 
-use pharos_model::rule_case::duration_text;
-use serde_json::{Value, json};
+use std::path::Path;
 
-use super::Result;
-use crate::cli::print;
+use pharos_model::rule_case::{Line, duration_text};
+use serde::Serialize;
 
-/// One line a case, and what is wrong with it below.
-pub fn text(result: &Result<'_>) {
+use super::play::Mismatch;
+use super::player::CaseResult;
+use crate::cli::terminal::{print, print_json};
+
+/// Prints a line for the case, and below it everything that is wrong.
+pub fn text(result: &CaseResult<'_>) {
     let (file, case, played) = (result.file.display(), result.case, &result.played);
     if played.passed() {
         print(format_args!("ok    {file}: {}", case.name));
@@ -26,45 +29,73 @@ pub fn text(result: &Result<'_>) {
             print(format_args!("        skipped {skipped}"));
         }
     }
-    for said in played.failures.iter().chain(&played.notes) {
-        print(format_args!("      {}", said.replace('\n', "\n          ")));
+    for text in played.failures.iter().chain(&played.notes) {
+        print(format_args!("      {}", text.replace('\n', "\n          ")));
     }
 }
 
-pub fn summary(results: &[Result<'_>]) {
+pub fn summary(results: &[CaseResult<'_>]) {
     let failed = results.iter().filter(|result| !result.played.passed()).count();
     let cases = if results.len() == 1 { "case" } else { "cases" };
     print(format_args!("{} {cases}, {} passed, {failed} failed", results.len(), results.len() - failed));
 }
 
-pub fn json(results: &[Result<'_>]) {
-    let failed = results.iter().filter(|result| !result.played.passed()).count();
-    let cases: Vec<Value> = results.iter().map(case).collect();
-    print(json!({ "cases": cases, "passed": results.len() - failed, "failed": failed }));
+/// Everything that `--json` prints.
+#[derive(Serialize)]
+struct Report<'a> {
+    cases: Vec<CaseReport<'a>>,
+    passed: usize,
+    failed: usize,
 }
 
-fn case(result: &Result<'_>) -> Value {
+/// The result of a case.
+#[derive(Serialize)]
+struct CaseReport<'a> {
+    file: &'a Path,
+    line: usize,
+    name: &'a str,
+    passed: bool,
+    mismatches: Vec<MismatchReport<'a>>,
+    failures: &'a [String],
+    notes: &'a [String],
+}
+
+/// An expectation that was not met.
+#[derive(Serialize)]
+struct MismatchReport<'a> {
+    /// Time since the beginning of the case.
+    at_seconds: f64,
+    /// Line of the expectation in the file.
+    line: usize,
+    what: &'a str,
+    lines: &'a [Line],
+    skipped: &'a [String],
+}
+
+pub fn json(results: &[CaseResult<'_>]) -> anyhow::Result<()> {
+    let failed = results.iter().filter(|result| !result.played.passed()).count();
+    print_json(&Report { cases: results.iter().map(case).collect(), passed: results.len() - failed, failed })
+}
+
+fn case<'a>(result: &'a CaseResult<'_>) -> CaseReport<'a> {
     let played = &result.played;
-    let mismatches: Vec<Value> = played
-        .mismatches
-        .iter()
-        .map(|mismatch| {
-            json!({
-                "at_seconds": mismatch.at.as_secs_f64(),
-                "line": mismatch.line,
-                "what": mismatch.what,
-                "lines": mismatch.lines,
-                "skipped": mismatch.skipped,
-            })
-        })
-        .collect();
-    json!({
-        "file": result.file,
-        "line": result.case.line,
-        "name": result.case.name,
-        "passed": played.passed(),
-        "mismatches": mismatches,
-        "failures": played.failures,
-        "notes": played.notes,
-    })
+    CaseReport {
+        file: result.file,
+        line: result.case.line,
+        name: &result.case.name,
+        passed: played.passed(),
+        mismatches: played.mismatches.iter().map(mismatch).collect(),
+        failures: &played.failures,
+        notes: &played.notes,
+    }
+}
+
+fn mismatch(mismatch: &Mismatch) -> MismatchReport<'_> {
+    MismatchReport {
+        at_seconds: mismatch.at.as_secs_f64(),
+        line: mismatch.line,
+        what: mismatch.what,
+        lines: &mismatch.lines,
+        skipped: &mismatch.skipped,
+    }
 }

@@ -1,17 +1,17 @@
 //! From a file to the cases in it, or to everything that is wrong with it.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pharos_model::rule_case::{ExpectedAlert, ExpectedTransition, TICKS_MAX, Timeline};
+use pharos_model::rule_case::{ExpectedAlert, ExpectedTransition, Timeline};
 
-use super::facts;
+use super::check::Check;
 use super::file::{CaseTable, ExpectTable, SHAPE, SubjectTable, SuiteTable, TransitionTable};
+use super::timeline;
 use crate::config::LoadError;
 use crate::config::load::{Document, document, folder_of, read};
-use crate::config::problem::{Problem, locate, position};
+use crate::config::problem::{Problem, locate};
 use crate::config::shape::{Places, did_you_mean};
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -26,24 +26,24 @@ pub struct Suite {
     places: Places,
 }
 
-/// One case, checked.
+/// A case that was checked.
 pub struct Case {
     pub name: String,
     pub line: usize,
     pub timeline: Timeline,
     pub settings: toml::Table,
-    /// In the order of time.
+    /// Expectations in the order of time.
     pub expectations: Vec<Expectation>,
 }
 
-/// What should be after a tick.
+/// Everything that is expected after a tick.
 pub struct Expectation {
     pub tick: u32,
     pub line: usize,
     pub alerts: Option<Vec<ExpectedAlert>>,
     /// Since the expectation before it.
     pub transitions: Option<Vec<ExpectedTransition>>,
-    /// Of the transitions, those that people hear of.
+    /// Those transitions that are reported to people.
     pub told: Option<Vec<ExpectedTransition>>,
     pub skipped: Vec<String>,
 }
@@ -69,7 +69,7 @@ impl Suite {
         self.plugin.ends_with(".wasm").then(|| folder_of(&self.path).join(&self.plugin))
     }
 
-    /// What only the plugin can know to be wrong, at a path of the file.
+    /// The error of mistakes that only the plugin could find, each at a path of the file.
     pub fn refuse(&self, problems: Vec<(String, String)>) -> LoadError {
         let problems = problems.into_iter().map(|(path, message)| Problem { place: self.places.find(&path), message }).collect();
         invalid(&self.path, &self.text, problems)
@@ -108,28 +108,7 @@ fn invalid(path: &Path, text: &str, problems: Vec<Problem>) -> LoadError {
     LoadError::Invalid { path: path.to_owned(), problems: locate(text, problems) }
 }
 
-/// Collects what is wrong with a file.
-pub struct Check<'a> {
-    text: &'a str,
-    places: Places,
-    problems: Vec<Problem>,
-    pub folder: &'a Path,
-}
-
 impl Check<'_> {
-    /// Something is wrong with the value at this path.
-    pub fn report(&mut self, path: &str, message: impl std::fmt::Display) {
-        self.problems.push(Problem { place: self.places.find(path), message: format!("`{path}`: {message}") });
-    }
-
-    fn line(&self, path: &str) -> usize {
-        position(self.text, self.place(path).start).0
-    }
-
-    fn place(&self, path: &str) -> Range<usize> {
-        self.places.find(path)
-    }
-
     fn suite(&mut self, file: SuiteTable) -> (String, Vec<Case>) {
         let SuiteTable { plugin, subject, interval, settings, case } = file;
         if interval.is_some_and(|interval| interval.is_zero()) {
@@ -159,7 +138,7 @@ impl Check<'_> {
         }
         let interval = interval.unwrap_or(INTERVAL);
         let expectations = self.expectations(path, std::mem::take(&mut table.expect), interval);
-        let timeline = facts::timeline(self, path, &table, subject, interval)?;
+        let timeline = timeline::timeline(self, path, &table, subject, interval)?;
         Some(Case { name: table.name, line: self.line(path), timeline, settings: table.settings, expectations })
     }
 
@@ -184,21 +163,6 @@ impl Check<'_> {
             expectations.push(Expectation { tick, line: self.line(&path), alerts, transitions, told, skipped });
         }
         expectations
-    }
-
-    /// The tick at this time. A time between two ticks would be judged at neither.
-    pub fn tick(&mut self, path: &str, at: Duration, interval: Duration) -> u32 {
-        let ticks = at.as_nanos() / interval.as_nanos().max(1);
-        let Some(tick) = u32::try_from(ticks).ok().filter(|tick| *tick <= TICKS_MAX) else {
-            self.report(path, format_args!("is tick {ticks} of the case, more than {TICKS_MAX}; give a longer interval"));
-            return 0;
-        };
-        let before = interval * tick;
-        if before != at {
-            let [before, after, interval] = [before, before + interval, interval].map(humantime::format_duration);
-            self.report(path, format_args!("is between two ticks, which are {interval} apart; give \"{before}\" or \"{after}\""));
-        }
-        tick
     }
 }
 

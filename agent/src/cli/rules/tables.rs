@@ -9,8 +9,8 @@ use pharos_model::rule_case::TableSteps;
 use pharos_model::snapshot::{Column, READINGS, Table};
 use pharos_model::subject::SubjectKind;
 
+use super::check::Check;
 use super::file::FactsTable;
-use super::suite::Check;
 use crate::config::shape::did_you_mean;
 
 /// The tables of a case, or of one of its members, over time.

@@ -1,4 +1,4 @@
-//! What is said on one connection of the API, and how long each part of it may take. `crowd` decides who has to leave.
+//! Conversations: the requests and answers on a connection of the API, and how long each part may take. `crowd` decides which connection makes room.
 //!
 //! A connection without a whole request holds nobody else up: it makes room for the next visitor, so half requests shut nobody out. An
 //! answer under way is not cut while its visitor keeps up, which `pace` measures.

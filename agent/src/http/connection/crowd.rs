@@ -18,12 +18,12 @@ use super::progress::Progress;
 use crate::lifecycle::descriptors_max;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Connections at the same time, as far as the limit of open files allows: three quarters of that are for everything else.
+/// Connections at the same time, if the limit of open files allows. Three quarters of that limit are for everything else.
 const CONNECTIONS_MAX: usize = 64;
-/// One address has this part of all places for answers that are safe.
+/// Each address has an eighth of all places for answers that are safe.
 const SAFE_SHARE: usize = 8;
 
-/// All connections there are, the oldest first.
+/// All open connections, the oldest first.
 pub struct Crowd {
     next: u64,
     places: BTreeMap<u64, Arc<Place>>,
@@ -45,7 +45,7 @@ impl Crowd {
         crowd
     }
 
-    /// A place for a visitor, for which another one may have to leave; none while all places have safe answers.
+    /// Gives a new connection a place, for which another one may have to end. None while all places have safe answers.
     pub fn admit(&mut self, peer: SocketAddr) -> Option<(u64, Arc<Place>)> {
         self.is_refused = false;
         if self.places.len() >= self.max && !self.make_room() {
@@ -85,7 +85,7 @@ impl Crowd {
         }
     }
 
-    /// Our own operating system gives us no connection: it is out of descriptors or memory.
+    /// Counts that the agent's own operating system refused a connection: descriptors or memory ran out.
     pub fn refused(&mut self, err: &io::Error) {
         self.count("own-limit");
         self.metrics.add("pharos_own_limit_total", &["http"], 1.0);
@@ -105,7 +105,7 @@ impl Crowd {
     }
 }
 
-/// One connection.
+/// A connection and its place among all others.
 pub struct Place {
     peer: IpAddr,
     /// Cancelled when it has to make room.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long the bytes of an answer may wait for their visitor in all. What the visitor takes earns that time again.
+/// Bytes of an answer may wait this long for their visitor in all. Bytes that the visitor takes earn the time back.
 const CREDIT_MAX: Duration = Duration::from_secs(20);
-/// What a visitor takes at least. The slowest of lines takes more in a second.
+/// A visitor takes at least this many bytes a second. Even a slow line takes more.
 const BYTES_A_SECOND_MIN: u32 = 4 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,61 +1,44 @@
-//! `GET /api/audit`: who did what, the newest first.
+//! `GET /api/audit`: the log of actions, newest first.
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::{Extension, Json};
+use axum::extract::State;
 use pharos_model::audit::AuditEntry;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
+use crate::api::audit::{AUDIT_LIMIT_DEFAULT, AUDIT_LIMIT_MAX, AuditItem, AuditQuery};
+use crate::api::list::{List, Timestamp};
 use crate::clock::rfc3339;
-use crate::config::http::Role;
 use crate::http::error::ApiError;
-use crate::http::{Shared, Visitor};
-use crate::store::AuditRow;
+use crate::http::exchange::{Answer, Asked};
+use crate::http::operation::{Limits, Permission};
+use crate::http::page;
+use crate::http::route::{Area, Route};
+use crate::store::{AuditRow, Store};
 use crate::telemetry::logs::chain;
 
-const LIMIT_DEFAULT: u32 = 100;
-/// Most rows of one answer. More come with the next page.
-const LIMIT_MAX: u32 = 1_000;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Page {
-    /// Only rows before this one.
-    before: Option<u64>,
-    limit: Option<u32>,
+pub fn area(store: &Store) -> Area {
+    let list = Route::get("/api/audit", "listAuditRows", list)
+        .says("Who did what", "The newest row first. What the agent did by itself is there as well, under the actor `agent`.")
+        .permission(Permission::Operator("the audit log is for operators"))
+        .limits(Limits::STORE)
+        .query::<AuditQuery>()
+        .answers::<List<AuditItem>>(200, "One page of the audit log.")
+        .refuses(503, "The store cannot be read just now, or the agent is busy.");
+    Area::new("audit", "The log of changes, each row chained to the one before it by a hash.", store, [list])
 }
 
-#[derive(Serialize)]
-struct AuditItem {
-    seq: u64,
-    at: String,
-    actor: String,
-    action: String,
-    subject: String,
-    detail: Value,
-    hash: String,
-}
-
-pub async fn list(
-    State(api): Shared,
-    Extension(visitor): Extension<Visitor>,
-    query: Result<Query<Page>, QueryRejection>,
-) -> Result<Json<Value>, ApiError> {
-    if visitor.role < Role::Operator {
-        return Err(ApiError::forbidden("the audit log is for operators").hint("use a token with the role operator or admin"));
+async fn list(State(store): State<Store>, Asked(query): Asked<AuditQuery>) -> Result<Answer<List<AuditItem>>, ApiError> {
+    let limit = page::limit(query.limit, AUDIT_LIMIT_DEFAULT, AUDIT_LIMIT_MAX)?;
+    let cursor: Option<u64> = page::after(query.cursor.as_deref())?;
+    if cursor.is_some() && query.before.is_some() {
+        return Err(ApiError::bad_request("`before` and `cursor` both say where the page begins").hint("give only one of them"));
     }
-    let Query(page) = query.map_err(|err| ApiError::bad_request(err.body_text()))?;
-    let limit = page.limit.unwrap_or(LIMIT_DEFAULT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(ApiError::bad_request(format!("limit is {limit}")).hint(format!("ask for 1 to {LIMIT_MAX} rows")));
-    }
-    let rows = api.store.audit(page.before, limit).await.map_err(|err| ApiError::unavailable(chain(&err)))?;
-    let items: Vec<AuditItem> = rows.into_iter().map(item).collect();
-    Ok(Json(json!({ "items": items })))
+    let rows = store.audit(cursor.or(query.before), limit + 1).await;
+    let mut items: Vec<AuditItem> = rows.map_err(|err| ApiError::unavailable(chain(&err)))?.into_iter().map(item).collect();
+    let next_cursor = page::trim(&mut items, limit, |item| item.seq);
+    Ok(Answer::ok(List { items, next_cursor }))
 }
 
 fn item(AuditRow { seq, entry, hash, .. }: AuditRow) -> AuditItem {
     let AuditEntry { at_ms, actor, action, subject } = entry;
-    AuditItem { seq, at: rfc3339(at_ms), actor, action: action.name(), subject, detail: action.stored_detail(), hash }
+    let (at, detail) = (Timestamp(rfc3339(at_ms)), action.stored_detail());
+    AuditItem { seq, at, actor, action: action.name(), subject, detail, hash }
 }

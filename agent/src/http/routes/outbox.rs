@@ -1,99 +1,113 @@
 //! `/api/outbox`: notifications that wait, were delivered, or were given up.
 
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Query, State};
-use axum::{Extension, Json};
-use pharos_model::outbox::OutboxState;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::Extension;
+use axum::extract::State;
+use pharos_model::outbox::OutboxState as NotificationState;
 
-use super::{body, refused};
+use crate::api::list::{List, Timestamp};
+use crate::api::outbox::{ChosenNotifications, Dropped, NotificationItem, OUTBOX_LIMIT_DEFAULT, OUTBOX_LIMIT_MAX, OutboxQuery, Retried};
 use crate::clock::rfc3339;
+use crate::http::access::Visitor;
+use crate::http::desk::refused;
 use crate::http::error::ApiError;
-use crate::http::{Shared, Visitor};
-use crate::store::{OutboxRow, Wanted};
+use crate::http::exchange::{Answer, Asked, Sent};
+use crate::http::operation::Limits;
+use crate::http::page;
+use crate::http::route::{Area, Route};
+use crate::pipeline::Desk;
+use crate::store::{OutboxRow, Store, Wanted};
 
-const SHOWN: u32 = 100;
-/// Most rows of one answer. More come with the next page.
-const SHOWN_MAX: u32 = 1_000;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    receiver: Option<String>,
-    state: Option<String>,
-    limit: Option<u32>,
+/// State of the routes about notifications.
+#[derive(Clone)]
+pub struct OutboxState {
+    pub desk: Desk,
+    /// For reading.
+    pub store: Store,
 }
 
-/// Which notifications: some by their ids, or all of a receiver, or all.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Chosen {
-    ids: Option<Vec<u64>>,
-    receiver: Option<String>,
-    #[serde(default)]
-    all: bool,
+pub fn area(state: &OutboxState) -> Area {
+    let list = Route::get("/api/outbox", "listNotifications", list)
+        .says("Notifications, whatever became of them", "The youngest first. Those that were delivered or given up are kept for a while.")
+        .query::<OutboxQuery>()
+        .answers::<List<NotificationItem>>(200, "One page of the notifications.");
+    let retry = Route::post("/api/outbox/retry", "retryNotifications", retry)
+        .says(
+            "Try notifications again that were given up",
+            "They have all their time again. A notification stays given up where its receiver has meanwhile been notified of something younger \
+             of the same incident, since what it reports is no longer true.",
+        )
+        .body::<ChosenNotifications>()
+        .answers::<Retried>(200, "Which ones are tried again; none is no error.");
+    let drop_rows = Route::post("/api/outbox/drop", "dropNotifications", drop_rows)
+        .says("Give up notifications", "Gives up those that wait, and forgets those that were given up before.")
+        .body::<ChosenNotifications>()
+        .answers::<Dropped>(200, "How many were dropped; none is no error.");
+    let routes = [list, retry, drop_rows]
+        .map(|route| route.limits(Limits::STORE).refuses(503, "The store cannot be reached just now, the agent stops, or it is busy."));
+    Area::new("outbox", "Notifications on their way to receivers.", state, routes)
 }
 
-pub async fn list(State(api): Shared, query: Result<Query<Asked>, QueryRejection>) -> Result<Json<Value>, ApiError> {
-    let Query(asked) = query.map_err(|err| ApiError::bad_request(err.body_text()))?;
-    let state = asked.state.as_deref().map(state).transpose()?;
-    let limit = asked.limit.unwrap_or(SHOWN).min(SHOWN_MAX);
-    let rows = api.store.outbox(asked.receiver, state, limit).await.map_err(|err| refused(err.into()))?;
-    Ok(Json(json!({ "items": rows.iter().map(item).collect::<Vec<_>>() })))
+async fn list(State(state): State<OutboxState>, Asked(query): Asked<OutboxQuery>) -> Result<Answer<List<NotificationItem>>, ApiError> {
+    let named = query.state.as_deref().map(state_named).transpose()?;
+    let limit = page::limit(query.limit, OUTBOX_LIMIT_DEFAULT, OUTBOX_LIMIT_MAX)?;
+    let before: Option<u64> = page::after(query.cursor.as_deref())?;
+    let rows = state.store.outbox(query.receiver, named, before, limit + 1).await.map_err(|err| refused(err.into()))?;
+    let mut items: Vec<NotificationItem> = rows.iter().map(item).collect();
+    let next_cursor = page::trim(&mut items, limit, |item| item.id);
+    Ok(Answer::ok(List { items, next_cursor }))
 }
 
-fn state(name: &str) -> Result<OutboxState, ApiError> {
+fn state_named(name: &str) -> Result<NotificationState, ApiError> {
     name.parse().map_err(|_| {
-        let known = OutboxState::ALL.map(OutboxState::as_str).join(", ");
+        let known = NotificationState::ALL.map(NotificationState::as_str).join(", ");
         ApiError::bad_request(format!("no notification is `{name}`")).hint(format!("states are {known}"))
     })
 }
 
-pub async fn retry(
-    State(api): Shared,
+async fn retry(
+    State(state): State<OutboxState>,
     Extension(visitor): Extension<Visitor>,
-    json: Result<Json<Chosen>, JsonRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let seqs = api.desk.retry(wanted(body(json)?)?, &visitor.name).await.map_err(refused)?;
-    Ok(Json(json!({ "retried": seqs })))
+    Sent(chosen): Sent<ChosenNotifications>,
+) -> Result<Answer<Retried>, ApiError> {
+    let retried = state.desk.retry(wanted(chosen)?, &visitor.name).await.map_err(refused)?;
+    Ok(Answer::ok(Retried { retried }))
 }
 
-pub async fn drop_rows(
-    State(api): Shared,
+async fn drop_rows(
+    State(state): State<OutboxState>,
     Extension(visitor): Extension<Visitor>,
-    json: Result<Json<Chosen>, JsonRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let dropped = api.desk.drop_rows(wanted(body(json)?)?, &visitor.name).await.map_err(refused)?;
-    Ok(Json(json!({ "dropped": dropped })))
+    Sent(chosen): Sent<ChosenNotifications>,
+) -> Result<Answer<Dropped>, ApiError> {
+    let dropped = state.desk.drop_rows(wanted(chosen)?, &visitor.name).await.map_err(refused)?;
+    Ok(Answer::ok(Dropped { dropped: dropped as u64 }))
 }
 
-fn wanted(chosen: Chosen) -> Result<Wanted, ApiError> {
+fn wanted(chosen: ChosenNotifications) -> Result<Wanted, ApiError> {
     if chosen.ids.is_none() && chosen.receiver.is_none() && !chosen.all {
         return Err(ApiError::bad_request("say which notifications: `ids`, `receiver`, or `\"all\": true`"));
     }
     Ok(Wanted { receiver: chosen.receiver, seqs: chosen.ids })
 }
 
-/// A notification as people see it.
-pub fn item(row: &OutboxRow) -> Value {
-    json!({
-        "id": row.seq,
-        "notification": row.made.id,
-        "message": row.message,
-        "receiver": row.made.receiver,
-        "group": row.made.group_key,
-        "fingerprint": row.made.fingerprint,
-        "incident": row.made.incident,
-        "tells": row.made.tells,
-        "title": row.made.alert.title,
-        "severity": row.made.alert.severity,
-        "state": row.state,
-        "created_at": rfc3339(row.created_at_ms),
-        "due_at": rfc3339(row.due_at_ms),
-        "settled_at": row.settled_at_ms.map(rfc3339),
-        "attempts": row.attempts,
-        "reason": row.reason,
-        "why": row.why,
-    })
+/// A stored notification as it is answered.
+pub fn item(row: &OutboxRow) -> NotificationItem {
+    NotificationItem {
+        id: row.seq,
+        notification: row.made.id.clone(),
+        message: row.message.clone(),
+        receiver: row.made.receiver.clone(),
+        group: row.made.group_key.clone(),
+        fingerprint: row.made.fingerprint.to_string(),
+        incident: row.made.incident,
+        tells: row.made.tells,
+        title: row.made.alert.title.clone(),
+        severity: row.made.alert.severity,
+        state: row.state,
+        created_at: Timestamp(rfc3339(row.created_at_ms)),
+        due_at: Timestamp(rfc3339(row.due_at_ms)),
+        settled_at: row.settled_at_ms.map(rfc3339).map(Timestamp),
+        attempts: row.attempts,
+        reason: row.reason.clone(),
+        why: row.why.clone(),
+    }
 }

@@ -1,63 +1,98 @@
-//! `/api/silences`: alerts that nobody shall hear of for a while.
+//! `/api/silences`: alerts that are sent to no receiver for a while.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::Extension;
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::{Extension, Json};
 use pharos_model::dispatch::{Matcher, Matchers, Silence};
-use serde::Deserialize;
-use serde_json::{Value, json};
 
-use super::{body, refused};
-use crate::clock::{milliseconds, parse_rfc3339, rfc3339};
+use crate::api::list::{List, Timestamp};
+use crate::api::silence::{AddedSilence, NewSilence, SilenceItem, SilenceSource};
+use crate::board::Board;
+use crate::clock::{Clock, milliseconds, parse_rfc3339, rfc3339};
 use crate::config::labels;
+use crate::http::access::Visitor;
+use crate::http::desk::refused;
 use crate::http::error::ApiError;
-use crate::http::{Shared, Visitor};
+use crate::http::exchange::{Answer, Named, Sent};
+use crate::http::operation::Limits;
+use crate::http::route::{Area, Route};
+use crate::pipeline::Desk;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewSilence {
-    /// Such as `rule="lag"`; all must hold.
-    matchers: Vec<String>,
-    /// RFC 3339; now if absent.
-    starts_at: Option<String>,
-    /// RFC 3339; this or `duration`.
-    ends_at: Option<String>,
-    /// Such as `2h`, from the start on.
-    duration: Option<String>,
-    /// The visitor's own name if absent.
-    author: Option<String>,
-    comment: String,
+/// The last instant that RFC 3339 can name, in milliseconds since 1970.
+const LAST_INSTANT_MS: u64 = 253_402_300_799_999;
+
+/// State of the routes about silences.
+#[derive(Clone)]
+pub struct SilencesState {
+    pub desk: Desk,
+    /// Open alerts, to count those that a new silence hides.
+    pub board: Arc<Board>,
+    pub clock: Clock,
 }
 
-pub async fn list(State(api): Shared) -> Result<Json<Value>, ApiError> {
-    let now_ms = api.clock.wall_ms();
-    let mut silences = api.desk.silences().await.map_err(refused)?;
+pub fn area(state: &SilencesState) -> Area {
+    let list = Route::get("/api/silences", "listSilences", list)
+        .says(
+            "Silences, those that are over included",
+            "By state - `active`, `expired`, `pending` - and then by their end, the next one first. At most 1,000.",
+        )
+        .answers::<List<SilenceItem>>(200, "All silences.");
+    let add = Route::post("/api/silences", "addSilence", add)
+        .says(
+            "Hide alerts for a while",
+            "Alerts that match all matchers are sent to no receiver between two instants. What is still wrong at the end is reported then. A \
+             silence that would match every alert is refused.",
+        )
+        .body::<NewSilence>()
+        .answers::<AddedSilence>(201, "The silence as it was stored, and what it hides.")
+        .refuses(400, "The silence has no such matchers, no valid time, no author or no comment; or the request is malformed.")
+        .refuses(409, "There are 1,000 silences, or all silences together would take too much memory.");
+    let expire = Route::delete("/api/silences/{id}", "expireSilence", expire)
+        .says("End a silence now", "The silence stays in the list as `expired`.")
+        .path_parameter("id", "Id of the silence, as it is listed.")
+        .answers::<SilenceItem>(200, "The silence as it ended.")
+        .refuses(404, "No silence has that id.")
+        .refuses(409, "The silence stands in the config file and can be changed there alone.");
+    let routes = [list, add, expire]
+        .map(|route| route.limits(Limits::STORE).refuses(503, "The store cannot be written just now, the agent stops, or it is busy."));
+    Area::new("silences", "Alerts that are sent to no receiver for a while.", state, routes)
+}
+
+async fn list(State(state): State<SilencesState>) -> Result<Answer<List<SilenceItem>>, ApiError> {
+    let now_ms = state.clock.wall_ms();
+    let mut silences = state.desk.silences().await.map_err(refused)?;
     silences.sort_by_key(|silence| (silence.state(now_ms).as_str(), silence.ends_at_ms));
-    let items: Vec<Value> = silences.iter().map(|silence| item(silence, now_ms)).collect();
-    Ok(Json(json!({ "items": items })))
+    let items = silences.iter().map(|silence| item(silence, now_ms)).collect();
+    Ok(Answer::ok(List { items, next_cursor: None }))
 }
 
-pub async fn add(
-    State(api): Shared,
+async fn add(
+    State(state): State<SilencesState>,
     Extension(visitor): Extension<Visitor>,
-    json: Result<Json<NewSilence>, JsonRejection>,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let now_ms = api.clock.wall_ms();
-    let silence = silence(body(json)?, &visitor, now_ms)?;
-    let silence = api.desk.silence(silence, &visitor.name).await.map_err(refused)?;
-    let mut added = item(&silence, now_ms);
-    let picture = api.board.picture();
-    added["open_alerts_that_match"] = picture.alerts.iter().filter(|alert| silence.matchers.hold(alert)).count().into();
-    added["notes"] = unknown_labels(&silence).into();
-    Ok((StatusCode::CREATED, Json(added)))
+    Sent(new): Sent<NewSilence>,
+) -> Result<Answer<AddedSilence>, ApiError> {
+    let now_ms = state.clock.wall_ms();
+    let silence = silence(new, &visitor, now_ms)?;
+    let silence = state.desk.silence(silence, &visitor.name).await.map_err(refused)?;
+    let picture = state.board.picture();
+    let added = AddedSilence {
+        silence: item(&silence, now_ms),
+        open_alerts_that_match: picture.alerts.iter().filter(|alert| silence.matchers.hold(alert)).count() as u64,
+        notes: unknown_labels(&silence),
+    };
+    Ok(Answer::with_status(StatusCode::CREATED, added))
 }
 
-pub async fn expire(State(api): Shared, Extension(visitor): Extension<Visitor>, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let silence = api.desk.expire_silence(&id, &visitor.name).await.map_err(refused)?;
-    Ok(Json(item(&silence, api.clock.wall_ms())))
+async fn expire(
+    State(state): State<SilencesState>,
+    Extension(visitor): Extension<Visitor>,
+    Named(id): Named,
+) -> Result<Answer<SilenceItem>, ApiError> {
+    let silence = state.desk.expire_silence(&id, &visitor.name).await.map_err(refused)?;
+    Ok(Answer::ok(item(&silence, state.clock.wall_ms())))
 }
 
 fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, ApiError> {
@@ -68,6 +103,9 @@ fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, A
         (None, Some(text)) => starts_at_ms.saturating_add(duration(text)?),
         _ => return Err(ApiError::bad_request("a silence ends: give `ends_at` or `duration`, and only one of them")),
     };
+    if ends_at_ms > LAST_INSTANT_MS {
+        return Err(ApiError::bad_request("the silence would end after the year 9999"));
+    }
     Ok(Silence {
         id: format!("{now_ms:x}-{:04x}", fastrand::u16(..)),
         matchers,
@@ -81,7 +119,7 @@ fn silence(new: NewSilence, visitor: &Visitor, now_ms: u64) -> Result<Silence, A
     })
 }
 
-/// Names that no shipped alert has, and that are probably misspelt. A plugin of the user's own may have them.
+/// Labels that no alert of a shipped plugin has, and that are probably misspelt. A plugin of the user's own may have them.
 fn unknown_labels(silence: &Silence) -> Vec<String> {
     let known = labels::known();
     let names = silence.matchers.0.iter().map(Matcher::name).filter(|name| !known.contains(name));
@@ -99,18 +137,17 @@ fn duration(text: &str) -> Result<u64, ApiError> {
     Ok(milliseconds(duration))
 }
 
-fn item(silence: &Silence, now_ms: u64) -> Value {
-    json!({
-        "id": silence.id,
-        "state": silence.state(now_ms),
-        "matchers": silence.matchers,
-        "starts_at": rfc3339(silence.starts_at_ms),
-        "ends_at": rfc3339(silence.ends_at_ms),
-        "author": silence.author,
-        "comment": silence.comment,
-        "created_at": rfc3339(silence.created_at_ms),
-        // Why it hides nothing although its time is now.
-        "problem": silence.matchers.problem(),
-        "source": if silence.configured { "config" } else { "api" },
-    })
+fn item(silence: &Silence, now_ms: u64) -> SilenceItem {
+    SilenceItem {
+        id: silence.id.clone(),
+        state: silence.state(now_ms),
+        matchers: silence.matchers.0.iter().map(ToString::to_string).collect(),
+        starts_at: Timestamp(rfc3339(silence.starts_at_ms)),
+        ends_at: Timestamp(rfc3339(silence.ends_at_ms)),
+        author: silence.author.clone(),
+        comment: silence.comment.clone(),
+        created_at: Timestamp(rfc3339(silence.created_at_ms)),
+        problem: silence.matchers.problem().map(ToOwned::to_owned),
+        source: if silence.configured { SilenceSource::Config } else { SilenceSource::Api },
+    }
 }

@@ -1,4 +1,4 @@
-//! `pharos alerts list|show|explain|history|ack`: what is wrong, who was told of it, and why not.
+//! `pharos alerts list|show|explain|history|ack`
 
 use std::process::ExitCode;
 
@@ -6,12 +6,15 @@ use anyhow::bail;
 use clap::Subcommand;
 use hyper::Method;
 use pharos_model::alert::Fingerprint;
-use serde_json::{Value, json};
 
-use super::reach::{Reach, author, items, shown};
-use super::{explain, print, show};
-use crate::api::client::Client;
-use crate::http::history_item;
+use super::{explain, line, show};
+use crate::api::alert::{Acknowledged, AlertItem, AlertsQuery, NewAcknowledgement, Unacknowledged};
+use crate::api::client::{Client, EmptyBody};
+use crate::api::decision::{AlertExplanation, HistoryItem};
+use crate::api::list::List;
+use crate::cli::reach::{Reach, author};
+use crate::cli::terminal::{print, print_json, shown};
+use crate::http::routes::alerts::history_item;
 use crate::store::StoreReader;
 
 /// Entries that are read of a stopped agent's store.
@@ -74,51 +77,59 @@ pub enum AlertsCommand {
 pub async fn run(command: AlertsCommand) -> anyhow::Result<ExitCode> {
     match command {
         AlertsCommand::List { json, reach } => {
-            let answer = reach.client()?.get::<Value>("/api/alerts", &()).await?;
-            if json {
-                print(&answer);
-            } else if items(&answer).is_empty() {
-                print("no alerts");
+            let alerts = open(&reach.client()?).await?;
+            match json {
+                true => print_json(&alerts)?,
+                false if alerts.items.is_empty() => print("no alerts"),
+                false => alerts.items.iter().for_each(|alert| print(line::alert(alert))),
             }
-            items(&answer).iter().filter(|_| !json).for_each(|alert| print(explain::line(alert)));
         }
         AlertsCommand::Show { fingerprint, json, reach } => {
-            let answer = whole(&reach.client()?, &fingerprint).await?;
-            if json { print(&answer["alert"]) } else { print(show::text(&answer["alert"])) }
+            let alert = whole(&reach.client()?, &fingerprint).await?.alert;
+            if json { print_json(&alert)? } else { print(show::text(&alert)) }
         }
         AlertsCommand::Explain { fingerprint, json, reach } => {
             let answer = whole(&reach.client()?, &fingerprint).await?;
-            if json { print(&answer) } else { print(explain::text(&answer)) }
+            if json { print_json(&answer)? } else { print(explain::text(&answer)) }
         }
         AlertsCommand::History { fingerprint, json, reach } => {
             let history = history(&fingerprint, &reach).await?;
-            if json { print(&history) } else { explain::history(&history).into_iter().for_each(print) }
+            if json { print_json(&history)? } else { history.iter().for_each(|entry| print(line::history(entry))) }
         }
         AlertsCommand::Ack { fingerprint, comment, author: named, undo, reach } => {
             let client = reach.client()?;
             let fingerprint = complete(&client, &fingerprint).await?;
             let path = format!("/api/alerts/{fingerprint}/acknowledgement");
-            if undo {
-                client.change::<Value>(Method::DELETE, &path, &json!({})).await?;
-                print(format_args!("nobody takes care of {fingerprint} any more"));
-            } else {
-                let answer = client.change::<Value>(Method::PUT, &path, &json!({ "author": author(named), "comment": comment })).await?;
-                print(format_args!("{} takes care of {fingerprint}", shown(&answer["author"])));
+            // The command line asks for a comment unless the acknowledgement is undone.
+            match comment.filter(|_| !undo) {
+                Some(comment) => {
+                    let new = NewAcknowledgement { author: author(named), comment };
+                    let answer: Acknowledged = client.change(Method::PUT, &path, &new).await?;
+                    print(format_args!("{} takes care of {fingerprint}", shown(&answer.author)));
+                }
+                None => {
+                    let _: Unacknowledged = client.change(Method::DELETE, &path, &EmptyBody {}).await?;
+                    print(format_args!("nobody takes care of {fingerprint} any more"));
+                }
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<Value> {
+async fn open(client: &Client) -> anyhow::Result<List<AlertItem>> {
+    Ok(client.get("/api/alerts", &AlertsQuery::default()).await?)
+}
+
+async fn whole(client: &Client, fingerprint: &str) -> anyhow::Result<AlertExplanation> {
     check(fingerprint)?;
     Ok(client.get(&format!("/api/alerts/{fingerprint}"), &()).await?)
 }
 
-/// From the running agent, or from the store of one that is stopped.
-async fn history(fingerprint: &str, reach: &Reach) -> anyhow::Result<Value> {
+/// The history in the running agent, or in the store of a stopped one.
+async fn history(fingerprint: &str, reach: &Reach) -> anyhow::Result<Vec<HistoryItem>> {
     let client = reach.client()?;
-    let answer = async { Ok(whole(&client, fingerprint).await?["history"].clone()) };
+    let answer = async { Ok(whole(&client, fingerprint).await?.history) };
     let read = |store: &StoreReader| {
         let meant = store.fingerprints(fingerprint, HISTORY_MAX)?;
         if meant.len() > 1 {
@@ -143,11 +154,10 @@ async fn complete(client: &Client, begins: &str) -> anyhow::Result<String> {
     if begins.len() == Fingerprint::DIGITS {
         return Ok(begins.to_owned());
     }
-    let answer = client.get::<Value>("/api/alerts", &()).await?;
-    let open: Vec<String> = items(&answer).iter().map(|alert| shown(&alert["fingerprint"])).collect();
-    let meant: Vec<&String> = open.iter().filter(|fingerprint| fingerprint.starts_with(&begins.to_ascii_lowercase())).collect();
-    match meant[..] {
-        [one] => Ok(one.clone()),
+    let begins_so = |alert: &AlertItem| alert.fingerprint.starts_with(&begins.to_ascii_lowercase());
+    let meant: Vec<AlertItem> = open(client).await?.items.into_iter().filter(begins_so).collect();
+    match meant.as_slice() {
+        [one] => Ok(one.fingerprint.clone()),
         [] => bail!("no open alert has a fingerprint that begins with `{begins}`"),
         _ => bail!("{} open alerts have fingerprints that begin with `{begins}`; give more of it", meant.len()),
     }

@@ -14,10 +14,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the client likes best (RFC 9110, 12.5.1); OpenMetrics only where it is named, and the older format where both are refused: an
-    /// answer helps more than none.
-    pub fn of_accept<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
-        let ranges: Vec<Range> = accept.flat_map(|value| value.split(',')).map(Range::of).collect();
+    /// Chooses the format that the client prefers (RFC 9110, 12.5.1). OpenMetrics only where it is named, and the older format where both
+    /// are refused: an answer helps more than none.
+    pub fn from_accept<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
+        let ranges: Vec<Range> = accept.flat_map(|value| value.split(',')).map(Range::parse).collect();
         let named = ranges.iter().filter(|range| range.is_open_metrics()).map(|range| range.quality).reduce(f64::max);
         let text = ["text/plain", "text/*", "*/*"].iter().find_map(|media| {
             let fitting = ranges.iter().filter(|range| range.media.eq_ignore_ascii_case(media));
@@ -37,7 +37,7 @@ impl Format {
     }
 }
 
-/// One media type of an `Accept` header.
+/// A media type of an `Accept` header.
 struct Range<'a> {
     media: &'a str,
     version: Option<&'a str>,
@@ -45,7 +45,7 @@ struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    fn of(text: &'a str) -> Self {
+    fn parse(text: &'a str) -> Self {
         let mut parts = text.split(';').map(str::trim);
         let mut range = Self { media: parts.next().unwrap_or_default(), version: None, quality: 1.0 };
         for (name, value) in parts.filter_map(|part| part.split_once('=')) {
@@ -58,7 +58,7 @@ impl<'a> Range<'a> {
         range
     }
 
-    /// In a version that we write, or that differs from it in nothing we use.
+    /// Whether it is OpenMetrics, in a version that is written here or differs from it in nothing that is used.
     fn is_open_metrics(&self) -> bool {
         self.media.eq_ignore_ascii_case("application/openmetrics-text") && matches!(self.version, None | Some("1.0.0" | "0.0.1"))
     }

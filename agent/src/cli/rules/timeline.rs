@@ -8,8 +8,8 @@ use pharos_model::rule_case::{PartStep, PartSteps, SeriesSteps, Steps, Timeline,
 use pharos_model::snapshot::Snapshot;
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
+use super::check::Check;
 use super::file::{CaseTable, MemberTable, PartTable, SeriesTable, SubjectTable};
-use super::suite::Check;
 use super::tables::tables;
 use crate::cli::workbench::read_snapshot;
 use crate::config::shape::did_you_mean;

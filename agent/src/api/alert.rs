@@ -1,0 +1,142 @@
+//! Alerts as they are listed, and the words by which people take care of them.
+
+use std::collections::BTreeMap;
+
+use pharos_model::alert::AlertState;
+use pharos_model::finding::Severity;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::list::Timestamp;
+use super::names;
+
+/// A page of `GET /api/alerts` has at most this many alerts. A request without `limit` gets all of them.
+pub const ALERTS_LIMIT_MAX: u32 = 10_000;
+
+/// Which open alerts are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AlertsQuery {
+    /// Name of a `[[database]]` or `[[redis]]` of the config file. All alerts if absent, those about the agent itself included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Alerts on one page. All of them if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = ALERTS_LIMIT_MAX))]
+    pub limit: Option<i64>,
+    /// `next_cursor` of the page before. Alerts that open or end meanwhile shift no other alert out of sight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// An alert: a finding of a plugin over time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertItem {
+    /// Identity of the alert through all its incidents: sixteen hex digits.
+    #[schemars(regex(pattern = "^[0-9a-f]{16}$"), example = "3f2a000000000001")]
+    pub fingerprint: String,
+    /// Number of the incident, which is one time that the alert was wrong. All alerts of an agent are numbered together.
+    pub incident: u64,
+    /// Id of the rule, as its plugin declares it.
+    #[schemars(example = "replication-lag")]
+    pub rule: String,
+    /// Id of the plugin.
+    #[schemars(example = "postgres-replication")]
+    pub plugin: String,
+    pub subject: SubjectItem,
+    /// Labels of the subject and of the finding together.
+    pub labels: BTreeMap<String, String>,
+    #[schemars(schema_with = "names::severity")]
+    pub severity: Severity,
+    /// Open alerts are `pending`, `firing` or `recovering`. The other two appear where one alert is asked for after its end.
+    #[schemars(schema_with = "names::alert_state")]
+    pub state: AlertState,
+    /// Since when the alert is in this state.
+    pub since: Timestamp,
+    /// When the incident began.
+    pub started_at: Timestamp,
+    /// The value that was measured last, in the unit of the rule's metric. So are `raise_at` and `clear_at`.
+    pub value: Option<f64>,
+    /// The value from which on the rule raises the alert.
+    pub raise_at: Option<f64>,
+    /// The value past which the alert clears. Null: as soon as it no longer raises.
+    pub clear_at: Option<f64>,
+    /// A single line that says what is wrong.
+    pub title: String,
+    pub detail: String,
+    pub cause: Option<String>,
+    /// Steps that end the alert. SQL in them can be run as printed.
+    pub fix: Option<String>,
+    /// Address of a page with more help.
+    pub runbook: Option<String>,
+    /// Measurements besides the value. Only where one alert is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Vec<EvidenceItem>>,
+    /// Why the alert can be judged no more and therefore stays as it is. Null while it is judged.
+    pub frozen: Option<String>,
+    /// Since when it cannot be judged.
+    pub frozen_since: Option<Timestamp>,
+    /// Evaluations in a row that could not judge it.
+    pub frozen_evaluations: u32,
+    /// Since when the alert comes and goes too often to be reported each time.
+    pub flapping_since: Option<Timestamp>,
+    /// The person who takes care of the alert. Null: this incident is not acknowledged.
+    pub acknowledgement: Option<AcknowledgementItem>,
+    /// Ids of the silences that hide the alert now.
+    pub silenced_by: Vec<String>,
+}
+
+/// The subject of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubjectItem {
+    /// `postgres` or `redis` (one server), `database` (a primary with its replicas), `agent`. Later versions have more.
+    #[schemars(example = &"postgres")]
+    pub kind: String,
+    /// `host:port` of a server, else the configured name.
+    #[schemars(example = "db1:5432")]
+    pub id: String,
+}
+
+/// A measurement behind an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EvidenceItem {
+    pub name: String,
+    /// Text with its unit, for people.
+    pub value: String,
+}
+
+/// A person takes care of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AcknowledgementItem {
+    pub author: String,
+    pub comment: String,
+    pub at: Timestamp,
+}
+
+/// A person takes care of an open alert: no receiver is reminded of it until it ends or becomes graver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAcknowledgement {
+    /// Name of the person, at most 100 characters. The name of the token if absent.
+    pub author: Option<String>,
+    /// Plan of the person, at most 2,000 bytes.
+    #[schemars(example = "failing over at nine")]
+    pub comment: String,
+}
+
+/// The acknowledgement as it was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Acknowledged {
+    pub fingerprint: String,
+    /// The author as others see it: a claimed name is shown beside the name of the token.
+    pub author: String,
+    pub comment: String,
+}
+
+/// The acknowledgement was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unacknowledged {
+    pub fingerprint: String,
+    /// Always false.
+    pub acknowledged: bool,
+}

@@ -1,0 +1,181 @@
+//! Everything that was decided about an alert: which receivers were notified, which were not, and why.
+
+use pharos_model::alert::AlertState;
+use pharos_model::dispatch::{HoldReason, SilenceState};
+use pharos_model::finding::Severity;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::alert::AlertItem;
+use super::list::Timestamp;
+use super::names;
+use super::outbox::NotificationItem;
+
+/// An alert with its decisions, its history and its notifications.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlertExplanation {
+    /// The alert as it is, or as it ended.
+    pub alert: AlertItem,
+    pub decision: Decision,
+    /// Its transitions and withheld notifications, newest first, at most 200.
+    pub history: Vec<HistoryItem>,
+    /// Its youngest notifications, oldest first, at most 200.
+    pub notifications: Vec<NotificationItem>,
+}
+
+/// Decisions about an alert, as they are now.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Decision {
+    /// Every route of the config, in its order.
+    pub routes: Vec<RouteDecision>,
+    pub receivers: Vec<ReceiverDecision>,
+    /// Silences that match the alert, whatever their state.
+    pub silences: Vec<SilenceDecision>,
+    /// The alert that explains this one, so that it is not reported.
+    pub inhibited_by: Option<InhibitionItem>,
+}
+
+/// Whether a route takes the alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RouteDecision {
+    /// Counts from 1, in the order of the config.
+    pub number: u64,
+    /// Matchers such as `severity="critical"`; all must hold.
+    pub matchers: Vec<String>,
+    pub receiver: String,
+    pub taken: bool,
+    /// Why the route does not take the alert.
+    pub why: Option<String>,
+}
+
+/// The state of an alert at a receiver: what was sent, and what comes next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReceiverDecision {
+    pub receiver: String,
+    /// Key of the group in which the alert is reported.
+    pub group: String,
+    /// Alerts of that group at this receiver, this one included.
+    pub group_size: u64,
+    /// The message that was made last. Null: none was made for this incident.
+    pub told: Option<ToldItem>,
+    /// Milliseconds until the receiver is reminded. Null: never.
+    pub repeats_in_ms: Option<u64>,
+    /// When the group's next message is made. Null: there is nothing to report.
+    pub due_at: Option<Timestamp>,
+    /// Why nothing is sent although there is something to report.
+    pub held: Option<String>,
+}
+
+/// A message that was made for a receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ToldItem {
+    pub at: Timestamp,
+    #[schemars(schema_with = "names::severity")]
+    pub severity: Severity,
+    /// Whether the message said that the alert comes and goes.
+    pub flapping: bool,
+}
+
+/// A silence that matches the alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SilenceDecision {
+    pub id: String,
+    #[schemars(schema_with = "names::silence_state")]
+    pub state: SilenceState,
+    pub author: String,
+    pub comment: String,
+    pub ends_at: Timestamp,
+}
+
+/// The alert that explains another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InhibitionItem {
+    /// Name of the `[[inhibit]]` rule.
+    pub rule: String,
+    /// Fingerprint of the explaining alert.
+    pub by: String,
+}
+
+/// A page has this many entries if the request names no limit: as many as people read at once.
+pub const HISTORY_LIMIT_DEFAULT: u32 = 100;
+/// A page has at most this many entries. More would make one answer hold up others.
+pub const HISTORY_LIMIT_MAX: u32 = 1_000;
+
+/// Which entries of a history are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Entries on one page; 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = HISTORY_LIMIT_MAX))]
+    pub limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// An entry of an alert's history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "what", rename_all = "lowercase")]
+pub enum HistoryItem {
+    /// The alert changed its state or severity.
+    Transition(TransitionItem),
+    /// A notification was withheld from a receiver.
+    Withheld(WithheldItem),
+    /// Another version of the agent stored this entry.
+    #[serde(untagged)]
+    Other(OtherItem),
+}
+
+impl HistoryItem {
+    /// The incident that the entry belongs to. None where this version cannot read it.
+    pub fn incident(&self) -> Option<u64> {
+        match self {
+            Self::Transition(transition) => Some(transition.incident),
+            Self::Withheld(withheld) => Some(withheld.incident),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+/// A change of an alert.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TransitionItem {
+    pub at: Timestamp,
+    pub incident: u64,
+    #[schemars(schema_with = "names::alert_state")]
+    pub from: AlertState,
+    #[schemars(schema_with = "names::alert_state")]
+    pub to: AlertState,
+    /// The severity after the change.
+    #[schemars(schema_with = "names::severity")]
+    pub severity: Severity,
+    #[schemars(schema_with = "names::transition_reason")]
+    pub reason: String,
+    /// The value that was measured last, in the unit of the rule's metric.
+    pub value: Option<f64>,
+}
+
+/// A notification that was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WithheldItem {
+    pub at: Timestamp,
+    pub receiver: String,
+    pub incident: u64,
+    #[schemars(schema_with = "names::hold_reason")]
+    pub reason: HoldReason,
+    /// The reason as a sentence.
+    pub why: String,
+    /// Whether the receiver was never notified of this incident, since it ended before the reason did.
+    pub for_good: bool,
+}
+
+/// An entry that this version cannot read, as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct OtherItem {
+    pub at: Timestamp,
+    /// The kind of the entry.
+    pub what: String,
+    pub detail: Value,
+}

@@ -1,0 +1,66 @@
+//! The latest facts of each server.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::list::Timestamp;
+
+/// The latest snapshot of one server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerFacts {
+    /// Labels of the server: `database`, the name of its entry in the config, and `server`, its `host:port`.
+    #[serde(flatten)]
+    pub labels: ServerLabels,
+    /// `postgres` or `redis`. Later versions may have more.
+    pub kind: String,
+    /// As the server reports it; empty before the first connection.
+    pub version: String,
+    pub taken_at: Timestamp,
+    /// Whether the server answered.
+    pub up: bool,
+    /// State of each family of facts, by collector.
+    pub parts: BTreeMap<String, FactsState>,
+    /// Series by the name of their metric; names, units and help texts are those of `/metrics`.
+    pub metrics: BTreeMap<String, Vec<SeriesItem>>,
+}
+
+/// Labels that tell a server from others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ServerLabels {
+    /// Name of the `[[database]]` or `[[redis]]`.
+    #[schemars(example = &"app")]
+    pub database: String,
+    /// `host:port`, or the socket's folder and port.
+    #[schemars(example = "db1:5432")]
+    pub server: String,
+}
+
+/// State of one family of facts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum FactsState {
+    Present,
+    /// Reading them failed.
+    Failed {
+        why: String,
+    },
+    /// The server or the agent's role does not offer them.
+    Unsupported {
+        why: String,
+    },
+    /// They were read, but too long ago to be shown.
+    Stale {
+        age_seconds: f64,
+    },
+}
+
+/// A series of a metric.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeriesItem {
+    /// Labels besides those of the server.
+    pub labels: BTreeMap<String, Option<String>>,
+    /// Null where the value is no number, such as an infinity.
+    pub value: Option<f64>,
+}

@@ -1,0 +1,126 @@
+//! Facts that speak against indexes and tables.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A page has this many facts if the request names no limit: as many as people read at once.
+pub const INDEX_FACTS_LIMIT_DEFAULT: u32 = 100;
+/// A page has at most this many facts. More would make one answer hold up others.
+pub const INDEX_FACTS_LIMIT_MAX: u32 = 1_000;
+
+/// Which facts are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IndexFactsQuery {
+    /// Name of a `[[database]]` of the config file. All of them if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Only facts of this database inside the servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub datname: Option<String>,
+    /// Only this fact.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<IndexFactName>")]
+    pub fact: Option<String>,
+    /// Facts on one page; 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = INDEX_FACTS_LIMIT_MAX))]
+    pub limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// The kinds of facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum IndexFactName {
+    Unused,
+    Duplicate,
+    Redundant,
+    Invalid,
+    Bloated,
+    ForeignKeyWithoutIndex,
+    NoPrimaryKey,
+    SequentialScans,
+}
+
+impl IndexFactName {
+    pub const ALL: [Self; 8] = [
+        Self::Unused,
+        Self::Duplicate,
+        Self::Redundant,
+        Self::Invalid,
+        Self::Bloated,
+        Self::ForeignKeyWithoutIndex,
+        Self::NoPrimaryKey,
+        Self::SequentialScans,
+    ];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Duplicate => "duplicate",
+            Self::Redundant => "redundant",
+            Self::Invalid => "invalid",
+            Self::Bloated => "bloated",
+            Self::ForeignKeyWithoutIndex => "foreign-key-without-index",
+            Self::NoPrimaryKey => "no-primary-key",
+            Self::SequentialScans => "sequential-scans",
+        }
+    }
+}
+
+/// Facts about indexes and tables, the largest relation first, and what could not be judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexFactList {
+    pub items: Vec<IndexFact>,
+    /// Everything that could not be judged, so that its absence from `items` means nothing. By database, server and datname.
+    pub not_judged: Vec<NotJudged>,
+    /// Where the next page begins: send it as `cursor`. Absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// A fact that speaks against an index or a table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct IndexFact {
+    pub database: String,
+    pub server: String,
+    pub datname: Option<String>,
+    pub schema: Option<String>,
+    /// Name of the table.
+    pub relation: Option<String>,
+    /// Kind of the fact: a name that the parameter `fact` takes.
+    pub fact: Option<String>,
+    /// Name of the index, where the fact is about one.
+    pub index: Option<String>,
+    /// The index that makes this one superfluous.
+    pub other: Option<String>,
+    /// Name of the constraint, where the fact is about one.
+    pub constraint: Option<String>,
+    pub columns: Option<String>,
+    pub size_bytes: Option<i64>,
+    /// Estimated rows of the table.
+    pub rows: Option<f64>,
+    /// Scans since the statistics were reset.
+    pub scans: Option<i64>,
+    /// Age of the statistics behind the fact.
+    pub stats_age_seconds: Option<f64>,
+    /// The measurements behind the fact, as a sentence.
+    pub evidence: Option<String>,
+    /// A reason not to act on the fact.
+    pub guard: Option<String>,
+}
+
+/// Something that could not be judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct NotJudged {
+    pub database: String,
+    pub server: String,
+    /// Null: the server as a whole.
+    pub datname: Option<String>,
+    /// Null: nothing could be judged.
+    pub fact: Option<String>,
+    pub why: String,
+}

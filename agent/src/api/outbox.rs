@@ -1,0 +1,98 @@
+//! Notifications that wait, were delivered, or were given up.
+
+use pharos_model::finding::Severity;
+use pharos_model::outbox::{OutboxState, Tells};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::list::Timestamp;
+use super::names;
+
+/// A page has this many notifications if the request names no limit: as many as people read at once.
+pub const OUTBOX_LIMIT_DEFAULT: u32 = 100;
+/// A page has at most this many notifications. More would make one answer hold up others.
+pub const OUTBOX_LIMIT_MAX: u32 = 1_000;
+
+/// Which notifications are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OutboxQuery {
+    /// Only those for this receiver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<String>,
+    /// Only those in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "names::notification_state")]
+    pub state: Option<String>,
+    /// Notifications on one page; 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = OUTBOX_LIMIT_MAX))]
+    pub limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A change of an incident, on its way to a receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NotificationItem {
+    /// Number of the notification, by which it is retried or dropped. Younger ones have greater numbers.
+    pub id: u64,
+    /// Identity of the change for this receiver, the same after a restart.
+    pub notification: String,
+    /// Id of the message that carries it. A repeated message keeps its id, so that its receiver can recognise it.
+    pub message: Option<String>,
+    pub receiver: String,
+    /// Key of the group with which it is sent.
+    pub group: String,
+    /// Fingerprint of the alert.
+    pub fingerprint: String,
+    pub incident: u64,
+    /// Which part of the incident it reports.
+    #[schemars(schema_with = "names::tells")]
+    pub tells: Tells,
+    /// Title of the alert.
+    pub title: String,
+    #[schemars(schema_with = "names::severity")]
+    pub severity: Severity,
+    /// `waiting` until it is tried, `sending` while it is under way, then `delivered`; `dead` once it was given up.
+    #[schemars(schema_with = "names::notification_state")]
+    pub state: OutboxState,
+    pub created_at: Timestamp,
+    /// When it is tried next, or was due last.
+    pub due_at: Timestamp,
+    /// When it was delivered or given up.
+    pub settled_at: Option<Timestamp>,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Class of the last failure.
+    pub reason: Option<String>,
+    /// Answer of the receiver or the notifier to the last attempt.
+    pub why: Option<String>,
+}
+
+/// Which notifications a request means: some by their ids, those of a receiver, or all. Given together, all conditions must hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChosenNotifications {
+    /// Numbers of notifications.
+    pub ids: Option<Vec<u64>>,
+    pub receiver: Option<String>,
+    /// Must be true where neither `ids` nor `receiver` is given.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// Notifications that are tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Retried {
+    /// Their numbers.
+    pub retried: Vec<u64>,
+}
+
+/// Notifications that were given up or forgotten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Dropped {
+    /// How many.
+    pub dropped: u64,
+}

@@ -1,0 +1,135 @@
+//! Whether people were notified of an incident, and if not, why: the answer in one sentence, then its reasons.
+
+use std::collections::BTreeSet;
+
+use pharos_model::alert::AlertState;
+use pharos_model::outbox::OutboxState;
+
+use crate::api::decision::{AlertExplanation, HistoryItem, ReceiverDecision};
+use crate::api::outbox::NotificationItem;
+use crate::cli::terminal::shown;
+
+pub fn verdict(answer: &AlertExplanation) -> String {
+    let (alert, decision) = (&answer.alert, &answer.decision);
+    // What was sent of the alert last week is no answer to whether anybody knows that it is wrong again.
+    let notifications: Vec<&NotificationItem> = answer.notifications.iter().filter(|row| row.incident == alert.incident).collect();
+    let delivered = notifications.iter().filter(|row| row.state == OutboxState::Delivered);
+    let told: BTreeSet<String> = delivered.map(|row| shown(&row.receiver)).collect();
+    // The agent remembers that it made a message; whether that arrived, only the store knows, which keeps the newest.
+    let is_unknown =
+        |receiver: &&ReceiverDecision| receiver.told.is_some() && !notifications.iter().any(|row| row.receiver == receiver.receiver);
+    let mut why: Vec<String> = Vec::new();
+    for receiver in &decision.receivers {
+        why.extend(Some(receiver).filter(is_unknown).and_then(unknown_delivery));
+        why.extend(coming(receiver));
+    }
+    why.extend(notifications.iter().filter_map(|row| trouble(row)));
+    why.extend(answer.history.iter().filter(|entry| entry.incident() == Some(alert.incident)).filter_map(never_told));
+    if alert.state == AlertState::Pending {
+        why.push("it is pending: its rule asks to wait before anybody is told".to_owned());
+    } else if decision.routes.iter().all(|route| !route.taken) && decision.receivers.is_empty() {
+        why.push("no route takes it".to_owned());
+    }
+    let told = match told.is_empty() {
+        true if decision.receivers.iter().any(|receiver| is_unknown(&receiver)) => "No delivery is stored any more.".to_owned(),
+        true => "Nobody was told.".to_owned(),
+        false => format!("Told: {}.", told.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    why.iter().fold(told, |text, why| format!("{text}\n  {why}"))
+}
+
+fn unknown_delivery(receiver: &ReceiverDecision) -> Option<String> {
+    let (name, at) = (shown(&receiver.receiver), shown(&receiver.told.as_ref()?.at.0));
+    Some(format!("a message to `{name}` was made at {at}; how it ended is no longer stored"))
+}
+
+/// The next message to a receiver, or what holds it back.
+fn coming(receiver: &ReceiverDecision) -> Option<String> {
+    let name = shown(&receiver.receiver);
+    match (&receiver.held, &receiver.due_at) {
+        (Some(why), _) => Some(format!("`{name}` does not hear of it: {}", shown(why))),
+        (None, Some(at)) => Some(format!("`{name}` hears at {}, with its group", shown(&at.0))),
+        (None, None) => None,
+    }
+}
+
+/// The reason why a notification was not delivered yet.
+fn trouble(row: &NotificationItem) -> Option<String> {
+    let (name, why) = (shown(&row.receiver), shown(row.why.as_deref().unwrap_or_default()));
+    match row.state {
+        OutboxState::Dead => {
+            let reason = shown(row.reason.as_deref().unwrap_or_default());
+            Some(format!("`{name}` was not reached, and #{} was given up ({reason}): {why}", row.id))
+        }
+        OutboxState::Waiting | OutboxState::Sending if !why.is_empty() => {
+            Some(format!("`{name}` is tried again at {}: {why}", shown(&row.due_at.0)))
+        }
+        _ => None,
+    }
+}
+
+fn never_told(entry: &HistoryItem) -> Option<String> {
+    match entry {
+        HistoryItem::Withheld(withheld) if withheld.for_good => {
+            Some(format!("`{}` was never told of it: {}", shown(&withheld.receiver), shown(&withheld.why)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pharos_model::finding::Severity;
+
+    use super::*;
+    use crate::api::decision::{Decision, ToldItem};
+    use crate::api::list::Timestamp;
+    use crate::cli::alerts::show::tests::alert;
+
+    fn notification(receiver: &str, state: OutboxState, reason: Option<&str>, why: Option<&str>) -> NotificationItem {
+        let at = || Timestamp("2026-11-30T10:00:00Z".to_owned());
+        NotificationItem {
+            id: 1,
+            notification: "n".to_owned(),
+            message: None,
+            receiver: receiver.to_owned(),
+            group: String::new(),
+            fingerprint: alert().fingerprint,
+            incident: 7,
+            tells: pharos_model::outbox::Tells::Begin,
+            title: String::new(),
+            severity: Severity::Critical,
+            state,
+            created_at: at(),
+            due_at: at(),
+            settled_at: None,
+            attempts: 1,
+            reason: reason.map(ToOwned::to_owned),
+            why: why.map(ToOwned::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_is_no_longer_stored_is_called_neither_told_nor_untold() {
+        let told = ToldItem { at: Timestamp("2026-11-30T10:00:00Z".to_owned()), severity: Severity::Critical, flapping: false };
+        let receiver = ReceiverDecision {
+            receiver: "ops".to_owned(),
+            group: String::new(),
+            group_size: 1,
+            told: Some(told),
+            repeats_in_ms: None,
+            due_at: None,
+            held: None,
+        };
+        let with = |notifications: Vec<NotificationItem>| {
+            let decision = Decision { receivers: vec![receiver.clone()], ..Decision::default() };
+            verdict(&AlertExplanation { alert: alert(), decision, history: Vec::new(), notifications })
+        };
+        let unknown = "a message to `ops` was made at 2026-11-30T10:00:00Z; how it ended is no longer stored";
+        assert_eq!(with(Vec::new()), format!("No delivery is stored any more.\n  {unknown}"));
+        let other = notification("dba", OutboxState::Delivered, None, None);
+        assert_eq!(with(vec![other]), format!("Told: dba.\n  {unknown}"));
+        let dead = notification("ops", OutboxState::Dead, Some("rejected"), Some("status 404"));
+        assert_eq!(with(vec![dead]), "Nobody was told.\n  `ops` was not reached, and #1 was given up (rejected): status 404");
+    }
+}

@@ -1,0 +1,97 @@
+//! The command line as it is parsed, and as `--help` prints it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use super::alerts::AlertsCommand;
+use super::audit::AuditCommand;
+use super::doctor::DoctorArguments;
+use super::notify::NotifyCommand;
+use super::outbox::OutboxCommand;
+use super::plugin::PluginCommand;
+use super::rules::RulesCommand;
+use super::silence::SilenceCommand;
+use crate::plugin::compile;
+
+/// Monitors PostgreSQL and Redis; every judgement is a WebAssembly plugin.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pharos",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 78 the configuration cannot be used."
+)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent in the foreground
+    Run {
+        /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Check the config file and print every error as file:line:col
+    Check {
+        /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Leave out the files and variables that the config names: for a machine that is not the agent's
+        #[arg(long)]
+        no_files: bool,
+    },
+    /// What the agent's role sees of each server, what it does not, and the grants that mend it
+    Doctor(DoctorArguments),
+    /// Open alerts: what is wrong, who was told of it, and why not
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+    /// Alerts that nobody shall hear of for a while
+    #[command(subcommand)]
+    Silence(SilenceCommand),
+    /// Whether messages arrive
+    #[command(subcommand)]
+    Notify(NotifyCommand),
+    /// Notifications that wait, were delivered, or were given up
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+    /// Look at plugin files
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// Look at the audit log in the state store of an agent, running or not
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Test rules on facts written as text
+    #[command(subcommand)]
+    Rules(RulesCommand),
+    /// Record a snapshot of a configured server, for `plugin test`
+    Snapshot {
+        /// The server's id (host:port), or the name of its [[database]] or [[redis]]
+        server: String,
+        /// Config file [default: ./pharos.toml, then /etc/pharos/pharos.toml]
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Watch throw-away servers, a lively application and its troubles
+    Demo {
+        /// End by itself after this long, like 60s
+        #[arg(long = "for", value_parser = humantime::parse_duration)]
+        duration: Option<Duration>,
+        /// Folder of PostgreSQL's programs [default: found on this machine]
+        #[arg(long)]
+        postgres_bin: Option<PathBuf>,
+    },
+    /// Compile a plugin from standard input (what the agent starts itself)
+    #[command(name = compile::HELPER_COMMAND, hide = true)]
+    InternalCompile {
+        output: PathBuf,
+        memory_max: u64,
+        /// For an engine without a pool
+        #[arg(long)]
+        on_demand: bool,
+    },
+}

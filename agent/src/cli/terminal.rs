@@ -1,0 +1,60 @@
+//! Everything that is printed. Names and texts of plugins and servers cannot move the terminal's cursor.
+
+use std::io::Write;
+
+use pharos_model::text::{self, steers};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::LoadError;
+use crate::telemetry::logs;
+
+/// Prints a line on standard output. A closed pipe is no reason to complain.
+pub fn print(line: impl std::fmt::Display) {
+    let _ = writeln!(std::io::stdout().lock(), "{}", text::block(&line.to_string(), usize::MAX));
+}
+
+/// Prints a value as JSON in one line, its keys in alphabetical order.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(serde_json::to_value(value)?);
+    Ok(())
+}
+
+/// Prints what a plugin wrote to standard error before it was stopped, with its lines, so that an author sees a traceback as it was.
+pub fn print_last_words(last_words: Option<&str>) {
+    let Some(words) = last_words else { return };
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "the plugin wrote to standard error:");
+    for line in text::block(words, usize::MAX).lines() {
+        let _ = writeln!(out, "    {line}");
+    }
+}
+
+/// Prints a note on standard error, beside what a script reads.
+pub fn print_note(note: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "note: {note}");
+}
+
+/// Prints why a command failed.
+pub fn print_error(err: &anyhow::Error) {
+    let mut out = std::io::stderr().lock();
+    let _ = match err.downcast_ref::<LoadError>() {
+        // Its lines begin with the file's name, as editors like them.
+        Some(load) => writeln!(out, "{load}"),
+        None => writeln!(out, "pharos: {}", text::block(&logs::chain(err.as_ref()), usize::MAX)),
+    };
+}
+
+/// A text of an answer as a terminal may show it: what came from outside must not steer it.
+pub fn shown(text: &str) -> String {
+    text.chars().map(|char| if steers(char) && char != '\n' { '\u{fffd}' } else { char }).collect()
+}
+
+pub fn shown_list(texts: &[String], separator: &str) -> String {
+    texts.iter().map(|text| shown(text)).collect::<Vec<_>>().join(separator)
+}
+
+/// A number as JSON writes it, so that both outputs of a command agree.
+pub fn shown_number(number: f64) -> String {
+    Value::from(number).to_string()
+}

@@ -1,0 +1,26 @@
+//! Names of the configured databases and Redis deployments, as requests may use them.
+
+use std::sync::Arc;
+
+use super::error::ApiError;
+
+/// All configured names.
+#[derive(Debug, Clone)]
+pub struct Databases(Arc<[String]>);
+
+impl Databases {
+    pub fn new(names: Vec<String>) -> Self {
+        Self(names.into())
+    }
+
+    /// The name, if it is configured. A misspelt one must not look like a database without facts.
+    pub fn known<'a>(&self, name: Option<&'a str>) -> Result<Option<&'a str>, ApiError> {
+        match name {
+            Some(name) if !self.0.iter().any(|known| known == name) => {
+                let known = self.0.join(", ");
+                Err(ApiError::not_found(format!("no database is named \"{name}\"")).hint(format!("configured are: {known}")))
+            }
+            name => Ok(name),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The fingerprint in a path: all of its digits, or the first ones.
+
+use pharos_model::alert::Fingerprint;
+
+use super::list::AlertsState;
+use crate::http::error::ApiError;
+use crate::telemetry::logs::chain;
+
+/// The alert that is meant by a fingerprint or by its first digits.
+pub async fn meant(state: &AlertsState, begins: &str) -> Result<Fingerprint, ApiError> {
+    /// Two are enough to know that more than one is meant.
+    const FOUND_MAX: u32 = 2;
+    let is_beginning = (1..Fingerprint::DIGITS).contains(&begins.len()) && begins.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_beginning {
+        return parsed(begins);
+    }
+    let lower = begins.to_ascii_lowercase();
+    let picture = state.board.picture();
+    let open = picture.alerts.iter().map(|alert| alert.fingerprint.to_string()).filter(|open| open.starts_with(&lower)).collect();
+    let found: Vec<String> = match open {
+        open if Vec::is_empty(&open) => {
+            state.store.fingerprints(lower, FOUND_MAX).await.map_err(|err| ApiError::unavailable(chain(&err)))?
+        }
+        open => open,
+    };
+    match found.as_slice() {
+        [one] => parsed(one),
+        [] => Err(ApiError::not_found(format!("no alert has a fingerprint that begins with `{begins}`"))),
+        _ => Err(ApiError::conflict(format!("several alerts have fingerprints that begin with `{begins}`")).hint("give more of it")),
+    }
+}
+
+pub fn parsed(fingerprint: &str) -> Result<Fingerprint, ApiError> {
+    fingerprint.parse().map_err(|_| {
+        ApiError::bad_request(format!("`{fingerprint}` is no fingerprint")).hint("sixteen hex digits, as /api/alerts lists them")
+    })
+}
