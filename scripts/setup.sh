@@ -55,12 +55,12 @@ if [ ! -d "$sysroot/lib/rustlib/wasm32-wasip2" ]; then
     rustup target add wasm32-wasip2
 fi
 
-# The Python example is built by componentize-py, in the version that it names.
+# The Python example is built by componentize-py and the HTTP interface is tried by schemathesis, in the versions that their files name.
 cd "$(dirname "$0")/.."
-wanted=plugins/examples/python-rule/requirements.txt
-if [ ! -x target/python/bin/componentize-py ] || ! cmp -s "$wanted" target/python/requirements.txt; then
-    echo "setup: installing componentize-py into target/python"
+wanted=(plugins/examples/python-rule/requirements.txt tests/requirements.txt)
+if [ ! -x target/python/bin/componentize-py ] || ! cat "${wanted[@]}" | cmp -s - target/python/requirements.txt; then
+    echo "setup: installing componentize-py and schemathesis into target/python"
     python3 -m venv --clear target/python
-    target/python/bin/pip install --quiet --disable-pip-version-check --requirement "$wanted"
-    cp "$wanted" target/python/requirements.txt
+    target/python/bin/pip install --quiet --disable-pip-version-check "${wanted[@]/#/--requirement=}"
+    cat "${wanted[@]}" >target/python/requirements.txt
 fi

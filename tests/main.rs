@@ -48,6 +48,7 @@ mod lifecycle;
 mod mail;
 mod migration;
 mod mistakes;
+mod openapi;
 mod plugin_files;
 mod plugins;
 mod pooler;
