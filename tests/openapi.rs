@@ -19,8 +19,8 @@ use crate::fixture::{TestAgent, postgres, postgres_config, project, receiver_con
 
 /// Methods that a path may know.
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
-/// The longest that one run of the fuzzer takes.
-const FUZZ_MAX: Duration = Duration::from_secs(60);
+/// The longest that one run of schemathesis takes a busy machine; a quiet one needs a few seconds.
+const FUZZ_MAX: Duration = Duration::from_secs(180);
 /// Two alerts, so that pages of them can be cut. The graver one is pending before it fires, so that its history has pages as well.
 const RULES: &str = r#"
 [[plugin.threshold.settings.rules]]
@@ -263,8 +263,8 @@ async fn fuzz(watching: &Watching, token: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(project().join("target/python/bin/schemathesis"));
     command
-        .args(["run", &format!("http://{address}/api/openapi.json"), "--no-color", "--seed", "1", "--max-examples", "8"])
-        .args(["--phases", "examples,coverage,fuzzing", "--generation-database", "none", "--continue-on-failure"])
+        .args(["run", &format!("http://{address}/api/openapi.json"), "--no-color", "--seed", "1", "--max-examples", "3"])
+        .args(["--phases", "coverage,fuzzing", "--generation-database", "none", "--continue-on-failure"])
         .args(["--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"])
         .args(token.iter().flat_map(|token| ["--header".to_owned(), format!("authorization: {token}")]))
         .current_dir(folder.path())

@@ -187,8 +187,12 @@ fn security(permission: Permission) -> Value {
 }
 
 fn path_parameter(parameter: &PathParameter) -> Value {
-    let PathParameter { name, description } = parameter;
-    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string", "minLength": 1 } })
+    let PathParameter { name, description, pattern } = parameter;
+    let mut schema = json!({ "type": "string", "minLength": 1 });
+    if let Some(pattern) = pattern {
+        schema["pattern"] = (*pattern).into();
+    }
+    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
 }
 
 /// The schema of an optional field, as the schema of the value that a parameter has.

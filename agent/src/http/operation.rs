@@ -63,6 +63,8 @@ pub fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 pub struct PathParameter {
     pub name: &'static str,
     pub description: &'static str,
+    /// Regular expression that a value must match. None: every text is looked up.
+    pub pattern: Option<&'static str>,
 }
 
 /// A kind of answer, documented under its status.

@@ -75,8 +75,8 @@ impl<S: Clone + Send + Sync + 'static> Route<S> {
         self
     }
 
-    pub fn path_parameter(mut self, name: &'static str, description: &'static str) -> Self {
-        self.operation.path_parameter = Some(PathParameter { name, description });
+    pub fn path_parameter(mut self, name: &'static str, description: &'static str, pattern: Option<&'static str>) -> Self {
+        self.operation.path_parameter = Some(PathParameter { name, description, pattern });
         self
     }
 

@@ -1,7 +1,7 @@
 //! Conversations: the requests and answers on a connection of the API, and how long each part may take. `crowd` decides which connection makes room.
 //!
-//! A connection without a whole request holds nobody else up: it makes room for the next visitor, so half requests shut nobody out. An
-//! answer under way is not cut while its visitor keeps up, which `pace` measures.
+//! A connection without a whole request makes room for the next visitor, so half requests shut no visitor out. An answer under way is not
+//! cut while its visitor keeps up, which `pace` measures.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -25,32 +25,32 @@ use super::crowd::{Crowd, Place};
 use super::progress::Flushes;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// How long a visitor may take for the head of a request, and how long a connection may stay without one.
+/// A visitor has this long for the head of a request, and a connection for its next request. Longer would let half requests hold places.
 const HEAD_MAX: Duration = Duration::from_secs(5);
-/// The longest head of a request.
+/// The longest head of a request. Tokens and cursors fit many times; more would only fill memory.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// How long a visitor may take nothing of an answer. On a slow line, what the operating system has taken leaves in large pieces.
+/// A visitor may take nothing of an answer for this long. On a slow line, buffered bytes leave in large pieces.
 const STALL_MAX: Duration = Duration::from_secs(30);
 /// Bytes that the operating system takes ahead of the line. With more, nothing would show for minutes whether a visitor takes an answer; with
 /// less, a large answer takes many turns of the connection. A visitor that takes as little as it may needs 16 s for them.
 const AHEAD_BYTES_MAX: u32 = 64 << 10;
-/// How long one connection is kept, whatever it asks.
+/// A connection is kept this long, whatever it asks, so that no visitor holds a place for ever.
 const LIFE_MAX: Duration = Duration::from_mins(10);
-/// At the end of the agent: how long an answer under way may take, and a connection without a whole request.
+/// At the end of the agent, an answer under way may take this long, and a connection without a whole request much less.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(8);
 /// Longest wait for a connection without a whole request, at the end of the agent.
 const LAST_HEAD_MAX: Duration = Duration::from_millis(200);
-/// How long nothing is accepted after our own operating system refused it.
+/// Pause after the agent's own operating system refused a connection. Without it, the loop would spin.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers on a listener until told to stop.
+/// Accepts connections and answers on them until `stop`. Answers under way are finished.
 pub async fn serve(listener: TcpListener, router: Router, metrics: Arc<SelfMetrics>, stop: CancellationToken) {
     let mut crowd = Crowd::new(metrics);
     let mut conversations = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = conversations.join_next() => crowd.left(ended.ok()),
+            Some(ended) = conversations.join_next() => crowd.remove(ended.ok()),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     if let Some((id, place)) = crowd.admit(peer) {
@@ -100,7 +100,7 @@ async fn converse(place: &Place, stream: TcpStream, router: Router, stop: Cancel
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let over_at = Instant::now() + LIFE_MAX;
-    // A visitor who breaks off, or takes too long, is no news.
+    // A visitor that breaks off or takes too long is not worth a log line.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = place.leave.cancelled() => return,
@@ -112,7 +112,7 @@ async fn converse(place: &Place, stream: TcpStream, router: Router, stop: Cancel
     let _ = timeout(if is_answering { LAST_ANSWER_MAX } else { LAST_HEAD_MAX }, connection).await;
 }
 
-/// Says why, as far as that goes without waiting.
+/// Writes a refusal, as far as the socket takes it without waiting.
 fn turn_away(stream: TcpStream) {
     const BODY: &str = r#"{"error":{"code":"unavailable","message":"all connections of this agent are being answered"}}"#;
     let head = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\nretry-after: 1";

@@ -28,20 +28,21 @@ pub struct Crowd {
     next: u64,
     places: BTreeMap<u64, Arc<Place>>,
     max: usize,
-    /// Whether visitors were turned away since there was room last.
+    /// Whether visitors were turned away since there was room last. Logged once until there is room again.
     is_full: bool,
+    /// Whether the operating system refused the last connection. Logged once in a row.
     is_refused: bool,
     metrics: Arc<SelfMetrics>,
 }
 
 impl Crowd {
     pub fn new(metrics: Arc<SelfMetrics>) -> Self {
-        for reason in ["made-room", "no-room", "own-limit"] {
-            metrics.add("pharos_http_connections_ended_total", &[reason], 0.0);
+        for reason in EndReason::ALL {
+            metrics.add("pharos_http_connections_ended_total", &[reason.as_str()], 0.0);
         }
         let max = usize::try_from(descriptors_max() / 4).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX);
         let crowd = Self { next: 0, places: BTreeMap::new(), max, is_full: false, is_refused: false, metrics };
-        crowd.show();
+        crowd.publish();
         crowd
     }
 
@@ -49,7 +50,7 @@ impl Crowd {
     pub fn admit(&mut self, peer: SocketAddr) -> Option<(u64, Arc<Place>)> {
         self.is_refused = false;
         if self.places.len() >= self.max && !self.make_room() {
-            self.count("no-room");
+            self.count(EndReason::NoRoom);
             if !std::mem::replace(&mut self.is_full, true) {
                 warn!(connections = self.places.len(), "all connections of the API are being answered; others are turned away meanwhile");
             }
@@ -58,7 +59,7 @@ impl Crowd {
         let place = Arc::new(Place { peer: neighbour(peer.ip()), leave: CancellationToken::new(), progress: Progress::new() });
         self.next += 1;
         self.places.insert(self.next, Arc::clone(&place));
-        self.show();
+        self.publish();
         Some((self.next, place))
     }
 
@@ -66,19 +67,21 @@ impl Crowd {
     fn make_room(&mut self) -> bool {
         let now = Instant::now();
         let held = self.places.iter().map(|(id, place)| Held { id: *id, peer: place.peer, standing: place.progress.standing(now) });
-        let Some(place) = loser(held.collect(), self.max.div_ceil(SAFE_SHARE)).and_then(|id| self.places.remove(&id)) else { return false };
+        let Some(place) = choose_to_end(held.collect(), self.max.div_ceil(SAFE_SHARE)).and_then(|id| self.places.remove(&id)) else {
+            return false;
+        };
         place.leave.cancel();
-        self.count("made-room");
+        self.count(EndReason::MadeRoom);
         true
     }
 
-    pub fn left(&mut self, id: Option<u64>) {
+    /// Removes a connection that ended. None: it panicked, and its number is lost.
+    pub fn remove(&mut self, id: Option<u64>) {
         match id {
             Some(id) => drop(self.places.remove(&id)),
-            // It panicked, and took its number along.
             None => self.places.retain(|_, place| Arc::strong_count(place) > 1),
         }
-        self.show();
+        self.publish();
         if self.is_full && self.places.len() < self.max {
             self.is_full = false;
             info!("the API has room for connections again");
@@ -87,7 +90,7 @@ impl Crowd {
 
     /// Counts that the agent's own operating system refused a connection: descriptors or memory ran out.
     pub fn refused(&mut self, err: &io::Error) {
-        self.count("own-limit");
+        self.count(EndReason::OwnLimit);
         self.metrics.add("pharos_own_limit_total", &["http"], 1.0);
         self.make_room();
         if !std::mem::replace(&mut self.is_refused, true) {
@@ -96,12 +99,36 @@ impl Crowd {
         }
     }
 
-    fn count(&self, reason: &str) {
-        self.metrics.add("pharos_http_connections_ended_total", &[reason], 1.0);
+    fn count(&self, reason: EndReason) {
+        self.metrics.add("pharos_http_connections_ended_total", &[reason.as_str()], 1.0);
     }
 
-    fn show(&self) {
+    fn publish(&self) {
         self.metrics.set("pharos_http_connections", &[], self.places.len() as f64);
+    }
+}
+
+/// Why a connection ended, or never began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EndReason {
+    /// It made room for another one.
+    MadeRoom,
+    /// All places had answers that are safe.
+    NoRoom,
+    /// The agent's own operating system refused it.
+    OwnLimit,
+}
+
+impl EndReason {
+    const ALL: [Self; 3] = [Self::MadeRoom, Self::NoRoom, Self::OwnLimit];
+
+    /// The value of the label `reason`.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::MadeRoom => "made-room",
+            Self::NoRoom => "no-room",
+            Self::OwnLimit => "own-limit",
+        }
     }
 }
 
@@ -131,8 +158,8 @@ struct Held {
     standing: Standing,
 }
 
-/// The connection that makes room, while `safe_max` answers of each address are safe; none if all are safe.
-fn loser(mut held: Vec<Held>, safe_max: usize) -> Option<u64> {
+/// Chooses the connection that makes room, while `safe_max` answers of each address are safe; none if all are safe.
+fn choose_to_end(mut held: Vec<Held>, safe_max: usize) -> Option<u64> {
     held.sort_by_key(|held| (held.standing.since, held.id));
     let mut safe: BTreeMap<IpAddr, usize> = BTreeMap::new();
     held.retain(|held| {
@@ -179,20 +206,20 @@ mod tests {
 
     #[test]
     fn the_oldest_without_a_request_makes_room_before_answers_under_way() {
-        assert_eq!(loser(crowd([answer(1), idle(1), idle(1), answer(1)]), 2), Some(1));
-        assert_eq!(loser(crowd([answer(1), answer(2)]), 1), None);
+        assert_eq!(choose_to_end(crowd([answer(1), idle(1), idle(1), answer(1)]), 2), Some(1));
+        assert_eq!(choose_to_end(crowd([answer(1), answer(2)]), 1), None);
     }
 
     #[test]
     fn an_answer_that_is_taken_too_slowly_makes_room_first_of_its_address() {
-        assert_eq!(loser(crowd([idle(1), answer(1), slow(1)]), 2), Some(2));
+        assert_eq!(choose_to_end(crowd([idle(1), answer(1), slow(1)]), 2), Some(2));
     }
 
     #[test]
     fn the_address_with_most_connections_that_are_not_safe_loses_one() {
-        assert_eq!(loser(crowd([idle(1), idle(2), idle(2), slow(3)]), 2), Some(1));
+        assert_eq!(choose_to_end(crowd([idle(1), idle(2), idle(2), slow(3)]), 2), Some(1));
         // Four answers that keep up, of which two are safe.
-        assert_eq!(loser(crowd([idle(1), answer(2), answer(2), answer(2), answer(2)]), 2), Some(3));
+        assert_eq!(choose_to_end(crowd([idle(1), answer(2), answer(2), answer(2), answer(2)]), 2), Some(3));
     }
 
     #[test]
@@ -200,13 +227,13 @@ mod tests {
         for connection in [answer(1), slow(1), idle(1)] {
             let mut held = vec![connection; 63];
             held.push(idle(2));
-            let lost = loser(crowd(held), 8).unwrap();
+            let lost = choose_to_end(crowd(held), 8).unwrap();
             assert!(lost < 63, "{connection:?} shut another address out");
         }
         // A visitor of the same address has time to ask: all that are not safe leave before.
         let mut held = vec![answer(1); 63];
         held.push(idle(1));
-        assert_eq!(loser(crowd(held), 8), Some(8));
+        assert_eq!(choose_to_end(crowd(held), 8), Some(8));
     }
 
     #[test]

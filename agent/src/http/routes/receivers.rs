@@ -16,7 +16,7 @@ pub fn area(tester: &Tester) -> Area {
             "Send a test message",
             "One attempt, beside the notifications that wait. A message that the receiver does not accept is an answer of 200 with its outcome.",
         )
-        .path_parameter("name", "Name of a `[[receiver]]` of the config file.")
+        .path_parameter("name", "Name of a `[[receiver]]` of the config file.", None)
         .limits(Limits::DELIVERY)
         .answers::<ReceiverTest>(200, "What came of the attempt.")
         .refuses(404, "No receiver has that name.");

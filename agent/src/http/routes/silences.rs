@@ -52,7 +52,7 @@ pub fn area(state: &SilencesState) -> Area {
         .refuses(409, "There are 1,000 silences, or all silences together would take too much memory.");
     let expire = Route::delete("/api/silences/{id}", "expireSilence", expire)
         .says("End a silence now", "The silence stays in the list as `expired`.")
-        .path_parameter("id", "Id of the silence, as it is listed.")
+        .path_parameter("id", "Id of the silence, as it is listed.", None)
         .answers::<SilenceItem>(200, "The silence as it ended.")
         .refuses(404, "No silence has that id.")
         .refuses(409, "The silence stands in the config file and can be changed there alone.");

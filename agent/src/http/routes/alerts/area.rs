@@ -35,7 +35,7 @@ fn of_one_alert() -> [Route<AlertsState>; 2] {
             "Which routes take it, what each receiver was sent and when the next message is due, what holds messages back, its history and its \
              notifications. An alert that ended can be asked for as long as its history is kept.",
         )
-        .path_parameter("fingerprint", BEGINNING)
+        .path_parameter("fingerprint", BEGINNING, Some("^[0-9a-fA-F]{1,16}$"))
         .limits(Limits::STORE)
         .answers::<AlertExplanation>(200, "The alert with its decisions.")
         .refuses(404, "No alert has that fingerprint, or none that begins so.")
@@ -43,7 +43,7 @@ fn of_one_alert() -> [Route<AlertsState>; 2] {
         .refuses(503, UNAVAILABLE);
     let history = Route::get("/api/alerts/{fingerprint}/history", "listAlertHistory", history::list)
         .says("The history of one alert", "Transitions and withheld notifications, the newest first. Empty where none is stored.")
-        .path_parameter("fingerprint", BEGINNING)
+        .path_parameter("fingerprint", BEGINNING, Some("^[0-9a-fA-F]{1,16}$"))
         .limits(Limits::STORE)
         .query::<HistoryQuery>()
         .answers::<List<HistoryItem>>(200, "One page of the history.")
@@ -59,7 +59,7 @@ fn acknowledgements() -> [Route<AlertsState>; 2] {
             "Take care of an alert",
             "No receiver is reminded of it until it ends or becomes graver. A second acknowledgement replaces the first.",
         )
-        .path_parameter("fingerprint", FINGERPRINT)
+        .path_parameter("fingerprint", FINGERPRINT, Some("^[0-9a-fA-F]{16}$"))
         .limits(Limits::STORE)
         .body::<NewAcknowledgement>()
         .answers::<Acknowledged>(200, "The acknowledgement as it was stored.")
@@ -67,7 +67,7 @@ fn acknowledgements() -> [Route<AlertsState>; 2] {
         .refuses(503, UNAVAILABLE);
     let unacknowledge = Route::delete("/api/alerts/{fingerprint}/acknowledgement", "unacknowledgeAlert", acknowledge::unacknowledge)
         .says("Take care of an alert no more", "Its receivers are reminded of it again.")
-        .path_parameter("fingerprint", FINGERPRINT)
+        .path_parameter("fingerprint", FINGERPRINT, Some("^[0-9a-fA-F]{16}$"))
         .limits(Limits::STORE)
         .answers::<Unacknowledged>(200, "Nobody takes care of it any more.")
         .refuses(404, "No open alert has that fingerprint, or nobody takes care of it.")
