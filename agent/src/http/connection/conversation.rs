@@ -36,9 +36,9 @@ const STALL_MAX: Duration = Duration::from_secs(30);
 const AHEAD_BYTES_MAX: u32 = 64 << 10;
 /// A connection is kept this long, whatever it asks, so that no visitor holds a place for ever.
 const LIFE_MAX: Duration = Duration::from_mins(10);
-/// At the end of the agent, an answer under way may take this long, and a connection without a whole request much less.
+/// At the end of the agent, an answer under way may take this long.
 const LAST_ANSWER_MAX: Duration = Duration::from_secs(8);
-/// Longest wait for a connection without a whole request, at the end of the agent.
+/// At the end of the agent, a connection without a whole request has only this long: it has nothing to lose.
 const LAST_HEAD_MAX: Duration = Duration::from_millis(200);
 /// Pause after the agent's own operating system refused a connection. Without it, the loop would spin.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
