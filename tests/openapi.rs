@@ -39,6 +39,9 @@ severity = "critical"
 summary = "{server} is up"
 "#;
 
+/// Headers of a request: names and values.
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 /// An agent that watches servers, has alerts and delivers them, so that its lists are not empty.
 struct Watching {
     agent: TestAgent,
@@ -74,7 +77,7 @@ impl Watching {
     }
 
     /// Status, media type and body of an answer.
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String, String) {
+    async fn ask(&self, method: &str, path: &str, headers: Headers<'_>, body: &str) -> (u16, String, String) {
         let mut request = Request::builder().method(method.to_ascii_uppercase().as_str()).uri(path);
         let has_host = headers.iter().any(|(name, _)| *name == "host");
         for (name, value) in headers.iter().copied().chain((!has_host).then_some(("host", "127.0.0.1"))) {
@@ -175,7 +178,7 @@ async fn every_route_is_documented_and_answers_as_documented() {
         // What a visitor may do wrong.
         let strange = if url.contains('?') { format!("{url}&strange=1") } else { format!("{url}?strange=1") };
         let unreadable = url.replace(&watching.fingerprint, "%FF").replace(&silence, "%FF").replace("/ops/", "/%FF/");
-        let mistakes: [(&str, &[(&str, &str)], &str); 9] = [
+        let mistakes: [(&str, Headers<'_>, &str); 9] = [
             (url, &[], &body),
             (url, &[json], &body),
             (url, &[operator], &body),

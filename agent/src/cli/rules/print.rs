@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pharos_model::rule_case::{Line, duration_text};
+use pharos_model::rule_case::{ComparedLine, duration_text};
 use serde::Serialize;
 
 use super::play::Mismatch;
@@ -68,7 +68,7 @@ struct MismatchReport<'a> {
     /// Line of the expectation in the file.
     line: usize,
     what: &'a str,
-    lines: &'a [Line],
+    lines: &'a [ComparedLine],
     skipped: &'a [String],
 }
 

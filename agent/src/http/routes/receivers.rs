@@ -1,7 +1,7 @@
 //! `POST /api/receivers/{name}/test`: a message that says nothing but that it arrived.
 
 use axum::extract::State;
-use pharos_model::notification::{Delivery, FailureReason};
+use pharos_model::notification::{Delivery, UndeliveredReason};
 
 use crate::api::receiver::{ReceiverTest, TestOutcome};
 use crate::http::error::ApiError;
@@ -44,7 +44,7 @@ fn outcome(delivery: Delivery) -> (TestOutcome, Option<String>) {
         Delivery::Unavailable(why) => (TestOutcome::Unavailable, Some(why)),
         Delivery::Unauthorised(why) => (TestOutcome::Unauthorised, Some(why)),
         Delivery::Gone(why) => (TestOutcome::Gone, Some(why)),
-        Delivery::Rejected { reason: FailureReason::Denied, why } => (TestOutcome::Denied, Some(why)),
+        Delivery::Rejected { reason: UndeliveredReason::Denied, why } => (TestOutcome::Denied, Some(why)),
         Delivery::Rejected { why, .. } => (TestOutcome::Rejected, Some(why)),
     }
 }
