@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json` and the routes say the same, whatever is asked.
+//! No route answers otherwise than `GET /api/openapi.json` documents, and no request makes a server error.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
