@@ -1,6 +1,5 @@
 //! The identity of an alert within its group.
 
-use super::overflow;
 use crate::subject::Label;
 
 /// The rule and the sorted labels of an alert, which tell the alerts of one group apart.
@@ -18,6 +17,16 @@ impl AlertKey {
     }
 
     pub fn is_summary(&self) -> bool {
-        overflow::is_summary(&self.labels)
+        is_summary(&self.labels)
     }
+}
+
+/// The labels of a summary. A finding of a plugin with the same labels counts among the findings without room.
+pub(super) fn summary_labels() -> Vec<Label> {
+    vec![Label::new("overflow", "true")]
+}
+
+/// True for the labels of a summary, the alert that counts the findings of a rule without room.
+pub(super) fn is_summary(labels: &[Label]) -> bool {
+    matches!(labels, [label] if label.name == "overflow" && label.value == "true")
 }

@@ -9,7 +9,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::collect::{CollectError, Facts};
+use crate::collect::collect_error::CollectError;
+use crate::collect::collector::Facts;
 
 /// The outcome of one collector's run beside the session.
 pub struct BackgroundRead {

@@ -8,7 +8,8 @@ use pharos_model::snapshot::{FailureReason, Part, PartId, Reading, unite_twins};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::collect::{CollectError, Facts};
+use crate::collect::collect_error::CollectError;
+use crate::collect::collector::Facts;
 use crate::dial::Trouble;
 use crate::telemetry::metrics::SelfMetrics;
 

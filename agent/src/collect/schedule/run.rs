@@ -5,7 +5,7 @@ use std::time::Duration;
 use pharos_model::budget::Cost;
 use tokio::time::Instant;
 
-use crate::collect::Collector;
+use crate::collect::collector::Collector;
 
 /// Pause before a part that lacked a right is asked for again. No event reports that the right is back.
 const RIGHT_PAUSE: Duration = Duration::from_mins(1);
@@ -91,8 +91,9 @@ mod tests {
     use pharos_model::snapshot::PartId;
 
     use super::*;
+    use crate::collect::collect_error::CollectError;
+    use crate::collect::collector::Facts;
     use crate::collect::schedule::{Expense, Spending};
-    use crate::collect::{CollectError, Facts};
     use crate::telemetry::metrics::SelfMetrics;
 
     /// A part that is read once an hour.

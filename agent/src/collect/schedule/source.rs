@@ -8,7 +8,8 @@ use pharos_model::subject::Subject;
 use super::background::Background;
 use super::spending::Spending;
 use crate::clock::Clock;
-use crate::collect::{CollectError, Collector, Facts};
+use crate::collect::collect_error::CollectError;
+use crate::collect::collector::{Collector, Facts};
 use crate::dial::Trouble;
 
 /// A server as the schedule sees it.

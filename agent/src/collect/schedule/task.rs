@@ -22,7 +22,8 @@ use super::source::{ConnectFailure, Source};
 use super::spending::{Expense, Spending};
 use crate::board::CostAccount;
 use crate::clock::Clock;
-use crate::collect::{CollectError, Facts, Missing};
+use crate::collect::collect_error::{CollectError, Missing};
+use crate::collect::collector::Facts;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Time between the two readings of a recorded snapshot, over which it has its rates.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::key::AlertKey;
+use super::key::{AlertKey, summary_labels};
 use super::room::{ALERTS_PER_PLUGIN_MAX, ALERTS_PER_RULE_MAX, ALERTS_PER_SUBJECT_MAX, BYTES_PER_PLUGIN_MAX, NEW_AT_ONCE_MAX};
 use crate::finding::{Cut, Finding, RuleSpec, Severity, Strength};
-use crate::subject::Label;
 
 /// What is left out of one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl AllDropped {
     }
 
     pub fn summaries(&self) -> BTreeMap<AlertKey, Finding> {
-        self.0.iter().map(|(rule, dropped)| (AlertKey::new(rule, &labels()), dropped.summary(rule))).collect()
+        self.0.iter().map(|(rule, dropped)| (AlertKey::new(rule, &summary_labels()), dropped.summary(rule))).collect()
     }
 }
 
@@ -43,7 +42,7 @@ impl Dropped {
         let findings = if count == 1 { "finding" } else { "findings" };
         Finding {
             rule: rule.to_owned(),
-            labels: labels(),
+            labels: summary_labels(),
             severity: self.severity,
             strength: Strength::Raise,
             score: None,
@@ -70,15 +69,6 @@ impl Dropped {
             evidence: Vec::new(),
         }
     }
-}
-
-/// The label set of a summary. A plugin that gives it to a finding of its own has it counted among what found no room.
-fn labels() -> Vec<Label> {
-    vec![Label::new("overflow", "true")]
-}
-
-pub(super) fn is_summary(labels_of_alert: &[Label]) -> bool {
-    matches!(labels_of_alert, [label] if label.name == "overflow" && label.value == "true")
 }
 
 /// The rule of a summary, which reads nothing. The summary waits as long as an alert of the rule does, and stays until what found room since

@@ -8,10 +8,12 @@ use expect_test::{Expect, expect};
 use super::*;
 use crate::alert::book::AlertBook;
 use crate::alert::cycle::{Cycle, Outcome};
+use crate::alert::key::is_summary;
 use crate::alert::now::Now;
 use crate::alert::stories::{finding, report, rule, snapshot};
 use crate::alert::transition::Transition;
 use crate::finding::{Report, Skipped};
+use crate::subject::Label;
 
 /// A book that is told of one rule only.
 struct Told {
@@ -124,10 +126,10 @@ fn an_overflow_that_comes_and_goes_flaps() {
 #[test]
 fn a_finding_with_the_labels_of_a_summary_is_counted_in_one() {
     let mut told = Told::new();
-    let own = |severity| Report { findings: vec![finding(Strength::Raise, severity, &labels())], ..Report::default() };
+    let own = |severity| Report { findings: vec![finding(Strength::Raise, severity, &summary_labels())], ..Report::default() };
     assert_eq!(told_of_summary(&told.judge(own(Severity::Critical))), ["firing 🔔"]);
     told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0)"]);
-    let skipped = Skipped { rule: "lag".into(), labels: labels(), reason: crate::finding::SkipReason::NoData };
+    let skipped = Skipped { rule: "lag".into(), labels: summary_labels(), reason: crate::finding::SkipReason::NoData };
     told.judge(Report { skipped: vec![skipped], ..Report::default() });
     told.check_summary(expect!["firing critical, 1 more finding of lag, value Some(1.0), frozen: skipped: no data"]);
 }
