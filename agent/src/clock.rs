@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use pharos_model::alert::Now;
+use pharos_model::duration::milliseconds;
 
 /// Clock of the agent: monotonic time since its start, and wall time for people.
 #[derive(Debug, Clone, Copy)]
@@ -33,11 +34,6 @@ impl Clock {
     pub fn now(&self) -> Now {
         Now { monotonic: self.monotonic(), wall_ms: self.wall_ms() }
     }
-}
-
-/// A duration in whole milliseconds; the largest number for those that are longer.
-pub fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Parses an RFC 3339 time in UTC to milliseconds since 1970; `None` if it is invalid or earlier.

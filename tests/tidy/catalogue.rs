@@ -92,6 +92,23 @@ fn the_columns_of_the_table_catalogue_and_those_in_the_code_agree() {
     none(&unknown, "columns that are missing in config/tables.toml");
 }
 
+#[test]
+fn tables_that_are_read_by_name_are_in_the_catalogue() {
+    let mut unknown = Vec::new();
+    let mut read = 0;
+    for source in ["agent/src/", "plugin-sdk/src/", "plugins/"].into_iter().flat_map(sources) {
+        for after in source.code().split(".table(\"").skip(1) {
+            let name = after.split('"').next().unwrap_or_default().to_owned();
+            read += 1;
+            // The reader of the config file has a method of the same name, which begins with the empty path.
+            let is_known = name.is_empty() || Tables::shipped().iter().any(|spec| spec.name == name);
+            unknown.extend((!is_known).then(|| format!("{}: `{name}`", source.path)));
+        }
+    }
+    none(&unknown, "tables that no collector makes");
+    assert!(read > 40, "only {read} readers of tables were found: the code reads them in another way");
+}
+
 /// A table as the tests of plugins write it: `table NAME`, then a line of columns such as `| pid integer | mode text |`.
 struct WrittenTable<'a> {
     name: &'a str,

@@ -21,6 +21,8 @@ pub mod catalogue;
 pub mod cluster;
 pub mod delta;
 pub mod dispatch;
+pub mod duration;
+pub mod error_chain;
 pub mod event;
 pub mod finding;
 pub mod foremost;

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use pharos_model::error_chain::chain;
+
 use super::shipped::shipped;
 use super::terminal::print;
 use super::workbench::Workbench;
@@ -13,7 +15,6 @@ use crate::config::Mistake;
 use crate::config::files::FilesCheck;
 use crate::plugin::Examination;
 use crate::store::{self, OwnerError};
-use crate::telemetry::logs::chain;
 
 const DATA_DIR: &str = "agent.data_dir";
 

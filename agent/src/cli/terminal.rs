@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
+use pharos_model::error_chain::chain;
 use pharos_model::text::{self, steers};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::LoadError;
-use crate::telemetry::logs;
 
 /// Prints a line on standard output. A closed pipe is no reason to complain.
 pub fn print(line: impl std::fmt::Display) {
@@ -41,7 +41,7 @@ pub fn print_error(err: &anyhow::Error) {
     let _ = match err.downcast_ref::<LoadError>() {
         // Its lines begin with the file's name, as editors like them.
         Some(load) => writeln!(out, "{load}"),
-        None => writeln!(out, "pharos: {}", text::block(&logs::chain(err.as_ref()), usize::MAX)),
+        None => writeln!(out, "pharos: {}", text::block(&chain(err.as_ref()), usize::MAX)),
     };
 }
 

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use pharos_model::error_chain::chain;
 use pharos_model::snapshot::{FailureReason, PartId};
 
 use crate::dial::Trouble;
 use crate::postgres::monitor::{ConnectError, QueryError};
 use crate::redis::RedisError;
-use crate::telemetry::logs::chain;
 
 /// A thing that a server does not offer, and the command that makes the server offer it.
 ///

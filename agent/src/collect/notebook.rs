@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use pharos_model::error_chain::chain;
 use pharos_model::event::{Event, EventDetail};
 use pharos_model::snapshot::PartId;
 use serde::Serialize;
@@ -14,7 +15,6 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::store::{NoteKey, Store, StoreError};
-use crate::telemetry::logs::chain;
 
 /// How long a collector waits for the store.
 const ANSWER_MAX: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pharos_model::dispatch::{Inhibition, Matcher, MatcherError, Matchers, Route, SILENCES_BYTES_MAX, Silence};
+use pharos_model::duration::milliseconds;
 use serde::Deserialize;
 
 use super::shape::{Key, Shape, did_you_mean, key, required};
@@ -134,7 +135,7 @@ impl SilenceConfig {
 fn instant(text: &str) -> Result<u64, String> {
     let at = humantime::parse_rfc3339(text).map_err(|_| format!("`{text}` is no instant like \"2026-11-25T22:00:00Z\""))?;
     let since = at.duration_since(std::time::UNIX_EPOCH).map_err(|_| format!("`{text}` is before 1970"))?;
-    Ok(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    Ok(milliseconds(since))
 }
 
 fn parsed(texts: &[String]) -> Result<Matchers, MatcherError> {

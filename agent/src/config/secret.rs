@@ -61,6 +61,11 @@ impl SecretError {
             Self::Env(_) => None,
         }
     }
+
+    /// The cause without the path or variable, for plugins: `: permission denied`. Empty if the error has no cause.
+    pub fn cause_for_plugin(&self) -> String {
+        self.of_file().map(|cause| format!(": {cause}")).unwrap_or_default()
+    }
 }
 
 impl SecretSource {

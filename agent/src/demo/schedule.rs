@@ -2,10 +2,9 @@
 //!
 //! A run is cut into rounds, and each round causes every fault once, with time after it for the alert to resolve.
 
-use std::error::Error;
-use std::iter::successors;
 use std::time::Duration;
 
+use pharos_model::error_chain::chain;
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -76,23 +75,18 @@ impl Schedule {
             sleep_until(begin + slot.begin).await;
             say(lines, format!("cause  {}: {}", fault.name(), fault.description())).await;
             if let Err(error) = fault.cause().await {
-                say(lines, format!("failed causing {}: {}", fault.name(), with_causes(&error))).await;
+                say(lines, format!("failed causing {}: {}", fault.name(), chain(&error))).await;
             }
             sleep_until(begin + slot.end).await;
             // Said before it happens: healing may take longer than the agent takes to see its effect.
             say(lines, format!("heal   {}", fault.name())).await;
             // A step that fails leaves the demo running: its watcher sees that as well.
             if let Err(error) = fault.heal().await {
-                say(lines, format!("failed healing {}: {}", fault.name(), with_causes(&error))).await;
+                say(lines, format!("failed healing {}: {}", fault.name(), chain(&error))).await;
             }
         }
         sleep_until(begin + self.round).await;
     }
-}
-
-fn with_causes(error: &dyn Error) -> String {
-    let chain = successors(Some(error), |&error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 async fn say(lines: &mpsc::Sender<String>, line: String) {

@@ -1,10 +1,10 @@
 //! Refusals of the pipeline's desk as answers.
 
 use pharos_model::dispatch::{AcknowledgeError, SilenceError};
+use pharos_model::error_chain::chain;
 
 use super::error::ApiError;
 use crate::pipeline::DeskError;
-use crate::telemetry::logs::chain;
 
 /// Why the pipeline did not do what it was asked.
 pub fn refused(err: DeskError) -> ApiError {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pharos_model::error_chain::chain;
 use pharos_model::notification::Delivery;
 use pharos_model::outbox::{Batch, NewRow, Next, Queue, Row, Settlement};
 use serde_json::Value;
@@ -19,7 +20,6 @@ use super::message::compose;
 use super::standing::Standing;
 use crate::config::notify::ReceiverConfig;
 use crate::store::{Claim, OutboxRow, OutboxTurn, Untold};
-use crate::telemetry::logs::chain;
 
 /// Messages on their way at once. A receiver that just failed gets one at a time.
 const UNDER_WAY_MAX: usize = 16;

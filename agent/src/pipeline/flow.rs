@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pharos_model::alert::{AlertBook, Cycle, Now, Transition};
 use pharos_model::delta::Deltas;
 use pharos_model::dispatch::{Dispatcher, Withheld};
+use pharos_model::error_chain::chain;
 use pharos_model::event::PluginEventKind;
 use pharos_model::snapshot::{Change, Snapshot};
 use pharos_model::subject::SubjectKey;
@@ -20,7 +21,6 @@ use crate::clock::Clock;
 use crate::notify::{Numbered, Receivers};
 use crate::plugin::{Judgement, PluginEvent, PluginHost};
 use crate::store::{AlertChanges, Store};
-use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// State that one observation changes.

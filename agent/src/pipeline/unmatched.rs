@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::{Cycle, Sightings};
+use pharos_model::error_chain::chain;
 use tracing::{error, info, warn};
 
 use crate::config::alerts::AlertsConfig;
 use crate::store::{Store, StoreError};
-use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
 const METRIC: &str = "pharos_rule_never_matched";

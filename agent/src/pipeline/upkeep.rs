@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::agent_part::AgentPart;
+use pharos_model::error_chain::chain;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::{Board, PartHealth};
 use crate::store::Store;
-use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Time between two checks for trouble, and for its end.

@@ -8,7 +8,7 @@ use std::io;
 
 use pharos_model::postgres::intake::Excess;
 use pharos_model::snapshot::FailureReason;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::dial::Obstacle;
 
@@ -209,7 +209,7 @@ impl From<RefusalReason> for Refusal {
 /// Reads why a session did not begin.
 pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
     match error.as_db_error() {
-        Some(answer) if answer.code().code() == "28P01" => {
+        Some(answer) if *answer.code() == SqlState::INVALID_PASSWORD => {
             let meaning = "the server does not take the password; mend password_file or password_env, which is read anew for each session";
             Refusal { reason: RefusalReason::Authentication, meaning }
         }

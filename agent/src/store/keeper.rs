@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pharos_model::error_chain::chain;
 use rusqlite::{Connection, Error};
 use tracing::{error, info, warn};
 
@@ -22,7 +23,6 @@ use super::file::{self, StoreFile};
 use super::lock::{self, lock};
 use super::memory::Memory;
 use crate::clock::Clock;
-use crate::telemetry::logs::chain;
 
 /// Work on a database. It may run more than once.
 pub type Work<T> = dyn Fn(&mut Connection) -> rusqlite::Result<T> + Send;

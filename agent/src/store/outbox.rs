@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use pharos_model::alert::Fingerprint;
+use pharos_model::duration::milliseconds;
 use pharos_model::outbox::{NewRow, OutboxState, Settlement};
 use rusqlite::{Connection, Row, ToSql, params};
 use serde::Serialize;
@@ -10,7 +11,6 @@ use serde::Serialize;
 use super::columns::{from_json, json, number, parsed, signed, unsigned};
 use super::error::StoreError;
 use super::handle::Store;
-use crate::clock::milliseconds;
 
 /// Delivered rows are kept while at most this many younger rows were made; they answer "was I told?".
 const DELIVERED_KEPT: i64 = 20_000;

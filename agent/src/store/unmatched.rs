@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use pharos_model::alert::Unseen;
+use pharos_model::duration::milliseconds;
 use rusqlite::params;
 
 use super::columns::{number, signed};
 use super::error::StoreError;
 use super::handle::Store;
-use crate::clock::milliseconds;
 
 /// The prefix of these names among the single values. Plugin and rule follow, neither of which has a slash in it.
 const PREFIX: &str = "unmatched/";

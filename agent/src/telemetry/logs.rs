@@ -1,6 +1,5 @@
 //! Structured logs on standard error, as text or JSON lines.
 
-use std::error::Error;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,8 +11,6 @@ use crate::config::agent::{LogConfig, LogFormat, LogLevel};
 
 /// The longest wait for the last lines at the end of a command.
 const LAST_LINES_MAX: Duration = Duration::from_secs(1);
-/// The longest text of an error, in bytes. Servers and receivers send texts of any length.
-const ERROR_BYTES_MAX: usize = 2_000;
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
@@ -50,31 +47,4 @@ pub fn finish() {
 /// The number of log lines that were lost because the output took none.
 pub fn lines_dropped() -> u64 {
     LINES.get().map_or(0, Lines::dropped)
-}
-
-/// An error with all its causes, outermost first, as one line. The length is bounded, since a part of it may come from a server.
-pub fn chain(err: &dyn Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        let message = err.to_string();
-        // Some libraries repeat their source in their own text.
-        if !text.ends_with(&message) {
-            text.push_str(": ");
-            text.push_str(&message);
-        }
-        if text.len() > ERROR_BYTES_MAX {
-            break;
-        }
-        cause = err.source();
-    }
-    bounded(text)
-}
-
-fn bounded(mut text: String) -> String {
-    if text.len() > ERROR_BYTES_MAX {
-        text.truncate(text.floor_char_boundary(ERROR_BYTES_MAX));
-        text.push_str(" ...");
-    }
-    if text.contains(char::is_control) { text.replace(char::is_control, " ") } else { text }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Acknowledgement, Dispatcher, Entry, Matchers, SilenceState, Told, route::Step};
 use crate::alert::{Alert, Fingerprint, Now};
+use crate::duration::milliseconds;
 
 /// All decisions about one alert, with their reasons.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -116,7 +117,7 @@ impl Dispatcher {
             group_key: entry.group_key.clone(),
             group_size: group.map_or(0, |group| group.members.len()),
             told: entry.told.clone(),
-            repeats_in_ms: repeat_at.map(|at| super::millis(at.saturating_sub(now.monotonic))),
+            repeats_in_ms: repeat_at.map(|at| milliseconds(at.saturating_sub(now.monotonic))),
             due_at_ms: entry.due_at_ms,
             held: entry.hold.as_ref().map(ToString::to_string),
         }

@@ -32,6 +32,7 @@ use std::{
 };
 
 use crate::alert::{Alert, AlertBook, AlertState, Fingerprint, Now, Reason, Transition};
+use crate::duration::milliseconds;
 use crate::snapshot::Snapshot;
 
 use inhibit::Inhibitions;
@@ -217,7 +218,7 @@ impl Dispatcher {
         group.news.insert(key);
         let due = group.quiet.due(news, group.wait, now.monotonic);
         let due = group.due.map_or(due, |earlier| earlier.min(due));
-        entry.due_at_ms = Some(now.wall_ms + millis(due.saturating_sub(now.monotonic)));
+        entry.due_at_ms = Some(now.wall_ms + milliseconds(due.saturating_sub(now.monotonic)));
         self.touched.entries.insert((key, receiver.to_owned()));
         self.set_due(&id, Some(due));
     }
@@ -245,8 +246,4 @@ impl Dispatcher {
         let acknowledgement = self.incidents.get(&key)?.acknowledgement.as_ref().filter(|acknowledgement| acknowledgement.holds(alert))?;
         Some(Hold::Acknowledged { author: acknowledgement.author.clone(), at_ms: acknowledgement.at_ms })
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

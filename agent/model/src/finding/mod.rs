@@ -174,7 +174,7 @@ mod milliseconds {
 
     /// Writes a duration as whole milliseconds.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        serializer.serialize_u64(crate::duration::milliseconds(*duration))
     }
 
     /// Reads a duration from whole milliseconds.

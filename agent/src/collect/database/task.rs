@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use pharos_model::error_chain::chain;
 use pharos_model::event::{Event, EventDetail, RoleChange};
 use pharos_model::postgres::topology::{News, Report, Role, Topology};
 use pharos_model::snapshot::{Change, PartId};
@@ -19,7 +20,6 @@ use super::{member_reports, parts};
 use crate::board::{Board, Picture};
 use crate::clock::Clock;
 use crate::store::Store;
-use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// A `[[database]]` and its servers.

@@ -1,12 +1,12 @@
 //! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
 
+use pharos_model::error_chain::chain;
 use pharos_model::postgres::privilege::membership;
 use pharos_model::snapshot::{Column, FailureReason, Family, PartId};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{QueryError, Row, Session, Value};
-use crate::telemetry::logs::chain;
 
 /// A row of one collector's query.
 pub struct Fields<'a> {

@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
+use pharos_model::error_chain::chain;
 use pharos_model::snapshot::{Column, PartId, Table};
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
@@ -20,7 +21,6 @@ use crate::collect::schedule::{Background, ConnectFailure, Source, Spending};
 use crate::collect::{CollectError, Collector, Facts, Notebook};
 use crate::config::collect::CollectConfig;
 use crate::postgres::monitor::{ConnectError, Session};
-use crate::telemetry::logs::chain;
 
 /// A PostgreSQL server of a `[[database]]`.
 pub struct PostgresSource {

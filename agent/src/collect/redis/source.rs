@@ -2,6 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use pharos_model::error_chain::chain;
 use pharos_model::snapshot::{Column, PartId, Table};
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
@@ -11,7 +12,6 @@ use crate::collect::{CollectError, Collector, Notebook};
 use crate::config::collect::CollectConfig;
 use crate::redis::RedisError;
 use crate::redis::monitor::{Connector, Session};
-use crate::telemetry::logs::chain;
 
 /// A server of a `[[redis]]`.
 pub struct RedisSource {

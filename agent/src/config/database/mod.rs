@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use pharos_model::error_chain::chain;
 use serde::Deserialize;
 use tokio_postgres::config::Host;
 
@@ -136,10 +137,6 @@ impl FromStr for PostgresAddress {
             datname: config.get_dbname().unwrap_or(user).to_owned(),
         })
     }
-}
-
-fn chain(err: &dyn std::error::Error) -> String {
-    err.source().map_or_else(|| err.to_string(), |source| format!("{err}: {source}"))
 }
 
 /// True if a name on the command line means the server with this id. IPv6 addresses match with and without brackets.

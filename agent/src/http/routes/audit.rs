@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use pharos_model::audit::AuditEntry;
+use pharos_model::error_chain::chain;
 
 use crate::api::audit::{AUDIT_LIMIT_DEFAULT, AUDIT_LIMIT_MAX, AuditItem, AuditQuery};
 use crate::api::list::{List, Timestamp};
@@ -12,7 +13,6 @@ use crate::http::operation::{Limits, Permission};
 use crate::http::page;
 use crate::http::route::{Area, Route};
 use crate::store::{AuditRow, Store};
-use crate::telemetry::logs::chain;
 
 pub fn area(store: &Store) -> Area {
     let list = Route::get("/api/audit", "listAuditRows", list)

@@ -7,11 +7,12 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use pharos_model::dispatch::{Matcher, Matchers, Silence};
+use pharos_model::duration::milliseconds;
 
 use crate::api::list::{List, Timestamp};
 use crate::api::silence::{AddedSilence, NewSilence, SilenceItem, SilenceSource};
 use crate::board::Board;
-use crate::clock::{Clock, milliseconds, parse_rfc3339, rfc3339};
+use crate::clock::{Clock, parse_rfc3339, rfc3339};
 use crate::config::labels;
 use crate::http::access::Visitor;
 use crate::http::desk::refused;

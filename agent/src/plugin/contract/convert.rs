@@ -20,10 +20,6 @@ pub fn reason(text: &str) -> String {
     text::line(text, REASON_BYTES_MAX).into_owned()
 }
 
-pub fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 pub fn subject(subject: &Subject) -> types::Subject {
     types::Subject {
         kind: subject.kind.to_string(),

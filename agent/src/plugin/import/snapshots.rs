@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pharos_model::catalogue::metrics::Metrics;
+use pharos_model::duration::milliseconds;
 use pharos_model::snapshot::{self, ColumnValues, PartState, Snapshot};
 use pharos_model::snapshot::{Pattern, Quantity, SeriesFilter};
 use wasmtime::component::Resource;
@@ -25,7 +26,7 @@ impl wit::HostSnapshot for Imports {
     }
 
     fn interval_ms(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<u64> {
-        Ok(convert::millis(self.handles.change(&this)?.snapshot.interval))
+        Ok(milliseconds(self.handles.change(&this)?.snapshot.interval))
     }
 
     fn parts(&mut self, this: Resource<SnapshotHandle>) -> wasmtime::Result<Vec<wit::Part>> {
@@ -139,7 +140,7 @@ fn wit_part(name: &str, state: &PartState) -> wit::Part {
         PartState::Present => wit::PartState::Present,
         PartState::Failed(why) => wit::PartState::Failed(why.clone()),
         PartState::Unsupported(why) => wit::PartState::Unsupported(why.clone()),
-        PartState::Stale(age) => wit::PartState::Stale(convert::millis(*age)),
+        PartState::Stale(age) => wit::PartState::Stale(milliseconds(*age)),
     };
     wit::Part { name: name.to_owned(), state }
 }

@@ -1,9 +1,10 @@
 //! The `state` import: a small key-value store per plugin that outlives instances, generations and the process.
 
+use pharos_model::error_chain::chain;
+
 use crate::clock::Clock;
 use crate::plugin::contract::bindings::alert_rule::pharos::plugin::state::StateError;
 use crate::store::{Entry, PluginStateLimits, Store, StoreError, Written};
-use crate::telemetry::logs::chain;
 
 /// Limits of the state of one plugin. Without them a plugin could fill the disk.
 const LIMITS: PluginStateLimits = PluginStateLimits { keys: 1_000, bytes: 1 << 20 };

@@ -12,6 +12,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use pharos_model::error_chain::chain;
 use pharos_model::text;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -25,7 +26,6 @@ use super::blocking::run_blocking;
 use super::compile_cache::{CacheError, CompileCache, Draft, path_of};
 use crate::config::plugins::PluginsConfig;
 use crate::plugin::run::engine::Places;
-use crate::telemetry::logs::chain;
 
 /// The hidden subcommand that turns this binary into the helper.
 pub const HELPER_COMMAND: &str = "internal-compile";

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use pharos_model::error_chain::chain;
 use pharos_model::finding::unmet;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -27,7 +28,6 @@ use crate::plugin::import::egress::EgressPolicy;
 use crate::plugin::import::wrong_setting::WrongSetting;
 use crate::plugin::run::call_error::CallError;
 use crate::plugin::world::notifier::NOTIFIER;
-use crate::telemetry::logs::chain;
 
 /// Finds mistakes in the config, with the loader of an agent or with a loader that is made for this.
 pub struct Examination<'a> {

@@ -1,11 +1,12 @@
 //! Errors of loading a plugin file.
 
+use pharos_model::error_chain::chain;
+
 use super::compile::CompileError;
 use super::settings::SettingsError;
 use super::validate::ValidateError;
 use crate::plugin::run::call_error::CallError;
 use crate::plugin::stage::Stage;
-use crate::telemetry::logs::chain;
 
 /// Bytes of a plugin's version. A version is a label of a metric.
 pub const VERSION_BYTES_MAX: usize = 64;

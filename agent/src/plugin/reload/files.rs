@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pharos_model::error_chain::chain;
 use pharos_model::text;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -13,7 +14,6 @@ use tracing::warn;
 use super::watch::DEBOUNCE_MAX;
 use crate::plugin::load::blocking::run_blocking;
 use crate::plugin::load::folder::{self, DISK_MAX, Entry, Stamp, is_id};
-use crate::telemetry::logs::chain;
 
 /// Time between two stamps of a file that must agree before it is read. A file that is still being written would be refused.
 const SETTLE: Duration = Duration::from_millis(100);

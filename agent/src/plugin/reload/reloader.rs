@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pharos_model::agent_part::AgentPart;
+use pharos_model::error_chain::chain;
 use pharos_model::snapshot::Change;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,6 @@ use crate::plugin::load::validate::inspect;
 use crate::plugin::slot::{Origin, Slot};
 use crate::plugin::stage::Stage;
 use crate::plugin::world::notifier::NOTIFIER;
-use crate::telemetry::logs::chain;
 
 /// Time after which a missing file counts as removed. Some tools replace a file by removing it first.
 const REMOVAL_GRACE: Duration = Duration::from_secs(2);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use pharos_model::duration::milliseconds;
 use tracing::{error, info};
 use wasmtime::{Config, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
@@ -118,7 +119,7 @@ pub struct Ticker {
 impl Ticker {
     /// Starts the thread; it ends with the engine.
     pub fn start(engine: &Engine, clock: Clock) -> std::io::Result<Self> {
-        let ticker = Self { beat_ms: Arc::new(AtomicU64::new(millis(clock.monotonic()))), stands_still: Arc::default(), clock };
+        let ticker = Self { beat_ms: Arc::new(AtomicU64::new(milliseconds(clock.monotonic()))), stands_still: Arc::default(), clock };
         let (engine, beat) = (engine.weak(), ticker.clone());
         std::thread::Builder::new().name("plugin-clock".to_owned()).spawn(move || beat.run(&engine))?;
         Ok(ticker)
@@ -128,7 +129,7 @@ impl Ticker {
         while let Some(engine) = engine.upgrade() {
             engine.increment_epoch();
             drop(engine);
-            self.beat_ms.store(millis(self.clock.monotonic()), Ordering::Relaxed);
+            self.beat_ms.store(milliseconds(self.clock.monotonic()), Ordering::Relaxed);
             std::thread::sleep(TICK);
         }
     }
@@ -150,8 +151,4 @@ impl Ticker {
         }
         alive
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,7 @@
 //! Why a monitoring session did not begin.
 
+use tokio_postgres::error::SqlState;
+
 use super::places::SESSIONS_MAX;
 use crate::dial::Trouble;
 use crate::postgres::RefusalReason;
@@ -62,7 +64,7 @@ impl ConnectError {
     /// Reads the answer of a pooler. PgBouncer gives all its own answers with this code. A server gives none of them to a client that
     /// follows the protocol.
     pub(super) fn from_pooler(error: &tokio_postgres::Error) -> Option<Self> {
-        let answer = error.as_db_error().filter(|answer| answer.code().code() == "08P01")?;
+        let answer = error.as_db_error().filter(|answer| *answer.code() == SqlState::PROTOCOL_VIOLATION)?;
         Some(Self::Pooler { seen: format!("it says: {}", answer.message()) })
     }
 

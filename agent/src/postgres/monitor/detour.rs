@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use pharos_model::error_chain::chain;
 use tracing::{info, warn};
 
 use super::connect_error::ConnectError;
 use super::connector::Connector;
 use super::session::Session;
-use crate::telemetry::logs::chain;
 
 /// How long a session in another datname lasts before the configured datname is asked again.
 const ELSEWHERE_FOR: Duration = Duration::from_mins(5);

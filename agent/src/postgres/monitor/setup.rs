@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use pharos_model::postgres::server_text::Encoding;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 use tracing::debug;
@@ -55,7 +56,7 @@ pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), Connect
     let unknown = || ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() };
     let rows = match client.query_typed(&marked("SHOW pharos.session", "session"), &[]).await {
         Ok(rows) => rows,
-        Err(err) if err.code().is_some_and(|code| code.code() == "42704") => return Err(unknown()),
+        Err(err) if err.code() == Some(&SqlState::UNDEFINED_OBJECT) => return Err(unknown()),
         Err(err) => return Err(ConnectError::from_setup(err)),
     };
     let shown = rows.first().map(|row| row.try_get::<_, Option<&str>>(0)).transpose().map_err(ConnectError::from_setup)?;

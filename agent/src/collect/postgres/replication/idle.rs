@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
+use pharos_model::duration::milliseconds;
 use pharos_model::snapshot::PartId;
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +138,7 @@ impl Slot {
     }
 
     fn note(&self, now: Now) -> Option<Noted> {
-        let inactive_ms = u64::try_from(self.inactive(now.monotonic)?.as_millis()).unwrap_or(u64::MAX);
+        let inactive_ms = milliseconds(self.inactive(now.monotonic)?);
         Some(Noted { inactive_since_ms: now.wall_ms.saturating_sub(inactive_ms), position: self.position })
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pharos_model::alert::Now;
+use pharos_model::error_chain::chain;
 use pharos_model::postgres::statements::text::{shown, shown_as_sent};
 use pharos_model::snapshot::{FailureReason, PartId};
 use tokio::time::Instant;
@@ -13,7 +14,6 @@ use tracing::{debug, warn};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::postgres::monitor::Session;
-use crate::telemetry::logs::chain;
 
 const PART: PartId = PartId::Statements;
 

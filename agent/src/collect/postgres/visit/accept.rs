@@ -3,12 +3,12 @@
 //! A postmaster that hangs leaves open sessions working, so the monitor would go on and see nothing wrong while no application can
 //! connect any more.
 
+use pharos_model::error_chain::chain;
 use pharos_model::snapshot::{Column, Family, PartId, Table};
 use tracing::{info, warn};
 
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::{ConnectError, Connector};
-use crate::telemetry::logs::chain;
 
 pub const PART: PartId = PartId::Accept;
 

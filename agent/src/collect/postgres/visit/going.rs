@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pharos_model::alert::Now;
 use pharos_model::budget::Cost;
+use pharos_model::error_chain::chain;
 use pharos_model::postgres::visits::Patience;
 use pharos_model::snapshot::{FailureReason, PartId};
 use tokio::time::Instant;
@@ -18,7 +19,6 @@ use super::round::{Failure, Round, Visited};
 use crate::collect::postgres::ServerAccess;
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{ConnectError, Session};
-use crate::telemetry::logs::chain;
 
 /// How long a round may go on; the first datname is visited in any case.
 const ROUND_MAX: Duration = Duration::from_mins(2);

@@ -1,10 +1,10 @@
 //! The fingerprint in a path: all of its digits, or the first ones.
 
 use pharos_model::alert::Fingerprint;
+use pharos_model::error_chain::chain;
 
 use super::list::AlertsState;
 use crate::http::error::ApiError;
-use crate::telemetry::logs::chain;
 
 /// The alert that is meant by a fingerprint or by its first digits.
 pub async fn meant(state: &AlertsState, begins: &str) -> Result<Fingerprint, ApiError> {

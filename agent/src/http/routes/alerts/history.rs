@@ -1,6 +1,7 @@
 //! `GET /api/alerts/{fingerprint}/history`: stored events of an alert, newest first.
 
 use axum::extract::State;
+use pharos_model::error_chain::chain;
 use pharos_model::event::{Event, EventDetail};
 
 use super::fingerprint::meant;
@@ -11,7 +12,6 @@ use crate::clock::rfc3339;
 use crate::http::error::ApiError;
 use crate::http::exchange::{Answer, Asked, Named};
 use crate::http::page;
-use crate::telemetry::logs::chain;
 
 pub async fn list(
     State(state): State<AlertsState>,

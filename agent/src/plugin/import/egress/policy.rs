@@ -4,10 +4,10 @@
 //! elsewhere between check and connection.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use pharos_model::error_chain::chain;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 use url::{Host, Url};
@@ -20,7 +20,6 @@ use crate::config::plugins::Grants;
 use crate::config::secret::SecretSource;
 use crate::plugin::contract::bindings::notifier::pharos::plugin::egress as wit;
 use crate::plugin::import::disclosure::Disclosure;
-use crate::telemetry::logs::chain;
 
 /// Time that looking up the name of a host may take.
 const RESOLVE_MAX: Duration = Duration::from_secs(5);
@@ -69,7 +68,7 @@ impl EgressPolicy {
         };
         let secret = source.read().await.map_err(|err| {
             warn!(plugin = self.plugin, secret = name, error = chain(&err), "the secret \"{name}\" cannot be read");
-            let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = err.cause_for_plugin();
             wit::EgressError::NotSent(format!("the secret \"{name}\" cannot be read{cause}"))
         })?;
         disclosure.note(secret.expose());

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper_util::rt::TokioIo;
+use pharos_model::error_chain::chain;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -19,7 +20,6 @@ use crate::bounded::{Bounded, Received};
 use crate::plugin::contract::bindings::notifier::pharos::plugin::egress as wit;
 use crate::plugin::import::disclosure::Disclosure;
 use crate::plugin::import::tls;
-use crate::telemetry::logs::chain;
 
 /// Bytes of the body of an answer. A longer one is refused, since it would fill the memory.
 const RESPONSE_BYTES_MAX: usize = 64 << 10;

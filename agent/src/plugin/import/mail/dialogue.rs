@@ -6,10 +6,10 @@ use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use pharos_model::error_chain::chain;
 
 use super::compose::Composed;
 use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{MailError, RecipientResult};
-use crate::telemetry::logs::chain;
 
 /// Stage of a dialogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

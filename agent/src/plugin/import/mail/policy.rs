@@ -1,13 +1,13 @@
 //! Mail grants of one plugin: the relays through which it may send, and one mail on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::AsyncSmtpConnection;
+use pharos_model::error_chain::chain;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -19,7 +19,6 @@ use crate::config::plugins::Grants;
 use crate::config::relay::RelayConfig;
 use crate::plugin::contract::bindings::notifier::pharos::plugin::mail::{self as wit, MailError, RecipientResult};
 use crate::plugin::import::disclosure::Disclosure;
-use crate::telemetry::logs::chain;
 
 /// Time that a call of the plugin has for itself beside its mail.
 const WALL_LEFT: Duration = Duration::from_millis(900);
@@ -85,7 +84,7 @@ impl MailPolicy {
         let (Some(username), Some(password)) = (&relay.username, relay.password()) else { return Ok(None) };
         let password = password.read().await.map_err(|err| {
             warn!(plugin = self.plugin, relay = name, error = chain(&err), "the password of relay \"{name}\" cannot be read");
-            let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let cause = err.cause_for_plugin();
             MailError::Transient(format!("the password of relay \"{name}\" cannot be read{cause}"))
         })?;
         let password = password.expose();

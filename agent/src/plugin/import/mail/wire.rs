@@ -13,12 +13,12 @@ use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::commands::{Ehlo, Starttls};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
+use pharos_model::error_chain::chain;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::config::relay::{Encryption, RelayConfig};
 use crate::plugin::import::tls;
-use crate::telemetry::logs::chain;
 
 /// Bytes of one reply. The library reads a reply anew with each line of it, and nothing can interrupt that.
 const REPLY_BYTES_MAX: usize = 16 << 10;
