@@ -1,15 +1,14 @@
 //! The tables of snapshots of real servers, each beside its entry in `config/tables.toml`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use pharos::demo::postgres::{MONITORING_ROLE, PostgresServer, ShutdownMode};
 use pharos_model::catalogue::tables::Tables;
 use pharos_model::snapshot::Change;
 use pharos_model::subject::SubjectKind;
-use tokio::time::{Instant, sleep};
 
-use crate::fixture::{PATIENCE, TestAgent, postgres, postgres_config, redis, redis_config, runtime_tasks};
+use crate::fixture::wait::{holds, until};
+use crate::fixture::{TestAgent, postgres, postgres_config, redis, redis_config, runtime_tasks};
 use crate::topology::standby_of;
 
 /// Tables that appear only in trouble, each with its kind of subject and what goes wrong in this test.
@@ -44,16 +43,12 @@ fn catalogued() -> Seen {
 
 /// Waits until snapshots have had all these tables.
 async fn wait_seen(agent: &TestAgent, seen: &mut Seen, wanted: &Seen) {
-    let started = Instant::now();
-    loop {
+    until("snapshots with all tables", async || {
         look(agent, seen);
         let missing: Vec<&(String, String)> = wanted.difference(seen).collect();
-        if missing.is_empty() {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "no snapshot had the tables {missing:?}");
-        sleep(Duration::from_millis(50)).await;
-    }
+        holds(missing.is_empty(), || format!("no snapshot had the tables {missing:?}"))
+    })
+    .await;
 }
 
 fn config(primary: &PostgresServer, standby: &PostgresServer) -> String {

@@ -7,6 +7,7 @@ mod redis_floods;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -39,7 +40,7 @@ struct Stranger {
     port: u16,
     /// Most bytes that one visitor took.
     taken: Arc<AtomicU64>,
-    heard: Arc<std::sync::Mutex<Vec<u8>>>,
+    heard: Arc<Mutex<Vec<u8>>>,
     _stop: DropGuard,
 }
 
@@ -91,14 +92,14 @@ fn welcome() -> Vec<u8> {
     [message(b'R', &[0; 4]), message(b'S', b"server_version\x0015.1\0"), message(b'K', &[0; 8]), message(b'Z', b"I")].concat()
 }
 
-async fn meet(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: Act, most: Arc<AtomicU64>, heard: Arc<std::sync::Mutex<Vec<u8>>>) {
+async fn meet(mut stream: impl AsyncRead + AsyncWrite + Unpin, act: Act, most: Arc<AtomicU64>, heard: Arc<Mutex<Vec<u8>>>) {
     let mut buffer = vec![0; 64 << 10];
     let first = stream.read(&mut buffer).await.unwrap_or(0);
     let (head, chunk) = match act {
         Act::Ask(question) => {
             let _ = stream.write_all(&question).await;
             while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                heard.lock().unwrap().extend_from_slice(&buffer[..count]);
+                heard.lock().extend_from_slice(&buffer[..count]);
             }
             return;
         }
@@ -219,7 +220,7 @@ async fn no_password_goes_out_in_clear_text() {
     assert!(cause.contains("asks for the password in clear text") && cause.contains("tls.mode"), "{cause}");
     reason(&agent, stranger.port, "server", "cleartext-password").await;
     agent.stop().await;
-    let heard = stranger.heard.lock().unwrap();
+    let heard = stranger.heard.lock();
     assert!(!heard.windows(6).any(|bytes| bytes == b"s3cret"), "{:?}", String::from_utf8_lossy(&heard));
 }
 

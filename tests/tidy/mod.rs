@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod directions;
+mod imports;
 mod rooms;
 mod source;
 mod texts;

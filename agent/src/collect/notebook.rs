@@ -3,9 +3,10 @@
 //! Notes are a help. Without the store, or while it does not answer, a collector goes on with what it has, and waits a second in twenty at
 //! most. Facts that only the note holds are unknown until the store answers: an open alert about them stands still.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use pharos_model::alert::Now;
 use pharos_model::error_chain::chain;
 use pharos_model::event::{Event, EventDetail};
@@ -108,7 +109,7 @@ impl Place {
         })
     }
 
-    fn rests_until(&self) -> std::sync::MutexGuard<'_, Duration> {
-        self.rests_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn rests_until(&self) -> MutexGuard<'_, Duration> {
+        self.rests_until.lock()
     }
 }

@@ -1,8 +1,9 @@
 //! The costs of a server's collectors, and the intervals that the budget allows for them.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use pharos_model::budget::{Budget, Charge, Cost};
 use pharos_model::snapshot::PartId;
 use tokio::time::Instant;
@@ -134,7 +135,7 @@ impl Spending {
     }
 
     fn budget(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        self.budget.lock()
     }
 }
 

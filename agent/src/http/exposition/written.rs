@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use pharos_model::snapshot::{Change, Reading};
 use pharos_model::subject::{Label, SubjectKey};
 
@@ -79,7 +80,7 @@ impl Exposition {
 
     fn subjects(&self) -> Vec<Arc<Written>> {
         let picture = self.board.picture();
-        let mut known = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.written.lock();
         known.retain(|subject, _| picture.subjects.contains_key(subject));
         let written = |(subject, change): (&SubjectKey, &Arc<Change>)| {
             if let Some(written) = known.get(subject).filter(|written| Arc::ptr_eq(&written.change, change)) {

@@ -5,9 +5,10 @@
 //! just dismissed, the server therefore stops. A session that stayed would keep a smart shutdown waiting for ever.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tokio_postgres::error::{DbError, SqlState};
 
@@ -153,7 +154,7 @@ impl Contact {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -4,8 +4,9 @@
 //! hold a password, and other code decides later what may be shown.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use pharos_model::postgres::server_text::Use;
 use tracing::warn;
 
@@ -21,7 +22,7 @@ pub struct OddNames(Arc<Mutex<BTreeSet<String>>>);
 impl OddNames {
     /// Logs a text, unless it was logged before.
     pub(super) fn log(&self, column: &str, shown: &str, used: Use) {
-        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.0.lock();
         if logged.len() > LOGGED_MAX {
             return;
         }

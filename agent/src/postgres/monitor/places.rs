@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -80,10 +81,10 @@ impl Places {
 
     /// Reads or changes the list of datnames that give sessions.
     pub(super) fn entrance<T>(&self, access: impl FnOnce(&mut Entrance) -> T) -> T {
-        access(&mut self.entrance.lock().unwrap_or_else(PoisonError::into_inner))
+        access(&mut self.entrance.lock())
     }
 
     fn hanging(&self) -> MutexGuard<'_, Hanging> {
-        self.hanging.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hanging.lock()
     }
 }

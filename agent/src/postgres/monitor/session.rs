@@ -4,9 +4,9 @@
 //! leaves its statement running. Therefore both are set. A statement that outlives its deadline is cancelled before its session is dropped.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use pharos_model::budget::{Cost, Meter};
 use pharos_model::postgres::server_text::Encoding;
 use pharos_model::snapshot::FailureReason;
@@ -261,7 +261,7 @@ impl Session {
     }
 
     fn planned(&self) -> MutexGuard<'_, HashMap<String, Statement>> {
-        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.planned.lock()
     }
 
     /// Waiting for somebody's lock is not work.
@@ -279,7 +279,7 @@ impl Session {
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+        self.meter.lock()
     }
 
     async fn within<T>(&self, answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, QueryError> {

@@ -1,8 +1,9 @@
 //! Readings of a datname's relations, shared by the visits that need them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use pharos_model::alert::Now;
 use pharos_model::snapshot::{FailureReason, PartId};
 use tokio_postgres::types::Type;
@@ -63,8 +64,8 @@ impl SharedRelations {
         Ok(relations)
     }
 
-    fn latest(&self) -> std::sync::MutexGuard<'_, Latest> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        self.0.lock()
     }
 }
 
