@@ -11,7 +11,7 @@ use pharos_model::snapshot::{Column, PartId, Table};
 use pharos_model::subject::{Label, Subject, SubjectKind};
 
 use super::access::ServerAccess;
-use super::visit::Visitor;
+use super::visit::DatnameVisits;
 use super::{
     activity, autovacuum, database, encryption, horizon, io, limits, locks, progress, replication, server, settings, sizes, statements,
     subscriptions, wal,
@@ -158,6 +158,6 @@ impl Source for PostgresSource {
     }
 
     fn background(&self, clock: Clock, spending: &Spending) -> Option<Box<dyn Background>> {
-        Some(Box::new(Visitor::new(self.access.clone(), &self.notebook, clock, spending.clone())))
+        Some(Box::new(DatnameVisits::new(self.access.clone(), &self.notebook, clock, spending.clone())))
     }
 }

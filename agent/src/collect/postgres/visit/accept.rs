@@ -1,6 +1,6 @@
-//! Whether the server still accepts sessions.
+//! Checks whether the server still accepts new sessions.
 //!
-//! A postmaster that hangs leaves open sessions working, so the monitor would go on and see nothing wrong while no application can
+//! Open sessions keep working while a postmaster hangs. Without this check the agent would see nothing wrong while no application can
 //! connect any more.
 
 use pharos_model::error_chain::chain;
@@ -12,36 +12,38 @@ use crate::postgres::monitor::{ConnectError, Connector};
 
 pub const PART: PartId = PartId::Accept;
 
-pub struct Accept {
-    /// Its session is the second of the two that the agent may have, and lives for one handshake.
+/// Opens a session at each check and closes it at once.
+pub struct AcceptCheck {
+    /// The session of a check is the second of the two that the agent may have, and lives for one handshake.
     connector: Connector,
+    /// Whether the last check was refused.
     refused: bool,
 }
 
-impl Accept {
+impl AcceptCheck {
     pub fn new(connector: Connector) -> Self {
         Self { connector, refused: false }
     }
 
-    pub async fn knock(&mut self) -> Result<Facts, CollectError> {
+    pub async fn connect_once(&mut self) -> Result<Facts, CollectError> {
         let refusal = match self.connector.connect().await {
             Ok(_) => None,
-            // The server was not asked, so nothing is known.
+            // The trouble is on the side of the agent: it shows nothing about the server.
             Err(source) if source.trouble().is_own() || matches!(source, ConnectError::NoPlace) => {
                 return Err(CollectError::Connect { collector: PART, source });
             }
-            // It may wait for every session to leave, so both of ours do.
+            // A server that shuts down may wait until every session ends, so both sessions of the agent end.
             Err(source) if source.is_shutdown() => return Err(CollectError::Connect { collector: PART, source }),
             Err(err) => Some(err),
         };
-        self.tell(refusal.as_ref());
+        self.log_change(refusal.as_ref());
         let accepted = if refusal.is_none() { 1.0 } else { 0.0 };
         let families = vec![Family::scalar("pharos_postgres_accepting_connections", accepted)];
         Ok(Facts { families, tables: refusal.iter().map(table).collect(), ..Facts::default() })
     }
 
-    /// Says so in the log where it changed.
-    fn tell(&mut self, refusal: Option<&ConnectError>) {
+    /// Logs when the server stops accepting sessions, and when it accepts them again.
+    fn log_change(&mut self, refusal: Option<&ConnectError>) {
         let server = self.connector.endpoint.address.id();
         let was_refused = std::mem::replace(&mut self.refused, refusal.is_some());
         match refusal {
@@ -54,7 +56,7 @@ impl Accept {
     }
 }
 
-/// Why no session was had, for those who explain it.
+/// Makes the table `refusal` with the reason why no session began.
 fn table(err: &ConnectError) -> Table {
     let why = chain(err);
     Table::new("refusal", vec![Column::text("reason", [Some(err.reason().as_str())]), Column::text("why", [Some(why.as_str())])])

@@ -1,4 +1,4 @@
-//! Extensions of each datname, and those that the server would install in a newer version.
+//! Extensions that are installed in each datname, and the newer versions that the server offers.
 
 use std::time::Duration;
 
@@ -16,9 +16,9 @@ use crate::postgres::monitor::Session;
 
 pub const PART: PartId = PartId::Extensions;
 
-/// Extensions that are read of one datname.
+/// Most extensions read in one datname.
 const READ_MAX: i64 = 200;
-/// Extensions of all datnames together that are listed; the outdated first.
+/// Most extensions listed of all datnames together. Outdated ones come first.
 const LISTED_MAX: usize = 2_000;
 
 pub struct Extensions {

@@ -1,6 +1,6 @@
 //! A round through all datnames of a server, with some visits.
 //!
-//! A round goes one datname further at a time, so that its driver can do something else in between, or end. A round is bounded in time.
+//! Each step of a round visits one datname, so that the caller can do other work between two steps, or end. A round is bounded in time.
 //! Datnames that were not reached are reported, and come first in the next round.
 
 use std::collections::VecDeque;
@@ -14,17 +14,17 @@ use pharos_model::snapshot::{FailureReason, PartId};
 use tokio::time::Instant;
 
 use super::datname_visit::Visit;
-use super::itinerary::{Itinerary, Listed, Other, list};
+use super::itinerary::{Itinerary, ListedDatnames, OtherDatname, list};
 use super::round::{Failure, Round, Visited};
 use crate::collect::postgres::ServerAccess;
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::{ConnectError, Session};
 
-/// How long a round may go on; the first datname is visited in any case.
+/// Longest time of a round. The first datname is visited in any case.
 const ROUND_MAX: Duration = Duration::from_mins(2);
 
 /// The results of one visit in a round.
-pub struct Made {
+pub struct VisitResult {
     pub part: PartId,
     pub round: Round,
     pub cost: Cost,
@@ -32,63 +32,67 @@ pub struct Made {
 }
 
 /// A round that is under way.
-pub struct Going {
+pub struct RunningRound {
     pub started: Instant,
     pub now: Now,
-    pub made: Vec<Made>,
-    left: VecDeque<Other>,
+    pub results: Vec<VisitResult>,
+    remaining: VecDeque<OtherDatname>,
     patience: Patience<Failure>,
 }
 
-impl Going {
-    /// Visits the datname that the monitor knows, and asks there for the others.
+impl RunningRound {
+    /// Visits the configured datname, and lists the other datnames there.
     pub async fn begin(access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary, now: Now) -> Self {
-        let made =
-            |visit: &&mut dyn Visit| Made { part: visit.part(), round: Round::default(), cost: Cost::default(), took: Duration::ZERO };
-        let made = visits.iter().map(made).collect();
-        let mut going = Self { started: Instant::now(), now, made, left: VecDeque::new(), patience: Patience::default() };
+        let result = |visit: &&mut dyn Visit| VisitResult {
+            part: visit.part(),
+            round: Round::default(),
+            cost: Cost::default(),
+            took: Duration::ZERO,
+        };
+        let results = visits.iter().map(result).collect();
+        let mut running = Self { started: Instant::now(), now, results, remaining: VecDeque::new(), patience: Patience::default() };
         let (home, connector) = (access.datname(), &access.connector);
         let mut first = connector.connect().await;
         let listed = match &first {
-            Ok(session) => list(session, home).await.map_err(NoList::of),
+            Ok(session) => list(session, home).await.map_err(ListFailure::of),
             Err(refused) => match connector.connect_elsewhere(refused).await {
-                Some(session) => list(&session, home).await.map_err(|_| NoList::Datname),
-                None if refused.reason().is_of_datname_alone() => Err(NoList::Datname),
-                None => Err(NoList::Server(Failure::new(refused.reason().failure(), &chain(refused)))),
+                Some(session) => list(&session, home).await.map_err(|_| ListFailure::Datname),
+                None if refused.reason().is_of_datname_alone() => Err(ListFailure::Datname),
+                None => Err(ListFailure::Server(Failure::new(refused.reason().failure(), &chain(refused)))),
             },
         };
-        if let Err(NoList::Session(_)) = &listed {
-            // It leaves its place before another one is opened.
+        if let Err(ListFailure::Session(_)) = &listed {
+            // The session frees its place before another one is opened.
             drop(first);
             first = connector.connect().await;
         }
-        going.visit(access, home, first, visits).await;
+        running.visit_datname(access, home, first, visits).await;
         match listed {
-            Ok(Listed { others, numbers, unlisted }) => {
-                for made in &mut going.made {
-                    made.round.listed = Some(numbers.clone());
-                    made.round.unlisted = unlisted;
+            Ok(ListedDatnames { others, numbers, unlisted }) => {
+                for result in &mut running.results {
+                    result.round.listed = Some(numbers.clone());
+                    result.round.unlisted = unlisted;
                 }
                 itinerary.others = others;
-                going.left = itinerary.way();
+                running.remaining = itinerary.order();
             }
-            // Those that were there last are not gone because nobody can say so.
-            Err(NoList::Datname) => going.left = itinerary.way(),
-            Err(NoList::Server(failure) | NoList::Session(failure)) => {
-                itinerary.others.iter().for_each(|other| going.fail(&other.datname, &failure));
+            // Without a new list, the datnames of the last one are tried: they may still exist.
+            Err(ListFailure::Datname) => running.remaining = itinerary.order(),
+            Err(ListFailure::Server(failure) | ListFailure::Session(failure)) => {
+                itinerary.others.iter().for_each(|other| running.fail(&other.datname, &failure));
             }
         }
-        going
+        running
     }
 
     pub fn is_done(&self) -> bool {
-        self.left.is_empty()
+        self.remaining.is_empty()
     }
 
-    /// Goes to the next datname.
+    /// Visits the next datname.
     pub async fn step(&mut self, access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary) {
         if self.started.elapsed() >= ROUND_MAX {
-            itinerary.resume_at = self.left.front().map(|other| other.datname.clone());
+            itinerary.resume_at = self.remaining.front().map(|other| other.datname.clone());
             let why = format!("a round takes {ROUND_MAX:?} at most and did not come here; the next one begins here");
             return self.fail_rest(&Failure::new(FailureReason::NotReached, &why));
         }
@@ -96,7 +100,7 @@ impl Going {
             let failure = failure.clone();
             return self.fail_rest(&failure);
         }
-        let Some(Other { datname, is_escaped, is_template, hindrance }) = self.left.pop_front() else { return };
+        let Some(OtherDatname { datname, is_escaped, is_template, hindrance }) = self.remaining.pop_front() else { return };
         if let Some(hindrance) = hindrance {
             return self.fail(&datname, &hindrance.failure(&datname, is_escaped, access.user()));
         }
@@ -111,11 +115,17 @@ impl Going {
         if session.is_ok() && !is_template {
             access.connector.remember_as_entrance();
         }
-        self.visit(&access, &datname, session, visits).await;
+        self.visit_datname(&access, &datname, session, visits).await;
     }
 
     /// Makes all visits in one datname.
-    async fn visit(&mut self, access: &ServerAccess, datname: &str, session: Result<Session, ConnectError>, visits: &mut [&mut dyn Visit]) {
+    async fn visit_datname(
+        &mut self,
+        access: &ServerAccess,
+        datname: &str,
+        session: Result<Session, ConnectError>,
+        visits: &mut [&mut dyn Visit],
+    ) {
         let mut session = match session {
             Ok(session) => Some(session),
             Err(source) => {
@@ -127,68 +137,69 @@ impl Going {
             }
         };
         self.patience.learn(None);
-        for (visit, made) in visits.iter_mut().zip(&mut self.made) {
+        for (visit, result) in visits.iter_mut().zip(&mut self.results) {
             if access.connector.stop.is_cancelled() {
                 return;
             }
             let started = Instant::now();
-            let mut outcome = visit_in(access, &mut session, *visit, made, self.now).await;
-            // Somebody ended our session: that says nothing about the datname, so it is asked again at once.
+            let mut outcome = visit_in(access, &mut session, *visit, result, self.now).await;
+            // A session that was ended from outside shows nothing about the datname, so the visit is repeated at once.
             if outcome.as_ref().is_err_and(|err| err.reason() == FailureReason::Closed) {
-                outcome = visit_in(access, &mut session, *visit, made, self.now).await;
+                outcome = visit_in(access, &mut session, *visit, result, self.now).await;
             }
-            made.took += started.elapsed();
+            result.took += started.elapsed();
             let failure = outcome.err().map(|err| Failure::of(&err));
-            made.round.visited.push(Visited { datname: datname.to_owned(), failure });
+            result.round.visited.push(Visited { datname: datname.to_owned(), failure });
         }
     }
 
     fn fail_rest(&mut self, failure: &Failure) {
-        for other in std::mem::take(&mut self.left) {
+        for other in std::mem::take(&mut self.remaining) {
             self.fail(&other.datname, failure);
         }
     }
 
     fn fail(&mut self, datname: &str, failure: &Failure) {
-        for made in &mut self.made {
-            made.round.visited.push(Visited { datname: datname.to_owned(), failure: Some(failure.clone()) });
+        for result in &mut self.results {
+            result.round.visited.push(Visited { datname: datname.to_owned(), failure: Some(failure.clone()) });
         }
     }
 }
 
-/// Why the datnames are not known.
-enum NoList {
-    /// The configured one refuses, and so does any other that was tried: those that are known may still let sessions in.
+/// Why the datnames of the server could not be listed.
+enum ListFailure {
+    /// The configured datname refuses sessions, and so does every other that was tried. The others of the last list may accept them.
     Datname,
+    /// The server did not list its datnames, or accepted no session at all.
     Server(Failure),
-    /// The server did not list its datnames, and the session is of no use any more.
+    /// The server did not list its datnames, and the session can no longer be used.
     Session(Failure),
 }
 
-impl NoList {
+impl ListFailure {
     fn of(err: CollectError) -> Self {
         let failure = Failure::of(&err);
         if err.ends_session() { Self::Session(failure) } else { Self::Server(failure) }
     }
 }
 
-/// Makes one visit in the session, or in a new one where it ended.
+/// Makes one visit in the session, or in a new session if the last one ended.
 async fn visit_in(
     access: &ServerAccess,
     place: &mut Option<Session>,
     visit: &mut dyn Visit,
-    made: &mut Made,
+    result: &mut VisitResult,
     now: Now,
 ) -> Result<(), CollectError> {
     let session = match place {
         Some(session) => session,
         None => place.insert(access.connector.connect().await.map_err(|source| CollectError::Connect { collector: visit.part(), source })?),
     };
-    made.round.epoch = session.epoch();
+    result.round.epoch = session.epoch();
     let outcome = read(access, session, visit, now).await;
-    made.cost += session.take_cost();
+    result.cost += session.take_cost();
     if outcome.as_ref().is_err_and(CollectError::ends_session) {
-        // It leaves its place before another one is opened.
+        // The session frees its place before another one is opened.
         *place = None;
     }
     outcome

@@ -1,4 +1,4 @@
-//! The datnames of a server: in which order they are visited, and which of them cannot be.
+//! The datnames of a server: the order in which they are visited, and why some cannot be visited.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -11,33 +11,34 @@ use crate::collect::postgres::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::Session;
 
-/// Knowledge that one round leaves to the next.
+/// What one round leaves to the next.
 #[derive(Debug, Default)]
 pub struct Itinerary {
-    /// Besides the monitor's own, as listed last.
-    pub others: Vec<Other>,
-    /// Where the next round goes on.
+    /// All datnames but the configured one, as listed last.
+    pub others: Vec<OtherDatname>,
+    /// The datname that the next round begins with.
     pub resume_at: Option<String>,
 }
 
 impl Itinerary {
-    pub fn way(&self) -> VecDeque<Other> {
+    /// Returns the datnames in the order of the next round.
+    pub fn order(&self) -> VecDeque<OtherDatname> {
         resume(self.others.clone(), self.resume_at.as_deref(), |other| &other.datname).into()
     }
 }
 
-/// A datname besides the monitor's own.
+/// A datname other than the configured one.
 #[derive(Debug, Clone)]
-pub struct Other {
+pub struct OtherDatname {
     pub datname: String,
-    /// Whether the name holds bytes that are no text, and is shown in another way.
+    /// Whether the name has bytes that are not text, and is shown with escapes.
     pub is_escaped: bool,
-    /// Whether new datnames are copies of it, for which nobody may be connected to it.
+    /// Whether the datname is a template. PostgreSQL copies a template only while no session is connected to it.
     pub is_template: bool,
     pub hindrance: Option<Hindrance>,
 }
 
-/// Why nobody, or not this role, can connect to a datname. It is known from the catalogue, so nobody knocks in vain.
+/// Why no role, or not this role, can connect to a datname. The catalogue shows it, so no connection is tried.
 #[derive(Debug, Clone, Copy)]
 pub enum Hindrance {
     Invalid,
@@ -47,7 +48,7 @@ pub enum Hindrance {
 }
 
 impl Hindrance {
-    fn named(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "invalid" => Self::Invalid,
             "closed" => Self::Closed,
@@ -58,7 +59,7 @@ impl Hindrance {
     }
 
     pub fn failure(self, datname: &str, is_escaped: bool, role: &str) -> Failure {
-        // A name that is shown with escapes is not the server's own, and may be another datname's.
+        // A name with escapes is not the name on the server, and may be the name of another datname.
         let name = if is_escaped { format!("<{datname}>") } else { identifier(datname) };
         let (reason, missing) = match self {
             Self::Invalid => (
@@ -80,16 +81,17 @@ impl Hindrance {
 }
 
 /// The datnames of a server, as listed at the start of a round.
-pub struct Listed {
-    /// Besides the monitor's own, in the order of their names.
-    pub others: Vec<Other>,
-    /// Numbers of all datnames.
+pub struct ListedDatnames {
+    /// All datnames but the configured one, in the order of their names.
+    pub others: Vec<OtherDatname>,
+    /// Numbers (oid) of all datnames.
     pub numbers: BTreeSet<u32>,
+    /// Number of datnames beyond the limit of the list.
     pub unlisted: u64,
 }
 
-/// Lists the datnames of the server that somebody may connect to.
-pub async fn list(session: &Session, home: &str) -> Result<Listed, CollectError> {
+/// Lists the datnames of the server, with the reason why one cannot be visited.
+pub async fn list(session: &Session, home: &str) -> Result<ListedDatnames, CollectError> {
     let rows = query(session, PartId::Datnames, include_str!("../sql/datnames.sql")).await?;
     let (mut others, mut numbers, mut total) = (Vec::new(), BTreeSet::new(), 0);
     for row in &rows {
@@ -99,11 +101,11 @@ pub async fn list(session: &Session, home: &str) -> Result<Listed, CollectError>
         let datname = fields.text("datname")?;
         if datname != home {
             let is_escaped = fields.is_escaped("datname");
-            let hindrance = fields.field::<Option<&str>>("hindrance")?.and_then(Hindrance::named);
-            others.push(Other { datname: datname.to_owned(), is_escaped, is_template: fields.field("is_template")?, hindrance });
+            let hindrance = fields.field::<Option<&str>>("hindrance")?.and_then(Hindrance::from_name);
+            others.push(OtherDatname { datname: datname.to_owned(), is_escaped, is_template: fields.field("is_template")?, hindrance });
         }
     }
     others.sort_by(|a, b| a.datname.cmp(&b.datname));
     let unlisted = total.saturating_sub(rows.len() as u64);
-    Ok(Listed { others, numbers, unlisted })
+    Ok(ListedDatnames { others, numbers, unlisted })
 }

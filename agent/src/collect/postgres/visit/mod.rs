@@ -1,8 +1,8 @@
-//! The visitor: one session that goes through the datnames of a server, for facts that only a session inside can read.
+//! Visits the datnames of a server in turn, for facts that only a session in the same datname can read.
 //!
-//! The visitor has the second of the two sessions that the agent may have with a server. The handshake that asks whether the server
-//! accepts new sessions ([`accept`]) is therefore its work as well. Datnames that could not be visited are listed in the part `visits`;
-//! readings of the others count.
+//! These visits use the second of the two sessions that the agent may have with a server. The check whether the server accepts new
+//! sessions ([`accept`]) uses it as well. Datnames that could not be visited are listed in the part `visits`; the facts of the others are
+//! used.
 
 mod accept;
 mod bloat;
@@ -18,4 +18,4 @@ mod subscription_tables;
 mod tables;
 mod visitor;
 
-pub use self::visitor::Visitor;
+pub use self::visitor::DatnameVisits;

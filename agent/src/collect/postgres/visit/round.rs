@@ -11,29 +11,30 @@ use crate::collect::{CollectError, Missing};
 pub struct Round {
     /// The epoch of the server's counters.
     pub epoch: u64,
-    /// Numbers of all datnames that exist; none where they are unknown.
+    /// Numbers (oid) of all datnames that exist, if they could be listed.
     pub listed: Option<BTreeSet<u32>>,
-    /// Datnames beyond those that are listed, which are not visited.
+    /// Number of datnames beyond the limit of the list. They are not visited.
     pub unlisted: u64,
     pub visited: Vec<Visited>,
 }
 
+/// A datname that a round tried to visit.
 #[derive(Debug, Clone)]
 pub struct Visited {
     pub datname: String,
-    /// None: all went well.
+    /// Why the visit failed, if it did.
     pub failure: Option<Failure>,
 }
 
-/// Why a datname gave nothing.
+/// Why a visit of a datname read nothing.
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// The reason as a sentence, in one line.
     pub why: String,
     pub reason: FailureReason,
-    /// The statement that mends it, where there is one.
+    /// The statement that removes the cause, if one exists.
     pub cure: Option<String>,
-    /// Whether the datname does not offer it, so that asking again is no use.
+    /// Whether the datname does not offer these facts, so that asking again is of no use.
     is_unsupported: bool,
 }
 
@@ -52,7 +53,7 @@ impl Failure {
         Self { cure, ..self }
     }
 
-    /// Why and with what cure, in one text.
+    /// Formats the reason and the cure as one text.
     pub fn text(&self) -> String {
         self.missing().to_string()
     }
@@ -78,7 +79,7 @@ impl Failure {
 }
 
 impl Round {
-    /// The error of a round in which no datname was visited: the first reason; none where a datname was visited.
+    /// Returns the first failure as the error of the whole round, if no datname was visited.
     pub fn whole_failure(&self) -> Option<CollectError> {
         if self.visited.iter().any(|visited| visited.failure.is_none()) {
             return None;

@@ -21,22 +21,22 @@ use crate::postgres::monitor::{Row, Session};
 
 pub const PART: PartId = PartId::Sequences;
 
-/// Sequences that are described of one datname.
+/// Most sequences read from the catalogue of one datname.
 const READ_MAX: i64 = 10_000;
-/// Sequences that are asked for their value in one visit of a datname; more have to wait for their turn.
+/// Most sequences whose value is read in one visit of a datname. The others wait for their turn in a later visit.
 const ASKED_MAX: usize = 2_000;
-/// Sequences that are asked in one statement, which holds a lock on each until it ends: the lock table is shared with everybody.
+/// Sequences whose values one statement reads. The statement locks each until it ends, and all sessions share the lock table.
 const BATCH: usize = 100;
-/// Batches of a visit that may wait for a lock in vain.
+/// Batches of a visit that may fail because they waited too long for a lock.
 const LOCKED_BATCHES_MAX: usize = 3;
-/// Sequences that are listed, and those with a series, of all datnames together.
+/// Most sequences that are listed, of all datnames together. Only listed sequences have series.
 const LISTED_MAX: usize = 500;
-/// A sequence that is used less has no series: there are thousands of them, and it will be long before anybody cares.
+/// Smallest used share of a sequence with a series. Thousands of sequences are used less, and do not run out soon.
 const SERIES_FROM: f64 = 0.5;
 
 pub struct Sequences {
     interval: Duration,
-    /// Turns of each datname, by its number.
+    /// Which sequences are read next in each datname, by the number (oid) of the datname.
     turns: HashMap<u32, Turns>,
     /// Readings of the round that is under way.
     datnames: Vec<Datname>,
@@ -46,7 +46,7 @@ pub struct Sequences {
 struct Datname {
     name: String,
     total: i64,
-    /// Sequences whose value was not asked yet.
+    /// Number of sequences whose value was not read yet.
     unasked: i64,
 }
 
@@ -58,7 +58,7 @@ struct Sequence {
     sequence: String,
     relation: Option<String>,
     relation_schema: Option<String>,
-    /// Its own, which bounds it as well.
+    /// The type of the sequence, which limits its values as the type of the column does.
     data_type: Option<String>,
     column: Option<String>,
     column_type: Option<String>,
@@ -69,7 +69,7 @@ struct Sequence {
     state: SequenceState,
 }
 
-/// Whether the value of a sequence is known, and why not.
+/// Whether the value of a sequence is known, or the reason why it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SequenceState {
     Known,
@@ -96,7 +96,7 @@ impl SequenceState {
         }
     }
 
-    /// Reads the state that the catalogue alone shows. Every other sequence can be asked.
+    /// Reads the state that the catalogue alone shows. The value of a sequence in any other state can be read.
     fn from_catalogue(text: &str) -> Self {
         match text {
             "no-privilege" => Self::NoPrivilege,
@@ -123,8 +123,8 @@ impl Sequences {
         let described = rows.iter().filter(|_| total > 0).map(|row| Sequence::read(row, &datname));
         let mut sequences = described.collect::<Result<Vec<_>, _>>()?;
         let turns = self.turns.entry(datname_oid).or_default();
-        let locked = ask(session, turns, &sequences).await?;
-        sequences.iter_mut().for_each(|sequence| sequence.learn(turns, &locked));
+        let locked = read_due(session, turns, &sequences).await?;
+        sequences.iter_mut().for_each(|sequence| sequence.apply_value(turns, &locked));
         let asked = sequences.iter().filter(|sequence| sequence.state != SequenceState::NotAsked).count();
         self.datnames.push(Datname { name: datname, total, unasked: total.saturating_sub_unsigned(asked as u64) });
         self.read.extend(sequences);
@@ -132,8 +132,8 @@ impl Sequences {
     }
 }
 
-/// Asks those whose turn it is for their values, some at a time. Returns those that somebody locked meanwhile.
-async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Result<HashSet<u32>, CollectError> {
+/// Reads the values of the sequences that are due, in batches. Returns the sequences that another session locked.
+async fn read_due(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Result<HashSet<u32>, CollectError> {
     let can_be_asked = |sequence: &&Sequence| sequence.state == SequenceState::Known;
     let askable = |sequence: &Sequence| Askable { oid: sequence.oid, is_narrow: sequence.bounds.column_max.is_some() };
     let askable: Vec<Askable> = sequences.iter().filter(can_be_asked).map(askable).collect();
@@ -145,7 +145,7 @@ async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Re
         match values(session, &batch).await {
             Ok(answers) => batch.iter().for_each(|oid| turns.asked(*oid, answers.get(oid).copied())),
             Err(err) if err.ends_session() => return Err(err),
-            // The server is busy; the others will be asked another time.
+            // The server is busy, so the other sequences wait for a later visit.
             Err(err) if err.reason() == FailureReason::StatementTimeout => break,
             Err(err) if err.reason() == FailureReason::LockTimeout => {
                 batch.iter().for_each(|oid| turns.asked(*oid, None));
@@ -155,7 +155,7 @@ async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Re
                     break;
                 }
             }
-            // One of them was dropped meanwhile, or is broken: the others are not.
+            // One of the sequences was dropped meanwhile, or is broken. Halves of the batch are tried, since the others can be read.
             Err(_) if batch.len() > 1 => {
                 let half = batch.split_off(batch.len() / 2);
                 batches.extend([half, batch]);
@@ -166,7 +166,7 @@ async fn ask(session: &Session, turns: &mut Turns, sequences: &[Sequence]) -> Re
     Ok(locked)
 }
 
-/// Each statement is a transaction of its own, which lets go of its locks.
+/// Reads the values of some sequences. Each statement is a transaction of its own, so its locks end with it.
 async fn values(session: &Session, oids: &[u32]) -> Result<HashMap<u32, Option<i64>>, CollectError> {
     let rows = query_with(session, PART, include_str!("../sql/sequence_values.sql"), &[(&oids, Type::OID_ARRAY)]).await?;
     let value = |row| {
@@ -202,8 +202,8 @@ impl Sequence {
         })
     }
 
-    /// Takes what it answered, now or when it was its turn last.
-    fn learn(&mut self, turns: &Turns, locked: &HashSet<u32>) {
+    /// Sets the value that was read now, or when it was the turn of the sequence last.
+    fn apply_value(&mut self, turns: &Turns, locked: &HashSet<u32>) {
         if self.state != SequenceState::Known {
             return;
         }
@@ -219,7 +219,7 @@ impl Sequence {
         };
     }
 
-    /// The fullest are listed first, then those of which least is known; there may be thousands of the rest.
+    /// Rank in the list: the fullest sequences first, then those that cannot be read, then the rest, which may be thousands.
     fn rank(&self) -> f64 {
         match self.state {
             SequenceState::Known => self.used_ratio.unwrap_or(0.0),
@@ -270,7 +270,7 @@ impl Visit for Sequences {
     }
 }
 
-/// How full the sequences of each datname may be that are not listed; none where one of them is not known.
+/// Describes the sequences of each datname that are not listed, with their highest used ratio. There is none where one is unknown.
 fn left_out(others: &[Sequence]) -> Vec<Unjudged> {
     let mut by_datname: BTreeMap<&str, (usize, Option<f64>)> = BTreeMap::new();
     for sequence in others {
@@ -287,7 +287,7 @@ fn left_out(others: &[Sequence]) -> Vec<Unjudged> {
     by_datname.into_iter().map(unjudged).collect()
 }
 
-/// How many sequences of each datname do not show the role their value, and one of them.
+/// Lists, by datname, how many sequences the role may not read, with one of them as an example.
 fn hidden(read: &[Sequence]) -> Vec<Hidden> {
     let mut by_datname: BTreeMap<&str, (usize, &Sequence)> = BTreeMap::new();
     for sequence in read.iter().filter(|sequence| sequence.state == SequenceState::NoPrivilege) {

@@ -1,4 +1,4 @@
-//! Tables of subscriptions that are not copied yet: only somebody inside the datname can see them.
+//! Tables of subscriptions that are not copied yet. Only a session in the same datname can see them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The visitor: the session that goes through the datnames, and the reports that come of it.
+//! The task that visits every datname of a server, one after the other, and reports the results of each round.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use pharos_model::postgres::index_facts::UsageSettings;
 use pharos_model::snapshot::{Column, FamiliesBuilder, PartId, Table};
 use tokio::time::Instant;
 
-use super::accept::Accept;
+use super::accept::AcceptCheck;
 use super::datname_visit::{SERIES_MAX, Visit};
-use super::going::Going;
+use super::going::RunningRound;
 use super::itinerary::Itinerary;
 use super::relations::SharedRelations;
 use super::round::{Failure, Visited};
@@ -22,11 +22,10 @@ use crate::collect::schedule::{Background, BackgroundRead, Expense, Spending};
 use crate::collect::{Facts, Hidden, Notebook};
 use crate::config::collect::CollectConfig;
 
-/// Rows of the table that says who was visited: room for each of a thousand datnames in each of five visits, since alerts about a datname
-/// that is not in it would resolve.
+/// Most rows of the table `visits`: a thousand datnames in each of five visits. An alert about a datname without a row would resolve.
 const LISTED_MAX: usize = 5_000;
 
-/// Every visit, in the order in which they are made in a datname.
+/// Lists every visit, in the order in which a datname is visited.
 fn visits(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
     let every = |part: PartId| collect.interval.of(part.as_str());
     let catalog_series = collect.catalog_series;
@@ -41,35 +40,37 @@ fn visits(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Visit>> {
     ]
 }
 
-pub struct Visitor {
+/// Visits the datnames of one server, beside the session of the monitor. Reports a round when all its datnames were tried.
+pub struct DatnameVisits {
     access: ServerAccess,
-    accept: Accept,
-    /// When the visitor began: visits that were never made are due since then.
+    accept: AcceptCheck,
+    /// The start of the task: visits that were never made are due since then.
     since: Instant,
     accept_due: Instant,
-    planned: Vec<Planned>,
-    going: Option<Going>,
+    planned: Vec<PlannedVisit>,
+    running: Option<RunningRound>,
     itinerary: Itinerary,
     /// The datnames of each visit's latest round.
     visited: BTreeMap<PartId, Vec<Visited>>,
-    /// Facts that were kept from the role, by visit, in its latest round.
+    /// Facts that the role may not read, by visit, as of its latest round.
     hidden: BTreeMap<PartId, Vec<Hidden>>,
-    /// Datnames beyond those that the latest round could list.
+    /// Number of datnames beyond the limit of the list, as of the latest round.
     unlisted: u64,
     clock: Clock,
     spending: Spending,
-    /// Whether all of it became due while a round was under way, which has to be made once more.
+    /// Whether all visits became due during a round. That round does not count then: all of its visits are made once more.
     is_hurried: bool,
 }
 
-struct Planned {
+/// A visit and the time of its latest round.
+struct PlannedVisit {
     visit: Box<dyn Visit>,
-    /// When the latest round began that made it; none: it is due.
+    /// The start of the latest round with this visit. Without one the visit is due.
     begun: Option<Instant>,
 }
 
-impl Planned {
-    /// When the visit is due by the interval in force now, which may differ from that at its last round.
+impl PlannedVisit {
+    /// Computes when the visit is due, with the interval that applies now. The interval may have changed since the last round.
     fn due(&self, spending: &Spending) -> Option<Instant> {
         Some(self.begun? + spending.interval(self.visit.part(), self.visit.interval()))
     }
@@ -79,17 +80,17 @@ impl Planned {
     }
 }
 
-impl Visitor {
+impl DatnameVisits {
     pub fn new(access: ServerAccess, notebook: &Notebook, clock: Clock, spending: Spending) -> Self {
         let now = Instant::now();
-        let planned = visits(&access.collect, notebook).into_iter().map(|visit| Planned { visit, begun: None }).collect();
+        let planned = visits(&access.collect, notebook).into_iter().map(|visit| PlannedVisit { visit, begun: None }).collect();
         Self {
-            accept: Accept::new(access.connector.clone()),
+            accept: AcceptCheck::new(access.connector.clone()),
             access,
             since: now,
             accept_due: now,
             planned,
-            going: None,
+            running: None,
             itinerary: Itinerary::default(),
             visited: BTreeMap::new(),
             hidden: BTreeMap::new(),
@@ -100,17 +101,17 @@ impl Visitor {
         }
     }
 
-    async fn knock(&mut self) -> BackgroundRead {
+    async fn check_accept(&mut self) -> BackgroundRead {
         let interval = self.access.collect.interval.of(PartId::Accept.as_str());
         let started = Instant::now();
-        let outcome = self.accept.knock().await;
+        let outcome = self.accept.connect_once().await;
         self.accept_due = started + interval;
         BackgroundRead { part: PartId::Accept, outcome, interval, took: started.elapsed() }
     }
 
-    /// Goes one datname further, with those visits whose time has come; at the end of the round there is something to tell.
-    async fn go_on(&mut self) -> Vec<BackgroundRead> {
-        let going = match self.going.take() {
+    /// Visits the next datname, or begins a round with the visits that are due. Returns reports only at the end of a round.
+    async fn advance(&mut self) -> Vec<BackgroundRead> {
+        let running = match self.running.take() {
             None => {
                 let now = Instant::now();
                 let mut due: Vec<&mut dyn Visit> = self
@@ -119,57 +120,57 @@ impl Visitor {
                     .filter(|planned| planned.is_due(&self.spending, now))
                     .map(|planned| &mut *planned.visit as _)
                     .collect();
-                Going::begin(&self.access, &mut due, &mut self.itinerary, self.clock.now()).await
+                RunningRound::begin(&self.access, &mut due, &mut self.itinerary, self.clock.now()).await
             }
-            Some(mut going) => {
-                let is_made = |planned: &&mut Planned| going.made.iter().any(|made| made.part == planned.visit.part());
+            Some(mut running) => {
+                let is_made = |planned: &&mut PlannedVisit| running.results.iter().any(|result| result.part == planned.visit.part());
                 let mut due: Vec<&mut dyn Visit> =
                     self.planned.iter_mut().filter(is_made).map(|planned| &mut *planned.visit as _).collect();
-                going.step(&self.access, &mut due, &mut self.itinerary).await;
-                going
+                running.step(&self.access, &mut due, &mut self.itinerary).await;
+                running
             }
         };
-        // What the end cut short is told to nobody as if it were whole.
-        if !going.is_done() || self.access.connector.stop.is_cancelled() {
-            self.going = Some(going);
+        // A round that the end of the agent cut short is not reported, since it would look complete.
+        if !running.is_done() || self.access.connector.stop.is_cancelled() {
+            self.running = Some(running);
             return Vec::new();
         }
-        self.finish(&going)
+        self.finish(&running)
     }
 
-    fn finish(&mut self, going: &Going) -> Vec<BackgroundRead> {
+    fn finish(&mut self, running: &RunningRound) -> Vec<BackgroundRead> {
         let mut reads = Vec::new();
         for planned in &mut self.planned {
             let (part, interval) = (planned.visit.part(), planned.visit.interval());
-            let Some(made) = going.made.iter().find(|made| made.part == part) else { continue };
-            self.spending.charge(Expense { part, is_essential: false, cost: made.cost, interval });
-            planned.begun = Some(going.started).filter(|_| !self.is_hurried);
-            let outcome = made.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&made.round, going.now)), Err);
+            let Some(result) = running.results.iter().find(|result| result.part == part) else { continue };
+            self.spending.charge(Expense { part, is_essential: false, cost: result.cost, interval });
+            planned.begun = Some(running.started).filter(|_| !self.is_hurried);
+            let outcome = result.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&result.round, running.now)), Err);
             self.hidden.insert(part, outcome.as_ref().map_or_else(|_| Vec::new(), |facts| facts.hidden.clone()));
-            self.visited.insert(part, made.round.visited.clone());
-            self.unlisted = made.round.unlisted;
-            reads.push(BackgroundRead { part, outcome, interval, took: made.took });
+            self.visited.insert(part, result.round.visited.clone());
+            self.unlisted = result.round.unlisted;
+            reads.push(BackgroundRead { part, outcome, interval, took: result.took });
         }
         self.is_hurried = false;
-        reads.push(self.report(going.started.elapsed()));
+        reads.push(self.report(running.started.elapsed()));
         reads
     }
 
-    /// The part that says who was visited.
+    /// Makes the part `visits`: which datnames were visited, and why others were not.
     fn report(&self, took: Duration) -> BackgroundRead {
         let mut rows: Vec<(PartId, &Visited)> =
             self.visited.iter().flat_map(|(part, visited)| visited.iter().map(|visited| (*part, visited))).collect();
         rows.sort_by_key(|(_, visited)| visited.failure.is_none());
-        let mut seen: BTreeMap<&str, bool> = BTreeMap::new();
+        let mut is_visited: BTreeMap<&str, bool> = BTreeMap::new();
         for (_, visited) in &rows {
-            *seen.entry(&visited.datname).or_insert(true) &= visited.failure.is_none();
+            *is_visited.entry(&visited.datname).or_insert(true) &= visited.failure.is_none();
         }
-        let folded = seen.len().saturating_sub(SERIES_MAX) as u64 + self.unlisted;
+        let folded = is_visited.len().saturating_sub(SERIES_MAX) as u64 + self.unlisted;
         let mut families = FamiliesBuilder::new(&["datname"], &["pharos_postgres_datname_visited"]);
-        // Those that were not visited first, of which an alert is made.
-        let mut seen: Vec<(&str, bool)> = seen.into_iter().collect();
-        seen.sort_by_key(|(_, is_visited)| *is_visited);
-        for (datname, is_visited) in seen.into_iter().take(SERIES_MAX) {
+        // Datnames that were not visited come first, since an alert reads their series.
+        let mut datnames: Vec<(&str, bool)> = is_visited.into_iter().collect();
+        datnames.sort_by_key(|(_, is_visited)| *is_visited);
+        for (datname, is_visited) in datnames.into_iter().take(SERIES_MAX) {
             families.push(&[datname], &[Some(if is_visited { 1.0 } else { 0.0 })]);
         }
         rows.truncate(LISTED_MAX);
@@ -184,7 +185,7 @@ impl Visitor {
                 Column::text("reason", rows.iter().map(|(_, visited)| visited.failure.as_ref().map(|failure| failure.reason.as_str()))),
                 Column::text("why", whys.iter().map(Option::as_deref)),
                 Column::text("cure", rows.iter().map(|(_, visited)| visited.failure.as_ref()?.cure.as_deref())),
-                // Whom a right that is missing would be granted to.
+                // The role that a missing right would be granted to.
                 Column::text("user", rows.iter().map(|_| Some(self.access.user()))),
             ],
         );
@@ -194,7 +195,7 @@ impl Visitor {
     }
 }
 
-impl Visitor {
+impl DatnameVisits {
     /// Lists facts that were read in part, for want of a right.
     fn hidden_facts(&self) -> Table {
         let all = self.hidden.iter().flat_map(|(part, hidden)| hidden.iter().map(|hidden| (*part, hidden)));
@@ -211,10 +212,10 @@ impl Visitor {
     }
 }
 
-/// The part that says who was visited.
+/// The part that lists which datnames were visited.
 const VISITS: PartId = PartId::Visits;
 
-impl Background for Visitor {
+impl Background for DatnameVisits {
     fn parts(&self) -> Vec<PartId> {
         let visits = self.planned.iter().map(|planned| planned.visit.part());
         let report = (!self.planned.is_empty()).then_some(VISITS);
@@ -222,12 +223,12 @@ impl Background for Visitor {
     }
 
     fn is_under_way(&self) -> bool {
-        self.going.is_some() && !self.access.connector.stop.is_cancelled()
+        self.running.is_some() && !self.access.connector.stop.is_cancelled()
     }
 
     fn due(&self) -> Instant {
-        if let Some(going) = &self.going {
-            return going.started;
+        if let Some(running) = &self.running {
+            return running.started;
         }
         let planned = self.planned.iter().map(|planned| planned.due(&self.spending).unwrap_or(self.since));
         planned.chain([self.accept_due]).min().unwrap_or(self.accept_due)
@@ -238,11 +239,11 @@ impl Background for Visitor {
             let now = Instant::now();
             let mut reads = Vec::new();
             if self.accept_due <= now {
-                reads.push(self.knock().await);
+                reads.push(self.check_accept().await);
             }
-            // What was heard at the door is not kept back for as long as it takes to go further.
-            if reads.is_empty() && (self.going.is_some() || self.planned.iter().any(|planned| planned.is_due(&self.spending, now))) {
-                reads.extend(self.go_on().await);
+            // The result of the accept check is reported at once, not after the next datname.
+            if reads.is_empty() && (self.running.is_some() || self.planned.iter().any(|planned| planned.is_due(&self.spending, now))) {
+                reads.extend(self.advance().await);
             }
             reads
         }
@@ -253,6 +254,6 @@ impl Background for Visitor {
         let now = Instant::now();
         self.accept_due = now;
         self.planned.iter_mut().for_each(|planned| planned.begun = None);
-        self.is_hurried = self.going.is_some();
+        self.is_hurried = self.running.is_some();
     }
 }
