@@ -1,6 +1,6 @@
-//! How much of tables and B-tree indexes is air, from the planner's statistics.
+//! Estimates the unused space (bloat) of tables and B-tree indexes from the planner's statistics.
 //!
-//! Without SELECT on pg_statistic the view pg_stats is empty rather than refused; then nobody can tell, which is not the same as none.
+//! Without SELECT on pg_statistic the view pg_stats is empty and raises no error. The bloat is unknown then, which differs from no bloat.
 
 use std::collections::HashMap;
 
@@ -16,21 +16,21 @@ use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Hidden};
 use crate::postgres::monitor::Session;
 
-/// Relations that are estimated in one datname: the largest.
+/// Most relations that are estimated in one datname: the largest.
 const ESTIMATED_MAX: usize = 200;
-/// Air in a smaller one is not worth anybody's time.
+/// Smallest relation that is estimated, in bytes. Unused space in a smaller one does not matter.
 const ESTIMATED_BYTES_MIN: i64 = 128 << 10;
 /// Share of a leaf page that CREATE INDEX fills.
 const BTREE_FILLFACTOR: f64 = 90.0;
 
-/// Why the air of a large relation is not known.
+/// Why the bloat of a large relation is not known.
 pub const UNKNOWN: &str = "its bloat is not estimated: it was never analysed, or so many are larger";
 
 /// The estimate of a relation's unused space.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Estimate {
     Estimated(Bloat),
-    /// The relation was not analyzed since it has these columns.
+    /// The relation was not analyzed since its columns last changed.
     NoStatistics,
     /// The role may not read the statistics.
     NotEstimable,
@@ -38,7 +38,7 @@ pub enum Estimate {
     OtherKind,
 }
 
-/// Estimates by relation; small relations are left out.
+/// Estimates by relation (oid). Small relations are left out.
 pub type Estimates = HashMap<u32, Estimate>;
 
 impl Estimate {
@@ -51,8 +51,8 @@ impl Estimate {
         }
     }
 
-    /// Whether there is nothing more to know of its air, or the reason is told of the whole datname.
-    pub fn says_why(&self) -> bool {
+    /// Whether the bloat is known, is never estimated, or is unknown for a reason that is reported for the whole datname.
+    pub fn is_explained(&self) -> bool {
         matches!(self, Self::Estimated(_) | Self::OtherKind | Self::NotEstimable)
     }
 
@@ -64,7 +64,7 @@ impl Estimate {
     }
 }
 
-/// Lists the facts that are not known of these datnames, where the role may not read the statistics.
+/// Lists the datnames whose bloat is unknown because the role may not read the statistics.
 pub fn hidden<'a>(surroundings: impl Iterator<Item = &'a Surroundings>, what: &str) -> Vec<Hidden> {
     let unread = surroundings.filter(|surroundings| !surroundings.reads_statistics);
     let hidden = |surroundings: &Surroundings| Hidden {
@@ -107,7 +107,7 @@ pub async fn of_tables(session: &Session, collector: PartId, relations: &Relatio
             }
             .bloat()
         };
-        // Counters may know rows that nobody analyzed, but not how wide they are.
+        // Counters have the number of rows before the first analyze, but not their width.
         let estimate = columns.map_or(Estimate::NoStatistics, |columns| Estimate::Estimated(heap(&columns)));
         estimates.insert(table.oid, estimate);
     }
@@ -122,7 +122,7 @@ pub async fn of_indexes(session: &Session, collector: PartId, relations: &Relati
     }
     let sql = include_str!("../sql/index_statistics.sql");
     let rows = query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await?;
-    // Of others than B-trees nothing comes.
+    // The query returns B-trees only.
     let mut estimates: Estimates = wanted.iter().map(|oid| (*oid, Estimate::OtherKind)).collect();
     for row in &rows {
         let row = Fields::new(collector, row);
@@ -156,7 +156,7 @@ fn largest(sizes: impl Iterator<Item = (i64, u32)>) -> Vec<u32> {
     sizes.into_iter().take(ESTIMATED_MAX).map(|(_, oid)| oid).collect()
 }
 
-/// None if the planner knows nothing of one of them. How many values differ is asked with the rows of the table.
+/// Reads the statistics of all columns, if the planner has them for each. Distinct values are read only if `table_rows` is known.
 fn columns(row: &Fields<'_>, table_rows: Option<f64>) -> Result<Option<Vec<ColumnStatistics>>, CollectError> {
     let lengths: Vec<i32> = row.field("lengths")?;
     let alignments: Vec<i32> = row.field("alignments")?;
@@ -170,7 +170,7 @@ fn columns(row: &Fields<'_>, table_rows: Option<f64>) -> Result<Option<Vec<Colum
             alignment: alignments.get(index).and_then(|alignment| u32::try_from(*alignment).ok()).unwrap_or(1),
             width: f64::from((*widths.get(index)?)?),
             null_fraction: (*null_fractions.get(index)?)?,
-            // Negative is a share of the rows.
+            // A negative number is a share of the rows.
             distinct: distinct.map(|distinct| if distinct < 0.0 { -distinct * table_rows.unwrap_or(0.0) } else { distinct }),
         })
     };

@@ -1,7 +1,7 @@
-//! Which tables' indexes are asked for together, within the bounds of an answer and of a datname.
+//! Which tables' indexes are read with one query, within the limits of an answer and of a datname.
 //!
-//! All indexes of a table come in one answer. Indexes grow and are made anew while the agent asks: an order by size moves between two
-//! statements, and an index that moves over the border of two answers would be in neither. A foreign key would look as if it had no index.
+//! All indexes of a table come in one answer. Indexes grow and are rebuilt while the agent reads, so an order by size changes between two
+//! statements. An index that moves over the border of two answers would be in neither. A foreign key would look as if it had no index.
 
 use std::collections::HashSet;
 
@@ -12,21 +12,21 @@ use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::postgres::monitor::Session;
 
-/// How many indexes are read.
+/// Limits for the number of indexes that are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub in_datname: i64,
     pub in_answer: i64,
 }
 
-/// Tables with indexes, and which of them are not read.
+/// Tables with indexes in batches, and the tables that are not read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batches {
     /// The tables of one answer each.
     pub batches: Vec<Vec<u32>>,
     listed: HashSet<u32>,
     left_out: HashSet<u32>,
-    /// Whether there are no other tables with indexes.
+    /// Whether all tables with indexes are listed.
     is_whole: bool,
 }
 
@@ -43,7 +43,7 @@ impl Batches {
         Ok(Self::of(&tables, bounds))
     }
 
-    /// Takes tables in their order while there is room for all their indexes.
+    /// Adds tables in their order, as long as all indexes of a table are within the limits.
     fn of(tables: &[(u32, i64)], bounds: Bounds) -> Self {
         let mut made = Self { is_whole: tables.len() as i64 <= bounds.in_datname, ..Self::default() };
         let (mut in_datname, mut in_answer) = (0, bounds.in_answer);
@@ -64,7 +64,7 @@ impl Batches {
         made
     }
 
-    /// Notes that the answer about these tables was not whole: they got more indexes meanwhile.
+    /// Records that these tables were not read: they got more indexes meanwhile, so their answer was not complete.
     pub fn leave_out(&mut self, tables: &[u32]) {
         self.left_out.extend(tables);
     }
@@ -73,13 +73,13 @@ impl Batches {
         self.left_out.iter().copied().collect()
     }
 
-    /// Whether there are no other tables with indexes.
+    /// Whether all tables with indexes are listed.
     pub fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Whether all indexes of a table are known, be it that the table has none.
-    pub fn knows(&self, table: u32) -> bool {
+    /// Whether all indexes of the table are read. That is also true for a table that has none.
+    pub fn is_complete_for(&self, table: u32) -> bool {
         !self.left_out.contains(&table) && (self.is_whole || self.listed.contains(&table))
     }
 }
@@ -94,14 +94,14 @@ mod tests {
     fn all_indexes_of_a_table_are_in_one_answer() {
         let made = Batches::of(&[(1, 3), (2, 2), (3, 2), (4, 1)], BOUNDS);
         assert_eq!(made.batches, [vec![1], vec![2, 3], vec![4]]);
-        assert!((1..=5).all(|table| made.knows(table)), "a table without indexes is known to have none");
+        assert!((1..=5).all(|table| made.is_complete_for(table)), "a table without indexes is known to have none");
     }
 
     #[test]
-    fn nothing_is_known_of_a_table_that_finds_no_room() {
+    fn a_table_beyond_the_limits_is_not_read() {
         let made = Batches::of(&[(1, 5), (2, 4), (3, 4), (4, 3), (5, 2)], BOUNDS);
         assert_eq!(made.batches, [vec![2], vec![3], vec![5]]);
-        assert_eq!([1, 2, 3, 4, 5, 6].map(|table| made.knows(table)), [false, true, true, false, true, true]);
+        assert_eq!([1, 2, 3, 4, 5, 6].map(|table| made.is_complete_for(table)), [false, true, true, false, true, true]);
         assert_eq!(made.left_out().len(), 2);
     }
 
@@ -109,8 +109,8 @@ mod tests {
     fn where_not_all_tables_are_listed_the_others_may_have_indexes() {
         let tables: Vec<(u32, i64)> = (1..=11).map(|table| (table, 1)).collect();
         let mut made = Batches::of(&tables, BOUNDS);
-        assert_eq!([1, 10, 11, 12].map(|table| made.knows(table)), [true, true, false, false]);
+        assert_eq!([1, 10, 11, 12].map(|table| made.is_complete_for(table)), [true, true, false, false]);
         made.leave_out(&[1, 2]);
-        assert!(!made.knows(1) && made.knows(3));
+        assert!(!made.is_complete_for(1) && made.is_complete_for(3));
     }
 }

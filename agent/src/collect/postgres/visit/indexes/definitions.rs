@@ -18,17 +18,17 @@ use crate::postgres::monitor::{Row, Session, Versioned};
 const DEFINITIONS: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/index_definitions.sql")), (15, include_str!("../../sql/index_definitions.15.sql"))]);
 
-/// Indexes that are read in one datname and in one answer, each with two parse trees of up to 8,000 bytes: less than one answer may weigh. An
-/// index with a longer tree is not compared with others. A table whose indexes find no room is not judged.
+/// Most indexes read in one datname and in one answer. Each has two parse trees of up to 8,000 bytes, which keeps an answer within its
+/// limit. An index with a longer tree is not compared with others. A table whose indexes are beyond the limits is not judged.
 const BOUNDS: Bounds = Bounds { in_datname: 20_000, in_answer: 2_000 };
-/// Bytes of a parse tree that are kept; of a longer one its digest, since it is only compared.
+/// Longest parse tree that is stored, in bytes. A longer one is stored as its digest, since trees are only compared.
 const TREE_BYTES_MAX: usize = 400;
 /// Most foreign keys read in one datname. Real schemas have hundreds.
 const FOREIGN_KEYS_MAX: i64 = 10_000;
 /// Most tables without a primary key read in one datname. A person repairs them one by one.
 const WITHOUT_KEY_MAX: i64 = 200;
 
-/// The definitions in one datname.
+/// The definitions of indexes and keys in one datname.
 #[derive(Debug, Default)]
 pub struct Definitions {
     indexes: Vec<IndexShape>,
@@ -40,8 +40,9 @@ pub struct Definitions {
     /// The referring side of each foreign key, in the same order.
     pub referring: Vec<Referring>,
     pub without_key: Vec<WithoutKey>,
-    /// Tables whose indexes found no room, and whether there are more tables than were looked at.
+    /// Tables whose indexes were not read, because of the limits.
     pub unread_tables: Vec<u32>,
+    /// Whether there are more tables than were listed.
     pub has_unlisted_tables: bool,
     /// Whether there may be tables without a primary key beyond those that were read.
     has_more_without_key: bool,
@@ -62,7 +63,7 @@ pub struct Referring {
     pub column_list: String,
     pub kind: String,
     pub size_bytes: i64,
-    /// None where neither vacuum nor analyse has counted them.
+    /// Number of rows, once vacuum or analyze has counted them.
     pub rows: Option<f64>,
 }
 
@@ -72,7 +73,7 @@ pub struct WithoutKey {
     pub oid: u32,
     pub table: TableName,
     pub size_bytes: i64,
-    /// None where neither vacuum nor analyse has counted them.
+    /// Number of rows, once vacuum or analyze has counted them.
     pub rows: Option<f64>,
     pub replica_identity: String,
     pub candidate: KeyCandidate,
@@ -85,22 +86,22 @@ pub struct KeyCandidate {
     pub kind: String,
     /// The columns of a unique index, as SQL writes them.
     pub column_list: Option<String>,
-    /// Whether one of these may be null.
+    /// Whether one of these columns may be null.
     pub is_nullable: bool,
-    /// That index, where it can be made the key's.
+    /// The name of that index, if it can become the index of the primary key.
     pub unique_index: Option<String>,
-    /// Columns that a key must hold.
+    /// Columns that the primary key must contain: those of the partition key.
     pub partition_key: Option<String>,
-    /// A name that no column has.
+    /// A name that no column has, for a new key column.
     pub free_column: String,
-    /// Why the table can have no key as it is.
+    /// Why the table can have no primary key as it is.
     pub obstacle: Option<String>,
 }
 
 impl Definitions {
     pub async fn read(session: &Session, collector: PartId, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let mut read = Self::default();
-        // Keys come before indexes: an index that was made together with a key is there when the indexes are read.
+        // Foreign keys are read before indexes: an index that was made together with a key exists when the indexes are read.
         let sql = include_str!("../../sql/foreign_keys.sql");
         let keys = query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await?;
         let batches = read.read_indexes(session, collector, surroundings).await?;
@@ -108,7 +109,7 @@ impl Definitions {
         for row in &keys {
             let row = Fields::new(collector, row);
             let table = row.field("table_oid")?;
-            if !batches.knows(table) {
+            if !batches.is_complete_for(table) {
                 continue;
             }
             read.foreign_keys.push(ForeignKey { name: row.text("name")?.to_owned(), table, columns: row.field("columns")? });
@@ -135,7 +136,7 @@ impl Definitions {
     async fn read_indexes(&mut self, session: &Session, collector: PartId, surroundings: &Surroundings) -> Result<Batches, CollectError> {
         let mut listed = Batches::list(session, collector, BOUNDS).await?;
         for tables in std::mem::take(&mut listed.batches) {
-            // One more than there is room for shows that indexes came meanwhile.
+            // One index above the limit shows that indexes were added meanwhile.
             let room = BOUNDS.in_answer + 1;
             let page = [(&tables as _, Type::OID_ARRAY), (&room as _, Type::INT8)];
             let rows = query_with(session, collector, DEFINITIONS.sql(session.major()), &page).await?;
@@ -161,12 +162,12 @@ impl Definitions {
         Ok(())
     }
 
-    /// The foreign keys for which no index will do. An index counts that the catalogue had, be it too new or too small for the counters.
+    /// Returns the foreign keys that no index serves. Every index of the catalogue counts, even one that has no counters yet.
     pub fn keys_without_index(&self) -> Vec<&ForeignKey> {
         without_index(&self.foreign_keys, &self.indexes)
     }
 
-    /// The indexes that are still there, with what the counters say now.
+    /// Returns the indexes that still exist, with their current counters.
     pub fn with_counters(&self, relations: &Relations) -> Vec<IndexShape> {
         let rows: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
         let current = |shape: &IndexShape| match rows.get(&shape.oid) {
@@ -229,19 +230,19 @@ fn shape(row: &Fields<'_>) -> Result<IndexShape, CollectError> {
     })
 }
 
-/// A tree that is only compared, or its digest.
+/// Returns a parse tree that is only compared, or its digest if the tree is long.
 fn bounded(tree: &str) -> String {
     if tree.len() <= TREE_BYTES_MAX { tree.to_owned() } else { format!("#{}", text::sha256(tree)) }
 }
 
-/// Expressions stand in a list of their own, in the order of the columns that they are in place of.
+/// Reads the keys of an index. Expressions are in a list of their own, in the order of the keys that they stand for.
 fn keys(row: &Fields<'_>, columns: &[i16], trees: &str) -> Result<Vec<IndexKey>, CollectError> {
     let operator_classes: Vec<u32> = row.field("operator_classes")?;
     let collations: Vec<u32> = row.field("collations")?;
     let options: Vec<i16> = row.field("options")?;
     let whole = trees;
     let mut trees = expressions(trees).into_iter();
-    // A list that was too long to send is like no other.
+    // A list that was too long to be sent must equal no other list.
     let mut next = |place: usize| trees.next().map_or_else(|| bounded(&format!("{place} of {whole}")), bounded);
     let key = |(place, attribute): (usize, &i16)| IndexKey {
         attribute: *attribute,

@@ -1,11 +1,11 @@
-//! Facts against indexes, with the numbers.
+//! Facts about indexes that are a reason to drop, rebuild or repair them, with their numbers.
 
 use pharos_model::postgres::index_facts::{Counted, IndexShape, Kinship, UsageSettings, bloated, unused};
 use pharos_model::unjudged::Unjudged;
 
 use super::definitions::{Definitions, TableName};
 use super::found::{EACH_MAX, Found, largest, left_out_of};
-use super::known::Known;
+use super::known::IndexState;
 use super::schema_facts::{FOREIGN_KEY, SCHEMA_LIST};
 use crate::collect::postgres::visit::relations::{Relations, TableRow};
 
@@ -19,35 +19,36 @@ const DUPLICATE: &str = "duplicate";
 const REDUNDANT: &str = "redundant";
 const BLOATED: &str = "bloated";
 
-/// A fact against an index.
+/// A reason to drop, rebuild or repair an index.
 #[derive(Debug, Clone)]
 pub struct IndexFact {
     pub table: TableName,
     pub index: String,
-    /// That of its table, but for an index of a TOAST relation.
+    /// The schema of the index: that of its table, except for an index of a TOAST relation.
     pub index_schema: String,
     pub fact: &'static str,
-    /// The index that makes it superfluous, or that it was made to replace.
+    /// The index that makes this one superfluous, or the index that this one was made to replace.
     pub other: Option<String>,
-    /// None for the index of a partitioned table.
+    /// Size of the index. The index of a partitioned table has none.
     pub size_bytes: Option<i64>,
-    /// For the index of a partitioned table: those of all partitions together.
+    /// Size of the indexes of all partitions together, for the index of a partitioned table.
     pub partitions_bytes: Option<i64>,
     pub scans: Option<i64>,
     pub evidence: String,
     /// A reason not to act on the fact.
     pub guard: Option<String>,
     pub is_unique: bool,
-    /// For a unique index that is not valid: columns and expressions of its key, and the condition on rows that share them. None where
-    /// they call functions that somebody made.
+    /// Columns and expressions of the key, for a unique index that is not valid. They are left out if they call functions of users.
     pub key_columns: Option<String>,
+    /// The condition for rows among which the key must be unique, as SQL.
     pub duplicates_where: Option<String>,
-    /// Whether the index cannot be made anew while other sessions write.
+    /// Whether the index belongs to an exclusion constraint, so it cannot be rebuilt while other sessions write.
     pub is_exclusion: bool,
-    /// For an unused index: how long its scans are counted, and whether that time alone speaks against dropping it.
+    /// For how long scans are counted, in seconds, for an unused index.
     pub counted_seconds: Option<f64>,
+    /// Whether an unused index should stay only because its scans are not counted for long enough.
     pub is_too_young: bool,
-    /// For an invalid index: the session that is about to drop it.
+    /// The session that is about to drop an invalid index.
     pub dropper: Option<Dropper>,
 }
 
@@ -86,22 +87,22 @@ impl IndexFact {
     }
 }
 
-/// An index, one that stays in its place, and how they are related.
+/// A superfluous index, the index that can replace it, and how they are related.
 pub type Superfluous<'a> = (&'a IndexShape, &'a IndexShape, Kinship);
 
-/// Everything that facts about the indexes of one datname are made of.
+/// The readings from which the facts about the indexes of one datname are made.
 pub struct Evidence<'a> {
     pub relations: &'a Relations,
     pub indexes: &'a [IndexShape],
     pub superfluous: &'a [Superfluous<'a>],
-    pub known: &'a Known,
+    pub state: &'a IndexState,
     pub usage: &'a UsageSettings,
 }
 
-/// Finds what speaks against indexes, besides those that are invalid, and lists the gravest first.
+/// Finds indexes that are superfluous, bloated or unused, and adds them to the invalid ones. The most serious facts come first.
 pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<IndexFact> {
-    let Evidence { relations, indexes, superfluous, known, usage } = *evidence;
-    let definitions = &known.definitions;
+    let Evidence { relations, indexes, superfluous, state, usage } = *evidence;
+    let definitions = &state.definitions;
     let fact = |index: &IndexShape, fact, other: Option<&IndexShape>, evidence, guard| {
         let partitions_bytes = definitions.partitioned.get(&index.oid).copied();
         let has_storage = partitions_bytes.is_none();
@@ -119,7 +120,7 @@ pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<
     };
     let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains_key(&index.oid)).cloned().collect();
     let asked_at = relations.surroundings.asked_at;
-    let seen_seconds = |index: u32| known.first_seen.seconds(index, asked_at);
+    let seen_seconds = |index: u32| state.first_seen.seconds(index, asked_at);
     let counted = Counted { age_seconds: relations.surroundings.statistics_age, seen_seconds };
     let found = unused(&with_storage, superfluous, &definitions.foreign_keys, &counted, usage);
     let unused = found.into_iter().filter_map(|found| {
@@ -134,14 +135,14 @@ pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<
         fact(index, name, Some(other), superfluous_evidence(index, other, *kinship), index.guard())
     });
     let bloated = with_storage.iter().filter_map(|index| {
-        let bloat = known.estimates.get(&index.oid)?.bloat()?;
+        let bloat = state.estimates.get(&index.oid)?.bloat()?;
         fact(index, BLOATED, None, bloated(index.size_bytes, &bloat, usage)?, None)
     });
     let Found { facts: invalid, mut unjudged } = invalid;
     let (superfluous, duplicates): (Vec<_>, Vec<_>) = superfluous.partition(|fact| fact.fact == REDUNDANT);
     let datname = &relations.surroundings.datname;
     let mut facts: Vec<IndexFact> = Vec::new();
-    // The gravest first: not all may find room.
+    // The most serious facts come first, since the list is limited.
     for each in [invalid, duplicates, superfluous, bloated.collect(), unused.collect()] {
         let (kept, left_out) = largest(each, |fact| fact.size_bytes.unwrap_or(i64::MAX));
         unjudged.extend(left_out.map(|(first, count)| left_out_of(LIST, first.fact, datname, &first.size_bytes, count)));
@@ -151,7 +152,7 @@ pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<
     Found { facts, unjudged }
 }
 
-/// Tables whose indexes found no room are not compared with anything. They are named, unless they are too many.
+/// Lists tables whose indexes were not read, because of the limits. They are listed by name, unless they are too many.
 fn unread(relations: &Relations, definitions: &Definitions) -> Vec<Unjudged> {
     const FACTS: [(&str, &str); 3] = [(LIST, DUPLICATE), (LIST, REDUNDANT), (SCHEMA_LIST, FOREIGN_KEY)];
     let datname = &relations.surroundings.datname;
@@ -172,12 +173,14 @@ fn unread(relations: &Relations, definitions: &Definitions) -> Vec<Unjudged> {
 }
 
 fn superfluous_evidence(index: &IndexShape, other: &IndexShape, kinship: Kinship) -> String {
-    let [mine, others] = [index, other].map(|index| format!("{} scans", index.scans));
+    let [own_scans, other_scans] = [index, other].map(|index| format!("{} scans", index.scans));
     match kinship {
-        Kinship::Duplicate => format!("{} has the same columns, operators, order and condition; {mine} here, {others} there", other.name),
+        Kinship::Duplicate => {
+            format!("{} has the same columns, operators, order and condition; {own_scans} here, {other_scans} there", other.name)
+        }
         Kinship::Redundant => {
             let more = other.keys.len() - index.keys.len();
-            format!("{} answers the same queries, with {more} more key columns; {mine} here, {others} there", other.name)
+            format!("{} answers the same queries, with {more} more key columns; {own_scans} here, {other_scans} there", other.name)
         }
     }
 }

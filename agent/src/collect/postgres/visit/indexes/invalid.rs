@@ -1,7 +1,7 @@
-//! Indexes that no query may use. They are asked for in every visit, since the end of what somebody does to one changes no other fact.
+//! Invalid indexes, which no query may use. They are read in every visit: when a session finishes or drops one, no other fact changes.
 //!
-//! An index that is being made is invalid until it is done, so nobody can tell yet whether something is wrong. An index that is being dropped
-//! is invalid and there until the drop ends, which may be days later if the drop waits for a transaction that stays open.
+//! An index that is being made is invalid until it is done, so it cannot be judged yet. An index that is being dropped is invalid until the
+//! drop ends. That may take days, if the drop waits for a transaction that stays open.
 
 use pharos_model::postgres::index_facts::size_text;
 use pharos_model::snapshot::PartId;
@@ -16,7 +16,7 @@ use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::postgres::visit::relations::Relations;
 use crate::postgres::monitor::{Row, Session};
 
-/// Invalid indexes of one datname. More are told when these are gone.
+/// Most invalid indexes read in one datname. The others are reported when these are repaired or dropped.
 const INVALID_MAX: i64 = 200;
 
 /// Reads the invalid indexes, and those that are being made, which cannot be judged yet.
@@ -80,7 +80,7 @@ fn dropper(row: &Fields<'_>) -> Result<Option<Dropper>, CollectError> {
     }))
 }
 
-/// Returns the reason that speaks against dropping the index.
+/// Returns the reason not to drop the index, if there is one.
 fn needed_by(row: &Fields<'_>) -> Result<Option<String>, CollectError> {
     let constraint: Option<&str> = row.field("constraint")?;
     let is_attached: bool = row.field("is_attached")?;
@@ -88,7 +88,7 @@ fn needed_by(row: &Fields<'_>) -> Result<Option<String>, CollectError> {
     Ok(constraint.map(|name| format!("the constraint {name} needs it")).or(of_partition))
 }
 
-/// The rows among which a unique index allows none twice. Rows with a null are equal to no other one unless it was made so.
+/// Returns the condition for the rows among which the key must be unique. Rows with a null count only with NULLS NOT DISTINCT.
 fn where_duplicates(row: &Fields<'_>, keys: &str) -> Result<String, CollectError> {
     let condition: Option<&str> = row.field("condition")?;
     let nulls_are_equal: bool = row.field("nulls_not_distinct")?;

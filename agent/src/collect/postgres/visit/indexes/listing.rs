@@ -1,4 +1,4 @@
-//! Indexes worth a look, and the facts, as rows.
+//! The most important indexes, and the facts about indexes and tables, as rows.
 
 use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
 use pharos_model::postgres::unused_indexes::CANDIDATES_MAX;
@@ -7,16 +7,16 @@ use pharos_model::unjudged::{self, Unjudged};
 
 use super::definitions::KeyCandidate;
 use super::index_facts::IndexFact;
-use super::look::Look;
+use super::look::IndexReadings;
 use super::schema_facts::SchemaFact;
 use crate::collect::postgres::visit::bloat::{self, Estimate};
 use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
 
-/// Indexes that are listed for one respect; there are four, and those that nobody used, of which more are listed.
+/// Most indexes listed for one respect, such as size. Unused indexes have a larger limit of their own.
 const EACH_MAX: usize = 100;
-/// Rows of all datnames together, taken in turn.
+/// Most facts listed of all datnames together. Datnames take turns, so that none fills the list alone.
 const FACTS_MAX: usize = 2_000;
-/// Less air in an index is not judged, and a smaller index has no more.
+/// Smallest unused space that rules judge, in bytes. A smaller index cannot have so much.
 const AIR_BYTES_MIN: f64 = 256.0 * 1_048_576.0;
 
 /// The numbers of an index that rules judge.
@@ -24,7 +24,7 @@ fn judged<'a>() -> [Respect<Row<'a>>; 1] {
     [("bloat_ratio", Row::large_bloat_ratio)]
 }
 
-/// An index with what is known of its surroundings.
+/// An index with the settings and times of its datname.
 struct Row<'a> {
     surroundings: &'a Surroundings,
     index: &'a IndexRow,
@@ -41,7 +41,7 @@ impl Row<'_> {
         self.estimate.and_then(|estimate| estimate.bloat()).map(|bloat| bloat.bytes)
     }
 
-    /// The share of air, where there is much.
+    /// Share of unused space, or 0 if that space is too small to be judged.
     fn large_bloat_ratio(&self) -> f64 {
         let bloat = self.estimate.and_then(|estimate| estimate.bloat()).filter(|bloat| bloat.bytes >= AIR_BYTES_MIN);
         bloat.map_or(0.0, |bloat| bloat.ratio)
@@ -51,38 +51,38 @@ impl Row<'_> {
         (&self.surroundings.datname, &self.index.schema, &self.index.relation, Some(&self.index.index))
     }
 
-    /// Its size, if it is large and its air is not known.
+    /// Size of a large index whose unused space is not known, or 0.
     fn unestimated_bytes(&self) -> f64 {
-        let is_known = self.estimate.is_some_and(|estimate| estimate.says_why());
+        let is_known = self.estimate.is_some_and(|estimate| estimate.is_explained());
         let size = self.index.size_bytes as f64;
         if is_known || size < AIR_BYTES_MIN { 0.0 } else { size }
     }
 
-    /// Its size, if nobody used it and it may be missing: those of standbys are asked for, too.
+    /// Size of an index of a user that has no scans and is not unique, or 0. Standbys list such indexes as well.
     fn unused_bytes(&self) -> f64 {
         let is_candidate = self.index.scans == 0 && self.index.is_users() && !self.index.is_unique;
         if is_candidate { self.index.size_bytes.max(1) as f64 } else { 0.0 }
     }
 }
 
-/// All tables of the part.
-pub(super) fn tables(looks: &[Look], cure: &str) -> Vec<Table> {
-    let (indexes, mut unjudged) = indexes(looks, cure);
-    let (index_facts, schema_facts) = (index_facts(looks, &mut unjudged), schema_facts(looks, &mut unjudged));
-    unjudged.extend(looks.iter().flat_map(|look| look.unjudged.iter().cloned()));
+/// Makes all tables of the part.
+pub(super) fn tables(readings: &[IndexReadings], cure: &str) -> Vec<Table> {
+    let (indexes, mut unjudged) = indexes(readings, cure);
+    let (index_facts, schema_facts) = (index_facts(readings, &mut unjudged), schema_facts(readings, &mut unjudged));
+    unjudged.extend(readings.iter().flat_map(|reading| reading.unjudged.iter().cloned()));
     vec![indexes, index_facts, schema_facts, Table::new("unjudged_indexes", unjudged::columns(unjudged))]
 }
 
-/// The foremost by size, scans and bloat, those nobody used, and those that are not valid; and what the rules that read them do not see.
-fn indexes(looks: &[Look], cure: &str) -> (Table, Vec<Unjudged>) {
-    let rows: Vec<Row<'_>> = looks
+/// Lists the first indexes by size, scans and bloat, the unused and the invalid ones. Also returns what rules cannot judge.
+fn indexes(readings: &[IndexReadings], cure: &str) -> (Table, Vec<Unjudged>) {
+    let rows: Vec<Row<'_>> = readings
         .iter()
-        .flat_map(|look| {
-            look.relations.indexes.iter().map(|index| Row {
-                surroundings: &look.relations.surroundings,
+        .flat_map(|reading| {
+            reading.relations.indexes.iter().map(|index| Row {
+                surroundings: &reading.relations.surroundings,
                 index,
-                estimate: look.estimates.get(&index.oid).copied(),
-                is_constraint: look.constraints.contains(&index.oid),
+                estimate: reading.estimates.get(&index.oid).copied(),
+                is_constraint: reading.constraints.contains(&index.oid),
             })
         })
         .collect();
@@ -129,8 +129,8 @@ fn indexes(looks: &[Look], cure: &str) -> (Table, Vec<Unjudged>) {
     (table, unjudged)
 }
 
-/// As many facts as there is room for, each datname in turn; what finds none is not judged.
-fn in_room<'a, T>(
+/// Limits a list of facts. Datnames take turns, and facts beyond the limit are reported as not judged.
+fn limited<'a, T>(
     facts: impl Iterator<Item = (&'a Surroundings, &'a T)>,
     list: &'static str,
     about: fn(&T) -> (&'static str, Option<i64>),
@@ -146,9 +146,9 @@ fn in_room<'a, T>(
     rows
 }
 
-fn index_facts(looks: &[Look], unjudged: &mut Vec<Unjudged>) -> Table {
-    let facts = looks.iter().flat_map(|look| look.index_facts.iter().map(|fact| (&look.relations.surroundings, fact)));
-    let rows: Vec<(&Surroundings, &IndexFact)> = in_room(facts, "index_facts", |fact| (fact.fact, fact.size_bytes), unjudged);
+fn index_facts(readings: &[IndexReadings], unjudged: &mut Vec<Unjudged>) -> Table {
+    let facts = readings.iter().flat_map(|reading| reading.index_facts.iter().map(|fact| (&reading.relations.surroundings, fact)));
+    let rows: Vec<(&Surroundings, &IndexFact)> = limited(facts, "index_facts", |fact| (fact.fact, fact.size_bytes), unjudged);
     let texts = |value: fn(&IndexFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
     Table::new(
         "index_facts",
@@ -180,9 +180,9 @@ fn index_facts(looks: &[Look], unjudged: &mut Vec<Unjudged>) -> Table {
     )
 }
 
-fn schema_facts(looks: &[Look], unjudged: &mut Vec<Unjudged>) -> Table {
-    let facts = looks.iter().flat_map(|look| look.schema_facts.iter().map(|fact| (&look.relations.surroundings, fact)));
-    let rows: Vec<(&str, &SchemaFact)> = in_room(facts, "schema_facts", |fact| (fact.fact, Some(fact.size_bytes)), unjudged)
+fn schema_facts(readings: &[IndexReadings], unjudged: &mut Vec<Unjudged>) -> Table {
+    let facts = readings.iter().flat_map(|reading| reading.schema_facts.iter().map(|fact| (&reading.relations.surroundings, fact)));
+    let rows: Vec<(&str, &SchemaFact)> = limited(facts, "schema_facts", |fact| (fact.fact, Some(fact.size_bytes)), unjudged)
         .into_iter()
         .map(|(surroundings, fact)| (surroundings.datname.as_str(), fact))
         .collect();

@@ -1,4 +1,4 @@
-//! The facts of one datname's indexes, until the round ends.
+//! The readings of one datname's indexes, which wait for the end of the round.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use super::schema_facts::SchemaFact;
 use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::Relations;
 
-/// The readings of one datname.
-pub struct Look {
+/// The readings of one datname's indexes.
+pub struct IndexReadings {
     pub relations: Arc<Relations>,
     pub estimates: Arc<Estimates>,
+    /// Indexes (by oid) that a constraint needs.
     pub constraints: BTreeSet<u32>,
     pub index_facts: Vec<IndexFact>,
     pub schema_facts: Vec<SchemaFact>,

@@ -1,7 +1,7 @@
-//! Every index: how large, how used, and what the catalogue says against it or for one that is missing.
+//! Every index: its size and use, and reasons to drop it, repair it or add another one.
 //!
-//! Counters and what is invalid are read in every visit. Definitions, foreign keys and bloat are looked at in every sixth, and at once when an index came,
-//! went or became valid; what was found is judged by the counters of the day.
+//! Counters and invalid indexes are read in every visit. Definitions, foreign keys and bloat are read in every sixth visit, and at once
+//! when an index is added, removed or becomes valid. Facts are always judged with the latest counters.
 
 mod batches;
 mod definitions;

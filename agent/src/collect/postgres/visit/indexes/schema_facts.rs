@@ -1,4 +1,4 @@
-//! Facts against tables, with the numbers.
+//! Facts about tables that are a reason to add a key or an index, with their numbers.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use pharos_model::unjudged::Unjudged;
 
 use super::definitions::{KeyCandidate, TableName};
 use super::found::{Found, largest, left_out_of};
-use super::known::Known;
+use super::known::IndexState;
 use crate::collect::postgres::visit::relations::{Relations, TableRow};
 
 /// The table that lists facts about tables.
@@ -18,7 +18,7 @@ pub const FOREIGN_KEY: &str = "foreign-key-without-index";
 const NO_PRIMARY_KEY: &str = "no-primary-key";
 const SEQUENTIAL_SCANS: &str = "sequential-scans";
 
-/// A fact against a table.
+/// A reason to add a key or an index to a table.
 #[derive(Debug, Clone)]
 pub struct SchemaFact {
     pub table: TableName,
@@ -31,19 +31,19 @@ pub struct SchemaFact {
     /// `table`, `partitioned` or `parent`.
     pub kind: String,
     pub size_bytes: i64,
-    /// None where neither vacuum nor analyse has counted them.
+    /// Number of rows, once vacuum or analyze has counted them.
     pub rows: Option<f64>,
     pub evidence: String,
     pub candidate: Option<KeyCandidate>,
 }
 
-/// Finds what tables lack, and reads that an index would spare; the gravest first.
-pub fn schema_facts(relations: &Relations, known: &Known, usage: &UsageSettings) -> Found<SchemaFact> {
-    let definitions = &known.definitions;
+/// Finds tables without an index for a foreign key, without a primary key, and with sequential scans that an index would spare.
+pub fn schema_facts(relations: &Relations, state: &IndexState, usage: &UsageSettings) -> Found<SchemaFact> {
+    let definitions = &state.definitions;
     let names: HashMap<(u32, &str), usize> =
         definitions.foreign_keys.iter().enumerate().map(|(place, key)| ((key.table, key.name.as_str()), place)).collect();
     let tables: HashMap<u32, &TableRow> = relations.tables.iter().map(|table| (table.oid, table)).collect();
-    // A table that neither vacuum nor analyse has seen has no pages in the catalogue, however large it is.
+    // Before the first vacuum or analyze the catalogue has no pages of a table, even of a large one.
     let measured = |oid: u32, size_bytes: i64, rows: Option<f64>| match tables.get(&oid) {
         Some(table) => (table.known_size().unwrap_or(size_bytes), table.counted_rows()),
         None => (size_bytes, rows),
@@ -77,7 +77,7 @@ pub fn schema_facts(relations: &Relations, known: &Known, usage: &UsageSettings)
         rows,
         evidence: format!("no primary key, {}; its replica identity is {}", counted(rows), table.replica_identity),
     });
-    let Found { facts: scanned, mut unjudged } = scanned(relations, known, usage);
+    let Found { facts: scanned, mut unjudged } = scanned(relations, state, usage);
     let datname = &relations.surroundings.datname;
     let mut facts: Vec<SchemaFact> = Vec::new();
     for each in [keys.collect::<Vec<_>>(), without_key.collect(), scanned] {
@@ -92,13 +92,13 @@ pub fn schema_facts(relations: &Relations, known: &Known, usage: &UsageSettings)
     Found { facts, unjudged }
 }
 
-/// Tables that are mostly read as a whole, and those of whose reads too little is known.
-fn scanned(relations: &Relations, known: &Known, usage: &UsageSettings) -> Found<SchemaFact> {
+/// Finds tables that are mostly read as a whole, and tables about whose reads too little is known.
+fn scanned(relations: &Relations, state: &IndexState, usage: &UsageSettings) -> Found<SchemaFact> {
     let datname = &relations.surroundings.datname;
     let (mut facts, mut unknown) = (Vec::new(), Vec::new());
     for table in relations.tables.iter().filter(|table| table.is_users()) {
         let name = || TableName { schema: table.schema.to_string(), relation: table.relation.to_string() };
-        match known.scans.reads(&scanned_table(table), usage) {
+        match state.scans.reads(&scanned_table(table), usage) {
             Reads::Whole(evidence) => facts.push(SchemaFact {
                 table: name(),
                 fact: SEQUENTIAL_SCANS,
@@ -131,7 +131,7 @@ fn scanned(relations: &Relations, known: &Known, usage: &UsageSettings) -> Found
     Found { facts, unjudged }
 }
 
-/// A table as its reads are judged. What is scanned is the table itself, without its TOAST relation.
+/// Describes a table for the judgement of its reads. The size leaves out the TOAST relation: a scan reads the table itself.
 pub fn scanned_table(table: &TableRow) -> ScannedTable {
     ScannedTable { oid: table.oid, size_bytes: table.heap_bytes, rows: table.counted_rows(), counters: table.scans() }
 }

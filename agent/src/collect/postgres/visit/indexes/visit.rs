@@ -15,8 +15,8 @@ use tracing::warn;
 
 use super::definitions::Definitions;
 use super::index_facts::{self, Evidence};
-use super::known::{Known, mark};
-use super::look::Look;
+use super::known::{IndexState, fingerprint};
+use super::look::IndexReadings;
 use super::schema_facts;
 use super::{invalid, listing};
 use crate::collect::postgres::visit::bloat;
@@ -28,7 +28,7 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Indexes;
 
-/// Indexes of one server with series of their own.
+/// Most indexes of one server with series of their own.
 const MEMBERS_MAX: usize = 200;
 const LABELS: [&str; 4] = ["datname", "schema", "relation", "index"];
 
@@ -41,12 +41,12 @@ pub struct Indexes {
     relations: SharedRelations,
     usage: UsageSettings,
     notebook: Notebook,
-    /// Whether indexes of the server's own tables have series of their own.
+    /// Whether indexes of system tables have series of their own.
     catalog_series: bool,
     top: Top<3, 2>,
-    kept: Kept<Known>,
+    kept: Kept<IndexState>,
     /// Readings of the round that is under way.
-    read: Vec<Look>,
+    read: Vec<IndexReadings>,
     role: String,
 }
 
@@ -58,40 +58,40 @@ impl Indexes {
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
-        let relations = self.relations.of(session, PART, now).await?;
+        let relations = self.relations.read_once(session, PART, now).await?;
         let surroundings = &relations.surroundings;
-        let (known, is_time) = self.kept.enter(surroundings.datname_oid, surroundings.reset_at);
-        known.enter(&Cluster::new(session.system_identifier()));
-        let mark = mark(&relations);
-        let looks = is_time || known.mark != mark;
-        if looks {
+        let (state, is_time) = self.kept.enter(surroundings.datname_oid, surroundings.reset_at);
+        state.reset_for_other_cluster(&Cluster::new(session.system_identifier()));
+        let fingerprint = fingerprint(&relations);
+        let is_due = is_time || state.fingerprint != fingerprint;
+        if is_due {
             let definitions = Definitions::read(session, PART, surroundings).await?;
             let (datname, tables) = (&surroundings.datname, definitions.unread_tables.len());
-            if tables > known.definitions.unread_tables.len() {
+            if tables > state.definitions.unread_tables.len() {
                 warn!(datname, tables, "`{datname}` has more indexes than are compared: {tables} tables are not judged by their indexes");
             }
-            known.definitions = definitions;
-            known.estimates = Arc::new(bloat::of_indexes(session, PART, &relations).await?);
-            known.mark = mark;
+            state.definitions = definitions;
+            state.estimates = Arc::new(bloat::of_indexes(session, PART, &relations).await?);
+            state.fingerprint = fingerprint;
         }
-        let indexes = known.definitions.with_counters(&relations);
+        let indexes = state.definitions.with_counters(&relations);
         let superfluous = redundant(&indexes);
         let stand_ins = superfluous.iter().map(|(_, stays, _)| stays.oid).collect();
         let tables = relations.tables.iter().filter(|table| table.is_users()).map(schema_facts::scanned_table);
-        known.scans.observe(session.epoch(), surroundings.asked_at, tables, &self.usage);
-        known.meet(&relations, &stand_ins, &self.notebook, now).await;
+        state.scans.observe(session.epoch(), surroundings.asked_at, tables, &self.usage);
+        state.observe_unused(&relations, &stand_ins, &self.notebook, now).await;
         let invalid = invalid::read(session, PART, &relations).await?;
-        let evidence = Evidence { relations: &relations, indexes: &indexes, superfluous: &superfluous, known, usage: &self.usage };
+        let evidence = Evidence { relations: &relations, indexes: &indexes, superfluous: &superfluous, state, usage: &self.usage };
         let mut of_indexes = index_facts::index_facts(&evidence, invalid);
-        let of_schema = schema_facts::schema_facts(&relations, known, &self.usage);
+        let of_schema = schema_facts::schema_facts(&relations, state, &self.usage);
         of_indexes.unjudged.extend(of_schema.unjudged);
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
-        let estimates = Arc::clone(&known.estimates);
-        if looks {
+        let estimates = Arc::clone(&state.estimates);
+        if is_due {
             self.kept.mark_read(surroundings.datname_oid);
         }
         let (index_facts, schema_facts, unjudged) = (of_indexes.facts, of_schema.facts, of_indexes.unjudged);
-        self.read.push(Look { relations, estimates, constraints, index_facts, schema_facts, unjudged });
+        self.read.push(IndexReadings { relations, estimates, constraints, index_facts, schema_facts, unjudged });
         Ok(())
     }
 }
@@ -110,36 +110,36 @@ impl Visit for Indexes {
     }
 
     fn finish(&mut self, round: &Round, _: Now) -> Facts {
-        let looks = std::mem::take(&mut self.read);
-        let rows: Vec<(&Look, &IndexRow)> =
-            looks.iter().flat_map(|look| look.relations.indexes.iter().map(move |index| (look, index))).collect();
-        let seen: Vec<Seen<3, 2>> = rows.iter().map(|(look, index)| seen(look, index, self.catalog_series)).collect();
+        let readings = std::mem::take(&mut self.read);
+        let rows: Vec<(&IndexReadings, &IndexRow)> =
+            readings.iter().flat_map(|reading| reading.relations.indexes.iter().map(move |index| (reading, index))).collect();
+        let seen: Vec<Seen<3, 2>> = rows.iter().map(|(reading, index)| seen(reading, index, self.catalog_series)).collect();
         let ranked = self.top.rank(&seen);
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
         let label_values = |place: usize| {
-            let (look, index) = rows[place];
-            vec![look.relations.surroundings.datname.as_str(), &index.schema, &index.relation, &index.index]
+            let (reading, index) = rows[place];
+            vec![reading.relations.surroundings.datname.as_str(), &index.schema, &index.relation, &index.index]
         };
         let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
-        families.push(counts(&looks));
-        let tables = listing::tables(&looks, &bloat::cure(&self.role));
+        families.push(counts(&readings));
+        let tables = listing::tables(&readings, &bloat::cure(&self.role));
         Facts {
             epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
             families,
             tables,
             folded: ranked.folded as u64,
             unlisted: ranked.unlisted(&LABELS, label_values),
-            hidden: bloat::hidden(looks.iter().map(|look| &look.relations.surroundings), "indexes"),
+            hidden: bloat::hidden(readings.iter().map(|reading| &reading.relations.surroundings), "indexes"),
             ..Facts::default()
         }
     }
 }
 
-fn seen(look: &Look, index: &IndexRow, catalog_series: bool) -> Seen<3, 2> {
-    let bloat = look.estimates.get(&index.oid).and_then(|estimate| estimate.bloat());
+fn seen(reading: &IndexReadings, index: &IndexRow, catalog_series: bool) -> Seen<3, 2> {
+    let bloat = reading.estimates.get(&index.oid).and_then(|estimate| estimate.bloat());
     Seen {
-        id: look.relations.surroundings.id(index.oid),
-        // What is large, or read as if it were: eight bytes an entry.
+        id: reading.relations.surroundings.id(index.oid),
+        // Size, plus eight bytes for each entry that was read.
         score: match is_catalog(&index.schema) && !catalog_series {
             true => NEVER,
             false => index.size_bytes as f64 + 8.0 * index.rows_read as f64,
@@ -149,10 +149,10 @@ fn seen(look: &Look, index: &IndexRow, catalog_series: bool) -> Seen<3, 2> {
     }
 }
 
-/// Indexes of users in each datname.
-fn counts(looks: &[Look]) -> Family {
+/// Counts the indexes of users in each datname.
+fn counts(readings: &[IndexReadings]) -> Family {
     let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_indexes"]);
-    for Look { relations, .. } in looks.iter().take(SERIES_MAX) {
+    for IndexReadings { relations, .. } in readings.iter().take(SERIES_MAX) {
         let count = relations.indexes.iter().filter(|index| index.is_users()).count();
         counts.push(&[&relations.surroundings.datname], &[Some(count as f64)]);
     }

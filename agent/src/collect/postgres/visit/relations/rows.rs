@@ -1,4 +1,4 @@
-//! The rows of tables, indexes and locks as the server tells them.
+//! The rows of tables, indexes and locks as the server returns them.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::collect::CollectError;
 use crate::collect::postgres::row::Fields;
 use crate::postgres::monitor::Row;
 
-/// Objects below this number came with the server.
+/// Lowest number (oid) of objects that users made. Lower numbers came with the server.
 const FIRST_OF_USERS: u32 = 16_384;
 
-/// Schemas of the server itself. What users make there is counted as the server's.
+/// Whether the schema belongs to the server itself. Objects that users make there count as objects of the server.
 pub fn is_catalog(schema: &str) -> bool {
     matches!(schema, "pg_catalog" | "information_schema" | "pg_toast")
 }
@@ -25,15 +25,16 @@ pub struct TableRow {
     pub oid: u32,
     pub schema: Arc<str>,
     pub relation: Arc<str>,
-    /// Without TOAST.
+    /// Size in bytes without the TOAST relation.
     pub heap_bytes: i64,
+    /// Size in bytes with the TOAST relation.
     pub size_bytes: i64,
     pub size_is_exact: bool,
-    /// As far as they are known: for choosing what is large.
+    /// Sum of the known index sizes in bytes. It is used to select the largest tables.
     pub indexes_bytes: i64,
-    /// Whether the size of every index was asked for or counted.
-    pub knows_indexes: bool,
-    /// As of the last vacuum or analyze; negative before the first.
+    /// Whether the size of every index is known.
+    pub is_indexes_size_known: bool,
+    /// Number of rows as of the last vacuum or analyze; negative before the first.
     pub planned_rows: f64,
     pub live_rows: i64,
     pub dead_rows: i64,
@@ -72,7 +73,7 @@ impl TableRow {
             size_bytes: heap_bytes.saturating_add(toast_bytes),
             size_is_exact: false,
             indexes_bytes: 0,
-            knows_indexes: true,
+            is_indexes_size_known: true,
             planned_rows,
             live_rows: row.field("live_rows")?,
             dead_rows,
@@ -97,39 +98,39 @@ impl TableRow {
         self.oid >= FIRST_OF_USERS
     }
 
-    /// Rows that are there now. Counters know best once a vacuum or analyze has set them right: after a reset they begin at zero. An
-    /// analyze in the transaction that wrote the rows sets them too low for a moment; while nothing changed, what it planned with is right.
+    /// Current number of rows. Counters begin at zero after a reset, so they are used only after a vacuum or analyze has corrected them. An
+    /// analyze in the transaction that wrote the rows sets them too low for a moment. While nothing changed, `planned_rows` is right.
     pub fn rows(&self) -> f64 {
         let is_counted = self.vacuumed_at.is_some() || self.analyzed_at.is_some();
         let is_planned = self.planned_rows >= 0.0;
         if is_planned && (!is_counted || self.changes_since_analyze == 0) { self.planned_rows } else { self.live_rows as f64 }
     }
 
-    /// None where neither a vacuum nor an analyze has ever counted them.
+    /// Current number of rows, if a vacuum or analyze has ever counted them.
     pub fn counted_rows(&self) -> Option<f64> {
         let is_known = self.planned_rows >= 0.0 || self.vacuumed_at.is_some() || self.analyzed_at.is_some();
         is_known.then(|| self.rows())
     }
 
-    /// How it was read, as the server counts.
+    /// Returns how often the table was read, as the server counts.
     pub fn scans(&self) -> ScanCounters {
         let Self { sequential_scans, sequential_rows, index_scans, .. } = *self;
         ScanCounters { sequential_scans, sequential_rows, index_scans }
     }
 
-    /// Whether a vacuum or analyze has counted its pages since the server last lost its statistics. Before, nobody knows how many there are.
+    /// Whether a vacuum or analyze has counted the pages since the server last lost its statistics. Before that the size is unknown.
     pub fn is_counted(&self) -> bool {
         self.planned_rows >= 0.0 && (self.vacuumed_at.is_some() || self.analyzed_at.is_some())
     }
 
-    /// None where it was neither asked for nor counted.
+    /// Size in bytes, if it was read exactly or counted by a vacuum or analyze.
     pub fn known_size(&self) -> Option<i64> {
         (self.size_is_exact || self.is_counted()).then_some(self.size_bytes)
     }
 
-    /// None where the size of an index is not known: the sum of the others would be none of the table.
+    /// Size of all indexes in bytes. It is unknown if the size of one index is, since the sum would be too low.
     pub fn known_indexes_size(&self) -> Option<i64> {
-        self.knows_indexes.then_some(self.indexes_bytes)
+        self.is_indexes_size_known.then_some(self.indexes_bytes)
     }
 
     /// Bytes that dead rows take, if they are as wide as the others.
@@ -139,7 +140,7 @@ impl TableRow {
     }
 }
 
-/// An index of such a table.
+/// An index of a table or materialised view.
 #[derive(Debug, Clone)]
 pub struct IndexRow {
     pub oid: u32,
@@ -162,7 +163,7 @@ pub struct IndexRow {
 }
 
 impl IndexRow {
-    /// The names of its table are not in the row: they come with the table.
+    /// Reads an index. The row has no names of its table, so they are added later from the row of the table.
     pub(super) fn read(collector: PartId, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let row = Fields::new(collector, row);
         Ok(Self {
@@ -184,7 +185,7 @@ impl IndexRow {
         })
     }
 
-    /// None where it was neither asked for nor counted.
+    /// Size in bytes, if it was read exactly or counted by a vacuum or analyze.
     pub fn known_size(&self) -> Option<i64> {
         (self.size_is_exact || self.is_counted).then_some(self.size_bytes)
     }
@@ -194,11 +195,11 @@ impl IndexRow {
     }
 }
 
-/// A relation that somebody keeps everybody from.
+/// A relation with an ACCESS EXCLUSIVE lock, or with a session that waits for one.
 #[derive(Debug, Clone)]
 pub struct LockedRelation {
     pub oid: u32,
-    /// The table that an index or a TOAST relation belongs to; the names are its.
+    /// The table (oid) that an index or a TOAST relation belongs to. Schema and name are those of this table.
     pub owner: u32,
     pub schema: String,
     pub relation: String,
@@ -210,7 +211,7 @@ pub struct LockedRelation {
 /// The session that holds the lock, or waits for it first.
 #[derive(Debug, Clone)]
 pub struct Locker {
-    /// None of a prepared transaction.
+    /// The process of the session. A prepared transaction has none.
     pub pid: Option<i64>,
     pub user: Option<String>,
     pub application: Option<String>,

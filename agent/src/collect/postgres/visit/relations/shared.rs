@@ -22,12 +22,12 @@ const TABLES_MAX: i64 = 20_000;
 const INDEXES_MAX: i64 = 60_000;
 /// Most relations with an ACCESS EXCLUSIVE lock read in one datname. Each of them is skipped, since reading it would wait.
 const LOCKED_MAX: i64 = 1_000;
-/// Tables, and indexes, whose exact size is asked for: all that have series of their own, and as many again. A size costs the server some
-/// ten microseconds. The rest are known by the pages of the last vacuum or analyze.
+/// Most tables, and most indexes, whose exact size is read: all with series of their own, and as many again. A size costs the server about
+/// ten microseconds. The sizes of the rest are the pages of the last vacuum or analyze.
 const EXACT_MAX: usize = 400;
-/// A smaller relation is not worth asking, unless nobody has counted its pages.
+/// Smallest relation whose exact size is read, in bytes. A relation whose pages were never counted is read in any case.
 const EXACT_BYTES_MIN: i64 = 1 << 20;
-/// Until the first vacuum or analyze nobody has counted pages; this is good enough to choose whose size to ask for.
+/// Guessed bytes of a row and of an index entry, while no vacuum or analyze has counted pages. They only select whose size is read.
 const ROW_BYTES_GUESS: i64 = 100;
 const ENTRY_BYTES_GUESS: i64 = 20;
 
@@ -38,8 +38,9 @@ pub struct Relations {
     pub tables: Vec<TableRow>,
     pub indexes: Vec<IndexRow>,
     pub locked: Vec<LockedRelation>,
-    /// Whether there may be more tables, and more that are locked, than were read.
+    /// Whether there may be more tables than were read.
     pub has_more_tables: bool,
+    /// Whether there may be more locked relations than were read.
     pub has_more_locked: bool,
 }
 
@@ -51,11 +52,11 @@ pub struct SharedRelations(Arc<Mutex<Latest>>);
 type Latest = Option<(Now, Arc<Relations>)>;
 
 impl SharedRelations {
-    /// The datname of this session, read once in a round.
-    pub async fn of(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
+    /// Returns the relations of the datname of this session. They are read once in a round.
+    pub async fn read_once(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
         let surroundings = Surroundings::read(session, collector).await?;
         let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.surroundings.datname_oid == surroundings.datname_oid;
-        // The second visit is the last to need them.
+        // The second visit is the last one that needs them, so they are removed here.
         if let Some((_, relations)) = self.latest().take_if(|latest| fits(latest)) {
             return Ok(relations);
         }
@@ -82,7 +83,7 @@ async fn read(session: &Session, collector: PartId, surroundings: Surroundings) 
     Ok(Relations { surroundings, tables, indexes, locked, has_more_tables, has_more_locked })
 }
 
-/// Asks for the exact sizes of the largest that nobody locks.
+/// Reads the exact sizes of the largest relations that no session locks.
 async fn measure(
     session: &Session,
     collector: PartId,
@@ -103,7 +104,7 @@ async fn measure(
     let by_oid: HashMap<u32, &TableRow> = tables.iter().map(|table| (table.oid, table)).collect();
     let of_indexes = indexes.iter().filter(|index| !locked.contains(&index.oid)).filter_map(|index| {
         let table = by_oid.get(&index.table_oid)?;
-        // Who locks the table is about to lock its indexes.
+        // A session that locks the table may lock its indexes next.
         let guess = index.size_bytes.max(rows(table).saturating_mul(ENTRY_BYTES_GUESS));
         (!locked.contains(&table.oid)).then_some(Candidate { oid: index.oid, guess, is_counted: table.is_counted() })
     });
@@ -114,14 +115,14 @@ async fn measure(
     let sql = include_str!("../../sql/relation_sizes.sql");
     let rows = match query_with(session, collector, sql, &[(&wanted, Type::OID_ARRAY)]).await {
         Ok(rows) => rows,
-        // Somebody locked one of them in between.
+        // A session locked one of the relations meanwhile.
         Err(err) if err.reason() == FailureReason::LockTimeout => return Ok(()),
         Err(err) => return Err(err),
     };
     let mut sizes: HashMap<u32, (i64, i64)> = HashMap::new();
     for row in &rows {
         let row = Fields::new(collector, row);
-        // None of one that was dropped meanwhile.
+        // A relation that was dropped meanwhile has no sizes.
         if let (Some(main), Some(all)) = (row.field("main_bytes")?, row.field("all_bytes")?) {
             sizes.insert(row.field("oid")?, (main, all));
         }
@@ -139,27 +140,27 @@ async fn measure(
     Ok(())
 }
 
-/// A relation whose size may be asked for.
+/// A relation whose size may be read.
 struct Candidate {
     oid: u32,
-    /// Bytes, as far as its pages and rows tell.
+    /// Guessed size in bytes, from pages and rows.
     guess: i64,
-    /// Whether its pages are those of a vacuum or analyze.
+    /// Whether a vacuum or analyze has counted the pages.
     is_counted: bool,
 }
 
-/// The largest; of equals those that nobody has counted.
+/// Selects the largest relations. Among equals, those whose pages were never counted come first.
 fn worth_asking(candidates: impl Iterator<Item = Candidate>) -> Vec<u32> {
-    let mut worth: Vec<Candidate> = candidates.filter(|one| one.guess >= EXACT_BYTES_MIN || !one.is_counted).collect();
-    worth.sort_unstable_by_key(|one| (std::cmp::Reverse(one.guess), one.is_counted, one.oid));
-    worth.into_iter().take(EXACT_MAX).map(|one| one.oid).collect()
+    let mut worth: Vec<Candidate> = candidates.filter(|candidate| candidate.guess >= EXACT_BYTES_MIN || !candidate.is_counted).collect();
+    worth.sort_unstable_by_key(|candidate| (std::cmp::Reverse(candidate.guess), candidate.is_counted, candidate.oid));
+    worth.into_iter().take(EXACT_MAX).map(|candidate| candidate.oid).collect()
 }
 
-/// A table's scans by index are those of its indexes; an index is named with its table.
+/// Adds sizes and scans of indexes to their tables, and the names of tables to their indexes.
 fn add_indexes_to_tables(tables: &mut [TableRow], indexes: &mut Vec<IndexRow>) {
-    // What is past the limit may be an index of any table.
+    // An index beyond the limit may belong to any table.
     if indexes.len() as i64 >= INDEXES_MAX {
-        tables.iter_mut().for_each(|table| table.knows_indexes = false);
+        tables.iter_mut().for_each(|table| table.is_indexes_size_known = false);
     }
     let places: HashMap<u32, usize> = tables.iter().enumerate().map(|(place, table)| (table.oid, place)).collect();
     for index in indexes.iter_mut() {
@@ -167,9 +168,9 @@ fn add_indexes_to_tables(tables: &mut [TableRow], indexes: &mut Vec<IndexRow>) {
         table.indexes_bytes = table.indexes_bytes.saturating_add(index.size_bytes);
         table.index_scans = table.index_scans.saturating_add(index.scans);
         index.is_counted = table.is_counted();
-        table.knows_indexes &= index.known_size().is_some();
+        table.is_indexes_size_known &= index.known_size().is_some();
         (index.schema, index.relation) = (Arc::clone(&table.schema), Arc::clone(&table.relation));
     }
-    // Its table came into being after the tables were read; the next visit sees both.
+    // The table of a removed index was made after the tables were read. The next visit reads both.
     indexes.retain(|index| !index.relation.is_empty());
 }

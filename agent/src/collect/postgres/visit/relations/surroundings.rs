@@ -19,14 +19,14 @@ pub struct Surroundings {
     pub reads_statistics: bool,
     /// Time by the server's clock, in seconds since 1970.
     pub asked_at: f64,
-    /// For how long scans are counted; none where nobody knows.
+    /// For how long scans are counted, in seconds, if that is known.
     pub statistics_age: Option<f64>,
-    /// When they were last reset, by the server's clock.
+    /// Time of the last reset of the counters by the server's clock, in seconds since 1970.
     pub reset_at: Option<f64>,
 }
 
 impl Surroundings {
-    /// Tells a relation apart from every other of the server.
+    /// Returns a number that is unique for a relation on this server.
     pub fn id(&self, relation: u32) -> u64 {
         u64::from(self.datname_oid) << 32 | u64::from(relation)
     }

@@ -1,29 +1,29 @@
-//! The tables worth a look, and the relations that nobody could look at, as rows.
+//! The most important tables, and the relations whose size could not be read, as rows.
 
 use pharos_model::foremost::{Respect, foremost, in_turn, left_out};
 use pharos_model::snapshot::{Column, Table};
 use pharos_model::unjudged::{self, Unjudged};
 
-use super::look::Look;
+use super::look::TableReadings;
 use crate::collect::postgres::visit::bloat::{self, Estimate};
 use crate::collect::postgres::visit::relations::{LockedRelation, Surroundings, TableRow};
 
-/// Tables that are listed for one respect; there are a dozen, most of which concern few tables.
+/// Most tables listed for one respect, such as size. There are ten respects, most of which concern few tables.
 const EACH_MAX: usize = 100;
 /// Most locked relations listed in the table. More have one cause, which the first ones show.
 const LOCKED_MAX: usize = 500;
 
 const MIB: f64 = 1_048_576.0;
-/// Less is not judged: dead rows, rows whose statistics are old, a table without autovacuum, air.
+/// Smallest values that rules judge: dead rows, rows with old statistics, a table without autovacuum, unused space.
 const DEAD_BYTES_MIN: f64 = 512.0 * MIB;
 const ROWS_MIN: f64 = 100_000.0;
 const DISABLED_BYTES_MIN: f64 = 100.0 * MIB;
 const AIR_BYTES_MIN: f64 = 1_024.0 * MIB;
-/// A smaller table has fewer rows than are judged.
+/// Smallest table that may have as many rows as rules judge.
 const ROWS_BYTES_MIN: f64 = 3.0 * MIB;
 
-/// The respects in which people search tables.
-fn told<'a>() -> [fn(&Row<'a>) -> f64; 4] {
+/// Returns the values by which people search tables.
+fn searched<'a>() -> [fn(&Row<'a>) -> f64; 4] {
     [
         |row| (row.table.size_bytes + row.table.indexes_bytes) as f64,
         |row| row.table.dead_rows as f64,
@@ -32,7 +32,7 @@ fn told<'a>() -> [fn(&Row<'a>) -> f64; 4] {
     ]
 }
 
-/// The numbers of a table that rules judge, by the columns that they read.
+/// Returns the values of a table that rules judge, by the columns that the rules read.
 fn judged<'a>() -> [Respect<Row<'a>>; 6] {
     [
         ("vacuum_pressure", Row::vacuum_pressure),
@@ -44,7 +44,7 @@ fn judged<'a>() -> [Respect<Row<'a>>; 6] {
     ]
 }
 
-/// Respects in which rules cannot judge a table, by its size, and why.
+/// Returns why rules cannot judge a table in some respects. The value is the size of such a table.
 fn unknown<'a>() -> [(Respect<Row<'a>>, &'static str); 4] {
     [
         (("vacuum_pressure", Row::uncounted_bytes), "neither vacuum nor analyse has counted its dead rows since the statistics began"),
@@ -54,7 +54,7 @@ fn unknown<'a>() -> [(Respect<Row<'a>>, &'static str); 4] {
     ]
 }
 
-/// A table with what is known of its surroundings.
+/// A table with the settings and times of its datname.
 struct Row<'a> {
     surroundings: &'a Surroundings,
     table: &'a TableRow,
@@ -86,31 +86,31 @@ impl Row<'_> {
         at_least(DISABLED_BYTES_MIN, self.table.size_bytes, !self.table.vacuum.is_enabled)
     }
 
-    /// The share of air, where there is much.
+    /// Share of unused space, or 0 if that space is too small to be judged.
     fn large_bloat_ratio(&self) -> f64 {
         let bloat = self.estimate.and_then(|estimate| estimate.bloat()).filter(|bloat| bloat.bytes >= AIR_BYTES_MIN);
         bloat.map_or(0.0, |bloat| bloat.ratio)
     }
 
-    /// Its size, where neither vacuum nor analyze counted its dead rows since the statistics began.
+    /// Size of a table whose dead rows neither vacuum nor analyze counted since the statistics began, or 0.
     fn uncounted_bytes(&self) -> f64 {
         let is_counted = self.table.vacuumed_at.is_some() || self.table.analyzed_at.is_some();
         at_least(DEAD_BYTES_MIN, self.table.heap_bytes, !is_counted)
     }
 
-    /// Its size, where changes of its rows are counted from no analyze.
+    /// Size of a table without an analyze since the statistics began, or 0.
     fn unanalyzed_bytes(&self) -> f64 {
         at_least(ROWS_BYTES_MIN, self.table.heap_bytes, self.table.analyzed_at.is_none())
     }
 
-    /// Its size, as far as that is known, where it has no autovacuum and may be as large as counts.
+    /// The guessed size (at least 1) of a table without autovacuum whose size is unknown, or 0.
     fn unmeasured(&self) -> f64 {
         let is_unmeasured = !self.table.vacuum.is_enabled && self.table.known_size().is_none();
         if is_unmeasured { self.table.size_bytes.max(1) as f64 } else { 0.0 }
     }
 
     fn unestimated_bytes(&self) -> f64 {
-        at_least(AIR_BYTES_MIN, self.table.heap_bytes, !self.estimate.is_some_and(|estimate| estimate.says_why()))
+        at_least(AIR_BYTES_MIN, self.table.heap_bytes, !self.estimate.is_some_and(|estimate| estimate.is_explained()))
     }
 
     fn since(&self, at: Option<f64>) -> Option<f64> {
@@ -118,26 +118,26 @@ impl Row<'_> {
     }
 }
 
-/// A size, if it is so large and something is so.
-fn at_least(bytes_min: f64, bytes: i64, is_so: bool) -> f64 {
+/// Returns the size if the condition holds and the size reaches the minimum, or 0.
+fn at_least(bytes_min: f64, bytes: i64, condition: bool) -> f64 {
     let bytes = bytes as f64;
-    if is_so && bytes >= bytes_min { bytes } else { 0.0 }
+    if condition && bytes >= bytes_min { bytes } else { 0.0 }
 }
 
-/// The worst by size, dead rows, pressure, age and bloat, and in whatever else rules judge; and what these do not see.
-pub(super) fn tables(looks: &[Look], cure: &str) -> [Table; 2] {
-    let rows: Vec<Row<'_>> = looks
+/// Lists the first tables by every value that people search or rules judge. The second table lists what rules cannot judge.
+pub(super) fn tables(readings: &[TableReadings], cure: &str) -> [Table; 2] {
+    let rows: Vec<Row<'_>> = readings
         .iter()
-        .flat_map(|look| {
-            look.relations.tables.iter().map(|table| {
-                let estimate = look.estimates.get(&table.oid).copied();
-                Row { surroundings: &look.relations.surroundings, table, estimate }
+        .flat_map(|reading| {
+            reading.relations.tables.iter().map(|table| {
+                let estimate = reading.estimates.get(&table.oid).copied();
+                Row { surroundings: &reading.relations.surroundings, table, estimate }
             })
         })
         .collect();
-    let respects: Vec<_> = told().into_iter().chain(judged().map(|(_, value)| value)).collect();
+    let respects: Vec<_> = searched().into_iter().chain(judged().map(|(_, value)| value)).collect();
     let listed = foremost(&rows, EACH_MAX, &respects);
-    let unjudged = unjudged(&rows, &listed, looks);
+    let unjudged = unjudged(&rows, &listed, readings);
     let listed: Vec<&Row<'_>> = listed.into_iter().map(|index| &rows[index]).collect();
     let integers = |value: fn(&TableRow) -> i64| listed.iter().map(move |row| Some(value(row.table)));
     let floats = |value: fn(&Row<'_>) -> Option<f64>| listed.iter().map(move |row| value(row));
@@ -174,28 +174,30 @@ pub(super) fn tables(looks: &[Look], cure: &str) -> [Table; 2] {
     [table, Table::new("unjudged_tables", unjudged::columns(unjudged))]
 }
 
-fn unjudged(rows: &[Row<'_>], listed: &[usize], looks: &[Look]) -> Vec<Unjudged> {
+fn unjudged(rows: &[Row<'_>], listed: &[usize], readings: &[TableReadings]) -> Vec<Unjudged> {
     let mut unjudged: Vec<Unjudged> =
         left_out(rows, listed, Row::datname, &judged()).iter().map(|left| Unjudged::left_out("tables", left)).collect();
     unjudged.extend(unknown().into_iter().flat_map(|(respect, why)| unjudged::unknown("tables", rows, respect, why, Row::name)));
-    // What was not read at all is small, and may be old.
-    for Surroundings { datname, .. } in looks.iter().filter(|look| look.relations.has_more_tables).map(|look| &look.relations.surroundings)
+    // Tables that were not read are small, but may be old.
+    for Surroundings { datname, .. } in
+        readings.iter().filter(|reading| reading.relations.has_more_tables).map(|reading| &reading.relations.surroundings)
     {
         let why = || format!("{datname} has more tables than are read");
         unjudged.extend(["xid_age", "multixact_age"].map(|respect| Unjudged::of_datname("tables", respect, datname, None, why())));
     }
-    let locked: usize = looks.iter().map(|look| look.relations.locked.len()).sum();
-    if locked > LOCKED_MAX || looks.iter().any(|look| look.relations.has_more_locked) {
+    let locked: usize = readings.iter().map(|reading| reading.relations.locked.len()).sum();
+    if locked > LOCKED_MAX || readings.iter().any(|reading| reading.relations.has_more_locked) {
         let why = "more relations are locked than are listed".to_owned();
         unjudged.push(Unjudged { list: "locked_relations", respect: "state", why, ..Unjudged::default() });
     }
     unjudged
 }
 
-/// Relations whose size nobody could ask for, because somebody locks them or waits to.
-pub(super) fn locked_relations(looks: &[Look]) -> Table {
-    let locked =
-        looks.iter().flat_map(|look| look.relations.locked.iter().map(|locked| (look.relations.surroundings.datname.as_str(), locked)));
+/// Lists relations whose size could not be read, because a session locks them or waits to lock them.
+pub(super) fn locked_relations(readings: &[TableReadings]) -> Table {
+    let locked = readings
+        .iter()
+        .flat_map(|reading| reading.relations.locked.iter().map(|locked| (reading.relations.surroundings.datname.as_str(), locked)));
     let mut rows: Vec<(&str, &LockedRelation)> = in_turn(locked, |(datname, _)| *datname);
     rows.truncate(LOCKED_MAX);
     let texts = |value: fn(&LockedRelation) -> Option<&str>| rows.iter().map(move |(_, locked)| value(locked));

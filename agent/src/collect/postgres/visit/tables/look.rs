@@ -1,4 +1,4 @@
-//! The facts of one datname's tables, until the round ends.
+//! The readings of one datname's tables, which wait for the end of the round.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::collect::postgres::visit::bloat::Estimates;
 use crate::collect::postgres::visit::relations::Relations;
 
 /// The readings of one datname's tables.
-pub struct Look {
+pub struct TableReadings {
     pub relations: Arc<Relations>,
     pub estimates: Arc<Estimates>,
     pub oldest: Vec<OldRelation>,

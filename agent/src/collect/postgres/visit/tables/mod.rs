@@ -1,4 +1,4 @@
-//! Every table and materialised view: how large, how dead, how old, how it is read and written, how far from its next vacuum.
+//! Every table and materialised view: its size, dead rows, age, reads and writes, and how far its next vacuum is.
 
 mod listing;
 mod look;

@@ -1,4 +1,4 @@
-//! The relations whose ids are oldest: temporary tables and shared catalogues among them, which are no rows of the table `tables`.
+//! The relations with the oldest transaction ids. They include temporary tables and shared catalogues, which the table `tables` lacks.
 
 use pharos_model::snapshot::{Column, PartId, Table};
 
@@ -9,10 +9,10 @@ use crate::postgres::monitor::{Row, Session, Versioned};
 const OLDEST: Versioned =
     Versioned::new(&[(14, include_str!("../../sql/oldest_relations.sql")), (16, include_str!("../../sql/oldest_relations.16.sql"))]);
 
-/// Rows of all datnames together, each of which gives six at most.
+/// Most rows of all datnames together. Each datname has at most six.
 const LISTED_MAX: usize = 600;
 
-/// A relation that is past the age at which it is frozen in any case.
+/// A relation that is older than the age at which autovacuum must freeze it.
 #[derive(Debug)]
 pub struct OldRelation {
     datname: String,
@@ -22,9 +22,9 @@ pub struct OldRelation {
     kind: String,
     xid_age: i64,
     multixact_age: i64,
-    /// Temporary, and nobody's any more.
+    /// Whether this is a temporary table whose session has ended.
     is_orphaned: bool,
-    /// The session whose temporary table it is, as far as that can be told.
+    /// The session that a temporary table belongs to, if it can be found.
     pid: Option<i64>,
     user: Option<String>,
     application: Option<String>,

@@ -10,7 +10,7 @@ use pharos_model::postgres::visits::Kept;
 use pharos_model::snapshot::{FamiliesBuilder, Family, PartId};
 use pharos_model::top::{Fold, NEVER, Seen, Top};
 
-use super::look::Look;
+use super::look::TableReadings;
 use super::{listing, oldest};
 use crate::collect::postgres::visit::bloat::{self, Estimates};
 use crate::collect::postgres::visit::datname_visit::{SERIES_MAX, Visit};
@@ -21,7 +21,7 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Tables;
 
-/// Tables of one server with series of their own.
+/// Most tables of one server with series of their own.
 const MEMBERS_MAX: usize = 200;
 const LABELS: [&str; 3] = ["datname", "schema", "relation"];
 
@@ -49,13 +49,13 @@ const GAUGES: [(&str, Fold); 9] = [
 pub struct Tables {
     interval: Duration,
     relations: SharedRelations,
-    /// Whether the server's own tables have series of their own.
+    /// Whether system tables have series of their own.
     catalog_series: bool,
     top: Top<7, 9>,
     kept: Kept<Arc<Estimates>>,
     /// Readings of the round that is under way.
-    read: Vec<Look>,
-    /// Whom to thank for what could not be estimated.
+    read: Vec<TableReadings>,
+    /// The role of the session, which the cure for missing estimates names.
     role: String,
 }
 
@@ -67,17 +67,17 @@ impl Tables {
 
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
-        let relations = self.relations.of(session, PART, now).await?;
-        let (estimates, looks) = self.kept.enter(relations.surroundings.datname_oid, relations.surroundings.reset_at);
-        if looks {
+        let relations = self.relations.read_once(session, PART, now).await?;
+        let (estimates, is_due) = self.kept.enter(relations.surroundings.datname_oid, relations.surroundings.reset_at);
+        if is_due {
             *estimates = Arc::new(bloat::of_tables(session, PART, &relations).await?);
         }
         let estimates = Arc::clone(estimates);
-        if looks {
+        if is_due {
             self.kept.mark_read(relations.surroundings.datname_oid);
         }
         let oldest = oldest::read(session, PART).await?;
-        self.read.push(Look { relations, estimates, oldest });
+        self.read.push(TableReadings { relations, estimates, oldest });
         Ok(())
     }
 }
@@ -96,9 +96,11 @@ impl Visit for Tables {
     }
 
     fn finish(&mut self, round: &Round, _: Now) -> Facts {
-        let looks = std::mem::take(&mut self.read);
-        let rows: Vec<(&Surroundings, &TableRow)> =
-            looks.iter().flat_map(|look| look.relations.tables.iter().map(|table| (&look.relations.surroundings, table))).collect();
+        let readings = std::mem::take(&mut self.read);
+        let rows: Vec<(&Surroundings, &TableRow)> = readings
+            .iter()
+            .flat_map(|reading| reading.relations.tables.iter().map(|table| (&reading.relations.surroundings, table)))
+            .collect();
         let seen: Vec<Seen<7, 9>> = rows.iter().map(|(surroundings, table)| seen(surroundings, table, self.catalog_series)).collect();
         let ranked = self.top.rank(&seen);
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
@@ -107,17 +109,17 @@ impl Visit for Tables {
             vec![surroundings.datname.as_str(), &table.schema, &table.relation]
         };
         let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
-        families.push(counts(&looks));
+        families.push(counts(&readings));
         Facts {
             epoch: self.kept.leave(round.epoch, round.listed.as_ref()),
             families,
-            tables: listing::tables(&looks, &bloat::cure(&self.role))
+            tables: listing::tables(&readings, &bloat::cure(&self.role))
                 .into_iter()
-                .chain([listing::locked_relations(&looks), oldest::table(looks.iter().flat_map(|look| &look.oldest))])
+                .chain([listing::locked_relations(&readings), oldest::table(readings.iter().flat_map(|reading| &reading.oldest))])
                 .collect(),
             folded: ranked.folded as u64,
             unlisted: ranked.unlisted(&LABELS, label_values),
-            hidden: bloat::hidden(looks.iter().map(|look| &look.relations.surroundings), "tables"),
+            hidden: bloat::hidden(readings.iter().map(|reading| &reading.relations.surroundings), "tables"),
             ..Facts::default()
         }
     }
@@ -129,7 +131,7 @@ fn seen(surroundings: &Surroundings, table: &TableRow, catalog_series: bool) -> 
     let size = (table.size_bytes + table.indexes_bytes) as f64;
     Seen {
         id: surroundings.id(table.oid),
-        // What is large, or written or read as if it were: a hundred bytes a row.
+        // Size, plus a hundred bytes for each row that is dead or was written, plus the rows of sequential scans.
         score: match is_catalog(&table.schema) && !catalog_series {
             true => NEVER,
             false => size + 100.0 * (table.dead_rows as f64 + inserted + updated + deleted) + table.sequential_rows as f64,
@@ -157,10 +159,10 @@ fn seen(surroundings: &Surroundings, table: &TableRow, catalog_series: bool) -> 
     }
 }
 
-/// Tables of users in each datname.
-fn counts(looks: &[Look]) -> Family {
+/// Counts the tables of users in each datname.
+fn counts(readings: &[TableReadings]) -> Family {
     let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_tables"]);
-    for Look { relations, .. } in looks.iter().take(SERIES_MAX) {
+    for TableReadings { relations, .. } in readings.iter().take(SERIES_MAX) {
         let count = relations.tables.iter().filter(|table| table.is_users()).count();
         counts.push(&[&relations.surroundings.datname], &[Some(count as f64)]);
     }
