@@ -21,7 +21,7 @@ const PART: PartId = PartId::Replication;
 
 pub struct Replication {
     interval: Duration,
-    /// Where this server was in what it sends.
+    /// Positions in the WAL that this server sends, over time.
     sent: LsnHistory,
     standby: Standby,
     slots: Slots,
@@ -35,7 +35,7 @@ impl Replication {
     async fn read(&mut self, session: &Session, now: Now) -> Result<Facts, CollectError> {
         let sql = include_str!("../sql/replication.sql");
         let rows = query_with(session, PART, Right::Stats, sql, &[(&senders::READ_MAX, Type::INT8)]).await?;
-        // There always is a first row: it is of this server itself.
+        // There always is a first row: it describes this server itself.
         let own = rows.first().map(|row| Fields::new(PART, row));
         let in_recovery = own.as_ref().map_or(Ok(false), |row| row.field("in_recovery"))?;
         let lsn: Option<i64> = own.as_ref().map_or(Ok(None), |row| row.field("lsn_bytes"))?;
@@ -60,7 +60,7 @@ impl Replication {
     }
 }
 
-/// While a session lasts, a server's own timeline changes with its role alone.
+/// Names the timeline of this server. While a session lasts, it changes only together with the role of the server.
 fn course(session: &Session, in_recovery: bool) -> Course {
     Course { epoch: session.epoch(), timeline: i64::from(in_recovery) }
 }

@@ -1,7 +1,7 @@
-//! How far standbys are behind, from both sides, and what replication slots keep (pg_stat_replication, pg_replication_slots).
+//! The lag of standbys, read on both sides, and the WAL that replication slots retain (pg_stat_replication, pg_replication_slots).
 //!
-//! Seconds come from when this server was at the place where a standby is now, both told by the agent's own clock: what
-//! pg_stat_replication says itself stands still with a standby that does.
+//! The lag in seconds is the time since this server was at the position where a standby is now, by the agent's own clock. The lag columns
+//! of pg_stat_replication do not grow while a standby is stuck.
 
 mod collector;
 mod idle;

@@ -22,7 +22,7 @@ const METRICS: [&str; 7] = [
     "pharos_postgres_replication_sync",
 ];
 
-/// Senders that are read, at most.
+/// Most senders that are read.
 pub const READ_MAX: i64 = 200;
 
 /// A connected standby.
@@ -32,10 +32,11 @@ struct Sender<'a> {
     pid: Option<i32>,
     state: Option<&'a str>,
     sync_state: Option<&'a str>,
-    /// A subscriber, or whatever else decodes a logical slot.
+    /// Whether the client is a subscriber, or another client that decodes a logical slot.
     is_logical: bool,
     lag_bytes: Option<f64>,
     lag_seconds: Option<f64>,
+    /// Whether the lag may be longer: the agent has not run for long enough to see its beginning.
     is_minimum: bool,
     /// Write, flush and replay lag as the server measures them.
     own_lags: [Option<f64>; 3],
@@ -45,7 +46,7 @@ pub fn facts(rows: &[Row], history: &LsnHistory, now: Duration) -> Result<(Vec<F
     let mut senders = Vec::new();
     for row in rows {
         let row = Fields::new(PART, row);
-        // Without a standby the row is of this server alone.
+        // Without a standby the row describes this server alone.
         if row.field::<Option<i32>>("pid")?.is_some() {
             senders.push(sender(&row, history, now)?);
         }
@@ -56,13 +57,13 @@ pub fn facts(rows: &[Row], history: &LsnHistory, now: Duration) -> Result<(Vec<F
 fn sender<'a>(row: &Fields<'a>, history: &LsnHistory, now: Duration) -> Result<Sender<'a>, CollectError> {
     let lag_bytes = row.number("lag_bytes")?.map(|bytes| bytes.max(0.0));
     let is_caught_up = lag_bytes == Some(0.0);
-    // They are null once a standby is caught up and idle.
+    // The lags are null once a standby is caught up and idle.
     let own = |lag: Option<f64>| lag.map(|seconds| seconds.max(0.0)).or(is_caught_up.then_some(0.0));
     let own_lags = [own(row.number("write_lag_seconds")?), own(row.number("flush_lag_seconds")?), own(row.number("replay_lag_seconds")?)];
     let replayed: Option<i64> = row.field("replay_lsn_bytes")?;
     let lag = replayed.and_then(|lsn| history.lag(lsn.unsigned_abs(), now));
     let is_minimum = lag.is_some_and(|lag| lag.is_minimum);
-    // What was before the agent looked, only the server knows.
+    // Only the server has the lag from before the agent's first reading.
     let longest = own_lags.iter().copied().flatten().filter(|_| is_minimum).fold(0.0, f64::max);
     Ok(Sender {
         standby: row.text("standby")?,
@@ -78,7 +79,7 @@ fn sender<'a>(row: &Fields<'a>, history: &LsnHistory, now: Duration) -> Result<S
     })
 }
 
-/// Several senders may serve one standby, and have its name: then the worst of each is shown.
+/// Makes the metrics of standbys. Several senders may serve one standby under one name; then the worst values are shown.
 fn families(senders: &[Sender<'_>]) -> Vec<Family> {
     let mut worst: BTreeMap<(&str, &str), [Option<f64>; METRICS.len()]> = BTreeMap::new();
     for sender in senders {
@@ -113,7 +114,7 @@ fn table(senders: &[Sender<'_>]) -> Table {
             Column::boolean("logical", senders.iter().map(|sender| Some(sender.is_logical))),
             Column::integer("lag_bytes", senders.iter().map(|sender| sender.lag_bytes.map(|bytes| bytes as i64))),
             Column::float("lag_seconds", "seconds", senders.iter().map(|sender| sender.lag_seconds)),
-            // The agent has not looked for so long: it may be more.
+            // The lag may be longer than the agent has run.
             Column::boolean("lag_is_minimum", senders.iter().map(|sender| Some(sender.is_minimum))),
             own_lag("write_lag_seconds", 0),
             own_lag("flush_lag_seconds", 1),

@@ -1,4 +1,4 @@
-//! Replication slots: what they keep on disk, for how long nobody came for it, and what logical decoding wrote.
+//! Replication slots: the WAL that they retain on disk, how long they have had no consumer, and what logical decoding wrote.
 
 use pharos_model::alert::Now;
 use pharos_model::cluster::Cluster;
@@ -7,7 +7,7 @@ use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Table};
 use pharos_model::snapshot::{PartId, Unlisted};
 use tokio_postgres::types::Type;
 
-use super::idle::Idle;
+use super::idle::IdleSlots;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Notebook};
 use crate::postgres::monitor::{Session, Versioned};
@@ -32,11 +32,11 @@ const METRICS: [&str; 9] = [
     "pharos_postgres_slot_stream_bytes_total",
 ];
 
-/// Slots that are read.
+/// Most slots that are read.
 const READ_MAX: i64 = 200;
 
 pub struct Slots {
-    idle: Idle,
+    idle: IdleSlots,
     resets: Resets,
     notebook: Notebook,
 }
@@ -47,7 +47,7 @@ pub struct SlotFacts {
     pub table: Table,
     /// The epoch of the slots' counters.
     pub epoch: u64,
-    /// Slots that are there and were not read, and those of which it is not known yet for how long they have had no consumer.
+    /// Slots that were not read, and slots whose time without a consumer is not known yet.
     pub unlisted: Unlisted,
 }
 
@@ -62,9 +62,9 @@ struct Slot<'a> {
     retained_bytes: Option<i64>,
     safe_bytes: Option<i64>,
     confirmed_lag_bytes: Option<f64>,
-    /// None as long as an earlier run of the agent may know more.
+    /// Seconds without a consumer. They are unknown until the note of an earlier run of the agent is restored.
     inactive_seconds: Option<f64>,
-    /// None where it was not seen to move.
+    /// Seconds since the slot moved without a connected consumer, if that was observed.
     seconds_since_move: Option<f64>,
     invalidation_reason: Option<&'a str>,
     failover: Option<bool>,
@@ -76,17 +76,17 @@ struct Slot<'a> {
 
 impl Slots {
     pub fn new(notebook: Notebook) -> Self {
-        Self { idle: Idle::default(), resets: Resets::default(), notebook }
+        Self { idle: IdleSlots::default(), resets: Resets::default(), notebook }
     }
 
     pub async fn read(&mut self, session: &Session, now: Now) -> Result<SlotFacts, CollectError> {
         let rows = query_with(session, PART, SLOTS.sql(session.major()), &[(&READ_MAX, Type::INT8)]).await?;
-        self.idle.recall(&Cluster::new(session.system_identifier()), &self.notebook, now).await;
+        self.idle.restore(&Cluster::new(session.system_identifier()), &self.notebook, now).await;
         let mut slots = Vec::new();
         for row in &rows {
             slots.push(self.slot(&Fields::new(PART, row), now)?);
         }
-        self.idle.keep(|name| slots.iter().any(|slot| slot.name == name), &self.notebook, now).await;
+        self.idle.retain_and_store(|name| slots.iter().any(|slot| slot.name == name), &self.notebook, now).await;
         let resets = slots.iter().map(|slot| (slot.name.to_owned(), slot.stats_reset));
         let epoch = self.resets.epoch(session.epoch(), resets);
         let unlisted = if rows.len() >= READ_MAX as usize { Unlisted::Any } else { unlisted(&slots) };
@@ -96,9 +96,9 @@ impl Slots {
     fn slot<'a>(&mut self, row: &Fields<'a>, now: Now) -> Result<Slot<'a>, CollectError> {
         let name = row.text("slot")?;
         let active = row.field("active")?;
-        let said = row.number("inactive_seconds")?;
-        let (known, inactive_seconds) = self.idle.meet(name, active, row.field("position_bytes")?, said, now);
-        let seconds_since_move = known.seconds_since_move(now.monotonic);
+        let reported = row.number("inactive_seconds")?;
+        let (history, inactive_seconds) = self.idle.observe(name, active, row.field("position_bytes")?, reported, now);
+        let seconds_since_move = history.seconds_since_move(now.monotonic);
         Ok(Slot {
             name,
             slot_type: row.text("slot_type")?,

@@ -1,4 +1,4 @@
-//! How far this standby is behind what it received and behind its primary, and what it cancelled to keep up.
+//! The lag of this standby behind the WAL that it received and behind its primary, and the queries that it cancelled to keep up.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Standby {
     pub async fn read(&mut self, session: &Session, course: Course, now: Duration) -> Result<(Vec<Family>, Option<Table>), CollectError> {
         let mut families = Vec::new();
         let mut table = None;
-        // Promoted since it was asked, it has no row.
+        // A standby that was promoted meanwhile has no row.
         for row in &rights::query(session, PART, Right::Stats, include_str!("../sql/standby.sql")).await? {
             let row = Fields::new(PART, row);
             families.extend(self.families(&row, course, now)?);
@@ -60,7 +60,7 @@ impl Standby {
     }
 }
 
-/// From whom it receives; null where it does not.
+/// Makes the table `receiver`: the server that sends WAL to this standby. Its values are null while none does.
 fn receiver(row: &Fields<'_>) -> Result<Table, CollectError> {
     Ok(Table::new(
         "receiver",
@@ -69,7 +69,7 @@ fn receiver(row: &Fields<'_>) -> Result<Table, CollectError> {
             Column::text("sender_host", [row.field("sender_host")?]),
             Column::integer("sender_port", [row.field::<Option<i32>>("sender_port")?.map(i64::from)]),
             Column::text("slot", [row.field("receiver_slot")?]),
-            // None where nobody may ask. A standby that is fed from an archive alone has no primary_conninfo.
+            // Null if the role may not read primary_conninfo. A standby that reads only an archive has none.
             Column::boolean("is_to_receive", [row.field("is_to_receive")?]),
         ],
     ))

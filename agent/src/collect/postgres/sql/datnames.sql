@@ -1,6 +1,6 @@
--- Databases inside the server, the one that is asked first, each with what keeps the role that logs in from connecting to it, if anything does: the
--- first of these is the one that counts. template0 and template1 are nobody's; another template is somebody's. What an interrupted DROP
--- DATABASE left behind has a limit of -2. `total` is how many there are, of which 1,000 come.
+-- Databases of the server, the current one first, each with the first reason why the role of this login cannot connect to it, if there is one.
+-- template0 and template1 are left out; other templates belong to users. A database that an interrupted DROP DATABASE left behind has a limit
+-- of -2. `total` is the number of databases, of which at most 1,000 are returned.
 SELECT d.oid,
        d.datname::text AS datname,
        CASE WHEN d.datconnlimit = -2 THEN 'invalid'

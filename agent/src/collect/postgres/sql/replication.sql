@@ -1,6 +1,6 @@
--- Where this server is in the WAL that it can send, and the standbys connected here with where each is; one row without a standby if none is.
--- At most $1.
--- Who decodes a logical slot is no standby, though it is listed with them. How many standbys commits wait for is told by the setting:
+-- The position of this server in the WAL that it can send, and the connected standbys with the position of each, at most $1. Without a
+-- connected standby there is one row without a standby.
+-- A client that decodes a logical slot is no standby, though it is listed with them. The setting shows how many standbys commits wait for:
 -- `FIRST 2 (a, b, c)` and `2 (a, b, c)` are two, `a, b` is one.
 SELECT p.in_recovery,
        pg_wal_lsn_diff(p.lsn, '0/0')::int8 AS lsn_bytes,

@@ -1,5 +1,5 @@
--- How far this standby is behind what it received, whether it replays, and whether it still receives. No row on a primary.
--- The receiver's clock is this server's, so the age of its last message has no error of two clocks.
+-- The lag of this standby behind the WAL that it received, whether it replays, and whether it still receives. No row on a primary.
+-- The receiver uses the clock of this server, so the age of its last message does not depend on a second clock.
 SELECT pg_wal_lsn_diff(p.received, '0/0')::int8 AS received_lsn_bytes,
        pg_wal_lsn_diff(p.replayed, '0/0')::int8 AS replayed_lsn_bytes,
        pg_wal_lsn_diff(w.latest_end_lsn, p.received)::float8 AS shipping_lag_bytes,
@@ -11,7 +11,7 @@ SELECT pg_wal_lsn_diff(p.received, '0/0')::int8 AS received_lsn_bytes,
        w.sender_host,
        w.sender_port,
        w.slot_name AS receiver_slot,
-       -- The one says how late this standby is meant to be, the other whether it is meant to receive at all; not everybody may read it.
+       -- The first setting is how late this standby is meant to be. The second shows whether it is meant to receive; few roles may read it.
        extract(epoch FROM current_setting('recovery_min_apply_delay')::interval)::float8 AS apply_delay,
        CASE WHEN pg_has_role('pg_read_all_settings', 'USAGE') THEN current_setting('primary_conninfo') <> '' END AS is_to_receive
 FROM (SELECT greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) AS received, pg_last_wal_replay_lsn() AS replayed) p
