@@ -1,4 +1,4 @@
-//! Why a part of a snapshot is missing, and what brings it back.
+//! Why a part of a snapshot is missing, and the command that restores it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ use crate::redis::RedisError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     pub why: String,
-    /// A statement or command that can be run as it is. Every name in it is quoted.
+    /// A statement or command that can be run unchanged. Every name in it is quoted.
     pub cure: Option<String>,
 }
 
@@ -43,7 +43,7 @@ pub enum CollectError {
     /// The server does not offer this; nothing failed.
     #[error("{0}")]
     Unsupported(Missing),
-    /// The server would offer this to a role with more rights. The text names them.
+    /// The server would offer this to a role with more rights. The text names the rights.
     #[error("{0}")]
     Privilege(Missing),
     #[error("querying {collector}")]
@@ -52,7 +52,7 @@ pub enum CollectError {
     Row { collector: PartId, source: tokio_postgres::Error },
     #[error("opening a second session for {collector}")]
     Connect { collector: PartId, source: ConnectError },
-    /// No datname was read; this one was the first.
+    /// No datname could be visited. The error is that of the first datname.
     #[error("visiting {datname}: {why}")]
     Visit { datname: String, why: String, reason: FailureReason },
     #[error("asking for {collector}")]
@@ -82,7 +82,7 @@ impl CollectError {
         }
     }
 
-    /// Names the side whose trouble it is that no session began; none where a session began.
+    /// Names the side that caused the trouble, if no session began.
     pub fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Connect { source, .. } => Some(source.trouble()),
@@ -90,7 +90,7 @@ impl CollectError {
         }
     }
 
-    /// The statement or command that mends it, to be run as it is.
+    /// Returns the statement or command that removes the cause, to be run unchanged.
     pub fn cure(&self) -> Option<&str> {
         match self {
             Self::Unsupported(missing) | Self::Privilege(missing) => missing.cure.as_deref(),

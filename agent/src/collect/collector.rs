@@ -12,34 +12,34 @@ use super::collect_error::CollectError;
 /// The facts that one run read.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// Changes when counters start anew as a whole.
+    /// Changes when all counters start anew, as after a restart.
     pub epoch: u64,
     pub families: Vec<Family>,
     pub tables: Vec<Table>,
-    /// A collector that should run now rather than at its next tick, because of these facts.
+    /// A collector that should run now, not at its next tick, because of these facts.
     pub urgent: Option<PartId>,
-    /// Number of objects without series of their own, which are in `other`.
+    /// Number of objects without series of their own. They count in `other`.
     pub folded: u64,
-    /// Objects without series of their own, so that they are not taken for objects that are gone.
+    /// Objects without series of their own. Without this list they would look like objects that are gone.
     pub unlisted: Unlisted,
-    /// Facts that a datname keeps from the role, where the rest of it was read.
+    /// Facts that the role may not read in a datname whose other facts were read.
     pub hidden: Vec<Hidden>,
 }
 
 impl Facts {
-    /// The table with this name, where the run made it.
+    /// Returns the table with this name, if the run made it.
     pub fn table(&self, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| table.name == name)
     }
 }
 
-/// Facts of one datname that are missing for want of a right, without an error.
+/// Facts of one datname that are missing because the role lacks a right. The server raised no error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hidden {
     pub datname: String,
-    /// The facts that are not known, and of how many objects, in one line.
+    /// Names the facts that are unknown, and the number of objects, in one line.
     pub why: String,
-    /// Whether alerts may be missing meanwhile, and not only details.
+    /// Whether alerts may be missing, and not only details of them.
     pub is_grave: bool,
 }
 
@@ -48,15 +48,15 @@ pub trait Collector<S>: Send {
     /// The part of the snapshot that the collector fills.
     fn part(&self) -> PartId;
     fn interval(&self) -> Duration;
-    /// Whether the budget hardly slows the collector: it shows trouble first, or reads what the others cost.
+    /// Whether the budget should hardly slow the collector: it shows trouble first, or reads the cost of the others.
     fn is_essential(&self) -> bool {
         false
     }
-    /// Interval of looks between two runs, if the collector looks. Its next run includes what the looks saw.
+    /// Interval of samples between two runs, if the collector takes samples. The next run includes what the samples found.
     fn sampling(&self) -> Option<Duration> {
         None
     }
-    /// Looks once. It may return a collector that should run at once; no snapshot is sent for a look.
+    /// Takes one sample. Returns a collector that should run at once, if there is one. No snapshot is sent for a sample.
     fn sample<'a>(&'a mut self, _session: &'a mut S, _now: Now) -> BoxFuture<'a, Result<Option<PartId>, CollectError>> {
         std::future::ready(Ok(None)).boxed()
     }

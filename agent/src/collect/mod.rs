@@ -1,10 +1,10 @@
 //! Turns servers, and the agent itself, into snapshots.
 //!
-//! One task per server ([`schedule`]) runs that server's collectors, each at its own interval, in two sessions: one that stays, and one
-//! that visits the datnames in turn ([`postgres::visit`]). A collector reads one family of facts and knows nothing of ticks, sessions that
-//! end, budgets or alerts. Adding one is a file and a line in its engine's table
-//! (`postgres/source.rs`, `redis/source.rs`). The agent is a subject as well ([`agent`]), and so is each database with its servers
-//! ([`database`]); both are read from memory.
+//! One task per server ([`schedule`]) runs the collectors of that server, each at its own interval. It uses two sessions: one stays open,
+//! the other one visits the datnames in turn ([`postgres::visit`]). A collector reads one family of facts. Ticks, lost sessions, budgets
+//! and alerts are not its concern. A new collector is a file and a line in the table of its product (`postgres/source.rs`,
+//! `redis/source.rs`). The agent is a subject as well ([`agent`]), and so is each database with its servers ([`database`]); both are read
+//! from memory.
 
 pub mod agent;
 mod collect_error;

@@ -1,7 +1,7 @@
 //! The notes that collectors of one server store from one run of the agent to the next.
 //!
-//! Notes are a help. Without the store, or while it does not answer, a collector goes on with what it has, and waits a second in twenty at
-//! most. Facts that only the note holds are unknown until the store answers: an open alert about them stands still.
+//! Collectors also work without notes. While the store does not answer, a collector waits for it at most one second in twenty. Facts that
+//! only a note has are unknown until the store answers: an open alert about them stands still.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use crate::store::{NoteKey, Store, StoreError};
 /// How long a collector waits for the store.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Pause before a store that failed is asked again.
-const REST: Duration = Duration::from_secs(20);
+const RETRY_PAUSE: Duration = Duration::from_secs(20);
 
-/// A handle to the notes of one server. Commands that read a server once have no store, and then nothing is noted.
+/// A handle to the notes of one server. Commands that read a server once have no store, so they read and write no notes.
 #[derive(Debug, Clone, Default)]
 pub struct Notebook {
     place: Option<Place>,
@@ -34,22 +34,22 @@ struct Place {
     /// The id of the server's subject.
     server: String,
     /// End of the pause after a failure, by the monotonic clock.
-    rests_until: Arc<Mutex<Duration>>,
+    paused_until: Arc<Mutex<Duration>>,
 }
 
-/// The store did not answer, or is not asked because it did not: the note is unknown yet.
+/// The store did not answer, or is not asked during the pause after a failure. The note is still unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoAnswer;
 
 impl Notebook {
     pub fn new(store: Store, server: String) -> Self {
-        Self { place: Some(Place { store, server, rests_until: Arc::default() }) }
+        Self { place: Some(Place { store, server, paused_until: Arc::default() }) }
     }
 
-    /// Makes a notebook that does not ask the store until then, as after a failure.
+    /// Makes a notebook that does not ask the store until `until`, as after a failure.
     #[cfg(test)]
-    pub fn resting(store: Store, server: &str, until: Now) -> Self {
-        Self { place: Some(Place { store, server: server.to_owned(), rests_until: Arc::new(Mutex::new(until.monotonic)) }) }
+    pub fn paused(store: Store, server: &str, until: Now) -> Self {
+        Self { place: Some(Place { store, server: server.to_owned(), paused_until: Arc::new(Mutex::new(until.monotonic)) }) }
     }
 
     /// The id of the server's subject.
@@ -69,13 +69,13 @@ impl Notebook {
                 collector = collector.as_str(),
                 topic,
                 error = chain(err),
-                "what `{collector}` had noted cannot be read and is forgotten"
+                "the note of `{collector}` cannot be read and is ignored"
             );
         }
         Ok(read.ok())
     }
 
-    /// Takes the place of what `collector` noted of `topic` before, and records `happened` as events in the same transaction.
+    /// Replaces the note of this collector and topic, and records `happened` as events in the same transaction.
     pub async fn write(
         &self,
         collector: PartId,
@@ -98,18 +98,18 @@ impl Place {
     }
 
     async fn ask<T>(&self, answer: impl Future<Output = Result<T, StoreError>>, now: Now) -> Result<T, NoAnswer> {
-        if now.monotonic < *self.rests_until() {
+        if now.monotonic < *self.paused_until() {
             return Err(NoAnswer);
         }
         let answer = tokio::time::timeout(ANSWER_MAX, answer).await.unwrap_or(Err(StoreError::DeadlineExceeded));
         answer.map_err(|err| {
-            *self.rests_until() = now.monotonic + REST;
-            warn!(server = self.server, error = chain(&err), "what collectors know is not stored for {REST:?}");
+            *self.paused_until() = now.monotonic + RETRY_PAUSE;
+            warn!(server = self.server, error = chain(&err), "the notes of collectors are not stored for {RETRY_PAUSE:?}");
             NoAnswer
         })
     }
 
-    fn rests_until(&self) -> MutexGuard<'_, Duration> {
-        self.rests_until.lock()
+    fn paused_until(&self) -> MutexGuard<'_, Duration> {
+        self.paused_until.lock()
     }
 }

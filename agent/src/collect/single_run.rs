@@ -1,4 +1,4 @@
-//! Every collector of a server run once, for commands that do not wait for a schedule.
+//! Runs every collector of a server once, for commands that do not wait for a schedule.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{CollectError, Facts};
 use crate::clock::Clock;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// The outcome of each collector's run, those beside the session last.
+/// The outcome of each collector's run. Collectors of the second session come last.
 pub type Outcomes = Vec<Outcome>;
 
 /// The outcome of one collector's run.
@@ -18,7 +18,7 @@ pub struct Outcome {
     pub result: Result<Facts, CollectError>,
 }
 
-/// Runs every collector of `source`, in a new session where one ended the last.
+/// Runs every collector of `source`. Opens a new session if a run ended the last one.
 pub async fn run_once<S: Source>(source: &S, mut session: S::Session, clock: Clock) -> Result<(S::Session, Outcomes), ConnectFailure> {
     let mut outcomes = Vec::new();
     for mut collector in source.collectors() {
@@ -27,7 +27,7 @@ pub async fn run_once<S: Source>(source: &S, mut session: S::Session, clock: Clo
             Err(err) => Err(err),
         };
         if result.as_ref().is_err_and(CollectError::ends_session) || S::is_closed(&session) {
-            // It leaves its place first.
+            // The old session frees its place first.
             drop(session);
             session = source.connect().await?;
         }

@@ -142,11 +142,11 @@ impl Source for PostgresSource {
         for row in 0..own.row_count as usize {
             let number = |column| own.number(column, row).unwrap_or(0.0);
             let collector = own.text("collector", row).unwrap_or_default();
-            spending.counted(collector, number("seconds"), number("blocks"), number("temp_bytes"));
+            spending.record_server_cost(collector, number("seconds"), number("blocks"), number("temp_bytes"));
         }
     }
 
-    fn learn(&mut self, facts: &Facts) {
+    fn observe(&mut self, facts: &Facts) {
         if let Some(identity) = facts.table("identity") {
             self.was_in_recovery = identity.boolean("in_recovery", 0);
         }

@@ -1,4 +1,4 @@
-//! Slow reading, beside the server's session and on a session of its own.
+//! Slow collectors, which use a second session beside the main session of the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::collect::collect_error::CollectError;
 use crate::collect::collector::Facts;
 
-/// The outcome of one collector's run beside the session.
+/// The outcome of one run of a collector that uses the second session.
 pub struct BackgroundRead {
     pub part: PartId,
     pub outcome: Result<Facts, CollectError>,
@@ -21,27 +21,27 @@ pub struct BackgroundRead {
     pub took: Duration,
 }
 
-/// Collectors that read beside the session.
+/// Collectors that use the second session.
 pub trait Background: Send + 'static {
-    /// The parts that they fill.
+    /// The parts that these collectors fill.
     fn parts(&self) -> Vec<PartId>;
     /// When the next reading is due.
     fn due(&self) -> Instant;
-    /// Reads some of what is due. Readings that belong together come together, once all of them were read.
+    /// Makes a step of the readings that are due. Readings that belong together are returned together, once all are complete.
     fn read(&mut self) -> BoxFuture<'_, Vec<BackgroundRead>>;
     /// Whether a reading was begun and is not finished.
     fn is_under_way(&self) -> bool;
     /// Makes every reading due now.
-    fn hurry(&mut self);
+    fn make_all_due(&mut self);
 }
 
-/// Reads everything that is due now, to its end.
+/// Reads everything that is due now, and returns once it is complete.
 pub async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> {
     let mut reads = Vec::new();
     let began_at = Instant::now();
     while background.is_under_way() || background.due() <= began_at {
         let read = background.read().await;
-        // The agent ends meanwhile.
+        // A reading that stops without a result was cancelled by the end of the agent.
         let is_cut_short = read.is_empty() && !background.is_under_way();
         reads.extend(read);
         if is_cut_short {
@@ -51,18 +51,18 @@ pub async fn read_whole(background: &mut dyn Background) -> Vec<BackgroundRead> 
     reads
 }
 
-/// Reads whenever a reading is due, until `stop` is cancelled.
+/// Reads whenever a reading is due, until `stop` is cancelled. `wake` makes every reading due.
 pub async fn drive(
     mut background: Box<dyn Background>,
     reads: mpsc::Sender<Vec<BackgroundRead>>,
-    hurry: Arc<Notify>,
+    wake: Arc<Notify>,
     stop: CancellationToken,
 ) {
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            () = hurry.notified() => background.hurry(),
+            () = wake.notified() => background.make_all_due(),
             () = sleep_until(background.due()) => {
                 let read = background.read().await;
                 if !read.is_empty() && reads.send(read).await.is_err() {

@@ -1,8 +1,8 @@
 //! The schedule: one task per server turns ticks into snapshots.
 //!
-//! Most collectors share the server's session ([`task`], [`run`]); slow ones read beside it, on a session of their own ([`background`]).
-//! All keep to what they may cost ([`spending`]). A tick that arrives while the previous collection runs is skipped and counted: late data
-//! is worse than none. Whatever happens to the server, a snapshot goes out; a part that could not be read is a failed part of it.
+//! Most collectors share the main session of the server ([`task`], [`run`]). Slow collectors use a second session ([`background`]).
+//! A budget limits the cost of all collectors ([`spending`]). A tick that arrives while the previous collection runs is skipped and
+//! counted: late data is worse than none. A snapshot is sent even while the server is down; parts that could not be read are failed parts.
 
 mod background;
 mod parts;

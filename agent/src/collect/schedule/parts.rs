@@ -13,13 +13,14 @@ use crate::collect::collector::Facts;
 use crate::dial::Trouble;
 use crate::telemetry::metrics::SelfMetrics;
 
+/// The latest state of each part, with the metrics about failures.
 pub struct Parts {
     server: String,
     by_id: BTreeMap<PartId, Part>,
     failing: BTreeSet<PartId>,
-    /// Parts whose latest reading had a series twice.
+    /// Parts whose latest reading had the same series twice.
     with_twins: BTreeSet<PartId>,
-    /// Time that a reading outlives its interval before it is stale.
+    /// Time after its interval at which a reading becomes stale.
     grace: Duration,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -44,19 +45,19 @@ impl Parts {
     }
 
     /// Records the facts of a run; the next run comes after this interval.
-    pub fn read(&mut self, id: PartId, facts: Facts, interval: Duration) {
+    pub fn record_facts(&mut self, id: PartId, facts: Facts, interval: Duration) {
         let server = &self.server;
         if self.failing.remove(&id) {
             info!(server, collector = id.as_str(), "`{id}` of `{server}` works again");
         }
         self.metrics.set("pharos_collect_series_folded", &[server, id.as_str()], facts.folded as f64);
-        self.mark(id, 1.0);
+        self.set_up(id, 1.0);
         self.metrics.forget("pharos_collect_failing", &[server, id.as_str()]);
-        self.show(id, facts, interval);
+        self.insert_facts(id, facts, interval);
     }
 
     /// Records why a run failed.
-    pub fn failed(&mut self, id: PartId, err: &CollectError) {
+    pub fn record_failure(&mut self, id: PartId, err: &CollectError) {
         let server = &self.server;
         if self.failing.insert(id) {
             warn!(server, collector = id.as_str(), reason = err.reason().as_str(), error = err.text(), "skipping `{id}` of `{server}`");
@@ -65,15 +66,15 @@ impl Parts {
             CollectError::Unsupported(missing) | CollectError::Privilege(missing) => Part::unsupported(missing.to_string()),
             _ => Part::failed(err.text()),
         };
-        self.note_failure(id, err.reason());
+        self.set_failing(id, err.reason());
         if let Some(trouble) = err.trouble() {
             self.count_trouble(trouble);
         }
-        self.mark(id, 0.0);
+        self.set_up(id, 0.0);
         self.insert(id, part.cured_by(err.cure()).for_reason(err.reason()));
     }
 
-    /// Counts trouble of the agent's own that kept it from asking.
+    /// Counts trouble on the side of the agent, because of which the server was not asked.
     pub fn count_trouble(&self, trouble: Trouble) {
         let part = match trouble {
             Trouble::OfServer => return,
@@ -84,19 +85,19 @@ impl Parts {
     }
 
     /// Records that a part was not read, since there is no session.
-    pub fn unreachable(&mut self, id: PartId, reason: FailureReason, why: &str) {
-        self.note_failure(id, reason);
-        self.mark(id, 0.0);
+    pub fn record_unreachable(&mut self, id: PartId, reason: FailureReason, why: &str) {
+        self.set_failing(id, reason);
+        self.set_up(id, 0.0);
         self.insert(id, Part::failed(format!("cannot reach the server: {why}")).for_reason(reason));
     }
 
     /// Records a part that no collector fills as unknown.
-    pub fn unknown(&mut self, id: PartId, why: &str) {
+    pub fn record_unknown(&mut self, id: PartId, why: &str) {
         self.insert(id, Part::failed(why));
     }
 
-    /// Records the facts of a part; its failure counts are left alone, since a part may have no collector.
-    pub fn show(&mut self, id: PartId, facts: Facts, interval: Duration) {
+    /// Records the facts of a part without its failure counts, since a part may have no collector.
+    pub fn insert_facts(&mut self, id: PartId, facts: Facts, interval: Duration) {
         let at = self.clock.monotonic();
         let Facts { epoch, mut families, tables, unlisted, urgent: _, folded: _, hidden: _ } = facts;
         self.report_twins(id, &unite_twins(&mut families));
@@ -104,7 +105,7 @@ impl Parts {
         self.insert(id, Part::present(Arc::new(Reading { at, fresh_until, epoch, families, tables, unlisted })));
     }
 
-    /// Logs a series that is there twice, once per part until it ends.
+    /// Logs that a part has the same series twice, once until it no longer has.
     fn report_twins(&mut self, id: PartId, twins: &[String]) {
         let server = &self.server;
         let Some(first) = twins.first() else {
@@ -121,14 +122,14 @@ impl Parts {
         self.metrics.add("pharos_collect_failures_total", &[&self.server, id.as_str(), reason.as_str()], 1.0);
     }
 
-    /// Counts a failed run, and marks its reason as the only one in force.
-    fn note_failure(&self, id: PartId, reason: FailureReason) {
+    /// Counts a failed run, and shows its reason as the only one of the part.
+    fn set_failing(&self, id: PartId, reason: FailureReason) {
         self.count_failure(id, reason);
         self.metrics.forget("pharos_collect_failing", &[&self.server, id.as_str()]);
         self.metrics.set("pharos_collect_failing", &[&self.server, id.as_str(), reason.as_str()], 1.0);
     }
 
-    fn mark(&self, id: PartId, up: f64) {
+    fn set_up(&self, id: PartId, up: f64) {
         self.metrics.set("pharos_collect_up", &[&self.server, id.as_str()], up);
     }
 

@@ -1,4 +1,4 @@
-//! The times at which a collector runs and looks.
+//! The times at which a collector runs, and takes samples between its runs.
 
 use std::time::Duration;
 
@@ -7,59 +7,60 @@ use tokio::time::Instant;
 
 use crate::collect::collector::Collector;
 
-/// Pause before a part that lacked a right is asked for again. No event reports that the right is back.
+/// Pause before a part that lacked a right is read again. No event reports that the right was granted.
 const RIGHT_PAUSE: Duration = Duration::from_mins(1);
 
 /// A collector in its server's schedule.
 pub struct Run<S> {
     pub collector: Box<dyn Collector<S>>,
     pub due: Instant,
-    /// When the next look is due, for a collector that looks between its runs.
-    pub look_due: Option<Instant>,
+    /// When the next sample is due, for a collector that takes samples between its runs.
+    pub sample_due: Option<Instant>,
     last: Option<Instant>,
     /// Whether the last run lacked a right.
     is_refused: bool,
     /// The interval with which the due time was planned.
     planned_with: Duration,
-    /// The cost of the looks since the last run.
+    /// The cost of the samples since the last run.
     pub spent: Cost,
 }
 
 impl<S> Run<S> {
     pub fn new(collector: Box<dyn Collector<S>>, due: Instant) -> Self {
-        let look_due = collector.sampling().map(|every| due + every);
-        Self { collector, due, look_due, last: None, is_refused: false, planned_with: Duration::ZERO, spent: Cost::default() }
+        let sample_due = collector.sampling().map(|every| due + every);
+        Self { collector, due, sample_due, last: None, is_refused: false, planned_with: Duration::ZERO, spent: Cost::default() }
     }
 
-    /// Makes the run due now, unless the last one was a moment ago: in trouble many collectors ask for the same one.
-    pub fn hurry(&mut self, now: Instant) {
+    /// Makes the run due now, unless the last one is less than half an interval ago: in trouble many runs ask for the same collector.
+    pub fn make_due(&mut self, now: Instant) {
         let pause = self.collector.interval() / 2;
         if self.last.is_none_or(|last| now.saturating_duration_since(last) >= pause) {
             self.due = self.due.min(now);
         }
     }
 
-    pub fn ran(&mut self, at: Instant, is_refused: bool) {
+    /// Records that the collector ran. `is_refused` means that it lacked a right.
+    pub fn record_run(&mut self, at: Instant, is_refused: bool) {
         (self.last, self.is_refused) = (Some(at), is_refused);
     }
 
-    /// The interval without a budget. It is shorter while a right is missing; such a run may be expensive all the same, so the budget holds
-    /// for it as well.
-    pub fn wanted(&self) -> Duration {
+    /// The interval before the budget makes it longer. It is shorter while a right is missing. The budget applies then too, since such a
+    /// run may still be expensive.
+    pub fn interval_without_budget(&self) -> Duration {
         let configured = self.collector.interval();
         if self.is_refused { configured.min(RIGHT_PAUSE) } else { configured }
     }
 
-    /// Advances the due time where the interval in force became shorter since it was planned. It is never moved into the past, and once
-    /// for each change: runs without a session would pull each other back for ever.
-    pub fn hasten(&mut self, interval: Duration, now: Instant) {
+    /// Makes the run due earlier if its interval became shorter since it was planned. The due time is never moved into the past, and only
+    /// once for each change: otherwise runs without a session would move it back again and again.
+    pub fn apply_shorter_interval(&mut self, interval: Duration, now: Instant) {
         if let Some(gain) = self.planned_with.checked_sub(interval).filter(|gain| !gain.is_zero()) {
             self.planned_with = interval;
             self.due = self.due.checked_sub(gain).unwrap_or(now).max(now);
         }
     }
 
-    /// Moves the due time past now by whole intervals. Returns how many passed unused.
+    /// Moves the due time past now by whole intervals. Returns how many intervals were skipped.
     pub fn plan(&mut self, interval: Duration, now: Instant) -> u32 {
         let (due, skipped) = next(self.due, interval, now);
         self.due = due;
@@ -67,10 +68,10 @@ impl<S> Run<S> {
         skipped
     }
 
-    /// Moves the time of the next look past now, if it is due. Looks that passed are not counted.
-    pub fn plan_look_if_due(&mut self, every: Duration, tick: Instant, now: Instant) {
-        if let Some(due) = self.look_due.filter(|due| *due <= tick) {
-            self.look_due = Some(next(due, every, now).0);
+    /// Moves the time of the next sample past now, if it is due. Skipped samples are not counted.
+    pub fn plan_sample_if_due(&mut self, every: Duration, tick: Instant, now: Instant) {
+        if let Some(due) = self.sample_due.filter(|due| *due <= tick) {
+            self.sample_due = Some(next(due, every, now).0);
         }
     }
 }
@@ -113,25 +114,25 @@ mod tests {
         }
     }
 
-    /// Seconds from a run to the next one, where each costs the server so many, and the last lacked a right or did not.
+    /// Seconds from a run to the next one, if each run costs the server `seconds`. `is_refused`: the last one lacked a right.
     fn pause(seconds: f64, is_refused: bool) -> f64 {
         let spending = Spending::new("db1:5432", 0.005, Arc::new(SelfMetrics::default()));
         let now = Instant::now();
         let mut run = Run::new(Box::new(Hourly), now);
         for (count, is_refused) in [true, true, true, is_refused].into_iter().enumerate() {
-            run.ran(now, is_refused);
+            run.record_run(now, is_refused);
             let cost = Cost { seconds, statements: 1, ..Cost::default() };
-            spending.charge(Expense { part: PartId::Sizes, is_essential: false, cost, interval: run.wanted() });
-            spending.counted("sizes", seconds * count as f64, 0.0, 0.0);
+            spending.charge(Expense { part: PartId::Sizes, is_essential: false, cost, interval: run.interval_without_budget() });
+            spending.record_server_cost("sizes", seconds * count as f64, 0.0, 0.0);
         }
-        run.plan(spending.interval(PartId::Sizes, run.wanted()), now);
+        run.plan(spending.interval(PartId::Sizes, run.interval_without_budget()), now);
         (run.due - now).as_secs_f64().round()
     }
 
     #[tokio::test]
-    async fn a_part_that_lacks_a_right_is_asked_for_soon_as_far_as_the_budget_allows() {
+    async fn a_part_that_lacks_a_right_is_read_again_soon_if_the_budget_allows_it() {
         assert_eq!(pause(0.001, true), 60.0);
         assert_eq!(pause(2.0, true), 400.0, "2 s of 400 s are the budget");
-        assert_eq!(pause(2.0, false), 3_600.0, "whatever else is wrong with it");
+        assert_eq!(pause(2.0, false), 3_600.0, "a part with its right has the configured interval");
     }
 }

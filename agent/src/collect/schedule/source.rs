@@ -1,4 +1,4 @@
-//! The seam between the schedule and a product: sessions, collectors, and what they may cost.
+//! The seam between the schedule and a product: sessions, collectors, and the cost that they may have.
 
 use futures_util::future::BoxFuture;
 use pharos_model::budget::Cost;
@@ -12,19 +12,19 @@ use crate::collect::collect_error::CollectError;
 use crate::collect::collector::{Collector, Facts};
 use crate::dial::Trouble;
 
-/// A server as the schedule sees it.
+/// A server, with everything that the schedule needs of its product.
 pub trait Source: Send + 'static {
     type Session: Send;
 
-    /// Kind, id and labels; the version is known once a session was there.
+    /// Kind, id and labels of the server. The version is known only after the first session.
     fn subject(&self) -> Subject;
-    /// The metric that says whether the server was reached.
+    /// The metric that is 1 while the server can be reached, or else 0.
     fn up_metric(&self) -> &'static str;
     /// Opens a session within its own deadline; the error's reason is for labels, its text for people.
     fn connect(&self) -> BoxFuture<'_, Result<Self::Session, ConnectFailure>>;
-    /// Gives the session to a run of this collector, within the collector's deadline.
+    /// Prepares the session for a run of this collector, within the deadline of the collector.
     fn begin<'a>(&'a self, session: &'a mut Self::Session, part: PartId) -> BoxFuture<'a, Result<(), CollectError>>;
-    /// The server's version; none before the session asked for it.
+    /// The version of the server, once the session has read it.
     fn version(session: &Self::Session) -> Option<String>;
     /// A warning about facts of this version, for people who read them.
     fn caveat(_: &Self::Session) -> Option<String> {
@@ -38,15 +38,15 @@ pub trait Source: Send + 'static {
     fn take_cost(_: &Self::Session) -> Cost {
         Cost::default()
     }
-    /// Charges the costs that the server itself counted, as fresh facts list them.
+    /// Charges the costs that the server itself counted, if fresh facts list them.
     fn account(_: &Facts, _: &Spending) {}
-    /// Learns from fresh facts what is shown once there is no session any more.
-    fn learn(&mut self, _: &Facts) {}
+    /// Stores those of the fresh facts that are shown while there is no session.
+    fn observe(&mut self, _: &Facts) {}
     /// Tables that are shown while there is no session, for rules that explain what to do.
     fn tables_without_session(&self, _failure: &ConnectFailure) -> Vec<Table> {
         Vec::new()
     }
-    /// The collectors that read beside the session.
+    /// The collectors that use the second session.
     fn background(&self, _clock: Clock, _spending: &Spending) -> Option<Box<dyn Background>> {
         None
     }

@@ -26,14 +26,14 @@ pub struct Expense {
     pub interval: Duration,
 }
 
-/// The account of one server, shared by all of its collectors.
+/// The costs of one server's collectors, which all of them share.
 #[derive(Clone)]
 pub struct Spending {
     server: String,
     budget: Arc<Mutex<Budget>>,
     began_at: Instant,
     metrics: Arc<SelfMetrics>,
-    /// The costs as a value; the metrics show the same.
+    /// The costs for the board. The metrics show the same numbers.
     account: CostAccount,
 }
 
@@ -50,11 +50,11 @@ impl Spending {
         }
     }
 
-    /// Charges one run of a collector, with all looks since the one before.
+    /// Charges one run of a collector, with all samples since the run before.
     pub fn charge(&self, expense: Expense) {
         let Expense { part, is_essential, cost, interval } = expense;
         let collector = part.as_str();
-        // Redis is asked one command, which is not metered.
+        // The cost of Redis is not measured: its only collector sends one command.
         if cost.statements == 0 {
             return;
         }
@@ -77,13 +77,13 @@ impl Spending {
         self.show_interval(&budget, collector, interval);
     }
 
-    /// The interval in force: longer than the configured one while the collectors together cost too much.
+    /// Returns the interval of a collector, which is longer than the configured one while all collectors together cost too much.
     pub fn interval(&self, part: PartId, configured: Duration) -> Duration {
         stretched(&self.budget(), part.as_str(), configured)
     }
 
     /// Records the totals that the server itself counted for a collector's statements.
-    pub fn counted(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
+    pub fn record_server_cost(&self, collector: &str, seconds: f64, blocks: f64, temp_bytes: f64) {
         self.budget().counted(collector, seconds, self.began_at.elapsed());
         let labels = [self.server.as_str(), collector];
         self.metrics.set("pharos_collect_cost_execution_seconds_total", &labels, seconds);
@@ -111,13 +111,13 @@ impl Spending {
         } else {
             info!(server, collector, "`{collector}` of `{server}` runs as often as configured again");
         }
-        // It may not run again soon, and people read this meanwhile.
+        // The collector may not run again soon, so its interval is shown at once.
         if let Some(configured) = budget.configured(collector) {
             self.show_interval(budget, collector, configured);
         }
     }
 
-    /// Shows the interval in force, and whether the budget made it longer.
+    /// Shows the interval of a collector, and whether the budget made it longer.
     fn show_interval(&self, budget: &Budget, collector: &str, configured: Duration) {
         let (labels, is_slowed) = ([self.server.as_str(), collector], budget.is_slowed(collector));
         let seconds = stretched(budget, collector, configured).as_secs_f64();
@@ -129,7 +129,7 @@ impl Spending {
         });
     }
 
-    /// The account of the server, to be shown.
+    /// Returns the costs of the server for the board.
     pub fn account(&self) -> CostAccount {
         self.account.clone()
     }

@@ -1,4 +1,4 @@
-//! The task of one server: its session, the runs of its collectors, and the snapshots that come of them.
+//! The task of one server: its session, the runs of its collectors, and the snapshots that it sends.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ use crate::collect::collect_error::{CollectError, Missing};
 use crate::collect::collector::Facts;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Time between the two readings of a recorded snapshot, over which it has its rates.
+/// Time between the two readings of a recorded snapshot. Its rates are those of this time.
 const RECORD_PAUSE: Duration = Duration::from_secs(2);
-/// Readings made beside the session that wait for the server's task.
+/// Most readings of the second session that wait for the task of the server.
 const QUEUED_READS_MAX: usize = 4;
 
 /// The task of one server.
@@ -37,20 +37,20 @@ pub struct ServerTask<S: Source> {
     subject: Subject,
     session: Option<S::Session>,
     runs: Vec<Run<S::Session>>,
-    /// The collectors beside the session, until the task runs them.
+    /// The collectors of the second session, until the task starts them.
     background: Option<Box<dyn Background>>,
-    /// The parts that are filled beside the session.
+    /// The parts that the collectors of the second session fill.
     background_parts: Vec<PartId>,
     parts: Parts,
     spending: Spending,
     last_failure: Option<ConnectFailure>,
-    /// Whether a session began after there was none, and was not logged yet.
+    /// Whether a session that began after a failure was not logged yet.
     is_unannounced: bool,
     /// Parts that lacked a right when they were last read.
     lacking: BTreeSet<PartId>,
-    /// Wakes up the collectors beside the session.
+    /// Wakes the collectors of the second session.
     wake: Arc<Notify>,
-    /// When the latest snapshot was taken that was sent, by the monotonic clock.
+    /// When the last sent snapshot was taken, by the monotonic clock.
     taken_at: Option<Duration>,
     clock: Clock,
     metrics: Arc<SelfMetrics>,
@@ -58,10 +58,10 @@ pub struct ServerTask<S: Source> {
 }
 
 impl<S: Source> ServerTask<S> {
-    /// Makes the task of a server. A reading outlives its interval by `grace` before it is stale.
+    /// Makes the task of a server. A reading becomes stale `grace` after its interval.
     pub fn new(source: S, grace: Duration, clock: Clock, metrics: Arc<SelfMetrics>, snapshots: mpsc::Sender<Snapshot>) -> Self {
         let subject = source.subject();
-        // The first one that is dropped must be seen as an increase.
+        // The counter starts at 0, so that the first dropped snapshot shows as an increase.
         metrics.add("pharos_collect_skipped_total", &[&subject.id, "snapshot"], 0.0);
         let due = Instant::now();
         let runs = source.collectors().into_iter().map(|collector| Run::new(collector, due)).collect();
@@ -88,36 +88,36 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    /// The account of the server, to be shown on the board.
+    /// Returns the costs of the server for the board.
     pub fn account(&self) -> CostAccount {
         self.spending.account()
     }
 
-    /// Collects until `stop` is cancelled; a collection under way is finished.
+    /// Collects until `stop` is cancelled. A collection that has begun is finished.
     pub async fn run(mut self, stop: CancellationToken) {
         let (reads, mut read) = mpsc::channel(QUEUED_READS_MAX);
-        // Ends with this task, whichever way that ends.
-        let mut beside = JoinSet::new();
+        // The set aborts its task if this one ends in any other way.
+        let mut tasks = JoinSet::new();
         if let Some(background) = self.background.take() {
-            beside.spawn(background::drive(background, reads, Arc::clone(&self.wake), stop.clone()));
+            tasks.spawn(background::drive(background, reads, Arc::clone(&self.wake), stop.clone()));
         }
         while let Some(next) = self.next_due() {
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(ended) = beside.join_next() => {
+                Some(ended) = tasks.join_next() => {
                     if let Err(err) = ended && err.is_panic() {
                         std::panic::resume_unwind(err.into_panic());
                     }
                 }
                 Some(reads) = read.recv() => {
-                    if self.take_all(reads) {
-                        self.emit();
+                    if self.record_reads(reads) {
+                        self.send_snapshot();
                     }
                 }
                 () = sleep_until(next) => {
                     let was_down = self.last_failure.is_some();
                     if self.tick().await {
-                        self.emit();
+                        self.send_snapshot();
                     }
                     if was_down && self.last_failure.is_none() {
                         self.wake.notify_one();
@@ -126,36 +126,36 @@ impl<S: Source> ServerTask<S> {
             }
         }
         drop(read);
-        while beside.join_next().await.is_some() {}
+        while tasks.join_next().await.is_some() {}
     }
 
-    /// Runs everything twice, [`RECORD_PAUSE`] apart, for a recorded snapshot with its rates.
+    /// Runs every collector twice, [`RECORD_PAUSE`] apart, for a recorded snapshot with rates.
     pub async fn record(mut self) -> Change {
         let mut deltas = Deltas::default();
-        deltas.push(self.once().await);
+        deltas.push(self.collect_once().await);
         sleep(RECORD_PAUSE).await;
-        deltas.push(self.once().await)
+        deltas.push(self.collect_once().await)
     }
 
-    /// Runs every collector now, those beside the session as well.
-    pub async fn once(&mut self) -> Snapshot {
+    /// Runs every collector now, also those of the second session.
+    pub async fn collect_once(&mut self) -> Snapshot {
         let now = Instant::now();
         self.runs.iter_mut().for_each(|run| run.due = now);
         self.tick().await;
         if let Some(mut background) = self.background.take() {
-            background.hurry();
+            background.make_all_due();
             let reads = read_whole(&mut *background).await;
-            self.take_all(reads);
+            self.record_reads(reads);
             self.background = Some(background);
         }
         self.snapshot()
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.runs.iter().flat_map(|run| run.look_due.into_iter().chain([run.due])).min()
+        self.runs.iter().flat_map(|run| run.sample_due.into_iter().chain([run.due])).min()
     }
 
-    /// Runs what is due. Returns whether that is worth a snapshot.
+    /// Runs collectors and takes samples that are due. Returns whether a collector ran, so that a snapshot should be sent.
     async fn tick(&mut self) -> bool {
         let tick = Instant::now();
         let runs = self.runs.iter().any(|run| run.due <= tick);
@@ -163,8 +163,8 @@ impl<S: Source> ServerTask<S> {
             self.run_due(tick).await;
         }
         for index in 0..self.runs.len() {
-            if self.runs[index].look_due.is_some_and(|due| due <= tick) {
-                self.look(index).await;
+            if self.runs[index].sample_due.is_some_and(|due| due <= tick) {
+                self.sample(index).await;
             }
         }
         self.plan(tick);
@@ -174,23 +174,23 @@ impl<S: Source> ServerTask<S> {
     async fn run_due(&mut self, tick: Instant) {
         let was_down = self.last_failure.is_some();
         if let Err(failure) = self.ensure_session().await {
-            return self.unreachable(&failure);
+            return self.record_unreachable(&failure);
         }
-        self.up(1.0, Vec::new());
+        self.record_up(1.0, Vec::new());
         if was_down {
-            // Nothing is known of a server that is back, so all of it is read now.
+            // The facts from before the failure are out of date, so every collector runs now.
             self.runs.iter_mut().for_each(|run| run.due = run.due.min(tick));
         }
         for index in 0..self.runs.len() {
-            // Without a session the server is down, and every part says so already.
+            // Without a session the server is down, which is already recorded for every part.
             if self.session.is_some() && self.runs[index].due <= tick {
                 self.collect(index).await;
             }
         }
     }
 
-    /// Looks once between two runs. A failed look is not recorded: the next run will show why.
-    async fn look(&mut self, index: usize) {
+    /// Takes one sample between two runs. A failed sample is not recorded: the next run will show why.
+    async fn sample(&mut self, index: usize) {
         let run = &mut self.runs[index];
         let part = run.collector.part();
         let Some(session) = self.session.as_mut().filter(|session| !S::is_closed(session)) else { return };
@@ -201,10 +201,10 @@ impl<S: Source> ServerTask<S> {
         run.spent += S::take_cost(session);
         match outcome {
             Ok(None) => {}
-            Ok(Some(urgent)) => self.hurry(urgent),
+            Ok(Some(urgent)) => self.make_due(urgent),
             Err(err) => {
-                debug!(server = self.subject.id, collector = part.as_str(), error = err.text(), "a look of `{part}` failed");
-                // A session that was ended from outside says nothing about the server.
+                debug!(server = self.subject.id, collector = part.as_str(), error = err.text(), "a sample of `{part}` failed");
+                // A session that was ended from outside shows nothing about the server.
                 if err.reason() != FailureReason::Closed {
                     self.parts.count_failure(part, err.reason());
                 }
@@ -215,14 +215,14 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    fn hurry(&mut self, urgent: PartId) {
+    fn make_due(&mut self, urgent: PartId) {
         let now = Instant::now();
         if let Some(run) = self.runs.iter_mut().find(|run| run.collector.part() == urgent) {
-            run.hurry(now);
+            run.make_due(now);
         }
     }
 
-    /// Opens a session if there is none. It is tried once per tick: a second try would only wait twice.
+    /// Opens a session if there is none. Only one attempt is made per tick: a second one would double the wait.
     async fn ensure_session(&mut self) -> Result<(), ConnectFailure> {
         if self.session.as_ref().is_some_and(|session| !S::is_closed(session)) {
             return Ok(());
@@ -235,8 +235,8 @@ impl<S: Source> ServerTask<S> {
         Ok(())
     }
 
-    /// Logs a session that is the first, or the first after a failure, or leads to another version. It waits until the version is known:
-    /// Redis reports it with its other facts.
+    /// Logs the first session, the first one after a failure, and one with another version of the server. Logging waits until the version
+    /// is known: Redis reports it with its other facts.
     fn announce(&mut self) {
         let Some(session) = &self.session else { return };
         let Some(version) = S::version(session) else { return };
@@ -253,12 +253,12 @@ impl<S: Source> ServerTask<S> {
 
     async fn collect(&mut self, index: usize) {
         let mut outcome = self.run_collector(index).await;
-        // A session that was ended between two ticks says nothing about the server, so it is asked again at once.
+        // A session that was ended between two ticks shows nothing about the server, so the collector runs again at once.
         if outcome.as_ref().is_err_and(|err| err.reason() == FailureReason::Closed) {
             self.session = None;
             outcome = match self.ensure_session().await {
                 Ok(()) => self.run_collector(index).await,
-                Err(failure) => return self.unreachable(&failure),
+                Err(failure) => return self.record_unreachable(&failure),
             };
         }
         if outcome.as_ref().is_err_and(CollectError::ends_session) {
@@ -266,11 +266,11 @@ impl<S: Source> ServerTask<S> {
         }
         self.announce();
         let collector = &self.runs[index].collector;
-        self.keep(collector.part(), collector.interval(), outcome);
+        self.record_outcome(collector.part(), collector.interval(), outcome);
         if self.session.is_none()
             && let Err(failure) = self.ensure_session().await
         {
-            self.unreachable(&failure);
+            self.record_unreachable(&failure);
         }
     }
 
@@ -285,59 +285,59 @@ impl<S: Source> ServerTask<S> {
             Ok(()) => run.collector.collect(session, started).await,
             Err(err) => Err(err),
         };
-        run.ran(Instant::now(), matches!(outcome, Err(CollectError::Privilege(_))));
+        run.record_run(Instant::now(), matches!(outcome, Err(CollectError::Privilege(_))));
         run.spent += S::take_cost(session);
         let took = self.clock.monotonic().saturating_sub(started.monotonic);
-        let (is_essential, interval) = (run.collector.is_essential(), run.wanted());
+        let (is_essential, interval) = (run.collector.is_essential(), run.interval_without_budget());
         self.spending.charge(Expense { part, is_essential, cost: std::mem::take(&mut run.spent), interval });
-        self.count(part, took);
+        self.count_run(part, took);
         outcome
     }
 
-    fn count(&self, part: PartId, took: Duration) {
+    fn count_run(&self, part: PartId, took: Duration) {
         self.metrics.add("pharos_collect_runs_total", &[&self.subject.id, part.as_str()], 1.0);
         self.metrics.set("pharos_collect_duration_seconds", &[&self.subject.id, part.as_str()], took.as_secs_f64());
     }
 
-    /// Records readings made beside the session. While the server is down they do not count: its parts show that.
-    fn take_all(&mut self, reads: Vec<BackgroundRead>) -> bool {
+    /// Records readings of the second session. They are dropped while the server is down. Returns whether they were recorded.
+    fn record_reads(&mut self, reads: Vec<BackgroundRead>) -> bool {
         if self.last_failure.is_some() {
             return false;
         }
         for BackgroundRead { part, outcome, interval, took } in reads {
-            // A server that waits for its sessions to leave waits for this one as well.
+            // A server that shuts down waits for all sessions, so this one ends as well.
             if outcome.as_ref().is_err_and(CollectError::ends_session) {
                 self.session = None;
             }
-            self.count(part, took);
-            self.keep(part, interval, outcome);
+            self.count_run(part, took);
+            self.record_outcome(part, interval, outcome);
         }
         true
     }
 
     /// Records the outcome of a run.
-    fn keep(&mut self, part: PartId, interval: Duration, outcome: Result<Facts, CollectError>) {
-        self.note_rights(part, outcome.as_ref().err());
+    fn record_outcome(&mut self, part: PartId, interval: Duration, outcome: Result<Facts, CollectError>) {
+        self.retry_after_right(part, outcome.as_ref().err());
         match outcome {
             Ok(facts) => {
                 S::account(&facts, &self.spending);
-                self.source.learn(&facts);
+                self.source.observe(&facts);
                 let urgent = facts.urgent;
-                self.parts.read(part, facts, self.spending.interval(part, interval));
+                self.parts.record_facts(part, facts, self.spending.interval(part, interval));
                 if let Some(urgent) = urgent {
-                    // Later in this tick if it comes later in the table, else at the next one.
-                    self.hurry(urgent);
+                    // It runs in this tick if it is later in the table, or else in the next tick.
+                    self.make_due(urgent);
                 }
             }
-            Err(err) => self.parts.failed(part, &err),
+            Err(err) => self.parts.record_failure(part, &err),
         }
     }
 
-    /// Reads other parts that lacked a right once one of them has it back: their turn may be in an hour.
-    fn note_rights(&mut self, part: PartId, err: Option<&CollectError>) {
+    /// Makes all parts that lacked a right due once one of them has its right back. Otherwise they may wait for an hour.
+    fn retry_after_right(&mut self, part: PartId, err: Option<&CollectError>) {
         match err {
             Some(CollectError::Privilege(_)) => drop(self.lacking.insert(part)),
-            // Whether the role may read it is not known.
+            // The error does not show whether the role has the right.
             Some(_) => {}
             None if self.lacking.remove(&part) => {
                 let now = Instant::now();
@@ -352,9 +352,9 @@ impl<S: Source> ServerTask<S> {
         }
     }
 
-    fn up(&mut self, value: f64, tables: Vec<Table>) {
+    fn record_up(&mut self, value: f64, tables: Vec<Table>) {
         let facts = Facts { families: vec![Family::scalar(self.source.up_metric(), value)], tables, ..Facts::default() };
-        self.parts.show(PartId::Up, facts, self.interval());
+        self.parts.insert_facts(PartId::Up, facts, self.interval());
     }
 
     /// Planned time between two snapshots.
@@ -362,33 +362,33 @@ impl<S: Source> ServerTask<S> {
         self.runs.iter().map(|run| run.collector.interval()).min().unwrap_or_default()
     }
 
-    /// Records that every part failed with the server, and `up` as 0. Where the server was never asked, `up` is unknown as well.
-    fn unreachable(&mut self, failure: &ConnectFailure) {
+    /// Records that every part failed with the server, and `up` as 0. If the trouble is on the side of the agent, `up` is unknown.
+    fn record_unreachable(&mut self, failure: &ConnectFailure) {
         let server = &self.subject.id;
         if self.last_failure.as_ref() != Some(failure) {
             warn!(server, reason = failure.reason.as_str(), error = failure.text, "cannot reach `{server}`");
         }
         let parts = self.runs.iter().map(|run| run.collector.part()).chain(self.background_parts.iter().copied());
         for part in parts {
-            self.parts.unreachable(part, failure.reason, &failure.text);
+            self.parts.record_unreachable(part, failure.reason, &failure.text);
         }
         self.last_failure = Some(failure.clone());
         self.parts.count_trouble(failure.trouble);
         if failure.trouble.is_own() {
-            return self.parts.unknown(PartId::Up, &failure.text);
+            return self.parts.record_unknown(PartId::Up, &failure.text);
         }
         let tables = self.source.tables_without_session(failure);
-        self.up(0.0, tables);
+        self.record_up(0.0, tables);
     }
 
-    /// Moves every due time past now; whole intervals that passed meanwhile are skipped and counted.
+    /// Moves every due time past now. Whole intervals that passed meanwhile are skipped and counted.
     fn plan(&mut self, tick: Instant) {
         let now = Instant::now();
         for run in &mut self.runs {
             let part = run.collector.part();
-            let interval = self.spending.interval(part, run.wanted());
+            let interval = self.spending.interval(part, run.interval_without_budget());
             if run.due > tick {
-                run.hasten(interval, now);
+                run.apply_shorter_interval(interval, now);
             } else {
                 let skipped = run.plan(interval, now);
                 if skipped > 0 {
@@ -396,7 +396,7 @@ impl<S: Source> ServerTask<S> {
                 }
             }
             if let Some(every) = run.collector.sampling() {
-                run.plan_look_if_due(self.spending.interval(part, every), tick, now);
+                run.plan_sample_if_due(self.spending.interval(part, every), tick, now);
             }
         }
     }
@@ -407,14 +407,14 @@ impl<S: Source> ServerTask<S> {
             subject: self.subject.clone(),
             taken_at_ms: wall_ms,
             taken_at: monotonic,
-            // A snapshot that comes early repeats the rates of most parts.
+            // A snapshot that is sent early repeats the rates of most parts, so its interval is never shorter than planned.
             interval: self.taken_at.map_or(Duration::ZERO, |before| monotonic.saturating_sub(before)).max(self.interval()),
             parts: self.parts.all(),
             members: Vec::new(),
         }
     }
 
-    fn emit(&mut self) {
+    fn send_snapshot(&mut self) {
         let snapshot = self.snapshot();
         let taken_at = snapshot.taken_at;
         if self.snapshots.try_send(snapshot).is_ok() {

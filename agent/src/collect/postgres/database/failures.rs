@@ -108,13 +108,13 @@ mod tests {
         assert_eq!(read(&mut Failures::default(), 3.0, &notebook, 5).await, []);
 
         // The server crashes, the agent restarts, and its store does not answer for a while.
-        let (mut failures, notebook) = (Failures::default(), Notebook::resting(store.clone(), "db1:5432", now(60)));
+        let (mut failures, notebook) = (Failures::default(), Notebook::paused(store.clone(), "db1:5432", now(60)));
         assert_eq!(read(&mut failures, 0.0, &notebook, 10).await, [ANY]);
         assert_eq!(read(&mut failures, 0.0, &notebook, 59).await, [ANY]);
         assert_eq!(read(&mut failures, 0.0, &notebook, 60).await, app(3.0));
 
         // The same, and this run counts more before a second crash.
-        let (mut failures, notebook) = (Failures::default(), Notebook::resting(store.clone(), "db1:5432", now(160)));
+        let (mut failures, notebook) = (Failures::default(), Notebook::paused(store.clone(), "db1:5432", now(160)));
         assert_eq!(read(&mut failures, 0.0, &notebook, 110).await, [ANY]);
         assert_eq!(read(&mut failures, 5.0, &notebook, 120).await, [ANY]);
         assert_eq!(read(&mut failures, 0.0, &notebook, 130).await, [app(5.0), vec![ANY]].concat());

@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(observe(&mut before, at(10), false, 100), (0.0, None));
         before.retain_and_store(|_| true, &notebook, at(10)).await;
 
-        let (mut idle, notebook) = (IdleSlots::default(), Notebook::resting(store, "db1:5432", at(160)));
+        let (mut idle, notebook) = (IdleSlots::default(), Notebook::paused(store, "db1:5432", at(160)));
         let mut inactive = async |now: Now, active: bool, reported: Option<f64>| {
             idle.restore(&cluster, &notebook, now).await;
             idle.observe("kept", active, Some(100), reported, now).1
@@ -257,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_slot_with_a_consumer_needs_no_note() {
         let folder = tempfile::tempdir().unwrap();
-        let notebook = Notebook::resting(Store::open(folder.path()).unwrap(), "db1:5432", at(60));
+        let notebook = Notebook::paused(Store::open(folder.path()).unwrap(), "db1:5432", at(60));
         let mut idle = IdleSlots::default();
         idle.restore(&Cluster::default(), &notebook, at(10)).await;
         assert_eq!(idle.observe("kept", true, Some(100), None, at(10)).1, Some(0.0));

@@ -59,7 +59,7 @@ pub struct DatnameVisits {
     clock: Clock,
     spending: Spending,
     /// Whether all visits became due during a round. That round does not count then: all of its visits are made once more.
-    is_hurried: bool,
+    must_repeat: bool,
 }
 
 /// A visit and the time of its latest round.
@@ -97,7 +97,7 @@ impl DatnameVisits {
             unlisted: 0,
             clock,
             spending,
-            is_hurried: false,
+            must_repeat: false,
         }
     }
 
@@ -144,14 +144,14 @@ impl DatnameVisits {
             let (part, interval) = (planned.visit.part(), planned.visit.interval());
             let Some(result) = running.results.iter().find(|result| result.part == part) else { continue };
             self.spending.charge(Expense { part, is_essential: false, cost: result.cost, interval });
-            planned.begun = Some(running.started).filter(|_| !self.is_hurried);
+            planned.begun = Some(running.started).filter(|_| !self.must_repeat);
             let outcome = result.round.whole_failure().map_or_else(|| Ok(planned.visit.finish(&result.round, running.now)), Err);
             self.hidden.insert(part, outcome.as_ref().map_or_else(|_| Vec::new(), |facts| facts.hidden.clone()));
             self.visited.insert(part, result.round.visited.clone());
             self.unlisted = result.round.unlisted;
             reads.push(BackgroundRead { part, outcome, interval, took: result.took });
         }
-        self.is_hurried = false;
+        self.must_repeat = false;
         reads.push(self.report(running.started.elapsed()));
         reads
     }
@@ -250,10 +250,10 @@ impl Background for DatnameVisits {
         .boxed()
     }
 
-    fn hurry(&mut self) {
+    fn make_all_due(&mut self) {
         let now = Instant::now();
         self.accept_due = now;
         self.planned.iter_mut().for_each(|planned| planned.begun = None);
-        self.is_hurried = self.running.is_some();
+        self.must_repeat = self.running.is_some();
     }
 }
