@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::ground::Ground;
 use crate::board::PartHealth;
 use crate::clock::Clock;
-use crate::collect::database::Database;
+use crate::collect::database::DatabaseMembers;
 use crate::collect::postgres::{PostgresSource, ServerAccess};
 use crate::collect::redis::RedisSource;
 use crate::collect::{Notebook, ServerTask, Source};
@@ -28,7 +28,7 @@ use crate::telemetry::metrics::SelfMetrics;
 const AGENT_NAME_MAX: usize = 63 - "pharos ".len() - " 01234567".len();
 
 pub struct Servers {
-    databases: Vec<Database>,
+    databases: Vec<DatabaseMembers>,
     pub postgres: Vec<PostgresSource>,
     pub redis: Vec<RedisSource>,
 }
@@ -63,7 +63,7 @@ impl Servers {
             }));
         }
         let members = |name: &str| postgres.iter().filter(|source| source.database == name).map(|source| source.subject().key()).collect();
-        let database = |name: &String| Database { name: name.clone(), members: members(name) };
+        let database = |name: &String| DatabaseMembers { name: name.clone(), members: members(name) };
         let databases = config.database.iter().map(|config| database(&config.name)).collect();
         let mut nodes = Vec::new();
         for deployment in &config.redis {
@@ -97,7 +97,7 @@ impl Servers {
         databases.chain(servers).chain(self.redis.iter().map(|source| source.subject().key())).collect()
     }
 
-    pub(super) fn take_databases(&mut self) -> Vec<Database> {
+    pub(super) fn take_databases(&mut self) -> Vec<DatabaseMembers> {
         std::mem::take(&mut self.databases)
     }
 

@@ -1,4 +1,4 @@
-//! The agent's own metrics: those that are kept, and those that are computed when somebody asks.
+//! The agent's own metrics: those that are stored, and those that are computed at each request.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::lifecycle::descriptors_max;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// Everything that `/metrics` shows of the agent itself.
+/// Returns all metrics of the agent itself that `/metrics` shows.
 pub fn families(board: &Board, metrics: &SelfMetrics, now: Duration) -> Vec<Family> {
     metrics.set("pharos_log_lines_dropped_total", &[], logs::lines_dropped() as f64);
     let mut families = metrics.families();
@@ -20,7 +20,7 @@ pub fn families(board: &Board, metrics: &SelfMetrics, now: Duration) -> Vec<Fami
     families
 }
 
-/// How old each part's facts are, failed ones included.
+/// Computes the age of each part's facts, also of failed parts.
 fn ages(board: &Board, now: Duration) -> Vec<Family> {
     let mut ages = FamiliesBuilder::new(&["server", "collector"], &["pharos_collect_age_seconds"]);
     for (server, change) in board.picture().servers() {
@@ -50,7 +50,7 @@ fn alerts(board: &Board) -> Vec<Family> {
     rows.finish()
 }
 
-/// Reads the kernel's figures about this process; none where it gives none.
+/// Reads the kernel's numbers about this process. Returns nothing if the kernel has none.
 fn process() -> Vec<Family> {
     let Ok(me) = procfs::process::Process::myself() else { return Vec::new() };
     let Ok(stat) = me.stat() else { return Vec::new() };

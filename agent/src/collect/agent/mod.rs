@@ -1,7 +1,7 @@
-//! The agent as a subject of its own: what it knows of itself, as a snapshot like that of any server.
+//! The agent as a subject of its own, with a snapshot like that of a server.
 //!
-//! So whoever writes rules can write them about the agent. Nothing is asked over a network and nothing fails, so there is one part, with
-//! every metric that `/metrics` shows of the agent itself and tables of its parts, receivers and plugins.
+//! This allows rules about the agent. Nothing is read over a network and nothing fails, so the snapshot has one part. The part has every
+//! metric of the agent that `/metrics` shows, and tables of its parts, receivers and plugins.
 
 mod families;
 mod plugin_facts;

@@ -1,8 +1,8 @@
-//! The state of plugins, as the snapshot of the agent asks for it.
+//! The state of plugins, for the snapshot of the agent.
 
 use std::time::Duration;
 
-/// A plugin as the agent's snapshot shows it.
+/// The state of one plugin in the snapshot of the agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginFact {
     pub id: String,
@@ -11,11 +11,11 @@ pub struct PluginFact {
     pub last_error: Option<(String, String)>,
     /// The output to standard error before the latest error.
     pub last_words: Option<String>,
-    /// Settings that it serves without, and why.
+    /// Settings that the plugin ignores, and why.
     pub ignored_settings: Option<String>,
 }
 
-/// The seam at which the agent connects its own snapshot with the plugin host.
+/// The seam between the snapshot of the agent and the plugin host.
 pub trait PluginFacts: Send + Sync + 'static {
     fn plugins(&self) -> Vec<PluginFact>;
     /// Time since the plugin clock last ticked.

@@ -9,7 +9,7 @@ use pharos_model::subject::SubjectKey;
 use super::plugin_facts::PluginFact;
 use crate::board::{Board, PartHealth, PartStatus, Picture, ReceiverStatus};
 
-/// Every part as `/api/services/status` shows it.
+/// Makes the table of the agent's parts, as `/api/services/status` shows them.
 pub fn parts(parts: &[PartStatus]) -> Table {
     let names: Vec<String> = parts.iter().map(|status| status.part.to_string()).collect();
     Table::new(
@@ -23,7 +23,7 @@ pub fn parts(parts: &[PartStatus]) -> Table {
     )
 }
 
-/// Every receiver: what its breaker lets through, what waits, what was given up, and why the last try failed (null once one succeeded).
+/// Makes the table of receivers: the breaker, how many messages wait and were given up, and why the last attempt failed.
 pub fn receivers(board: &Board) -> Table {
     let (receivers, parts) = (board.receivers(), board.parts());
     let why = |receiver: &str| {
@@ -43,7 +43,7 @@ pub fn receivers(board: &Board) -> Table {
     )
 }
 
-/// Every plugin, and what went wrong with it last.
+/// Makes the table of plugins, each with its latest error.
 pub fn plugins(plugins: &[PluginFact]) -> Table {
     Table::new(
         "plugins",
@@ -58,7 +58,7 @@ pub fn plugins(plugins: &[PluginFact]) -> Table {
     )
 }
 
-/// Stores that were found damaged at some start, until somebody removes their files.
+/// Lists stores that were damaged at some start. A store is listed until its files are removed.
 pub fn damaged_stores(paths: &[PathBuf]) -> Table {
     let texts: Vec<(String, String)> = paths
         .iter()
@@ -91,7 +91,7 @@ fn is_standby(snapshot: &Snapshot) -> bool {
     is(snapshot, "pharos_postgres_in_recovery")
 }
 
-/// The primary of the database that a server belongs to, if it is one that answers.
+/// Returns the primary of the database that a server belongs to, if it can be reached.
 fn primary_of<'a>(picture: &'a Picture, server: &Snapshot) -> Option<(&'a SubjectKey, &'a Snapshot)> {
     let database = |snapshot: &Snapshot| snapshot.subject.labels.iter().find(|label| label.name == "database").cloned();
     let is_primary =
@@ -100,13 +100,13 @@ fn primary_of<'a>(picture: &'a Picture, server: &Snapshot) -> Option<(&'a Subjec
     servers.filter(|(_, other)| is_primary(other)).find(|(_, other)| database(other) == database(server))
 }
 
-/// Collectors whose last run failed, and why; and whether their server was reached, since only then it is they who fail. What a server
-/// does not offer is no failure; what it does not offer to the role of the agent is.
+/// Lists collectors whose last run failed, with the reason, and whether their server was reached: only then the collector is at fault.
+/// Facts that a server does not offer are no failure. Facts that the role of the agent may not read are one.
 pub fn failing_collectors(board: &Board) -> Table {
     let picture = board.picture();
     let is_withheld = |part: &Part| part.reason == Some(FailureReason::Privilege);
     let lacks = |server: &Snapshot, part: &str| server.parts.get(part).is_some_and(is_withheld);
-    // A standby has the rights of its primary: what both lack is one thing to grant.
+    // A standby has the rights of its primary, so a right that both lack is granted once.
     let is_shared =
         |server: &Snapshot, part: &str| is_standby(server) && primary_of(&picture, server).is_some_and(|(_, primary)| lacks(primary, part));
     let mut failing: Vec<Failing<'_>> = Vec::new();
@@ -131,23 +131,23 @@ pub fn failing_collectors(board: &Board) -> Table {
             Column::text("reason", failing.iter().map(|failing| failing.part.reason.map(FailureReason::as_str))),
             Column::text("why", failing.iter().map(|failing| Some(failing.why))),
             Column::text("cure", failing.iter().map(|failing| failing.part.cure.as_deref())),
-            // With the primary, which says it for both.
+            // Whether the primary lacks the right as well, so that its row is enough for both.
             Column::boolean("is_shared", failing.iter().map(|failing| Some(failing.is_shared))),
         ],
     )
 }
 
-/// More rows help nobody to decide.
+/// Most rows of hidden facts. More rows would not help to decide.
 const HIDDEN_MAX: usize = 500;
 
-/// Lists the facts of reached PostgreSQL servers that were read in part, for want of a right. A standby has the rights of its primary, which says
-/// it for both while it answers.
+/// Lists facts of reached PostgreSQL servers that were read only in part, because the role lacks a right. A standby has the rights of its
+/// primary, so its rows are left out while the primary can be reached.
 pub fn hidden_facts(board: &Board) -> Table {
     let picture = board.picture();
     let mut rows: Vec<(&str, &Table, usize)> = Vec::new();
     for (server, change) in picture.servers() {
-        let is_said_elsewhere = is_standby(&change.snapshot) && primary_of(&picture, &change.snapshot).is_some();
-        let is_asked = is(&change.snapshot, "pharos_postgres_up") && !is_said_elsewhere;
+        let is_listed_with_primary = is_standby(&change.snapshot) && primary_of(&picture, &change.snapshot).is_some();
+        let is_asked = is(&change.snapshot, "pharos_postgres_up") && !is_listed_with_primary;
         let hidden = change.snapshot.table("hidden_facts").filter(|_| is_asked);
         rows.extend(hidden.into_iter().flat_map(|table| (0..table.row_count as usize).map(move |row| (server.id.as_str(), table, row))));
     }

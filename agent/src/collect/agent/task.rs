@@ -22,10 +22,10 @@ use crate::clock::Clock;
 use crate::store;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// How long a snapshot outlives its interval before it is stale.
+/// Time after its interval at which a snapshot becomes stale.
 const GRACE: Duration = Duration::from_secs(5);
-/// How long the data directory may take to say which files are there.
-const LOOK_MAX: Duration = Duration::from_secs(1);
+/// Longest time that a check for a file in the data directory may take.
+const FILE_CHECK_MAX: Duration = Duration::from_secs(1);
 
 /// The task that turns ticks into snapshots of the agent.
 pub struct AgentTask {
@@ -39,7 +39,7 @@ pub struct AgentTask {
     pub snapshots: mpsc::Sender<Snapshot>,
 }
 
-/// The agent of this name.
+/// Returns the subject of the agent with this name.
 pub fn subject(name: &str) -> Subject {
     Subject {
         kind: SubjectKind::Agent,
@@ -50,7 +50,7 @@ pub fn subject(name: &str) -> Subject {
 }
 
 impl AgentTask {
-    /// Looks until told to stop.
+    /// Makes snapshots until `stop` is cancelled.
     pub async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -95,11 +95,11 @@ impl AgentTask {
         }
     }
 
-    /// Damaged stores that were set aside and that nobody has removed. A directory that does not answer has none to show.
+    /// Lists damaged stores that were set aside and are not removed yet. If the directory does not answer, the list is empty.
     async fn damaged_stores(&self) -> Vec<PathBuf> {
         let mut there = Vec::new();
         for path in store::places_aside(&self.data_dir) {
-            if let Ok(Ok(true)) = timeout(LOOK_MAX, tokio::fs::try_exists(&path)).await {
+            if let Ok(Ok(true)) = timeout(FILE_CHECK_MAX, tokio::fs::try_exists(&path)).await {
                 there.push(path);
             }
         }

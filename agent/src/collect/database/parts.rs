@@ -1,4 +1,4 @@
-//! The parts of a database's snapshot, made of what its members report.
+//! The parts of a database's snapshot, made from the reports of its members.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part 
         Family::scalar("pharos_database_clusters", count(picture.clusters)),
         Family::scalar("pharos_database_primary_changes_total", picture.primary_changes as f64),
     ];
-    // Without a number its alerts stand still.
+    // Without a number the alerts about it stand still.
     let is_known = picture.primaries().is_some() && picture.is_split_known;
     let unlisted = if is_known { Unlisted::None } else { Unlisted::Any };
     families.extend(picture.is_split_known.then(|| Family::scalar("pharos_database_split_brain", is_split)));
@@ -48,28 +48,28 @@ fn members(picture: &Picture) -> Table {
     let integer = |name: &str, value: fn(&Member) -> Option<i64>| Column::integer(name, members.iter().map(value));
     let in_seconds =
         |name: &str, lag: fn(&Member) -> &Lag| Column::float(name, "seconds", members.iter().map(move |member| seconds(lag(member))));
-    let writes_too = |member: &Member| picture.split_brain.contains(&member.name);
+    let is_in_split_brain = |member: &Member| picture.split_brain.contains(&member.name);
     Table::new(
         "members",
         vec![
             Column::text("member", members.iter().map(|member| Some(member.name.as_str()))),
             Column::text("role", members.iter().map(|member| Some(member.role.as_str()))),
             Column::boolean("up", members.iter().map(|member| Some(member.up))),
-            // Whether this is of now: the agent may have been unable to ask.
+            // Whether the row is current: the agent may have been unable to ask the member.
             Column::boolean("is_asked", members.iter().map(|member| Some(member.is_asked))),
-            // Whether it writes to the cluster to which another member writes as well.
-            Column::boolean("split_brain", members.iter().map(|member| Some(writes_too(member)))),
+            // Whether another member accepts writes for the same cluster.
+            Column::boolean("split_brain", members.iter().map(|member| Some(is_in_split_brain(member)))),
             integer("timeline", |member| member.timeline),
             Column::text("system_identifier", members.iter().map(|member| member.system_identifier.as_deref())),
             integer("lsn_bytes", |member| member.lsn.and_then(|lsn| i64::try_from(lsn).ok())),
             in_seconds("lag_seconds", |member| &member.lag),
             integer("lag_bytes", |member| bytes(&member.lag)),
-            // The agent has not looked for so long: it may be more.
+            // The lag may be longer than the agent has run.
             Column::boolean("lag_is_minimum", members.iter().map(|member| member.lag.time.map(|time| time.is_minimum))),
-            // What of the lag has not even arrived; the rest waits to be replayed.
+            // The part of the lag that has not arrived yet. The rest waits to be replayed.
             in_seconds("shipping_lag_seconds", |member| &member.shipping),
             integer("shipping_lag_bytes", |member| bytes(&member.shipping)),
-            // Another name of the same server.
+            // The member that is the same server under another name.
             Column::text("same_as", members.iter().map(|member| picture.same_as(member))),
             Column::boolean("was_primary", members.iter().map(|member| Some(member.was_primary))),
             integer("role_since_ms", |member| member.role_since_ms.and_then(|since| i64::try_from(since).ok())),
@@ -77,7 +77,7 @@ fn members(picture: &Picture) -> Table {
     )
 }
 
-/// Lists indexes that no member uses, as far as the members could be asked.
+/// Lists indexes that no member uses, as far as the indexes of the members are known.
 pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) -> Part {
     let asked: Vec<MemberIndexes<'_>> = members.iter().map(|member| member_indexes(&member.snapshot, at)).collect();
     if asked.iter().all(|member| member.indexes.is_none()) {
@@ -101,7 +101,7 @@ pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) ->
     Part::present(Arc::new(Reading { at, fresh_until, families, tables: vec![table, left_out], ..Reading::default() }))
 }
 
-/// Nothing of what is stale by then.
+/// Returns the tables about indexes of a member, unless they are stale at `at`.
 fn member_indexes(snapshot: &Snapshot, at: Duration) -> MemberIndexes<'_> {
     let reading = snapshot.part(PartId::Indexes).and_then(|part| part.reading.as_ref());
     match reading.is_some_and(|reading| reading.fresh_until >= at) {

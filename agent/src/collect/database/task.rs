@@ -22,17 +22,17 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
-/// A `[[database]]` and its servers.
-pub struct Database {
+/// The name of a `[[database]]` and its servers.
+pub struct DatabaseMembers {
     pub name: String,
     pub members: Vec<SubjectKey>,
 }
 
 /// The task that makes snapshots of databases.
 pub struct DatabasesTask {
-    pub databases: Vec<Database>,
+    pub databases: Vec<DatabaseMembers>,
     pub interval: Duration,
-    /// How long a snapshot outlives its interval before it is stale.
+    /// Time after its interval at which a snapshot becomes stale.
     pub grace: Duration,
     pub board: Arc<Board>,
     pub store: Store,
@@ -41,22 +41,22 @@ pub struct DatabasesTask {
     pub snapshots: mpsc::Sender<Snapshot>,
 }
 
-/// A database over time.
-struct Watched {
-    database: Database,
+/// A database with its state over time.
+struct WatchedDatabase {
+    database: DatabaseMembers,
     topology: Topology,
-    /// The reports that the last look was at.
-    looked_at: Vec<Report>,
-    /// The standing of each member in the last snapshot: a change is sent at once.
-    shown: Vec<Standing>,
-    /// When the latest snapshot was taken that went out, by the monotonic clock.
+    /// The latest reports of the members.
+    reports: Vec<Report>,
+    /// The state of each member in the last snapshot. A change is sent at once.
+    shown: Vec<MemberState>,
+    /// When the last sent snapshot was taken, by the monotonic clock.
     taken_at: Option<Duration>,
 }
 
-/// Whether a member is there, and as what.
-type Standing = (bool, Role, Option<i64>, Option<String>);
+/// The state of a member: whether it is up, its role, its timeline and its cluster.
+type MemberState = (bool, Role, Option<i64>, Option<String>);
 
-impl Database {
+impl DatabaseMembers {
     pub fn subject(&self) -> Subject {
         Subject {
             kind: SubjectKind::Database,
@@ -68,13 +68,13 @@ impl Database {
 }
 
 impl DatabasesTask {
-    /// Looks until told to stop.
+    /// Makes snapshots until `stop` is cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
         let databases = std::mem::take(&mut self.databases);
         let watched =
-            |database| Watched { database, topology: Topology::default(), looked_at: Vec::new(), shown: Vec::new(), taken_at: None };
-        let mut watched: Vec<Watched> = databases.into_iter().map(watched).collect();
-        // The first one that is dropped must be seen as an increase.
+            |database| WatchedDatabase { database, topology: Topology::default(), reports: Vec::new(), shown: Vec::new(), taken_at: None };
+        let mut watched: Vec<WatchedDatabase> = databases.into_iter().map(watched).collect();
+        // The counter starts at 0, so that the first dropped snapshot shows as an increase.
         watched.iter().for_each(|watched| self.metrics.add("pharos_collect_skipped_total", &[&watched.database.name, "snapshot"], 0.0));
         let board = Arc::clone(&self.board);
         let mut published = board.snapshots();
@@ -84,38 +84,38 @@ impl DatabasesTask {
             let is_tick = tokio::select! {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => true,
-                // The board that sends is alive as long as this borrow of it.
+                // The sender of this channel is the board, which is borrowed here, so the channel cannot close.
                 _ = published.changed() => false,
             };
             let picture = board.picture();
             for database in &mut watched {
-                self.look(database, &picture, is_tick).await;
+                self.observe(database, &picture, is_tick).await;
             }
         }
     }
 
-    /// Looks at the members. Nothing is reported before each was tried once: a member that is not there yet is not down.
-    async fn look(&self, watched: &mut Watched, picture: &Picture, is_tick: bool) {
+    /// Reads the state of the members from the board. Nothing is reported before each has a snapshot: a member without one is not down.
+    async fn observe(&self, watched: &mut WatchedDatabase, picture: &Picture, is_tick: bool) {
         let members: Option<Vec<&Arc<Change>>> = watched.database.members.iter().map(|key| picture.subjects.get(key)).collect();
         let Some(members) = members else { return };
         let now = self.clock.now();
         let report = |member: &&Arc<Change>| match member_reports::is_unknown(&member.snapshot) {
-            // The agent itself is in the way: a member that could not be asked is neither down nor demoted.
-            true => member_reports::report_before(&watched.looked_at, &member.snapshot.subject.id),
+            // The trouble is on the side of the agent: a member that could not be asked is neither down nor demoted.
+            true => member_reports::report_before(&watched.reports, &member.snapshot.subject.id),
             false => Some(member_reports::report(&member.snapshot, now.monotonic)),
         };
         let Some(reports) = members.iter().map(report).collect::<Option<Vec<Report>>>() else { return };
-        if !is_tick && reports == watched.looked_at {
+        if !is_tick && reports == watched.reports {
             return;
         }
         let topology = watched.topology.observe(&reports, now);
-        watched.looked_at = reports;
+        watched.reports = reports;
         for news in &topology.news {
-            self.tell(&watched.database.name, news, now).await;
+            self.record_news(&watched.database.name, news, now).await;
         }
-        let standing =
+        let state =
             |member: &pharos_model::postgres::topology::Member| (member.up, member.role, member.timeline, member.system_identifier.clone());
-        let shown: Vec<Standing> = topology.members.iter().map(standing).collect();
+        let shown: Vec<MemberState> = topology.members.iter().map(state).collect();
         if is_tick || !topology.news.is_empty() || shown != watched.shown {
             watched.shown = shown;
             let parts = self.parts(&topology, &members, now);
@@ -133,8 +133,15 @@ impl DatabasesTask {
         BTreeMap::from([(PartId::Topology.as_str().to_owned(), topology), (PartId::Indexes.as_str().to_owned(), indexes)])
     }
 
-    /// Says whether there was room for it.
-    fn send(&self, database: &Database, members: Vec<&Arc<Change>>, parts: BTreeMap<String, Part>, interval: Duration, now: Now) -> bool {
+    /// Sends a snapshot. Returns whether the queue had room for it.
+    fn send(
+        &self,
+        database: &DatabaseMembers,
+        members: Vec<&Arc<Change>>,
+        parts: BTreeMap<String, Part>,
+        interval: Duration,
+        now: Now,
+    ) -> bool {
         let snapshot = Snapshot {
             subject: database.subject(),
             taken_at_ms: now.wall_ms,
@@ -151,7 +158,8 @@ impl DatabasesTask {
         is_sent
     }
 
-    async fn tell(&self, database: &str, news: &News, now: Now) {
+    /// Logs a change of roles, and stores it as an event.
+    async fn record_news(&self, database: &str, news: &News, now: Now) {
         let text = news.to_string();
         match news {
             News::SplitBrain { .. } => error!(database, "{database}: {text}"),

@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 
 use super::numbers::{range, range_of_pair};
 
-/// Longest word of a server that becomes a label, such as a version.
+/// Longest word of a server that becomes a label, such as a version, in bytes.
 const WORD_BYTES_MAX: usize = 64;
 
+/// The fields and section headings of an `INFO` text.
 pub struct Fields<'a> {
     by_name: HashMap<&'a str, &'a str>,
     sections: Vec<&'a str>,
@@ -20,7 +21,7 @@ impl<'a> Fields<'a> {
         Self { by_name: text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(':')).collect(), sections }
     }
 
-    /// Whether the server spoke of this at all: where it did, what is missing below is not there.
+    /// Whether the text has this section. If it has, fields that are missing in it do not exist on the server.
     pub fn has_section(&self, name: &str) -> bool {
         self.sections.contains(&name)
     }
@@ -29,22 +30,22 @@ impl<'a> Fields<'a> {
         self.by_name.get(field).copied()
     }
 
-    /// A value that is one plain word, fit for a label.
+    /// Returns a value that is one plain word, so that it can be a label.
     pub fn word(&self, field: &str) -> Option<&'a str> {
         self.text(field).filter(|text| !text.is_empty() && text.len() <= WORD_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()))
     }
 
-    /// A number that the field can mean.
+    /// Returns the number of a field, if it is in the range of the field.
     pub fn number(&self, field: &str) -> Option<f64> {
         within(self.text(field)?, &range(field)?)
     }
 
-    /// Whether the server sent a value for the field that is no number, or none that the field can mean.
+    /// Whether the value of the field is no number, or a number outside of its range.
     fn is_left_out(&self, field: &str) -> bool {
         range(field).is_some() && self.number(field).is_none()
     }
 
-    /// Values that are left out, of fields that are read as numbers, sorted by field.
+    /// Lists values that are left out, of fields that are read as numbers, sorted by field.
     pub fn left_out(&self) -> Vec<LeftOut<'a>> {
         let single = self.by_name.iter().filter(|(field, _)| self.is_left_out(field));
         let mut left_out: Vec<LeftOut<'a>> =
@@ -59,7 +60,7 @@ impl<'a> Fields<'a> {
         left_out
     }
 
-    /// Fields like `db0`, `db1`, by their number.
+    /// Returns the values of fields like `db0` and `db1`, with their numbers.
     pub fn numbered(&self, prefix: &str) -> Vec<(u32, &'a str)> {
         let number = |name: &str| name.strip_prefix(prefix)?.parse::<u32>().ok();
         let mut fields: Vec<_> = self.by_name.iter().filter_map(|(name, value)| Some((number(name)?, *value))).collect();
@@ -68,26 +69,26 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A value that the agent does not take for the field's.
+/// A value that the agent leaves out, because the field cannot mean it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LeftOut<'a> {
-    /// `used_memory`, or `db0 keys` for one of the pairs of a field.
+    /// The name of the field, such as `used_memory`, or `db0 keys` for one of the pairs of a field.
     pub field: String,
     pub value: &'a str,
     pub is_pair: bool,
 }
 
-/// The pairs in a value like `keys=3,expires=1`.
+/// Splits a value like `keys=3,expires=1` into its pairs.
 fn pairs(value: &str) -> impl Iterator<Item = (&str, &str)> {
     value.split(',').filter_map(|pair| pair.split_once('='))
 }
 
-/// The text of one of these pairs.
+/// Returns the text of one of the pairs in a value like `keys=3,expires=1`.
 pub fn pair_text<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     pairs(value).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// The number of one of these pairs, where the field can have it.
+/// Returns the number of one of the pairs in a value like `keys=3,expires=1`, if it is in its range.
 pub fn pair(value: &str, name: &str) -> Option<f64> {
     within(pair_text(value, name)?, &range_of_pair(name)?)
 }

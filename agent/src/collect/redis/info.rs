@@ -1,4 +1,4 @@
-//! The facts in `INFO`. Fields that a version or fork does not have give no series.
+//! The facts in `INFO`. Fields that a version or fork lacks have no series.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::redis::monitor::Session;
 
 const PART: PartId = PartId::Info;
 
-/// Metric and the INFO field that holds its value as it is.
+/// Metrics, each with the INFO field that has its value.
 const PLAIN: [(&str, &str); 21] = [
     ("pharos_redis_clients", "connected_clients"),
     ("pharos_redis_clients_blocked", "blocked_clients"),
@@ -62,8 +62,8 @@ impl Info {
         Self { interval, keyspace: Keyspace::default(), losses, restarts, left_out: Vec::new() }
     }
 
-    /// Logs fields that were left out, where they differ from those before.
-    fn warn_of(&mut self, left_out: &[LeftOut<'_>]) {
+    /// Logs the fields that were left out, if they differ from those of the reading before.
+    fn warn_if_changed(&mut self, left_out: &[LeftOut<'_>]) {
         let fields: Vec<String> = left_out.iter().map(|one| one.field.clone()).collect();
         if self.left_out == fields {
             return;
@@ -94,7 +94,7 @@ impl Collector<Session> for Info {
             let text = session.info().await.map_err(failed)?;
             let info = Fields::parse(&text);
             let left_out = info.left_out();
-            self.warn_of(&left_out);
+            self.warn_if_changed(&left_out);
             let nothing = if left_out.is_empty() { NO_FACTS } else { NO_NUMBERS };
             let mut facts = read(&info, now, &mut self.keyspace).ok_or_else(|| failed(nothing))?;
             facts.tables.push(left_out_table(&left_out));
@@ -111,13 +111,13 @@ impl Collector<Session> for Info {
     }
 }
 
-/// A server whose `INFO` holds nothing is not one of which nothing is wrong.
+/// An `INFO` without any known field is an error: without facts the server would look healthy.
 const NO_FACTS: RedisError =
     RedisError::Protocol("the answer to INFO has none of the fields that Redis has; the address must be that of a Redis server");
 
 const NO_NUMBERS: RedisError = RedisError::Protocol("the answer to INFO has no number that its field can mean");
 
-/// Turns the text of `INFO` into families; none where nothing in it is known.
+/// Turns the text of `INFO` into families. Returns nothing if no field is known.
 fn read(info: &Fields<'_>, now: Now, known: &mut Keyspace) -> Option<Facts> {
     let mut families: Vec<Family> = PLAIN.iter().filter_map(|(metric, field)| Some(Family::scalar(metric, plain(info, field)?))).collect();
     if families.is_empty() {
@@ -146,12 +146,12 @@ fn read(info: &Fields<'_>, now: Now, known: &mut Keyspace) -> Option<Facts> {
     families.extend(keyspace);
     families.extend(replicas);
     let folded = databases_folded + replicas_folded;
-    // A database or a replica that others took the place of may still be there.
+    // A database or replica that is not listed because of the limit may still exist.
     let unlisted = if folded > 0 { Unlisted::Any } else { unlisted(&info.left_out()) };
     Some(Facts { epoch: epoch(info), families, folded, unlisted, ..Facts::default() })
 }
 
-/// Objects without a series because their number was left out: they are neither gone nor fine, so their alerts stand still.
+/// Lists objects whose number was left out. They are neither gone nor healthy, so their alerts stand still.
 fn unlisted(left_out: &[LeftOut<'_>]) -> Unlisted {
     let is_any = |is_pair: bool| left_out.iter().any(|one| one.is_pair == is_pair);
     match (is_any(true), is_any(false)) {
@@ -161,20 +161,20 @@ fn unlisted(left_out: &[LeftOut<'_>]) -> Unlisted {
     }
 }
 
-/// A field's value in the metric's unit; none where the server does not tell or the value means "none".
+/// Returns a field's value in the unit of its metric. It is missing if the server does not send it, or if the value means "no limit".
 fn plain(info: &Fields<'_>, field: &str) -> Option<f64> {
     let value = info.number(field)?;
     match field {
         "latest_fork_usec" => Some(value / 1_000_000.0),
         // -1 while no save runs.
         "rdb_current_bgsave_time_sec" => Some(value.max(0.0)),
-        // 0 is no limit.
+        // 0 means no limit.
         "maxmemory" => Some(value).filter(|limit| *limit > 0.0),
         _ => Some(value),
     }
 }
 
-/// Which process answers and when it started, by the agent's clock; none of a server that does not say.
+/// Reads which process answers and when it started, by the agent's clock, if the server reports it.
 fn run(info: &Fields<'_>, now: Now) -> Option<RunReading> {
     let read_at = now.wall_ms as f64 / 1_000.0;
     let started_at = read_at - info.number("uptime_in_seconds")?;
@@ -182,7 +182,7 @@ fn run(info: &Fields<'_>, now: Now) -> Option<RunReading> {
     Some(RunReading { read_at, started_at, run_id, checkpointer_started_at: None, statistics_began_at: None })
 }
 
-/// A series that says words of the server in its labels.
+/// Makes a series with words of the server as labels.
 fn words(info: &Fields<'_>, labels: &[&str], metric: &'static str, fields: &[&str]) -> Vec<Family> {
     let mut rows = FamiliesBuilder::new(labels, &[metric]);
     let words: Vec<&str> = fields.iter().map(|field| info.word(field).unwrap_or("unknown")).collect();
@@ -190,7 +190,7 @@ fn words(info: &Fields<'_>, labels: &[&str], metric: &'static str, fields: &[&st
     rows.finish()
 }
 
-/// A restart gives the server a new run id; everything it counts begins anew.
+/// Returns the epoch of the counters. A restart gives the server a new run id, and all counters start anew.
 fn epoch(info: &Fields<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     info.text("run_id").hash(&mut hasher);
@@ -216,7 +216,7 @@ mod tests {
         Fields::parse(text).left_out().into_iter().map(|one| format!("{}={}", one.field, one.value)).collect()
     }
 
-    /// Numbers of all sizes, of both signs, and what is none.
+    /// Numbers of all sizes and both signs, and texts that are no numbers.
     fn any_number() -> impl Strategy<Value = String> {
         prop_oneof![
             any::<f64>().prop_map(|number| number.to_string()),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_a_field_cannot_mean_are_left_out_and_named() {
+    fn numbers_that_a_field_cannot_mean_are_left_out_and_listed() {
         let text = "# Memory\r\nused_memory:1e308\r\nused_memory_rss:18446744073709551615\r\nmaxmemory:-5\r\nmem_fragmentation_ratio:inf\r\n\
                     mem_fragmentation_bytes:-12\r\nconnected_clients:7\r\nrdb_current_bgsave_time_sec:-1\r\n\
                     # Keyspace\r\ndb0:keys=1e300,expires=2,avg_ttl=-1\r\nslave0:ip=10.0.0.9,port=1,state=online,offset=-7,lag=-1\r\n";
@@ -257,13 +257,13 @@ mod tests {
         let metrics: Vec<&str> = facts.families.iter().map(|family| &*family.metric).collect();
         assert!(metrics.contains(&"pharos_redis_clients") && metrics.contains(&"pharos_redis_rdb_save_age_seconds"), "{metrics:?}");
         assert!(!metrics.iter().any(|metric| metric.contains("memory_used") || metric.contains("fragmentation")), "{metrics:?}");
-        assert_eq!(facts.unlisted, Unlisted::Any, "what has no number is not gone");
+        assert_eq!(facts.unlisted, Unlisted::Any, "a database without a number is not gone");
         let table = left_out_table(&info.left_out());
         assert_eq!((table.row_count, table.text("field", 3)), (7, Some("mem_fragmentation_ratio")));
     }
 
     #[test]
-    fn a_server_as_it_should_be_has_nothing_left_out() {
+    fn a_healthy_server_has_nothing_left_out() {
         let text = "# Memory\r\nused_memory:1\r\nmaxmemory:0\r\nmem_fragmentation_ratio:19.52\r\nrdb_current_bgsave_time_sec:-1\r\n\
                     # Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0,subexpiry=0\r\nslave0:ip=::1,port=1,state=online,offset=14,lag=1\r\n";
         assert_eq!(left_out(text), [""; 0]);
@@ -273,7 +273,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_server_sends_each_value_is_one_that_can_be_or_is_named_as_left_out(
+        fn every_value_is_possible_or_is_listed_as_left_out(
             numbers in prop::collection::vec(any_number(), PLAIN.len() + OTHERS.len()),
             pairs in prop::collection::vec(any_number(), PAIRS.len()),
         ) {

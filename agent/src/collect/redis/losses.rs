@@ -1,4 +1,4 @@
-//! Losses of a restart: how many keys the server had before, and how many of them are missing since.
+//! Keys lost in a restart: how many keys the server had before, and how many of them are missing since.
 
 use std::time::Duration;
 
@@ -13,31 +13,32 @@ use crate::collect::Notebook;
 
 const PART: PartId = PartId::Info;
 
-/// How old the note in the store may be. A host that goes down takes the agent along, and then the note is all that is left.
-/// This age is far below what the history accepts from an earlier run of the agent.
+/// Greatest age of the note in the store. If the host goes down together with the agent, only the note remains. This age is far below the
+/// age that the history accepts from an earlier run of the agent.
 const NOTE_AGE_MAX: Duration = Duration::from_mins(5);
 
-/// The server's keys over its restarts and over those of the agent.
+/// The number of keys of a server, across restarts of the server and of the agent.
 #[derive(Default)]
 pub struct Losses {
     history: KeyHistory,
     notebook: Notebook,
-    /// Whether it is known what an earlier run of the agent had read.
-    is_recalled: bool,
-    /// The first reading and the latest one, as long as that is not known.
-    unrecalled: Vec<KeyReading>,
+    /// Whether the note of an earlier run of the agent was restored.
+    is_restored: bool,
+    /// The first reading and the latest one, until the note is restored.
+    pending: Vec<KeyReading>,
+    /// The note that the store has.
     noted: Option<Noted>,
 }
 
 /// The facts about the latest restart.
 #[derive(Debug)]
-pub struct Known {
+pub struct RestartLosses {
     pub families: Vec<Family>,
-    /// The series that are unknown, where an earlier run of the agent may have noted a restart and the store has not answered.
+    /// Series that are unknown until the note of an earlier run of the agent is restored.
     pub unlisted: Unlisted,
 }
 
-/// The run of the server that the note in the store is about.
+/// The run of the server that the stored note is about.
 struct Noted {
     run_id: String,
     at_ms: u64,
@@ -48,32 +49,32 @@ impl Losses {
         Self { notebook, ..Self::default() }
     }
 
-    /// Takes in the keys of a server that has loaded all of its data. While the server loads, what was known before is still so: an open
-    /// alert about a loss neither ends nor begins.
-    pub async fn read(&mut self, info: &Fields<'_>, now: Now) -> Known {
-        if !self.is_recalled
+    /// Records the keys of a server that has loaded all of its data. While the server loads, the facts stay as they were: an open alert
+    /// about a loss neither ends nor begins.
+    pub async fn read(&mut self, info: &Fields<'_>, now: Now) -> RestartLosses {
+        if !self.is_restored
             && let Ok(earlier) = self.notebook.read::<KeyHistory>(PART, "", now).await
         {
-            self.recall(earlier);
+            self.restore(earlier);
         }
         if let Some(reading) = reading(info, now) {
             let run_id = reading.run_id.clone();
             self.observe(reading);
-            self.note(run_id, now).await;
+            self.store(run_id, now).await;
         }
-        self.known()
+        self.latest()
     }
 
     fn observe(&mut self, reading: KeyReading) {
-        if !self.is_recalled {
-            self.unrecalled.truncate(1);
-            self.unrecalled.push(reading.clone());
+        if !self.is_restored {
+            self.pending.truncate(1);
+            self.pending.push(reading.clone());
         }
-        self.take(reading);
+        self.compare(reading);
     }
 
-    /// Losses that cannot be judged are reported all the same.
-    fn take(&mut self, reading: KeyReading) {
+    /// Compares a reading with the history. Logs losses that cannot be judged.
+    fn compare(&mut self, reading: KeyReading) {
         let Some(Unjudged { keys, keys_since, away }) = self.history.observe(reading) else { return };
         let server = self.notebook.server().unwrap_or_default();
         warn!(
@@ -85,27 +86,27 @@ impl Losses {
         );
     }
 
-    /// Goes on with what an earlier run of the agent noted.
-    fn recall(&mut self, earlier: Option<KeyHistory>) {
-        self.is_recalled = true;
-        let unrecalled = std::mem::take(&mut self.unrecalled);
+    /// Restores the history of an earlier run of the agent, and adds the pending readings to it.
+    fn restore(&mut self, earlier: Option<KeyHistory>) {
+        self.is_restored = true;
+        let pending = std::mem::take(&mut self.pending);
         if let Some(earlier) = earlier {
             self.history = earlier;
-            unrecalled.into_iter().for_each(|reading| self.take(reading));
+            pending.into_iter().for_each(|reading| self.compare(reading));
         }
     }
 
-    fn known(&self) -> Known {
+    fn latest(&self) -> RestartLosses {
         let families = self.history.restart().map(families).unwrap_or_default();
-        let unlisted = if self.is_recalled { Unlisted::None } else { Unlisted::of([[]]) };
-        Known { families, unlisted }
+        let unlisted = if self.is_restored { Unlisted::None } else { Unlisted::of([[]]) };
+        RestartLosses { families, unlisted }
     }
 
-    /// Writes down what the next run of the agent has to know, unless that is in the store already.
-    async fn note(&mut self, run_id: String, now: Now) {
+    /// Stores the history for the next run of the agent, unless the stored note is still fresh.
+    async fn store(&mut self, run_id: String, now: Now) {
         let is_fresh = |noted: &Noted| noted.run_id == run_id && u128::from(now.wall_ms.abs_diff(noted.at_ms)) < NOTE_AGE_MAX.as_millis();
-        // Before that, what was noted knows more.
-        if !self.is_recalled || self.noted.as_ref().is_some_and(is_fresh) {
+        // Before the note was restored it may know more than this run, so it is not replaced.
+        if !self.is_restored || self.noted.as_ref().is_some_and(is_fresh) {
             return;
         }
         if self.notebook.write(PART, "", &self.history, Vec::new(), now).await.is_ok() {
@@ -122,7 +123,7 @@ fn families(restart: &Restart) -> Vec<Family> {
     ]
 }
 
-/// The keys of a server that has all of its data: one that loads, or waits for its master, will have more.
+/// Reads the keys of a server that has all of its data. A server that loads or waits for its master has no reading yet.
 fn reading(info: &Fields<'_>, now: Now) -> Option<KeyReading> {
     let is_loading = info.number("loading") == Some(1.0);
     let has_no_master = info.text("master_link_status").is_some_and(|status| status != "up");
@@ -131,7 +132,7 @@ fn reading(info: &Fields<'_>, now: Now) -> Option<KeyReading> {
     }
     let databases = info.numbered("db");
     let sum = |name: &str| databases.iter().filter_map(|(_, value)| pair(value, name)).sum::<f64>().clamp(0.0, f64::MAX);
-    // The server says 0 where it does not know.
+    // The server sends 0 where the mean time to live is unknown.
     let timed = databases.iter().filter_map(|(_, value)| Some((pair(value, "expires")?, pair(value, "avg_ttl").filter(|ttl| *ttl > 0.0)?)));
     let (count, total) = timed.fold((0.0, 0.0), |(count, total), (expires, ttl)| (count + expires, total + expires * ttl));
     let uptime_ms = (info.number("uptime_in_seconds")? * 1_000.0) as u64;
@@ -153,13 +154,13 @@ mod tests {
         Now { monotonic: Duration::from_secs(seconds), wall_ms: (1_000_000 + seconds) * 1_000 }
     }
 
-    /// `INFO` of a process that has run for so many seconds, with these lines more.
+    /// Makes the `INFO` of a process that has run for `uptime` seconds, with the lines of `more` at its end.
     fn info(run_id: &str, uptime: u64, more: &str) -> String {
         format!("# Server\r\nrun_id:{run_id}\r\nuptime_in_seconds:{uptime}\r\nloading:0\r\n# Keyspace\r\n{more}")
     }
 
-    fn values(known: &Known) -> Vec<f64> {
-        known.families.iter().map(|family| family.values[0]).collect()
+    fn values(losses: &RestartLosses) -> Vec<f64> {
+        losses.families.iter().map(|family| family.values[0]).collect()
     }
 
     async fn missing(losses: &mut Losses, seconds: u64, info: &str) -> Vec<f64> {
@@ -173,7 +174,7 @@ mod tests {
         let mut losses = Losses::default();
         assert_eq!(missing(&mut losses, 0, &info("a", 50, KEYS)).await, Vec::<f64>::new());
         let loading = info("b", 2, "").replace("loading:0", "loading:1");
-        assert_eq!(missing(&mut losses, 10, &loading).await, Vec::<f64>::new(), "nobody knows yet");
+        assert_eq!(missing(&mut losses, 10, &loading).await, Vec::<f64>::new(), "unknown until the server has loaded");
         assert_eq!(missing(&mut losses, 20, &info("b", 12, "")).await, [199.0, 39.0, 1.0]);
         let half = "db0:keys=100,expires=0,avg_ttl=0\r\n";
         assert_eq!(missing(&mut losses, 30, &info("b", 22, half)).await, [199.0, 39.0, 1.0 - 100.0 / 199.0]);
@@ -188,22 +189,22 @@ mod tests {
         let note = serde_json::to_string(&losses.history).unwrap();
         let loading = info("c", 2, "").replace("loading:0", "loading:1");
         for seconds in [20, 30, 40] {
-            assert_eq!(missing(&mut losses, seconds, &loading).await, [200.0, 0.0, 1.0], "nobody knows yet what comes back");
+            assert_eq!(missing(&mut losses, seconds, &loading).await, [200.0, 0.0, 1.0], "unknown until the server has loaded");
         }
         assert_eq!(missing(&mut losses, 50, &info("c", 32, keys)).await, [200.0, 0.0, 0.0]);
 
-        // The agent restarts, and its store does not answer at once: its alert may not take that for the end.
+        // The agent restarts, and its store does not answer at once. That must not end the alert.
         let mut losses = Losses::default();
-        assert!(losses.known().unlisted.may_have(&[]) && values(&losses.known()).is_empty());
+        assert!(losses.latest().unlisted.may_have(&[]) && values(&losses.latest()).is_empty());
         for (seconds, run_id) in [(60, "b"), (70, "b"), (80, "d")] {
             losses.observe(reading(&Fields::parse(&info(run_id, 2, "")), now(seconds)).unwrap());
         }
-        losses.recall(Some(serde_json::from_str(&note).unwrap()));
-        assert_eq!((values(&losses.known()), losses.known().unlisted), (vec![200.0, 0.0, 1.0], Unlisted::None));
+        losses.restore(Some(serde_json::from_str(&note).unwrap()));
+        assert_eq!((values(&losses.latest()), losses.latest().unlisted), (vec![200.0, 0.0, 1.0], Unlisted::None));
     }
 
     #[tokio::test]
-    async fn keys_whose_time_is_over_are_not_missing() {
+    async fn keys_that_expired_meanwhile_are_not_missing() {
         let mut losses = Losses::default();
         missing(&mut losses, 0, &info("a", 50, KEYS)).await;
         assert_eq!(missing(&mut losses, 9_000, &info("b", 12, "")).await, [160.0, 0.0, 1.0]);
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn numbers_that_no_server_has_do_no_harm() {
+    async fn impossible_numbers_do_no_harm() {
         let mut losses = Losses::default();
         let strange = "db0:keys=1e308,expires=1e308,avg_ttl=1e308\r\ndb1:keys=1e308,expires=-1e308,avg_ttl=1\r\n";
         for (seconds, run_id, keys) in [(0, "a", strange), (10, "b", ""), (20, "c", strange), (30, "d", "db0:keys=-5,expires=7\r\n")] {

@@ -1,7 +1,7 @@
-//! The ranges that numbers of `INFO` can have. A broken or hostile server sends others: 2^64 after an underflow, infinity, less than nothing. Such
-//! numbers are left out, since each would become a rate, a ratio or a line of an alert.
+//! The ranges that numbers of `INFO` can have. A broken or hostile server sends other numbers: 2^64 after an underflow, infinity, negative
+//! sizes. Such numbers are left out, since each would become a rate, a ratio or a line of an alert.
 
-/// Fields that are read as numbers, and the range of what each can mean. A count or a size is never negative.
+/// Returns the range of a field that is read as a number. A count or a size is never negative.
 pub fn range(field: &str) -> Option<std::ops::RangeInclusive<f64>> {
     let most = match field {
         "used_memory" | "used_memory_rss" | "maxmemory" | "total_system_memory" => BYTES_MAX,
@@ -27,7 +27,7 @@ pub fn range(field: &str) -> Option<std::ops::RangeInclusive<f64>> {
     Some(0.0..=most)
 }
 
-/// The range of the pairs in the value of a field like `db0` or `slave0`.
+/// Returns the range of one of the pairs in the value of a field like `db0` or `slave0`.
 pub fn range_of_pair(name: &str) -> Option<std::ops::RangeInclusive<f64>> {
     let most = match name {
         "keys" | "expires" => KEYS_MAX,
@@ -38,15 +38,15 @@ pub fn range_of_pair(name: &str) -> Option<std::ops::RangeInclusive<f64>> {
     Some(0.0..=most)
 }
 
-/// No machine has an exbibyte of memory.
+/// Most bytes of memory: no machine has an exbibyte.
 const BYTES_MAX: f64 = (1_u64 << 60) as f64;
-/// Redis counts with 63 bits.
+/// Highest counter: Redis counts with 63 bits.
 const COUNTER_MAX: f64 = i64::MAX as f64;
-/// A key takes more than 16 bytes.
+/// Most keys: a key takes more than 16 bytes.
 const KEYS_MAX: f64 = BYTES_MAX / 16.0;
-/// Descriptors have 31 bits.
+/// Most sockets: file descriptors have 31 bits.
 const SOCKETS_MAX: f64 = i32::MAX as f64;
-/// A hundred years, on any number of threads.
+/// Longest time in seconds: a hundred years, also for the CPU time of several threads.
 const SECONDS_MAX: f64 = 100.0 * 365.25 * 86_400.0;
-/// A server that uses next to nothing of a large resident memory.
+/// Highest fragmentation: a server that uses almost nothing of a large resident memory.
 const FRAGMENTATION_MAX: f64 = 1e6;

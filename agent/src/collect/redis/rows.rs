@@ -7,14 +7,14 @@ use pharos_model::text::{LINE_BYTES_MAX, identity};
 
 use super::fields::{Fields, LeftOut, pair, pair_text};
 
-/// Logical databases with series of their own. A server has 16 unless it is told otherwise; the rest is `other`.
+/// Most logical databases with series of their own. A server has 16 unless it is configured otherwise. The rest is summed up as `other`.
 const DATABASES_MAX: usize = 100;
-/// Replicas with series of their own, those first that are furthest behind.
+/// Most replicas with series of their own. Those with the greatest lag come first.
 const REPLICAS_MAX: usize = 200;
-/// Values that are listed as left out. One server sends few of them, or thousands.
+/// Most values that are listed as left out. A server sends few of them, or thousands.
 const LEFT_OUT_MAX: usize = 20;
 
-/// Logical databases that had keys once: the server names only those that have some now.
+/// Logical databases that once had keys. The server lists only those that have keys now.
 pub struct Keyspace {
     known: BTreeSet<u32>,
     has_others: bool,
@@ -27,7 +27,7 @@ impl Default for Keyspace {
 }
 
 impl Keyspace {
-    /// `db0:keys=3,expires=1,avg_ttl=0`. Says how many databases are in `other`.
+    /// Reads fields like `db0:keys=3,expires=1,avg_ttl=0`. Also returns how many databases are in `other`.
     pub fn read(&mut self, info: &Fields<'_>) -> (Vec<Family>, u64) {
         if !info.has_section("Keyspace") {
             return (Vec::new(), 0);
@@ -53,8 +53,8 @@ impl Keyspace {
     }
 }
 
-/// `slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=1`. Of several replicas that announce one address the lag is that of the one
-/// furthest behind. Says how many addresses were left out.
+/// Reads fields like `slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=1`. Several replicas with one address count as one, with the
+/// greatest lag. Also returns how many addresses were left out.
 pub fn replicas(info: &Fields<'_>) -> (Vec<Family>, u64) {
     let master = info.number("master_repl_offset");
     let mut behind: BTreeMap<String, f64> = BTreeMap::new();
@@ -77,7 +77,7 @@ pub fn replicas(info: &Fields<'_>) -> (Vec<Family>, u64) {
     (rows.finish(), folded)
 }
 
-/// The values that were left out, in the server's words.
+/// Makes the table of values that were left out, as the server sent them.
 pub fn left_out_table(left_out: &[LeftOut<'_>]) -> Table {
     let listed = || left_out.iter().take(LEFT_OUT_MAX);
     let columns = vec![
@@ -92,7 +92,7 @@ pub fn left_out_table(left_out: &[LeftOut<'_>]) -> Table {
 mod tests {
     use super::*;
 
-    /// `name{labels} value` of every series.
+    /// Formats each series as `name labels value`.
     fn lines(families: &[Family]) -> Vec<String> {
         let of = |family: &Family| {
             let texts = |row| family.label_texts(row).collect::<Vec<_>>().join(",");
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_behind_one_address_are_one_with_the_greatest_lag_in_either_order() {
+    fn replicas_with_one_address_are_one_with_the_greatest_lag_in_either_order() {
         for offsets in [[100, 7], [7, 100]] {
             let text = format!(
                 "# Replication\nmaster_repl_offset:100\nslave0:ip=10.0.0.9,port=6379,state=online,offset={},lag=0\n\
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_replicas_those_furthest_behind_are_shown() {
+    fn the_replicas_with_the_greatest_lag_are_shown_when_there_are_too_many() {
         let line = |number| format!("slave{number}:ip=10.0.0.9,port={number},state=online,offset={number},lag=0\n");
         let text = (0..300).map(line).collect::<String>() + "master_repl_offset:300\n";
         let (families, folded) = replicas(&Fields::parse(&text));
@@ -124,28 +124,28 @@ mod tests {
     }
 
     #[test]
-    fn databases_are_remembered_up_to_a_bound_and_the_rest_is_one() {
+    fn databases_are_listed_up_to_a_limit_and_the_rest_is_summed_up() {
         let mut keyspace = Keyspace::default();
         let line = |number| format!("db{number}:keys=2,expires=1,avg_ttl=0\n");
         let text = String::from("# Keyspace\n") + &(1..=150).map(line).collect::<String>();
         let (families, folded) = keyspace.read(&Fields::parse(&text));
         assert_eq!((families[0].values.len(), families[0].values[100], families[1].values[100], folded), (101, 102.0, 51.0, 51));
-        // What is empty now was not forgotten, and strangers grow nothing.
-        let strangers = String::from("# Keyspace\n") + &(1_000..9_000).map(line).collect::<String>();
-        let (families, folded) = keyspace.read(&Fields::parse(&strangers));
+        // Databases that are empty now are still listed, and new ones add no series.
+        let new_databases = String::from("# Keyspace\n") + &(1_000..9_000).map(line).collect::<String>();
+        let (families, folded) = keyspace.read(&Fields::parse(&new_databases));
         assert_eq!((families[0].values.len(), families[0].values[99], folded), (101, 0.0, 8_000));
         let (families, folded) = keyspace.read(&Fields::parse("# Keyspace\n"));
         assert_eq!((families[0].values.len(), families[0].values.iter().sum::<f64>(), folded), (101, 0.0, 0));
     }
 
     #[test]
-    fn a_server_that_does_not_speak_of_its_keys_is_not_empty() {
+    fn a_server_without_a_keyspace_section_is_not_empty() {
         let (families, _) = Keyspace::default().read(&Fields::parse("# Memory\nused_memory:1\n"));
         assert!(families.is_empty());
     }
 
     #[test]
-    fn numbers_that_are_none_are_no_values() {
+    fn values_that_are_no_numbers_are_left_out() {
         let (families, _) = Keyspace::default().read(&Fields::parse("# Keyspace\ndb0:keys=nan,expires=inf\ndb1:keys=1e400,expires=2\n"));
         assert_eq!(lines(&families), ["pharos_redis_keys_expiring db1 2"]);
     }

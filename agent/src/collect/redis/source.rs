@@ -1,4 +1,4 @@
-//! A Redis server as the schedule sees it, and its collectors.
+//! A Redis server as a source of the schedule, and its collectors.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -28,7 +28,7 @@ impl RedisSource {
     }
 }
 
-/// Every collector, in the order in which they run.
+/// Lists every collector, in the order in which they run.
 fn collectors(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
     vec![Box::new(info::Info::new(collect.interval.of(PartId::Info.as_str()), notebook.clone()))]
 }
@@ -64,7 +64,7 @@ impl Source for RedisSource {
     }
 
     fn is_closed(_: &Session) -> bool {
-        // A multiplexed connection says so at its next command.
+        // A multiplexed connection reports its end at the next command.
         false
     }
 
