@@ -1,11 +1,11 @@
-//! How one PostgreSQL server is reached and how patiently it is read.
+//! How one PostgreSQL server is reached, and the deadlines of its queries.
 
 use crate::collect::CollectError;
 use crate::config::collect::CollectConfig;
 use crate::postgres::monitor::{Connector, Session};
 use pharos_model::snapshot::PartId;
 
-/// A server's connector with the `[collect]` settings, shared by the session that stays and by the visitor.
+/// A server's connector with the `[collect]` settings, for the main session and for visits of datnames.
 #[derive(Debug, Clone)]
 pub struct ServerAccess {
     pub connector: Connector,
@@ -28,7 +28,7 @@ impl ServerAccess {
         &self.connector.endpoint.address.user
     }
 
-    /// Gives the session to a run of this collector, within the collector's deadline.
+    /// Prepares the session for a run of this collector, within the deadline of the collector.
     pub async fn begin(&self, session: &mut Session, collector: PartId) -> Result<(), CollectError> {
         let deadline = self.collect.deadline_of(collector.as_str());
         let begun = session.begin(collector.as_str(), deadline, self.collect.statement_timeout_within(deadline)).await;

@@ -11,7 +11,7 @@ use crate::postgres::monitor::{Row, Session};
 
 const PART: PartId = PartId::Autovacuum;
 
-/// Metric and the column that feeds it.
+/// Metrics, each with the column that has its value.
 const COLUMNS: [(&str, &str); 7] = [
     ("pharos_postgres_autovacuum_workers_max", "workers_max"),
     ("pharos_postgres_autovacuum_cost_delay_seconds", "cost_delay"),
@@ -35,7 +35,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
             families.push(Family::scalar(metric, f64::from(u8::from(row.field::<bool>(column)?))));
         }
     }
-    // The row of the settings is there without a worker, too.
+    // Without a worker there is one row, which has the settings alone.
     let is_worker = |row: &&Row| Ok(Fields::new(PART, row).field::<Option<i64>>("pid")?.is_some());
     let workers: Vec<&Row> = rows
         .iter()
@@ -58,7 +58,7 @@ fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
     Ok(Table::new("autovacuum_workers", columns))
 }
 
-/// Reads the work of a worker from its own text: `autovacuum: VACUUM ANALYZE public.orders (to prevent wraparound)`.
+/// The work of a worker, read from its query text: `autovacuum: VACUUM ANALYZE public.orders (to prevent wraparound)`.
 struct Work<'a> {
     relation: &'a str,
     is_wraparound: bool,
@@ -68,7 +68,7 @@ impl<'a> Work<'a> {
     fn of(query: &'a str) -> Option<Self> {
         let rest = query.strip_prefix("autovacuum: ")?;
         let work = ["VACUUM ANALYZE ", "VACUUM ", "ANALYZE ", "BRIN summarize "].iter().find_map(|work| rest.strip_prefix(work))?;
-        let calm = work.strip_suffix(" (to prevent wraparound)");
-        Some(Self { relation: calm.unwrap_or(work), is_wraparound: calm.is_some() })
+        let for_wraparound = work.strip_suffix(" (to prevent wraparound)");
+        Some(Self { relation: for_wraparound.unwrap_or(work), is_wraparound: for_wraparound.is_some() })
     }
 }

@@ -1,4 +1,4 @@
-//! Which sessions are encrypted, how, and where those come from that are not (pg_stat_ssl, pg_stat_gssapi).
+//! Sessions by encryption and origin (pg_stat_ssl, pg_stat_gssapi).
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub fn collect(session: &Session) -> BoxFuture<'_, Result<Facts, CollectError>> 
 async fn read(session: &Session) -> Result<Facts, CollectError> {
     let rows = query_planned(session, PART, Right::Stats, include_str!("sql/encryption.sql")).await?;
     let groups = rows.iter().map(Group::read).collect::<Result<Vec<_>, _>>()?;
-    // None of a kind is 0, and not nothing.
+    // A kind without sessions has the value 0.
     let kinds = ["tls", "gss", "none"].into_iter().flat_map(|encryption| ["network", "local"].map(|origin| (encryption, origin)));
     let mut sessions: BTreeMap<(&str, &str), i64> = kinds.map(|kind| (kind, 0)).collect();
     for group in &groups {
@@ -54,7 +54,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// Sessions with TLS by protocol and cipher, wherever they come from.
+/// Makes the table of TLS sessions by protocol and cipher, from all origins.
 fn table(groups: &[Group<'_>]) -> Table {
     let mut ciphers: BTreeMap<(&str, &str), i64> = BTreeMap::new();
     for group in groups.iter().filter(|group| group.encryption == "tls") {

@@ -33,7 +33,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
     Ok(Facts { epoch: session.epoch(), families, tables: vec![table(&Columns::new(PART, &held))?], ..Facts::default() })
 }
 
-/// The oldest of each kind; one that holds nothing is 0, and not nothing.
+/// Computes the greatest age of each kind of holder. A kind that holds nothing back is 0.
 fn ages(rows: &[Row]) -> Result<FamiliesBuilder, CollectError> {
     let mut ages: BTreeMap<&str, f64> = HOLDERS.map(|holder| (holder, 0.0)).into();
     for row in rows.iter().map(|row| Fields::new(PART, row)) {

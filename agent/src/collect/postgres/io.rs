@@ -1,4 +1,4 @@
-//! Reads and writes by who did them and why (pg_stat_io, from PostgreSQL 16 on), and the small caches of transaction states (pg_stat_slru).
+//! Reads and writes by process type and purpose (pg_stat_io, PostgreSQL 16 and newer), and the caches of transaction states (pg_stat_slru).
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const IO: Versioned = Versioned::new(&[(16, include_str!("sql/io.16.sql")), (18,
 /// The first version with pg_stat_io.
 const IO_MAJOR_MIN: u32 = 16;
 
-/// Metric and the column that feeds it.
+/// Metrics, each with the column that has its value.
 const IO_COLUMNS: [(&str, &str); 10] = [
     ("pharos_postgres_io_reads_total", "reads"),
     ("pharos_postgres_io_read_bytes_total", "read_bytes"),

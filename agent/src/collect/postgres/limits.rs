@@ -1,4 +1,4 @@
-//! Roles and datnames that may have so many sessions and no more, and what they use of it.
+//! Roles and datnames with a limit of sessions, and how many sessions they have.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -35,7 +35,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
                     own.push((name, allowed, row.number("used")?));
                 }
             }
-            // How many sessions a datname has is told by `activity`.
+            // The number of sessions of a datname is a fact of the part `activity`.
             _ => datnames.push(&[name], &[allowed, ratio]),
         }
     }
@@ -43,7 +43,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
     Ok(Facts { epoch: session.epoch(), families, tables: vec![own_role(&own)], ..Facts::default() })
 }
 
-/// The agent's role, if it has a limit: what reaches that limit is no trouble of the server.
+/// Lists the agent's role, if it has a limit of sessions. Reaching that limit is no trouble of the server.
 fn own_role(own: &[(&str, Option<f64>, Option<f64>)]) -> Table {
     Table::new(
         "own_role",

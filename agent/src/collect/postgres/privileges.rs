@@ -1,4 +1,4 @@
-//! Asks the server what the agent's role may read, by privilege and not by the names of roles.
+//! Reads from the server what the agent's role may read, by privilege and not by the names of roles.
 
 use pharos_model::postgres::privilege::{DatnameLacks, KnownDatname, Need, STATISTIC_COLUMNS, SequencesOf, ServerLacks};
 use pharos_model::snapshot::PartId;
@@ -8,10 +8,10 @@ use super::row::{Fields, query};
 use crate::collect::{CollectError, Missing};
 use crate::postgres::monitor::Session;
 
-/// The name that its statements carry.
+/// The part name in the comment of these statements.
 pub const PART: PartId = PartId::Privileges;
 
-/// Asks for what is lacking in the whole server.
+/// Reads which privileges and settings are missing on the whole server.
 pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     let rows = query(session, PART, include_str!("sql/privileges.sql")).await?;
     let row =
@@ -42,12 +42,12 @@ pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     })
 }
 
-/// Lists the datnames that take sessions, each with whether this role may connect.
+/// Lists the datnames that accept sessions, and whether this role may connect to each.
 async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> {
     let rows = query(session, PART, include_str!("sql/datnames.sql")).await?;
     let read = |row| {
         let row = Fields::new(PART, row);
-        // What nobody can connect to needs no privilege.
+        // A datname that accepts no sessions needs no privilege.
         let may_connect = match row.field::<Option<&str>>("hindrance")? {
             None => true,
             Some("privilege") => false,
@@ -59,7 +59,7 @@ async fn datnames(session: &Session) -> Result<Vec<KnownDatname>, CollectError> 
     rows.iter().filter_map(|row| read(row).transpose()).collect()
 }
 
-/// Asks for what is lacking in the datname of this session.
+/// Reads which privileges are missing in the datname of this session.
 pub async fn of_datname(session: &Session) -> Result<DatnameLacks, CollectError> {
     let failed = |source| CollectError::Query { collector: PART, source };
     let columns: &[&str] = &STATISTIC_COLUMNS;

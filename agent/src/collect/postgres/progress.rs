@@ -1,4 +1,4 @@
-//! Commands that say how far they are: vacuum, analyze, create index, cluster, copy and base backups (pg_stat_progress_*).
+//! Commands that report their progress: vacuum, analyze, create index, cluster, copy and base backups (pg_stat_progress_*).
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -32,7 +32,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
 
 fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
     let [done, total] = [rows.numbers("done")?, rows.numbers("total")?];
-    // What is added while the command runs makes more of it than there was.
+    // Rows that are added while the command runs can make `done` greater than `total`.
     let ratio = done.iter().zip(&total).map(|(done, total)| total.filter(|total| *total > 0.0).zip(*done));
     let ratio = Column::float("ratio", "ratio", ratio.map(|both| both.map(|(total, done)| (done / total).min(1.0))));
     let columns = vec![
@@ -44,7 +44,7 @@ fn table(rows: &Columns<'_>) -> Result<Table, CollectError> {
         rows.text("phase")?,
         Column { unit: None, ..rows.float("done", "")? },
         Column { unit: None, ..rows.float("total", "")? },
-        // Of these two; it differs from row to row.
+        // The unit of `done` and `total`, which differs between rows.
         rows.text("unit")?,
         ratio,
         rows.float("seconds", "seconds")?,

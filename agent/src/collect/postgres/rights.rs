@@ -1,8 +1,8 @@
-//! Rights without which the server returns less instead of refusing, asked in the statement that needs them.
+//! Rights without which the server returns fewer rows instead of an error. The statement that needs a right also checks it.
 //!
-//! A role can lose a right at any moment. A right that was asked earlier is of another time than the rows: hidden rows would look like rows
-//! that are gone, metrics would read 0 and alerts would resolve. So the statement itself returns the right, and a part whose statement ran
-//! without it is unsupported until the right is back.
+//! A role can lose a right at any moment. If the right were checked earlier than the rows are read, hidden rows could look like rows that
+//! are gone: metrics would be 0 and alerts would resolve. So the statement itself returns the right. If the statement ran without it, the
+//! part is unsupported until the right is back.
 
 use pharos_model::postgres::privilege::membership;
 use pharos_model::snapshot::PartId;
@@ -15,9 +15,9 @@ use crate::postgres::monitor::{Row, Session};
 /// The right that a statement's rows depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
-    /// To see other roles' sessions and statements.
+    /// The right to see sessions and statements of other roles.
     Stats,
-    /// To see settings that only superusers see otherwise.
+    /// The right to see settings that only superusers see otherwise.
     Settings,
 }
 
@@ -30,6 +30,7 @@ impl Right {
         }
     }
 
+    /// Names what the right shows, for error texts.
     fn covers(self) -> &'static str {
         match self {
             Self::Stats => "other roles' statistics",
@@ -37,11 +38,12 @@ impl Right {
         }
     }
 
-    fn asked_with(self, statement: &str) -> String {
+    /// Adds the check of the right to a statement.
+    fn wrap(self, statement: &str) -> String {
         include_str!("sql/with_right.sql").replace("{right}", self.role()).replace("{statement}", statement)
     }
 
-    /// The statement's rows, if the right was there while they were read.
+    /// Returns the rows of a statement, if the role had the right while they were read.
     async fn checked(self, session: &Session, collector: PartId, mut rows: Vec<Row>) -> Result<Vec<Row>, CollectError> {
         let first = rows.first().map(|row| Fields::new(collector, row));
         let has_right = first.as_ref().map_or(Ok(Some(false)), |row| row.field::<Option<bool>>("has_right"))?;
@@ -55,7 +57,7 @@ impl Right {
     }
 
     async fn missing(self, session: &Session) -> CollectError {
-        // The grant differs for a role that inherits nothing. Where that cannot be read, most roles inherit.
+        // The grant differs for a role that inherits nothing. If this query fails, the role is taken for one that inherits, as most do.
         let rows = session.query(include_str!("sql/inherits.sql"), &[]).await.unwrap_or_default();
         let inherits = rows.first().and_then(|row| row.get::<bool>("inherits").ok()).unwrap_or(true);
         let grants = membership(session.role(), session.major(), inherits).join("; ");
@@ -63,12 +65,12 @@ impl Right {
     }
 }
 
-/// Runs a collector's query whose rows depend on a right.
+/// Runs a query of a collector whose rows depend on a right.
 pub async fn query(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
     query_with(session, collector, right, sql, &[]).await
 }
 
-/// Runs such a query with parameters, each with its type.
+/// Runs a query whose rows depend on a right, with parameters, each with its type.
 pub async fn query_with(
     session: &Session,
     collector: PartId,
@@ -76,12 +78,12 @@ pub async fn query_with(
     sql: &str,
     parameters: &[(&(dyn ToSql + Sync), Type)],
 ) -> Result<Vec<Row>, CollectError> {
-    let rows = row::query_with(session, collector, &right.asked_with(sql), parameters).await?;
+    let rows = row::query_with(session, collector, &right.wrap(sql), parameters).await?;
     right.checked(session, collector, rows).await
 }
 
-/// Runs such a query often enough that it is worth a plan of its own in each session.
+/// Runs a query whose rows depend on a right, with a prepared plan in each session, since it runs often.
 pub async fn query_planned(session: &Session, collector: PartId, right: Right, sql: &str) -> Result<Vec<Row>, CollectError> {
-    let rows = row::query_planned(session, collector, &right.asked_with(sql)).await?;
+    let rows = row::query_planned(session, collector, &right.wrap(sql)).await?;
     right.checked(session, collector, rows).await
 }

@@ -1,4 +1,4 @@
-//! Reads a row's columns by name; a column that is not what its SQL says is an error of ours, told by name.
+//! Reads the columns of a row by name. A column with an unexpected type is a bug of ours, and the error names it.
 
 use pharos_model::error_chain::chain;
 use pharos_model::postgres::privilege::membership;
@@ -32,12 +32,12 @@ impl<'a> Fields<'a> {
         self.row.is_escaped(column)
     }
 
-    /// A number as a metric's value; none where it is null or not a number.
+    /// Reads a number as the value of a metric. Null, infinity and NaN have no value.
     pub fn number(&self, column: &str) -> Result<Option<f64>, CollectError> {
         Ok(self.field::<Option<f64>>(column)?.filter(|value| value.is_finite()))
     }
 
-    /// Metrics without labels, each with the column that feeds it; where that is null there is no series.
+    /// Makes metrics without labels, each from its column. A column that is null has no series.
     pub fn scalars(&self, columns: &[(&str, &str)]) -> Result<Vec<Family>, CollectError> {
         let scalar = |(metric, column): &(&str, &str)| Ok(self.number(column)?.map(|value| Family::scalar(metric, value)));
         columns.iter().map(scalar).filter_map(Result::transpose).collect()
@@ -80,7 +80,7 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Returns the label for the rest of named things, which none of them has: `other`, or `(other)` where a thing has that name.
+/// Returns the label for the rest of named objects: `other`, or `(other)` if an object is named `other`.
 pub fn other<'a>(mut names: impl Iterator<Item = &'a str>) -> &'static str {
     if names.any(|name| name == "other") { "(other)" } else { "other" }
 }
@@ -100,12 +100,12 @@ pub async fn query_with(
     session.query(sql, parameters).await.map_err(|source| failure(session, collector, source))
 }
 
-/// Runs a collector's query that is asked so often that it is worth a plan of its own in each session.
+/// Runs a collector's query with a prepared plan in each session, since it runs often.
 pub async fn query_planned(session: &Session, collector: PartId, sql: &str) -> Result<Vec<Row>, CollectError> {
     session.query_planned(sql).await.map_err(|source| failure(session, collector, source))
 }
 
-/// Reads a missing privilege as the server's answer, not as a fault: pg_monitor holds all that collectors need.
+/// Makes the error of a query. A missing privilege is no fault of the server: pg_monitor has all that collectors need.
 fn failure(session: &Session, collector: PartId, source: QueryError) -> CollectError {
     if source.reason() != FailureReason::Privilege {
         return CollectError::Query { collector, source };

@@ -70,7 +70,7 @@ impl Collector<Session> for Server {
     }
 }
 
-/// When the server and its parts began; none of a server that does not say when it started.
+/// Reads when the server and its processes started, if the server reports it.
 fn run(row: &Fields<'_>) -> Result<Option<RunReading>, CollectError> {
     let (read_at, started_at) = (row.number("read_at")?, row.number("started_at")?);
     let (checkpointer_started_at, statistics_began_at) = (row.number("checkpointer_started_at")?, row.number("statistics_began_at")?);
@@ -78,7 +78,7 @@ fn run(row: &Fields<'_>) -> Result<Option<RunReading>, CollectError> {
     Ok(times.map(|(read_at, started_at)| RunReading { read_at, started_at, run_id: None, checkpointer_started_at, statistics_began_at }))
 }
 
-/// The identity and position of the server, from which the topology of its database is made.
+/// Makes the table with identity and position of the server. The topology of its database is computed from it.
 fn identity(session: &Session, row: &Fields<'_>) -> Result<Table, CollectError> {
     Ok(Table::new(
         "identity",

@@ -1,4 +1,4 @@
-//! Settings of the server, and changes of them while the agent watched (pg_settings).
+//! Settings of the server, and their changes (pg_settings).
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::postgres::monitor::{GUARDS, Row, Session};
 
 const PART: PartId = PartId::Settings;
 
-/// Settings with a series: numbers and switches that rules compare with facts. They are listed even where they are as shipped.
+/// Settings with a series: numbers and switches that rules compare with facts. They are listed even with their default values.
 const MEASURED: [&str; 57] = [
     "autovacuum_analyze_scale_factor",
     "autovacuum_analyze_threshold",
@@ -80,7 +80,7 @@ const MEASURED: [&str; 57] = [
     "work_mem",
 ];
 
-/// Texts that rules look at.
+/// Settings with text values that rules read. They are listed even with their default values.
 const LISTED: [&str; 9] = [
     "archive_command",
     "archive_library",
@@ -98,13 +98,13 @@ pub struct Settings {
     history: SettingHistory,
     notebook: Notebook,
     cluster: Cluster,
-    /// Whether it is known what an earlier run of the agent had read.
-    is_recalled: bool,
-    /// Whether the count of changes was told: it begins with 0, so that what changed while nobody watched is an increase, too.
-    is_count_told: bool,
-    is_noted: bool,
-    /// Changes that are not among the store's events yet.
-    untold: usize,
+    /// Whether the note of an earlier run of the agent was restored.
+    is_restored: bool,
+    /// Whether the count of changes was shown once. It starts at 0, so that changes while the agent was down show as an increase.
+    is_count_shown: bool,
+    is_stored: bool,
+    /// Number of changes that are not stored as events yet.
+    unstored_changes: usize,
 }
 
 impl Settings {
@@ -114,10 +114,10 @@ impl Settings {
             history: SettingHistory::default(),
             notebook,
             cluster: Cluster::default(),
-            is_recalled: false,
-            is_count_told: false,
-            is_noted: false,
-            untold: 0,
+            is_restored: false,
+            is_count_shown: false,
+            is_stored: false,
+            unstored_changes: 0,
         }
     }
 
@@ -129,12 +129,12 @@ impl Settings {
             value: setting.value.map(str::to_owned),
             is_default: setting.is_default,
         });
-        // What the session brought along hides the server's own values, so they are neither shown nor compared.
+        // Settings of the session itself hide the values of the server, so these are neither shown nor compared.
         let hides: &[&str] = if session.is_guarded() { &GUARDS } else { &[] };
         self.observe(read, hides, &Cluster::new(session.system_identifier()), now).await;
         settings.retain(|setting| !hides.contains(&setting.name));
-        let changes_total = if self.is_count_told { self.history.changes_total() } else { 0 };
-        self.is_count_told = true;
+        let changes_total = if self.is_count_shown { self.history.changes_total() } else { 0 };
+        self.is_count_shown = true;
         let pending = settings.iter().filter(|setting| setting.pending_restart).count();
         let mut families = vec![
             Family::scalar("pharos_postgres_settings_pending_restart", pending as f64),
@@ -145,23 +145,23 @@ impl Settings {
         Ok(Facts { epoch: session.epoch(), families, tables, ..Facts::default() })
     }
 
-    /// Goes on with what an earlier run of the agent had read, once that is known. What was told meanwhile may be told once more.
-    async fn recall(&mut self, now: Now) {
+    /// Restores the note of an earlier run of the agent, if the store answers. Changes that were logged before may be logged once more.
+    async fn restore(&mut self, now: Now) {
         let Ok(earlier) = self.notebook.read::<SettingNote>(PART, "", now).await else { return };
-        self.is_recalled = true;
+        self.is_restored = true;
         if let Some(SettingNote { cluster, history }) = earlier {
-            (self.cluster, self.history, self.is_count_told, self.untold) = (cluster, history, false, 0);
+            (self.cluster, self.history, self.is_count_shown, self.unstored_changes) = (cluster, history, false, 0);
         }
     }
 
-    /// Compares with what was read before, by an earlier run of the agent as well, and tells what changed. Another cluster is configured
-    /// by somebody else.
+    /// Compares the settings with the last reading, also of an earlier run of the agent. Logs and stores the changes. Another cluster at
+    /// the same address starts a new history.
     async fn observe(&mut self, read: impl Iterator<Item = SettingRead>, hides: &[&str], cluster: &Cluster, now: Now) {
-        if !self.is_recalled {
-            self.recall(now).await;
+        if !self.is_restored {
+            self.restore(now).await;
         }
         if !self.cluster.may_be(cluster) {
-            (self.cluster, self.history, self.is_noted, self.untold) = (cluster.clone(), SettingHistory::default(), false, 0);
+            (self.cluster, self.history, self.is_stored, self.unstored_changes) = (cluster.clone(), SettingHistory::default(), false, 0);
         }
         self.cluster.learn(cluster);
         let new = self.history.observe(read, hides, now.wall_ms);
@@ -169,18 +169,18 @@ impl Settings {
             let [before, after] = [&change.before, &change.after].map(|value| value.as_deref().unwrap_or("not there"));
             info!(setting = change.setting, before, after, "a setting was changed: {} is now `{after}`", change.setting);
         }
-        self.untold += new;
-        // Before that, what was noted knows more.
-        if self.is_recalled && (!self.is_noted || self.untold > 0) {
-            let happened = self.history.latest(self.untold).map(event).collect();
+        self.unstored_changes += new;
+        // Before the note was restored it may know more than this run, so it is not replaced.
+        if self.is_restored && (!self.is_stored || self.unstored_changes > 0) {
+            let happened = self.history.latest(self.unstored_changes).map(event).collect();
             let note = SettingNote { cluster: self.cluster.clone(), history: self.history.clone() };
             if self.notebook.write(PART, "", &note, happened, now).await.is_ok() {
-                (self.is_noted, self.untold) = (true, 0);
+                (self.is_stored, self.unstored_changes) = (true, 0);
             }
         }
     }
 
-    /// The latest first.
+    /// Lists the changes, the latest first.
     fn changes(&self) -> Table {
         let changes = self.history.changes().rev();
         Table::new(
@@ -200,7 +200,7 @@ fn event(change: &SettingChange) -> EventDetail {
     EventDetail::Setting(SettingUpdate { setting, before, after })
 }
 
-/// The note that outlives a restart of the agent.
+/// The note that is stored across restarts of the agent.
 #[derive(Serialize, Deserialize)]
 struct SettingNote {
     cluster: Cluster,
@@ -244,7 +244,7 @@ fn measured(settings: &[Setting<'_>]) -> Vec<Family> {
     families.finish()
 }
 
-/// Lists settings that are not as shipped, and those that rules need in any case.
+/// Lists settings without their default value, and those that rules need in any case.
 fn listed(settings: &[Setting<'_>]) -> Table {
     let listed: Vec<&Setting<'_>> = settings.iter().filter(|setting| setting.is_listed()).collect();
     let values: Vec<_> = listed.iter().map(|setting| setting.value.map(|value| shown(setting.name, value))).collect();

@@ -1,8 +1,8 @@
 //! Sizes on disk: datnames, tablespaces, WAL, temporary files, WAL that waits for its archive.
 //!
-//! To size a datname the server looks at every file of it. So they are asked for one by one, as many as a run has time for, and those
-//! that had to wait come first in the next one. One that is being dropped, or takes too long, is left out alone. Where everything lies in
-//! the default tablespace, that is as large as its datnames together, and the server need not look at every file a second time.
+//! For the size of a datname the server reads the size of each of its files. So sizes are read one by one, as many as a run has time for.
+//! Those that had to wait come first in the next run. A datname that is being dropped, or takes too long, is left out. If all data is in
+//! the default tablespace, its size is the sum of its datnames, so the server need not read the files a second time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Sizes;
 
-/// Datnames, and tablespaces, with series of their own.
+/// Most datnames, and most tablespaces, with series of their own.
 const SERIES_MAX: usize = 100;
-/// Datnames and tablespaces that are listed.
+/// Most datnames and tablespaces that are listed.
 const NAMED_MAX: usize = 1_000;
 
-/// Metric and the column that feeds it.
+/// Metrics, each with the column that has its value.
 const COLUMNS: [(&str, &str); 3] = [
     ("pharos_postgres_wal_directory_size_bytes", "wal"),
     ("pharos_postgres_temporary_files_size_bytes", "temporary_files"),
@@ -38,9 +38,9 @@ const COLUMNS: [(&str, &str); 3] = [
 
 pub struct Sizes {
     interval: Duration,
-    /// A run asks for no further size once this much is gone, so that the server gives up the last one before the run does.
+    /// Time after which a run begins no further size, so that the statement timeout ends before the deadline of the run.
     patience: Duration,
-    sized: HashMap<(Kind, u32), Sized>,
+    sized: HashMap<(Kind, u32), SizeAnswer>,
     runs: u64,
     datnames: Top<0, 1>,
     tablespaces: Top<0, 1>,
@@ -52,9 +52,9 @@ enum Kind {
     Tablespace,
 }
 
-/// When it was asked for last, and what the answer was.
+/// The last answer about a size, and the run that asked for it.
 #[derive(Debug, Clone, Copy)]
-struct Sized {
+struct SizeAnswer {
     run: u64,
     bytes: Option<f64>,
 }
@@ -99,20 +99,20 @@ impl Sizes {
         Ok(Facts { epoch: session.epoch(), families, folded, unlisted, ..Facts::default() })
     }
 
-    /// The default tablespace's size, where the sizes of all that is in it are known.
+    /// Computes the size of the default tablespace, if the sizes of all its datnames are known.
     fn add_up(&mut self, named: &[Named]) {
         let Some(tablespace) = default_tablespace(named) else { return };
         let datnames = named.iter().filter(|named| named.kind == Kind::Datname);
         let bytes: Option<f64> = datnames.map(|named| self.sized.get(&(Kind::Datname, named.oid))?.bytes).sum();
-        // Where one of them was dropped meanwhile, the sum of the run before is nearer than none. One that is older is none.
+        // If a datname was dropped meanwhile, the sum of the run before is still shown. An older sum is not.
         let key = (Kind::Tablespace, tablespace.oid);
         let is_of_last_run = self.sized.get(&key).is_some_and(|sized| sized.run + 1 >= self.runs);
         if bytes.is_some() || !is_of_last_run {
-            self.sized.insert(key, Sized { run: self.runs, bytes });
+            self.sized.insert(key, SizeAnswer { run: self.runs, bytes });
         }
     }
 
-    /// Asks for as many as there is time for, those first that were not asked for the longest.
+    /// Reads as many sizes as there is time for. Those that have waited longest come first.
     async fn size(&mut self, session: &Session, named: &[Named], started: Instant) -> Result<(), CollectError> {
         self.runs += 1;
         self.sized.retain(|(kind, oid), _| named.iter().any(|named| named.kind == *kind && named.oid == *oid));
@@ -125,12 +125,12 @@ impl Sizes {
                 debug!("sizes of the rest are asked for in the next run");
                 break;
             }
-            // Before the answer: one that ends the session must not be the first again.
-            let sized = self.sized.entry((named.kind, named.oid)).or_insert(Sized { run: 0, bytes: None });
+            // This is set before the answer: a size that ends the session must not be the first again.
+            let sized = self.sized.entry((named.kind, named.oid)).or_insert(SizeAnswer { run: 0, bytes: None });
             sized.run = self.runs;
             sized.bytes = match named.size(session).await {
                 Ok(bytes) => bytes,
-                // A size that the role may no longer ask for is not a size of nothing: `other` would shrink.
+                // A size that the role may no longer read is an error. Left out, it would make `other` smaller.
                 Err(err) if err.ends_session() || err.reason() == FailureReason::Unsupported => return Err(err),
                 Err(err) => {
                     debug!(name = named.name, error = err.text(), "no size of `{}`", named.name);
@@ -142,7 +142,7 @@ impl Sizes {
     }
 }
 
-/// The default tablespace, where no other one holds anything of a datname and all of them are listed.
+/// Returns the default tablespace, if users made no other tablespace and all datnames are listed.
 fn default_tablespace(named: &[Named]) -> Option<&Named> {
     if named.len() >= NAMED_MAX {
         return None;
@@ -168,7 +168,7 @@ impl Named {
     }
 }
 
-/// Objects with a size of their own, and the rest.
+/// The series of objects with their sizes, and what is known of the rest.
 struct Ranked {
     families: Vec<Family>,
     folded: u64,

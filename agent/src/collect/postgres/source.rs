@@ -1,4 +1,4 @@
-//! A PostgreSQL server as the schedule sees it, and its collectors.
+//! A PostgreSQL server as a source of the schedule, and its collectors.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub struct PostgresSource {
     pub database: String,
     pub access: ServerAccess,
     pub notebook: Notebook,
-    /// Whether it was a standby when it answered last; none before it did.
+    /// Whether the server was a standby in its last answer, if there was one.
     pub was_in_recovery: Option<bool>,
 }
 
@@ -38,14 +38,14 @@ impl PostgresSource {
     }
 }
 
-/// Every collector of the session that stays, in the order in which they run. `locks` follows `activity`, which can ask for it at once.
+/// Lists every collector of the main session, in the order in which they run. `locks` follows `activity`, which can make it run at once.
 fn collectors(collect: &CollectConfig, notebook: &Notebook) -> Vec<Box<dyn Collector<Session>>> {
     let every = |part: PartId| collect.interval.of(part.as_str());
     vec![
         Box::new(server::Server::new(every(PartId::Server), notebook.clone())),
         Box::new(activity::Activity::new(every(PartId::Activity), collect.interval.of("sample"))),
         Box::new(locks::Locks::new(every(PartId::Locks))),
-        Box::new(database::Database::new(every(PartId::Database), notebook.clone())),
+        Box::new(database::DatnameCounters::new(every(PartId::Database), notebook.clone())),
         Box::new(wal::Wal::new(every(PartId::Wal))),
         stateless(PartId::Horizon, every(PartId::Horizon), horizon::collect),
         stateless(PartId::Autovacuum, every(PartId::Autovacuum), autovacuum::collect),
@@ -67,7 +67,7 @@ fn stateless(part: PartId, interval: Duration, collect: Collect) -> Box<dyn Coll
 
 type Collect = fn(&Session) -> BoxFuture<'_, Result<Facts, CollectError>>;
 
-/// A collector that keeps nothing from one run to the next.
+/// A collector without state from one run to the next.
 struct Stateless {
     part: PartId,
     interval: Duration,

@@ -1,7 +1,7 @@
-//! Logical subscriptions of every datname: whether their workers run, hear of the publisher, and fail (pg_subscription,
+//! Logical subscriptions of every datname: whether their workers run, receive messages of the publisher, and fail (pg_subscription,
 //! pg_stat_subscription, pg_stat_subscription_stats).
 //!
-//! The catalogue is shared, so that nobody has to visit the datnames; its connection strings, which hold passwords, are not read.
+//! The catalogue is shared, so no datname has to be visited. Its connection strings have passwords, so they are not read.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ const METRICS: [&str; 5] = [
     "pharos_postgres_subscription_sync_errors_total",
 ];
 
-/// Subscriptions that are read.
+/// Most subscriptions that are read.
 const READ_MAX: i64 = 200;
 
 pub struct Subscriptions {

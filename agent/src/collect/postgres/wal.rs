@@ -1,6 +1,7 @@
-//! Checkpoints, who writes buffers, WAL and its archive (pg_stat_bgwriter, pg_stat_checkpointer, pg_stat_wal, pg_stat_archiver).
+//! Checkpoints, writers of buffers, WAL and its archive (pg_stat_bgwriter, pg_stat_checkpointer, pg_stat_wal, pg_stat_archiver).
 //!
-//! The views move between versions, the metrics do not: 17 gave the checkpointer its own, 18 left the time of writing WAL to pg_stat_io.
+//! The views differ between versions, the metrics do not. PostgreSQL 17 added a view for the checkpointer, and 18 moved the time of WAL
+//! writes to pg_stat_io.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const PART: PartId = PartId::Wal;
 const WAL: Versioned =
     Versioned::new(&[(14, include_str!("sql/wal.sql")), (17, include_str!("sql/wal.17.sql")), (18, include_str!("sql/wal.18.sql"))]);
 
-/// Metric and the column that feeds it.
+/// Metrics, each with the column that has its value.
 const COLUMNS: [(&str, &str); 10] = [
     ("pharos_postgres_checkpoint_write_time_seconds_total", "checkpoint_write_time"),
     ("pharos_postgres_checkpoint_sync_time_seconds_total", "checkpoint_sync_time"),
@@ -107,7 +108,7 @@ fn by_label(row: &Fields<'_>) -> Result<Vec<Family>, CollectError> {
 
 fn archiver(row: &Fields<'_>) -> Result<Table, CollectError> {
     let text = |column: &str| Ok::<_, CollectError>(Column::text(column, [row.field::<Option<&str>>(column)?]));
-    // Since its statistics began.
+    // Archive attempts since the last reset of the archiver's statistics.
     let attempts = row.number("archived")?.zip(row.number("failures")?).map(|(archived, failed)| (archived + failed) as i64);
     Ok(Table::new("archiver", vec![text("last_archived")?, text("last_failed")?, Column::integer("attempts", [attempts])]))
 }

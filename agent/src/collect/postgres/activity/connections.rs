@@ -11,13 +11,13 @@ use crate::postgres::monitor::Row;
 
 const PART: PartId = PartId::Activity;
 
-/// The groups summed up in the ways that are asked for.
+/// Totals of connections by datname, state and wait.
 #[derive(Default)]
 pub struct Totals {
     connections: BTreeMap<(String, String), f64>,
     waiting: BTreeMap<String, f64>,
     connections_max: Option<f64>,
-    /// Whether the server knows what sessions do (track_activities).
+    /// Whether the server records what sessions do (track_activities).
     pub tracks_activities: bool,
     query_age: f64,
     transaction_age: f64,
@@ -56,7 +56,7 @@ impl Totals {
         for ((datname, state), count) in &self.connections {
             connections.push(&[datname, state], &[Some(*count)]);
         }
-        // Nobody who waits is 0, not nothing: an alert about it is then over, and not without data.
+        // A class without waiting sessions is 0. Without a value, an alert about it would stay instead of resolving.
         let mut waits: BTreeMap<&str, f64> = WAITS.iter().map(|wait| (*wait, 0.0)).collect();
         waits.extend(self.waiting.iter().map(|(wait, count)| (wait.as_str(), *count)));
         let mut waiting = FamiliesBuilder::new(&["wait_event_type"], &["pharos_postgres_waiting_connections"]);
@@ -72,7 +72,7 @@ impl Totals {
         families.extend(connections.finish());
         families.extend(waiting.finish());
         if let Some(max) = self.connections_max.filter(|max| *max > 0.0) {
-            // Not `sum`, which is -0 where there is nothing to add.
+            // `sum` would return -0 for an empty list.
             let used = self.connections.values().fold(0.0, |sum, count| sum + count);
             families.push(Family::scalar("pharos_postgres_connections_max", max));
             families.push(Family::scalar("pharos_postgres_connections_used_ratio", used / max));
@@ -81,7 +81,7 @@ impl Totals {
     }
 }
 
-/// The sessions with the oldest transactions.
+/// Makes the table of sessions with the oldest transactions.
 pub fn sessions(rows: &[Row]) -> Result<Table, CollectError> {
     let rows: Vec<Fields<'_>> = rows.iter().map(|row| Fields::new(PART, row)).collect();
     let texts = |column: &str| rows.iter().map(|row| row.field::<Option<&str>>(column)).collect::<Result<Vec<_>, _>>();

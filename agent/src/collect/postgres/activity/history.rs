@@ -1,4 +1,4 @@
-//! Samples of the sessions that work or wait, and what they add up to between two runs.
+//! Samples of the sessions that work or wait, summed up between two runs.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,17 +19,17 @@ use crate::postgres::monitor::{Row, Session};
 
 const PART: PartId = PartId::Activity;
 
-/// Rows of `activity_waits`; the rest is one row more.
+/// Most rows of `activity_waits`. The rest is summed up in one more row.
 const LISTED_MAX: usize = 200;
-/// Waits with a series of their own.
+/// Most waits with a series of their own.
 const SERIES_MAX: usize = 60;
-/// From so many working sessions on it costs less to read all sessions at once than each for itself.
+/// Number of working sessions from which on it costs less to read all sessions at once than one by one.
 const MANY: usize = 30;
 
 pub struct History {
     sampler: Sampler,
     series: Top<1, 0>,
-    /// Active sessions in the sample before; they decide how the next is taken.
+    /// Number of active sessions in the last sample. It decides how the next sample is read.
     working: usize,
     epoch: u64,
 }
@@ -52,7 +52,7 @@ impl History {
         Ok(self.sampler.observe(&Sample { at: now.monotonic, sessions, active: active.unsigned_abs() }))
     }
 
-    /// A run that comes right after a sample needs none of its own.
+    /// Whether a sample is due. A run directly after a sample needs no sample of its own.
     pub fn is_due(&self, now: Now) -> bool {
         self.sampler.is_due(now.monotonic)
     }
@@ -125,7 +125,7 @@ fn averages(window: &ActivityWindow) -> Vec<Family> {
     families
 }
 
-/// Lists the waits of user sessions, the most time first. Waits that find no room are the row `other`.
+/// Lists the waits of user sessions, the longest first. Waits beyond the limit are summed up in the row `other`.
 fn waits(window: &ActivityWindow) -> Table {
     let other = (
         Work::default(),

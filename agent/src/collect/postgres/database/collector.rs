@@ -20,9 +20,9 @@ use crate::postgres::monitor::{Row, Session};
 
 const PART: PartId = PartId::Database;
 
-/// Datnames with series of their own; the rest is `other`.
+/// Most datnames with series of their own. The rest is summed up as `other`.
 const SERIES_MAX: usize = 100;
-/// The share of a score that is left at the next reading: half of it after 23, or 4 minutes at the default interval.
+/// Share of a score that remains at the next reading. Half of it remains after 23 readings, or 4 minutes at the default interval.
 const SCORE_KEPT: f64 = 0.97;
 
 const SESSION_BEGUN_AGE: &str = "pharos_postgres_session_begun_age_seconds";
@@ -34,26 +34,27 @@ const GAUGES: [(&str, &str, Fold); 4] = [
     ("pharos_postgres_stats_reset_timestamp_seconds", "stats_reset", Fold::None),
 ];
 
-pub struct Database {
+/// Reads the counters of each datname, and its distance from wraparound.
+pub struct DatnameCounters {
     interval: Duration,
     resets: Resets,
     top: Top<{ COUNTERS.len() }, { GAUGES.len() }>,
-    /// Transactions of each datname so far, and a score of the latest ones.
+    /// Number of transactions of each datname, and a score of the latest ones.
     scores: HashMap<u64, (f64, f64)>,
-    begun: Begun,
+    last_session: LastSession,
     failures: Failures,
     notebook: Notebook,
 }
 
-/// When the server was last seen to begin a session.
+/// When a session last began on the server, as the agent observed it.
 #[derive(Debug, Default)]
-struct Begun {
-    /// Sessions so far, and the time since which there were no more of them.
+struct LastSession {
+    /// Number of sessions so far, and since when it has not grown.
     last: Option<(f64, Duration)>,
 }
 
-impl Begun {
-    /// Seconds since a session began, as far as the agent knows. A counter that started anew counts those that began since.
+impl LastSession {
+    /// Seconds since a session began, as far as the agent observed it. A counter that started anew counts as a new session.
     fn age(&mut self, sessions: Option<f64>, now: Duration) -> Option<f64> {
         let Some(sessions) = sessions else {
             self.last = None;
@@ -65,7 +66,7 @@ impl Begun {
     }
 }
 
-impl Database {
+impl DatnameCounters {
     pub fn new(interval: Duration, notebook: Notebook) -> Self {
         Self {
             interval,
@@ -74,7 +75,7 @@ impl Database {
             resets: Resets::default(),
             top: Top::new(SERIES_MAX, GAUGES.map(|(_, _, fold)| fold)),
             scores: HashMap::new(),
-            begun: Begun::default(),
+            last_session: LastSession::default(),
         }
     }
 
@@ -95,7 +96,7 @@ impl Database {
                 .unwrap_or_default(),
         );
         let sessions = read.iter().filter_map(|datname| datname.counters[SESSIONS]).reduce(|sum, sessions| sum + sessions);
-        families.extend(self.begun.age(sessions, now.monotonic).map(|age| Family::scalar(SESSION_BEGUN_AGE, age)));
+        families.extend(self.last_session.age(sessions, now.monotonic).map(|age| Family::scalar(SESSION_BEGUN_AGE, age)));
         Ok(Facts { epoch, families, tables: vec![self.failures.table()], folded, unlisted, ..Facts::default() })
     }
 
@@ -112,7 +113,7 @@ impl Database {
             families.push(&[datname.name], &[&datname.counters[..], &datname.gauges[..]].concat());
         }
         if ranked.folded > 0 {
-            // What nobody counts, such as failures of checksums that are off, is no 0 in sum either.
+            // A counter that no datname has, such as failures of checksums that are off, has no sum, not even 0.
             let counted = |index: usize| read.iter().any(|datname| datname.counters[index].is_some());
             let counters: Vec<Option<f64>> = (0..COUNTERS.len()).map(|index| counted(index).then_some(ranked.other[index])).collect();
             families.push(&[other(read.iter().map(|datname| datname.name))], &[&counters[..], &ranked.other_gauges[..]].concat());
@@ -120,7 +121,7 @@ impl Database {
         Series { families: families.finish(), folded: ranked.folded as u64, unlisted }
     }
 
-    /// Transactions of late.
+    /// Returns the score of the latest transactions of a datname.
     fn score(&mut self, datname: &Datname<'_>) -> f64 {
         let total = datname.counters[COMMITS].unwrap_or(0.0) + datname.counters[ROLLBACKS].unwrap_or(0.0);
         let (before, score) = self.scores.entry(datname.oid).or_insert((total, 0.0));
@@ -130,7 +131,7 @@ impl Database {
     }
 }
 
-/// Datnames with series of their own, and the rest.
+/// The series of datnames, and what is known of the rest.
 struct Series {
     families: Vec<Family>,
     folded: u64,
@@ -142,7 +143,7 @@ const ROLLBACKS: usize = 1;
 const SESSIONS: usize = 18;
 const STATS_RESET: usize = 3;
 
-/// A datname, as one reading saw it.
+/// The counters of a datname in one reading.
 struct Datname<'a> {
     oid: u64,
     name: &'a str,
@@ -162,7 +163,7 @@ impl<'a> Datname<'a> {
             gauges: [None; GAUGES.len()],
             all_since: row.number("all_since")?,
         };
-        // While track_counts is off they stand still, which is not the same as nothing happens.
+        // While track_counts is off the counters stand still, so they are left out: they would look as if nothing happened.
         if row.field("tracks_counts")? {
             for (value, (_, column)) in datname.counters.iter_mut().zip(COUNTERS) {
                 *value = row.number(column)?;
@@ -174,7 +175,7 @@ impl<'a> Datname<'a> {
         Ok(datname)
     }
 
-    /// Failures of checksums.
+    /// Returns the number of checksum failures.
     fn failures(&self) -> (&str, Count) {
         (self.name, Count { count: self.counters[FAILURES], reset_at: self.gauges[STATS_RESET], all_since: self.all_since })
     }
@@ -184,7 +185,7 @@ impl<'a> Datname<'a> {
     }
 }
 
-impl Collector<Session> for Database {
+impl Collector<Session> for DatnameCounters {
     fn part(&self) -> PartId {
         PART
     }
@@ -205,8 +206,8 @@ mod tests {
     #[test]
     fn the_time_since_a_session_began_is_that_since_the_counter_grew() {
         assert_eq!((COUNTERS[SESSIONS].1, COUNTERS[FAILURES].1), ("sessions", "checksum_failures"));
-        let mut begun = Begun::default();
-        let mut age = |sessions: Option<f64>, seconds| begun.age(sessions, Duration::from_secs(seconds));
+        let mut last_session = LastSession::default();
+        let mut age = |sessions: Option<f64>, seconds| last_session.age(sessions, Duration::from_secs(seconds));
         assert_eq!([age(Some(900.0), 100), age(Some(900.0), 110)], [Some(0.0), Some(10.0)]);
         assert_eq!([age(Some(901.0), 120), age(Some(901.0), 500)], [Some(0.0), Some(380.0)]);
         assert_eq!([age(Some(3.0), 510), age(Some(3.0), 520)], [Some(0.0), Some(10.0)], "the counter started anew");

@@ -1,6 +1,6 @@
 //! The counters of a datname that have a metric each.
 
-/// Each metric with the column that feeds it.
+/// Metrics, each with the column that has its value.
 pub const COUNTERS: [(&str, &str); 22] = [
     ("pharos_postgres_commits_total", "commits"),
     ("pharos_postgres_rollbacks_total", "rollbacks"),
@@ -26,5 +26,5 @@ pub const COUNTERS: [(&str, &str); 22] = [
     ("pharos_postgres_sessions_killed_total", "sessions_killed"),
 ];
 
-/// The place of the checksum failures among the counters.
+/// Index of the checksum failures among the counters.
 pub const FAILURES: usize = 13;

@@ -1,4 +1,4 @@
-//! Failures of checksums that datnames counted before the server lost its statistics, over restarts of the agent.
+//! Checksum failures that were counted before the server lost its statistics, stored across restarts of the agent.
 
 use std::collections::BTreeMap;
 
@@ -18,12 +18,13 @@ const PART: PartId = PartId::Database;
 pub struct Failures {
     cluster: Cluster,
     losses: Losses,
-    /// Whether the note of an earlier run of the agent is known.
+    /// Whether the note of an earlier run of the agent was restored.
     #[serde(skip)]
-    is_recalled: bool,
+    is_restored: bool,
+    /// Whether the store has the latest state.
     #[serde(skip)]
-    is_noted: bool,
-    /// The first reading of this run, as long as the note is not known.
+    is_stored: bool,
+    /// The first reading of this run, until the note is restored.
     #[serde(skip)]
     first: Option<BTreeMap<String, Count>>,
 }
@@ -34,35 +35,35 @@ impl Failures {
             (self.cluster, self.losses, self.first) = (Cluster::default(), Losses::default(), None);
         }
         self.cluster.learn(cluster);
-        if !self.is_recalled
+        if !self.is_restored
             && let Ok(earlier) = notebook.read::<Self>(PART, "", now).await
         {
-            self.recall(earlier, meaning);
+            self.restore(earlier, meaning);
         }
-        if !self.is_recalled && self.first.is_none() {
+        if !self.is_restored && self.first.is_none() {
             self.first = Some(read.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect());
         }
-        self.is_noted &= !self.losses.observe(read.iter().copied(), meaning);
-        // Before that, what was noted knows more.
-        if self.is_recalled && !self.is_noted {
-            self.is_noted = notebook.write(PART, "", self, Vec::new(), now).await.is_ok();
+        self.is_stored &= !self.losses.observe(read.iter().copied(), meaning);
+        // Before the note was restored it may know more than this run, so it is not replaced.
+        if self.is_restored && !self.is_stored {
+            self.is_stored = notebook.write(PART, "", self, Vec::new(), now).await.is_ok();
         }
     }
 
-    /// Goes on with what an earlier run of the agent noted, unless it was about another cluster.
-    fn recall(&mut self, earlier: Option<Self>, meaning: ResetTime) {
+    /// Restores the note of an earlier run of the agent, unless it is about another cluster.
+    fn restore(&mut self, earlier: Option<Self>, meaning: ResetTime) {
         let first = self.first.take();
-        (self.is_recalled, self.is_noted) = (true, first.is_none());
+        (self.is_restored, self.is_stored) = (true, first.is_none());
         if let Some(earlier) = earlier.filter(|earlier| earlier.cluster.may_be(&self.cluster)) {
             self.cluster.learn(&earlier.cluster);
             self.losses.recall(earlier.losses, first.as_ref(), meaning);
         }
     }
 
-    /// Lists the lost counts of each datname. A row without a datname is about all: before the note is read, any may have lost counts.
+    /// Lists the lost counts of each datname. A row without a datname means that any may have lost counts: the note is not restored yet.
     pub fn table(&self) -> Table {
         let lost = self.losses.lost().map(|(datname, counted)| (Some(datname), Some(counted)));
-        let rows: Vec<(Option<&str>, Option<f64>)> = lost.chain((!self.is_recalled).then_some((None, None))).collect();
+        let rows: Vec<(Option<&str>, Option<f64>)> = lost.chain((!self.is_restored).then_some((None, None))).collect();
         Table::new(
             "lost_counters",
             vec![
@@ -101,7 +102,7 @@ mod tests {
     const ANY: (Option<String>, Option<f64>) = (None, None);
 
     #[tokio::test]
-    async fn while_the_store_gives_no_note_any_datname_may_have_lost_its_count() {
+    async fn until_the_note_is_restored_any_datname_may_have_lost_its_count() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let notebook = Notebook::new(store.clone(), "db1:5432".to_owned());
@@ -113,18 +114,18 @@ mod tests {
         assert_eq!(read(&mut failures, 0.0, &notebook, 59).await, [ANY]);
         assert_eq!(read(&mut failures, 0.0, &notebook, 60).await, app(3.0));
 
-        // The same, and this run counts more before a second crash.
+        // The agent restarts once more, and this run counts more before a second crash.
         let (mut failures, notebook) = (Failures::default(), Notebook::paused(store.clone(), "db1:5432", now(160)));
         assert_eq!(read(&mut failures, 0.0, &notebook, 110).await, [ANY]);
         assert_eq!(read(&mut failures, 5.0, &notebook, 120).await, [ANY]);
         assert_eq!(read(&mut failures, 0.0, &notebook, 130).await, [app(5.0), vec![ANY]].concat());
         assert_eq!(read(&mut failures, 0.0, &notebook, 160).await, app(5.0));
         let notebook = Notebook::new(store, "db1:5432".to_owned());
-        assert_eq!(read(&mut Failures::default(), 0.0, &notebook, 170).await, app(5.0), "it was noted");
+        assert_eq!(read(&mut Failures::default(), 0.0, &notebook, 170).await, app(5.0), "the note has it");
     }
 
     #[tokio::test]
-    async fn a_note_about_another_cluster_says_nothing() {
+    async fn a_note_about_another_cluster_is_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let notebook = Notebook::new(Store::open(folder.path()).unwrap(), "db1:5432".to_owned());
         read(&mut Failures::default(), 3.0, &notebook, 5).await;

@@ -29,7 +29,7 @@ const MODES: [&str; 9] = [
     "ShareUpdateExclusiveLock",
 ];
 
-/// The whole lock table is counted in one of so many runs, and no later than after so long; its fill is told again meanwhile.
+/// The whole lock table is counted in every sixth run. The other runs repeat the last count.
 const HELD_RUNS: u32 = 6;
 /// Longest time between two counts of the whole lock table, in case runs are rare.
 const HELD_AGE_MAX: Duration = Duration::from_secs(30);
@@ -37,12 +37,13 @@ const HELD_AGE_MAX: Duration = Duration::from_secs(30);
 pub struct Locks {
     interval: Duration,
     reading: LockReading,
-    held: Option<Held>,
-    /// Runs that left the lock table alone.
+    held: Option<HeldLocks>,
+    /// Number of runs that did not read the lock table.
     left_out: u64,
 }
 
-struct Held {
+/// The latest count of the lock table.
+struct HeldLocks {
     counted_at: Duration,
     epoch: u64,
     families: Vec<Family>,
@@ -63,11 +64,11 @@ impl Locks {
             facts.families.extend_from_slice(self.held(session, now.monotonic).await?);
             let waiting =
                 if waiters > 0 { rights::query(session, PART, Right::Stats, include_str!("../sql/locks.sql")).await? } else { Vec::new() };
-            let read = forest::Read::new(&waiting)?;
+            let read = forest::LockWaits::new(&waiting)?;
             facts.families.extend(read.families());
             facts.tables.push(read.table());
         } else {
-            // Whom they wait for is not known then, which is not the same as nobody.
+            // The blockers are unknown then, so no tree is shown: an empty one would look as if none existed.
             self.left_out += 1;
             facts.families.push(Family::scalar("pharos_postgres_lock_waiters", waiters as f64));
         }
@@ -75,17 +76,17 @@ impl Locks {
         Ok(facts)
     }
 
-    /// As last counted, or counted anew. With many locks that is dear, and how many there are changes slowly.
+    /// Returns the last count of held locks, or a new one. Counting many locks is expensive, and their number changes slowly.
     async fn held(&mut self, session: &Session, now: Duration) -> Result<&[Family], CollectError> {
-        // Half an interval less, since runs do not begin to the moment.
+        // Half an interval less, since runs do not begin exactly on time.
         let pause = (self.interval * HELD_RUNS).min(HELD_AGE_MAX).saturating_sub(self.interval / 2);
         let epoch = session.epoch();
-        let is_fresh = |held: &Held| held.epoch == epoch && now.saturating_sub(held.counted_at) < pause;
+        let is_fresh = |held: &HeldLocks| held.epoch == epoch && now.saturating_sub(held.counted_at) < pause;
         let held = match self.held.take().filter(is_fresh) {
             Some(held) => held,
             None => {
                 let rows = query(session, PART, include_str!("../sql/locks_held.sql")).await?;
-                Held { counted_at: now, epoch, families: families(&rows)? }
+                HeldLocks { counted_at: now, epoch, families: families(&rows)? }
             }
         };
         Ok(&self.held.insert(held).families)
@@ -110,7 +111,7 @@ impl Collector<Session> for Locks {
     }
 }
 
-/// Modes that nobody holds are 0.
+/// Counts the held locks by mode. A mode without a lock is 0.
 fn families(rows: &[Row]) -> Result<Vec<Family>, CollectError> {
     let mut held: BTreeMap<&str, f64> = MODES.iter().map(|mode| (*mode, 0.0)).collect();
     let mut families = Vec::new();

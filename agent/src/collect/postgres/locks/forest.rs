@@ -1,4 +1,4 @@
-//! Lock waits as trees, built of pg_locks and pg_stat_activity, with the remedy for each waiter.
+//! Lock waits as trees, built from pg_locks and pg_stat_activity, with the remedy for each waiter.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::postgres::monitor::Row;
 
 const PART: PartId = PartId::Locks;
 
-/// A backend that waits, or for which others wait.
+/// A backend that waits, or that others wait for.
 struct Backend {
     pid: i32,
     leader_pid: Option<i32>,
@@ -64,15 +64,15 @@ impl Backend {
     }
 }
 
-/// A reading of the lock table.
+/// The lock waits of one reading.
 #[derive(Default)]
-pub struct Read {
+pub struct LockWaits {
     forest: LockForest,
-    /// Sessions by process id. A parallel query has its leader's, and the wait of its first waiting worker.
+    /// Sessions by process id. A parallel query has the id of its leader, and the wait of its first waiting worker.
     backends: HashMap<i32, Backend>,
 }
 
-impl Read {
+impl LockWaits {
     pub fn new(rows: &[Row]) -> Result<Self, CollectError> {
         let rows = rows.iter().map(Backend::read).collect::<Result<Vec<_>, _>>()?;
         let forest = LockForest::new(rows.iter().filter_map(Backend::waiting));

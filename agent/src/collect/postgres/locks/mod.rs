@@ -1,7 +1,7 @@
 //! Lock waits (pg_blocking_pids, pg_locks), and how full the lock table is.
 //!
-//! Reading it stops others for a moment, so it is read for trees only where somebody waits, and not at all while sessions queue for the
-//! lock manager itself.
+//! Reading the lock table stops other sessions for a moment. So it is read for trees only while a session waits, and not at all while
+//! sessions queue for the lock manager itself.
 
 mod collector;
 mod forest;

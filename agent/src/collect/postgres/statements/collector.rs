@@ -17,9 +17,9 @@ use crate::postgres::monitor::{MARK, Session};
 
 const PART: PartId = PartId::Statements;
 
-/// Statements of the latest window that are listed, the most expensive first.
+/// Most statements of the latest window that are listed. The most expensive come first.
 const LISTED_MAX: usize = 200;
-/// Reads of what changed, one after the other, before everything is read again: an entry that was reset alone goes without a word.
+/// Most partial reads in a row before everything is read again: partial reads do not show that a single entry was reset.
 const PARTIAL_READS_MAX: u32 = 20;
 
 pub struct Statements {
@@ -29,9 +29,9 @@ pub struct Statements {
     own: OwnStatements,
     counted: DetailSet,
     names: Names,
-    /// The epoch of the server's counters, and the major version whose columns the extension has. All knowledge is of these.
+    /// The epoch of the server's counters, and the major version whose columns the extension has. A change makes all state out of date.
     source: (u64, u32),
-    /// Reads since the last whole one.
+    /// Number of partial reads since the last complete one.
     partial_reads: u32,
 }
 
@@ -49,8 +49,8 @@ impl Statements {
         }
     }
 
-    /// Reads what changed since the last time, or everything. Another server, more columns, and a datname or role of another name make
-    /// new entries of old ones, so then it begins anew.
+    /// Reads the entries that changed since the last read, or all of them. After a restart, an update of the extension, or a new name of a
+    /// datname or role, old entries look like new ones, so the accounts begin anew.
     async fn read(&mut self, session: &Session, extension: &Extension) -> Result<View, CollectError> {
         let source = (session.epoch(), extension.major);
         if self.source != source {
@@ -86,7 +86,7 @@ impl Statements {
         let series = self.accounts.series().filter_map(|series| Some(series.key?.queryid));
         let wanted: BTreeSet<i64> = series.chain(listed.iter().map(|delta| delta.key.queryid)).chain(self.own.unknown()).collect();
         let folded = tracked.saturating_sub(self.accounts.series().count());
-        self.texts.learn(session, &extension.sql(include_str!("../sql/statement_texts.sql")), &wanted, now).await?;
+        self.texts.update(session, &extension.sql(include_str!("../sql/statement_texts.sql")), &wanted, now).await?;
         self.own.recognise(MARK, |queryid| self.texts.text(queryid));
         let unlisted = families::unlisted(self.accounts.series(), &tick.deltas);
         let mut families = families::series(self.accounts.series(), self.counted);
@@ -100,7 +100,7 @@ impl Statements {
         Ok(Facts { epoch: session.epoch(), families, tables, folded: folded as u64, unlisted, ..Facts::default() })
     }
 
-    /// The most expensive statements of the latest window.
+    /// Makes the table of the most expensive statements of the latest window.
     fn table(&self, listed: &[&StatementDelta], role: &str) -> Table {
         let floats = |value: fn(&StatementDelta) -> Option<f64>| listed.iter().map(move |delta| value(delta));
         let fingerprints: Vec<String> = listed.iter().map(|delta| delta.key.fingerprint()).collect();
@@ -142,7 +142,7 @@ impl Collector<Session> for Statements {
     }
 }
 
-/// Lists the costs of the agent's own statements since it started, as the server counts them.
+/// Lists the costs of the agent's own statements since the agent started, as the server counts them.
 fn own_table(own: &OwnStatements) -> Table {
     let costs = own.by_collector();
     let whole = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));

@@ -1,4 +1,4 @@
-//! The extension as it is installed: where, in which version, and how it is read.
+//! The installed extension pg_stat_statements: its schema, its version, and how it is read.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use crate::postgres::monitor::{Row, Session, Versioned};
 
 const PART: PartId = PartId::Statements;
 
-/// SQL by the server version whose extension brought the columns. The extension's own version chooses, since it can lag behind.
+/// SQL by the server version whose extension added the columns. The version of the extension decides, since it can be older.
 const STATEMENTS: Versioned = Versioned::new(&[
     (14, include_str!("../sql/statements.sql")),
     (15, include_str!("../sql/statements.15.sql")),
     (17, include_str!("../sql/statements.17.sql")),
 ]);
 
-/// Entries that are read; the extension keeps 5,000 unless told otherwise.
+/// Most entries that are read. The extension has 5,000 unless it is configured otherwise.
 const READ_MAX: i64 = 20_000;
-/// All of them, where they cannot be more.
+/// The source of all entries, if there cannot be more than `READ_MAX`.
 const ALL: &str = "{schema}.pg_stat_statements(false)";
 
-/// The columns of the details. One that the extension does not have is null in each row.
+/// The columns of the details. A column that the extension lacks is null in each row.
 const DETAILS: [(&str, Detail); 17] = [
     ("plans", Detail::Plans),
     ("plan_seconds", Detail::PlanSeconds),
@@ -54,23 +54,23 @@ pub struct Extension {
     pub entries_max: f64,
     /// Major version of the server whose columns the extension has.
     pub major: u32,
-    /// Parameters of our statements would cost more than they spare.
+    /// Whether statements must be sent without a list of known states, because that list would cost more than it saves.
     must_ask_briefly: bool,
 }
 
-/// The rows that were read of the view.
+/// The rows that were read from the view.
 pub struct View {
     pub read: StatementsRead,
-    /// Entries that there are beyond those that were looked at.
+    /// Number of entries beyond those that were read.
     pub left_out: u64,
-    /// Entries of datnames and roles that are gone. They count nothing any more.
+    /// Number of entries of datnames and roles that no longer exist. They count nothing any more.
     pub dropped: u64,
-    /// Which details the extension counts; none where no entry was read that could tell.
+    /// Which details the extension counts. It is unknown if no entry was read.
     pub counted: Option<DetailSet>,
     pub names: Names,
 }
 
-/// The datnames and the roles of entries by their numbers.
+/// The names of the datnames and roles of entries, by their numbers (oid).
 #[derive(Debug, Default)]
 pub struct Names {
     datnames: BTreeMap<u32, String>,
@@ -78,7 +78,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Whether somebody who is in both is called otherwise.
+    /// Whether a datname or role that is in both has another name.
     pub fn differ(&self, others: &Self) -> bool {
         let differ = |known: &BTreeMap<u32, String>, read: &BTreeMap<u32, String>| {
             read.iter().any(|(oid, name)| known.get(oid).is_some_and(|known| known != name))
@@ -95,7 +95,7 @@ impl Names {
 impl Extension {
     pub async fn find(session: &Session) -> Result<Self, CollectError> {
         if session.is_elsewhere() {
-            let why = "the datname of the URL gives no session, and pg_stat_statements is looked for there alone";
+            let why = "the datname of the URL accepts no session, and pg_stat_statements is searched only there";
             return Err(CollectError::Unsupported(Missing::new(why)));
         }
         let rows = query(session, PART, include_str!("../sql/extension.sql")).await?;
@@ -140,8 +140,8 @@ impl Extension {
         })
     }
 
-    /// Reads what there is, within bounds; `known` tells, by what the server says of evictions and resets, which states need not be read
-    /// again. What was reset meanwhile is a mixture of two times, so all of it is read once more; a second reset counts as a later one.
+    /// Reads entries, up to the limit. `known` returns the states that need not be read again, given the evictions and resets of the
+    /// server. If the view is reset meanwhile, the rows mix two times, so all are read once more. A second reset counts as a later one.
     pub async fn read(&self, session: &Session, known: impl FnOnce(StatementsInfo) -> Option<Vec<i64>>) -> Result<View, CollectError> {
         let before = self.info(session).await?;
         let states = known(before.0).filter(|_| self.has_room() && !self.must_ask_briefly);
@@ -154,13 +154,13 @@ impl Extension {
         self.view(session, &rows, false, after).await
     }
 
-    /// Whether all entries are looked at.
+    /// Whether all entries are within the limit.
     fn has_room(&self) -> bool {
         self.entries_max <= READ_MAX as f64
     }
 
     async fn rows(&self, session: &Session, states: &[i64]) -> Result<Vec<Row>, CollectError> {
-        // Those that took most time; the server has to sort them for that.
+        // The entries that took most time, for which the server has to sort them.
         let foremost = || format!("(SELECT * FROM {ALL} e ORDER BY e.total_exec_time DESC LIMIT {READ_MAX})");
         let entries = if self.has_room() { ALL.to_owned() } else { foremost() };
         let sql = self.sql(&STATEMENTS.sql(self.major).replace("{entries}", &entries));
@@ -177,7 +177,7 @@ impl Extension {
         Ok(entries.map_or(0, |entries| entries.unsigned_abs().saturating_sub(read)))
     }
 
-    /// Reads the counters of the extension itself, by the server's clock.
+    /// Reads the counters of the extension itself, and the time of the server's clock.
     async fn info(&self, session: &Session) -> Result<(StatementsInfo, f64), CollectError> {
         let rows = query(session, PART, &self.sql(include_str!("../sql/statements_info.sql"))).await?;
         let Some(row) = rows.first().map(|row| Fields::new(PART, row)) else {
@@ -200,19 +200,19 @@ impl Extension {
     ) -> Result<View, CollectError> {
         let left_out = self.left_out(session, rows.len()).await?;
         let counted = rows.first().map(|row| counted(&Fields::new(PART, row))).transpose()?;
-        // What one read leaves out and the next one has may be old, as with rows that the role may not see.
+        // An entry that one read leaves out may be old when the next read has it. The same is true for hidden rows.
         let read = StatementsRead { taken_at, rows: Vec::new(), is_partial, hidden_rows: left_out, info: Some(info) };
         let mut view = View { read, left_out, dropped: 0, counted, names: Names::default() };
         for row in rows {
-            view.take(&Fields::new(PART, row))?;
+            view.add(&Fields::new(PART, row))?;
         }
         Ok(view)
     }
 }
 
 impl View {
-    fn take(&mut self, row: &Fields<'_>) -> Result<(), CollectError> {
-        // The role may not see it.
+    fn add(&mut self, row: &Fields<'_>) -> Result<(), CollectError> {
+        // The role may not see this row.
         let Some(queryid) = row.field::<Option<i64>>("queryid")? else {
             self.read.hidden_rows += 1;
             return Ok(());

@@ -14,7 +14,7 @@ const COUNTERS: [&str; 6] = [
     "pharos_postgres_statement_blocks_read_total",
     "pharos_postgres_statement_temp_blocks_written_total",
 ];
-/// Counters that a statement has only once it counted something, and the rest has wherever the extension counts it.
+/// Counters that a statement has only after they counted something. `other` has them if the extension counts them.
 const DETAILS: [(Detail, &str); 17] = [
     (Detail::Plans, "pharos_postgres_statement_plans_total"),
     (Detail::PlanSeconds, "pharos_postgres_statement_plan_time_seconds_total"),
@@ -37,7 +37,7 @@ const DETAILS: [(Detail, &str); 17] = [
 const WINDOW: [&str; 2] = ["pharos_postgres_statement_mean_time_seconds", "pharos_postgres_statement_time_p95_estimate_seconds"];
 const LABELS: [&str; 4] = ["datname", "user", "fingerprint", "toplevel"];
 
-/// `counted` are the details that the extension knows.
+/// Makes the series of statements. `counted` is the set of details that the extension counts.
 pub fn series<'a>(series: impl Iterator<Item = StatementSeries<'a>>, counted: DetailSet) -> Vec<Family> {
     let mut families = FamiliesBuilder::new(&LABELS, &COUNTERS);
     let mut details = FamiliesBuilder::new(&LABELS, &DETAILS.map(|(_, metric)| metric));
@@ -61,7 +61,7 @@ pub fn series<'a>(series: impl Iterator<Item = StatementSeries<'a>>, counted: De
     families
 }
 
-/// Only statements with a series of their own have these two: a mean over all others says nothing.
+/// Makes the two metrics of the latest window. Only statements with a series of their own have them: a mean of all others is useless.
 pub fn windows<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Vec<Family> {
     let mut families = FamiliesBuilder::new(&LABELS, &WINDOW);
     for key in series.filter_map(|series| series.key) {
@@ -72,7 +72,7 @@ pub fn windows<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[
     families.finish()
 }
 
-/// Statements that ran and have no series of their own. One that did not run is taken for gone.
+/// Lists statements that ran and have no series of their own. A statement that did not run counts as gone.
 pub fn unlisted<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &[StatementDelta]) -> Unlisted {
     let listed: BTreeSet<&StatementKey> = series.filter_map(|series| series.key).collect();
     let others = deltas.iter().filter(|delta| delta.counters.calls > 0 && !listed.contains(&delta.key));
@@ -83,7 +83,7 @@ pub fn unlisted<'a>(series: impl Iterator<Item = StatementSeries<'a>>, deltas: &
     }))
 }
 
-/// The labels of a series; those of `other` are empty but for its name.
+/// Calls `push` with the labels of a series. `other` has only its fingerprint; its other labels are empty.
 fn with_labels(key: Option<&StatementKey>, mut push: impl FnMut(&[&str])) {
     match key {
         Some(key) => push(&[&key.datname, &key.user, &key.fingerprint(), if key.toplevel { "true" } else { "false" }]),

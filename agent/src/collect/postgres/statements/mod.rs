@@ -1,4 +1,4 @@
-//! Costs of statements (pg_stat_statements): counters without text on each tick, text only for statements not seen before.
+//! Costs of statements (pg_stat_statements). Counters are read at each tick, texts only for statements whose text is not stored yet.
 
 mod collector;
 mod extension;

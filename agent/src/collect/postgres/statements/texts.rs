@@ -1,4 +1,4 @@
-//! The texts of statements, learnt rarely and kept.
+//! The texts of statements, which are read rarely and stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,22 +17,22 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Statements;
 
-/// The server reads all its texts for each question, so unknown ones are gathered meanwhile.
+/// Shortest pause between two queries for texts. The server reads all its texts for each query, so unknown ids are collected meanwhile.
 const PAUSE_MIN: Duration = Duration::from_secs(20);
-/// Where that took long, or failed, they are gathered for longer.
+/// Longest pause, after queries that took long or failed.
 const PAUSE_MAX: Duration = Duration::from_secs(3_600);
-/// A pause is so many times as long as the question took.
+/// Length of a pause as a multiple of the time that the query took.
 const PAUSE_PER_WORK: u32 = 100;
-/// Texts that sessions sent, which are kept instead of those that the server does not give, at once.
+/// Most texts read at once from running sessions, if the server does not return the stored texts.
 const SENT_MAX: i64 = 50;
-/// Ids asked for at once.
+/// Most ids in one query.
 const ASKED_MAX: usize = 500;
-/// Bytes of such a text; a longer one is left to sessions that send less.
+/// Longest text that is read from a running session, in bytes.
 const SENT_BYTES_MAX: i64 = 16 << 10;
-/// Bytes that come at once.
-const LEARNT_BYTES_MAX: i64 = 256 << 10;
-/// Bytes of texts that are kept; then those that are not asked for go.
-const KEPT_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of texts in one answer.
+const ANSWER_BYTES_MAX: i64 = 256 << 10;
+/// Most bytes of texts that are stored. Beyond that, texts that are not wanted any more are removed.
+const STORED_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug)]
 pub struct Texts {
@@ -41,7 +41,7 @@ pub struct Texts {
     asked_at: Option<Duration>,
     pause: Duration,
     pub failures: u64,
-    /// Whether the server cannot convert one of them, and so gives none. That is logged once.
+    /// Whether the server returns no texts because it cannot convert one of them. That is logged once.
     is_refused: bool,
 }
 
@@ -56,20 +56,20 @@ impl Texts {
         self.known.get(&queryid).map(String::as_str)
     }
 
-    /// Asks for texts that are not known yet, if the last question is long enough ago. A server that cannot answer in time is asked less
-    /// often; the counters do not suffer for it, as long as the session goes on.
-    pub async fn learn(&mut self, session: &Session, sql: &str, wanted: &BTreeSet<i64>, now: Now) -> Result<(), CollectError> {
+    /// Reads texts that are not known yet, unless the pause since the last query still lasts. A server that does not answer in time is
+    /// asked less often. The counters are read all the same, as long as the session is open.
+    pub async fn update(&mut self, session: &Session, sql: &str, wanted: &BTreeSet<i64>, now: Now) -> Result<(), CollectError> {
         let unknown: Vec<i64> = wanted.iter().filter(|queryid| !self.known.contains_key(*queryid)).copied().take(ASKED_MAX).collect();
         let too_soon = self.asked_at.is_some_and(|at| now.monotonic.saturating_sub(at) < self.pause);
         if unknown.is_empty() {
             return Ok(());
         }
         if too_soon {
-            return if self.is_refused { self.learn_sent(session, &unknown, wanted).await } else { Ok(()) };
+            return if self.is_refused { self.read_sent(session, &unknown, wanted).await } else { Ok(()) };
         }
         self.asked_at = Some(now.monotonic);
         let asked = Instant::now();
-        let rows = match session.query(sql, &[(&unknown, Type::INT8_ARRAY), (&LEARNT_BYTES_MAX, Type::INT8)]).await {
+        let rows = match session.query(sql, &[(&unknown, Type::INT8_ARRAY), (&ANSWER_BYTES_MAX, Type::INT8)]).await {
             Ok(rows) => rows,
             Err(source) if source.ends_session() => {
                 self.fail();
@@ -84,24 +84,24 @@ impl Texts {
                 if !std::mem::replace(&mut self.is_refused, true) {
                     warn!(
                         error = chain(&source),
-                        "the server gives no texts of statements in this datname, since it cannot convert one of them into its encoding; \
-                         they are shown as sessions sent them, without constants, once a session is seen with them; a URL with a datname \
+                        "the server returns no texts of statements in this datname, since it cannot convert one of them into its encoding; \
+                         they are shown as sessions sent them, without constants, once a session sends them; a URL with a datname \
                          whose encoding is SQL_ASCII shows all of them at once"
                     );
                 }
-                return self.learn_sent(session, &unknown, wanted).await;
+                return self.read_sent(session, &unknown, wanted).await;
             }
         };
         self.is_refused = false;
         self.pause = (asked.elapsed() * PAUSE_PER_WORK).clamp(PAUSE_MIN, PAUSE_MAX);
         let rows = rows.iter().map(|row| Fields::new(PART, row));
         let texts = rows.map(|row| Ok((row.field("queryid")?, shown(row.text("query")?)))).collect::<Result<Vec<_>, CollectError>>()?;
-        self.keep(texts, wanted);
+        self.store(texts, wanted);
         Ok(())
     }
 
-    /// Takes the texts from the sessions that sent them, as far as there are any now.
-    async fn learn_sent(&mut self, session: &Session, unknown: &[i64], wanted: &BTreeSet<i64>) -> Result<(), CollectError> {
+    /// Reads the texts from sessions that run the statements now.
+    async fn read_sent(&mut self, session: &Session, unknown: &[i64], wanted: &BTreeSet<i64>) -> Result<(), CollectError> {
         let sql = include_str!("../sql/statement_texts_sent.sql");
         let parameters: [(&(dyn ToSql + Sync), Type); 3] =
             [(&unknown, Type::INT8_ARRAY), (&SENT_MAX, Type::INT8), (&SENT_BYTES_MAX, Type::INT8)];
@@ -109,18 +109,18 @@ impl Texts {
         let rows = rows.iter().map(|row| Fields::new(PART, row));
         let texts = rows.map(|row| Ok((row.field("queryid")?, shown_as_sent(row.text("query")?))));
         let texts = texts.collect::<Result<Vec<_>, CollectError>>()?;
-        self.keep(texts, wanted);
+        self.store(texts, wanted);
         Ok(())
     }
 
-    /// Keeps new texts. Where there are too many, those that are not asked for go first, and then new ones find no room.
-    fn keep(&mut self, texts: Vec<(i64, String)>, wanted: &BTreeSet<i64>) {
-        if self.known_bytes + bytes(texts.iter().map(|(_, text)| text)) > KEPT_BYTES_MAX {
+    /// Stores new texts. If they are too many, texts that are not wanted are removed first, and then new ones are dropped.
+    fn store(&mut self, texts: Vec<(i64, String)>, wanted: &BTreeSet<i64>) {
+        if self.known_bytes + bytes(texts.iter().map(|(_, text)| text)) > STORED_BYTES_MAX {
             self.known.retain(|queryid, _| wanted.contains(queryid));
             self.known_bytes = bytes(self.known.values());
         }
         for (queryid, text) in texts {
-            let room = KEPT_BYTES_MAX.saturating_sub(self.known_bytes);
+            let room = STORED_BYTES_MAX.saturating_sub(self.known_bytes);
             if text.len() <= room {
                 self.known_bytes += text.len();
                 self.known_bytes -= self.known.insert(queryid, text).map_or(0, |before| before.len());
@@ -143,18 +143,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_that_sessions_send_without_end_take_bounded_memory() {
+    fn texts_of_sessions_take_bounded_memory() {
         let mut texts = Texts::default();
         let text = || "x".repeat(SENT_BYTES_MAX as usize);
         for run in 0..100_i64 {
             let ids = run * SENT_MAX..(run + 1) * SENT_MAX;
             let wanted: BTreeSet<i64> = ids.clone().collect();
-            texts.keep(ids.map(|queryid| (queryid, text())).collect(), &wanted);
-            assert!(wanted.iter().all(|queryid| texts.text(*queryid).is_some()), "what is asked for is there");
-            assert!(texts.known_bytes <= KEPT_BYTES_MAX && texts.known_bytes == bytes(texts.known.values()), "{}", texts.known_bytes);
+            texts.store(ids.map(|queryid| (queryid, text())).collect(), &wanted);
+            assert!(wanted.iter().all(|queryid| texts.text(*queryid).is_some()), "wanted texts are stored");
+            assert!(texts.known_bytes <= STORED_BYTES_MAX && texts.known_bytes == bytes(texts.known.values()), "{}", texts.known_bytes);
         }
         let all: BTreeSet<i64> = (0..10_000).collect();
-        texts.keep(all.iter().map(|queryid| (*queryid, text())).collect(), &all);
-        assert!(texts.known_bytes <= KEPT_BYTES_MAX, "{}", texts.known_bytes);
+        texts.store(all.iter().map(|queryid| (*queryid, text())).collect(), &all);
+        assert!(texts.known_bytes <= STORED_BYTES_MAX, "{}", texts.known_bytes);
     }
 }

@@ -24,9 +24,9 @@ pub struct IndexState {
     /// How the tables of the datname were read lately.
     pub scans: ScanHistory,
     /// Whether the note of an earlier run of the agent was restored.
-    pub is_recalled: bool,
+    pub is_restored: bool,
     /// Whether the store has the current `first_seen`.
-    pub is_noted: bool,
+    pub is_stored: bool,
     /// Changes when an index is added or removed, becomes valid, or becomes the index of a primary key.
     pub fingerprint: u64,
 }
@@ -45,17 +45,17 @@ impl IndexState {
         let surroundings = &relations.surroundings;
         let is_unused = |index: &&IndexRow| index.scans == 0 && index.is_users() && !stand_ins.contains(&index.oid);
         let unused = relations.indexes.iter().filter(is_unused).map(|index| index.oid);
-        self.is_noted &= !self.first_seen.observe(unused, surroundings.asked_at);
+        self.is_stored &= !self.first_seen.observe(unused, surroundings.asked_at);
         let topic = surroundings.datname_oid.to_string();
-        if !self.is_recalled
+        if !self.is_restored
             && let Ok(earlier) = notebook.read::<FirstSeen>(PartId::Indexes, &topic, now).await
         {
             earlier.iter().for_each(|earlier| self.first_seen.take_over(earlier));
-            self.is_recalled = true;
+            self.is_restored = true;
         }
         // Before the note was restored it may hold earlier times, so it is not replaced.
-        if self.is_recalled && !self.is_noted {
-            self.is_noted = notebook.write(PartId::Indexes, &topic, &self.first_seen.note(), Vec::new(), now).await.is_ok();
+        if self.is_restored && !self.is_stored {
+            self.is_stored = notebook.write(PartId::Indexes, &topic, &self.first_seen.note(), Vec::new(), now).await.is_ok();
         }
     }
 }
