@@ -208,7 +208,7 @@ async fn what_does_not_answer_says_why_and_no_secret_is_printed() {
     assert_eq!((&found["servers"][1]["kind"], &found["servers"][1]["ok"]), (&Value::from("redis"), &Value::from(true)), "{found:#}");
     let (_, stdout, stderr) = doctor(&config, &[]).await;
     assert!(!format!("{found}{stdout}{stderr}").contains("not-the-right-one"), "{stdout}{stderr}");
-    assert!(stdout.contains("cannot connect: the server does not take the password") && stdout.contains("Redis 7"), "{stdout}");
+    assert!(stdout.contains("cannot connect: the server does not accept the password") && stdout.contains("Redis 7"), "{stdout}");
     server.stop(ShutdownMode::Fast).await.unwrap();
     cache.stop().await.unwrap();
     let found = report(&config).await;

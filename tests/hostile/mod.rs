@@ -198,7 +198,7 @@ async fn who_speaks_otherwise_is_told_from_who_hangs_up() {
     for (act, why, words) in [
         (Act::Leave(http), "protocol", "the address must be that of a PostgreSQL server"),
         (Act::Ask(message(b'2', b"")), "protocol", "the address must be that of a PostgreSQL server"),
-        (Act::Leave(Vec::new()), "unreachable", "broken off without an answer"),
+        (Act::Leave(Vec::new()), "unreachable", "ended without an answer"),
     ] {
         let stranger = Stranger::start(act).await;
         let agent = TestAgent::start_with(&stranger.config(""), Vec::new()).await;

@@ -199,7 +199,7 @@ async fn a_server_without_encryption_says_so_and_a_missing_password_is_no_networ
     let (tasks, _stop) = runtime_tasks();
     let plain = crate::fixture::postgres(&tasks).await;
     let err = try_tls(&plain, "localhost", TlsMode::Require, None, &tasks).await.err().expect("plain text is refused");
-    assert!(err.to_string().contains("the server has no encryption to offer"), "{err:?}");
+    assert!(err.to_string().contains("the server offers no encryption"), "{err:?}");
     let asks = super::behind_passwords(&tasks).await;
     let url = asks.url(MONITORING_ROLE, "postgres");
     let err = super::connector(&url, pharos::config::database::TlsConfig::default(), &tasks).connect().await.err().expect("no password");

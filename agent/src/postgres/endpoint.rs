@@ -1,6 +1,6 @@
-//! One address of a PostgreSQL server: from a socket over encryption and authentication to a bare client.
+//! Opens connections to one address of a PostgreSQL server: socket, encryption, authentication.
 //!
-//! An endpoint sets nothing in a session and counts none. Limits, settings and places belong to the rooms that open sessions through it.
+//! An endpoint neither changes settings of a session nor counts sessions. That is the work of the parts that open sessions through it.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Endpoint {
 /// Why a connection was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("no session within {0:?}: the server hangs, is overloaded, or the way to it swallows packets")]
+    #[error("no session within {0:?}: the server hangs, is overloaded, or packets to it are lost")]
     DeadlineExceeded(Duration),
     #[error("{}", refusal.meaning)]
     Refused { refusal: Refusal, source: tokio_postgres::Error },
@@ -62,7 +62,7 @@ impl OpenError {
         }
     }
 
-    /// Names the side whose trouble this is. Files that are read before the server is asked say nothing of the server.
+    /// Names the side that caused the trouble. Files that are read before the server is asked show nothing about the server.
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::OfMachine,
@@ -106,7 +106,7 @@ impl From<DialError> for OpenError {
     }
 }
 
-/// An open socket to a server that was not asked anything yet.
+/// An open socket to a server, before anything is sent.
 pub struct Dialled {
     socket: Socket,
     encryption: Encryption,
@@ -118,26 +118,26 @@ pub struct Dialled {
 pub struct Login {
     /// Settings as command-line options: `-c name=value`.
     pub options: String,
-    /// Whether the server proved in an earlier session that it stores the password. Weaker proofs are then not answered any more.
+    /// Whether the server proved in an earlier session that it stores the password. Then the agent no longer accepts weaker methods.
     pub has_scram: bool,
 }
 
-/// A connection that the server let in, with nothing asked or set yet.
+/// A connection after its login, before the first statement.
 pub struct Connected {
     pub client: Client,
-    /// Runs the connection until the client is dropped and everything asked is answered, or until the server ends it.
+    /// Runs the connection until the client is dropped and all statements are answered, or until the server ends it.
     pub driver: BoxFuture<'static, Result<(), tokio_postgres::Error>>,
     pub route: Route,
     /// The version as the server reports it to each client: `17.2 (Debian 17.2-1)`.
     pub version: String,
 }
 
-/// The way on which a connection reached its server, kept to cancel statements.
+/// Address and encryption of a connection, which a cancel request needs as well.
 #[derive(Clone)]
 pub struct Route {
     address: PostgresAddress,
     encryption: Encryption,
-    /// Shared with the connection: whether the server kept to what it may send.
+    /// Whether the server sent too much or broke the protocol; shared with the connection.
     pub verdict: Verdict,
 }
 
@@ -178,7 +178,7 @@ impl Endpoint {
 }
 
 impl Dialled {
-    /// Encrypts and logs in. No time limit holds here: a caller that stops waiting leaves a backend on the server.
+    /// Encrypts and logs in, without a time limit. A caller that stops waiting leaves a backend on the server.
     pub async fn log_in(self, login: Login) -> Result<Connected, OpenError> {
         let Self { socket, encryption, mut config, address } = self;
         config.options(login.options);
@@ -198,7 +198,7 @@ impl Dialled {
     }
 }
 
-/// A client, what runs its connection, and the server's version.
+/// A client, the future that runs its connection, and the server's version.
 type Split = (Client, BoxFuture<'static, Result<(), tokio_postgres::Error>>, String);
 
 fn split<S, T>(opened: Result<(Client, Connection<S, T>), tokio_postgres::Error>) -> Result<Split, tokio_postgres::Error>

@@ -1,8 +1,8 @@
-//! Why a PostgreSQL server refused a session, and how to mend it.
+//! Why a PostgreSQL server refused a session, and how to correct it.
 //!
-//! The reason is read from SQLSTATE, and where one code stands for several reasons from the server's routine that refused: both are the
-//! same in every language. The text of a message is shown and never read. Only a server that stops has no code of its own; the contact of
-//! monitoring sessions recognises it.
+//! The reason is read from SQLSTATE. If one code has several reasons, the routine of the server that refused decides. Both are the same in
+//! every language. The text of a message is only shown. A server that stops has no code of its own; the shared state of monitoring sessions
+//! detects it.
 
 use std::io;
 
@@ -17,13 +17,13 @@ use crate::dial::Obstacle;
 pub enum RefusalReason {
     /// Nothing answered in time.
     Timeout,
-    /// The agent's own bound on its sessions.
+    /// The agent's own limit of sessions is reached.
     NoPlace,
     /// Nothing listens at the address.
     Unreachable,
     /// A connection pooler answers in the server's place.
     Pooler,
-    /// The agent could not read its own password, so nothing is known of the server.
+    /// The agent could not read its own password, so nothing is known about the server.
     Password,
     /// No encrypted session, or a certificate that is not trusted.
     Tls,
@@ -33,23 +33,23 @@ pub enum RefusalReason {
     Closed,
     /// The whole server has no connection left for ordinary roles.
     TooManyConnections,
-    /// The `CONNECTION LIMIT` of the agent's own role: other roles are let in.
+    /// The `CONNECTION LIMIT` of the agent's own role is reached. Other roles can still connect.
     RoleLimit,
-    /// The `CONNECTION LIMIT` of the datname: other datnames let sessions in.
+    /// The `CONNECTION LIMIT` of the datname is reached. Other datnames still accept sessions.
     DatnameLimit,
     /// A wrong password, or a role that does not exist or may not log in.
     Authentication,
-    /// The server lets another service or a certificate decide, and that failed, or the agent has no such means.
+    /// The login is decided by another service or by a certificate. It failed, or the agent does not support it.
     AuthenticationMethod,
-    /// pg_hba.conf has no line for the agent, or a line that rejects it or wants a certificate beside the password.
+    /// pg_hba.conf has no line for the agent, or a line that rejects it or requires a certificate in addition to the password.
     Hba,
     /// The role lacks `CONNECT`.
     Privilege,
-    /// The datname does not exist, or takes no sessions at all.
+    /// The datname does not exist, or accepts no sessions at all.
     Datname,
     /// An interrupted `DROP DATABASE` left the datname behind: no session is possible ever again.
     DatnameInvalid,
-    /// The server does not take a setting that is preset for the agent's sessions, or does not know one.
+    /// The server does not accept a setting that is preset for the agent's sessions, or does not have it.
     Setting,
     /// A text that cannot be converted into UTF-8.
     Encoding,
@@ -59,13 +59,13 @@ pub enum RefusalReason {
     LockTimeout,
     /// The version or the product lacks what a session needs.
     Unsupported,
-    /// The agent's own operating system refuses what a connection needs, so nothing is known of the server.
+    /// The agent's own operating system refuses a socket or memory, so nothing is known about the server.
     OwnLimit,
     /// The server asks for the password in clear text over a connection that is not encrypted.
     CleartextPassword,
-    /// What answers does not speak PostgreSQL's protocol.
+    /// The program at the address does not follow PostgreSQL's protocol.
     Protocol,
-    /// The server sent more than a server has to send.
+    /// The server sent more than any PostgreSQL server needs to send.
     TooMuch,
     /// Any other code; the server's own message explains it.
     Refused,
@@ -111,7 +111,7 @@ impl RefusalReason {
         }
     }
 
-    /// Whether another datname of the same server may well let the agent in.
+    /// Whether another datname of the same server may accept the agent.
     pub const fn is_of_datname(self) -> bool {
         matches!(
             self,
@@ -132,12 +132,12 @@ impl RefusalReason {
         )
     }
 
-    /// Whether an owner may have closed the datname, which says nothing of the server. Refusals because of damage are not among these.
+    /// Whether only the datname refuses, for example closed by its owner. That shows nothing about the server. Damage is not among these.
     pub const fn is_of_datname_alone(self) -> bool {
         matches!(self, Self::Privilege | Self::Datname | Self::DatnameInvalid | Self::DatnameLimit)
     }
 
-    /// The state of things as a sentence, and how to mend it.
+    /// Explains the reason in a sentence, and how to correct it.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Stopping => "the server is shutting down; it is asked again until it is back",
@@ -168,7 +168,7 @@ impl RefusalReason {
                  DROP DATABASE"
             }
             Self::Setting => {
-                "the server does not take a setting of the session; look at what is preset by ALTER ROLE ... SET and ALTER DATABASE ... SET"
+                "the server does not accept a setting of the session; check what is preset by ALTER ROLE ... SET and ALTER DATABASE ... SET"
             }
             Self::Encoding => "the server cannot convert a text into UTF-8",
             Self::Resources => "the server is out of memory, disk or processes",
@@ -180,12 +180,12 @@ impl RefusalReason {
             Self::Tls => {
                 "no encrypted session; the server must offer TLS 1.2 or newer, or 1.3 where its key is on P-521 or bound to RSA-PSS"
             }
-            Self::Unreachable => "nobody answers; the server must run, listen at this address, and no firewall may be in the way",
+            Self::Unreachable => "nothing answers; the server must run, listen at this address, and no firewall may be in the way",
             Self::OwnLimit => "this machine has no room for a connection, so nothing is known of the server",
             Self::CleartextPassword => "set tls.mode so that it is encrypted, or have pg_hba.conf ask for scram-sha-256; it was not sent",
             Self::Protocol => "the address must be that of a PostgreSQL server",
             Self::TooMuch => {
-                "the session was ended to save memory, since no PostgreSQL server has to send that much; look at what answers at this address, and \
+                "the session was ended to save memory, since no PostgreSQL server has to send that much; check what answers at this address, and \
                  if it is the server itself, please report it"
             }
             Self::Timeout | Self::NoPlace | Self::Pooler | Self::Password | Self::Refused => "the server refused the session",
@@ -193,7 +193,7 @@ impl RefusalReason {
     }
 }
 
-/// A reason with the sentence that explains it and how to mend it.
+/// A reason with a sentence that explains it and how to correct it.
 #[derive(Debug, Clone, Copy)]
 pub struct Refusal {
     pub reason: RefusalReason,
@@ -209,8 +209,9 @@ impl From<RefusalReason> for Refusal {
 /// Reads why a session did not begin.
 pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
     match error.as_db_error() {
-        Some(answer) if *answer.code() == SqlState::INVALID_PASSWORD => {
-            let meaning = "the server does not take the password; mend password_file or password_env, which is read anew for each session";
+        Some(answer) if answer.code().code() == "28P01" => {
+            let meaning =
+                "the server does not accept the password; correct password_file or password_env, which is read again for each session";
             Refusal { reason: RefusalReason::Authentication, meaning }
         }
         Some(answer) => reason_of(answer).into(),
@@ -220,7 +221,7 @@ pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
 
 /// Reads the reason from the code of an answer. Appendix A of PostgreSQL's manual lists classes and codes.
 fn reason_of(answer: &DbError) -> RefusalReason {
-    // The routines are those of PostgreSQL 14 to 18. A server that leaves them out gets the reason that holds for most.
+    // The routines are those of PostgreSQL 14 to 18. For a server without them the most common reason is used.
     let is_from = |routine: &str| answer.routine() == Some(routine);
     match answer.code().code() {
         "57P03" => RefusalReason::Starting,
@@ -229,7 +230,7 @@ fn reason_of(answer: &DbError) -> RefusalReason {
         "53300" if is_from("CheckMyDatabase") => RefusalReason::DatnameLimit,
         "53300" => RefusalReason::TooManyConnections,
         "28000" if is_from("ClientAuthentication") => RefusalReason::Hba,
-        // Of methods in which the server checks a password of its own, the code is 28P01.
+        // A wrong password that the server itself checks has the code 28P01.
         "28000" if is_from("auth_failed") => RefusalReason::AuthenticationMethod,
         "42501" => RefusalReason::Privilege,
         "3D000" | "57P04" => RefusalReason::Datname,
@@ -251,25 +252,25 @@ fn unanswered(error: &tokio_postgres::Error) -> Refusal {
     if rustls_error(error).is_some() {
         return RefusalReason::Tls.into();
     }
-    // tokio-postgres keeps its kind of error to itself, but prints it first; a test fails if that changes.
+    // tokio-postgres does not export the kind of its error, but prints it first. A test fails if that changes.
     let kind = error.to_string();
     if kind.starts_with("error performing TLS handshake") {
-        let meaning = "the server has no encryption to offer; switch `ssl` on there, or say `tls = { mode = \"disable\" }`";
+        let meaning = "the server offers no encryption; switch `ssl` on there, or set `tls = { mode = \"disable\" }`";
         Refusal { reason: RefusalReason::Tls, meaning }
     } else if kind.starts_with("invalid configuration") {
         let meaning = "the server asks for a password and none is configured; name it with password_file or password_env";
         Refusal { reason: RefusalReason::Authentication, meaning }
     } else if is_without_proof(error) {
-        let meaning = "what answers at this address does not know the role's password, as the server does; look at who listens there";
+        let meaning = "what answers at this address does not know the role's password, as the server does; check what listens there";
         Refusal { reason: RefusalReason::Authentication, meaning }
     } else if kind.starts_with("authentication error") {
         let meaning = "the server and Pharos found no common way to log in; pg_hba.conf must ask for scram-sha-256, md5, password or trust";
         Refusal { reason: RefusalReason::AuthenticationMethod, meaning }
     } else if kind.starts_with("unexpected message from server") || kind.starts_with("error parsing response from server") {
         RefusalReason::Protocol.into()
-    } else if kind.starts_with("connection closed") || was_broken_off(error) {
-        let meaning = "the connection was broken off without an answer; the server starts, stops or crashes, or what listens at this address \
-                       is something else";
+    } else if kind.starts_with("connection closed") || has_lost_connection(error) {
+        let meaning = "the connection ended without an answer; the server starts, stops or crashes, or another program listens at this \
+                       address";
         Refusal { reason: RefusalReason::Unreachable, meaning }
     } else {
         RefusalReason::Unreachable.into()
@@ -283,7 +284,7 @@ fn is_without_proof(error: &tokio_postgres::Error) -> bool {
     cause.is_some_and(|cause| cause.to_string() == "SCRAM verification error")
 }
 
-fn was_broken_off(error: &tokio_postgres::Error) -> bool {
+fn has_lost_connection(error: &tokio_postgres::Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
     cause.is_some_and(|cause| {
         matches!(cause.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
@@ -301,24 +302,24 @@ pub(super) fn excess(excess: Excess) -> Refusal {
     match excess {
         Excess::ClearText => RefusalReason::CleartextPassword.into(),
         Excess::Iterations => {
-            Refusal { reason: RefusalReason::Authentication, meaning: "lower scram_iterations and set the role's password anew" }
+            Refusal { reason: RefusalReason::Authentication, meaning: "lower scram_iterations and set the role's password again" }
         }
         Excess::FewIterations => Refusal {
             reason: RefusalReason::Authentication,
-            meaning: "no answer was sent, since the password could be guessed from it; look at who listens at this address, and if it is the \
-                      server itself, raise scram_iterations and set the role's password anew, or set tls.mode",
+            meaning: "no answer was sent, since the password could be guessed from it; check what listens at this address, and if it is the \
+                      server itself, raise scram_iterations and set the role's password again, or set tls.mode",
         },
         Excess::Md5 => Refusal {
             reason: RefusalReason::Authentication,
-            meaning: "no answer was sent, since the password could be guessed from it; look at who listens at this address, and if it is the \
-                      server itself, set the role's password anew with scram-sha-256 as password_encryption, set tls.mode, or start Pharos anew",
+            meaning: "no answer was sent, since the password could be guessed from it; check what listens at this address, and if it is the \
+                      server itself, set the role's password again with scram-sha-256 as password_encryption, set tls.mode, or start Pharos anew",
         },
         Excess::Protocol => RefusalReason::Protocol.into(),
         Excess::Start | Excess::Answer | Excess::Words | Excess::Parameters => RefusalReason::TooMuch.into(),
     }
 }
 
-/// Returns the error of TLS, where TLS is why there is no session.
+/// Returns the TLS error, if TLS is the reason why there is no session.
 pub(super) fn rustls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {
     std::error::Error::source(error)?.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref()
 }

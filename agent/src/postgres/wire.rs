@@ -1,4 +1,4 @@
-//! The way to a server: a socket, encrypted or not, and a bound on what comes through it.
+//! The connection to a server: a socket, encrypted or not, with a limit on the bytes that arrive.
 
 use std::error::Error;
 use std::io;
@@ -20,7 +20,7 @@ use crate::bounded::{Bounded, Meter};
 use crate::config::database::PostgresAddress;
 use crate::dial::{self, DialError, Obstacle};
 
-/// How long a vanished peer may go unnoticed. It is set for reading and for writing: one frees a reader, the other a writer.
+/// Time after which a peer that vanished is detected. It is set for reads (keepalive) and for writes (user timeout).
 const VANISHED_AFTER: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_RETRIES: u32 = 3;
@@ -40,15 +40,15 @@ pub async fn dial(address: &PostgresAddress, within: Duration) -> Result<Socket,
     match &address.host {
         Host::Tcp(host) => {
             let stream = dial::tcp(host, address.port, within).await?;
-            watch(&stream).map_err(|source| DialError::Refused { obstacle: Obstacle::Server, source })?;
+            set_timeouts(&stream).map_err(|source| DialError::Refused { obstacle: Obstacle::Server, source })?;
             Ok(Either::Left(stream))
         }
         Host::Unix(folder) => Ok(Either::Right(dial::unix(&folder.join(format!(".s.PGSQL.{}", address.port)), within).await?)),
     }
 }
 
-/// Lets the operating system notice a peer that vanished.
-fn watch(stream: &TcpStream) -> io::Result<()> {
+/// Lets the operating system detect a peer that vanished.
+fn set_timeouts(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_user_timeout(Some(VANISHED_AFTER))?;
@@ -56,18 +56,18 @@ fn watch(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES))
 }
 
-/// Returns which requests for a proof may be answered over a connection that is not encrypted. `has_scram` tells whether the server proved
-/// earlier that it stores the password.
+/// Returns which methods of authentication may be answered over a connection that is not encrypted. `has_scram` means that the server
+/// proved earlier that it stores the password.
 pub fn answers(address: &PostgresAddress, has_scram: bool) -> Answers {
     match &address.host {
-        // No other user can listen there.
+        // No other user can listen in this folder.
         Host::Unix(folder) if std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o002 == 0) => Answers::Any,
         _ if has_scram => Answers::Scram,
         _ => Answers::Hashed,
     }
 }
 
-/// Asks a server to stop what a session runs.
+/// Asks a server to stop the statement of a session.
 pub async fn cancel(
     address: &PostgresAddress,
     encryption: Encryption,
@@ -92,12 +92,12 @@ pub fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRu
     connect
 }
 
-/// Observations of a server's side of a connection. The client library only reports that the session began or ended.
+/// What the server did on a connection. The client library only reports that the session began or ended.
 #[derive(Debug, Clone, Default)]
-pub struct Verdict(Arc<Seen>);
+pub struct Verdict(Arc<Observed>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Observed {
     excess: OnceLock<Excess>,
     scram: OnceLock<()>,
 }

@@ -15,7 +15,7 @@ pub enum ConnectError {
     Open(#[from] OpenError),
     #[error("the agent has {SESSIONS_MAX} sessions with the server already, one of them hangs, and it opens no third")]
     NoPlace,
-    /// A pooler lends one backend to many clients. Settings of a session would reach theirs, and every number would be about any of them.
+    /// A pooler lends one backend to many clients. Settings of the agent would reach other clients, and facts could be about any backend.
     #[error(
         "a connection pooler answers at this address, not PostgreSQL itself ({seen}); \
          point the URL at the server's own host and port, and leave the pooler to applications"
@@ -43,7 +43,7 @@ impl ConnectError {
         }
     }
 
-    /// Names the side whose trouble this is.
+    /// Names the side that caused the trouble.
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Open(source) => source.trouble(),
@@ -51,7 +51,7 @@ impl ConnectError {
         }
     }
 
-    /// Whether the server waits for its sessions to leave.
+    /// Whether the server is shutting down and waits until all sessions end.
     pub fn is_shutdown(&self) -> bool {
         self.reason() == RefusalReason::Stopping
     }
@@ -61,14 +61,14 @@ impl ConnectError {
         Self::from_pooler(&source).unwrap_or_else(|| Self::Limits { refusal: refusal_of(&source), are_own: false, source })
     }
 
-    /// Reads the answer of a pooler. PgBouncer gives all its own answers with this code. A server gives none of them to a client that
-    /// follows the protocol.
+    /// Reads the answer of a pooler. PgBouncer uses this code for all its own answers. A server never sends it to a client that follows
+    /// the protocol.
     pub(super) fn from_pooler(error: &tokio_postgres::Error) -> Option<Self> {
-        let answer = error.as_db_error().filter(|answer| *answer.code() == SqlState::PROTOCOL_VIOLATION)?;
-        Some(Self::Pooler { seen: format!("it says: {}", answer.message()) })
+        let answer = error.as_db_error().filter(|answer| answer.code().code() == "08P01")?;
+        Some(Self::Pooler { seen: format!("its answer: {}", answer.message()) })
     }
 
-    /// Marks an error of a session that has the agent's own time limits already.
+    /// Marks an error of a session that already had the agent's own time limits.
     pub(super) fn within_own_limits(self) -> Self {
         match self {
             Self::Limits { refusal, source, .. } => Self::Limits { refusal, are_own: true, source },

@@ -1,4 +1,4 @@
-//! Opens monitoring sessions: within a deadline, within the places of a server, and each recognised as the agent's own.
+//! Opens monitoring sessions: within a deadline, within the limit of sessions per server, and each checked to be the agent's own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use super::setup;
 use crate::postgres::RefusalReason;
 use crate::postgres::endpoint::{Connected, Endpoint, Login, OpenError};
 
-/// How long an unanswered attempt keeps its place once its socket is open. Its backend may wait for a lock on the catalogue, which the
-/// agent cannot end. After this time the connection is dropped in any case.
+/// Longest time for which an unanswered attempt occupies its place after its socket opened. Its backend may wait for a lock on the
+/// catalogue, which the agent cannot end. After this time the connection is dropped in any case.
 const ATTEMPT_MAX: Duration = Duration::from_mins(15);
-/// How long the end of the agent waits for a server to take a session's farewell.
-const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// Longest time for which the agent waits at its end until sessions are closed in good order.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 /// Everything needed to open monitoring sessions with one server.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Connector {
     pub endpoint: Endpoint,
     pub limits: SessionLimits,
     pub tasks: TaskTracker,
-    /// Cancelled when the agent ends: sessions that hang are then left behind.
+    /// Cancelled when the agent ends. Sessions that hang are then abandoned.
     pub stop: CancellationToken,
     pub places: Places,
     pub odd_names: OddNames,
@@ -42,8 +42,8 @@ impl Connector {
         Self { endpoint: self.endpoint.to(datname), ..self.clone() }
     }
 
-    /// Opens a session whose limits are set. An attempt that its caller gave up keeps its place until the server answers. For a minute no
-    /// other attempt is made to that datname: it would most likely wait there as well.
+    /// Opens a session with its limits set. An attempt that its caller gave up occupies its place until the server answers. For a minute no
+    /// other attempt is made to that datname, since it would most likely hang as well.
     pub async fn connect(&self) -> Result<Session, ConnectError> {
         let (datname, deadline) = (&self.endpoint.address.datname, self.limits.connect_timeout);
         let too_late = || ConnectError::Open(OpenError::DeadlineExceeded(deadline));
@@ -69,24 +69,24 @@ impl Connector {
         self.places.acquire().await.ok_or(ConnectError::NoPlace)
     }
 
-    /// Opens a session and hands it to the caller of [`connect`](Self::connect), or closes it where that caller does not wait any more.
+    /// Opens a session and hands it to the caller of [`connect`](Self::connect), or closes it if that caller no longer waits.
     async fn attempt(self, place: OwnedSemaphorePermit, attempt: Arc<Attempt>, mut opened: oneshot::Sender<Result<Session, ConnectError>>) {
         tokio::select! {
             session = self.open(place, &attempt) => drop(opened.send(session)),
             () = async {
                 opened.closed().await;
                 self.stop.cancelled().await;
-                tokio::time::sleep(FAREWELL_MAX).await;
+                tokio::time::sleep(CLOSE_MAX).await;
             } => {}
             () = tokio::time::sleep(ATTEMPT_MAX) => {
-                debug!(server = self.endpoint.address.id(), "an attempt that was never answered is given up");
+                debug!(server = self.endpoint.address.id(), "an attempt without an answer is given up");
             }
         }
         drop(attempt);
     }
 
-    /// Opens a session, and once more with time limits from its start where presets of its datname or role ended it at once. Other
-    /// sessions set their limits later, since the server then still shows what is preset.
+    /// Opens a session. If presets of its datname or role end it at once, opens it once more with time limits from its start. Other
+    /// sessions set their limits later, so that the server still shows what is preset.
     async fn open(&self, place: OwnedSemaphorePermit, attempt: &Attempt) -> Result<Session, ConnectError> {
         let (server, datname) = (self.endpoint.address.id(), &self.endpoint.address.datname);
         let contact = &self.places.contact;
@@ -99,7 +99,8 @@ impl Connector {
                 info!(
                     server,
                     datname,
-                    "presets end sessions at once; those of the agent bring their own limits along, so {} are not known for an hour",
+                    "presets end sessions at once; sessions of the agent set their own limits from the start, so the values of {} are unknown for \
+                     an hour",
                     setup::GUARDS.join(", ")
                 );
                 Ok(session)
@@ -113,12 +114,12 @@ impl Connector {
         let sign = format!("{:016x}", fastrand::u64(..));
         let guard = is_guarded.then(|| setup::guard(&self.limits, contact.major()));
         let login = Login { options: setup::options(&sign, guard.as_deref()), has_scram: contact.has_scram() };
-        let connected = self.connected(login, attempt).await.map_err(|error| self.refused(error))?;
+        let connected = self.log_in(login, attempt).await.map_err(|error| self.refused(error))?;
         let Connected { client, driver, route, version } = connected;
         let opened = Opened { client, open: self.drive(driver, place), route, contact: contact.clone(), version };
-        contact.learn_major(setup::major(&opened.version));
+        contact.set_major(setup::major(&opened.version));
         if opened.route.verdict.is_scram() {
-            contact.learn_scram();
+            contact.set_scram();
         }
         let verdict = opened.route.verdict.clone();
         let session = Session::start(opened, &self.limits, self.tasks.clone(), &sign, is_guarded).await;
@@ -127,56 +128,56 @@ impl Connector {
         Ok(session.with_odd_names(self.odd_names.clone()))
     }
 
-    /// An attempt that hangs on the way to the server has no backend there, so it does not block its datname.
-    async fn connected(&self, login: Login, attempt: &Attempt) -> Result<Connected, OpenError> {
+    /// Opens a socket and logs in. An attempt that hangs before its socket is open has no backend, so it does not block its datname.
+    async fn log_in(&self, login: Login, attempt: &Attempt) -> Result<Connected, OpenError> {
         let dialled = self.endpoint.dial(self.limits.connect_timeout).await?;
         attempt.reached_server();
         dialled.log_in(login).await
     }
 
-    /// Learns from a refusal whether the server stops, and recognises a pooler.
+    /// Makes the error of a refusal. Records whether the server is stopping, and detects a pooler.
     fn refused(&self, error: OpenError) -> ConnectError {
         let contact = &self.places.contact;
         match error {
             OpenError::Refused { refusal, source } => {
-                let is_stopping = contact.refused(&source);
+                let is_stopping = contact.session_refused(&source);
                 ConnectError::from_pooler(&source).unwrap_or_else(|| {
                     let refusal = if is_stopping { RefusalReason::Stopping.into() } else { refusal };
                     OpenError::Refused { refusal, source }.into()
                 })
             }
             error => {
-                // Where the agent itself was in the way, nothing is known of the server.
+                // Trouble on the side of the agent shows nothing about the server.
                 if !error.trouble().is_own() {
-                    contact.gone();
+                    contact.server_unreachable();
                 }
                 error.into()
             }
         }
     }
 
-    /// Runs a connection until its session is dropped and the server answered everything. A connection that is never answered keeps its
-    /// place as long as the server keeps its backend, or until the agent ends.
+    /// Runs a connection until its session is dropped and the server answered everything. A connection without an answer occupies its place
+    /// as long as its backend exists, or until the agent ends.
     fn drive(&self, connection: BoxFuture<'static, Result<(), tokio_postgres::Error>>, place: OwnedSemaphorePermit) -> DropGuard {
         let (server, contact) = (self.endpoint.address.id(), self.places.contact.clone());
-        let standing = contact.began();
+        let open_session = contact.session_began();
         let (dropped, stop) = (CancellationToken::new(), self.stop.clone());
         let open = dropped.clone().drop_guard();
-        let left_behind = async move {
+        let abandoned = async move {
             dropped.cancelled().await;
             stop.cancelled().await;
-            tokio::time::sleep(FAREWELL_MAX).await;
+            tokio::time::sleep(CLOSE_MAX).await;
         };
         self.tasks.spawn(async move {
             tokio::select! {
                 ended = connection => {
                     let error = ended.err();
-                    error.iter().for_each(|error| contact.ended(error));
+                    error.iter().for_each(|error| contact.session_ended(error));
                     debug!(server, error = error.map(tracing::field::display), "a session with `{server}` ended");
                 }
-                () = left_behind => debug!(server, "a session that hangs on `{server}` is left behind"),
+                () = abandoned => debug!(server, "a session that hangs on `{server}` is abandoned"),
             }
-            drop((standing, place));
+            drop((open_session, place));
         });
         open
     }

@@ -1,8 +1,8 @@
-//! Facts that the agent's sessions with one server learn from each other.
+//! Facts about one server that all sessions of the agent share.
 //!
 //! A server that shuts down refuses sessions with the code of one that starts. The texts differ, but are in the server's language, so the
-//! agent does not read them. A server that starts, or recovers from a crash, has no sessions. Where a session of the agent stands, or was
-//! just dismissed, the server therefore stops. A session that stayed would keep a smart shutdown waiting for ever.
+//! agent does not read them. A server that starts, or recovers from a crash, has no sessions. So if a session of the agent is open, or was
+//! just ended by the server, the server is stopping. A session that stays open would make a smart shutdown wait for ever.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tokio_postgres::error::{DbError, SqlState};
 
-/// Datnames that are remembered. Beyond this the list begins anew, and costs one refused session for each datname.
+/// Most datnames in the list `guarded`. Beyond this the list is cleared, which costs one refused session for each datname.
 const GUARDED_MAX: usize = 1_000;
 
-/// How long sessions of a datname bring their time limits along before a session without them is tried again. Presets end, and another
-/// cause may have looked like a preset.
+/// Time for which sessions of a datname are guarded, before one without a guard is tried again: presets can be removed, and another cause
+/// may have looked like a preset.
 pub(super) const GUARDED_FOR: Duration = Duration::from_hours(1);
 
-/// How long after the end of a session a refusal means that the server stops. After that time the server may be starting again.
+/// Time after the end of a session in which a refusal means that the server is stopping. Later the server may be starting again.
 const DISMISSAL_MAX: Duration = Duration::from_secs(3);
 
-/// The contact with one server, shared by all of its sessions.
+/// The shared state of one server, cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Contact(Arc<Mutex<Known>>);
+pub(super) struct Contact(Arc<Mutex<ContactState>>);
 
 #[derive(Debug, Default)]
-struct Known {
-    /// Sessions that are open.
-    standing: usize,
-    /// When the server ended one of the sessions in good order, unless another one began since.
+struct ContactState {
+    /// Number of open sessions.
+    open_sessions: usize,
+    /// When the server last ended a session by an orderly shutdown, unless another session began since.
     dismissed: Option<Instant>,
-    /// The place in the server's source that refused while the server was stopping. A server that starts again refuses from another place.
+    /// The line of the server's source that refused a session while the server was stopping. A server that starts refuses from another.
     stopping: Option<Place>,
-    /// Datnames where presets end a session before it has settings of its own, and since when that is known.
+    /// Datnames whose presets end a session before it has settings of its own, and when that was found.
     guarded: BTreeMap<String, Instant>,
     /// The epoch of the server that answered last.
     epoch: Option<u64>,
@@ -55,105 +55,105 @@ impl Place {
     }
 }
 
-/// A mark of an open session; it is dropped with the session.
+/// Counts an open session, until it is dropped together with the session.
 #[derive(Debug)]
-pub(super) struct Standing(Contact);
+pub(super) struct OpenSession(Contact);
 
-impl Drop for Standing {
+impl Drop for OpenSession {
     fn drop(&mut self) {
-        let mut known = self.0.known();
-        known.standing = known.standing.saturating_sub(1);
+        let mut state = self.0.state();
+        state.open_sessions = state.open_sessions.saturating_sub(1);
     }
 }
 
 impl Contact {
-    /// Records that a session began: the server is up, whatever was known before.
-    pub fn began(&self) -> Standing {
-        let mut known = self.known();
-        known.standing += 1;
-        (known.dismissed, known.stopping) = (None, None);
-        Standing(self.clone())
+    /// Records that a session began, so the server is up.
+    pub fn session_began(&self) -> OpenSession {
+        let mut state = self.state();
+        state.open_sessions += 1;
+        (state.dismissed, state.stopping) = (None, None);
+        OpenSession(self.clone())
     }
 
     /// Records that an open session was ended from outside.
-    pub fn ended(&self, error: &tokio_postgres::Error) {
-        let mut known = self.known();
+    pub fn session_ended(&self, error: &tokio_postgres::Error) {
+        let mut state = self.state();
         if error.code() == Some(&SqlState::ADMIN_SHUTDOWN) {
-            known.dismissed = Some(Instant::now());
-        } else if known.dismissed.is_none() {
-            // A session sees no more of a crash, and a server that recovers from a crash refuses as well.
-            known.stopping = None;
+            state.dismissed = Some(Instant::now());
+        } else if state.dismissed.is_none() {
+            // The end may be a crash, and a server that recovers from a crash refuses sessions as well.
+            state.stopping = None;
         }
     }
 
     /// Records that no session began. Returns whether the server is stopping.
-    pub fn refused(&self, error: &tokio_postgres::Error) -> bool {
-        let mut known = self.known();
+    pub fn session_refused(&self, error: &tokio_postgres::Error) -> bool {
+        let mut state = self.state();
         match error.as_db_error() {
             Some(refusal) if *refusal.code() == SqlState::CANNOT_CONNECT_NOW => {
                 let place = Some(Place::of(refusal));
-                if known.standing > 0 {
-                    known.stopping = place.clone();
+                if state.open_sessions > 0 {
+                    state.stopping = place.clone();
                 }
-                known.stopping == place || known.dismissed.is_some_and(|since| since.elapsed() < DISMISSAL_MAX)
+                state.stopping == place || state.dismissed.is_some_and(|since| since.elapsed() < DISMISSAL_MAX)
             }
             Some(refusal) if *refusal.code() == SqlState::ADMIN_SHUTDOWN => {
-                known.dismissed = Some(Instant::now());
+                state.dismissed = Some(Instant::now());
                 false
             }
-            // The server lets others in, or it is gone.
+            // The server may accept other sessions, or it is unreachable.
             _ => {
-                (known.dismissed, known.stopping) = (None, None);
+                (state.dismissed, state.stopping) = (None, None);
                 false
             }
         }
     }
 
     /// Records that nothing listens at the address. A later refusal comes from a server that started since.
-    pub fn gone(&self) {
-        let mut known = self.known();
-        (known.dismissed, known.stopping) = (None, None);
+    pub fn server_unreachable(&self) {
+        let mut state = self.state();
+        (state.dismissed, state.stopping) = (None, None);
     }
 
     /// The major version of the server; 0 before it is known.
     pub fn major(&self) -> u32 {
-        self.known().major
+        self.state().major
     }
 
-    pub fn learn_major(&self, major: u32) {
-        self.known().major = major;
+    pub fn set_major(&self, major: u32) {
+        self.state().major = major;
     }
 
     pub fn has_scram(&self) -> bool {
-        self.known().has_scram
+        self.state().has_scram
     }
 
-    pub fn learn_scram(&self) {
-        self.known().has_scram = true;
+    pub fn set_scram(&self) {
+        self.state().has_scram = true;
     }
 
-    /// Whether a session of this datname must bring its time limits with it.
+    /// Whether a session of this datname needs a guard: its time limits are set from its start.
     pub fn is_guarded(&self, datname: &str) -> bool {
-        self.known().guarded.get(datname).is_some_and(|since| since.elapsed() < GUARDED_FOR)
+        self.state().guarded.get(datname).is_some_and(|since| since.elapsed() < GUARDED_FOR)
     }
 
     pub fn guard(&self, datname: &str) {
-        let mut known = self.known();
-        if known.guarded.len() >= GUARDED_MAX {
-            known.guarded.clear();
+        let mut state = self.state();
+        if state.guarded.len() >= GUARDED_MAX {
+            state.guarded.clear();
         }
-        known.guarded.insert(datname.to_owned(), Instant::now());
+        state.guarded.insert(datname.to_owned(), Instant::now());
     }
 
     /// Records which server answers. The presets of another server are not known yet.
-    pub fn learn_epoch(&self, epoch: u64) {
-        let mut known = self.known();
-        if known.epoch.replace(epoch).is_some_and(|before| before != epoch) {
-            known.guarded.clear();
+    pub fn set_epoch(&self, epoch: u64) {
+        let mut state = self.state();
+        if state.epoch.replace(epoch).is_some_and(|before| before != epoch) {
+            state.guarded.clear();
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn state(&self) -> MutexGuard<'_, ContactState> {
         self.0.lock()
     }
 }
@@ -165,15 +165,15 @@ mod tests {
     #[test]
     fn a_datname_is_guarded_for_a_while_and_not_under_another_server() {
         let contact = Contact::default();
-        contact.learn_epoch(1);
+        contact.set_epoch(1);
         contact.guard("app");
-        contact.learn_epoch(1);
+        contact.set_epoch(1);
         assert!(contact.is_guarded("app") && !contact.is_guarded("other"));
-        contact.learn_epoch(2);
+        contact.set_epoch(2);
         assert!(!contact.is_guarded("app"));
         contact.guard("app");
         let long_ago = Instant::now().checked_sub(GUARDED_FOR).expect("the clock goes back that far");
-        contact.known().guarded.insert("app".to_owned(), long_ago);
+        contact.state().guarded.insert("app".to_owned(), long_ago);
         assert!(!contact.is_guarded("app"));
     }
 }

@@ -9,17 +9,17 @@ use super::connect_error::ConnectError;
 use super::connector::Connector;
 use super::session::Session;
 
-/// How long a session in another datname lasts before the configured datname is asked again.
+/// Longest time of a session in another datname, before the configured datname is tried again.
 const ELSEWHERE_FOR: Duration = Duration::from_mins(5);
 
 impl Connector {
-    /// Records that a session began in this datname, and that a session may stay there.
-    pub fn remember_as_entrance(&self) {
+    /// Records that a session began in this datname, so that it can stand in for the configured one.
+    pub fn record_as_entrance(&self) {
         self.places.entrance(|entrance| entrance.record(&self.endpoint.address.datname));
     }
 
-    /// Opens a session for questions that any datname answers: in the configured datname, or for a while in another where only that one
-    /// refuses. An error is that of the configured datname.
+    /// Opens a session for queries that any datname answers: in the configured datname, or for a while in another if only that one refuses.
+    /// An error is that of the configured datname.
     pub async fn connect_anywhere(&self) -> Result<Session, ConnectError> {
         match self.connect().await {
             Err(refused) => self.connect_elsewhere(&refused).await.ok_or(refused),
@@ -30,7 +30,7 @@ impl Connector {
         }
     }
 
-    /// Opens a session in another datname, where the configured datname refused and that says nothing of the server.
+    /// Opens a session in another datname, if the reason of the refusal concerns the configured datname alone.
     pub async fn connect_elsewhere(&self, refused: &ConnectError) -> Option<Session> {
         if !refused.reason().is_of_datname_alone() {
             return None;
@@ -38,7 +38,7 @@ impl Connector {
         for datname in self.places.entrance(|entrance| entrance.others(&self.endpoint.address.datname)) {
             if let Ok(session) = self.to(&datname).connect().await {
                 self.log_detour(&datname, refused);
-                return Some(session.elsewhere(ELSEWHERE_FOR));
+                return Some(session.mark_elsewhere(ELSEWHERE_FOR));
             }
         }
         None
@@ -47,7 +47,7 @@ impl Connector {
     fn log_return(&self) {
         if self.places.entrance(|entrance| entrance.elsewhere.take()).is_some() {
             let address = &self.endpoint.address;
-            info!(server = address.id(), datname = address.datname, "`{}` gives sessions again", address.datname);
+            info!(server = address.id(), datname = address.datname, "`{}` accepts sessions again", address.datname);
         }
     }
 
@@ -60,7 +60,7 @@ impl Connector {
                 datname = address.datname,
                 reason = refused.reason().as_str(),
                 error = chain(refused),
-                "`{}` gives no session; the server is asked through `{datname}` meanwhile",
+                "`{}` accepts no session; the server is monitored through `{datname}` meanwhile",
                 address.datname
             );
         }

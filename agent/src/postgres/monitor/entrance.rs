@@ -1,20 +1,21 @@
-//! The way into a server whose configured datname refuses sessions.
+//! Other datnames of a server, for the time while the configured datname refuses sessions.
 //!
-//! The owner of a datname may limit, close, rename or drop it, and any superuser may take CONNECT away. None of that says anything about
-//! the server. Where any datname will do, the agent therefore asks another one, and the configured datname again after a while.
+//! The owner of a datname may limit, close, rename or drop it, and any superuser may revoke CONNECT. None of that shows anything about
+//! the server. For facts that any datname has, the agent therefore uses another one, and tries the configured datname again after a while.
 
 use std::collections::VecDeque;
 
 /// The datname that `initdb` makes for general use. `template1` is not used: a session there blocks CREATE DATABASE.
 const COMMON: &str = "postgres";
-/// Datnames that are tried beside the common one: the latest that were visited. A session that stays in one blocks its renaming and dropping.
-const REMEMBERED_MAX: usize = 2;
+/// Most datnames that are tried after the common one: the latest visited. An open session prevents that its datname is renamed or dropped.
+const RECORDED_MAX: usize = 2;
 
 /// The datnames where sessions began, and the datname that stands in for the configured one.
 #[derive(Debug, Default)]
 pub struct Entrance {
-    /// The latest first.
+    /// Datnames where sessions began, the latest first.
     open: VecDeque<String>,
+    /// The datname that stands in for the configured one, while one does.
     pub elsewhere: Option<String>,
 }
 
@@ -23,7 +24,7 @@ impl Entrance {
     pub fn record(&mut self, datname: &str) {
         self.open.retain(|known| known != datname);
         self.open.push_front(datname.to_owned());
-        self.open.truncate(REMEMBERED_MAX);
+        self.open.truncate(RECORDED_MAX);
     }
 
     /// Returns the datnames to try in place of `home`, in order.

@@ -9,11 +9,11 @@ use crate::config::collect::CollectConfig;
 pub struct SessionLimits {
     /// Longest wait for a lock on the server.
     pub lock_timeout: Duration,
-    /// Longest time that the server works on a statement.
+    /// Longest run of a statement on the server.
     pub statement_timeout: Duration,
     /// Longest run of a collector, all its statements together.
     pub deadline: Duration,
-    /// Longest time until a new session is there, TLS and authentication included.
+    /// Longest time to open a session, TLS and authentication included.
     pub connect_timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Monitoring sessions: at most two per server, read-only, bounded on both sides, and recognised as the agent's own.
+//! Monitoring sessions: at most two per server, read-only, bounded on both sides, and checked to be the agent's own.
 
 mod connect_error;
 mod connector;

@@ -1,4 +1,4 @@
-//! Texts of a server that are not UTF-8. Each is logged once, up to a bound.
+//! Logs texts of a server that are not UTF-8, each once, up to a limit.
 //!
 //! A name is logged as it is shown. For texts that people read - a statement, the value of a setting - only the column is logged: they may
 //! hold a password, and other code decides later what may be shown.
@@ -10,9 +10,9 @@ use parking_lot::Mutex;
 use pharos_model::postgres::server_text::Use;
 use tracing::warn;
 
-/// Names that are logged for one server. A hostile owner could fill the log with made-up names.
+/// Most names that are logged for one server. Without a limit, a hostile owner could fill the log with made-up names.
 const LOGGED_MAX: usize = 20;
-/// Characters of a name that are logged.
+/// Most characters of a name that are logged.
 const LOGGED_CHARS_MAX: usize = 200;
 
 /// The names that were logged, shared by all sessions with one server.

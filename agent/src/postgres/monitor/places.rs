@@ -1,4 +1,4 @@
-//! The bound on sessions with one server, and the state that all of them share.
+//! The limit of sessions with one server, and the state that all of them share.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use super::contact::Contact;
 use super::entrance::Entrance;
 
-/// Sessions that the agent may have with one server. Sessions that hang and were given up count as well.
+/// Most sessions that the agent may have with one server. Sessions that hang and were given up count as well.
 pub const SESSIONS_MAX: usize = 2;
-/// How long a session that just ended may take to leave.
+/// Longest wait for a place: a session that just ended may still occupy one.
 const PLACE_MAX: Duration = Duration::from_millis(200);
-/// Pause before another attempt to a datname where an attempt hangs. The connection itself may have been the reason.
+/// Pause before another attempt to a datname where an attempt hangs. Only that connection may be broken, so it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_mins(1);
 
 /// The places for sessions with one server, shared by all of its connectors.
@@ -28,17 +28,17 @@ pub struct Places {
     entrance: Arc<Mutex<Entrance>>,
 }
 
-/// The latest attempt in each datname that no caller waits for any more, and since when. The attempt itself may have ended.
+/// The latest attempt in each datname that its caller gave up, and when. The attempt itself may have ended.
 type Hanging = HashMap<String, (Weak<Attempt>, Instant)>;
 
-/// An attempt to open a session; it lives as long as the attempt goes on.
+/// An attempt to open a session. It is dropped when the attempt ends.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
     has_socket: AtomicBool,
 }
 
 impl Attempt {
-    /// Records that the server was reached. Before that nothing of the attempt can hang there.
+    /// Records that the server was reached. Before that the attempt has no backend that could hang.
     pub fn reached_server(&self) {
         self.has_socket.store(true, Ordering::Relaxed);
     }
@@ -60,7 +60,7 @@ impl Default for Places {
 }
 
 impl Places {
-    /// Waits a moment for a free place; none where sessions hang in all of them.
+    /// Waits a moment for a free place. There is none if the sessions in all places hang.
     pub(super) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         tokio::time::timeout(PLACE_MAX, Arc::clone(&self.free).acquire_owned()).await.ok()?.ok()
     }
@@ -79,7 +79,7 @@ impl Places {
         hanging.insert(datname.to_owned(), (attempt, Instant::now()));
     }
 
-    /// Reads or changes the list of datnames that give sessions.
+    /// Reads or changes the list of datnames that accept sessions.
     pub(super) fn entrance<T>(&self, access: impl FnOnce(&mut Entrance) -> T) -> T {
         access(&mut self.entrance.lock())
     }

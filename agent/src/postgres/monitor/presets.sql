@@ -1,6 +1,6 @@
--- Settings that are preset for the datname or the role, and that a session may set: with the value that PostgreSQL ships. What the session
--- has set for itself has another source by now. Where nothing is preset for anybody, settings are not looked at. Those of a transaction
--- follow the session's defaults.
+-- Settings that are preset for the datname or the role and that a session may set, with the default of PostgreSQL. Settings that the
+-- session has set itself have another source by now. If nothing is preset for any role or datname, pg_settings is not read. Settings of a
+-- transaction follow the defaults of the session.
 SELECT s.name,
        s.boot_val AS shipped
 FROM pg_settings s

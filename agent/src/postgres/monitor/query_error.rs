@@ -1,4 +1,4 @@
-//! Why a statement of a monitoring session was not answered.
+//! Why a statement of a monitoring session failed.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio_postgres::error::Severity;
 
 use crate::postgres::refusal::excess;
 
-/// Why a statement of a monitoring session was not answered.
+/// Why a statement of a monitoring session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     #[error("no answer within {0:?}")]
@@ -46,7 +46,7 @@ impl QueryError {
 }
 
 /// Whether the server ends the session with this error: timeouts of sessions and transactions, a shutdown, a crash.
-pub(super) fn is_last_word(error: &tokio_postgres::Error) -> bool {
+pub(super) fn is_session_end(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| {
         matches!(error.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
             || matches!(error.code().code(), "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25P04")

@@ -1,4 +1,4 @@
-//! Rows whose texts are read one by one: a text that is not UTF-8 is shown escaped and costs no other one.
+//! Rows whose texts are read one by one. A text that is not UTF-8 is shown escaped and does not affect the others.
 //!
 //! Sessions use SQL_ASCII, so that the server neither converts nor checks texts. With UTF8 it would refuse a whole answer for one name in
 //! another encoding, and the library would refuse the row.
@@ -10,11 +10,11 @@ use tokio_postgres::types::{FromSql, Kind, Type};
 
 use super::odd_names::OddNames;
 
-/// Columns with texts that people read, and that identify nothing.
+/// Columns with texts for people. They do not identify an object.
 const READING: [&str; 2] = ["query", "value"];
-/// Columns with names of the whole server. They were made in any datname and have its encoding.
+/// Columns with names of the whole server. Each has the encoding of the datname in which it was made, which can be any.
 const OF_SERVER: [&str; 9] = ["datname", "user", "owner", "role", "application", "prepared", "subscription", "tablespace", "publication"];
-/// Columns with names made inside the datname that is asked, in answers about the whole server.
+/// Columns with names from the datname of the session, in answers about the whole server.
 const OF_DATNAME: [&str; 4] = ["schema", "relation", "index", "statements_schema"];
 
 /// Where the texts of an answer were made, unless their column decides it.
@@ -22,7 +22,7 @@ const OF_DATNAME: [&str; 4] = ["schema", "relation", "index", "statements_schema
 pub enum Origin {
     #[default]
     Server,
-    /// The datname of the session, whose encoding the texts have. A visit asks for nothing else.
+    /// The datname of the session, whose encoding the texts have. Visits read only such texts.
     Datname,
 }
 
@@ -39,7 +39,7 @@ impl Origin {
 #[derive(Debug)]
 pub struct Row {
     row: tokio_postgres::Row,
-    /// Texts that are shown in another form than they came, by the place of their column. Nearly always empty.
+    /// Texts that are shown in another form than the server sent, by the index of their column. The list is nearly always empty.
     shown: Vec<(usize, Texts)>,
 }
 
@@ -51,7 +51,7 @@ enum Texts {
 
 impl Row {
     pub(super) fn new(row: tokio_postgres::Row, encoding: Option<Encoding>, origin: Origin, odd: &OddNames) -> Self {
-        let mut mended = Vec::new();
+        let mut changed = Vec::new();
         for (place, column) in row.columns().iter().enumerate() {
             let name = column.name();
             let used = match name {
@@ -62,18 +62,20 @@ impl Row {
             let encoding = encoding.filter(|_| used != Use::Reading && origin.is_datname(name));
             if is_text(column.type_()) {
                 let Ok(Some(Bytes(bytes))) = row.try_get::<_, Option<Bytes<'_>>>(place) else { continue };
-                mended.extend(mend(bytes, encoding, used, name, odd).map(|(text, is_escaped)| (place, Texts::One { text, is_escaped })));
+                changed.extend(
+                    changed_text(bytes, encoding, used, name, odd).map(|(text, is_escaped)| (place, Texts::One { text, is_escaped })),
+                );
             } else if let Kind::Array(member) = column.type_().kind()
                 && is_text(member)
             {
                 let Ok(Some(texts)) = row.try_get::<_, Option<Vec<Option<Bytes<'_>>>>>(place) else { continue };
                 let each = |bytes: &Bytes<'_>| shown(bytes.0, encoding, used).text.into_owned();
-                if texts.iter().flatten().any(|bytes| mend(bytes.0, encoding, used, name, odd).is_some()) {
-                    mended.push((place, Texts::Many(texts.iter().map(|bytes| bytes.as_ref().map(each)).collect())));
+                if texts.iter().flatten().any(|bytes| changed_text(bytes.0, encoding, used, name, odd).is_some()) {
+                    changed.push((place, Texts::Many(texts.iter().map(|bytes| bytes.as_ref().map(each)).collect())));
                 }
             }
         }
-        Self { row, shown: mended }
+        Self { row, shown: changed }
     }
 
     pub fn get<'a, T: Value<'a>>(&'a self, column: &str) -> Result<T, tokio_postgres::Error> {
@@ -101,8 +103,8 @@ impl Row {
     }
 }
 
-/// Returns the text to show where it differs from the bytes as UTF-8, and whether it is escaped.
-fn mend(bytes: &[u8], encoding: Option<Encoding>, used: Use, column: &str, odd: &OddNames) -> Option<(String, bool)> {
+/// Returns the text to show if it differs from the bytes as UTF-8, and whether it is escaped.
+fn changed_text(bytes: &[u8], encoding: Option<Encoding>, used: Use, column: &str, odd: &OddNames) -> Option<(String, bool)> {
     let shown = shown(bytes, encoding, used);
     if shown.is_escaped {
         odd.log(column, &shown.text, used);
@@ -114,7 +116,7 @@ fn is_text(of: &Type) -> bool {
     [Type::TEXT, Type::NAME, Type::VARCHAR, Type::BPCHAR, Type::UNKNOWN].contains(of)
 }
 
-/// The bytes of a text, not checked yet.
+/// The unchecked bytes of a text.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> FromSql<'a> for Bytes<'a> {

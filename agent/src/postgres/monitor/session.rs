@@ -1,7 +1,8 @@
 //! One monitoring session: read-only, with every wait bounded on both sides.
 //!
-//! The server's own timeouts are not enough: a stopped backend never sees them. The client's are not enough either: a dropped session
-//! leaves its statement running. Therefore both are set. A statement that outlives its deadline is cancelled before its session is dropped.
+//! The timeouts of the server are not enough: they do not end a stopped backend. The timeouts of the client are not enough either: a
+//! dropped session leaves its statement running. Therefore both are set. A statement that outlives its deadline is cancelled before its
+//! session is dropped.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::connect_error::ConnectError;
 use super::contact::{Contact, GUARDED_FOR};
 use super::limits::SessionLimits;
 use super::odd_names::OddNames;
-use super::query_error::{QueryError, is_last_word};
+use super::query_error::{QueryError, is_session_end};
 use super::row::{Origin, Row};
 use super::setup::{self, marked, set_statement_timeout};
 use crate::postgres::endpoint::Route;
@@ -34,7 +35,7 @@ const MAJOR_KNOWN: u32 = 18;
 /// How long a cancel request may take. A server that hangs may never answer it.
 const CANCEL_MAX: Duration = Duration::from_secs(1);
 
-/// A session that the server let in, before anything was asked.
+/// A connection after its login, before the first statement.
 pub(super) struct Opened {
     pub client: Client,
     pub open: DropGuard,
@@ -48,45 +49,45 @@ pub(super) struct Opened {
 pub struct Session {
     client: Client,
     contact: Contact,
-    /// Whether the session brought its time limits along. Then the server does not show what is preset.
+    /// Whether the session had its time limits from its start. Then the server does not show what is preset.
     is_guarded: bool,
     is_elsewhere: bool,
-    /// When another session is due, which may read more; none where this session reads everything.
+    /// When another session is due, which may read more. A session that reads everything has no end.
     lasts_until: Option<Instant>,
-    /// Reports to the connection that its session was dropped.
+    /// Signals to the connection that its session was dropped.
     _open: DropGuard,
     cancel: CancelToken,
     route: Route,
     tasks: TaskTracker,
-    /// The name of the run under way, which its statements carry as a mark.
+    /// The collector of the current run. Its statements have this name in their mark.
     collector: &'static str,
-    /// When the run ends: later answers are not waited for.
+    /// When the run ends. Answers after that time are not waited for.
     until: Instant,
     deadline: Duration,
-    /// The limit that the server has now.
+    /// The statement timeout that is set on the server.
     statement_timeout: Duration,
     version_num: u32,
     version: String,
     role: String,
     /// The role that logged in. A preset may have changed it to another role.
     login: String,
-    /// The identifier of the cluster; none where the role may not read it.
+    /// The identifier of the cluster, if the role may read it.
     system_identifier: Option<String>,
     /// The start of the postmaster, in microseconds since 1970, mixed with the cluster's identifier. A restart begins a new epoch of
     /// counters, and so does another cluster behind the same address.
     epoch: u64,
-    /// The encoding of texts inside this datname; none for UTF-8 and SQL_ASCII.
+    /// The encoding of texts inside this datname, if it is neither UTF-8 nor SQL_ASCII.
     encoding: Option<Encoding>,
     odd_names: OddNames,
     origin: Origin,
     meter: Mutex<Meter>,
-    /// Statements that the server holds planned, by their SQL.
+    /// Statements that are prepared on the server, by their SQL.
     planned: Mutex<HashMap<String, Statement>>,
 }
 
 impl Session {
-    /// Recognises the session as the agent's own, then gives it the agent's settings. Until then it asks nothing that a preset of server,
-    /// datname or role could spoil, and nothing at all of a pooler.
+    /// Checks that the session is the agent's own, then sets the agent's settings. Until then it runs nothing that a preset of server,
+    /// datname or role could change, and it changes nothing behind a pooler.
     pub(super) async fn start(
         opened: Opened,
         limits: &SessionLimits,
@@ -97,22 +98,22 @@ impl Session {
         let Opened { client, open, route, contact, version } = opened;
         let cancel = client.cancel_token();
         let asked = Instant::now();
-        setup::recognise(&client, sign).await?;
+        setup::check_sign(&client, sign).await?;
         let shortest = asked.elapsed();
         let major = setup::major(&version);
         if (1..MAJOR_MIN).contains(&major) {
             return Err(ConnectError::TooOld(version));
         }
         client.batch_execute(&setup::settings(limits, major)).await.map_err(ConnectError::from_setup)?;
-        // From here on the limits are the agent's own.
-        let (presets, answer) = tokio::join!(setup::reset_presets(&client), setup::introduce(&client));
+        // From here on the session has the agent's own limits.
+        let (presets, answer) = tokio::join!(setup::reset_presets(&client), setup::read_introduction(&client));
         let answer = presets.and(answer).map_err(ConnectError::within_own_limits)?;
         if answer.version_num / 10_000 < MAJOR_MIN {
             return Err(ConnectError::TooOld(answer.version));
         }
         let cluster = answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok());
         let epoch = answer.started_at_us ^ cluster.unwrap_or_default();
-        contact.learn_epoch(epoch);
+        contact.set_epoch(epoch);
         Ok(Self {
             version_num: answer.version_num,
             version: answer.version,
@@ -148,7 +149,7 @@ impl Session {
     }
 
     /// Marks the session as a stand-in for the configured datname, for a while.
-    pub(super) fn elsewhere(mut self, lasts: Duration) -> Self {
+    pub(super) fn mark_elsewhere(mut self, lasts: Duration) -> Self {
         let until = Instant::now() + lasts;
         self.lasts_until = Some(self.lasts_until.map_or(until, |before| before.min(until)));
         self.is_elsewhere = true;
@@ -160,8 +161,8 @@ impl Session {
         self.is_elsewhere
     }
 
-    /// From now on the texts of answers are those of the datname, but for the names that the whole server shares.
-    pub fn ask_inside(&mut self) {
+    /// Reads the texts of later answers in the encoding of the datname, except names that the whole server shares.
+    pub fn begin_visit(&mut self) {
         self.origin = Origin::Datname;
     }
 
@@ -170,18 +171,18 @@ impl Session {
         self.version_num / 10_000
     }
 
-    /// As the server says it: `17.2 (Debian 17.2-1)`.
+    /// The version as the server reports it: `17.2 (Debian 17.2-1)`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// What people should know who read facts of this version.
+    /// A warning about facts of this version, if there is one.
     pub fn caveat(&self) -> Option<String> {
         let unknown = self.major() > MAJOR_KNOWN;
         unknown.then(|| format!("PostgreSQL {} is newer than this Pharos knows; it is read like {MAJOR_KNOWN}", self.version))
     }
 
-    /// The role whose rights hold.
+    /// The role whose rights the session has.
     pub fn role(&self) -> &str {
         &self.role
     }
@@ -191,17 +192,17 @@ impl Session {
         &self.login
     }
 
-    /// Whether the settings in [`GUARDS`](setup::GUARDS) are the session's own from its start, so that the server's are not known.
+    /// Whether the session set the settings in [`GUARDS`](setup::GUARDS) at its start, so that the server's values are unknown.
     pub fn is_guarded(&self) -> bool {
         self.is_guarded
     }
 
-    /// Whether names in this datname have an encoding of their own, so that SQL with a name of other letters does not find the thing.
+    /// Whether names in this datname have an encoding of their own. SQL with a name that is not ASCII would not find the object.
     pub fn is_encoded(&self) -> bool {
         self.encoding.is_some()
     }
 
-    /// Which cluster answers; none where the role may not know.
+    /// The identifier of the cluster that answers, if the role may read it.
     pub fn system_identifier(&self) -> Option<&str> {
         self.system_identifier.as_deref()
     }
@@ -210,12 +211,12 @@ impl Session {
         self.epoch
     }
 
-    /// Whether another session is due: the server ended this one, or one that knows less has lasted long enough.
+    /// Whether another session is due: the server ended this one, or its time as a limited session is over.
     pub fn is_closed(&self) -> bool {
         self.client.is_closed() || self.lasts_until.is_some_and(|until| until <= Instant::now())
     }
 
-    /// Begins a run of a collector: everything it asks is answered within `deadline`, each statement within `statement_timeout` on the
+    /// Begins a run of a collector. All its statements must be answered within `deadline`, and each may run for `statement_timeout` on the
     /// server.
     pub async fn begin(&mut self, collector: &'static str, deadline: Duration, statement_timeout: Duration) -> Result<(), QueryError> {
         (self.collector, self.until, self.deadline) = (collector, Instant::now() + deadline, deadline);
@@ -226,7 +227,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs one statement within what is left of the run. Past it the statement is cancelled, and the session must be dropped.
+    /// Runs one statement within the rest of the run. If the time is over, the statement is cancelled and the session must be dropped.
     pub async fn query(&self, sql: &str, parameters: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>, QueryError> {
         let sql = marked(sql, self.collector);
         let asked = Instant::now();
@@ -235,8 +236,8 @@ impl Session {
         answer.map(|rows| self.read(rows))
     }
 
-    /// Runs one statement as [`query`](Self::query) does, and has it planned only once. For what is asked so often that planning would
-    /// cost more than running.
+    /// Runs one statement as [`query`](Self::query) does, but prepares it only once. This is for statements that run so often that planning
+    /// would cost more than running.
     pub async fn query_planned(&self, sql: &str) -> Result<Vec<Row>, QueryError> {
         let asked = Instant::now();
         let answer = self.within(async {
@@ -264,7 +265,7 @@ impl Session {
         self.planned.lock()
     }
 
-    /// Waiting for somebody's lock is not work.
+    /// Adds a statement to the cost. A wait for the lock of another session is no cost.
     fn charge(&self, asked: Instant, answer: &Result<Vec<tokio_postgres::Row>, QueryError>) {
         let waited = answer.as_ref().is_err_and(|err| err.reason() == FailureReason::LockTimeout);
         match answer {
@@ -273,7 +274,7 @@ impl Session {
         }
     }
 
-    /// What was asked since this was called last.
+    /// Returns the cost of the statements since the last call.
     pub fn take_cost(&self) -> Cost {
         self.meter().take()
     }
@@ -288,8 +289,8 @@ impl Session {
             Ok(Err(source)) if self.route.verdict.excess().is_some() => {
                 Err(self.route.verdict.excess().map_or(QueryError::Closed { source }, |source| QueryError::Excess { source }))
             }
-            Ok(Err(source)) if is_last_word(&source) => {
-                self.contact.ended(&source);
+            Ok(Err(source)) if is_session_end(&source) => {
+                self.contact.session_ended(&source);
                 Err(QueryError::Closed { source })
             }
             Ok(Err(source)) if self.client.is_closed() || source.is_closed() => Err(QueryError::Closed { source }),
@@ -301,14 +302,14 @@ impl Session {
         }
     }
 
-    /// Asks the server, over a connection of its own, to stop what the session runs. Nobody waits for it.
+    /// Asks the server over another connection to stop the statement of the session. The caller does not wait for the result.
     fn cancel(&self) {
         let (cancel, route) = (self.cancel.clone(), self.route.clone());
         self.tasks.spawn(async move {
             match tokio::time::timeout(CANCEL_MAX, route.cancel(&cancel, CANCEL_MAX)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(err)) => debug!(error = %err, "a statement could not be cancelled"),
-                Err(_) => debug!("the server did not take a cancel request within {CANCEL_MAX:?}"),
+                Err(_) => debug!("the server did not answer a cancel request within {CANCEL_MAX:?}"),
             }
         });
     }

@@ -1,4 +1,4 @@
--- Who answers, since when, who asks, and what this role may see. A preset may have made the role that logged in another one.
+-- The server, its start, the role of the session and its rights. A preset may have changed the role that logged in to another one.
 SELECT current_setting('server_version_num')::int4 AS version_num,
        current_setting('server_version') AS version,
        (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8 AS started_at_us,

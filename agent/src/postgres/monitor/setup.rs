@@ -1,9 +1,9 @@
-//! The beginning of a session: it is recognised as the agent's own, then made harmless, then introduced.
+//! The setup of a session: it is checked to be the agent's own, its settings are set, and facts about the server are read.
 //!
 //! Server, datname and role may preset any setting for a session, and the owner of a datname may be hostile. The first statements are
 //! therefore utility statements. They take no snapshot, so no isolation level can refuse or delay them. They name no function that
-//! `search_path` could redirect. They set everything that later statements depend on. Settings are not sent along at the start of the
-//! session: the server would then no longer show what is preset. Only a [`guard`] is sent, where presets leave no other way.
+//! `search_path` could redirect. They set everything that later statements depend on. Settings are not sent with the login: the
+//! server would then no longer show what is preset. Only a [`guard`] is sent, if presets would end the session otherwise.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use tracing::debug;
 use super::connect_error::ConnectError;
 use super::limits::SessionLimits;
 
-/// The mark in the texts of the agent's statements, so that pg_stat_statements shows what each collector costs.
+/// The mark in the texts of the agent's statements. It shows the cost of each collector in pg_stat_statements.
 pub const MARK: &str = "/* pharos ";
 
-/// Settings that a guarded session brings along. The server's own values of these are then not known.
+/// Settings that a guarded session sets at its start. The server's own values of these are then unknown.
 pub const GUARDS: [&str; 4] = ["idle_session_timeout", "lock_timeout", "statement_timeout", "transaction_timeout"];
 
 /// Adds the name of its collector to a statement. The mark comes after the first word: PostgreSQL drops comments before it.
@@ -40,8 +40,8 @@ pub(super) fn options(sign: &str, guard: Option<&str>) -> String {
     format!("-c pharos.session={sign} -c search_path=pg_catalog{guard}")
 }
 
-/// Returns time limits that hold from the start of a session, where presets would end it before it could set its own. A server refuses a
-/// session with a setting that it does not have, hence `major`.
+/// Returns time limits that apply from the start of a session, for presets that would end it before it could set its own. A server refuses
+/// a session with a setting that it does not have, so `major` is needed.
 pub(super) fn guard(limits: &SessionLimits, major: u32) -> String {
     let common = format!(
         " -c idle_session_timeout=0 -c lock_timeout={} -c statement_timeout={}",
@@ -51,9 +51,9 @@ pub(super) fn guard(limits: &SessionLimits, major: u32) -> String {
     if major >= 17 { common + " -c transaction_timeout=0" } else { common }
 }
 
-/// Checks that the session is the one that was opened: a pooler would lend another.
-pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), ConnectError> {
-    let unknown = || ConnectError::Pooler { seen: "it did not pass on what the session was opened with".to_owned() };
+/// Checks by its sign that the session is the one that was opened. A pooler would lend another one.
+pub(super) async fn check_sign(client: &Client, sign: &str) -> Result<(), ConnectError> {
+    let unknown = || ConnectError::Pooler { seen: "it did not pass on the options of the session".to_owned() };
     let rows = match client.query_typed(&marked("SHOW pharos.session", "session"), &[]).await {
         Ok(rows) => rows,
         Err(err) if err.code() == Some(&SqlState::UNDEFINED_OBJECT) => return Err(unknown()),
@@ -63,18 +63,18 @@ pub(super) async fn recognise(client: &Client, sign: &str) -> Result<(), Connect
     if shown.flatten() == Some(sign) { Ok(()) } else { Err(unknown()) }
 }
 
-/// Reads the major version from a server's version: 17 of `17.2 (Debian 17.2-1)`. 0 where it has none.
+/// Reads the major version from a server's version: 17 from `17.2 (Debian 17.2-1)`, or 0 if there is none.
 pub(super) fn major(version: &str) -> u32 {
     let digits = version.find(|character: char| !character.is_ascii_digit()).unwrap_or(version.len());
     version[..digits].parse().unwrap_or(0)
 }
 
-/// Gives settings that are preset for the datname or the role their shipped values. With presets of the planner, their owner would decide
-/// what each statement costs. Each setting is set by itself, so that a failure does not affect the others.
+/// Resets settings that are preset for the datname or the role to the defaults of PostgreSQL. With presets of the planner, their owner
+/// would decide what each statement costs. Each setting is set by itself, so that a failure does not affect the others.
 pub(super) async fn reset_presets(client: &Client) -> Result<(), ConnectError> {
     let rows = match client.query_typed(&marked(include_str!("presets.sql"), "session"), &[]).await {
         Ok(rows) => rows,
-        Err(err) => return left_alone(client, "settings that are preset", err),
+        Err(err) => return log_not_reset(client, "settings that are preset", err),
     };
     let set = rows.iter().map(async |row| {
         let name: &str = row.try_get("name").map_err(ConnectError::from_setup)?;
@@ -82,22 +82,22 @@ pub(super) async fn reset_presets(client: &Client) -> Result<(), ConnectError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&shipped, Type::TEXT)];
         match client.query_typed(&marked("SELECT set_config($1, $2, false)", "session"), &parameters).await {
             Ok(_) => Ok(()),
-            Err(err) => left_alone(client, name, err),
+            Err(err) => log_not_reset(client, name, err),
         }
     });
     try_join_all(set).await.map(drop)
 }
 
-/// Logs a setting that the server does not take. The server still answers, so it is monitored all the same.
-fn left_alone(client: &Client, setting: &str, err: tokio_postgres::Error) -> Result<(), ConnectError> {
+/// Logs a setting that could not be reset. The server still answers, so it is monitored all the same.
+fn log_not_reset(client: &Client, setting: &str, err: tokio_postgres::Error) -> Result<(), ConnectError> {
     if err.as_db_error().is_none() || client.is_closed() {
         return Err(ConnectError::from_setup(err));
     }
-    debug!(setting, error = %err, "what is preset for the datname or the role stays in force");
+    debug!(setting, error = %err, "a setting that is preset for the datname or the role could not be reset");
     Ok(())
 }
 
-/// Returns the statements that make a session harmless and fix everything that the meaning of later statements depends on.
+/// Returns the statements that make a session read-only, limit it, and set everything that later statements depend on.
 pub(super) fn settings(limits: &SessionLimits, major: u32) -> String {
     let set_limits = format!(
         "SET lock_timeout = {}; {}; SET idle_in_transaction_session_timeout = {}",
@@ -106,16 +106,16 @@ pub(super) fn settings(limits: &SessionLimits, major: u32) -> String {
         millis(limits.deadline),
     );
     let settings = SETTINGS.map(|(name, value)| format!("; SET {name} = {value}")).concat();
-    // Each statement is a transaction, so the limit of statements holds.
+    // Each statement is a transaction, so the limit for statements is enough.
     let since_17 = if major >= 17 { "; SET transaction_timeout = 0" } else { "" };
     format!("{set_limits}{settings}{since_17}")
 }
 
 const SETTINGS: [(&str, &str); 17] = [
-    // The server neither converts nor checks what it sends: one name in another encoding would cost a whole answer.
+    // With SQL_ASCII the server neither converts nor checks texts. Otherwise one name in another encoding would fail a whole answer.
     ("client_encoding", "SQL_ASCII"),
     ("default_transaction_read_only", "on"),
-    // Serializable is refused on a standby, and on a primary it waits where it is deferrable.
+    // Serializable is refused on a standby. On a primary it waits if it is deferrable.
     ("default_transaction_isolation", "'read committed'"),
     ("default_transaction_deferrable", "off"),
     ("idle_session_timeout", "0"),
@@ -130,7 +130,7 @@ const SETTINGS: [(&str, &str); 17] = [
     ("array_nulls", "on"),
     ("client_min_messages", "warning"),
     ("jit", "off"),
-    // One statement of the agent has one process.
+    // Statements of the agent use one process each.
     ("max_parallel_workers_per_gather", "0"),
 ];
 
@@ -156,12 +156,12 @@ pub(super) struct Introduction {
     pub encoding: Option<Encoding>,
 }
 
-pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectError> {
-    let mut row = ask(client).await?;
-    // A role that a preset took rights away from takes them back. One that it gave them to stays as it was made.
+pub(super) async fn read_introduction(client: &Client) -> Result<Introduction, ConnectError> {
+    let mut row = read_facts(client).await?;
+    // If a preset changed the role to one with fewer rights, the role of the login is restored. A role with more rights stays.
     if row.try_get::<_, bool>("login_has_more").map_err(ConnectError::from_setup)? {
         client.batch_execute("SET ROLE NONE").await.map_err(ConnectError::from_setup)?;
-        row = ask(client).await?;
+        row = read_facts(client).await?;
     }
     let system_identifier = system_identifier(client).await;
     let read = || -> Result<Introduction, tokio_postgres::Error> {
@@ -178,12 +178,12 @@ pub(super) async fn introduce(client: &Client) -> Result<Introduction, ConnectEr
     read().map_err(ConnectError::from_setup)
 }
 
-async fn ask(client: &Client) -> Result<Row, ConnectError> {
+async fn read_facts(client: &Client) -> Result<Row, ConnectError> {
     let rows = client.query_typed(&marked(include_str!("session.sql"), "session"), &[]).await.map_err(ConnectError::from_setup)?;
     rows.into_iter().next().ok_or_else(|| ConnectError::TooOld("without an answer to the first query".to_owned()))
 }
 
-/// Asks for the identifier of the cluster. Hosted services may refuse it, which must not end the session.
+/// Reads the identifier of the cluster. Hosted services may refuse it, which must not end the session.
 async fn system_identifier(client: &Client) -> Option<String> {
     let rows = client.query_typed(&marked(include_str!("cluster.sql"), "session"), &[]).await.ok()?;
     rows.first()?.try_get("system_identifier").ok()

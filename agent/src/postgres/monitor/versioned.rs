@@ -5,12 +5,12 @@
 pub struct Versioned(&'static [(u32, &'static str)]);
 
 impl Versioned {
-    /// Variants in rising order of their first major version.
+    /// Makes versioned SQL from variants in rising order of their first major version.
     pub const fn new(variants: &'static [(u32, &'static str)]) -> Self {
         Self(variants)
     }
 
-    /// The newest variant that is not newer than the server.
+    /// Returns the newest variant that is not newer than the server.
     pub fn sql(&self, major: u32) -> &'static str {
         let fitting = self.0.iter().rev().find(|(first, _)| *first <= major);
         fitting.or(self.0.first()).map_or("", |(_, sql)| sql)

@@ -1,6 +1,6 @@
--- Databases of the server, the current one first, each with the first reason why the role of this login cannot connect to it, if there is one.
--- template0 and template1 are left out; other templates belong to users. A database that an interrupted DROP DATABASE left behind has a limit
--- of -2. `total` is the number of databases, of which at most 1,000 are returned.
+-- Databases of the server, the current one first, each with the first reason why the role of this login cannot connect to it, if there is
+-- one. template0 and template1 are left out; other templates belong to users. A database that an interrupted DROP DATABASE left behind has
+-- a limit of -2. `total` is the number of databases, of which at most 1,000 are returned.
 SELECT d.oid,
        d.datname::text AS datname,
        CASE WHEN d.datconnlimit = -2 THEN 'invalid'

@@ -113,7 +113,7 @@ impl RunningRound {
         let access = access.to(&datname);
         let session = access.connector.connect().await;
         if session.is_ok() && !is_template {
-            access.connector.remember_as_entrance();
+            access.connector.record_as_entrance();
         }
         self.visit_datname(&access, &datname, session, visits).await;
     }
@@ -207,6 +207,6 @@ async fn visit_in(
 
 async fn read(access: &ServerAccess, session: &mut Session, visit: &mut dyn Visit, now: Now) -> Result<(), CollectError> {
     access.begin(session, visit.part()).await?;
-    session.ask_inside();
+    session.begin_visit();
     visit.visit(session, now).await
 }
