@@ -1,4 +1,4 @@
-//! The present state of the agent, with one writer and many readers. Each reader has an immutable picture.
+//! The present state of the agent, with one writer and many readers. Each reader gets an immutable picture.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, rfc3339};
 
-/// Consistent picture of the present state.
+/// A consistent picture of the present state.
 #[derive(Debug, Clone, Default)]
 pub struct Picture {
     /// The latest snapshot of each subject.
@@ -49,7 +49,7 @@ impl Picture {
 pub enum PartHealth {
     Starting,
     Ok,
-    /// The part works, but not completely. The reason may be the server that it watches.
+    /// The part works, but not completely. The reason may be the server that it monitors.
     Degraded,
     /// The part itself does not work.
     Failed,
@@ -145,7 +145,7 @@ impl Board {
         self.picture.load_full()
     }
 
-    /// Receiver of a signal for new snapshots. Several at once give one signal.
+    /// Returns the receiver of a signal for new snapshots. Several snapshots at once cause one signal.
     pub fn snapshots(&self) -> watch::Receiver<()> {
         self.snapshots.subscribe()
     }
@@ -158,7 +158,7 @@ impl Board {
         self.picture.store(Arc::new(picture));
         self.snapshots.send_replace(());
         let subject = &change.snapshot.subject;
-        // Only servers are parts: the agent is no part of itself, and a database consists of its servers.
+        // Only servers are parts. The agent is no part of itself, and a database consists of its servers.
         if subject.kind.is_server() {
             let (state, cause) = server_health(change);
             self.set(AgentPart::Server(subject.key()), state, cause);
@@ -183,7 +183,7 @@ impl Board {
 
     /// Sets the health of a part. Its `since` changes only with the state.
     pub fn set(&self, part: AgentPart, state: PartHealth, cause: Option<String>) {
-        self.note(&mut self.lock(), part, state, cause);
+        self.set_locked(&mut self.lock(), part, state, cause);
     }
 
     /// Marks every part as stopping from now on, except parts that fail or have failed.
@@ -191,7 +191,7 @@ impl Board {
         let mut parts = self.lock();
         parts.stopping = true;
         for PartStatus { part, state, cause, .. } in parts.by_part.values().cloned().collect::<Vec<_>>() {
-            self.note(&mut parts, part, state, cause);
+            self.set_locked(&mut parts, part, state, cause);
         }
     }
 
@@ -202,7 +202,7 @@ impl Board {
         parts
     }
 
-    /// Shows the account of a server. Its owner goes on writing it.
+    /// Shows the costs of a server. The schedule of the server continues to write them.
     pub fn show_account(&self, server: SubjectKey, account: CostAccount) {
         self.accounts.lock().insert(server, account);
     }
@@ -222,7 +222,7 @@ impl Board {
         self.receivers.lock().clone()
     }
 
-    fn note(&self, parts: &mut Parts, part: AgentPart, state: PartHealth, cause: Option<String>) {
+    fn set_locked(&self, parts: &mut Parts, part: AgentPart, state: PartHealth, cause: Option<String>) {
         let state = if parts.stopping && state != PartHealth::Failed { PartHealth::Stopping } else { state };
         let since = match parts.by_part.get(&part) {
             Some(known) if known.state == state => known.since.clone(),

@@ -1,4 +1,4 @@
-//! A connection that ends once the other side sends more in one answer than it may.
+//! A connection that ends when the other side sends more than the limit of one answer.
 
 use std::io;
 use std::pin::Pin;
@@ -8,18 +8,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A meter that decides how much may arrive.
+/// A meter that limits how much may arrive.
 pub trait Meter {
-    /// Whether anything more may be read at all.
+    /// Returns an error if nothing more may be read.
     fn may_go_on(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Counts bytes that have just arrived; an error ends the connection.
+    /// Counts bytes that have just arrived. An error ends the connection.
     fn count(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// Counts the bytes of the answer that arrives now; cheap to clone.
+/// Counts the bytes of the current answer. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Received {
     bytes: Arc<AtomicUsize>,
@@ -31,7 +31,7 @@ impl Received {
         Self { bytes: Arc::default(), max }
     }
 
-    /// Begins to count anew, for the next answer.
+    /// Sets the count to 0 for the next answer.
     pub fn begin(&self) {
         self.bytes.store(0, Ordering::Relaxed);
     }
@@ -51,7 +51,7 @@ impl Meter for Received {
     }
 }
 
-/// A connection that ends once its meter refuses more.
+/// A connection that ends when its meter returns an error.
 pub struct Bounded<S, M> {
     stream: S,
     meter: M,

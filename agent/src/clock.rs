@@ -12,7 +12,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts the clock: its monotonic time begins at zero.
+    /// Starts the clock. Its monotonic time begins at zero.
     #[expect(clippy::disallowed_methods, reason = "this is the clock that the others ask")]
     pub fn start() -> Self {
         Self { started: Instant::now() }
@@ -34,6 +34,11 @@ impl Clock {
     pub fn now(&self) -> Now {
         Now { monotonic: self.monotonic(), wall_ms: self.wall_ms() }
     }
+}
+
+/// Converts a duration to whole milliseconds, or to the largest number if it is longer.
+pub fn milliseconds(duration: Duration) -> u64 {
+    milliseconds(duration)
 }
 
 /// Parses an RFC 3339 time in UTC to milliseconds since 1970; `None` if it is invalid or earlier.

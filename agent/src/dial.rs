@@ -1,7 +1,8 @@
-//! Opens a socket to a server, address by address, and reads from a failure whose trouble it is.
+//! Opens a socket to a server, one address after the other, and finds out from a failure which side caused it.
 //!
-//! A name may stand for several addresses. A failure at one of them is often this machine's own (no IPv6 here), while another address shows
-//! the state of the server. Each address is therefore tried in its share of the time, and the failure that says most of the server counts.
+//! A name may have several addresses. A failure at one of them is often the fault of this machine (no IPv6 here), while another address
+//! shows the state of the server. Each address is therefore tried for its share of the time. The failure that shows most about the server
+//! is reported.
 
 use std::fs::File;
 use std::io;
@@ -15,32 +16,32 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::file::FileError;
 
-/// Addresses that are tried for one name. No server has more, and each takes from the others' time.
+/// Most addresses that are tried for one name. No server has more, and each reduces the time of the others.
 const ADDRESSES_MAX: usize = 16;
 
-/// Why a socket did not open. Obstacles that say most of the server come first.
+/// Why a socket did not open. Obstacles that show most about the server come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Obstacle {
-    /// The server refuses, or the network does.
+    /// The server or the network refuses.
     Server,
-    /// A firewall on the way or of this machine, SELinux, or the permissions of a Unix socket.
+    /// A firewall in the network or on this machine, SELinux, or the permissions of a Unix socket.
     Forbidden,
-    /// Every local port towards the address is taken.
+    /// All local ports for the address are used.
     OwnPorts,
     OwnMemory,
     OwnFiles,
-    /// This machine has no route to the address, or no address of its own of that kind. It says least: so it is with every address of IPv6
-    /// where IPv6 is off, whatever keeps the agent from the others.
-    NoWay,
+    /// This machine has no route to the address, or no address of its own of that kind. It shows least about the server: without IPv6,
+    /// every IPv6 address fails in this way.
+    NoRoute,
 }
 
 impl Obstacle {
-    /// Whether this machine lacks what any connection needs, so that nothing is known of the server.
+    /// Whether this machine has no ports, memory or files left, so that nothing is known about the server.
     pub const fn is_own(self) -> bool {
         matches!(self, Self::OwnPorts | Self::OwnMemory | Self::OwnFiles)
     }
 
-    /// The state of things as a sentence, and how to mend it; none where it depends on the product.
+    /// Explains the obstacle in a sentence, and how to correct it. There is none if that depends on the product.
     pub const fn meaning(self) -> Option<&'static str> {
         match self {
             Self::Server => None,
@@ -48,8 +49,8 @@ impl Obstacle {
                 "a firewall here or on the way, SELinux, or the permissions of the socket's file do not let the agent connect; they must \
                  allow the agent's user, from this host",
             ),
-            Self::NoWay => Some(
-                "this machine has no route to the address; mend its network, or name the server by an address that this machine reaches",
+            Self::NoRoute => Some(
+                "this machine has no route to the address; correct its network, or name the server by an address that this machine reaches",
             ),
             Self::OwnPorts => Some("this machine has no local port left for a connection to the server, so nothing is known of the server"),
             Self::OwnMemory => Some("this machine has no memory left for a connection, so nothing is known of the server"),
@@ -59,7 +60,7 @@ impl Obstacle {
         }
     }
 
-    /// Whether an error is a limit of this machine that concerns whatever is opened: a file or a socket.
+    /// Reads from an error whether this machine can open no more files or sockets at all.
     pub fn of_machine(error: &io::Error) -> Option<Self> {
         match Errno::from_io_error(error)? {
             Errno::MFILE | Errno::NFILE => Some(Self::OwnFiles),
@@ -68,40 +69,40 @@ impl Obstacle {
         }
     }
 
-    /// Reads the obstacle from an error at this address; a Unix socket has none.
+    /// Reads the obstacle from an error. A Unix socket has no address.
     fn of(error: &io::Error, address: Option<SocketAddr>) -> Self {
         if let Some(own) = Self::of_machine(error) {
             return own;
         }
         match Errno::from_io_error(error) {
-            // With IPv4 that is a lack of ports. With IPv6 it is what a machine without IPv6 says.
+            // With IPv4 this means that no port is left. With IPv6 it may be a machine without IPv6.
             Some(Errno::ADDRNOTAVAIL) if address.is_some_and(|address| address.is_ipv4()) => Self::OwnPorts,
-            Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::NETUNREACH) => Self::NoWay,
-            // Another host may say so as well: a router that forbids answers with it.
+            Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT | Errno::NETUNREACH) => Self::NoRoute,
+            // A router that forbids the connection answers with this as well.
             Some(Errno::ACCESS | Errno::PERM) => Self::Forbidden,
             _ => Self::Server,
         }
     }
 }
 
-/// The side whose trouble it is that there is no session.
+/// The side that caused that there is no session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     OfServer,
-    /// The agent's machine lacks what a connection needs.
+    /// The agent's machine has no files, ports or memory left for a connection.
     OfMachine,
     /// A password, certificate or key of the agent's own cannot be read or used.
     OfFiles,
 }
 
 impl Trouble {
-    /// Whether the server was never asked, so that nothing is known of it.
+    /// Whether the server was not asked, so that nothing is known about it.
     pub const fn is_own(self) -> bool {
         !matches!(self, Self::OfServer)
     }
 }
 
-/// The limit of this machine that kept a file from being read, if one did.
+/// Returns the limit of this machine because of which a file could not be read, if that is the reason.
 pub fn limit_of_file(error: &FileError) -> Option<Obstacle> {
     match error {
         FileError::Io(err) => Obstacle::of_machine(err),
@@ -123,22 +124,22 @@ impl DialError {
         Self::Refused { obstacle: Obstacle::of(&source, None), source }
     }
 
-    /// Orders failures: the less, the more a failure says of the server.
+    /// Rank of a failure. The lowest shows most about the server.
     fn rank(&self) -> (Obstacle, bool) {
         match self {
             Self::Refused { obstacle, .. } => (*obstacle, false),
-            // Silence says as much of the server, but less of what to do.
+            // No answer shows as much about the server, but less about what to do.
             Self::DeadlineExceeded(_) => (Obstacle::Server, true),
         }
     }
 }
 
-/// Connects to the first address of a name that lets it.
+/// Connects to the first address of a name that accepts a connection.
 pub async fn tcp(host: &str, port: u16, within: Duration) -> Result<TcpStream, DialError> {
     let until = Instant::now() + within;
     let addresses = match timeout_at(until, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => addresses.take(ADDRESSES_MAX).collect::<Vec<_>>(),
-        Ok(Err(err)) => return Err(DialError::refused(why_unnamed(err))),
+        Ok(Err(err)) => return Err(DialError::refused(resolve_error(err))),
         Err(_) => return Err(DialError::DeadlineExceeded(within)),
     };
     first_of(&addresses, within, until).await
@@ -152,15 +153,15 @@ pub async fn unix(path: &Path, within: Duration) -> Result<UnixStream, DialError
     }
 }
 
-/// Finds out why a name was not resolved. A resolver that may open no file only reports that it does not know the name.
-fn why_unnamed(error: io::Error) -> io::Error {
+/// Finds out why a name was not resolved. A resolver that can open no files only reports that the name is unknown.
+fn resolve_error(error: io::Error) -> io::Error {
     match File::open("/dev/null") {
         Err(own) if Obstacle::of_machine(&own).is_some() => own,
         _ => error,
     }
 }
 
-/// Tries each address in its share of the time, so that one that swallows packets does not take it all.
+/// Tries each address for its share of the time, so that an address without an answer does not use all of it.
 async fn first_of(addresses: &[SocketAddr], within: Duration, until: Instant) -> Result<TcpStream, DialError> {
     let mut failures = Vec::with_capacity(addresses.len());
     for (left, address) in (1..=addresses.len()).rev().zip(addresses) {
@@ -172,11 +173,11 @@ async fn first_of(addresses: &[SocketAddr], within: Duration, until: Instant) ->
             Err(_) => failures.push((*address, None)),
         }
     }
-    Err(most_telling(failures, within))
+    Err(most_informative(failures, within))
 }
 
-/// Chooses the failure that says most of the server. An address without an error did not answer in time.
-fn most_telling(failures: Vec<(SocketAddr, Option<io::Error>)>, within: Duration) -> DialError {
+/// Chooses the failure that shows most about the server. An address without an error did not answer in time.
+fn most_informative(failures: Vec<(SocketAddr, Option<io::Error>)>, within: Duration) -> DialError {
     let are_several = failures.len() > 1;
     let failures = failures.into_iter().map(|(address, error)| match error {
         None => DialError::DeadlineExceeded(within),
@@ -199,7 +200,7 @@ mod tests {
 
     fn check(failures: &[(&str, Option<Errno>)], expected: Option<Obstacle>) {
         let failures = failures.iter().map(|(address, errno)| (address.parse().expect("an address"), errno.map(io::Error::from)));
-        let obstacle = match most_telling(failures.collect(), Duration::from_secs(1)) {
+        let obstacle = match most_informative(failures.collect(), Duration::from_secs(1)) {
             DialError::DeadlineExceeded(_) => None,
             DialError::Refused { obstacle, .. } => Some(obstacle),
         };
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_that_says_most_of_the_server_counts_in_whatever_order() {
+    fn the_address_that_shows_most_about_the_server_counts_in_any_order() {
         let refused = (V4, Some(Errno::CONNREFUSED));
         for other in [
             (V6, Some(Errno::ADDRNOTAVAIL)),
@@ -227,16 +228,16 @@ mod tests {
     }
 
     #[test]
-    fn only_where_every_address_lacks_something_of_this_machine_nothing_is_known_of_the_server() {
+    fn nothing_is_known_about_the_server_only_if_this_machine_is_at_fault_for_every_address() {
         for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS] {
             for failures in [vec![(V4, Some(errno))], vec![(V6, Some(errno)), (V4, Some(errno))]] {
                 let failures = failures.into_iter().map(|(address, errno)| (address.parse().expect("one"), errno.map(io::Error::from)));
-                let failure = most_telling(failures.collect(), Duration::from_secs(1));
+                let failure = most_informative(failures.collect(), Duration::from_secs(1));
                 assert!(matches!(failure, DialError::Refused { obstacle, .. } if obstacle.is_own()), "{failure:?}");
             }
         }
         check(&[(V4, Some(Errno::ADDRNOTAVAIL))], Some(Obstacle::OwnPorts));
-        check(&[(V6, Some(Errno::ADDRNOTAVAIL))], Some(Obstacle::NoWay));
+        check(&[(V6, Some(Errno::ADDRNOTAVAIL))], Some(Obstacle::NoRoute));
         for forbidden in [Errno::ACCESS, Errno::PERM] {
             check(&[(V4, Some(forbidden))], Some(Obstacle::Forbidden));
         }
@@ -244,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_of_several_addresses_leads_to_the_one_that_listens() {
+    async fn a_name_with_several_addresses_leads_to_the_one_that_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let open = listener.local_addr().expect("it is bound");
         let closed = std::net::TcpListener::bind("127.0.0.2:0").expect("a port").local_addr().expect("it was bound");

@@ -178,7 +178,7 @@ impl Signals {
     }
 }
 
-/// Waits for the next signal that ends the agent; others are logged. Without handlers it waits for ever, and the default action of a
+/// Waits for the next signal that ends the agent, and logs others. Without handlers it waits for ever, and the default action of a
 /// signal ends the process.
 async fn next(signals: &mut Option<Signals>) -> &'static str {
     let Some(Signals { ending, others }) = signals else { return std::future::pending().await };

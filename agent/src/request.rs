@@ -1,4 +1,4 @@
-//! Requests to a task that owns its state: one message there, one answer back.
+//! Requests to a task that owns its state: one message to the task, one answer from it.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
-/// Sends a request with the way back for its answer, and waits for that answer. Waits as well while the queue is full.
+/// Sends a request with a channel for its answer, and waits for the answer. It also waits while the queue is full.
 pub async fn ask<Request, Answer>(
     requests: &mpsc::Sender<Request>,
     request: impl FnOnce(oneshot::Sender<Answer>) -> Request,

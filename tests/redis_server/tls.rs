@@ -117,7 +117,7 @@ async fn a_server_that_wants_a_certificate_gets_the_one_that_is_named() {
         let with = |cert, key| connector("rediss", port, RedisTls { ca: file("ca.crt"), cert, key, mode: None });
         refused(&with(None, None), &["wants a certificate", "tls.cert and tls.key"]).await;
         assert!(facts(&with(file("client.crt"), file("client.key"))).await.is_ok(), "{protocols}");
-        refused(&with(file("other.crt"), file("other.key")), &["does not take the certificate in tls.cert"]).await;
+        refused(&with(file("other.crt"), file("other.key")), &["does not accept the certificate in tls.cert"]).await;
     }
     let (_server, port) = encrypted(folder.path(), "server", &[]).await;
     let with = |cert, key| connector("rediss", port, RedisTls { ca: file("ca.crt"), cert, key, mode: None });

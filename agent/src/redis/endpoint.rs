@@ -1,4 +1,4 @@
-//! One address of a Redis server: from a socket over encryption and login to a connection that the server let in.
+//! Opens connections to one address of a Redis server: socket, encryption, login.
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::config::secret::SecretSource;
 use crate::dial::{self, Obstacle};
 use crate::tls::{self, CertificateProblem, Identity};
 
-/// The user of sessions that name none.
+/// The user of a session for which no user is configured.
 const DEFAULT_USER: &str = "default";
 
 /// Everything needed to open connections to one server.
@@ -35,18 +35,18 @@ pub struct Endpoint {
 /// A socket, encrypted or not.
 type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// A connection that the server let in, with no command sent but the login.
-pub struct LetIn {
+/// A connection after its login, before any other command.
+pub struct LoggedIn {
     pub stream: Bounded<Stream, Received>,
     /// Counts the bytes of the answer that arrives; shared with the stream.
     pub received: Received,
-    /// The user that the server knows the connection as.
+    /// The user of the connection on the server.
     pub user: String,
 }
 
 impl Endpoint {
-    /// Opens a connection and logs in. The socket opens within this time; encryption and login have no limit of their own.
-    pub async fn open(&self, within: Duration) -> Result<LetIn, RedisError> {
+    /// Opens a connection and logs in. `within` limits only the socket, not encryption and login.
+    pub async fn open(&self, within: Duration) -> Result<LoggedIn, RedisError> {
         let password = match &self.password {
             Some(password) => Some(password.read().await.map_err(RedisError::from_password)?),
             None => None,
@@ -54,13 +54,13 @@ impl Endpoint {
         let user = self.address.user();
         let received = Received::at_most(ANSWER_BYTES_MAX);
         let mut stream = Bounded::new(self.dial(within).await?, received.clone());
-        let let_in = handshake::shake(&mut stream, user.as_deref(), password.as_ref()).await;
+        let outcome = handshake::log_in(&mut stream, user.as_deref(), password.as_ref()).await;
         let user = user.unwrap_or_else(|| DEFAULT_USER.to_owned());
-        let_in.map_err(|failure| if received.is_too_much() { RedisError::Excess } else { self.not_let_in(failure, &user) })?;
-        Ok(LetIn { stream, received, user })
+        outcome.map_err(|failure| if received.is_too_much() { RedisError::Excess } else { self.login_error(failure, &user) })?;
+        Ok(LoggedIn { stream, received, user })
     }
 
-    /// The error of an attempt that took longer than `deadline`.
+    /// Makes the error of an attempt that took longer than `deadline`.
     pub fn too_late(&self, deadline: Duration) -> RedisError {
         match self.address.tls() {
             true => RedisError::EncryptionDeadlineExceeded(deadline),
@@ -83,18 +83,18 @@ impl Endpoint {
         Ok(Either::Right(Box::new(encrypted)))
     }
 
-    fn not_let_in(&self, failure: Failure, user: &str) -> RedisError {
+    fn login_error(&self, failure: Failure, user: &str) -> RedisError {
         match failure {
-            Failure::Refused { asked, answer } => RedisError::Refused { refusal: Refusal::of(&answer, asked, user), words: answer.words },
-            // A server that wants a certificate says so only after the handshake.
+            Failure::Refused { request, answer } => RedisError::Refused { refusal: Refusal::of(&answer, request, user), text: answer.text },
+            // A server that requires a certificate sends this error only after the handshake.
             Failure::Ended { source, .. } if tls::error_of(&source).is_some() => encryption(source),
-            Failure::Ended { last_words: Some(words), source } => RedisError::Ended { words, source },
-            Failure::Ended { last_words: None, source } => RedisError::EndedInSilence { is_encrypted: self.address.tls(), source },
+            Failure::Ended { last_error: Some(text), source } => RedisError::Ended { text, source },
+            Failure::Ended { last_error: None, source } => RedisError::EndedWithoutAnswer { is_encrypted: self.address.tls(), source },
             Failure::Protocol { is_tls: true } => {
                 RedisError::Protocol("the server speaks TLS at this port; write rediss:// instead of redis://")
             }
             Failure::Protocol { is_tls: false } => RedisError::Protocol(
-                "what answers at this address does not speak as Redis does; the address must be that of a Redis server",
+                "what answers at this address does not follow the Redis protocol; the address must be that of a Redis server",
             ),
         }
     }
@@ -114,9 +114,9 @@ fn encryption(source: io::Error) -> RedisError {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateUnknown,
-        )) => "the server does not take the certificate in tls.cert; its tls-ca-cert-file must hold the authority that issued it",
+        )) => "the server does not accept the certificate in tls.cert; its tls-ca-cert-file must hold the authority that issued it",
         Some(rustls::Error::AlertReceived(AlertDescription::HandshakeFailure)) => {
-            "the server offers TLS that Pharos does not take, or wants a certificate from Pharos: name one with tls.cert and tls.key"
+            "the server offers TLS that Pharos does not accept, or wants a certificate from Pharos: name one with tls.cert and tls.key"
         }
         _ => "the server must offer TLS 1.2 or newer at this port (tls-port); where it does not encrypt, write redis://",
     };

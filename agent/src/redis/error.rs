@@ -8,7 +8,7 @@ use crate::config::secret::SecretError;
 use crate::dial::{DialError, Obstacle, Trouble, limit_of_file};
 use crate::tls::{CertificateProblem, TlsError};
 
-/// Bytes of one answer. `INFO` of a large server is a tenth of it.
+/// Most bytes of one answer. `INFO` of a large server has a tenth of it.
 pub const ANSWER_BYTES_MAX: usize = 256 << 10;
 
 /// Why there is no session with a Redis server, or no answer.
@@ -16,7 +16,7 @@ pub const ANSWER_BYTES_MAX: usize = 256 << 10;
 pub enum RedisError {
     #[error("no session within {0:?}")]
     ConnectDeadlineExceeded(Duration),
-    /// A server that speaks plain text waits for the end of what it takes for a line.
+    /// A server without TLS takes the handshake for an unfinished line, and waits for its end.
     #[error("no encrypted session within {0:?}: the server hangs, or does not encrypt at this port (tls-port); then write redis://")]
     EncryptionDeadlineExceeded(Duration),
     #[error("no answer within {0:?}")]
@@ -32,15 +32,15 @@ pub enum RedisError {
     Encryption { meaning: &'static str, source: io::Error },
     #[error("{}", obstacle.meaning().unwrap_or("connecting"))]
     Unreached { obstacle: Obstacle, source: io::Error },
-    #[error("the server answers `{words}`: {refusal}")]
-    Refused { refusal: Refusal, words: String },
-    #[error("the server ended the connection and said: {words}")]
-    Ended { words: String, source: io::Error },
-    #[error("the server ended the connection before it said anything{}", if *is_encrypted { "" } else { "; where it encrypts at this port (tls-port), write rediss://" })]
-    EndedInSilence { is_encrypted: bool, source: io::Error },
+    #[error("the server answers `{text}`: {refusal}")]
+    Refused { refusal: Refusal, text: String },
+    #[error("the server ended the connection with the error: {text}")]
+    Ended { text: String, source: io::Error },
+    #[error("the server ended the connection before it sent an answer{}", if *is_encrypted { "" } else { "; where it encrypts at this port (tls-port), write rediss://" })]
+    EndedWithoutAnswer { is_encrypted: bool, source: io::Error },
     #[error("the server ended the connection")]
     Closed { source: redis::RedisError },
-    #[error("the server sends more than {} KiB in one answer; look at what answers at this address", ANSWER_BYTES_MAX >> 10)]
+    #[error("the server sends more than {} KiB in one answer; check what answers at this address", ANSWER_BYTES_MAX >> 10)]
     Excess,
     #[error("{0}")]
     Protocol(&'static str),
@@ -57,13 +57,13 @@ impl RedisError {
             Self::Unreached { obstacle, .. } if obstacle.is_own() => RefusalReason::OwnLimit,
             Self::Unreached { .. } => RefusalReason::Unreachable,
             Self::Refused { refusal, .. } => refusal.reason,
-            Self::Ended { .. } | Self::EndedInSilence { .. } | Self::Closed { .. } => RefusalReason::Closed,
+            Self::Ended { .. } | Self::EndedWithoutAnswer { .. } | Self::Closed { .. } => RefusalReason::Closed,
             Self::Excess => RefusalReason::TooMuch,
             Self::Protocol(_) | Self::Unreadable { .. } => RefusalReason::Protocol,
         }
     }
 
-    /// The command that mends the refusal, where there is one. It never comes from the server's own text.
+    /// Returns the command that removes the cause of the refusal, if there is one. It never contains text of the server.
     pub fn cure(&self) -> Option<&str> {
         match self {
             Self::Refused { refusal, .. } => refusal.cure.as_deref(),
@@ -71,7 +71,7 @@ impl RedisError {
         }
     }
 
-    /// Names the side whose trouble this is. Files that are read before the server is asked say nothing of the server.
+    /// Names the side that caused the trouble. Files that are read before the server is asked show nothing about the server.
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Unreached { obstacle, .. } if obstacle.is_own() => Trouble::OfMachine,

@@ -1,7 +1,7 @@
 //! Connections to Redis: how they are opened, encrypted, bounded and refused.
 //!
-//! No other room of the crate opens a Redis connection. An [`endpoint`] opens bare ones for every use; what only monitoring needs is in
-//! [`monitor`].
+//! No other part of the crate opens a Redis connection. An [`endpoint`] opens connections for every use. Everything that only monitoring
+//! needs is in [`monitor`].
 
 pub mod endpoint;
 mod error;

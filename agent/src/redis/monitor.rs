@@ -8,39 +8,39 @@ use redis::{AsyncConnectionConfig, RedisConnectionInfo, Value};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::endpoint::{Endpoint, LetIn};
+use super::endpoint::{Endpoint, LoggedIn};
 use super::error::RedisError;
-use super::refusal::{Answer, Asked, Refusal};
+use super::refusal::{Answer, Refusal, Request};
 use crate::bounded::Received;
 
-/// Bytes of a server's version.
+/// Longest version of a server, in bytes.
 const VERSION_BYTES_MAX: usize = 64;
 
 /// Everything needed to open monitoring sessions with one server.
 #[derive(Debug, Clone)]
 pub struct Connector {
     pub endpoint: Endpoint,
-    /// Longest time until a new session is there, TLS and login included.
+    /// Longest time to open a session, TLS and login included.
     pub connect_timeout: Duration,
     /// Longest run of any collector.
     pub deadline: Duration,
 }
 
 impl Connector {
-    /// Opens a session that the server has let in.
+    /// Opens a session and logs in.
     pub async fn connect(&self) -> Result<Session, RedisError> {
         let session = tokio::time::timeout(self.connect_timeout, self.open()).await;
         session.unwrap_or_else(|_| Err(self.endpoint.too_late(self.connect_timeout)))
     }
 
     async fn open(&self) -> Result<Session, RedisError> {
-        let LetIn { stream, received, user } = self.endpoint.open(self.connect_timeout).await?;
+        let LoggedIn { stream, received, user } = self.endpoint.open(self.connect_timeout).await?;
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.deadline));
-        // The login is done, so the library logs in nobody and sends nothing by itself.
+        // The login is done, so the library must not log in or send anything else by itself.
         let settings = RedisConnectionInfo::default().set_skip_set_lib_name();
         let opened = MultiplexedConnection::new_with_config(&settings, stream, config).await;
         let (connection, driver) = opened.map_err(|source| RedisError::Closed { source })?;
-        // It ends with the last handle of the connection.
+        // The driver ends with the last handle of the connection.
         TaskTracker::new().spawn(driver);
         Ok(Session { connection, received, version: None, user, until: Instant::now() + self.deadline, deadline: self.deadline })
     }
@@ -52,20 +52,20 @@ pub struct Session {
     received: Received,
     /// The version in the latest answer to `INFO`.
     version: Option<String>,
-    /// The user that the server knows the agent as.
+    /// The user of the agent on the server.
     user: String,
-    /// When the collector's run ends: later answers are not waited for.
+    /// When the collector's run ends. Answers after that time are not waited for.
     until: Instant,
     deadline: Duration,
 }
 
 impl Session {
-    /// Begins a run of a collector: everything that it asks is answered within `deadline`.
+    /// Begins a run of a collector. All its commands must be answered within `deadline`.
     pub fn begin(&mut self, deadline: Duration) {
         (self.until, self.deadline) = (Instant::now() + deadline, deadline);
     }
 
-    /// Asks for `INFO` of every default section. Paths in it may be in any encoding; other bytes than UTF-8 are replaced.
+    /// Reads the default sections of `INFO`. Paths in them may have any encoding. Bytes that are not UTF-8 are replaced.
     pub async fn info(&mut self) -> Result<String, RedisError> {
         let mut command = redis::cmd("INFO");
         command.arg("default");
@@ -80,18 +80,18 @@ impl Session {
                 self.version = version(&text).or(self.version.take());
                 Ok(text)
             }
-            Ok(Ok(_)) => Err(RedisError::Protocol("the server answers INFO with what is no text; look at what answers at this address")),
+            Ok(Ok(_)) => Err(RedisError::Protocol("the answer of the server to INFO is not a text; check what answers at this address")),
         }
     }
 
-    /// The server's version; none before the server answered `INFO`.
+    /// The version of the server, once it has answered `INFO`.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
     fn refused(&self, source: redis::RedisError) -> RedisError {
         match Answer::of(&source) {
-            Some(answer) => RedisError::Refused { refusal: Refusal::of(&answer, Asked::Info, &self.user), words: answer.words },
+            Some(answer) => RedisError::Refused { refusal: Refusal::of(&answer, Request::Info, &self.user), text: answer.text },
             None if source.kind() == redis::ErrorKind::Io => RedisError::Closed { source },
             None => RedisError::Unreadable { source },
         }

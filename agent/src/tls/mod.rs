@@ -1,8 +1,8 @@
-//! TLS towards the servers that are watched, by rustls: what libpq calls `require`, `verify-ca` and `verify-full`.
+//! TLS to the monitored servers, with rustls: the modes that libpq calls `require`, `verify-ca` and `verify-full`.
 //!
-//! `require` asks nothing of the certificate, so none is refused there. In the other modes a certificate that is itself in `tls.ca` is
-//! trusted, and everything else needs a chain that rustls accepts. Keys that rustls cannot check are offered to the server all the same:
-//! without them it would end the handshake without a word, and nobody would learn which certificate it has.
+//! `require` accepts every certificate. In the other modes a certificate that is itself in `tls.ca` is trusted, and every other one needs a
+//! chain that rustls accepts. Signature schemes that rustls cannot check are offered to the server all the same. Without them it would end
+//! the handshake without a reason, and its certificate would not be known.
 
 mod certificate;
 
@@ -22,6 +22,7 @@ pub use self::certificate::CertificateProblem;
 use crate::config::database::TlsMode;
 use crate::config::file::{self, CERTIFICATES_BYTES_MAX, FileError, SECRET_BYTES_MAX};
 
+/// Why TLS could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("reading the certificates in {}", path.display())]
@@ -45,7 +46,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// The failure of the read, where a file could not be read.
+    /// Returns the error of the file, if a file could not be read.
     pub fn of_file(&self) -> Option<&FileError> {
         match self {
             Self::Unreadable { source, .. } | Self::UnreadableKey { source, .. } => Some(source),
@@ -54,14 +55,14 @@ impl TlsError {
     }
 }
 
-/// The files by which the agent shows a server who it is.
+/// The certificate and key of the agent, for servers that require one.
 #[derive(Debug, Clone, Copy)]
 pub struct Identity<'a> {
     pub certificate: &'a Path,
     pub key: &'a Path,
 }
 
-/// How to encrypt. Reads the files anew at each call, so that renewed certificates count.
+/// Makes the TLS settings of a connection. Reads the files at each call, so that renewed certificates are used.
 pub async fn client(mode: TlsMode, ca: Option<&Path>, identity: Option<Identity<'_>>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = verifier(mode, ca, &provider).await?;
@@ -78,7 +79,7 @@ pub async fn client(mode: TlsMode, ca: Option<&Path>, identity: Option<Identity<
     })
 }
 
-/// Returns the error of TLS, where TLS is why a connection failed.
+/// Returns the TLS error, if TLS is the reason why a connection failed.
 pub fn error_of(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
@@ -96,7 +97,7 @@ async fn verifier(mode: TlsMode, ca: Option<&Path>, provider: &Arc<CryptoProvide
     Ok(Verifier { mode, inner, trusted, provider: Arc::clone(provider) })
 }
 
-/// The authorities, and the certificates in `tls.ca` as they are: a server's own may be among them.
+/// Returns the trusted authorities, and the certificates in `tls.ca`, which may include that of a server.
 async fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), TlsError> {
     let mut roots = RootCertStore::empty();
     let Some(path) = ca else {
@@ -104,12 +105,12 @@ async fn roots(ca: Option<&Path>) -> Result<(RootCertStore, Vec<CertificateDer<'
         return if roots.is_empty() { Err(TlsError::NoRoots) } else { Ok((roots, Vec::new())) };
     };
     let certificates = certificates(path).await?;
-    // One that cannot be an authority is still trusted as a server's own.
+    // A certificate that is no authority is still trusted as the certificate of a server.
     roots.add_parsable_certificates(certificates.iter().cloned());
     Ok((roots, certificates))
 }
 
-/// The certificates of a file, one at least.
+/// Reads the certificates of a file, which must have at least one.
 pub async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
     let pem = file::read_aside(path, CERTIFICATES_BYTES_MAX).await.map_err(unreadable)?;
@@ -122,17 +123,17 @@ pub async fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, T
 async fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let unreadable = |source| TlsError::UnreadableKey { path: path.to_owned(), source };
     let pem = file::read_aside(path, SECRET_BYTES_MAX).await.map_err(unreadable)?;
-    // The library's own words could only repeat what stands in the file.
+    // The error of the library could repeat the content of the file, so it is dropped.
     PrivateKeyDer::from_pem_slice(&pem).map_err(|_| TlsError::NoKey { path: path.to_owned() })
 }
 
-/// The usual check, less what the mode leaves out.
+/// Checks certificates as far as the mode requires.
 #[derive(Debug)]
 struct Verifier {
     mode: TlsMode,
-    /// None where no authority is trusted.
+    /// The check of chains, if any authority is trusted.
     inner: Option<Arc<WebPkiServerVerifier>>,
-    /// Certificates of servers that are trusted as they are.
+    /// Certificates of servers that are trusted without an authority.
     trusted: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
@@ -147,8 +148,8 @@ const UNCHECKED: [SignatureScheme; 5] = [
 ];
 
 impl Verifier {
-    /// Under `require`, a key that cannot be checked is taken like any other: libpq would learn nothing from its signature either, since
-    /// the key may be anybody's.
+    /// Checks the signature of the server. With `require`, a key that cannot be checked is accepted: any certificate is accepted there, so
+    /// a signature proves nothing.
     fn verify_signature(
         &self,
         message: &[u8],

@@ -99,8 +99,8 @@ impl Connector {
                 info!(
                     server,
                     datname,
-                    "presets end sessions at once; sessions of the agent set their own limits from the start, so the values of {} are unknown for \
-                     an hour",
+                    "presets end sessions at once; sessions of the agent set their own limits from the start, so the values of {} are \
+                     unknown for an hour",
                     setup::GUARDS.join(", ")
                 );
                 Ok(session)
