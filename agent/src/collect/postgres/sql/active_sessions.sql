@@ -1,5 +1,5 @@
--- Sessions that work, or wait for anything but their client, the longest first; `active` counts those beyond the limit as well. It is
--- asked every second, so it has no joins, and no text leaves the server.
+-- Sessions that work, or wait for anything but their client, the longest first. `active` also counts sessions beyond the limit. This query
+-- runs every second, so it has no joins and reads no texts.
 SELECT s.pid,
        (extract(epoch FROM s.backend_start) * 1000000)::int8 AS backend_start_us,
        s.leader_pid,

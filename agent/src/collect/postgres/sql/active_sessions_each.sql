@@ -1,4 +1,5 @@
--- The same as active_sessions.sql where few of the sessions work: a row is made for these alone, and making it is what costs.
+-- The same result as active_sessions.sql, for servers where few sessions work. Only those sessions are read in full, since that is the
+-- expensive part.
 SELECT s.pid,
        (extract(epoch FROM s.backend_start) * 1000000)::int8 AS backend_start_us,
        s.leader_pid,

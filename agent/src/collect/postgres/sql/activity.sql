@@ -1,4 +1,4 @@
--- Client backends in groups of database, state and wait, with the oldest age of each kind. Our own sessions do not count.
+-- Client backends in groups of database, state and wait, with the oldest age of each kind. Sessions of the agent do not count.
 SELECT coalesce(a.datname, '') AS datname,
        coalesce(a.state, 'unknown') AS state,
        CASE WHEN a.state = 'active' THEN coalesce(a.wait_event_type, 'CPU') END AS wait_event_type,

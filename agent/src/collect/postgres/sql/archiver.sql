@@ -1,4 +1,4 @@
--- The latest checkpoint, what was written since, and how the archive does. On a standby it is the checkpoint that a restart would use.
+-- The latest checkpoint, the WAL written since, and the state of the archive. On a standby it is the checkpoint that a restart would use.
 SELECT extract(epoch FROM clock_timestamp() - c.checkpoint_time)::float8 AS checkpoint_age,
        extract(epoch FROM current_setting('checkpoint_timeout')::interval)::float8 AS checkpoint_timeout,
        pg_wal_lsn_diff(CASE WHEN r.in_recovery THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END,

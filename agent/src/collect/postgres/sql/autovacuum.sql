@@ -1,4 +1,4 @@
--- Autovacuum's settings as they are in force, and its workers. A row without a worker, so that there are always settings.
+-- The current settings of autovacuum, and its workers. Without a worker there is one row with the settings alone.
 WITH settings AS (
     SELECT current_setting('autovacuum')::bool AS enabled,
            current_setting('track_counts')::bool AS track_counts,
@@ -12,7 +12,7 @@ WITH settings AS (
                                 THEN 'vacuum_cost_limit' ELSE 'autovacuum_vacuum_cost_limit' END)::float8 AS cost_limit,
            current_setting('autovacuum_freeze_max_age')::float8 AS freeze_max_age,
            current_setting('autovacuum_multixact_freeze_max_age')::float8 AS multixact_freeze_max_age,
-           -- The server never lets the failsafe begin earlier than 1.05 times the age at which it freezes in any case.
+           -- The failsafe never begins earlier than at 1.05 times the age at which autovacuum must freeze.
            greatest(current_setting('vacuum_failsafe_age')::float8,
                     current_setting('autovacuum_freeze_max_age')::float8 * 1.05) AS failsafe_age,
            greatest(current_setting('vacuum_multixact_failsafe_age')::float8,
@@ -20,7 +20,7 @@ WITH settings AS (
 ), workers AS (
     SELECT a.pid::int8 AS pid,
            (SELECT d.datname::text FROM pg_database d WHERE d.oid = a.datid) AS datname,
-           -- Taken apart by the agent: a name in it may be in another encoding, which functions of texts refuse.
+           -- The agent parses this text: a name in it may have another encoding, which text functions refuse.
            a.query,
            extract(epoch FROM clock_timestamp() - coalesce(a.xact_start, a.backend_start))::float8 AS seconds
     FROM pg_stat_get_activity(NULL) a

@@ -1,4 +1,4 @@
--- Statements that this standby cancelled so that recovery could go on, by why. No row on a primary.
+-- Statements that this standby cancelled so that recovery could continue, by reason. No row on a primary.
 SELECT CASE WHEN c.place <= 50 THEN c.datname ELSE 'other' END AS datname,
        v.reason,
        sum(v.conflicts)::float8 AS conflicts

@@ -1,5 +1,5 @@
--- Counters of every database; the row of shared objects has no database and is left out. One that accepts no connections, as template0,
--- is kept for its age: it can hold back the whole server from reusing transaction ids.
+-- Counters of every database. The row of shared objects has no database and is left out. A database that accepts no connections, such as
+-- template0, is listed for its age: it can prevent the whole server from reusing transaction ids.
 SELECT d.oid,
        d.datname::text AS datname,
        s.numbackends::float8 AS backends,
@@ -27,7 +27,7 @@ SELECT d.oid,
        s.sessions_fatal::float8 AS sessions_fatal,
        s.sessions_killed::float8 AS sessions_killed,
        extract(epoch FROM s.stats_reset)::float8 AS stats_reset,
-       -- A crash takes all statistics at once, those of the background writer as well.
+       -- A crash resets all statistics at once, also those of the background writer.
        (SELECT extract(epoch FROM w.stats_reset)::float8 FROM pg_stat_bgwriter w) AS all_since,
        age(d.datfrozenxid)::float8 AS xid_age,
        mxid_age(d.datminmxid)::float8 AS multixact_age,

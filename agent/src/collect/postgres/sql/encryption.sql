@@ -1,5 +1,5 @@
--- Sessions by how they are encrypted and where they come from. Loopback is as local as a socket. Our own do not count. Asked of the
--- function under pg_stat_activity, pg_stat_ssl and pg_stat_gssapi, which is called once then.
+-- Sessions by encryption and origin. Loopback counts as local, as a socket does. Sessions of the agent do not count. The query calls the
+-- function on which pg_stat_activity, pg_stat_ssl and pg_stat_gssapi are based, so that it runs only once.
 SELECT CASE WHEN a.ssl THEN 'tls' WHEN a.gss_enc THEN 'gss' ELSE 'none' END AS encryption,
        CASE WHEN a.client_addr IS NULL OR a.client_addr <<= '127.0.0.0/8' OR a.client_addr = '::1'
             THEN 'local' ELSE 'network' END AS origin,

@@ -1,11 +1,11 @@
--- Where pg_stat_statements is, in which version, and how many entries it keeps. No row without the extension.
+-- The schema and version of pg_stat_statements, and how many entries it can have. No row without the extension.
 SELECT quote_ident(n.nspname) AS schema,
        has_schema_privilege(n.oid, 'USAGE') AS may_use,
        e.extversion AS version,
        current_database()::text AS datname,
        coalesce(current_setting('pg_stat_statements.max', true), '0')::float8 AS entries_max,
        current_setting('shared_preload_libraries') LIKE '%pg_stat_statements%' AS preloaded,
-       -- What is sent along with our statements would be written to the log each time, or compared one by one.
+       -- Whether parameters of statements would be written to the log each time, or would be compared one by one.
        (current_setting('log_parameter_max_length') = '-1'
         AND (current_setting('log_statement') = 'all'
              OR current_setting('log_min_duration_statement') ~ '^0$|[0-9]ms$'

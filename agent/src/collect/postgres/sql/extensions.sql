@@ -1,5 +1,5 @@
--- Extensions of this datname, with the version that this server would install now; null where its files are gone. A datname without
--- extensions gives one row without a name.
+-- Extensions of this datname, with the version that this server would install now. That version is null if the files are gone. A datname
+-- without extensions has one row without a name.
 SELECT current_database()::text AS datname,
        e.extname::text AS extension,
        e.extversion AS installed,

@@ -1,5 +1,5 @@
--- Foreign keys of this datname, on the side that refers, those of the largest tables first, at most $1. Those that partitions inherit are
--- told with their parent, which is as large as all partitions together.
+-- Foreign keys of this datname with the table that refers, those of the largest tables first, at most $1. Keys that partitions inherit are
+-- listed with their parent, whose size is that of all partitions together.
 WITH RECURSIVE partitions AS (
     SELECT k.conrelid AS root, k.conrelid AS oid
     FROM pg_constraint k

@@ -1,6 +1,6 @@
--- Who keeps vacuum from removing rows, by the oldest transaction that they may still look at: the oldest of each kind, then the oldest
--- of all. The sort is a barrier: every transaction is read before the first age is taken, or an age could be negative. Asked of the
--- functions under the views, which cost a third: planning the views is most of it.
+-- What prevents vacuum from removing rows, by the oldest transaction that it may still read: the oldest of each kind first, then the oldest
+-- of all. The sort is a barrier: every transaction is read before the first age is computed, or an age could be negative. The query calls
+-- the functions on which the views are based. That costs a third, since planning the views is most of the cost.
 WITH held AS MATERIALIZED (
     SELECT CASE a.backend_type WHEN 'walsender' THEN 'standby' ELSE 'backend' END AS holder,
            CASE a.backend_type WHEN 'client backend' THEN NULL WHEN 'walsender' THEN a.application_name ELSE a.backend_type END AS name,
@@ -9,7 +9,7 @@ WITH held AS MATERIALIZED (
     FROM pg_stat_get_activity(NULL) a
     WHERE (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL)
       AND a.pid <> pg_backend_pid()
-      -- What a lazy vacuum sees keeps no other vacuum back.
+      -- The snapshot of a lazy vacuum does not affect other vacuums.
       AND a.pid NOT IN (SELECT v.pid FROM pg_stat_get_progress_info('VACUUM') v)
     UNION ALL
     SELECT h.holder, s.slot_name::text, s.active_pid, s.datoid, NULL, NULL,

@@ -1,5 +1,5 @@
--- Indexes of the tables $1 with all that makes them answer queries or keep promises, at most $2. Those of partitioned tables are among
--- them. In place of a parse tree that is too long to send comes a word that no other index has.
+-- Indexes of the tables $1 with everything that decides which queries they answer and which constraints they enforce, at most $2. Indexes
+-- of partitioned tables are included. A parse tree that is too long to be sent is replaced by a word that no other index has.
 SELECT i.indexrelid AS oid,
        i.indrelid AS table_oid,
        n.nspname::text AS schema,

@@ -1,5 +1,5 @@
--- What the planner knows of each column of the B-tree indexes asked for ($1): of the table's column, or of the index itself where that is
--- an expression. Rows of one key share it where neither uniqueness, options, operators nor collation stand against it.
+-- The planner's statistics for each column of the B-tree indexes $1: those of the table's column, or of the index itself for an expression.
+-- Rows with the same key share it (deduplication) unless uniqueness, options, operators or collation prevent it.
 SELECT i.indexrelid AS oid,
        c.reltuples::float8 AS rows,
        greatest(t.reltuples, 0)::float8 AS table_rows,

@@ -1,4 +1,4 @@
--- Tables of this datname that have indexes, and how many, those with the largest indexes first, at most $1.
+-- Tables of this datname that have indexes, with their number, those with the largest indexes first, at most $1.
 SELECT i.indrelid AS table_oid,
        count(*)::int8 AS indexes
 FROM pg_index i

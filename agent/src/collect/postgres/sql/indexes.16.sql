@@ -1,4 +1,4 @@
--- Indexes of the tables of this datname, from 16 on with their last scan, the largest first, at most $1.
+-- Indexes of the tables of this datname, the largest first, at most $1. From PostgreSQL 16 on with the time of their last scan.
 SELECT i.indexrelid AS oid,
        i.indrelid AS table_oid,
        c.relname::text AS index,

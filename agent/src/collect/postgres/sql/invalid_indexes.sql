@@ -1,8 +1,8 @@
--- Indexes of this datname that no query may use, the largest first, at most $1; those of TOAST relations are named with their table. Not told
--- are those of partitioned tables, which are invalid until each partition has one. One that somebody makes, or makes anew, is marked: nobody
--- can tell yet what becomes of it. One that somebody drops is there until the drop ends. `key_columns` and `condition` say what a unique
--- one wants to be unique, where that calls nothing but functions of PostgreSQL: somebody will run a query with them, and functions that the
--- owner of the table made would run with it.
+-- Indexes of this datname that no query may use, the largest first, at most $1. Those of TOAST relations are listed with their table. Those
+-- of partitioned tables are left out: they are invalid until each partition has one. An index that a session makes or rebuilds is marked,
+-- since it may become valid. An index that a session drops is listed until the drop ends. `key_columns` and `condition` describe the rows
+-- that a unique index requires to be unique. They are null if they call functions of users: a person will run a query with them, and such
+-- functions would run with the rights of that person.
 WITH locks AS MATERIALIZED (
     SELECT l.relation, l.mode, l.pid
     FROM pg_locks l
@@ -13,7 +13,7 @@ WITH locks AS MATERIALIZED (
 ), invalid AS MATERIALIZED (
     SELECT i.*, c.relname, c.relpages, c.relispartition, c.relnamespace,
            coalesce(o.oid, t.oid) AS table_oid,
-           -- What REINDEX CONCURRENTLY makes and leaves behind; a long name is cut off before its ending.
+           -- The index that REINDEX CONCURRENTLY makes and may leave behind. A long name is shortened before its ending.
            substring(c.relname::text FROM '^(.*)_cc(?:new|old)[0-9]*$') AS base,
            i.indisunique AND NOT EXISTS (
                SELECT FROM pg_depend d
@@ -40,9 +40,9 @@ SELECT i.indexrelid AS oid,
         JOIN pg_class b ON b.oid = j.indexrelid
         WHERE j.indrelid = i.indrelid AND j.indexrelid <> i.indexrelid AND i.base <> '' AND starts_with(b.relname::text, i.base)
           AND b.relname::text !~ '_cc(new|old)[0-9]*$') AS leftover_of,
-       -- Of an expression, its text. Nothing is asked of a table that somebody keeps everybody from.
+       -- The text of each column or expression. Nothing is read of a table with an AccessExclusiveLock.
        CASE WHEN i.is_askable AND NOT EXISTS (SELECT FROM locks l WHERE l.relation = i.indrelid AND l.mode = 'AccessExclusiveLock')
-            -- There is no text of an index that was dropped a moment ago.
+            -- An index that was just dropped has no text.
             THEN (SELECT array_agg(k.key ORDER BY k.number) FILTER (WHERE k.key IS NOT NULL)
                   FROM (SELECT g.number, pg_get_indexdef(i.indexrelid, g.number, false)
                         FROM generate_series(1, i.indnkeyatts::int4) g (number)) k (number, key)) END AS key_columns,
@@ -51,7 +51,7 @@ SELECT i.indexrelid AS oid,
             THEN pg_get_expr(i.indpred, i.indrelid) END AS condition,
        -- From PostgreSQL 15 on.
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false) AS nulls_not_distinct,
-       -- REINDEX keeps all that it works on locked, and says of one at a time that it does.
+       -- REINDEX locks all indexes that it rebuilds, but reports only one at a time.
        EXISTS (SELECT FROM makers m WHERE m.index_relid = i.indexrelid)
            OR EXISTS (SELECT FROM locks l JOIN makers m ON m.pid = l.pid WHERE l.relation = i.indexrelid) AS is_being_made,
        w.pid AS locker_pid,

@@ -1,10 +1,10 @@
--- Reads and writes by who did them, on what and why. Rows where nothing ever happened are left out, but for those of clients.
+-- Reads and writes by process type, object and purpose. Rows without any operation are left out, except those of clients.
 SELECT i.backend_type,
        i.object,
        i.context,
        i.reads::float8 AS reads,
        (i.reads * i.op_bytes)::float8 AS read_bytes,
-       -- Null, not 0, while nobody takes the time.
+       -- Null, not 0, while times are not measured.
        CASE WHEN current_setting('track_io_timing')::bool THEN i.read_time / 1000 END AS read_time,
        i.writes::float8 AS writes,
        (i.writes * i.op_bytes)::float8 AS write_bytes,

@@ -1,11 +1,11 @@
--- Reads and writes by who did them, on what and why, WAL included. Rows where nothing ever happened are left out, but for those of
--- clients. Before PostgreSQL 18 an operation was always one block.
+-- Reads and writes by process type, object and purpose, WAL included. Rows without any operation are left out, except those of clients.
+-- Before PostgreSQL 18 an operation was always one block.
 SELECT i.backend_type,
        i.object,
        i.context,
        i.reads::float8 AS reads,
        i.read_bytes::float8 AS read_bytes,
-       -- Null, not 0, while nobody takes the time.
+       -- Null, not 0, while times are not measured.
        CASE WHEN t.timed THEN i.read_time / 1000 END AS read_time,
        i.writes::float8 AS writes,
        i.write_bytes::float8 AS write_bytes,

@@ -1,5 +1,5 @@
--- Roles and datnames with a limit of sessions, the agent's own role first, then the fullest. Superusers have none, whatever their role
--- says.
+-- Roles and datnames with a limit of sessions: the agent's own role first, then those with the most used. Superusers have no limit,
+-- whatever their role has.
 WITH sessions AS MATERIALIZED (
     SELECT a.usesysid, a.datid, count(*) AS sessions
     FROM pg_stat_get_activity(NULL) a

@@ -1,6 +1,7 @@
--- Relations of this datname that an AccessExclusiveLock keeps everybody from, or will once it is granted: others queue behind the one
--- that waits. Each is named as its `owner`, the table that an index or a TOAST relation belongs to, with who holds the lock, else who waits for
--- it. What only its own transaction sees, and what is temporary, is locked away from nobody.
+-- Relations of this datname with an AccessExclusiveLock that is held or waited for. All other sessions wait for such a relation, also
+-- behind a lock that is still waited for. Each relation is listed under its `owner`, the table that an index or a TOAST relation belongs
+-- to, with the session that holds the lock or waits for it first. Relations that only their own transaction can see, and temporary ones,
+-- are left out.
 WITH locks AS MATERIALIZED (
     SELECT DISTINCT ON (l.relation) l.relation, l.granted, l.pid, l.virtualtransaction
     FROM pg_locks l
@@ -20,7 +21,7 @@ SELECT l.relation AS oid,
        a.application_name AS application,
        a.state AS session_state,
        extract(epoch FROM a.backend_start)::float8 AS backend_start,
-       -- A transaction that was prepared has no session, and the lock on its own number says which it is.
+       -- A prepared transaction has no session. The lock on its transaction id identifies it.
        CASE WHEN l.pid IS NULL
             THEN (SELECT min(p.gid)
                   FROM pg_prepared_xact() p

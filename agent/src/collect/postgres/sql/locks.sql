@@ -1,5 +1,5 @@
--- Sessions that wait for a lock, whom they wait for, and those they wait for. pg_blocking_pids holds the lock manager's partitions
--- for a moment, so it is asked about waiting sessions only, and pg_locks is read once.
+-- Sessions that wait for a lock, and the sessions that they wait for. pg_blocking_pids holds the lock manager's partitions for a moment, so
+-- it is called for waiting sessions only, and pg_locks is read once.
 WITH waiters AS MATERIALIZED (
     SELECT a.pid, a.leader_pid, pg_blocking_pids(a.pid) AS blocked_by
     FROM pg_stat_activity a
@@ -7,19 +7,19 @@ WITH waiters AS MATERIALIZED (
     ORDER BY a.query_start
     LIMIT 500
 ), locks AS MATERIALIZED (
-    -- `thing` is equal for all locks on the same thing.
+    -- `thing` is equal for all locks on the same object.
     SELECT k.*, concat_ws('/', k.locktype, coalesce(k.database, 0), coalesce(k.relation, 0), k.page, k.tuple, k.virtualxid,
                           k.transactionid, k.classid, k.objid, k.objsubid) AS thing
     FROM pg_locks k
 ), wanted AS MATERIALIZED (
-    -- One lock of each waiter: the one it has not got.
+    -- One lock of each waiter: the lock that it waits for.
     SELECT DISTINCT ON (l.pid) l.pid, l.thing, l.locktype, l.mode, l.database, l.relation, l.waitstart
     FROM locks l
     JOIN waiters w ON w.pid = l.pid
     WHERE NOT l.granted
     ORDER BY l.pid
 ), holding AS MATERIALIZED (
-    -- The strongest lock that each session has on something that somebody waits for.
+    -- The strongest lock of each session on an object that another session waits for.
     SELECT DISTINCT ON (l.pid) l.pid, l.locktype, l.mode
     FROM locks l
     WHERE l.granted AND l.pid IS NOT NULL AND l.thing IN (SELECT thing FROM wanted)
@@ -27,13 +27,13 @@ WITH waiters AS MATERIALIZED (
              array_position(ARRAY['AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock',
                                   'ShareUpdateExclusiveLock', 'RowExclusiveLock', 'RowShareLock', 'AccessShareLock'], l.mode)
 ), rows_held AS MATERIALIZED (
-    -- Who waits for a transaction to end has the row that it wants locked already, and is the only one that says where it is.
+    -- A session that waits for the end of a transaction already has a lock on the row that it wants. Only this lock shows the table.
     SELECT DISTINCT ON (k.pid) k.pid, k.relation, k.database
     FROM locks k
     WHERE k.locktype = 'tuple' AND k.granted
     ORDER BY k.pid
 ), numbers AS MATERIALIZED (
-    -- A transaction that was prepared has no session, and the lock on its own number says which it is.
+    -- A prepared transaction has no session. The lock on its transaction id identifies it.
     SELECT k.virtualtransaction, p.gid
     FROM pg_prepared_xacts p
     JOIN locks k ON k.transactionid = p.transaction AND k.locktype = 'transactionid' AND k.pid IS NULL
@@ -54,7 +54,7 @@ SELECT a.pid,
        a.application_name AS application,
        a.state,
        to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') AS started_at,
-       -- The one thing in its text that matters here.
+       -- The only part of the text that matters here.
        coalesce(a.backend_type = 'autovacuum worker' AND a.query LIKE '%(to prevent wraparound)', false) AS prevents_wraparound,
        l.locktype AS lock_type,
        l.mode,

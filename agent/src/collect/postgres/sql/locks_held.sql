@@ -1,9 +1,9 @@
--- How many locks of each mode are held, and how much of the shared lock table all locks fill; those on the fast path are not in it. The
--- table has room for max_locks_per_transaction of everybody who may take locks.
+-- How many locks of each mode are held, and which share of the shared lock table all locks use. Fast-path locks are not in that table. It
+-- has room for max_locks_per_transaction locks of each process that may take locks.
 WITH locks AS MATERIALIZED (
     SELECT k.mode,
            k.granted,
-           -- What is locked; several holders and waiters of one thing share its entry. Predicate locks have a table of their own.
+           -- The locked object: all holders and waiters of one object share its entry. Predicate locks have a table of their own.
            CASE WHEN NOT k.fastpath AND k.mode <> 'SIReadLock'
                 THEN hashtextextended(concat_ws('/', k.locktype, coalesce(k.database, 0), coalesce(k.relation, 0), k.page, k.tuple,
                                                 k.virtualxid, k.transactionid, k.classid, k.objid, k.objsubid), 0) END AS entry

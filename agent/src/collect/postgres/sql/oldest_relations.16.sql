@@ -1,6 +1,6 @@
--- What keeps the ages of this datname from falling: the relations with the oldest ids, three for each counter, as far as they are past the
--- age at which they are frozen in any case. A TOAST relation is named as its table; a temporary table with its session, since no other one
--- can vacuum it.
+-- The relations that prevent the ages of this datname from falling: those with the oldest ids, three for each counter, if they are older
+-- than the age at which autovacuum must freeze them. A TOAST relation is listed as its table. A temporary table is listed with its session,
+-- since no other one can vacuum it.
 WITH aged AS MATERIALIZED (
     SELECT c.oid, c.relkind, c.relpersistence, c.relisshared, age(c.relfrozenxid)::int8 AS xid_age, mxid_age(c.relminmxid)::int8 AS multixact_age
     FROM pg_class c

@@ -1,8 +1,9 @@
--- What keeps the ages of this datname from falling: the relations with the oldest ids, three for each counter, as far as they are past the
--- age at which they are frozen in any case. A TOAST relation is named as its table; a temporary table with its session, since no other one
--- can vacuum it, and before PostgreSQL 16 the server gives the
--- number of a backend only with its transaction: sessions come in the order of their numbers, and where as many numbers are free below
--- the next one that is known as above the last one, those in between are known as well.
+-- The relations that prevent the ages of this datname from falling: those with the oldest ids, three for each counter, if they are older
+-- than the age at which autovacuum must freeze them. A TOAST relation is listed as its table. A temporary table is listed with its session,
+-- since no other one can vacuum it.
+-- Before PostgreSQL 16 the server shows the number of a backend only during its transaction. Sessions are in the order of their numbers. So
+-- if as many numbers are free below the next known session as below the last known one, the numbers of the sessions between them are known
+-- as well.
 WITH aged AS MATERIALIZED (
     SELECT c.oid, c.relkind, c.relpersistence, c.relisshared, age(c.relfrozenxid)::int8 AS xid_age, mxid_age(c.relminmxid)::int8 AS multixact_age
     FROM pg_class c

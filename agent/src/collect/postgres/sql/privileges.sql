@@ -1,4 +1,4 @@
--- What this role may read of the whole server, asked by privilege: a role of any name may have granted it.
+-- What this role may read on the whole server, by privilege: a role with any name may have granted it.
 SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stats,
        pg_has_role(current_user, 'pg_read_all_settings', 'USAGE') AS reads_all_settings,
        has_function_privilege('pg_catalog.pg_ls_waldir()', 'EXECUTE')
@@ -10,7 +10,7 @@ SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') AS reads_all_stat
        current_setting('track_counts')::bool AS tracks_counts,
        pg_is_in_recovery() AS in_recovery,
        current_database()::text AS datname,
-       -- Its settings are there when its library is loaded; which libraries are, not everybody may ask.
+       -- The extension's settings exist once its library is loaded. Not every role may read which libraries are loaded.
        EXISTS (SELECT FROM pg_settings s WHERE s.name = 'pg_stat_statements.max') AS statements_loaded,
        EXISTS (SELECT FROM pg_available_extensions a WHERE a.name = 'pg_stat_statements') AS statements_available,
        e.extversion AS statements_version,

@@ -1,4 +1,4 @@
--- Commands that say how far they are, each with the measure of the phase it is in. Since PostgreSQL 17 a vacuum counts indexes.
+-- Commands that report their progress, each with the numbers of its current phase. Since PostgreSQL 17 a vacuum counts indexes.
 WITH commands AS (
     SELECT 'vacuum' AS command, 'VACUUM' AS statement, v.pid, v.datid, v.datname::text AS datname, v.relid, v.phase,
            CASE v.phase WHEN 'scanning heap' THEN v.heap_blks_scanned WHEN 'vacuuming heap' THEN v.heap_blks_vacuumed

@@ -1,5 +1,5 @@
--- What applies to all relations of this datname: when vacuum begins, since when scans are counted, whether the planner's statistics can be
--- read. Counters began when they were last reset, or when the server last started without them.
+-- Settings and times that apply to all relations of this datname: when vacuum begins, since when scans are counted, and whether the
+-- planner's statistics can be read. Counters began at their last reset, or when the server last started without them.
 SELECT d.oid AS datname_oid,
        d.datname::text AS datname,
        current_setting('block_size')::int8 AS block_size,

@@ -1,4 +1,4 @@
--- Exact sizes of the relations asked for. These functions wait for whoever has the relation locked, so nobody is asked for who does.
+-- Exact sizes of the relations $1. These functions wait for locks, so locked relations are not in the list.
 SELECT x.oid,
        pg_relation_size(x.oid) AS main_bytes,
        pg_table_size(x.oid) AS all_bytes

@@ -1,5 +1,5 @@
--- How far these sequences ($1) have come; null where no number was taken yet. The lock on each is held until the statement ends. From version
--- 17 on the value is null as well where the role may not see it, so the privilege is asked again here.
+-- The last values of the sequences $1; null if no number was taken yet. The lock on each is held until the statement ends. From PostgreSQL
+-- 17 on the value is also null if the role may not see it, so the privilege is checked here again.
 SELECT q.seqrelid AS oid,
        pg_sequence_last_value(q.seqrelid) AS last_value
 FROM pg_sequence q

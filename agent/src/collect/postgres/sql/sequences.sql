@@ -1,6 +1,6 @@
--- Every sequence with its limits and those of the column that it fills, narrow columns first, at most $1. No last value is read: that
--- takes a lock on each. It needs SELECT or USAGE, waits for whoever changes the sequence, and cannot be had of unlogged ones on a
--- standby, so those are told apart. A datname without sequences gives one row without a name.
+-- Every sequence with its limits and those of the column that it fills, narrow columns first, at most $1. The last value is not read here:
+-- it needs a lock on each sequence and SELECT or USAGE, and a standby does not have it for unlogged sequences. So the state of each
+-- sequence is part of the row. A datname without sequences has one row without a name.
 WITH RECURSIVE locked AS MATERIALIZED (
     SELECT l.relation
     FROM pg_locks l
@@ -20,12 +20,12 @@ WITH RECURSIVE locked AS MATERIALIZED (
 ), domains AS (
     SELECT y.oid AS domain, y.typbasetype AS base FROM pg_type y WHERE y.typtype = 'd'
     UNION ALL
-    -- A domain may stand on another one.
+    -- A domain may be based on another domain.
     SELECT d.domain, y.typbasetype FROM domains d JOIN pg_type y ON y.oid = d.base AND y.typtype = 'd'
 ), bases AS MATERIALIZED (
     SELECT d.domain, d.base FROM domains d JOIN pg_type y ON y.oid = d.base AND y.typtype <> 'd'
 ), filled AS (
-    -- The narrowest column of each sequence. One that is inherited is changed where it is declared.
+    -- The narrowest column of each sequence. An inherited column is changed where it is declared.
     SELECT DISTINCT ON (w.sequence)
            w.sequence,
            t.relname::text AS relation,

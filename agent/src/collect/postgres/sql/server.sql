@@ -1,8 +1,8 @@
--- The server's role in replication, its timeline and its place in the WAL, and when it and its parts started. The checkpointer lives as long
--- as all other processes: a crash of one of them starts it anew below the same postmaster. Statistics of the whole server begin where a start
--- found none.
--- A primary's timeline is that of the file it writes: right after a promotion the control file still holds the one before. A standby's is
--- the newest one it knows of: its control file follows only at the next restartpoint.
+-- The server's role in replication, its timeline and position in the WAL, and when it and its processes started. The checkpointer lives as
+-- long as all other processes: after a crash of one of them it starts again below the same postmaster. Statistics of the whole server begin
+-- at a start that found none.
+-- The timeline of a primary is that of the file that it writes: right after a promotion the control file still has the one before. The
+-- timeline of a standby is the newest that it has received: its control file follows only at the next restartpoint.
 SELECT r.in_recovery,
        CASE WHEN r.in_recovery
             THEN (SELECT greatest(s.timeline_id, p.min_recovery_end_timeline, w.received_tli)

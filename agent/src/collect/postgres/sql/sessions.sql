@@ -1,4 +1,4 @@
--- The client backends whose transactions are oldest; texts stay on the server, the query id names the statement.
+-- The client backends with the oldest transactions. Texts are not read; the query id identifies the statement.
 SELECT a.pid::int8 AS pid,
        a.datname::text AS datname,
        a.usename::text AS "user",

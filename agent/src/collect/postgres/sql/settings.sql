@@ -1,5 +1,5 @@
--- Every setting as a new session of this role has it: what our own session changed for itself is not the server's. What is only about a
--- session or a transaction is left out.
+-- Every setting with the value that a new session of this role has. Values that the session of the agent has changed for itself are not
+-- those of the server. Settings about only a session or a transaction are left out.
 SELECT s.name AS setting,
        left(s.reset_val, 1000) AS value,
        s.unit,

@@ -1,2 +1,2 @@
--- Bytes on disk of one tablespace; null where it was dropped meanwhile.
+-- Bytes on disk of one tablespace; null if it was dropped meanwhile.
 SELECT pg_tablespace_size($1)::float8 AS size

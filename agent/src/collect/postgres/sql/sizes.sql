@@ -1,4 +1,4 @@
--- What lies on disk besides tables: WAL, temporary files (without those of parallel queries), WAL that waits for its archive.
+-- Data on disk besides tables: WAL, temporary files (without those of parallel queries), and WAL that waits for its archive.
 SELECT (SELECT coalesce(sum(w.size), 0) FROM pg_ls_waldir() w)::float8 AS wal,
        (SELECT coalesce(sum(t.size), 0)
         FROM pg_tablespace s CROSS JOIN LATERAL pg_ls_tmpdir(s.oid) t

@@ -1,5 +1,5 @@
--- Replication slots, the WAL they keep on disk, and what logical decoding of them wrote; at most $1.
--- After a promotion a slot still says that it was synced, which means nothing on a primary.
+-- Replication slots, the WAL that they retain on disk, and what logical decoding of them wrote, at most $1.
+-- After a promotion a slot is still marked as synced, which means nothing on a primary.
 SELECT s.slot_name::text AS slot,
        s.slot_type,
        s.plugin::text AS plugin,

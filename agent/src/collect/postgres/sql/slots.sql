@@ -1,5 +1,5 @@
--- Replication slots, the WAL they keep on disk, and what logical decoding of them wrote; at most $1.
--- How long one has been inactive, and why it is invalid, is said from version 16 and 17 on.
+-- Replication slots, the WAL that they retain on disk, and what logical decoding of them wrote, at most $1.
+-- The server reports other reasons of invalidation only from version 16 on, and how long a slot has been inactive only from version 17 on.
 SELECT s.slot_name::text AS slot,
        s.slot_type,
        s.plugin::text AS plugin,

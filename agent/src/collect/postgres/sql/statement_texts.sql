@@ -1,4 +1,5 @@
--- Texts of some statements, cut, until they are so many bytes; the server reads its whole file of texts for this, so it is asked rarely.
+-- Texts of some statements, shortened, up to a number of bytes together. The server reads its whole file of texts for this, so the query
+-- runs rarely.
 SELECT t.queryid, t.query
 FROM (
     SELECT c.queryid, c.query, sum(octet_length(c.query)) OVER (ORDER BY c.queryid) AS bytes

@@ -1,4 +1,4 @@
--- Counters of entries that are in no known state ($1), without their texts; names are null where the datname or the role was dropped.
+-- Counters of entries that are not in a known state ($1), without their texts. Names are null if the datname or the role was dropped.
 -- Extension version 1.10 counts JIT and the times of temporary blocks.
 SELECT s.dbid,
        s.userid,

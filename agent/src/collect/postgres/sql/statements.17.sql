@@ -1,6 +1,6 @@
--- Counters of entries that are in no known state ($1), without their texts; names are null where the datname or the role was dropped. From
--- extension version 1.11 on an entry says since when it counts, which is part of its state, and the times of shared and of local blocks
--- are apart; they were one before, and are one here.
+-- Counters of entries that are not in a known state ($1), without their texts. Names are null if the datname or the role was dropped. From
+-- extension version 1.11 on an entry has the time since when it counts, which is part of its state. The times of shared and of local blocks
+-- are separate there; they were one before, and are added here.
 SELECT s.dbid,
        s.userid,
        d.datname::text AS datname,

@@ -1,5 +1,5 @@
--- Counters of entries, without their texts: reading the texts costs sixteen times as much. Those that are in a state which is known ($1) are
--- left out. A state is a hash of what goes up whenever anything does; names are null where the datname or the role was dropped.
+-- Counters of entries without their texts: reading the texts costs sixteen times as much. Entries in a known state ($1) are left out. A
+-- state is a hash of the counters that grow with every use. Names are null if the datname or the role was dropped.
 SELECT s.dbid,
        s.userid,
        d.datname::text AS datname,

@@ -1,4 +1,4 @@
--- How often entries were evicted, when all were reset, and the server's clock.
+-- How often entries were evicted, when all were reset, and the time of the server's clock.
 SELECT i.dealloc,
        extract(epoch FROM i.stats_reset)::float8 AS stats_reset,
        extract(epoch FROM clock_timestamp())::float8 AS taken_at

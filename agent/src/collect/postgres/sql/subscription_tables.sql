@@ -1,4 +1,4 @@
--- Subscriptions of this datname and how many of their tables are not copied yet; a standby holds a copy of them and copies nothing.
+-- Subscriptions of this datname, and how many of their tables are not copied yet. A standby has a copy of these rows and copies no tables.
 SELECT current_database()::text AS datname,
        s.subname::text AS subscription,
        count(r.srrelid) FILTER (WHERE r.srsubstate <> 'r')::float8 AS not_ready

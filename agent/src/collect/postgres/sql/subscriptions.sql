@@ -1,4 +1,4 @@
--- Subscriptions of every datname and their apply workers; a standby holds a copy of them and runs none. At most $1.
+-- Subscriptions of every datname and their apply workers, at most $1. A standby has a copy of the rows and runs no workers.
 SELECT d.datname::text AS datname,
        s.subname::text AS subscription,
        s.subenabled AS enabled,

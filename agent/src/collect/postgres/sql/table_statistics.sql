@@ -1,5 +1,5 @@
--- What the planner knows of the width of each column of the tables asked for ($1), in the order in which rows have them. A column that was
--- dropped is null in every row written since.
+-- The planner's statistics about the width of each column of the tables $1, in the order of the columns in a row. A dropped column is null
+-- in every row written since.
 SELECT a.attrelid AS oid,
        array_agg(a.attlen::int4 ORDER BY a.attnum) AS lengths,
        array_agg(CASE a.attalign WHEN 'c' THEN 1 WHEN 's' THEN 2 WHEN 'i' THEN 4 ELSE 8 END ORDER BY a.attnum) AS alignments,

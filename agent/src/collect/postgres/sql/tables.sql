@@ -1,5 +1,5 @@
--- Tables and materialised views of this datname, each with its TOAST relation, the largest first, at most $1. Nothing here waits for a
--- lock; pages are those that the last vacuum or analyze counted. A longer order would cost more than it is worth.
+-- Tables and materialised views of this datname, each with its TOAST relation, the largest first, at most $1. The query waits for no lock;
+-- pages are those that the last vacuum or analyze counted. An order by more columns would cost more than it is worth.
 SELECT c.oid,
        n.nspname::text AS schema,
        c.relname::text AS relation,

@@ -1,6 +1,6 @@
--- Tables without a primary key, the largest first, at most $1, each with what could become one: a unique index, or a column whose name is
--- free in the table and all below it. Partitions are told with their parent, which is as large as all of them together; what belongs to an
--- extension is not its user's to change.
+-- Tables without a primary key, the largest first, at most $1, each with what could become a key: a unique index, or a column name that is
+-- free in the table and in all tables below it. Partitions are listed with their parent, whose size is that of all of them together. Tables
+-- of an extension are left out, since users should not change them.
 WITH RECURSIVE partitions AS (
     SELECT c.oid AS root, c.oid FROM pg_class c WHERE c.relkind = 'p' AND NOT c.relispartition
     UNION ALL
@@ -40,7 +40,7 @@ SELECT k.oid,
             ELSE 'table' END AS kind,
        u.column_list,
        u.is_nullable,
-       -- The index of a constraint, or of a partitioned table, cannot be made the key's.
+       -- The index of a constraint or of a partitioned table cannot become that of the key.
        CASE WHEN k.relkind = 'r' AND NOT u.backs_constraint THEN u.index END AS unique_index,
        p.partition_key,
        coalesce((SELECT f.name
@@ -69,7 +69,7 @@ LEFT JOIN LATERAL (
     WHERE y.partrelid = k.oid
 ) p ON true
 LEFT JOIN LATERAL (
-    -- Of whole columns, with the operators, order and collation that a key has.
+    -- The index must be on whole columns, with the operators, order and collation of a key.
     SELECT b.relname::text AS index,
            string_agg(quote_ident(a.attname), ', ' ORDER BY x.position) AS column_list,
            bool_or(NOT a.attnotnull) AS is_nullable,

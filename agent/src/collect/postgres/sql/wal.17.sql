@@ -1,4 +1,4 @@
--- Checkpoints, buffers and WAL. PostgreSQL 17 gave the checkpointer a view of its own, and left what backends write to pg_stat_io.
+-- Checkpoints, buffers and WAL. PostgreSQL 17 added a view for the checkpointer, and moved the writes of backends to pg_stat_io.
 SELECT c.num_timed::float8 AS checkpoints_timed,
        c.num_requested::float8 AS checkpoints_requested,
        c.restartpoints_timed::float8 AS restartpoints_timed,
@@ -14,7 +14,7 @@ SELECT c.num_timed::float8 AS checkpoints_timed,
        w.wal_records::float8 AS wal_records,
        w.wal_fpi::float8 AS wal_full_page_images,
        w.wal_buffers_full::float8 AS wal_buffers_full,
-       -- Null, not 0, while nobody takes the time.
+       -- Null, not 0, while times are not measured.
        CASE WHEN current_setting('track_wal_io_timing')::bool THEN w.wal_write_time / 1000 END AS wal_write_time,
        CASE WHEN current_setting('track_wal_io_timing')::bool THEN w.wal_sync_time / 1000 END AS wal_sync_time,
        extract(epoch FROM b.stats_reset)::float8 AS bgwriter_reset,

@@ -1,4 +1,4 @@
--- Checkpoints, buffers and WAL. PostgreSQL 18 left to pg_stat_io how long writing WAL takes, and counts bytes there.
+-- Checkpoints, buffers and WAL. PostgreSQL 18 moved the time of WAL writes to pg_stat_io, which also counts bytes there.
 SELECT c.num_timed::float8 AS checkpoints_timed,
        c.num_requested::float8 AS checkpoints_requested,
        c.restartpoints_timed::float8 AS restartpoints_timed,
@@ -14,7 +14,7 @@ SELECT c.num_timed::float8 AS checkpoints_timed,
        w.wal_records::float8 AS wal_records,
        w.wal_fpi::float8 AS wal_full_page_images,
        w.wal_buffers_full::float8 AS wal_buffers_full,
-       -- Null, not 0, while nobody takes the time.
+       -- Null, not 0, while times are not measured.
        CASE WHEN current_setting('track_wal_io_timing')::bool THEN i.wal_write_time END AS wal_write_time,
        CASE WHEN current_setting('track_wal_io_timing')::bool THEN i.wal_sync_time END AS wal_sync_time,
        extract(epoch FROM b.stats_reset)::float8 AS bgwriter_reset,

@@ -1,4 +1,4 @@
--- Checkpoints, buffers and WAL. Restartpoints of a standby count as checkpoints before PostgreSQL 17.
+-- Checkpoints, buffers and WAL. Before PostgreSQL 17 the restartpoints of a standby count as checkpoints.
 SELECT b.checkpoints_timed::float8 AS checkpoints_timed,
        b.checkpoints_req::float8 AS checkpoints_requested,
        NULL::float8 AS restartpoints_timed,
@@ -14,7 +14,7 @@ SELECT b.checkpoints_timed::float8 AS checkpoints_timed,
        w.wal_records::float8 AS wal_records,
        w.wal_fpi::float8 AS wal_full_page_images,
        w.wal_buffers_full::float8 AS wal_buffers_full,
-       -- Null, not 0, while nobody takes the time.
+       -- Null, not 0, while times are not measured.
        CASE WHEN current_setting('track_wal_io_timing')::bool THEN w.wal_write_time / 1000 END AS wal_write_time,
        CASE WHEN current_setting('track_wal_io_timing')::bool THEN w.wal_sync_time / 1000 END AS wal_sync_time,
        extract(epoch FROM b.stats_reset)::float8 AS bgwriter_reset,
