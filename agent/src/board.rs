@@ -242,7 +242,7 @@ fn server_health(change: &Change) -> (PartHealth, Option<String>) {
     let kind = &snapshot.subject.kind;
     if kind.accepting_metric().and_then(|metric| snapshot.scalar(metric)) == Some(0.0) {
         let why = snapshot.table("refusal").and_then(|table| table.text("why", 0)).map(|why| format!(" ({why})"));
-        let cause = format!("the server accepts no new sessions{}; open ones go on", why.unwrap_or_default());
+        let cause = format!("the server accepts no new sessions{}; open sessions continue", why.unwrap_or_default());
         return (PartHealth::Degraded, Some(cause));
     }
     let reason = |(name, part): (&String, &pharos_model::snapshot::Part)| match &part.state {

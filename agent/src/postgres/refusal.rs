@@ -160,7 +160,7 @@ impl RefusalReason {
             Self::Hba => "pg_hba.conf does not let this role in from here; it needs a line for this role, datname, address and encryption",
             Self::Privilege => "the role may not connect to this datname; GRANT CONNECT ON DATABASE lets it",
             Self::Datname => {
-                "the server has no such datname, or the datname takes no sessions; name another one at the end of the URL, or run \
+                "the server has no such datname, or the datname accepts no sessions; name another one at the end of the URL, or run \
                  ALTER DATABASE ... ALLOW_CONNECTIONS true"
             }
             Self::DatnameInvalid => {

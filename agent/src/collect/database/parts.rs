@@ -81,7 +81,7 @@ fn members(picture: &Picture) -> Table {
 pub fn indexes(members: &[&Arc<Change>], at: Duration, fresh_until: Duration) -> Part {
     let asked: Vec<MemberIndexes<'_>> = members.iter().map(|member| member_indexes(&member.snapshot, at)).collect();
     if asked.iter().all(|member| member.indexes.is_none()) {
-        return Part::failed("the indexes of no server are known yet");
+        return Part::failed("no server has reported its indexes yet");
     }
     let unused = unused_indexes(&asked);
     let judged = || unused.indexes.iter().filter(|index| index.is_judged());

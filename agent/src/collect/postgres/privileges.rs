@@ -14,8 +14,7 @@ pub const PART: PartId = PartId::Privileges;
 /// Reads which privileges and settings are missing on the whole server.
 pub async fn of_server(session: &Session) -> Result<ServerLacks, CollectError> {
     let rows = query(session, PART, include_str!("sql/privileges.sql")).await?;
-    let row =
-        rows.first().ok_or_else(|| CollectError::Unsupported(Missing::new("the server does not know the role of its own session")))?;
+    let row = rows.first().ok_or_else(|| CollectError::Unsupported(Missing::new("the server returns no role for its own session")))?;
     let row = Fields::new(PART, row);
     let has = |column: &str| row.field::<bool>(column);
     let statements = row.field::<Option<&str>>("statements_version")?.is_some();

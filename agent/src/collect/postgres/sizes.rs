@@ -2,7 +2,7 @@
 //!
 //! For the size of a datname the server reads the size of each of its files. So sizes are read one by one, as many as a run has time for.
 //! Those that had to wait come first in the next run. A datname that is being dropped, or takes too long, is left out. If all data is in
-//! the default tablespace, its size is the sum of its datnames, so the server need not read the files a second time.
+//! the default tablespace, its size is the sum of its datnames. Then the server need not read the files a second time.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -122,7 +122,7 @@ impl Sizes {
         turns.sort_by_key(|named| self.sized.get(&(named.kind, named.oid)).map_or(0, |sized| sized.run));
         for named in turns {
             if started.elapsed() >= self.patience {
-                debug!("sizes of the rest are asked for in the next run");
+                debug!("the other sizes are read in the next run");
                 break;
             }
             // This is set before the answer: a size that ends the session must not be the first again.

@@ -34,7 +34,7 @@ impl OddNames {
             return;
         }
         if logged.len() == LOGGED_MAX {
-            warn!("there are more names and texts in other encodings; they are shown escaped and logged no longer");
+            warn!("there are more names and texts in other encodings; they are shown escaped and no longer logged");
         } else {
             warn!(column, "`{}` is shown escaped: it is not UTF-8, or looks as if it were escaped already", name.escape_debug());
         }

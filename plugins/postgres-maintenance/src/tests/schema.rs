@@ -97,7 +97,7 @@ fn an_index_that_a_session_drops_is_reported_and_an_index_in_creation_is_skipped
             | app | public | orders | orders_bad | invalid | 4711 | alice | {waits} |
             table unjudged_indexes
             | list text | respect text | datname text | schema text | relation text | index text | greatest float | why text |
-            | index_facts | invalid | app | public | orders | orders_new | - | somebody makes the index just now |"
+            | index_facts | invalid | app | public | orders | orders_new | - | a session is making the index now |"
         )
     };
     check(
@@ -105,7 +105,7 @@ fn an_index_that_a_session_drops_is_reported_and_an_index_in_creation_is_skipped
         &facts("true"),
         expect![[r#"
             index-invalid{datname=app,schema=public,relation=orders,index=orders_bad}: raise warning: index orders_bad of app is invalid
-            index-invalid{datname=app,schema=public,relation=orders,index=orders_new}: skipped: somebody makes the index just now
+            index-invalid{datname=app,schema=public,relation=orders,index=orders_new}: skipped: a session is making the index now
         "#]],
     );
     check_texts(

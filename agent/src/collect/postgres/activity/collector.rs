@@ -36,7 +36,7 @@ impl Activity {
         let (history, waits, folded) = self.history.report();
         if !totals.tracks_activities {
             return Err(CollectError::Unsupported(
-                Missing::new("track_activities is off, so the server does not know what sessions do")
+                Missing::new("track_activities is off, so the server does not record what sessions do")
                     .cured_by("ALTER SYSTEM SET track_activities = on; SELECT pg_catalog.pg_reload_conf()"),
             ));
         }

@@ -79,8 +79,8 @@ impl IdleSlots {
 
     /// Records a reading of a slot. Returns its history, and for how long it has had no consumer, in seconds.
     ///
-    /// `reported` is the number of seconds that the server reports, if it does. Without it, the time is unknown until the note of an
-    /// earlier run of the agent is restored, unless the slot was used since.
+    /// `reported` is the number of seconds that the server reports, if it does. Without it, the time of an unused slot is unknown until the
+    /// note of an earlier run of the agent is restored.
     pub fn observe(
         &mut self,
         name: &str,
@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(observe(&mut idle, at(70), false, 180), (0.0, Some(0.0)), "no consumer was connected");
     }
 
-    /// Makes a run that starts 1,000 s later, with another monotonic clock and the note of a run that observed 90 s without a consumer.
+    /// Makes a run with the note of an earlier one that observed 90 s without a consumer. It starts 1,000 s later, with a new monotonic
+    /// clock.
     fn restarted() -> (IdleSlots, Now) {
         let mut before = IdleSlots { is_restored: true, ..IdleSlots::default() };
         observe(&mut before, at(10), false, 100);

@@ -1,6 +1,6 @@
 //! The lag of standbys, read on both sides, and the WAL that replication slots retain (pg_stat_replication, pg_replication_slots).
 //!
-//! The lag in seconds is the time since this server was at the position where a standby is now, by the agent's own clock. The lag columns
+//! The lag in seconds is the time since this server was at the present position of the standby, by the agent's own clock. The lag columns
 //! of pg_stat_replication do not grow while a standby is stuck.
 
 mod collector;

@@ -49,8 +49,8 @@ impl Statements {
         }
     }
 
-    /// Reads the entries that changed since the last read, or all of them. After a restart, an update of the extension, or a new name of a
-    /// datname or role, old entries look like new ones, so the accounts begin anew.
+    /// Reads the entries that changed since the last read, or all of them. Old entries look like new ones after a restart, an update of the
+    /// extension, or a new name of a datname or role. Then the accounts begin anew.
     async fn read(&mut self, session: &Session, extension: &Extension) -> Result<View, CollectError> {
         let source = (session.epoch(), extension.major);
         if self.source != source {

@@ -24,7 +24,7 @@ const ESTIMATED_BYTES_MIN: i64 = 128 << 10;
 const BTREE_FILLFACTOR: f64 = 90.0;
 
 /// Why the bloat of a large relation is not known.
-pub const UNKNOWN: &str = "its bloat is not estimated: it was never analysed, or so many are larger";
+pub const UNKNOWN: &str = "its bloat is not estimated: it was never analysed, or it is not among the largest";
 
 /// The estimate of a relation's unused space.
 #[derive(Debug, Clone, Copy, PartialEq)]

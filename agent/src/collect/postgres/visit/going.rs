@@ -93,7 +93,7 @@ impl RunningRound {
     pub async fn step(&mut self, access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary) {
         if self.started.elapsed() >= ROUND_MAX {
             itinerary.resume_at = self.remaining.front().map(|other| other.datname.clone());
-            let why = format!("a round takes {ROUND_MAX:?} at most and did not come here; the next one begins here");
+            let why = format!("a round takes {ROUND_MAX:?} at most and did not reach this datname; the next round begins with it");
             return self.fail_rest(&Failure::new(FailureReason::NotReached, &why));
         }
         if let Some(failure) = self.patience.lost() {

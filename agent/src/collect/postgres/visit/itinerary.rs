@@ -66,7 +66,7 @@ impl Hindrance {
                 FailureReason::DatnameInvalid,
                 Missing::new("an interrupted DROP DATABASE left it behind, and its data is gone").cured_by(format!("DROP DATABASE {name}")),
             ),
-            Self::Closed => (FailureReason::DatnameClosed, Missing::new("it takes no sessions at all: ALLOW_CONNECTIONS is false")),
+            Self::Closed => (FailureReason::DatnameClosed, Missing::new("it accepts no sessions at all: ALLOW_CONNECTIONS is false")),
             Self::Limit => {
                 (FailureReason::DatnameLimit, Missing::new("its CONNECTION LIMIT is 0, so none but superusers can connect to it"))
             }

@@ -281,7 +281,7 @@ fn left_out(others: &[Sequence]) -> Vec<Unjudged> {
         *fullest = fullest.zip(used).map(|(fullest, used)| fullest.max(used));
     }
     let unjudged = |(datname, (count, fullest)): (&str, (usize, Option<f64>))| {
-        let why = format!("{count} more sequences of {datname} than are listed");
+        let why = format!("{count} more sequences of {datname} are not listed");
         Unjudged::of_datname("sequences", "used_ratio", datname, fullest, why)
     };
     by_datname.into_iter().map(unjudged).collect()

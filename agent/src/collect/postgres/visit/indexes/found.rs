@@ -13,7 +13,7 @@ pub struct Found<T> {
 
 /// Describes the facts of a datname beyond the limit of a list. `size_bytes` is the size of the largest of them.
 pub fn left_out_of(list: &'static str, fact: &'static str, datname: &str, size_bytes: &Option<i64>, count: usize) -> Unjudged {
-    let why = format!("{count} more of {datname} than the {EACH_MAX} that are listed, which are the largest");
+    let why = format!("{count} more of {datname} are not listed; the {EACH_MAX} largest are");
     Unjudged::of_datname(list, fact, datname, size_bytes.map(|bytes| bytes as f64), why)
 }
 

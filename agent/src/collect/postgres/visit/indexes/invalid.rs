@@ -31,7 +31,7 @@ pub async fn read(session: &Session, collector: PartId, relations: &Relations) -
                 schema: Some(fact.table.schema),
                 relation: Some(fact.table.relation),
                 index: Some(fact.index),
-                ..Unjudged::of_datname(LIST, INVALID, datname, None, "somebody makes the index just now".to_owned())
+                ..Unjudged::of_datname(LIST, INVALID, datname, None, "a session is making the index now".to_owned())
             });
         } else {
             facts.push(fact);
