@@ -89,13 +89,13 @@ impl Connector {
     /// sessions set their limits later, so that the server still shows what is preset.
     async fn open(&self, place: OwnedSemaphorePermit, attempt: &Attempt) -> Result<Session, ConnectError> {
         let (server, datname) = (self.endpoint.address.id(), &self.endpoint.address.datname);
-        let contact = &self.places.contact;
-        let is_guarded = contact.is_guarded(datname);
+        let server_state = &self.places.server_state;
+        let is_guarded = server_state.is_guarded(datname);
         match self.open_once(place, attempt, is_guarded).await {
             Err(err) if !is_guarded && err.may_be_preset() => {
                 debug!(server, datname, reason = err.reason().as_str(), "a session is opened once more, guarded");
                 let session = self.open_once(self.acquire_place().await?, attempt, true).await?;
-                contact.guard(datname);
+                server_state.guard(datname);
                 info!(
                     server,
                     datname,
@@ -110,16 +110,16 @@ impl Connector {
     }
 
     async fn open_once(&self, place: OwnedSemaphorePermit, attempt: &Attempt, is_guarded: bool) -> Result<Session, ConnectError> {
-        let contact = &self.places.contact;
+        let server_state = &self.places.server_state;
         let sign = format!("{:016x}", fastrand::u64(..));
-        let guard = is_guarded.then(|| setup::guard(&self.limits, contact.major()));
-        let login = Login { options: setup::options(&sign, guard.as_deref()), has_scram: contact.has_scram() };
+        let guard = is_guarded.then(|| setup::guard(&self.limits, server_state.major()));
+        let login = Login { options: setup::options(&sign, guard.as_deref()), has_scram: server_state.has_scram() };
         let connected = self.log_in(login, attempt).await.map_err(|error| self.refused(error))?;
         let Connected { client, driver, route, version } = connected;
-        let opened = Opened { client, open: self.drive(driver, place), route, contact: contact.clone(), version };
-        contact.set_major(setup::major(&opened.version));
+        let opened = Opened { client, open: self.drive(driver, place), route, server_state: server_state.clone(), version };
+        server_state.set_major(setup::major(&opened.version));
         if opened.route.verdict.is_scram() {
-            contact.set_scram();
+            server_state.set_scram();
         }
         let verdict = opened.route.verdict.clone();
         let session = Session::start(opened, &self.limits, self.tasks.clone(), &sign, is_guarded).await;
@@ -137,10 +137,10 @@ impl Connector {
 
     /// Makes the error of a refusal. Records whether the server is stopping, and detects a pooler.
     fn refused(&self, error: OpenError) -> ConnectError {
-        let contact = &self.places.contact;
+        let server_state = &self.places.server_state;
         match error {
             OpenError::Refused { refusal, source } => {
-                let is_stopping = contact.session_refused(&source);
+                let is_stopping = server_state.session_refused(&source);
                 ConnectError::from_pooler(&source).unwrap_or_else(|| {
                     let refusal = if is_stopping { RefusalReason::Stopping.into() } else { refusal };
                     OpenError::Refused { refusal, source }.into()
@@ -149,7 +149,7 @@ impl Connector {
             error => {
                 // Trouble on the side of the agent shows nothing about the server.
                 if !error.trouble().is_own() {
-                    contact.server_unreachable();
+                    server_state.server_unreachable();
                 }
                 error.into()
             }
@@ -159,8 +159,8 @@ impl Connector {
     /// Runs a connection until its session is dropped and the server answered everything. A connection without an answer occupies its place
     /// as long as its backend exists, or until the agent ends.
     fn drive(&self, connection: BoxFuture<'static, Result<(), tokio_postgres::Error>>, place: OwnedSemaphorePermit) -> DropGuard {
-        let (server, contact) = (self.endpoint.address.id(), self.places.contact.clone());
-        let open_session = contact.session_began();
+        let (server, server_state) = (self.endpoint.address.id(), self.places.server_state.clone());
+        let open_session = server_state.session_began();
         let (dropped, stop) = (CancellationToken::new(), self.stop.clone());
         let open = dropped.clone().drop_guard();
         let abandoned = async move {
@@ -172,7 +172,7 @@ impl Connector {
             tokio::select! {
                 ended = connection => {
                     let error = ended.err();
-                    error.iter().for_each(|error| contact.session_ended(error));
+                    error.iter().for_each(|error| server_state.session_ended(error));
                     debug!(server, error = error.map(tracing::field::display), "a session with `{server}` ended");
                 }
                 () = abandoned => debug!(server, "a session that hangs on `{server}` is abandoned"),

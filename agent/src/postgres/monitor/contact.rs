@@ -24,10 +24,10 @@ const DISMISSAL_MAX: Duration = Duration::from_secs(3);
 
 /// The shared state of one server, cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Contact(Arc<Mutex<ContactState>>);
+pub(super) struct ServerState(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
-struct ContactState {
+struct State {
     /// Number of open sessions.
     open_sessions: usize,
     /// When the server last ended a session by an orderly shutdown, unless another session began since.
@@ -57,7 +57,7 @@ impl Place {
 
 /// Counts an open session, until it is dropped together with the session.
 #[derive(Debug)]
-pub(super) struct OpenSession(Contact);
+pub(super) struct OpenSession(ServerState);
 
 impl Drop for OpenSession {
     fn drop(&mut self) {
@@ -66,7 +66,7 @@ impl Drop for OpenSession {
     }
 }
 
-impl Contact {
+impl ServerState {
     /// Records that a session began, so the server is up.
     pub fn session_began(&self) -> OpenSession {
         let mut state = self.state();
@@ -153,7 +153,7 @@ impl Contact {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, ContactState> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock()
     }
 }
@@ -164,16 +164,16 @@ mod tests {
 
     #[test]
     fn a_datname_is_guarded_for_a_while_and_not_under_another_server() {
-        let contact = Contact::default();
-        contact.set_epoch(1);
-        contact.guard("app");
-        contact.set_epoch(1);
-        assert!(contact.is_guarded("app") && !contact.is_guarded("other"));
-        contact.set_epoch(2);
-        assert!(!contact.is_guarded("app"));
-        contact.guard("app");
+        let server = ServerState::default();
+        server.set_epoch(1);
+        server.guard("app");
+        server.set_epoch(1);
+        assert!(server.is_guarded("app") && !server.is_guarded("other"));
+        server.set_epoch(2);
+        assert!(!server.is_guarded("app"));
+        server.guard("app");
         let long_ago = Instant::now().checked_sub(GUARDED_FOR).expect("the clock goes back that far");
-        contact.state().guarded.insert("app".to_owned(), long_ago);
-        assert!(!contact.is_guarded("app"));
+        server.state().guarded.insert("app".to_owned(), long_ago);
+        assert!(!server.is_guarded("app"));
     }
 }

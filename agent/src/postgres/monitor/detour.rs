@@ -14,8 +14,8 @@ const ELSEWHERE_FOR: Duration = Duration::from_mins(5);
 
 impl Connector {
     /// Records that a session began in this datname, so that it can stand in for the configured one.
-    pub fn record_as_entrance(&self) {
-        self.places.entrance(|entrance| entrance.record(&self.endpoint.address.datname));
+    pub fn record_accepting(&self) {
+        self.places.accepting(|datnames| datnames.record(&self.endpoint.address.datname));
     }
 
     /// Opens a session for queries that any datname answers: in the configured datname, or for a while in another if only that one refuses.
@@ -35,7 +35,7 @@ impl Connector {
         if !refused.reason().is_of_datname_alone() {
             return None;
         }
-        for datname in self.places.entrance(|entrance| entrance.others(&self.endpoint.address.datname)) {
+        for datname in self.places.accepting(|datnames| datnames.others(&self.endpoint.address.datname)) {
             if let Ok(session) = self.to(&datname).connect().await {
                 self.log_detour(&datname, refused);
                 return Some(session.mark_elsewhere(ELSEWHERE_FOR));
@@ -45,14 +45,14 @@ impl Connector {
     }
 
     fn log_return(&self) {
-        if self.places.entrance(|entrance| entrance.elsewhere.take()).is_some() {
+        if self.places.accepting(|datnames| datnames.elsewhere.take()).is_some() {
             let address = &self.endpoint.address;
             info!(server = address.id(), datname = address.datname, "`{}` accepts sessions again", address.datname);
         }
     }
 
     fn log_detour(&self, datname: &str, refused: &ConnectError) {
-        let before = self.places.entrance(|entrance| entrance.elsewhere.replace(datname.to_owned()));
+        let before = self.places.accepting(|datnames| datnames.elsewhere.replace(datname.to_owned()));
         if before.as_deref() != Some(datname) {
             let address = &self.endpoint.address;
             warn!(

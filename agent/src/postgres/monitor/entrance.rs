@@ -12,14 +12,14 @@ const RECORDED_MAX: usize = 2;
 
 /// The datnames where sessions began, and the datname that stands in for the configured one.
 #[derive(Debug, Default)]
-pub struct Entrance {
+pub struct AcceptingDatnames {
     /// Datnames where sessions began, the latest first.
     open: VecDeque<String>,
     /// The datname that stands in for the configured one, while one does.
     pub elsewhere: Option<String>,
 }
 
-impl Entrance {
+impl AcceptingDatnames {
     /// Records that a session began in this datname.
     pub fn record(&mut self, datname: &str) {
         self.open.retain(|known| known != datname);
@@ -42,12 +42,12 @@ mod tests {
 
     #[test]
     fn other_datnames_are_the_common_one_and_those_where_sessions_began_last() {
-        let mut entrance = Entrance::default();
-        assert_eq!(entrance.others("app"), ["postgres"]);
-        assert!(entrance.others("postgres").is_empty());
+        let mut datnames = AcceptingDatnames::default();
+        assert_eq!(datnames.others("app"), ["postgres"]);
+        assert!(datnames.others("postgres").is_empty());
         for datname in ["a", "b", "a", "c"] {
-            entrance.record(datname);
+            datnames.record(datname);
         }
-        assert_eq!(entrance.others("app"), ["postgres", "c", "a"]);
+        assert_eq!(datnames.others("app"), ["postgres", "c", "a"]);
     }
 }

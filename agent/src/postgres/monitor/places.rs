@@ -9,8 +9,8 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::contact::Contact;
-use super::entrance::Entrance;
+use super::contact::ServerState;
+use super::entrance::AcceptingDatnames;
 
 /// Most sessions that the agent may have with one server. Sessions that hang and were given up count as well.
 pub const SESSIONS_MAX: usize = 2;
@@ -24,8 +24,8 @@ const RETRY_PAUSE: Duration = Duration::from_mins(1);
 pub struct Places {
     free: Arc<Semaphore>,
     hanging: Arc<Mutex<Hanging>>,
-    pub(super) contact: Contact,
-    entrance: Arc<Mutex<Entrance>>,
+    pub(super) server_state: ServerState,
+    accepting: Arc<Mutex<AcceptingDatnames>>,
 }
 
 /// The latest attempt in each datname that its caller gave up, and when. The attempt itself may have ended.
@@ -53,8 +53,8 @@ impl Default for Places {
         Self {
             free: Arc::new(Semaphore::new(SESSIONS_MAX)),
             hanging: Arc::default(),
-            contact: Contact::default(),
-            entrance: Arc::default(),
+            server_state: ServerState::default(),
+            accepting: Arc::default(),
         }
     }
 }
@@ -80,8 +80,8 @@ impl Places {
     }
 
     /// Reads or changes the list of datnames that accept sessions.
-    pub(super) fn entrance<T>(&self, access: impl FnOnce(&mut Entrance) -> T) -> T {
-        access(&mut self.entrance.lock())
+    pub(super) fn accepting<T>(&self, access: impl FnOnce(&mut AcceptingDatnames) -> T) -> T {
+        access(&mut self.accepting.lock())
     }
 
     fn hanging(&self) -> MutexGuard<'_, Hanging> {

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::connect_error::ConnectError;
-use super::contact::{Contact, GUARDED_FOR};
+use super::contact::{GUARDED_FOR, ServerState};
 use super::limits::SessionLimits;
 use super::odd_names::OddNames;
 use super::query_error::{QueryError, is_session_end};
@@ -40,7 +40,7 @@ pub(super) struct Opened {
     pub client: Client,
     pub open: DropGuard,
     pub route: Route,
-    pub contact: Contact,
+    pub server_state: ServerState,
     /// The version as the server reports it to each client: `17.2 (Debian 17.2-1)`.
     pub version: String,
 }
@@ -48,7 +48,7 @@ pub(super) struct Opened {
 /// A monitoring session, with the facts that its server reported at the start.
 pub struct Session {
     client: Client,
-    contact: Contact,
+    server_state: ServerState,
     /// Whether the session had its time limits from its start. Then the server does not show what is preset.
     is_guarded: bool,
     is_elsewhere: bool,
@@ -95,7 +95,7 @@ impl Session {
         sign: &str,
         is_guarded: bool,
     ) -> Result<Self, ConnectError> {
-        let Opened { client, open, route, contact, version } = opened;
+        let Opened { client, open, route, server_state, version } = opened;
         let cancel = client.cancel_token();
         let asked = Instant::now();
         setup::check_sign(&client, sign).await?;
@@ -113,7 +113,7 @@ impl Session {
         }
         let cluster = answer.system_identifier.as_deref().and_then(|text| text.parse::<u64>().ok());
         let epoch = answer.started_at_us ^ cluster.unwrap_or_default();
-        contact.set_epoch(epoch);
+        server_state.set_epoch(epoch);
         Ok(Self {
             version_num: answer.version_num,
             version: answer.version,
@@ -122,7 +122,7 @@ impl Session {
             epoch,
             system_identifier: answer.system_identifier,
             client,
-            contact,
+            server_state,
             is_guarded,
             is_elsewhere: false,
             lasts_until: is_guarded.then(|| Instant::now() + GUARDED_FOR),
@@ -290,7 +290,7 @@ impl Session {
                 Err(self.route.verdict.excess().map_or(QueryError::Closed { source }, |source| QueryError::Excess { source }))
             }
             Ok(Err(source)) if is_session_end(&source) => {
-                self.contact.session_ended(&source);
+                self.server_state.session_ended(&source);
                 Err(QueryError::Closed { source })
             }
             Ok(Err(source)) if self.client.is_closed() || source.is_closed() => Err(QueryError::Closed { source }),

@@ -14,7 +14,7 @@ use pharos_model::snapshot::{FailureReason, PartId};
 use tokio::time::Instant;
 
 use super::datname_visit::Visit;
-use super::itinerary::{Itinerary, ListedDatnames, OtherDatname, list};
+use super::itinerary::{ListedDatnames, OtherDatname, VisitOrder, list};
 use super::round::{Failure, Round, Visited};
 use crate::collect::postgres::ServerAccess;
 use crate::collect::{CollectError, Missing};
@@ -42,7 +42,7 @@ pub struct RunningRound {
 
 impl RunningRound {
     /// Visits the configured datname, and lists the other datnames there.
-    pub async fn begin(access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary, now: Now) -> Self {
+    pub async fn begin(access: &ServerAccess, visits: &mut [&mut dyn Visit], order: &mut VisitOrder, now: Now) -> Self {
         let result = |visit: &&mut dyn Visit| VisitResult {
             part: visit.part(),
             round: Round::default(),
@@ -73,13 +73,13 @@ impl RunningRound {
                     result.round.listed = Some(numbers.clone());
                     result.round.unlisted = unlisted;
                 }
-                itinerary.others = others;
-                running.remaining = itinerary.order();
+                order.others = others;
+                running.remaining = order.datnames();
             }
             // Without a new list, the datnames of the last one are tried: they may still exist.
-            Err(ListFailure::Datname) => running.remaining = itinerary.order(),
+            Err(ListFailure::Datname) => running.remaining = order.datnames(),
             Err(ListFailure::Server(failure) | ListFailure::Session(failure)) => {
-                itinerary.others.iter().for_each(|other| running.fail(&other.datname, &failure));
+                order.others.iter().for_each(|other| running.fail(&other.datname, &failure));
             }
         }
         running
@@ -90,9 +90,9 @@ impl RunningRound {
     }
 
     /// Visits the next datname.
-    pub async fn step(&mut self, access: &ServerAccess, visits: &mut [&mut dyn Visit], itinerary: &mut Itinerary) {
+    pub async fn step(&mut self, access: &ServerAccess, visits: &mut [&mut dyn Visit], order: &mut VisitOrder) {
         if self.started.elapsed() >= ROUND_MAX {
-            itinerary.resume_at = self.remaining.front().map(|other| other.datname.clone());
+            order.resume_at = self.remaining.front().map(|other| other.datname.clone());
             let why = format!("a round takes {ROUND_MAX:?} at most and did not reach this datname; the next round begins with it");
             return self.fail_rest(&Failure::new(FailureReason::NotReached, &why));
         }
@@ -113,7 +113,7 @@ impl RunningRound {
         let access = access.to(&datname);
         let session = access.connector.connect().await;
         if session.is_ok() && !is_template {
-            access.connector.record_as_entrance();
+            access.connector.record_accepting();
         }
         self.visit_datname(&access, &datname, session, visits).await;
     }

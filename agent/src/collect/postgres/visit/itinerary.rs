@@ -13,16 +13,16 @@ use crate::postgres::monitor::Session;
 
 /// What one round leaves to the next.
 #[derive(Debug, Default)]
-pub struct Itinerary {
+pub struct VisitOrder {
     /// All datnames but the configured one, as listed last.
     pub others: Vec<OtherDatname>,
     /// The datname that the next round begins with.
     pub resume_at: Option<String>,
 }
 
-impl Itinerary {
+impl VisitOrder {
     /// Returns the datnames in the order of the next round.
-    pub fn order(&self) -> VecDeque<OtherDatname> {
+    pub fn datnames(&self) -> VecDeque<OtherDatname> {
         resume(self.others.clone(), self.resume_at.as_deref(), |other| &other.datname).into()
     }
 }

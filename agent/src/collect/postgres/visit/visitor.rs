@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::accept::AcceptCheck;
 use super::datname_visit::{SERIES_MAX, Visit};
 use super::going::RunningRound;
-use super::itinerary::Itinerary;
+use super::itinerary::VisitOrder;
 use super::relations::SharedRelations;
 use super::round::{Failure, Visited};
 use super::{extensions, indexes, sequences, subscription_tables, tables};
@@ -49,7 +49,7 @@ pub struct DatnameVisits {
     accept_due: Instant,
     planned: Vec<PlannedVisit>,
     running: Option<RunningRound>,
-    itinerary: Itinerary,
+    order: VisitOrder,
     /// The datnames of each visit's latest round.
     visited: BTreeMap<PartId, Vec<Visited>>,
     /// Facts that the role may not read, by visit, as of its latest round.
@@ -91,7 +91,7 @@ impl DatnameVisits {
             accept_due: now,
             planned,
             running: None,
-            itinerary: Itinerary::default(),
+            order: VisitOrder::default(),
             visited: BTreeMap::new(),
             hidden: BTreeMap::new(),
             unlisted: 0,
@@ -120,13 +120,13 @@ impl DatnameVisits {
                     .filter(|planned| planned.is_due(&self.spending, now))
                     .map(|planned| &mut *planned.visit as _)
                     .collect();
-                RunningRound::begin(&self.access, &mut due, &mut self.itinerary, self.clock.now()).await
+                RunningRound::begin(&self.access, &mut due, &mut self.order, self.clock.now()).await
             }
             Some(mut running) => {
                 let is_made = |planned: &&mut PlannedVisit| running.results.iter().any(|result| result.part == planned.visit.part());
                 let mut due: Vec<&mut dyn Visit> =
                     self.planned.iter_mut().filter(is_made).map(|planned| &mut *planned.visit as _).collect();
-                running.step(&self.access, &mut due, &mut self.itinerary).await;
+                running.step(&self.access, &mut due, &mut self.order).await;
                 running
             }
         };
