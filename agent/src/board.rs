@@ -121,6 +121,7 @@ pub struct Board {
     clock: Clock,
 }
 
+/// The health of all parts of the agent.
 #[derive(Debug, Default)]
 struct Parts {
     by_part: BTreeMap<AgentPart, PartStatus>,

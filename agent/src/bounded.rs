@@ -27,6 +27,7 @@ pub struct Received {
 }
 
 impl Received {
+    /// Counts up to `max` bytes for each answer.
     pub fn at_most(max: usize) -> Self {
         Self { bytes: Arc::default(), max }
     }
@@ -36,6 +37,7 @@ impl Received {
         self.bytes.store(0, Ordering::Relaxed);
     }
 
+    /// Whether the current answer is larger than the limit.
     pub fn is_too_much(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) > self.max
     }

@@ -25,6 +25,7 @@ impl Missing {
         Self { why: why.into(), cure: None }
     }
 
+    /// Adds the command that makes the server offer it.
     pub fn cured_by(self, cure: impl Into<String>) -> Self {
         Self { cure: Some(cure.into()), ..self }
     }

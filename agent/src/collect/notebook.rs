@@ -28,6 +28,7 @@ pub struct Notebook {
     place: Option<Place>,
 }
 
+/// The notes of one server in the store.
 #[derive(Debug, Clone)]
 struct Place {
     store: Store,

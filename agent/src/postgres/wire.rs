@@ -96,6 +96,7 @@ pub fn tls(rustls: &mut MakeRustlsConnect, address: &PostgresAddress) -> <MakeRu
 #[derive(Debug, Clone, Default)]
 pub struct Verdict(Arc<Observed>);
 
+/// What was observed, each at most once.
 #[derive(Debug, Default)]
 struct Observed {
     excess: OnceLock<Excess>,

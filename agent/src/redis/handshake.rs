@@ -52,6 +52,7 @@ pub async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(())
 }
 
+/// The exchange of requests and answers during the handshake.
 struct Exchange<'a, S> {
     stream: &'a mut S,
     /// The latest error of the server, which explains why it ends the connection.

@@ -10,6 +10,7 @@ use pharos_model::snapshot::{Change, PartId};
 use pharos_model::snapshot::{Column, FamiliesBuilder, Family, Part, Reading, Snapshot, Table};
 use pharos_model::unjudged::{self, Unjudged};
 
+/// Makes the part with the topology of a database: its members, their roles and lags.
 pub fn topology(picture: &Picture, at: Duration, fresh_until: Duration) -> Part {
     let count = |count: usize| count as f64;
     let is_split = f64::from(u8::from(!picture.split_brain.is_empty()));

@@ -33,6 +33,7 @@ async fn read(session: &Session) -> Result<Facts, CollectError> {
     Ok(Facts { epoch: session.epoch(), families: families.finish(), tables: vec![table(&groups)], ..Facts::default() })
 }
 
+/// Number of sessions with the same encryption and origin.
 struct Group<'a> {
     encryption: &'a str,
     origin: &'a str,

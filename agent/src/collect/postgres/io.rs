@@ -41,6 +41,7 @@ const SLRU_COLUMNS: [(&str, &str); 5] = [
     ("pharos_postgres_slru_flushes_total", "flushes"),
 ];
 
+/// Reads pg_stat_io and pg_stat_slru.
 pub struct Io {
     interval: Duration,
     resets: Resets,

@@ -19,10 +19,12 @@ impl<'a> Fields<'a> {
         Self { collector, row }
     }
 
+    /// Reads a column. A column of another type is an error that names it.
     pub fn field<T: Value<'a>>(&self, column: &str) -> Result<T, CollectError> {
         self.row.get(column).map_err(|source| CollectError::Row { collector: self.collector, source })
     }
 
+    /// Reads a text. Null becomes an empty text.
     pub fn text(&self, column: &str) -> Result<&'a str, CollectError> {
         Ok(self.field::<Option<&str>>(column)?.unwrap_or_default())
     }

@@ -16,6 +16,7 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Server;
 
+/// Reads version, role, timeline, identity and restarts of the server.
 pub struct Server {
     interval: Duration,
     restarts: Restarts,

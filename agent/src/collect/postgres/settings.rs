@@ -93,6 +93,7 @@ const LISTED: [&str; 9] = [
     "wal_level",
 ];
 
+/// Reads the settings of the server, and records their changes.
 pub struct Settings {
     interval: Duration,
     history: SettingHistory,
@@ -207,6 +208,7 @@ struct SettingNote {
     history: SettingHistory,
 }
 
+/// A setting in one reading.
 struct Setting<'a> {
     name: &'a str,
     value: Option<&'a str>,

@@ -36,6 +36,7 @@ const COLUMNS: [(&str, &str); 3] = [
     ("pharos_postgres_archive_pending_files", "archive_pending"),
 ];
 
+/// Reads sizes on disk, as many as one run has time for.
 pub struct Sizes {
     interval: Duration,
     /// Time after which a run begins no further size, so that the statement timeout ends before the deadline of the run.
@@ -59,6 +60,7 @@ struct SizeAnswer {
     bytes: Option<f64>,
 }
 
+/// A datname or tablespace whose size can be read.
 struct Named {
     kind: Kind,
     oid: u32,

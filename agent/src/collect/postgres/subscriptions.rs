@@ -36,11 +36,13 @@ const METRICS: [&str; 5] = [
 /// Most subscriptions that are read.
 const READ_MAX: i64 = 200;
 
+/// Reads the subscriptions of all datnames.
 pub struct Subscriptions {
     interval: Duration,
     resets: Resets,
 }
 
+/// A subscription in one reading.
 struct Subscription<'a> {
     datname: &'a str,
     name: &'a str,

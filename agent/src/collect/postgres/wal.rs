@@ -46,6 +46,7 @@ const ARCHIVE_COLUMNS: [(&str, &str); 7] = [
 ];
 const RESETS: [&str; 4] = ["bgwriter_reset", "checkpointer_reset", "wal_reset", "io_reset"];
 
+/// Reads checkpoints, buffers, WAL and the state of its archive.
 pub struct Wal {
     interval: Duration,
     resets: Resets,

@@ -47,6 +47,7 @@ const PLAIN: [(&str, &str); 21] = [
     ("pharos_redis_rdb_save_age_seconds", "rdb_current_bgsave_time_sec"),
 ];
 
+/// Reads `INFO`, and records restarts and lost keys.
 pub struct Info {
     interval: Duration,
     keyspace: Keyspace,

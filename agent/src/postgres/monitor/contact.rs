@@ -26,6 +26,7 @@ const DISMISSAL_MAX: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Default)]
 pub(super) struct ServerState(Arc<Mutex<State>>);
 
+/// The state that all sessions with one server share.
 #[derive(Debug, Default)]
 struct State {
     /// Number of open sessions.
@@ -43,6 +44,7 @@ struct State {
     has_scram: bool,
 }
 
+/// A line of the server's source, as an error names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     file: Option<String>,
@@ -137,6 +139,7 @@ impl ServerState {
         self.state().guarded.get(datname).is_some_and(|since| since.elapsed() < GUARDED_FOR)
     }
 
+    /// Records that sessions of this datname need a guard for the next hour.
     pub fn guard(&self, datname: &str) {
         let mut state = self.state();
         if state.guarded.len() >= GUARDED_MAX {

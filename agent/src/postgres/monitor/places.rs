@@ -65,6 +65,7 @@ impl Places {
         tokio::time::timeout(PLACE_MAX, Arc::clone(&self.free).acquire_owned()).await.ok()?.ok()
     }
 
+    /// Whether an attempt to this datname hangs, and the pause after it is not over.
     pub(super) fn has_hanging_attempt(&self, datname: &str) -> bool {
         self.hanging().get(datname).is_some_and(|(attempt, since)| attempt.strong_count() > 0 && since.elapsed() < RETRY_PAUSE)
     }

@@ -43,6 +43,7 @@ pub struct Row {
     shown: Vec<(usize, Texts)>,
 }
 
+/// The text of a column, or the texts of an array.
 #[derive(Debug)]
 enum Texts {
     One { text: String, is_escaped: bool },
@@ -78,6 +79,7 @@ impl Row {
         Self { row, shown: changed }
     }
 
+    /// Reads a column by its name.
     pub fn get<'a, T: Value<'a>>(&'a self, column: &str) -> Result<T, tokio_postgres::Error> {
         T::read(self, column)
     }

@@ -156,6 +156,7 @@ pub(super) struct Introduction {
     pub encoding: Option<Encoding>,
 }
 
+/// Reads the server, the role and the rights of the session. Restores the role of the login if it has more rights.
 pub(super) async fn read_introduction(client: &Client) -> Result<Introduction, ConnectError> {
     let mut row = read_facts(client).await?;
     // If a preset changed the role to one with fewer rights, the role of the login is restored. A role with more rights stays.

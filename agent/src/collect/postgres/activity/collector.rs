@@ -17,6 +17,7 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Activity;
 
+/// Reads sessions and their waits. Takes samples of the waits between its runs.
 pub struct Activity {
     interval: Duration,
     sampling: Duration,

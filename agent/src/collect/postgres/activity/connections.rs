@@ -26,6 +26,7 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Whether a session waits for a lock.
     pub fn waits_for_locks(&self) -> bool {
         self.waiting.contains_key("Lock")
     }

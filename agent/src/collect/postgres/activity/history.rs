@@ -26,6 +26,7 @@ const SERIES_MAX: usize = 60;
 /// Number of working sessions from which on it costs less to read all sessions at once than one by one.
 const MANY: usize = 30;
 
+/// Samples of active sessions since the last report.
 pub struct History {
     sampler: Sampler,
     series: Top<1, 0>,
@@ -39,6 +40,7 @@ impl History {
         Self { sampler: Sampler::new(interval), series: Top::new(SERIES_MAX, []), working: 0, epoch: 0 }
     }
 
+    /// Takes one sample. Returns what it noticed, such as waits for locks.
     pub async fn sample(&mut self, session: &Session, now: Now) -> Result<Noticed, CollectError> {
         if std::mem::replace(&mut self.epoch, session.epoch()) != session.epoch() {
             self.sampler.remove_sessions();

@@ -34,6 +34,7 @@ const HELD_RUNS: u32 = 6;
 /// Longest time between two counts of the whole lock table, in case runs are rare.
 const HELD_AGE_MAX: Duration = Duration::from_secs(30);
 
+/// Reads lock waits as trees, and how full the lock table is.
 pub struct Locks {
     interval: Duration,
     reading: LockReading,

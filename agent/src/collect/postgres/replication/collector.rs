@@ -19,6 +19,7 @@ use crate::postgres::monitor::Session;
 
 const PART: PartId = PartId::Replication;
 
+/// Reads the standbys and slots of a server, and its own lag if it is a standby.
 pub struct Replication {
     interval: Duration,
     /// Positions in the WAL that this server sends, over time.

@@ -42,6 +42,7 @@ struct Sender<'a> {
     own_lags: [Option<f64>; 3],
 }
 
+/// Makes the metrics and the table of the connected standbys.
 pub fn facts(rows: &[Row], history: &LsnHistory, now: Duration) -> Result<(Vec<Family>, Table), CollectError> {
     let mut senders = Vec::new();
     for row in rows {

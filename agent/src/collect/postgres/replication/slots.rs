@@ -35,6 +35,7 @@ const METRICS: [&str; 9] = [
 /// Most slots that are read.
 const READ_MAX: i64 = 200;
 
+/// Reads replication slots, with their history.
 pub struct Slots {
     idle: IdleSlots,
     resets: Resets,
@@ -51,6 +52,7 @@ pub struct SlotFacts {
     pub unlisted: Unlisted,
 }
 
+/// A replication slot in one reading.
 struct Slot<'a> {
     name: &'a str,
     slot_type: &'a str,

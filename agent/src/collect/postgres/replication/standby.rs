@@ -15,6 +15,7 @@ const PART: PartId = PartId::Replication;
 
 const CONFLICTS: Versioned = Versioned::new(&[(14, include_str!("../sql/conflicts.sql")), (16, include_str!("../sql/conflicts.16.sql"))]);
 
+/// Reads the lag of a server that is a standby, over time.
 #[derive(Default)]
 pub struct Standby {
     replay_lag: ReplayLag,

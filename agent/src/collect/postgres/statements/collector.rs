@@ -22,6 +22,7 @@ const LISTED_MAX: usize = 200;
 /// Most partial reads in a row before everything is read again: partial reads do not show that a single entry was reset.
 const PARTIAL_READS_MAX: u32 = 20;
 
+/// Reads the counters of pg_stat_statements, and texts of the statements that are shown.
 pub struct Statements {
     interval: Duration,
     accounts: Accounts,

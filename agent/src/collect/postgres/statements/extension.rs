@@ -49,6 +49,7 @@ const DETAILS: [(&str, Detail); 17] = [
     ("jit_seconds", Detail::JitSeconds),
 ];
 
+/// The installed extension, which was found in the datname of the session.
 pub struct Extension {
     pub schema: String,
     pub entries_max: f64,
@@ -93,6 +94,7 @@ impl Names {
 }
 
 impl Extension {
+    /// Finds the extension, or the reason why it cannot be read.
     pub async fn find(session: &Session) -> Result<Self, CollectError> {
         if session.is_elsewhere() {
             let why = "the datname of the URL accepts no session, and pg_stat_statements is searched only there";
@@ -187,6 +189,7 @@ impl Extension {
         Ok((info, row.number("taken_at")?.unwrap_or(0.0)))
     }
 
+    /// Inserts the schema of the extension into a template.
     pub fn sql(&self, template: &str) -> String {
         template.replace("{schema}", &self.schema)
     }

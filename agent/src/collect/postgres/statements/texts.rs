@@ -34,6 +34,7 @@ const ANSWER_BYTES_MAX: i64 = 256 << 10;
 /// Most bytes of texts that are stored. Beyond that, texts that are not wanted any more are removed.
 const STORED_BYTES_MAX: usize = 4 << 20;
 
+/// The stored texts of statements, by query id.
 #[derive(Debug)]
 pub struct Texts {
     known: BTreeMap<i64, String>,

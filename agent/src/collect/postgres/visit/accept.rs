@@ -25,6 +25,7 @@ impl AcceptCheck {
         Self { connector, refused: false }
     }
 
+    /// Opens a session and closes it at once. Returns an error if the result is unknown, or if the server is shutting down.
     pub async fn connect_once(&mut self) -> Result<Facts, CollectError> {
         let refusal = match self.connector.connect().await {
             Ok(_) => None,

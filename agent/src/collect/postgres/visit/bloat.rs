@@ -42,6 +42,7 @@ pub enum Estimate {
 pub type Estimates = HashMap<u32, Estimate>;
 
 impl Estimate {
+    /// Name of the state in the tables.
     pub fn state(&self) -> &'static str {
         match self {
             Self::Estimated(_) => "estimated",
@@ -84,6 +85,7 @@ pub fn cure(role: &str) -> String {
     )
 }
 
+/// Estimates the bloat of the largest tables.
 pub async fn of_tables(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let tables: HashMap<u32, &TableRow> = relations.tables.iter().map(|table| (table.oid, table)).collect();
     let wanted = largest(relations.tables.iter().map(|table| (table.heap_bytes, table.oid)));
@@ -114,6 +116,7 @@ pub async fn of_tables(session: &Session, collector: PartId, relations: &Relatio
     Ok(estimates)
 }
 
+/// Estimates the bloat of the largest B-tree indexes.
 pub async fn of_indexes(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let indexes: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
     let wanted = largest(relations.indexes.iter().map(|index| (index.size_bytes, index.oid)));

@@ -21,6 +21,7 @@ const READ_MAX: i64 = 200;
 /// Most extensions listed of all datnames together. Outdated ones come first.
 const LISTED_MAX: usize = 2_000;
 
+/// Reads the extensions of every datname.
 pub struct Extensions {
     interval: Duration,
     /// Readings of the round that is under way.
@@ -28,6 +29,7 @@ pub struct Extensions {
     read: Vec<Extension>,
 }
 
+/// An extension that is installed in a datname.
 #[derive(Debug)]
 struct Extension {
     datname: String,

@@ -85,6 +85,7 @@ impl RunningRound {
         running
     }
 
+    /// Whether every datname was tried.
     pub fn is_done(&self) -> bool {
         self.remaining.is_empty()
     }

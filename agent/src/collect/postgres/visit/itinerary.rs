@@ -58,6 +58,7 @@ impl Hindrance {
         })
     }
 
+    /// Makes the failure of a visit, with the statement that removes the hindrance.
     pub fn failure(self, datname: &str, is_escaped: bool, role: &str) -> Failure {
         // A name with escapes is not the name on the server, and may be the name of another datname.
         let name = if is_escaped { format!("<{datname}>") } else { identifier(datname) };

@@ -45,6 +45,7 @@ impl Failure {
         Self { why, reason, cure: None, is_unsupported: reason == FailureReason::Unsupported }
     }
 
+    /// Makes a failure of facts that the datname does not offer.
     pub fn unsupported(reason: FailureReason, missing: Missing) -> Self {
         Self { is_unsupported: true, ..Self::new(reason, &missing.why) }.cured_by(missing.cure)
     }
@@ -69,6 +70,7 @@ impl Failure {
         }
     }
 
+    /// Name of the state in the table `visits`.
     pub fn state(&self) -> &'static str {
         match self.reason {
             FailureReason::NotReached => self.reason.as_str(),

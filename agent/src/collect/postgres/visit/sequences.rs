@@ -34,6 +34,7 @@ const LISTED_MAX: usize = 500;
 /// Smallest used share of a sequence with a series. Thousands of sequences are used less, and do not run out soon.
 const SERIES_FROM: f64 = 0.5;
 
+/// Reads how much of each sequence is used, in every datname.
 pub struct Sequences {
     interval: Duration,
     /// Which sequences are read next in each datname, by the number (oid) of the datname.
@@ -43,6 +44,7 @@ pub struct Sequences {
     read: Vec<Sequence>,
 }
 
+/// Numbers of sequences in one datname.
 struct Datname {
     name: String,
     total: i64,
@@ -50,6 +52,7 @@ struct Datname {
     unasked: i64,
 }
 
+/// A sequence with its limits and its last known value.
 #[derive(Debug)]
 struct Sequence {
     oid: u32,

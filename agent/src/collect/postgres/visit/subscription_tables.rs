@@ -15,6 +15,7 @@ use crate::postgres::monitor::Session;
 
 pub const PART: PartId = PartId::SubscriptionTables;
 
+/// Reads how many tables of each subscription are not copied yet.
 pub struct SubscriptionTables {
     interval: Duration,
     /// Readings of the round that is under way: datname, subscription, tables.

@@ -31,6 +31,7 @@ pub struct Batches {
 }
 
 impl Batches {
+    /// Lists the tables with indexes, and divides them into batches.
     pub async fn list(session: &Session, collector: PartId, bounds: Bounds) -> Result<Self, CollectError> {
         // Each table has one index at least, so no more of them are read.
         let tables_max = bounds.in_datname + 1;
@@ -69,6 +70,7 @@ impl Batches {
         self.left_out.extend(tables);
     }
 
+    /// Returns the tables whose indexes are not read.
     pub fn left_out(&self) -> Vec<u32> {
         self.left_out.iter().copied().collect()
     }

@@ -99,6 +99,7 @@ pub struct KeyCandidate {
 }
 
 impl Definitions {
+    /// Reads all definitions of the datname of the session.
     pub async fn read(session: &Session, collector: PartId, surroundings: &Surroundings) -> Result<Self, CollectError> {
         let mut read = Self::default();
         // Foreign keys are read before indexes: an index that was made together with a key exists when the indexes are read.
@@ -129,6 +130,7 @@ impl Definitions {
         Ok(read)
     }
 
+    /// Whether there may be more tables without a primary key than were read.
     pub fn may_lack_tables_without_key(&self) -> bool {
         self.has_more_without_key
     }

@@ -36,6 +36,7 @@ const COUNTERS: [&str; 3] =
     ["pharos_postgres_index_scans_total", "pharos_postgres_index_rows_read_total", "pharos_postgres_index_rows_fetched_total"];
 const GAUGES: [(&str, Fold); 2] = [("pharos_postgres_index_size_bytes", Fold::Sum), ("pharos_postgres_index_bloat_bytes", Fold::Sum)];
 
+/// Reads the indexes of every datname.
 pub struct Indexes {
     interval: Duration,
     relations: SharedRelations,

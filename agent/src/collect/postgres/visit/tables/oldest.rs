@@ -32,6 +32,7 @@ pub struct OldRelation {
     backend_start: Option<f64>,
 }
 
+/// Reads the relations with the oldest ids in the datname of the session.
 pub async fn read(session: &Session, collector: PartId) -> Result<Vec<OldRelation>, CollectError> {
     let rows = query(session, collector, OLDEST.sql(session.major())).await?;
     rows.iter().map(|row| OldRelation::read(collector, row)).collect()

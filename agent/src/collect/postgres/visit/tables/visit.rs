@@ -46,6 +46,7 @@ const GAUGES: [(&str, Fold); 9] = [
     ("pharos_postgres_table_last_analyze_timestamp_seconds", Fold::None),
 ];
 
+/// Reads the tables of every datname.
 pub struct Tables {
     interval: Duration,
     relations: SharedRelations,
