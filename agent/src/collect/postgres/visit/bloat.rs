@@ -11,7 +11,7 @@ use pharos_model::postgres::vacuum::VacuumSettings;
 use pharos_model::snapshot::PartId;
 use tokio_postgres::types::Type;
 
-use super::relations::{IndexRow, Relations, Surroundings, TableRow};
+use super::relations::{DatnameContext, IndexRow, Relations, TableRow};
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::collect::{CollectError, Hidden};
 use crate::postgres::monitor::Session;
@@ -66,10 +66,10 @@ impl Estimate {
 }
 
 /// Lists the datnames whose bloat is unknown because the role may not read the statistics.
-pub fn hidden<'a>(surroundings: impl Iterator<Item = &'a Surroundings>, what: &str) -> Vec<Hidden> {
-    let unread = surroundings.filter(|surroundings| !surroundings.reads_statistics);
-    let hidden = |surroundings: &Surroundings| Hidden {
-        datname: surroundings.datname.clone(),
+pub fn hidden<'a>(context: impl Iterator<Item = &'a DatnameContext>, what: &str) -> Vec<Hidden> {
+    let unread = context.filter(|context| !context.reads_statistics);
+    let hidden = |context: &DatnameContext| Hidden {
+        datname: context.datname.clone(),
         why: format!("the bloat of {what} cannot be estimated: the role may not read six columns of pg_statistic"),
         is_grave: false,
     };
@@ -89,7 +89,7 @@ pub fn cure(role: &str) -> String {
 pub async fn of_tables(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let tables: HashMap<u32, &TableRow> = relations.tables.iter().map(|table| (table.oid, table)).collect();
     let wanted = largest(relations.tables.iter().map(|table| (table.heap_bytes, table.oid)));
-    if !relations.surroundings.reads_statistics {
+    if !relations.context.reads_statistics {
         return Ok(wanted.into_iter().map(|oid| (oid, Estimate::NotEstimable)).collect());
     }
     let sql = include_str!("../sql/table_statistics.sql");
@@ -103,7 +103,7 @@ pub async fn of_tables(session: &Session, collector: PartId, relations: &Relatio
             Heap {
                 bytes: table.heap_bytes as f64,
                 rows: table.rows(),
-                block_size: relations.surroundings.block_size as f64,
+                block_size: relations.context.block_size as f64,
                 fillfactor: table.vacuum.fillfactor,
                 columns,
             }
@@ -120,7 +120,7 @@ pub async fn of_tables(session: &Session, collector: PartId, relations: &Relatio
 pub async fn of_indexes(session: &Session, collector: PartId, relations: &Relations) -> Result<Estimates, CollectError> {
     let indexes: HashMap<u32, &IndexRow> = relations.indexes.iter().map(|index| (index.oid, index)).collect();
     let wanted = largest(relations.indexes.iter().map(|index| (index.size_bytes, index.oid)));
-    if !relations.surroundings.reads_statistics {
+    if !relations.context.reads_statistics {
         return Ok(wanted.into_iter().map(|oid| (oid, Estimate::NotEstimable)).collect());
     }
     let sql = include_str!("../sql/index_statistics.sql");
@@ -130,7 +130,7 @@ pub async fn of_indexes(session: &Session, collector: PartId, relations: &Relati
     for row in &rows {
         let row = Fields::new(collector, row);
         let Some(index) = indexes.get(&row.field::<u32>("oid")?) else { continue };
-        estimates.insert(index.oid, estimate_index(&row, index, relations.surroundings.block_size)?);
+        estimates.insert(index.oid, estimate_index(&row, index, relations.context.block_size)?);
     }
     Ok(estimates)
 }

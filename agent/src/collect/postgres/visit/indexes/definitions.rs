@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 use super::batches::{Batches, Bounds};
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
-use crate::collect::postgres::visit::relations::{IndexRow, Relations, Surroundings};
+use crate::collect::postgres::visit::relations::{DatnameContext, IndexRow, Relations};
 use crate::postgres::monitor::{Row, Session, Versioned};
 
 const DEFINITIONS: Versioned =
@@ -100,12 +100,12 @@ pub struct KeyCandidate {
 
 impl Definitions {
     /// Reads all definitions of the datname of the session.
-    pub async fn read(session: &Session, collector: PartId, surroundings: &Surroundings) -> Result<Self, CollectError> {
+    pub async fn read(session: &Session, collector: PartId, context: &DatnameContext) -> Result<Self, CollectError> {
         let mut read = Self::default();
         // Foreign keys are read before indexes: an index that was made together with a key exists when the indexes are read.
         let sql = include_str!("../../sql/foreign_keys.sql");
         let keys = query_with(session, collector, sql, &[(&FOREIGN_KEYS_MAX, Type::INT8)]).await?;
-        let batches = read.read_indexes(session, collector, surroundings).await?;
+        let batches = read.read_indexes(session, collector, context).await?;
         (read.unread_tables, read.has_unlisted_tables) = (batches.left_out(), !batches.is_whole());
         for row in &keys {
             let row = Fields::new(collector, row);
@@ -119,14 +119,14 @@ impl Definitions {
                 columns: row.text("column_names")?.to_owned(),
                 column_list: row.text("column_list")?.to_owned(),
                 kind: row.text("kind")?.to_owned(),
-                size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
+                size_bytes: row.field::<i64>("pages")?.saturating_mul(context.block_size),
                 rows: row.number("rows")?,
             });
         }
         let sql = include_str!("../../sql/tables_without_key.sql");
         let rows = query_with(session, collector, sql, &[(&WITHOUT_KEY_MAX, Type::INT8)]).await?;
         read.has_more_without_key = rows.len() as i64 >= WITHOUT_KEY_MAX;
-        read.without_key = rows.iter().map(|row| without_key(collector, row, surroundings)).collect::<Result<_, _>>()?;
+        read.without_key = rows.iter().map(|row| without_key(collector, row, context)).collect::<Result<_, _>>()?;
         Ok(read)
     }
 
@@ -135,7 +135,7 @@ impl Definitions {
         self.has_more_without_key
     }
 
-    async fn read_indexes(&mut self, session: &Session, collector: PartId, surroundings: &Surroundings) -> Result<Batches, CollectError> {
+    async fn read_indexes(&mut self, session: &Session, collector: PartId, context: &DatnameContext) -> Result<Batches, CollectError> {
         let mut listed = Batches::list(session, collector, BOUNDS).await?;
         for tables in std::mem::take(&mut listed.batches) {
             // One index above the limit shows that indexes were added meanwhile.
@@ -147,18 +147,18 @@ impl Definitions {
                 continue;
             }
             for row in &rows {
-                self.add_index(&Fields::new(collector, row), surroundings)?;
+                self.add_index(&Fields::new(collector, row), context)?;
             }
         }
         Ok(listed)
     }
 
-    fn add_index(&mut self, row: &Fields<'_>, surroundings: &Surroundings) -> Result<(), CollectError> {
+    fn add_index(&mut self, row: &Fields<'_>, context: &DatnameContext) -> Result<(), CollectError> {
         let shape = shape(row)?;
         self.tables.insert(shape.table, table_name(row)?);
         if row.field("is_partitioned")? {
             let pages: i64 = row.field::<Option<i64>>("partitions_pages")?.unwrap_or_default();
-            self.partitioned.insert(shape.oid, pages.saturating_mul(surroundings.block_size));
+            self.partitioned.insert(shape.oid, pages.saturating_mul(context.block_size));
         }
         self.indexes.push(shape);
         Ok(())
@@ -184,12 +184,12 @@ fn table_name(row: &Fields<'_>) -> Result<TableName, CollectError> {
     Ok(TableName { schema: row.text("schema")?.to_owned(), relation: row.text("relation")?.to_owned() })
 }
 
-fn without_key(collector: PartId, row: &Row, surroundings: &Surroundings) -> Result<WithoutKey, CollectError> {
+fn without_key(collector: PartId, row: &Row, context: &DatnameContext) -> Result<WithoutKey, CollectError> {
     let row = Fields::new(collector, row);
     Ok(WithoutKey {
         oid: row.field("oid")?,
         table: table_name(&row)?,
-        size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
+        size_bytes: row.field::<i64>("pages")?.saturating_mul(context.block_size),
         rows: row.number("rows")?,
         replica_identity: row.text("replica_identity")?.to_owned(),
         candidate: KeyCandidate {

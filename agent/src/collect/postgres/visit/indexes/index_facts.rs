@@ -119,9 +119,9 @@ pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<
         })
     };
     let with_storage: Vec<IndexShape> = indexes.iter().filter(|index| !definitions.partitioned.contains_key(&index.oid)).cloned().collect();
-    let asked_at = relations.surroundings.asked_at;
+    let asked_at = relations.context.asked_at;
     let seen_seconds = |index: u32| state.first_seen.seconds(index, asked_at);
-    let counted = Counted { age_seconds: relations.surroundings.statistics_age, seen_seconds };
+    let counted = Counted { age_seconds: relations.context.statistics_age, seen_seconds };
     let found = unused(&with_storage, superfluous, &definitions.foreign_keys, &counted, usage);
     let unused = found.into_iter().filter_map(|found| {
         let unused = fact(found.index, UNUSED, None, found.evidence, found.guard)?;
@@ -140,7 +140,7 @@ pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<
     });
     let Found { facts: invalid, mut unjudged } = invalid;
     let (superfluous, duplicates): (Vec<_>, Vec<_>) = superfluous.partition(|fact| fact.fact == REDUNDANT);
-    let datname = &relations.surroundings.datname;
+    let datname = &relations.context.datname;
     let mut facts: Vec<IndexFact> = Vec::new();
     // The most serious facts come first, since the list is limited.
     for each in [invalid, duplicates, superfluous, bloated.collect(), unused.collect()] {
@@ -155,7 +155,7 @@ pub fn index_facts(evidence: &Evidence<'_>, invalid: Found<IndexFact>) -> Found<
 /// Lists tables whose indexes were not read, because of the limits. They are listed by name, unless they are too many.
 fn unread(relations: &Relations, definitions: &Definitions) -> Vec<Unjudged> {
     const FACTS: [(&str, &str); 3] = [(LIST, DUPLICATE), (LIST, REDUNDANT), (SCHEMA_LIST, FOREIGN_KEY)];
-    let datname = &relations.surroundings.datname;
+    let datname = &relations.context.datname;
     let unread = &definitions.unread_tables;
     if definitions.has_unlisted_tables || unread.len() > EACH_MAX {
         let why = format!("{datname} has more indexes than are compared");

@@ -22,7 +22,7 @@ const INVALID_MAX: i64 = 200;
 /// Reads the invalid indexes, and those that are being made, which cannot be judged yet.
 pub async fn read(session: &Session, collector: PartId, relations: &Relations) -> Result<Found<IndexFact>, CollectError> {
     let rows = query_with(session, collector, include_str!("../../sql/invalid_indexes.sql"), &[(&INVALID_MAX, Type::INT8)]).await?;
-    let datname = &relations.surroundings.datname;
+    let datname = &relations.context.datname;
     let (mut facts, mut unjudged) = (Vec::new(), Vec::new());
     for row in &rows {
         let fact = fact(collector, row, relations)?;
@@ -48,7 +48,7 @@ fn fact(collector: PartId, row: &Row, relations: &Relations) -> Result<IndexFact
     let row = Fields::new(collector, row);
     let oid: u32 = row.field("oid")?;
     let counted = relations.indexes.iter().find(|index| index.oid == oid);
-    let pages_bytes = row.field::<i64>("pages")?.saturating_mul(relations.surroundings.block_size);
+    let pages_bytes = row.field::<i64>("pages")?.saturating_mul(relations.context.block_size);
     let size_bytes = counted.map_or(pages_bytes, |index| index.size_bytes);
     let keys: Option<Vec<&str>> = row.field("key_columns")?;
     let keys = keys.map(|keys| keys.join(", "));

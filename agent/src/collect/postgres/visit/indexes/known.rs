@@ -42,11 +42,11 @@ impl IndexState {
     /// Stores since when each unused index is known. An index with scans needs no such time: the statistics of the server are enough. For
     /// an index that stands in for a superfluous one, the time begins when the superfluous one is dropped.
     pub async fn observe_unused(&mut self, relations: &Relations, stand_ins: &HashSet<u32>, notebook: &Notebook, now: Now) {
-        let surroundings = &relations.surroundings;
+        let context = &relations.context;
         let is_unused = |index: &&IndexRow| index.scans == 0 && index.is_users() && !stand_ins.contains(&index.oid);
         let unused = relations.indexes.iter().filter(is_unused).map(|index| index.oid);
-        self.is_stored &= !self.first_seen.observe(unused, surroundings.asked_at);
-        let topic = surroundings.datname_oid.to_string();
+        self.is_stored &= !self.first_seen.observe(unused, context.asked_at);
+        let topic = context.datname_oid.to_string();
         if !self.is_restored
             && let Ok(earlier) = notebook.read::<FirstSeen>(PartId::Indexes, &topic, now).await
         {

@@ -10,7 +10,7 @@ use super::index_facts::IndexFact;
 use super::look::IndexReadings;
 use super::schema_facts::SchemaFact;
 use crate::collect::postgres::visit::bloat::{self, Estimate};
-use crate::collect::postgres::visit::relations::{IndexRow, Surroundings};
+use crate::collect::postgres::visit::relations::{DatnameContext, IndexRow};
 
 /// Most indexes listed for one respect, such as size. Unused indexes have a larger limit of their own.
 const EACH_MAX: usize = 100;
@@ -26,7 +26,7 @@ fn judged<'a>() -> [Respect<Row<'a>>; 1] {
 
 /// An index with the settings and times of its datname.
 struct Row<'a> {
-    surroundings: &'a Surroundings,
+    context: &'a DatnameContext,
     index: &'a IndexRow,
     estimate: Option<Estimate>,
     is_constraint: bool,
@@ -34,7 +34,7 @@ struct Row<'a> {
 
 impl Row<'_> {
     fn datname(&self) -> &str {
-        &self.surroundings.datname
+        &self.context.datname
     }
 
     fn bloat_bytes(&self) -> Option<f64> {
@@ -48,7 +48,7 @@ impl Row<'_> {
     }
 
     fn name(&self) -> unjudged::Name<'_> {
-        (&self.surroundings.datname, &self.index.schema, &self.index.relation, Some(&self.index.index))
+        (&self.context.datname, &self.index.schema, &self.index.relation, Some(&self.index.index))
     }
 
     /// Size of a large index whose unused space is not known, or 0.
@@ -79,7 +79,7 @@ fn indexes(readings: &[IndexReadings], cure: &str) -> (Table, Vec<Unjudged>) {
         .iter()
         .flat_map(|reading| {
             reading.relations.indexes.iter().map(|index| Row {
-                surroundings: &reading.relations.surroundings,
+                context: &reading.relations.context,
                 index,
                 estimate: reading.estimates.get(&index.oid).copied(),
                 is_constraint: reading.constraints.contains(&index.oid),
@@ -104,11 +104,11 @@ fn indexes(readings: &[IndexReadings], cure: &str) -> (Table, Vec<Unjudged>) {
         left_out(&rows, &listed, Row::datname, &judged()).iter().map(|left| Unjudged::left_out("indexes", left)).collect();
     unjudged.extend(unjudged::unknown("indexes", &rows, ("bloat_ratio", Row::unestimated_bytes), bloat::UNKNOWN, Row::name));
     let listed: Vec<&Row<'_>> = listed.into_iter().map(|index| &rows[index]).collect();
-    let since = |row: &Row<'_>| row.index.last_scan_at.map(|at| (row.surroundings.asked_at - at).max(0.0));
+    let since = |row: &Row<'_>| row.index.last_scan_at.map(|at| (row.context.asked_at - at).max(0.0));
     let table = Table::new(
         "indexes",
         vec![
-            Column::text("datname", listed.iter().map(|row| Some(row.surroundings.datname.as_str()))),
+            Column::text("datname", listed.iter().map(|row| Some(row.context.datname.as_str()))),
             Column::text("schema", listed.iter().map(|row| Some(&*row.index.schema))),
             Column::text("relation", listed.iter().map(|row| Some(&*row.index.relation))),
             Column::text("index", listed.iter().map(|row| Some(&*row.index.index))),
@@ -131,29 +131,29 @@ fn indexes(readings: &[IndexReadings], cure: &str) -> (Table, Vec<Unjudged>) {
 
 /// Limits a list of facts. Datnames take turns, and facts beyond the limit are reported as not judged.
 fn limited<'a, T>(
-    facts: impl Iterator<Item = (&'a Surroundings, &'a T)>,
+    facts: impl Iterator<Item = (&'a DatnameContext, &'a T)>,
     list: &'static str,
     about: fn(&T) -> (&'static str, Option<i64>),
     unjudged: &mut Vec<Unjudged>,
-) -> Vec<(&'a Surroundings, &'a T)> {
-    let mut rows = in_turn(facts, |(surroundings, _)| surroundings.datname.as_str());
+) -> Vec<(&'a DatnameContext, &'a T)> {
+    let mut rows = in_turn(facts, |(context, _)| context.datname.as_str());
     let others = rows.split_off(rows.len().min(FACTS_MAX));
-    unjudged.extend(others.into_iter().map(|(surroundings, fact)| {
+    unjudged.extend(others.into_iter().map(|(context, fact)| {
         let (respect, size_bytes) = about(fact);
         let why = "the server has more facts than are listed".to_owned();
-        Unjudged::of_datname(list, respect, &surroundings.datname, size_bytes.map(|bytes| bytes as f64), why)
+        Unjudged::of_datname(list, respect, &context.datname, size_bytes.map(|bytes| bytes as f64), why)
     }));
     rows
 }
 
 fn index_facts(readings: &[IndexReadings], unjudged: &mut Vec<Unjudged>) -> Table {
-    let facts = readings.iter().flat_map(|reading| reading.index_facts.iter().map(|fact| (&reading.relations.surroundings, fact)));
-    let rows: Vec<(&Surroundings, &IndexFact)> = limited(facts, "index_facts", |fact| (fact.fact, fact.size_bytes), unjudged);
+    let facts = readings.iter().flat_map(|reading| reading.index_facts.iter().map(|fact| (&reading.relations.context, fact)));
+    let rows: Vec<(&DatnameContext, &IndexFact)> = limited(facts, "index_facts", |fact| (fact.fact, fact.size_bytes), unjudged);
     let texts = |value: fn(&IndexFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
     Table::new(
         "index_facts",
         vec![
-            Column::text("datname", rows.iter().map(|(surroundings, _)| Some(surroundings.datname.as_str()))),
+            Column::text("datname", rows.iter().map(|(context, _)| Some(context.datname.as_str()))),
             Column::text("schema", texts(|fact| Some(&fact.table.schema))),
             Column::text("relation", texts(|fact| Some(&fact.table.relation))),
             Column::text("index", texts(|fact| Some(&fact.index))),
@@ -162,7 +162,7 @@ fn index_facts(readings: &[IndexReadings], unjudged: &mut Vec<Unjudged>) -> Tabl
             Column::integer("size_bytes", rows.iter().map(|(_, fact)| fact.size_bytes)),
             Column::integer("partitions_size_bytes", rows.iter().map(|(_, fact)| fact.partitions_bytes)),
             Column::integer("scans", rows.iter().map(|(_, fact)| fact.scans)),
-            Column::float("stats_age_seconds", "seconds", rows.iter().map(|(surroundings, _)| surroundings.statistics_age)),
+            Column::float("stats_age_seconds", "seconds", rows.iter().map(|(context, _)| context.statistics_age)),
             Column::text("evidence", texts(|fact| Some(&fact.evidence))),
             Column::text("guard", texts(|fact| fact.guard.as_deref())),
             Column::text("index_schema", texts(|fact| Some(&fact.index_schema))),
@@ -181,10 +181,10 @@ fn index_facts(readings: &[IndexReadings], unjudged: &mut Vec<Unjudged>) -> Tabl
 }
 
 fn schema_facts(readings: &[IndexReadings], unjudged: &mut Vec<Unjudged>) -> Table {
-    let facts = readings.iter().flat_map(|reading| reading.schema_facts.iter().map(|fact| (&reading.relations.surroundings, fact)));
+    let facts = readings.iter().flat_map(|reading| reading.schema_facts.iter().map(|fact| (&reading.relations.context, fact)));
     let rows: Vec<(&str, &SchemaFact)> = limited(facts, "schema_facts", |fact| (fact.fact, Some(fact.size_bytes)), unjudged)
         .into_iter()
-        .map(|(surroundings, fact)| (surroundings.datname.as_str(), fact))
+        .map(|(context, fact)| (context.datname.as_str(), fact))
         .collect();
     let texts = |value: fn(&SchemaFact) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact));
     let keys = |value: fn(&KeyCandidate) -> Option<&str>| rows.iter().map(move |(_, fact)| value(fact.candidate.as_ref()?));

@@ -78,7 +78,7 @@ pub fn schema_facts(relations: &Relations, state: &IndexState, usage: &UsageSett
         evidence: format!("no primary key, {}; its replica identity is {}", counted(rows), table.replica_identity),
     });
     let Found { facts: scanned, mut unjudged } = scanned(relations, state, usage);
-    let datname = &relations.surroundings.datname;
+    let datname = &relations.context.datname;
     let mut facts: Vec<SchemaFact> = Vec::new();
     for each in [keys.collect::<Vec<_>>(), without_key.collect(), scanned] {
         let (kept, left_out) = largest(each, |fact| fact.size_bytes);
@@ -94,7 +94,7 @@ pub fn schema_facts(relations: &Relations, state: &IndexState, usage: &UsageSett
 
 /// Finds tables that are mostly read as a whole, and tables about whose reads too little is known.
 fn scanned(relations: &Relations, state: &IndexState, usage: &UsageSettings) -> Found<SchemaFact> {
-    let datname = &relations.surroundings.datname;
+    let datname = &relations.context.datname;
     let (mut facts, mut unknown) = (Vec::new(), Vec::new());
     for table in relations.tables.iter().filter(|table| table.is_users()) {
         let name = || TableName { schema: table.schema.to_string(), relation: table.relation.to_string() };

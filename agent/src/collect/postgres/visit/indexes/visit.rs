@@ -60,14 +60,14 @@ impl Indexes {
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
         let relations = self.relations.read_once(session, PART, now).await?;
-        let surroundings = &relations.surroundings;
-        let (state, is_time) = self.kept.enter(surroundings.datname_oid, surroundings.reset_at);
+        let context = &relations.context;
+        let (state, is_time) = self.kept.enter(context.datname_oid, context.reset_at);
         state.reset_for_other_cluster(&Cluster::new(session.system_identifier()));
         let fingerprint = fingerprint(&relations);
         let is_due = is_time || state.fingerprint != fingerprint;
         if is_due {
-            let definitions = Definitions::read(session, PART, surroundings).await?;
-            let (datname, tables) = (&surroundings.datname, definitions.unread_tables.len());
+            let definitions = Definitions::read(session, PART, context).await?;
+            let (datname, tables) = (&context.datname, definitions.unread_tables.len());
             if tables > state.definitions.unread_tables.len() {
                 warn!(datname, tables, "`{datname}` has more indexes than are compared: {tables} tables are not judged by their indexes");
             }
@@ -79,7 +79,7 @@ impl Indexes {
         let superfluous = redundant(&indexes);
         let stand_ins = superfluous.iter().map(|(_, stays, _)| stays.oid).collect();
         let tables = relations.tables.iter().filter(|table| table.is_users()).map(schema_facts::scanned_table);
-        state.scans.observe(session.epoch(), surroundings.asked_at, tables, &self.usage);
+        state.scans.observe(session.epoch(), context.asked_at, tables, &self.usage);
         state.observe_unused(&relations, &stand_ins, &self.notebook, now).await;
         let invalid = invalid::read(session, PART, &relations).await?;
         let evidence = Evidence { relations: &relations, indexes: &indexes, superfluous: &superfluous, state, usage: &self.usage };
@@ -89,7 +89,7 @@ impl Indexes {
         let constraints = indexes.iter().filter(|index| index.constraint.is_some()).map(|index| index.oid).collect();
         let estimates = Arc::clone(&state.estimates);
         if is_due {
-            self.kept.mark_read(surroundings.datname_oid);
+            self.kept.mark_read(context.datname_oid);
         }
         let (index_facts, schema_facts, unjudged) = (of_indexes.facts, of_schema.facts, of_indexes.unjudged);
         self.read.push(IndexReadings { relations, estimates, constraints, index_facts, schema_facts, unjudged });
@@ -119,7 +119,7 @@ impl Visit for Indexes {
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
         let label_values = |place: usize| {
             let (reading, index) = rows[place];
-            vec![reading.relations.surroundings.datname.as_str(), &index.schema, &index.relation, &index.index]
+            vec![reading.relations.context.datname.as_str(), &index.schema, &index.relation, &index.index]
         };
         let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
         families.push(counts(&readings));
@@ -130,7 +130,7 @@ impl Visit for Indexes {
             tables,
             folded: ranked.folded as u64,
             unlisted: ranked.unlisted(&LABELS, label_values),
-            hidden: bloat::hidden(readings.iter().map(|reading| &reading.relations.surroundings), "indexes"),
+            hidden: bloat::hidden(readings.iter().map(|reading| &reading.relations.context), "indexes"),
             ..Facts::default()
         }
     }
@@ -139,7 +139,7 @@ impl Visit for Indexes {
 fn seen(reading: &IndexReadings, index: &IndexRow, catalog_series: bool) -> Seen<3, 2> {
     let bloat = reading.estimates.get(&index.oid).and_then(|estimate| estimate.bloat());
     Seen {
-        id: reading.relations.surroundings.id(index.oid),
+        id: reading.relations.context.id(index.oid),
         // Size, plus eight bytes for each entry that was read.
         score: match is_catalog(&index.schema) && !catalog_series {
             true => NEVER,
@@ -155,7 +155,7 @@ fn counts(readings: &[IndexReadings]) -> Family {
     let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_indexes"]);
     for IndexReadings { relations, .. } in readings.iter().take(SERIES_MAX) {
         let count = relations.indexes.iter().filter(|index| index.is_users()).count();
-        counts.push(&[&relations.surroundings.datname], &[Some(count as f64)]);
+        counts.push(&[&relations.context.datname], &[Some(count as f64)]);
     }
     counts.finish().remove(0)
 }

@@ -10,4 +10,4 @@ mod surroundings;
 
 pub use self::rows::{IndexRow, LockedRelation, TableRow, is_catalog};
 pub use self::shared::{Relations, SharedRelations};
-pub use self::surroundings::Surroundings;
+pub use self::surroundings::DatnameContext;

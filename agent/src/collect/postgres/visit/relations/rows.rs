@@ -6,7 +6,7 @@ use pharos_model::postgres::index_facts::ScanCounters;
 use pharos_model::postgres::vacuum::{VacuumDistance, VacuumSettings};
 use pharos_model::snapshot::PartId;
 
-use super::surroundings::Surroundings;
+use super::surroundings::DatnameContext;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::Fields;
 use crate::postgres::monitor::Row;
@@ -56,15 +56,15 @@ pub struct TableRow {
 }
 
 impl TableRow {
-    pub(super) fn read(collector: PartId, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
+    pub(super) fn read(collector: PartId, row: &Row, context: &DatnameContext) -> Result<Self, CollectError> {
         let row = Fields::new(collector, row);
         let options: Option<Vec<&str>> = row.field("options")?;
-        let vacuum = surroundings.vacuum.with_options(options.into_iter().flatten());
+        let vacuum = context.vacuum.with_options(options.into_iter().flatten());
         let planned_rows = row.number("planned_rows")?.unwrap_or(-1.0);
         let (dead_rows, inserts, changes): (i64, i64, i64) =
             (row.field("dead_rows")?, row.field("inserts_since_vacuum")?, row.field("changes_since_analyze")?);
-        let heap_bytes = row.field::<i64>("heap_pages")?.saturating_mul(surroundings.block_size);
-        let toast_bytes = row.field::<i64>("toast_pages")?.saturating_mul(surroundings.block_size);
+        let heap_bytes = row.field::<i64>("heap_pages")?.saturating_mul(context.block_size);
+        let toast_bytes = row.field::<i64>("toast_pages")?.saturating_mul(context.block_size);
         Ok(Self {
             oid: row.field("oid")?,
             schema: row.text("schema")?.into(),
@@ -164,7 +164,7 @@ pub struct IndexRow {
 
 impl IndexRow {
     /// Reads an index. The row has no names of its table, so they are added later from the row of the table.
-    pub(super) fn read(collector: PartId, row: &Row, surroundings: &Surroundings) -> Result<Self, CollectError> {
+    pub(super) fn read(collector: PartId, row: &Row, context: &DatnameContext) -> Result<Self, CollectError> {
         let row = Fields::new(collector, row);
         Ok(Self {
             oid: row.field("oid")?,
@@ -172,7 +172,7 @@ impl IndexRow {
             schema: "".into(),
             relation: "".into(),
             index: row.text("index")?.into(),
-            size_bytes: row.field::<i64>("pages")?.saturating_mul(surroundings.block_size),
+            size_bytes: row.field::<i64>("pages")?.saturating_mul(context.block_size),
             size_is_exact: false,
             is_counted: false,
             is_unique: row.field("is_unique")?,

@@ -9,7 +9,7 @@ use pharos_model::snapshot::{FailureReason, PartId};
 use tokio_postgres::types::Type;
 
 use super::rows::{IndexRow, LockedRelation, TableRow};
-use super::surroundings::Surroundings;
+use super::surroundings::DatnameContext;
 use crate::collect::CollectError;
 use crate::collect::postgres::row::{Fields, query_with};
 use crate::postgres::monitor::{Session, Versioned};
@@ -34,7 +34,7 @@ const ENTRY_BYTES_GUESS: i64 = 20;
 /// The relations of one datname.
 #[derive(Debug)]
 pub struct Relations {
-    pub surroundings: Surroundings,
+    pub context: DatnameContext,
     pub tables: Vec<TableRow>,
     pub indexes: Vec<IndexRow>,
     pub locked: Vec<LockedRelation>,
@@ -54,13 +54,13 @@ type Latest = Option<(Now, Arc<Relations>)>;
 impl SharedRelations {
     /// Returns the relations of the datname of this session. They are read once in a round.
     pub async fn read_once(&self, session: &Session, collector: PartId, now: Now) -> Result<Arc<Relations>, CollectError> {
-        let surroundings = Surroundings::read(session, collector).await?;
-        let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.surroundings.datname_oid == surroundings.datname_oid;
+        let context = DatnameContext::read(session, collector).await?;
+        let fits = |(at, relations): &(Now, Arc<Relations>)| *at == now && relations.context.datname_oid == context.datname_oid;
         // The second visit is the last one that needs them, so they are removed here.
         if let Some((_, relations)) = self.latest().take_if(|latest| fits(latest)) {
             return Ok(relations);
         }
-        let relations = Arc::new(read(session, collector, surroundings).await?);
+        let relations = Arc::new(read(session, collector, context).await?);
         *self.latest() = Some((now, Arc::clone(&relations)));
         Ok(relations)
     }
@@ -70,17 +70,17 @@ impl SharedRelations {
     }
 }
 
-async fn read(session: &Session, collector: PartId, surroundings: Surroundings) -> Result<Relations, CollectError> {
+async fn read(session: &Session, collector: PartId, context: DatnameContext) -> Result<Relations, CollectError> {
     let rows = query_with(session, collector, include_str!("../../sql/tables.sql"), &[(&TABLES_MAX, Type::INT8)]).await?;
-    let mut tables = rows.iter().map(|row| TableRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
+    let mut tables = rows.iter().map(|row| TableRow::read(collector, row, &context)).collect::<Result<Vec<_>, _>>()?;
     let rows = query_with(session, collector, INDEXES.sql(session.major()), &[(&INDEXES_MAX, Type::INT8)]).await?;
-    let mut indexes = rows.iter().map(|row| IndexRow::read(collector, row, &surroundings)).collect::<Result<Vec<_>, _>>()?;
+    let mut indexes = rows.iter().map(|row| IndexRow::read(collector, row, &context)).collect::<Result<Vec<_>, _>>()?;
     let rows = query_with(session, collector, include_str!("../../sql/locked_relations.sql"), &[(&LOCKED_MAX, Type::INT8)]).await?;
     let locked = rows.iter().map(|row| LockedRelation::read(collector, row)).collect::<Result<Vec<_>, _>>()?;
     measure(session, collector, &mut tables, &mut indexes, &locked).await?;
     add_indexes_to_tables(&mut tables, &mut indexes);
     let (has_more_tables, has_more_locked) = (tables.len() as i64 >= TABLES_MAX, locked.len() as i64 >= LOCKED_MAX);
-    Ok(Relations { surroundings, tables, indexes, locked, has_more_tables, has_more_locked })
+    Ok(Relations { context, tables, indexes, locked, has_more_tables, has_more_locked })
 }
 
 /// Reads the exact sizes of the largest relations that no session locks.

@@ -6,7 +6,7 @@ use pharos_model::unjudged::{self, Unjudged};
 
 use super::look::TableReadings;
 use crate::collect::postgres::visit::bloat::{self, Estimate};
-use crate::collect::postgres::visit::relations::{LockedRelation, Surroundings, TableRow};
+use crate::collect::postgres::visit::relations::{DatnameContext, LockedRelation, TableRow};
 
 /// Most tables listed for one respect, such as size. There are ten respects, most of which concern few tables.
 const EACH_MAX: usize = 100;
@@ -56,14 +56,14 @@ fn unknown<'a>() -> [(Respect<Row<'a>>, &'static str); 4] {
 
 /// A table with the settings and times of its datname.
 struct Row<'a> {
-    surroundings: &'a Surroundings,
+    context: &'a DatnameContext,
     table: &'a TableRow,
     estimate: Option<Estimate>,
 }
 
 impl Row<'_> {
     fn datname(&self) -> &str {
-        &self.surroundings.datname
+        &self.context.datname
     }
 
     fn bloat_bytes(&self) -> Option<f64> {
@@ -71,7 +71,7 @@ impl Row<'_> {
     }
 
     fn name(&self) -> unjudged::Name<'_> {
-        (&self.surroundings.datname, &self.table.schema, &self.table.relation, None)
+        (&self.context.datname, &self.table.schema, &self.table.relation, None)
     }
 
     fn vacuum_pressure(&self) -> f64 {
@@ -114,7 +114,7 @@ impl Row<'_> {
     }
 
     fn since(&self, at: Option<f64>) -> Option<f64> {
-        at.map(|at| (self.surroundings.asked_at - at).max(0.0))
+        at.map(|at| (self.context.asked_at - at).max(0.0))
     }
 }
 
@@ -131,7 +131,7 @@ pub(super) fn tables(readings: &[TableReadings], cure: &str) -> [Table; 2] {
         .flat_map(|reading| {
             reading.relations.tables.iter().map(|table| {
                 let estimate = reading.estimates.get(&table.oid).copied();
-                Row { surroundings: &reading.relations.surroundings, table, estimate }
+                Row { context: &reading.relations.context, table, estimate }
             })
         })
         .collect();
@@ -144,7 +144,7 @@ pub(super) fn tables(readings: &[TableReadings], cure: &str) -> [Table; 2] {
     let table = Table::new(
         "tables",
         vec![
-            Column::text("datname", listed.iter().map(|row| Some(row.surroundings.datname.as_str()))),
+            Column::text("datname", listed.iter().map(|row| Some(row.context.datname.as_str()))),
             Column::text("schema", listed.iter().map(|row| Some(&*row.table.schema))),
             Column::text("relation", listed.iter().map(|row| Some(&*row.table.relation))),
             Column::integer("size_bytes", listed.iter().map(|row| row.table.known_size())),
@@ -179,8 +179,8 @@ fn unjudged(rows: &[Row<'_>], listed: &[usize], readings: &[TableReadings]) -> V
         left_out(rows, listed, Row::datname, &judged()).iter().map(|left| Unjudged::left_out("tables", left)).collect();
     unjudged.extend(unknown().into_iter().flat_map(|(respect, why)| unjudged::unknown("tables", rows, respect, why, Row::name)));
     // Tables that were not read are small, but may be old.
-    for Surroundings { datname, .. } in
-        readings.iter().filter(|reading| reading.relations.has_more_tables).map(|reading| &reading.relations.surroundings)
+    for DatnameContext { datname, .. } in
+        readings.iter().filter(|reading| reading.relations.has_more_tables).map(|reading| &reading.relations.context)
     {
         let why = || format!("{datname} has more tables than are read");
         unjudged.extend(["xid_age", "multixact_age"].map(|respect| Unjudged::of_datname("tables", respect, datname, None, why())));
@@ -197,7 +197,7 @@ fn unjudged(rows: &[Row<'_>], listed: &[usize], readings: &[TableReadings]) -> V
 pub(super) fn locked_relations(readings: &[TableReadings]) -> Table {
     let locked = readings
         .iter()
-        .flat_map(|reading| reading.relations.locked.iter().map(|locked| (reading.relations.surroundings.datname.as_str(), locked)));
+        .flat_map(|reading| reading.relations.locked.iter().map(|locked| (reading.relations.context.datname.as_str(), locked)));
     let mut rows: Vec<(&str, &LockedRelation)> = in_turn(locked, |(datname, _)| *datname);
     rows.truncate(LOCKED_MAX);
     let texts = |value: fn(&LockedRelation) -> Option<&str>| rows.iter().map(move |(_, locked)| value(locked));

@@ -14,7 +14,7 @@ use super::look::TableReadings;
 use super::{listing, oldest};
 use crate::collect::postgres::visit::bloat::{self, Estimates};
 use crate::collect::postgres::visit::datname_visit::{SERIES_MAX, Visit};
-use crate::collect::postgres::visit::relations::{SharedRelations, Surroundings, TableRow, is_catalog};
+use crate::collect::postgres::visit::relations::{DatnameContext, SharedRelations, TableRow, is_catalog};
 use crate::collect::postgres::visit::round::Round;
 use crate::collect::{CollectError, Facts};
 use crate::postgres::monitor::Session;
@@ -69,13 +69,13 @@ impl Tables {
     async fn visit(&mut self, session: &Session, now: Now) -> Result<(), CollectError> {
         session.role().clone_into(&mut self.role);
         let relations = self.relations.read_once(session, PART, now).await?;
-        let (estimates, is_due) = self.kept.enter(relations.surroundings.datname_oid, relations.surroundings.reset_at);
+        let (estimates, is_due) = self.kept.enter(relations.context.datname_oid, relations.context.reset_at);
         if is_due {
             *estimates = Arc::new(bloat::of_tables(session, PART, &relations).await?);
         }
         let estimates = Arc::clone(estimates);
         if is_due {
-            self.kept.mark_read(relations.surroundings.datname_oid);
+            self.kept.mark_read(relations.context.datname_oid);
         }
         let oldest = oldest::read(session, PART).await?;
         self.read.push(TableReadings { relations, estimates, oldest });
@@ -98,16 +98,14 @@ impl Visit for Tables {
 
     fn finish(&mut self, round: &Round, _: Now) -> Facts {
         let readings = std::mem::take(&mut self.read);
-        let rows: Vec<(&Surroundings, &TableRow)> = readings
-            .iter()
-            .flat_map(|reading| reading.relations.tables.iter().map(|table| (&reading.relations.surroundings, table)))
-            .collect();
-        let seen: Vec<Seen<7, 9>> = rows.iter().map(|(surroundings, table)| seen(surroundings, table, self.catalog_series)).collect();
+        let rows: Vec<(&DatnameContext, &TableRow)> =
+            readings.iter().flat_map(|reading| reading.relations.tables.iter().map(|table| (&reading.relations.context, table))).collect();
+        let seen: Vec<Seen<7, 9>> = rows.iter().map(|(context, table)| seen(context, table, self.catalog_series)).collect();
         let ranked = self.top.rank(&seen);
         let metrics = [&COUNTERS[..], &GAUGES.map(|(metric, _)| metric)].concat();
         let label_values = |index: usize| {
-            let (surroundings, table) = rows[index];
-            vec![surroundings.datname.as_str(), &table.schema, &table.relation]
+            let (context, table) = rows[index];
+            vec![context.datname.as_str(), &table.schema, &table.relation]
         };
         let mut families = ranked.families(&LABELS, &metrics, &seen, label_values);
         families.push(counts(&readings));
@@ -120,18 +118,18 @@ impl Visit for Tables {
                 .collect(),
             folded: ranked.folded as u64,
             unlisted: ranked.unlisted(&LABELS, label_values),
-            hidden: bloat::hidden(readings.iter().map(|reading| &reading.relations.surroundings), "tables"),
+            hidden: bloat::hidden(readings.iter().map(|reading| &reading.relations.context), "tables"),
             ..Facts::default()
         }
     }
 }
 
-fn seen(surroundings: &Surroundings, table: &TableRow, catalog_series: bool) -> Seen<7, 9> {
+fn seen(context: &DatnameContext, table: &TableRow, catalog_series: bool) -> Seen<7, 9> {
     let written = [table.rows_inserted, table.rows_updated, table.rows_deleted].map(|rows| rows as f64);
     let [inserted, updated, deleted] = written;
     let size = (table.size_bytes + table.indexes_bytes) as f64;
     Seen {
-        id: surroundings.id(table.oid),
+        id: context.id(table.oid),
         // Size, plus a hundred bytes for each row that is dead or was written, plus the rows of sequential scans.
         score: match is_catalog(&table.schema) && !catalog_series {
             true => NEVER,
@@ -165,7 +163,7 @@ fn counts(readings: &[TableReadings]) -> Family {
     let mut counts = FamiliesBuilder::new(&["datname"], &["pharos_postgres_tables"]);
     for TableReadings { relations, .. } in readings.iter().take(SERIES_MAX) {
         let count = relations.tables.iter().filter(|table| table.is_users()).count();
-        counts.push(&[&relations.surroundings.datname], &[Some(count as f64)]);
+        counts.push(&[&relations.context.datname], &[Some(count as f64)]);
     }
     counts.finish().remove(0)
 }
