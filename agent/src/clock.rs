@@ -36,11 +36,6 @@ impl Clock {
     }
 }
 
-/// Converts a duration to whole milliseconds, or to the largest number if it is longer.
-pub fn milliseconds(duration: Duration) -> u64 {
-    milliseconds(duration)
-}
-
 /// Parses an RFC 3339 time in UTC to milliseconds since 1970; `None` if it is invalid or earlier.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let at = humantime::parse_rfc3339_weak(text).ok()?;

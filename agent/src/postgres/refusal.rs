@@ -209,7 +209,7 @@ impl From<RefusalReason> for Refusal {
 /// Reads why a session did not begin.
 pub(super) fn refusal_of(error: &tokio_postgres::Error) -> Refusal {
     match error.as_db_error() {
-        Some(answer) if answer.code().code() == "28P01" => {
+        Some(answer) if *answer.code() == SqlState::INVALID_PASSWORD => {
             let meaning =
                 "the server does not accept the password; correct password_file or password_env, which is read again for each session";
             Refusal { reason: RefusalReason::Authentication, meaning }

@@ -129,7 +129,7 @@ impl Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// The `PING` before or after the login.
-    Hello,
+    Greeting,
     /// The login with the configured password.
     Login,
     Info,

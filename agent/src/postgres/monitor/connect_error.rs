@@ -64,7 +64,7 @@ impl ConnectError {
     /// Reads the answer of a pooler. PgBouncer uses this code for all its own answers. A server never sends it to a client that follows
     /// the protocol.
     pub(super) fn from_pooler(error: &tokio_postgres::Error) -> Option<Self> {
-        let answer = error.as_db_error().filter(|answer| answer.code().code() == "08P01")?;
+        let answer = error.as_db_error().filter(|answer| *answer.code() == SqlState::PROTOCOL_VIOLATION)?;
         Some(Self::Pooler { seen: format!("its answer: {}", answer.message()) })
     }
 
