@@ -15,6 +15,7 @@ pub mod postgres;
 pub mod redis;
 mod restarts;
 mod schedule;
+mod send;
 pub mod single_run;
 
 pub use self::collect_error::{CollectError, Missing};

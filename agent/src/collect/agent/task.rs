@@ -12,13 +12,13 @@ use pharos_model::subject::{Label, Subject, SubjectKind};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use super::families::families;
 use super::plugin_facts::PluginFacts;
 use super::tables;
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::collect::send::send;
 use crate::store;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -61,10 +61,7 @@ impl AgentTask {
             self.metrics.set("pharos_clock_step_seconds", &[], now.stepped_since(before));
             before = now;
             let snapshot = self.snapshot().await;
-            if self.snapshots.try_send(snapshot).is_err() {
-                self.metrics.add("pharos_collect_skipped_total", &[&self.name, "snapshot"], 1.0);
-                warn!("a snapshot of the agent was dropped: the ones before it are not judged yet");
-            }
+            send(&self.snapshots, snapshot, &self.metrics);
         }
     }
 

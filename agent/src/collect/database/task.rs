@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use super::{member_reports, parts};
 use crate::board::{Board, Picture};
 use crate::clock::Clock;
+use crate::collect::send::send;
 use crate::store::Store;
 use crate::telemetry::metrics::SelfMetrics;
 
@@ -150,12 +151,7 @@ impl DatabasesTask {
             parts,
             members: members.into_iter().map(Arc::clone).collect(),
         };
-        let is_sent = self.snapshots.try_send(snapshot).is_ok();
-        if !is_sent {
-            self.metrics.add("pharos_collect_skipped_total", &[&database.name, "snapshot"], 1.0);
-            warn!(database = database.name, "a snapshot of a database was dropped: the ones before it are not judged yet");
-        }
-        is_sent
+        send(&self.snapshots, snapshot, &self.metrics)
     }
 
     /// Logs a change of roles, and stores it as an event.

@@ -24,6 +24,7 @@ use crate::board::CostAccount;
 use crate::clock::Clock;
 use crate::collect::collect_error::{CollectError, Missing};
 use crate::collect::collector::Facts;
+use crate::collect::send::send;
 use crate::telemetry::metrics::SelfMetrics;
 
 /// Time between the two readings of a recorded snapshot. Its rates are those of this time.
@@ -417,12 +418,8 @@ impl<S: Source> ServerTask<S> {
     fn send_snapshot(&mut self) {
         let snapshot = self.snapshot();
         let taken_at = snapshot.taken_at;
-        if self.snapshots.try_send(snapshot).is_ok() {
+        if send(&self.snapshots, snapshot, &self.metrics) {
             self.taken_at = Some(taken_at);
-        } else {
-            let server = &self.subject.id;
-            self.metrics.add("pharos_collect_skipped_total", &[server, "snapshot"], 1.0);
-            warn!(server, "a snapshot of `{server}` was dropped: the ones before it are not judged yet");
         }
     }
 }
